@@ -1,0 +1,50 @@
+/*
+ * A growable byte buffer that is filled at the end and consumed from the front.
+ *
+ * A zeroed struct is a valid empty buffer that owns no memory. Pointers into it live until the next
+ * call that may grow it.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include "base/slice.h"
+
+struct buf {
+    char *data;   /* owned */
+    size_t at;    /* first byte not yet consumed */
+    size_t end;   /* first free byte */
+    size_t cap;
+};
+
+static inline size_t buf_size(const struct buf *b)
+{
+    return b->end - b->at;
+}
+
+static inline slice buf_slice(const struct buf *b)
+{
+    return (slice){b->at ? b->data + b->at : b->data, b->end - b->at};
+}
+
+/* Makes room for n more bytes and returns where they go; add them to b->end once written. */
+char *buf_reserve(struct buf *b, size_t n);
+
+void buf_add(struct buf *b, const void *p, size_t n);
+void buf_add_slice(struct buf *b, slice s);
+void buf_add_char(struct buf *b, char c);
+void buf_add_u64(struct buf *b, uint64_t v);     /* decimal */
+void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Forgets n bytes at the front; an emptied buffer starts over at its beginning. */
+void buf_drop(struct buf *b, size_t n);
+
+/* Empties it and keeps the memory. */
+void buf_clear(struct buf *b);
+
+/* Empties it and gives the memory back. */
+void buf_fini(struct buf *b);
+
+/* Moves all of from's bytes and memory to `to`, which must own nothing; from is then empty. */
+void buf_move(struct buf *to, struct buf *from);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * Time. Durations come from the monotonic clock in nanoseconds; dates from the wall clock in
+ * milliseconds since 1970, UTC.
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum { MS_PER_S = 1000 };
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
+uint64_t clock_ns(void);        /* monotonic */
+int64_t clock_wall_ms(void);
+uint64_t clock_cpu_ns(void);    /* CPU time of this process, user and system */
+
+/* RFC 3339 in UTC with milliseconds: 2026-11-23T10:00:00.000Z. */
+void clock_format(struct buf *out, int64_t wall_ms);
+
+/* Reads what clock_format writes, also without the fraction or with an offset +hh:mm. 0 or -EINVAL. */
+int clock_parse(slice text, int64_t *wall_ms);
+
+#endif

@@ -1,0 +1,13 @@
+#include "base/ensure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Not with say: it belongs to the loop thread, and a bug may show itself on the disk thread. */
+void ensure_failed(const char *what, const char *file, int line)
+{
+    dprintf(STDERR_FILENO, "error ensure: this is a defect in Lignum at=%s:%d expected=\"%s\"\n",
+            file, line, what);
+    abort();
+}

@@ -1,0 +1,77 @@
+/*
+ * Everything that can go wrong, in one table: the code, its Lua and HTTP name, a sentence, the
+ * HTTP status, whether trying again can help, and whether the message may still have been appended.
+ *
+ * A function that can fail returns 0 or a negative code: -ERR_x from here, or -errno. Only this
+ * file knows how a code looks to anybody else. To add one: add a line to ERR_TABLE; the enum,
+ * doc/http.md's table (checked by a test) and everything else follow.
+ */
+#ifndef BASE_ERR_H
+#define BASE_ERR_H
+
+#include <stdbool.h>
+
+#include "base/slice.h"
+
+/*    code             name                 status retry sentence */
+#define ERR_TABLE(X) \
+    X(BAD_REQUEST,     "bad_request",         400, NO,  "the request is not well formed") \
+    X(BAD_JSON,        "bad_json",            400, NO,  "the body is not valid JSON") \
+    X(BAD_TOPIC,       "bad_topic",           400, NO, \
+      "not a topic name: 1 to 128 of A-Z a-z 0-9 . _ -, not starting with . - or _") \
+    X(BAD_VALUE,       "bad_value",           400, NO,  "a field has a wrong type or value") \
+    X(BAD_RANGE,       "bad_range",           400, NO,  "the range of offsets is empty or reversed") \
+    X(REJECTED,        "rejected",            400, NO,  "the operator's on_publish refused the message") \
+    X(UNAUTHORIZED,    "unauthorized",        401, NO,  "credentials are missing or wrong") \
+    X(FORBIDDEN,       "forbidden",           403, NO,  "not allowed") \
+    X(NOT_FOUND,       "not_found",           404, NO,  "there is nothing here") \
+    X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic of that name") \
+    X(BAD_METHOD,      "method_not_allowed",  405, NO,  "this path does not take that method") \
+    X(NOT_ACCEPTABLE,  "not_acceptable",      406, NO,  "none of the accepted media types can be produced") \
+    X(SLOW_REQUEST,    "request_timeout",     408, YES, "the request did not arrive in time") \
+    X(TOPIC_EXISTS,    "topic_exists",        409, NO,  "the topic exists with other settings") \
+    X(TRUNCATED,       "log_truncated",       409, NO,  "that offset belongs to a history that was cut off") \
+    X(GONE,            "offset_gone",         410, NO,  "retention has removed that offset") \
+    X(TOO_LARGE,       "too_large",           413, NO,  "larger than the limit") \
+    X(URI_TOO_LONG,    "uri_too_long",        414, NO,  "the request target is too long") \
+    X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not understood") \
+    X(BAD_EXPECT,      "expectation_failed",  417, NO,  "only Expect: 100-continue is understood") \
+    X(TOO_MANY,        "too_many_requests",   429, YES, "over a rate or count limit") \
+    X(HEAD_TOO_LARGE,  "head_too_large",      431, NO,  "the request head is too large") \
+    X(INTERNAL,        "internal",            500, NO,  "a defect in Lignum") \
+    X(SCRIPT,          "script_error",        500, NO,  "a script failed") \
+    X(SCRIPT_TIME,     "script_timeout",      500, NO,  "a script used more time than it may") \
+    X(SCRIPT_MEMORY,   "script_memory",       500, NO,  "a script used more memory than it may") \
+    X(DAMAGED,         "damaged",             500, NO,  "these records are damaged on this node's disk") \
+    X(BAD_CODING,      "not_implemented",     501, NO,  "this transfer coding is not implemented") \
+    X(FETCH,           "fetch_failed",        502, YES, "an outgoing request failed") \
+    X(UNAVAILABLE,     "unavailable",         503, YES, "not ready to serve this") \
+    X(BUSY,            "busy",                503, YES, "at a limit; try again") \
+    X(STOPPING,        "stopping",            503, YES, "shutting down") \
+    X(NO_COPIES,       "not_enough_copies",   503, YES, "fewer nodes than the topic's copies") \
+    X(UNKNOWN_OUTCOME, "unknown_outcome",     504, YES, "not confirmed in time; it may or may not appear") \
+    X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are spoken") \
+    X(NO_SPACE,        "no_space",            507, YES, "the disk is full") \
+    X(FORMAT,          "bad_format",          500, NO,  "not Lignum's data, or of another format version") \
+    X(CANCELLED,       "cancelled",           499, NO,  "the waiting was ended") \
+    X(TIMEOUT,         "timeout",             504, YES, "the wait ended before it happened")
+
+enum err {
+    ERR_NONE = 1000,  /* above every errno */
+#define X(code, name, status, retry, sentence) ERR_##code,
+    ERR_TABLE(X)
+#undef X
+    ERR_END
+};
+
+/* All take a negative code as returned by functions; an -errno reads as "internal" with its strerror,
+ * -ENOSPC as no_space. */
+const char *err_name(int rc);
+const char *err_sentence(int rc);
+int err_status(int rc);
+bool err_retryable(int rc);
+
+/* The negative code of a name, or 0 when there is none. */
+int err_of_name(slice name);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * A histogram of durations with fixed buckets, as Prometheus wants them: 16 upper bounds from 50 us
+ * to 10 s, cumulative only when printed.
+ */
+#ifndef BASE_HIST_H
+#define BASE_HIST_H
+
+#include <stdint.h>
+
+enum { HIST_BOUNDS = 16 };
+
+struct hist {
+    uint64_t bucket[HIST_BOUNDS + 1];  /* the last one is +Inf */
+    uint64_t count;
+    uint64_t sum_ns;
+};
+
+extern const uint64_t hist_bound_ns[HIST_BOUNDS];
+
+void hist_record(struct hist *h, uint64_t ns);
+
+#endif

@@ -1,0 +1,262 @@
+#include "base/json.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+/*
+ * "Plain" bytes are those that a JSON string contains as they are and that need no validation:
+ * ASCII without controls, quote and backslash. They are nearly all there is, so they are copied a
+ * stride at a time, first and judged after.
+ */
+#if defined(__SSE2__)
+
+enum { STRIDE = 16 };
+
+/* How many of the STRIDE bytes at p are plain before the first that is not. */
+static inline size_t count_plain(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const void *)p);
+    __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(' '));  /* signed, so bytes above 0x7f as well */
+    __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+    __m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+    int odd = _mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, slash)));
+    return odd ? (size_t)__builtin_ctz((unsigned)odd) : STRIDE;
+}
+
+#else
+
+enum { STRIDE = 8 };
+
+#include <endian.h>
+
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* The highest bit of each byte below `than`. A borrow can only spoil bytes after a true one. */
+static inline uint64_t bytes_below(uint64_t v, unsigned char than)
+{
+    return (v - EACH_BYTE(than)) & ~v & EACH_BYTE(0x80);
+}
+
+static inline size_t count_plain(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    v = le64toh(v);
+    uint64_t odd = (v & EACH_BYTE(0x80)) | bytes_below(v, ' ') | bytes_below(v ^ EACH_BYTE('"'), 1)
+        | bytes_below(v ^ EACH_BYTE('\\'), 1);
+    return odd ? (size_t)__builtin_ctzll(odd) / 8 : STRIDE;
+}
+
+#endif
+
+static inline bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/*
+ * Takes the plain bytes off the front of *text, whose whole began at `start`; writes more than it
+ * takes, but never more than text->n. What is left over at the end is judged and copied together
+ * with bytes before it: these are out already, as they are, if all of the last stride is plain.
+ */
+static inline char *copy_plain(char *to, slice *text, const char *start)
+{
+    const char *p = text->p, *end = p + text->n;
+    for (; end - p >= STRIDE; p += STRIDE, to += STRIDE) {
+        size_t n = count_plain(p);
+        memcpy(to, p, STRIDE);
+        if (n < STRIDE) {
+            *text = slice_skip(*text, (size_t)(p - text->p) + n);
+            return to + n;
+        }
+    }
+    if (p < end && end - start >= STRIDE && count_plain(end - STRIDE) == STRIDE) {
+        to += end - p;
+        memcpy(to - STRIDE, end - STRIDE, STRIDE);
+        p = end;
+    }
+    while (p < end && is_plain((unsigned char)*p))
+        *to++ = *p++;
+    *text = slice_skip(*text, (size_t)(p - text->p));
+    return to;
+}
+
+/*
+ * The size of the character at s, or, when the bytes are ill-formed, minus the size of the part
+ * that one U+FFFD stands for (the "maximal subpart" of the Unicode standard, section 3.9).
+ */
+static int utf8_step(slice s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    unsigned low = 0x80, high = 0xbf;  /* of the second byte: neither overlong, surrogate nor past 10FFFF */
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4)
+        return -1;
+    if (p[0] == 0xe0 || p[0] == 0xf0)
+        low = p[0] == 0xe0 ? 0xa0 : 0x90;
+    if (p[0] == 0xed || p[0] == 0xf4)
+        high = p[0] == 0xed ? 0x9f : 0x8f;
+    int size = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    for (int i = 1; i < size; i++) {
+        if ((size_t)i == s.n || p[i] < low || p[i] > high)
+            return -i;
+        low = 0x80, high = 0xbf;
+    }
+    return size;
+}
+
+static char *put(char *to, slice s)
+{
+    memcpy(to, s.p, s.n);
+    return to + s.n;
+}
+
+static char *put_escape(char *to, unsigned char c)
+{
+    static const char letters[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\',
+    };
+    *to++ = '\\';
+    if (letters[c]) {
+        *to++ = letters[c];
+        return to;
+    }
+    to = put(to, SLICE("u00"));
+    *to++ = "0123456789abcdef"[c >> 4];
+    *to++ = "0123456789abcdef"[c & 15];
+    return to;
+}
+
+/* Takes a run of characters beyond ASCII off the front of *text, or one ill-formed part. */
+static char *put_wide(char *to, slice *text)
+{
+    slice rest = *text;
+    int size = 1;
+    while (rest.n > 0 && (size = utf8_step(rest)) > 1)
+        rest = slice_skip(rest, (size_t)size);
+    to = put(to, (slice){text->p, text->n - rest.n});
+    *text = rest;
+    if (size > 0)
+        return to;
+    *text = slice_skip(rest, (size_t)-size);
+    return put(to, SLICE("\xef\xbf\xbd"));
+}
+
+/* Takes what is not plain, one byte at least, off the front of *text. */
+static inline char *put_odd(char *to, slice *text)
+{
+    unsigned char c = (unsigned char)*text->p;
+    if (c >= 0x80)
+        return put_wide(to, text);
+    *text = slice_skip(*text, 1);
+    return put_escape(to, c);
+}
+
+enum { ODD_SIZE_MAX = 6, QUOTES = 2, ROOM = ODD_SIZE_MAX + QUOTES };
+
+void json_string(struct buf *out, slice text)
+{
+    if (text.n == 0) {
+        buf_add_slice(out, SLICE("\"\""));
+        return;
+    }
+    const char *start = text.p;
+    char *to = buf_reserve(out, text.n + ROOM);
+    *to++ = '"';
+    to = copy_plain(to, &text, start);
+    while (text.n > 0) {
+        to = put_odd(to, &text);
+        out->end = (size_t)(to - out->data);
+        to = buf_reserve(out, text.n + ROOM);
+        to = copy_plain(to, &text, start);
+    }
+    *to++ = '"';
+    out->end = (size_t)(to - out->data);
+}
+
+/* Up to 15 digits any decimal survives the way there and back, so no fewer need trying. */
+static void add_shortest(struct buf *out, double v)
+{
+    char text[32];
+    int digits = isnormal(v) ? DBL_DIG : 1;
+    do {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+    } while (strtod(text, NULL) != v && digits++ < DBL_DECIMAL_DIG);
+    char *point = text + strspn(text, "-0123456789");
+    if (*point && *point != 'e')
+        *point = '.';  /* a script may have chosen a locale with a comma */
+    buf_add_slice(out, slice_from(text));
+}
+
+void json_number(struct buf *out, double v)
+{
+    static const double exact = 9007199254740992.0;  /* 2^53 */
+    if (!isfinite(v)) {
+        buf_add_slice(out, SLICE("null"));
+    } else if (fabs(v) < exact && v == (double)(int64_t)v) {
+        if (signbit(v))
+            buf_add_char(out, '-');
+        buf_add_u64(out, (uint64_t)fabs(v));
+    } else {
+        add_shortest(out, v);
+    }
+}
+
+void json_key(struct buf *out, slice name)
+{
+    char before = buf_size(out) > 0 ? out->data[out->end - 1] : '{';
+    if (before != '{' && before != '[')
+        buf_add_char(out, ',');
+    json_string(out, name);
+    buf_add_char(out, ':');
+}
+
+static bool is_ascii_word(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return (v & UINT64_C(0x8080808080808080)) == 0;
+}
+
+bool utf8_valid(slice text)
+{
+    while (text.n > 0) {
+        int size = text.n >= 8 && is_ascii_word(text.p) ? 8 : utf8_step(text);
+        if (size < 0)
+            return false;
+        text = slice_skip(text, (size_t)size);
+    }
+    return true;
+}
+
+static char *put_sextets(char *to, unsigned v)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    *to++ = alphabet[v >> 18];
+    *to++ = alphabet[v >> 12 & 63];
+    *to++ = alphabet[v >> 6 & 63];
+    *to++ = alphabet[v & 63];
+    return to;
+}
+
+void base64_add(struct buf *out, slice bytes)
+{
+    const unsigned char *p = (const unsigned char *)bytes.p;
+    char *to = buf_reserve(out, (bytes.n + 2) / 3 * 4);
+    size_t n = bytes.n;
+    for (; n >= 3; n -= 3, p += 3)
+        to = put_sextets(to, (unsigned)(p[0] << 16 | p[1] << 8 | p[2]));
+    if (n > 0) {
+        to = put_sextets(to, (unsigned)(p[0] << 16 | (n == 2 ? p[1] << 8 : 0)));
+        to[-1] = '=';
+        to[-2] = n == 2 ? to[-2] : '=';
+    }
+    out->end = (size_t)(to - out->data);
+}

@@ -1,0 +1,81 @@
+/*
+ * Every bound there is, with its reason. Those that an operator may lower or raise are the defaults
+ * of keys in lignum.lua (scripts/lignum/schema.lua names them); the rest is fixed.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+enum {
+    KIB = 1024,
+    MIB = 1024 * KIB,
+
+    /* names */
+    TOPIC_NAME_MAX = 128,               /* fits a directory name with room for suffixes */
+    TOPICS_MAX = 100 * 1000,            /* each costs about 1 KiB of memory */
+    TRIM_MS = 10 * 1000,                /* between two looks at what retention may remove */
+    NODE_NAME_MAX = 64,
+
+    /* messages */
+    PAYLOAD_SIZE_MAX = 1 * MIB,         /* larger payloads belong in object storage */
+    KEY_SIZE_MAX = 4 * KIB,
+    HEADERS_SIZE_MAX = 16 * KIB,        /* all names and values of one message */
+    BATCH_COUNT_MAX = 64 * KIB,         /* messages of one append */
+    BATCH_SIZE_MAX = 8 * MIB,           /* one append: it is written and recovered as a whole */
+
+    /* files */
+    SEGMENT_MESSAGES_DEFAULT = 1000 * 1000,
+    SEGMENT_BYTES_DEFAULT = 64 * MIB,   /* retention's step, and what a follower is sent at a time */
+    SEGMENT_BYTES_MAX = 1024 * MIB,     /* positions in an index are 32 bits */
+    SEGMENT_SPACE_FIRST = 64 * KIB,     /* preallocated for a new topic; doubles from there */
+    SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* most that is preallocated at once */
+    CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */
+    INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
+    FILES_OPEN_MAX = 512,               /* log files held open; half of a common ulimit -n */
+    SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
+
+    /* HTTP */
+    HTTP_HEAD_MAX = 16 * KIB,           /* fits every sane client; parsed in place */
+    HTTP_HEADERS_MAX = 64,              /* lines; beyond that it is an attack */
+    HTTP_TARGET_MAX = 8 * KIB,          /* RFC 9110 section 4.1 asks for at least 8,000 octets */
+    HTTP_BODY_MAX = BATCH_SIZE_MAX,     /* a request body becomes at most one batch */
+    HTTP_BODIES_MAX = 256 * MIB,        /* of all connections together */
+    HTTP_CHUNK_LINE_MAX = 256,          /* size, extension, CRLF */
+    HTTP_TRAILERS_MAX = 4 * KIB,
+    HTTP_CONNECTIONS_MAX = 20 * 1000,
+    HTTP_HEAD_MS = 10 * 1000,           /* from the first byte of a request to the end of its head */
+    HTTP_BODY_MS = 60 * 1000,           /* from there to the end of its body */
+    HTTP_IDLE_MS = 75 * 1000,           /* between two requests */
+    HTTP_WRITE_MS = 60 * 1000,          /* from an answer to its last byte taken by the kernel */
+    HTTP_LINGER_MS = 2 * 1000,          /* reading on after an error, so that a reset cannot eat its answer */
+
+    /* reads */
+    READ_COUNT_MAX = 100 * 1000,        /* messages of one answer */
+    READ_SIZE_MAX = 8 * MIB,            /* bytes of one answer */
+    READ_COUNT_DEFAULT = 1000,
+    READ_SIZE_DEFAULT = 1 * MIB,
+    WAIT_MS_MAX = 60 * 1000,            /* a long-poll; below the idle timeout of proxies */
+
+    /* scripts */
+    TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
+    TASK_BUDGET_MS = 200,               /* Lua running without waiting */
+    VM_MEMORY_MAX = 256 * MIB,
+    FETCH_BODY_MAX = 8 * MIB,
+    FETCH_MS = 30 * 1000,
+    FETCHES_MAX = 256,
+    FETCH_HEADERS_MAX = 64 * KIB,       /* all answer heads of one fetch, those of redirects included */
+    FETCH_IDLE_MAX = 16,                /* connections kept for the next fetch */
+
+    /* console */
+    FRAME_SIZE_MAX = 1 * MIB,
+    FRAME_UNSENT_MAX = 4 * MIB,         /* a peer that leaves more than this unread is cut off */
+    CONSOLES_MAX = 16,
+};
+
+_Static_assert(PAYLOAD_SIZE_MAX * 2 <= BATCH_SIZE_MAX, "two largest messages fit one batch");
+_Static_assert(HEADERS_SIZE_MAX + KEY_SIZE_MAX <= 64 * KIB - 2, "both lengths are 16 bits in a record");
+_Static_assert(SEGMENT_SPACE_STEP_MAX >= BATCH_SIZE_MAX, "one step makes room for any batch");
+_Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index entries");
+_Static_assert(FRAME_SIZE_MAX * 2 <= FRAME_UNSENT_MAX, "a largest frame fits behind another");
+_Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX, "the default is allowed");
+
+#endif

@@ -1,0 +1,66 @@
+#include "base/slice.h"
+
+#include <errno.h>
+
+static unsigned char lower(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+bool slice_starts(slice s, slice prefix)
+{
+    return s.n >= prefix.n && slice_eq((slice){s.p, prefix.n}, prefix);
+}
+
+bool slice_ieq(slice a, slice b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (lower(a.p[i]) != lower(b.p[i]))
+            return false;
+    return true;
+}
+
+slice slice_trim(slice s)
+{
+    while (s.n > 0 && is_blank(s.p[0]))
+        s = slice_skip(s, 1);
+    while (s.n > 0 && is_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+bool slice_split(slice *rest, char by, slice *part)
+{
+    if (rest->n == 0)
+        return false;
+    const char *cut = memchr(rest->p, by, rest->n);
+    size_t n = cut ? (size_t)(cut - rest->p) : rest->n;
+    *part = (slice){rest->p, n};
+    *rest = slice_skip(*rest, cut ? n + 1 : n);
+    return true;
+}
+
+int slice_u64(slice s, uint64_t *out)
+{
+    uint64_t v = 0;
+    bool over = false;
+    if (s.n == 0)
+        return -EINVAL;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return -EINVAL;
+        over |= __builtin_mul_overflow(v, UINT64_C(10), &v);
+        over |= __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v);
+    }
+    if (over)
+        return -ERANGE;
+    *out = v;
+    return 0;
+}
