@@ -1,0 +1,44 @@
+#include "store/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int real_open(const char *path, int flags, mode_t mode)
+{
+    return open(path, flags | O_CLOEXEC, mode);
+}
+
+struct io io = {
+    .open = real_open,
+    .pwrite = pwrite,
+    .allocate = posix_fallocate,
+    .truncate = ftruncate,
+    .sync_data = fdatasync,
+    .sync_all = fsync,
+    .sync_fs = syncfs,
+    .rename = rename,
+    .unlink = unlink,
+    .mkdir = mkdir,
+    .rmdir = rmdir,
+};
+
+int io_sync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int rc = io.sync_all(fd) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+int io_write(int fd, const void *p, size_t n, uint64_t at)
+{
+    ssize_t done = io.pwrite(fd, p, n, (off_t)at);
+    if (done < 0)
+        return -errno;
+    return (size_t)done == n ? 0 : -EIO;
+}

@@ -1,0 +1,236 @@
+/* Reading: by offset into a buffer, as a range of a file, and by time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "store/inner.h"
+
+enum { READ_CHUNK = 1 * MIB };
+
+/* One call's way through the segments. */
+struct reading {
+    uint64_t next;         /* offset of the batch that comes next */
+    uint64_t to;
+    size_t left;           /* bytes that may still be added after the first batch */
+    bool some;             /* there is a first batch */
+    bool done;
+    struct buf *out;
+};
+
+/* Takes the whole batches at the front of n bytes that the reader wants. Their size, with the bytes needed to go on in
+ * *need; or -ERR_DAMAGED. */
+static ssize_t reading_take(struct reading *r, const char *p, size_t n, size_t *need)
+{
+    size_t used = 0;
+    struct batch_head head;
+    for (*need = BATCH_HEAD_SIZE; n - used >= BATCH_HEAD_SIZE && r->next < r->to; used += head.size) {
+        bool bad = batch_head_read(p + used, &head) < 0 || head.flags != 0;
+        if (!bad && r->some && head.size > r->left) {
+            r->done = true;
+            break;
+        }
+        *need = bad ? 0 : head.size;
+        if (head.size > n - used && !bad)
+            break;
+        if (bad || !batch_valid(p + used, &head, r->next)) {
+            r->done = r->some;         /* what came before is good; the next call meets the damage */
+            return r->some ? (ssize_t)used : -ERR_DAMAGED;
+        }
+        r->next += head.count;
+        r->left -= head.size < r->left ? head.size : r->left;
+        r->some = true;
+        *need = BATCH_HEAD_SIZE;
+    }
+    r->done = r->done || r->next >= r->to;
+    return (ssize_t)used;
+}
+
+/* How much to read at once: about what is wanted, going by the average message. */
+static size_t reading_chunk(const struct reading *r, const struct segment *seg, uint64_t position, size_t need)
+{
+    uint64_t left = seg->written - position;
+    uint64_t average = seg->written / (seg->next - seg->first) + 1;
+    uint64_t count = (r->to < seg->next ? r->to : seg->next) - r->next + 1;
+    uint64_t n = count < READ_CHUNK / average ? count * average : READ_CHUNK;
+    if (n > r->left)
+        n = r->left;
+    if (n < need)
+        n = need;
+    return (size_t)(n < left ? n : left);
+}
+
+static int reading_step(struct reading *r, struct segment *seg, uint64_t *position, size_t *need)
+{
+    size_t n = reading_chunk(r, seg, *position, *need);
+    if (n < *need)
+        return -ERR_DAMAGED;           /* a batch that would end past what was written */
+    char *p = buf_reserve(r->out, n);
+    ssize_t got = pread(seg->file.fd, p, n, (off_t)*position);
+    if (got < 0)
+        return -errno;
+    if ((size_t)got < n)
+        return -ERR_DAMAGED;
+    ssize_t used = reading_take(r, p, n, need);
+    if (used < 0)
+        return (int)used;
+    r->out->end += (size_t)used;
+    *position += (uint64_t)used;
+    return 0;
+}
+
+static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
+{
+    struct hint at;
+    int rc = segment_find(seg, offset, &at);
+    if (rc == 0)
+        rc = segment_use(seg);
+    if (rc < 0)
+        return rc;
+    r->next = at.offset;
+    size_t need = BATCH_HEAD_SIZE;
+    while (rc == 0 && !r->done && at.position < seg->written)
+        rc = reading_step(r, seg, &at.position, &need);
+    if (rc == 0 && r->next < seg->next)
+        segment_hint(seg, r->next, at.position);
+    return rc;
+}
+
+/* The segment in which a batch that holds `offset` lies. Past a file's end but below the next file's begin is a hole. */
+static int segment_of(struct journal *j, uint64_t offset, struct segment **out)
+{
+    struct part *part = part_of(j, offset);
+    if (!part)
+        return -ERR_GONE;
+    int rc = part_segment(j, part, out);
+    if (rc == 0 && offset >= (*out)->next)
+        rc = -ERR_DAMAGED;
+    return rc;
+}
+
+static int read_all(struct journal *j, struct reading *r)
+{
+    int rc = 0;
+    for (uint64_t offset = r->next; rc == 0 && !r->done && offset < r->to; offset = r->next) {
+        struct segment *seg;
+        rc = segment_of(j, offset, &seg);
+        if (rc == 0)
+            rc = read_segment(r, seg, offset);
+        if (rc == -ERR_DAMAGED && seg && !seg->scanned)
+            rc = segment_scan(seg) < 0 ? rc : -ERR_DAMAGED;
+    }
+    return r->some ? 0 : rc;
+}
+
+int journal_read(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next)
+{
+    if (from < journal_first(j))
+        return -ERR_GONE;
+    struct reading r = {.next = from, .to = to < j->written ? to : j->written, .left = bytes_max, .out = out};
+    size_t end = buf_size(out);
+    int rc = read_all(j, &r);
+    if (rc < 0) {
+        out->end = out->at + end;
+        return rc;
+    }
+    *next = r.some ? r.next : from;
+    return 0;
+}
+
+/* Goes from a boundary to the last one that is within `size` bytes and below `to`; at least one batch on. */
+static int range_end(struct segment *seg, struct hint *at, uint64_t to, uint64_t size)
+{
+    uint64_t limit = seg->written - at->position < size ? seg->written : at->position + size;
+    const struct index_entry *e = index_at_position(&seg->index, limit);
+    if (e && e->offset >= to)
+        e = index_at_offset(&seg->index, to - 1);
+    struct index_entry here = {.offset = at->offset, .position = at->position};
+    struct walk w = walk_begin(seg, e && e->position > at->position ? e : &here);
+    struct batch_head head;
+    int rc;
+    while ((rc = walk_head(&w, &head)) > 0 && w.offset < to) {
+        if (w.position + head.size > limit && w.position > here.position)
+            break;
+        walk_skip(&w, &head);
+    }
+    *at = (struct hint){w.offset, w.position};
+    return rc < 0 ? rc : 0;
+}
+
+int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out)
+{
+    if (to > j->written)
+        to = j->written;
+    if (from >= to)
+        return from < journal_first(j) ? -ERR_GONE : -ERR_BAD_RANGE;
+    struct segment *seg;
+    struct hint begin, end;
+    int rc = segment_of(j, from, &seg);
+    if (rc == 0)
+        rc = segment_find(seg, from, &begin);
+    if (rc == 0)
+        rc = segment_use(seg);
+    end = begin;
+    if (rc == 0)
+        rc = range_end(seg, &end, to, bytes_max);
+    if (rc < 0)
+        return rc;
+    int fd = fcntl(seg->file.fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    *out = (struct file_range){fd, begin.position, end.position - begin.position, begin.offset, end.offset};
+    return 0;
+}
+
+/* The first part whose last batch is not before time_ms, or NULL. The active one's time is known. */
+static int part_at_time(struct journal *j, int64_t time_ms, struct part **out)
+{
+    uint32_t low = 0, high = j->parts_count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        struct segment *seg;
+        int rc = part_segment(j, &j->parts[mid], &seg);
+        if (rc < 0)
+            return rc;
+        if (seg->time_last < time_ms)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *out = low < j->parts_count ? &j->parts[low] : NULL;
+    return 0;
+}
+
+static int segment_at_time(struct segment *seg, int64_t time_ms, uint64_t *offset)
+{
+    struct hint start;
+    int rc = seg->index_whole ? 0 : segment_find(seg, seg->first, &start);
+    if (rc < 0)
+        return rc;
+    struct walk w = walk_begin(seg, index_before_time(&seg->index, time_ms));
+    struct batch_head head;
+    while ((rc = walk_head(&w, &head)) > 0 && head.time_ms < time_ms)
+        walk_skip(&w, &head);
+    if (rc >= 0)
+        *offset = w.offset;
+    return rc < 0 ? rc : 0;
+}
+
+int journal_at_time(struct journal *j, int64_t time_ms, uint64_t *offset)
+{
+    if (j->time_ms < time_ms || !j->parts_count) {
+        *offset = j->tail;
+        return 0;
+    }
+    struct part *part;
+    int rc = part_at_time(j, time_ms, &part);
+    if (rc < 0)
+        return rc;
+    if (!part) {
+        *offset = j->tail;
+        return 0;
+    }
+    struct segment *seg;
+    rc = part_segment(j, part, &seg);
+    return rc < 0 ? rc : segment_at_time(seg, time_ms, offset);
+}

@@ -1,0 +1,536 @@
+#include "store/recover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/io.h"
+#include "store/scan.h"
+
+/* A file of the topic, and what a look into it gave when it has no end record by its name. */
+struct found {
+    uint64_t first, size;
+    bool sealed;                 /* .log */
+    struct segment *segment;     /* of a .qwal, once looked at */
+    int end;                     /* a scan_found: what its batches end with */
+    bool headless;               /* its header is zeros or damaged */
+    bool fallen;
+};
+
+struct recovery {
+    struct journal *journal;
+    struct found *files;         /* owned, in order */
+    size_t count;
+    bool has_checkpoint;
+    struct checkpoint checkpoint;
+    uint64_t disk;               /* D */
+    uint64_t tail;               /* so far */
+};
+
+/* -- the directory ---------------------------------------------------------------------------------------- */
+
+static void add_file(struct recovery *r, const char *name, int dir_fd)
+{
+    uint64_t first;
+    struct stat st;
+    enum file_kind kind = file_name_read(name, &first);
+    if (kind != FILE_ACTIVE && kind != FILE_SEALED)
+        return;
+    if (fstatat(dir_fd, name, &st, 0) < 0)
+        return;
+    if ((r->count & (r->count - 1)) == 0)
+        r->files = mem_resize(r->files, (r->count ? r->count * 2 : 1) * sizeof *r->files);
+    r->files[r->count++] = (struct found){.first = first, .size = (uint64_t)st.st_size, .sealed = kind == FILE_SEALED};
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const struct found *x = a, *y = b;
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+static int list_files(struct recovery *r)
+{
+    DIR *dir = opendir(topic_path(r->journal).s);
+    if (!dir)
+        return -errno;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (strcmp(e->d_name, "spare") == 0)
+            io.unlink(spare_path(r->journal).s);
+        add_file(r, e->d_name, dirfd(dir));
+    }
+    closedir(dir);
+    if (r->count > 1)
+        qsort(r->files, r->count, sizeof *r->files, by_first);
+    return 0;
+}
+
+static bool is_last(const struct recovery *r, const struct found *f)
+{
+    return f == &r->files[r->count - 1];
+}
+
+/* -- a look into a .qwal ---------------------------------------------------------------------------------- */
+
+static bool zeros(const char *p, size_t n)
+{
+    while (n > 0 && p[n - 1] == 0)
+        n--;
+    return n == 0;
+}
+
+/* Where its batches begin, and whether it is ours at all. */
+static int look_head(struct recovery *r, struct found *f)
+{
+    char in[FILE_HEAD_SIZE + BATCH_HEAD_SIZE] = {0};
+    struct segment *seg = f->segment;
+    struct batch_head first;
+    if (pread(seg->file.fd, in, sizeof in, 0) < 0)
+        return -errno;
+    int rc = file_head_check(r->journal, in, f->first);
+    if (rc == -ERR_FORMAT)
+        say_error("store", "refused %s: it belongs to another topic or cluster, or a newer format", segment_path(seg).s);
+    f->headless = rc == -ERR_DAMAGED;
+    if (rc == 0 && batch_head_read(in + FILE_HEAD_SIZE, &first) == 0)
+        seg->time_first = first.time_ms;
+    return f->headless ? 0 : rc;
+}
+
+static bool checkpoint_fits(const struct recovery *r, const struct found *f)
+{
+    const struct checkpoint *c = &r->checkpoint;
+    return r->has_checkpoint && !f->headless && c->first == f->first && c->position >= FILE_HEAD_SIZE
+        && c->position <= f->size && c->next >= c->first;
+}
+
+static struct scan scan_of_checkpoint(const struct checkpoint *c)
+{
+    return (struct scan){
+        .position = c->position, .next = c->next, .epoch = c->epoch, .time_ms = c->time_ms, .disk = c->disk,
+        .crc = c->file_crc,
+    };
+}
+
+/* The walk over the valid batches. What it ended with, or -errno. */
+static int look_batches(struct reader *reader, struct scan *s, struct index *index)
+{
+    struct batch_head head;
+    const char *bytes;
+    for (;;) {
+        uint64_t position = s->position;
+        int found = scan_next(reader, s, &head, &bytes);
+        if (found != SCAN_BATCH)
+            return found;
+        index_note(index, (struct index_entry){head.first, position, head.time_ms});
+    }
+}
+
+/* From the checkpoint when it can be believed: bad bytes just there make it doubtful. */
+static int look_walk(struct recovery *r, struct found *f, struct reader *reader, struct scan *s)
+{
+    struct segment *seg = f->segment;
+    if (checkpoint_fits(r, f)) {
+        *s = scan_of_checkpoint(&r->checkpoint);
+        seg->index_whole = s->position < FILE_HEAD_SIZE + INDEX_EVERY;
+        seg->index.due = s->position > seg->index.due ? s->position : seg->index.due;
+        f->end = look_batches(reader, s, &seg->index);
+        if (f->end < 0 || f->end != SCAN_BAD || s->position > r->checkpoint.position)
+            return f->end < 0 ? f->end : 0;
+        say_warn("store", "checkpoint not believed topic=%s", r->journal->name);
+    }
+    index_fini(&seg->index);
+    seg->index_whole = true;
+    int rc = scan_begin(reader, f->first, s);
+    if (rc < 0)
+        return rc;
+    f->end = f->headless ? SCAN_BAD : look_batches(reader, s, &seg->index);
+    return f->end < 0 ? f->end : 0;
+}
+
+/* Disk marks stated by valid batches after the bad bytes count too. */
+static int look_beyond(struct recovery *r, struct reader *reader, struct scan s)
+{
+    struct batch_head head;
+    const char *bytes;
+    int rc;
+    if (s.fallen > r->disk)
+        r->disk = s.fallen;
+    while ((rc = scan_resync(reader, &s)) > 0) {
+        while ((rc = scan_next(reader, &s, &head, &bytes)) == SCAN_BATCH)
+            ;
+        if (rc < 0 || rc == SCAN_SEALED)
+            break;
+    }
+    if (s.disk > r->disk)
+        r->disk = s.disk;
+    return rc < 0 ? rc : 0;
+}
+
+/* Zeros that go on to the end of the file, or something behind them? */
+static int look_end(struct reader *reader, struct found *f, const struct scan *s)
+{
+    if (f->end != SCAN_END)
+        return 0;
+    uint64_t end;
+    int rc = reader_last_byte(reader, s->position, &end);
+    if (rc == 0 && end > s->position)
+        f->end = SCAN_BAD;
+    return rc;
+}
+
+static void look_accept(struct recovery *r, struct found *f, const struct scan *s)
+{
+    struct segment *seg = f->segment;
+    seg->next = s->next;
+    seg->size = seg->written = s->position;
+    seg->space = f->size;
+    seg->epoch = s->epoch;
+    seg->time_last = s->time_ms;
+    seg->crc = s->crc;
+    f->fallen = s->fallen != 0;
+    if (s->disk > r->disk)
+        r->disk = s->disk;
+}
+
+static int look_open(struct recovery *r, struct found *f)
+{
+    f->segment = segment_new(r->journal, f->first);
+    int rc = segment_use(f->segment);
+    return rc < 0 ? rc : look_head(r, f);
+}
+
+/* After a failed write, the page cache holds what the disk does not: read the disk. */
+static int look_direct(const struct recovery *r, const struct found *f, struct reader *reader)
+{
+    int fd = f->segment->file.fd;
+    if (r->journal->store->read_direct) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        fd = open(segment_path(f->segment).s, O_RDONLY | O_DIRECT | O_CLOEXEC);
+        if (fd < 0) {
+            say_warn("store", "no O_DIRECT on this filesystem: %s is read through the page cache",
+                     segment_path(f->segment).s);
+            fd = f->segment->file.fd;
+        }
+    }
+    return reader_init(reader, fd);
+}
+
+/* Reads one file from where that is needed to its end. */
+static int look(struct recovery *r, struct found *f)
+{
+    struct reader reader;
+    struct scan s;
+    int rc = look_open(r, f);
+    if (rc == 0)
+        rc = look_direct(r, f, &reader);
+    if (rc < 0)
+        return rc;
+    rc = look_walk(r, f, &reader, &s);
+    if (rc == 0)
+        rc = look_end(&reader, f, &s);
+    if (rc == 0)
+        look_accept(r, f, &s);
+    if (rc == 0 && f->end == SCAN_BAD)
+        rc = look_beyond(r, &reader, s);
+    if (reader.fd != f->segment->file.fd)
+        close(reader.fd);
+    reader_fini(&reader);
+    return rc;
+}
+
+/* After a clean stop a clean checkpoint stands for the file: only what surrounds it is looked at. */
+static int look_clean(struct recovery *r, struct found *f, bool *done)
+{
+    char after[BATCH_HEAD_SIZE] = {0};
+    *done = false;
+    if (!r->journal->store->was_clean || !r->checkpoint.clean)
+        return 0;
+    int rc = look_open(r, f);
+    if (rc == 0 && checkpoint_fits(r, f)
+        && pread(f->segment->file.fd, after, sizeof after, (off_t)r->checkpoint.position) >= 0
+        && zeros(after, sizeof after)) {
+        struct scan s = scan_of_checkpoint(&r->checkpoint);
+        f->end = SCAN_END;
+        look_accept(r, f, &s);
+        f->segment->index_whole = s.position < FILE_HEAD_SIZE + INDEX_EVERY;
+        f->segment->index.due = s.position > f->segment->index.due ? s.position : f->segment->index.due;
+        r->journal->checkpoint_clean = *done = true;
+    }
+    if (!*done) {
+        segment_free(f->segment);
+        f->segment = NULL;
+    }
+    return rc;
+}
+
+static int look_all(struct recovery *r)
+{
+    for (struct found *f = r->files; f < r->files + r->count; f++) {
+        bool done = false;
+        int rc = f->sealed || !is_last(r, f) ? 0 : look_clean(r, f, &done);
+        if (rc == 0 && !f->sealed && !done)
+            rc = look(r, f);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* -- the judgement ---------------------------------------------------------------------------------------- */
+
+static void damage_missing(struct journal *j, uint64_t from, uint64_t to)
+{
+    if (from < to && damage_add(j, from, to))
+        say_error("store", "missing records topic=%s from=%" PRIu64 " to=%" PRIu64, j->name, from, to);
+}
+
+/* Makes the segment one of the journal's parts, which then owns it. */
+static void hand_over(struct journal *j, struct found *f, uint64_t size)
+{
+    part_add(j, f->first, size, f->segment);
+    f->segment = NULL;
+    j->bytes_sealed += size;
+}
+
+static int finish_seal(struct journal *j, struct found *f)
+{
+    struct segment *seg = f->segment;
+    struct path from = segment_path(seg);
+    int rc = segment_use(seg);
+    if (rc < 0)
+        return rc;
+    if (io.truncate(seg->file.fd, (off_t)(seg->size + END_RECORD_SIZE)) < 0 || io.sync_all(seg->file.fd) < 0)
+        return -errno;
+    seg->ended = seg->renamed = true;
+    if (io.rename(from.s, segment_path(seg).s) < 0)
+        return -errno;
+    hand_over(j, f, seg->size + END_RECORD_SIZE);
+    return 0;
+}
+
+/* All batches are there and the next file goes on from them: only the end record got lost. */
+static int write_end_again(struct journal *j, struct found *f)
+{
+    struct segment *seg = f->segment;
+    char end[END_RECORD_SIZE];
+    struct batch_head like = {.first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last};
+    end_record_write(end, &like, seg->crc);
+    int rc = torn_cut(seg);
+    if (rc == 0)
+        rc = io_write(seg->file.fd, end, sizeof end, seg->size);
+    return rc < 0 ? rc : finish_seal(j, f);
+}
+
+/* Closes a damaged file as it is. `until`: at least these offsets are lost. */
+static int quarantine(struct recovery *r, struct found *f, uint64_t until)
+{
+    struct segment *seg = f->segment;
+    struct journal *j = r->journal;
+    struct path from = segment_path(seg);
+    uint64_t valid_to = seg->next;
+    seg->ended = seg->renamed = true;
+    if (io.rename(from.s, segment_path(seg).s) < 0)
+        return -errno;
+    hand_over(j, f, f->size);
+    if (f->headless && damage_add(j, f->first, f->first))
+        say_error("store", "damaged file header topic=%s file=%020" PRIu64, j->name, f->first);
+    int rc = segment_scan(seg);
+    if (rc < 0)
+        return rc;
+    uint64_t lost = seg->next > valid_to ? seg->next : valid_to;
+    damage_missing(j, lost, until);
+    r->tail = until > seg->next ? until : seg->next;
+    return io_sync_dir(topic_path(j).s);
+}
+
+static int set_aside_from(struct recovery *r, struct found *f)
+{
+    int rc = 0;
+    for (; rc == 0 && f < r->files + r->count; f++) {
+        struct segment *seg = f->segment;
+        f->segment = NULL;
+        rc = torn_move(r->journal, seg);
+    }
+    return rc;
+}
+
+static bool any_sealed_from(const struct recovery *r, const struct found *f)
+{
+    for (; f < r->files + r->count; f++)
+        if (f->sealed)
+            return true;
+    return false;
+}
+
+static int keep_active(struct recovery *r, struct found *f)
+{
+    struct journal *j = r->journal;
+    int rc = f->end == SCAN_BAD ? torn_cut(f->segment) : 0;
+    if (rc < 0)
+        return rc;
+    j->active = f->segment;
+    r->tail = j->active->next;
+    hand_over(j, f, 0);
+    return 0;
+}
+
+/* A file whose header never reached the disk, and nobody was promised anything in it. */
+static int drop_headless(struct recovery *r, struct found *f)
+{
+    struct path path = segment_path(f->segment);
+    struct reader reader;
+    uint64_t end = 0;
+    int rc = reader_init(&reader, f->segment->file.fd);
+    if (rc == 0)
+        rc = reader_last_byte(&reader, 0, &end);
+    reader_fini(&reader);
+    if (rc < 0 || end > 0)
+        return rc < 0 ? rc : set_aside_from(r, f);
+    segment_free(f->segment);
+    f->segment = NULL;
+    return io.unlink(path.s) < 0 ? -errno : set_aside_from(r, f + 1);
+}
+
+/* All of the file's batches are there. What lies between it and the next one? */
+static int judge_whole(struct recovery *r, struct found *f, bool hole, bool promised)
+{
+    struct journal *j = r->journal;
+    uint64_t from = f->segment->next;
+    int rc = f->end == SCAN_SEALED ? finish_seal(j, f) : write_end_again(j, f);
+    if (rc < 0 || !hole)
+        return rc;
+    if (promised) {
+        damage_missing(j, from, f[1].first);
+        return 0;
+    }
+    rc = set_aside_from(r, f + 1);
+    return rc < 0 ? rc : 1;
+}
+
+/* Decides on a .qwal. 1: the files after it were torn too, and are set aside; 0; or an error. */
+static int judge(struct recovery *r, struct found *f)
+{
+    const struct found *next = is_last(r, f) ? NULL : f + 1;
+    uint64_t end = f->segment->next;
+    if (next && next->first < end)
+        return say_error("store", "files overlap topic=%s file=%020" PRIu64, r->journal->name, next->first), -ERR_DAMAGED;
+    bool hole = next && next->first > end, sealed = f->end == SCAN_SEALED;
+    bool unclean_end = f->end == SCAN_BAD && r->journal->store->was_clean;
+    bool promised = f->fallen || ((hole || !next) && (r->disk > end || unclean_end || any_sealed_from(r, f + 1)));
+    r->tail = end;
+    if (promised && !sealed)
+        return quarantine(r, f, next ? next->first : r->disk);
+    if (sealed || (next && !hole))
+        return judge_whole(r, f, hole, promised);
+    bool headless = f->headless;
+    int rc = headless ? drop_headless(r, f) : keep_active(r, f);
+    if (rc == 0 && next && !headless)
+        rc = set_aside_from(r, f + 1);
+    return rc < 0 ? rc : next != NULL;
+}
+
+/* A sealed file in its place. The one before the tail is opened, to see whether the files join. */
+static int judge_sealed(struct recovery *r, struct found *f)
+{
+    struct journal *j = r->journal;
+    part_add(j, f->first, f->size, NULL);
+    j->bytes_sealed += f->size;
+    r->tail = is_last(r, f) ? f->first : f[1].first;
+    if (f + 2 < r->files + r->count)
+        return 0;                      /* seen when somebody reads there */
+    struct segment *seg;
+    int rc = part_segment(j, &j->parts[j->parts_count - 1], &seg);
+    if (rc < 0)
+        return rc;
+    if (is_last(r, f))
+        r->tail = seg->next > r->disk ? seg->next : r->disk;
+    damage_missing(j, seg->next, r->tail);
+    j->epoch = seg->epoch;
+    j->time_ms = seg->time_last;
+    return 0;
+}
+
+static int judge_all(struct recovery *r)
+{
+    for (struct found *f = r->files; f < r->files + r->count; f++) {
+        int rc = f->sealed ? judge_sealed(r, f) : judge(r, f);
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
+    }
+    return 0;
+}
+
+/* After damage the next file is begun at once: its name keeps the lost offsets from being given out again. */
+static int begin_after_damage(struct recovery *r)
+{
+    struct journal *j = r->journal;
+    int rc = journal_begin(j, r->tail, j->store->state.epoch, 0);
+    if (rc == -ENOSPC)
+        return 0;                      /* the next append tries again; until then the disk marks tell it */
+    if (rc < 0)
+        return rc;
+    journal_write(j);
+    if (io.sync_all(j->active->file.fd) < 0)
+        return -errno;
+    return io_sync_dir(topic_path(j).s);
+}
+
+static int finish(struct recovery *r)
+{
+    struct journal *j = r->journal;
+    const struct segment *seg = j->active;
+    if (seg && seg->next > seg->first) {
+        j->epoch = seg->epoch;
+        j->time_ms = seg->time_last;
+    }
+    if (r->count == 0) {
+        damage_missing(j, 0, r->disk);
+        r->tail = r->disk;
+    }
+    j->tail = j->written = j->disk = r->tail;
+    if (seg)
+        j->checkpoint_position = seg->written;
+    if (!seg && j->damage_count)
+        return begin_after_damage(r);
+    return 0;
+}
+
+static void recovery_fini(struct recovery *r)
+{
+    for (struct found *f = r->files; f < r->files + r->count; f++) {
+        const struct part *part = part_of(r->journal, f->first);
+        if (f->segment && !(part && part->segment == f->segment))
+            segment_free(f->segment);
+    }
+    mem_free(r->files);
+}
+
+int journal_recover(struct journal *j)
+{
+    struct recovery r = {.journal = j};
+    struct path path = path_of("%s/checkpoint", topic_path(j).s);
+    r.has_checkpoint = checkpoint_load(path.s, &r.checkpoint) == 0;
+    if (r.has_checkpoint) {
+        j->checkpoint_sequence = r.checkpoint.sequence;
+        r.disk = r.checkpoint.disk;
+    }
+    int rc = list_files(&r);
+    if (rc == 0)
+        rc = look_all(&r);
+    if (rc == 0)
+        rc = judge_all(&r);
+    if (rc == 0)
+        rc = finish(&r);
+    recovery_fini(&r);
+    if (rc < 0)
+        say_error("store", "cannot open topic=%s: %s", j->name, err_sentence(rc));
+    return rc;
+}

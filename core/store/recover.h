@@ -1,0 +1,26 @@
+/*
+ * Recovery of one topic: which of its bytes are its history.
+ *
+ * A file without an end record is read from the last checkpoint to the first bytes that are no valid batch:
+ * position P, offset O. What decides is D, the highest disk mark that any valid batch (also one after P) or checkpoint
+ * states: everything below D has been acknowledged as durable.
+ *
+ *   - zeros from P on, O >= D:  the end.
+ *   - other bytes, O >= D:      a torn tail. Nobody was told of it. A copy goes to data/torn/, then it is cut off;
+ *                               so are later files, which a power loss can leave behind without what came before.
+ *   - O < D, or a falling epoch, or bad bytes after a clean stop: damage. The file stays byte for byte, is closed
+ *                               as it is (.log, no end record), and a new one begins at the higher of D and what was
+ *                               found after the bad bytes. The lost offsets are refused by readers.
+ *
+ * Nothing is ever deleted because something about it is missing: bytes move to data/torn/.
+ */
+#ifndef STORE_RECOVER_H
+#define STORE_RECOVER_H
+
+#include "store/inner.h"
+
+/* torn.c: the ways to set bytes aside. 0 or -errno; said. */
+int torn_cut(struct segment *seg);                          /* what stands after seg->size */
+int torn_move(struct journal *j, struct segment *seg);      /* a whole file; frees the segment */
+
+#endif

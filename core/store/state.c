@@ -1,0 +1,147 @@
+#include "store/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "store/io.h"
+#include "store/path.h"
+
+enum { STATE_SIZE_MAX = 64 * KIB };
+
+static bool take_text(slice value, char *out, size_t size)
+{
+    if (value.n >= size)
+        return false;
+    memcpy(out, value.p, value.n);
+    out[value.n] = 0;
+    return true;
+}
+
+static bool take_flag(slice value, bool *out)
+{
+    *out = slice_eq(value, SLICE("1"));
+    return *out || slice_eq(value, SLICE("0"));
+}
+
+static bool state_take(struct state *s, slice key, slice value, slice line)
+{
+    if (slice_eq(key, SLICE("name")))
+        return take_text(value, s->name, sizeof s->name);
+    if (slice_eq(key, SLICE("cluster")))
+        return id_parse(value, &s->cluster) == 0;
+    if (slice_eq(key, SLICE("incarnation")))
+        return id_parse(value, &s->incarnation) == 0;
+    if (slice_eq(key, SLICE("epoch")))
+        return slice_u64(value, &s->epoch) == 0;
+    if (slice_eq(key, SLICE("boot")))
+        return take_text(value, s->boot, sizeof s->boot);
+    if (slice_eq(key, SLICE("clean")))
+        return take_flag(value, &s->clean);
+    if (slice_eq(key, SLICE("amnesiac")))
+        return take_flag(value, &s->amnesiac);
+    buf_add_slice(&s->unknown, line);
+    buf_add_char(&s->unknown, '\n');
+    return true;
+}
+
+/* "lignum-state=N" comes first, so that even a file in another form says which version it is. */
+static int state_version(slice *text, uint64_t *version)
+{
+    slice line;
+    static const slice prefix = {"lignum-state=", 13};
+    if (!slice_split(text, '\n', &line) || !slice_starts(line, prefix))
+        return -ERR_FORMAT;
+    return slice_u64(slice_skip(line, prefix.n), version) < 0 ? -ERR_DAMAGED : 0;
+}
+
+static bool state_sum_ok(slice all)
+{
+    enum { SUM_LINE = 13 };            /* crc=xxxxxxxx\n */
+    if (all.n < SUM_LINE)
+        return false;
+    slice last = slice_skip(all, all.n - SUM_LINE);
+    char want[SUM_LINE + 1];
+    snprintf(want, sizeof want, "crc=%08" PRIx32 "\n", crc32c(0, all.p, all.n - SUM_LINE));
+    return memcmp(last.p, want, SUM_LINE) == 0;
+}
+
+static int state_parse(slice all, struct state *out)
+{
+    uint64_t version;
+    slice rest = all, line, key;
+    int rc = state_version(&rest, &version);
+    if (rc < 0)
+        return rc;
+    if (version != STATE_VERSION)
+        return -ERR_FORMAT;
+    if (!state_sum_ok(all))
+        return -ERR_DAMAGED;
+    while (slice_split(&rest, '\n', &line)) {
+        slice whole = line;
+        if (slice_starts(line, SLICE("crc=")))
+            break;
+        if (!slice_split(&line, '=', &key) || !state_take(out, key, line, whole))
+            return -ERR_DAMAGED;
+    }
+    return 0;
+}
+
+int state_load(const char *dir, struct state *out)
+{
+    char text[STATE_SIZE_MAX];
+    int fd = open(path_of("%s/state", dir).s, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, text, sizeof text);
+    int rc = n < 0 ? -errno : 0;
+    close(fd);
+    if (rc < 0)
+        return rc;
+    struct state s = {.epoch = 0};
+    rc = state_parse(slice_of(text, (size_t)n), &s);
+    if (rc < 0)
+        buf_fini(&s.unknown);
+    else
+        *out = s;
+    return rc;
+}
+
+static void state_format(const struct state *s, struct buf *out)
+{
+    buf_addf(out, "lignum-state=%d\nname=%s\ncluster=", STATE_VERSION, s->name);
+    id_format(out, &s->cluster);
+    buf_addf(out, "\nincarnation=");
+    id_format(out, &s->incarnation);
+    buf_addf(out, "\nepoch=%" PRIu64 "\nboot=%s\nclean=%d\namnesiac=%d\n", s->epoch, s->boot, s->clean, s->amnesiac);
+    buf_add_slice(out, buf_slice(&s->unknown));
+    buf_addf(out, "crc=%08" PRIx32 "\n", crc32c(0, out->data + out->at, buf_size(out)));
+}
+
+static int write_new(const char *path, slice text)
+{
+    int fd = io.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+    if (fd < 0)
+        return -errno;
+    int rc = io_write(fd, text.p, text.n, 0);
+    if (rc == 0 && io.sync_all(fd) < 0)
+        rc = -errno;
+    close(fd);
+    return rc;
+}
+
+int state_save(const char *dir, const struct state *s)
+{
+    struct path new = path_of("%s/state.new", dir), path = path_of("%s/state", dir);
+    struct buf text = {0};
+    state_format(s, &text);
+    int rc = write_new(new.s, buf_slice(&text));
+    buf_fini(&text);
+    if (rc == 0 && io.rename(new.s, path.s) < 0)
+        rc = -errno;
+    return rc < 0 ? rc : io_sync_dir(dir);
+}

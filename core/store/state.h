@@ -1,0 +1,30 @@
+/*
+ * data/state: who this node is, in lines of key=value closed by a checksum line.
+ *
+ * It is small and replaced as a whole (temporary file, fsync, rename, fsync of the directory), so it is either
+ * the old one or the new one. An unknown key is kept and written back: an older Lignum loses nothing.
+ */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include "base/id.h"
+#include "base/limits.h"
+
+enum { STATE_VERSION = 1 };
+
+struct state {
+    char name[NODE_NAME_MAX + 1];
+    struct id cluster;       /* minted with the directory */
+    struct id incarnation;   /* minted with it, and again when the state was lost */
+    uint64_t epoch;          /* highest promised or led */
+    char boot[40];           /* /proc/sys/kernel/random/boot_id of the last run */
+    bool clean;              /* that run ended by store_close */
+    bool amnesiac;           /* may have forgotten what it acknowledged (cluster) */
+    struct buf unknown;      /* lines of keys that this version does not know */
+};
+
+/* Reads dir/state. 0; -ENOENT; -ERR_FORMAT for another version; -ERR_DAMAGED; -errno. */
+int state_load(const char *dir, struct state *out);
+int state_save(const char *dir, const struct state *s);
+
+#endif

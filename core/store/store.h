@@ -1,0 +1,79 @@
+/*
+ * The store is the data directory and the journals in it.
+ *
+ *     data/lock               flock'ed by the process that uses it
+ *     data/state              who this node is (store/state.h), replaced as a whole
+ *     data/topics/NAME/       one journal: <first offset, 20 digits>.qwal | .log, .index, checkpoint
+ *     data/torn/              copies of torn tails that recovery cut off
+ *     data/trash/             deleted topics on their way out
+ *     data/diverged/          reserved for replication
+ *
+ * The loop calls store_flush and store_sync once a turn; one disk thread does the waiting. Group
+ * commit follows from that: whatever was flushed while the thread was busy is one sync.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/hist.h"
+#include "store/journal.h"
+#include "store/state.h"
+
+struct store_options {
+    const char *path;             /* made when absent; its parent must exist */
+    const char *node_name;        /* written to a new state file */
+    unsigned files_max;           /* descriptors to keep open */
+    int64_t sync_interval_ms;     /* of durability "interval" */
+    /* Called from store_flush and store_collect when a journal's written or disk mark has risen. It may
+     * append to no journal. */
+    void (*moved)(void *owner, uint64_t written, uint64_t disk);
+};
+
+/* Opens or makes the directory, takes its lock, reads the state. May wait for the disk. 0; or an error, and a
+ * sentence for the operator in `why`: another process has it, it is not ours, another version, not writable. */
+int store_open(const struct store_options *o, struct store **out, struct buf *why);
+
+/* Flushes, syncs, writes checkpoints, marks the state clean, closes every journal. Waits. */
+void store_close(struct store *s);
+
+struct state *store_state(struct store *s);
+
+/* Writes the state and fsyncs it. Waits (about a millisecond). 0 or -errno. */
+int store_save_state(struct store *s);
+
+/* Names of the directories under topics/, in no order: start with *at = 0; false at the end. */
+bool store_next_name(struct store *s, size_t *at, slice *name);
+
+/* Whom `moved` is told about; NULL: nobody is told. */
+void journal_set_owner(struct journal *j, void *owner);
+
+/* Step 3 of the turn: appended batches go to their files. A failed write ends the process (EXIT_IO). */
+void store_flush(struct store *s);
+
+/* Step 5: hands what was written since to the disk thread, unless that is still busy. */
+void store_sync(struct store *s);
+
+/* Readable when the disk thread has finished something; then call store_collect, which moves disk marks. A
+ * failed sync ends the process (EXIT_IO). */
+int store_event_fd(const struct store *s);
+void store_collect(struct store *s);
+
+/* When store_sync wants to be called next although nothing happens (durability "interval"): nanoseconds
+ * of clock_ns(), or 0. */
+uint64_t store_deadline_ns(const struct store *s);
+
+struct store_stats {
+    struct hist sync;             /* duration of each round of the disk thread */
+    uint64_t syncs, synced_files, written_bytes;
+    unsigned files_open;
+    uint64_t torn_bytes;          /* cut by recovery at this start */
+    uint32_t damaged;             /* ranges known */
+    uint64_t disk_free, disk_size;
+};
+void store_stats(struct store *s, struct store_stats *out);
+
+/* The offline commands. They take the directory's lock shared, so a running broker is refused, print to stdout,
+ * and return the exit code. */
+int store_verify(const char *path);                                          /* 1 when anything is damaged */
+int store_dump(const char *path, slice topic, uint64_t from, uint64_t to);   /* one JSON line a message */
+
+#endif

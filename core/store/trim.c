@@ -1,0 +1,86 @@
+/* Retention, and the deletion of whole topics. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/inner.h"
+#include "store/io.h"
+
+/* May the oldest file go? What is kept is at least what was asked for: the bound falls within the oldest file left. */
+static bool trim_may(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t bytes)
+{
+    const struct part *oldest = &j->parts[0];
+    if (keep->bytes && bytes - oldest->size >= keep->bytes)
+        return true;
+    if (keep->messages && j->tail - j->parts[1].first >= keep->messages)
+        return true;
+    struct segment *seg;
+    if (!keep->age_ms || part_segment(j, &j->parts[0], &seg) < 0)
+        return false;
+    return seg->time_last < now_ms - keep->age_ms;
+}
+
+static void part_drop_oldest(struct journal *j, struct buf *paths)
+{
+    struct part *oldest = &j->parts[0];
+    struct path log = file_path(j, oldest->first, FILE_SEALED), index = file_path(j, oldest->first, FILE_INDEX);
+    buf_add(paths, log.s, strlen(log.s) + 1);
+    buf_add(paths, index.s, strlen(index.s) + 1);
+    j->bytes_sealed -= oldest->size;
+    if (oldest->segment)
+        segment_free(oldest->segment);
+    j->parts_count--;
+    memmove(oldest, oldest + 1, j->parts_count * sizeof *oldest);
+}
+
+/* Ranges below the first offset are nobody's concern any more. */
+static void damage_forget(struct journal *j)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < j->damage_count; i++)
+        if (j->damage[i].to > j->parts[0].first)
+            j->damage[kept++] = j->damage[i];
+    j->store->stats.damaged -= j->damage_count - kept;
+    j->damage_count = kept;
+}
+
+int journal_trim(struct journal *j, const struct retain *keep, int64_t now_ms)
+{
+    struct buf paths = {0};
+    struct journal_info info;
+    journal_info(j, &info);
+    int count = 0;
+    while (j->parts_count > 1 && !(j->parts[0].segment && j->parts[0].segment->pinned)) {
+        if (!trim_may(j, keep, now_ms, info.bytes))
+            break;
+        info.bytes -= j->parts[0].size;
+        part_drop_oldest(j, &paths);
+        count++;
+    }
+    if (count == 0)
+        return 0;
+    damage_forget(j);
+    say_info("store", "retention topic=%s files=%d first=%" PRIu64, j->name, count, journal_first(j));
+    remove_files(j, &paths);
+    return count;
+}
+
+int journal_delete(struct journal *j)
+{
+    struct store *s = j->store;
+    if (j->in_round || j->jobs || !list_empty(&j->sealing))
+        store_sync_all(s);
+    struct path from = topic_path(j);
+    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, s->root, j->name, j->options.id.epoch,
+                             j->options.id.offset);
+    if (io.rename(from.s, to.s) < 0)
+        return -errno;
+    int rc = io_sync_dir(path_of("%s/topics", s->root).s);
+    if (rc < 0)
+        store_io_failed(s, "fsync", from.s, rc);
+    journal_free(j);
+    remove_trash(s);
+    return 0;
+}
