@@ -1,0 +1,118 @@
+#include "net/conn.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+#include "base/mem.h"
+
+void buf_pool_take(struct buf_pool *pool, struct buf *b)
+{
+    ENSURE(!b->data);
+    char *data = pool->count > 0 ? pool->spare[--pool->count] : mem_resize(NULL, CONN_BUF_SIZE);
+    *b = (struct buf){.data = data, .cap = CONN_BUF_SIZE};
+}
+
+void buf_pool_give(struct buf_pool *pool, struct buf *b)
+{
+    if (b->cap == CONN_BUF_SIZE && pool->count < CONN_BUFS_SPARE)
+        pool->spare[pool->count++] = b->data;
+    else
+        mem_free(b->data);
+    *b = (struct buf){0};
+}
+
+void buf_pool_fini(struct buf_pool *pool)
+{
+    while (pool->count > 0)
+        mem_free(pool->spare[--pool->count]);
+}
+
+void conn_open(struct conn *c, struct event_base *base, int fd, event_callback_fn on_ready, void *arg)
+{
+    *c = (struct conn){.fd = fd};
+    ENSURE(event_assign(&c->event, base, fd, EV_READ | EV_PERSIST, on_ready, arg) == 0);
+    conn_want(c, EV_READ);
+}
+
+void conn_close(struct conn *c)
+{
+    conn_want(c, 0);
+    close(c->fd);
+    c->fd = -1;
+}
+
+void conn_want(struct conn *c, short interest)
+{
+    if (c->interest == interest)
+        return;
+    struct event *e = &c->event;
+    if (c->interest != 0)
+        event_del(e);
+    c->interest = interest;
+    if (interest == 0)
+        return;
+    ENSURE(event_assign(e, event_get_base(e), c->fd, (short)(interest | EV_PERSIST), event_get_callback(e),
+                        event_get_callback_arg(e)) == 0);
+    ENSURE(event_add(e, NULL) == 0);
+}
+
+ssize_t conn_read(struct conn *c)
+{
+    struct buf *in = &c->in;
+    ENSURE(in->end < in->cap);
+    ssize_t n = recv(c->fd, in->data + in->end, in->cap - in->end, 0);
+    if (n < 0)
+        return errno == EINTR ? -EAGAIN : -errno;
+    in->end += (size_t)n;
+    c->eof = n == 0;
+    return n;
+}
+
+/* On TCP, MSG_TRUNC drops bytes without copying them anywhere. */
+ssize_t conn_discard(struct conn *c, size_t max)
+{
+    ssize_t n = recv(c->fd, NULL, max, MSG_TRUNC);
+    if (n < 0)
+        return errno == EINTR ? -EAGAIN : -errno;
+    c->eof = n == 0;
+    return n;
+}
+
+static ssize_t send_both(int fd, struct buf *out, struct buf *body, int flags)
+{
+    struct iovec parts[2] = {
+        {out->data + out->at, buf_size(out)},
+        {body->data + body->at, buf_size(body)},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    return sendmsg(fd, &message, flags);
+}
+
+ssize_t conn_write(struct conn *c, struct buf *body, bool more)
+{
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    size_t head = buf_size(&c->out);
+    ssize_t n = buf_size(body) > 0 ? send_both(c->fd, &c->out, body, flags)
+                                   : send(c->fd, c->out.data + c->out.at, head, flags);
+    if (n < 0)
+        return errno == EINTR ? -EAGAIN : -errno;
+    size_t of_head = (size_t)n < head ? (size_t)n : head;
+    buf_drop(&c->out, of_head);
+    buf_drop(body, (size_t)n - of_head);
+    return n;
+}
+
+ssize_t conn_send_file(struct conn *c, int file, uint64_t *position, uint64_t size)
+{
+    off_t at = (off_t)*position;
+    ssize_t n = sendfile(c->fd, file, &at, (size_t)size);
+    if (n < 0)
+        return errno == EINTR ? -EAGAIN : -errno;
+    *position = (uint64_t)at;
+    return n;
+}

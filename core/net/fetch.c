@@ -1,0 +1,493 @@
+#include "net/fetch.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "net/http.h"
+
+#define LIBRARY "libcurl.so.4"
+
+/* Every function of libcurl that is used here, without its "curl_". */
+#define FUNCTIONS(X) \
+    X(global_init) X(slist_append) X(slist_free_all) X(url) X(url_set) X(url_get) X(url_cleanup) X(free) \
+    X(easy_init) X(easy_setopt) X(easy_getinfo) X(easy_nextheader) X(easy_strerror) X(easy_cleanup) \
+    X(multi_init) X(multi_setopt) X(multi_add_handle) X(multi_remove_handle) X(multi_socket_action) \
+    X(multi_info_read) X(multi_assign) X(multi_strerror) X(multi_cleanup)
+
+static struct {
+    bool loaded;
+#define X(name) __typeof__(curl_##name) *name;
+    FUNCTIONS(X)
+#undef X
+} curl;
+
+struct fetcher {
+    struct loop *loop;               /* outlives us */
+    CURLM *multi;                    /* owned; NULL until the first fetch */
+    struct watch timer;              /* libcurl's one */
+    struct watch stillborn_timer;
+    struct list fetches;             /* that libcurl has */
+    struct list stillborn;           /* that could not be given to libcurl; they end in the next iteration */
+    unsigned count;                  /* of both */
+};
+
+/* A descriptor that libcurl wants watched. */
+struct sock {
+    struct fetcher *fetcher;
+    curl_socket_t fd;                /* libcurl's */
+    struct watch readable, writable;
+};
+
+struct fetch {
+    struct list link;
+    struct fetcher *fetcher;
+    CURL *easy;                      /* owned; NULL without libcurl */
+    struct curl_slist *headers;      /* owned */
+    CURLcode rc;                     /* of the first option that was refused */
+    void (*done)(void *arg, struct fetch_result *r);
+    void *arg;
+    size_t body_max, heads_size;
+    const char *oversized;           /* the part of the answer that was */
+    struct fetch_result result;
+    char detail[CURL_ERROR_SIZE];
+};
+
+/* ---- the library ---- */
+
+/* NULL, or why it cannot be used. It stays loaded: OpenSSL below it cannot be unloaded safely. */
+static const char *library_load(void)
+{
+    if (curl.loaded)
+        return NULL;
+    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return dlerror();
+#define X(name) \
+    if (!(curl.name = (__typeof__(curl_##name) *)dlsym(library, "curl_" #name))) \
+        return dlerror();
+    FUNCTIONS(X)
+#undef X
+    if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return LIBRARY " cannot be initialised";
+    curl.loaded = true;
+    return NULL;
+}
+
+/* ---- the end of a fetch ---- */
+
+static void fetch_free(struct fetch *t)
+{
+    if (t->easy) {
+        curl.multi_remove_handle(t->fetcher->multi, t->easy);
+        curl.easy_cleanup(t->easy);
+        curl.slist_free_all(t->headers);
+    }
+    list_remove(&t->link);
+    t->fetcher->count--;
+    buf_fini(&t->result.headers);
+    buf_fini(&t->result.body);
+    mem_free(t);
+}
+
+static void add_lower(struct buf *out, const char *text)
+{
+    for (; *text; text++)
+        buf_add_char(out, *text >= 'A' && *text <= 'Z' ? (char)(*text | 0x20) : *text);
+}
+
+/* Of the last answer only: not those of redirects or 1xx before it, and no trailers. */
+static void collect_headers(struct fetch *t)
+{
+    struct curl_header *h = NULL;
+    while ((h = curl.easy_nextheader(t->easy, CURLH_HEADER, -1, h))) {
+        size_t n = strcspn(h->value, "\r");   /* libcurl 7.88 leaves it on an empty value */
+        add_lower(&t->result.headers, h->name);
+        buf_addf(&t->result.headers, ": %.*s\n", (int)n, h->value);
+    }
+}
+
+static void collect_answer(struct fetch *t)
+{
+    long status = 0;
+    curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    t->result.status = (int)status;
+    t->detail[0] = '\0';   /* libcurl notes failures there that it got over */
+    collect_headers(t);
+}
+
+static void explain_failure(struct fetch *t, CURLcode code)
+{
+    t->result.error = code == CURLE_OPERATION_TIMEDOUT ? -ERR_TIMEOUT : -ERR_FETCH;
+    if (t->oversized) {
+        t->result.error = -ERR_TOO_LARGE;
+        snprintf(t->detail, sizeof t->detail, "the %s of the answer is larger than the limit", t->oversized);
+    } else if (t->detail[0] == '\0') {
+        snprintf(t->detail, sizeof t->detail, "%s", curl.easy_strerror(code));
+    }
+}
+
+static void fetch_finish(struct fetch *t)
+{
+    t->done(t->arg, &t->result);
+    fetch_free(t);
+}
+
+static void finish_ended(struct fetcher *f)
+{
+    int left;
+    for (CURLMsg *m; (m = curl.multi_info_read(f->multi, &left));) {
+        struct fetch *t;
+        CURLcode code = m->data.result;
+        curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        if (code == CURLE_OK)
+            collect_answer(t);
+        else
+            explain_failure(t, code);
+        fetch_finish(t);
+    }
+}
+
+static void on_stillborn(void *arg)
+{
+    struct fetcher *f = arg;
+    while (!list_empty(&f->stillborn))
+        fetch_finish(list_first(&f->stillborn, struct fetch, link));
+}
+
+static void fail_later(struct fetch *t, const char *why)
+{
+    struct fetcher *f = t->fetcher;
+    t->result.error = -ERR_FETCH;
+    snprintf(t->detail, sizeof t->detail, "%s", why);
+    list_push(&f->stillborn, &t->link);
+    watch_arm(&f->stillborn_timer, 0);
+}
+
+/* ---- libcurl on the loop ---- */
+
+/* libcurl starts a thread for each name it resolves. Threads inherit the mask, and ours are not meant for them: a
+ * handler that expects the thread that runs Lua must not run on another. */
+static void drive(struct fetcher *f, curl_socket_t fd)
+{
+    int running;
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    curl.multi_socket_action(f->multi, fd, 0, &running);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    finish_ended(f);
+}
+
+/* libcurl may free the sock meanwhile. */
+static void on_socket(void *arg)
+{
+    struct sock *s = arg;
+    drive(s->fetcher, s->fd);
+}
+
+static void on_timer(void *arg)
+{
+    drive(arg, CURL_SOCKET_TIMEOUT);
+}
+
+static struct sock *sock_new(struct fetcher *f, curl_socket_t fd)
+{
+    struct sock *s = MEM_NEW(struct sock);
+    s->fetcher = f;
+    s->fd = fd;
+    curl.multi_assign(f->multi, fd, s);
+    return s;
+}
+
+static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
+{
+    struct fetcher *f = arg;
+    struct sock *s = assigned;
+    (void)easy;
+    if (!s)
+        s = sock_new(f, fd);
+    watch_fini(&s->readable);
+    watch_fini(&s->writable);
+    if (what == CURL_POLL_REMOVE) {
+        mem_free(s);
+        return 0;
+    }
+    if (what & CURL_POLL_IN)
+        watch_readable(f->loop, &s->readable, fd, on_socket, s);
+    if (what & CURL_POLL_OUT)
+        watch_writable(f->loop, &s->writable, fd, on_socket, s);
+    return 0;
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct fetcher *f = arg;
+    (void)multi;
+    if (timeout_ms < 0)
+        watch_disarm(&f->timer);
+    else
+        watch_arm(&f->timer, (uint64_t)timeout_ms * NS_PER_MS);
+    return 0;
+}
+
+static const char *multi_up(struct fetcher *f)
+{
+    const char *why = library_load();
+    if (why || f->multi)
+        return why;
+    f->multi = curl.multi_init();
+    if (!f->multi)
+        return LIBRARY " cannot be initialised";
+    curl.multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+    curl.multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
+    curl.multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl.multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
+    curl.multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FETCH_IDLE_MAX);
+    return NULL;
+}
+
+/* ---- what arrives ---- */
+
+/* Taking less than was offered ends the transfer. */
+static size_t refuse(struct fetch *t, const char *part)
+{
+    t->oversized = part;
+    return 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+    struct fetch *t = arg;
+    n *= size;
+    if (n > t->body_max - buf_size(&t->result.body))
+        return refuse(t, "body");
+    buf_add(&t->result.body, data, n);
+    return n;
+}
+
+/* libcurl keeps the headers; here they are only counted. */
+static size_t on_head(char *data, size_t size, size_t n, void *arg)
+{
+    struct fetch *t = arg;
+    (void)data;
+    n *= size;
+    t->heads_size += n;
+    return t->heads_size > FETCH_HEADERS_MAX ? refuse(t, "head") : n;
+}
+
+/* ---- the start ---- */
+
+static bool is_web_url(const char *text)
+{
+    CURLU *url = curl.url();
+    char *scheme = NULL;
+    bool is_web = url && curl.url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+                  curl.url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                  (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+    curl.free(scheme);
+    curl.url_cleanup(url);
+    return is_web;
+}
+
+static bool split_header(const char *line, slice *name, slice *value)
+{
+    slice rest = slice_from(line);
+    if (!strchr(line, ':') || !slice_split(&rest, ':', name))
+        return false;
+    *value = slice_trim(rest);
+    return http_header_ok(*name, *value);
+}
+
+static bool has_header(const struct fetch_options *o, slice wanted)
+{
+    slice name, value;
+    for (const char *const *h = o->headers; h && *h; h++)
+        if (split_header(*h, &name, &value) && slice_ieq(name, wanted))
+            return true;
+    return false;
+}
+
+static bool is_usable(const struct fetch_options *o)
+{
+    slice name, value;
+    if (o->method && !http_header_ok(slice_from(o->method), SLICE("")))
+        return false;
+    for (const char *const *h = o->headers; h && *h; h++)
+        if (!split_header(*h, &name, &value))
+            return false;
+    return !curl.loaded || is_web_url(o->url);
+}
+
+/* An option that this libcurl does not know fails the fetch: without it, it would do what nobody asked for. */
+static void set(struct fetch *t, CURLoption option, const void *value)
+{
+    if (t->rc == CURLE_OK)
+        t->rc = curl.easy_setopt(t->easy, option, value);
+}
+
+static void set_number(struct fetch *t, CURLoption option, long value)
+{
+    if (t->rc == CURLE_OK)
+        t->rc = curl.easy_setopt(t->easy, option, value);
+}
+
+static void set_fences(struct fetch *t, const struct fetch_options *o)
+{
+    set(t, CURLOPT_PROTOCOLS_STR, "http,https");
+    set(t, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    set(t, CURLOPT_PROXY, "");
+    set(t, CURLOPT_CAINFO, o->ca_file);
+    set_number(t, CURLOPT_FOLLOWLOCATION, o->redirects > 0);
+    set_number(t, CURLOPT_MAXREDIRS, (long)o->redirects);
+    set_number(t, CURLOPT_TIMEOUT_MS, o->timeout_ms ? (long)o->timeout_ms : FETCH_MS);
+    set_number(t, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    set_number(t, CURLOPT_NOSIGNAL, 1);
+    set_number(t, CURLOPT_QUICK_EXIT, 1);   /* or ending one would wait for its resolver */
+}
+
+static void set_receivers(struct fetch *t)
+{
+    set(t, CURLOPT_PRIVATE, t);
+    set(t, CURLOPT_ERRORBUFFER, t->detail);
+    set(t, CURLOPT_WRITEDATA, t);
+    set(t, CURLOPT_HEADERDATA, t);
+    curl.easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl.easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_head);
+}
+
+static void add_header(struct fetch *t, const char *line)
+{
+    struct curl_slist *longer = curl.slist_append(t->headers, line);
+    ENSURE(longer);
+    t->headers = longer;
+}
+
+/* To libcurl, "Name:" means to leave a header out, and "Name;" one without a value. */
+static void set_headers(struct fetch *t, const struct fetch_options *o)
+{
+    slice name, value;
+    struct buf line = {0};
+    if (!has_header(o, SLICE("content-type")))
+        add_header(t, "Content-Type:");
+    if (!has_header(o, SLICE("expect")))
+        add_header(t, "Expect:");
+    for (const char *const *h = o->headers; h && *h; h++) {
+        split_header(*h, &name, &value);
+        buf_clear(&line);
+        buf_addf(&line, value.n > 0 ? "%.*s: %.*s" : "%.*s;%.*s", SLICE_ARGS(name), SLICE_ARGS(value));
+        add_header(t, line.data);
+    }
+    buf_fini(&line);
+    set(t, CURLOPT_HTTPHEADER, t->headers);
+    set(t, CURLOPT_USERAGENT, "lignum");
+}
+
+static bool takes_body(const char *method)
+{
+    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
+}
+
+static void set_request(struct fetch *t, const struct fetch_options *o)
+{
+    const char *method = o->method ? o->method : o->body.n > 0 ? "POST" : "GET";
+    bool sends = o->body.n > 0 || takes_body(method);
+    const char *implied = sends ? "POST" : "GET";
+    set(t, CURLOPT_URL, o->url);
+    if (strcmp(method, "HEAD") == 0) {
+        set_number(t, CURLOPT_NOBODY, 1);
+        return;
+    }
+    if (sends) {
+        curl.easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body.n);
+        set(t, CURLOPT_COPYPOSTFIELDS, o->body.n > 0 ? o->body.p : "");
+    }
+    if (strcmp(method, implied) != 0)
+        set(t, CURLOPT_CUSTOMREQUEST, method);
+}
+
+static void begin(struct fetch *t, const struct fetch_options *o)
+{
+    struct fetcher *f = t->fetcher;
+    t->easy = curl.easy_init();
+    ENSURE(t->easy);
+    set_receivers(t);
+    set_fences(t, o);
+    set_headers(t, o);
+    set_request(t, o);
+    if (t->rc != CURLE_OK) {
+        fail_later(t, curl.easy_strerror(t->rc));
+        return;
+    }
+    list_push(&f->fetches, &t->link);
+    CURLMcode rc = curl.multi_add_handle(f->multi, t->easy);
+    if (rc != CURLM_OK) {
+        list_remove(&t->link);
+        fail_later(t, curl.multi_strerror(rc));
+    }
+}
+
+static struct fetch *fetch_new(struct fetcher *f, const struct fetch_options *o)
+{
+    struct fetch *t = MEM_NEW(struct fetch);
+    t->fetcher = f;
+    t->body_max = o->body_max ? o->body_max : FETCH_BODY_MAX;
+    t->result.detail = t->detail;
+    f->count++;
+    return t;
+}
+
+int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(void *arg, struct fetch_result *r),
+                void *arg, struct fetch **out)
+{
+    const char *why = multi_up(f);
+    if (!is_usable(o))
+        return -ERR_BAD_VALUE;
+    if (f->count >= FETCHES_MAX)
+        return -ERR_BUSY;
+    struct fetch *t = fetch_new(f, o);
+    t->done = done;
+    t->arg = arg;
+    if (why)
+        fail_later(t, why);
+    else
+        begin(t, o);
+    *out = t;
+    return 0;
+}
+
+void fetch_cancel(struct fetch *f)
+{
+    fetch_free(f);
+}
+
+struct fetcher *fetcher_new(struct loop *l)
+{
+    struct fetcher *f = MEM_NEW(struct fetcher);
+    f->loop = l;
+    list_init(&f->fetches);
+    list_init(&f->stillborn);
+    watch_timer(l, &f->timer, on_timer, f);
+    watch_timer(l, &f->stillborn_timer, on_stillborn, f);
+    return f;
+}
+
+void fetcher_free(struct fetcher *f)
+{
+    LIST_EACH(node, &f->fetches)
+        fetch_free(LIST_OWNER(node, struct fetch, link));
+    LIST_EACH(node, &f->stillborn)
+        fetch_free(LIST_OWNER(node, struct fetch, link));
+    if (f->multi)
+        curl.multi_cleanup(f->multi);
+    watch_fini(&f->timer);
+    watch_fini(&f->stillborn_timer);
+    mem_free(f);
+}

@@ -1,0 +1,243 @@
+#include "net/http_server.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+uint64_t server_now(struct http_server *s)
+{
+    if (s->now_ns == 0)
+        s->now_ns = clock_ns();
+    return s->now_ns;
+}
+
+static void render_plain(struct buf *out, int error, slice detail, struct http_answer *answer)
+{
+    answer->status = err_status(error);
+    answer->type = SLICE("text/plain");
+    buf_add_slice(out, detail.n > 0 ? detail : slice_from(err_sentence(error)));
+    buf_add_char(out, '\n');
+}
+
+struct http_server *http_server_new(struct loop *l, const struct http_limits *limits)
+{
+    struct http_server *s = MEM_NEW(struct http_server);
+    s->loop = l;
+    s->render = render_plain;
+    list_init(&s->all);
+    list_init(&s->arrived);
+    list_init(&s->flushing);
+    deadlines_init(&s->deadlines, l);
+    http_set_limits(s, limits);
+    routes_init(s);
+    return s;
+}
+
+void http_set_limits(struct http_server *s, const struct http_limits *limits)
+{
+    s->limits = *limits;
+    s->deadlines.span_ns[DEADLINE_IDLE] = limits->idle_ms * NS_PER_MS;
+    s->deadlines.span_ns[DEADLINE_HEAD] = limits->head_ms * NS_PER_MS;
+    s->deadlines.span_ns[DEADLINE_BODY] = limits->body_ms * NS_PER_MS;
+    s->deadlines.span_ns[DEADLINE_WRITE] = limits->write_ms * NS_PER_MS;
+    s->deadlines.span_ns[DEADLINE_LINGER] = HTTP_LINGER_MS * NS_PER_MS;
+}
+
+void http_on_error(struct http_server *s, http_render_error *render)
+{
+    s->render = render;
+    buf_fini(&s->refusal);
+}
+
+void client_queue(struct list *queue, struct client *c)
+{
+    list_remove(&c->queue);
+    list_push(queue, &c->queue);
+}
+
+void client_new(struct http_server *s, int fd, const char *peer)
+{
+    struct client *c = MEM_NEW(struct client);
+    c->server = s;
+    c->peer_size = (unsigned char)strnlen(peer, sizeof c->peer);
+    memcpy(c->peer, peer, c->peer_size);
+    list_init(&c->queue);
+    deadline_init(&c->deadline);
+    list_push(&s->all, &c->all);
+    conn_open(&c->conn, s->loop->base, fd, client_on_ready, c);
+    deadline_set(&s->deadlines, &c->deadline, DEADLINE_IDLE, server_now(s));
+    s->stats.connections++;
+    s->stats.accepted++;
+}
+
+struct exchange *client_exchange(struct client *c)
+{
+    struct http_server *s = c->server;
+    struct exchange *x = c->exchange;
+    if (x)
+        return x;
+    x = s->exchanges;
+    if (x) {
+        s->exchanges = x->spare;
+        s->exchange_count--;
+    } else {
+        x = MEM_NEW(struct exchange);
+        x->file = -1;
+    }
+    x->client = c;
+    x->request.began_ns = server_now(s);
+    c->exchange = x;
+    return x;
+}
+
+/* Clears what the next request relies on; the head with its long array is overwritten by parsing. */
+static void exchange_reset(struct exchange *x)
+{
+    if (x->file >= 0)
+        close(x->file);
+    if (x->body.data)
+        buf_fini(&x->body);
+    x->file = -1;
+    x->file_left = 0;
+    x->scanned = x->head_size = x->body_size = x->taken = 0;
+    x->chunks = (struct http_chunks){0};
+    x->chunked_answer = x->bodiless = false;
+    x->on_drained = NULL;
+    x->request.route = 0;
+}
+
+void exchange_release(struct client *c)
+{
+    struct http_server *s = c->server;
+    struct exchange *x = c->exchange;
+    if (!x)
+        return;
+    c->exchange = NULL;
+    exchange_reset(x);
+    if (s->exchange_count == EXCHANGES_SPARE) {
+        mem_free(x);
+        return;
+    }
+    x->spare = s->exchanges;
+    s->exchanges = x;
+    s->exchange_count++;
+}
+
+void exchange_drained(struct exchange *x)
+{
+    void (*call)(void *arg) = x->on_drained;
+    x->on_drained = NULL;
+    if (call)
+        call(x->drained_arg);
+}
+
+void client_drop(struct client *c)
+{
+    struct http_server *s = c->server;
+    conn_close(&c->conn);
+    buf_pool_give(&s->pool, &c->conn.out);
+    deadline_clear(&c->deadline);
+    list_remove(&c->queue);
+    s->stats.connections--;
+    accept_resume(s);
+    if (c->state == CLIENT_HANDLED)
+        exchange_drained(c->exchange);
+    else
+        client_free(c);
+}
+
+void client_free(struct client *c)
+{
+    exchange_release(c);
+    buf_clear(&c->conn.in);
+    input_release(c);
+    buf_pool_give(&c->server->pool, &c->conn.out);
+    list_remove(&c->queue);
+    list_remove(&c->all);
+    mem_free(c);
+}
+
+static void clients_expire(struct http_server *s)
+{
+    struct deadline *x;
+    while ((x = deadlines_next(&s->deadlines, server_now(s))))
+        client_expire(LIST_OWNER(x, struct client, deadline));
+}
+
+struct http_request *http_next(struct http_server *s)
+{
+    if (s->deadlines.fired)
+        clients_expire(s);
+    while (!list_empty(&s->arrived)) {
+        struct client *c = list_first(&s->arrived, struct client, queue);
+        list_remove(&c->queue);
+        if (client_advance(c))
+            return &c->exchange->request;
+    }
+    return NULL;
+}
+
+void http_flush(struct http_server *s)
+{
+    struct list batch;
+    list_init(&batch);
+    list_splice(&batch, &s->flushing);
+    while (!list_empty(&batch)) {
+        struct client *c = list_first(&batch, struct client, queue);
+        list_remove(&c->queue);
+        client_flush(c);
+    }
+    if (!list_empty(&s->flushing) || !list_empty(&s->arrived))
+        loop_again(s->loop);
+    s->now_ns = 0;
+}
+
+void client_drain(struct client *c)
+{
+    if (c->conn.fd < 0 || c->deadline.kind != DEADLINE_IDLE)
+        return;
+    client_on_readable(c);
+    if (buf_size(&c->conn.in) == 0)
+        c->conn.eof = true;
+    client_queue(&c->server->arrived, c);
+}
+
+void http_drain(struct http_server *s)
+{
+    s->draining = true;
+    listeners_close(s);
+    LIST_EACH(link, &s->all)
+        client_drain(LIST_OWNER(link, struct client, all));
+    loop_again(s->loop);
+}
+
+bool http_drained(const struct http_server *s)
+{
+    return list_empty(&s->all);
+}
+
+void http_server_free(struct http_server *s)
+{
+    listeners_close(s);
+    while (!list_empty(&s->all)) {
+        struct client *c = list_first(&s->all, struct client, all);
+        c->state = CLIENT_HEAD;  /* whoever holds a request of it is gone already */
+        if (c->conn.fd >= 0)
+            client_drop(c);
+        else
+            client_free(c);
+    }
+    while (s->exchanges) {
+        struct exchange *x = s->exchanges;
+        s->exchanges = x->spare;
+        mem_free(x);
+    }
+    deadlines_fini(&s->deadlines);
+    buf_pool_fini(&s->pool);
+    buf_fini(&s->refusal);
+    routes_fini(s);
+    mem_free(s);
+}

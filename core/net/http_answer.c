@@ -1,0 +1,338 @@
+/*
+ * Answers are made here and written by http_flush.c. When the client is gone they are counted and dropped.
+ */
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "net/http_chars.h"
+#include "net/http_server.h"
+
+/* How the end of the body is marked. */
+struct framing {
+    bool sized, chunked;
+    uint64_t size;
+};
+
+static slice reason(int status)
+{
+    switch (status) {
+    case 200: return SLICE("OK");
+    case 201: return SLICE("Created");
+    case 202: return SLICE("Accepted");
+    case 204: return SLICE("No Content");
+    case 206: return SLICE("Partial Content");
+    case 301: return SLICE("Moved Permanently");
+    case 302: return SLICE("Found");
+    case 303: return SLICE("See Other");
+    case 304: return SLICE("Not Modified");
+    case 307: return SLICE("Temporary Redirect");
+    case 308: return SLICE("Permanent Redirect");
+    case 400: return SLICE("Bad Request");
+    case 401: return SLICE("Unauthorized");
+    case 403: return SLICE("Forbidden");
+    case 404: return SLICE("Not Found");
+    case 405: return SLICE("Method Not Allowed");
+    case 406: return SLICE("Not Acceptable");
+    case 408: return SLICE("Request Timeout");
+    case 409: return SLICE("Conflict");
+    case 410: return SLICE("Gone");
+    case 412: return SLICE("Precondition Failed");
+    case 413: return SLICE("Content Too Large");
+    case 414: return SLICE("URI Too Long");
+    case 415: return SLICE("Unsupported Media Type");
+    case 416: return SLICE("Range Not Satisfiable");
+    case 417: return SLICE("Expectation Failed");
+    case 421: return SLICE("Misdirected Request");
+    case 422: return SLICE("Unprocessable Content");
+    case 429: return SLICE("Too Many Requests");
+    case 431: return SLICE("Request Header Fields Too Large");
+    case 500: return SLICE("Internal Server Error");
+    case 501: return SLICE("Not Implemented");
+    case 502: return SLICE("Bad Gateway");
+    case 503: return SLICE("Service Unavailable");
+    case 504: return SLICE("Gateway Timeout");
+    case 505: return SLICE("HTTP Version Not Supported");
+    case 507: return SLICE("Insufficient Storage");
+    default: return SLICE("Other");
+    }
+}
+
+/* ---- the head ---- */
+
+/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", made once a second. */
+static slice date_line(struct http_server *s)
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t now = time(NULL);
+    if (now != s->date) {
+        struct tm t;
+        gmtime_r(&now, &t);
+        s->date = now;
+        snprintf(s->date_line, sizeof s->date_line, "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n",
+                 days + 3 * t.tm_wday, t.tm_mday, months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min,
+                 t.tm_sec);
+    }
+    return slice_from(s->date_line);
+}
+
+static void status_line(struct buf *out, int status)
+{
+    buf_add_slice(out, SLICE("HTTP/1.1 "));
+    buf_add_u64(out, (uint64_t)status);
+    buf_add_char(out, ' ');
+    buf_add_slice(out, reason(status));
+    buf_add_slice(out, SLICE("\r\n"));
+}
+
+static void framing_lines(struct buf *out, const struct framing *f)
+{
+    if (f->chunked)
+        buf_add_slice(out, SLICE("Transfer-Encoding: chunked\r\n"));
+    if (!f->sized)
+        return;
+    buf_add_slice(out, SLICE("Content-Length: "));
+    buf_add_u64(out, f->size);
+    buf_add_slice(out, SLICE("\r\n"));
+}
+
+static void type_line(struct buf *out, slice type)
+{
+    if (type.n == 0)
+        return;
+    buf_add_slice(out, SLICE("Content-Type: "));
+    buf_add_slice(out, type);
+    buf_add_slice(out, SLICE("\r\n"));
+}
+
+static void head_render(struct http_server *s, struct buf *out, const struct http_answer *a, const struct framing *f)
+{
+    status_line(out, a->status);
+    buf_add_slice(out, date_line(s));
+    type_line(out, a->type);
+    framing_lines(out, f);
+    buf_add_slice(out, a->headers);
+    if (a->close)
+        buf_add_slice(out, SLICE("Connection: close\r\n"));
+    buf_add_slice(out, SLICE("\r\n"));
+}
+
+static bool status_bodiless(int status)
+{
+    return status < 200 || status == 204 || status == 304;
+}
+
+/* ---- beginning and end of an answer ---- */
+
+static struct exchange *exchange_of(struct http_request *r)
+{
+    return (struct exchange *)(void *)r;
+}
+
+static void count(struct http_server *s, const struct http_request *r, int status)
+{
+    struct http_route_stats *route = &s->routes[r->route < s->stats.route_count ? r->route : 0];
+    int class = status / 100;
+    if (class >= 1 && class <= 5)
+        route->by_class[class]++;
+    hist_record(&route->latency, clock_ns() - r->began_ns);
+}
+
+static bool is_gone(const struct client *c)
+{
+    return c->conn.fd < 0 || c->lost;
+}
+
+/* Writes the head. `f` is what the body would be; HEAD and some statuses have none. */
+static void answer_head(struct exchange *x, const struct http_answer *a, struct framing f)
+{
+    struct client *c = x->client;
+    struct http_answer full = *a;
+    bool none = status_bodiless(a->status);
+    x->bodiless = none || slice_eq(x->request.head.method, SLICE("HEAD"));
+    if (none)
+        f = (struct framing){0};
+    c->linger = c->linger || (!c->closing && (a->close || c->server->draining));
+    c->closing = full.close = c->closing || c->linger;
+    if (!c->conn.out.data)
+        buf_pool_take(&c->server->pool, &c->conn.out);
+    head_render(c->server, &c->conn.out, &full, &f);
+}
+
+/* The answer is whole; the caller has given the request up. */
+static void answer_end(struct exchange *x)
+{
+    struct client *c = x->client;
+    c->server->stats.requests_in_flight--;
+    x->on_drained = NULL;
+    c->state = CLIENT_SENDING;
+    if (c->conn.fd < 0)
+        client_free(c);
+    else
+        client_queue(&c->server->flushing, c);
+}
+
+/* False when there is nobody to answer; the request is then over. */
+static bool answer_begin(struct exchange *x, const struct http_answer *a, uint64_t size)
+{
+    ENSURE(x->client->state == CLIENT_HANDLED);
+    count(x->client->server, &x->request, a->status);
+    if (is_gone(x->client)) {
+        answer_end(x);
+        return false;
+    }
+    answer_head(x, a, (struct framing){.sized = true, .size = size});
+    return true;
+}
+
+void http_answer(struct http_request *r, const struct http_answer *a, slice body)
+{
+    struct exchange *x = exchange_of(r);
+    if (!answer_begin(x, a, body.n))
+        return;
+    if (!x->bodiless)
+        buf_add_slice(&x->client->conn.out, body);
+    answer_end(x);
+}
+
+void http_answer_take(struct http_request *r, const struct http_answer *a, struct buf *body)
+{
+    struct exchange *x = exchange_of(r);
+    struct buf owned = {0};
+    buf_move(&owned, body);
+    if (answer_begin(x, a, buf_size(&owned))) {
+        if (!x->bodiless && buf_size(&owned) <= TAKE_COPY_MAX)
+            buf_add_slice(&x->client->conn.out, buf_slice(&owned));
+        else if (!x->bodiless)
+            buf_move(&x->body, &owned);
+        answer_end(x);
+    }
+    buf_fini(&owned);
+}
+
+void http_answer_file(struct http_request *r, const struct http_answer *a, int fd, uint64_t position, uint64_t size)
+{
+    struct exchange *x = exchange_of(r);
+    if (!answer_begin(x, a, size)) {
+        close(fd);
+        return;
+    }
+    x->file = fd;
+    x->file_at = position;
+    x->file_left = x->bodiless ? 0 : size;
+    answer_end(x);
+}
+
+/* ---- answers of unknown length ---- */
+
+void http_begin(struct http_request *r, const struct http_answer *a)
+{
+    struct exchange *x = exchange_of(r);
+    struct client *c = x->client;
+    ENSURE(c->state == CLIENT_HANDLED);
+    count(c->server, r, a->status);
+    if (is_gone(c))
+        return;
+    x->chunked_answer = r->head.minor > 0;
+    answer_head(x, a, (struct framing){.chunked = x->chunked_answer});
+    x->chunked_answer = x->chunked_answer && !x->bodiless;
+    client_queue(&c->server->flushing, c);
+}
+
+size_t http_chunk(struct http_request *r, slice bytes)
+{
+    struct exchange *x = exchange_of(r);
+    struct client *c = x->client;
+    if (is_gone(c))
+        return 0;
+    struct buf *out = &c->conn.out;
+    if (bytes.n > 0 && !x->bodiless) {
+        if (!out->data)
+            buf_pool_take(&c->server->pool, out);
+        if (x->chunked_answer)
+            buf_addf(out, "%zx\r\n", bytes.n);
+        buf_add_slice(out, bytes);
+        if (x->chunked_answer)
+            buf_add_slice(out, SLICE("\r\n"));
+        client_queue(&c->server->flushing, c);
+    }
+    return buf_size(out);
+}
+
+void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void *arg)
+{
+    struct exchange *x = exchange_of(r);
+    x->on_drained = on_drained;
+    x->drained_arg = arg;
+    client_queue(&x->client->server->flushing, x->client);
+}
+
+void http_end(struct http_request *r)
+{
+    struct exchange *x = exchange_of(r);
+    struct client *c = x->client;
+    if (!is_gone(c) && x->chunked_answer) {
+        if (!c->conn.out.data)
+            buf_pool_take(&c->server->pool, &c->conn.out);
+        buf_add_slice(&c->conn.out, SLICE("0\r\n\r\n"));
+    }
+    answer_end(x);
+}
+
+void http_abort(struct http_request *r)
+{
+    struct exchange *x = exchange_of(r);
+    x->client->lost = true;
+    answer_end(x);
+}
+
+bool http_gone(const struct http_request *r)
+{
+    return is_gone(((const struct exchange *)(const void *)r)->client);
+}
+
+/* ---- answers of this layer itself ---- */
+
+void refusal_render(struct http_server *s, struct buf *out, int error, slice detail)
+{
+    struct buf body = {0}, headers = {0};
+    struct http_answer a = {0};
+    s->render(&body, error, detail, &a);
+    buf_add_slice(&headers, a.headers);
+    if (a.status == 503)
+        buf_add_slice(&headers, SLICE("Retry-After: 1\r\n"));
+    a.headers = buf_slice(&headers);
+    a.close = true;
+    head_render(s, out, &a, &(struct framing){.sized = true, .size = buf_size(&body)});
+    buf_add_slice(out, buf_slice(&body));
+    buf_fini(&headers);
+    buf_fini(&body);
+}
+
+void answer_refusal(struct client *c, int error, slice detail)
+{
+    struct http_server *s = c->server;
+    if (!c->conn.out.data)
+        buf_pool_take(&s->pool, &c->conn.out);
+    refusal_render(s, &c->conn.out, error, detail);
+    count(s, &client_exchange(c)->request, err_status(error));
+    deadline_clear(&c->deadline);
+    c->closing = c->linger = true;
+    c->state = CLIENT_SENDING;
+    client_queue(&s->flushing, c);
+}
+
+bool http_header_ok(slice name, slice value)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (!char_is(name.p[i], CHAR_TOKEN))
+            return false;
+    for (size_t i = 0; i < value.n; i++)
+        if (!char_is(value.p[i], CHAR_TEXT))
+            return false;
+    return name.n > 0;
+}

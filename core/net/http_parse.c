@@ -1,0 +1,401 @@
+/*
+ * A request head, in two passes. The first only looks for its end and for bytes that may stand nowhere in it, and
+ * goes on where it stopped when more arrives; the second reads the lines. So the result depends on the bytes
+ * alone and not on how they were split on their way.
+ */
+#include "net/http_parse.h"
+
+#include "base/err.h"
+#include "net/http_chars.h"
+
+enum {
+    SEEN_HOST = 1,
+    SEEN_LENGTH = 2,
+    SEEN_CODING = 4,
+};
+
+struct parse {
+    const char *at, *end;    /* the lines not yet read, each ended by CRLF; the empty last line is left out */
+    struct http_head *head;
+    unsigned seen;
+    int error;
+    const char *detail;
+};
+
+static bool refuse(struct parse *p, int error, const char *detail)
+{
+    p->error = -error;
+    p->detail = detail;
+    return false;
+}
+
+static bool refuse_request(struct parse *p, const char *detail)
+{
+    return refuse(p, ERR_BAD_REQUEST, detail);
+}
+
+/* ---- pass one: where the head ends ---- */
+
+#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Is there a byte below 0x20, or 0x7f, among these eight? May say yes wrongly, never no. */
+static bool word_has_control(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    uint64_t low = (w - EVERY_BYTE(0x20)) & ~w;
+    uint64_t del = w ^ EVERY_BYTE(0x7f);
+    return ((low | ((del - EVERY_BYTE(1)) & ~del)) & EVERY_BYTE(0x80)) != 0;
+}
+
+/* The position from `at` on of the first byte that is not text (the tab is), or n. */
+static size_t text_end(const char *p, size_t at, size_t n)
+{
+    while (at < n) {
+        if (n - at >= 8 && !word_has_control(p + at)) {
+            at += 8;
+            continue;
+        }
+        size_t stop = n - at < 8 ? n : at + 8;
+        while (at < stop && char_is(p[at], CHAR_TEXT))
+            at++;
+        if (at < stop)
+            break;
+    }
+    return at;
+}
+
+static long bad_byte(struct parse *p, char c)
+{
+    refuse_request(p, c == '\n'   ? "a line of the head does not end in CR LF"
+                      : c == '\r' ? "a CR without LF in the head"
+                      : c == '\0' ? "a NUL byte in the head"
+                                  : "a control byte in the head");
+    return HTTP_BAD;
+}
+
+static long bad_size(struct parse *p, slice in)
+{
+    if (memchr(in.p, '\n', in.n))
+        refuse(p, ERR_HEAD_TOO_LARGE, "the request head is larger than 16384 bytes");
+    else
+        refuse(p, ERR_URI_TOO_LONG, "the request target is longer than 8192 bytes");
+    return HTTP_BAD;
+}
+
+static long bad_start(struct parse *p)
+{
+    refuse_request(p, "an empty line where a request was expected");
+    return HTTP_BAD;
+}
+
+/* One empty line before the request is skipped, as RFC 9112 section 2.2 asks; it counts as part of the head. */
+static size_t empty_line(slice in)
+{
+    return slice_starts(in, SLICE("\r\n")) ? 2 : 0;
+}
+
+/* The size of the head, or HTTP_MORE or HTTP_BAD. */
+static long head_end(struct parse *p, slice in, size_t *scanned)
+{
+    size_t start = empty_line(in);
+    size_t n = in.n < HTTP_HEAD_MAX ? in.n : HTTP_HEAD_MAX;
+    size_t i = *scanned > start ? *scanned : start;
+    while ((i = text_end(in.p, i, n)) + 1 < n) {
+        if (in.p[i] != '\r' || in.p[i + 1] != '\n')
+            return bad_byte(p, in.p[i]);
+        if (i == start)
+            return bad_start(p);
+        if (in.p[i - 1] == '\n')
+            return (long)(i + 2);
+        i += 2;
+    }
+    *scanned = i;
+    if (n == HTTP_HEAD_MAX)
+        return bad_size(p, slice_of(in.p, n));
+    if (i < n && in.p[i] != '\r')
+        return bad_byte(p, in.p[i]);
+    return HTTP_MORE;
+}
+
+/* ---- pass two: the request line ---- */
+
+static bool method_read(struct parse *p)
+{
+    const char *from = p->at;
+    while (char_is(*p->at, CHAR_TOKEN))
+        p->at++;
+    slice method = slice_of(from, (size_t)(p->at - from));
+    if (method.n == 0 || *p->at != ' ')
+        return refuse_request(p, "the request does not start with a method and one space");
+    p->at++;
+    p->head->method = method;
+    return true;
+}
+
+/* " HTTP/1.1" at the end of the request line. Read before the target is judged: what another version calls a
+ * target is not ours to judge. */
+static bool version_read(struct parse *p, slice *line)
+{
+    static const char model[] = " HTTP/#.#";
+    enum { SIZE = sizeof model - 1 };
+    if (line->n < SIZE)
+        return refuse_request(p, "the request line does not end in an HTTP version");
+    const char *at = line->p + line->n - SIZE;
+    for (size_t i = 0; i < SIZE; i++)
+        if (model[i] == '#' ? !char_is(at[i], CHAR_DIGIT) : at[i] != model[i])
+            return refuse_request(p, "the request line does not end in an HTTP version");
+    if (at[SIZE - 3] != '1')
+        return refuse(p, ERR_BAD_VERSION, "only HTTP/1.1 and HTTP/1.0 are spoken");
+    p->head->minor = at[SIZE - 1] == '0' ? 0 : 1;
+    line->n -= SIZE;
+    return true;
+}
+
+/* Every escape is two hex digits, and of no control byte. */
+static bool escapes_ok(slice s)
+{
+    while (s.n > 0) {
+        const char *at = memchr(s.p, '%', s.n);
+        if (!at)
+            return true;
+        s = slice_skip(s, (size_t)(at - s.p));
+        if (s.n < 3 || !char_is(s.p[1], CHAR_HEX) || !char_is(s.p[2], CHAR_HEX))
+            return false;
+        unsigned value = char_hex(s.p[1]) << 4 | char_hex(s.p[2]);
+        if (value < 0x20 || value == 0x7f)
+            return false;
+        s = slice_skip(s, 3);
+    }
+    return true;
+}
+
+static size_t span(slice s, size_t at, unsigned char set)
+{
+    while (at < s.n && char_is(s.p[at], set))
+        at++;
+    return at;
+}
+
+static bool target_read(struct parse *p, slice target)
+{
+    if (target.n > HTTP_TARGET_MAX)
+        return refuse(p, ERR_URI_TOO_LONG, "the request target is longer than 8192 bytes");
+    if (target.n == 0 || target.p[0] != '/')
+        return refuse_request(p, "origin-form targets only: a path that starts with /");
+    size_t path = span(target, 0, CHAR_PATH);
+    size_t end = path < target.n && target.p[path] == '?' ? span(target, path + 1, CHAR_QUERY) : path;
+    if (end < target.n)
+        return refuse_request(p, "a byte in the request target that must be percent-encoded");
+    if (!escapes_ok(target))
+        return refuse_request(p, "a percent escape in the request target is malformed or of a control byte");
+    p->head->path = slice_of(target.p, path);
+    p->head->query = path < end ? slice_of(target.p + path + 1, end - path - 1) : slice_of(target.p + end, 0);
+    return true;
+}
+
+/* Both tunnel or echo what they are sent; neither has a place in front of a log. */
+static bool method_ok(struct parse *p)
+{
+    slice m = p->head->method;
+    if (slice_eq(m, SLICE("TRACE")) || slice_eq(m, SLICE("CONNECT")))
+        return refuse(p, ERR_BAD_CODING, "TRACE and CONNECT are not implemented");
+    return true;
+}
+
+static bool request_line_read(struct parse *p)
+{
+    if (!method_read(p))
+        return false;
+    const char *end = memchr(p->at, '\r', (size_t)(p->end - p->at));
+    slice line = slice_of(p->at, (size_t)(end - p->at));
+    p->at = end + 2;
+    return version_read(p, &line) && method_ok(p) && target_read(p, line);
+}
+
+/* ---- pass two: the header lines ---- */
+
+static bool seen_once(struct parse *p, unsigned which, const char *detail)
+{
+    if (p->seen & which)
+        return refuse_request(p, detail);
+    p->seen |= which;
+    return true;
+}
+
+static size_t host_name_end(slice v)
+{
+    if (v.n == 0 || v.p[0] != '[')
+        return span(v, 0, CHAR_HOST);
+    size_t end = 1;
+    while (end < v.n && (char_is(v.p[end], CHAR_HEX) || v.p[end] == ':' || v.p[end] == '.'))
+        end++;
+    return end > 1 && end < v.n && v.p[end] == ']' ? end + 1 : 0;
+}
+
+static bool on_host(struct parse *p, slice v)
+{
+    if (!seen_once(p, SEEN_HOST, "more than one Host header"))
+        return false;
+    size_t end = host_name_end(v);
+    bool port = end > 0 && end < v.n && v.p[end] == ':';
+    if (end == 0 || (port ? span(v, end + 1, CHAR_DIGIT) : end) < v.n)
+        return refuse_request(p, "the Host header is not a host and a port");
+    p->head->host = v;
+    return true;
+}
+
+static bool on_length(struct parse *p, slice v)
+{
+    if (!seen_once(p, SEEN_LENGTH, "more than one Content-Length header"))
+        return false;
+    if (v.n == 0 || span(v, 0, CHAR_DIGIT) < v.n)
+        return refuse_request(p, "Content-Length is not a plain number");
+    p->head->has_length = true;
+    if (slice_u64(v, &p->head->content_length) < 0)
+        return refuse(p, ERR_TOO_LARGE, "Content-Length is beyond any limit");
+    return true;
+}
+
+static bool on_coding(struct parse *p, slice v)
+{
+    if (!seen_once(p, SEEN_CODING, "more than one Transfer-Encoding header"))
+        return false;
+    p->head->chunked = slice_ieq(v, SLICE("chunked"));
+    return true;
+}
+
+static bool on_expect(struct parse *p, slice v)
+{
+    if (!slice_ieq(v, SLICE("100-continue")))
+        return refuse(p, ERR_BAD_EXPECT, "only Expect: 100-continue is understood");
+    p->head->expect_continue = p->head->minor > 0;
+    return true;
+}
+
+static bool on_connection(struct parse *p, slice v)
+{
+    slice option;
+    while (slice_split(&v, ',', &option))
+        if (slice_ieq(slice_trim(option), SLICE("close")))
+            p->head->keep_alive = false;
+    return true;
+}
+
+/* The few headers that matter to framing, told apart by their length first. */
+static bool header_apply(struct parse *p, const struct http_header *h)
+{
+    static const struct {
+        slice name;
+        bool (*apply)(struct parse *p, slice value);
+    } known[] = {
+        {{"host", 4}, on_host},
+        {{"expect", 6}, on_expect},
+        {{"connection", 10}, on_connection},
+        {{"content-length", 14}, on_length},
+        {{"transfer-encoding", 17}, on_coding},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (h->name.n == known[i].name.n && slice_ieq(h->name, known[i].name))
+            return known[i].apply(p, h->value);
+    return true;
+}
+
+static bool refuse_name(struct parse *p, const char *from)
+{
+    if (*from == ' ' || *from == '\t')
+        return refuse_request(p, "a folded header line");
+    if (*p->at == ' ' || *p->at == '\t')
+        return refuse_request(p, "a space before the colon of a header");
+    return refuse_request(p, "a header line without a name and a colon");
+}
+
+static bool header_read(struct parse *p)
+{
+    const char *from = p->at;
+    while (char_is(*p->at, CHAR_TOKEN))
+        p->at++;
+    if (p->at == from || *p->at != ':')
+        return refuse_name(p, from);
+    if (p->head->header_count == HTTP_HEADERS_MAX)
+        return refuse(p, ERR_HEAD_TOO_LARGE, "more than 64 header lines");
+    const char *value = p->at + 1;
+    const char *end = memchr(value, '\r', (size_t)(p->end - value));
+    struct http_header *h = &p->head->headers[p->head->header_count++];
+    h->name = slice_of(from, (size_t)(p->at - from));
+    h->value = slice_trim(slice_of(value, (size_t)(end - value)));
+    p->at = end + 2;
+    return header_apply(p, h);
+}
+
+static bool headers_read(struct parse *p)
+{
+    while (p->at < p->end)
+        if (!header_read(p))
+            return false;
+    return true;
+}
+
+/* What only the whole head tells. */
+static bool head_ok(struct parse *p)
+{
+    if (p->head->minor > 0 && !(p->seen & SEEN_HOST))
+        return refuse_request(p, "no Host header");
+    if (!(p->seen & SEEN_CODING))
+        return true;
+    if (p->seen & SEEN_LENGTH)
+        return refuse_request(p, "Content-Length together with Transfer-Encoding");
+    if (!p->head->chunked)
+        return refuse(p, ERR_BAD_CODING, "the only transfer coding is chunked");
+    if (p->head->minor == 0)
+        return refuse_request(p, "Transfer-Encoding in HTTP/1.0");
+    return true;
+}
+
+/* Leaves the array of headers as it is: clearing it would cost more than the parsing. */
+static void head_clear(struct http_head *h)
+{
+    h->method = h->path = h->query = h->host = slice_of(NULL, 0);
+    h->minor = 0;
+    h->header_count = 0;
+    h->content_length = 0;
+    h->has_length = h->chunked = h->expect_continue = false;
+    h->keep_alive = true;
+}
+
+static bool head_read(struct parse *p)
+{
+    if (!request_line_read(p) || !headers_read(p) || !head_ok(p))
+        return false;
+    if (p->head->minor == 0)
+        p->head->keep_alive = false;
+    return true;
+}
+
+long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *error, const char **detail)
+{
+    struct parse p = {.head = head};
+    long size = in.n > 0 ? head_end(&p, in, scanned) : HTTP_MORE;
+    if (size > 0) {
+        head_clear(head);
+        p.at = in.p + empty_line(in);
+        p.end = in.p + size - 2;
+        if (!head_read(&p))
+            size = HTTP_BAD;
+    }
+    if (size == HTTP_BAD) {
+        *error = p.error;
+        *detail = p.detail;
+    }
+    return size;
+}
+
+slice http_head_find(const struct http_head *head, slice name)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        const struct http_header *h = &head->headers[i];
+        if (h->name.n == name.n && slice_ieq(h->name, name))
+            return h->value;
+    }
+    return slice_of(NULL, 0);
+}

@@ -1,0 +1,333 @@
+/*
+ * Bytes become requests. A callback only reads into the client's buffer; the rest happens in http_next.
+ *
+ * The buffer grows by what has arrived, never by what a Content-Length claims. While a request is HANDLED its slices
+ * point into the buffer: then only the room that is left in it is read into, and no event says more until the answer.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "net/http_server.h"
+
+/* ---- room ---- */
+
+static uint64_t beyond_usual(size_t cap)
+{
+    return cap > CONN_BUF_SIZE ? cap - CONN_BUF_SIZE : 0;
+}
+
+void input_release(struct client *c)
+{
+    c->server->bodies -= beyond_usual(c->conn.in.cap);
+    buf_pool_give(&c->server->pool, &c->conn.in);
+}
+
+/* The most that the request which is arriving can take. */
+static uint64_t size_bound(const struct client *c)
+{
+    const struct exchange *x = c->exchange;
+    if (c->state != CLIENT_BODY)
+        return HTTP_HEAD_MAX;
+    uint64_t body = x->request.head.has_length ? x->request.head.content_length : c->server->limits.body + KIB;
+    return x->head_size + body;
+}
+
+/* Four times of what there is, or at once what this client's last request took. */
+static size_t next_cap(const struct client *c, uint64_t bound)
+{
+    uint64_t cap = (uint64_t)c->conn.in.cap * 4;
+    if (cap < c->body_before)
+        cap = c->body_before;
+    if (cap > bound)
+        cap = bound;
+    return cap > c->conn.in.cap ? (size_t)cap : c->conn.in.cap * 2;
+}
+
+static int input_grow(struct client *c)
+{
+    struct http_server *s = c->server;
+    struct buf *in = &c->conn.in;
+    size_t cap = next_cap(c, size_bound(c));
+    uint64_t more = beyond_usual(cap) - beyond_usual(in->cap);
+    if (s->bodies + more > s->limits.bodies)
+        return -ERR_BUSY;
+    s->bodies += more;
+    in->data = mem_resize(in->data, cap);
+    in->cap = cap;
+    c->exchange->moved = true;
+    return 0;
+}
+
+static void input_compact(struct client *c)
+{
+    struct buf *in = &c->conn.in;
+    size_t size = buf_size(in);
+    client_exchange(c)->moved = true;
+    memmove(in->data, in->data + in->at, size);
+    in->at = 0;
+    in->end = size;
+}
+
+static bool is_reading(const struct client *c)
+{
+    return c->state == CLIENT_HEAD || c->state == CLIENT_BODY;
+}
+
+/* Makes room for at least one byte. 0; -ENOBUFS when it has to wait for the answer; -ERR_BUSY. */
+static int input_room(struct client *c)
+{
+    struct buf *in = &c->conn.in;
+    if (in->end < in->cap)
+        return 0;
+    if (!is_reading(c))
+        return -ENOBUFS;
+    if (!in->data)
+        buf_pool_take(&c->server->pool, in);
+    else if (in->at > 0)
+        input_compact(c);
+    else
+        return input_grow(c);
+    return 0;
+}
+
+/* ---- callbacks: they only record ---- */
+
+static void client_on_end(struct client *c, ssize_t rc)
+{
+    c->conn.eof = true;
+    c->lost = rc < 0;
+    conn_want(&c->conn, c->conn.interest & EV_WRITE);
+    if (is_reading(c) || c->state == CLIENT_LINGER)
+        client_queue(&c->server->arrived, c);
+    else if (c->lost)
+        client_queue(&c->server->flushing, c);
+}
+
+static void client_on_bytes(struct client *c, size_t n)
+{
+    c->server->stats.bytes_in += n;
+    if (!is_reading(c))
+        return;
+    client_exchange(c);
+    client_queue(&c->server->arrived, c);
+}
+
+static ssize_t client_discard(struct client *c)
+{
+    ssize_t n = conn_discard(&c->conn, DISCARD_PER_TURN);
+    if (n > 0)
+        c->discarded += (size_t)n;
+    return c->discarded > DISCARD_MAX ? -ENOBUFS : n;
+}
+
+static ssize_t client_read(struct client *c)
+{
+    int rc = input_room(c);
+    if (rc == 0)
+        return conn_read(&c->conn);
+    conn_want(&c->conn, c->conn.interest & EV_WRITE);
+    if (rc == -ERR_BUSY) {
+        c->refused = rc;
+        client_queue(&c->server->arrived, c);
+    }
+    return -EAGAIN;
+}
+
+void client_on_readable(struct client *c)
+{
+    bool discard = c->state == CLIENT_LINGER;
+    ssize_t n = discard ? client_discard(c) : client_read(c);
+    if (n == -EAGAIN)
+        return;
+    if (n <= 0)
+        client_on_end(c, n);
+    else if (!discard)
+        client_on_bytes(c, (size_t)n);
+}
+
+void client_on_ready(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct client *c = arg;
+    if (what & EV_READ)
+        client_on_readable(c);
+    if ((what & EV_WRITE) && !is_reading(c))
+        client_queue(&c->server->flushing, c);
+}
+
+/* ---- in the turn ---- */
+
+static void client_refuse(struct client *c, int error, slice detail)
+{
+    c->server->stats.bad_requests++;
+    answer_refusal(c, error, detail);
+}
+
+static bool refuse_body_size(struct client *c)
+{
+    char detail[96];
+    int n = snprintf(detail, sizeof detail, "the body is larger than the limit of %llu bytes",
+                     (unsigned long long)c->server->limits.body);
+    client_refuse(c, -ERR_TOO_LARGE, slice_of(detail, (size_t)n));
+    return false;
+}
+
+/* Nothing whole is there yet. The deadline was set when the head or the body began and stays. */
+static bool client_wait(struct client *c, enum deadline_kind kind, uint64_t since_ns)
+{
+    if (c->conn.eof)
+        client_drop(c);
+    else if (c->deadline.kind != kind)
+        deadline_set(&c->server->deadlines, &c->deadline, kind, since_ns);
+    return false;
+}
+
+static long head_parse(struct client *c, int *error, const char **detail)
+{
+    struct exchange *x = c->exchange;
+    x->moved = false;
+    return http_parse_head(buf_slice(&c->conn.in), &x->scanned, &x->request.head, error, detail);
+}
+
+static void expect_answer(struct client *c)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct buf none = {0};
+    if (!c->conn.out.data)
+        buf_pool_take(&c->server->pool, &c->conn.out);
+    buf_add(&c->conn.out, text, sizeof text - 1);
+    conn_write(&c->conn, &none, false);  /* what does not fit goes with the answer */
+}
+
+static bool head_accept(struct client *c)
+{
+    const struct http_head *head = &c->exchange->request.head;
+    if (head->has_length && head->content_length > c->server->limits.body)
+        return refuse_body_size(c);
+    c->state = CLIENT_BODY;
+    bool awaited = head->chunked || head->content_length > 0;
+    if (head->expect_continue && awaited && buf_size(&c->conn.in) == c->exchange->head_size)
+        expect_answer(c);
+    return true;
+}
+
+static bool head_take(struct client *c)
+{
+    struct exchange *x = c->exchange;
+    int error;
+    const char *detail;
+    long size = head_parse(c, &error, &detail);
+    if (size == HTTP_MORE)
+        return client_wait(c, DEADLINE_HEAD, x->request.began_ns);
+    if (size == HTTP_BAD) {
+        client_refuse(c, error, slice_from(detail));
+        return false;
+    }
+    x->head_size = x->taken = (size_t)size;
+    return head_accept(c);
+}
+
+static bool body_take_sized(struct client *c)
+{
+    struct exchange *x = c->exchange;
+    size_t length = (size_t)x->request.head.content_length;
+    if (buf_size(&c->conn.in) - x->head_size < length)
+        return client_wait(c, DEADLINE_BODY, server_now(c->server));
+    x->body_size = length;
+    x->taken = x->head_size + length;
+    return true;
+}
+
+/* Decodes in place, so the raw bytes always begin where the decoded ones end. */
+static bool body_take_chunked(struct client *c)
+{
+    struct exchange *x = c->exchange;
+    struct buf *in = &c->conn.in;
+    size_t start = in->at + x->head_size + x->body_size;
+    size_t decoded;
+    bool done;
+    long raw = http_chunks_feed(&x->chunks, in->data + start, in->end - start, &decoded, &done);
+    if (raw == HTTP_BAD) {
+        client_refuse(c, -ERR_BAD_REQUEST, SLICE("the chunked body is malformed"));
+        return false;
+    }
+    x->body_size += decoded;
+    if (x->body_size + x->chunks.left > c->server->limits.body)
+        return refuse_body_size(c);
+    if (!done) {
+        in->end = start + decoded;
+        return client_wait(c, DEADLINE_BODY, server_now(c->server));
+    }
+    x->taken = start + (size_t)raw - in->at;
+    return true;
+}
+
+static bool body_take(struct client *c)
+{
+    return c->exchange->request.head.chunked ? body_take_chunked(c) : body_take_sized(c);
+}
+
+/* The buffer may have moved while the body came in; then the head is read again where it is now. */
+static void head_settle(struct client *c)
+{
+    struct exchange *x = c->exchange;
+    int error;
+    const char *detail;
+    if (!x->moved)
+        return;
+    x->scanned = 0;
+    ENSURE(head_parse(c, &error, &detail) == (long)x->head_size);
+}
+
+static void request_give(struct client *c)
+{
+    struct exchange *x = c->exchange;
+    struct http_server *s = c->server;
+    head_settle(c);
+    x->request.body = slice_of(c->conn.in.data + c->conn.in.at + x->head_size, x->body_size);
+    x->request.peer = slice_of(c->peer, c->peer_size);
+    c->state = CLIENT_HANDLED;
+    c->body_before = x->taken;
+    c->closing = !x->request.head.keep_alive;
+    deadline_clear(&c->deadline);
+    s->stats.requests++;
+    s->stats.requests_in_flight++;
+}
+
+bool client_advance(struct client *c)
+{
+    if (c->lost || c->state == CLIENT_LINGER) {
+        client_drop(c);
+        return false;
+    }
+    if (c->refused) {
+        answer_refusal(c, c->refused, SLICE("too many request bodies at once"));
+        return false;
+    }
+    if (buf_size(&c->conn.in) == 0 && c->state == CLIENT_HEAD)
+        return client_wait(c, DEADLINE_IDLE, server_now(c->server));
+    if (c->state == CLIENT_HEAD && !head_take(c))
+        return false;
+    if (!body_take(c))
+        return false;
+    request_give(c);
+    return true;
+}
+
+void client_expire(struct client *c)
+{
+    struct http_server *s = c->server;
+    bool reading = c->deadline.kind == DEADLINE_HEAD || c->deadline.kind == DEADLINE_BODY;
+    deadline_clear(&c->deadline);
+    if (!reading) {
+        client_drop(c);
+        return;
+    }
+    s->stats.timeouts++;
+    answer_refusal(c, -ERR_SLOW_REQUEST, c->state == CLIENT_HEAD ? SLICE("the head did not arrive in time")
+                                                                 : SLICE("the body did not arrive in time"));
+}

@@ -1,0 +1,44 @@
+#include "base/mem.h"
+#include "net/http_server.h"
+
+enum { ROUTES_STEP = 16 };
+
+void routes_init(struct http_server *s)
+{
+    s->routes = mem_new(ROUTES_STEP * sizeof *s->routes);
+    s->routes[0].pattern = SLICE("other");
+    s->stats.route_count = 1;
+}
+
+void routes_fini(struct http_server *s)
+{
+    for (unsigned i = 1; i < s->stats.route_count; i++)
+        mem_free((char *)(uintptr_t)s->routes[i].pattern.p);
+    mem_free(s->routes);
+}
+
+static unsigned route_add(struct http_server *s, slice pattern)
+{
+    unsigned n = s->stats.route_count;
+    if (n == ROUTES_MAX)
+        return 0;
+    if (n % ROUTES_STEP == 0)
+        s->routes = mem_resize(s->routes, (n + ROUTES_STEP) * sizeof *s->routes);
+    s->routes[n] = (struct http_route_stats){.pattern = slice_of(mem_copy(pattern.p, pattern.n), pattern.n)};
+    s->stats.route_count = n + 1;
+    return n;
+}
+
+unsigned http_route(struct http_server *s, slice pattern)
+{
+    for (unsigned i = 1; i < s->stats.route_count; i++)
+        if (slice_eq(s->routes[i].pattern, pattern))
+            return i;
+    return route_add(s, pattern);
+}
+
+void http_stats(const struct http_server *s, struct http_stats *out)
+{
+    *out = s->stats;
+    out->routes = s->routes;
+}

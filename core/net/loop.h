@@ -1,0 +1,44 @@
+/*
+ * The event loop: libevent's, run one iteration at a time with one function, the turn, after each.
+ *
+ * Callbacks of watches, timers and signals only record what happened; all acting is the turn's. When
+ * something is left to do that no event will announce, loop_again makes the next iteration not sleep.
+ */
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct event;
+struct event_base;
+
+struct loop {
+    struct event_base *base;  /* owned */
+    bool again, stopped;
+};
+
+int loop_init(struct loop *l);
+void loop_fini(struct loop *l);
+
+/* Runs iterations, each followed by turn(arg), until loop_stop. */
+void loop_run(struct loop *l, void (*turn)(void *arg), void *arg);
+void loop_again(struct loop *l);
+void loop_stop(struct loop *l);
+
+/* One event of any kind; embedded in its owner. A zeroed struct is a valid idle one. */
+struct watch {
+    struct event *event;      /* owned */
+    void (*on_event)(void *arg);
+    void *arg;
+};
+
+void watch_readable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);
+void watch_writable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);
+void watch_signal(struct loop *l, struct watch *w, int signo, void (*on_event)(void *arg), void *arg);
+void watch_timer(struct loop *l, struct watch *w, void (*on_event)(void *arg), void *arg);  /* idle until armed */
+void watch_arm(struct watch *w, uint64_t delay_ns);      /* timers: fires once; arming again moves it */
+void watch_disarm(struct watch *w);
+void watch_fini(struct watch *w);
+
+#endif

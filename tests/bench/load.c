@@ -1,0 +1,366 @@
+/*
+ * A load generator for HTTP/1.1 on keep-alive connections: load [options] URL; --help lists them.
+ *
+ * Closed loop by default: each connection sends as soon as it has its answer. With -r the requests are due at a
+ * constant rate and latency counts from when a request was due, so a server that stalls cannot hide it by also
+ * stalling us. Each thread has its own connections, epoll and figures; they are added up in the end. It is one
+ * send and one recv a request and touches no memory beyond its buffers, so that the server is what is measured.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "figures.h"
+#include "net/http_parse.h"
+#include "plan.h"
+
+enum {
+    IN_SIZE = 64 * KIB,
+    FAILURES_MAX = 1000,      /* of connections, for each thread; then it gives up */
+};
+#define GRACE_NS (5 * NS_PER_S)  /* for answers on their way at the end */
+
+struct peer {                 /* one connection */
+    int fd;
+    bool busy, in_body, chunked, to_end, closing;
+    uint64_t due_ns;          /* when its request should have been sent */
+    uint64_t left;            /* of a body with a length */
+    struct http_chunks chunks;
+    struct iovec parts[2];    /* what is still to be sent */
+    size_t got;
+    int status;
+    char *in;                 /* a head that is not whole yet, and what follows it; owned */
+};
+
+struct worker {
+    const struct plan *plan;
+    pthread_t thread;
+    int poll;
+    unsigned count, idle_count;
+    struct peer *peers, **idle;
+    uint64_t quota, sent, topic;
+    double rate;              /* requests a nanosecond; 0: closed loop */
+    struct figures figures;
+};
+
+/* ---- one connection ---- */
+
+static void peer_open(struct worker *w, struct peer *p)
+{
+    const struct addrinfo *a = w->plan->address;
+    int on = 1;
+    p->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (p->fd < 0)
+        fail("socket", strerror(errno));
+    if (connect(p->fd, a->ai_addr, a->ai_addrlen) < 0)
+        fail("connect", strerror(errno));
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = p};
+    epoll_ctl(w->poll, EPOLL_CTL_ADD, p->fd, &e);
+    p->got = 0;
+    p->in_body = false;
+}
+
+static void peer_idle(struct worker *w, struct peer *p)
+{
+    p->busy = false;
+    w->idle[w->idle_count++] = p;
+}
+
+static void peer_reopen(struct worker *w, struct peer *p)
+{
+    close(p->fd);
+    peer_open(w, p);
+    peer_idle(w, p);
+}
+
+static void peer_fail(struct worker *w, struct peer *p)
+{
+    if (++w->figures.failures > FAILURES_MAX)
+        fail("giving up", "1000 connections of one thread have failed");
+    peer_reopen(w, p);
+}
+
+static void peer_wait_for(struct worker *w, struct peer *p, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.ptr = p};
+    epoll_ctl(w->poll, EPOLL_CTL_MOD, p->fd, &e);
+}
+
+static void parts_drop(struct peer *p, size_t n)
+{
+    for (int i = 0; i < 2; i++) {
+        size_t take = n < p->parts[i].iov_len ? n : p->parts[i].iov_len;
+        p->parts[i].iov_base = (char *)p->parts[i].iov_base + take;
+        p->parts[i].iov_len -= take;
+        n -= take;
+    }
+}
+
+static bool peer_send(struct worker *w, struct peer *p)
+{
+    size_t all = p->parts[0].iov_len + p->parts[1].iov_len;
+    struct msghdr m = {.msg_iov = p->parts, .msg_iovlen = p->parts[1].iov_len ? 2 : 1};
+    ssize_t n = sendmsg(p->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN)
+        return false;
+    parts_drop(p, n < 0 ? 0 : (size_t)n);
+    if (n < 0 || (size_t)n < all)
+        peer_wait_for(w, p, EPOLLIN | EPOLLOUT);
+    return true;
+}
+
+static void peer_request(struct worker *w, struct peer *p, uint64_t due_ns)
+{
+    const struct plan *plan = w->plan;
+    const struct buf *head = &plan->heads[w->topic++ % plan->options.topics];
+    p->busy = true;
+    p->due_ns = due_ns;
+    p->parts[0] = (struct iovec){head->data, buf_size(head)};
+    p->parts[1] = (struct iovec){plan->body.data, buf_size(&plan->body)};
+    w->sent++;
+    if (!peer_send(w, p))
+        peer_fail(w, p);
+}
+
+/* ---- answers ---- */
+
+static void header_apply(struct peer *p, slice name, slice value)
+{
+    uint64_t length;
+    if (slice_ieq(name, SLICE("content-length")) && slice_u64(value, &length) == 0) {
+        p->left = length;
+        p->to_end = false;
+    } else if (slice_ieq(name, SLICE("transfer-encoding"))) {
+        p->chunked = true;
+        p->to_end = false;
+    } else if (slice_ieq(name, SLICE("connection"))) {
+        p->closing = slice_ieq(value, SLICE("close"));
+    }
+}
+
+static bool head_apply(const struct worker *w, struct peer *p, slice head)
+{
+    slice line, name;
+    uint64_t status;
+    slice_split(&head, '\n', &line);
+    if (line.n < 12 || !slice_starts(line, SLICE("HTTP/1.")) || slice_u64(slice_of(line.p + 9, 3), &status) < 0)
+        return false;
+    if (status >= 600)
+        return false;
+    p->status = (int)status;
+    p->left = 0;
+    p->chunked = p->closing = false;
+    p->to_end = true;
+    p->chunks = (struct http_chunks){0};
+    while (slice_split(&head, '\n', &line) && line.n > 1) {
+        line.n--;
+        if (slice_split(&line, ':', &name))
+            header_apply(p, name, slice_trim(line));
+    }
+    if (w->plan->bodiless || status == 204 || status == 304) {
+        p->to_end = p->chunked = false;
+        p->left = 0;
+    }
+    return true;
+}
+
+/* Takes what has arrived of the body. 1: the answer is whole; 0: not yet; -1: it is not HTTP. */
+static int body_take(struct peer *p, char *at, size_t n)
+{
+    bool done;
+    size_t decoded;
+    if (p->chunked) {
+        long took = http_chunks_feed(&p->chunks, at, n, &decoded, &done);
+        return took < 0 || (done && (size_t)took < n) ? -1 : done;
+    }
+    if (p->to_end)
+        return 0;
+    if (n > p->left)
+        return -1;
+    p->left -= n;
+    return p->left == 0;
+}
+
+static int answer_take(const struct worker *w, struct peer *p)
+{
+    char *body = p->in;
+    if (!p->in_body) {
+        char *end = memmem(p->in, p->got, "\r\n\r\n", 4);
+        if (!end)
+            return p->got == IN_SIZE ? -1 : 0;
+        body = end + 4;
+        if (!head_apply(w, p, slice_of(p->in, (size_t)(body - p->in))))
+            return -1;
+        p->in_body = true;
+    }
+    int rc = body_take(p, body, p->got - (size_t)(body - p->in));
+    p->got = 0;
+    return rc;
+}
+
+static void peer_done(struct worker *w, struct peer *p)
+{
+    uint64_t now = clock_ns();
+    figures_record(&w->figures, p->status, now > p->due_ns ? now - p->due_ns : 0);
+    p->in_body = false;
+    if (p->closing)
+        peer_reopen(w, p);
+    else if (w->rate > 0 || w->sent >= w->quota || now >= w->plan->end_ns)
+        peer_idle(w, p);
+    else
+        peer_request(w, p, now);
+}
+
+static void peer_readable(struct worker *w, struct peer *p)
+{
+    ssize_t n = recv(p->fd, p->in + p->got, IN_SIZE - p->got, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0 && p->in_body && p->to_end) {
+        p->closing = true;
+        peer_done(w, p);
+    } else if (n <= 0 || !p->busy) {
+        peer_fail(w, p);
+    } else {
+        w->figures.bytes += (uint64_t)n;
+        p->got += (size_t)n;
+        int rc = answer_take(w, p);
+        if (rc < 0)
+            peer_fail(w, p);
+        else if (rc > 0)
+            peer_done(w, p);
+    }
+}
+
+static void peer_ready(struct worker *w, struct peer *p, uint32_t events)
+{
+    if (events & EPOLLOUT) {
+        peer_wait_for(w, p, EPOLLIN);
+        if (!peer_send(w, p)) {
+            peer_fail(w, p);
+            return;
+        }
+    }
+    if (events & ~(uint32_t)EPOLLOUT)
+        peer_readable(w, p);
+}
+
+/* ---- one thread ---- */
+
+/* When request number n is due. */
+static uint64_t due_at(const struct worker *w, uint64_t n)
+{
+    return w->rate > 0 ? w->plan->began_ns + (uint64_t)((double)n / w->rate) : clock_ns();
+}
+
+static void send_due(struct worker *w)
+{
+    while (w->idle_count > 0 && w->sent < w->quota) {
+        uint64_t due = due_at(w, w->sent), now = clock_ns();
+        if (due > now || now >= w->plan->end_ns)
+            return;
+        peer_request(w, w->idle[--w->idle_count], due);
+    }
+}
+
+/* How long nothing will happen unless a socket says so. */
+static struct timespec next_wait(const struct worker *w, bool over)
+{
+    uint64_t now = clock_ns(), until = w->plan->end_ns + (over ? GRACE_NS : 0);
+    if (w->rate > 0 && !over && w->idle_count > 0 && due_at(w, w->sent) < until)
+        until = due_at(w, w->sent);
+    uint64_t ns = until > now ? until - now : 0;
+    return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
+static void poll_once(struct worker *w, bool over)
+{
+    struct epoll_event events[256];
+    struct timespec wait = next_wait(w, over);
+    int n = epoll_pwait2(w->poll, events, 256, &wait, NULL);
+    for (int i = 0; i < n; i++)
+        peer_ready(w, events[i].data.ptr, events[i].events);
+}
+
+static void *worker_run(void *arg)
+{
+    struct worker *w = arg;
+    uint64_t end = w->plan->end_ns;
+    while (clock_ns() < end && (w->sent < w->quota || w->idle_count < w->count)) {
+        send_due(w);
+        poll_once(w, false);
+    }
+    while (w->idle_count < w->count && clock_ns() < end + GRACE_NS)
+        poll_once(w, true);
+    w->figures.failures += w->count - w->idle_count;
+    if (w->rate > 0) {
+        uint64_t due = (uint64_t)((double)(end - w->plan->began_ns) * w->rate);
+        due = due < w->quota ? due : w->quota;
+        w->figures.unsent = due > w->sent ? due - w->sent : 0;
+    }
+    return NULL;
+}
+
+static void worker_init(struct worker *w, const struct plan *plan, unsigned index)
+{
+    const struct options *o = &plan->options;
+    w->plan = plan;
+    w->count = o->connections / o->threads + (index < o->connections % o->threads);
+    w->quota = o->requests ? o->requests / o->threads + (index < o->requests % o->threads) : UINT64_MAX;
+    w->rate = (double)o->rate / (double)o->threads / 1e9;
+    w->topic = index;
+    w->poll = epoll_create1(EPOLL_CLOEXEC);
+    w->peers = mem_new(w->count * sizeof *w->peers);
+    w->idle = mem_new(w->count * sizeof *w->idle);
+    for (unsigned i = 0; i < w->count; i++) {
+        w->peers[i].in = mem_resize(NULL, IN_SIZE);
+        peer_open(w, &w->peers[i]);
+        peer_idle(w, &w->peers[i]);
+    }
+}
+
+/* ---- main ---- */
+
+/* The clock of all threads starts when all connections stand. */
+static void run(struct plan *plan, struct worker *workers, struct results *r)
+{
+    unsigned threads = plan->options.threads;
+    for (unsigned i = 0; i < threads; i++)
+        worker_init(&workers[i], plan, i);
+    uint64_t cpu = clock_cpu_ns();
+    plan->began_ns = clock_ns();
+    plan->end_ns = plan->began_ns + (uint64_t)(plan->options.seconds * 1e9);
+    for (unsigned i = 0; i < threads; i++)
+        if (pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]) != 0)
+            fail("threads", "cannot start one");
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(workers[i].thread, NULL);
+        figures_add(&r->figures, &workers[i].figures);
+    }
+    r->seconds = (double)(clock_ns() - plan->began_ns) / 1e9;
+    r->cpu_seconds = (double)(clock_cpu_ns() - cpu) / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    static struct plan plan;
+    static struct worker workers[THREADS_MAX];
+    static struct results r;
+    options_read(&plan.options, argc, argv);
+    plan_make(&plan);
+    run(&plan, workers, &r);
+    r.body_size = buf_size(&plan.body);
+    r.messages_each = plan.options.lines ? plan.options.lines : 1;
+    if (plan.options.json)
+        results_print_json(&r);
+    else
+        results_print(&r);
+    return results_good(&r) ? 0 : 1;
+}

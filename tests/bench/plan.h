@@ -1,0 +1,212 @@
+/*
+ * What a load run is to do: the options, and the requests made of them beforehand. Only load.c includes this; it is
+ * a file of its own for the reader's sake.
+ */
+#ifndef BENCH_PLAN_H
+#define BENCH_PLAN_H
+
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+enum {
+    CONNECTIONS_MAX = 1024,
+    THREADS_MAX = 64,
+    TOPICS_MAX_HERE = 100 * 1000,
+    FILE_CHUNK = 64 * KIB,
+    SECONDS_DEFAULT = 10,
+    SECONDS_WITH_COUNT = 120, /* -n without -d ends by then */
+};
+
+struct options {
+    unsigned connections, threads, topics, lines;
+    uint64_t requests, rate;
+    double seconds;
+    size_t size;
+    bool json;
+    const char *method, *file, *url;
+    struct buf headers;       /* lines, each with its CRLF */
+    bool typed;               /* one of them is a Content-Type */
+};
+
+struct plan {
+    struct options options;
+    struct addrinfo *address;
+    struct buf *heads;        /* one for each topic */
+    struct buf body;
+    bool bodiless;            /* HEAD: the answer has no body, whatever its head says */
+    uint64_t began_ns, end_ns;
+};
+
+static inline _Noreturn void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "load: %s: %s\n", what, why);
+    exit(64);
+}
+
+static inline void body_random(struct buf *body, size_t size, unsigned lines)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    uint64_t x = 88172645463325252u;
+    for (unsigned line = 0; line < (lines ? lines : 1); line++) {
+        for (size_t i = 0; i < size; i++) {
+            x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+            buf_add_char(body, letters[x >> 32 & 63]);
+        }
+        if (lines)
+            buf_add_char(body, '\n');
+    }
+}
+
+static inline void body_from_file(struct buf *body, const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        fail(path, strerror(errno));
+    for (size_t n = 1; n > 0; body->end += n)
+        n = fread(buf_reserve(body, FILE_CHUNK), 1, FILE_CHUNK, f);
+    fclose(f);
+}
+
+/* The path with its %d replaced by the topic's number. */
+static inline void path_add(struct buf *out, slice path, unsigned topic)
+{
+    const char *at = memmem(path.p, path.n, "%d", 2);
+    if (!at) {
+        buf_add_slice(out, path);
+        return;
+    }
+    buf_add(out, path.p, (size_t)(at - path.p));
+    buf_add_u64(out, topic);
+    buf_add_slice(out, slice_skip(path, (size_t)(at - path.p) + 2));
+}
+
+static inline void heads_make(struct plan *plan, slice host, slice path)
+{
+    const struct options *o = &plan->options;
+    bool body = buf_size(&plan->body) > 0;
+    const char *method = o->method ? o->method : body ? "POST" : "GET";
+    plan->bodiless = strcmp(method, "HEAD") == 0;
+    plan->heads = mem_new(o->topics * sizeof *plan->heads);
+    for (unsigned i = 0; i < o->topics; i++) {
+        struct buf *head = &plan->heads[i];
+        buf_addf(head, "%s ", method);
+        path_add(head, path, i);
+        buf_addf(head, " HTTP/1.1\r\nHost: %.*s\r\n", SLICE_ARGS(host));
+        buf_add_slice(head, buf_slice(&o->headers));
+        if (body && !o->typed)
+            buf_addf(head, "Content-Type: %s\r\n", o->lines ? "application/x-ndjson" : "application/octet-stream");
+        if (body)
+            buf_addf(head, "Content-Length: %zu\r\n", buf_size(&plan->body));
+        buf_add_slice(head, SLICE("\r\n"));
+    }
+}
+
+static inline void url_apply(struct plan *plan)
+{
+    slice rest = slice_from(plan->options.url), host;
+    if (!slice_starts(rest, SLICE("http://")))
+        fail(plan->options.url, "not an http:// URL");
+    rest = slice_skip(rest, 7);
+    slice whole = rest;
+    slice_split(&rest, '/', &host);
+    slice path = host.n < whole.n ? slice_skip(whole, host.n) : SLICE("/");
+    const char *colon = memrchr(host.p, ':', host.n);
+    slice name = colon ? slice_of(host.p, (size_t)(colon - host.p)) : host;
+    slice port = colon ? slice_skip(host, name.n + 1) : SLICE("80");
+    if (name.n > 2 && name.p[0] == '[')
+        name = slice_of(name.p + 1, name.n - 2);
+    char *node = mem_copy(name.p, name.n), *service = mem_copy(port.p, port.n);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    int rc = getaddrinfo(node, service, &hints, &plan->address);
+    if (rc != 0)
+        fail(plan->options.url, gai_strerror(rc));
+    mem_free(node);
+    mem_free(service);
+    heads_make(plan, host, path);
+}
+
+static inline void plan_make(struct plan *plan)
+{
+    const struct options *o = &plan->options;
+    if (o->file)
+        body_from_file(&plan->body, o->file);
+    else if (o->size > 0)
+        body_random(&plan->body, o->size, o->lines);
+    url_apply(plan);
+}
+
+static const char usage[] =
+    "usage: load [options] URL\n"
+    "  -c N        connections, 1 to 1024 (1)         -t N      threads (1)\n"
+    "  -n N        requests in all                    -d S      seconds (10; with -n at most 120)\n"
+    "  -r N        requests a second, constant; latency counts from when each was due\n"
+    "  -b SIZE     send a body of that many letters   -B COUNT  NDJSON: that many lines of SIZE\n"
+    "  -f FILE     send that file                     -m METHOD (GET, or POST with a body)\n"
+    "  -H HEADER   add a header line                  -j, --json   one line of JSON\n"
+    "  -T, --topics N  replace %d in the URL by 0 to N-1 in turn\n"
+    "exit code: 0, or 1 when any request failed or was answered other than 2xx\n";
+
+static inline uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most)
+{
+    uint64_t n;
+    if (slice_u64(slice_from(text), &n) < 0 || n < least || n > most)
+        fail(option, "the number is out of range");
+    return n;
+}
+
+static inline void header_add(struct options *o, const char *line)
+{
+    o->typed = o->typed || strncasecmp(line, "content-type:", 13) == 0;
+    buf_addf(&o->headers, "%s\r\n", line);
+}
+
+static inline void option_apply(struct options *o, int option, const char *value)
+{
+    switch (option) {
+    case 'c': o->connections = (unsigned)number("-c", value, 1, CONNECTIONS_MAX); break;
+    case 't': o->threads = (unsigned)number("-t", value, 1, THREADS_MAX); break;
+    case 'n': o->requests = number("-n", value, 1, UINT64_MAX); break;
+    case 'd': o->seconds = strtod(value, NULL); break;
+    case 'r': o->rate = number("-r", value, 1, 10 * 1000 * 1000); break;
+    case 'b': o->size = (size_t)number("-b", value, 0, 1024 * MIB); break;
+    case 'B': o->lines = (unsigned)number("-B", value, 1, MIB); break;
+    case 'T': o->topics = (unsigned)number("--topics", value, 1, TOPICS_MAX_HERE); break;
+    case 'f': o->file = value; break;
+    case 'm': o->method = value; break;
+    case 'H': header_add(o, value); break;
+    case 'j': o->json = true; break;
+    case 'h': fputs(usage, stdout); exit(0);
+    default: fputs(usage, stderr); exit(64);
+    }
+}
+
+static inline void options_read(struct options *o, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'}, {"topics", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'}, {0},
+    };
+    int option;
+    *o = (struct options){.connections = 1, .threads = 1, .topics = 1};
+    while ((option = getopt_long(argc, argv, "c:t:n:d:r:b:B:T:f:m:H:jh", longs, NULL)) >= 0)
+        option_apply(o, option, optarg);
+    if (optind != argc - 1)
+        option_apply(o, '?', NULL);
+    o->url = argv[optind];
+    if (o->threads > o->connections)
+        o->threads = o->connections;
+    if (o->seconds <= 0)
+        o->seconds = o->requests ? SECONDS_WITH_COUNT : SECONDS_DEFAULT;
+    if (o->lines && o->size == 0)
+        o->size = 100;
+}
+
+#endif
