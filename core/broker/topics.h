@@ -1,0 +1,52 @@
+/*
+ * All topics of this node, and the log of them.
+ *
+ * What topics there are is itself a topic: `_topics`. A record's key is a topic's name, its payload the word create,
+ * set or delete, its headers the settings. A change takes effect when its record has reached the acknowledging mark of
+ * _topics, in order, on every node alike; the create record's epoch and offset are the topic's id.
+ */
+#ifndef BROKER_TOPICS_H
+#define BROKER_TOPICS_H
+
+#include "broker/registry.h"
+#include "broker/role.h"
+#include "broker/settings.h"
+#include "store/store.h"
+
+/* Reads _topics and opens every topic's journal. Waits for the disk. Directories without a record are left alone and
+ * said. 0 or an error, then with a sentence in `why`. */
+int topics_open(struct store *s, struct role *role, struct topics **out, struct buf *why);
+
+/* The journals stay open for store_close, which has still to write what they hold. */
+void topics_close(struct topics *ts);
+
+/* Pass as store_options.moved. */
+void topics_moved(void *owner, uint64_t written, uint64_t disk);
+
+struct topic *topics_find(struct topics *ts, slice name);
+struct topic *topic_deref(struct topics *ts, struct topic_ref ref);   /* NULL once deleted */
+size_t topics_count(const struct topics *ts);
+struct topic *topics_at(struct topics *ts, size_t i);                 /* the i-th in the order of names */
+struct topic *topics_log(struct topics *ts);
+
+/* Changes append a record and return the offset after it: the change has happened when topic_ack_mark(topics_log(ts))
+ * is there and topics_apply has run. 0, or an error and a change that will never happen. */
+int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
+int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
+int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
+
+/* Between marks rising and tasks running: changes that are committed take effect. May wait for the disk as far as making
+ * or removing a directory does. True when there was one. */
+bool topics_apply(struct topics *ts);
+
+/* Applies retention where a topic has one, called from a timer. False when none has. */
+bool topics_trim(struct topics *ts);
+
+/* 0 when a client's or our own append may go to this topic now; else why not. */
+int topics_may_append(const struct topic *t);
+uint64_t topics_epoch(const struct topics *ts);
+
+/* From now on appends are refused with -ERR_STOPPING. */
+void topics_stop(struct topics *ts);
+
+#endif
