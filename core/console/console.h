@@ -1,0 +1,27 @@
+/*
+ * The console: a Lua REPL on a Unix socket of mode 0600. The server side (console.c takes connections, session.c serves
+ * one) runs each line as a task of the broker; the client (console/client.h) does the line editing.
+ *
+ * Frames (net/frame.h), client to server: 'L' Lua to run; 'C' text to complete, up to the cursor; 'I' interrupt what
+ * runs. Server to client: 'H' hello, a line for people, first of all; 'O' output of print; then for each 'L' one of 'R'
+ * the result, printed, 'E' an error, or 'M' more wanted: the client sends all of it again with a further line; for each
+ * 'C' one 'C', completions of the name before the cursor, one a line. 'E' instead of 'H' refuses the client.
+ *
+ * One 'L' at a time: a second one before the first is answered gets an 'E'.
+ */
+#ifndef CONSOLE_CONSOLE_H
+#define CONSOLE_CONSOLE_H
+
+#include "script/task.h"
+
+struct console;
+
+/* Binds the socket (a stale one of a dead process is replaced; a live one is -EADDRINUSE, as is what is no socket; a
+ * path of more than 107 bytes is -ENAMETOOLONG). Peers of another user than ours or root are refused; all are logged by
+ * pid and uid. Needs the services of the VM. */
+int console_listen(struct vm *vm, struct loop *loop, const char *path, struct console **out);
+
+/* Ends what its sessions run and removes the socket. */
+void console_free(struct console *c);
+
+#endif

@@ -1,0 +1,299 @@
+#include "console/session.h"
+
+#include <lauxlib.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "net/frame.h"
+
+enum {
+    OUTPUT_CHUNK = 64 * KIB,
+    OUTPUT_UNSENT_MAX = 256 * KIB,   /* above this, who prints waits for the client */
+    OUTPUT_WAIT_MS = 60 * 1000,
+    NOTICE_MAX = 64,                 /* of what was cut off */
+};
+
+_Static_assert(OUTPUT_UNSENT_MAX + OUTPUT_CHUNK + FRAME_SIZE_MAX < FRAME_UNSENT_MAX,
+               "neither output nor the result behind it cuts the client off");
+
+struct session {
+    struct vm *vm;                   /* outlives us */
+    struct frame_stream *stream;     /* owned; NULL once closed */
+    unsigned id;
+    bool busy;                       /* `task` runs */
+    bool blocked;                    /* `writer` waits for the client to take output */
+    struct task_ticket task, writer;
+    slice text;                      /* of the frame that is being handled */
+    void (*on_closed)(void *arg, unsigned id);
+    void *arg;
+};
+
+/* ---- sessions by their id, for Lua may keep `write` for longer than the session lives ---- */
+
+static const char registry_key;
+
+static void registry_set(struct session *s, bool there)
+{
+    lua_State *L = vm_state(s->vm);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
+    }
+    if (there)
+        lua_pushlightuserdata(L, s);
+    else
+        lua_pushnil(L);
+    lua_rawseti(L, -2, s->id);
+    lua_pop(L, 1);
+}
+
+/* NULL when it is over. */
+static struct session *session_find(lua_State *L, lua_Integer id)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
+    lua_rawgeti(L, -1, id);
+    struct session *s = lua_touserdata(L, -1);
+    lua_pop(L, 2);
+    return s;
+}
+
+/* ---- what the client is told ---- */
+
+static void session_send(struct session *s, unsigned char type, slice text)
+{
+    if (s->stream)
+        frame_send(s->stream, type, text);
+}
+
+/* A result too large for a frame is cut, and says so. */
+static void send_result(struct session *s, unsigned char type, slice text)
+{
+    if (text.n <= FRAME_SIZE_MAX) {
+        session_send(s, type, text);
+        return;
+    }
+    struct buf cut = {0};
+    slice head = slice_of(text.p, FRAME_SIZE_MAX - NOTICE_MAX);
+    buf_add_slice(&cut, head);
+    buf_addf(&cut, "\n... (%zu more bytes)", text.n - head.n);
+    session_send(s, type, buf_slice(&cut));
+    buf_fini(&cut);
+}
+
+static int l_write_from(lua_State *L, int status, lua_KContext at);
+
+/* Only one can wait. What another task prints meanwhile (a timer that a line of this session has set) is dropped. */
+static int wait_for_client(lua_State *L, struct session *s, lua_KContext at)
+{
+    if (s->blocked)
+        return 0;
+    struct task *self = task_self(L);
+    s->writer = task_ticket(self);
+    s->blocked = true;
+    return task_park(L, self, OUTPUT_WAIT_MS, at, l_write_from);
+}
+
+static void on_drained(void *arg)
+{
+    struct session *s = arg;
+    if (s->blocked)
+        task_wake(vm_tasks(s->vm), s->writer, 0);
+    s->blocked = false;
+}
+
+/* The session is looked up again after each wait: it may be over, and then nobody wants the rest. */
+static int l_write_from(lua_State *L, int status, lua_KContext at)
+{
+    slice text;
+    text.p = lua_tolstring(L, 1, &text.n);
+    bool waited = status == LUA_YIELD;
+    int rc = waited ? (int)lua_tointeger(L, -1) : 0;
+    lua_settop(L, 1);
+    struct session *s = session_find(L, lua_tointeger(L, lua_upvalueindex(1)));
+    if (rc == -ERR_TIMEOUT && s)
+        s->blocked = false;
+    if (rc < 0)
+        return luaL_error(L, "the console does not take its output: %s", err_sentence(rc));
+    for (slice rest = slice_skip(text, (size_t)at); s && s->stream && rest.n > 0;) {
+        if (frame_unsent(s->stream) > OUTPUT_UNSENT_MAX)
+            return wait_for_client(L, s, (lua_KContext)(text.n - rest.n));
+        slice chunk = slice_of(rest.p, rest.n < OUTPUT_CHUNK ? rest.n : OUTPUT_CHUNK);
+        frame_send(s->stream, 'O', chunk);
+        rest = slice_skip(rest, chunk.n);
+    }
+    return 0;
+}
+
+/* write(text): shows text to the client. Waits while much is on its way. */
+static int l_write(lua_State *L)
+{
+    luaL_checkstring(L, 1);
+    return l_write_from(L, LUA_OK, 0);
+}
+
+/* ---- what the client asks for ---- */
+
+static slice slice_at(lua_State *L, int index)
+{
+    slice s = {"", 0};
+    if (lua_type(L, index) == LUA_TSTRING)
+        s.p = lua_tolstring(L, index, &s.n);
+    return s;
+}
+
+static int push_eval(lua_State *L, void *arg)
+{
+    struct session *s = arg;
+    vm_push_entry(s->vm, L, "repl_eval");
+    lua_pushinteger(L, s->id);
+    lua_pushlstring(L, s->text.p, s->text.n);
+    lua_pushinteger(L, s->id);
+    lua_pushcclosure(L, l_write, 1);
+    return 3;
+}
+
+static void on_evaluated(void *arg, const struct task_result *r)
+{
+    struct session *s = arg;
+    s->busy = false;
+    if (r->rc < 0) {
+        send_result(s, 'E', r->rc == -ERR_CANCELLED ? SLICE("interrupted") : slice_from(r->message));
+        return;
+    }
+    lua_settop(r->L, lua_gettop(r->L) - r->values + 2);
+    slice what = slice_at(r->L, -2), text = slice_at(r->L, -1);
+    if (slice_eq(what, SLICE("more")))
+        session_send(s, 'M', SLICE(""));
+    else
+        send_result(s, slice_eq(what, SLICE("ok")) ? 'R' : 'E', text);
+}
+
+static int push_complete(lua_State *L, void *arg)
+{
+    struct session *s = arg;
+    vm_push_entry(s->vm, L, "repl_complete");
+    lua_pushinteger(L, s->id);
+    lua_pushlstring(L, s->text.p, s->text.n);
+    return 2;
+}
+
+static void add_names(struct buf *out, lua_State *L)
+{
+    lua_Integer n = lua_type(L, -1) == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, -1) : 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        slice name = slice_at(L, -1);
+        lua_pop(L, 1);
+        if (buf_size(out) + name.n >= FRAME_SIZE_MAX)
+            return;
+        buf_add_slice(out, name);
+        buf_add_char(out, '\n');
+    }
+}
+
+static void on_completed(void *arg, const struct task_result *r)
+{
+    struct session *s = arg;
+    struct buf names = {0};
+    s->busy = false;
+    if (r->rc == 0 && r->values > 0) {
+        lua_settop(r->L, lua_gettop(r->L) - r->values + 1);
+        add_names(&names, r->L);
+    }
+    session_send(s, 'C', buf_slice(&names));
+    buf_fini(&names);
+}
+
+static void start(struct session *s, const struct task_options *o)
+{
+    s->busy = true;
+    int rc = task_start(vm_tasks(s->vm), o, &s->task);
+    if (rc < 0)
+        o->done(s, &(struct task_result){.rc = rc, .message = err_sentence(rc)});
+}
+
+static void on_frame(void *arg, unsigned char type, slice payload)
+{
+    struct session *s = arg;
+    s->text = payload;
+    if (type == 'I' && s->busy)
+        task_cancel(vm_tasks(s->vm), s->task);
+    else if (type == 'L' && s->busy)
+        session_send(s, 'E', SLICE("another line is still running"));
+    else if (type == 'C' && s->busy)
+        session_send(s, 'C', SLICE(""));
+    else if (type == 'L')
+        start(s, &(struct task_options){"the console's line", push_eval, on_evaluated, s});
+    else if (type == 'C')
+        start(s, &(struct task_options){"the console's completion", push_complete, on_completed, s});
+}
+
+/* ---- its life ---- */
+
+static void on_closed(void *arg)
+{
+    struct session *s = arg;
+    s->on_closed(s->arg, s->id);
+}
+
+static void send_hello(struct session *s)
+{
+    const struct services *services = vm_services(vm_state(s->vm));
+    struct buf hello = {0};
+    buf_addf(&hello, "Lignum " LIGNUM_VERSION ", node %s, %s, epoch %llu", store_state(services->store)->name,
+             role_name(services->role), (unsigned long long)services->role->epoch);
+    session_send(s, 'H', buf_slice(&hello));
+    buf_fini(&hello);
+}
+
+struct session *session_new(const struct session_options *o)
+{
+    static const struct frame_events events = {on_frame, on_drained, on_closed};
+    struct session *s = MEM_NEW(struct session);
+    s->vm = o->vm;
+    s->id = o->id;
+    s->on_closed = o->on_closed;
+    s->arg = o->arg;
+    s->stream = frame_stream_new(o->loop, o->fd, &events, s);
+    registry_set(s, true);
+    send_hello(s);
+    return s;
+}
+
+unsigned session_id(const struct session *s)
+{
+    return s->id;
+}
+
+static int push_close(lua_State *L, void *arg)
+{
+    struct session *s = arg;
+    vm_push_entry(s->vm, L, "repl_close");
+    lua_pushinteger(L, s->id);
+    return 1;
+}
+
+/* The session is gone by then. */
+static void on_repl_closed(void *arg, const struct task_result *r)
+{
+    (void)arg;
+    (void)r;
+}
+
+/* First the stream, so that what still prints while it is cancelled does not wait; then its tasks, and the id last, for
+ * ending a task may run code that looks it up. */
+void session_free(struct session *s)
+{
+    struct tasks *ts = vm_tasks(s->vm);
+    frame_stream_free(s->stream);
+    s->stream = NULL;
+    if (s->busy)
+        task_cancel(ts, s->task);
+    on_drained(s);
+    registry_set(s, false);
+    task_start(ts, &(struct task_options){"the console's end", push_close, on_repl_closed, s}, NULL);
+    mem_free(s);
+}

@@ -1,0 +1,164 @@
+/*
+ * Batches and ranges of records as Lua sees them: #batch, batch[i], ipairs(batch), next, epoch, as and render.
+ */
+#include <unistd.h>
+
+#include "script/arg.h"
+#include "script/batch.h"
+#include "script/bind.h"
+#include "script/encode.h"
+
+#define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\")"
+#define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\"])"
+
+/* ---- single messages ---- */
+
+static void index_make(struct batch *b)
+{
+    struct cursor c = {.rest = buf_slice(&b->raw)};
+    struct message m;
+    const char *base = c.rest.p;
+    for (;;) {
+        const char *head = c.rest.p;
+        if (!cursor_next_batch(&c))
+            return;
+        while (c.left > 0) {
+            struct place place = {(uint32_t)(head - base), (uint32_t)(c.messages.p - base)};
+            cursor_next(&c, &m);
+            if (c.offset >= b->from && c.offset < b->to)
+                buf_add(&b->index, &place, sizeof(place));
+        }
+    }
+}
+
+/* Pushes message i, from 1 on; nil past the end. */
+static int push_at(lua_State *L, struct batch *b, lua_Integer i)
+{
+    struct place place;
+    struct batch_head head;
+    struct message m;
+    if (i < 1 || (uint64_t)i > b->count)
+        return 0;
+    if (b->sent)
+        return luaL_error(L, "this batch has been answered with; its messages are gone");
+    if (b->index.data == NULL)
+        index_make(b);
+    memcpy(&place, b->index.data + (size_t)(i - 1) * sizeof(place), sizeof(place));
+    slice raw = buf_slice(&b->raw);
+    slice rest = slice_skip(raw, place.message);
+    if (batch_head_read(raw.p + place.head, &head) < 0 || message_read(&rest, &m) < 0)
+        return luaL_error(L, "a stored message cannot be read");
+    push_message(L, &m);
+    lua_pushinteger(L, (lua_Integer)b->from + i - 1);
+    lua_setfield(L, -2, "offset");
+    lua_pushinteger(L, (lua_Integer)head.epoch);
+    lua_setfield(L, -2, "epoch");
+    lua_pushnumber(L, (double)head.time_ms / 1000.0);
+    lua_setfield(L, -2, "time");
+    return 1;
+}
+
+static int index_batch(lua_State *L)
+{
+    struct batch *b = lua_touserdata(L, 1);
+    if (lua_isinteger(L, 2))
+        return push_at(L, b, lua_tointeger(L, 2));
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
+    slice key = lua_type(L, 2) == LUA_TSTRING ? slice_from(lua_tostring(L, 2)) : SLICE("");
+    if (slice_eq(key, SLICE("next")))
+        lua_pushinteger(L, (lua_Integer)b->to);
+    else if (slice_eq(key, SLICE("epoch")))
+        lua_pushinteger(L, (lua_Integer)b->epoch);
+    else
+        return 0;
+    return 1;
+}
+
+static int count_batch(lua_State *L)
+{
+    const struct batch *b = lua_touserdata(L, 1);
+    lua_pushinteger(L, (lua_Integer)b->count);
+    return 1;
+}
+
+static int collect_batch(lua_State *L)
+{
+    batch_release(vm_of(L), lua_touserdata(L, 1));
+    return 0;
+}
+
+/* ---- as text ---- */
+
+static enum batch_format check_format(lua_State *L, int index, const char *usage)
+{
+    static const char *const names[] = {
+        [FORMAT_JSON] = "json", [FORMAT_API] = "api", [FORMAT_LINES] = "ndjson", [FORMAT_RAW] = "raw"};
+    slice name = arg_text(L, index, "the format", usage);
+    for (int i = FORMAT_JSON; i <= FORMAT_RAW; i++)
+        if (slice_eq(name, slice_from(names[i])))
+            return (enum batch_format)i;
+    arg_fail(L, usage, "there is no format %s", name.p);
+    return FORMAT_JSON;
+}
+
+/* batch:as(format) -> batch */
+static int l_as(lua_State *L)
+{
+    struct batch *b = arg_object(L, 1, KIND_BATCH, AS);
+    b->format = check_format(L, 2, AS);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* batch:render([format]) -> string */
+static int l_render(lua_State *L)
+{
+    struct batch *b = arg_object(L, 1, KIND_BATCH, RENDER);
+    enum batch_format before = b->format;
+    struct buf *out = vm_scratch(vm_of(L));
+    if (b->sent)
+        return luaL_error(L, "this batch has been answered with; its messages are gone");
+    b->format = lua_isnoneornil(L, 2) ? FORMAT_JSON : check_format(L, 2, RENDER);
+    batch_render(out, b);
+    b->format = before;
+    lua_pushlstring(L, out->data, buf_size(out));
+    vm_scratch_done(out);
+    return 1;
+}
+
+/* ---- ranges ---- */
+
+static int index_range(lua_State *L)
+{
+    const struct range *r = lua_touserdata(L, 1);
+    slice key = lua_type(L, 2) == LUA_TSTRING ? slice_from(lua_tostring(L, 2)) : SLICE("");
+    if (slice_eq(key, SLICE("first")))
+        lua_pushinteger(L, (lua_Integer)r->first);
+    else if (slice_eq(key, SLICE("next")))
+        lua_pushinteger(L, (lua_Integer)r->next);
+    else
+        return 0;
+    return 1;
+}
+
+static int collect_range(lua_State *L)
+{
+    struct range *r = lua_touserdata(L, 1);
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
+    return 0;
+}
+
+void batch_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"as", l_as}, {"render", l_render}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__len", count_batch}, {"__gc", collect_batch}, {NULL, NULL}};
+    static const luaL_Reg range_meta[] = {{"__gc", collect_range}, {NULL, NULL}};
+    kind_open(L, &(struct kind_options){KIND_BATCH, meta, methods, index_batch});
+    lua_setfield(L, -2, "Batch");
+    kind_open(L, &(struct kind_options){KIND_RANGE, range_meta, NULL, index_range});
+    lua_pop(L, 1);
+}

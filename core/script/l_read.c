@@ -1,0 +1,101 @@
+/*
+ * topic:read.
+ */
+#include "base/err.h"
+#include "script/arg.h"
+#include "script/batch.h"
+#include "script/bind.h"
+#include "script/topic_handle.h"
+
+#define USAGE "topic:read {from=, to=, limit=, bytes=, format=\"records\"}"
+
+struct options {
+    struct batch_range range;
+    bool records;
+};
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* More than may be had at once is as much as may be had. */
+static void check_options(lua_State *L, struct options *o)
+{
+    slice format = {0};
+    const struct arg_field fields[] = {
+        {"from", ARG_WHOLE, &o->range.from},   {"to", ARG_WHOLE, &o->range.to},
+        {"limit", ARG_WHOLE, &o->range.limit}, {"bytes", ARG_WHOLE, &o->range.bytes},
+        {"format", ARG_TEXT, &format},         {NULL, ARG_END, NULL}};
+    arg_fields(L, 2, fields, USAGE);
+    if (format.p != NULL && !slice_eq(format, SLICE("records")))
+        arg_fail(L, USAGE, "there is no format %s", format.p);
+    o->records = format.p != NULL;
+    o->range.limit = least(o->range.limit, READ_COUNT_MAX);
+    o->range.bytes = least(o->range.bytes, READ_SIZE_MAX);
+}
+
+static int fail(lua_State *L, struct topic *t, int rc, uint64_t from)
+{
+    if (rc == -ERR_GONE)
+        return push_fail_because(L, rc, "offset %llu is gone; the earliest is %llu", (unsigned long long)from,
+                                 (unsigned long long)topic_first(t));
+    return push_fail(L, rc);
+}
+
+static void count_read(struct topic *t, uint64_t messages, uint64_t bytes)
+{
+    t->count.read_messages += messages;
+    t->count.read_bytes += bytes;
+}
+
+static int read_batch(lua_State *L, struct topic *t, const struct batch_range *range)
+{
+    uint64_t next;
+    struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
+    memcpy(b->topic, t->name, sizeof(b->topic));
+    if (range->from < range->to && range->limit > 0 && range->from < topic_readable(t)) {
+        int rc = topic_read(t, range->from, range->to, (size_t)range->bytes, &b->raw, &next);
+        if (rc < 0)
+            return fail(L, t, rc, range->from);
+    }
+    vm_claim(L, b->raw.cap);
+    b->claimed = b->raw.cap;
+    batch_cut(b, range);
+    count_read(t, b->count, buf_size(&b->raw));
+    return 1;
+}
+
+static int read_range(lua_State *L, struct topic *t, const struct batch_range *range)
+{
+    struct file_range file = {.fd = -1, .first = range->from, .next = range->from};
+    struct range *r = object_new(L, KIND_RANGE, sizeof(*r), 0);
+    r->fd = -1;
+    uint64_t to = least(range->to, topic_readable(t));
+    if (range->from < to) {
+        int rc = journal_range(t->journal, range->from, to, (size_t)range->bytes, &file);
+        if (rc < 0)
+            return fail(L, t, rc, range->from);
+    }
+    *r = (struct range){file.fd, file.position, file.size, file.first, file.next};
+    count_read(t, r->next - r->first, r->size);
+    return 1;
+}
+
+/* topic:read(range) -> batch | nil, message, code */
+int l_topic_read(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, USAGE);
+    struct options o = {{UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}, false};
+    struct topic *t;
+    check_options(L, &o);
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (o.range.from == UINT64_MAX)
+        o.range.from = topic_first(t);
+    if (o.range.to < o.range.from)
+        return push_fail_because(L, -ERR_BAD_RANGE, "the range from %llu to %llu is reversed",
+                                 (unsigned long long)o.range.from, (unsigned long long)o.range.to);
+    return o.records ? read_range(L, t, &o.range) : read_batch(L, t, &o.range);
+}

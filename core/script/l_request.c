@@ -1,0 +1,246 @@
+/*
+ * Requests as Lua sees them: fields read from the head as it came, tables made when they are first asked for.
+ */
+#include "script/request.h"
+
+#include "base/err.h"
+#include "script/arg.h"
+#include "script/bind.h"
+#include "script/encode.h"
+
+#define HEADER "req:header(name)"
+#define MESSAGES "req:messages()"
+#define ROUTED "req:routed(id, params)"
+
+struct object {
+    struct serving *serving;          /* of this request while the generations are equal */
+    unsigned generation;
+};
+
+/* User values of the object: what has been made once. */
+enum { PARAMS = 1, HEADERS, QUERY, BODY, VALUES = BODY };
+
+void request_push(lua_State *L, struct serving *s)
+{
+    struct object *o = object_new(L, KIND_REQUEST, sizeof(*o), VALUES);
+    o->serving = s;
+    o->generation = s->generation;
+}
+
+struct serving *request_serving(lua_State *L, int index)
+{
+    const struct object *o = lua_touserdata(L, index);
+    return o->generation == o->serving->generation && o->serving->request != NULL ? o->serving : NULL;
+}
+
+static struct http_request *request_at(lua_State *L, int index)
+{
+    struct serving *s = request_serving(L, index);
+    if (s == NULL)
+        luaL_error(L, "this request has been answered; what is needed of it later must be kept before");
+    return s->request;
+}
+
+struct http_request *request_check(lua_State *L, int index, const char *usage)
+{
+    arg_object(L, index, KIND_REQUEST, usage);
+    return request_at(L, index);
+}
+
+/* ---- fields ---- */
+
+static int push_slice(lua_State *L, slice s)
+{
+    lua_pushlstring(L, s.p, s.n);
+    return 1;
+}
+
+/* The end of the part before the next %2F, which stays as it is written: decoded it would look like a separator. */
+static size_t part_size(slice path)
+{
+    size_t i = 0;
+    while (i < path.n && !(path.n - i >= 3 && slice_ieq(slice_of(path.p + i, 3), SLICE("%2f"))))
+        i++;
+    return i;
+}
+
+static int push_path(lua_State *L, slice path)
+{
+    char text[HTTP_TARGET_MAX];
+    size_t size = 0;
+    if (memchr(path.p, '%', path.n) == NULL || path.n > sizeof(text))
+        return push_slice(L, path);
+    while (path.n > 0) {
+        size_t n = part_size(path);
+        long decoded = http_unescape(slice_of(path.p, n), text + size, false);
+        size += decoded < 0 ? 0 : (size_t)decoded;   /* the parser has checked the escapes */
+        path = slice_skip(path, n);
+        size_t kept = path.n > 0 ? 3 : 0;
+        memcpy(text + size, path.p, kept);
+        size += kept;
+        path = slice_skip(path, kept);
+    }
+    return push_slice(L, slice_of(text, size));
+}
+
+static void push_unescaped(lua_State *L, slice s)
+{
+    char text[HTTP_TARGET_MAX];
+    long n = s.n > sizeof(text) ? HTTP_BAD : http_unescape(s, text, true);
+    lua_pushlstring(L, n < 0 ? s.p : text, n < 0 ? s.n : (size_t)n);
+}
+
+static void make_query(lua_State *L, const struct http_request *r)
+{
+    slice rest = r->head.query;
+    slice pair;
+    lua_newtable(L);
+    while (slice_split(&rest, '&', &pair)) {
+        const char *equal = pair.n == 0 ? NULL : memchr(pair.p, '=', pair.n);
+        size_t n = equal == NULL ? pair.n : (size_t)(equal - pair.p);
+        if (pair.n == 0)
+            continue;
+        push_unescaped(L, slice_of(pair.p, n));
+        push_unescaped(L, equal == NULL ? SLICE("") : slice_skip(pair, n + 1));
+        lua_rawset(L, -3);
+    }
+}
+
+static void push_lower(lua_State *L, slice name)
+{
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, name.n);
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        to[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    }
+    luaL_pushresultsize(&b, name.n);
+}
+
+/* Repeated ones are joined with ", ". */
+static void make_headers(lua_State *L, const struct http_request *r)
+{
+    lua_createtable(L, 0, (int)r->head.header_count);
+    for (size_t i = 0; i < r->head.header_count; i++) {
+        const struct http_header *h = &r->head.headers[i];
+        push_lower(L, h->name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TNIL) {
+            lua_pop(L, 1);
+            push_slice(L, h->value);
+        } else {
+            lua_pushliteral(L, ", ");
+            push_slice(L, h->value);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+static void make_body(lua_State *L, const struct http_request *r)
+{
+    push_slice(L, r->body);
+}
+
+/* Pushes what `make` makes, once. */
+static int push_made(lua_State *L, int value, void (*make)(lua_State *L, const struct http_request *r))
+{
+    if (lua_getiuservalue(L, 1, value) != LUA_TNIL)
+        return 1;
+    make(L, request_at(L, 1));
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, value);
+    return 1;
+}
+
+static int push_params(lua_State *L)
+{
+    if (lua_getiuservalue(L, 1, PARAMS) == LUA_TNIL)
+        lua_newtable(L);
+    return 1;
+}
+
+static int index_request(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
+    slice key = lua_type(L, 2) == LUA_TSTRING ? slice_from(lua_tostring(L, 2)) : SLICE("");
+    if (slice_eq(key, SLICE("path")))
+        return push_path(L, request_at(L, 1)->head.path);
+    if (slice_eq(key, SLICE("method")))
+        return push_slice(L, request_at(L, 1)->head.method);
+    if (slice_eq(key, SLICE("params")))
+        return push_params(L);
+    if (slice_eq(key, SLICE("query")))
+        return push_made(L, QUERY, make_query);
+    if (slice_eq(key, SLICE("headers")))
+        return push_made(L, HEADERS, make_headers);
+    if (slice_eq(key, SLICE("body")))
+        return push_made(L, BODY, make_body);
+    if (slice_eq(key, SLICE("peer")))
+        return push_slice(L, request_at(L, 1)->peer);
+    return 0;
+}
+
+/* ---- methods ---- */
+
+/* req:header(name) -> value or nothing; of a repeated one the first */
+static int l_header(lua_State *L)
+{
+    const struct http_request *r = request_check(L, 1, HEADER);
+    slice name = arg_text(L, 2, "name", HEADER);
+    for (size_t i = 0; i < r->head.header_count; i++)
+        if (slice_ieq(r->head.headers[i].name, name))
+            return push_slice(L, r->head.headers[i].value);
+    return 0;
+}
+
+/* Copies, because making tables may raise, and is followed by whatever else uses the scratch buffer. */
+static void push_messages(lua_State *L, const struct draft *d)
+{
+    slice rest = d->append.messages;
+    struct message m;
+    lua_createtable(L, (int)d->append.count, 0);
+    for (lua_Integer i = 1; message_read(&rest, &m) == 0; i++) {
+        push_message(L, &m);
+        lua_rawseti(L, -2, i);
+    }
+}
+
+/* req:messages() -> list of messages | nil, message, code */
+static int l_messages(lua_State *L)
+{
+    const struct http_request *r = request_check(L, 1, MESSAGES);
+    struct draft d;
+    draft_init(&d, vm_of(L));
+    int rc = draft_encode_request(&d, r);
+    if (rc == 0)
+        push_messages(L, &d);
+    vm_scratch_done(d.out);
+    return rc < 0 ? push_fail_because(L, rc, "%s", d.why) : 1;
+}
+
+/* req:routed(id, params): counts it under that route, and names it in errors */
+static int l_routed(lua_State *L)
+{
+    struct http_request *r = request_check(L, 1, ROUTED);
+    uint64_t id = arg_whole(L, 2, "id", ROUTED);
+    const struct vm *vm = vm_of(L);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 3);
+    lua_setiuservalue(L, 1, PARAMS);
+    if (id == 0 || id > vm->route_count)
+        return 0;
+    r->route = vm->routes[id].counter;
+    task_where(task_self(L), vm->routes[id].pattern);
+    return 0;
+}
+
+void request_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"header", l_header}, {"messages", l_messages}, {"routed", l_routed}, {NULL, NULL}};
+    kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request});
+    lua_setfield(L, -2, "Request");
+}

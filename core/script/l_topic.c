@@ -1,0 +1,295 @@
+/*
+ * topic(name), topics(pattern), and what a topic can be asked. Appending, reading and changing are in l_append.c,
+ * l_read.c and l_settings.c.
+ */
+#include "script/topic_handle.h"
+
+#include "base/err.h"
+#include "script/arg.h"
+#include "script/bind.h"
+#include "script/task.h"
+
+#define TOPIC "topic(name)"
+#define TOPICS "topics([pattern])"
+#define WAIT "topic:wait(offset [, timeout])"
+#define OFFSET_AT "topic:offset_at(time)"
+#define SHIP "topic:ship(offset)"
+#define INFO "topic:info()"
+#define ACKNOWLEDGES "topic:acknowledges()"
+
+/* ---- handles ---- */
+
+struct topic_handle *handle_check(lua_State *L, const char *usage)
+{
+    return arg_object(L, 1, KIND_TOPIC, usage);
+}
+
+slice handle_name(const struct topic_handle *h)
+{
+    return slice_of(h->name, h->name_size);
+}
+
+int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
+{
+    struct topics *ts = vm_services(L)->topics;
+    struct topic *t = h->found ? topic_deref(ts, h->ref) : NULL;
+    if (t == NULL)
+        t = topics_find(ts, handle_name(h));
+    if (t == NULL) {
+        h->found = false;
+        return topic_name_ok(handle_name(h)) ? -ERR_UNKNOWN_TOPIC : -ERR_BAD_TOPIC;
+    }
+    h->ref = topic_ref(t);
+    h->found = true;
+    *out = t;
+    return 0;
+}
+
+int handle_fail(lua_State *L, const struct topic_handle *h, int rc)
+{
+    if (rc == -ERR_UNKNOWN_TOPIC)
+        return push_fail_because(L, rc, "there is no topic %s", h->name);
+    return push_fail(L, rc);
+}
+
+static struct topic_handle *handle_new(lua_State *L, slice name)
+{
+    struct topic_handle *h = object_new(L, KIND_TOPIC, sizeof(*h) + name.n + 1, 0);
+    h->name_size = name.n;
+    memcpy(h->name, name.p, name.n);
+    return h;
+}
+
+/* Handles of topics that exist are kept, by name, in the upvalue; the name lies at 1. */
+static int push_handle(lua_State *L, slice name)
+{
+    struct topic *t;
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TUSERDATA)
+        return 1;
+    struct topic_handle *h = handle_new(L, name);
+    if (handle_find(L, h, &t) < 0)
+        return 1;
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, lua_upvalueindex(1));
+    return 1;
+}
+
+/* topic(name) -> topic */
+static int l_topic(lua_State *L)
+{
+    slice name = arg_text(L, 1, "name", TOPIC);
+    vm_services(L);
+    return push_handle(L, name);
+}
+
+static int index_topic(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
+    const struct topic_handle *h = lua_touserdata(L, 1);
+    const char *key = lua_tostring(L, 2);
+    if (key == NULL || strcmp(key, "name") != 0)
+        return 0;
+    lua_pushlstring(L, h->name, h->name_size);
+    return 1;
+}
+
+static int name_topic(lua_State *L)
+{
+    const struct topic_handle *h = lua_touserdata(L, 1);
+    lua_pushfstring(L, "topic \"%s\"", h->name);
+    return 1;
+}
+
+/* ---- topics(pattern) ---- */
+
+/* `*` any characters, `?` one. On a mismatch the last star takes one character more. */
+static bool matches(slice pattern, slice name)
+{
+    size_t p = 0, n = 0, star = SIZE_MAX, from = 0;
+    while (n < name.n) {
+        if (p < pattern.n && pattern.p[p] == '*') {
+            star = p++;
+            from = n;
+        } else if (p < pattern.n && (pattern.p[p] == '?' || pattern.p[p] == name.p[n])) {
+            p++;
+            n++;
+        } else if (star != SIZE_MAX) {
+            p = star + 1;
+            n = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.n && pattern.p[p] == '*')
+        p++;
+    return p == pattern.n;
+}
+
+/* topics([pattern]) -> list of topics, by name */
+static int l_topics(lua_State *L)
+{
+    slice pattern = lua_isnoneornil(L, 1) ? SLICE("*") : arg_text(L, 1, "pattern", TOPICS);
+    struct topics *ts = vm_services(L)->topics;
+    bool internal = pattern.n > 0 && pattern.p[0] == '_';
+    lua_Integer count = 0;
+    struct topic *t;
+    lua_newtable(L);
+    for (size_t i = 0; (t = topics_at(ts, i)) != NULL; i++) {
+        slice name = slice_from(t->name);
+        if ((t->name[0] == '_') != internal || !matches(pattern, name))
+            continue;
+        struct topic_handle *h = handle_new(L, name);
+        h->ref = topic_ref(t);
+        h->found = true;
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
+/* ---- questions ---- */
+
+static int wait_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    if (rc < 0)
+        return push_fail(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits for the topic's acknowledging mark. */
+static int l_wait(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, WAIT);
+    uint64_t offset = arg_whole(L, 2, "offset", WAIT);
+    uint32_t ms = arg_ms(L, 3, WAIT_MS_MAX, WAIT);
+    struct task *self = task_self(L);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (topic_readable(t) > offset) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    if (ms == 0)
+        return push_fail(L, -ERR_TIMEOUT);
+    task_may_stop(self);
+    return task_park_on(L, self, topic_ack_mark(t), offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_done);
+}
+
+/* topic:offset_at(time) -> offset | nil, message, code */
+static int l_offset_at(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, OFFSET_AT);
+    double seconds = arg_seconds(L, 2, "time", OFFSET_AT);
+    struct topic *t;
+    uint64_t offset;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    rc = journal_at_time(t->journal, seconds < 1e14 ? (int64_t)(seconds * 1000.0) : INT64_MAX, &offset);
+    if (rc < 0)
+        return push_fail(L, rc);
+    lua_pushinteger(L, (lua_Integer)offset);
+    return 1;
+}
+
+/* topic:ship(offset) -> true | nil, message, code */
+static int l_ship(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, SHIP);
+    uint64_t offset = arg_whole(L, 2, "offset", SHIP);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (offset > t->tail.at)
+        return push_fail_because(L, -ERR_BAD_RANGE, "the topic ends at %llu", (unsigned long long)t->tail.at);
+    if (offset > t->ship)
+        t->ship = offset;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void set_whole(lua_State *L, const char *name, uint64_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+static void push_info(lua_State *L, struct topic *t)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    lua_createtable(L, 0, 20);
+    lua_pushstring(L, t->name);
+    lua_setfield(L, -2, "name");
+    lua_pushfstring(L, "%I:%I", (LUAI_UACINT)t->id.epoch, (LUAI_UACINT)t->id.offset);
+    lua_setfield(L, -2, "id");
+    set_whole(L, "first", info.first);
+    set_whole(L, "next", topic_readable(t));
+    set_whole(L, "tail", t->tail.at);
+    set_whole(L, "written", t->written.at);
+    set_whole(L, "disk", t->disk.at);
+    set_whole(L, "peers", t->peers.at);
+    set_whole(L, "ship", t->ship);
+    set_whole(L, "bytes", info.bytes);
+    set_whole(L, "segments", info.segments);
+    set_whole(L, "damaged", info.damaged);
+    if (info.last_time_ms > 0) {
+        lua_pushnumber(L, (double)info.last_time_ms / 1000.0);
+        lua_setfield(L, -2, "last_time");
+    }
+    push_settings(L, &t->settings);
+}
+
+/* topic:info() -> table | nil, message, code */
+static int l_info(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, INFO);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    push_info(L, t);
+    return 1;
+}
+
+/* topic:acknowledges() -> durability, committed, copies | nil, message, code */
+static int l_acknowledges(lua_State *L)
+{
+    static const char *const durabilities[] = {"commit", "interval", "os"};
+    struct topic_handle *h = handle_check(L, ACKNOWLEDGES);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    const struct mark *mark = topic_ack_mark(t);
+    lua_pushstring(L, durabilities[t->settings.durability]);
+    lua_pushstring(L, mark == &t->peers ? "peers" : mark == &t->disk ? "disk" : "written");
+    lua_pushinteger(L, mark == &t->peers ? t->settings.copies : 1);
+    return 3;
+}
+
+void topic_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"append", l_topic_append}, {"read", l_topic_read}, {"wait", l_wait}, {"offset_at", l_offset_at},
+        {"ship", l_ship}, {"info", l_info}, {"acknowledges", l_acknowledges}, {"create", l_topic_create},
+        {"set", l_topic_set}, {"delete", l_topic_delete}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};
+    kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic});
+    lua_setfield(L, -2, "Topic");
+    lua_newtable(L);
+    lua_pushcclosure(L, l_topic, 1);
+    lua_setfield(L, -2, "topic");
+    lua_pushcfunction(L, l_topics);
+    lua_setfield(L, -2, "topics");
+}

@@ -1,0 +1,164 @@
+/*
+ * Messages as text, straight from the stored bytes into the answer (doc/http.md, section 2).
+ *
+ * What JSON cannot hold: a payload that is not UTF-8 becomes "base64" in the formats json and ndjson, and its bad bytes
+ * U+FFFD in the format api, which has no word for bytes. A key that is not UTF-8 becomes "key_base64"; bad bytes in
+ * headers become U+FFFD.
+ */
+#include "base/clock.h"
+#include "base/json.h"
+#include "script/batch.h"
+
+enum { PER_MESSAGE = 96 };   /* bytes of JSON around a payload, about */
+
+/* What all messages of one stored batch have in common: ,"epoch":1,"time":"..." */
+struct common {
+    struct buf text;
+    uint64_t first;
+};
+
+static void common_make(struct common *common, const struct batch_head *head)
+{
+    struct buf *out = &common->text;
+    if (buf_size(out) > 0 && common->first == head->first)
+        return;
+    common->first = head->first;
+    buf_clear(out);
+    buf_add_slice(out, SLICE(",\"epoch\":"));
+    buf_add_u64(out, head->epoch);
+    buf_add_slice(out, SLICE(",\"time\":\""));
+    clock_format(out, head->time_ms);
+    buf_add_char(out, '"');
+}
+
+static void add_base64(struct buf *out, slice name, slice bytes)
+{
+    buf_add_slice(out, name);
+    buf_add_char(out, '"');
+    base64_add(out, bytes);
+    buf_add_char(out, '"');
+}
+
+static void add_headers(struct buf *out, slice rest)
+{
+    slice name;
+    slice value;
+    buf_add_slice(out, SLICE(",\"headers\":{"));
+    while (header_read(&rest, &name, &value)) {
+        json_key(out, name);
+        json_string(out, value);
+    }
+    buf_add_char(out, '}');
+}
+
+static void add_key(struct buf *out, slice key)
+{
+    if (!utf8_valid(key)) {
+        add_base64(out, SLICE(",\"key_base64\":"), key);
+        return;
+    }
+    buf_add_slice(out, SLICE(",\"key\":"));
+    json_string(out, key);
+}
+
+static void add_payload(struct buf *out, slice payload)
+{
+    if (!utf8_valid(payload)) {
+        add_base64(out, SLICE(",\"base64\":"), payload);
+        return;
+    }
+    buf_add_slice(out, SLICE(",\"data\":"));
+    json_string(out, payload);
+}
+
+static void add_message(struct buf *out, const struct cursor *c, const struct message *m, struct common *common)
+{
+    common_make(common, &c->head);
+    buf_add_slice(out, SLICE("{\"offset\":"));
+    buf_add_u64(out, c->offset);
+    buf_add_slice(out, buf_slice(&common->text));
+    if (m->key.p != NULL)
+        add_key(out, m->key);
+    if (m->headers.n > 0)
+        add_headers(out, m->headers);
+    add_payload(out, m->payload);
+    buf_add_char(out, '}');
+}
+
+static void add_api(struct buf *out, const struct cursor *c, const struct message *m)
+{
+    buf_add_slice(out, SLICE("{\"Id\":"));
+    buf_add_u64(out, c->offset);
+    buf_add_slice(out, SLICE(",\"Data\":"));
+    json_string(out, m->payload);
+    buf_add_char(out, '}');
+}
+
+static void add_head(struct buf *out, const struct batch *b)
+{
+    if (b->format == FORMAT_JSON) {
+        buf_add_slice(out, SLICE("{\"topic\":"));
+        json_string(out, slice_from(b->topic));
+        buf_add_slice(out, SLICE(",\"messages\":["));
+    } else if (b->format == FORMAT_API) {
+        buf_add_slice(out, SLICE("{\"messages\":["));
+    }
+}
+
+static void add_tail(struct buf *out, const struct batch *b)
+{
+    if (b->format == FORMAT_JSON) {
+        buf_add_slice(out, SLICE("],\"next\":"));
+        buf_add_u64(out, b->to);
+        buf_add_slice(out, SLICE(",\"epoch\":"));
+        buf_add_u64(out, b->epoch);
+        buf_add_char(out, '}');
+    } else if (b->format == FORMAT_API) {
+        buf_add_slice(out, SLICE("],\"count\":"));
+        buf_add_u64(out, b->count);
+        buf_add_char(out, '}');
+    }
+}
+
+static void add_one(struct buf *out, const struct batch *b, const struct cursor *c, const struct message *m,
+                    struct common *common)
+{
+    bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API;
+    if (listed && c->offset > b->from && out->data[out->end - 1] != '[')
+        buf_add_char(out, ',');
+    if (b->format == FORMAT_RAW)
+        buf_add_slice(out, m->payload);
+    else if (b->format == FORMAT_API)
+        add_api(out, c, m);
+    else
+        add_message(out, c, m, common);
+    if (!listed)
+        buf_add_char(out, '\n');
+}
+
+void batch_render(struct buf *out, const struct batch *b)
+{
+    struct cursor c = {.rest = buf_slice(&b->raw)};
+    struct common common = {0};
+    struct message m;
+    size_t size = buf_size(&b->raw);
+    buf_reserve(out, size + size / 8 + (size_t)b->count * PER_MESSAGE + PER_MESSAGE);
+    add_head(out, b);
+    while (cursor_next(&c, &m) && c.offset < b->to)
+        if (c.offset >= b->from)
+            add_one(out, b, &c, &m, &common);
+    add_tail(out, b);
+    buf_fini(&common.text);
+}
+
+slice batch_type(const struct batch *b)
+{
+    switch (b->format) {
+    case FORMAT_LINES:
+        return SLICE("application/x-ndjson");
+    case FORMAT_RAW:
+        return SLICE("application/octet-stream");
+    default:
+        return SLICE("application/json");
+    }
+}

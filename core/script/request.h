@@ -1,0 +1,49 @@
+/*
+ * Requests as Lua objects (l_request.c), and what becomes of them (answer.c).
+ *
+ * A serving is one request on its way to its answer. It is pooled; the Lua object keeps its generation and finds it
+ * gone once the request has been answered.
+ */
+#ifndef SCRIPT_REQUEST_H
+#define SCRIPT_REQUEST_H
+
+#include "script/state.h"
+#include "script/task.h"
+
+struct serving {
+    struct vm *vm;                    /* outlives us */
+    struct http_request *request;     /* NULL once it is answered */
+    struct serving *spare;            /* the next one in the pool */
+    unsigned generation;
+    bool streaming;
+    struct task *task;                /* that streams */
+    struct task_ticket ticket;        /* of its wait until the client has read */
+};
+
+/* Pushes the Lua object of a request. */
+void request_push(lua_State *L, struct serving *s);
+
+/* The request at `index`; raises when it is no request, or one that has been answered. */
+struct http_request *request_check(lua_State *L, int index, const char *usage);
+
+/* The serving of the request object at `index`; NULL when it has been answered. */
+struct serving *request_serving(lua_State *L, int index);
+
+/* A task's function, for a request object: calls the entry point handle and answers by its results. */
+int answer_run(lua_State *L);
+
+/* An error as application/problem+json (RFC 9457). */
+struct problem {
+    int rc;
+    slice detail;                     /* n == 0: the code's own sentence */
+    bool appended;                    /* something may have been stored all the same */
+};
+void problem_render(struct buf *out, const struct problem *p);
+
+/* Answers with an error, or cuts a stream off. */
+void answer_error(struct serving *s, const struct problem *p);
+
+/* The answer has been made: the request belongs to the HTTP layer again. */
+void serving_answered(struct serving *s);
+
+#endif

@@ -1,0 +1,514 @@
+/*
+ * The life of a task is one circle: task_start or a wake makes it ready, run() resumes it, and the resumed function
+ * parks it again (task_park) or ends it (finish). Everything that says "from now on somebody else's" to a wait is
+ * t->wait, a number that grows when a wait ends; t->life grows when a task ends.
+ */
+#include "script/task.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "script/state.h"
+#include "script/timeout.h"
+
+enum {
+    WHERE_MAX = 128,
+    HOOK_MAX = 48,
+    IDLE_MAX = 256,           /* coroutines kept for reuse */
+    TURN_MS = 10,             /* of tasks, before others get their turn */
+    LOOK_EVERY = 32,          /* tasks between two looks at the clock */
+    STACK_RESERVE = 8,        /* slots that push() may count on, besides Lua's own 20 */
+};
+
+enum task_state { TASK_IDLE, TASK_READY, TASK_RUNNING, TASK_PARKED };
+
+struct task {
+    struct tasks *tasks;
+    lua_State *L;             /* anchored in the registry by ref; NULL: none at the moment */
+    int ref;
+    unsigned index, life, wait;
+    enum task_state state;
+    bool begun, cancelled, may_stop, appended;
+    int args;                 /* of the function that lies on L, until it has begun */
+    int rc;                   /* what the wait came to */
+    struct list link;         /* in ready or idle */
+    struct timeout timeout;
+    struct waiter waiter;     /* of a mark */
+    const char *where;
+    char where_text[WHERE_MAX], hook[HOOK_MAX];
+    void (*done)(void *arg, const struct task_result *result);
+    void *arg;
+};
+
+struct tasks {
+    struct vm *vm;            /* outlives us */
+    struct task **all;        /* owned */
+    unsigned count, cap, max, live, idle;
+    uint32_t budget_ms;
+    struct list ready, spare; /* spare: TASK_IDLE ones, those with a coroutine first */
+    struct task *running;
+    struct timeouts timeouts;
+    bool timing, stopping;
+    struct buf message;       /* of the task that just failed */
+    uint64_t started, failed;
+};
+
+/* ---- the pool ---- */
+
+struct tasks *tasks_new(struct vm *vm)
+{
+    struct tasks *ts = MEM_NEW(struct tasks);
+    ts->vm = vm;
+    ts->max = TASKS_MAX;
+    ts->budget_ms = TASK_BUDGET_MS;
+    list_init(&ts->ready);
+    list_init(&ts->spare);
+    return ts;
+}
+
+void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms)
+{
+    ts->max = max;
+    ts->budget_ms = budget_ms;
+}
+
+size_t tasks_live(const struct tasks *ts)
+{
+    return ts->live;
+}
+
+bool tasks_stopping(const struct tasks *ts)
+{
+    return ts->stopping;
+}
+
+void tasks_count(const struct tasks *ts, struct vm_stats *out)
+{
+    out->tasks_started = ts->started;
+    out->tasks_live = ts->live;
+    out->tasks_failed = ts->failed;
+}
+
+static void on_mark(struct waiter *w, int rc);
+
+static struct task *task_new(struct tasks *ts)
+{
+    if (ts->count == ts->cap) {
+        ts->cap = ts->cap == 0 ? 64 : ts->cap * 2;
+        ts->all = mem_resize(ts->all, ts->cap * sizeof(ts->all[0]));
+    }
+    struct task *t = MEM_NEW(struct task);
+    t->tasks = ts;
+    t->index = ts->count;
+    t->waiter.wake = on_mark;
+    list_init(&t->link);
+    list_init(&t->waiter.link);
+    ts->all[ts->count++] = t;
+    return t;
+}
+
+static void coroutine_make(struct task *t)
+{
+    lua_State *L = t->tasks->vm->L;
+    t->L = lua_newthread(L);
+    thread_set_ours(t->L, true);
+    t->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void coroutine_drop(struct task *t)
+{
+    luaL_unref(t->tasks->vm->L, LUA_REGISTRYINDEX, t->ref);
+    t->L = NULL;
+}
+
+static struct task *task_take(struct tasks *ts)
+{
+    struct task *t;
+    if (list_empty(&ts->spare)) {
+        t = task_new(ts);
+    } else {
+        t = list_first(&ts->spare, struct task, link);
+        list_remove(&t->link);
+    }
+    if (t->L == NULL)
+        coroutine_make(t);
+    else
+        ts->idle--;
+    ts->live++;
+    return t;
+}
+
+/* The coroutines of a burst are given back; the few most recently used are kept, the warmest first. */
+static void task_give(struct task *t)
+{
+    struct tasks *ts = t->tasks;
+    t->state = TASK_IDLE;
+    t->life++;
+    ts->live--;
+    if (ts->idle < IDLE_MAX) {
+        ts->idle++;
+        list_insert_before(ts->spare.next, &t->link);
+    } else {
+        coroutine_drop(t);
+        list_push(&ts->spare, &t->link);
+    }
+}
+
+/* ---- waiting and waking ---- */
+
+static void make_ready(struct task *t)
+{
+    t->state = TASK_READY;
+    list_push(&t->tasks->ready, &t->link);
+}
+
+static void wait_end(struct task *t, int rc)
+{
+    t->rc = rc;
+    t->wait++;
+    t->may_stop = false;
+    timeout_clear(&t->timeout);
+    waiter_cancel(&t->waiter);
+}
+
+static void wake(struct task *t, int rc)
+{
+    wait_end(t, rc);
+    make_ready(t);
+}
+
+static void on_mark(struct waiter *w, int rc)
+{
+    wake(LIST_OWNER(w, struct task, waiter), rc);
+}
+
+struct task_ticket task_ticket(const struct task *t)
+{
+    return (struct task_ticket){t->index, t->wait};
+}
+
+bool task_wake(struct tasks *ts, struct task_ticket ticket, int rc)
+{
+    if (ticket.index >= ts->count)
+        return false;
+    struct task *t = ts->all[ticket.index];
+    if (t->state != TASK_PARKED || t->wait != ticket.generation)
+        return false;
+    wake(t, rc);
+    return true;
+}
+
+static void on_due(void *arg)
+{
+    struct tasks *ts = arg;
+    struct timeout *due;
+    uint64_t now = clock_ns();
+    while ((due = timeouts_next(&ts->timeouts, now)) != NULL)
+        wake(LIST_OWNER(due, struct task, timeout), -ERR_TIMEOUT);
+}
+
+static void timeout_begin(struct task *t, uint32_t timeout_ms)
+{
+    struct tasks *ts = t->tasks;
+    if (!ts->timing) {
+        timeouts_init(&ts->timeouts, ts->vm->services.loop, on_due, ts);
+        ts->timing = true;
+    }
+    timeout_set(&ts->timeouts, &t->timeout, clock_ns() + timeout_ms * NS_PER_MS);
+}
+
+int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ctx, lua_KFunction cont)
+{
+    t->state = TASK_PARKED;
+    if (timeout_ms != 0)
+        timeout_begin(t, timeout_ms);
+    if (t->may_stop && t->tasks->stopping)
+        wake(t, -ERR_STOPPING);
+    return lua_yieldk(L, 0, ctx, cont);
+}
+
+int task_park_on(lua_State *L, struct task *t, struct mark *m, uint64_t want, uint32_t timeout_ms, lua_KContext ctx,
+                 lua_KFunction cont)
+{
+    if (m->at >= want) {
+        lua_pushinteger(L, 0);
+        return cont(L, LUA_OK, ctx);
+    }
+    mark_wait(m, &t->waiter, want);
+    return task_park(L, t, timeout_ms, ctx, cont);
+}
+
+void task_may_stop(struct task *t)
+{
+    t->may_stop = true;
+}
+
+void tasks_stop(struct tasks *ts)
+{
+    ts->stopping = true;
+    for (unsigned i = 0; i < ts->count; i++)
+        if (ts->all[i]->state == TASK_PARKED && ts->all[i]->may_stop)
+            wake(ts->all[i], -ERR_STOPPING);
+}
+
+/* ---- for bindings ---- */
+
+/* All threads of the run up to the task's own have to be able to yield, for the wait passes through each. */
+struct task *task_self(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct task *t = vm->tasks == NULL ? NULL : vm->tasks->running;
+    if (t == NULL)
+        luaL_error(L, "this may be called in a task only (a handler, hook, timer or the console), not while loading");
+    for (struct budget_frame *f = vm->budget.top; f != NULL; f = f->below)
+        if (!lua_isyieldable(f->L))
+            luaL_error(L, "this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
+    return t;
+}
+
+bool task_waits(const struct tasks *ts)
+{
+    return ts != NULL && ts->running != NULL && ts->running->state != TASK_RUNNING;
+}
+
+void task_where(struct task *t, const char *where)
+{
+    t->where = where;
+    t->tasks->vm->budget.where = where;
+}
+
+void task_hook(struct task *t, const char *hook)
+{
+    snprintf(t->hook, sizeof(t->hook), "%s", hook == NULL ? "" : hook);
+}
+
+void task_appended(struct task *t)
+{
+    t->appended = true;
+}
+
+/* ---- failures ---- */
+
+static void add_place(struct buf *out, lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0) {
+            buf_addf(out, "%s:%d: ", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+}
+
+void error_describe(struct buf *out, lua_State *L, const struct vm *vm, struct error_cause cause)
+{
+    if (cause.over) {
+        buf_addf(out, "%sover its budget of %u ms", vm->budget.place, cause.budget_ms);
+    } else if (cause.status == LUA_ERRMEM) {
+        add_place(out, L);
+        buf_addf(out, "over the limit of %zu MiB for the memory of all scripts", vm->used_max / MIB);
+    } else if (lua_type(L, -1) == LUA_TSTRING) {
+        buf_addf(out, "%s", lua_tostring(L, -1));
+    } else {
+        buf_addf(out, "an error value of type %s", luaL_typename(L, -1));
+    }
+}
+
+int error_code(struct error_cause cause)
+{
+    return cause.over ? -ERR_SCRIPT_TIME : cause.status == LUA_ERRMEM ? -ERR_SCRIPT_MEMORY : -ERR_SCRIPT;
+}
+
+static slice describe(struct task *t, struct error_cause cause)
+{
+    struct buf *out = &t->tasks->message;
+    buf_clear(out);
+    if (t->where[0] != '\0' || t->hook[0] != '\0')
+        buf_addf(out, "%s failed: ", t->hook[0] == '\0' ? t->where : t->hook);
+    error_describe(out, t->L, t->tasks->vm, cause);
+    buf_add_char(out, '\0');
+    return buf_slice(out);
+}
+
+/* ---- running ---- */
+
+struct run {
+    struct budget_run budget;
+    struct task *outer;
+    bool capped;
+};
+
+static void run_begin(struct run *r, struct task *t)
+{
+    struct tasks *ts = t->tasks;
+    budget_begin(&ts->vm->budget, &r->budget, t->L, ts->budget_ms);
+    ts->vm->budget.where = t->where;
+    r->outer = ts->running;
+    r->capped = ts->vm->capped;
+    ts->running = t;
+    ts->vm->capped = true;
+}
+
+/* Whether it went over its budget. */
+static bool run_end(struct run *r, struct task *t)
+{
+    struct tasks *ts = t->tasks;
+    ts->vm->capped = r->capped;
+    ts->running = r->outer;
+    return budget_end(&ts->vm->budget, &r->budget);
+}
+
+/* Runs what is left to be closed, with a budget of its own, and makes the coroutine usable again. */
+static void coroutine_reset(struct task *t)
+{
+    struct run r;
+    run_begin(&r, t);
+    lua_resetthread(t->L);
+    run_end(&r, t);
+    lua_settop(t->L, 0);
+}
+
+/* Ends it: the coroutine is reset before `done` hears of a failure, for the closing may still use the request. */
+static void finish(struct task *t, struct task_result result)
+{
+    result.appended = t->appended;
+    t->state = TASK_RUNNING;   /* for who looks while it closes; nothing can wake or cancel it */
+    if (result.rc < 0) {
+        t->tasks->failed += result.rc != -ERR_CANCELLED;
+        coroutine_reset(t);
+        result.message = t->tasks->message.data;
+    }
+    t->done(t->arg, &result);
+    lua_settop(t->L, 0);
+    task_give(t);
+}
+
+static void finish_failed(struct task *t, struct error_cause cause)
+{
+    describe(t, cause);
+    finish(t, (struct task_result){.rc = error_code(cause), .L = t->L});
+}
+
+static void finish_cancelled(struct task *t)
+{
+    buf_clear(&t->tasks->message);
+    buf_addf(&t->tasks->message, "%s was cancelled", t->where);
+    buf_add_char(&t->tasks->message, '\0');
+    finish(t, (struct task_result){.rc = -ERR_CANCELLED, .L = t->L});
+}
+
+/* It yielded, but not through task_park, so nothing would ever wake it. */
+static void finish_strange(struct task *t)
+{
+    lua_pushliteral(t->L, "a library in C yielded outside of any coroutine");
+    finish_failed(t, (struct error_cause){.status = LUA_ERRRUN});
+}
+
+static int resume(struct task *t, int *values, bool *over)
+{
+    struct run r;
+    int args = t->args;
+    if (t->begun) {
+        lua_pushinteger(t->L, t->rc);
+        args = 1;
+    }
+    t->begun = true;
+    t->state = TASK_RUNNING;
+    run_begin(&r, t);
+    int status = lua_resume(t->L, NULL, args, values);
+    *over = run_end(&r, t);
+    return status;
+}
+
+static void run(struct task *t)
+{
+    int values;
+    bool over;
+    list_remove(&t->link);
+    int status = resume(t, &values, &over);
+    if (status == LUA_OK)
+        finish(t, (struct task_result){.L = t->L, .values = values});
+    else if (status != LUA_YIELD)
+        finish_failed(t, (struct error_cause){status, over, t->tasks->budget_ms});
+    else if (t->state == TASK_RUNNING)
+        finish_strange(t);
+    else if (t->cancelled)
+        task_cancel(t->tasks, (struct task_ticket){t->index, t->life});
+}
+
+void tasks_run(struct tasks *ts)
+{
+    uint64_t until = 0;
+    for (unsigned n = 1; !list_empty(&ts->ready); n++) {
+        run(list_first(&ts->ready, struct task, link));
+        if (n % LOOK_EVERY != 0)
+            continue;
+        uint64_t now = clock_ns();
+        if (until == 0)
+            until = now + TURN_MS * NS_PER_MS;
+        if (now >= until && ts->vm->attached) {
+            loop_again(ts->vm->services.loop);
+            return;
+        }
+    }
+}
+
+/* ---- start and end ---- */
+
+int task_start(struct tasks *ts, const struct task_options *o, struct task_ticket *ticket)
+{
+    if (ts->live >= ts->max)
+        return -ERR_BUSY;
+    struct task *t = task_take(ts);
+    t->begun = t->cancelled = t->may_stop = t->appended = false;
+    t->done = o->done;
+    t->arg = o->arg;
+    t->hook[0] = '\0';
+    t->where = t->where_text;
+    snprintf(t->where_text, sizeof(t->where_text), "%s", o->where);
+    lua_checkstack(t->L, STACK_RESERVE);
+    t->args = o->push(t->L, o->arg);
+    ts->started++;
+    make_ready(t);
+    if (ticket != NULL)
+        *ticket = (struct task_ticket){t->index, t->life};
+    return 0;
+}
+
+void task_cancel(struct tasks *ts, struct task_ticket ticket)
+{
+    if (ticket.index >= ts->count)
+        return;
+    struct task *t = ts->all[ticket.index];
+    if (t->life != ticket.generation || t->state == TASK_IDLE)
+        return;
+    if (t->state == TASK_RUNNING) {
+        t->cancelled = true;   /* ends when it next waits */
+        return;
+    }
+    list_remove(&t->link);
+    wait_end(t, -ERR_CANCELLED);
+    finish_cancelled(t);
+}
+
+void tasks_free(struct tasks *ts)
+{
+    for (unsigned i = 0; i < ts->count; i++)
+        task_cancel(ts, (struct task_ticket){i, ts->all[i]->life});
+    for (unsigned i = 0; i < ts->count; i++) {
+        if (ts->all[i]->L != NULL)
+            coroutine_drop(ts->all[i]);
+        mem_free(ts->all[i]);
+    }
+    if (ts->timing)
+        timeouts_fini(&ts->timeouts);
+    ts->vm->tasks = NULL;
+    buf_fini(&ts->message);
+    mem_free(ts->all);
+    mem_free(ts);
+}
