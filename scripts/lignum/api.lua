@@ -1,0 +1,471 @@
+---@meta lignum
+--- Every function that the core gives to Lua: the one description from which help(), the console's
+--- completion, doc/api.md and editors take theirs. A test fails where it and the running tables differ.
+---
+--- Beyond LuaLS's own tags: `@waits` until when a call waits (none: it does not), `@where` it may be
+--- called ("anywhere", or "tasks": handlers, hooks, timers and the console, but not while lignum.lua is
+--- being loaded), `@errors` the codes it may return as `nil, message, code`, `@example` one line or more.
+
+---@class lignum.Topic
+--- A topic by name. It need not exist: the calls say so then.
+---@field name string
+local Topic = {}
+
+---@class lignum.Message
+---@field payload string
+---@field key? string
+---@field headers? table<string, string>
+---@field offset? integer   only in what is read
+---@field epoch? integer    only in what is read
+---@field time? number      seconds since 1970, only in what is read
+
+---The topic of that name.
+---@where tasks
+---@param name string
+---@return lignum.Topic
+---@example local t = topic("orders")
+function topic(name) end
+
+---All topics whose names match a pattern (`*` any characters, `?` one), sorted by name.
+---@where tasks
+---@param pattern? string  default "*"; names that begin with `_` only when it begins with `_`
+---@return lignum.Topic[]
+---@example for _, t in ipairs(topics("orders.*")) do print(t.name, t:info().next) end
+function topics(pattern) end
+
+---Appends one message, or a list of messages as one batch that is stored as a whole or not at all. A request
+---appends what it carries: its body as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
+---application/x-ndjson one message a line; `Producer-Id`, `Producer-Epoch`, `Producer-Seq` and `Lignum-Ack` are read.
+---Those four are read from `options.request` where a handler appends something else in its name. Any code but
+---unknown_outcome means that the batch will never appear.
+---@waits until the topic's acknowledging mark has the batch
+---@where tasks
+---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
+---@param options? { ack?: "peers", timeout?: number, request?: lignum.Request }
+---@return integer? first   the first offset
+---@return integer|string count   how many messages; or what is wrong
+---@return integer|string epoch   or the code
+---@errors unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
+---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
+function Topic:append(what, options) end
+
+---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes.
+---With format "records" the result can only be answered with: stored batches, straight from the file.
+---@where tasks
+---@param range { from?: integer, to?: integer, limit?: integer, bytes?: integer, format?: "records" }
+---@return lignum.Batch|lignum.Range|nil batch
+---@return string? message
+---@return string? code
+---@errors unknown_topic offset_gone damaged bad_range
+---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
+function Topic:read(range) end
+
+---@waits until the topic has a readable message at `offset`, or the timeout
+---@where tasks
+---@param offset integer
+---@param timeout? number  seconds; default and most 60
+---@return boolean? there
+---@return string? message
+---@return string? code
+---@errors unknown_topic timeout stopping
+---@example if topic("orders"):wait(100, 5) then print "there" end
+function Topic:wait(offset, timeout) end
+
+---The offset of the first batch appended at or after a time; the next offset when there is none.
+---@where tasks
+---@param time number  seconds since 1970
+---@return integer? offset
+---@return string? message
+---@return string? code
+---@errors unknown_topic damaged
+---@example topic("orders"):read { from = topic("orders"):offset_at(now() - 60) }
+function Topic:offset_at(time) end
+
+---Lets followers be sent offsets below `offset`. On a node of its own it changes only what info() shows.
+---@where tasks
+---@param offset integer
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors unknown_topic bad_range
+---@example topic("orders"):ship(topic("orders"):info().disk)
+function Topic:ship(offset) end
+
+---@class lignum.Settings
+---@field replication? "wal"|"live"
+---@field copies? integer
+---@field durability? "commit"|"interval"|"os"
+---@field retain? { age?: number, bytes?: integer, messages?: integer }   age in seconds; 0 = no bound
+---@field segment? { messages?: integer, bytes?: integer, age?: number }
+
+---@class lignum.TopicInfo : lignum.Settings
+---@field name string
+---@field id string           "epoch:offset" of its creation
+---@field first integer       earliest offset
+---@field next integer        offset after the last readable message
+---@field tail integer
+---@field written integer
+---@field disk integer
+---@field peers integer
+---@field ship integer
+---@field bytes integer
+---@field segments integer
+---@field damaged integer     ranges known to be damaged
+---@field last_time? number   seconds, of the last batch
+
+---@where tasks
+---@return lignum.TopicInfo? info
+---@return string? message
+---@return string? code
+---@errors unknown_topic
+---@example print(topic("orders"):info().next)
+function Topic:info() end
+
+---In what way the topic acknowledges, as every answer to a publish states it.
+---@where tasks
+---@return string? durability  "commit", "interval" or "os"
+---@return string committed    "written", "disk" or "peers"
+---@return integer copies      nodes that have it when it is acknowledged
+---@errors unknown_topic
+---@example print(topic("orders"):acknowledges())
+function Topic:acknowledges() end
+
+---Creates the topic; settings that are not given are the defaults.
+---@waits until the creation is committed
+---@where tasks
+---@param settings? lignum.Settings
+---@return boolean? created    false when it exists with the same settings
+---@return string? message
+---@return string? code
+---@errors bad_topic bad_value topic_exists no_space stopping too_many_requests
+---@example topic("orders"):create { retain = { age = 7 * day } }
+function Topic:create(settings) end
+
+---Changes some settings and leaves the others.
+---@waits until the change is committed
+---@where tasks
+---@param settings lignum.Settings
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors unknown_topic bad_value no_space stopping
+---@example topic("orders"):set { durability = "interval" }
+function Topic:set(settings) end
+
+---Deletes the topic and all its messages.
+---@waits until the deletion is committed
+---@where tasks
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors unknown_topic forbidden no_space stopping
+---@example topic("scratch"):delete()
+function Topic:delete() end
+
+---@class lignum.Batch
+--- What read returned: `#batch` messages, `batch[i]` one of them as a table. A handler returns it as a body, rendered by
+--- the core.
+---@field next integer   the offset to read on from
+---@field epoch integer  of its last message, 0 when empty
+local Batch = {}
+
+---Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", or
+---"raw" (payloads alone, a line each).
+---@where tasks
+---@param format "json"|"api"|"ndjson"|"raw"
+---@return lignum.Batch self
+---@example return 200, batch:as("ndjson")
+function Batch:as(format) end
+
+---The same as a string.
+---@where tasks
+---@param format? "json"|"api"|"ndjson"|"raw"  default "json"
+---@return string
+---@example print(topic("orders"):read { limit = 2 }:render())
+function Batch:render(format) end
+
+---@class lignum.Range
+--- What read returned with format "records"; a body, and nothing else. It may begin below `from` and end past `to`, because
+--- batches are not cut.
+---@field first integer
+---@field next integer   the offset to read on from
+
+---@class lignum.Request
+---@field method string
+---@field path string                     percent-decoded, but for %2F, which stays as it is written
+---@field params table<string, string>    of the route's {names}
+---@field query table<string, string>     percent-decoded; of a repeated name the last
+---@field headers table<string, string>   names in lower case; repeated ones joined with ", "
+---@field body string
+---@field peer string                     "address:port"
+local Request = {}
+
+---One header, without building the table of all.
+---@where tasks
+---@param name string  in any case
+---@return string? value
+---@example local token = req:header("Authorization")
+function Request:header(name) end
+
+---The messages that append(request) would append, as tables: what on_publish gets to see.
+---@where tasks
+---@return lignum.Message[]? messages   header names in lower case
+---@return string? message
+---@return string? code
+---@errors bad_value too_large
+---@example local messages, why, code = req:messages()
+function Request:messages() end
+
+---The body as a table. A shape names the fields that there may be and their types ("string", "integer", "number",
+---"boolean", "table", "any"; with `?` optional); any other field is an error, which names the field.
+---@where tasks
+---@param shape? table<string, string>
+---@return table? value
+---@return string? message
+---@return string? code
+---@errors bad_json bad_value
+---@example local body = req:json { topic = "string", message = "string" }
+function Request:json(shape) end
+
+---@class lignum.http
+http = {}
+
+---An error as application/problem+json, to be returned by a handler: `return http.fail("not_found", "no such order")`.
+---@where anywhere
+---@param code string    a word of the table of errors
+---@param detail? string  a sentence; default that of the table
+---@param more? table     further members, such as `offset`, `earliest`, `limit`, `appended`
+---@return integer status
+---@return table body
+---@return table headers
+---@example if not msg then return http.fail("bad_value", why) end
+function http.fail(code, detail, more) end
+
+---@class lignum.route
+route = {}
+
+---Declares `METHOD /path/{name}` and its handler `function(req) return status, body, headers end`. The body is a string, a
+---table (sent as JSON), a batch, or a function that gets `write(bytes)` and streams: write waits while much is unsent, and
+---returns false when the client is gone.
+---@where lignum.lua and routes, while they are loaded
+---@param path string
+---@param fn fun(req: lignum.Request): integer, any, table?
+---@example route.get("/hello/{name}", function(req) return 200, { hello = req.params.name } end)
+function route.get(path, fn) end
+function route.post(path, fn) end
+function route.put(path, fn) end
+function route.patch(path, fn) end
+function route.delete(path, fn) end
+
+---@class lignum.json
+json = {}
+
+---@where anywhere
+---@param value any
+---@return string
+---@example json.encode { ok = true, list = json.array {} }
+function json.encode(value) end
+
+---@where anywhere
+---@param text string
+---@return any value    json.null stands for null
+---@return string? message
+---@return string? code
+---@errors bad_json
+---@example local v, why = json.decode('{"a": 1}')
+function json.decode(text) end
+
+---Marks a table as a list, so that an empty one is `[]`.
+---@where anywhere
+---@param list table
+---@return table list
+---@example return 200, { names = json.array(names) }
+function json.array(list) end
+
+---@class lignum.node
+node = {}
+
+---@where anywhere
+---@return string
+---@example cluster { name = node.hostname() }
+function node.hostname() end
+
+---@class lignum.NodeInfo
+---@field name string
+---@field version string
+---@field role string
+---@field epoch integer
+---@field cluster string
+---@field incarnation string
+---@field pid integer
+---@field uptime number   seconds
+---@field advertise string
+
+---@where tasks
+---@return lignum.NodeInfo
+---@example print(node.info().epoch)
+function node.info() end
+
+---@where tasks
+---@return boolean ready
+---@return string? why not
+---@example print(node.ready())
+function node.ready() end
+
+---@class lignum.Histogram
+---@field bounds number[]    upper bounds in seconds, rising
+---@field counts integer[]   of each bound, not summed up; one more for what is above the last
+---@field count integer
+---@field sum number         seconds
+
+---@class lignum.Stats
+--- Times in seconds, sizes in bytes; the names are those of the C structures.
+---@field http { connections: integer, requests_in_flight: integer, accepted: integer, refused: integer, requests: integer, bytes_in: integer, bytes_out: integer, bad_requests: integer, timeouts: integer, routes: { pattern: string, by_class: integer[], latency: lignum.Histogram }[] }
+---@field store { sync: lignum.Histogram, syncs: integer, synced_files: integer, written_bytes: integer, files_open: integer, torn_bytes: integer, damaged: integer, disk_free: integer, disk_size: integer }
+---@field topics { count: integer, appended_messages: integer, appended_bytes: integer, read_messages: integer, read_bytes: integer }
+---@field vm { memory: integer, memory_max: integer, cpu: number, tasks_started: integer, tasks_live: integer, tasks_failed: integer, budget_exceeded: integer }
+
+---Counters of all layers, as /metrics shows them.
+---@where tasks
+---@return lignum.Stats
+---@example print(node.stats().vm.memory)
+function node.stats() end
+
+---Asks for a reload of lignum.lua; its outcome is said in the log.
+---@where tasks
+---@example node.reload()
+function node.reload() end
+
+---@class lignum.time
+time = {}
+
+---Seconds since 1970 with milliseconds.
+---@where anywhere
+---@return number
+---@example local began = time.now()
+function time.now() end
+
+---@where anywhere
+---@param seconds number
+---@return string   RFC 3339 in UTC with milliseconds
+---@example time.format(now())
+function time.format(seconds) end
+
+---@where anywhere
+---@param text string  RFC 3339
+---@return number? seconds
+---@return string? message
+---@return string? code
+---@errors bad_value
+---@example time.parse("2026-11-23T10:00:00Z")
+function time.parse(text) end
+
+---The same as time.now.
+---@where anywhere
+---@return number
+---@example local began = now()
+function now() end
+
+---@waits for that long; 0 gives the others a turn
+---@where tasks
+---@param seconds number
+---@example sleep(0.5)
+function sleep(seconds) end
+
+---Runs a function again and again, as a task of its own; never twice at once.
+---@where lignum.lua, while it is loaded
+---@param seconds number   between the end of one run and the start of the next
+---@param fn fun()
+---@example every(60, function() say.info("topics: " .. #topics()) end)
+function every(seconds, fn) end
+
+---An outgoing HTTP request. Only http and https; redirects only up to `redirects`.
+---@waits until the answer is there, or the timeout
+---@where tasks
+---@param request { url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: number, redirects?: integer, max?: integer }
+---@return { status: integer, headers: table<string, string>, body: string }? answer
+---@return string? message
+---@return string? code
+---@errors bad_value fetch_failed timeout too_large busy
+---@example local r, why = fetch { url = "http://127.0.0.1:8500/v1/status/leader", timeout = 2 }
+function fetch(request) end
+
+---@class lignum.say
+--- Writes one line to the log.
+say = {}
+---@where anywhere
+---@param text string
+---@example say.debug("cache miss: " .. key)
+function say.debug(text) end
+---@where anywhere
+---@param text string
+---@example say.info("loaded")
+function say.info(text) end
+---@where anywhere
+---@param text string
+---@example say.warn("the disk is slow")
+function say.warn(text) end
+---@where anywhere
+---@param text string
+---@example say.error("cannot reach the billing service")
+function say.error(text) end
+
+---In on_publish: refuses the message, with 400 unless `code` names another error.
+---@where on_publish
+---@param why string
+---@param code? string
+---@return table refusal
+---@example if #msg.payload == 0 then return reject("empty message") end
+function reject(why, code) end
+
+---A hook, if you define it: sees each message before it is stored. It may change `payload`, `key` and `headers`, set
+---another `topic` where the message stands alone, or return reject(...), which refuses the whole batch.
+---@where you define it in lignum.lua
+---@param msg lignum.Message   with `topic`
+---@return table? refusal
+---@example function on_publish(msg) if #msg.payload == 0 then return reject("empty message") end end
+function on_publish(msg) end
+
+---A hook, if you define it: may this request go on? Anything but true refuses it, and so does an error.
+---@where you define it in lignum.lua
+---@param req lignum.Request
+---@return boolean allowed
+---@return string? code    "unauthorized" or "forbidden"
+---@return string? detail
+---@example function authorize(req) return req:header("authorization") == "Bearer secret" end
+function authorize(req) end
+
+---@class lignum.core
+--- What only Lignum's own scripts use: `require "lignum.core"`. It also holds everything above that is written in C.
+---@field version string
+---@field errors table<string, { status: integer, sentence: string, retryable: boolean }>
+---@field limits table<string, integer>   of core/base/limits.h, in lower case
+---@field Request table                   the methods of requests
+core = {}
+
+---Names the hook that runs now, for errors; nil: none.
+---@where scripts/lignum
+---@param name? string
+---@example core.where("on_publish")
+function core.where(name) end
+
+---Where a function on the call stack is: 1 the caller of this one, 2 its caller, as for error().
+---@where scripts/lignum
+---@param level integer
+---@return string place   "lignum.lua:12"
+---@example local place = core.caller(2)
+function core.caller(level) end
+
+---Registers the counters of a route.
+---@where scripts/lignum
+---@param pattern string
+---@return integer id
+---@example local id = core.route("GET /ping")
+function core.route(pattern) end
+
+---Sets the route that counts a request, and its `params`.
+---@where scripts/lignum
+---@param id integer
+---@param params table<string, string>
+---@example req:routed(id, { topic = "orders" })
+function Request:routed(id, params) end

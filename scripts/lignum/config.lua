@@ -1,0 +1,232 @@
+--- The verbs of lignum.lua, and what they have said.
+---
+--- A verb only notes its value and its place. finish() then checks everything by the schema and
+--- collects all errors; get() and the rest answer from the result. This module is loaded anew with
+--- each draft (modules.lua), so what it notes is the draft.
+local core = require "lignum.core"
+local schema = require "lignum.schema"
+
+local M = {
+  values = nil,   ---@type table    every key with its value, after finish()
+  rules = {},     ---@type lignum.Rule[]
+  timers = {},    ---@type { seconds: number, fn: function, where: string }[]
+}
+
+---@class lignum.Rule
+---@field pattern string
+---@field settings table?
+---@field place string
+
+local declared = {}     -- [verb] = { value =, place = }
+local errors = {}
+local loading = true
+
+-- Verbs that the design has and this version has not.
+local NOT_YET = { "cluster", "cors", "tls", "peers" }
+
+---Notes an error that was met elsewhere.
+---@param place string?  nil: the text begins with it
+---@param text string
+function M.report(place, text)
+  local all = place and place .. ": " .. text or text
+  errors[#errors + 1] = { line = tonumber(all:match("^[^%s]-:(%d+):")) or math.huge, at = #errors, text = all }
+end
+
+local function only_while_loading(verb)
+  if not loading then error(verb .. " works only while lignum.lua is being loaded", 3) end
+end
+
+local function declare(verb, value, place)
+  local earlier = declared[verb]
+  if earlier then
+    return M.report(place, ("%s: was declared already, at %s"):format(verb, earlier.place))
+  end
+  declared[verb] = { value = value, place = place }
+end
+
+local function listen(value)
+  only_while_loading("listen")
+  local place, all = core.caller(2), declared.listen
+  if not all then return declare("listen", type(value) == "table" and value or { value }, place) end
+  for _, address in ipairs(type(value) == "table" and value or { value }) do
+    table.insert(all.value, address)
+  end
+end
+
+local function declare_rule(pattern, place)
+  local rule = { pattern = pattern, place = place }
+  M.rules[#M.rules + 1] = rule
+  if type(pattern) ~= "string" or not pattern:find("^[%w._*?-]+$") then
+    M.report(place, "topic: wants a pattern of A-Z a-z 0-9 . _ - * ?")
+  end
+  return setmetatable({}, {
+    __call = function(_, settings)
+      only_while_loading("topic " .. pattern .. " {...}")
+      rule.settings = settings
+    end,
+    __index = function()
+      error(("topic(%q) declares a policy while lignum.lua is being loaded; for the topic itself call topic() inside a "
+        .. "function"):format(pattern), 2)
+    end,
+  })
+end
+
+local function every(seconds, fn)
+  only_while_loading("every")
+  local place = core.caller(2)
+  if not math.type(seconds) or seconds < 0.001 then
+    return M.report(place, "every: wants a number of seconds, at least 0.001")
+  end
+  if type(fn) ~= "function" then return M.report(place, "every: wants a function after the seconds") end
+  M.timers[#M.timers + 1] = { seconds = seconds, fn = fn, where = ("every %g s at %s"):format(seconds, place) }
+end
+
+---The verbs by name. `node` and `topic` are also what they are at run time.
+---@return table<string, any>
+function M.verbs()
+  local verbs = { listen = listen, every = every }
+  for _, name in ipairs { "store", "limits", "log", "console", "node" } do
+    verbs[name] = function(value)
+      only_while_loading(name)
+      declare(name, value, core.caller(2))
+    end
+  end
+  for _, name in ipairs(NOT_YET) do
+    verbs[name] = function() M.report(core.caller(2), name .. ": is not built yet in this version") end
+  end
+  function verbs.topic(name)
+    if loading then return declare_rule(name, core.caller(2)) end
+    return core.topic(name)
+  end
+  return verbs
+end
+
+-- `--set`: paths -------------------------------------------------------------------------------
+
+local function rule_for(pattern)
+  for _, rule in ipairs(M.rules) do
+    if rule.pattern == pattern then return rule end
+  end
+  local rule = { pattern = pattern, settings = {}, place = "--set" }
+  table.insert(M.rules, 1, rule)
+  return rule
+end
+
+-- Puts a value at "a.b.c" of a table, making tables on the way.
+local function put(root, path, value)
+  local at, last = root, nil
+  for name in path:gmatch("[^.]+") do
+    if last then
+      if type(at[last]) ~= "table" then at[last] = {} end
+      at = at[last]
+    end
+    last = name
+  end
+  at[last] = value
+end
+
+local function set_of_topic(path, text)
+  local pattern, rest = path:match('^topic%["?([^%]"]+)"?%]%.(.+)$')
+  if not pattern then return M.report("--set " .. path, 'topics are written topic["PATTERN"].key') end
+  local key, problem = schema.find(schema.topic, rest, ('topic["%s"]'):format(pattern))
+  if not key then return M.report("--set " .. path, problem) end
+  local rule = rule_for(pattern)
+  if type(rule.settings) ~= "table" then rule.settings = {} end
+  put(rule.settings, rest, schema.parse(key, text))
+end
+
+local function set_of_key(path, text, seen)
+  local key, problem = schema.find(schema.keys, path)
+  if not key then return M.report("--set " .. path, problem) end
+  local verb = path:match("^[^.]+")
+  if key.kind == "addresses" then
+    if not seen[path] then declared[verb] = { value = {}, place = "--set" } end
+    table.insert(declared[verb].value, text)
+  else
+    declared[verb] = declared[verb] or { value = {}, place = "--set" }
+    if type(declared[verb].value) == "table" then
+      put(declared[verb].value, path:match("%.(.+)$"), schema.parse(key, text))
+    end
+  end
+  seen[path] = true
+end
+
+---Values of the command line: they win over the file. An address given again adds to the list.
+---@param assignments string[]?  "store.segment.messages=10", 'topic["orders.*"].copies=2'
+function M.set(assignments)
+  local seen = {}
+  for _, assignment in ipairs(assignments or {}) do
+    local path, text = assignment:match("^%s*([^=]-)%s*=%s*(.-)%s*$")
+    if not path or path == "" then
+      M.report("--set " .. assignment, "wants key.path=value")
+    elseif path:find("^topic%f[^%w_]") then
+      set_of_topic(path, text)
+    else
+      set_of_key(path, text, seen)
+    end
+  end
+end
+
+-- The end of a draft ---------------------------------------------------------------------------
+
+local function check_values()
+  local checked = {}
+  for name, key in pairs(schema.keys.fields) do
+    local d = declared[name]
+    checked[name] = d and schema.check(key, d.value, name, function(path, problem)
+      M.report(d.place, path .. ": " .. problem)
+    end)
+  end
+  return checked
+end
+
+local function check_rule(rule, earlier)
+  local path = ('topic["%s"]'):format(rule.pattern)
+  if rule.settings == nil then
+    return M.report(rule.place, path .. ": has no settings; write topic \"" .. rule.pattern .. "\" {}")
+  end
+  local hidden = earlier[rule.pattern] or earlier["*"]
+  if hidden then
+    M.report(rule.place, ("%s: is never reached, because topic %q at %s comes first"):format(path, hidden.pattern,
+      hidden.place))
+  end
+  earlier[rule.pattern] = rule
+  rule.settings = schema.check(schema.topic, rule.settings, path, function(at, problem)
+    M.report(rule.place, at .. ": " .. problem)
+  end)
+end
+
+-- By line; those of the command line last.
+local function errors_in_order()
+  table.sort(errors, function(a, b)
+    if a.line ~= b.line then return a.line < b.line end
+    return a.at < b.at
+  end)
+  local texts = {}
+  for i, e in ipairs(errors) do texts[i] = e.text end
+  return texts
+end
+
+---Checks all that was declared. The list of errors is empty when the draft may become live.
+---@return string[] errors
+function M.finish()
+  loading = false
+  local checked, earlier = check_values(), {}
+  for _, rule in ipairs(M.rules) do check_rule(rule, earlier) end
+  if #errors == 0 then M.values = schema.fill(schema.keys, checked) end
+  return errors_in_order()
+end
+
+---The value at a path such as "store.segment.messages" or "listen.1".
+---@param path string
+---@return any
+function M.get(path)
+  local value = M.values
+  for name in path:gmatch("[^.]+") do
+    if type(value) ~= "table" then return nil end
+    value = value[math.tointeger(tonumber(name)) or name]
+  end
+  return value
+end
+
+return M

@@ -1,0 +1,291 @@
+--- api.lua, read: what help(), the console's completion and doc/api.md know of each function.
+local near = require "lignum.near"
+
+local M = {}
+
+---@class lignum.Entry
+---@field name string       "topic", "Topic:append", "json.encode"; of a class "Topic"
+---@field kind "function"|"class"
+---@field owner string      "Topic", "json", or "" for globals
+---@field signature string
+---@field text string       sentences
+---@field also string[]     signatures that share the description
+---@field fields string[]   of a class
+---@field params string[]
+---@field returns string[]
+---@field waits string?
+---@field where string?
+---@field errors string?
+---@field example string?
+
+local LISTS = { param = "params", ["return"] = "returns", field = "fields" }
+
+local function new_entry()
+  return { text = "", also = {}, fields = {}, params = {}, returns = {} }
+end
+
+-- One comment line of a block.
+local function take_comment(entry, line)
+  local tag, rest = line:match("^%-%-%-@(%w+)%s*(.*)$")
+  if not tag then
+    local sentence = line:match("^%-%-%-%s*(.*)$")
+    entry.text = entry.text == "" and sentence or entry.text .. " " .. sentence
+  elseif tag == "class" then
+    entry.class = rest:match("^lignum%.(%w+)")
+  elseif LISTS[tag] then
+    table.insert(entry[LISTS[tag]], rest)
+  else
+    entry[tag] = rest
+  end
+end
+
+local function close_class(entry)
+  entry.kind, entry.name, entry.owner, entry.signature = "class", entry.class, entry.class, entry.class
+  return entry
+end
+
+local function close_function(entry, signature)
+  local name = signature:match("^[%w_.:]+")
+  entry.kind, entry.name, entry.signature = "function", name, signature
+  entry.owner = name:match("^(.-)[.:]") or ""
+  return entry
+end
+
+---Reads the text of api.lua.
+---@param text string
+---@return lignum.Entry[]
+function M.parse(text)
+  local entries, entry = {}, nil
+  for line in text:gmatch("([^\n]*)\n") do
+    local signature = line:match("^function ([%w_.:]+%b()) end")
+    if line:find("^%-%-%-") then
+      entry = entry or new_entry()
+      take_comment(entry, line)
+    elseif signature and entry then
+      entries[#entries + 1] = close_function(entry, signature)
+      entry = nil
+    elseif signature then
+      table.insert(entries[#entries].also, signature)
+    else
+      if entry and entry.class then entries[#entries + 1] = close_class(entry) end
+      entry = nil
+    end
+  end
+  return entries
+end
+
+local cached
+
+---All entries of api.lua.
+---@return lignum.Entry[]
+function M.entries()
+  if not cached then
+    local path = assert(package.searchpath("lignum.api", package.path))
+    local file <close> = assert(io.open(path, "rb"))
+    cached = M.parse(file:read("a"))
+  end
+  return cached
+end
+
+---Entries of that name: whole ("json.encode", "Topic:append"), or its last part ("append").
+---@param name string
+---@return lignum.Entry[]
+function M.find(name)
+  local found = {}
+  for _, e in ipairs(M.entries()) do
+    if e.name == name or e.name:match("[.:]([%w_]+)$") == name then found[#found + 1] = e end
+    for _, signature in ipairs(e.also) do
+      if signature:match("^[%w_.:]+") == name then found[#found + 1] = e end
+    end
+  end
+  return found
+end
+
+-- As text --------------------------------------------------------------------------------------
+
+local function add_list(lines, title, list)
+  for i, item in ipairs(list) do
+    lines[#lines + 1] = ("  %-8s %s"):format(i == 1 and title or "", item)
+  end
+end
+
+local function wrap(text, indent)
+  local lines, line = {}, indent
+  for word in text:gmatch("%S+") do
+    if #line + #word > 96 and line ~= indent then
+      lines[#lines + 1] = line
+      line = indent
+    end
+    line = line == indent and indent .. word or line .. " " .. word
+  end
+  if line ~= indent then lines[#lines + 1] = line end
+  return table.concat(lines, "\n")
+end
+
+---One entry for the console.
+---@param e lignum.Entry
+---@return string
+function M.describe(e)
+  local lines = { e.signature }
+  for _, signature in ipairs(e.also) do lines[#lines + 1] = signature end
+  if e.text ~= "" then lines[#lines + 1] = wrap(e.text, "  ") end
+  add_list(lines, "waits", { e.waits })
+  add_list(lines, "where", { e.where })
+  add_list(lines, "takes", e.params)
+  add_list(lines, "fields", e.fields)
+  add_list(lines, "returns", e.returns)
+  add_list(lines, "errors", { e.errors })
+  add_list(lines, "example", { e.example })
+  return table.concat(lines, "\n")
+end
+
+local function names_by_owner()
+  local owners, names = {}, {}
+  for _, e in ipairs(M.entries()) do
+    if e.kind == "function" and e.owner ~= "core" and e.where ~= "scripts/lignum" then
+      if not names[e.owner] then
+        owners[#owners + 1] = e.owner
+        names[e.owner] = {}
+      end
+      table.insert(names[e.owner], e.name:match("[%w_]+$"))
+      for _, also in ipairs(e.also) do table.insert(names[e.owner], also:match("([%w_]+)%(")) end
+    end
+  end
+  table.sort(owners)
+  return owners, names
+end
+
+---What there is, for help().
+---@return string
+function M.overview()
+  local owners, names = names_by_owner()
+  local lines = {}
+  for _, owner in ipairs(owners) do
+    local indent = ("  %-9s "):format(owner)
+    local text = wrap(table.concat(names[owner], " "), "            ")
+    lines[#lines + 1] = indent .. text:sub(#indent + 1)
+  end
+  lines[#lines + 1] = [[
+  config    the live configuration, to look at; _ is the last result
+help "append" or help(json.encode) says more, help "store.segment" explains keys of lignum.lua.]]
+  return table.concat(lines, "\n")
+end
+
+-- Keys of lignum.lua ---------------------------------------------------------------------------
+
+local function default_text(k)
+  if k.shown then return k.shown end
+  if type(k.default) == "table" then return table.concat(k.default, ", ") end
+  if k.kind == "bytes" and k.default >= 1 << 20 then return ("%d MiB"):format(k.default >> 20) end
+  return tostring(k.default)
+end
+
+---Visits every key of a group with its path, in order.
+---@param g table
+---@param path string
+---@param visit fun(path: string, k: lignum.Key)
+function M.each_key(g, path, visit)
+  if g.kind ~= "group" then return visit(path, g) end
+  for _, name in ipairs(g.order) do
+    M.each_key(g.fields[name], path == "" and name or path .. "." .. name, visit)
+  end
+end
+
+---What there is to say of the keys whose path is or begins with `name`.
+---@param name string
+---@return string[] lines
+function M.keys(name)
+  local schema = require "lignum.schema"
+  local lines = {}
+  local function add(path, k)
+    if path == name or path:sub(1, #name + 1) == name .. "." then
+      lines[#lines + 1] = wrap(("%s (%s, default %s): %s"):format(path, k.kind, default_text(k), k.text), "  ")
+    end
+  end
+  M.each_key(schema.keys, "", add)
+  M.each_key(schema.topic, "topic", add)
+  return lines
+end
+
+---Help on a name.
+---@param name string
+---@return string
+function M.on(name)
+  local parts = {}
+  for _, e in ipairs(M.find(name)) do parts[#parts + 1] = M.describe(e) end
+  local keys = M.keys(name)
+  if #keys > 0 then parts[#parts + 1] = "in lignum.lua\n" .. table.concat(keys, "\n") end
+  if #parts > 0 then return table.concat(parts, "\n\n") end
+  local names = {}
+  for _, e in ipairs(M.entries()) do
+    names[#names + 1] = e.name
+    names[#names + 1] = e.name:match("[%w_]+$")
+  end
+  return ("there is nothing called %s%s"):format(name, near.hint(name, names))
+end
+
+-- As a page ------------------------------------------------------------------------------------
+
+local function add_items(out, title, items)
+  if #items == 0 then return end
+  out[#out + 1] = ("%s:\n"):format(title)
+  for _, item in ipairs(items) do
+    local head, rest = item:match("^(.-)%s%s+(.+)$")
+    out[#out + 1] = rest and ("* `%s`: %s"):format(head, rest) or ("* `%s`"):format(item)
+  end
+  out[#out + 1] = ""
+end
+
+local function add_function(out, e)
+  out[#out + 1] = ("### `%s`\n"):format(e.signature)
+  for _, signature in ipairs(e.also) do out[#out + 1] = ("`%s`\n"):format(signature) end
+  if e.text ~= "" then out[#out + 1] = e.text .. "\n" end
+  local facts = { "Where: " .. (e.where or "anywhere") .. "." }
+  if e.waits then facts[#facts + 1] = "Waits " .. e.waits .. "." end
+  if e.errors then facts[#facts + 1] = "Errors: `" .. e.errors:gsub(" ", "`, `") .. "`." end
+  out[#out + 1] = table.concat(facts, " ") .. "\n"
+  add_items(out, "Takes", e.params)
+  add_items(out, "Returns", e.returns)
+  if e.example then out[#out + 1] = ("```lua\n%s\n```\n"):format(e.example) end
+end
+
+local function add_class(out, e)
+  out[#out + 1] = ("## %s\n"):format(e.name)
+  if e.text ~= "" then out[#out + 1] = e.text .. "\n" end
+  add_items(out, "Fields", e.fields)
+end
+
+---The whole of doc/api.md.
+---@param entries lignum.Entry[]
+---@return string
+function M.markdown(entries)
+  local out = { [[
+# The Lua interface
+
+Made from `scripts/lignum/api.lua` by `make doc`; change that file. A function fails with `nil, message, code`; the codes are
+those of doc/http.md. "Tasks" are handlers, hooks, timers and the console: what may wait.
+
+## Functions
+]] }
+  for _, e in ipairs(entries) do
+    if e.owner == "" then add_function(out, e) end
+  end
+  local owners, seen = {}, { [""] = true }
+  for _, e in ipairs(entries) do
+    if not seen[e.owner] then
+      seen[e.owner] = true
+      owners[#owners + 1] = e.owner
+    end
+  end
+  for _, owner in ipairs(owners) do
+    for _, e in ipairs(entries) do
+      if e.owner == owner and e.kind == "class" then add_class(out, e) end
+    end
+    for _, e in ipairs(entries) do
+      if e.owner == owner and e.kind == "function" then add_function(out, e) end
+    end
+  end
+  return table.concat(out, "\n")
+end
+
+return M

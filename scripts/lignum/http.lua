@@ -1,0 +1,212 @@
+--- What routes share: errors, query parameters, JSON bodies, media types.
+local core = require "lignum.core"
+local near = require "lignum.near"
+
+local errors = core.errors
+local json = core.json
+
+local M = {}
+
+local OFFSET_MAX <const> = 1 << 53    -- beyond this JSON numbers are not exact in every client
+
+---For bodies that are ready-made JSON text.
+M.JSON = { ["Content-Type"] = "application/json" }
+
+local function problem_headers(code, retryable)
+  local headers = { ["Content-Type"] = "application/problem+json" }
+  if code == "unauthorized" then headers["WWW-Authenticate"] = 'Bearer realm="lignum"' end
+  local status = errors[code].status
+  if retryable and (status == 429 or status == 503) then headers["Retry-After"] = "1" end
+  return headers
+end
+
+---An error as application/problem+json.
+---@param code string
+---@param detail? string
+---@param more? table
+---@return integer status
+---@return table body
+---@return table headers
+function M.fail(code, detail, more)
+  local e = errors[code]
+  if not e then error("http.fail: there is no error code " .. tostring(code), 2) end
+  local body = {
+    title = e.sentence, status = e.status, code = code, detail = detail or e.sentence, retryable = e.retryable,
+  }
+  for name, value in pairs(more or {}) do body[name] = value end
+  return e.status, body, problem_headers(code, e.retryable)
+end
+
+-- Query parameters -----------------------------------------------------------------------------
+
+---The query, when it has only parameters of these names: a misspelt one would silently read
+---something else.
+---@param req lignum.Request
+---@param names table<string, any>
+---@return table<string, string>? query
+---@return string? problem
+---@return string? code
+function M.query(req, names)
+  local query = req.query
+  for name in pairs(query) do
+    if names[name] == nil then
+      return nil, ("there is no query parameter %q%s"):format(name, near.hint(name, near.names(names))), "bad_value"
+    end
+  end
+  return query
+end
+
+local function range_problem(name, min, max, value)
+  return nil, ("%s must be a whole number from %d to %d, not %s"):format(name, min, max, value), "bad_value"
+end
+
+---A whole number in text.
+---@param text string?
+---@param name string   of the parameter, for the error
+---@param min integer
+---@param max integer
+---@return integer? value   nil without a problem when there was no text
+---@return string? problem
+---@return string? code
+function M.integer(text, name, min, max)
+  if text == nil then return nil end
+  local n = text:find("^%d+$") and #text <= 16 and math.tointeger(tonumber(text))
+  if not n or n < min or n > max then return range_problem(name, min, max, text) end
+  return n
+end
+
+---A flag in text: 1, true or nothing at all; 0 or false.
+---@param text string?
+---@param name string
+---@return boolean? value
+---@return string? problem
+---@return string? code
+function M.flag(text, name)
+  if text == nil or text == "0" or text == "false" then return false end
+  if text == "1" or text == "true" or text == "" then return true end
+  return nil, ("%s must be 1 or 0, not %s"):format(name, text), "bad_value"
+end
+
+---An offset as a number in JSON.
+---@param value any
+---@param name string
+---@return integer? offset
+---@return string? problem
+---@return string? code
+function M.offset(value, name)
+  local n = math.type(value) and math.tointeger(value)
+  if not n or n < 0 or n >= OFFSET_MAX then
+    local shown = type(value) == "string" and '"' .. value .. '"' or tostring(value)
+    return range_problem(name, 0, OFFSET_MAX - 1, shown)
+  end
+  return n
+end
+
+M.OFFSET_MAX = OFFSET_MAX
+
+-- JSON bodies ----------------------------------------------------------------------------------
+
+local function type_ok(value, kind)
+  if kind == "any" then return true end
+  if value == json.null then return false end
+  if kind == "integer" then return math.type(value) ~= nil and math.tointeger(value) ~= nil end
+  return type(value) == kind
+end
+
+local NOUNS = {
+  string = "a string", integer = "a whole number", number = "a number", boolean = "true or false",
+  table = "an object or a list",
+}
+
+local function check_field(value, name, kind)
+  local required = kind:sub(-1) ~= "?"
+  kind = required and kind or kind:sub(1, -2)
+  if value == nil then
+    if required then return ("%s is missing: it must be %s"):format(name, NOUNS[kind] or "given") end
+  elseif not type_ok(value, kind) then
+    return ("%s must be %s"):format(name, NOUNS[kind])
+  end
+end
+
+---Checks the fields of an object against a shape.
+---@param object table
+---@param shape table<string, string>
+---@return string? problem
+function M.check_shape(object, shape)
+  for name in pairs(object) do
+    if shape[name] == nil then
+      return ("there is no field %s%s"):format(tostring(name), near.hint(name, near.names(shape)))
+    end
+  end
+  for _, name in ipairs(near.names(shape)) do
+    local problem = check_field(object[name], name, shape[name])
+    if problem then return problem end
+  end
+end
+
+---A body in JSON that must be an object.
+---@param text string
+---@param shape? table<string, string>
+---@return table? value
+---@return string? problem
+---@return string? code
+function M.decode_object(text, shape)
+  if not text:find("%S") then return nil, "the body is empty; it must be a JSON object", "bad_json" end
+  local value, why, code = json.decode(text)
+  if why then return nil, why, code end
+  if type(value) ~= "table" or not text:find("^%s*{") then return nil, "the body must be a JSON object", "bad_json" end
+  local problem = shape and M.check_shape(value, shape)
+  if problem then return nil, problem, "bad_value" end
+  return value
+end
+
+-- Media types ----------------------------------------------------------------------------------
+
+---The media type of a Content-Type, without parameters and in lower case.
+---@param text string?
+---@return string?
+function M.media_type(text)
+  return text and text:match("^%s*([^%s;]*)"):lower()
+end
+
+---Refuses a body that is compressed or otherwise encoded.
+---@param req lignum.Request
+---@return string? problem
+function M.encoded(req)
+  local coding = req:header("content-encoding")
+  if coding and coding:lower() ~= "identity" then
+    return ("Content-Encoding %s is not understood; send the body as it is"):format(coding)
+  end
+end
+
+-- The preference that an Accept header gives a type: that of its most particular range.
+local function quality(accept, wanted)
+  local best, rank = 0, 0
+  local family = wanted:match("^[^/]+")
+  for range in accept:lower():gmatch("[^,]+") do
+    local name, rest = range:match("^%s*([^%s;]*)%s*(.*)$")
+    local specific = name == wanted and 3 or name == family .. "/*" and 2 or name == "*/*" and 1 or 0
+    if specific > rank then
+      rank = specific
+      best = tonumber(rest:match(";%s*q%s*=%s*([%d.]+)") or 1) or 0
+    end
+  end
+  return best
+end
+
+---Which of these media types a request would rather have; the first of them among equals.
+---@param req lignum.Request
+---@param types string[]
+---@return string? type   nil: none
+function M.accepts(req, types)
+  local accept = req:header("accept")
+  if not accept or accept == "*/*" then return types[1] end
+  local best, most = nil, 0
+  for _, candidate in ipairs(types) do
+    local q = quality(accept, candidate)
+    if q > most then best, most = candidate, q end
+  end
+  return best
+end
+
+return M

@@ -1,0 +1,46 @@
+--- What C calls (core/script/vm.h). The only state here is which world is live.
+local core = require "lignum.core"
+local modules = require "lignum.modules"
+local repl = require "lignum.repl"
+
+local M = {}
+
+local live   ---@type lignum.World
+
+---Reads lignum.lua into a draft and makes it live, or raises one error a line and changes nothing.
+---@param options { config?: string, set?: string[], scripts?: string }
+function M.load(options)
+  local draft = modules.new().require("lignum.draft")
+  live = draft.build(options)
+  repl.use(live)
+end
+
+---@param path string  "store.segment.messages"
+---@return any
+function M.config(path)
+  return live and live.config.get(path)
+end
+
+---@param req lignum.Request
+---@return integer status
+---@return any body
+---@return table? headers
+function M.handle(req)
+  return live.handle(req)
+end
+
+---@return { seconds: number, fn: function, where: string }[]
+function M.timers()
+  return live.config.timers
+end
+
+M.repl_eval = repl.eval
+M.repl_complete = repl.complete
+M.repl_close = repl.close
+
+function core.Request.json(req, shape)
+  local value, why, code = live.http.decode_object(req.body, shape)
+  return value, why, code
+end
+
+return M

@@ -1,0 +1,140 @@
+--- Publishing in a client's name: the operator's on_publish, then the log.
+local core = require "lignum.core"
+local hooks = require "lignum.hooks"
+local http = require "lignum.http"
+local policy = require "lignum.policy"
+
+local M = {}
+
+local on_publish     ---@type fun(msg: lignum.Message): table?   the operator's hook, if there is one
+
+local Refusal = {}
+
+---Takes the hook that lignum.lua has defined.
+function M.seal()
+  on_publish = hooks.get("on_publish")
+end
+
+---What on_publish returns to refuse a message.
+---@param why string
+---@param code? string
+---@return table refusal
+function M.reject(why, code)
+  if type(why) ~= "string" then error("reject(why [, code]) wants a sentence", 2) end
+  if code ~= nil and not core.errors[code] then error("reject: there is no error code " .. tostring(code), 2) end
+  return setmetatable({ why = why, code = code or "rejected" }, Refusal)
+end
+
+local function complain(what)
+  hooks.complain("on_publish", what)
+end
+
+local function check_text(value, name)
+  if type(value) ~= "string" then complain(("left a %s in msg.%s, which must be text"):format(type(value), name)) end
+end
+
+local function check_headers(headers)
+  if type(headers) ~= "table" then complain("left a " .. type(headers) .. " in msg.headers, which must be a table") end
+  for name, value in pairs(headers) do
+    if type(name) ~= "string" or type(value) ~= "string" then complain("left what is not text in msg.headers") end
+  end
+end
+
+-- Shows one message to the hook; the topic it shall go to, or nil and the refusal.
+local function ask(message, name)
+  message.topic = name
+  local refusal = on_publish(message)
+  if refusal ~= nil then
+    if getmetatable(refusal) == Refusal then return nil, refusal end
+    complain("must return nothing or reject(...), not a " .. type(refusal))
+  end
+  local to = message.topic
+  message.topic = nil
+  check_text(message.payload, "payload")
+  check_text(to, "topic")
+  if message.key ~= nil then check_text(message.key, "key") end
+  if message.headers ~= nil then check_headers(message.headers) end
+  return to
+end
+
+-- Shows all of them; the same results.
+local function ask_all(messages, name)
+  core.where("on_publish")
+  for i = 1, #messages do
+    local to, refusal = ask(messages[i], name)
+    if not to then
+      core.where(nil)
+      return nil, refusal, i
+    end
+    if to ~= name then
+      if #messages > 1 then complain("set msg.topic in a batch; only a single message can be rerouted") end
+      name = to
+    end
+  end
+  core.where(nil)
+  return name
+end
+
+---How a topic has acknowledged what a request published.
+---@param name string
+---@param req lignum.Request
+---@return string durability
+---@return string committed
+---@return integer copies
+function M.acknowledged(name, req)
+  local durability, committed, copies = core.topic(name):acknowledges()
+  if req:header("lignum-ack") == "peers" then committed = "peers" end
+  return durability, committed, copies
+end
+
+---The answer to a publish that failed. Whatever is not said to be unknown has not been appended and
+---never will be.
+---@param code string
+---@param why string
+---@return integer status
+---@return table body
+---@return table headers
+function M.fail(code, why)
+  return http.fail(code, why, code ~= "unknown_outcome" and { appended = false } or nil)
+end
+
+---Appends messages in a request's name, after on_publish has seen them.
+---@param name string                 the topic
+---@param messages lignum.Message[]
+---@param req lignum.Request
+---@return integer? first
+---@return integer|string count       or what is wrong
+---@return integer|string epoch       or the code
+---@return string? name               the topic that they went to
+function M.messages(name, messages, req)
+  if on_publish then
+    local to, refusal, at = ask_all(messages, name)
+    if not to then
+      local why = #messages > 1 and ("message %d: %s"):format(at, refusal.why) or refusal.why
+      return nil, why, refusal.code
+    end
+    name = to
+  end
+  local first, count, epoch = policy.append(name, messages, { request = req })
+  return first, count, epoch, name
+end
+
+---Appends what a request carries as its body: one message, or one a line. Without a hook the core
+---does it all.
+---@param name string
+---@param req lignum.Request
+---@return integer? first
+---@return integer|string count
+---@return integer|string epoch
+---@return string? name
+function M.request(name, req)
+  if on_publish then
+    local messages, why, code = req:messages()
+    if not messages then return nil, why, code end
+    return M.messages(name, messages, req)
+  end
+  local first, count, epoch = policy.append(name, req)
+  return first, count, epoch, name
+end
+
+return M

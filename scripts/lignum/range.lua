@@ -1,0 +1,140 @@
+--- What a read asks for: from, to, limit, bytes, wait and min_offset of a query, made into offsets.
+---
+--- An offset may be written as a number, as a token `epoch:offset` (what Lignum-Next-Offset
+--- carries), as `earliest` or `latest`, or as a time: RFC 3339, or `-15m` for a quarter of an hour
+--- ago (s, m, h, d).
+local core = require "lignum.core"
+local http = require "lignum.http"
+
+local limits = core.limits
+local M = {}
+
+local SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
+local OFFSET_LAST <const> = http.OFFSET_MAX - 1
+local WAIT_MAX <const> = limits.wait_ms_max / 1000
+local MIN_OFFSET_WAIT <const> = 5     -- seconds, where the request itself says no `wait`
+
+---A token's parts.
+---@param text string
+---@return integer? epoch
+---@return integer? offset
+function M.token(text)
+  local epoch, offset = text:match("^(%d+):(%d+)$")
+  if not epoch or #epoch > 18 or #offset > 16 then return nil end
+  return math.tointeger(tonumber(epoch)), math.tointeger(tonumber(offset))
+end
+
+-- Refuses a token that this node's history cannot have given: of an epoch to come, or of an earlier
+-- one in which more was known than is here. Comparing what lies between is the business of the
+-- cluster.
+local function check_token(epoch, offset, info)
+  local now_epoch = core.node.info().epoch
+  if epoch > now_epoch or epoch < now_epoch and offset > info.next then
+    return nil, ("token %d:%d belongs to another history; this one is in epoch %d and ends at %d"):format(epoch, offset,
+      now_epoch, info.next), "log_truncated"
+  end
+  return offset
+end
+
+local function seconds_ago(text)
+  local n, unit = text:match("^%-(%d+)([smhd])$")
+  return n and #n <= 10 and core.now() - tonumber(n) * SECONDS[unit] or nil
+end
+
+local function offset_at_time(t, text, name)
+  local seconds = seconds_ago(text) or core.time.parse(text)
+  if not seconds then
+    return nil, ("%s must be an offset, epoch:offset, earliest, latest, a time such as 2026-11-23T10:00:00Z, or -15m; not %s")
+      :format(name, text), "bad_value"
+  end
+  return t:offset_at(seconds)
+end
+
+local function resolve(t, info, text, name)
+  if text:find("^%d+$") then return http.integer(text, name, 0, OFFSET_LAST) end
+  if text == "earliest" then return info.first end
+  if text == "latest" then return info.next end
+  local epoch, offset = M.token(text)
+  if epoch then return check_token(epoch, offset, info) end
+  return offset_at_time(t, text, name)
+end
+
+local function seconds_of(text)
+  if text == nil then return nil end
+  local n = text:match("^%d+%.?%d*$") and tonumber(text)
+  if not n or n > WAIT_MAX then
+    return nil, ("wait must be 0 to %g seconds, not %s"):format(WAIT_MAX, text), "bad_value"
+  end
+  return n
+end
+
+-- Waits until the topic is readable up to min_offset: read your writes.
+local function wait_for(t, info, text, wait)
+  local offset, why, code
+  local epoch, position = M.token(text)
+  if epoch then
+    offset, why, code = check_token(epoch, position, info)
+  else
+    offset, why, code = http.integer(text, "min_offset", 0, OFFSET_LAST)
+  end
+  if not offset then return nil, why, code end
+  if offset <= info.next then return true end
+  local there
+  there, why, code = t:wait(offset - 1, wait or MIN_OFFSET_WAIT)
+  if there then return true end
+  if code ~= "timeout" then return nil, why, code end
+  return nil, ("offset %d is not here yet; the next one is %d"):format(offset, t:info().next), "unavailable"
+end
+
+---@class lignum.Asked
+---@field from integer
+---@field to integer?
+---@field limit integer
+---@field bytes integer
+---@field wait number          seconds
+---@field fixed boolean        from is a number, so the same question means the same later
+
+local function bounds(query)
+  local limit, why, code = http.integer(query.limit, "limit", 1, limits.read_count_max)
+  if why then return nil, why, code end
+  local bytes
+  bytes, why, code = http.integer(query.bytes, "bytes", 1, limits.read_size_max)
+  if why then return nil, why, code end
+  local wait
+  wait, why, code = seconds_of(query.wait)
+  if why then return nil, why, code end
+  return { limit = limit or limits.read_count_default, bytes = bytes or limits.read_size_default, wait = wait }
+end
+
+---Makes a query into a range of a topic. May wait, for min_offset.
+---@param t lignum.Topic
+---@param info lignum.TopicInfo
+---@param query table<string, string>
+---@return lignum.Asked? asked
+---@return string? problem
+---@return string? code
+function M.of(t, info, query)
+  local asked, why, code = bounds(query)
+  if not asked then return nil, why, code end
+  if query.min_offset then
+    local ok
+    ok, why, code = wait_for(t, info, query.min_offset, asked.wait)
+    if not ok then return nil, why, code end
+    info = t:info() or info
+  end
+  asked.from, why, code = resolve(t, info, query.from or "earliest", "from")
+  if not asked.from then return nil, why, code end
+  if query.to then
+    asked.to, why, code = resolve(t, info, query.to, "to")
+    if not asked.to then return nil, why, code end
+    if asked.from >= asked.to then
+      return nil, ("from must be less than to: the range is [from, to), and this one is [%d, %d)"):format(asked.from,
+        asked.to), "bad_range"
+    end
+  end
+  asked.wait = asked.wait or 0
+  asked.fixed = query.from ~= nil and query.from:find("^[%d:]+$") ~= nil
+  return asked
+end
+
+return M

@@ -1,0 +1,197 @@
+--- The console: runs lines, prints results, completes names.
+---
+--- Each session has its own globals. Behind them lie the functions of api.lua, the live
+--- configuration to look at, and Lua itself; use() puts the new ones there after a reload. The
+--- client sends an unfinished statement again with each further line, so nothing of it is kept
+--- here.
+local M = {}
+
+local live           ---@type lignum.World
+local sessions = {}  -- [id] = { env =, write = }
+local shared = {}    -- globals of all sessions
+
+-- A view of the configuration that cannot be changed.
+local function read_only(t)
+  local view = {}
+  for k, v in pairs(t) do view[k] = type(v) == "table" and read_only(v) or v end
+  return setmetatable({}, {
+    __index = view,
+    __newindex = function() error("the live configuration is only to look at; change lignum.lua and node.reload()", 2) end,
+    __pairs = function() return next, view end,
+    __len = function() return #view end,
+  })
+end
+
+---Makes a world the one that sessions see.
+---@param world lignum.World
+function M.use(world)
+  live = world
+  for name in pairs(shared) do shared[name] = nil end
+  for name, value in pairs(_G) do shared[name] = value end
+  for name, value in pairs(world.api()) do shared[name] = value end
+  shared.config = read_only(world.config.values)
+end
+
+-- help() -----------------------------------------------------------------------------------------
+
+-- The name under which api.lua describes a function.
+local function name_of(fn)
+  for name, value in pairs(shared) do
+    if value == fn then return name end
+    if type(value) == "table" and name ~= "_G" then
+      for field, inner in pairs(value) do
+        if inner == fn then return name .. "." .. field end
+      end
+    end
+  end
+end
+
+local function help_text(subject)
+  local help = live.help
+  if subject == nil then return help.overview() end
+  if type(subject) == "string" then return help.on(subject) end
+  local name = name_of(subject)
+  if name then return help.on(name) end
+  return help.on(type(subject) == "userdata" and "Topic" or tostring(subject))
+end
+
+-- Sessions ---------------------------------------------------------------------------------------
+
+local function new_session()
+  local session = {}
+  local env = setmetatable({}, { __index = shared })
+  function env.print(...)
+    local parts = table.pack(...)
+    for i = 1, parts.n do parts[i] = tostring(parts[i]) end
+    session.write(table.concat(parts, "\t") .. "\n")
+  end
+  function env.help(subject)
+    session.write(help_text(subject) .. "\n")
+  end
+  env._G = env
+  session.env = env
+  return session
+end
+
+local function session_of(id)
+  sessions[id] = sessions[id] or new_session()
+  return sessions[id]
+end
+
+-- Running ----------------------------------------------------------------------------------------
+
+-- What was typed as a function: an expression is a statement that lacks its return. Where both
+-- fail, and one of them only at the end, there is more to come.
+local function compile(text, env)
+  local chunk, as_expression = load("return " .. text, "=console", "t", env)
+  if chunk then return chunk end
+  local as_statement
+  chunk, as_statement = load(text, "=console", "t", env)
+  if chunk then return chunk end
+  local unfinished = as_expression:find("<eof>$") or as_statement:find("<eof>$")
+  return nil, as_statement, unfinished ~= nil
+end
+
+local function show(results)
+  local texts = {}
+  for i = 2, results.n do texts[#texts + 1] = live.pretty.format(results[i]) end
+  return table.concat(texts, ", ")
+end
+
+---Runs what was typed.
+---@param id integer    of the session
+---@param text string   all lines of the statement so far
+---@param write fun(text: string)
+---@return "more"|"ok"|"error" what
+---@return string? text
+function M.eval(id, text, write)
+  local session = session_of(id)
+  session.write = write
+  local chunk, problem, unfinished = compile(text, session.env)
+  if unfinished then return "more" end
+  if not chunk then return "error", problem end
+  local results = table.pack(pcall(chunk))
+  if not results[1] then
+    local why = results[2]
+    return "error", type(why) == "string" and why or live.pretty.format(why)
+  end
+  if results.n > 1 then session.env._ = results[2] end
+  return "ok", show(results)
+end
+
+---@param id integer
+function M.close(id)
+  sessions[id] = nil
+end
+
+-- Completion -------------------------------------------------------------------------------------
+
+-- Visits the names in a table and in the tables behind it, without calling anything.
+local function each_name(t, visit)
+  for _ = 1, 4 do
+    if type(t) ~= "table" then return end
+    for name, value in next, t do
+      if type(name) == "string" then visit(name, value) end
+    end
+    local meta = getmetatable(t)
+    t = type(meta) == "table" and rawget(meta, "__index")
+  end
+end
+
+local function raw_field(t, name)
+  local found
+  each_name(t, function(key, value)
+    if key == name and found == nil then found = value end
+  end)
+  return found
+end
+
+local function methods(value)
+  local names = {}
+  if type(value) == "string" then
+    each_name(string, function(name) names[#names + 1] = name end)
+    return names
+  end
+  for _, entry in ipairs(live.help.entries()) do
+    names[#names + 1] = entry.name:match("^%u%w*:([%w_]+)$")
+  end
+  return names
+end
+
+-- The value at "a.b.c", as far as it can be had without calling anything.
+local function value_at(env, path)
+  local value = env
+  for name in path:gmatch("[^.]+") do value = raw_field(value, name) end
+  return value
+end
+
+local function fields(value)
+  local names = {}
+  each_name(value, function(name)
+    if name:find("^[%a_][%w_]*$") then names[#names + 1] = name end
+  end)
+  return names
+end
+
+---Names that go on what stands before the cursor: each with the word that it completes.
+---@param id integer
+---@param text string  up to the cursor
+---@return string[] names
+function M.complete(id, text)
+  local env = session_of(id).env
+  local word = text:match("[%w_.:]*$")
+  local path, separator, start = word:match("^(.-)([.:]?)([%w_]*)$")
+  local value = value_at(env, path)
+  local candidates = separator == ":" and methods(value) or fields(value)
+  local names, seen = {}, {}
+  for _, name in ipairs(candidates) do
+    if name:sub(1, #start) == start and not seen[name] then
+      seen[name] = true
+      names[#names + 1] = path .. separator .. name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+return M

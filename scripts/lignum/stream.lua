@@ -1,0 +1,66 @@
+--- text/event-stream: messages as server-sent events, for as long as the client listens.
+---
+--- Each event's data is one message as in an NDJSON read (or its payload, with raw=1), its id is
+--- `epoch:offset`; a client that comes back with Last-Event-ID goes on after it. A comment each 15
+--- seconds keeps proxies from closing.
+local M = {}
+
+local QUIET <const> = 15     -- seconds
+local PIECE <const> = 500    -- messages of one step
+
+M.HEADERS = {
+  ["Content-Type"] = "text/event-stream",
+  ["Cache-Control"] = "no-cache",
+  ["X-Accel-Buffering"] = "no",
+}
+
+local function data_lines(text)
+  return "data: " .. text:gsub("\r\n?", "\n"):gsub("\n", "\ndata: ")
+end
+
+local function lines_of(batch, raw)
+  local lines = {}
+  if raw then
+    for i = 1, #batch do lines[i] = batch[i].payload end
+  else
+    for line in batch:render("ndjson"):gmatch("[^\n]+") do lines[#lines + 1] = line end
+  end
+  return lines
+end
+
+local function events(batch, raw)
+  local lines, parts = lines_of(batch, raw), {}
+  for i = 1, #batch do
+    local m = batch[i]
+    parts[i] = ("id: %d:%d\n%s\n\n"):format(m.epoch, m.offset, data_lines(lines[i]))
+  end
+  return table.concat(parts)
+end
+
+---A body that streams from `from` on (up to `to`, if there is one).
+---@param t lignum.Topic
+---@param asked lignum.Asked
+---@param raw boolean
+---@return fun(write: fun(bytes: string): boolean)
+function M.events(t, asked, raw)
+  local from, to = asked.from, asked.to
+  return function(write)
+    write(": lignum\n\n")
+    while not to or from < to do
+      local batch, why = t:read { from = from, to = to, limit = PIECE, bytes = asked.bytes }
+      if not batch then
+        write("event: error\n" .. data_lines(why) .. "\n\n")
+        return
+      end
+      if #batch > 0 then
+        if not write(events(batch, raw)) then return end
+        from = batch.next
+      else
+        local there, _, code = t:wait(from, QUIET)
+        if not there and (code ~= "timeout" or not write(":\n\n")) then return end
+      end
+    end
+  end
+end
+
+return M

@@ -1,0 +1,150 @@
+--- /api: the interface that Lignum has always had (doc/http.md, "The first interface").
+local core = require "lignum.core"
+local http = require "lignum.http"
+local policy = require "lignum.policy"
+local publish = require "lignum.publish"
+local route = require "lignum.route"
+local schema = require "lignum.schema"
+
+local topic, encode = core.topic, core.json.encode
+local format = string.format
+
+local M = {}
+
+local READ = { topic = "string", from = "any?", to = "any" }
+local ALL <const> = core.limits.read_count_max
+local MOST <const> = core.limits.read_size_max
+local PIECE <const> = 1000     -- messages of one step of a larger range
+
+---`GET /ping`
+function M.ping()
+  return 200, "PONG"
+end
+
+---`POST /api/message`: appends one message, which is text.
+---@param req lignum.Request
+function M.post(req)
+  local body, why, code = req:json { topic = "string", message = "string" }
+  if not body then return publish.fail(code, why) end
+  if body.topic == "" then return publish.fail("bad_topic", "topic is empty") end
+
+  local first, count, epoch, name = publish.messages(body.topic, { { payload = body.message } }, req)
+  if not first then return publish.fail(epoch, count) end
+  local durability, committed = publish.acknowledged(name, req)
+  return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s","committed":"%s"}\n',
+    encode(body.message), first, epoch, durability, committed), http.JSON
+end
+
+local function number_in(text)
+  return text and text:find("^%d+$") and tonumber(text) or text
+end
+
+local function query_of(req)
+  local query, why, code = http.query(req, READ)
+  if not query then return nil, why, code end
+  local problem = http.check_shape(query, READ)
+  if problem then return nil, problem, "bad_value" end
+  return { topic = query.topic, from = number_in(query.from), to = number_in(query.to) }
+end
+
+-- What is asked for, in a body as ever or in the query.
+local function asked_of(req)
+  local asked, why, code
+  if req.body == "" then
+    asked, why, code = query_of(req)
+  else
+    asked, why, code = req:json(READ)
+  end
+  if asked and asked.topic == "" then return nil, "topic is empty", "bad_value" end
+  return asked, why, code
+end
+
+local function offsets_of(asked)
+  local from, why, code = http.offset(asked.from or 0, "from")
+  if not from then return nil, why, code end
+  local to
+  to, why, code = http.offset(asked.to, "to")
+  if not to then return nil, why, code end
+  if from >= to then
+    return nil, format("from must be less than to: the range is [from, to), and this one is [%d, %d)", from, to), "bad_range"
+  end
+  return from, to
+end
+
+local function items(batch)
+  local parts = {}
+  for i = 1, #batch do
+    local m = batch[i]
+    parts[i] = format('{"Id":%d,"Data":%s}', m.offset, encode(m.payload))
+  end
+  return table.concat(parts, ",")
+end
+
+-- Writes a range that is too large for one batch, piece by piece: callers of this interface expect
+-- all of it.
+local function stream(t, from, to)
+  return function(write)
+    local count = 0
+    write('{"messages":[')
+    while from < to do
+      local batch = assert(t:read { from = from, to = to, limit = PIECE })
+      if #batch == 0 or not write((count > 0 and "," or "") .. items(batch)) then break end
+      from, count = batch.next, count + #batch
+      core.sleep(0)
+    end
+    write(format('],"count":%d}\n', count))
+  end
+end
+
+---`GET /api/message`: the messages of [from, to), as far as they exist.
+---@param req lignum.Request
+function M.get(req)
+  local asked, why, code = asked_of(req)
+  if not asked then return http.fail(code, why) end
+  local from, to, range_code = offsets_of(asked)
+  if not from then return http.fail(range_code, to) end
+
+  local t = topic(asked.topic)
+  local info = t:info()
+  if not info then return http.fail("bad_value", "topic: there is no topic of that name") end
+  local batch
+  batch, why, code = t:read { from = from, to = to, limit = ALL, bytes = MOST }
+  if not batch then return http.fail(code, why, { earliest = info.first }) end
+  if batch.next >= to or batch.next >= info.next then return 200, batch:as("api"), http.JSON end
+  return 200, stream(t, from, math.min(to, info.next)), http.JSON
+end
+
+---`GET /api/topics`
+function M.topics()
+  local list = core.json.array {}
+  for i, t in ipairs(core.topics()) do
+    local info = t:info()
+    if info then list[#list + 1] = { name = info.name, message_count = info.next - info.first } end
+    if i % 1000 == 0 then core.sleep(0) end
+  end
+  return 200, list
+end
+
+---`POST /api/topics`
+---@param req lignum.Request
+function M.create(req)
+  local body, why, code = req:json { name = "string", replication = "string?", copies = "integer?" }
+  if not body then return http.fail(code, why) end
+  local given = schema.check(schema.settings, { replication = body.replication, copies = body.copies }, "",
+    function(path, problem) why = path .. ": " .. problem end)
+  if why then return http.fail("bad_value", why) end
+
+  local created
+  created, why, code = topic(body.name):create((policy.settings(body.name, given)))
+  if created == nil then return http.fail(code, why) end
+  if not created then return http.fail("topic_exists", "the topic exists already") end
+  return 201, { name = body.name, message_count = 0 }
+end
+
+route.get("/ping", M.ping)
+route.post("/api/message", M.post)
+route.get("/api/message", M.get)
+route.get("/api/topics", M.topics)
+route.post("/api/topics", M.create)
+
+return M

@@ -1,0 +1,211 @@
+--- /v1/topics/{topic}/messages: publish and read.
+local core = require "lignum.core"
+local http = require "lignum.http"
+local publish = require "lignum.publish"
+local range = require "lignum.range"
+local route = require "lignum.route"
+local stream = require "lignum.stream"
+
+local topic, json = core.topic, core.json
+local format = string.format
+
+local M = {}
+
+-- Publish --------------------------------------------------------------------------------------
+
+local ENVELOPE = { key = "string?", headers = "table?", data = "string?", base64 = "string?" }
+
+local BASE64 = {}
+for i = 1, 64 do
+  BASE64[("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):byte(i)] = i - 1
+end
+
+-- Padded base64 (RFC 4648), or nil.
+local function decode_base64(text)
+  if #text % 4 ~= 0 or not text:find("^[%w+/]*=?=?$") then return nil end
+  local out = text:gsub("....", function(four)
+    local a, b, c, d = four:byte(1, 4)
+    local n = BASE64[a] << 18 | BASE64[b] << 12 | (BASE64[c] or 0) << 6 | (BASE64[d] or 0)
+    local bytes = string.char(n >> 16, n >> 8 & 255, n & 255)
+    return four:find("==", 3, true) and bytes:sub(1, 1) or four:find("=", 4, true) and bytes:sub(1, 2) or bytes
+  end)
+  return out
+end
+
+local function check_headers(headers)
+  for name, value in pairs(headers) do
+    if type(name) ~= "string" or type(value) ~= "string" then return "headers must be an object of strings" end
+  end
+end
+
+-- A message of its envelope, or nil and what is wrong.
+local function message_of(envelope)
+  if type(envelope) ~= "table" then return nil, "a message must be an object" end
+  local problem = http.check_shape(envelope, ENVELOPE) or envelope.headers and check_headers(envelope.headers)
+  if problem then return nil, problem end
+  local data, base64 = envelope.data, envelope.base64
+  if (data == nil) == (base64 == nil) then return nil, "exactly one of data and base64 must be there" end
+  local payload = data or decode_base64(base64)
+  if not payload then return nil, "base64 is not valid base64 with padding" end
+  return { key = envelope.key, headers = envelope.headers, payload = payload }
+end
+
+-- The messages of a JSON body: one envelope or a list of them.
+local function messages_of(body)
+  local value, why, code = json.decode(body)
+  if value == nil then return nil, why or "the body is empty", code or "bad_json" end
+  if type(value) ~= "table" then return nil, "the body must be a message or a list of messages", "bad_value" end
+  local single = body:find("^%s*{") ~= nil
+  local list, messages = single and { value } or value, {}
+  if #list == 0 then return nil, "the list of messages is empty", "bad_value" end
+  for i = 1, #list do
+    messages[i], why = message_of(list[i])
+    if not messages[i] then return nil, single and why or format("message %d: %s", i, why), "bad_value" end
+  end
+  return messages
+end
+
+local function is_json(content_type)
+  return content_type == "application/json"
+    or content_type ~= nil and http.media_type(content_type) == "application/json"
+end
+
+local function append(name, req)
+  if not is_json(req:header("content-type")) then return publish.request(name, req) end
+  local messages, why, code = messages_of(req.body)
+  if not messages then return nil, why, code end
+  return publish.messages(name, messages, req)
+end
+
+---`POST /v1/topics/{topic}/messages`
+---@param req lignum.Request
+function M.post(req)
+  local problem = http.encoded(req)
+  if problem then return publish.fail("unsupported_media", problem) end
+
+  local first, count, epoch, name = append(req.params.topic, req)
+  if not first then return publish.fail(epoch, count) end
+  local durability, committed, copies = publish.acknowledged(name, req)
+  return 200, format('{"topic":"%s","first":%d,"next":%d,"count":%d,"epoch":%d,"durability":"%s","committed":"%s",'
+    .. '"copies":%d}\n', name, first, first + count, count, epoch, durability, committed, copies), http.JSON
+end
+
+-- Read -----------------------------------------------------------------------------------------
+
+local QUERY = {
+  from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true, last_event_id = true,
+}
+
+local NDJSON <const> = "application/x-ndjson"
+local EVENTS <const> = "text/event-stream"
+local RECORDS <const> = "application/vnd.lignum.records"
+local PRODUCED = { "application/json", NDJSON, EVENTS, RECORDS }
+
+-- Resuming: Last-Event-ID is the last message that the client has; it goes on after it.
+local function resume(req, query)
+  local id = req:header("last-event-id") or query.last_event_id
+  if not id or id == "" then return true end
+  local epoch, offset = range.token(id)
+  if not epoch then return nil, "Last-Event-ID must be epoch:offset, not " .. id end
+  query.from = format("%d:%d", epoch, offset + 1)
+  return true
+end
+
+local function read_batch(t, asked, kind)
+  local what = { from = asked.from, to = asked.to, limit = asked.limit, bytes = asked.bytes }
+  if kind == RECORDS then what.format = "records" end
+  return t:read(what)
+end
+
+-- Reads, and once more after a wait when there was nothing and the client would rather wait.
+local function read(t, asked, kind)
+  local batch, why, code = read_batch(t, asked, kind)
+  if not batch or batch.next > asked.from or asked.wait == 0 then return batch, why, code end
+  local there
+  there, why, code = t:wait(asked.from, asked.wait)
+  if not there and code ~= "timeout" then return nil, why, code end
+  return read_batch(t, asked, kind)
+end
+
+-- A range that ends because the question ends, not because the log does, can never change.
+local function etag(batch, asked, info, form)
+  if not asked.fixed or batch.next >= info.next and batch.next ~= asked.to then return nil end
+  return format('"%s/%d-%d/%s"', info.id, asked.from, batch.next, form)
+end
+
+local function has_tag(req, tag)
+  local known = req:header("if-none-match")
+  if not known then return false end
+  if known == "*" then return true end
+  for one in known:gmatch('"[^"]*"') do
+    if one == tag then return true end
+  end
+  return false
+end
+
+local function headers_of(batch, info, kind)
+  local epoch = core.node.info().epoch
+  local last = batch.epoch
+  if not last or last == 0 then last = epoch end
+  return {
+    ["Content-Type"] = kind,
+    ["Lignum-Next-Offset"] = format("%d:%d", last, batch.next),
+    ["Lignum-Epoch"] = format("%d", epoch),
+    ["Lignum-Earliest"] = format("%d", info.first),
+  }
+end
+
+local function as(batch, kind, raw)
+  if kind == RECORDS then return batch end
+  if kind == NDJSON then return batch:as(raw and "raw" or "ndjson") end
+  return batch:as("json")
+end
+
+local function answer_events(req, t, asked, raw)
+  if req.method == "HEAD" then return 200, "", stream.HEADERS end
+  return 200, stream.events(t, asked, raw), stream.HEADERS
+end
+
+local function answer_batch(req, t, asked, kind, raw)
+  local batch, why, code = read(t, asked, kind)
+  local info = t:info()
+  if not batch then return http.fail(code, why, { earliest = info and info.first }) end
+  if not info then return http.fail("unknown_topic") end
+
+  local headers = headers_of(batch, info, kind)
+  local tag = etag(batch, asked, info, raw and "raw" or kind:match("[^/.-]+$"))
+  headers.ETag = tag
+  if tag and has_tag(req, tag) then return 304, nil, headers end
+  return 200, as(batch, kind, raw), headers
+end
+
+---`GET /v1/topics/{topic}/messages`
+---@param req lignum.Request
+function M.get(req)
+  local query, why, code = http.query(req, QUERY)
+  if not query then return http.fail(code, why) end
+  local raw
+  raw, why, code = http.flag(query.raw, "raw")
+  if why then return http.fail(code, why) end
+  local kind = http.accepts(req, PRODUCED)
+  if not kind then return http.fail("not_acceptable", "this can be had as " .. table.concat(PRODUCED, ", ")) end
+
+  if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, a line each
+  local t, ok = topic(req.params.topic), true
+  local info
+  info, why, code = t:info()
+  if not info then return http.fail(code, why) end
+  if kind == EVENTS then ok, why = resume(req, query) end
+  if not ok then return http.fail("bad_value", why) end
+  local asked
+  asked, why, code = range.of(t, info, query)
+  if not asked then return http.fail(code, why, { earliest = info.first, next = info.next }) end
+
+  if kind == EVENTS then return answer_events(req, t, asked, raw) end
+  return answer_batch(req, t, asked, kind, raw)
+end
+
+route.post("/v1/topics/{topic}/messages", M.post)
+route.get("/v1/topics/{topic}/messages", M.get)
+
+return M

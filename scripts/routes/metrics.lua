@@ -1,0 +1,153 @@
+--- /metrics: the counters of all layers as Prometheus text.
+local core = require "lignum.core"
+local route = require "lignum.route"
+
+local format = string.format
+
+local M = {}
+
+-- Series of single topics are bounded: beyond this a scrape would cost more than it tells.
+local TOPICS_SHOWN <const> = 1000
+
+local function number(n)
+  return math.type(n) == "integer" and format("%d", n) or format("%.9g", n)
+end
+
+local function label(text)
+  return text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", "\\n") .. ""
+end
+
+---A page that is being written.
+local Page = {}
+Page.__index = Page
+
+-- Begins a family: its name without `lignum_`, its type and what it counts.
+function Page:family(name, kind, help)
+  self.name = "lignum_" .. name
+  self:add("# HELP %s %s\n# TYPE %s %s\n", self.name, help, self.name, kind)
+end
+
+function Page:add(text, ...)
+  self[#self + 1] = format(text, ...)
+end
+
+-- One sample of the family; labels come as `name="value"`, or not at all.
+function Page:sample(value, labels)
+  self:add("%s%s %s\n", self.name, labels and "{" .. labels .. "}" or "", number(value))
+end
+
+function Page:one(name, kind, help, value)
+  self:family(name, kind, help)
+  self:sample(value)
+end
+
+function Page:histogram(hist, labels)
+  local sum, comma = 0, labels and labels .. "," or ""
+  for i, bound in ipairs(hist.bounds) do
+    sum = sum + hist.counts[i]
+    self:add('%s_bucket{%sle="%s"} %d\n', self.name, comma, number(bound), sum)
+  end
+  local braces = labels and "{" .. labels .. "}" or ""
+  self:add('%s_bucket{%sle="+Inf"} %d\n', self.name, comma, hist.count)
+  self:add("%s_sum%s %s\n%s_count%s %d\n", self.name, braces, number(hist.sum), self.name, braces, hist.count)
+end
+
+local function add_node(page)
+  local info = core.node.info()
+  page:family("build_info", "gauge", "The version that runs.")
+  page:sample(1, format('version="%s"', label(info.version)))
+  page:one("uptime_seconds", "gauge", "Seconds since the start.", info.uptime)
+  page:one("ready", "gauge", "1 when the node can serve.", core.node.ready() and 1 or 0)
+  page:one("epoch", "gauge", "The epoch of this node's leader.", info.epoch)
+end
+
+local function add_routes(page, routes)
+  page:family("http_requests_total", "counter", "Answers by route and class of status.")
+  for _, r in ipairs(routes) do
+    for class, n in ipairs(r.by_class) do
+      if n > 0 then page:sample(n, format('route="%s",status="%dxx"', label(r.pattern), class)) end
+    end
+  end
+  page:family("http_request_duration_seconds", "histogram",
+    "From a request's first byte to its answer, by route.")
+  for _, r in ipairs(routes) do
+    if r.latency.count > 0 then page:histogram(r.latency, format('route="%s"', label(r.pattern))) end
+  end
+end
+
+local function add_http(page, http)
+  page:one("http_connections", "gauge", "Open HTTP connections.", http.connections)
+  page:one("http_requests_in_flight", "gauge", "Requests not answered yet.", http.requests_in_flight)
+  page:one("http_accepted_total", "counter", "Connections accepted.", http.accepted)
+  page:one("http_refused_total", "counter", "Connections refused at a limit.", http.refused)
+  page:one("http_received_bytes_total", "counter", "Bytes received.", http.bytes_in)
+  page:one("http_sent_bytes_total", "counter", "Bytes sent.", http.bytes_out)
+  page:one("http_bad_requests_total", "counter", "Requests refused for their framing.", http.bad_requests)
+  page:one("http_timeouts_total", "counter", "Connections ended at a deadline.", http.timeouts)
+  add_routes(page, http.routes)
+end
+
+local function add_store(page, store)
+  page:family("store_sync_duration_seconds", "histogram", "Rounds of the disk thread.")
+  page:histogram(store.sync)
+  page:one("store_synced_files_total", "counter", "Files that were synced.", store.synced_files)
+  page:one("store_written_bytes_total", "counter", "Bytes written to log files.", store.written_bytes)
+  page:one("store_open_files", "gauge", "Log files held open.", store.files_open)
+  page:one("store_torn_bytes", "gauge", "Bytes cut from torn tails at this start.", store.torn_bytes)
+  page:one("store_damaged_ranges", "gauge", "Ranges known to be damaged.", store.damaged)
+  page:one("store_free_bytes", "gauge", "Free space of the data directory's disk.", store.disk_free)
+  page:one("store_size_bytes", "gauge", "Size of the data directory's disk.", store.disk_size)
+end
+
+local function add_lua(page, vm)
+  page:one("lua_memory_bytes", "gauge", "Memory of all Lua.", vm.memory)
+  page:one("lua_memory_limit_bytes", "gauge", "Most that Lua may have.", vm.memory_max)
+  page:one("lua_cpu_seconds_total", "counter", "Time spent in Lua.", vm.cpu)
+  page:one("lua_tasks", "gauge", "Requests, timers and console lines that run or wait.", vm.tasks_live)
+  page:one("lua_tasks_started_total", "counter", "Tasks begun.", vm.tasks_started)
+  page:one("lua_tasks_failed_total", "counter", "Tasks that ended in an error.", vm.tasks_failed)
+  page:one("lua_budget_exceeded_total", "counter", "Tasks stopped for their use of time.",
+    vm.budget_exceeded)
+end
+
+-- What info() says of the first topics by name.
+local function infos_of(list)
+  local infos = {}
+  for i = 1, math.min(#list, TOPICS_SHOWN) do infos[#infos + 1] = list[i]:info() end
+  return infos
+end
+
+local function add_topics(page, topics)
+  page:one("topics", "gauge", "Topics, the broker's own included.", topics.count)
+  page:one("appended_messages_total", "counter", "Messages appended.", topics.appended_messages)
+  page:one("appended_bytes_total", "counter", "Bytes of messages appended.", topics.appended_bytes)
+  page:one("read_messages_total", "counter", "Messages read.", topics.read_messages)
+  page:one("read_bytes_total", "counter", "Bytes of messages read.", topics.read_bytes)
+
+  local list = core.topics()
+  local infos = infos_of(list)
+  local function each(name, help, field)
+    page:family(name, "gauge", help)
+    for _, info in ipairs(infos) do page:sample(info[field], format('topic="%s"', info.name)) end
+  end
+  each("topic_first_offset", "The earliest offset that is kept.", "first")
+  each("topic_next_offset", "The offset after the last readable message.", "next")
+  each("topic_bytes", "Bytes of a topic's log.", "bytes")
+  page:one("topics_omitted", "gauge", "Topics without series of their own here.",
+    math.max(0, #list - TOPICS_SHOWN))
+end
+
+---`GET /metrics`
+function M.get()
+  local stats, page = core.node.stats(), setmetatable({}, Page)
+  add_node(page)
+  add_http(page, stats.http)
+  add_store(page, stats.store)
+  add_topics(page, stats.topics)
+  add_lua(page, stats.vm)
+  return 200, table.concat(page), { ["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8" }
+end
+
+route.get("/metrics", M.get)
+
+return M

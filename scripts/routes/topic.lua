@@ -1,0 +1,123 @@
+--- /v1/topics: what topics there are, and their settings.
+local core = require "lignum.core"
+local http = require "lignum.http"
+local policy = require "lignum.policy"
+local route = require "lignum.route"
+local schema = require "lignum.schema"
+
+local topic, json = core.topic, core.json
+
+local M = {}
+
+local LIST = { pattern = true, after = true, limit = true, internal = true }
+local INTERNAL <const> = "topics that begin with _ are the broker's own"
+local LIMIT <const>, LIMIT_MAX <const> = 1000, 10000
+
+-- A topic as one object: settings, positions, followers (none on a node of its own).
+local function describe(info)
+  local all = {}
+  for name, value in pairs(info) do all[name] = value end
+  all.last_time = info.last_time and core.time.format(info.last_time)
+  all.followers = json.array {}
+  return all
+end
+
+local function named(query, internal)
+  local list = core.topics(query.pattern)
+  if internal and not query.pattern then
+    local own = core.topics("_*")
+    table.move(own, 1, #own, #list + 1, list)
+    table.sort(list, function(a, b) return a.name < b.name end)
+  end
+  return list
+end
+
+---`GET /v1/topics`: a page of them, in the order of names.
+---@param req lignum.Request
+function M.list(req)
+  local query, why, code = http.query(req, LIST)
+  if not query then return http.fail(code, why) end
+  local limit, internal
+  limit, why, code = http.integer(query.limit, "limit", 1, LIMIT_MAX)
+  if why then return http.fail(code, why) end
+  internal, why, code = http.flag(query.internal, "internal")
+  if why then return http.fail(code, why) end
+
+  local page, last = json.array {}, nil
+  for _, t in ipairs(named(query, internal)) do
+    if not query.after or t.name > query.after then
+      if #page == (limit or LIMIT) then return 200, { topics = page, after = last } end
+      local info = t:info()
+      page[#page + 1] = info and describe(info)
+      last = t.name
+      if #page % 500 == 0 then core.sleep(0) end
+    end
+  end
+  return 200, { topics = page }
+end
+
+---`GET /v1/topics/{topic}`
+---@param req lignum.Request
+function M.get(req)
+  local info, why, code = topic(req.params.topic):info()
+  if not info then return http.fail(code, why) end
+  return 200, describe(info)
+end
+
+-- The settings in a body; an empty one has none.
+local function settings_of(req)
+  if req.body == "" then return {} end
+  local body, why, code = req:json()
+  if not body then return nil, why, code end
+  local problems = {}
+  local settings = schema.check(schema.settings, body, "", function(path, problem)
+    problems[#problems + 1] = path .. ": " .. problem
+  end)
+  if #problems > 0 then return nil, table.concat(problems, "; "), "bad_value" end
+  return settings
+end
+
+---`PUT /v1/topics/{topic}`: creates it; what the body leaves open is decided by lignum.lua.
+---@param req lignum.Request
+function M.put(req)
+  local given, why, code = settings_of(req)
+  if not given then return http.fail(code, why) end
+  local name = req.params.topic
+  if policy.internal(name) then return http.fail("bad_topic") end
+  local t = topic(name)
+  local created
+  created, why, code = t:create((policy.settings(name, given)))
+  if created == nil then return http.fail(code, why) end
+  return created and 201 or 200, describe(t:info()), created and { Location = "/v1/topics/" .. name } or nil
+end
+
+---`PATCH /v1/topics/{topic}`
+---@param req lignum.Request
+function M.patch(req)
+  local given, why, code = settings_of(req)
+  if not given then return http.fail(code, why) end
+  local t = topic(req.params.topic)
+  if policy.internal(t.name) then return http.fail("forbidden", INTERNAL) end
+  local ok
+  ok, why, code = t:set(given)
+  if not ok then return http.fail(code, why) end
+  return 200, describe(t:info())
+end
+
+---`DELETE /v1/topics/{topic}`
+---@param req lignum.Request
+function M.delete(req)
+  local t = topic(req.params.topic)
+  if policy.internal(t.name) then return http.fail("forbidden", INTERNAL) end
+  local ok, why, code = t:delete()
+  if not ok then return http.fail(code, why) end
+  return 204
+end
+
+route.get("/v1/topics", M.list)
+route.get("/v1/topics/{topic}", M.get)
+route.put("/v1/topics/{topic}", M.put)
+route.patch("/v1/topics/{topic}", M.patch)
+route.delete("/v1/topics/{topic}", M.delete)
+
+return M
