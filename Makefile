@@ -1,0 +1,132 @@
+# Lignum. `make run` and `make test` do everything, from a fresh Debian 12 on; `make help` lists the rest.
+#
+# MODE is release (default), asan, faults, mutant-ack or fuzz; objects live under build/MODE, so modes never mix.
+MODE    ?= release
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+B       := build/$(MODE)
+
+DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libssl-dev libedit-dev
+DEPS_TEST  := lua5.4 lua-check python3 curl prometheus
+
+PKGS     := lua5.4 libevent_core libcurl libedit
+LIBS      = $(shell pkg-config --libs $(PKGS)) -llua5.4-cjson -lpthread -lm
+INCS      = $(shell pkg-config --cflags $(PKGS))
+
+CFLAGS   ?= -O2 -g
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+            -Wwrite-strings -Wundef -Wformat=2 -Wvla $(if $(CI),-Werror)
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+DEFINES   = -D_GNU_SOURCE -DLIGNUM_VERSION='"$(VERSION)"' -DLIGNUM_SCRIPTS='"$(PREFIX)/share/lignum/scripts"'
+COMPILE   = $(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) $(MODE_FLAGS) $(DEFINES) -Icore -Itests $(INCS) -MMD -MP
+LINK      = $(CC) $(CFLAGS) $(MODE_FLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,-E
+
+SANITIZE := -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+MODE_FLAGS_release    := -D_FORTIFY_SOURCE=3
+MODE_FLAGS_faults     := -D_FORTIFY_SOURCE=3 -DFAULTS
+MODE_FLAGS_mutant-ack := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_ACK_BEFORE_SYNC
+MODE_FLAGS_asan       := -O1 $(SANITIZE) -DFAULTS
+MODE_FLAGS_fuzz       := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
+MODE_FLAGS            := $(MODE_FLAGS_$(MODE))
+ifeq ($(MODE),fuzz)
+CC := clang
+endif
+
+LAYERS  := base store net broker script console
+OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard $(LAYERS:%=core/%/*.c)))
+MAINS   := $(B)/core/main.o $(B)/core/cli.o
+UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all binary deps deps-test run test unit bench-tools fuzzers asan tidy lint fuzz bench doc install clean help
+.SECONDARY:
+
+all: binary
+
+binary: $(B)/lignum
+	@ln -sf $(MODE)/lignum build/lignum
+
+$(B)/lignum: $(MAINS) $(OBJS)
+	$(LINK) -o $@ $^ $(LIBS)
+
+$(B)/%.o: %.c Makefile | deps
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+$(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/tests/unit/unit.o $(OBJS)
+	$(LINK) -o $@ $^ $(LIBS)
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJS)
+	$(LINK) -o $@ $^ $(LIBS)
+
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(OBJS)
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+# ---- set-up: quick when nothing is missing; says what to install where it may not ----
+
+deps:
+	@tests/install $(DEPS_BUILD)
+
+deps-test: deps
+	@tests/install $(DEPS_TEST)
+
+# ---- what a person calls ----
+
+run: binary
+	build/lignum serve $(ARGS)
+
+unit: $(UNITS)
+
+test: deps-test tidy lint
+	@$(MAKE) --no-print-directory binary unit bench-tools
+	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
+	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
+	@tests/run
+
+asan: deps-test
+	@$(MAKE) --no-print-directory MODE=asan build/asan/lignum unit
+	@tests/run --mode asan
+
+bench-tools: $(BENCHES)
+
+fuzz: deps
+	@tests/install clang libclang-rt-14-dev
+	@$(MAKE) --no-print-directory MODE=fuzz fuzzers
+	@for f in $(notdir $(FUZZERS)); do \
+	    mkdir -p build/corpus/$$f && echo "$$f: 60 s" && \
+	    build/fuzz/tests/fuzz/$$f -max_total_time=60 -print_final_stats=1 build/corpus/$$f 2>&1 | tail -4 || exit 1; done
+
+fuzzers: $(FUZZERS)
+
+bench: binary bench-tools
+	@tests/install python3
+	@tests/bench/run.py $(ARGS)
+
+tidy:
+	@lua5.4 tests/tidy.lua
+
+lint:
+	@luacheck --quiet --no-color lignum.lua scripts tests rocks
+
+install: binary
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lignum $(DESTDIR)$(PREFIX)/share/doc/lignum
+	install -m 755 $(B)/lignum $(DESTDIR)$(PREFIX)/bin/lignum
+	cp -R scripts $(DESTDIR)$(PREFIX)/share/lignum/
+	install -m 644 lignum.lua $(DESTDIR)$(PREFIX)/share/lignum/lignum.lua
+	cp -R README.md CHANGELOG.md LICENSE doc $(DESTDIR)$(PREFIX)/share/doc/lignum/
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make run        install what is missing, build, start a node on 127.0.0.1:8080 with data/ (ARGS=... adds flags)"
+	@echo "make test       install what is missing, build, run all tests (about 8 minutes)"
+	@echo "make            build build/lignum          make install   PREFIX, DESTDIR"
+	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
+	@echo "make fuzz       HTTP parser and segment reader, a minute each"
+	@echo "make bench      the figures of doc/performance.md (about 5 minutes)"
+	@echo "make tidy lint  layers, names, dead files; luacheck"
+	@echo "make doc        doc/api.md from scripts/lignum/api.lua"
+
+-include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/tests/*/*.d)

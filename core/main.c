@@ -1,0 +1,503 @@
+/*
+ * The broker's process: what is set up in which order, the turn, and the way down. The only file that knows all layers.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "cli.h"
+#include "console/client.h"
+#include "console/console.h"
+#include "script/script.h"
+
+enum { FDS_OWN = 64, DRAIN_MS = 10 * 1000 };
+
+struct server {
+    const struct cli *cli;
+    struct loop loop;
+    struct vm *vm;
+    struct store *store;
+    struct role role;
+    struct topics *topics;
+    struct http_server *http;
+    struct fetcher *fetcher;
+    struct console *console;
+    struct buf data, advertise;            /* NUL-terminated */
+    struct watch synced, interval, trim, drain, hup, term, interrupt;
+    uint64_t interval_at;                  /* what `interval` is armed for */
+    bool reload, stopping;
+};
+
+/* ---- configuration that may change at a reload ---- */
+
+static uint32_t config_ms(struct vm *vm, const char *path, uint32_t otherwise)
+{
+    return (uint32_t)(vm_config_number(vm, path, otherwise / 1000.0) * 1000.0);
+}
+
+static rlim_t descriptors(void)
+{
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}
+
+/* Log files get at most a quarter of the descriptors, connections what is left. */
+static unsigned files_max(struct vm *vm)
+{
+    double wanted = vm_config_number(vm, "store.files", FILES_OPEN_MAX);
+    double quarter = (double)descriptors() / 4;
+    return (unsigned)(wanted < quarter ? wanted : quarter);
+}
+
+static struct http_limits http_limits_of(struct vm *vm)
+{
+    double room = (double)descriptors() - files_max(vm) - FDS_OWN;
+    double connections = vm_config_number(vm, "limits.connections", HTTP_CONNECTIONS_MAX);
+    return (struct http_limits){
+        .connections = (uint32_t)(connections < room ? connections : room),
+        .body = (uint64_t)vm_config_number(vm, "limits.body", HTTP_BODY_MAX),
+        .bodies = (uint64_t)vm_config_number(vm, "limits.bodies", HTTP_BODIES_MAX),
+        .head_ms = config_ms(vm, "limits.head_timeout", HTTP_HEAD_MS),
+        .body_ms = config_ms(vm, "limits.body_timeout", HTTP_BODY_MS),
+        .idle_ms = config_ms(vm, "limits.idle_timeout", HTTP_IDLE_MS),
+        .write_ms = config_ms(vm, "limits.write_timeout", HTTP_WRITE_MS),
+    };
+}
+
+static void log_level_apply(struct vm *vm)
+{
+    struct buf name = {0};
+    enum say_level level;
+    if (vm_config_text(vm, "log.level", &name) && say_level_parse(buf_slice(&name), &level) == 0)
+        say_set_level(level);
+    buf_fini(&name);
+}
+
+static void config_apply(struct server *s)
+{
+    struct http_limits limits = http_limits_of(s->vm);
+    log_level_apply(s->vm);
+    http_set_limits(s->http, &limits);
+    tasks_set_limits(vm_tasks(s->vm), (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX),
+                     config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
+    script_start_timers(s->vm);
+}
+
+static void reload_now(struct server *s)
+{
+    struct buf why = {0};
+    s->reload = false;
+    if (vm_load(s->vm, &why) == 0) {
+        config_apply(s);
+        say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);
+    } else {
+        slice rest = buf_slice(&why);
+        slice line;
+        while (slice_split(&rest, '\n', &line))
+            say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
+    }
+    buf_fini(&why);
+}
+
+/* ---- the turn ---- */
+
+static void interval_arm(struct server *s)
+{
+    uint64_t at = store_deadline_ns(s->store);
+    if (at == 0 || at == s->interval_at)
+        return;
+    uint64_t now = clock_ns();
+    s->interval_at = at;
+    watch_arm(&s->interval, at > now ? at - now : 1);
+}
+
+static void turn(void *arg)
+{
+    struct server *s = arg;
+    if (topics_apply(s->topics))
+        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+    script_accept(s->vm);                  /* 1. bytes -> requests */
+    tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
+    store_flush(s->store);                 /* 3. tails -> files */
+    store_sync(s->store);                  /* 5. dirty -> the disk thread */
+    http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
+    interval_arm(s);
+    if (s->reload)
+        reload_now(s);
+    if (s->stopping && http_drained(s->http))
+        loop_stop(&s->loop);
+}
+
+static void on_synced(void *arg)
+{
+    store_collect(((struct server *)arg)->store);
+}
+
+/* The timer only ends the sleep: store_sync finds that its time has come. */
+static void on_interval(void *arg)
+{
+    (void)arg;
+}
+
+static void on_trim(void *arg)
+{
+    struct server *s = arg;
+    if (topics_trim(s->topics))
+        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+}
+
+static void on_reload(void *arg)
+{
+    ((struct server *)arg)->reload = true;
+}
+
+static void on_drained_too_long(void *arg)
+{
+    struct server *s = arg;
+    say_warn("main", "connections did not finish in time and are closed");
+    loop_stop(&s->loop);
+}
+
+static void on_stop(void *arg)
+{
+    struct server *s = arg;
+    if (s->stopping) {
+        loop_stop(&s->loop);
+        return;
+    }
+    say_info("main", "stopping");
+    s->stopping = true;
+    http_drain(s->http);
+    tasks_stop(vm_tasks(s->vm));
+    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS);
+}
+
+static bool is_ready(void *arg, const char **why)
+{
+    struct server *s = arg;
+    *why = "shutting down";
+    return !s->stopping;
+}
+
+/* ---- stages: up in this order, down in reverse ---- */
+
+static int fail(int code, const char *what, slice why)
+{
+    slice line;
+    while (slice_split(&why, '\n', &line))
+        say_error("main", "%s: %.*s", what, SLICE_ARGS(line));
+    return code;
+}
+
+static int loop_up(struct server *s)
+{
+    return loop_init(&s->loop) < 0 ? fail(EXIT_SOFTWARE, "event loop", SLICE("cannot be made")) : 0;
+}
+
+static void loop_down(struct server *s)
+{
+    loop_fini(&s->loop);
+}
+
+/* build/MODE/lignum finds the checkout's scripts; an installed one those of its prefix. */
+static const char *scripts_dir(const struct cli *cli)
+{
+    static char path[4096];
+    if (cli->scripts != NULL)
+        return cli->scripts;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 64);
+    for (int up = 0; n > 0 && up < 3; up++) {
+        while (n > 0 && path[n - 1] != '/')
+            n--;
+        snprintf(path + n, 64, "scripts/lignum/init.lua");
+        if (access(path, R_OK) == 0) {
+            snprintf(path + n, 64, "scripts");
+            return path;
+        }
+        n--;
+    }
+    return LIGNUM_SCRIPTS;
+}
+
+static int scripts_up(struct server *s)
+{
+    struct vm_options o = {.scripts = scripts_dir(s->cli), .config = s->cli->config, .set = s->cli->set};
+    struct buf why = {0};
+    int code = 0;
+    if (vm_new(&o, &s->vm) < 0)
+        code = fail(EXIT_USAGE, "scripts", slice_from(o.scripts));
+    else if (vm_load(s->vm, &why) < 0)
+        code = fail(EXIT_USAGE, "configuration", buf_slice(&why));
+    buf_fini(&why);
+    return code;
+}
+
+static void scripts_down(struct server *s)
+{
+    vm_free(s->vm);
+}
+
+static const char *config_cstr(struct vm *vm, const char *path, struct buf *out)
+{
+    if (!vm_config_text(vm, path, out))
+        return NULL;
+    buf_add_char(out, '\0');
+    return out->data;
+}
+
+static int store_up(struct server *s)
+{
+    struct buf why = {0};
+    struct buf name = {0};
+    struct store_options o = {
+        .path = config_cstr(s->vm, "store.path", &s->data),
+        .node_name = config_cstr(s->vm, "node.name", &name),
+        .files_max = files_max(s->vm),
+        .sync_interval_ms = config_ms(s->vm, "store.sync_interval", 1000),
+        .moved = topics_moved,
+    };
+    int rc = store_open(&o, &s->store, &why);
+    buf_fini(&name);
+    if (rc == 0 && (rc = role_init_alone(&s->role, s->store)) < 0)
+        buf_addf(&why, "%s: the state cannot be written: %s", o.path, err_sentence(rc));
+    int code = rc < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
+    buf_fini(&why);
+    return code;
+}
+
+static void store_down(struct server *s)
+{
+    store_close(s->store);
+    buf_fini(&s->data);
+}
+
+static int topics_up(struct server *s)
+{
+    struct buf why = {0};
+    int rc = topics_open(s->store, &s->role, &s->topics, &why);
+    int code = rc < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
+    buf_fini(&why);
+    return code;
+}
+
+static void topics_down(struct server *s)
+{
+    topics_close(s->topics);
+}
+
+static bool is_loopback(slice address)
+{
+    return slice_starts(address, SLICE("127.")) || slice_starts(address, SLICE("[::1]")) ||
+           slice_starts(address, SLICE("localhost:"));
+}
+
+static int listen_on(struct server *s, slice address)
+{
+    uint16_t port;
+    int rc = http_listen(s->http, address, &port);
+    if (rc < 0) {
+        say_error("main", "cannot listen address=%.*s error=\"%s\"", SLICE_ARGS(address), err_sentence(rc));
+        return EXIT_USAGE;
+    }
+    slice host = address;
+    while (host.n > 0 && host.p[host.n - 1] != ':')
+        host.n--;
+    say_info("main", "listening address=%.*s%u", SLICE_ARGS(host), port);
+    if (!is_loopback(address) && !vm_config_flag(s->vm, "authorize", false))
+        say_warn("main", "anyone who reaches this address can publish, read and delete: there is neither an authorize "
+                         "hook nor TLS address=%.*s%u", SLICE_ARGS(host), port);
+    if (buf_size(&s->advertise) == 0)
+        buf_addf(&s->advertise, "%.*s%u", SLICE_ARGS(host), port);
+    return 0;
+}
+
+static int listeners_up(struct server *s)
+{
+    int code = 0;
+    vm_config_text(s->vm, "node.advertise", &s->advertise);
+    for (int i = 1; code == 0; i++) {
+        char key[32];
+        struct buf address = {0};
+        snprintf(key, sizeof(key), "listen.%d", i);
+        bool there = vm_config_text(s->vm, key, &address);
+        if (there)
+            code = listen_on(s, buf_slice(&address));
+        buf_fini(&address);
+        if (!there)
+            break;
+    }
+    buf_add_char(&s->advertise, '\0');
+    return code;
+}
+
+static int http_up(struct server *s)
+{
+    struct http_limits limits = http_limits_of(s->vm);
+    s->http = http_server_new(&s->loop, &limits);
+    http_on_error(s->http, script_render_error);
+    s->fetcher = fetcher_new(&s->loop);
+    return listeners_up(s);
+}
+
+static void http_down(struct server *s)
+{
+    http_server_free(s->http);
+    fetcher_free(s->fetcher);
+    buf_fini(&s->advertise);
+}
+
+static int services_up(struct server *s)
+{
+    struct services services = {
+        .loop = &s->loop,
+        .http = s->http,
+        .topics = s->topics,
+        .store = s->store,
+        .role = &s->role,
+        .fetcher = s->fetcher,
+        .advertise = s->advertise.data,
+        .reload = on_reload,
+        .ready = is_ready,
+        .arg = s,
+    };
+    vm_attach(s->vm, &services);
+    return 0;
+}
+
+static void services_down(struct server *s)
+{
+    topics_stop(s->topics);
+    tasks_free(vm_tasks(s->vm));
+}
+
+static int console_up(struct server *s)
+{
+    struct buf path = {0};
+    if (!vm_config_text(s->vm, "console.path", &path))
+        buf_addf(&path, "%s/console.sock", s->data.data);
+    buf_add_char(&path, '\0');
+    int rc = path.data[0] == '\0' ? 0 : console_listen(s->vm, &s->loop, path.data, &s->console);
+    if (rc < 0)
+        say_error("main", "cannot open the console path=%s error=\"%s\"", path.data, err_sentence(rc));
+    buf_fini(&path);
+    return rc < 0 ? EXIT_USAGE : 0;
+}
+
+static void console_down(struct server *s)
+{
+    if (s->console != NULL)
+        console_free(s->console);
+}
+
+static int watches_up(struct server *s)
+{
+    signal(SIGPIPE, SIG_IGN);
+    watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
+    watch_timer(&s->loop, &s->interval, on_interval, s);
+    watch_timer(&s->loop, &s->trim, on_trim, s);
+    watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
+    watch_signal(&s->loop, &s->hup, SIGHUP, on_reload, s);
+    watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
+    watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
+    watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+    config_apply(s);
+    return 0;
+}
+
+static void watches_down(struct server *s)
+{
+    struct watch *all[] = {&s->synced, &s->interval, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        watch_fini(all[i]);
+}
+
+struct stage {
+    int (*up)(struct server *s);           /* 0 or the exit code, after a sentence */
+    void (*down)(struct server *s);
+};
+
+static const struct stage stages[] = {
+    {loop_up, loop_down},         {scripts_up, scripts_down}, {store_up, store_down},
+    {topics_up, topics_down},     {http_up, http_down},       {services_up, services_down},
+    {console_up, console_down},   {watches_up, watches_down},
+};
+enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
+
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int serve(const struct cli *cli)
+{
+    struct server *s = MEM_NEW(struct server);
+    int code = 0;
+    size_t up = 0;
+    s->cli = cli;
+    descriptors_raise();
+    while (up < STAGES && (code = stages[up].up(s)) == 0)
+        up++;
+    if (up == STAGES) {
+        say_info("main", "ready version=%s name=%s epoch=%llu topics=%zu", LIGNUM_VERSION, store_state(s->store)->name,
+                 (unsigned long long)s->role.epoch, topics_count(s->topics));
+        loop_run(&s->loop, turn, s);
+    }
+    while (up > 0)
+        stages[--up].down(s);
+    if (code == 0)
+        say_info("main", "stopped");
+    mem_free(s);
+    return code;
+}
+
+/* ---- the other commands ---- */
+
+static int check(const struct cli *cli)
+{
+    struct server s = {.cli = cli};
+    int code = scripts_up(&s);
+    if (s.vm != NULL)
+        vm_free(s.vm);
+    if (code == 0)
+        puts("the configuration is valid");
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli;
+    if (cli_parse(argc, argv, &cli) < 0)
+        return EXIT_USAGE;
+    if (cli.config == NULL && access("lignum.lua", R_OK) == 0)
+        cli.config = "lignum.lua";
+    switch (cli.command) {
+    case CLI_SERVE:
+        return serve(&cli);
+    case CLI_CHECK:
+        return check(&cli);
+    case CLI_VERIFY:
+        return store_verify(cli.args[0]);
+    case CLI_DUMP:
+        return store_dump(cli.args[0], slice_from(cli.args[1]), cli.from, cli.to);
+    case CLI_CONSOLE:
+        return console_client(cli.arg_count > 0 ? cli.args[0] : "data/console.sock", cli.eval);
+    case CLI_HELP:
+        cli_help();
+        return 0;
+    case CLI_VERSION:
+        puts("lignum " LIGNUM_VERSION);
+        return 0;
+    }
+    return EXIT_USAGE;
+}
