@@ -1,0 +1,311 @@
+"""The HTTP server against clients that break the rules (doc/http.md, "Strictness")."""
+
+import re
+import socket
+import time
+import unittest
+
+from lignum import BadAnswer, Broker, Closed, Connection, Test, request_bytes, wait_until
+
+HOST = b"Host: x\r\n"
+
+
+def get(target=b"/ping", headers=b"", version=b"HTTP/1.1"):
+    return b"GET " + target + b" " + version + b"\r\n" + HOST + headers + b"\r\n"
+
+
+def post(headers, body=b""):
+    return b"POST /v1/topics/hostile/messages HTTP/1.1\r\n" + HOST + headers + b"\r\n" + body
+
+
+def chunked(body, headers=b""):
+    return post(b"Transfer-Encoding: chunked\r\n" + headers, body)
+
+
+# What is sent, and the one status that answers it. Every one of these is a framing error, a bound or a plain
+# refusal; none may be read as two requests, and none may append anything.
+REFUSED = {
+    "no version": (b"GET /ping\r\n" + HOST + b"\r\n", 400),
+    "two spaces": (b"GET  /ping HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "tab for a space": (b"GET\t/ping HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "space before the method": (b" GET /ping HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "bare LF": (b"GET /ping HTTP/1.1\n" + b"Host: x\n\n", 400),
+    "bare LF after a header": (b"GET /ping HTTP/1.1\r\nHost: x\n\r\n", 400),
+    "bare CR": (b"GET /ping HTTP/1.1\r\nHost: x\r\r\n\r\n", 400),
+    "NUL in a header": (get(headers=b"A: b\x00c\r\n"), 400),
+    "control byte in a header": (get(headers=b"A: b\x01c\r\n"), 400),
+    "NUL in the target": (get(b"/pi\x00ng"), 400),
+    "folded header": (get(headers=b"A: b\r\n c\r\n"), 400),
+    "space before the colon": (get(headers=b"A : b\r\n"), 400),
+    "header without a colon": (get(headers=b"nonsense\r\n"), 400),
+    "header without a name": (get(headers=b": b\r\n"), 400),
+    "no Host": (b"GET /ping HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (get(headers=b"Host: y\r\n"), 400),
+    "bad Host": (b"GET /ping HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "absolute form": (get(b"http://x/ping"), 400),
+    "authority form": (b"CONNECT x:80 HTTP/1.1\r\n" + HOST + b"\r\n", 501),
+    "asterisk form": (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "no leading slash": (get(b"ping"), 400),
+    "fragment": (get(b"/ping#x"), 400),
+    "bad escape": (get(b"/pi%zzng"), 400),
+    "cut escape": (get(b"/ping%2"), 400),
+    "escaped NUL": (get(b"/ping%00"), 400),
+    "byte above 127 in the target": (get(b"/\xff"), 400),
+    "HTTP/2.0": (get(version=b"HTTP/2.0"), 505),
+    "HTTP/0.9 version": (get(version=b"HTTP/0.9"), 505),
+    "lower-case version": (get(version=b"http/1.1"), 400),
+    "long version": (get(version=b"HTTP/1.10"), 400),
+    "the HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    "TLS on a plain port": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 20, 400),
+    "long target": (get(b"/" + b"a" * 9000), 414),
+    "long head": (get(headers=b"A: " + b"a" * 17000 + b"\r\n"), 431),
+    "many headers": (get(headers=b"".join(b"A%d: b\r\n" % i for i in range(200))), 431),
+    "two lengths that differ": (post(b"Content-Length: 1\r\nContent-Length: 2\r\n", b"ab"), 400),
+    "two lengths that agree": (post(b"Content-Length: 1\r\nContent-Length: 1\r\n", b"a"), 400),
+    "a list of lengths": (post(b"Content-Length: 1, 1\r\n", b"a"), 400),
+    "signed length": (post(b"Content-Length: +1\r\n", b"a"), 400),
+    "negative length": (post(b"Content-Length: -1\r\n"), 400),
+    "hexadecimal length": (post(b"Content-Length: 0x1\r\n", b"a"), 400),
+    "empty length": (post(b"Content-Length: \r\n"), 400),
+    "length beyond 64 bits": (post(b"Content-Length: 99999999999999999999999\r\n"), 413),
+    "length beyond the limit": (post(b"Content-Length: 100000000\r\n"), 413),
+    "length and coding": (post(b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 400),
+    "coding and length": (post(b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", b"0\r\n\r\n"), 400),
+    "other coding": (post(b"Transfer-Encoding: gzip\r\n", b"x"), 501),
+    "two codings": (post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"), 501),
+    "coding twice": (post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 400),
+    "identity": (post(b"Transfer-Encoding: identity\r\n", b"x"), 501),
+    "space before the colon of a coding": (post(b"Transfer-Encoding : chunked\r\n", b"0\r\n\r\n"), 400),
+    "coding with a vertical tab": (post(b"Transfer-Encoding: \x0bchunked\r\n", b"0\r\n\r\n"), 400),
+    "chunk size with 0x": (chunked(b"0x3\r\nabc\r\n0\r\n\r\n"), 400),
+    "chunk size with a sign": (chunked(b"+3\r\nabc\r\n0\r\n\r\n"), 400),
+    "chunk size with a space": (chunked(b" 3\r\nabc\r\n0\r\n\r\n"), 400),
+    "chunk without a size": (chunked(b"\r\nabc\r\n0\r\n\r\n"), 400),
+    "chunk with bare LF": (chunked(b"3\nabc\n0\n\n"), 400),
+    "chunk longer than said": (chunked(b"3\r\nabcd\r\n0\r\n\r\n"), 400),
+    "chunk size beyond 64 bits": (chunked(b"fffffffffffffffff\r\n"), 400),
+    "chunk line without end": (chunked(b"3;" + b"a" * 1000), 400),
+    "trailers without end": (chunked(b"0\r\n" + b"A: b\r\n" * 2000), 400),
+    "chunked body beyond the limit": (chunked(b"1000000\r\n"), 413),
+    "other expectation": (post(b"Expect: 200-ok\r\nContent-Length: 1\r\n", b"a"), 417),
+    "HTTP/1.0 with a coding": (b"POST /ping HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+}
+
+
+class Hostile(Test):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = cls("claim_of_the_shared_broker")
+        cls.shared.setUp()
+        cls.addClassCleanup(cls.shared.doCleanups)
+        cls.b = cls.shared.broker(set=["limits.head_timeout=2", "limits.body_timeout=2", "limits.idle_timeout=3"])
+        cls.b.publish("hostile", b"first")
+
+    def claim_of_the_shared_broker(self):
+        pass
+
+    def test_every_malformed_request_is_answered_once_and_closed(self):
+        for what, (request, status) in REFUSED.items():
+            with self.subTest(what=what), self.b.connect() as c:
+                c.send(request + get(b"/healthz"))      # which must not be answered
+                a = c.answer()
+                self.assertEqual(a.status, status, a)
+                self.assertEqual((a.header("connection") or "").lower(), "close")
+                self.assertTrue(c.closed(5))
+        self.assertEqual(self.b.topic("hostile")["next"], 1, "nothing of that was appended")
+
+    def test_errors_of_the_server_itself_are_problems_too(self):
+        with self.b.connect() as c:
+            c.send(b"GET /ping HTTP/1.1\r\n\r\n")
+            a = c.answer()
+        self.assertStatus(a, 400, "bad_request")
+        self.assertIs(a.json["appended"], False)
+        self.assertIn("Host", a.json["detail"])
+
+    def test_the_same_bytes_one_by_one_get_the_same_answer(self):
+        for request, status in [(get(), 200), (chunked(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n"), 200),
+                                REFUSED["bare CR"], REFUSED["chunk longer than said"], REFUSED["folded header"]]:
+            with self.b.connect() as c:
+                for i in range(len(request)):
+                    try:
+                        c.send(request[i:i + 1])
+                    except OSError:
+                        break       # refused before its end
+                self.assertEqual(c.answer().status, status, request)
+
+    def test_http_1_0_is_answered_and_closed(self):
+        with self.b.connect() as c:
+            c.send(b"GET /ping HTTP/1.0\r\n\r\n")
+            a = c.answer()
+            self.assertEqual((a.status, a.body), (200, b"PONG"))
+            self.assertTrue(c.closed(5))
+        with self.b.connect() as c:     # no chunks towards HTTP/1.0
+            c.send(b"GET /v1/topics/hostile/messages HTTP/1.0\r\n\r\n")
+            a = c.answer()
+            self.assertEqual(a.status, 200)
+            self.assertIsNone(a.header("transfer-encoding"))
+
+    def test_connection_close_is_honoured(self):
+        with self.b.connect() as c:
+            a = c.request("GET", "/ping", headers={"Connection": "close"})
+            self.assertEqual(a.header("connection").lower(), "close")
+            self.assertTrue(c.closed(5))
+
+    def test_pipelined_requests_are_answered_in_order(self):
+        n = 200
+        with self.b.connect() as c:
+            out = b"".join(request_bytes("POST", "/v1/topics/pipelined/messages", b"%d" % i) for i in range(n))
+            c.send(out + get())
+            for i in range(n):
+                a = c.answer()
+                self.assertEqual((a.status, a.json["first"]), (200, i))
+            self.assertEqual(c.answer().body, b"PONG")
+        self.assertEqual(self.b.messages("pipelined"), [b"%d" % i for i in range(n)])
+
+    def test_pipelining_behind_a_waiting_request_keeps_the_order(self):
+        # libevent's own server exits its process here.
+        with self.b.connect() as c:
+            c.send(get(b"/v1/topics/hostile/messages?from=1&wait=1") + get() + get(b"/healthz"))
+            self.assertEqual(c.answer().json["messages"], [])
+            self.assertEqual(c.answer().body, b"PONG")
+            self.assertEqual(c.answer().status, 200)
+
+    def test_a_client_that_goes_while_it_waits_costs_nothing(self):
+        before = self.b.descriptors_open()
+        for _ in range(50):
+            with self.b.connect() as c:
+                c.send(get(b"/v1/topics/hostile/messages?from=1&wait=60") + get())
+        for _ in range(50):
+            with self.b.connect() as c:
+                c.send(post(b"Content-Length: 1000\r\n", b"cut short"))
+        wait_until(lambda: self.b.descriptors_open() <= before, what="their sockets are closed")
+        self.assertEqual(self.b.topic("hostile")["next"], 1)
+
+    def test_expect_100_continue_is_answered_before_the_body(self):
+        with self.b.connect() as c:
+            c.send(post(b"Expect: 100-continue\r\nContent-Length: 5\r\n").replace(b"hostile", b"expected"))
+            while b"\r\n\r\n" not in c.input:
+                c.more()
+            self.assertTrue(c.input.startswith(b"HTTP/1.1 100 "), c.input)
+            c.send(b"hello")
+            self.assertEqual(c.answer().status, 200)
+            self.assertEqual(c.interim, [100])
+        self.assertEqual(self.b.messages("expected"), [b"hello"])
+
+    def test_expect_100_continue_of_too_large_a_body_is_refused_at_once(self):
+        with self.b.connect() as c:
+            c.send(post(b"Expect: 100-continue\r\nContent-Length: 100000000\r\n"))
+            a = c.answer()
+            self.assertStatus(a, 413, "too_large")
+            self.assertEqual(a.json["limit"], 8 << 20)
+            self.assertEqual(c.interim, [])
+
+    def test_the_413_reaches_a_client_that_is_still_sending(self):
+        with self.b.connect() as c:
+            c.send(post(b"Content-Length: 12000000\r\n"))
+            try:
+                for _ in range(12):
+                    c.send(b"x" * 1000000)
+            except OSError:
+                pass
+            self.assertStatus(c.answer(), 413)
+
+    def test_a_chunked_upload_is_one_message(self):
+        body = b"".join(b"%x\r\n" % n + b"z" * n + b"\r\n" for n in [1, 10, 4096, 65536, 100000]) + b"0\r\n\r\n"
+        with self.b.connect() as c:
+            c.send(chunked(body).replace(b"hostile", b"chunks") + get())
+            self.assertEqual(c.answer().status, 200)
+            self.assertEqual(c.answer().body, b"PONG")
+        self.assertEqual(self.b.messages("chunks"), [b"z" * (1 + 10 + 4096 + 65536 + 100000)])
+
+    def test_many_tiny_chunks_are_not_quadratic(self):
+        n = 200000
+        with self.b.connect() as c:
+            began = time.monotonic()
+            c.send(chunked(b"1\r\nx\r\n" * n + b"0\r\n\r\n").replace(b"hostile", b"tiny-chunks"))
+            self.assertEqual(c.answer().status, 200)
+            self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(self.b.messages("tiny-chunks"), [b"x" * n])
+
+    def test_an_empty_line_before_a_request_is_skipped_once(self):
+        with self.b.connect() as c:
+            c.send(b"\r\n" + get())
+            self.assertEqual(c.answer().body, b"PONG")
+            c.send(b"\r\n\r\n" + get())
+            self.assertEqual(c.answer().status, 400)
+
+    def test_a_slow_head_is_ended_by_an_absolute_deadline(self):
+        # One byte at a time re-arms nothing.
+        self.trickles(get(headers=b"A: " + b"a" * 500 + b"\r\n"))
+
+    def test_a_slow_body_is_ended_by_an_absolute_deadline(self):
+        self.trickles(post(b"Content-Length: 1000\r\n", b"x" * 1000))
+
+    def trickles(self, request):
+        began = time.monotonic()
+        with self.b.connect() as c:
+            c.socket.settimeout(0.05)
+            answer = b""
+            for i in range(len(request)):
+                try:
+                    c.send(request[i:i + 1])
+                    data = c.socket.recv(65536)
+                    answer += data
+                    if not data or b"\r\n\r\n" in answer:
+                        break
+                except socket.timeout:
+                    continue
+                except OSError:
+                    break
+            took = time.monotonic() - began
+            self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer[:100])
+        self.assertLess(took, 8)
+
+    def test_an_idle_connection_is_closed_in_the_end(self):
+        with self.b.connect() as c:
+            c.request("GET", "/ping")
+            self.assertTrue(c.closed(10))
+
+    def test_percent_escapes_are_decoded_once(self):
+        a = self.b.post("/v1/topics/%2561/messages", b"x")
+        self.assertNotEqual(a.status, 200, "a doubly escaped name is not decoded twice")
+
+    def test_answers_have_date_and_no_broken_headers(self):
+        a = self.b.get("/ping")
+        date = a.header("date")
+        if date is not None:
+            self.assertRegex(date, r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
+
+    def test_a_half_closed_client_gets_its_answer(self):
+        with self.b.connect() as c:
+            c.send(post(b"Content-Length: 5\r\n", b"hello").replace(b"hostile", b"half-closed"))
+            c.socket.shutdown(socket.SHUT_WR)
+            self.assertEqual(c.answer().status, 200)
+            self.assertTrue(c.closed(5))
+
+    def test_after_all_that_memory_and_descriptors_are_as_before(self):
+        self.b.get("/ping")
+        wait_until(lambda: self.b.descriptors_open() < 40, what="descriptors are given back")
+        self.assertLess(self.b.status("VmRSS"), 400 * 1024)
+
+
+class Strict(Test):
+    def test_this_client_notices_a_wrong_answer(self):
+        """The harness itself: its reader refuses what a broken server might send."""
+        server = socket.socket()
+        self.addCleanup(server.close)
+        server.bind(("127.0.0.1", 0))
+        server.listen(16)
+        for text in [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+                     b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n",
+                     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n"]:
+            with Connection(server.getsockname()[1], timeout=2) as c:
+                peer, _ = server.accept()
+                peer.sendall(text)
+                peer.close()
+                with self.assertRaises((BadAnswer, Closed)):
+                    c.answer()
+
+
+if __name__ == "__main__":
+    unittest.main()

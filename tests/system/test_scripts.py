@@ -1,0 +1,364 @@
+"""What an operator's lignum.lua can do, and what it cannot break."""
+
+import json
+import os
+import re
+import threading
+import time
+import unittest
+
+from lignum import Background, Test, in_threads, wait_until
+
+
+class Reload(Test):
+    def test_reload_under_load_fails_no_request(self):
+        def config(n):
+            return ('route.get("/version", function() return 200, "%d" end)\n'
+                    'function on_publish(msg) msg.headers["version"] = "%d" end\n' % (n, n))
+        b = self.broker(config=config(0))
+        local = threading.local()
+        counts = [0]
+
+        def publish():
+            c = getattr(local, "c", None) or b.connect()
+            local.c = c
+            a = c.request("POST", "/v1/topics/t/messages", b"x")
+            if a.status != 200:
+                raise AssertionError(a)
+            if c.request("GET", "/version").status != 200:
+                raise AssertionError("the route is gone")
+            counts[0] += 1
+        with Background(publish) as one, Background(publish) as two, Background(publish) as three:
+            for n in range(1, 15):
+                b.write_config(config(n))
+                b.reload()
+                self.assertEqual(b.get("/version").body, b"%d" % n)
+                for load in (one, two, three):
+                    load.progresses(5)
+        versions = [int(m["headers"]["version"]) for m in b.read("t", from_=0, limit=100000, bytes=8 << 20)["messages"]]
+        self.assertEqual(versions, sorted(versions))
+        self.assertEqual(versions[-1], 14)
+
+    def test_a_broken_file_changes_nothing_and_says_why(self):
+        good = 'route.get("/here", function() return 200, "here" end)\nfunction on_publish(m) m.payload = m.payload .. "!" end'
+        b = self.broker(config=good)
+        for broken, word in [("x = = 1", "lignum.lua:1"), ("store { segmnt = {} }", "segment"), ('error("no")', "no"),
+                             ("\n\nundefined()", "lignum.lua:3"), ("while true do end", "lignum.lua:1"),
+                             ('local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end', "lignum.lua:1"),
+                             ('route.get("/here", function() return 200, "new" end)\nroute.get("/here", 7)', "lignum.lua:2")]:
+            with self.subTest(broken=broken):
+                b.write_config(broken)
+                said = b.reload(expect=False)
+                self.assertIn(word, said)
+                self.assertEqual(b.get("/here").body, b"here")
+                b.publish("t", b"x")
+        self.assertEqual(set(b.messages("t")), {b"x!"})
+        b.write_config('route.get("/other", function() return 200, "other" end)')
+        b.reload()
+        self.assertEqual(b.get("/here").status, 404)
+        self.assertEqual(b.get("/other").body, b"other")
+
+    def test_a_file_that_has_gone_is_an_error_too(self):
+        b = self.broker(config='route.get("/here", function() return 200, "here" end)')
+        os.unlink(b.config_path)
+        self.assertIn("lignum.lua", b.reload(expect=False))
+        self.assertEqual(b.get("/here").body, b"here")
+
+    def test_requests_in_flight_finish_on_the_old_tables(self):
+        b = self.broker(config='route.get("/slow", function() sleep(1) return 200, "old" end)')
+        answers = []
+
+        def slow():
+            answers.append(b.get("/slow").body)
+
+        def reloader():
+            wait_until(lambda: sum(v for n, v in b.metrics().items()
+                                   if n.startswith("lignum_http_requests_in_flight")) > 1)
+            b.write_config('route.get("/slow", function() return 200, "new" end)')
+            b.reload()
+            self.assertEqual(b.get("/slow").body, b"new")
+        in_threads(slow, reloader)
+        self.assertEqual(answers, [b"old"])
+
+    def test_many_reloads_do_not_grow_memory(self):
+        b = self.broker(config="\n".join('route.get("/r%d", function() return 200, "x" end)' % i for i in range(100)))
+        for _ in range(20):
+            b.reload()
+        before = b.status("VmRSS")
+        for _ in range(100):
+            b.reload()
+        self.assertFlat(before, b.status("VmRSS"), 6 * 1024, "RSS over 100 reloads")
+
+    def test_limits_change_with_a_reload(self):
+        b = self.broker(config="limits { body = 2 * KiB }")
+        self.assertStatus(b.post("/v1/topics/t/messages", b"x" * 3000), 413)
+        b.write_config("limits { body = 4 * KiB }")
+        b.reload()
+        self.assertStatus(b.post("/v1/topics/t/messages", b"x" * 3000), 200)
+
+
+class Hooks(Test):
+    def test_on_publish_changes_rejects_and_reroutes(self):
+        b = self.broker(config='''
+function on_publish(msg)
+  if #msg.payload == 0 then return reject("empty message") end
+  if msg.payload == "teapot" then return reject("too hot", "too_many_requests") end
+  if msg.payload:find("^secret") then msg.payload = "***" end
+  if msg.topic == "in" then msg.topic = "out" end
+  if msg.key == "k" then msg.key = "changed" msg.headers["seen"] = "yes" end
+end''')
+        a = b.post("/v1/topics/t/messages", b"")
+        self.assertStatus(a, 400, "rejected")
+        self.assertIn("empty message", a.json["detail"])
+        self.assertIs(a.json["appended"], False)
+        self.assertStatus(b.post("/v1/topics/t/messages", b"teapot"), 429, "too_many_requests")
+        b.publish("t", b"secret word")
+        self.assertEqual(b.messages("t"), [b"***"])
+        self.assertEqual(b.publish("in", b"routed")["topic"], "out")
+        self.assertEqual(b.messages("out"), [b"routed"])
+        self.assertEqual(b.get("/v1/topics/in").status, 404)
+        b.publish("keyed", b"x", {"Lignum-Key": "k"})
+        m = b.read("keyed")["messages"][0]
+        self.assertEqual((m["key"], m["headers"]["seen"]), ("changed", "yes"))
+
+    def test_on_publish_sees_every_message_of_every_way_of_publishing(self):
+        b = self.broker(config='function on_publish(msg) msg.payload = "<" .. msg.payload .. ">" end')
+        b.publish("t", b"raw")
+        b.publish_lines("t", [b"l1", b"l2"])
+        b.ok("POST", "/v1/topics/t/messages", '[{"data": "e1"}, {"data": "e2"}]', {"Content-Type": "application/json"})
+        a = b.ok("POST", "/api/message", '{"topic": "t", "message": "api"}').json
+        self.assertEqual(a["offset"], 5)
+        self.assertEqual(b.messages("t"), [b"<raw>", b"<l1>", b"<l2>", b"<e1>", b"<e2>", b"<api>"])
+
+    def test_one_rejection_refuses_its_whole_batch_and_batches_are_not_rerouted(self):
+        b = self.broker(config='''
+function on_publish(msg)
+  if msg.payload == "bad" then return reject("bad one") end
+  if msg.payload == "move" then msg.topic = "elsewhere" end
+end''')
+        b.publish("t", b"first")
+        self.assertStatus(b.post("/v1/topics/t/messages", b"a\nbad\nb", headers={"Content-Type": "application/x-ndjson"}),
+                          400, "rejected")
+        a = b.post("/v1/topics/t/messages", b"a\nmove\nb", headers={"Content-Type": "application/x-ndjson"})
+        self.assertGreaterEqual(a.status, 400)
+        self.assertEqual(b.messages("t"), [b"first"])
+        self.assertEqual(b.get("/v1/topics/elsewhere").status, 404)
+
+    def test_on_publish_cannot_make_what_may_not_be_stored(self):
+        b = self.broker(config='''
+function on_publish(msg)
+  if msg.payload == "topic" then msg.topic = "../../etc" end
+  if msg.payload == "internal" then msg.topic = "_topics" end
+  if msg.payload == "payload" then msg.payload = nil end
+  if msg.payload == "number" then msg.payload = {} end
+  if msg.payload == "large" then msg.payload = ("x"):rep(2000000) end
+  if msg.payload == "headers" then msg.headers = "x" end
+end''')
+        for word in ["topic", "internal", "payload", "number", "large", "headers"]:
+            a = b.post("/v1/topics/t/messages", word)
+            self.assertGreaterEqual(a.status, 400, (word, a))
+            self.assertIs(a.json["appended"], False)
+        b.publish("t", b"fine")
+        self.assertEqual(b.messages("t"), [b"fine"])
+
+    def test_authorize_denies_and_allows(self):
+        b = self.broker(config='''
+function authorize(request)
+  if request.path == "/healthz" then return true end
+  local token = request:header("Authorization")
+  if token == nil then return false, "unauthorized" end
+  return token == "Bearer good"
+end''')
+        self.assertEqual(b.get("/healthz").status, 200)
+        self.assertStatus(b.get("/v1/topics"), 401)
+        self.assertStatus(b.get("/v1/topics", headers={"Authorization": "Bearer bad"}), 403, "forbidden")
+        self.assertStatus(b.get("/v1/topics", headers={"Authorization": "Bearer good"}), 200)
+        a = b.post("/v1/topics/t/messages", b"x", headers={"Authorization": "Bearer bad"})
+        self.assertStatus(a, 403)
+        self.assertEqual(b.get("/v1/topics/t", headers={"Authorization": "Bearer good"}).status, 404)
+
+    def test_a_failing_authorize_denies(self):
+        for body in ['error("broken")', "local x = nil; return x.y", "while true do end", "return nil", "return 'yes' == 1",
+                     "return setmetatable({}, {__index = error})[1]"]:
+            with self.subTest(body=body):
+                b = self.broker(config="function authorize(request) %s end" % body)
+                for method, target in [("GET", "/v1/topics"), ("POST", "/v1/topics/t/messages"), ("POST", "/api/message"),
+                                       ("GET", "/metrics"), ("GET", "/nothing"), ("DELETE", "/v1/topics/t")]:
+                    a = b.request(method, target, b"{}" if method == "POST" else None)
+                    self.assertGreaterEqual(a.status, 400, a)
+                b.write_config("")
+                b.reload()
+                self.assertEqual(b.get("/v1/topics/t").status, 404, "nothing was stored")
+                b.stop()
+
+    RUNAWAYS = {
+        "an endless loop": ("while true do end", "script_timeout"),
+        "a loop under pcall": ("while true do pcall(function() while true do end end) end", "script_timeout"),
+        "a loop in a coroutine": ("while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+                                  "script_timeout"),
+        "a loop in coroutine.wrap": ("coroutine.wrap(function() while true do end end)()", "script_timeout"),
+        "a loop in xpcall's handler": ("xpcall(error, function() while true do end end)", "script_timeout"),
+        "a goto loop": ("::again:: goto again", "script_timeout"),
+        "memory": ("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(10000) .. i end", "script_memory"),
+        "one huge string": ("local s = 'x' while true do s = s .. s end", "script_memory"),
+        "an error": ("error('my own mistake')", "script_error"),
+        "an error that is a table": ("error({})", "script_error"),
+        "an error that is nil": ("error(nil)", "script_error"),
+        "a wrong type": ("local x = nil; return x.y.z", "script_error"),
+        "deep recursion": ("local function f() return 1 + f() end return f()", "script_error"),
+    }
+
+    def test_a_runaway_hook_costs_only_its_own_request(self):
+        config = ["function on_publish(msg)"]
+        lines = {}
+        for what, (body, _) in self.RUNAWAYS.items():
+            config.append("  if msg.payload == %s then" % json.dumps(what))
+            config.append("    %s" % body)
+            lines[what] = len(config)
+            config.append("  end")
+        config.append("end")
+        b = self.broker(config="\n".join(config), set=["limits.script_memory=%d" % (32 << 20), "limits.script_time=0.1"])
+        local = threading.local()
+
+        def fine():
+            c = getattr(local, "c", None) or b.connect()
+            local.c = c
+            a = c.request("POST", "/v1/topics/fine/messages", b"x")
+            if a.status != 200:
+                raise AssertionError(a)
+        with Background(fine) as others:
+            for what, (body, code) in self.RUNAWAYS.items():
+                with self.subTest(what=what):
+                    a = b.post("/v1/topics/bad/messages", what.encode())
+                    self.assertGreaterEqual(a.status, 500, a)
+                    self.assertEqual(a.json["code"], code, a)
+                    self.assertIn("on_publish", a.json["detail"])
+                    if "nil" not in what and "table" not in what:
+                        self.assertIn("lignum.lua:%d" % lines[what], a.json["detail"])
+                    self.assertIs(a.json["appended"], False)
+                    others.progresses(20)
+        t = b.get("/v1/topics/bad")
+        self.assertTrue(t.status == 404 or t.json["next"] == 0, t)
+        self.assertLess(b.status("VmRSS"), 200 * 1024)
+
+    def test_a_long_c_call_is_named_by_the_watchdog_or_ended(self):
+        b = self.broker(config='function on_publish(msg)\n  return (("a"):rep(28) .. "b"):find(("a?"):rep(28) .. ("a"):rep(28))\nend',
+                        set=["limits.script_time=0.1"])
+        b.post("/v1/topics/t/messages", b"x")
+        self.assertEqual(b.get("/ping").status, 200)
+
+
+class Routes(Test):
+    def test_an_operators_own_routes(self):
+        b = self.broker(config='''
+local count = 0
+route.get("/hello/{name}", function(req) return 200, { hello = req.params.name, q = req.query.q } end)
+route.post("/orders", function(req)
+  local order, why = req:json { id = "integer", note = "string?" }
+  if not order then return http.fail("bad_value", why) end
+  local first, problem, code = topic("orders"):append(json.encode(order))
+  if not first then return http.fail(code, problem) end
+  return 201, { first = first }, { location = "/orders/" .. first }
+end)
+route.get("/text", function() return 200, "text" end)
+route.get("/stream", function() return 200, function(write) for i = 1, 3 do write("part " .. i .. "\\n") sleep(0.01) end end end)
+route.get("/empty", function() return 204 end)
+route.get("/read", function() return 200, topic("orders"):read { from = 0 } end)
+route.get("/fails", function() return nil, "no such thing", "not_found" end)
+route.get("/err", function() error("broken route") end)
+route.get("/headers", function() return 200, "x", { ["x-evil"] = "a\\r\\nInjected: yes" } end)
+route.get("/list", function() return 200, json.array {} end)
+route.get("/bad-status", function() return 42, "x" end)
+route.get("/bad-body", function() return 200, print end)
+''')
+        self.assertEqual(b.get("/hello/w%20%C3%A9?q=a+b").json, {"hello": "w é", "q": "a b"})
+        a = b.post("/orders", '{"id": 9007199254740993}')
+        self.assertEqual((a.status, a.json, a.header("location")), (201, {"first": 0}, "/orders/0"))
+        self.assertEqual(b.messages("orders"), [b'{"id":9007199254740993}'])
+        a = b.post("/orders", '{"id": "x"}')
+        self.assertStatus(a, 400, "bad_value")
+        self.assertIn("id", a.json["detail"])
+        self.assertIn("nota", b.post("/orders", '{"id": 1, "nota": 1}').json["detail"])
+        self.assertEqual(b.get("/text").body, b"text")
+        a = b.get("/stream")
+        self.assertEqual((a.body, a.header("transfer-encoding")), (b"part 1\npart 2\npart 3\n", "chunked"))
+        a = b.get("/empty")
+        self.assertEqual((a.status, a.body), (204, b""))
+        self.assertEqual(b.get("/read").json["messages"][0]["offset"], 0)
+        self.assertStatus(b.get("/fails"), 404, "not_found")
+        a = b.get("/err")
+        self.assertStatus(a, 500, "script_error")
+        self.assertIn("lignum.lua", a.json["detail"])
+        a = b.get("/headers")
+        self.assertIsNone(a.header("injected"))
+        self.assertEqual(b.get("/list").body, b"[]")
+        self.assertEqual(b.get("/bad-status").status, 500)
+        self.assertEqual(b.get("/bad-body").status, 500)
+        self.assertEqual(b.request("DELETE", "/text").status, 405)
+        self.assertEqual(b.get("/ping").body, b"PONG")
+
+    def test_streaming_to_a_client_that_leaves_ends_the_task(self):
+        b = self.broker(config='''
+route.get("/endless", function() return 200, function(write)
+  local mark <close> = setmetatable({}, {__close = function() say.info("stream closed") end})
+  while true do write(("x"):rep(10000)) end
+end end)''')
+        with b.connect() as c:
+            c.send(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, _ = c.head()
+            self.assertEqual(status, 200)
+            for _ in range(20):
+                self.assertTrue(c.chunk())
+        wait_until(lambda: "stream closed" in b.said())
+        self.assertLess(b.status("VmRSS"), 100 * 1024)
+
+    def test_rocks_can_be_required(self):
+        b = self.made(config='')
+        share = os.path.join(b.folder, "rocks", "share", "lua", "5.4")
+        os.makedirs(share)
+        with open(os.path.join(share, "shout.lua"), "w") as f:
+            f.write("return function(s) return s:upper() end")
+        b.write_config('local shout = require "shout"\nroute.get("/shout/{w}", function(r) return 200, shout(r.params.w) end)')
+        b.start()
+        self.assertEqual(b.get("/shout/abc").body, b"ABC")
+        b.write_config('require "no.such.rock"')
+        self.assertIn("no.such.rock", b.reload(expect=False))
+
+    def test_every_runs_again_and_again_and_survives_its_own_errors(self):
+        b = self.broker(config='''
+every(0.02, function() topic("ticks"):append("tick") end)
+every(0.02, function() error("broken timer") end)
+every(0.02, function() while true do end end)''', set=["limits.script_time=0.05"])
+        wait_until(lambda: b.get("/v1/topics/ticks").status == 200 and b.topic("ticks")["next"] >= 5,
+                   what="five ticks")
+        self.assertRegex(b.said(), r"lignum\.lua:3")
+        wait_until(lambda: re.search(r"lignum\.lua:4", b.said()), what="the endless one is named")
+        b.write_config("")
+        b.reload()
+        at = b.topic("ticks")["next"]
+        end = time.monotonic() + 0.2
+        wait_until(lambda: time.monotonic() > end)
+        self.assertLessEqual(b.topic("ticks")["next"], at + 1, "a reload ends the timers of before")
+
+    def test_fetch_waits_like_any_call(self):
+        other = self.broker(config='route.get("/late", function() sleep(0.3) return 200, "late" end)')
+        b = self.broker(config='''
+route.get("/via", function(req)
+  local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 5 }
+  if not r then return http.fail(code, why) end
+  return 200, r.body
+end)
+route.get("/refused", function() local r, why, code = fetch { url = "http://127.0.0.1:1/" } return 200, { code = code } end)
+route.get("/scheme", function() local r, why, code = fetch { url = "file:///etc/passwd" } return 200, { code = code } end)
+route.get("/timeout", function() local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 0.05 } return 200, { code = code } end)
+''' % (other.port, other.port))
+        began = time.monotonic()
+        in_threads(*[lambda: self.assertEqual(b.get("/via").body, b"late")] * 10)
+        self.assertLess(time.monotonic() - began, 2.5, "ten at once do not queue up behind each other")
+        self.assertEqual(b.get("/refused").json, {"code": "fetch_failed"})
+        self.assertEqual(b.get("/scheme").json, {"code": "bad_value"})
+        self.assertEqual(b.get("/timeout").json, {"code": "timeout"})
+
+
+if __name__ == "__main__":
+    unittest.main()
