@@ -9,9 +9,10 @@ B       := build/$(MODE)
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libssl-dev libedit-dev
 DEPS_TEST  := lua5.4 lua-check python3 curl prometheus
 
-PKGS     := lua5.4 libevent_core libcurl libedit
+# libcurl is loaded at the first fetch (core/net/fetch.c), so only its headers are needed here.
+PKGS     := lua5.4 libevent_core libedit
 LIBS      = $(shell pkg-config --libs $(PKGS)) -llua5.4-cjson -lpthread -lm
-INCS      = $(shell pkg-config --cflags $(PKGS))
+INCS      = $(shell pkg-config --cflags $(PKGS) libcurl)
 
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \

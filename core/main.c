@@ -256,8 +256,10 @@ static int store_up(struct server *s)
 {
     struct buf why = {0};
     struct buf name = {0};
+    if (config_cstr(s->vm, "store.path", &s->data) == NULL)
+        return fail(EXIT_USAGE, "configuration", SLICE("store.path is not set"));
     struct store_options o = {
-        .path = config_cstr(s->vm, "store.path", &s->data),
+        .path = s->data.data,
         .node_name = config_cstr(s->vm, "node.name", &name),
         .files_max = files_max(s->vm),
         .sync_interval_ms = config_ms(s->vm, "store.sync_interval", 1000),

@@ -37,7 +37,8 @@ struct http_answer {
     bool close;
 };
 
-/* Renders an error made by this layer itself; set by the script layer, plain text otherwise. */
+/* Renders an error made by this layer itself; set by the script layer, plain text otherwise. `Connection: close`, and
+ * Retry-After with a 503, are added here. */
 typedef void http_render_error(struct buf *out, int error, slice detail, struct http_answer *answer);
 
 struct http_server *http_server_new(struct loop *l, const struct http_limits *limits);
@@ -59,7 +60,8 @@ struct http_request *http_next(struct http_server *s);
 /* Step 6: answers go to their sockets, finished connections are closed. */
 void http_flush(struct http_server *s);
 
-/* The whole answer. `body` is copied; http_answer_take takes over the memory instead. HEAD gets no body but its length. */
+/* The whole answer. `body` is copied; http_answer_take takes over the memory instead. HEAD gets no body, but its
+ * length. */
 void http_answer(struct http_request *r, const struct http_answer *a, slice body);
 void http_answer_take(struct http_request *r, const struct http_answer *a, struct buf *body);
 

@@ -286,7 +286,7 @@ void http_end(struct http_request *r)
 void http_abort(struct http_request *r)
 {
     struct exchange *x = exchange_of(r);
-    x->client->lost = true;
+    x->client->closing = true;
     answer_end(x);
 }
 

@@ -44,8 +44,15 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     }
     if (b->place[0] == '\0')
         note_place(b, L);
+    budget_stop(L);
+}
+
+int budget_stop(lua_State *L)
+{
+    if (lua_isyieldable(L))
+        return lua_yield(L, 0);
     lua_pushliteral(L, "not enough memory");  /* lua_error knows this string */
-    lua_error(L);
+    return lua_error(L);
 }
 
 /* ---- the signal handler: only what is safe in one ---- */
@@ -53,7 +60,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
 static void arm(const struct budget *b)
 {
     for (struct budget_frame *f = b->top; f != NULL; f = f->below)
-        lua_sethook(f->L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+        lua_sethook(f->L, on_hook, LUA_MASKCOUNT, 1);
 }
 
 static void bark(struct budget *b)

@@ -3,10 +3,12 @@
  *
  * A timer of the thread's CPU time sends a signal every few milliseconds that this thread computes; an idle or waiting
  * broker gets none, and code within its budget pays nothing. When a run is over its budget the handler sets a hook on
- * every Lua thread of the run, as lua.c does for Ctrl-C. The hook raises, at each instruction from then on.
+ * every Lua thread of the run, as lua.c does for Ctrl-C.
  *
- * It raises Lua's own memory error: that is the one error that calls no message handler (a handler that loops could not
- * be stopped, for hooks are off in it) and that needs no memory. Who began the run says what it really was.
+ * The hook yields out of the task, which is then never resumed: no pcall sees a yield, and the task's pending <close>
+ * variables are closed when its thread is reset. Where a yield is not possible (in sort, gsub, while loading) it raises, at each
+ * instruction from then on, Lua's own memory error: that one calls no message handler, in which hooks would be off.
+ * Who began the run says what it really was.
  */
 #ifndef SCRIPT_BUDGET_H
 #define SCRIPT_BUDGET_H
@@ -53,6 +55,9 @@ bool budget_end(struct budget *b, struct budget_run *run);
 /* A further thread of the same run: around each lua_resume that a script asks for. */
 void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L);
 void budget_pop(struct budget *b, const struct budget_frame *frame);
+
+/* In a C function that has to end because the run is over: `return budget_stop(L)`. */
+int budget_stop(lua_State *L);
 
 uint64_t budget_lua_ns(const struct budget *b);
 

@@ -9,7 +9,7 @@
 #include "script/state.h"
 #include "script/task.h"
 
-enum { FAILED = -1, WAITS = -2 };
+enum { FAILED = -1, WAITS = -2, OVER = -3 };
 
 static lua_State *check_coroutine(lua_State *L)
 {
@@ -35,7 +35,8 @@ static int move_values(lua_State *from, lua_State *to, int n)
     return n;
 }
 
-/* Resumes co with what lies on top of L. The number of results on L; FAILED: the error is there; WAITS. */
+/* Resumes co with what lies on top of L. The number of results on L; FAILED: the error is there; WAITS; OVER: the
+ * budget is, and co was stopped by its hook. */
 static int resume(lua_State *L, lua_State *co, int args)
 {
     struct vm *vm = vm_of(L);
@@ -52,6 +53,8 @@ static int resume(lua_State *L, lua_State *co, int args)
         thread_set_ours(co, true);
         return WAITS;
     }
+    if (status == LUA_YIELD && vm->budget.over)
+        return OVER;
     if (status == LUA_OK || status == LUA_YIELD)
         return move_values(co, L, results);
     lua_xmove(co, L, 1);
@@ -66,6 +69,8 @@ static int resume_results(lua_State *L, int n)
 {
     if (n == WAITS)
         return lua_yieldk(L, 0, 0, after_wait);
+    if (n == OVER)
+        return budget_stop(L);
     lua_pushboolean(L, n >= 0);
     lua_insert(L, n >= 0 ? -(n + 1) : -2);
     return n >= 0 ? n + 1 : 2;
@@ -121,6 +126,8 @@ static int wrap_results(lua_State *L, lua_State *co, int n)
 {
     if (n == WAITS)
         return lua_yieldk(L, 0, 0, wrap_after_wait);
+    if (n == OVER)
+        return budget_stop(L);
     return n == FAILED ? wrap_error(L, co) : n;
 }
 

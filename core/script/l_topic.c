@@ -60,7 +60,7 @@ static struct topic_handle *handle_new(lua_State *L, slice name)
     return h;
 }
 
-/* Handles of topics that exist are kept, by name, in the upvalue; the name lies at 1. */
+/* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected; the name lies at 1. */
 static int push_handle(lua_State *L, slice name)
 {
     struct topic *t;
@@ -288,6 +288,10 @@ void topic_open(lua_State *L)
     kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic});
     lua_setfield(L, -2, "Topic");
     lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
     lua_pushcclosure(L, l_topic, 1);
     lua_setfield(L, -2, "topic");
     lua_pushcfunction(L, l_topics);

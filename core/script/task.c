@@ -32,7 +32,7 @@ struct task {
     int ref;
     unsigned index, life, wait;
     enum task_state state;
-    bool begun, cancelled, may_stop, appended;
+    bool begun, cancelled, may_stop, appended, broken;
     int args;                 /* of the function that lies on L, until it has begun */
     int rc;                   /* what the wait came to */
     struct list link;         /* in ready or idle */
@@ -149,12 +149,13 @@ static void task_give(struct task *t)
     t->state = TASK_IDLE;
     t->life++;
     ts->live--;
-    if (ts->idle < IDLE_MAX) {
-        ts->idle++;
-        list_insert_before(ts->spare.next, &t->link);
-    } else {
+    if (t->L != NULL && ts->idle == IDLE_MAX)
         coroutine_drop(t);
+    if (t->L == NULL) {
         list_push(&ts->spare, &t->link);
+    } else {
+        list_insert_before(ts->spare.next, &t->link);
+        ts->idle++;
     }
 }
 
@@ -363,35 +364,41 @@ static bool run_end(struct run *r, struct task *t)
     return budget_end(&ts->vm->budget, &r->budget);
 }
 
-/* Runs what is left to be closed, with a budget of its own, and makes the coroutine usable again. */
-static void coroutine_reset(struct task *t)
+/* Runs what is left to be closed, with a budget of its own, and lets go of the coroutine: in Lua 5.4.4 one that was
+ * stopped inside xpcall keeps a stale message handler (L->errfunc). One that died by an error raised in a hook has its
+ * hooks off for good: what it would still close could not be stopped. */
+static void coroutine_end(struct task *t)
 {
     struct run r;
-    run_begin(&r, t);
-    lua_resetthread(t->L);
-    run_end(&r, t);
-    lua_settop(t->L, 0);
+    if (!t->broken) {
+        run_begin(&r, t);
+        lua_resetthread(t->L);
+        run_end(&r, t);
+    }
+    coroutine_drop(t);
 }
 
-/* Ends it: the coroutine is reset before `done` hears of a failure, for the closing may still use the request. */
+/* Ends it. What is to be closed is closed before `done` hears of a failure, for that may still use the request. */
 static void finish(struct task *t, struct task_result result)
 {
     result.appended = t->appended;
     t->state = TASK_RUNNING;   /* for who looks while it closes; nothing can wake or cancel it */
     if (result.rc < 0) {
         t->tasks->failed += result.rc != -ERR_CANCELLED;
-        coroutine_reset(t);
+        coroutine_end(t);
         result.message = t->tasks->message.data;
     }
     t->done(t->arg, &result);
-    lua_settop(t->L, 0);
+    if (t->L != NULL)
+        lua_settop(t->L, 0);
     task_give(t);
 }
 
 static void finish_failed(struct task *t, struct error_cause cause)
 {
+    t->broken = cause.over && cause.status != LUA_YIELD;
     describe(t, cause);
-    finish(t, (struct task_result){.rc = error_code(cause), .L = t->L});
+    finish(t, (struct task_result){.rc = error_code(cause)});
 }
 
 static void finish_cancelled(struct task *t)
@@ -399,7 +406,7 @@ static void finish_cancelled(struct task *t)
     buf_clear(&t->tasks->message);
     buf_addf(&t->tasks->message, "%s was cancelled", t->where);
     buf_add_char(&t->tasks->message, '\0');
-    finish(t, (struct task_result){.rc = -ERR_CANCELLED, .L = t->L});
+    finish(t, (struct task_result){.rc = -ERR_CANCELLED});
 }
 
 /* It yielded, but not through task_park, so nothing would ever wake it. */
@@ -435,6 +442,8 @@ static void run(struct task *t)
         finish(t, (struct task_result){.L = t->L, .values = values});
     else if (status != LUA_YIELD)
         finish_failed(t, (struct error_cause){status, over, t->tasks->budget_ms});
+    else if (t->state == TASK_RUNNING && over)
+        finish_failed(t, (struct error_cause){status, over, t->tasks->budget_ms});
     else if (t->state == TASK_RUNNING)
         finish_strange(t);
     else if (t->cancelled)
@@ -465,7 +474,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     if (ts->live >= ts->max)
         return -ERR_BUSY;
     struct task *t = task_take(ts);
-    t->begun = t->cancelled = t->may_stop = t->appended = false;
+    t->begun = t->cancelled = t->may_stop = t->appended = t->broken = false;
     t->done = o->done;
     t->arg = o->arg;
     t->hook[0] = '\0';

@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "store/checkpoint.h"
+#include "store/scan.h"
 #include "store/segment.h"
 #include "store/store.h"
 #include "store/sync.h"
@@ -81,6 +82,7 @@ struct store {
     bool read_direct;             /* it ended by a failed write: believe only the disk */
     bool closing;                 /* everything wants a round, whatever its durability */
     struct buf scratch;           /* the window of walks */
+    struct reader reader;         /* of recovery: its buffer serves all journals */
     struct buf names;             /* what store_next_name found */
     struct store_stats stats;
 };

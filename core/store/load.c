@@ -141,7 +141,7 @@ int segment_scan(struct segment *seg)
     int rc = segment_use(seg);
     if (rc < 0)
         return rc;
-    struct reader r;
+    struct reader r = {0};
     rc = reader_init(&r, seg->file.fd);
     if (rc < 0)
         return rc;

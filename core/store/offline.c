@@ -145,7 +145,7 @@ static int survey_open(struct survey *sv, uint64_t first, bool *sealed)
 static int survey_file(struct survey *sv, uint64_t first)
 {
     bool sealed;
-    struct reader r;
+    struct reader r = {0};
     struct scan s;
     int fd = survey_open(sv, first, &sealed);
     int rc = fd < 0 ? fd : reader_init(&r, fd);

@@ -226,23 +226,22 @@ static int look_direct(const struct recovery *r, const struct found *f, struct r
 /* Reads one file from where that is needed to its end. */
 static int look(struct recovery *r, struct found *f)
 {
-    struct reader reader;
+    struct reader *reader = &r->journal->store->reader;
     struct scan s;
     int rc = look_open(r, f);
     if (rc == 0)
-        rc = look_direct(r, f, &reader);
+        rc = look_direct(r, f, reader);
     if (rc < 0)
         return rc;
-    rc = look_walk(r, f, &reader, &s);
+    rc = look_walk(r, f, reader, &s);
     if (rc == 0)
-        rc = look_end(&reader, f, &s);
+        rc = look_end(reader, f, &s);
     if (rc == 0)
         look_accept(r, f, &s);
     if (rc == 0 && f->end == SCAN_BAD)
-        rc = look_beyond(r, &reader, s);
-    if (reader.fd != f->segment->file.fd)
-        close(reader.fd);
-    reader_fini(&reader);
+        rc = look_beyond(r, reader, s);
+    if (reader->fd != f->segment->file.fd)
+        close(reader->fd);
     return rc;
 }
 
@@ -386,7 +385,7 @@ static int keep_active(struct recovery *r, struct found *f)
 static int drop_headless(struct recovery *r, struct found *f)
 {
     struct path path = segment_path(f->segment);
-    struct reader reader;
+    struct reader reader = {0};
     uint64_t end = 0;
     int rc = reader_init(&reader, f->segment->file.fd);
     if (rc == 0)

@@ -15,19 +15,34 @@ enum {
     READER_CHUNK = 256 * KIB,      /* stays in the cache between the copy and the checksum */
 };
 
+/* The end of what the disk holds. Space taken ahead reads as zeros too, but costs time and page cache. */
+static uint64_t data_end(int fd, uint64_t size)
+{
+    uint64_t end = 0;
+    for (off_t at = 0; (at = lseek(fd, at, SEEK_DATA)) >= 0; end = (uint64_t)at)
+        if ((at = lseek(fd, at, SEEK_HOLE)) < 0)
+            return size;
+    return errno == ENXIO ? end : size;
+}
+
 int reader_init(struct reader *r, int fd)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
-    *r = (struct reader){.fd = fd, .size = (uint64_t)st.st_size};
+    *r = (struct reader){.fd = fd, .size = data_end(fd, (uint64_t)st.st_size), .data = r->data, .cap = r->cap};
     return 0;
 }
 
 void reader_fini(struct reader *r)
 {
     free(r->data);
-    r->data = NULL;
+    *r = (struct reader){.fd = -1};
+}
+
+static uint64_t align_up(uint64_t n, uint64_t to)
+{
+    return (n + to - 1) / to * to;
 }
 
 static void reader_grow(struct reader *r, size_t cap)
@@ -43,10 +58,12 @@ static void reader_grow(struct reader *r, size_t cap)
 static int reader_fill(struct reader *r, uint64_t position, size_t n)
 {
     uint64_t at = position / READER_ALIGN * READER_ALIGN;
-    size_t want = (size_t)(position - at) + n;
-    want = (want + READER_CHUNK - 1) / READER_CHUNK * READER_CHUNK;
+    size_t want = (size_t)align_up(position - at + n, READER_CHUNK);
     if (want > r->cap)
         reader_grow(r, want);
+    uint64_t left = align_up(r->size, READER_ALIGN) - at;
+    if (want > left)
+        want = (size_t)left;           /* beyond lies space taken ahead: leave it out of the page cache */
     r->at = at;
     r->n = 0;
     while (r->n < want && at + r->n < r->size) {

@@ -17,10 +17,11 @@ struct reader {
     char *data;            /* owned, aligned for O_DIRECT */
     size_t cap, n;
     uint64_t at;           /* the position of data[0] */
-    uint64_t size;         /* of the file */
+    uint64_t size;         /* of the file, without space taken ahead at its end */
 };
 
-int reader_init(struct reader *r, int fd);   /* 0 or -errno */
+/* A zeroed one is ready for it, and so is one that has read another file: its buffer is used again. 0 or -errno. */
+int reader_init(struct reader *r, int fd);
 void reader_fini(struct reader *r);
 
 /* Points *p at the bytes from `position` on: at least n of them, or all there are to the end of the file, whose number

@@ -199,6 +199,7 @@ void store_free(struct store *s)
         close(s->lock_fd);
     buf_fini(&s->state.unknown);
     buf_fini(&s->scratch);
+    reader_fini(&s->reader);
     buf_fini(&s->names);
     mem_free(s->node_name);
     mem_free(s->root);

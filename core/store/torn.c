@@ -78,13 +78,13 @@ static int cut_file(struct segment *seg, uint64_t space)
 
 int torn_cut(struct segment *seg)
 {
-    struct reader r;
+    struct reader r = {0};
     int rc = segment_use(seg);
     if (rc == 0)
         rc = reader_init(&r, seg->file.fd);
     if (rc < 0)
         return rc;
-    uint64_t end, space = r.size;
+    uint64_t end, space = seg->space;
     rc = reader_last_byte(&r, seg->size, &end);
     if (rc == 0 && end > seg->size)
         rc = torn_copy(seg->journal, &r, seg, end);

@@ -14,7 +14,7 @@ local Topic = {}
 ---@class lignum.Message
 ---@field payload string
 ---@field key? string
----@field headers? table<string, string>
+---@field headers? table<string, string>   in on_publish there always is one
 ---@field offset? integer   only in what is read
 ---@field epoch? integer    only in what is read
 ---@field time? number      seconds since 1970, only in what is read
@@ -163,8 +163,8 @@ function Topic:set(settings) end
 function Topic:delete() end
 
 ---@class lignum.Batch
---- What read returned: `#batch` messages, `batch[i]` one of them as a table. A handler returns it as a body, rendered by
---- the core.
+--- What read returned: `#batch` messages, `batch[i]` one of them as a table. A handler returns it as a body,
+--- rendered by the core.
 ---@field next integer   the offset to read on from
 ---@field epoch integer  of its last message, 0 when empty
 local Batch = {}
@@ -185,8 +185,8 @@ function Batch:as(format) end
 function Batch:render(format) end
 
 ---@class lignum.Range
---- What read returned with format "records"; a body, and nothing else. It may begin below `from` and end past `to`, because
---- batches are not cut.
+--- What read returned with format "records"; a body, and nothing else. It may begin below `from` and end past `to`,
+--- because batches are not cut.
 ---@field first integer
 ---@field next integer   the offset to read on from
 
@@ -230,7 +230,8 @@ function Request:json(shape) end
 ---@class lignum.http
 http = {}
 
----An error as application/problem+json, to be returned by a handler: `return http.fail("not_found", "no such order")`.
+---An error as application/problem+json, to be returned by a handler: `return http.fail("not_found", "no such
+---order")`.
 ---@where anywhere
 ---@param code string    a word of the table of errors
 ---@param detail? string  a sentence; default that of the table
@@ -244,9 +245,9 @@ function http.fail(code, detail, more) end
 ---@class lignum.route
 route = {}
 
----Declares `METHOD /path/{name}` and its handler `function(req) return status, body, headers end`. The body is a string, a
----table (sent as JSON), a batch, or a function that gets `write(bytes)` and streams: write waits while much is unsent, and
----returns false when the client is gone.
+---Declares `METHOD /path/{name}` and its handler `function(req) return status, body, headers end`. The body is a
+---string, a table (sent as JSON), a batch, or a function that gets `write(bytes)` and streams: write waits while
+---much is unsent, and returns false when the client is gone.
 ---@where lignum.lua and routes, while they are loaded
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table?
@@ -313,23 +314,74 @@ function node.info() end
 function node.ready() end
 
 ---@class lignum.Histogram
----@field bounds number[]    upper bounds in seconds, rising
----@field counts integer[]   of each bound, not summed up; one more for what is above the last
+---@field buckets { le: number, count: integer }[]   count of what took at most `le` seconds, rising
 ---@field count integer
 ---@field sum number         seconds
 
+---@class lignum.RouteStats
+---@field pattern string      "GET /ping"
+---@field by_class integer[]  answers of 1xx to 5xx
+---@field latency lignum.Histogram
+
+---@class lignum.HttpStats
+---@field connections integer
+---@field in_flight integer
+---@field accepted integer
+---@field refused integer
+---@field requests integer
+---@field bytes_in integer
+---@field bytes_out integer
+---@field bad_requests integer
+---@field timeouts integer
+---@field routes lignum.RouteStats[]
+
+---@class lignum.StoreStats
+---@field sync lignum.Histogram
+---@field syncs integer
+---@field synced_files integer
+---@field written_bytes integer
+---@field files_open integer
+---@field torn_bytes integer
+---@field damaged integer
+---@field disk_free integer
+---@field disk_size integer
+
+---@class lignum.VmStats
+---@field memory integer
+---@field memory_max integer
+---@field cpu number
+---@field tasks_started integer
+---@field tasks_live integer
+---@field tasks_failed integer
+---@field budget_exceeded integer
+
+---@class lignum.TopicStats
+---@field name? string       not in totals; nor are first, next, bytes and segments
+---@field first? integer
+---@field next? integer
+---@field bytes? integer
+---@field segments? integer
+---@field appended_messages integer
+---@field appended_bytes integer
+---@field read_messages integer
+---@field read_bytes integer
+
 ---@class lignum.Stats
 --- Times in seconds, sizes in bytes; the names are those of the C structures.
----@field http { connections: integer, requests_in_flight: integer, accepted: integer, refused: integer, requests: integer, bytes_in: integer, bytes_out: integer, bad_requests: integer, timeouts: integer, routes: { pattern: string, by_class: integer[], latency: lignum.Histogram }[] }
----@field store { sync: lignum.Histogram, syncs: integer, synced_files: integer, written_bytes: integer, files_open: integer, torn_bytes: integer, damaged: integer, disk_free: integer, disk_size: integer }
----@field topics { count: integer, appended_messages: integer, appended_bytes: integer, read_messages: integer, read_bytes: integer }
----@field vm { memory: integer, memory_max: integer, cpu: number, tasks_started: integer, tasks_live: integer, tasks_failed: integer, budget_exceeded: integer }
+---@field http lignum.HttpStats
+---@field store lignum.StoreStats
+---@field vm lignum.VmStats
+---@field process { cpu: number, rss: integer, fds: integer, fds_max: integer, start_time: number }
+---@field topics lignum.TopicStats[]   the first by name
+---@field topics_count integer
+---@field totals lignum.TopicStats
 
 ---Counters of all layers, as /metrics shows them.
 ---@where tasks
+---@param topics_max? integer   how many topics to list; default 100
 ---@return lignum.Stats
 ---@example print(node.stats().vm.memory)
-function node.stats() end
+function node.stats(topics_max) end
 
 ---Asks for a reload of lignum.lua; its outcome is said in the log.
 ---@where tasks
@@ -379,10 +431,19 @@ function sleep(seconds) end
 ---@example every(60, function() say.info("topics: " .. #topics()) end)
 function every(seconds, fn) end
 
+---@class lignum.Fetch
+---@field url string
+---@field method? string
+---@field headers? table<string, string>
+---@field body? string
+---@field timeout? number      seconds
+---@field redirects? integer   followed at most; default 0
+---@field max? integer         bytes of the answer's body
+
 ---An outgoing HTTP request. Only http and https; redirects only up to `redirects`.
 ---@waits until the answer is there, or the timeout
 ---@where tasks
----@param request { url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: number, redirects?: integer, max?: integer }
+---@param request lignum.Fetch
 ---@return { status: integer, headers: table<string, string>, body: string }? answer
 ---@return string? message
 ---@return string? code

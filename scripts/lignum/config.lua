@@ -57,7 +57,7 @@ local function declare_rule(pattern, place)
   local rule = { pattern = pattern, place = place }
   M.rules[#M.rules + 1] = rule
   if type(pattern) ~= "string" or not pattern:find("^[%w._*?-]+$") then
-    M.report(place, "topic: wants a pattern of A-Z a-z 0-9 . _ - * ?")
+    M.report(place, ('topic["%s"]: a pattern is made of A-Z a-z 0-9 . _ - * ?'):format(tostring(pattern)))
   end
   return setmetatable({}, {
     __call = function(_, settings)

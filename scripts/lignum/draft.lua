@@ -23,8 +23,8 @@ local ROUTES = { "api", "message", "topic", "admin", "metrics", "openapi" }
 
 -- What of Lua itself lignum.lua sees.
 local LUA = {
-  "assert", "error", "getmetatable", "ipairs", "load", "next", "pairs", "pcall", "rawequal", "rawget", "rawlen", "rawset",
-  "require", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall", "_VERSION",
+  "assert", "error", "getmetatable", "ipairs", "load", "next", "pairs", "pcall", "rawequal", "rawget",
+  "rawlen", "rawset", "require", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall", "_VERSION",
   "coroutine", "io", "math", "os", "string", "table", "utf8",
 }
 

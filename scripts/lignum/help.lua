@@ -262,8 +262,8 @@ function M.markdown(entries)
   local out = { [[
 # The Lua interface
 
-Made from `scripts/lignum/api.lua` by `make doc`; change that file. A function fails with `nil, message, code`; the codes are
-those of doc/http.md. "Tasks" are handlers, hooks, timers and the console: what may wait.
+Made from `scripts/lignum/api.lua` by `make doc`; change that file. A function fails with `nil, message, code`;
+the codes are those of doc/http.md. "Tasks" are handlers, hooks, timers and the console: what may wait.
 
 ## Functions
 ]] }

@@ -23,6 +23,7 @@ local function quote(text)
 end
 
 local function number(n)
+  if n == math.mininteger then return "math.mininteger" end      -- its digits would read as a float
   if math.type(n) == "integer" then return ("%d"):format(n) end
   if n ~= n then return "0/0" end
   if n == math.huge then return "math.huge" end

@@ -34,6 +34,7 @@ local function check_text(value, name)
 end
 
 local function check_headers(headers)
+  if headers == nil then return end
   if type(headers) ~= "table" then complain("left a " .. type(headers) .. " in msg.headers, which must be a table") end
   for name, value in pairs(headers) do
     if type(name) ~= "string" or type(value) ~= "string" then complain("left what is not text in msg.headers") end
@@ -43,6 +44,7 @@ end
 -- Shows one message to the hook; the topic it shall go to, or nil and the refusal.
 local function ask(message, name)
   message.topic = name
+  message.headers = message.headers or {}
   local refusal = on_publish(message)
   if refusal ~= nil then
     if getmetatable(refusal) == Refusal then return nil, refusal end
@@ -53,7 +55,7 @@ local function ask(message, name)
   check_text(message.payload, "payload")
   check_text(to, "topic")
   if message.key ~= nil then check_text(message.key, "key") end
-  if message.headers ~= nil then check_headers(message.headers) end
+  check_headers(message.headers)
   return to
 end
 
@@ -95,7 +97,10 @@ end
 ---@return table body
 ---@return table headers
 function M.fail(code, why)
-  return http.fail(code, why, code ~= "unknown_outcome" and { appended = false } or nil)
+  local more = {}
+  if code ~= "unknown_outcome" then more.appended = false end
+  if code == "too_large" then more.limit = tonumber(why:match("limit of (%d+)")) end   -- as the core says it
+  return http.fail(code, why, more)
 end
 
 ---Appends messages in a request's name, after on_publish has seen them.

@@ -44,8 +44,8 @@ end
 local function offset_at_time(t, text, name)
   local seconds = seconds_ago(text) or core.time.parse(text)
   if not seconds then
-    return nil, ("%s must be an offset, epoch:offset, earliest, latest, a time such as 2026-11-23T10:00:00Z, or -15m; not %s")
-      :format(name, text), "bad_value"
+    return nil, ("%s must be an offset, epoch:offset, earliest, latest, a time such as "
+      .. "2026-11-23T10:00:00Z, or -15m; not %s"):format(name, text), "bad_value"
   end
   return t:offset_at(seconds)
 end

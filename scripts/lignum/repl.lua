@@ -16,7 +16,9 @@ local function read_only(t)
   for k, v in pairs(t) do view[k] = type(v) == "table" and read_only(v) or v end
   return setmetatable({}, {
     __index = view,
-    __newindex = function() error("the live configuration is only to look at; change lignum.lua and node.reload()", 2) end,
+    __newindex = function()
+      error("the live configuration is only to look at; change lignum.lua and node.reload()", 2)
+    end,
     __pairs = function() return next, view end,
     __len = function() return #view end,
   })

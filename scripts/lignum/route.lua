@@ -23,7 +23,8 @@ local sealed = false -- true once the draft is complete
 ---@field place string
 
 local exact = {}                     -- [path] = { [method] = route }
-local tree = { literal = {} }        -- node: literal = { [segment] = node }, named = node, methods = { [method] = route }
+-- A node: literal = { [segment] = node }, named = the node of a {name}, methods = { [method] = route }.
+local tree = { literal = {} }
 local all = {}                       ---@type lignum.Route[]
 local NO_PARAMS <const> = {}
 
@@ -36,10 +37,12 @@ local function names_in(path)
 end
 
 local function check_path(path)
-  if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then error("a route's path begins with /", 4) end
+  if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then
+    error(("route %s: a path begins with /"):format(tostring(path)), 4)
+  end
   local plain = path:gsub("/{[%a_][%w_]*}%f[/\0]", "/")
   if find(plain, "[{}%s?#]") then
-    error(("%s: a {name} is a whole segment of letters, digits and _; no ? # or space"):format(path), 4)
+    error(("route %s: a {name} is a whole segment of letters, digits and _; no ? # or space"):format(path), 4)
   end
 end
 

@@ -116,7 +116,7 @@ M.keys = group {
     "head_timeout", time(limits.http_head_ms / 1000, "from a request's first byte to the end of its head", 0.1, 3600),
     "body_timeout", time(limits.http_body_ms / 1000, "from there to the end of its body", 0.1, 86400),
     "idle_timeout", time(limits.http_idle_ms / 1000, "between two requests of a connection", 0.1, 86400),
-    "write_timeout", time(limits.http_write_ms / 1000, "from an answer to its last byte taken by the client", 0.1, 86400),
+    "write_timeout", time(limits.http_write_ms / 1000, "until the client has taken an answer", 0.1, 86400),
     "tasks", count(limits.tasks_max, "requests, timers and console lines at once", 16, 1000000),
     "script_time", time(limits.task_budget_ms / 1000, "Lua running without waiting", 0.01, 60),
     "script_memory", size(limits.vm_memory_max, "memory of all Lua together", 8 * MiB, TiB),
@@ -180,7 +180,8 @@ function kinds.word(value, k)
   for _, w in ipairs(k.words) do
     if value == w then return value end
   end
-  return nil, ("must be one of %s, not %s%s"):format(table.concat(k.words, ", "), show(value), near.hint(value, k.words))
+  local hint = near.hint(value, k.words)
+  return nil, ("must be one of %s, not %s%s"):format(table.concat(k.words, ", "), show(value), hint)
 end
 
 function kinds.name(value)

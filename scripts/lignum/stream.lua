@@ -45,7 +45,6 @@ end
 function M.events(t, asked, raw)
   local from, to = asked.from, asked.to
   return function(write)
-    write(": lignum\n\n")
     while not to or from < to do
       local batch, why = t:read { from = from, to = to, limit = PIECE, bytes = asked.bytes }
       if not batch then

@@ -31,8 +31,8 @@ function M.post(req)
   local first, count, epoch, name = publish.messages(body.topic, { { payload = body.message } }, req)
   if not first then return publish.fail(epoch, count) end
   local durability, committed = publish.acknowledged(name, req)
-  return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s","committed":"%s"}\n',
-    encode(body.message), first, epoch, durability, committed), http.JSON
+  return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s",'
+    .. '"committed":"%s"}\n', encode(body.message), first, epoch, durability, committed), http.JSON
 end
 
 local function number_in(text)
@@ -66,7 +66,8 @@ local function offsets_of(asked)
   to, why, code = http.offset(asked.to, "to")
   if not to then return nil, why, code end
   if from >= to then
-    return nil, format("from must be less than to: the range is [from, to), and this one is [%d, %d)", from, to), "bad_range"
+    return nil, format("from must be less than to: the range is [from, to), and this one is [%d, %d)",
+      from, to), "bad_range"
   end
   return from, to
 end

@@ -42,21 +42,20 @@ function Page:one(name, kind, help, value)
 end
 
 function Page:histogram(hist, labels)
-  local sum, comma = 0, labels and labels .. "," or ""
-  for i, bound in ipairs(hist.bounds) do
-    sum = sum + hist.counts[i]
-    self:add('%s_bucket{%sle="%s"} %d\n', self.name, comma, number(bound), sum)
+  local comma = labels and labels .. "," or ""
+  for _, bucket in ipairs(hist.buckets) do
+    self:add('%s_bucket{%sle="%s"} %d\n', self.name, comma, number(bucket.le), bucket.count)
   end
   local braces = labels and "{" .. labels .. "}" or ""
   self:add('%s_bucket{%sle="+Inf"} %d\n', self.name, comma, hist.count)
-  self:add("%s_sum%s %s\n%s_count%s %d\n", self.name, braces, number(hist.sum), self.name, braces, hist.count)
+  self:add("%s_sum%s %s\n", self.name, braces, number(hist.sum))
+  self:add("%s_count%s %d\n", self.name, braces, hist.count)
 end
 
 local function add_node(page)
   local info = core.node.info()
   page:family("build_info", "gauge", "The version that runs.")
   page:sample(1, format('version="%s"', label(info.version)))
-  page:one("uptime_seconds", "gauge", "Seconds since the start.", info.uptime)
   page:one("ready", "gauge", "1 when the node can serve.", core.node.ready() and 1 or 0)
   page:one("epoch", "gauge", "The epoch of this node's leader.", info.epoch)
 end
@@ -77,7 +76,7 @@ end
 
 local function add_http(page, http)
   page:one("http_connections", "gauge", "Open HTTP connections.", http.connections)
-  page:one("http_requests_in_flight", "gauge", "Requests not answered yet.", http.requests_in_flight)
+  page:one("http_requests_in_flight", "gauge", "Requests not answered yet.", http.in_flight)
   page:one("http_accepted_total", "counter", "Connections accepted.", http.accepted)
   page:one("http_refused_total", "counter", "Connections refused at a limit.", http.refused)
   page:one("http_received_bytes_total", "counter", "Bytes received.", http.bytes_in)
@@ -110,41 +109,42 @@ local function add_lua(page, vm)
     vm.budget_exceeded)
 end
 
--- What info() says of the first topics by name.
-local function infos_of(list)
-  local infos = {}
-  for i = 1, math.min(#list, TOPICS_SHOWN) do infos[#infos + 1] = list[i]:info() end
-  return infos
+local function add_process(page, process)
+  page:one("process_cpu_seconds_total", "counter", "CPU time of the process.", process.cpu)
+  page:one("process_resident_memory_bytes", "gauge", "Resident memory.", process.rss)
+  page:one("process_open_fds", "gauge", "Open descriptors.", process.fds)
+  page:one("process_max_fds", "gauge", "Most descriptors that may be open.", process.fds_max)
+  page:one("process_start_time_seconds", "gauge", "Start, since 1970.", process.start_time)
 end
 
-local function add_topics(page, topics)
-  page:one("topics", "gauge", "Topics, the broker's own included.", topics.count)
-  page:one("appended_messages_total", "counter", "Messages appended.", topics.appended_messages)
-  page:one("appended_bytes_total", "counter", "Bytes of messages appended.", topics.appended_bytes)
-  page:one("read_messages_total", "counter", "Messages read.", topics.read_messages)
-  page:one("read_bytes_total", "counter", "Bytes of messages read.", topics.read_bytes)
+local function add_topics(page, stats)
+  local totals = stats.totals
+  page:one("topics", "gauge", "Topics, the broker's own included.", stats.topics_count)
+  page:one("appended_messages_total", "counter", "Messages appended.", totals.appended_messages)
+  page:one("appended_bytes_total", "counter", "Bytes of messages appended.", totals.appended_bytes)
+  page:one("read_messages_total", "counter", "Messages read.", totals.read_messages)
+  page:one("read_bytes_total", "counter", "Bytes of messages read.", totals.read_bytes)
 
-  local list = core.topics()
-  local infos = infos_of(list)
   local function each(name, help, field)
     page:family(name, "gauge", help)
-    for _, info in ipairs(infos) do page:sample(info[field], format('topic="%s"', info.name)) end
+    for _, t in ipairs(stats.topics) do page:sample(t[field], format('topic="%s"', t.name)) end
   end
   each("topic_first_offset", "The earliest offset that is kept.", "first")
   each("topic_next_offset", "The offset after the last readable message.", "next")
   each("topic_bytes", "Bytes of a topic's log.", "bytes")
   page:one("topics_omitted", "gauge", "Topics without series of their own here.",
-    math.max(0, #list - TOPICS_SHOWN))
+    stats.topics_count - #stats.topics)
 end
 
 ---`GET /metrics`
 function M.get()
-  local stats, page = core.node.stats(), setmetatable({}, Page)
+  local stats, page = core.node.stats(TOPICS_SHOWN), setmetatable({}, Page)
   add_node(page)
   add_http(page, stats.http)
   add_store(page, stats.store)
-  add_topics(page, stats.topics)
+  add_topics(page, stats)
   add_lua(page, stats.vm)
+  add_process(page, stats.process)
   return 200, table.concat(page), { ["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end
 

@@ -192,7 +192,8 @@ static inline void option_apply(struct options *o, int option, const char *value
 static inline void options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"json", no_argument, NULL, 'j'}, {"topics", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'}, {0},
+        {"json", no_argument, NULL, 'j'}, {"topics", required_argument, NULL, 'T'},
+        {"help", no_argument, NULL, 'h'}, {0},
     };
     int option;
     *o = (struct options){.connections = 1, .threads = 1, .topics = 1};

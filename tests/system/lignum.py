@@ -11,6 +11,7 @@ Environment: LIGNUM (the binary under test), LIGNUM_FAULTS and LIGNUM_MUTANT (bu
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -33,6 +34,9 @@ BIG = bool(os.environ.get("LIGNUM_BIG"))
 
 # How much slower than on a quiet machine something may be before it counts as stuck.
 PATIENCE = 60 if SANITIZED else 30
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 SANITIZER_SIGNS = ("AddressSanitizer", "LeakSanitizer", "UndefinedBehaviorSanitizer", "runtime error:",
                    "ThreadSanitizer", "ENSURE")
@@ -295,6 +299,7 @@ class Broker:
         limit = self.descriptors
 
         def prepare():
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)     # a test run that is killed leaves no broker behind
             if limit:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         with open(self.stderr_path, "ab") as err:

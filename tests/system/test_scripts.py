@@ -242,7 +242,7 @@ end''')
         self.assertLess(b.status("VmRSS"), 200 * 1024)
 
     def test_a_long_c_call_is_named_by_the_watchdog_or_ended(self):
-        b = self.broker(config='function on_publish(msg)\n  return (("a"):rep(28) .. "b"):find(("a?"):rep(28) .. ("a"):rep(28))\nend',
+        b = self.broker(config='function on_publish(msg)\n  return (("a"):rep(24)):find(("a?"):rep(24) .. ("a"):rep(24) .. "b")\nend',
                         set=["limits.script_time=0.1"])
         b.post("/v1/topics/t/messages", b"x")
         self.assertEqual(b.get("/ping").status, 200)

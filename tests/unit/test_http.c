@@ -105,8 +105,10 @@ TEST(test_a_parked_request_keeps_its_bytes_while_more_arrive)
     RIG_UNTIL(rig, rig->parked_count == 1);
     pattern_add(&noise, 64 * KIB);
     send(fd, noise.data, buf_size(&noise), MSG_DONTWAIT | MSG_NOSIGNAL);
-    SEND(rig, other, PING);
-    EXPECT(rig, other, "GET /ping?|");
+    for (int i = 0; i < 20; i++) {
+        SEND(rig, other, PING);
+        EXPECT(rig, other, "GET /ping?|");
+    }
     struct http_request *r = rig->parked[0];
     CHECK_SLICE(http_head_find(&r->head, SLICE("a")), SLICE("value"));
     CHECK_SLICE(r->body, SLICE("body"));
@@ -116,6 +118,35 @@ TEST(test_a_parked_request_keeps_its_bytes_while_more_arrive)
     CHECK_SLICE(expect_reply(rig, fd, &in, false).body, SLICE("done"));
     buf_fini(&in);
     buf_fini(&noise);
+    rig_free(rig);
+}
+
+TEST(test_reading_goes_on_where_it_paused_for_a_parked_request)
+{
+    struct rig *rig = rig_new(NULL);
+    struct buf all = {0}, in = {0};
+    int fd = dial(rig);
+    buf_add_slice(&all, SLICE("GET /park HTTP/1.1\r\n" H "\r\n"));
+    for (int i = 0; i < 1000; i++)
+        buf_add_slice(&all, SLICE(PING));
+    send_all(rig, fd, buf_slice(&all));
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    uint64_t before;
+    do {
+        before = rig_stats(rig).bytes_in;
+        loop_again(&rig->loop);
+        rig_run(rig);
+    } while (rig_stats(rig).bytes_in > before);
+    CHECK(before < buf_size(&all));
+    http_answer(rig->parked[0], &rig_ok, SLICE("first"));
+    loop_again(&rig->loop);
+    for (int i = 0; i < 1001; i++) {
+        struct reply r = expect_reply(rig, fd, &in, false);
+        CHECK_SLICE(r.body, i ? SLICE("GET /ping?|") : SLICE("first"));
+        buf_drop(&in, r.size);
+    }
+    buf_fini(&all);
+    buf_fini(&in);
     rig_free(rig);
 }
 
@@ -330,6 +361,7 @@ TEST(test_draining_closes_the_idle_and_answers_what_is_in_flight)
     RIG_UNTIL(rig, rig->parked_count == 1 && rig_stats(rig).connections == 3);
     SEND(rig, unread, PING);  /* in the server's socket, not yet read */
     http_drain(rig->http);
+    rig_turn(rig);
     expect_end(rig, idle);
     struct reply r = expect_reply(rig, unread, &in, false);
     CHECK_SLICE(http_head_find(&r.head, SLICE("connection")), SLICE("close"));
@@ -344,6 +376,22 @@ TEST(test_draining_closes_the_idle_and_answers_what_is_in_flight)
     expect_end(rig, parked);
     RIG_UNTIL(rig, http_drained(rig->http));
     buf_fini(&in);
+    rig_free(rig);
+}
+
+TEST(test_a_connection_whose_answer_was_made_before_draining_is_closed_after_it)
+{
+    struct rig *rig = rig_new(NULL);
+    int fd = dial(rig);
+    SEND(rig, fd, "GET /park HTTP/1.1\r\n" H "\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    uint64_t began = clock_ns();
+    http_answer(rig->parked[0], &rig_ok, SLICE("done"));
+    http_drain(rig->http);
+    EXPECT(rig, fd, "done");
+    RIG_UNTIL(rig, http_drained(rig->http));
+    CHECK(clock_ns() - began < 5 * NS_PER_S);  /* not at the idle deadline */
+    expect_end(rig, fd);
     rig_free(rig);
 }
 

@@ -117,7 +117,9 @@ TEST(test_a_client_that_never_reads_costs_one_answer_and_stalls_nobody)
     CHECK_EQ(rig_stats(rig).requests, 101);
     CHECK_EQ(rig_stats(rig).connections, 2);
     RIG_UNTIL(rig, rig_stats(rig).connections == 1);
-    CHECK_EQ(rig_stats(rig).requests, 101);
+    SEND(rig, fd, PING);
+    EXPECT(rig, fd, "GET /ping?|");
+    CHECK_EQ(rig_stats(rig).requests, 102);
     buf_fini(&asks);
     rig_free(rig);
 }

@@ -330,9 +330,10 @@ TEST(test_chunks_are_joined_however_they_are_split)
 TEST(test_chunks_that_are_not_plain_are_refused)
 {
     static const char *const bad[] = {
-        "\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n", "-1\r\n", " 3\r\nabc\r\n", "3 \r\nabc\r\n", "3\nabc\r\n",
-        "3\rabc\r\n", "3\r\nabcd\r\n", "3\r\nabc\n", "3\r\nabc\rx", "g\r\n", "3;a\nb\r\n", "3;\x01\r\n", "3\t\r\n",
-        "fffffffffffffffff\r\n", "0100000000000000\r\n", "0\r\n\n", "0\r\nA b: c\r\n\r\n", "0\r\n: c\r\n\r\n",
+        "\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n", "-1\r\n", " 3\r\nabc\r\n", "3 \r\nabc\r\n",
+        "3\nabc\r\n", "3\rabc\r\n", "3\r\nabcd\r\n", "3\r\nabc\n", "3\r\nabc\rx", "g\r\n", "3;a\nb\r\n", "3;\x01\r\n",
+        "3\t\r\n", "fffffffffffffffff\r\n", "0100000000000000\r\n", "0\r\n\n", "0\r\nA b: c\r\n\r\n",
+        "0\r\n: c\r\n\r\n",
         "0\r\nA: b\n\r\n", "0\r\n A: b\r\n\r\n", "0\r\n\rx", "3,\r\nabc\r\n", "0\r\nA: \x7f\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

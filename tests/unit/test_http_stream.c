@@ -116,3 +116,24 @@ TEST(test_a_client_that_has_sent_its_last_byte_still_gets_its_answers)
     buf_fini(&in);
     rig_free(rig);
 }
+
+TEST(test_an_aborted_stream_ends_without_its_last_chunk)
+{
+    struct rig *rig = rig_new(NULL);
+    struct buf in = {0};
+    int fd = dial(rig);
+    SEND(rig, fd, "GET /stream HTTP/1.1\r\n" H "\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    http_chunk(rig->parked[0], SLICE("hello"));
+    http_abort(rig->parked[0]);
+    loop_again(&rig->loop);
+    while (receive(rig, fd, &in) > 0)
+        ;
+    buf_add_char(&in, '\0');
+    CHECK(strstr(in.data, "\r\n\r\n5\r\nhello\r\n"));
+    CHECK(!strstr(in.data, "\r\n0\r\n"));
+    CHECK_EQ(rig_stats(rig).connections, 0);
+    CHECK_EQ(rig_stats(rig).requests_in_flight, 0);
+    buf_fini(&in);
+    rig_free(rig);
+}

@@ -1,4 +1,5 @@
 /* The set of topics: its log, its effects, and what a restart makes of it. The store below is the real one. */
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/err.h"

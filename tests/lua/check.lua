@@ -1,0 +1,73 @@
+--- What the tests here share: each test's name is a claim, each prints one line.
+local modules = require "lignum.modules"
+local pretty = require "lignum.pretty"
+local unsafe = require("lignum.core").unsafe
+
+local M = {}
+
+---The checkout that these scripts belong to.
+M.root = package.path:match("^(.-)/scripts/%?%.lua")
+if M.root == nil then M.root = package.path:match("^([^;]*)/%?%.lua") .. "/.." end
+
+---Runs one test. `say` is the console's print.
+---@param say fun(text: string)
+---@param name string
+---@param fn fun()
+function M.test(say, name, fn)
+  local ok, why = xpcall(fn, function(e) return tostring(e) end)
+  say(ok and "ok " .. name or ("FAIL %s\n    %s"):format(name, why))
+end
+
+local function same(a, b)
+  return pretty.format(a) == pretty.format(b)
+end
+
+---Both values look the same.
+function M.equal(got, want)
+  if not same(got, want) then error(("got %s, want %s"):format(pretty.format(got), pretty.format(want)), 2) end
+end
+
+---The text holds the words, as they stand.
+function M.has(text, words)
+  if not tostring(text):find(words, 1, true) then error(("%q is not in %q"):format(words, tostring(text)), 2) end
+end
+
+---The function raises an error that holds the words.
+function M.raises(words, fn, ...)
+  local ok, why = pcall(fn, ...)
+  if ok then error("no error where one was due: " .. words, 2) end
+  if not tostring(why):find(words, 1, true) then error(("%q is not in the error %q"):format(words, tostring(why)), 2) end
+end
+
+---A draft of its own: what `text` as lignum.lua makes of it, or the error that it raises; and the draft's require.
+---@param text string?
+---@param set string[]?
+---@return table? world
+---@return string|function problem
+function M.draft(text, set)
+  local own = modules.new().require
+  local path = text and unsafe.tmpname()
+  if path then
+    local file <close> = unsafe.open(path, "w")
+    file:write(text)
+  end
+  local ok, world = pcall(own("lignum.draft").build, { config = path, set = set })
+  if path then unsafe.remove(path) end
+  if ok then return world, own end
+  return nil, (world:gsub(path or "^$", "lignum.lua"))
+end
+
+---A request as handlers see it.
+---@param method string
+---@param path string
+---@param headers? table<string, string>
+---@param body? string
+function M.request(method, path, headers, body)
+  return {
+    method = method, path = path, query = {}, headers = headers or {}, body = body or "",
+    header = function(self, name) return self.headers[name:lower()] end,
+    routed = function(self, id, params) self.id, self.params = id, params end,
+  }
+end
+
+return M

@@ -1,0 +1,76 @@
+local check = require "check"
+local core = require "lignum.core"
+local help = require "lignum.help"
+local modules = require "lignum.modules"
+local function test(name, fn) check.test(print, name, fn) end
+
+-- Functions that only lignum.lua sees, or that it defines.
+local NOT_HERE = { every = true, on_publish = true, authorize = true }
+local OWNERS = { Topic = core.Topic, Request = core.Request, Batch = core.Batch, core = core }
+
+local function running(entry)
+  local name = entry.name:match("[%w_]+$")
+  if entry.owner == "" then return _G[name] end
+  local owner = OWNERS[entry.owner] or _G[entry.owner]
+  return type(owner) == "table" and owner[name]
+end
+
+test("api_every_described_function_is_there", function()
+  for _, e in ipairs(help.entries()) do
+    if e.kind == "function" and not NOT_HERE[e.name] and type(running(e)) ~= "function" then
+      error("api.lua describes " .. e.name .. ", which is not there")
+    end
+  end
+end)
+
+test("api_every_function_of_the_core_is_described", function()
+  local described = {}
+  for _, e in ipairs(help.entries()) do
+    described[e.name] = true
+    for _, also in ipairs(e.also) do described[also:match("^[%w_.:]+")] = true end
+  end
+  for _, name in ipairs { "Topic", "Request", "Batch" } do
+    for method in pairs(OWNERS[name]) do
+      if not described[name .. ":" .. method] then error(name .. ":" .. method .. " is not in api.lua") end
+    end
+  end
+  for name, value in pairs(core) do
+    if type(value) == "function" and not (described[name] or described["core." .. name]) then
+      error("core." .. name .. " is not in api.lua")
+    end
+    if type(value) == "table" and ({ json = 1, node = 1, time = 1, say = 1 })[name] then
+      for field, inner in pairs(value) do
+        if type(inner) == "function" and not described[name .. "." .. field] then
+          error(name .. "." .. field .. " is not in api.lua")
+        end
+      end
+    end
+  end
+end)
+
+test("api_every_example_is_lua", function()
+  for _, e in ipairs(help.entries()) do
+    if e.kind == "function" and not e.example then error(e.name .. " has no example") end
+    if e.example and not (load("return " .. e.example) or load(e.example)) then
+      error(e.name .. " has an example that is no Lua: " .. e.example)
+    end
+  end
+end)
+
+test("api_error_codes_are_those_of_the_table", function()
+  for _, e in ipairs(help.entries()) do
+    for code in (e.errors or ""):gmatch("%S+") do
+      if not core.errors[code] then error(e.name .. " names the code " .. code) end
+    end
+  end
+end)
+
+test("api_the_page_is_made_from_it", function()
+  local page = modules.read_file(check.root .. "/doc/api.md")
+  if page ~= help.markdown(help.entries()) then error("doc/api.md is old: run make doc") end
+end)
+
+test("http_md_has_every_error", function()
+  local page = modules.read_file(check.root .. "/doc/http.md")
+  for code, e in pairs(core.errors) do check.has(page, ("| `%s` | %d |"):format(code, e.status)) end
+end)

@@ -1,0 +1,104 @@
+local check = require "check"
+local modules = require "lignum.modules"
+local pretty = require "lignum.pretty"
+local function test(name, fn) check.test(print, name, fn) end
+
+test("config_errors_are_all_told_by_line", function()
+  local world, why = check.draft([[
+store { segment = { mesages = 5 }, sync_interval = "x" }
+topic "orders.*" { copies = 0, retain = { agee = 1 } }
+stoer {}
+log { level = "loud" }
+]])
+  check.equal(world, nil)
+  local lines = {}
+  for line in why:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  check.equal(#lines, 6)
+  check.has(lines[1], "lignum.lua:1: store.segment.mesages: there is no such key; did you mean store.segment.messages?")
+  check.has(lines[2], "lignum.lua:1: store.sync_interval: must be a number of seconds")
+  check.has(lines[3], 'lignum.lua:2: topic["orders.*"].copies: must be at least 1')
+  check.has(lines[4], 'lignum.lua:2: topic["orders.*"].retain.agee')
+  check.has(lines[5], "lignum.lua:3: there is no global stoer; did you mean store?")
+  check.has(lines[6], "lignum.lua:4: log.level")
+end)
+
+test("config_mistakes_are_named", function()
+  for text, words in pairs {
+    ["on_publsh = function() end"] = "did you mean on_publish?",
+    ["function replication() end"] = "not built yet",
+    ["cluster {}"] = "cluster: is not built yet",
+    ["x = 1"] = "write `local x`",
+    ["store {} store {}"] = "was declared already, at lignum.lua:1",
+    ['topic "a"'] = "has no settings",
+    ['topic "*" {} topic "a" {}'] = "is never reached",
+    ['topic "a" {} topic "a" {}'] = "is never reached",
+    ["every(5)"] = "wants a function",
+    ['listen "8080"'] = 'must be "HOST:PORT"',
+    ["local t = topic('a') local i = t:info()"] = "call topic() inside a function",
+    ['route.get("/ping", function() end)'] = "is declared already",
+  } do
+    local _, why = check.draft(text)
+    check.has(why, words)
+  end
+end)
+
+test("config_set_wins_over_the_file_and_is_typed", function()
+  local world = check.draft('store { path = "a", segment = { messages = 5 } }\ntopic "a.*" { copies = 2 }', {
+    "store.segment.messages=10", "store.sync_interval=2minute", "limits.body=64KiB", "listen=0.0.0.0:1", "listen=[::1]:2",
+    'topic["a.*"].retain.age=5day', "topic[b].auto_create=false",
+  })
+  check.equal(world.config.get("store.path"), "a")
+  check.equal(world.config.get("store.segment.messages"), 10)
+  check.equal(world.config.get("store.sync_interval"), 120)
+  check.equal(world.config.get("limits.body"), 65536)
+  check.equal({ world.config.get("listen.1"), world.config.get("listen.2") }, { "0.0.0.0:1", "[::1]:2" })
+  check.equal(world.config.rules[1].settings, { auto_create = false })
+  check.equal(world.config.rules[2].settings, { copies = 2, retain = { age = 5 * 86400 } })
+  for assignment, words in pairs {
+    ["store.segmnt.messages=1"] = "did you mean store.segment?", ["store=1"] = "has parts",
+    ["nonsense"] = "wants key.path=value", ["limits.body=many"] = "limits.body: must be a whole number",
+    ["topic.x=1"] = 'topic["PATTERN"].key',
+  } do
+    local _, why = check.draft(nil, { assignment })
+    check.has(why, words)
+  end
+end)
+
+test("config_as_delivered_is_the_defaults", function()
+  local text = modules.read_file(check.root .. "/lignum.lua")
+  local delivered, plain = check.draft(text), check.draft(nil)
+  check.equal(delivered.config.values, plain.config.values)
+  local _, own = check.draft(text)
+  local settings = own("lignum.policy").settings("any")
+  local _, without = check.draft(nil)
+  check.equal(settings, (without("lignum.policy").settings("any")))
+end)
+
+test("config_keys_are_all_in_lignum_lua_and_in_operate_md", function()
+  local help, schema = require "lignum.help", require "lignum.schema"
+  local file = modules.read_file(check.root .. "/lignum.lua")
+  local page = modules.read_file(check.root .. "/doc/operate.md")
+  local function visit(path)
+    check.has(file, path:match("[^.]+$"))
+    check.has(page, "`" .. path .. "`")
+  end
+  help.each_key(schema.keys, "", visit)
+  help.each_key(schema.topic, "topic", visit)
+end)
+
+test("config_a_failed_draft_leaves_no_trace", function()
+  check.draft("string.format = nil json.encode = nil error('no')")
+  check.equal(pretty.format(string.format("%d", 1)), '"1"')
+  check.equal(json.encode {}, "{}")
+end)
+
+test("policy_the_first_match_decides_about_new_topics", function()
+  local _, own = check.draft('store { durability = "interval" }\ntopic "a.*" { copies = 2 }\ntopic "?" { auto_create = false }')
+  local policy = own("lignum.policy")
+  local settings, auto = policy.settings("a.b")
+  check.equal({ settings.copies, settings.durability, auto }, { 2, "interval", true })
+  settings, auto = policy.settings("x")
+  check.equal({ settings.copies, auto }, { 1, false })
+  check.equal(policy.settings("axb").copies, 1)
+  check.equal(policy.settings("a.b", { copies = 3 }).copies, 3)
+end)

@@ -1,0 +1,88 @@
+local check = require "check"
+local function test(name, fn) check.test(print, name, fn) end
+
+local function world_with(text)
+  local world, own = check.draft(text)
+  if not world then error(own, 0) end
+  return world, own
+end
+
+local function answer(world, method, path, headers)
+  local req = check.request(method, path, headers)
+  local status, body, more = world.handle(req)
+  return status, body, more, req
+end
+
+test("route_literals_go_before_names_and_a_dead_end_goes_back", function()
+  local world = world_with [[
+route.get("/a/{x}/c", function(r) return 200, "named " .. r.params.x end)
+route.get("/a/b/{y}", function(r) return 200, "literal " .. r.params.y end)
+route.get("/a/b/c/d", function() return 200, "exact" end)
+]]
+  local function body(path) return (select(2, answer(world, "GET", path))) end
+  check.equal(body("/a/z/c"), "named z")
+  check.equal(body("/a/b/c"), "literal c")
+  check.equal(body("/a/b/c/d"), "exact")
+  check.equal((answer(world, "GET", "/a//c")), 404)
+  check.equal((answer(world, "GET", "/a/z")), 404)
+  check.equal((answer(world, "GET", "/a/z/c/")), 404)
+end)
+
+test("route_head_is_get_options_lists_and_others_are_405", function()
+  local world = world_with "route.get('/x', function() return 200, 'x' end) route.post('/x', function() return 201 end)"
+  check.equal((answer(world, "HEAD", "/x")), 200)
+  local status, _, headers = answer(world, "OPTIONS", "/x")
+  check.equal({ status, headers.Allow }, { 204, "GET, HEAD, OPTIONS, POST" })
+  status, _, headers = answer(world, "DELETE", "/x")
+  check.equal({ status, headers.Allow }, { 405, "GET, HEAD, OPTIONS, POST" })
+end)
+
+test("route_declared_twice_names_both_places", function()
+  local _, why = check.draft [[
+route.get("/x/{a}", function() end)
+route.get("/x/{b}", function() end)]]
+  check.has(why, "lignum.lua:2: route GET /x/{b} is declared already, at lignum.lua:1")
+end)
+
+test("route_bad_declarations_are_refused", function()
+  for text, words in pairs {
+    ['route.get("x", print)'] = "begins with /", ['route.get("/x")'] = "wants a function",
+    ['route.get("/a{x}", print)'] = "whole segment", ['route.get("/{}", print)'] = "whole segment",
+    ['route.get("/a?b", print)'] = "no ?",
+  } do
+    local _, why = check.draft(text)
+    check.has(why, words)
+  end
+end)
+
+test("route_handlers_may_fail_with_message_and_code", function()
+  local world = world_with [[
+route.get("/fails", function() return nil, "no such thing", "not_found" end)
+route.get("/nothing", function() end)]]
+  local status, body = answer(world, "GET", "/fails")
+  check.equal({ status, body.code, body.detail }, { 404, "not_found", "no such thing" })
+  check.raises("returned no status", answer, world, "GET", "/nothing")
+end)
+
+test("authorize_lets_only_true_pass", function()
+  local function with(result) return world_with("function authorize(req) return " .. result .. " end") end
+  check.equal((answer(with("true"), "GET", "/ping")), 200)
+  check.equal((answer(with("false"), "GET", "/ping")), 401)
+  check.equal((answer(with("nil"), "GET", "/ping", { authorization = "x" })), 403)
+  check.equal((answer(with('false, "forbidden", "no"'), "GET", "/ping")), 403)
+  check.raises("authorize must return true or false", answer, with('"yes"'), "GET", "/ping")
+  check.raises("boo", answer, with('error("boo")'), "GET", "/ping")
+end)
+
+test("openapi_and_the_routes_are_the_same", function()
+  local _, own = world_with(nil)
+  local paths, described = own("routes.openapi").document.paths, {}
+  for path, item in pairs(paths) do
+    for method in pairs(item) do
+      if method ~= "parameters" then described[method:upper() .. " " .. path] = true end
+    end
+  end
+  local declared = {}
+  for _, r in ipairs(own("lignum.route").list()) do declared[r.method .. " " .. r.path] = true end
+  check.equal(described, declared)
+end)

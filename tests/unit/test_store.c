@@ -1,0 +1,277 @@
+#include "journals.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+
+static int try_open(const char *path, struct buf *why)
+{
+    struct store *s;
+    struct store_options o = {.path = path, .node_name = "n1", .files_max = 8};
+    int rc = store_open(&o, &s, why);
+    if (rc == 0)
+        store_close(s);
+    else
+        CHECK(buf_size(why) > 0);
+    return rc;
+}
+
+static bool says(const struct buf *why, const char *part)
+{
+    return memmem(why->data + why->at, buf_size(why), part, strlen(part)) != NULL;
+}
+
+static void check_refused(const char *path, int code, const char *part)
+{
+    struct buf why = {0};
+    int rc = try_open(path, &why);
+    if (rc != code || !says(&why, part))
+        unit_failed(__FILE__, __LINE__, "%s: %d %.*s", path, rc, SLICE_ARGS(buf_slice(&why)));
+    buf_fini(&why);
+}
+
+TEST(test_a_new_directory_gets_an_identity_that_stays)
+{
+    struct store *s = open_store();
+    struct id cluster = store_state(s)->cluster, incarnation = store_state(s)->incarnation;
+    CHECK(!id_is_zero(&cluster));
+    CHECK(!id_eq(&cluster, &incarnation));
+    CHECK_EQ(strcmp(store_state(s)->name, "n1"), 0);
+    store_state(s)->epoch = 7;
+    CHECK_EQ(store_save_state(s), 0);
+    store_close(s);
+    s = open_store();
+    CHECK(s->was_clean);
+    CHECK(id_eq(&store_state(s)->cluster, &cluster));
+    CHECK(id_eq(&store_state(s)->incarnation, &incarnation));
+    CHECK_EQ(store_state(s)->epoch, 7);
+    abandon_store(s);
+    s = open_store();
+    CHECK(!s->was_clean);
+    store_close(s);
+}
+
+TEST(test_a_directory_in_use_is_refused_and_says_by_whom)
+{
+    int ready[2];
+    CHECK_EQ(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        open_store();
+        CHECK_EQ(write(ready[1], "x", 1), 1);
+        pause();
+    }
+    char c, pid[32];
+    CHECK_EQ(read(ready[0], &c, 1), 1);
+    snprintf(pid, sizeof pid, "pid %ld", (long)child);
+    check_refused("data", -EBUSY, pid);
+    CHECK_EQ(store_verify("data"), EXIT_DATA);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    store_close(open_store());             /* the lock went with it */
+}
+
+TEST(test_a_foreign_directory_is_refused_and_left_alone)
+{
+    CHECK_EQ(mkdir("data", 0755), 0);
+    put_file("data/letter.txt", SLICE("dear"));
+    check_refused("data", -ERR_FORMAT, "letter.txt");
+    CHECK(!exists("data/lock"));
+    CHECK(!exists("data/state"));
+    put_file("file", SLICE(""));
+    check_refused("file", -ENOTDIR, "file");
+    check_refused("no/such/parent", -ENOENT, "no/such/parent");
+    char lengthy[900];
+    memset(lengthy, 'x', sizeof lengthy);
+    lengthy[sizeof lengthy - 1] = 0;
+    check_refused(lengthy, -ENAMETOOLONG, "longer than");
+}
+
+TEST(test_an_empty_directory_and_one_with_lost_and_found_are_taken)
+{
+    CHECK_EQ(mkdir("data", 0755), 0);
+    CHECK_EQ(mkdir("data/lost+found", 0755), 0);
+    store_close(open_store());
+}
+
+TEST(test_a_directory_that_cannot_be_written_is_refused)
+{
+    CHECK_EQ(mkdir("data", 0555), 0);
+    if (access("data", W_OK) == 0)
+        return;                            /* root may write anywhere */
+    check_refused("data", -EACCES, "data");
+}
+
+TEST(test_state_of_another_version_is_refused)
+{
+    store_close(open_store());
+    put_file("data/state", SLICE("lignum-state=2\nwhatever that has\n"));
+    check_refused("data", -ERR_FORMAT, "version");
+    put_file("data/state", SLICE("something else\n"));
+    check_refused("data", -ERR_FORMAT, "version");
+}
+
+TEST(test_every_flipped_bit_of_the_state_is_refused)
+{
+    store_close(open_store());
+    slice good = read_whole("data/state");
+    for (size_t bit = 0; bit < good.n * 8; bit++) {
+        char flipped = (char)(good.p[bit / 8] ^ (1 << bit % 8));
+        change_file("data/state", bit / 8, slice_of(&flipped, 1));
+        struct state st;
+        CHECK(state_load("data", &st) < 0);
+        change_file("data/state", bit / 8, slice_of(good.p + bit / 8, 1));
+    }
+    change_file("data/state", 20, SLICE("~"));
+    check_refused("data", -ERR_DAMAGED, "damaged");
+}
+
+TEST(test_keys_of_a_state_that_are_not_known_are_kept)
+{
+    CHECK_EQ(mkdir("data", 0755), 0);
+    struct state st = {.name = "n1", .epoch = 3}, got;
+    buf_addf(&st.unknown, "colour=green=blue\n");
+    CHECK_EQ(state_save("data", &st), 0);
+    CHECK_EQ(state_load("data", &got), 0);
+    CHECK_SLICE(buf_slice(&got.unknown), SLICE("colour=green=blue\n"));
+    CHECK_EQ(got.epoch, 3);
+    buf_fini(&st.unknown);
+    buf_fini(&got.unknown);
+}
+
+TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnation)
+{
+    struct store *s = open_store();
+    struct id cluster = s->state.cluster, incarnation = s->state.incarnation;
+    struct journal *j = open_journal(s, "t");
+    j->epoch = 9;
+    append_some(j, 5, 100);
+    store_close(s);
+    CHECK_EQ(unlink("data/state"), 0);
+    s = open_store();
+    CHECK(id_eq(&s->state.cluster, &cluster));
+    CHECK(!id_eq(&s->state.incarnation, &incarnation));
+    CHECK_EQ(s->state.epoch, 9);
+    j = open_journal(s, "t");
+    CHECK_EQ(j->tail, 5);
+    check_reads_all(j);
+    store_close(s);
+}
+
+TEST(test_names_of_topics_are_listed)
+{
+    struct store *s = open_store();
+    open_journal(s, "a");
+    open_journal(s, "b.c");
+    size_t at = 0, count = 0;
+    slice name;
+    while (store_next_name(s, &at, &name)) {
+        CHECK(slice_eq(name, SLICE("a")) || slice_eq(name, SLICE("b.c")));
+        count++;
+    }
+    CHECK_EQ(count, 2);
+    store_close(s);
+}
+
+TEST(test_trash_left_by_a_crash_is_emptied)
+{
+    struct store *s = open_store();
+    CHECK_EQ(mkdir("data/trash/old-1-5", 0755), 0);
+    put_file("data/trash/old-1-5/x.log", SLICE("x"));
+    abandon_store(s);
+    store_close(open_store());
+    CHECK(!exists("data/trash/old-1-5"));
+}
+
+/* -- offline ---------------------------------------------------------------------------------------------- */
+
+static void a_topic_with_three_files(bool clean)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_messages = 10;
+    struct journal *j = open_journal_with(s, "t", o);
+    for (int i = 0; i < 25; i++) {
+        append_some(j, 1, 40);
+        settle_store(s);
+    }
+    if (clean)
+        store_close(s);
+    else
+        abandon_store(s);
+}
+
+static slice output_of(int (*call)(void), int code)
+{
+    fflush(stdout);
+    int saved = dup(1), fd = open("out", O_CREAT | O_TRUNC | O_RDWR, 0600);
+    dup2(fd, 1);
+    int got = call();
+    fflush(stdout);
+    dup2(saved, 1);
+    close(fd);
+    close(saved);
+    CHECK_EQ(got, code);
+    return unit_read_file("out");
+}
+
+static int verify(void)
+{
+    return store_verify("data");
+}
+
+static int dump(void)
+{
+    return store_dump("data", SLICE("t"), 9, 11);
+}
+
+static bool contains(slice all, const char *part)
+{
+    return memmem(all.p, all.n, part, strlen(part)) != NULL;
+}
+
+TEST(test_verify_counts_and_finds_nothing_wrong)
+{
+    a_topic_with_three_files(true);
+    slice out = output_of(verify, 0);
+    CHECK(contains(out, "topic t: files 3, messages 25,"));
+    CHECK(contains(out, "topics 1, messages 25, damages 0\n"));
+}
+
+TEST(test_verify_tells_a_torn_tail_from_damage)
+{
+    a_topic_with_three_files(false);
+    const char *active = "data/topics/t/00000000000000000020.qwal";
+    slice bytes = read_whole(active);
+    change_file(active, 64 + 4 * 120 + 100, SLICE("\xff"));
+    size_t batch = BATCH_HEAD_SIZE + MESSAGE_HEAD_SIZE + 1 + 40;
+    put_file(active, bytes);
+    change_file(active, 64 + 5 * batch, SLICE("half a batch"));
+    slice out = output_of(verify, 0);
+    CHECK(contains(out, "torn tail"));
+    put_file(active, bytes);
+    change_file(active, 64 + 2 * batch + 90, SLICE("\xff\xfe"));
+    out = output_of(verify, 1);
+    CHECK(contains(out, "DAMAGE: bad bytes, file 00000000000000000020, offsets 22 to 23"));
+    put_file(active, bytes);
+    CHECK_EQ(unlink("data/topics/t/00000000000000000010.log"), 0);
+    out = output_of(verify, 1);
+    CHECK(contains(out, "missing before this file"));
+    CHECK_EQ(store_verify("nowhere"), EXIT_DATA);
+}
+
+TEST(test_dump_prints_a_line_a_message_and_changes_nothing)
+{
+    a_topic_with_three_files(true);
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    CHECK_EQ(j->tail, 25);
+    store_close(s);
+    slice out = output_of(dump, 0);
+    CHECK(contains(out, "{\"topic\":\"t\",\"offset\":9,\"epoch\":1,\"time\":\"1970-01-01T00:00:01.000Z\",\"key\":\"k\",\"data\":\"message 9 "));
+    CHECK(contains(out, "\"offset\":10,"));
+    CHECK(!contains(out, "\"offset\":11,"));
+    CHECK_EQ(store_dump("data", SLICE("none"), 0, 1), 1);
+    CHECK_EQ(store_dump("data", SLICE("../t"), 0, 1), EXIT_DATA);
+}
