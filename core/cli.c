@@ -157,12 +157,12 @@ static int offset_parse(const char *text, uint64_t *out)
 
 static int args_check(struct cli *out, const struct command *command)
 {
+    if (out->eval != NULL && out->command != CLI_CONSOLE)
+        return mistake("goes with console only", "-e");
     if (command == NULL)
         return 0;
     if (out->arg_count < command->args_min)
         return mistake(command->usage, command->name);
-    if (out->eval != NULL && out->command != CLI_CONSOLE)
-        return mistake("goes with console only", "-e");
     if (out->arg_count > 2 && offset_parse(out->args[2], &out->from) < 0)
         return -1;
     return out->arg_count > 3 ? offset_parse(out->args[3], &out->to) : 0;

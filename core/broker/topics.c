@@ -89,6 +89,11 @@ static int topic_open(struct topics *ts, struct topic *t)
 {
     struct journal_options o = journal_options_of(t);
     int rc = journal_open(ts->store, topic_name(t), &o, &t->journal);
+    if (rc == -ERR_TOPIC_EXISTS) {   /* deleted and created anew, and a crash before the directory was removed */
+        rc = store_set_aside(ts->store, topic_name(t));
+        if (rc == 0)
+            rc = journal_open(ts->store, topic_name(t), &o, &t->journal);
+    }
     if (rc < 0)
         return rc;
     struct journal_info info;

@@ -42,13 +42,14 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    if (b->place[0] == '\0')
-        note_place(b, L);
     budget_stop(L);
 }
 
 int budget_stop(lua_State *L)
 {
+    struct budget *b = &vm_of(L)->budget;
+    if (b->place[0] == '\0')
+        note_place(b, L);
     if (lua_isyieldable(L))
         return lua_yield(L, 0);
     lua_pushliteral(L, "not enough memory");  /* lua_error knows this string */

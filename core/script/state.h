@@ -22,6 +22,7 @@ struct vm {
     lua_State *L;
     size_t used, used_max;            /* bytes of Lua's heap; the cap */
     size_t foreign, foreign_next;     /* bytes that Lua's objects own outside of it; when to collect next */
+    size_t relieve_at;                /* when vm_relieve collects */
     bool capped;                      /* scripts are running */
     bool attached, loading;
     struct budget budget;
@@ -84,6 +85,10 @@ void tasks_count(const struct tasks *ts, struct vm_stats *out);
 /* Calls what lies below `nargs` arguments with a budget and the cap, outside of a task. 0, or -ERR_SCRIPT... with the
  * message (instead of results) on the stack. */
 int vm_call(struct vm *vm, int nargs, int nresults, uint32_t budget_ms);
+
+/* After a task: collects all garbage where little is left below the cap. Lua does so by itself when an allocation of its
+ * own fails, but not for the buffers of its string functions. */
+void vm_relieve(struct vm *vm);
 
 /* Registers a route pattern: its number, from 1 on. 0 past VM_ROUTES_MAX. */
 unsigned vm_route(struct vm *vm, slice pattern);

@@ -5,8 +5,6 @@
  */
 #include "script/task.h"
 
-#include <stdio.h>
-
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
@@ -56,6 +54,14 @@ struct tasks {
     struct buf message;       /* of the task that just failed */
     uint64_t started, failed;
 };
+
+/* As much of it as fits. The last byte is never touched, so the watchdog's signal always finds an end. */
+static void copy_text(char *to, size_t size, const char *text)
+{
+    size_t n = strnlen(text, size - 1);
+    memcpy(to, text, n);
+    to[n] = '\0';
+}
 
 /* ---- the pool ---- */
 
@@ -284,7 +290,7 @@ void task_where(struct task *t, const char *where)
 
 void task_hook(struct task *t, const char *hook)
 {
-    snprintf(t->hook, sizeof(t->hook), "%s", hook == NULL ? "" : hook);
+    copy_text(t->hook, sizeof(t->hook), hook == NULL ? "" : hook);
 }
 
 void task_appended(struct task *t)
@@ -392,6 +398,7 @@ static void finish(struct task *t, struct task_result result)
     if (t->L != NULL)
         lua_settop(t->L, 0);
     task_give(t);
+    vm_relieve(t->tasks->vm);
 }
 
 static void finish_failed(struct task *t, struct error_cause cause)
@@ -479,7 +486,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->arg = o->arg;
     t->hook[0] = '\0';
     t->where = t->where_text;
-    snprintf(t->where_text, sizeof(t->where_text), "%s", o->where);
+    copy_text(t->where_text, sizeof(t->where_text), o->where);
     lua_checkstack(t->L, STACK_RESERVE);
     t->args = o->push(t->L, o->arg);
     ts->started++;

@@ -58,6 +58,18 @@ void vm_release(struct vm *vm, size_t n)
     vm->foreign -= n;
 }
 
+void vm_relieve(struct vm *vm)
+{
+    size_t used = vm->used + vm->foreign;
+    if (used < vm->relieve_at)
+        return;
+    lua_gc(vm->L, LUA_GCCOLLECT);
+    used = vm->used + vm->foreign;
+    size_t usual = vm->used_max / 4 * 3;
+    size_t half_way = used < vm->used_max ? used + (vm->used_max - used) / 2 : used;
+    vm->relieve_at = half_way > usual ? half_way : usual;
+}
+
 struct buf *vm_scratch(struct vm *vm)
 {
     buf_clear(&vm->scratch);
@@ -156,6 +168,7 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
     for (size_t i = 0; i < n; i++)
         vm->set[i] = copy_text(o->set[i]);
     vm->used_max = o->memory_max == 0 ? (size_t)VM_MEMORY_MAX : o->memory_max;
+    vm->relieve_at = vm->used_max / 4 * 3;
     vm->foreign_next = FOREIGN_MIN;
 }
 
@@ -176,6 +189,7 @@ static int load_entries(struct vm *vm)
     return rc;
 }
 
+/* The collector stays incremental: generational cost the same CPU a publish (measured), and is the less tried one. */
 static int open_state(struct vm *vm)
 {
     lua_State *L = vm->L = lua_newstate(allocate, vm);
@@ -183,7 +197,6 @@ static int open_state(struct vm *vm)
         return -ERR_SCRIPT_MEMORY;
     *vm_word(L) = (uintptr_t)vm;
     lua_atpanic(L, on_panic);
-    lua_gc(L, LUA_GCGEN, 0, 0);
     libs_open(L, vm);
     set_paths(vm);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);

@@ -48,9 +48,10 @@ int part_segment(struct journal *j, struct part *part, struct segment **out)
 void segment_evicted(struct file *f)
 {
     struct segment *seg = LIST_OWNER(f, struct segment, file);
-    if (!seg->ended || seg->pinned)
-        return;
-    part_of(seg->journal, seg->first)->segment = NULL;
+    struct part *part = part_of(seg->journal, seg->first);
+    if (!seg->ended || seg->pinned || !part || part->segment != seg)
+        return;                        /* still wanted, or being opened */
+    part->segment = NULL;
     segment_free(seg);
 }
 
@@ -62,7 +63,8 @@ uint64_t journal_first(const struct journal *j)
 /* An empty range says that something is wrong there that costs no offset we know of. */
 bool damage_add(struct journal *j, uint64_t from, uint64_t to)
 {
-    for (struct range *r = j->damage; r < j->damage + j->damage_count; r++) {
+    for (uint32_t i = 0; i < j->damage_count; i++) {
+        struct range *r = &j->damage[i];
         if (r->from <= from && to <= r->to)
             return false;
         if (r->from == r->to && r->from >= from && r->to <= to) {

@@ -45,7 +45,8 @@ struct retain {
 };
 
 /* Opens topics/<name>, creating it when absent, and recovers its active file. May wait for the disk.
- * 0; -ERR_FORMAT when the directory belongs to another topic id, cluster or format version; -errno. */
+ * 0; -ERR_TOPIC_EXISTS when the directory holds another topic of that name; -ERR_FORMAT when it belongs to another
+ * cluster or format version; -errno. */
 int journal_open(struct store *s, slice name, const struct journal_options *o, struct journal **out);
 
 /* Lets go of it; what was appended must have been flushed (store_close does all of them in order). */

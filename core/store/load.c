@@ -9,7 +9,7 @@
 #include "store/inner.h"
 #include "store/scan.h"
 
-/* 0; -ERR_FORMAT: another topic's, cluster's or version's; -ERR_DAMAGED: its checksum is bad. */
+/* 0; -ERR_FORMAT: another cluster's or version's; -ERR_TOPIC_EXISTS: another topic's; -ERR_DAMAGED: bad checksum. */
 int file_head_check(struct journal *j, const char *in, uint64_t first)
 {
     struct file_head head;
@@ -20,7 +20,7 @@ int file_head_check(struct journal *j, const char *in, uint64_t first)
     if (!id_eq(&head.cluster, &j->store->state.cluster))
         return -ERR_FORMAT;
     if (head.topic.epoch != j->options.id.epoch || head.topic.offset != j->options.id.offset)
-        return -ERR_FORMAT;
+        return -ERR_TOPIC_EXISTS;
     return head.first == first ? 0 : -ERR_DAMAGED;
 }
 

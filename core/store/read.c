@@ -164,7 +164,7 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
     if (from >= to)
         return from < journal_first(j) ? -ERR_GONE : -ERR_BAD_RANGE;
     struct segment *seg;
-    struct hint begin, end;
+    struct hint begin = {0}, end;
     int rc = segment_of(j, from, &seg);
     if (rc == 0)
         rc = segment_find(seg, from, &begin);

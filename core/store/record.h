@@ -40,7 +40,8 @@
  *   Headers are pairs: 2 bytes size of name, 2 bytes size of value, name, value.
  *
  * End record: a batch header with flag 1, count 0, first offset = next offset of the file, the
- * timestamp and epoch of the last batch, and 8 bytes after it:
+ * timestamp and epoch of the last batch, 0 in all else (so that writing it again gives the same bytes), and
+ * 8 bytes after it:
  *   64  4  CRC-32C of all bytes of the file before the end record
  *   68  4  0
  *

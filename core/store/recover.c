@@ -97,7 +97,7 @@ static int look_head(struct recovery *r, struct found *f)
         return -errno;
     int rc = file_head_check(r->journal, in, f->first);
     if (rc == -ERR_FORMAT)
-        say_error("store", "refused %s: it belongs to another topic or cluster, or a newer format", segment_path(seg).s);
+        say_error("store", "refused %s: it belongs to another cluster or a newer format", segment_path(seg).s);
     f->headless = rc == -ERR_DAMAGED;
     if (rc == 0 && batch_head_read(in + FILE_HEAD_SIZE, &first) == 0)
         seg->time_first = first.time_ms;
@@ -272,7 +272,8 @@ static int look_clean(struct recovery *r, struct found *f, bool *done)
 
 static int look_all(struct recovery *r)
 {
-    for (struct found *f = r->files; f < r->files + r->count; f++) {
+    for (size_t i = 0; i < r->count; i++) {
+        struct found *f = &r->files[i];
         bool done = false;
         int rc = f->sealed || !is_last(r, f) ? 0 : look_clean(r, f, &done);
         if (rc == 0 && !f->sealed && !done)
@@ -459,7 +460,8 @@ static int judge_sealed(struct recovery *r, struct found *f)
 
 static int judge_all(struct recovery *r)
 {
-    for (struct found *f = r->files; f < r->files + r->count; f++) {
+    for (size_t i = 0; i < r->count; i++) {
+        struct found *f = &r->files[i];
         int rc = f->sealed ? judge_sealed(r, f) : judge(r, f);
         if (rc != 0)
             return rc < 0 ? rc : 0;
@@ -504,7 +506,8 @@ static int finish(struct recovery *r)
 
 static void recovery_fini(struct recovery *r)
 {
-    for (struct found *f = r->files; f < r->files + r->count; f++) {
+    for (size_t i = 0; i < r->count; i++) {
+        struct found *f = &r->files[i];
         const struct part *part = part_of(r->journal, f->first);
         if (f->segment && !(part && part->segment == f->segment))
             segment_free(f->segment);
@@ -529,7 +532,7 @@ int journal_recover(struct journal *j)
     if (rc == 0)
         rc = finish(&r);
     recovery_fini(&r);
-    if (rc < 0)
+    if (rc < 0 && rc != -ERR_TOPIC_EXISTS)
         say_error("store", "cannot open topic=%s: %s", j->name, err_sentence(rc));
     return rc;
 }

@@ -1,7 +1,8 @@
-/* Retention, and the deletion of whole topics. */
+/* Retention, and whole topics going away. */
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -83,4 +84,15 @@ int journal_delete(struct journal *j)
     journal_free(j);
     remove_trash(s);
     return 0;
+}
+
+int store_set_aside(struct store *s, slice name)
+{
+    struct path from = path_of("%s/topics/%.*s", s->root, SLICE_ARGS(name));
+    struct path to = path_of("%s/diverged/%.*s-%lld", s->root, SLICE_ARGS(name), (long long)clock_wall_ms());
+    if (io.rename(from.s, to.s) < 0)
+        return -errno;
+    say_warn("store", "a directory of another topic of the same name was set aside topic=%.*s to=%s", SLICE_ARGS(name),
+             to.s);
+    return io_sync_dir(path_of("%s/topics", s->root).s);
 }

@@ -38,6 +38,7 @@ function topics(pattern) end
 ---application/x-ndjson one message a line; `Producer-Id`, `Producer-Epoch`, `Producer-Seq` and `Lignum-Ack` are read.
 ---Those four are read from `options.request` where a handler appends something else in its name. Any code but
 ---unknown_outcome means that the batch will never appear.
+---A topic that is not there is created as lignum.lua says.
 ---@waits until the topic's acknowledging mark has the batch
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request

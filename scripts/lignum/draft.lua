@@ -9,6 +9,7 @@ local help = require "lignum.help"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 local modules = require "lignum.modules"
+local policy = require "lignum.policy"
 local pretty = require "lignum.pretty"
 local publish = require "lignum.publish"
 local route = require "lignum.route"
@@ -19,6 +20,7 @@ local M = {}
 
 local complete = false     -- from then on nothing can be declared
 
+local RESERVE <const> = 64 * 1024
 local ROUTES = { "api", "message", "topic", "admin", "metrics", "openapi" }
 
 -- What of Lua itself lignum.lua sees.
@@ -91,19 +93,37 @@ local function guard(env)
   })
 end
 
+-- Where a coroutine has stopped: "lignum.lua:12: ", or nothing when no line of Lua is known.
+local function place_in(thread)
+  for line in debug.traceback(thread):gmatch("[^\n]+") do
+    local place = line:match("^%s*([^%[%s].-:%d+): in ")
+    if place then return place .. ": " end
+  end
+  return ""
+end
+
+-- In a coroutine, because an error for want of memory does not say where it was; asking that takes a little memory too,
+-- which is kept for it.
 local function run_file(path, env)
   local chunk, problem = modules.load_file(path, env)
   if not chunk then return config.report(nil, problem) end
-  local ok, why = pcall(chunk)
-  if not ok then config.report(nil, tostring(why)) end
+  local kept = { ("x"):rep(RESERVE) }     -- luacheck: ignore 241
+  local thread = coroutine.create(chunk)
+  local ok, why = coroutine.resume(thread)
+  if ok then return end
+  kept[1] = nil
+  local place = why == "not enough memory" and place_in(thread)
+  coroutine.close(thread)
+  config.report(nil, place and place .. "over limits.script_memory" or tostring(why))
 end
 
 ---@class lignum.World
 ---@field handle fun(req: lignum.Request): integer, any, table?
 ---@field config table   the module lignum.config of this draft
----@field http table     the module lignum.http of this draft
+---@field http table     the module lignum.http of this draft, as are the next ones
+---@field policy table
 ---@field api fun(): table<string, any>
----@field help table     the module lignum.help of this draft
+---@field help table
 ---@field pretty table
 
 ---Builds a world, or raises all errors.
@@ -120,7 +140,9 @@ function M.build(options)
   complete = true
   route.seal()
   publish.seal()
-  return { handle = route.handle, config = config, http = http, api = M.api, help = help, pretty = pretty }
+  return {
+    handle = route.handle, config = config, http = http, policy = policy, api = M.api, help = help, pretty = pretty,
+  }
 end
 
 return M

@@ -38,9 +38,23 @@ M.repl_eval = repl.eval
 M.repl_complete = repl.complete
 M.repl_close = repl.close
 
+-- What the objects of C have from Lua.
+
 function core.Request.json(req, shape)
   local value, why, code = live.http.decode_object(req.body, shape)
   return value, why, code
+end
+
+local append = core.Topic.append
+
+-- A topic that is not there is created by its first publish, whoever publishes; that costs the others one comparison.
+function core.Topic.append(topic, what, options)
+  local first, count, epoch = append(topic, what, options)
+  if first or epoch ~= "unknown_topic" then return first, count, epoch end
+
+  local ok, why, code = live.policy.create(topic.name)
+  if not ok then return nil, why, code end
+  return append(topic, what, options)
 end
 
 return M

@@ -4,12 +4,7 @@ local config = require "lignum.config"
 local core = require "lignum.core"
 local schema = require "lignum.schema"
 
-local topic = core.topic
-local byte = string.byte
-
 local M = {}
-
-local UNDERSCORE <const> = byte("_")
 
 -- [pattern] = the same as a Lua pattern
 local compiled = setmetatable({}, {
@@ -44,39 +39,20 @@ function M.settings(name, given)
   return settings, own.auto_create ~= false, rule and rule.place
 end
 
----Is it a name that only the broker itself may write to?
+---Creates a topic that somebody publishes to, if the policy allows it. It may be there already.
 ---@param name string
----@return boolean
-function M.internal(name)
-  return byte(name) == UNDERSCORE
-end
-
-local function create(name)
+---@return boolean? ok
+---@return string? message
+---@return string? code
+function M.create(name)
   local settings, auto_create, place = M.settings(name)
   if not auto_create then
-    return nil, ("there is no such topic, and %s says auto_create = false"):format(place), "unknown_topic"
+    local why = ("there is no topic %s, and %s says auto_create = false"):format(name, place)
+    return nil, why, "unknown_topic"
   end
-  local created, why, code = topic(name):create(settings)
+  local created, why, code = core.topic(name):create(settings)
   if created == nil and code ~= "topic_exists" then return nil, why, code end
   return true
-end
-
----topic(name):append(what, options), which creates the topic when it is not there and the policy
----allows it.
----@param name string
----@param what string|lignum.Message|table|lignum.Request
----@param options? table
----@return integer? first
----@return integer|string count
----@return integer|string epoch
-function M.append(name, what, options)
-  if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are the broker's own", "forbidden" end
-  local first, count, epoch = topic(name):append(what, options)
-  if first or epoch ~= "unknown_topic" then return first, count, epoch end
-
-  local ok, why, code = create(name)
-  if not ok then return nil, why, code end
-  return topic(name):append(what, options)
 end
 
 return M

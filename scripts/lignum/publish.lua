@@ -2,9 +2,13 @@
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
-local policy = require "lignum.policy"
+
+local topic = core.topic
+local byte = string.byte
 
 local M = {}
+
+local UNDERSCORE <const> = byte("_")
 
 local on_publish     ---@type fun(msg: lignum.Message): table?   the operator's hook, if there is one
 
@@ -77,6 +81,12 @@ local function ask_all(messages, name)
   return name
 end
 
+local function append(name, what, options)
+  if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are the broker's own", "forbidden" end
+  local first, count, epoch = topic(name):append(what, options)
+  return first, count, epoch, name
+end
+
 ---How a topic has acknowledged what a request published.
 ---@param name string
 ---@param req lignum.Request
@@ -84,7 +94,7 @@ end
 ---@return string committed
 ---@return integer copies
 function M.acknowledged(name, req)
-  local durability, committed, copies = core.topic(name):acknowledges()
+  local durability, committed, copies = topic(name):acknowledges()
   if req:header("lignum-ack") == "peers" then committed = "peers" end
   return durability, committed, copies
 end
@@ -120,8 +130,7 @@ function M.messages(name, messages, req)
     end
     name = to
   end
-  local first, count, epoch = policy.append(name, messages, { request = req })
-  return first, count, epoch, name
+  return append(name, messages, { request = req })
 end
 
 ---Appends what a request carries as its body: one message, or one a line. Without a hook the core
@@ -138,8 +147,7 @@ function M.request(name, req)
     if not messages then return nil, why, code end
     return M.messages(name, messages, req)
   end
-  local first, count, epoch = policy.append(name, req)
-  return first, count, epoch, name
+  return append(name, req)
 end
 
 return M

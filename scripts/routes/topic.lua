@@ -10,7 +10,6 @@ local topic, json = core.topic, core.json
 local M = {}
 
 local LIST = { pattern = true, after = true, limit = true, internal = true }
-local INTERNAL <const> = "topics that begin with _ are the broker's own"
 local LIMIT <const>, LIMIT_MAX <const> = 1000, 10000
 
 -- A topic as one object: settings, positions, followers (none on a node of its own).
@@ -83,7 +82,6 @@ function M.put(req)
   local given, why, code = settings_of(req)
   if not given then return http.fail(code, why) end
   local name = req.params.topic
-  if policy.internal(name) then return http.fail("bad_topic") end
   local t = topic(name)
   local created
   created, why, code = t:create((policy.settings(name, given)))
@@ -97,10 +95,8 @@ function M.patch(req)
   local given, why, code = settings_of(req)
   if not given then return http.fail(code, why) end
   local t = topic(req.params.topic)
-  if policy.internal(t.name) then return http.fail("forbidden", INTERNAL) end
-  local ok
-  ok, why, code = t:set(given)
-  if not ok then return http.fail(code, why) end
+  local ok, problem, kind = t:set(given)
+  if not ok then return http.fail(kind, problem) end
   return 200, describe(t:info())
 end
 
@@ -108,7 +104,6 @@ end
 ---@param req lignum.Request
 function M.delete(req)
   local t = topic(req.params.topic)
-  if policy.internal(t.name) then return http.fail("forbidden", INTERNAL) end
   local ok, why, code = t:delete()
   if not ok then return http.fail(code, why) end
   return 204

@@ -36,7 +36,9 @@ end
 function M.raises(words, fn, ...)
   local ok, why = pcall(fn, ...)
   if ok then error("no error where one was due: " .. words, 2) end
-  if not tostring(why):find(words, 1, true) then error(("%q is not in the error %q"):format(words, tostring(why)), 2) end
+  if not tostring(why):find(words, 1, true) then
+    error(("%q is not in the error %q"):format(words, tostring(why)), 2)
+  end
 end
 
 ---A draft of its own: what `text` as lignum.lua makes of it, or the error that it raises; and the draft's require.

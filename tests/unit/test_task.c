@@ -1,0 +1,388 @@
+/* Tasks: their budget, waits and ends. Each Lua chunk is a task of its own; host_eval gives its first result. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "unit/host.h"
+#include "unit/unit.h"
+
+static struct host h;
+
+static void open_host(uint32_t budget_ms)
+{
+    host_open(&h, 0);
+    tasks_set_limits(vm_tasks(h.vm), 100, budget_ms);
+}
+
+#define CHECK_EVAL(code, text) CHECK_SLICE(host_eval(&h, code), SLICE(text))
+#define CHECK_OVER(code, line)                                                            \
+    do {                                                                                  \
+        CHECK_EVAL(code, "a test failed: test:" line ": over its budget of 20 ms");       \
+        CHECK_EQ(h.rc, -ERR_SCRIPT_TIME);                                                 \
+    } while (0)
+
+/* ---- the budget ---- */
+
+TEST(test_an_endless_loop_ends_and_its_line_is_named)
+{
+    open_host(20);
+    CHECK_OVER("\n\nwhile true do end", "3");
+    host_close(&h);
+}
+
+TEST(test_pcall_cannot_hide_the_budget)
+{
+    open_host(20);
+    CHECK_OVER("while true do pcall(function() while true do end end) end", "1");
+    CHECK_OVER("while true do\n xpcall(function() while true do end end, function() while true do end end) end", "2");
+    CHECK_OVER("local function again() pcall(again) return again() end again()", "1");
+    host_close(&h);
+}
+
+TEST(test_nested_coroutines_cannot_hide_the_budget)
+{
+    open_host(20);
+    CHECK_OVER("local function nest(n) while true do pcall(coroutine.wrap(nest), n + 1) end end nest(1)", "1");
+    CHECK_OVER("while true do coroutine.resume(coroutine.create(function() while true do end end)) end", "1");
+    CHECK_OVER("local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end", "1");
+    host_close(&h);
+}
+
+TEST(test_callbacks_of_c_functions_cannot_hide_the_budget)
+{
+    open_host(20);
+    CHECK_OVER("while true do pcall(table.sort, {3, 2, 1}, function() while true do end end) end", "1");
+    CHECK_OVER("while true do pcall(string.gsub, 'a', 'a', function() while true do end end) end", "1");
+    CHECK_OVER("local t = setmetatable({}, {__index = function() while true do end end})\nreturn t.x", "1");
+    host_close(&h);
+}
+
+TEST(test_after_a_budget_error_the_next_tasks_are_whole)
+{
+    open_host(20);
+    for (int i = 0; i < 3; i++) {
+        CHECK_OVER("table.sort({3, 2, 1}, function() while true do end end)", "1");
+        CHECK_OVER("xpcall(function() while true do end end, print)", "1");
+        CHECK_EVAL("local x = nil; return x.y", "a test failed: test:1: attempt to index a nil value (local 'x')");
+        CHECK_EVAL("local n = 0; for i = 1, 1000 do n = n + i end; return n", "500500");
+    }
+    host_close(&h);
+}
+
+TEST(test_a_coroutine_that_outlives_a_budget_error_can_be_used)
+{
+    open_host(20);
+    host_eval(&h, "CO = coroutine.create(function() while true do coroutine.yield('alive') end end)\n"
+                  "while true do coroutine.resume(CO) end");
+    CHECK_EQ(h.rc, -ERR_SCRIPT_TIME);
+    host_eval(&h, "return coroutine.status(CO) == 'suspended' and select(2, coroutine.resume(CO))");
+    CHECK_EQ(h.rc, 0);   /* where it was stopped is chance: in itself, or in its caller */
+    host_close(&h);
+}
+
+TEST(test_what_is_left_to_close_is_closed_within_a_budget_of_its_own)
+{
+    open_host(20);
+    CHECK_OVER("local x <close> = setmetatable({}, {__close = function() CLOSED = true end}) while true do end", "1");
+    CHECK_EVAL("return CLOSED", "true");
+    CHECK_OVER("local x <close> = setmetatable({}, {__close = function() while true do end end}) while true do end", "1");
+    CHECK_OVER("local x <close> = setmetatable({}, {__close = function() while true do end end})\n"
+               "table.sort({3, 2, 1}, function() while true do end end)", "2");
+    host_close(&h);
+}
+
+TEST(test_time_while_parked_is_not_charged)
+{
+    open_host(20);
+    CHECK_EVAL("local n = 0\n"
+               "for i = 1, 12 do sleep(0.005) for j = 1, 200000 do n = n + 1 end end\n"
+               "return n", "2400000");
+    host_close(&h);
+}
+
+static void on_alarm(int signo)
+{
+    (void)signo;
+    char text[256] = "";
+    int fd = open("stderr", O_RDONLY);
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (n > 0 && strstr(text, "watchdog: a test has been inside one call of C for 1 s") != NULL)
+        _exit(42);
+}
+
+static void match_for_ever(void)
+{
+    struct itimerval often = {{0, 100 * 1000}, {0, 100 * 1000}};
+    dup2(open("stderr", O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
+    struct budget again;
+    budget_init(&again);                 /* timers are not inherited by a forked process */
+    budget_fini(&again);
+    open_host(20);
+    signal(SIGALRM, on_alarm);
+    setitimer(ITIMER_REAL, &often, NULL);
+    host_eval(&h, "return (('a'):rep(10000)):find(('a-'):rep(8) .. 'b')");
+}
+
+TEST(test_the_watchdog_names_a_task_that_is_stuck_in_c)
+{
+    CHECK_DIES(match_for_ever(), 42);
+}
+
+/* ---- memory ---- */
+
+TEST(test_a_hog_is_stopped_at_the_cap_and_others_go_on)
+{
+    host_open(&h, 16 * MIB);
+    CHECK_EVAL("local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000000) .. #t end",
+               "a test failed: test:2: over the limit of 16 MiB for the memory of all scripts");
+    CHECK_EQ(h.rc, -ERR_SCRIPT_MEMORY);
+    CHECK_EVAL("return #('x'):rep(1000000)", "1000000");
+    struct vm_stats stats;
+    vm_stats(h.vm, &stats);
+    CHECK(stats.memory <= 16 * MIB);
+    host_close(&h);
+}
+
+TEST(test_a_script_may_catch_the_memory_error)
+{
+    host_open(&h, 16 * MIB);
+    CHECK_EVAL("local ok, why = pcall(string.rep, 'x', 64 * 1024 * 1024)\nreturn why", "not enough memory");
+    host_close(&h);
+}
+
+/* ---- waiting ---- */
+
+TEST(test_tasks_run_in_the_order_in_which_they_became_ready)
+{
+    open_host(200);
+    host_start(&h, "S = '' sleep(0.03) S = S .. 'c'");
+    host_start(&h, "S = S .. '1' sleep(0.01) S = S .. 'a'");
+    host_start(&h, "S = S .. '2' sleep(0.02) S = S .. 'b'");
+    host_turns(&h, host_idle);
+    CHECK_EVAL("return S", "12abc");
+    host_close(&h);
+}
+
+TEST(test_a_wait_passes_through_pcall_iterators_and_metamethods)
+{
+    open_host(200);
+    CHECK_EVAL("local ok, v = pcall(function() sleep(0.001) error('late', 0) end) return v", "late");
+    CHECK_EVAL("for v in function() sleep(0.001) return 'next' end do return v end", "next");
+    CHECK_EVAL("return setmetatable({}, {__index = function() sleep(0.001) return 'field' end}).x", "field");
+    host_close(&h);
+}
+
+TEST(test_a_wait_passes_through_coroutines)
+{
+    open_host(200);
+    CHECK_EVAL("local co = coroutine.wrap(function(a)\n"
+               "  sleep(0.001) local b = coroutine.yield(a + 1)\n"
+               "  local inner = coroutine.wrap(function() sleep(0.001) coroutine.yield(b * 10) sleep(0.001) end)\n"
+               "  local c = inner() inner() return c end)\n"
+               "return co(1) .. ' ' .. co(7)", "2 70");
+    CHECK_EVAL("local co = coroutine.create(function() sleep(0.001) error('inside', 0) end)\n"
+               "return tostring(select(2, coroutine.resume(co))) .. ' ' .. coroutine.status(co)", "inside dead");
+    host_close(&h);
+}
+
+TEST(test_nobody_else_resumes_a_coroutine_that_waits)
+{
+    open_host(200);
+    host_start(&h, "CO = coroutine.create(function() sleep(0.02) return 'slept' end)\n"
+                   "RESULT = select(2, coroutine.resume(CO))");
+    CHECK_EVAL("local ok, why = coroutine.resume(CO)\n"
+               "local closed = pcall(coroutine.close, CO)\n"
+               "while not RESULT do sleep(0.001) end\n"
+               "return tostring(ok) .. tostring(closed) .. RESULT", "falsefalseslept");
+    host_close(&h);
+}
+
+TEST(test_nobody_resumes_the_thread_of_a_task)
+{
+    open_host(200);
+    host_start(&h, "SELF = coroutine.running() sleep(0.005) DONE = true");
+    host_eval(&h, "RESULT = tostring(coroutine.resume(SELF)) .. tostring(pcall(coroutine.close, SELF))");
+    CHECK_EVAL("return RESULT .. tostring(DONE)", "falsefalsetrue");
+    CHECK_EVAL("coroutine.yield()", "a test failed: test:1: coroutine.yield outside of any coroutine");
+    host_close(&h);
+}
+
+TEST(test_a_wait_where_none_is_possible_says_so)
+{
+    open_host(200);
+    CHECK_EVAL("table.sort({2, 1}, function(a, b) sleep(1) return a < b end)",
+               "a test failed: test:1: this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
+    host_close(&h);
+}
+
+/* Bindings of the test's own: parks with a timeout and says what came of it. */
+static struct task_ticket parked;
+
+static int park_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    lua_pushstring(L, rc == 0 ? "woken" : err_name(rc));
+    return 1;
+}
+
+static int l_park(lua_State *L)
+{
+    struct task *t = task_self(L);
+    parked = task_ticket(t);
+    return task_park(L, t, (uint32_t)luaL_checkinteger(L, 1), 0, park_done);
+}
+
+static void open_parker(void)
+{
+    open_host(200);
+    lua_register(vm_state(h.vm), "park", l_park);
+}
+
+static bool has_parked(struct host *host)
+{
+    (void)host;
+    return parked.generation != UINT32_MAX;
+}
+
+TEST(test_a_late_wake_is_refused)
+{
+    open_parker();
+    parked.generation = UINT32_MAX;
+    host_start(&h, "local a = park(0) local b = park(20) return a .. ' ' .. b");
+    host_turns(&h, has_parked);
+    struct task_ticket first = parked;
+    CHECK(task_wake(vm_tasks(h.vm), first, 0));
+    CHECK(!task_wake(vm_tasks(h.vm), first, 0));
+    tasks_run(vm_tasks(h.vm));
+    CHECK(!task_wake(vm_tasks(h.vm), first, 0));       /* it waits again, but for something else */
+    host_turns(&h, host_idle);
+    CHECK_SLICE(slice_from(h.text), SLICE("woken timeout"));
+    host_close(&h);
+}
+
+TEST(test_a_wake_for_a_task_that_has_ended_wakes_nobody)
+{
+    open_parker();
+    parked.generation = UINT32_MAX;
+    host_start(&h, "return park(0)");
+    host_turns(&h, has_parked);
+    struct task_ticket old = parked;
+    task_cancel(vm_tasks(h.vm), h.ticket);
+    CHECK_EQ(h.rc, -ERR_CANCELLED);
+    parked.generation = UINT32_MAX;
+    host_start(&h, "return park(0)");                  /* the same struct task, reused */
+    host_turns(&h, has_parked);
+    CHECK_EQ(parked.index, old.index);
+    CHECK(!task_wake(vm_tasks(h.vm), old, 0));
+    CHECK(task_wake(vm_tasks(h.vm), parked, 0));
+    host_turns(&h, host_idle);
+    CHECK_SLICE(slice_from(h.text), SLICE("woken"));
+    host_close(&h);
+}
+
+TEST(test_timeouts_end_waits_in_the_order_of_their_times)
+{
+    open_host(200);
+    host_eval(&h, "ORDER, LEFT = {}, 0");
+    for (int i = 0; i < 40; i++)
+        CHECK_EQ(host_start(&h, "LEFT = LEFT + 1 local ms = LEFT * 7919 % 41 sleep(ms / 1000 + 0.05)\n"
+                                "ORDER[#ORDER + 1] = ms"), 0);
+    host_turns(&h, host_idle);
+    CHECK_EVAL("for i = 2, #ORDER do if ORDER[i - 1] > ORDER[i] then return 'disorder at ' .. i end end return #ORDER",
+               "40");
+    host_close(&h);
+}
+
+/* ---- ends ---- */
+
+TEST(test_cancelling_closes_what_is_pending)
+{
+    open_parker();
+    parked.generation = UINT32_MAX;
+    host_start(&h, "local x <close> = setmetatable({}, {__close = function() CLOSED = pcall(sleep, 1) end}) park(0)");
+    host_turns(&h, has_parked);
+    task_cancel(vm_tasks(h.vm), h.ticket);
+    CHECK_EQ(h.rc, -ERR_CANCELLED);
+    CHECK_EQ(h.running, 0);
+    task_cancel(vm_tasks(h.vm), h.ticket);             /* long over: nothing happens */
+    CHECK_EVAL("return CLOSED", "false");
+    host_close(&h);
+}
+
+TEST(test_a_task_can_be_cancelled_before_it_has_begun)
+{
+    open_host(200);
+    host_start(&h, "BEGUN = true");
+    task_cancel(vm_tasks(h.vm), h.ticket);
+    CHECK_EQ(h.rc, -ERR_CANCELLED);
+    CHECK_EVAL("return BEGUN", "nil");
+    host_close(&h);
+}
+
+TEST(test_stopping_ends_sleeps_now_and_later)
+{
+    open_host(200);
+    host_start(&h, "sleep(60)");
+    tasks_run(vm_tasks(h.vm));
+    tasks_stop(vm_tasks(h.vm));
+    host_turns(&h, host_idle);
+    CHECK_SLICE(slice_from(h.text), SLICE("a test failed: test:1: the broker is shutting down"));
+    CHECK_EVAL("sleep(60)", "a test failed: test:1: the broker is shutting down");
+    host_close(&h);
+}
+
+TEST(test_more_tasks_than_the_limit_are_refused)
+{
+    open_host(200);
+    tasks_set_limits(vm_tasks(h.vm), 2, 200);
+    CHECK_EQ(host_start(&h, ""), 0);
+    CHECK_EQ(host_start(&h, ""), 0);
+    CHECK_EQ(host_start(&h, ""), -ERR_BUSY);
+    host_turns(&h, host_idle);
+    CHECK_EQ(host_start(&h, ""), 0);
+    host_turns(&h, host_idle);
+    host_close(&h);
+}
+
+TEST(test_a_hundred_thousand_tasks_leave_memory_flat)
+{
+    struct vm_stats before, after;
+    open_host(200);
+    for (int i = 0; i < 20; i++)
+        host_eval(&h, "");
+    lua_gc(vm_state(h.vm), LUA_GCCOLLECT);
+    vm_stats(h.vm, &before);
+    for (int i = 0; i < 100 * 1000; i++)
+        host_eval(&h, i % 100 == 0 ? "error('x')" : "");
+    lua_gc(vm_state(h.vm), LUA_GCCOLLECT);
+    vm_stats(h.vm, &after);
+    CHECK(after.memory < before.memory + 16 * KIB);
+    host_close(&h);
+}
+
+TEST(test_a_burst_of_tasks_gives_its_coroutines_back)
+{
+    struct vm_stats before, after;
+    open_host(200);
+    tasks_set_limits(vm_tasks(h.vm), 5000, 200);
+    vm_stats(h.vm, &before);
+    for (int i = 0; i < 5000; i++)
+        CHECK_EQ(host_start(&h, "sleep(0.001)"), 0);
+    host_turns(&h, host_idle);
+    lua_gc(vm_state(h.vm), LUA_GCCOLLECT);
+    vm_stats(h.vm, &after);
+    CHECK(after.memory < before.memory + 1 * MIB);
+    host_close(&h);
+}
+
+TEST(test_a_hook_that_fails_is_named)
+{
+    open_host(200);
+    CHECK_EVAL("where('on_publish') error('no')", "on_publish failed: test:1: no");
+    CHECK_EVAL("where('on_publish') where(nil) error({})", "a test failed: an error value of type table");
+    host_close(&h);
+}

@@ -1,0 +1,122 @@
+/* The Lua state: what scripts may use, loading, and the live configuration. */
+#include "unit/host.h"
+#include "unit/unit.h"
+
+static struct host h;
+
+#define CHECK_EVAL(code, text) CHECK_SLICE(host_eval(&h, code), SLICE(text))
+
+TEST(test_bytecode_is_never_loaded)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("return tostring(string.dump)", "nil");
+    CHECK_EVAL("return (select(2, load('\\27Lua', 'x', 'b')))", "attempt to load a binary chunk (mode is 't')");
+    CHECK_EVAL("local parts = {'\\27Lua'} return (select(2, load(function() return table.remove(parts) end)))",
+               "attempt to load a binary chunk (mode is 't')");
+    host_write("scripts/evil.lua", "\x1bLuaS");
+    CHECK_EVAL("return select(2, pcall(require, 'evil')):match('binary chunk')", "binary chunk");
+    CHECK_EVAL("return (select(2, loadfile('scripts/evil.lua', 'b'))):match('binary chunk')", "binary chunk");
+    CHECK_EVAL("return (select(2, pcall(dofile, 'scripts/evil.lua'))):match('binary chunk')", "binary chunk");
+    host_close(&h);
+}
+
+TEST(test_what_reaches_out_is_off_unless_asked_for)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("local t = {} for name in pairs(os) do t[#t + 1] = name end table.sort(t) return table.concat(t, ' ')",
+               "clock date difftime getenv time");
+    CHECK_EVAL("local t = {} for name in pairs(io) do t[#t + 1] = name end table.sort(t) return table.concat(t, ' ')",
+               "lines open type");
+    CHECK_EVAL("local t = {} for name in pairs(debug) do t[#t + 1] = name end return table.concat(t, ' ')", "traceback");
+    CHECK_EVAL("return tostring(package.loadlib) .. tostring(package.loaded.os.execute)", "nilnil");
+    CHECK_EVAL("return (select(2, pcall(io.open, 'x', 'w')))",
+               "io.open(path [, \"r\" | \"rb\"]): scripts only read files");
+    CHECK_EVAL("return type(require('lignum.core').unsafe.execute)", "function");
+    host_close(&h);
+}
+
+TEST(test_scripts_cannot_have_finalisers)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("setmetatable({}, {__gc = function() while true do end end})",
+               "a test failed: test:1: finalisers (__gc) cannot be had in Lignum's scripts; use `local x <close>`");
+    CHECK_EVAL("return getmetatable(setmetatable({}, {__index = 'x'})).__index", "x");
+    host_close(&h);
+}
+
+TEST(test_load_keeps_chunk_name_and_environment)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("return load('return x', '=c', nil, {x = 7})()", "7");
+    CHECK_EVAL("return (select(2, pcall(load('error(1 .. x)', '@f.lua'))))",
+               "f.lua:1: attempt to concatenate a nil value (global 'x')");
+    CHECK_EVAL("local n = 0 for line in io.lines('scripts/lignum/init.lua') do n = n + 1 end return n > 3", "true");
+    host_close(&h);
+}
+
+TEST(test_a_failed_load_says_why)
+{
+    struct buf why = {0};
+    host_open(&h, 0);
+    CHECK_EQ(vm_load(h.vm, &why), 0);
+    host_eval(&h, "function LOAD(o) error('lignum.lua:1: a\\nlignum.lua:2: b', 0) end");
+    CHECK_EQ(vm_load(h.vm, &why), -ERR_BAD_VALUE);
+    CHECK_SLICE(buf_slice(&why), SLICE("lignum.lua:1: a\nlignum.lua:2: b"));
+    buf_fini(&why);
+    host_close(&h);
+}
+
+TEST(test_calls_that_act_are_refused_while_loading)
+{
+    struct buf why = {0};
+    host_open(&h, 0);
+    host_eval(&h, "function LOAD(o) topic('t') end");
+    CHECK_EQ(vm_load(h.vm, &why), -ERR_BAD_VALUE);
+    CHECK(memmem(why.data, buf_size(&why), "not while loading", 17) != NULL);
+    buf_clear(&why);
+    host_eval(&h, "function LOAD(o) sleep(1) end");
+    CHECK_EQ(vm_load(h.vm, &why), -ERR_BAD_VALUE);
+    CHECK(memmem(why.data, buf_size(&why), "not while loading", 17) != NULL);
+    CHECK_EVAL("topic('t') return 'fine'", "fine");
+    buf_fini(&why);
+    host_close(&h);
+}
+
+TEST(test_configuration_is_read_by_path)
+{
+    struct buf text = {0};
+    host_open(&h, 0);
+    host_eval(&h, "CONFIG = {['a.b'] = 'text', ['a.n'] = 2.5, ['a.f'] = false, ['a.i'] = 80}");
+    CHECK(vm_config_text(h.vm, "a.b", &text));
+    CHECK_SLICE(buf_slice(&text), SLICE("text"));
+    CHECK(!vm_config_text(h.vm, "a.x", &text));
+    CHECK(vm_config_text(h.vm, "a.i", &text));
+    CHECK_SLICE(buf_slice(&text), SLICE("text80"));
+    CHECK(vm_config_number(h.vm, "a.n", 1) > 2.4);
+    CHECK_EQ((int)vm_config_number(h.vm, "a.b", 7), 7);
+    CHECK(!vm_config_flag(h.vm, "a.f", true));
+    CHECK(vm_config_flag(h.vm, "a.x", true));
+    buf_fini(&text);
+    host_close(&h);
+}
+
+TEST(test_wrong_calls_raise_the_usage_line)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("topic('t'):wait('x')", "a test failed: test:1: topic:wait(offset [, timeout]): offset must be a whole "
+                                       "number of 0 or more, not x");
+    CHECK_EVAL("topic('t').wait(1)", "a test failed: test:1: topic:wait(offset [, timeout]): it must be called on a topic, "
+                                     "not on number (a colon, not a dot, before the name?)");
+    CHECK_EVAL("topic('t'):read {form = 1}",
+               "a test failed: test:1: topic:read {from=, to=, limit=, bytes=, format=\"records\"}: there is no field form");
+    host_close(&h);
+}
+
+TEST(test_times_are_written_and_read)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("return time.format(time.parse('2026-11-23T10:00:00.250Z'))", "2026-11-23T10:00:00.250Z");
+    CHECK_EVAL("return select(3, time.parse('soon'))", "bad_value");
+    CHECK_EVAL("return math.abs(now() - os.time()) < 2", "true");
+    host_close(&h);
+}
