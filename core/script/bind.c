@@ -112,7 +112,8 @@ static void push_limits(lua_State *L)
     } limits[] = {
         {"kib", KIB}, {"mib", MIB}, {"topic_name_max", TOPIC_NAME_MAX}, {"topics_max", TOPICS_MAX},
         {"node_name_max", NODE_NAME_MAX}, {"payload_size_max", PAYLOAD_SIZE_MAX}, {"key_size_max", KEY_SIZE_MAX},
-        {"headers_size_max", HEADERS_SIZE_MAX}, {"batch_count_max", BATCH_COUNT_MAX}, {"batch_size_max", BATCH_SIZE_MAX},
+        {"headers_size_max", HEADERS_SIZE_MAX}, {"batch_count_max", BATCH_COUNT_MAX},
+        {"batch_size_max", BATCH_SIZE_MAX},
         {"checkpoint_every", CHECKPOINT_EVERY}, {"files_open_max", FILES_OPEN_MAX}, {"http_head_max", HTTP_HEAD_MAX},
         {"http_headers_max", HTTP_HEADERS_MAX}, {"http_target_max", HTTP_TARGET_MAX}, {"http_body_max", HTTP_BODY_MAX},
         {"http_bodies_max", HTTP_BODIES_MAX}, {"http_connections_max", HTTP_CONNECTIONS_MAX},

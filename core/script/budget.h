@@ -6,9 +6,9 @@
  * every Lua thread of the run, as lua.c does for Ctrl-C.
  *
  * The hook yields out of the task, which is then never resumed: no pcall sees a yield, and the task's pending <close>
- * variables are closed when its thread is reset. Where a yield is not possible (in sort, gsub, while loading) it raises, at each
- * instruction from then on, Lua's own memory error: that one calls no message handler, in which hooks would be off.
- * Who began the run says what it really was.
+ * variables are closed when its thread is reset. Where a yield is not possible (in sort, gsub, while loading) it
+ * raises, at each instruction from then on, Lua's own memory error: that one calls no message handler, in which hooks
+ * would be off. Who began the run says what it really was.
  */
 #ifndef SCRIPT_BUDGET_H
 #define SCRIPT_BUDGET_H

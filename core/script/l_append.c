@@ -25,7 +25,10 @@ static void check_options(lua_State *L, int index, struct options *o)
     double timeout = ACK_MS / 1000.0;
     int request = 0;
     const struct arg_field fields[] = {
-        {"ack", ARG_TEXT, &ack}, {"timeout", ARG_SECONDS, &timeout}, {"request", ARG_ANY, &request}, {NULL, ARG_END, NULL}};
+        {"ack", ARG_TEXT, &ack},
+        {"timeout", ARG_SECONDS, &timeout},
+        {"request", ARG_ANY, &request},
+        {NULL, ARG_END, NULL}};
     arg_fields(L, index, fields, USAGE);
     if (ack.p != NULL && !slice_eq(ack, SLICE("peers")))
         arg_fail(L, USAGE, "ack must be \"peers\"");

@@ -248,12 +248,29 @@ static int fail_decode(lua_State *L, const char *why)
     return 3;
 }
 
+/* RFC 8259 wants control characters in strings escaped; lua-cjson lets them pass. */
+static bool has_bare_control(slice text)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        if (quoted && (unsigned char)text.p[i] < 0x20)
+            return true;
+        if (quoted && text.p[i] == '\\')
+            i++;
+        else if (text.p[i] == '"')
+            quoted = !quoted;
+    }
+    return false;
+}
+
 /* json.decode(text) -> value | nil, message, code */
 static int l_decode(lua_State *L)
 {
     slice text = arg_text(L, 1, "text", DECODE);
     if (!utf8_valid(text))
         return fail_decode(L, "the text is not UTF-8");
+    if (has_bare_control(text))
+        return fail_decode(L, "a string holds a control character that is not escaped");
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
     lua_call(L, 1, 2);

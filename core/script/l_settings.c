@@ -52,20 +52,16 @@ static int number_text(struct reading *r, const char *name, slice *text)
     return 0;
 }
 
-/* The value on top is the setting `name`. */
+/* The value on top is the setting `name`. What is neither number nor string is passed as "", which no setting may be,
+ * so that settings_set says what would be right, or that there is no such setting. */
 static int read_value(struct reading *r, const char *name)
 {
-    slice text = {0};
+    slice text = SLICE("");
     int rc = 0;
-    int type = lua_type(r->L, -1);
-    if (type == LUA_TNUMBER) {
+    if (lua_type(r->L, -1) == LUA_TNUMBER)
         rc = number_text(r, name, &text);
-    } else if (type == LUA_TSTRING) {
+    else if (lua_type(r->L, -1) == LUA_TSTRING)
         text.p = lua_tolstring(r->L, -1, &text.n);
-    } else {
-        buf_addf(r->why, "%s must not be a %s", name, lua_typename(r->L, type));
-        rc = -ERR_BAD_VALUE;
-    }
     return rc < 0 ? rc : settings_set(r->settings, slice_from(name), text, r->why);
 }
 

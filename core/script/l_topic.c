@@ -60,7 +60,8 @@ static struct topic_handle *handle_new(lua_State *L, slice name)
     return h;
 }
 
-/* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected; the name lies at 1. */
+/* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected; the name lies at 1.
+ * */
 static int push_handle(lua_State *L, slice name)
 {
     struct topic *t;

@@ -1,10 +1,10 @@
 /*
  * The standard libraries as scripts get them.
  *
- * Left out is what runs other programs, loads machine code by name, writes files, or loads bytecode, which can crash the
- * process. A finaliser (__gc) cannot be stopped by the budget's hook, so scripts have none; <close> does that work. What a
- * trusted script needs all the same it can ask for by name: require("lignum.core").unsafe has execute, exit, popen, open,
- * remove, rename, tmpname and loadlib.
+ * Left out is what runs other programs, loads machine code by name, writes files, or loads bytecode, which can crash
+ * the process. A finaliser (__gc) cannot be stopped by the budget's hook, so scripts have none; <close> does that work.
+ * What a trusted script needs all the same it can ask for by name: require("lignum.core").unsafe has execute, exit,
+ * popen, open, remove, rename, tmpname and loadlib.
  */
 #include <lualib.h>
 

@@ -72,7 +72,7 @@ void vm_scratch_done(struct buf *b);
 void vm_claim(lua_State *L, size_t n);
 void vm_release(struct vm *vm, size_t n);
 
-/* Why a run ended with an error, for its message and code (task.c). */
+/* Why a run ended with an error, for its message and code. */
 struct error_cause {
     int status;                       /* LUA_ERRRUN, ... */
     bool over;                        /* its budget */
@@ -80,14 +80,14 @@ struct error_cause {
 };
 void error_describe(struct buf *out, lua_State *L, const struct vm *vm, struct error_cause cause);
 int error_code(struct error_cause cause);
-void tasks_count(const struct tasks *ts, struct vm_stats *out);
+void tasks_count(const struct tasks *ts, struct vm_stats *out);   /* task.c */
 
 /* Calls what lies below `nargs` arguments with a budget and the cap, outside of a task. 0, or -ERR_SCRIPT... with the
  * message (instead of results) on the stack. */
 int vm_call(struct vm *vm, int nargs, int nresults, uint32_t budget_ms);
 
-/* After a task: collects all garbage where little is left below the cap. Lua does so by itself when an allocation of its
- * own fails, but not for the buffers of its string functions. */
+/* After a task: collects all garbage where little is left below the cap. Lua does so by itself when an allocation of
+ * its own fails, but not for the buffers of its string functions. */
 void vm_relieve(struct vm *vm);
 
 /* Registers a route pattern: its number, from 1 on. 0 past VM_ROUTES_MAX. */

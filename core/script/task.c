@@ -300,37 +300,6 @@ void task_appended(struct task *t)
 
 /* ---- failures ---- */
 
-static void add_place(struct buf *out, lua_State *L)
-{
-    lua_Debug ar;
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline > 0) {
-            buf_addf(out, "%s:%d: ", ar.short_src, ar.currentline);
-            return;
-        }
-    }
-}
-
-void error_describe(struct buf *out, lua_State *L, const struct vm *vm, struct error_cause cause)
-{
-    if (cause.over) {
-        buf_addf(out, "%sover its budget of %u ms", vm->budget.place, cause.budget_ms);
-    } else if (cause.status == LUA_ERRMEM) {
-        add_place(out, L);
-        buf_addf(out, "over the limit of %zu MiB for the memory of all scripts", vm->used_max / MIB);
-    } else if (lua_type(L, -1) == LUA_TSTRING) {
-        buf_addf(out, "%s", lua_tostring(L, -1));
-    } else {
-        buf_addf(out, "an error value of type %s", luaL_typename(L, -1));
-    }
-}
-
-int error_code(struct error_cause cause)
-{
-    return cause.over ? -ERR_SCRIPT_TIME : cause.status == LUA_ERRMEM ? -ERR_SCRIPT_MEMORY : -ERR_SCRIPT;
-}
-
 static slice describe(struct task *t, struct error_cause cause)
 {
     struct buf *out = &t->tasks->message;

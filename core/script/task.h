@@ -1,13 +1,13 @@
 /*
  * Tasks: pooled coroutines that may wait as if they blocked. Every request, timer tick and console line is one.
  *
- * A task is idle (pooled), running, parked (waiting for one thing) or ready (its thing has come). Only tasks_run resumes.
- * Whoever completes a wait does so with the wait's ticket; a late completion (cancelled, timed out) is refused and wakes
- * nobody.
+ * A task is idle (pooled), running, parked (waiting for one thing) or ready (its thing has come). Only tasks_run
+ * resumes. Whoever completes a wait does so with the wait's ticket; a late completion (cancelled, timed out) is refused
+ * and wakes nobody.
  *
- * While a task runs it has a budget of time without waiting. A signal timer that ticks only while Lua runs sets a hook
- * on the running thread when the budget is over, so that code that stays within it pays nothing. The hook raises, at
- * each instruction and on every thread of the task, so neither pcall nor coroutine.resume can go on under it.
+ * While a task runs it has a budget of CPU time without waiting (script/budget.h), which neither pcall nor a coroutine
+ * can hide, and which costs nothing as long as it is kept. A wait may begin in any coroutine of the task: it passes
+ * through all that resumed it (l_coroutine.c).
  */
 #ifndef SCRIPT_TASK_H
 #define SCRIPT_TASK_H
@@ -30,8 +30,8 @@ struct task_result {
 
 struct task_options {
     const char *where;            /* "POST /v1/topics/{topic}/messages", "every 5 s at lignum.lua:12"; copied */
-    int (*push)(lua_State *L, void *arg);                         /* pushes the function and its arguments; their number */
-    void (*done)(void *arg, const struct task_result *result);    /* exactly once */
+    int (*push)(lua_State *L, void *arg);     /* pushes the function and its arguments; the number of these */
+    void (*done)(void *arg, const struct task_result *result);   /* exactly once */
     void *arg;
 };
 

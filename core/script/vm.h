@@ -7,7 +7,7 @@
  *                                start and reload are this same call
  *     config(path)               the live value at "store.segment.messages", or nil
  *     handle(request)            answers one request: status, body, headers
- *     timer(id)                  runs one declared every()
+ *     timers()                   the declared every(): a list of {seconds =, fn =, where =}
  *     repl_eval(id, text, write) | repl_complete(id, text) | repl_close(id)
  */
 #ifndef SCRIPT_VM_H
@@ -46,7 +46,8 @@ struct services {
 int vm_new(const struct vm_options *o, struct vm **out);
 void vm_free(struct vm *vm);
 
-/* load(options) for the first time or again. 0, or -ERR_BAD_VALUE with one error a line in `why`: nothing has changed then. */
+/* load(options) for the first time or again. 0, or -ERR_BAD_VALUE with one error a line in `why`: nothing has changed
+ * then. */
 int vm_load(struct vm *vm, struct buf *why);
 
 void vm_attach(struct vm *vm, const struct services *services);

@@ -19,6 +19,30 @@
 
 #include "store/inner.h"
 
+/* A file of the topic, and what a look into it gave when it has no end record by its name. */
+struct found {
+    uint64_t first, size;
+    bool sealed;                 /* .log */
+    struct segment *segment;     /* of a .qwal, once looked at */
+    int end;                     /* a scan_found: what its batches end with */
+    bool headless;               /* its header is zeros or damaged */
+    bool fallen;
+};
+
+struct recovery {
+    struct journal *journal;
+    struct found *files;         /* owned, in order */
+    size_t count;
+    bool has_checkpoint;
+    struct checkpoint checkpoint;
+    uint64_t disk;               /* D */
+    uint64_t tail;               /* so far */
+};
+
+/* look.c: reads the .qwal files from where that is needed on. 0 or an error. */
+int recovery_look(struct recovery *r);
+bool recovery_last(const struct recovery *r, const struct found *f);
+
 /* torn.c: the ways to set bytes aside. 0 or -errno; said. */
 int torn_cut(struct segment *seg);                          /* what stands after seg->size */
 int torn_move(struct journal *j, struct segment *seg);      /* a whole file; frees the segment */

@@ -45,7 +45,8 @@ TEST(test_nested_coroutines_cannot_hide_the_budget)
     open_host(20);
     CHECK_OVER("local function nest(n) while true do pcall(coroutine.wrap(nest), n + 1) end end nest(1)", "1");
     CHECK_OVER("while true do coroutine.resume(coroutine.create(function() while true do end end)) end", "1");
-    CHECK_OVER("local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end", "1");
+    CHECK_OVER("local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() "
+               "end", "1");
     host_close(&h);
 }
 
@@ -86,7 +87,8 @@ TEST(test_what_is_left_to_close_is_closed_within_a_budget_of_its_own)
     open_host(20);
     CHECK_OVER("local x <close> = setmetatable({}, {__close = function() CLOSED = true end}) while true do end", "1");
     CHECK_EVAL("return CLOSED", "true");
-    CHECK_OVER("local x <close> = setmetatable({}, {__close = function() while true do end end}) while true do end", "1");
+    CHECK_OVER("local x <close> = setmetatable({}, {__close = function() while true do end end}) while true do "
+               "end", "1");
     CHECK_OVER("local x <close> = setmetatable({}, {__close = function() while true do end end})\n"
                "table.sort({3, 2, 1}, function() while true do end end)", "2");
     host_close(&h);
@@ -213,7 +215,8 @@ TEST(test_a_wait_where_none_is_possible_says_so)
 {
     open_host(200);
     CHECK_EVAL("table.sort({2, 1}, function(a, b) sleep(1) return a < b end)",
-               "a test failed: test:1: this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
+               "a test failed: test:1: this call waits, which cannot be done inside sort, gsub, require, __gc or "
+               "__close");
     host_close(&h);
 }
 
@@ -294,6 +297,20 @@ TEST(test_timeouts_end_waits_in_the_order_of_their_times)
     host_turns(&h, host_idle);
     CHECK_EVAL("for i = 2, #ORDER do if ORDER[i - 1] > ORDER[i] then return 'disorder at ' .. i end end return #ORDER",
                "40");
+    host_close(&h);
+}
+
+TEST(test_the_time_of_an_earlier_wait_does_not_end_a_later_one)
+{
+    open_parker();
+    parked.generation = UINT32_MAX;
+    host_start(&h, "park(10) return park(60)");
+    host_turns(&h, has_parked);
+    CHECK(task_wake(vm_tasks(h.vm), parked, 0));
+    uint64_t began = clock_ns();
+    host_turns(&h, host_idle);
+    CHECK_SLICE(slice_from(h.text), SLICE("timeout"));
+    CHECK(clock_ns() - began >= 60 * NS_PER_MS);
     host_close(&h);
 }
 

@@ -27,7 +27,8 @@ TEST(test_what_reaches_out_is_off_unless_asked_for)
                "clock date difftime getenv time");
     CHECK_EVAL("local t = {} for name in pairs(io) do t[#t + 1] = name end table.sort(t) return table.concat(t, ' ')",
                "lines open type");
-    CHECK_EVAL("local t = {} for name in pairs(debug) do t[#t + 1] = name end return table.concat(t, ' ')", "traceback");
+    CHECK_EVAL("local t = {} for name in pairs(debug) do t[#t + 1] = name end return table.concat(t, ' "
+               "')", "traceback");
     CHECK_EVAL("return tostring(package.loadlib) .. tostring(package.loaded.os.execute)", "nilnil");
     CHECK_EVAL("return (select(2, pcall(io.open, 'x', 'w')))",
                "io.open(path [, \"r\" | \"rb\"]): scripts only read files");
@@ -105,10 +106,12 @@ TEST(test_wrong_calls_raise_the_usage_line)
     host_open(&h, 0);
     CHECK_EVAL("topic('t'):wait('x')", "a test failed: test:1: topic:wait(offset [, timeout]): offset must be a whole "
                                        "number of 0 or more, not x");
-    CHECK_EVAL("topic('t').wait(1)", "a test failed: test:1: topic:wait(offset [, timeout]): it must be called on a topic, "
+    CHECK_EVAL("topic('t').wait(1)", "a test failed: test:1: topic:wait(offset [, timeout]): it must be called on a "
+                                     "topic, "
                                      "not on number (a colon, not a dot, before the name?)");
     CHECK_EVAL("topic('t'):read {form = 1}",
-               "a test failed: test:1: topic:read {from=, to=, limit=, bytes=, format=\"records\"}: there is no field form");
+               "a test failed: test:1: topic:read {from=, to=, limit=, bytes=, format=\"records\"}: there is no "
+               "field form");
     host_close(&h);
 }
 

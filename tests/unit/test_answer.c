@@ -1,0 +1,323 @@
+/* Requests and answers over a real connection: what a handler sees, and what becomes of what it returns. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "unit/host.h"
+#include "unit/unit.h"
+
+static struct host h;
+static uint16_t port;
+static char input[4 * 1024 * 1024];
+static size_t input_size, input_wanted;
+static int client;
+static bool closed;
+
+static void open_server(const char *handler)
+{
+    host_open(&h, 0);
+    host_eval(&h, handler);
+    CHECK_EQ(h.rc, 0);
+    CHECK_EQ(http_listen(h.http, SLICE("127.0.0.1:0"), &port), 0);
+}
+
+static bool has_answer(struct host *host)
+{
+    (void)host;
+    ssize_t n = recv(client, input + input_size, sizeof(input) - 1 - input_size, MSG_DONTWAIT);
+    if (n > 0)
+        input_size += (size_t)n;
+    closed = closed || n == 0 || (n < 0 && errno == ECONNRESET);
+    input[input_size] = '\0';
+    loop_again(&h.loop);
+    return closed || input_size >= input_wanted;
+}
+
+static void send_request(const char *request)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK_EQ(connect(client, (struct sockaddr *)&a, sizeof(a)), 0);
+    CHECK_EQ(send(client, request, strlen(request), 0), strlen(request));
+    input_size = 0;
+    input_wanted = SIZE_MAX;
+    closed = false;
+}
+
+/* The whole answer to a request after which the server closes. */
+static const char *ask(const char *request)
+{
+    send_request(request);
+    host_turns(&h, has_answer);
+    close(client);
+    return input;
+}
+
+#define GET(path) ask("GET " path " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+static const char *body(const char *answer)
+{
+    const char *end = strstr(answer, "\r\n\r\n");
+    CHECK(end != NULL);
+    return end + 4;
+}
+
+#define CHECK_BODY(answer, text) CHECK_SLICE(slice_from(body(answer)), SLICE(text))
+#define CHECK_HAS(answer, text) CHECK(strstr(answer, text) != NULL)
+
+TEST(test_a_handler_sees_the_request)
+{
+    open_server("function HANDLE(r) local names = {} for name in pairs(r.headers) do names[#names + 1] = name end\n"
+                "table.sort(names) return 200, table.concat({r.method, r.path, r.query.a, r.query.b, r.query.c, "
+                "r.body,\n"
+                "r:header('X-One'), r.headers['x-two'], table.concat(names, ','), tostring(r.params.x),\n"
+                "tostring(r.peer:match('^127.0.0.1:%d+$') ~= nil)}, ' ') end");
+    CHECK_BODY(ask("POST /a%20b/c%2fd?a=1&b=x%26y+z&c&&a=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-One: 1\r\n"
+                   "X-Two: a\r\nx-two: b\r\nContent-Length: 4\r\n\r\nbody"),
+               "POST /a b/c%2fd 2 x&y z  body 1 a, b connection,content-length,host,x-one,x-two nil true");
+    host_close(&h);
+}
+
+TEST(test_bodies_of_each_kind_are_sent_with_their_type)
+{
+    open_server("local bodies = {['/text'] = 'hi', ['/table'] = {b = 1, a = {}}, ['/list'] = json.array {}}\n"
+                "function HANDLE(r) if r.path == '/html' then return 200, '<p>', {['Content-Type'] = 'text/html'} end\n"
+                "if r.path == '/batch' then topic('t'):create() topic('t'):append('m') return 200, "
+                "topic('t'):read{}:as'api' end\n"
+                "if r.path == '/records' then return 200, topic('t'):read{format = 'records'} end\n"
+                "if r.path == '/none' then return 204 end\n"
+                "return 201, bodies[r.path], {X = {'1', '2'}, Y = 'z'} end");
+    CHECK_BODY(GET("/text"), "hi");
+    CHECK_HAS(input, "HTTP/1.1 201 Created\r\n");
+    CHECK_HAS(input, "Content-Type: text/plain; charset=utf-8\r\n");
+    CHECK_HAS(input, "X: 1\r\nX: 2\r\n");
+    CHECK_BODY(GET("/table"), "{\"a\":{},\"b\":1}");
+    CHECK_HAS(input, "Content-Type: application/json\r\n");
+    CHECK_BODY(GET("/list"), "[]");
+    CHECK_BODY(GET("/html"), "<p>");
+    CHECK_HAS(input, "Content-Type: text/html\r\n");
+    CHECK_BODY(GET("/batch"), "{\"messages\":[{\"Id\":0,\"Data\":\"m\"}],\"count\":1}");
+    CHECK_BODY(GET("/none"), "");
+    GET("/records");
+    CHECK_HAS(input, "Content-Type: application/vnd.lignum.records\r\nContent-Length: 73\r\n");
+    CHECK_EQ(input_size, body(input) + 73 - input);
+    host_close(&h);
+}
+
+TEST(test_a_large_body_arrives_whole)
+{
+    open_server("function HANDLE(r) return 200, {list = {('x'):rep(300000), ('y'):rep(300000)}} end");
+    CHECK_EQ(strlen(body(GET("/"))), 600000 + 16);
+    host_close(&h);
+}
+
+TEST(test_a_handler_that_fails_is_a_500_that_says_where)
+{
+    open_server("function HANDLE(r) r:routed(route('GET /x/{n}'), {}) where('authorize')\nerror('no') end");
+    CHECK_BODY(GET("/x/1"),
+               "{\"type\":\"about:blank\",\"title\":\"a script "
+               "failed\",\"status\":500,\"code\":\"script_error\",\"detail\":"
+               "\"authorize failed: test:2: no\",\"appended\":false,\"retryable\":false}\n");
+    CHECK_HAS(input, "HTTP/1.1 500 ");
+    CHECK_HAS(input, "Content-Type: application/problem+json\r\n");
+    host_close(&h);
+}
+
+TEST(test_a_handler_that_fails_after_an_append_does_not_deny_it)
+{
+    open_server("topic('t'):create() function HANDLE(r) topic('t'):append('x') error('later') end");
+    CHECK_HAS(GET("/"), "script_error");
+    CHECK(strstr(input, "appended") == NULL);
+    host_close(&h);
+}
+
+TEST(test_garbage_from_a_handler_is_a_500_that_names_the_route)
+{
+    static const char *const results[][2] = {
+        {"'text'", "GET /r failed: the handler returned text instead of a status from 200 to 599"},
+        {"nil", "GET /r failed: the handler returned nil instead of a status from 200 to 599"},
+        {"99", "GET /r failed: the handler returned 99 instead of a status from 200 to 599"},
+        {"200, true", "GET /r failed: the handler returned a boolean as a body"},
+        {"200, '', 'x'", "GET /r failed: the handler returned a string instead of headers"},
+        {"200, '', {['a\\\\nb'] = 'c'}", "GET /r failed: the header a\\nb cannot be sent"},
+        {"200, '', {a = 'b\\\\r\\\\nc: d'}", "GET /r failed: the header a cannot be sent"},
+        {"200, '', {['Content-Length'] = '7'}", "GET /r failed: the header Content-Length cannot be sent"},
+        {"200, {f = print}", "GET /r failed: json: a function (at or below field \\\"f\\\")"},
+        {"200, topic('t')", "GET /r failed: the handler returned an object that cannot be a body"},
+    };
+    char code[256], expected[256];
+    open_server("function HANDLE(r) r:routed(route('GET /r'), {}) return load(CODE)() end");
+    for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+        snprintf(code, sizeof(code), "CODE = \"return %s\"", results[i][0]);
+        host_eval(&h, code);
+        CHECK_EQ(h.rc, 0);
+        snprintf(expected, sizeof(expected), "\"detail\":\"%s\"", results[i][1]);
+        if (strstr(GET("/"), expected) == NULL)
+            unit_failed(__FILE__, __LINE__, "%s: %s", results[i][0], input);
+    }
+    host_close(&h);
+}
+
+TEST(test_a_request_is_gone_once_it_is_answered)
+{
+    open_server("function HANDLE(r) KEPT = r return 200, 'x' end");
+    GET("/");
+    CHECK_SLICE(host_eval(&h, "return (select(2, pcall(function() return KEPT.path end)))"),
+                SLICE("test:1: this request has been answered; what is needed of it later must be kept before"));
+    CHECK_SLICE(host_eval(&h, "return tostring(KEPT.params) ~= nil"), SLICE("true"));
+    host_close(&h);
+}
+
+TEST(test_a_function_streams_and_waits_for_its_client)
+{
+    open_server("function HANDLE(r) return 200, function(write) for i = 1, 20 do\n"
+                "N = i if not write(('x'):rep(100000)) then return end sleep(0.001) end end end");
+    GET("/");
+    CHECK_HAS(input, "Transfer-Encoding: chunked\r\n");
+    CHECK_HAS(input + input_size - 7, "\r\n0\r\n\r\n");
+    CHECK_SLICE(host_eval(&h, "return N"), SLICE("20"));
+    host_close(&h);
+}
+
+TEST(test_a_stream_that_fails_is_cut_off)
+{
+    open_server("function HANDLE(r) return 200, function(write) write('part') error('broken') end end");
+    CHECK_HAS(GET("/"), "part");
+    CHECK(closed);
+    CHECK(strstr(input, "\r\n0\r\n\r\n") == NULL);
+    host_close(&h);
+}
+
+static bool has_ended(struct host *host)
+{
+    return tasks_live(vm_tasks(host->vm)) == 0;
+}
+
+static bool has_begun(struct host *host)
+{
+    (void)has_answer(host);
+    return input_size > 0;
+}
+
+TEST(test_a_stream_ends_when_its_client_goes)
+{
+    open_server("function HANDLE(r) return 200, function(write)\n"
+                "while write(('x'):rep(100000)) do sleep(0.001) end SAW = 'gone' end end");
+    send_request("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    host_turns(&h, has_begun);
+    close(client);
+    host_turns(&h, has_ended);
+    CHECK_SLICE(host_eval(&h, "return SAW"), SLICE("gone"));
+    host_close(&h);
+}
+
+TEST(test_requests_past_the_limit_of_tasks_are_refused_with_503)
+{
+    open_server("function HANDLE(r) return 200, 'x' end");
+    tasks_set_limits(vm_tasks(h.vm), 0, 200);
+    CHECK_HAS(GET("/"), "HTTP/1.1 503 ");
+    CHECK_HAS(input, "Retry-After: 1\r\n");
+    CHECK_HAS(input, "\"code\":\"busy\"");
+    host_close(&h);
+}
+
+TEST(test_a_request_is_appended_as_its_content_type_says)
+{
+    open_server("topic('t'):create() function HANDLE(r) local first, why, code = topic('t'):append(r)\n"
+                "if not first then return 400, why end\n"
+                "local s = '' for _, m in ipairs(r:messages()) do s = s .. '<' .. m.payload .. '>' end\n"
+                "for _, m in ipairs(topic('t'):read {from = first}) do local hs = {}\n"
+                "  for k, v in pairs(m.headers or {}) do hs[#hs + 1] = k .. '=' .. v end table.sort(hs)\n"
+                "  s = s .. '[' .. (m.key or '-') .. '|' .. table.concat(hs, ',') .. '|' .. m.payload .. ']' end\n"
+                "return 200, s end");
+#define POST(headers, payload)                                                                                    \
+    (snprintf(request, sizeof(request), "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%sContent-Length: %zu" \
+              "\r\n\r\n%s", headers, strlen(payload), payload), ask(request))
+    static char request[4096];
+    CHECK_BODY(POST("", "plain"), "<plain>[-||plain]");
+    CHECK_BODY(POST("Content-Type: application/x-www-form-urlencoded\r\n", "curl"), "<curl>[-||curl]");
+    CHECK_BODY(POST("Content-Type: text/html; charset=utf-8\r\nLignum-Key: k\r\nlignum-header-Trace-ID: 7\r\n", "a\nb"),
+               "<a\nb>[k|content-type=text/html; charset=utf-8,trace-id=7|a\nb]");
+    CHECK_BODY(POST("Content-Type: application/x-ndjson\r\n", "{\"a\":1}\r\n\n\r\n  \nlast"),
+               "<{\"a\":1}><  ><last>[-||{\"a\":1}][-||  ][-||last]");
+    CHECK_BODY(POST("Content-Type: application/x-ndjson\r\n", "\n\r\n"), "there is no message to append");
+    CHECK_BODY(POST("Content-Type: application/x-ndjson\r\nLignum-Key: k\r\n", "x"),
+               "Lignum-Key goes with a single message, not with lines");
+    CHECK_BODY(POST("Producer-Id: 12x\r\n", "x"), "Producer-Id must be a whole number up to 18446744073709551615");
+    CHECK_BODY(POST("Producer-Epoch: 65536\r\n", "x"), "Producer-Epoch must be a whole number up to 65535");
+    CHECK_BODY(POST("Lignum-Ack: all\r\n", "x"), "Lignum-Ack must be peers");
+    CHECK_BODY(POST("Producer-Id: 1\r\nProducer-Epoch: 2\r\nProducer-Seq: 3\r\nLignum-Ack: "
+                    "peers\r\n", "x"), "<x>[-||x]");
+#undef POST
+    host_close(&h);
+}
+
+/* ---- timers ---- */
+
+static bool has_ticked(struct host *host)
+{
+    lua_getglobal(vm_state(host->vm), "TICKS");
+    lua_Integer n = lua_tointeger(vm_state(host->vm), -1);
+    lua_pop(vm_state(host->vm), 1);
+    return n >= 3;
+}
+
+TEST(test_timers_run_again_and_again_and_end_with_their_configuration)
+{
+    host_open(&h, 0);
+    host_eval(&h, "TICKS, OLD = 0, 0\n"
+                  "TIMERS = {{seconds = 0.001, where = 'a', fn = function() OLD = OLD + 1\n"
+                  "if OLD > 1 then sleep(0.01) end error('old') end}}");
+    script_start_timers(h.vm);
+    host_eval(&h, "while OLD < 2 do sleep(0.001) end\n"
+                  "TIMERS = {{seconds = 0.001, where = 'b', fn = function() TICKS = TICKS + 1 end}}");
+    script_start_timers(h.vm);
+    host_eval(&h, "OLD = 0 sleep(0.02)");   /* the old one was in the middle of a run */
+    host_turns(&h, has_ticked);
+    CHECK_SLICE(host_eval(&h, "return OLD"), SLICE("0"));
+    host_close(&h);
+}
+
+TEST(test_a_timer_never_runs_twice_at_once)
+{
+    host_open(&h, 0);
+    host_eval(&h, "TICKS, RUNNING, MOST = 0, 0, 0\n"
+                  "TIMERS = {{seconds = 0.001, where = 'a', fn = function() RUNNING = RUNNING + 1\n"
+                  "MOST = math.max(MOST, RUNNING) sleep(0.01) RUNNING = RUNNING - 1 TICKS = TICKS + 1 end}}");
+    script_start_timers(h.vm);
+    host_turns(&h, has_ticked);
+    CHECK_SLICE(host_eval(&h, "return MOST"), SLICE("1"));
+    host_close(&h);
+}
+
+/* ---- fetch ---- */
+
+TEST(test_fetch_waits_for_an_answer_and_says_what_failed)
+{
+    char code[256];
+    open_server("function HANDLE(r) if r.path == '/slow' then sleep(5) end return 200, r.method .. r.body, {A = 'b'} "
+                "end");
+    snprintf(code, sizeof(code), "URL = 'http://127.0.0.1:%u'", port);
+    host_eval(&h, code);
+    CHECK_SLICE(host_eval(&h, "local a = fetch {url = URL .. '/', method = 'PUT', body = 'x', headers = {c = 'd'}}\n"
+                              "return a.status .. a.body .. a.headers.a"), SLICE("200PUTxb"));
+    CHECK_SLICE(host_eval(&h, "return (select(3, fetch {url = URL .. '/slow', timeout = 0.05}))"), SLICE("timeout"));
+    CHECK_SLICE(host_eval(&h, "return (select(3, fetch {url = 'http://127.0.0.1:1/'}))"), SLICE("fetch_failed"));
+    CHECK_SLICE(host_eval(&h, "return (select(3, fetch {url = 'file:///etc/passwd'}))"), SLICE("bad_value"));
+    host_close(&h);
+}
+
+TEST(test_cancelling_a_task_ends_its_fetch)
+{
+    char code[128];
+    open_server("function HANDLE(r) sleep(0.05) return 200 end");
+    snprintf(code, sizeof(code), "fetch {url = 'http://127.0.0.1:%u/'}", port);
+    host_start(&h, code);
+    tasks_run(vm_tasks(h.vm));
+    task_cancel(vm_tasks(h.vm), h.ticket);
+    CHECK_EQ(h.rc, -ERR_CANCELLED);
+    CHECK_SLICE(host_eval(&h, "sleep(0.1) return 'fine'"), SLICE("fine"));
+    host_close(&h);
+}
