@@ -5,8 +5,9 @@ MODE    ?= release
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 B       := build/$(MODE)
+Q       := $(if $(V),,@)
 
-DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libssl-dev libedit-dev
+DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libedit-dev
 DEPS_TEST  := lua5.4 lua-check python3 curl prometheus
 
 # libcurl is loaded at the first fetch (core/net/fetch.c), so only its headers are needed here.
@@ -40,7 +41,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test run test unit bench-tools fuzzers asan tidy lint fuzz bench doc install clean help
+.PHONY: all binary deps deps-test run test unit bench-tools fuzzers asan test-big tidy lint fuzz bench doc install clean help
 .SECONDARY:
 
 all: binary
@@ -49,20 +50,25 @@ binary: $(B)/lignum
 	@ln -sf $(MODE)/lignum build/lignum
 
 $(B)/lignum: $(MAINS) $(OBJS)
-	$(LINK) -o $@ $^ $(LIBS)
+	@$(if $(V),,echo "  LINK $@")
+	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
 $(B)/%.o: %.c Makefile | deps
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	@$(if $(V),,echo "  CC   $<")
+	$(Q)$(COMPILE) -c -o $@ $<
 
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/tests/unit/unit.o $(OBJS)
-	$(LINK) -o $@ $^ $(LIBS)
+	@$(if $(V),,echo "  LINK $@")
+	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJS)
-	$(LINK) -o $@ $^ $(LIBS)
+	@$(if $(V),,echo "  LINK $@")
+	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(OBJS)
-	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	@$(if $(V),,echo "  LINK $@")
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # ---- set-up: quick when nothing is missing; says what to install where it may not ----
 
@@ -107,8 +113,17 @@ bench: binary bench-tools
 tidy:
 	@lua5.4 tests/tidy.lua
 
+test-big: deps-test
+	@$(MAKE) --no-print-directory binary unit bench-tools
+	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
+	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
+	@tests/run --big
+
 lint:
 	@luacheck --quiet --no-color lignum.lua scripts tests rocks
+
+doc: deps-test
+	@lua5.4 tests/doc.lua > doc/api.md
 
 install: binary
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lignum $(DESTDIR)$(PREFIX)/share/doc/lignum
@@ -125,6 +140,7 @@ help:
 	@echo "make test       install what is missing, build, run all tests (about 8 minutes)"
 	@echo "make            build build/lignum          make install   PREFIX, DESTDIR"
 	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
+	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
 	@echo "make fuzz       HTTP parser and segment reader, a minute each"
 	@echo "make bench      the figures of doc/performance.md (about 5 minutes)"
 	@echo "make tidy lint  layers, names, dead files; luacheck"

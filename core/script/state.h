@@ -21,6 +21,7 @@ struct vm_route {
 struct vm {
     lua_State *L;
     size_t used, used_max;            /* bytes of Lua's heap; the cap */
+    size_t memory_default;            /* the cap where limits.script_memory says nothing */
     size_t foreign, foreign_next;     /* bytes that Lua's objects own outside of it; when to collect next */
     size_t relieve_at;                /* when vm_relieve collects */
     bool capped;                      /* scripts are running */

@@ -1,6 +1,7 @@
 #include "script/state.h"
 
 #include <lualib.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -64,6 +65,7 @@ void vm_relieve(struct vm *vm)
     if (used < vm->relieve_at)
         return;
     lua_gc(vm->L, LUA_GCCOLLECT);
+    malloc_trim(0);
     used = vm->used + vm->foreign;
     size_t usual = vm->used_max / 4 * 3;
     size_t half_way = used < vm->used_max ? used + (vm->used_max - used) / 2 : used;
@@ -188,6 +190,12 @@ static char *copy_text(const char *text)
     return text == NULL ? NULL : mem_copy(text, strlen(text));
 }
 
+static void set_memory_max(struct vm *vm, size_t max)
+{
+    vm->used_max = max;
+    vm->relieve_at = max / 4 * 3;
+}
+
 static void keep_options(struct vm *vm, const struct vm_options *o)
 {
     size_t n = 0;
@@ -198,9 +206,9 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
     vm->set = mem_new((n + 1) * sizeof(char *));
     for (size_t i = 0; i < n; i++)
         vm->set[i] = copy_text(o->set[i]);
-    vm->used_max = o->memory_max == 0 ? (size_t)VM_MEMORY_MAX : o->memory_max;
-    vm->relieve_at = vm->used_max / 4 * 3;
+    vm->memory_default = o->memory_max == 0 ? (size_t)VM_MEMORY_MAX : o->memory_max;
     vm->foreign_next = FOREIGN_MIN;
+    set_memory_max(vm, vm->memory_default);
 }
 
 /* Reads lignum/init.lua and keeps the table of entry points that it returns. */
@@ -317,6 +325,8 @@ int vm_load(struct vm *vm, struct buf *why)
     vm->loading = false;
     if (rc < 0)
         buf_add_slice(why, buf_slice(&vm->extra));
+    else
+        set_memory_max(vm, (size_t)vm_config_number(vm, "limits.script_memory", (double)vm->memory_default));
     lua_settop(L, top);
     return rc < 0 ? -ERR_BAD_VALUE : 0;
 }

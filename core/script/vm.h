@@ -26,7 +26,7 @@ struct vm_options {
     const char *scripts;          /* directory that holds lignum/ and routes/ */
     const char *config;           /* path of lignum.lua; NULL = defaults only */
     const char *const *set;       /* "store.segment.messages=10", ..., NULL-terminated: they win over the file */
-    size_t memory_max;            /* 0 = VM_MEMORY_MAX */
+    size_t memory_max;            /* where limits.script_memory says nothing; 0 = VM_MEMORY_MAX */
 };
 
 /* What bindings act on. Set once everything is open; before that, only what works at load time may be called. */

@@ -1,4 +1,4 @@
-/* lignum verify and lignum dump: reading a data directory that no broker uses. They walk with scan.h, as recovery does. */
+/* lignum verify and lignum dump: reading a data directory that no broker uses, with the scan of recovery. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -199,8 +199,8 @@ static bool flaw_torn(const struct survey *sv, const struct flaw *f)
 static unsigned verify_print(const struct survey *sv)
 {
     unsigned damages = 0;
-    printf("topic %s: files %zu, messages %" PRIu64 ", bytes %" PRIu64 ", next %" PRIu64 ", sum %08" PRIx32 "\n", sv->name,
-           sv->files_count, sv->messages, sv->bytes, sv->next, sv->crc);
+    printf("topic %s: files %zu, messages %" PRIu64 ", bytes %" PRIu64 ", next %" PRIu64 ", sum %08" PRIx32 "\n",
+           sv->name, sv->files_count, sv->messages, sv->bytes, sv->next, sv->crc);
     for (size_t i = 0; i < sv->flaws_count; i++) {
         const struct flaw *f = &sv->flaws[i];
         bool torn = flaw_torn(sv, f);
@@ -337,12 +337,15 @@ static int dump_topic(const char *path, const char *name, uint64_t from, uint64_
     int rc = survey_topic(&sv);
     int code = rc < 0;
     if (rc < 0)
-        say_error("store", "cannot read topic %s: %s", name, rc == -ENOENT ? "there is no such topic" : err_sentence(rc));
-    for (size_t i = 0; i < sv.flaws_count; i++)
-        if (!flaw_torn(&sv, &sv.flaws[i])) {
-            say_error("store", "damage: %s from=%" PRIu64 " to=%" PRIu64, sv.flaws[i].what, sv.flaws[i].from, sv.flaws[i].to);
-            code = 1;
-        }
+        say_error("store", "cannot read topic %s: %s", name,
+                  rc == -ENOENT ? "there is no such topic" : err_sentence(rc));
+    for (size_t i = 0; i < sv.flaws_count; i++) {
+        const struct flaw *f = &sv.flaws[i];
+        if (flaw_torn(&sv, f))
+            continue;
+        say_error("store", "damage: %s from=%" PRIu64 " to=%" PRIu64, f->what, f->from, f->to);
+        code = 1;
+    }
     survey_fini(&sv);
     return code;
 }

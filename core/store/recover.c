@@ -189,8 +189,10 @@ static int judge(struct recovery *r, struct found *f)
 {
     const struct found *next = recovery_last(r, f) ? NULL : f + 1;
     uint64_t end = f->segment->next;
-    if (next && next->first < end)
-        return say_error("store", "files overlap topic=%s file=%020" PRIu64, r->journal->name, next->first), -ERR_DAMAGED;
+    if (next && next->first < end) {
+        say_error("store", "files overlap topic=%s file=%020" PRIu64, r->journal->name, next->first);
+        return -ERR_DAMAGED;
+    }
     bool hole = next && next->first > end, sealed = f->end == SCAN_SEALED;
     bool unclean_end = f->end == SCAN_BAD && r->journal->store->was_clean;
     bool promised = f->fallen || ((hole || !next) && (r->disk > end || unclean_end || any_sealed_from(r, f + 1)));

@@ -35,8 +35,9 @@ void store_io_failed(struct store *s, const char *what, const char *path, int rc
     int fd = open(path_of("%s/io-failed", s->root).s, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (fd >= 0)
         close(fd);
-    say_fatal(EXIT_IO, "store", "%s failed on %s: %s. Nothing more is acknowledged. Check the disk and the kernel's log, "
-              "then start again: what was acknowledged will be read back and verified", what, path, strerror(-rc));
+    say_fatal(EXIT_IO, "store",
+              "%s failed on %s: %s. Nothing more is acknowledged. Check the disk and the kernel's log, then start "
+              "again: what was acknowledged will be read back and verified", what, path, strerror(-rc));
 }
 
 /* -- the state -------------------------------------------------------------------------------------------- */
@@ -99,7 +100,7 @@ static void state_mint(struct store *s)
     snprintf(s->state.name, sizeof s->state.name, "%s", s->node_name);
     s->was_clean = topics == 0;
     if (topics)
-        say_warn("store", "data/state is lost: topics=%zu stay and keep their cluster, but this node gets a new incarnation",
+        say_warn("store", "state is lost: topics=%zu stay and keep their cluster, this node gets a new incarnation",
                  topics);
 }
 
@@ -111,7 +112,8 @@ static int state_open(struct store *s, struct buf *why)
     if (rc == -ERR_FORMAT)
         buf_addf(why, "%s/state is of another version: this Lignum reads version %d", s->root, STATE_VERSION);
     else if (rc == -ERR_DAMAGED)
-        buf_addf(why, "%s/state is damaged; move it away to give this node a new identity (its messages stay)", s->root);
+        buf_addf(why, "%s/state is damaged; move it away to give this node a new identity (its messages stay)",
+                 s->root);
     else if (rc < 0 && rc != -ENOENT)
         buf_addf(why, "cannot read %s/state: %s", s->root, strerror(-rc));
     if (rc < 0 && rc != -ENOENT)
@@ -247,7 +249,8 @@ void store_close(struct store *s)
     s->state.clean = true;
     rc = state_save(s->root, &s->state);
     if (rc < 0)
-        say_warn("store", "cannot write %s/state: %s (the next start recovers as after a crash)", s->root, strerror(-rc));
+        say_warn("store", "cannot write %s/state: %s (the next start recovers as after a crash)", s->root,
+                 strerror(-rc));
     io.unlink(path_of("%s/io-failed", s->root).s);
     store_free(s);
 }

@@ -43,7 +43,8 @@ int store_save_state(struct store *s);
 /* Names of the directories under topics/, in no order: start with *at = 0; false at the end. */
 bool store_next_name(struct store *s, size_t *at, slice *name);
 
-/* Moves topics/<name>, of which no journal is open, to diverged/<name>-<milliseconds>. Waits for the disk. 0 or -errno. */
+/* Moves topics/<name>, of which no journal is open, to diverged/<name>-<milliseconds>. Waits for the disk. 0
+ * or -errno. */
 int store_set_aside(struct store *s, slice name);
 
 /* Whom `moved` is told about; NULL: nobody is told. */

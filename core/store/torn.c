@@ -58,8 +58,8 @@ static int torn_copy(const struct journal *j, struct reader *r, const struct seg
     if (rc == 0)
         rc = sync_torn_dir(j);
     if (rc == 0)
-        say_warn("store", "torn tail topic=%s next=%" PRIu64 " bytes=%" PRIu64 " copy=%s (never acknowledged as durable)",
-                 j->name, seg->next, end - seg->size, path.s);
+        say_warn("store", "torn tail topic=%s next=%" PRIu64 " bytes=%" PRIu64 " copy=%s (never acknowledged)", j->name,
+                 seg->next, end - seg->size, path.s);
     j->store->stats.torn_bytes += end - seg->size;
     return rc;
 }

@@ -31,7 +31,8 @@ function M.fail(code, detail, more)
   local e = errors[code]
   if not e then error("http.fail: there is no error code " .. tostring(code), 2) end
   local body = {
-    title = e.sentence, status = e.status, code = code, detail = detail or e.sentence, retryable = e.retryable,
+    type = "about:blank", title = e.sentence, status = e.status,
+    code = code, detail = detail or e.sentence, retryable = e.retryable,
   }
   for name, value in pairs(more or {}) do body[name] = value end
   return e.status, body, problem_headers(code, e.retryable)

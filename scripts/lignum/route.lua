@@ -150,18 +150,32 @@ local function refused(req)
   return http.fail(code, detail)
 end
 
+-- Walking the tree costs more than the rest of routing; most requests ask for a few paths again and again.
+local walked, walked_count = {}, 0     -- [path] = { methods =, values = }
+local WALKED_MAX <const> = 1024
+
+local function walk(path)
+  local values = {}
+  local methods = descend(tree, path, 2, values, 1)
+  if not methods then return nil end
+  if walked_count == WALKED_MAX then walked, walked_count = {}, 0 end
+  walked_count = walked_count + 1
+  walked[path] = { methods = methods, values = values }
+  return walked[path]
+end
+
 ---Answers a request.
 ---@param req lignum.Request
 ---@return integer status
 ---@return any body
 ---@return table? headers
 function M.handle(req)
-  local path, method, values = req.path, req.method, nil
-  local methods = exact[path]
+  local path, method = req.path, req.method
+  local methods, values = exact[path], nil
   if not methods then
-    values = {}
-    methods = descend(tree, path, 2, values, 1)
-    if not methods then return http.fail("not_found") end
+    local found = walked[path] or walk(path)
+    if not found then return http.fail("not_found") end
+    methods, values = found.methods, found.values
   end
   local route = methods[method] or method == "HEAD" and methods.GET
   if not route then return wrong_method(methods, method) end

@@ -101,7 +101,7 @@ end
 
 local schemas = {
   Problem = object({
-    title = text(), status = integer(400), code = text("a word of the table of errors in doc/http.md"),
+    type = text(), title = text(), status = integer(400), code = text("a word of the table of errors in doc/http.md"),
     detail = text(), retryable = { type = "boolean" },
     appended = { type = "boolean", description = "false: the message will never appear" },
     earliest = integer(0), next = integer(0),

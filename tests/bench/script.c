@@ -73,7 +73,8 @@ static void measure_render(void)
     for (int i = 0; i < MESSAGES; i++)
         message_write(&messages, &m);
     struct batch_head head = {
-        .size = (uint32_t)(BATCH_HEAD_SIZE + buf_size(&messages)), .count = MESSAGES, .epoch = 1, .time_ms = 1795434350123};
+        .size = (uint32_t)(BATCH_HEAD_SIZE + buf_size(&messages)), .count = MESSAGES, .epoch = 1,
+        .time_ms = 1795434350123};
     char *at = buf_reserve(&b.raw, head.size);
     memcpy(at + BATCH_HEAD_SIZE, messages.data, buf_size(&messages));
     batch_head_write(at, &head);

@@ -32,6 +32,7 @@ test("config_mistakes_are_named", function()
     ['topic "a"'] = "has no settings",
     ['topic "*" {} topic "a" {}'] = "is never reached",
     ['topic "a" {} topic "a" {}'] = "is never reached",
+    ['topic "a" { copies = 99 }'] = 'topic["a"].copies: must be at most 15, not 99',
     ["every(5)"] = "wants a function",
     ['listen "8080"'] = 'must be "HOST:PORT"',
     ["local t = topic('a') local i = t:info()"] = "call topic() inside a function",

@@ -18,14 +18,26 @@ test("route_literals_go_before_names_and_a_dead_end_goes_back", function()
 route.get("/a/{x}/c", function(r) return 200, "named " .. r.params.x end)
 route.get("/a/b/{y}", function(r) return 200, "literal " .. r.params.y end)
 route.get("/a/b/c/d", function() return 200, "exact" end)
+route.get("/a/{x}/c/e", function(r) return 200, "back " .. r.params.x end)
 ]]
   local function body(path) return (select(2, answer(world, "GET", path))) end
   check.equal(body("/a/z/c"), "named z")
   check.equal(body("/a/b/c"), "literal c")
+  check.equal(body("/a/b/c/e"), "back b")
   check.equal(body("/a/b/c/d"), "exact")
   check.equal((answer(world, "GET", "/a//c")), 404)
   check.equal((answer(world, "GET", "/a/z")), 404)
   check.equal((answer(world, "GET", "/a/z/c/")), 404)
+end)
+
+test("route_params_are_each_requests_own", function()
+  local world = world_with [[
+route.get("/p/{x}", function(r) local x = r.params.x r.params.x = "spoilt" return 200, x end)]]
+  for i = 1, 3000 do
+    local path = "/p/" .. i % 1500
+    check.equal(select(2, answer(world, "GET", path)), tostring(i % 1500))
+  end
+  check.equal(select(2, answer(world, "GET", "/p/7")), "7")
 end)
 
 test("route_head_is_get_options_lists_and_others_are_405", function()

@@ -205,7 +205,7 @@ end''')
         "an error that is a table": ("error({})", "script_error"),
         "an error that is nil": ("error(nil)", "script_error"),
         "a wrong type": ("local x = nil; return x.y.z", "script_error"),
-        "deep recursion": ("local function f() return 1 + f() end return f()", ("script_error", "script_timeout")),
+        "deep recursion": ("local function f() return 1 + f() end return f()", ("script_error", "script_timeout", "script_memory")),
     }
 
     def test_a_runaway_hook_costs_only_its_own_request(self):

@@ -75,7 +75,8 @@ static int try_append(struct journal *j, uint32_t count, size_t size, int64_t ti
         struct message m = {.key = SLICE("k"), .payload = payload_at(j->tail + i, size)};
         message_write(&messages, &m);
     }
-    struct append a = {.messages = buf_slice(&messages), .count = count, .epoch = j->epoch ? j->epoch : 1, .time_ms = time_ms};
+    struct append a = {.messages = buf_slice(&messages), .count = count, .epoch = j->epoch ? j->epoch : 1,
+                       .time_ms = time_ms};
     uint64_t first, before = j->tail;
     int rc = journal_append(j, &a, &first);
     if (rc == 0)

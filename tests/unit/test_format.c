@@ -42,7 +42,8 @@ static void add(struct store *s, struct journal *j, const struct message *m, uin
     for (uint32_t i = 0; i < count; i++)
         message_write(&bytes, &m[i]);
     struct append a = {
-        .messages = buf_slice(&bytes), .count = count, .epoch = 26 + j->tail / 3, .time_ms = 1700000000000 + (int64_t)j->tail,
+        .messages = buf_slice(&bytes), .count = count, .epoch = 26 + j->tail / 3,
+        .time_ms = 1700000000000 + (int64_t)j->tail,
         .producer = 5, .sequence = j->tail + 1, .producer_epoch = 8,
     };
     uint64_t first;

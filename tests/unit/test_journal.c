@@ -196,6 +196,7 @@ TEST(test_marks_rise_in_their_order_and_the_owner_is_told)
     journal_set_owner(j, &spoken_disk);
     append_some(j, 3, 10);
     CHECK_EQ(spoken_written, 0);
+    sync_wait(s->sync);                    /* what the opening had begun */
     store_flush(s);
     CHECK_EQ(spoken_written, 3);
     CHECK_EQ(spoken_disk, 0);

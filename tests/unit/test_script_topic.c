@@ -111,12 +111,15 @@ TEST(test_messages_are_rendered_in_all_formats)
                   "function TEXT(format) return (T:read {}:render(format):gsub('%d+%-[^\"]*Z', 'TIME')) end");
     CHECK_EVAL("return TEXT()",
                "{\"topic\":\"t\",\"messages\":[{\"offset\":0,\"epoch\":1,\"time\":\"TIME\",\"data\":\"plain\"},"
-               "{\"offset\":1,\"epoch\":1,\"time\":\"TIME\",\"key\":\"k\",\"headers\":{\"h\":\"v\"},\"base64\":\"/yI=\"}],"
+               "{\"offset\":1,\"epoch\":1,\"time\":\"TIME\",\"key\":\"k\","
+               "\"headers\":{\"h\":\"v\"},\"base64\":\"/yI=\"}],"
                "\"next\":2,\"epoch\":1}");
     CHECK_EVAL("return TEXT('ndjson')",
                "{\"offset\":0,\"epoch\":1,\"time\":\"TIME\",\"data\":\"plain\"}\n"
-               "{\"offset\":1,\"epoch\":1,\"time\":\"TIME\",\"key\":\"k\",\"headers\":{\"h\":\"v\"},\"base64\":\"/yI=\"}\n");
-    CHECK_EVAL("return TEXT('api')", "{\"messages\":[{\"Id\":0,\"Data\":\"plain\"},{\"Id\":1,\"Data\":\"\xef\xbf\xbd\\\"\"}],"
+               "{\"offset\":1,\"epoch\":1,\"time\":\"TIME\",\"key\":\"k\","
+               "\"headers\":{\"h\":\"v\"},\"base64\":\"/yI=\"}\n");
+    CHECK_EVAL("return TEXT('api')", "{\"messages\":[{\"Id\":0,\"Data\":\"plain\"},{\"Id\":1,"
+                                     "\"Data\":\"\xef\xbf\xbd\\\"\"}],"
                                      "\"count\":2}");
     CHECK_EVAL("return TEXT('raw')", "plain\n\xff\"\n");
     CHECK_EVAL("return T:read {from = 9}:render()", "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":0}");

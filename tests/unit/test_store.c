@@ -269,7 +269,8 @@ TEST(test_dump_prints_a_line_a_message_and_changes_nothing)
     CHECK_EQ(j->tail, 25);
     store_close(s);
     slice out = output_of(dump, 0);
-    CHECK(contains(out, "{\"topic\":\"t\",\"offset\":9,\"epoch\":1,\"time\":\"1970-01-01T00:00:01.000Z\",\"key\":\"k\",\"data\":\"message 9 "));
+    CHECK(contains(out, "{\"topic\":\"t\",\"offset\":9,\"epoch\":1,\"time\":\"1970-01-01T00:00:01.000Z\","
+                        "\"key\":\"k\",\"data\":\"message 9 "));
     CHECK(contains(out, "\"offset\":10,"));
     CHECK(!contains(out, "\"offset\":11,"));
     CHECK_EQ(store_dump("data", SLICE("none"), 0, 1), 1);

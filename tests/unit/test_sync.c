@@ -48,7 +48,7 @@ TEST(test_urgent_jobs_overtake_and_others_keep_their_order)
     sem_t gate;
     sem_init(&gate, 0, 0);
     int clock = 0;
-    struct probe first = probe(&clock, false), a = probe(&clock, false), b = probe(&clock, false), u = probe(&clock, true);
+    struct probe first = probe(&clock, false), a = first, b = first, u = probe(&clock, true);
     first.gate = &gate;
     sync_submit(s, &first.job);
     sync_submit(s, &a.job);
