@@ -478,7 +478,7 @@ static int check(const struct cli *cli)
 
 int main(int argc, char **argv)
 {
-    struct cli cli;
+    static struct cli cli;                 /* what it points to lives as long */
     if (cli_parse(argc, argv, &cli) < 0)
         return EXIT_USAGE;
     if (cli.config == NULL && access("lignum.lua", R_OK) == 0)

@@ -11,10 +11,20 @@ static int real_open(const char *path, int flags, mode_t mode)
     return open(path, flags | O_CLOEXEC, mode);
 }
 
+/* The script budget's signal may come at any time (script/budget.c). */
+static int real_allocate(int fd, off_t from, off_t n)
+{
+    int rc;
+    do
+        rc = posix_fallocate(fd, from, n);
+    while (rc == EINTR);
+    return rc;
+}
+
 struct io io = {
     .open = real_open,
     .pwrite = pwrite,
-    .allocate = posix_fallocate,
+    .allocate = real_allocate,
     .truncate = ftruncate,
     .sync_data = fdatasync,
     .sync_all = fsync,

@@ -86,6 +86,9 @@ static void measure_render(void)
     }
     double ns = (double)(clock_cpu_ns() - began) / ROUNDS;
     printf("render 100 messages of 100 bytes as JSON: %.1f us (%zu bytes)\n", ns / 1000, buf_size(&out));
+    buf_fini(&messages);
+    buf_fini(&b.raw);
+    buf_fini(&out);
 }
 
 int main(void)

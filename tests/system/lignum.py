@@ -273,6 +273,7 @@ class Broker:
         self.listen, self.descriptors = listen, descriptors
         self.process = self.port = None
         self.starts = 0
+        self.awaited = True         # somebody has looked at the end of the present process, or made it
         self.said_before = 0        # where in stderr the present process began
         self.write_config(config or "")
 
@@ -307,6 +308,7 @@ class Broker:
             self.process = subprocess.Popen(self.command(), cwd=self.folder, env=env, stdin=subprocess.DEVNULL,
                                             stdout=err, stderr=err, preexec_fn=prepare)
         self.starts += 1
+        self.awaited = False
         return self
 
     def start(self, timeout=PATIENCE):
@@ -338,6 +340,7 @@ class Broker:
 
     def wait_exit(self, timeout=PATIENCE):
         """Waits for the process to end by itself; its exit code."""
+        self.awaited = True
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -361,6 +364,7 @@ class Broker:
 
     def kill(self):
         """kill -9, and nobody is asked."""
+        self.awaited = True
         if self.running():
             self.process.kill()
         if self.process:
@@ -563,6 +567,23 @@ class Test(unittest.TestCase):
     def broker(self, **kw):
         return self.made(**kw).start()
 
+    @classmethod
+    def share(cls, **kw):
+        """A broker for all tests of a class, where they only look at answers; for setUpClass."""
+        if not os.access(BINARY, os.X_OK):
+            raise unittest.SkipTest("the binary is not there: %s" % os.path.relpath(BINARY, ROOT))
+        folder = tempfile.mkdtemp(prefix="lignum-", dir=os.environ.get("LIGNUM_TMP"))
+        cls.addClassCleanup(shutil.rmtree, folder, True)
+        b = Broker(folder, **kw)
+
+        def end():
+            try:
+                b.stop()        # fails too when it has ended by itself
+            finally:
+                b.kill()
+        cls.addClassCleanup(end)
+        return b.start()
+
     def _end(self, b, expect):
         """Runs after the test: a broker that still runs is stopped properly, which is a check as well."""
         try:
@@ -571,6 +592,9 @@ class Test(unittest.TestCase):
                     b.kill()
                 else:
                     b.stop(expect)
+            elif not b.awaited and expect is not None:
+                self.fail("the broker ended with %d when nobody asked it to:\n%s" % (
+                    b.process.returncode, b.said()[-3000:]))
             if b.process:
                 b.check_said()
         finally:

@@ -9,14 +9,7 @@ from lignum import Test, in_threads
 class Api(Test):
     @classmethod
     def setUpClass(cls):
-        # One broker serves all tests here that look at answers only; each uses topics of its own.
-        cls.shared = cls("claim_of_the_shared_broker")
-        cls.shared.setUp()
-        cls.addClassCleanup(cls.shared.doCleanups)
-        cls.b = cls.shared.broker(set=["store.segment.messages=10"])
-
-    def claim_of_the_shared_broker(self):
-        pass
+        cls.b = cls.share(set=["store.segment.messages=10"])
 
     def send(self, topic, message):
         return self.b.post("/api/message", json.dumps({"topic": topic, "message": message}))

@@ -95,7 +95,7 @@ class Full(Test):
         b.stop()
         b.spawn()
         wait_until(lambda: " main: ready " in b.said() or b.process.poll() is not None)
-        if b.process.poll() is None:
+        if b.running():
             b.port = int(re.search(r"listening address=\S*:(\d+)", b.said()).group(1))
             self.assertEqual(b.messages("t"), stored)
             b.stop()

@@ -95,14 +95,8 @@ REFUSED = {
 class Hostile(Test):
     @classmethod
     def setUpClass(cls):
-        cls.shared = cls("claim_of_the_shared_broker")
-        cls.shared.setUp()
-        cls.addClassCleanup(cls.shared.doCleanups)
-        cls.b = cls.shared.broker(set=["limits.head_timeout=2", "limits.body_timeout=2", "limits.idle_timeout=3"])
+        cls.b = cls.share(set=["limits.head_timeout=2", "limits.body_timeout=2", "limits.idle_timeout=3"])
         cls.b.publish("hostile", b"first")
-
-    def claim_of_the_shared_broker(self):
-        pass
 
     def test_every_malformed_request_is_answered_once_and_closed(self):
         for what, (request, status) in REFUSED.items():

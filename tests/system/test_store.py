@@ -284,7 +284,7 @@ class Damage(Test):
             with self.subTest(file=os.path.basename(path), at=at):
                 b.spawn()
                 wait_until(lambda: " main: ready " in b.said() or b.process.poll() is not None)
-                if b.process.poll() is not None:
+                if not b.running():
                     self.assertEqual(b.process.returncode, 65, b.said())
                     continue
                 b.port = int(re.search(r"listening address=\S*:(\d+)", b.said()).group(1))
@@ -315,7 +315,7 @@ class Damage(Test):
         self.assertEqual(r.code, 1, r)
         b.spawn()
         wait_until(lambda: " main: ready " in b.said() or b.process.poll() is not None)
-        if b.process.poll() is None:
+        if b.running():
             b.port = int(re.search(r"listening address=\S*:(\d+)", b.said()).group(1))
             a = b.get("/v1/topics/t/messages?from=20&to=21")
             self.assertNotEqual(a.status, 200, a)

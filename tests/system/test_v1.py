@@ -17,13 +17,7 @@ JSON = {"Content-Type": "application/json"}
 class V1(Test):
     @classmethod
     def setUpClass(cls):
-        cls.shared = cls("claim_of_the_shared_broker")
-        cls.shared.setUp()
-        cls.addClassCleanup(cls.shared.doCleanups)
-        cls.b = cls.shared.broker(set=["store.segment.messages=10"])
-
-    def claim_of_the_shared_broker(self):
-        pass
+        cls.b = cls.share(set=["store.segment.messages=10"])
 
     def messages_of(self, topic, words=""):
         return self.b.ok("GET", "/v1/topics/%s/messages%s" % (topic, words)).json["messages"]
