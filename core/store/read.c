@@ -79,6 +79,13 @@ static int reading_step(struct reading *r, struct segment *seg, uint64_t *positi
     return 0;
 }
 
+/* Offsets are due, but no bytes are left for them: the end of the file is lost. Good batches before it are an answer. */
+static int reading_stuck(struct reading *r)
+{
+    r->done = true;
+    return r->some ? 0 : -ERR_DAMAGED;
+}
+
 static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
 {
     struct hint at;
@@ -91,9 +98,13 @@ static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
     size_t need = BATCH_HEAD_SIZE;
     while (rc == 0 && !r->done && at.position < seg->written)
         rc = reading_step(r, seg, &at.position, &need);
-    if (rc == 0 && r->next < seg->next)
+    if (rc < 0)
+        return rc;
+    if (!r->done && r->next < seg->next)
+        return reading_stuck(r);
+    if (at.position < seg->written || !seg->ended)
         segment_hint(seg, r->next, at.position);
-    return rc;
+    return 0;
 }
 
 /* The segment of the batch that holds `offset`. Past a file's end but below the next file's begin is a hole. */

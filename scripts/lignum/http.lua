@@ -163,11 +163,21 @@ end
 
 -- Media types ----------------------------------------------------------------------------------
 
+-- Clients send the same few again and again, with each request.
+local media_types, media_type_count = {}, 0
+local MEDIA_TYPES_MAX <const> = 64
+
 ---The media type of a Content-Type, without parameters and in lower case.
 ---@param text string?
 ---@return string?
 function M.media_type(text)
-  return text and text:match("^%s*([^%s;]*)"):lower()
+  local found = media_types[text]
+  if found or not text then return found end
+  found = text:match("^%s*([^%s;]*)"):lower()
+  if media_type_count < MEDIA_TYPES_MAX then
+    media_types[text], media_type_count = found, media_type_count + 1
+  end
+  return found
 end
 
 ---Refuses a body that is compressed or otherwise encoded.

@@ -66,8 +66,7 @@ local function messages_of(body)
 end
 
 local function is_json(content_type)
-  return content_type == "application/json"
-    or content_type ~= nil and http.media_type(content_type) == "application/json"
+  return content_type ~= nil and http.media_type(content_type) == "application/json"
 end
 
 local function append(name, req)

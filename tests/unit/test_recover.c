@@ -419,6 +419,30 @@ TEST(test_a_sealed_file_without_its_end_is_damage)
     store_close(s);
 }
 
+TEST(test_a_reader_who_stands_before_a_lost_end_is_refused_each_time)
+{
+    three_files(true);
+    uint64_t batch = BATCH_HEAD_SIZE + MESSAGE_HEAD_SIZE + 1 + 30;
+    slice all = read_whole(LOG_0);         /* its last batch is cut out: the end record follows the one before */
+    struct buf cut = {0};
+    buf_add(&cut, all.p, FILE_HEAD_SIZE + 9 * batch);
+    buf_add(&cut, all.p + all.n - END_RECORD_SIZE, END_RECORD_SIZE);
+    put_file(LOG_0, buf_slice(&cut));
+    buf_fini(&cut);
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", ten_each());
+    for (int again = 0; again < 3; again++) {
+        struct buf out = {0};
+        uint64_t next;
+        CHECK_EQ(journal_read(j, 0, 25, MIB, &out, &next), 0);
+        CHECK_EQ(next, 9);
+        CHECK_EQ(journal_read(j, 9, 25, MIB, &out, &next), -ERR_DAMAGED);
+        CHECK_EQ(read_all_of(j, 10, 25), 25);
+        buf_fini(&out);
+    }
+    store_close(s);
+}
+
 TEST(test_a_foreign_or_newer_file_is_refused_and_not_touched)
 {
     three_files(true);
