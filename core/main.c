@@ -128,6 +128,8 @@ static void turn(void *arg)
     store_flush(s->store);                 /* 3. tails -> files */
     store_sync(s->store);                  /* 5. dirty -> the disk thread */
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
+    if (tasks_ready(vm_tasks(s->vm)))
+        loop_again(&s->loop);              /* steps 3 and 6 woke one, and no event will say so */
     interval_arm(s);
     if (s->reload)
         reload_now(s);

@@ -426,6 +426,11 @@ static void run(struct task *t)
         task_cancel(t->tasks, (struct task_ticket){t->index, t->life});
 }
 
+bool tasks_ready(const struct tasks *ts)
+{
+    return !list_empty(&ts->ready);
+}
+
 void tasks_run(struct tasks *ts)
 {
     uint64_t until = 0;

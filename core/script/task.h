@@ -53,6 +53,7 @@ bool tasks_stopping(const struct tasks *ts);
 
 /* Step 2 of the turn: resumes ready tasks, those that become ready meanwhile included, for a bounded time. */
 void tasks_run(struct tasks *ts);
+bool tasks_ready(const struct tasks *ts);   /* is there one left, or woken since? */
 
 /* For bindings: the running task; raises where there is none (while loading) or where it cannot yield. */
 struct task *task_self(lua_State *L);

@@ -2,6 +2,9 @@
  * A checkpoint says from where on recovery has to read a topic's active file: TOPIC/checkpoint, two slots of
  * 64 bytes that are written in turn, so that a torn write leaves the other.
  *
+ * One is written after each CHECKPOINT_EVERY bytes (1 MiB and not the 16 MB first planned: so 10 GB in 1,000 topics
+ * recover within a third of a second) and at an orderly close.
+ *
  * It claims only what has been fdatasynced, and is itself written without fsync: an older one costs time, never
  * data. It also remembers the disk mark, which tells a torn tail from damage.
  */

@@ -79,7 +79,7 @@ static int reading_step(struct reading *r, struct segment *seg, uint64_t *positi
     return 0;
 }
 
-/* Offsets are due, but no bytes are left for them: the end of the file is lost. Good batches before it are an answer. */
+/* Offsets are due, but no bytes are left for them: the file's end is lost. Good batches before it are an answer. */
 static int reading_stuck(struct reading *r)
 {
     r->done = true;

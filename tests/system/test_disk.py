@@ -100,7 +100,7 @@ class Full(Test):
             self.assertEqual(b.messages("t"), stored)
             b.stop()
         else:
-            self.assertIn(b.process.returncode, (65, 74), b.said())
+            self.assertIn(b.wait_exit(), (65, 74), b.said())
             self.assertRegex(b.said(), "error .*(space|full)")
         os.unlink(ballast)
         b.start()

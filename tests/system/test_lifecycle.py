@@ -174,7 +174,7 @@ class Directory(Test):
             self.assertNotEqual(b.post("/v1/topics/t/messages", b"x").status, 200)
             b.stop()
         else:
-            self.assertEqual(b.process.returncode, 65)
+            self.assertEqual(b.wait_exit(), 65)
             self.assertRegex(b.said(), r"error .*version")
         self.assertEqual(open(path, "rb").read(), before)
 
@@ -187,7 +187,7 @@ class Directory(Test):
         b.spawn()
         wait_until(lambda: " main: ready " in b.said() or b.process.poll() is not None)
         if not b.running():
-            self.assertEqual(b.process.returncode, 65)      # refusing is fine too, deleting is not
+            self.assertEqual(b.wait_exit(), 65)      # refusing is fine too, deleting is not
         else:
             b.port = int(re.search(r"listening address=\S*:(\d+)", b.said()).group(1))
             self.assertEqual(b.messages("t"), [b"x"])

@@ -321,7 +321,7 @@ class Damage(Test):
             self.assertNotEqual(a.status, 200, a)
             self.assertEqual(b.messages("t", 0, 20), [b"message %d" % i for i in range(20)])
         else:
-            self.assertEqual(b.process.returncode, 65)
+            self.assertEqual(b.wait_exit(), 65)
 
     def test_metadata_that_is_missing_or_derived_deletes_no_data(self):
         b = self.filled()
