@@ -16,6 +16,7 @@
 #define SHIP "topic:ship(offset)"
 #define INFO "topic:info()"
 #define ACKNOWLEDGES "topic:acknowledges()"
+#define RECEIPT "topic:receipt(first, count, epoch [, ack])"
 
 /* ---- handles ---- */
 
@@ -263,28 +264,84 @@ static int l_info(lua_State *L)
     return 1;
 }
 
+static const char *durability_name(const struct topic *t)
+{
+    static const char *const names[] = {"commit", "interval", "os"};
+    return names[t->settings.durability];
+}
+
+/* In the words of the HTTP interface. */
+static const char *mark_name(const struct topic *t, const struct mark *mark)
+{
+    return mark == &t->peers ? "peers" : mark == &t->disk ? "disk" : "written";
+}
+
+static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
+{
+    return mark == &t->peers ? t->settings.copies : 1;
+}
+
 /* topic:acknowledges() -> durability, committed, copies | nil, message, code */
 static int l_acknowledges(lua_State *L)
 {
-    static const char *const durabilities[] = {"commit", "interval", "os"};
     struct topic_handle *h = handle_check(L, ACKNOWLEDGES);
     struct topic *t;
     int rc = handle_find(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
     const struct mark *mark = topic_ack_mark(t);
-    lua_pushstring(L, durabilities[t->settings.durability]);
-    lua_pushstring(L, mark == &t->peers ? "peers" : mark == &t->disk ? "disk" : "written");
-    lua_pushinteger(L, mark == &t->peers ? t->settings.copies : 1);
+    lua_pushstring(L, durability_name(t));
+    lua_pushstring(L, mark_name(t, mark));
+    lua_pushinteger(L, mark_copies(t, mark));
     return 3;
+}
+
+static void add_word(struct buf *out, slice key, const char *word)
+{
+    buf_add_slice(out, key);
+    buf_add_slice(out, slice_from(word));
+}
+
+static void add_number(struct buf *out, slice key, uint64_t v)
+{
+    buf_add_slice(out, key);
+    buf_add_u64(out, v);
+}
+
+/* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code.  Each publish is answered by one, so it is
+ * written here, not by a table and the encoder; no name or word in it needs an escape. */
+static int l_receipt(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, RECEIPT);
+    uint64_t first = arg_whole(L, 2, "first", RECEIPT);
+    uint64_t count = arg_whole(L, 3, "count", RECEIPT);
+    uint64_t epoch = arg_whole(L, 4, "epoch", RECEIPT);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    const struct mark *mark = lua_isnoneornil(L, 5) ? topic_ack_mark(t) : &t->peers;
+    struct buf *out = vm_scratch(vm_of(L));
+    add_word(out, SLICE("{\"topic\":\""), t->name);
+    add_number(out, SLICE("\",\"first\":"), first);
+    add_number(out, SLICE(",\"next\":"), first + count);
+    add_number(out, SLICE(",\"count\":"), count);
+    add_number(out, SLICE(",\"epoch\":"), epoch);
+    add_word(out, SLICE(",\"durability\":\""), durability_name(t));
+    add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));
+    add_number(out, SLICE("\",\"copies\":"), mark_copies(t, mark));
+    buf_add_slice(out, SLICE("}\n"));
+    lua_pushlstring(L, buf_slice(out).p, buf_size(out));
+    vm_scratch_done(out);
+    return 1;
 }
 
 void topic_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"append", l_topic_append}, {"read", l_topic_read}, {"wait", l_wait}, {"offset_at", l_offset_at},
-        {"ship", l_ship}, {"info", l_info}, {"acknowledges", l_acknowledges}, {"create", l_topic_create},
-        {"set", l_topic_set}, {"delete", l_topic_delete}, {NULL, NULL}};
+        {"ship", l_ship}, {"info", l_info}, {"acknowledges", l_acknowledges}, {"receipt", l_receipt},
+        {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic});
     lua_setfield(L, -2, "Topic");

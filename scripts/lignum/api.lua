@@ -131,6 +131,20 @@ function Topic:info() end
 ---@example print(topic("orders"):acknowledges())
 function Topic:acknowledges() end
 
+---What a publish is answered with, as JSON: {"topic", "first", "next", "count", "epoch", "durability", "committed",
+---"copies"}.
+---@where tasks
+---@param first integer   as append returned them
+---@param count integer
+---@param epoch integer
+---@param ack? "peers"    what append was asked for
+---@return string? json
+---@return string? message
+---@return string? code
+---@errors unknown_topic
+---@example local t = topic("orders"); print(t:receipt(t:append("one")))
+function Topic:receipt(first, count, epoch, ack) end
+
 ---Creates the topic; settings that are not given are the defaults.
 ---@waits until the creation is committed
 ---@where tasks
@@ -167,7 +181,7 @@ function Topic:delete() end
 --- What read returned: `#batch` messages, `batch[i]` one of them as a table. A handler returns it as a body,
 --- rendered by the core.
 ---@field next integer   the offset to read on from
----@field epoch integer  of its last message, 0 when empty
+---@field epoch integer  of its last message; the present one when empty
 local Batch = {}
 
 ---Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", or

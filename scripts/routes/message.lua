@@ -84,9 +84,7 @@ function M.post(req)
 
   local first, count, epoch, name = append(req.params.topic, req)
   if not first then return publish.fail(epoch, count) end
-  local durability, committed, copies = publish.acknowledged(name, req)
-  return 200, format('{"topic":"%s","first":%d,"next":%d,"count":%d,"epoch":%d,"durability":"%s","committed":"%s",'
-    .. '"copies":%d}\n', name, first, first + count, count, epoch, durability, committed, copies), http.JSON
+  return 200, topic(name):receipt(first, count, epoch, req:header("lignum-ack")), http.JSON
 end
 
 -- Read -----------------------------------------------------------------------------------------
@@ -144,11 +142,9 @@ end
 
 local function headers_of(batch, info, kind)
   local epoch = core.node.info().epoch
-  local last = batch.epoch
-  if not last or last == 0 then last = epoch end
   return {
     ["Content-Type"] = kind,
-    ["Lignum-Next-Offset"] = format("%d:%d", last, batch.next),
+    ["Lignum-Next-Offset"] = format("%d:%d", batch.epoch or epoch, batch.next),
     ["Lignum-Epoch"] = format("%d", epoch),
     ["Lignum-Earliest"] = format("%d", info.first),
   }
