@@ -8,6 +8,7 @@ B       := build/$(MODE)
 Q       := $(if $(V),,@)
 
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libedit-dev
+PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
 DEPS_TEST  := lua5.4 lua-check python3 curl prometheus
 
 # libcurl is loaded at the first fetch (core/net/fetch.c), so only its headers are needed here.
@@ -41,7 +42,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test run test unit bench-tools fuzzers asan test-big tidy lint fuzz bench doc install clean help
+.PHONY: all binary deps deps-test run test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-peers doc install clean help
 .SECONDARY:
 
 all: binary
@@ -61,6 +62,8 @@ $(B)/%.o: %.c Makefile | deps
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/tests/unit/unit.o $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
 	$(Q)$(LINK) -o $@ $^ $(LIBS)
+
+$(B)/tests/bench/load $(B)/tests/bench/fanout: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/wire/*.c))
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
@@ -85,10 +88,13 @@ run: binary
 
 unit: $(UNITS)
 
-test: deps-test tidy lint
+# All that the tests run, and what needs no run.
+test-build: deps-test tidy lint
 	@$(MAKE) --no-print-directory binary unit bench-tools
 	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
 	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
+
+test: test-build
 	@tests/run
 
 asan: deps-test
@@ -110,13 +116,18 @@ bench: binary bench-tools
 	@tests/install python3
 	@tests/bench/run.py $(ARGS)
 
+bench-quick: binary bench-tools
+	@tests/install python3
+	@tests/bench/run.py --quick $(ARGS)
+
+# One by one: what this Debian does not have is left out. RUNLEVEL keeps their services from starting.
+bench-peers:
+	@for package in $(PEERS); do RUNLEVEL=1 tests/install $$package || true; done
+
 tidy:
 	@lua5.4 tests/tidy.lua
 
-test-big: deps-test
-	@$(MAKE) --no-print-directory binary unit bench-tools
-	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
-	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
+test-big: test-build
 	@tests/run --big
 
 lint:
@@ -137,13 +148,14 @@ clean:
 
 help:
 	@echo "make run        install what is missing, build, start a node on 127.0.0.1:8080 with data/ (ARGS=... adds flags)"
-	@echo "make test       install what is missing, build, run all tests (about 8 minutes)"
-	@echo "make            build build/lignum          make install   PREFIX, DESTDIR"
+	@echo "make test       install what is missing, build, run all tests (about 5 minutes)"
+	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
 	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
 	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
 	@echo "make fuzz       HTTP parser and segment reader, a minute each"
-	@echo "make bench      the figures of doc/performance.md (about 5 minutes)"
+	@echo "make bench      the figures of doc/performance.md (about 12 minutes); bench-peers installs what it compares with"
+	@echo "make bench-quick   the main ratios against Redis and this machine's limits (under 2 minutes)"
 	@echo "make tidy lint  layers, names, dead files; luacheck"
 	@echo "make doc        doc/api.md from scripts/lignum/api.lua"
 
--include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/tests/*/*.d)
+-include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/tests/*/*.d $(B)/tests/bench/wire/*.d)

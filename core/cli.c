@@ -21,8 +21,8 @@ static const char help[] =
     "                               prints messages [FROM, TO) as JSON, one a line\n"
     "  lignum --help, --version\n"
     "\n"
-    "Exit codes: 0 well; 1 damage, or an error in Lua; 64 a mistake in flags or configuration; 65 the data\n"
-    "directory cannot be used; 69 no console; 70 a defect; 74 the disk failed.\n";
+    "Exit codes: 0 well; 1 damage, no such topic, or an error in Lua; 64 a mistake in flags or configuration;\n"
+    "65 the data directory cannot be used; 69 no console; 70 a defect; 74 the disk failed.\n";
 
 struct command {
     const char *name;

@@ -1,6 +1,7 @@
 /*
  * The broker's process: what is set up in which order, the turn, and the way down. The only file that knows all layers.
  */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ struct server {
     struct buf data, advertise;            /* NUL-terminated */
     struct watch synced, interval, trim, drain, hup, term, interrupt;
     uint64_t interval_at;                  /* what `interval` is armed for */
-    bool reload, stopping;
+    bool trim_armed, reload, stopping;
 };
 
 /* ---- configuration that may change at a reload ---- */
@@ -118,11 +119,19 @@ static void interval_arm(struct server *s)
     watch_arm(&s->interval, at > now ? at - now : 1);
 }
 
+/* Not again while it is armed: changes that never stop must not put it off for ever. */
+static void trim_arm(struct server *s)
+{
+    if (!s->trim_armed)
+        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+    s->trim_armed = true;
+}
+
 static void turn(void *arg)
 {
     struct server *s = arg;
     if (topics_apply(s->topics))
-        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+        trim_arm(s);
     script_accept(s->vm);                  /* 1. bytes -> requests */
     tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
     store_flush(s->store);                 /* 3. tails -> files */
@@ -142,17 +151,19 @@ static void on_synced(void *arg)
     store_collect(((struct server *)arg)->store);
 }
 
-/* The timer only ends the sleep: store_sync finds that its time has come. */
+/* The timer only ends the sleep: store_sync finds that its time has come, or, as timers go by a coarser clock, that it
+ * has not quite: then the timer is armed again. */
 static void on_interval(void *arg)
 {
-    (void)arg;
+    ((struct server *)arg)->interval_at = 0;
 }
 
 static void on_trim(void *arg)
 {
     struct server *s = arg;
+    s->trim_armed = false;
     if (topics_trim(s->topics))
-        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+        trim_arm(s);
 }
 
 static void on_reload(void *arg)
@@ -208,22 +219,21 @@ static void loop_down(struct server *s)
     loop_fini(&s->loop);
 }
 
-/* build/MODE/lignum finds the checkout's scripts; an installed one those of its prefix. */
+/* CHECKOUT/build/MODE/lignum finds CHECKOUT/scripts, PREFIX/bin/lignum finds PREFIX/share/lignum/scripts. */
 static const char *scripts_dir(const struct cli *cli)
 {
-    static char path[4096];
+    static const char *const places[] = {"../../scripts", "../share/lignum/scripts"};
+    static char path[PATH_MAX];
+    char place[PATH_MAX + 64];
     if (cli->scripts != NULL)
         return cli->scripts;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 64);
-    for (int up = 0; n > 0 && up < 3; up++) {
-        while (n > 0 && path[n - 1] != '/')
-            n--;
-        snprintf(path + n, 64, "scripts/lignum/init.lua");
-        if (access(path, R_OK) == 0) {
-            snprintf(path + n, 64, "scripts");
-            return path;
-        }
+    ssize_t n = readlink("/proc/self/exe", place, PATH_MAX);
+    while (n > 0 && place[n - 1] != '/')
         n--;
+    for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(place + n, 64, "%s", places[i]);
+        if (realpath(place, path) != NULL)
+            return path;
     }
     return LIGNUM_SCRIPTS;
 }
@@ -269,10 +279,10 @@ static int store_up(struct server *s)
     };
     int rc = store_open(&o, &s->store, &why);
     buf_fini(&name);
-    if (rc == 0 && (rc = role_init_alone(&s->role, s->store)) < 0)
-        buf_addf(&why, "%s: the state cannot be written: %s", o.path, err_sentence(rc));
     int code = rc < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
     buf_fini(&why);
+    if (code != 0)
+        buf_fini(&s->data);
     return code;
 }
 
@@ -286,6 +296,10 @@ static int topics_up(struct server *s)
 {
     struct buf why = {0};
     int rc = topics_open(s->store, &s->role, &s->topics, &why);
+    if (rc == 0 && (rc = role_init_alone(&s->role, s->store)) < 0) {   /* not before all epochs in use are known */
+        buf_addf(&why, "the state cannot be written: %s", err_sentence(rc));
+        topics_close(s->topics);
+    }
     int code = rc < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
     buf_fini(&why);
     return code;
@@ -341,20 +355,23 @@ static int listeners_up(struct server *s)
     return code;
 }
 
+static void http_down(struct server *s)
+{
+    http_server_free(s->http);
+    fetcher_free(s->fetcher);
+    buf_fini(&s->advertise);
+}
+
 static int http_up(struct server *s)
 {
     struct http_limits limits = http_limits_of(s->vm);
     s->http = http_server_new(&s->loop, &limits);
     http_on_error(s->http, script_render_error);
     s->fetcher = fetcher_new(&s->loop);
-    return listeners_up(s);
-}
-
-static void http_down(struct server *s)
-{
-    http_server_free(s->http);
-    fetcher_free(s->fetcher);
-    buf_fini(&s->advertise);
+    int code = listeners_up(s);
+    if (code != 0)
+        http_down(s);
+    return code;
 }
 
 static int services_up(struct server *s)
@@ -402,7 +419,6 @@ static void console_down(struct server *s)
 
 static int watches_up(struct server *s)
 {
-    signal(SIGPIPE, SIG_IGN);
     watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
     watch_timer(&s->loop, &s->interval, on_interval, s);
     watch_timer(&s->loop, &s->trim, on_trim, s);
@@ -410,7 +426,7 @@ static int watches_up(struct server *s)
     watch_signal(&s->loop, &s->hup, SIGHUP, on_reload, s);
     watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
     watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
-    watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+    trim_arm(s);
     config_apply(s);
     return 0;
 }

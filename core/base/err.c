@@ -1,6 +1,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/ensure.h"
 
@@ -53,12 +54,4 @@ int err_status(int rc)
 bool err_retryable(int rc)
 {
     return entry_of(rc)->retryable;
-}
-
-int err_of_name(slice name)
-{
-    for (int i = 0; i < COUNT; i++)
-        if (slice_eq(name, slice_from(entries[i].name)))
-            return -(FIRST + i);
-    return 0;
 }

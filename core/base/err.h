@@ -11,8 +11,6 @@
 
 #include <stdbool.h>
 
-#include "base/slice.h"
-
 /*    code             name                 status retry sentence */
 #define ERR_TABLE(X) \
     X(BAD_REQUEST,     "bad_request",         400, NO,  "the request is not well formed") \
@@ -70,8 +68,5 @@ const char *err_name(int rc);
 const char *err_sentence(int rc);
 int err_status(int rc);
 bool err_retryable(int rc);
-
-/* The negative code of a name, or 0 when there is none. */
-int err_of_name(slice name);
 
 #endif

@@ -24,6 +24,7 @@ enum {
 
     /* files */
     SEGMENT_MESSAGES_DEFAULT = 1000 * 1000,
+    SEGMENT_MESSAGES_MAX = 1000 * 1000 * 1000,
     SEGMENT_BYTES_DEFAULT = 64 * MIB,   /* retention's step, and what a follower is sent at a time */
     SEGMENT_BYTES_MAX = 1024 * MIB,     /* positions in an index are 32 bits */
     SEGMENT_SPACE_FIRST = 64 * KIB,     /* preallocated for a new topic; doubles from there */

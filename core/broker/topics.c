@@ -1,5 +1,7 @@
 #include "broker/topics.h"
 
+#include <errno.h>
+
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
@@ -27,6 +29,7 @@ struct topics {
     uint64_t applied;             /* records of the log below this have taken effect */
     struct list changes;          /* in the order of their records */
     struct map deleted;           /* while opening: topics whose directory should be gone */
+    int create_failed;            /* why the last create that did not take effect did not */
     bool opening, stopping;
 };
 
@@ -144,10 +147,16 @@ static void settings_read(struct topic_settings *s, slice headers)
 /* A later create of a name means that its delete took effect: what is left of the directory is not in the way. */
 static void apply_create(struct topics *ts, const struct message *m, struct topic_id id)
 {
-    if (topics_find(ts, m->key) != NULL)
+    struct topic *before = topics_find(ts, m->key);
+    if (before != NULL && !ts->opening)
         return;                   /* two asked at once: the first one made it */
     struct topic_settings settings = settings_default;
     settings_read(&settings, m->headers);
+    if (before != NULL) {         /* its directory could not be made then; what is there belongs to the later create */
+        before->id = id;
+        before->settings = settings;
+        return;
+    }
     struct topic *t = topic_add(ts, m->key, id, &settings);
     if (ts->opening)
         return;
@@ -155,6 +164,7 @@ static void apply_create(struct topics *ts, const struct message *m, struct topi
     if (rc == 0)
         return;
     say_error("topics", "cannot open a new topic's directory topic=%s error=%s", t->name, err_sentence(rc));
+    ts->create_failed = rc;
     registry_remove(&ts->all, t);
     mem_free(t);
 }
@@ -333,6 +343,11 @@ int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
     t->deleting = true;
     change_remember(ts, topic_name(t), NULL, *want);
     return 0;
+}
+
+int topics_create_failed(const struct topics *ts)
+{
+    return ts->create_failed == -ENOSPC || ts->create_failed == -EDQUOT ? -ENOSPC : -ERR_INTERNAL;
 }
 
 bool topics_apply(struct topics *ts)

@@ -35,8 +35,12 @@ int topics_create(struct topics *ts, slice name, const struct topic_settings *se
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
 
-/* Between marks rising and tasks running: changes that are committed take effect. May wait for the disk as far as making
- * or removing a directory does. True when there was one. */
+/* Why a create has been committed, and there is no such topic: -ENOSPC for its directory, or -ERR_INTERNAL, which the
+ * log explains. */
+int topics_create_failed(const struct topics *ts);
+
+/* Between marks rising and tasks running: changes that are committed take effect. May wait for the disk as far as
+ * making or removing a directory does. True when there was one. */
 bool topics_apply(struct topics *ts);
 
 /* Applies retention where a topic has one, called from a timer. False when none has. */

@@ -16,7 +16,7 @@ struct batch {
     size_t claimed;                   /* of its memory, with vm_claim */
     uint64_t from, to;                /* the messages are those at these offsets, */
     uint64_t count;                   /* so many */
-    uint64_t epoch;                   /* of the last one */
+    uint64_t epoch;                   /* of the last one; the present one when there is none */
     enum batch_format format;
     bool sent;                        /* answered with: raw is empty */
     struct buf index;                 /* owned; of struct place, made when first needed */

@@ -62,6 +62,8 @@ static int read_batch(lua_State *L, struct topic *t, const struct batch_range *r
     vm_claim(L, b->raw.cap);
     b->claimed = b->raw.cap;
     batch_cut(b, range);
+    if (b->count == 0)
+        b->epoch = topics_epoch(t->topics);
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }

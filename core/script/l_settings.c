@@ -173,7 +173,8 @@ static int create_done(lua_State *L, int status, lua_KContext context)
     struct topic *t;
     struct topic_handle *h = handle_check(L, CREATE);
     if (lua_tointeger(L, -1) == 0 && handle_find(L, h, &t) < 0)
-        return push_fail_because(L, -ERR_INTERNAL, "the directory of %s could not be made; the log says why", h->name);
+        return push_fail_because(L, topics_create_failed(vm_services(L)->topics),
+                                 "the directory of %s could not be made; the log says why", h->name);
     return change_done(L, status, context);
 }
 

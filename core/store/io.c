@@ -45,6 +45,14 @@ int io_sync_dir(const char *path)
     return rc;
 }
 
+int io_sync_dir_or_all(const char *path, int root_fd)
+{
+    int rc = io_sync_dir(path);
+    if (rc != -EMFILE && rc != -ENFILE)
+        return rc;
+    return io.sync_fs(root_fd) < 0 ? -errno : 0;
+}
+
 int io_write(int fd, const void *p, size_t n, uint64_t at)
 {
     ssize_t done = io.pwrite(fd, p, n, (off_t)at);

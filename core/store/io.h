@@ -33,6 +33,9 @@ extern struct io io;
 /* fsyncs the directory at this path. 0 or -errno. */
 int io_sync_dir(const char *path);
 
+/* The same; when no descriptor is left to open it with, by a syncfs of the filesystem that root_fd is on. */
+int io_sync_dir_or_all(const char *path, int root_fd);
+
 /* Writes all n bytes, or says why not: 0, or -errno (-EIO for a short write). Never tried again. */
 int io_write(int fd, const void *p, size_t n, uint64_t at);
 

@@ -147,11 +147,9 @@ void journal_set_options(struct journal *j, const struct journal_options *o)
 {
     ENSURE(j->options.id.epoch == o->id.epoch);
     ENSURE(j->options.id.offset == o->id.offset);
+    if (j->options.durability != o->durability && j->disk < j->tail)
+        store_sync_all(j->store);   /* some wait for what the old one promised; the answer will name the new */
     j->options = *o;
-    if (!list_alone(&j->unsynced)) {
-        list_remove(&j->unsynced);
-        journal_want_round(j);
-    }
 }
 
 void journal_set_owner(struct journal *j, void *owner)

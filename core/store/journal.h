@@ -52,10 +52,11 @@ int journal_open(struct store *s, slice name, const struct journal_options *o, s
 /* Lets go of it; what was appended must have been flushed (store_close does all of them in order). */
 void journal_close(struct journal *j);
 
-/* Moves the directory out of the way and has the disk thread delete it. The journal is closed. */
+/* Moves the directory out of the way and has the disk thread delete it. The journal is closed, also when that fails. */
 int journal_delete(struct journal *j);
 
-/* New bounds for files begun from now on; durability counts from the next flush. */
+/* New bounds for files begun from now on. Where durability changes, what was appended is synced first: waits for the
+ * disk. */
 void journal_set_options(struct journal *j, const struct journal_options *o);
 
 /* Appends one batch in memory. 0 and its first offset; -ENOSPC when it fits into no space that can be

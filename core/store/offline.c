@@ -257,7 +257,8 @@ static int verify_all(const char *path)
     for (int i = 0; i < n; i++) {
         if (names[i]->d_name[0] != '.') {
             topics++;
-            damages += verify_topic(path, names[i]->d_name, &damages, &messages) < 0;
+            if (verify_topic(path, names[i]->d_name, &damages, &messages) < 0)
+                damages++;
         }
         free(names[i]);
     }

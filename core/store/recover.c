@@ -61,10 +61,20 @@ static void damage_missing(struct journal *j, uint64_t from, uint64_t to)
         say_error("store", "missing records topic=%s from=%" PRIu64 " to=%" PRIu64, j->name, from, to);
 }
 
+/* Epoch and time never fall, so those of the last batch are kept. */
+static void note_last(struct journal *j, const struct segment *seg)
+{
+    if (seg->next == seg->first)
+        return;
+    j->epoch = seg->epoch;
+    j->time_ms = seg->time_last;
+}
+
 /* Makes the segment one of the journal's parts, which then owns it. */
 static void hand_over(struct journal *j, struct found *f, uint64_t size)
 {
     part_add(j, f->first, size, f->segment);
+    note_last(j, f->segment);
     f->segment = NULL;
     j->bytes_sealed += size;
 }
@@ -114,6 +124,7 @@ static int quarantine(struct recovery *r, struct found *f, uint64_t until)
     int rc = segment_scan(seg);
     if (rc < 0)
         return rc;
+    note_last(j, seg);
     uint64_t lost = seg->next > valid_to ? seg->next : valid_to;
     damage_missing(j, lost, until);
     r->tail = until > seg->next ? until : seg->next;
@@ -224,8 +235,7 @@ static int judge_sealed(struct recovery *r, struct found *f)
     if (recovery_last(r, f))
         r->tail = seg->next > r->disk ? seg->next : r->disk;
     damage_missing(j, seg->next, r->tail);
-    j->epoch = seg->epoch;
-    j->time_ms = seg->time_last;
+    note_last(j, seg);
     return 0;
 }
 
@@ -258,11 +268,9 @@ static int begin_after_damage(struct recovery *r)
 static int finish(struct recovery *r)
 {
     struct journal *j = r->journal;
-    const struct segment *seg = j->active;
-    if (seg && seg->next > seg->first) {
-        j->epoch = seg->epoch;
-        j->time_ms = seg->time_last;
-    }
+    struct segment *seg = j->active;
+    if (seg && seg->next == seg->first)
+        seg->time_last = j->time_ms;   /* files are searched by time */
     if (r->count == 0) {
         damage_missing(j, 0, r->disk);
         r->tail = r->disk;

@@ -80,7 +80,7 @@ static int round_sync_files(struct round *r)
 static int round_sync_dirs(struct round *r)
 {
     for (slice rest = buf_slice(&r->dirs); rest.n > 0; rest = slice_skip(rest, strlen(rest.p) + 1)) {
-        int rc = io_sync_dir(rest.p);
+        int rc = io_sync_dir_or_all(rest.p, r->root_fd);
         if (rc < 0)
             return r->failed = "fsync of a directory", rc;
     }

@@ -100,6 +100,8 @@ static int segment_make_file(struct segment *seg)
     if (spare_take(seg->journal, path.s) < 0)
         return files_open(files, &seg->file, path.s, O_RDWR | O_CREAT | O_EXCL);
     int rc = files_open(files, &seg->file, path.s, O_RDWR);
+    if (rc < 0)
+        io.unlink(path.s);             /* or the name stays taken */
     struct stat st;
     if (rc == 0 && fstat(seg->file.fd, &st) == 0)
         seg->space = (uint64_t)st.st_size;
@@ -117,6 +119,7 @@ void segment_begin(struct segment *seg, uint64_t epoch)
     j->pending.end += FILE_HEAD_SIZE;
     seg->written = 0;
     seg->epoch = epoch;
+    seg->time_last = j->time_ms;
 }
 
 int segment_create(struct journal *j, uint64_t first, uint64_t need, struct segment **out)

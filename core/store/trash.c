@@ -14,6 +14,7 @@ struct remove_job {
     struct path dir;
     struct buf paths;
     int rc;
+    bool sync_failed;
 };
 
 static void remove_one(struct remove_job *r, const char *path)
@@ -27,13 +28,15 @@ static void remove_files_run(struct job *job)
 {
     struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
     slice rest = buf_slice(&r->paths);
-    while (rest.n > 0) {
+    while (r->rc == 0 && rest.n > 0) {
         size_t n = strlen(rest.p);
         remove_one(r, rest.p);
         uint64_t first;
         const char *name = strrchr(rest.p, '/') + 1;
-        if (r->rc == 0 && file_name_read(name, &first) == FILE_SEALED)
-            r->rc = io_sync_dir(r->dir.s);
+        if (r->rc == 0 && file_name_read(name, &first) == FILE_SEALED) {
+            r->rc = io_sync_dir_or_all(r->dir.s, r->journal->store->root_fd);
+            r->sync_failed = r->rc < 0;
+        }
         rest = slice_skip(rest, n + 1);
     }
 }
@@ -71,6 +74,8 @@ static void remove_trash_run(struct job *job)
 static void remove_done(struct job *job)
 {
     struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    if (r->sync_failed)
+        store_io_failed(r->journal->store, "fsync", r->dir.s, r->rc);
     if (r->rc < 0)
         say_warn("store", "cannot remove old files in %s: %s", r->dir.s, strerror(-r->rc));
     if (r->journal)

@@ -26,9 +26,11 @@ static bool trim_may(struct journal *j, const struct retain *keep, int64_t now_m
 static void part_drop_oldest(struct journal *j, struct buf *paths)
 {
     struct part *oldest = &j->parts[0];
-    struct path log = file_path(j, oldest->first, FILE_SEALED), index = file_path(j, oldest->first, FILE_INDEX);
-    buf_add(paths, log.s, strlen(log.s) + 1);
-    buf_add(paths, index.s, strlen(index.s) + 1);
+    static const enum file_kind kinds[] = {FILE_ACTIVE, FILE_SEALED, FILE_INDEX};   /* .qwal: sealing it failed */
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct path path = file_path(j, oldest->first, kinds[i]);
+        buf_add(paths, path.s, strlen(path.s) + 1);
+    }
     j->bytes_sealed -= oldest->size;
     if (oldest->segment)
         segment_free(oldest->segment);
@@ -76,12 +78,13 @@ int journal_delete(struct journal *j)
     struct path from = topic_path(j);
     struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, s->root, j->name, j->options.id.epoch,
                              j->options.id.offset);
-    if (io.rename(from.s, to.s) < 0)
-        return -errno;
-    int rc = io_sync_dir(path_of("%s/topics", s->root).s);
+    int rc = io.rename(from.s, to.s) < 0 ? -errno : 0;
+    journal_free(j);
+    if (rc < 0)
+        return rc;
+    rc = io_sync_dir_or_all(path_of("%s/topics", s->root).s, s->root_fd);
     if (rc < 0)
         store_io_failed(s, "fsync", from.s, rc);
-    journal_free(j);
     remove_trash(s);
     return 0;
 }

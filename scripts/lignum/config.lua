@@ -54,10 +54,12 @@ local function listen(value)
 end
 
 local function declare_rule(pattern, place)
+  local good = type(pattern) == "string" and pattern:find("^[%w._*?-]+$")
+  pattern = tostring(pattern)
   local rule = { pattern = pattern, place = place }
   M.rules[#M.rules + 1] = rule
-  if type(pattern) ~= "string" or not pattern:find("^[%w._*?-]+$") then
-    M.report(place, ('topic["%s"]: a pattern is made of A-Z a-z 0-9 . _ - * ?'):format(tostring(pattern)))
+  if not good then
+    M.report(place, ('topic["%s"]: a pattern is made of A-Z a-z 0-9 . _ - * ?'):format(pattern))
   end
   return setmetatable({}, {
     __call = function(_, settings)
@@ -71,11 +73,13 @@ local function declare_rule(pattern, place)
   })
 end
 
+local EVERY_MAX <const> = 366 * 86400
+
 local function every(seconds, fn)
   only_while_loading("every")
   local place = core.caller(2)
-  if not math.type(seconds) or seconds < 0.001 then
-    return M.report(place, "every: wants a number of seconds, at least 0.001")
+  if not math.type(seconds) or not (seconds >= 0.001 and seconds <= EVERY_MAX) then
+    return M.report(place, ("every: wants a number of seconds, from 0.001 to %d"):format(EVERY_MAX))
   end
   if type(fn) ~= "function" then return M.report(place, "every: wants a function after the seconds") end
   M.timers[#M.timers + 1] = { seconds = seconds, fn = fn, where = ("every %g s at %s"):format(seconds, place) }

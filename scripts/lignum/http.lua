@@ -20,6 +20,12 @@ local function problem_headers(code, retryable)
   return headers
 end
 
+-- Text that a client sent may be in it, and JSON carries only UTF-8.
+local function printable(text)
+  if type(text) ~= "string" or utf8.len(text) then return text end
+  return (text:gsub("[\x80-\xff]", function(c) return ("\\x%02x"):format(c:byte()) end))
+end
+
 ---An error as application/problem+json.
 ---@param code string
 ---@param detail? string
@@ -32,7 +38,7 @@ function M.fail(code, detail, more)
   if not e then error("http.fail: there is no error code " .. tostring(code), 2) end
   local body = {
     type = "about:blank", title = e.sentence, status = e.status,
-    code = code, detail = detail or e.sentence, retryable = e.retryable,
+    code = code, detail = printable(detail or e.sentence), retryable = e.retryable,
   }
   for name, value in pairs(more or {}) do body[name] = value end
   return e.status, body, problem_headers(code, e.retryable)
@@ -129,6 +135,15 @@ local function check_field(value, name, kind)
   end
 end
 
+-- Large bodies are lists of objects of one shape.
+local fields = setmetatable({}, {
+  __mode = "k",
+  __index = function(all, shape)
+    all[shape] = near.names(shape)
+    return all[shape]
+  end,
+})
+
 ---Checks the fields of an object against a shape.
 ---@param object table
 ---@param shape table<string, string>
@@ -139,7 +154,7 @@ function M.check_shape(object, shape)
       return ("there is no field %s%s"):format(tostring(name), near.hint(name, near.names(shape)))
     end
   end
-  for _, name in ipairs(near.names(shape)) do
+  for _, name in ipairs(fields[shape]) do
     local problem = check_field(object[name], name, shape[name])
     if problem then return problem end
   end

@@ -7,6 +7,9 @@ local M = {}
 
 local live   ---@type lignum.World
 
+-- All strings of all drafts share it: the one thing that a file which is refused could leave changed.
+getmetatable("").__metatable = "guarded"
+
 ---Reads lignum.lua into a draft and makes it live, or raises one error a line and changes nothing.
 ---@param options { config?: string, set?: string[], scripts?: string }
 function M.load(options)

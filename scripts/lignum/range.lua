@@ -21,7 +21,9 @@ local MIN_OFFSET_WAIT <const> = 5     -- seconds, where the request itself says 
 function M.token(text)
   local epoch, offset = text:match("^(%d+):(%d+)$")
   if not epoch or #epoch > 18 or #offset > 16 then return nil end
-  return math.tointeger(tonumber(epoch)), math.tointeger(tonumber(offset))
+  local position = math.tointeger(tonumber(offset))
+  if position > OFFSET_LAST then return nil end
+  return math.tointeger(tonumber(epoch)), position
 end
 
 -- Refuses a token that this node's history cannot have given: of an epoch to come, or of an earlier
@@ -47,7 +49,7 @@ local function offset_at_time(t, text, name)
     return nil, ("%s must be an offset, epoch:offset, earliest, latest, a time such as "
       .. "2026-11-23T10:00:00Z, or -15m; not %s"):format(name, text), "bad_value"
   end
-  return t:offset_at(seconds)
+  return t:offset_at(math.max(seconds, 0))     -- before 1970 there were no messages
 end
 
 local function resolve(t, info, text, name)

@@ -26,7 +26,6 @@ local exact = {}                     -- [path] = { [method] = route }
 -- A node: literal = { [segment] = node }, named = the node of a {name}, methods = { [method] = route }.
 local tree = { literal = {} }
 local all = {}                       ---@type lignum.Route[]
-local NO_PARAMS <const> = {}
 
 -- Registering ----------------------------------------------------------------------------------
 
@@ -118,8 +117,7 @@ end
 
 local function params_of(route, values)
   local names = route.names
-  if #names == 0 then return NO_PARAMS end
-  local params = {}
+  local params = {}                   -- of this request alone: hooks and handlers may write into it
   for i = 1, #names do params[names[i]] = values[i] end
   return params
 end

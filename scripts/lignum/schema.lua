@@ -70,8 +70,9 @@ end
 
 local function segment()
   return group {
-    "messages", count(1000000, "a file is full with this many messages, ...", 1, OFFSET_MAX),
-    "bytes", size(64 * MiB, "... or this many bytes, ...", 4 * KiB, TiB),
+    "messages", count(limits.segment_messages_default, "a file is full with this many messages, ...", 1,
+      limits.segment_messages_max),
+    "bytes", size(limits.segment_bytes_default, "... or this many bytes, ...", 4 * KiB, limits.segment_bytes_max),
     "age", time(0, "... or when its first message is this old at the next publish; 0 = never", 0, 36500 * DAY),
   }
 end

@@ -20,16 +20,25 @@ for i = 1, 64 do
   BASE64[("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):byte(i)] = i - 1
 end
 
+local BASE64_PIECE <const> = 16 * 1024   -- characters between two chances for the others
+local ENVELOPES_PIECE <const> = 2000
+
+local function decode_four(four)
+  local a, b, c, d = four:byte(1, 4)
+  local n = BASE64[a] << 18 | BASE64[b] << 12 | (BASE64[c] or 0) << 6 | (BASE64[d] or 0)
+  local bytes = string.char(n >> 16, n >> 8 & 255, n & 255)
+  return four:find("==", 3, true) and bytes:sub(1, 1) or four:find("=", 4, true) and bytes:sub(1, 2) or bytes
+end
+
 -- Padded base64 (RFC 4648), or nil.
 local function decode_base64(text)
   if #text % 4 ~= 0 or not text:find("^[%w+/]*=?=?$") then return nil end
-  local out = text:gsub("....", function(four)
-    local a, b, c, d = four:byte(1, 4)
-    local n = BASE64[a] << 18 | BASE64[b] << 12 | (BASE64[c] or 0) << 6 | (BASE64[d] or 0)
-    local bytes = string.char(n >> 16, n >> 8 & 255, n & 255)
-    return four:find("==", 3, true) and bytes:sub(1, 1) or four:find("=", 4, true) and bytes:sub(1, 2) or bytes
-  end)
-  return out
+  local pieces = {}
+  for at = 1, #text, BASE64_PIECE do
+    if #text > BASE64_PIECE then core.sleep(0) end
+    pieces[#pieces + 1] = text:sub(at, at + BASE64_PIECE - 1):gsub("....", decode_four)
+  end
+  return table.concat(pieces)
 end
 
 local function check_headers(headers)
@@ -61,6 +70,7 @@ local function messages_of(body)
   for i = 1, #list do
     messages[i], why = message_of(list[i])
     if not messages[i] then return nil, single and why or format("message %d: %s", i, why), "bad_value" end
+    if i % ENVELOPES_PIECE == 0 then core.sleep(0) end
   end
   return messages
 end

@@ -33,6 +33,8 @@ test("config_mistakes_are_named", function()
     ['topic "*" {} topic "a" {}'] = "is never reached",
     ['topic "a" {} topic "a" {}'] = "is never reached",
     ['topic "a" { copies = 99 }'] = 'topic["a"].copies: must be at most 15, not 99',
+    ["store { segment = { bytes = 2 * GiB } }"] = "store.segment.bytes: must be at most 1073741824",
+    ['topic "a" { segment = { messages = 1 << 40 } }'] = 'topic["a"].segment.messages: must be at most 1000000000',
     ["every(5)"] = "wants a function",
     ['listen "8080"'] = 'must be "HOST:PORT"',
     ["local t = topic('a') local i = t:info()"] = "call topic() inside a function",

@@ -3,13 +3,14 @@
 import glob
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import threading
 import unittest
 
-from lignum import BINARY, Test, in_threads, lignum, request_bytes, wait_until
+from lignum import BINARY, ROOT, Test, in_threads, lignum, request_bytes, wait_until
 from test_v1 import crc32c
 
 
@@ -234,6 +235,14 @@ class Flags(Test):
         self.assertEqual(r.code, 0)
         self.assertRegex(r.out, r"^lignum \d+\.\d+\.\d+")
 
+    def test_an_installed_binary_finds_its_scripts_wherever_its_prefix_lies(self):
+        prefix = os.path.join(self.folder, "prefix")
+        os.makedirs(os.path.join(prefix, "bin"))
+        installed = shutil.copy(BINARY, os.path.join(prefix, "bin", "lignum"))
+        shutil.copytree(os.path.join(ROOT, "scripts"), os.path.join(prefix, "share", "lignum", "scripts"))
+        r = lignum("check", binary=installed, cwd=self.folder)
+        self.assertEqual((r.code, r.err), (0, ""))
+
     def test_flags_win_over_the_file(self):
         b = self.broker(config='listen "127.0.0.1:1"\nstore { path = "elsewhere", segment = { messages = 1000 } }',
                         set=["store.segment.messages=10"])
@@ -309,7 +318,11 @@ class Configuration(Test):
                 ('function on_publsh(msg) end', 1, ["on_publsh", "on_publish"]),
                 ('on_publish = 5', 1, ["on_publish"]),
                 ('every(0, function() end)', 1, ["every"]),
+                ('every(0 / 0, function() end)', 1, ["every"]),
+                ('every(math.huge, function() end)', 1, ["every"]),
+                ('every(1e300, function() end)', 1, ["every"]),
                 ('every(5)', 1, ["every"]),
+                ('topic(nil) {}', 1, ["pattern"]),
                 ('route.get("hello", function() end)', 1, ["route"]),
                 ('route.get("/hello", 5)', 1, ["route"]),
                 ('x = = 1', 1, []),

@@ -43,6 +43,8 @@ class Reload(Test):
         good = 'route.get("/here", function() return 200, "here" end)\nfunction on_publish(m) m.payload = m.payload .. "!" end'
         b = self.broker(config=good)
         for broken, word in [("x = = 1", "lignum.lua:1"), ("store { segmnt = {} }", "segment"), ('error("no")', "no"),
+                             ('getmetatable("").__index = nil error("no")', "lignum.lua:1"),
+                             ('string.format = nil table.sort = nil error("no")', "refused"),
                              ("\n\nundefined()", "lignum.lua:3"), ("while true do end", "lignum.lua:1"),
                              ('local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end', "lignum.lua:1"),
                              ('route.get("/here", function() return 200, "new" end)\nroute.get("/here", 7)', "lignum.lua:2")]:
@@ -251,6 +253,16 @@ end''')
 
 
 class Routes(Test):
+    def test_what_a_script_writes_into_params_is_that_requests_alone(self):
+        b = self.broker(config='''
+route.get("/whoami", function(req)
+  local before = req.params.user
+  req.params.user = req.query.user
+  return 200, { before = before, now = req.params.user }
+end)''')
+        self.assertEqual(b.get("/whoami?user=alice").json, {"now": "alice"})
+        self.assertEqual(b.get("/whoami").json, {})
+
     def test_an_operators_own_routes(self):
         b = self.broker(config='''
 local count = 0

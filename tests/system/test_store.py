@@ -285,7 +285,7 @@ class Damage(Test):
                 b.spawn()
                 wait_until(lambda: " main: ready " in b.said() or b.process.poll() is not None)
                 if not b.running():
-                    self.assertEqual(b.process.returncode, 65, b.said())
+                    self.assertEqual(b.wait_exit(), 65, b.said())
                     continue
                 b.port = int(re.search(r"listening address=\S*:(\d+)", b.said()).group(1))
                 with b.connect() as c:

@@ -155,6 +155,16 @@ class Publish(V1):
         t = self.b.get("/v1/topics/bad-envelope")
         self.assertTrue(t.status == 404 or t.json["next"] == 0, t)
 
+    def test_envelopes_up_to_the_limits_cost_no_script_its_time(self):
+        payload = os.urandom(1 << 20)
+        body = json.dumps([{"base64": base64.b64encode(payload).decode()}] * 5)
+        self.b.ok("POST", "/v1/topics/large-envelope/messages", body, JSON)
+        self.assertEqual(self.b.messages("large-envelope"), [payload] * 5)
+        body = "[" + ",".join(['{"data": "%05d"}' % i for i in range(65536)]) + "]"
+        a = self.b.ok("POST", "/v1/topics/many-envelopes/messages", body, JSON).json
+        self.assertEqual(a["count"], 65536)
+        self.assertEqual(self.b.messages("many-envelopes", from_=65535), [b"65535"])
+
     def test_a_batch_is_appended_as_a_whole_or_not_at_all(self):
         big = b"x" * (1 << 20)
         body = b"good\n" + big + b"x\n"
@@ -298,6 +308,24 @@ class Read(V1):
                 self.assertStatus(a, 400)
                 self.assertIn(name, a.json["detail"])
 
+    def test_what_is_not_utf8_is_refused_by_its_own_error(self):
+        messages = "/v1/topics/read/messages"
+        for target, headers in [(messages + "?%ff=1", {}), (messages + "?from=%ff", {}), (messages + "?raw=%ff", {}),
+                                (messages + "?wait=%ff", {}), ("/v1/topics?limit=%ff", {}), ("/api/message?%ff=1", {}),
+                                (messages, {"Accept": "text/event-stream", "Last-Event-ID": "\xff"})]:
+            with self.subTest(target=target):
+                a = self.b.get(target, headers=headers)
+                self.assertStatus(a, 400, "bad_value")
+                self.assertIn("\\xff", a.json["detail"].replace("\\255", "\\xff"))
+        a = self.b.post(messages, b"x", headers={"Content-Encoding": "\xff"})
+        self.assertStatus(a, 415, "unsupported_media")
+        self.assertIs(a.json["appended"], False)
+
+    def test_times_before_all_messages_read_from_the_earliest(self):
+        for time_of in ["-9999999999d", "-99999d", "1960-01-01T00:00:00Z"]:
+            with self.subTest(time_of=time_of):
+                self.assertEqual(self.messages_of("read", "?limit=1&from=" + time_of)[0]["offset"], 0)
+
     def test_ndjson_and_raw_reads(self):
         a = self.b.get("/v1/topics/read/messages?from=8&to=12", headers={"Accept": "application/x-ndjson"})
         self.assertEqual(a.header("content-type"), "application/x-ndjson")
@@ -346,6 +374,7 @@ class Read(V1):
         self.assertEqual(self.messages_of("read", "?from=%s&limit=1" % token)[0]["offset"], 7)
         a = self.b.get("/v1/topics/read/messages?from=99:3")
         self.assertStatus(a, 409, "log_truncated")
+        self.assertStatus(self.b.get("/v1/topics/read/messages?from=1:9999999999999999"), 400, "bad_value")
         self.assertEqual(self.b.read("read", min_offset=25)["next"], 25)
         a = self.b.get("/v1/topics/read/messages?min_offset=1000&wait=0")
         self.assertStatus(a, 503, "unavailable")

@@ -10,16 +10,11 @@
 
 enum { FIRST = ERR_NONE + 1 };
 
-TEST(test_names_are_unique_and_find_their_code)
+TEST(test_names_are_unique)
 {
-    for (int a = FIRST; a < ERR_END; a++) {
-        CHECK_EQ(err_of_name(slice_from(err_name(-a))), -a);
+    for (int a = FIRST; a < ERR_END; a++)
         for (int b = FIRST; b < a; b++)
             CHECK(strcmp(err_name(-a), err_name(-b)) != 0);
-    }
-    CHECK_EQ(err_of_name(SLICE("no_such_name")), 0);
-    CHECK_EQ(err_of_name(SLICE("")), 0);
-    CHECK_EQ(err_of_name(SLICE("not_foun")), 0);
 }
 
 TEST(test_every_entry_is_complete)

@@ -122,7 +122,7 @@ TEST(test_messages_are_rendered_in_all_formats)
                                      "\"Data\":\"\xef\xbf\xbd\\\"\"}],"
                                      "\"count\":2}");
     CHECK_EVAL("return TEXT('raw')", "plain\n\xff\"\n");
-    CHECK_EVAL("return T:read {from = 9}:render()", "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":0}");
+    CHECK_EVAL("return T:read {from = 9}:render()", "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":1}");
     CHECK_EVAL("return T:read {from = 1, to = 2}:as('api'):render('api')",
                "{\"messages\":[{\"Id\":1,\"Data\":\"\xef\xbf\xbd\\\"\"}],\"count\":1}");
     host_close(&h);
