@@ -75,6 +75,10 @@ void http_begin(struct http_request *r, const struct http_answer *a);
 size_t http_chunk(struct http_request *r, slice bytes);
 void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void *arg);
 void http_end(struct http_request *r);
+
+/* Tells, once, when the client has closed its side or is gone while its request is being answered; at once if that
+ * has happened already. It only records. A client that has merely closed its sending side still gets the answer. */
+void http_on_left(struct http_request *r, void (*on_left)(void *arg), void *arg);
 void http_abort(struct http_request *r);   /* instead of http_end: closes it, so that the client sees it cut off */
 bool http_gone(const struct http_request *r);
 

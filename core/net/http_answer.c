@@ -271,6 +271,23 @@ void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void
     client_queue(&x->client->server->flushing, x->client);
 }
 
+void exchange_left(struct exchange *x)
+{
+    void (*on_left)(void *arg) = x->on_left;
+    x->on_left = NULL;
+    if (on_left)
+        on_left(x->left_arg);
+}
+
+void http_on_left(struct http_request *r, void (*on_left)(void *arg), void *arg)
+{
+    struct exchange *x = exchange_of(r);
+    x->on_left = on_left;
+    x->left_arg = arg;
+    if (x->client->conn.eof)
+        exchange_left(x);
+}
+
 void http_end(struct http_request *r)
 {
     struct exchange *x = exchange_of(r);

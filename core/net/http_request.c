@@ -105,6 +105,8 @@ static void client_on_end(struct client *c, ssize_t rc)
         client_queue(&c->server->arrived, c);
     else if (c->lost)
         client_queue(&c->server->flushing, c);
+    if (c->state == CLIENT_HANDLED)
+        exchange_left(c->exchange);
 }
 
 static void client_on_bytes(struct client *c, size_t n)

@@ -49,6 +49,8 @@ struct exchange {
     bool chunked_answer, bodiless;
     void (*on_drained)(void *arg);
     void *drained_arg;
+    void (*on_left)(void *arg);
+    void *left_arg;
 };
 
 struct client {
@@ -105,6 +107,7 @@ void client_drop(struct client *c);      /* closes it; frees it unless a request
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
 void exchange_release(struct client *c);
+void exchange_left(struct exchange *x);
 void exchange_drained(struct exchange *x);   /* tells who waits for that, once; also of the client's end */
 
 /* Closes it if it is idle. A request that has arrived but was not read yet is answered, not lost to a reset. */

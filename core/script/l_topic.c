@@ -183,6 +183,7 @@ static int l_wait(lua_State *L)
     if (ms == 0)
         return push_fail(L, -ERR_TIMEOUT);
     task_may_stop(self);
+    task_may_leave(self);
     return task_park_on(L, self, topic_ack_mark(t), offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_done);
 }
 

@@ -16,6 +16,7 @@ struct serving {
     struct serving *spare;            /* the next one in the pool */
     unsigned generation;
     bool streaming;
+    struct task_ticket worker;        /* the task that answers it */
     struct task *task;                /* that streams */
     struct task_ticket ticket;        /* of its wait until the client has read */
 };

@@ -103,13 +103,21 @@ static void on_served(void *arg, const struct task_result *r)
     serving_free(s);
 }
 
+static void on_left(void *arg)
+{
+    struct serving *s = arg;
+    task_left(s->vm->tasks, s->worker);
+}
+
 static void serve(struct vm *vm, struct http_request *r)
 {
     struct serving *s = serving_new(vm, r);
     struct task_options o = {.where = "a request", .push = push_request, .done = on_served, .arg = s};
-    int rc = task_start(vm->tasks, &o, NULL);
-    if (rc == 0)
+    int rc = task_start(vm->tasks, &o, &s->worker);
+    if (rc == 0) {
+        http_on_left(r, on_left, s);
         return;
+    }
     answer_error(s, &(struct problem){.rc = rc, .detail = SLICE("too many requests at once")});
     serving_free(s);
 }

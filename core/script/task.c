@@ -30,7 +30,7 @@ struct task {
     int ref;
     unsigned index, life, wait;
     enum task_state state;
-    bool begun, cancelled, may_stop, appended, broken;
+    bool begun, cancelled, left, may_stop, may_leave, appended, broken;
     int args;                 /* of the function that lies on L, until it has begun */
     int rc;                   /* what the wait came to */
     struct list link;         /* in ready or idle */
@@ -177,7 +177,7 @@ static void wait_end(struct task *t, int rc)
 {
     t->rc = rc;
     t->wait++;
-    t->may_stop = false;
+    t->may_stop = t->may_leave = false;
     timeout_clear(&t->timeout);
     waiter_cancel(&t->waiter);
 }
@@ -235,6 +235,8 @@ int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ct
         timeout_begin(t, timeout_ms);
     if (t->may_stop && t->tasks->stopping)
         wake(t, -ERR_STOPPING);
+    else if (t->may_leave && t->left)
+        wake(t, -ERR_CANCELLED);
     return lua_yieldk(L, 0, ctx, cont);
 }
 
@@ -252,6 +254,11 @@ int task_park_on(lua_State *L, struct task *t, struct mark *m, uint64_t want, ui
 void task_may_stop(struct task *t)
 {
     t->may_stop = true;
+}
+
+void task_may_leave(struct task *t)
+{
+    t->may_leave = true;
 }
 
 void tasks_stop(struct tasks *ts)
@@ -455,7 +462,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     if (ts->live >= ts->max)
         return -ERR_BUSY;
     struct task *t = task_take(ts);
-    t->begun = t->cancelled = t->may_stop = t->appended = t->broken = false;
+    t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->done = o->done;
     t->arg = o->arg;
     t->hook[0] = '\0';
@@ -470,12 +477,28 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     return 0;
 }
 
-void task_cancel(struct tasks *ts, struct task_ticket ticket)
+static struct task *task_of(const struct tasks *ts, struct task_ticket ticket)
 {
     if (ticket.index >= ts->count)
-        return;
+        return NULL;
     struct task *t = ts->all[ticket.index];
-    if (t->life != ticket.generation || t->state == TASK_IDLE)
+    return t->life == ticket.generation && t->state != TASK_IDLE ? t : NULL;
+}
+
+void task_left(struct tasks *ts, struct task_ticket ticket)
+{
+    struct task *t = task_of(ts, ticket);
+    if (t == NULL)
+        return;
+    t->left = true;
+    if (t->state == TASK_PARKED && t->may_leave)
+        wake(t, -ERR_CANCELLED);
+}
+
+void task_cancel(struct tasks *ts, struct task_ticket ticket)
+{
+    struct task *t = task_of(ts, ticket);
+    if (t == NULL)
         return;
     if (t->state == TASK_RUNNING) {
         t->cancelled = true;   /* ends when it next waits */

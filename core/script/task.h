@@ -51,6 +51,10 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
 void task_cancel(struct tasks *ts, struct task_ticket ticket);   /* the ticket of task_start */
 bool tasks_stopping(const struct tasks *ts);
 
+/* Whoever the task works for has gone: a wait that task_may_leave has marked ends with -ERR_CANCELLED, now and from now
+ * on; others go on. The ticket is task_start's. */
+void task_left(struct tasks *ts, struct task_ticket ticket);
+
 /* Step 2 of the turn: resumes ready tasks, those that become ready meanwhile included, for a bounded time. */
 void tasks_run(struct tasks *ts);
 bool tasks_ready(const struct tasks *ts);   /* is there one left, or woken since? */
@@ -62,6 +66,7 @@ void task_where(struct task *t, const char *where);   /* what it is, from now on
 void task_hook(struct task *t, const char *hook);     /* which hook runs now, copied; NULL: none */
 void task_appended(struct task *t);                   /* for task_result */
 void task_may_stop(struct task *t);                   /* tasks_stop ends the wait that begins next */
+void task_may_leave(struct task *t);                  /* nor when task_left has been called */
 
 /* For bindings: give up the processor until task_wake; `cont` gets the rc (0, what task_wake said, -ERR_TIMEOUT) as
  * integer on top of the stack. timeout_ms 0 = none. Call as `return task_park(...)`. */

@@ -61,14 +61,14 @@ function Topic:append(what, options) end
 ---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
 function Topic:read(range) end
 
----@waits until the topic has a readable message at `offset`, or the timeout
+---@waits until the topic has a readable message at `offset`, or the timeout; or the client of the request has gone
 ---@where tasks
 ---@param offset integer
 ---@param timeout? number  seconds; default and most 60
 ---@return boolean? there
 ---@return string? message
 ---@return string? code
----@errors unknown_topic timeout stopping
+---@errors unknown_topic timeout stopping cancelled
 ---@example if topic("orders"):wait(100, 5) then print "there" end
 function Topic:wait(offset, timeout) end
 

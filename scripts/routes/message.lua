@@ -130,7 +130,7 @@ local function read(t, asked, kind)
   if not batch or batch.next > asked.from or asked.wait == 0 then return batch, why, code end
   local there
   there, why, code = t:wait(asked.from, asked.wait)
-  if not there and code ~= "timeout" then return nil, why, code end
+  if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
   return read_batch(t, asked, kind)
 end
 

@@ -130,6 +130,24 @@ class Crowd(Test):
                 page = c.answer().json
         self.assertEqual(len(page["messages"]), 4)
 
+    def test_long_polls_of_clients_that_have_gone_end_at_once(self):
+        b = self.broker()
+        b.publish("t", "one")
+        before = b.descriptors_open()
+        for _ in range(200):
+            with b.connect() as c:
+                c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
+
+    def test_a_client_that_closed_only_its_sending_side_still_gets_the_answer(self):
+        b = self.broker()
+        b.publish("t", "one")
+        with b.connect() as c:
+            c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+            c.socket.shutdown(socket.SHUT_WR)
+            a = c.answer()
+            self.assertEqual((a.status, a.json["messages"]), (200, []))
+
     def test_all_bodies_together_are_bounded(self):
         b = self.broker(set=["limits.bodies=%d" % (32 << 20)])
         b.publish("t", b"warm")
