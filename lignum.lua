@@ -29,7 +29,7 @@ topic "*" {
 limits {
   connections = 20000,
   body = 8 * MiB,                  -- of one request; all together:
-  bodies = 256 * MiB,
+  bodies = 256 * MiB,              -- and, counted apart, all answers that clients have yet to take
   head_timeout = 10 * second,      -- from a request's first byte to the end of its head
   body_timeout = 60 * second,      -- from there to the end of its body
   idle_timeout = 75 * second,      -- between two requests

@@ -96,6 +96,8 @@ struct exchange *client_exchange(struct client *c)
 /* Clears what the next request relies on; the head with its long array is overwritten by parsing. */
 static void exchange_reset(struct exchange *x)
 {
+    x->client->server->answers -= x->held;
+    x->held = 0;
     x->on_left = NULL;
     if (x->file >= 0)
         close(x->file);

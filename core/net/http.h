@@ -18,7 +18,7 @@ struct http_server;
 struct http_limits {
     uint32_t connections;            /* HTTP_CONNECTIONS_MAX, or fewer where descriptors are short */
     uint64_t body;                   /* bytes of one request body */
-    uint64_t bodies;                 /* bytes of all of them */
+    uint64_t bodies;                 /* bytes of all of them; and, counted apart, of answers not yet taken */
     uint32_t head_ms, body_ms, idle_ms, write_ms;
 };
 

@@ -169,6 +169,8 @@ static void answer_end(struct exchange *x)
     struct client *c = x->client;
     c->server->stats.requests_in_flight--;
     x->on_drained = NULL;
+    x->held = buf_size(&x->body) + buf_size(&c->conn.out);
+    c->server->answers += x->held;
     c->state = CLIENT_SENDING;
     if (c->conn.fd < 0)
         client_free(c);

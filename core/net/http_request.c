@@ -316,6 +316,10 @@ bool client_advance(struct client *c)
         return false;
     if (!body_take(c))
         return false;
+    if (c->server->answers > c->server->limits.bodies) {
+        client_refuse(c, -ERR_BUSY, SLICE("clients have too many answers yet to take"));
+        return false;
+    }
     request_give(c);
     return true;
 }

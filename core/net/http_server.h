@@ -44,6 +44,7 @@ struct exchange {
     bool moved;                   /* the input buffer has, since the slices of the head were made */
     struct http_chunks chunks;
     struct buf body;              /* of the answer, when it was taken */
+    size_t held;                  /* of server.answers */
     int file;
     uint64_t file_at, file_left;
     bool chunked_answer, bodiless;
@@ -93,6 +94,7 @@ struct http_server {
     unsigned exchange_count;
     uint64_t now_ns;              /* of this turn; 0: not looked at yet */
     uint64_t bodies;              /* bytes of input buffers beyond the usual size */
+    uint64_t answers;             /* bytes of whole answers that clients have yet to take */
     struct http_stats stats;
     struct http_route_stats *routes;
     time_t date;                  /* the second that date_line is of */

@@ -109,6 +109,24 @@ class Crowd(Test):
                 c.close()
         wait_until(lambda: connections(b) < 5)
 
+    def test_answers_that_nobody_takes_are_bounded_together(self):
+        b = self.broker(set=["limits.bodies=16777216"])
+        for _ in range(16):
+            b.publish("big", os.urandom(1 << 19))
+        lazy = []
+        try:
+            for _ in range(4):             # 8 MiB each, of which the kernel takes a little
+                c = Connection(b.port, receive_buffer=4096)
+                c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
+                lazy.append(c)
+                wait_until(lambda: lazy[-1].socket.recv(1, socket.MSG_PEEK), what="the answer has begun")
+            with b.connect() as c:
+                self.assertProblem(c.request("GET", "/v1/topics"), "busy")
+        finally:
+            for c in lazy:
+                c.close()
+        wait_until(lambda: b.get("/v1/topics").status == 200, what="it serves again")
+
     def test_a_client_that_never_reads_is_disconnected_in_the_end(self):
         b = self.broker(set=["limits.write_timeout=1"])
         for _ in range(8):
