@@ -9,7 +9,7 @@ store {
   path = "data",                   -- relative to where lignum was started
   durability = "commit",           -- commit: acknowledged = fdatasynced; interval; os
   sync_interval = 1 * second,      -- of durability "interval"
-  files = 512,                     -- log files held open
+  files = 4096,                    -- log files held open; at most a quarter of ulimit -n
   segment = {                      -- a file of a topic is full with ...
     messages = 1000000,
     bytes = 64 * MiB,

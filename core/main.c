@@ -17,7 +17,7 @@
 #include "console/console.h"
 #include "script/script.h"
 
-enum { FDS_OWN = 64, DRAIN_MS = 10 * 1000 };
+enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16, DRAIN_MS = 10 * 1000 };
 
 struct server {
     const struct cli *cli;
@@ -60,6 +60,8 @@ static unsigned files_max(struct vm *vm)
 static struct http_limits http_limits_of(struct vm *vm)
 {
     double room = (double)descriptors() - files_max(vm) - FDS_OWN;
+    if (room < CONNECTIONS_LEAST)
+        room = CONNECTIONS_LEAST;
     double connections = vm_config_number(vm, "limits.connections", HTTP_CONNECTIONS_MAX);
     return (struct http_limits){
         .connections = (uint32_t)(connections < room ? connections : room),

@@ -103,6 +103,13 @@ static int l_info(lua_State *L)
     return 1;
 }
 
+/* node.epoch() -> integer */
+static int l_epoch(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)vm_services(L)->role->epoch);
+    return 1;
+}
+
 /* node.ready() -> true | false, why */
 static int l_ready(lua_State *L)
 {
@@ -319,8 +326,8 @@ static int l_stats(lua_State *L)
 
 void node_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"hostname", l_hostname}, {"info", l_info}, {"ready", l_ready},
-                                         {"stats", l_stats}, {"reload", l_reload}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"hostname", l_hostname}, {"info", l_info}, {"epoch", l_epoch},
+                                         {"ready", l_ready}, {"stats", l_stats}, {"reload", l_reload}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "node");
 }

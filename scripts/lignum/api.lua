@@ -322,6 +322,12 @@ function node.hostname() end
 ---@example print(node.info().epoch)
 function node.info() end
 
+---The epoch in which this node leads: each start of a node of its own takes a new one.
+---@where tasks
+---@return integer
+---@example print(node.epoch())
+function node.epoch() end
+
 ---@where tasks
 ---@return boolean ready
 ---@return string? why not

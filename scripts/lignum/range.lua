@@ -30,7 +30,7 @@ end
 -- one in which more was known than is here. Comparing what lies between is the business of the
 -- cluster.
 local function check_token(epoch, offset, info)
-  local now_epoch = core.node.info().epoch
+  local now_epoch = core.node.epoch()
   if epoch > now_epoch or epoch < now_epoch and offset > info.next then
     return nil, ("token %d:%d belongs to another history; this one is in epoch %d and ends at %d"):format(epoch, offset,
       now_epoch, info.next), "log_truncated"

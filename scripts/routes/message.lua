@@ -151,7 +151,7 @@ local function has_tag(req, tag)
 end
 
 local function headers_of(batch, info, kind)
-  local epoch = core.node.info().epoch
+  local epoch = core.node.epoch()
   return {
     ["Content-Type"] = kind,
     ["Lignum-Next-Offset"] = format("%d:%d", batch.epoch or epoch, batch.next),

@@ -1,8 +1,8 @@
 /*
  * What the hardware allows: the smallest program that still does what a durable publish asks for. It takes POST
- * requests with a Content-Length from keep-alive connections, appends each body to one preallocated file, and answers after an
- * fdatasync by a thread of its own, which takes whatever has gathered meanwhile. No Lua, no checksums, no index, no limits,
- * no robustness: a ceiling to measure against, not a server.
+ * requests with a Content-Length from keep-alive connections, appends each body to one preallocated file, and answers
+ * after an fdatasync by a thread of its own, which takes whatever has gathered meanwhile. No Lua, no checksums, no
+ * index, no limits, no robustness: a ceiling to measure against, not a server.
  *
  *     bare PORT FILE [nosync]
  */

@@ -1,5 +1,6 @@
 /*
- * A load generator for HTTP/1.1 on keep-alive connections: load [options] URL; --help lists them.
+ * A load generator for HTTP/1.1 on keep-alive connections, and for the protocols of other brokers (tests/bench/wire):
+ * load [options] URL; --help lists them.
  *
  * Closed loop by default: each connection sends as soon as it has its answer. With -r the requests are due at a
  * constant rate and latency counts from when a request was due, so a server that stalls cannot hide it by also
@@ -17,7 +18,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "figures.h"
-#include "net/http_parse.h"
 #include "plan.h"
 
 enum {
@@ -28,14 +28,13 @@ enum {
 
 struct peer {                 /* one connection */
     int fd;
-    bool busy, in_body, chunked, to_end, closing;
+    unsigned number;
+    bool busy;
     uint64_t due_ns;          /* when its request should have been sent */
-    uint64_t left;            /* of a body with a length */
-    struct http_chunks chunks;
+    struct answer answer;
     struct iovec parts[2];    /* what is still to be sent */
     size_t got;
-    int status;
-    char *in;                 /* a head that is not whole yet, and what follows it; owned */
+    char *in;                 /* what has arrived and was not taken yet; owned */
 };
 
 struct worker {
@@ -61,10 +60,11 @@ static void peer_open(struct worker *w, struct peer *p)
     if (connect(p->fd, a->ai_addr, a->ai_addrlen) < 0)
         fail("connect", strerror(errno));
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (w->plan->wire->greet && !w->plan->wire->greet(p->fd, &w->plan->order, p->number))
+        fail("greeting", "the server did not take it");
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = p};
     epoll_ctl(w->poll, EPOLL_CTL_ADD, p->fd, &e);
     p->got = 0;
-    p->in_body = false;
 }
 
 static void peer_idle(struct worker *w, struct peer *p)
@@ -77,7 +77,8 @@ static void peer_reopen(struct worker *w, struct peer *p)
 {
     close(p->fd);
     peer_open(w, p);
-    peer_idle(w, p);
+    if (p->busy)
+        peer_idle(w, p);
 }
 
 static void peer_fail(struct worker *w, struct peer *p)
@@ -119,11 +120,13 @@ static bool peer_send(struct worker *w, struct peer *p)
 static void peer_request(struct worker *w, struct peer *p, uint64_t due_ns)
 {
     const struct plan *plan = w->plan;
-    const struct buf *head = &plan->heads[w->topic++ % plan->options.topics];
+    const struct wire *wire = plan->wire;
+    const struct buf *head = &plan->heads[wire->own_requests ? p->number : w->topic++ % plan->head_count];
     p->busy = true;
     p->due_ns = due_ns;
+    p->answer = (struct answer){.bodiless = plan->bodiless, .replies = wire->reply_each ? plan->each : 1};
     p->parts[0] = (struct iovec){head->data, buf_size(head)};
-    p->parts[1] = (struct iovec){plan->body.data, buf_size(&plan->body)};
+    p->parts[1] = (struct iovec){plan->body.data, wire->body_apart ? buf_size(&plan->body) : 0};
     w->sent++;
     if (!peer_send(w, p))
         peer_fail(w, p);
@@ -131,86 +134,23 @@ static void peer_request(struct worker *w, struct peer *p, uint64_t due_ns)
 
 /* ---- answers ---- */
 
-static void header_apply(struct peer *p, slice name, slice value)
-{
-    uint64_t length;
-    if (slice_ieq(name, SLICE("content-length")) && slice_u64(value, &length) == 0) {
-        p->left = length;
-        p->to_end = false;
-    } else if (slice_ieq(name, SLICE("transfer-encoding"))) {
-        p->chunked = true;
-        p->to_end = false;
-    } else if (slice_ieq(name, SLICE("connection"))) {
-        p->closing = slice_ieq(value, SLICE("close"));
-    }
-}
-
-static bool head_apply(const struct worker *w, struct peer *p, slice head)
-{
-    slice line, name;
-    uint64_t status;
-    slice_split(&head, '\n', &line);
-    if (line.n < 12 || !slice_starts(line, SLICE("HTTP/1.")) || slice_u64(slice_of(line.p + 9, 3), &status) < 0)
-        return false;
-    if (status >= 600)
-        return false;
-    p->status = (int)status;
-    p->left = 0;
-    p->chunked = p->closing = false;
-    p->to_end = true;
-    p->chunks = (struct http_chunks){0};
-    while (slice_split(&head, '\n', &line) && line.n > 1) {
-        line.n--;
-        if (slice_split(&line, ':', &name))
-            header_apply(p, name, slice_trim(line));
-    }
-    if (w->plan->bodiless || status == 204 || status == 304) {
-        p->to_end = p->chunked = false;
-        p->left = 0;
-    }
-    return true;
-}
-
-/* Takes what has arrived of the body. 1: the answer is whole; 0: not yet; -1: it is not HTTP. */
-static int body_take(struct peer *p, char *at, size_t n)
-{
-    bool done;
-    size_t decoded;
-    if (p->chunked) {
-        long took = http_chunks_feed(&p->chunks, at, n, &decoded, &done);
-        return took < 0 || (done && (size_t)took < n) ? -1 : done;
-    }
-    if (p->to_end)
-        return 0;
-    if (n > p->left)
-        return -1;
-    p->left -= n;
-    return p->left == 0;
-}
-
+/* 1: the answer is whole; 0: not yet; -1: it is nothing that the server should have said. */
 static int answer_take(const struct worker *w, struct peer *p)
 {
-    char *body = p->in;
-    if (!p->in_body) {
-        char *end = memmem(p->in, p->got, "\r\n\r\n", 4);
-        if (!end)
-            return p->got == IN_SIZE ? -1 : 0;
-        body = end + 4;
-        if (!head_apply(w, p, slice_of(p->in, (size_t)(body - p->in))))
-            return -1;
-        p->in_body = true;
-    }
-    int rc = body_take(p, body, p->got - (size_t)(body - p->in));
-    p->got = 0;
-    return rc;
+    size_t took = 0;
+    int rc = w->plan->wire->take(&p->answer, p->in, p->got, &took);
+    if (rc == 0 && took == 0 && p->got == IN_SIZE)
+        return -1;
+    p->got -= took;
+    memmove(p->in, p->in + took, p->got);
+    return rc > 0 && p->got > 0 ? -1 : rc;
 }
 
 static void peer_done(struct worker *w, struct peer *p)
 {
     uint64_t now = clock_ns();
-    figures_record(&w->figures, p->status, now > p->due_ns ? now - p->due_ns : 0);
-    p->in_body = false;
-    if (p->closing)
+    figures_record(&w->figures, p->answer.status, now > p->due_ns ? now - p->due_ns : 0);
+    if (p->answer.closing)
         peer_reopen(w, p);
     else if (w->rate > 0 || w->sent >= w->quota || now >= w->plan->end_ns)
         peer_idle(w, p);
@@ -223,10 +163,10 @@ static void peer_readable(struct worker *w, struct peer *p)
     ssize_t n = recv(p->fd, p->in + p->got, IN_SIZE - p->got, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
         return;
-    if (n <= 0 && p->in_body && p->to_end) {
-        p->closing = true;
+    if (n <= 0 && p->answer.to_end) {
+        p->answer.closing = true;
         peer_done(w, p);
-    } else if (n <= 0 || !p->busy) {
+    } else if (n <= 0 || (!p->busy && !w->plan->wire->speaks_unasked)) {
         peer_fail(w, p);
     } else {
         w->figures.bytes += (uint64_t)n;
@@ -234,7 +174,7 @@ static void peer_readable(struct worker *w, struct peer *p)
         int rc = answer_take(w, p);
         if (rc < 0)
             peer_fail(w, p);
-        else if (rc > 0)
+        else if (rc > 0 && p->busy)
             peer_done(w, p);
     }
 }
@@ -320,6 +260,7 @@ static void worker_init(struct worker *w, const struct plan *plan, unsigned inde
     w->peers = mem_new(w->count * sizeof *w->peers);
     w->idle = mem_new(w->count * sizeof *w->idle);
     for (unsigned i = 0; i < w->count; i++) {
+        w->peers[i].number = index + i * o->threads;
         w->peers[i].in = mem_resize(NULL, IN_SIZE);
         peer_open(w, &w->peers[i]);
         peer_idle(w, &w->peers[i]);
@@ -357,7 +298,7 @@ int main(int argc, char **argv)
     plan_make(&plan);
     run(&plan, workers, &r);
     r.body_size = buf_size(&plan.body);
-    r.messages_each = plan.options.lines ? plan.options.lines : 1;
+    r.messages_each = plan.each;
     if (plan.options.json)
         results_print_json(&r);
     else

@@ -13,12 +13,12 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "base/buf.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "bench/wire/wire.h"
 
 enum {
-    CONNECTIONS_MAX = 1024,
+    CONNECTIONS_MAX = 20 * 1000,
     THREADS_MAX = 64,
     TOPICS_MAX_HERE = 100 * 1000,
     FILE_CHUNK = 64 * KIB,
@@ -39,9 +39,13 @@ struct options {
 
 struct plan {
     struct options options;
+    const struct wire *wire;
+    struct order order;
     struct addrinfo *address;
     struct buf *heads;        /* one for each topic */
+    unsigned head_count;
     struct buf body;
+    unsigned each;            /* messages in a request */
     bool bodiless;            /* HEAD: the answer has no body, whatever its head says */
     uint64_t began_ns, end_ns;
 };
@@ -76,49 +80,18 @@ static inline void body_from_file(struct buf *body, const char *path)
     fclose(f);
 }
 
-/* The path with its %d replaced by the topic's number. */
-static inline void path_add(struct buf *out, slice path, unsigned topic)
-{
-    const char *at = memmem(path.p, path.n, "%d", 2);
-    if (!at) {
-        buf_add_slice(out, path);
-        return;
-    }
-    buf_add(out, path.p, (size_t)(at - path.p));
-    buf_add_u64(out, topic);
-    buf_add_slice(out, slice_skip(path, (size_t)(at - path.p) + 2));
-}
-
-static inline void heads_make(struct plan *plan, slice host, slice path)
+/* One request for each topic, or for each connection where the wire asks for that. */
+static inline void heads_make(struct plan *plan)
 {
     const struct options *o = &plan->options;
-    bool body = buf_size(&plan->body) > 0;
-    const char *method = o->method ? o->method : body ? "POST" : "GET";
-    plan->bodiless = strcmp(method, "HEAD") == 0;
-    plan->heads = mem_new(o->topics * sizeof *plan->heads);
-    for (unsigned i = 0; i < o->topics; i++) {
-        struct buf *head = &plan->heads[i];
-        buf_addf(head, "%s ", method);
-        path_add(head, path, i);
-        buf_addf(head, " HTTP/1.1\r\nHost: %.*s\r\n", SLICE_ARGS(host));
-        buf_add_slice(head, buf_slice(&o->headers));
-        if (body && !o->typed)
-            buf_addf(head, "Content-Type: %s\r\n", o->lines ? "application/x-ndjson" : "application/octet-stream");
-        if (body)
-            buf_addf(head, "Content-Length: %zu\r\n", buf_size(&plan->body));
-        buf_add_slice(head, SLICE("\r\n"));
-    }
+    plan->head_count = plan->wire->own_requests ? o->connections : o->topics;
+    plan->heads = mem_new(plan->head_count * sizeof *plan->heads);
+    for (unsigned i = 0; i < plan->head_count; i++)
+        plan->wire->make(&plan->heads[i], &plan->order, i);
 }
 
-static inline void url_apply(struct plan *plan)
+static inline void address_find(struct plan *plan, slice host)
 {
-    slice rest = slice_from(plan->options.url), host;
-    if (!slice_starts(rest, SLICE("http://")))
-        fail(plan->options.url, "not an http:// URL");
-    rest = slice_skip(rest, 7);
-    slice whole = rest;
-    slice_split(&rest, '/', &host);
-    slice path = host.n < whole.n ? slice_skip(whole, host.n) : SLICE("/");
     const char *colon = memrchr(host.p, ':', host.n);
     slice name = colon ? slice_of(host.p, (size_t)(colon - host.p)) : host;
     slice port = colon ? slice_skip(host, name.n + 1) : SLICE("80");
@@ -131,7 +104,28 @@ static inline void url_apply(struct plan *plan)
         fail(plan->options.url, gai_strerror(rc));
     mem_free(node);
     mem_free(service);
-    heads_make(plan, host, path);
+}
+
+static inline void order_make(struct plan *plan)
+{
+    const struct options *o = &plan->options;
+    slice rest, host;
+    plan->wire = wire_find(slice_from(o->url), &rest);
+    if (!plan->wire)
+        fail(o->url, "not http://, redis://, beanstalk://, nats://, tarantool:// or amqp://");
+    slice whole = rest;
+    slice_split(&rest, '/', &host);
+    address_find(plan, host);
+    plan->order = (struct order){
+        .host = host,
+        .path = host.n < whole.n ? slice_skip(whole, host.n) : SLICE("/"),
+        .method = o->method,
+        .headers = buf_slice(&o->headers),
+        .typed = o->typed,
+        .lines = o->lines,
+        .body = buf_slice(&plan->body),
+    };
+    heads_make(plan);
 }
 
 static inline void plan_make(struct plan *plan)
@@ -141,16 +135,19 @@ static inline void plan_make(struct plan *plan)
         body_from_file(&plan->body, o->file);
     else if (o->size > 0)
         body_random(&plan->body, o->size, o->lines);
-    url_apply(plan);
+    plan->each = o->lines ? o->lines : 1;
+    plan->bodiless = o->method && strcmp(o->method, "HEAD") == 0;
+    order_make(plan);
 }
 
 static const char usage[] =
-    "usage: load [options] URL\n"
-    "  -c N        connections, 1 to 1024 (1)         -t N      threads (1)\n"
+    "usage: load [options] URL       http://, redis://, beanstalk://, nats://, tarantool:// or amqp://\n"
+    "  -c N        connections, 1 to 20000 (1)        -t N      threads (1)\n"
     "  -n N        requests in all                    -d S      seconds (10; with -n at most 120)\n"
     "  -r N        requests a second, constant; latency counts from when each was due\n"
-    "  -b SIZE     send a body of that many letters   -B COUNT  NDJSON: that many lines of SIZE\n"
-    "  -f FILE     send that file                     -m METHOD (GET, or POST with a body)\n"
+    "  -b SIZE     send a message of so many letters  -B COUNT  so many in one request: NDJSON, or a pipeline\n"
+    "  -f FILE     send that file                     -m METHOD (GET, or POST with a body), or a\n"
+    "                                                            command of Redis (XADD)\n"
     "  -H HEADER   add a header line                  -j, --json   one line of JSON\n"
     "  -T, --topics N  replace %d in the URL by 0 to N-1 in turn\n"
     "exit code: 0, or 1 when any request failed or was answered other than 2xx\n";

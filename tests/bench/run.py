@@ -1,207 +1,87 @@
 #!/usr/bin/env python3
-"""The figures of doc/performance.md: `make bench`, about 5 minutes; `--quick` takes one round of 2 s a row.
+"""The figures of doc/performance.md: `make bench`, about 12 minutes; `make bench-quick` (--quick) takes 2.
 
-Each row runs one load (tests/bench/load.c) against one server, several rounds, all rows of a round in turn, so that a
-change of the machine's speed hits all of them; medians and spread are over the rounds, ratios are taken within a round.
-The server is a fresh process for each run. "bare" is tests/bench/bare.c: what the hardware allows to a program without
-Lua, checksums, index and limits.
+A round starts each server in turn on a directory under build/ (tests/bench/peers.py), runs that server's rows on it
+(tests/bench/rows.py) and ends it; there are several rounds, so that a change of the machine's speed hits all of
+them. Medians and spread are over the rounds; ratios are taken within a round (tests/bench/targets.py). One load
+program (load.c) speaks to all. Figures that are taken once, of memory and starting, come last (once.py).
+
+Exit code: 0; 1 when no round of this run met some target.
 """
 
 import argparse
+import datetime
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
-import lignum  # noqa: E402
+import once
+import peers
+import plot
+import rows
+import targets
 
-TOOLS = os.path.join(ROOT, "build/release/tests/bench")
-PAGE = os.path.join(ROOT, "doc/performance.md")
+PAGE = os.path.join(peers.ROOT, "doc/performance.md")
 BEGIN, END = "<!-- figures: made by make bench -->", "<!-- end of figures -->"
+QUIET = 0.08
 
 
-def cpu_of(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+# ------------------------------------------------------------------------------------------- running
+
+def folder_here():
+    return tempfile.TemporaryDirectory(prefix="bench-", dir=os.path.join(peers.ROOT, "build"))
 
 
-class Bare:
-    """The ceiling, spoken to like a broker."""
-
-    def __init__(self, folder, nosync=False):
-        self.path, self.nosync, self.port = os.path.join(folder, "bare.data"), nosync, lignum_port()
-
-    def __enter__(self):
-        words = [os.path.join(TOOLS, "bare"), str(self.port), self.path] + (["nosync"] if self.nosync else [])
-        self.process = subprocess.Popen(words)
-        lignum.wait_until(lambda: lignum.Connection(self.port).close() is None, what="bare listens")
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        os.unlink(self.path)
+def run_row(row, server, seconds):
+    """One measured load; its figures, with the CPU time a message (or MB) of server and load."""
+    if row.prepare:
+        row.prepare(server)
+    before = server.cpu()
+    result = row.tool(row, server, seconds)
+    result["rate"] = result[row.rate] if row.rate else result["requests_per_s"] * row.each
+    count = result["rate"] * result["seconds"] or 1
+    result["server_us"] = (server.cpu() - before) * 1e6 / count
+    result["load_us"] = result.get("cpu_us_per_request", 0) * result["requests"] / count
+    return result
 
 
-def lignum_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def load(port, target, seconds, *options):
-    words = [os.path.join(TOOLS, "load"), "--json", "-d", str(seconds), *options,
-             "http://127.0.0.1:%d%s" % (port, target)]
-    out = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60)
-    if out.returncode != 0:
-        raise SystemExit("load failed: %s\n%s%s" % (" ".join(words), out.stdout, out.stderr))
-    return json.loads(out.stdout)
-
-
-class Row:
-    """One line of the table. `prepare` fills the topic before the measured load."""
-
-    def __init__(self, name, options, target="/v1/topics/t/messages", bare=None, settings=(), config="",
-                 prepare=None, messages_each=1):
-        self.name, self.options, self.target, self.bare = name, options, target, bare
-        self.settings, self.config, self.prepare, self.each = settings, config, prepare, messages_each
-        self.runs = []
-
-    def run(self, seconds):
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=os.path.join(ROOT, "build")) as folder:
-            server = Bare(folder, self.bare == "nosync") if self.bare else \
-                lignum.Broker(folder, config=self.config, set=self.settings)
-            with server:
-                if self.prepare:
-                    self.prepare(server)
-                before = cpu_of(server.process.pid)
-                result = load(server.port, self.target, seconds, *self.options)
-                result["server_us"] = (cpu_of(server.process.pid) - before) * 1e6 / result["requests"]
-                self.runs.append(result)
-
-    def median(self, key):
-        return statistics.median(r[key] for r in self.runs)
-
-    def rates(self):
-        return [r["requests_per_s"] * self.each for r in self.runs]
-
-
-def hundred_messages(server):
-    for _ in range(20):
-        server.publish_lines("t", [b"x" * 100] * 1000)
-
-
-NDJSON_1000 = ["-b", "100", "-B", "1000", "-c", "8"]
-READ = "/v1/topics/t/messages?from=10000&limit=100"
-
-
-def rows():
-    def publish(connections, **kw):
-        return Row("publish 100 B, %d connections" % connections, ["-b", "100", "-c", str(connections)], **kw)
-    hook = 'function on_publish(msg) end'
-    decode = 'function on_publish(msg) local v = json.decode(msg.payload) if not v.a then return reject("a") end end'
-    object_file = os.path.join(ROOT, "build", "bench-object.json")
-    with open(object_file, "w") as f:
-        f.write('{"a": 1, "b": "%s", "c": [1, 2, 3]}' % ("x" * 70))
-    return [
-        publish(1), publish(16), publish(64), publish(256),
-        Row("bare, 64 connections", ["-b", "100", "-c", "64"], bare="sync"),
-        Row("bare without fdatasync, 64", ["-b", "100", "-c", "64"], bare="nosync"),
-        Row("durability interval, 64", ["-b", "100", "-c", "64"],
-            config='topic "*" { durability = "interval" }'),
-        Row("publish 1 KiB, 64", ["-b", "1024", "-c", "64"]),
-        Row("publish through /api, 64", ["-f", api_file(), "-c", "64"], target="/api/message"),
-        Row("on_publish that does nothing, 64", ["-b", "100", "-c", "64"], config=hook),
-        Row("on_publish that decodes JSON, 64", ["-f", object_file, "-c", "64"], config=decode),
-        Row("NDJSON batches of 1,000, 8", NDJSON_1000, messages_each=1000),
-        Row("NDJSON batches of 100, 64", ["-b", "100", "-B", "100", "-c", "64"], messages_each=100),
-        Row("1 MB bodies, 4", ["-b", "1000000", "-c", "4"]),
-        Row("1,000 topics, 64", ["-b", "100", "-c", "64", "--topics", "1000"], target="/v1/topics/t%d/messages"),
-        Row("read 100 as JSON, 16", ["-c", "16"], target=READ, prepare=hundred_messages, messages_each=100),
-        Row("read 100 as NDJSON, 16", ["-c", "16", "-H", "Accept: application/x-ndjson"], target=READ,
-            prepare=hundred_messages, messages_each=100),
-        Row("read 100 as records, 16", ["-c", "16", "-H", "Accept: application/vnd.lignum.records"], target=READ,
-            prepare=hundred_messages, messages_each=100),
-    ]
-
-
-def api_file():
-    path = os.path.join(ROOT, "build", "bench-api.json")
-    with open(path, "w") as f:
-        json.dump({"topic": "t", "message": "x" * 100}, f)
-    return path
-
-
-def idle_figures():
-    """Memory of an idle node, and from exec to the first answer, on an empty directory."""
-    starts, rss, anon = [], 0, 0
-    for _ in range(7):
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=os.path.join(ROOT, "build")) as folder:
-            b = lignum.Broker(folder, listen="127.0.0.1:%d" % lignum_port())
-            began = time.monotonic()
-            b.spawn()
-            port = int(b.listen.rsplit(":", 1)[1])
-            while True:
+def run_round(number, chosen, seconds):
+    """All rows once: {row's name: figures}."""
+    found = {}
+    for kind in rows.servers(chosen):
+        if kind.missing():
+            continue
+        with folder_here() as folder, kind(folder) as server:
+            for row in (r for r in chosen if r.kind is kind):
                 try:
-                    with lignum.Connection(port) as c:
-                        c.request("GET", "/ping")
-                    break
-                except OSError:
-                    pass
-            starts.append((time.monotonic() - began) * 1000)
-            rss, anon = b.status("VmRSS"), b.status("RssAnon")
-            b.process.terminate()
-            b.process.wait()
-    return statistics.median(starts), rss, anon
+                    r = found[row.name] = run_row(row, server, seconds)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+                    print("round %d  %-52s failed: %s" % (number, row.name, e), flush=True)
+                    continue
+                print("round %d  %-52s %11.0f/s  %7.2f us server  %6.2f us load" % (
+                    number, row.name, r["rate"], r["server_us"], r["load_us"]), flush=True)
+    return found
 
 
-def table(all_rows):
-    lines = ["| row | messages/s | spread | p50 ms | p99 ms | server CPU us/request | load CPU us/request |",
-             "|---|---:|---:|---:|---:|---:|---:|"]
-    for r in all_rows:
-        rates = r.rates()
-        lines.append("| %s | %s | %s - %s | %.2f | %.2f | %.1f | %.1f |" % (
-            r.name, "{:,.0f}".format(statistics.median(rates)), "{:,.0f}".format(min(rates)),
-            "{:,.0f}".format(max(rates)), r.median("p50_us") / 1000, r.median("p99_us") / 1000,
-            r.median("server_us"), r.median("cpu_us_per_request")))
-    return lines
+def run_limits(seconds):
+    with folder_here() as folder:
+        out = subprocess.run([os.path.join(peers.TOOLS, "limits"), folder, str(seconds)], capture_output=True,
+                             text=True, check=True)
+    limits = json.loads(out.stdout)
+    print("limits   " + "  ".join("%s %.0f" % pair for pair in limits.items()), flush=True)
+    return limits
 
 
-def ratio(all_rows, a, b):
-    by_name = {r.name: r for r in all_rows}
-    return statistics.median(x / y for x, y in zip(by_name[a].rates(), by_name[b].rates()))
+# ------------------------------------------------------------------------------------------- the page
 
-
-RATIOS = [
-    ("durable publish / bare program with fdatasync, 64 connections", "publish 100 B, 64 connections",
-     "bare, 64 connections", 0.88),
-    ("durability interval / bare program without fdatasync, 64 connections", "durability interval, 64",
-     "bare without fdatasync, 64", None),
-    ("1,000 topics / one topic", "1,000 topics, 64", "publish 100 B, 64 connections", 0.5),
-]
-
-
-def page(all_rows, seconds, rounds, idle):
-    lines = [BEGIN, "", "%s, %d cores, Linux %s; %d rounds of %g s a row, in turn; server and load share the cores." % (
-        cpu_name(), os.cpu_count(), platform.release(), rounds, seconds), ""]
-    lines += table(all_rows)
-    lines += ["", "| ratio, within a round | median | target |", "|---|---:|---:|"]
-    for name, a, b, target in RATIOS:
-        lines.append("| %s | %.2f | %s |" % (name, ratio(all_rows, a, b), target if target else ""))
-    lines += ["", "| idle node, empty directory | measured | target |", "|---|---:|---:|",
-              "| exec to first answer, median of 7 | %.1f ms | 20 ms |" % idle[0],
-              "| RSS | %.1f MB | 12 MB |" % (idle[1] / 1024), "| RssAnon | %.1f MB | 4 MB |" % (idle[2] / 1024), "", END]
-    return "\n".join(lines)
+def middle(rounds, name, key):
+    values = [r[name][key] for r in rounds if name in r]
+    return statistics.median(values) if values else None
 
 
 def cpu_name():
@@ -209,33 +89,155 @@ def cpu_name():
         return next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown CPU")
 
 
+def file_system(path):
+    out = subprocess.run(["df", "--output=source,fstype", path], capture_output=True, text=True).stdout.split()
+    return "%s on %s" % (out[-1], out[-2]) if len(out) >= 4 else "unknown"
+
+
+def cpu_use():
+    """CPU seconds so far: of the machine, and of this run with all that it has ended."""
+    with open("/proc/stat") as f:
+        ticks = [int(n) for n in f.readline().split()[1:]]
+    idle, stolen = ticks[3] + ticks[4], ticks[7]
+    return (sum(ticks[:7]) - idle + stolen) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4]), time.monotonic()
+
+
+def others_share(before):
+    """How much of the machine others had since then; the kernel's own threads, which write for us, count as others."""
+    machine, ours, now = (b - a for a, b in zip(before, cpu_use()))
+    return max(0.0, (machine - ours) / now / os.cpu_count())
+
+
+def machine(o, others):
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    words = "%s: %s, %d cores shared by server and load, %.0f GiB of memory, Linux %s, %s. %d rounds of %g s a row." % (
+        datetime.date.today().isoformat(), cpu_name(), os.cpu_count(), memory, platform.release(),
+        file_system(os.path.join(peers.ROOT, "build")), o.rounds, o.seconds)
+    if others > QUIET:
+        words += " **Not quiet: other processes used %.0f %% of the CPUs.**" % (100 * others)
+    return [words, ""]
+
+
+def server_table(chosen):
+    lines = ["| server | version | settings |", "|---|---|---|"]
+    for kind in rows.servers(chosen):
+        version = "**skipped: not here**" if kind.missing() else kind.version()
+        lines.append("| %s | %s | %s |" % (kind.name, version, kind.settings))
+    return lines + [""]
+
+
+def row_line(rounds, row):
+    rates = [r[row.name]["rate"] for r in rounds if row.name in r]
+    if not rates:
+        return "| %s | skipped | | | | | |" % row.name
+    of = {key: middle(rounds, row.name, key) for key in ("p50_us", "p99_us", "server_us", "load_us")}
+    return "| %s | %s | %s - %s | %.2f | %.2f | %.2f | %.2f |" % (
+        row.name, "{:,.0f}".format(statistics.median(rates)), "{:,.0f}".format(min(rates)),
+        "{:,.0f}".format(max(rates)), of["p50_us"] / 1e3, of["p99_us"] / 1e3, of["server_us"], of["load_us"])
+
+
+def row_tables(rounds, chosen):
+    lines = []
+    for title in dict.fromkeys(r.title for r in chosen):
+        lines += ["### %s" % title, "", "| row | a second | spread | p50 ms | p99 ms | server us each | load us each |", "|---|---:|---:|---:|---:|---:|---:|"]
+        lines += [row_line(rounds, r) for r in chosen if r.title == title] + [""]
+    return lines
+
+
+def limit_table(rounds):
+    words = {
+        "fdatasync_4k_per_s": "write of 4 KiB and fdatasync, one after another, /s",
+        "disk_1m_mb_per_s": "write of 1 MiB and fdatasync, MB/s",
+        "cold_read_mb_per_s": "sequential read past the page cache, MB/s",
+        "sendfile_64k_mb_per_s": "sendfile of 64 KiB pieces over loopback, MB/s",
+        "sendfile_1m_mb_per_s": "sendfile of 1 MiB pieces over loopback, MB/s",
+        "round_trips_1_per_s": "200 bytes there and back, 1 connection, /s",
+        "round_trips_64_per_s": "200 bytes there and back, 64 connections, one thread a side, /s",
+    }
+    lines = ["### Limits of this machine, in the same rounds", "", "| limit | median | spread |", "|---|---:|---:|"]
+    for key, text in words.items():
+        values = [r["limits"][key] for r in rounds]
+        lines.append("| %s | %s | %s - %s |" % (text, *("{:,.0f}".format(v) for v in (
+            statistics.median(values), min(values), max(values)))))
+    return lines + [""]
+
+
+def target_table(outcomes):
+    lines = ["### Targets", "", "| target | median | spread | wanted | |", "|---|---:|---:|---:|---|"]
+    for t in outcomes:
+        lines.append("| %s | %s | %s | %s | %s |" % (t.text, t.median(), t.spread(), t.wanted(), t.verdict()))
+    return lines + [""]
+
+
+def page(o, rounds, chosen, outcomes, singles, others):
+    lines = [BEGIN, ""] + machine(o, others) + target_table(outcomes)
+    lines += ["![Durable publish, 64 connections](performance-publish.svg)", "",
+              "![Batches and reads](performance-batch.svg)", ""]
+    lines += row_tables(rounds, chosen) + limit_table(rounds) + singles + ["### Servers", ""] + server_table(chosen)
+    lines += ["Three nodes, live and WAL, and etcd with three nodes: needs the cluster.", "", END]
+    return "\n".join(lines)
+
+
+def write_plots(rounds):
+    def bars(names):
+        found = []
+        for label, name in names:
+            rates = [r[name]["rate"] for r in rounds if name in r]
+            if rates:
+                found.append((label, statistics.median(rates), min(rates), max(rates)))
+        return found
+    for file, title, names in rows.PLOTS:
+        with open(os.path.join(peers.ROOT, "doc", file), "w") as f:
+            f.write(plot.bars(title, bars(names)))
+
+
+def write_page(text):
+    with open(PAGE) as f:
+        whole = f.read()
+    with open(PAGE, "w") as f:
+        f.write(whole.split(BEGIN)[0] + text + whole.split(END)[1])
+
+
+# ------------------------------------------------------------------------------------------- main
+
+def options():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="main ratios against Redis and the limits; no page")
+    p.add_argument("--only", help="rows whose name contains this; no page")
+    p.add_argument("--seconds", type=float, help="of each row (2; quick 1)")
+    p.add_argument("--rounds", type=int, help="(4; quick 3)")
+    p.add_argument("--history", type=float, default=10, help="GB of the longest start (10)")
+    o = p.parse_args()
+    o.seconds = o.seconds or (1 if o.quick else 2)
+    o.rounds = o.rounds or (3 if o.quick else 4)
+    return o
+
+
 def main():
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true")
-    options.add_argument("--only", help="rows whose name contains this; the page is not written")
-    options.add_argument("--seconds", type=float, default=None)
-    options.add_argument("--rounds", type=int, default=None)
-    o = options.parse_args()
-    seconds = o.seconds or (2 if o.quick else 4)
-    rounds = o.rounds or (1 if o.quick else 3)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    chosen = [r for r in rows() if not o.only or o.only in r.name]
-    for n in range(rounds):
-        for r in chosen:
-            r.run(seconds)
-            print("round %d  %-40s %10.0f messages/s  %6.1f us/request" % (
-                n + 1, r.name, r.rates()[-1], r.runs[-1]["server_us"]), flush=True)
+    o = options()
+    before = cpu_use()
+    chosen = [r for r in rows.ROWS if (r.quick or not o.quick) and (not o.only or o.only in r.name)]
+    for kind in rows.servers(chosen):
+        if kind.missing():
+            print("skipped: %s (%s) is not here" % (kind.name, kind.settings))
+    rounds = []
+    for n in range(o.rounds):
+        limits = {} if o.only else run_limits(o.seconds / 2)
+        rounds.append(dict(run_round(n + 1, chosen, o.seconds), limits=limits))
     if o.only:
-        print("\n".join(table(chosen)))
-        return
-    text = page(chosen, seconds, rounds, idle_figures())
-    print(text)
-    if not o.quick:
-        with open(PAGE) as f:
-            whole = f.read()
-        with open(PAGE, "w") as f:
-            f.write(whole.split(BEGIN)[0] + text + whole.split(END)[1])
+        return 0
+    whole = not o.quick
+    singles, once_figures = once.measure(folder_here, o.history) if whole else ([], {})
+    outcomes = targets.judge(rounds, once_figures, known_only=o.quick)
+    for t in outcomes:
+        print("%-66s %9s  %s %s" % (t.text, t.median(), t.wanted(), t.verdict()))
+    others = others_share(before)
+    print("other processes used %.0f %% of the CPUs%s" % (100 * others, ": not quiet" if others > QUIET else ""))
+    if whole:
+        write_page(page(o, rounds, chosen, outcomes, singles, others))
+        write_plots(rounds)
+    return 1 if any(t.missed() for t in outcomes) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Figures that are taken once a run: starting, memory, wake-ups, and a long history."""
+
+import os
+import socket
+import statistics
+import subprocess
+import time
+
+import peers
+import rows
+from peers import Lignum
+
+IDLE_CONNECTIONS = 10000
+IDLE_SECONDS = 5
+STARTS = 7
+
+
+def anon_mb(server):
+    return server.broker.status("RssAnon") / 1024
+
+
+def rss_mb(server):
+    return server.broker.status("VmRSS") / 1024
+
+
+def load(server, topic, *options):
+    words = [os.path.join(peers.TOOLS, "load"), "--json", *options, server.url("v1/topics/%s/messages" % topic)]
+    return rows.run_json(words, 240)
+
+
+def switches(pid):
+    """How often its threads have gone to sleep of their own will."""
+    total = 0
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+            total += sum(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt"))
+    return total
+
+
+def first_answer(broker):
+    """Seconds from exec to the first answer of a node whose port is known."""
+    port = int(broker.listen.rsplit(":", 1)[1])
+    began = time.monotonic()
+    broker.spawn()
+    while True:
+        try:
+            with peers.lignum.Connection(port) as c:
+                if c.request("GET", "/readyz").status == 200:
+                    return time.monotonic() - began
+        except OSError:
+            if broker.process.poll() is not None:
+                raise RuntimeError(broker.said())
+
+
+def restart_ms(server, kill=False):
+    """Ends the node, in order or not, and starts it on the same port and data."""
+    broker = server.broker
+    broker.listen = "127.0.0.1:%d" % server.port
+    if kill:
+        broker.kill()
+    else:
+        broker.stop()
+    seconds = first_answer(broker)
+    server.process = broker.process
+    return seconds * 1000
+
+
+def measure_idle(folder_here, figures):
+    lines = []
+    with folder_here() as folder, Lignum(folder) as server:
+        starts = [restart_ms(server) for _ in range(STARTS)]
+        figures["idle_anon_mb"] = anon_mb(server)
+        lines.append("| exec to first answer, empty directory, median of %d | %.1f ms |" % (
+            STARTS, statistics.median(starts)))
+        lines.append("| idle, empty directory | RSS %.1f MB, private %.1f MB |" % (rss_mb(server), anon_mb(server)))
+        time.sleep(1)
+        before, cpu = switches(server.process.pid), server.cpu()
+        time.sleep(IDLE_SECONDS)
+        figures["wakeups"] = switches(server.process.pid) - before
+        lines.append("| idle for %d s | %d wake-ups, %.0f ms of CPU |" % (
+            IDLE_SECONDS, figures["wakeups"], (server.cpu() - cpu) * 1000))
+    return lines
+
+
+def measure_connections(folder_here):
+    count = min(IDLE_CONNECTIONS, peers.lignum.raise_descriptors(IDLE_CONNECTIONS + 100) - 100)
+    with folder_here() as folder, Lignum(folder) as server:
+        before, sockets = anon_mb(server), []
+        for _ in range(count):
+            s = socket.create_connection(("127.0.0.1", server.port), 10)
+            s.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.recv(4096)
+            sockets.append(s)
+        after = anon_mb(server)
+        for s in sockets:
+            s.close()
+    return ["| %s idle connections, each after one request | private %.1f MB: %.2f KB a connection |" % (
+        "{:,}".format(count), after, (after - before) * 1024 / count)]
+
+
+def measure_filled(folder_here, figures):
+    """Memory by messages stored. The first million warms up what is kept for reuse."""
+    with folder_here() as folder, Lignum(folder) as server:
+        load(server, "t", "-b", "100", "-B", "1000", "-c", "8", "-n", "1000", "-d", "60")
+        before = anon_mb(server)
+        r = load(server, "t", "-b", "100", "-B", "1000", "-c", "8", "-n", "9000", "-d", "60")
+        after = anon_mb(server)
+        figures["bytes_a_message"] = (after - before) * 2**20 / 9e6
+        total = r["requests"] * 1000 + 1000000
+        return ["| after %s messages | RSS %.1f MB, private %.1f MB; after the first million private %.1f MB |" % (
+            "{:,}".format(total), rss_mb(server), after, before)]
+
+
+def start_lines(server, gb):
+    clean, killed = restart_ms(server), restart_ms(server, kill=True)
+    return "| start with %.1f GB, first answer | %.0f ms; after kill -9 %.0f ms; RSS %.1f MB, private %.1f MB |" % (
+        gb, clean, killed, rss_mb(server), anon_mb(server))
+
+
+def stored_gb(server):
+    return sum(os.path.getsize(os.path.join(folder, f)) for folder, _, files in os.walk(server.broker.data)
+               for f in files) / 1e9
+
+
+def publish_us(server):
+    """CPU of the server for a publish, the least of three tries."""
+    tries = []
+    for _ in range(3):
+        before = server.cpu()
+        r = load(server, "t", "-b", "100", "-c", "64", "-d", "1")
+        tries.append((server.cpu() - before) * 1e6 / r["requests"])
+    return min(tries)
+
+
+def measure_history(folder_here, most_gb, figures):
+    """The same publish before and behind much history, and how long it takes to start on it."""
+    lines = []
+    with folder_here() as folder, Lignum(folder) as server:
+        costs = []
+        for gb in [0, 1, most_gb]:
+            missing = gb - stored_gb(server) if gb else 0
+            if missing > 0:
+                load(server, "t", "-b", "1000000", "-c", "4", "-n", str(int(missing * 1000) + 1), "-d", "90")
+            if gb:
+                lines.append(start_lines(server, stored_gb(server)))
+            costs.append(publish_us(server))
+        figures["history_cpu"] = costs[-1] / costs[0]
+        lines.append("| CPU a publish behind that history | %.2f us; with none %.2f us |" % (costs[-1], costs[0]))
+    return lines
+
+
+def measure(folder_here, most_gb):
+    figures = {}
+    lines = ["### Taken once: starting, memory, history", "", "| | |", "|---|---|"]
+    for part in (lambda: measure_idle(folder_here, figures), lambda: measure_connections(folder_here),
+                 lambda: measure_filled(folder_here, figures),
+                 lambda: measure_history(folder_here, most_gb, figures)):
+        try:
+            found = part()
+        except (RuntimeError, OSError, AssertionError, subprocess.SubprocessError) as e:
+            found = ["| not measured | %s |" % str(e).splitlines()[0]]
+        print("\n".join(found), flush=True)
+        lines += found
+    return lines + [""], figures

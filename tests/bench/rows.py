@@ -1,0 +1,220 @@
+"""The rows of doc/performance.md: which load on which server. Sizes are of one message, without its newline."""
+
+import json
+import os
+import re
+import subprocess
+
+import peers
+from peers import (Bare, BareOs, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook, LignumInterval, Nats,
+                   NatsAlways, Nginx, Rabbit, Redis, RedisEverysec, Tarantool)
+
+RECORDS = ["-H", "Accept: application/vnd.lignum.records"]
+HISTORY = 1000 * 1000          # messages of 100 bytes that reads go through, stored in batches of 100
+
+
+class Row:
+    """`each` is messages a request; `tool` makes the load; `prepare` fills what is read, or touches topics;
+    `rate` is the figure to show, where it is not messages/s."""
+
+    def __init__(self, title, kind, name, path, options, each=1, quick=False, tool=None, prepare=None,
+                 rate=None):
+        self.title, self.kind, self.name, self.path, self.options = title, kind, name, path, options
+        self.each, self.quick, self.tool, self.prepare, self.rate = each, quick, tool or load, prepare, rate
+
+
+# ------------------------------------------------------------------------------------------- tools
+
+def run_json(words, seconds):
+    out = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60)
+    if out.returncode != 0:
+        raise RuntimeError("%s\n%s%s" % (" ".join(words), out.stdout, out.stderr))
+    return json.loads(out.stdout)
+
+
+def load(row, server, seconds):
+    words = [os.path.join(peers.TOOLS, "load"), "--json", "-d", str(seconds), *row.options, server.url(row.path)]
+    return run_json(words, seconds)
+
+
+def fill(path, *options):
+    """A prepare that loads a number of requests first."""
+    def prepare(server):
+        run_json([os.path.join(peers.TOOLS, "load"), "--json", *options, server.url(path)], 120)
+    return prepare
+
+
+def fanout(row, server, seconds):
+    words = [os.path.join(peers.TOOLS, "fanout"), "127.0.0.1:%d" % server.port, row.options[0], str(seconds)]
+    return run_json(words, seconds)
+
+
+WRK_SCRIPT = """wrk.method = "POST"
+wrk.body = ("x"):rep(100)
+"""
+WRK_UNITS = {"us": 1, "ms": 1000, "s": 1000000}
+
+
+def wrk(row, server, seconds):
+    """The stock client: its own percentiles, read from its text."""
+    script = server.file("wrk.lua", WRK_SCRIPT)
+    words = ["wrk", "-t1", "-c64", "-d%ds" % max(1, seconds), "--latency", "-s", script, server.url(row.path)]
+    text = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
+    if "Non-2xx" in text:
+        raise RuntimeError(text)
+
+    def percentile(p):
+        n, unit = re.search(r"%s%%\s+([\d.]+)(us|ms|s)" % p, text).groups()
+        return float(n) * WRK_UNITS[unit]
+    return {"requests": int(re.search(r"(\d+) requests in", text).group(1)),
+            "requests_per_s": float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)),
+            "seconds": float(re.search(r"requests in ([\d.]+)s", text).group(1)), "p50_us": percentile(50), "p99_us": percentile(99)}
+
+
+def drop_cache(server):
+    """The log's files leave the page cache, as far as they are on disk."""
+    for folder, _, files in os.walk(server.broker.data):
+        for name in files:
+            if name.endswith(".sock"):
+                continue
+            fd = os.open(os.path.join(folder, name), os.O_RDONLY)
+            try:
+                os.fdatasync(fd)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
+
+
+# ------------------------------------------------------------------------------------------- rows
+
+def text_file(name, text):
+    path = os.path.join(peers.ROOT, "build", name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+JSON_BODY = text_file("bench-object.json", '{"a": 1, "b": "%s", "c": [1, 2, 3]}' % ("x" * 67))
+API_BODY = text_file("bench-api.json", json.dumps({"topic": "api", "message": "x" * 100}))
+FORM_BODY = text_file("bench-form", "value=" + "x" * 100)
+
+
+def publish(kind, connections, size=100, path="v1/topics/t/messages", more=(), label=None, **kw):
+    name = "%s: %s B, %d connection%s" % (label or kind.name, "{:,}".format(size), connections,
+                                          "s" if connections > 1 else "")
+    return Row("Publish, one message a request", kind, name, path, ["-b", str(size), "-c", str(connections), *more], **kw)
+
+
+def batch(kind, count, connections, path="v1/topics/b/messages", **kw):
+    name = "%s: %d x 100 B, %d connections" % (kind.name, count, connections)
+    return Row("Batches", kind, name, path, ["-b", "100", "-B", str(count), "-c", str(connections)], each=count, **kw)
+
+
+def topics(count, **kw):
+    path = "v1/topics/n%d-%%d/messages" % count
+    return Row("Many topics, 100 B, 64 connections", Lignum, "Lignum: %s topic%s" % ("{:,}".format(count), "s" * (count > 1)),
+               path, ["-b", "100", "-c", "64", "--topics", str(count)],
+               prepare=fill(path, "-b", "100", "-c", "64", "--topics", str(count), "-n", str(count)), **kw)
+
+
+def read(name, path, options, each, **kw):
+    return Row("Reads; a message is 100 B", Lignum, "Lignum: " + name, "v1/topics/r/messages?" + path, options, each, **kw)
+
+
+def raw(name, path, options, **kw):
+    return Row("Raw sequential reads, stored records; MB/s, and CPU a MB", Lignum, "Lignum: " + name, "v1/topics/" + path,
+               ["-c", "1", *RECORDS, *options], rate="received_mb_per_s", **kw)
+
+
+def fill_cold(server):
+    fill("v1/topics/c/messages", "-b", "800000", "-c", "4", "-n", "1000")(server)
+    drop_cache(server)
+
+
+fill_history = fill("v1/topics/r/messages", "-b", "100", "-B", "100", "-c", "16", "-n", str(HISTORY // 100))
+REDIS_FILL = fill("r", "-b", "100", "-B", "64", "-c", "4", "-n", "400")
+
+
+def publish_rows():
+    http = ["-H", "Content-Type: application/x-www-form-urlencoded"]
+    title = "Publish, one message a request"
+    found = [publish(Lignum, c, size, quick=size == 100 and c > 1) for size in (100, 1024) for c in (1, 16, 64, 256)]
+    found += [
+        Row(title, Lignum, "Lignum: 100 B, 64 connections, 20,000/s as due", "v1/topics/t/messages",
+            ["-b", "100", "-c", "64", "-r", "20000"]),
+        Row(title, Lignum, "Lignum: 100 B, 64 connections, by wrk", "v1/topics/t/messages", [], tool=wrk),
+        Row(title, Lignum, "Lignum: 100 B through /api, 64 connections", "api/message", ["-f", API_BODY, "-c", "64"]),
+        Row(title, Lignum, "Lignum: 100 B of JSON, 64 connections", "v1/topics/j/messages", ["-f", JSON_BODY, "-c", "64"]),
+        publish(LignumHook, 64), publish(LignumInterval, 64, quick=True),
+        Row(title, LignumDecode, "Lignum with a JSON hook: 100 B of JSON, 64 connections", "v1/topics/j/messages",
+            ["-f", JSON_BODY, "-c", "64"]),
+        publish(Bare, 64, quick=True), publish(Bare, 256), publish(BareOs, 64, quick=True),
+        publish(Echo, 64), publish(Nginx, 64),
+        publish(Redis, 64, path="t", quick=True), publish(Redis, 256, path="t"), publish(Redis, 64, 1024, path="t"),
+        publish(RedisEverysec, 64, path="t", quick=True),
+        publish(Nats, 64, path="t.x"), publish(NatsAlways, 64, path="t.x"), publish(Tarantool, 64, path="512"),
+        publish(Rabbit, 64, path="q.quorum", label="RabbitMQ, quorum queue"),
+        publish(Rabbit, 64, path="q.stream", label="RabbitMQ, stream"),
+        publish(Beanstalk, 64, path=""),
+        Row(title, Etcd, "etcd, one node: 100 B, 64 connections", "v2/keys/q", ["-f", FORM_BODY, "-c", "64", *http]),
+    ]
+    return found
+
+
+def batch_rows():
+    return [
+        batch(Lignum, 100, 64), batch(Lignum, 1000, 8, quick=True),
+        Row("Batches", Lignum, "Lignum: 1 MB bodies, 4 connections", "v1/topics/big/messages",
+            ["-b", "1000000", "-c", "4"], quick=True),
+        batch(Redis, 64, 8, path="b", quick=True), batch(Redis, 1000, 8, path="b"),
+        batch(Tarantool, 64, 8, path="512"), batch(Nats, 64, 8, path="t.b"),
+    ]
+
+
+def read_rows():
+    ndjson = ["-H", "Accept: application/x-ndjson"]
+    tail = "from=%d&limit=100" % (HISTORY - 100)
+    walk = "from=%d00&limit=100"
+    return [
+        read("100 from the tail, JSON", tail, ["-c", "16"], 100, prepare=fill_history, quick=True),
+        read("100 from the tail, NDJSON", tail, ["-c", "16", *ndjson], 100),
+        read("100 from the tail, records", tail, ["-c", "16", *RECORDS], 100, quick=True),
+        read("100, cold files in order, JSON", walk, ["-c", "16", "-T", str(HISTORY // 100)], 100, prepare=drop_cache),
+        read("100, cold files in order, records", walk, ["-c", "16", "-T", str(HISTORY // 100), *RECORDS], 100,
+             prepare=drop_cache),
+        raw("pieces of 64 KiB, 1 connection", "r/messages?from=%d000&limit=100000&bytes=65536", ["-T", "900"]),
+        raw("pieces of 1 MiB, 1 connection", "r/messages?from=%d0000&limit=100000&bytes=1048576", ["-T", "90"], quick=True),
+        raw("cold, once through 800 MB in pieces of 8 MB", "c/messages?from=%d0&limit=10&bytes=8388608",
+            ["-T", "100", "-n", "100"], prepare=fill_cold),
+        Row("Reads; a message is 100 B", Redis, "Redis, always: XREAD COUNT 100", "r",
+            ["-c", "16", "-m", "XREAD COUNT 100 STREAMS r 0-0"], 100, prepare=REDIS_FILL, quick=True),
+    ]
+
+
+def fanout_rows():
+    return [Row("Long-poll: one message to all readers; deliveries", Lignum,
+                "Lignum: fan-out to %s reader%s" % ("{:,}".format(n), "s" if n > 1 else ""), "", [str(n)], tool=fanout)
+            for n in (1, 100, 1000)]
+
+
+def servers(chosen):
+    """Their servers, those next to each other that are compared."""
+    order = [Lignum, Redis, Bare, LignumHook, LignumDecode, LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats,
+             NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
+    used = {r.kind for r in chosen}
+    return [k for k in order if k in used]
+
+
+ROWS = (publish_rows() + batch_rows() + read_rows()
+        + [topics(1), topics(100), topics(1000), topics(10000)] + fanout_rows())
+
+PLOTS = [
+    ("performance-publish.svg", "Publish of 100 B, 64 connections: acknowledged messages a second", [
+        (r.name.split(":")[0] + (", stock client wrk" if "wrk" in r.name else ""), r.name) for r in ROWS
+        if r.title.startswith("Publish") and ("100 B, 64 connections" in r.name) and "as due" not in r.name
+        and r.kind not in (LignumHook, Echo)]),
+    ("performance-batch.svg", "Batches and reads of 100 B: messages a second", [
+        (r.name, r.name) for r in ROWS if r.title == "Batches" and "1 MB" not in r.name
+        or r.title.startswith("Reads") and "tail" in r.name or "XREAD" in r.name]),
+]

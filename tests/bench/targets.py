@@ -1,0 +1,124 @@
+"""What is wanted, as ratios within a round or figures of Lignum, and whether it was reached."""
+
+import statistics
+
+PUBLISH = "Lignum: 100 B, 64 connections"
+
+
+class Outcome:
+    def __init__(self, text, values, want, most):
+        self.text, self.values, self.want, self.most = text, values, want, most
+
+    def shown(self, v):
+        return ("{:,.0f}" if abs(v) >= 1000 else "{:.2f}").format(v)
+
+    def median(self):
+        return self.shown(statistics.median(self.values)) if self.values else "-"
+
+    def spread(self):
+        return "%s - %s" % (self.shown(min(self.values)), self.shown(max(self.values))) if self.values else ""
+
+    def wanted(self):
+        return ("<= " if self.most else ">= ") + self.shown(self.want)
+
+    def reached(self, value):
+        return value <= self.want if self.most else value >= self.want
+
+    def missed(self):
+        """By more than the spread: no round reached it."""
+        return bool(self.values) and not any(self.reached(v) for v in self.values)
+
+    def verdict(self):
+        if not self.values:
+            return "skipped"
+        if self.reached(statistics.median(self.values)):
+            return "reached"
+        return "MISSED" if self.missed() else "within the spread"
+
+
+def ratio(a, b, key="rate"):
+    return lambda r: r[a][key] / r[b][key]
+
+
+def figure(name, key):
+    return lambda r: r[name][key]
+
+
+def to_limit(name, limit):
+    return lambda r: r[name]["rate"] / r["limits"][limit]
+
+
+def disk(r):
+    """A megabyte of ours against one of the disk's, in the same unit."""
+    return r["Lignum: 1 MB bodies, 4 connections"]["rate"] / r["limits"]["disk_1m_mb_per_s"]
+
+
+def more(a, b):
+    return lambda r: r[a]["server_us"] - r[b]["server_us"]
+
+
+def once(name):
+    return lambda figures: figures[name]
+
+
+# Text, value of a round, what is wanted, whether that is the most.
+OF_ROUNDS = [
+    ("durable publish, 64 connections / Redis always", ratio(PUBLISH, "Redis, always: 100 B, 64 connections"), 1.1, False),
+    ("durable publish, 64 connections / bare program", ratio(PUBLISH, "bare program: 100 B, 64 connections"), .88, False),
+    ("durable publish / NATS JetStream, sync always",
+     ratio(PUBLISH, "NATS JetStream, sync always: 100 B, 64 connections"), 10, False),
+    ("durable publish / Tarantool, fsync", ratio(PUBLISH, "Tarantool: 100 B, 64 connections"), 3, False),
+    ("durable publish / RabbitMQ quorum queue", ratio(PUBLISH, "RabbitMQ, quorum queue: 100 B, 64 connections"), 3, False),
+    ("durability interval / Redis everysec",
+     ratio("Lignum interval: 100 B, 64 connections", "Redis, everysec: 100 B, 64 connections"), 1.0, False),
+    ("CPU us a publish, 16 connections", figure("Lignum: 100 B, 16 connections", "server_us"), 8, True),
+    ("CPU us a publish, 64 connections", figure(PUBLISH, "server_us"), 8, True),
+    ("CPU us a publish, 256 connections", figure("Lignum: 100 B, 256 connections", "server_us"), 8, True),
+    ("durable messages/s, 256 connections", figure("Lignum: 100 B, 256 connections", "rate"), 100000, False),
+    ("p99 us, 256 connections", figure("Lignum: 100 B, 256 connections", "p99_us"), 10000, True),
+    ("batches of 1,000, 8 connections: messages/s", figure("Lignum: 1000 x 100 B, 8 connections", "rate"), 2e6, False),
+    ("batches of 1,000 / Redis always, pipelines of 64",
+     ratio("Lignum: 1000 x 100 B, 8 connections", "Redis, always: 64 x 100 B, 8 connections"), 3.5, False),
+    ("1 MB bodies, 4 connections / disk with an fdatasync each MiB", disk, .6, False),
+    ("read of 100 as JSON / Redis XREAD",
+     ratio("Lignum: 100 from the tail, JSON", "Redis, always: XREAD COUNT 100"), 1.5, False),
+    ("read of 100 as records / Redis XREAD",
+     ratio("Lignum: 100 from the tail, records", "Redis, always: XREAD COUNT 100"), 4, False),
+    ("raw read, 64 KiB pieces / sendfile",
+     to_limit("Lignum: pieces of 64 KiB, 1 connection", "sendfile_64k_mb_per_s"), .8, False),
+    ("raw read, 1 MiB pieces / sendfile",
+     to_limit("Lignum: pieces of 1 MiB, 1 connection", "sendfile_1m_mb_per_s"), .8, False),
+    ("cold sequential read / disk",
+     to_limit("Lignum: cold, once through 800 MB in pieces of 8 MB", "cold_read_mb_per_s"), .9, False),
+    ("10,000 topics / 1 topic", ratio("Lignum: 10,000 topics", "Lignum: 1 topic"), .5, False),
+    ("CPU a message, 1,000 topics / 1 topic", ratio("Lignum: 1,000 topics", "Lignum: 1 topic", "server_us"), 1.1, True),
+    ("CPU us of an on_publish that does nothing", more("Lignum with a hook: 100 B, 64 connections", PUBLISH), 1, True),
+    ("CPU us of an on_publish that decodes JSON",
+     more("Lignum with a JSON hook: 100 B of JSON, 64 connections", "Lignum: 100 B of JSON, 64 connections"), 5, True),
+]
+
+# The same of the figures that are taken once.
+OF_ONCE = [
+    ("CPU a publish with the longest history / with none", once("history_cpu"), 1.1, True),
+    ("private memory of an idle node, MB", once("idle_anon_mb"), 4, True),
+    ("private memory added by a stored message, bytes", once("bytes_a_message"), 0.1, True),
+    ("wake-ups of an idle node in 5 s", once("wakeups"), 1, True),
+]
+
+
+def value_of(of, r):
+    """None where a row of it was skipped."""
+    try:
+        return of(r)
+    except (KeyError, ZeroDivisionError):
+        return None
+
+
+def judge(rounds, figures, known_only):
+    outcomes = []
+    for targets, sources in ((OF_ROUNDS, rounds), (OF_ONCE, [figures])):
+        for text, of, want, most in targets:
+            values = [v for v in (value_of(of, s) for s in sources) if v is not None]
+            if values or not known_only:
+                outcomes.append(Outcome(text, values, want, most))
+    return outcomes
