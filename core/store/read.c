@@ -158,14 +158,37 @@ static int range_end(struct segment *seg, struct hint *at, uint64_t to, uint64_t
     struct index_entry here = {.offset = at->offset, .position = at->position};
     struct walk w = walk_begin(seg, e && e->position > at->position ? e : &here);
     struct batch_head head;
-    int rc;
-    while ((rc = walk_head(&w, &head)) > 0 && w.offset < to) {
+    int rc = 0;
+    while (w.offset < to && (rc = walk_head(&w, &head)) > 0) {
         if (w.position + head.size > limit && w.position > here.position)
             break;
         walk_skip(&w, &head);
     }
     *at = (struct hint){w.offset, w.position};
     return rc < 0 ? rc : 0;
+}
+
+/* Ends *to where known damage begins. -ERR_DAMAGED when `from` lies in it. */
+static int range_avoid_damage(const struct journal *j, uint64_t from, uint64_t *to)
+{
+    for (uint32_t i = 0; i < j->damage_count; i++) {
+        const struct range *d = &j->damage[i];
+        if (d->from <= from && from < d->to)
+            return -ERR_DAMAGED;
+        if (d->from > from && d->from < *to)
+            *to = d->from;
+    }
+    return 0;
+}
+
+/* An index entry says where a batch should begin; whether one does only the file knows. */
+static int range_check_begin(struct segment *seg, const struct hint *at)
+{
+    struct index_entry here = {.offset = at->offset, .position = at->position};
+    struct walk w = walk_begin(seg, &here);
+    struct batch_head head;
+    int rc = walk_head(&w, &head);
+    return rc > 0 ? 0 : rc < 0 ? rc : -ERR_DAMAGED;
 }
 
 int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out)
@@ -176,11 +199,15 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
         return from < journal_first(j) ? -ERR_GONE : -ERR_BAD_RANGE;
     struct segment *seg;
     struct hint begin = {0}, end;
-    int rc = segment_of(j, from, &seg);
+    int rc = range_avoid_damage(j, from, &to);
+    if (rc == 0)
+        rc = segment_of(j, from, &seg);
     if (rc == 0)
         rc = segment_find(seg, from, &begin);
     if (rc == 0)
         rc = segment_use(seg);
+    if (rc == 0)
+        rc = range_check_begin(seg, &begin);
     end = begin;
     if (rc == 0)
         rc = range_end(seg, &end, to, bytes_max);
