@@ -41,6 +41,7 @@
     X(SCRIPT_TIME,     "script_timeout",      500, NO,  "a script used more time than it may") \
     X(SCRIPT_MEMORY,   "script_memory",       500, NO,  "a script used more memory than it may") \
     X(DAMAGED,         "damaged",             500, NO,  "these records are damaged on this node's disk") \
+    X(DIVERGED,        "diverged",            500, NO,  "this node's history differs from its leader's") \
     X(BAD_CODING,      "not_implemented",     501, NO,  "this transfer coding is not implemented") \
     X(FETCH,           "fetch_failed",        502, YES, "an outgoing request failed") \
     X(UNAVAILABLE,     "unavailable",         503, YES, "not ready to serve this") \

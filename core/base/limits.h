@@ -34,6 +34,10 @@ enum {
     FILES_OPEN_MAX = 4096,              /* log files held open; at most a quarter of the descriptors there are */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
 
+    /* replication */
+    SHIPMENT_SIZE_MAX = 9 * MIB,        /* of batches in one; a largest batch is sent whole */
+    LED_RANGES_MAX = 64,                /* of epochs that this node led; the oldest are forgotten */
+
     /* HTTP */
     HTTP_HEAD_MAX = 16 * KIB,           /* fits every sane client; parsed in place */
     HTTP_HEADERS_MAX = 64,              /* lines; beyond that it is an attack */
@@ -77,6 +81,7 @@ _Static_assert(HEADERS_SIZE_MAX + KEY_SIZE_MAX <= 64 * KIB - 2, "both lengths ar
 _Static_assert(SEGMENT_SPACE_STEP_MAX >= BATCH_SIZE_MAX, "one step makes room for any batch");
 _Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index entries");
 _Static_assert(FRAME_SIZE_MAX * 2 <= FRAME_UNSENT_MAX, "a largest frame fits behind another");
+_Static_assert(SHIPMENT_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one shipment");
 _Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX, "the default is allowed");
 
 #endif

@@ -3,7 +3,7 @@
 int role_init_alone(struct role *r, struct store *s)
 {
     struct state *state = store_state(s);
-    state->epoch++;
+    state_led_add(state, ++state->epoch);
     int rc = store_save_state(s);
     if (rc < 0)
         return rc;

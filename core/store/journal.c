@@ -240,13 +240,15 @@ static void journal_encode(struct journal *j, const struct append *a, int64_t ti
 {
     struct batch_head head = {
         .size = (uint32_t)(BATCH_HEAD_SIZE + a->messages.n), .first = j->tail, .count = a->count,
-        .epoch = a->epoch, .time_ms = time_ms, .disk = j->disk,
+        .epoch = a->epoch, .time_ms = time_ms, .disk = a->has_stated ? a->stated : j->disk,
         .producer = a->producer, .sequence = a->sequence, .producer_epoch = a->producer_epoch,
     };
     char *p = buf_reserve(&j->pending, head.size);
     memcpy(p + BATCH_HEAD_SIZE, a->messages.p, a->messages.n);
     batch_head_write(p, &head);
     j->pending.end += head.size;
+    if (head.disk > j->stated)
+        j->stated = head.disk;
 }
 
 static void segment_note(struct segment *seg, const struct append *a, int64_t time_ms)
@@ -266,6 +268,8 @@ static int append_check(const struct journal *j, const struct append *a)
     if (a->messages.n > BATCH_SIZE_MAX || a->count > BATCH_COUNT_MAX)
         return -ERR_TOO_LARGE;
     if (a->count == 0 || a->messages.n < (uint64_t)a->count * MESSAGE_HEAD_SIZE || a->epoch < j->epoch)
+        return -EINVAL;
+    if (a->has_stated && a->stated > j->tail)
         return -EINVAL;
     return 0;
 }
@@ -331,5 +335,6 @@ void journal_info(const struct journal *j, struct journal_info *out)
         .first = journal_first(j), .tail = j->tail, .written = j->written, .disk = j->disk,
         .bytes = j->bytes_sealed + (j->active ? j->active->size : 0),
         .segments = j->parts_count, .damaged = j->damage_count, .last_time_ms = j->time_ms,
+        .stated = j->stated, .epoch = j->epoch,
     };
 }

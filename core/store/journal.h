@@ -35,6 +35,8 @@ struct append {
     int64_t time_ms;              /* raised to the last batch's time where it is behind */
     uint64_t producer, sequence;  /* 0 when unused */
     uint16_t producer_epoch;
+    bool has_stated;              /* the batch states this mark (what the cluster has, say); else the disk mark */
+    uint64_t stated;
 };
 
 /* What retention keeps; 0 = no bound. Whole sealed files go, oldest first, never the active one. */
@@ -91,7 +93,87 @@ struct journal_info {
     uint32_t segments;
     uint32_t damaged;             /* ranges known to be damaged */
     int64_t last_time_ms;
+    uint64_t stated;              /* the highest mark that a batch is known to state; never above tail */
+    uint64_t epoch;               /* of the last batch; 0 when there is none */
 };
 void journal_info(const struct journal *j, struct journal_info *out);
+
+/* -- replication ------------------------------------------------------------------------------------------ */
+
+/* What a follower is sent: whole batches as they stand in one file. */
+struct shipment {
+    uint64_t first, next;         /* their offsets: the first batch begins exactly at `first` */
+    uint64_t file_first;          /* first offset of the file that they stand in */
+    bool has_file_crc;            /* first == file_first, and a sound file comes before it, */
+    uint32_t file_crc;            /* whose end record states this */
+};
+
+/* Appends whole verified batches from offset `from` on that begin below `to` and are written, to `out`: one if there is
+ * one, then no more than bytes_max (or SHIPMENT_SIZE_MAX) in all, and none past a file's end. End records are not
+ * among them: a follower writes the same bytes itself when a shipment begins the next file. first == next: there is
+ * nothing yet. 0; -ERR_GONE; -ERR_DAMAGED; -ERR_BAD_RANGE: `from` is inside a batch or past the tail; -errno. */
+int journal_ship(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, struct shipment *s);
+
+/* Appends shipped batches, byte for byte, at the tail. A journal that receives rolls its files here, as s->file_first
+ * says, and never by its own options. The bytes come from a network: everything is checked before anything moves.
+ * 0; -ERR_DAMAGED: they are no valid batches from the tail on; -ERR_DIVERGED: boundaries or checksum of the files
+ * differ from ours; -ERR_TOO_LARGE; -ENOSPC. */
+int journal_receive(struct journal *j, const struct shipment *s, slice batches);
+
+/* The highest epoch <= `epoch` that any batch has, and the offset after the last batch of it: where the history of
+ * that epoch ends here. *found = 0 and *end = the first offset when there is none. 0; -ERR_DAMAGED; -errno. */
+int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end);
+
+/* Head of the batch that ends at offset `end`, its checksum checked. 0; -ERR_BAD_RANGE: no batch ends there; -ERR_GONE:
+ * retention has removed it; -ERR_DAMAGED; -errno. */
+int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out);
+
+/* Cuts everything from `to` on (a batch boundary, first <= to <= tail). What is cut is first copied to
+ * data/diverged/NAME-TO-MILLISECONDS/ and fsynced. A sealed file that becomes the last one loses its end record and is
+ * the active one again. All marks fall to `to`, of which `moved` is not told. Waits for the disk. *messages: how many
+ * were set aside. 0; -ERR_BAD_RANGE: not a boundary; -ERR_DAMAGED: the file that `to` lies in is damaged below it;
+ * -ENOSPC or -errno: there is no copy. After an error nothing is cut. */
+int journal_cut(struct journal *j, uint64_t to, uint64_t *messages);
+
+/* Empties the journal so that it goes on at offset `first`, where a file of the leader begins. What it held is moved to
+ * data/diverged/ if `keep`, or else deleted. Marks as above. Waits for the disk. 0; or -errno, and nothing has
+ * changed. */
+int journal_restart(struct journal *j, uint64_t first, bool keep);
+
+/* -- damage and repair ------------------------------------------------------------------------------------ */
+
+/* The i-th range of offsets that is known to be damaged; false when there are fewer. An empty range: damage that
+ * costs no offset. */
+bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_t *to);
+
+struct file_info {
+    uint64_t first, next;
+    uint64_t size;                /* of a sealed file: in bytes */
+    uint32_t crc;                 /* of a sealed file: as its end record states */
+    bool sealed;
+};
+
+/* The file that holds the offset. 0; -ERR_GONE; -ERR_DAMAGED: it has no sound end record; -errno. */
+int journal_file(struct journal *j, uint64_t offset, struct file_info *out);
+
+/* Reads the sealed file that begins with `first` from the disk itself, on the disk thread, slowly, one at a time for
+ * the whole store, and tells `done` on the loop thread: 0; -ERR_DAMAGED, and what is damaged is noted; -ERR_GONE:
+ * removed meanwhile; -ERR_CANCELLED: the journal was closed; -errno. Returns 0 if it has begun; -ERR_BUSY: another is
+ * under way; -ERR_GONE: there is no such sealed file. */
+int journal_audit(struct journal *j, uint64_t first, void (*done)(void *arg, int rc), void *arg);
+
+/* Appends up to n raw bytes of the sealed file that begins with `first`, from a position on, for a peer that repairs;
+ * none at its end. 0; -ERR_GONE: there is no such sealed file; -errno. */
+int journal_read_file(struct journal *j, uint64_t first, uint64_t position, size_t n, struct buf *out);
+
+/* A damaged sealed file is written anew from a peer's bytes: begun, fed, ended. At the end the new file is checked
+ * whole (header, every batch, end record, the same offsets); then the damaged one is kept in data/torn/, the new one
+ * takes its name, and the damage is forgotten. Waits for the disk. repair_end frees r, and after an error all is as it
+ * was. One at a time for each journal; it must be over before the journal is closed. */
+struct repair;
+int repair_begin(struct journal *j, uint64_t first, struct repair **out);   /* 0; -ERR_GONE; -ERR_BUSY; -errno */
+int repair_add(struct repair *r, slice bytes);                              /* 0; -ERR_TOO_LARGE; -errno */
+int repair_end(struct repair *r);                                           /* 0; -ERR_DAMAGED; -ERR_DIVERGED; -errno */
+void repair_abort(struct repair *r);
 
 #endif

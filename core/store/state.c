@@ -28,6 +28,38 @@ static bool take_flag(slice value, bool *out)
     return *out || slice_eq(value, SLICE("0"));
 }
 
+/* "1-5,8" */
+static bool take_led(slice value, struct state *s)
+{
+    slice part, first;
+    s->led_count = 0;
+    while (value.n > 0 && slice_split(&value, ',', &part)) {
+        struct led r;
+        if (s->led_count == LED_RANGES_MAX || !slice_split(&part, '-', &first) || slice_u64(first, &r.first) < 0)
+            return false;
+        r.last = r.first;
+        if (part.n && slice_u64(part, &r.last) < 0)
+            return false;
+        s->led[s->led_count++] = r;
+    }
+    return true;
+}
+
+static bool state_take_numbers(struct state *s, slice key, slice value, bool *ok)
+{
+    if (slice_eq(key, SLICE("epoch")))
+        *ok = slice_u64(value, &s->epoch) == 0;
+    else if (slice_eq(key, SLICE("seen_epoch")))
+        *ok = slice_u64(value, &s->seen_epoch) == 0;
+    else if (slice_eq(key, SLICE("seen_version")))
+        *ok = slice_u64(value, &s->seen_version) == 0;
+    else if (slice_eq(key, SLICE("led")))
+        *ok = take_led(value, s);
+    else
+        return false;
+    return true;
+}
+
 static bool state_take(struct state *s, slice key, slice value, slice line)
 {
     if (slice_eq(key, SLICE("name")))
@@ -36,12 +68,17 @@ static bool state_take(struct state *s, slice key, slice value, slice line)
         return id_parse(value, &s->cluster) == 0;
     if (slice_eq(key, SLICE("incarnation")))
         return id_parse(value, &s->incarnation) == 0;
-    if (slice_eq(key, SLICE("epoch")))
-        return slice_u64(value, &s->epoch) == 0;
+    if (slice_eq(key, SLICE("leader")))
+        return id_parse(value, &s->leader) == 0;
+    bool ok;
+    if (state_take_numbers(s, key, value, &ok))
+        return ok;
     if (slice_eq(key, SLICE("boot")))
         return take_text(value, s->boot, sizeof s->boot);
     if (slice_eq(key, SLICE("clean")))
         return take_flag(value, &s->clean);
+    if (slice_eq(key, SLICE("weak")))
+        return take_flag(value, &s->weak);
     if (slice_eq(key, SLICE("amnesiac")))
         return take_flag(value, &s->amnesiac);
     buf_add_slice(&s->unknown, line);
@@ -102,8 +139,10 @@ int state_load(const char *dir, struct state *out)
     close(fd);
     if (rc < 0)
         return rc;
-    struct state s = {.epoch = 0};
+    struct state s = {.led = {{0, UINT64_MAX}}, .led_count = 1};
     rc = state_parse(slice_of(text, (size_t)n), &s);
+    if (s.led_count && s.led[s.led_count - 1].last == UINT64_MAX)
+        s.led[s.led_count - 1].last = s.epoch;   /* written when all nodes were alone, and led whatever they had */
     if (rc < 0)
         buf_fini(&s.unknown);
     else
@@ -117,7 +156,13 @@ static void state_format(const struct state *s, struct buf *out)
     id_format(out, &s->cluster);
     buf_addf(out, "\nincarnation=");
     id_format(out, &s->incarnation);
-    buf_addf(out, "\nepoch=%" PRIu64 "\nboot=%s\nclean=%d\namnesiac=%d\n", s->epoch, s->boot, s->clean, s->amnesiac);
+    buf_addf(out, "\nleader=");
+    id_format(out, &s->leader);
+    buf_addf(out, "\nepoch=%" PRIu64 "\nseen_epoch=%" PRIu64 "\nseen_version=%" PRIu64 "\nled=", s->epoch,
+             s->seen_epoch, s->seen_version);
+    for (unsigned i = 0; i < s->led_count; i++)
+        buf_addf(out, "%s%" PRIu64 "-%" PRIu64, i ? "," : "", s->led[i].first, s->led[i].last);
+    buf_addf(out, "\nboot=%s\nclean=%d\nweak=%d\namnesiac=%d\n", s->boot, s->clean, s->weak, s->amnesiac);
     buf_add_slice(out, buf_slice(&s->unknown));
     buf_addf(out, "crc=%08" PRIx32 "\n", crc32c(0, out->data + out->at, buf_size(out)));
 }
@@ -144,4 +189,27 @@ int state_save(const char *dir, const struct state *s)
     if (rc == 0 && io.rename(new.s, path.s) < 0)
         rc = -errno;
     return rc < 0 ? rc : io_sync_dir(dir);
+}
+
+/* The next epoch makes the last range longer; another one begins its own. */
+void state_led_add(struct state *s, uint64_t epoch)
+{
+    struct led *last = s->led_count ? &s->led[s->led_count - 1] : NULL;
+    if (last && epoch <= last->last)
+        return;
+    if (last && epoch == last->last + 1) {
+        last->last = epoch;
+        return;
+    }
+    if (s->led_count == LED_RANGES_MAX)
+        memmove(s->led, s->led + 1, --s->led_count * sizeof *s->led);
+    s->led[s->led_count++] = (struct led){epoch, epoch};
+}
+
+bool state_led(const struct state *s, uint64_t epoch)
+{
+    for (unsigned i = s->led_count; i-- > 0;)
+        if (epoch >= s->led[i].first)
+            return epoch <= s->led[i].last;
+    return false;
 }

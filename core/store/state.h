@@ -12,19 +12,34 @@
 
 enum { STATE_VERSION = 1 };
 
+/* Epochs from .first to .last. */
+struct led {
+    uint64_t first, last;
+};
+
 struct state {
     char name[NODE_NAME_MAX + 1];
     struct id cluster;       /* minted with the directory */
     struct id incarnation;   /* minted with it, and again when the state was lost */
     uint64_t epoch;          /* highest promised or led */
+    struct id leader;        /* the incarnation to which it was promised, or that led it; zero: not known */
+    uint64_t seen_epoch;     /* of the newest register seen, */
+    uint64_t seen_version;   /* and its version */
+    struct led led[LED_RANGES_MAX];   /* epochs that this node led, rising */
+    unsigned led_count;
     char boot[40];           /* /proc/sys/kernel/random/boot_id of the last run */
     bool clean;              /* that run ended by store_close */
-    bool amnesiac;           /* may have forgotten what it acknowledged (cluster) */
+    bool weak;               /* something was acknowledged before it was on the disk, since everything last was */
+    bool amnesiac;           /* weak when the machine went down: may have forgotten what it acknowledged */
     struct buf unknown;      /* lines of keys that this version does not know */
 };
 
 /* Reads dir/state. 0; -ENOENT; -ERR_FORMAT for another version; -ERR_DAMAGED; -errno. */
 int state_load(const char *dir, struct state *out);
 int state_save(const char *dir, const struct state *s);
+
+/* This node leads the epoch from now on: to be saved before it does. Epochs are added in rising order. */
+void state_led_add(struct state *s, uint64_t epoch);
+bool state_led(const struct state *s, uint64_t epoch);
 
 #endif

@@ -6,7 +6,7 @@
  *     data/topics/NAME/       one journal: <first offset, 20 digits>.qwal | .log, .index, checkpoint
  *     data/torn/              copies of torn tails that recovery cut off
  *     data/trash/             deleted topics on their way out
- *     data/diverged/          reserved for replication
+ *     data/diverged/          what was cut off because the leader's history is another
  *
  * The loop calls store_flush and store_sync once a turn; one disk thread does the waiting. Group
  * commit follows from that: whatever was flushed while the thread was busy is one sync.
@@ -39,6 +39,10 @@ struct state *store_state(struct store *s);
 
 /* Writes the state and fsyncs it. Waits (about a millisecond). 0 or -errno. */
 int store_save_state(struct store *s);
+
+/* Takes another cluster's id, and saves it. 0; -ERR_FORBIDDEN: there are files under topics/, which bear the old one;
+ * -errno. */
+int store_set_cluster(struct store *s, const struct id *cluster);
 
 /* Names of the directories under topics/, in no order: start with *at = 0; false at the end. */
 bool store_next_name(struct store *s, size_t *at, slice *name);
