@@ -185,6 +185,14 @@ static int fault_rename(const char *from, const char *to)
     return rc;
 }
 
+static int fault_link(const char *from, const char *to)
+{
+    int rc = real.link(from, to);
+    if (rc == 0)
+        LOG("link\t%s\t%s\n", absolute(from).s, absolute(to).s);
+    return rc;
+}
+
 static int fault_unlink(const char *path)
 {
     int rc = real.unlink(path);
@@ -265,7 +273,7 @@ void fault_install(void)
     io = (struct io){
         .open = fault_open, .pwrite = fault_pwrite, .allocate = fault_allocate, .truncate = fault_truncate,
         .sync_data = fault_sync_data, .sync_all = fault_sync_all, .sync_fs = fault_sync_fs, .rename = fault_rename,
-        .unlink = fault_unlink, .mkdir = fault_mkdir, .rmdir = fault_rmdir,
+        .link = fault_link, .unlink = fault_unlink, .mkdir = fault_mkdir, .rmdir = fault_rmdir,
     };
     char *copy = strdup(text), *rest = copy;
     for (char *rule; rest && (rule = strsep(&rest, ";"));)

@@ -30,6 +30,7 @@ struct io io = {
     .sync_all = fsync,
     .sync_fs = syncfs,
     .rename = rename,
+    .link = link,
     .unlink = unlink,
     .mkdir = mkdir,
     .rmdir = rmdir,

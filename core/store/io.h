@@ -23,6 +23,7 @@ struct io {
     int (*sync_all)(int fd);                        /* fsync */
     int (*sync_fs)(int fd);                         /* syncfs */
     int (*rename)(const char *from, const char *to);
+    int (*link)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);

@@ -73,6 +73,12 @@ class Disk:
             self.names[b + p[len(a):]] = v
         self._step({os.path.dirname(a), os.path.dirname(b)}, ("move", a, b))
 
+    def link(self, a, b):
+        f = self._file(a)
+        if f and b not in self.names:
+            self.names[b] = f
+            self._step({os.path.dirname(b)}, ("set", b, f))
+
     def write(self, path, at, data):
         f = self._file(path)
         if f:
