@@ -42,6 +42,13 @@ void index_put(struct index *ix, struct index_entry e)
     ix->due = e.position + INDEX_EVERY;
 }
 
+void index_cut(struct index *ix, uint64_t offset)
+{
+    while (ix->count && ix->entries[ix->count - 1].offset >= offset)
+        ix->count--;
+    ix->due = (ix->count ? ix->entries[ix->count - 1].position : FILE_HEAD_SIZE) + INDEX_EVERY;
+}
+
 /* The number of entries before the first that is above the key. */
 #define COUNT_BELOW(ix, condition)                      \
     size_t low = 0, high = (ix)->count;                 \

@@ -95,6 +95,7 @@ void store_sync_all(struct store *s);                                /* writes a
 void store_free(struct store *s);                                    /* memory and descriptors; journals are gone */
 struct path topic_path(const struct journal *j);
 struct path file_path(const struct journal *j, uint64_t first, enum file_kind kind);
+int store_note_durability(struct store *s, enum durability d);       /* before anything is appended under it */
 _Noreturn void store_io_failed(struct store *s, const char *what, const char *path, int rc);
 
 /* journal.c */
@@ -106,10 +107,22 @@ void journal_want_round(struct journal *j);
 uint64_t journal_first(const struct journal *j);
 bool damage_add(struct journal *j, uint64_t from, uint64_t to);        /* false: it was known */
 int journal_begin(struct journal *j, uint64_t first, uint64_t epoch, uint64_t need);   /* a new active file */
+int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin);   /* in a new file? */
+void journal_note(struct journal *j, const struct batch_head *head);   /* of a batch just added to `pending` */
+int journal_begin_empty(struct journal *j);                          /* at the tail, for its name's sake; waits */
 struct checkpoint journal_checkpoint(const struct journal *j);       /* of what is written now */
 void journal_save_checkpoint(struct journal *j, struct checkpoint *c);
 void journal_free(struct journal *j);
 void segment_evicted(struct file *f);
+
+/* read.c */
+int segment_of(struct journal *j, uint64_t offset, struct segment **out);   /* that of the batch that holds it */
+
+/* cut.c */
+int journal_reopen(struct journal *j);              /* the file that ends at the tail is active again */
+
+/* ship.c */
+int part_end_crc(struct journal *j, struct part *part, uint32_t *crc);   /* that a sound end record states */
 
 /* recover.c */
 int journal_recover(struct journal *j);

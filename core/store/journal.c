@@ -229,14 +229,39 @@ int journal_begin(struct journal *j, uint64_t first, uint64_t epoch, uint64_t ne
     return 0;
 }
 
-static int journal_make_room(struct journal *j, const struct append *a, uint64_t size)
+int journal_begin_empty(struct journal *j)
 {
-    int rc = !j->active || journal_full(j, a, size) ? journal_begin(j, j->tail, a->epoch, size)
-                                                    : segment_reserve(j->active, size);
+    int rc = journal_begin(j, j->tail, j->store->state.epoch, 0);
+    if (rc < 0)
+        return rc;
+    journal_write(j);
+    if (io.sync_all(j->active->file.fd) < 0)
+        return -errno;
+    return io_sync_dir(topic_path(j).s);
+}
+
+/* A file that was begun and has no batch yet may bear another epoch than it would where it is begun by its first batch;
+ * its bytes must not depend on that. */
+static void journal_head_again(struct journal *j, uint64_t epoch)
+{
+    struct segment *seg = j->active;
+    if (seg->next > seg->first || seg->written < FILE_HEAD_SIZE)
+        return;
+    seg->crc = 0;
+    segment_begin(seg, epoch);
+}
+
+int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin)
+{
+    int rc = store_note_durability(j->store, j->options.durability);
+    if (rc == 0)
+        rc = begin ? journal_begin(j, j->tail, epoch, size) : segment_reserve(j->active, size);
+    if (rc == 0)
+        journal_head_again(j, epoch);
     return rc == -EDQUOT || rc == -EFBIG ? -ENOSPC : rc;
 }
 
-static void journal_encode(struct journal *j, const struct append *a, int64_t time_ms)
+static struct batch_head journal_encode(struct journal *j, const struct append *a, int64_t time_ms)
 {
     struct batch_head head = {
         .size = (uint32_t)(BATCH_HEAD_SIZE + a->messages.n), .first = j->tail, .count = a->count,
@@ -247,20 +272,33 @@ static void journal_encode(struct journal *j, const struct append *a, int64_t ti
     memcpy(p + BATCH_HEAD_SIZE, a->messages.p, a->messages.n);
     batch_head_write(p, &head);
     j->pending.end += head.size;
-    if (head.disk > j->stated)
-        j->stated = head.disk;
+    return head;
 }
 
-static void segment_note(struct segment *seg, const struct append *a, int64_t time_ms)
+static void segment_note(struct segment *seg, const struct batch_head *head)
 {
     if (seg->next == seg->first)
-        seg->time_first = time_ms;
-    index_note(&seg->index, (struct index_entry){seg->next, seg->size, time_ms});
+        seg->time_first = head->time_ms;
+    index_note(&seg->index, (struct index_entry){seg->next, seg->size, head->time_ms});
     seg->last = (struct hint){seg->next, seg->size};
-    seg->size += BATCH_HEAD_SIZE + a->messages.n;
-    seg->next += a->count;
-    seg->epoch = a->epoch;
-    seg->time_last = time_ms;
+    seg->size += head->size;
+    seg->next += head->count;
+    seg->epoch = head->epoch;
+    seg->time_last = head->time_ms;
+}
+
+void journal_note(struct journal *j, const struct batch_head *head)
+{
+    segment_note(j->active, head);
+    j->tail += head->count;
+    j->time_ms = head->time_ms;
+    j->epoch = head->epoch;
+    if (head->disk > j->stated)
+        j->stated = head->disk;
+    if (list_alone(&j->dirty))
+        list_push(&j->store->dirty, &j->dirty);
+    if (buf_size(&j->pending) > BATCH_SIZE_MAX)
+        journal_write(j);          /* a turn that appends much must not hold it all in memory */
 }
 
 static int append_check(const struct journal *j, const struct append *a)
@@ -276,22 +314,15 @@ static int append_check(const struct journal *j, const struct append *a)
 
 int journal_append(struct journal *j, const struct append *a, uint64_t *first)
 {
+    uint64_t size = BATCH_HEAD_SIZE + a->messages.n;
     int rc = append_check(j, a);
     if (rc == 0)
-        rc = journal_make_room(j, a, BATCH_HEAD_SIZE + a->messages.n);
+        rc = journal_make_room(j, a->epoch, size, !j->active || journal_full(j, a, size));
     if (rc < 0)
         return rc;
-    int64_t time_ms = a->time_ms > j->time_ms ? a->time_ms : j->time_ms;
-    journal_encode(j, a, time_ms);
-    segment_note(j->active, a, time_ms);
     *first = j->tail;
-    j->tail += a->count;
-    j->time_ms = time_ms;
-    j->epoch = a->epoch;
-    if (list_alone(&j->dirty))
-        list_push(&j->store->dirty, &j->dirty);
-    if (buf_size(&j->pending) > BATCH_SIZE_MAX)
-        journal_write(j);          /* a turn that appends much must not hold it all in memory */
+    struct batch_head head = journal_encode(j, a, a->time_ms > j->time_ms ? a->time_ms : j->time_ms);
+    journal_note(j, &head);
     return 0;
 }
 

@@ -108,7 +108,7 @@ static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
 }
 
 /* The segment of the batch that holds `offset`. Past a file's end but below the next file's begin is a hole. */
-static int segment_of(struct journal *j, uint64_t offset, struct segment **out)
+int segment_of(struct journal *j, uint64_t offset, struct segment **out)
 {
     struct part *part = part_of(j, offset);
     if (!part)

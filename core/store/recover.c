@@ -253,16 +253,8 @@ static int judge_all(struct recovery *r)
 /* After damage the next file is begun at once: its name keeps the lost offsets from being given out again. */
 static int begin_after_damage(struct recovery *r)
 {
-    struct journal *j = r->journal;
-    int rc = journal_begin(j, r->tail, j->store->state.epoch, 0);
-    if (rc == -ENOSPC)
-        return 0;                      /* the next append tries again; until then the disk marks tell it */
-    if (rc < 0)
-        return rc;
-    journal_write(j);
-    if (io.sync_all(j->active->file.fd) < 0)
-        return -errno;
-    return io_sync_dir(topic_path(j).s);
+    int rc = journal_begin_empty(r->journal);
+    return rc == -ENOSPC ? 0 : rc;     /* the next append tries again; until then the disk marks tell it */
 }
 
 static int finish(struct recovery *r)

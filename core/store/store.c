@@ -104,6 +104,23 @@ static void state_mint(struct store *s)
                  topics);
 }
 
+int store_note_durability(struct store *s, enum durability d)
+{
+    if (d == DURABILITY_COMMIT || s->state.weak)
+        return 0;
+    s->state.weak = true;
+    int rc = state_save(s->root, &s->state);
+    if (rc < 0)
+        s->state.weak = false;
+    return rc;
+}
+
+/* Power went while this node had promised what was not yet on its disk. */
+static bool state_forgot(const struct store *s, const char *boot)
+{
+    return !s->state.clean && s->state.weak && strcmp(boot, s->state.boot) != 0;
+}
+
 static int state_open(struct store *s, struct buf *why)
 {
     char boot[40];
@@ -119,6 +136,8 @@ static int state_open(struct store *s, struct buf *why)
     if (rc < 0 && rc != -ENOENT)
         return rc;
     s->was_clean = s->state.clean;
+    if (rc == 0 && state_forgot(s, boot))
+        s->state.amnesiac = true;
     if (rc == -ENOENT)
         state_mint(s);
     struct stat st;
@@ -140,6 +159,33 @@ struct state *store_state(struct store *s)
 int store_save_state(struct store *s)
 {
     return state_save(s->root, &s->state);
+}
+
+static bool topic_has_files(const char *topic)
+{
+    uint64_t first;
+    bool has = false;
+    DIR *dir = opendir(topic);
+    for (struct dirent *e; dir && !has && (e = readdir(dir));)
+        has = file_name_read(e->d_name, &first) < FILE_INDEX;
+    if (dir)
+        closedir(dir);
+    return has;
+}
+
+int store_set_cluster(struct store *s, const struct id *cluster)
+{
+    size_t at = 0;
+    slice name;
+    struct id before = s->state.cluster;
+    while (store_next_name(s, &at, &name))
+        if (topic_has_files(path_of("%s/topics/%s", s->root, name.p).s))
+            return -ERR_FORBIDDEN;
+    s->state.cluster = *cluster;
+    int rc = store_save_state(s);
+    if (rc < 0)
+        s->state.cluster = before;
+    return rc;
 }
 
 /* -- opening and closing ---------------------------------------------------------------------------------- */
@@ -167,8 +213,10 @@ static int settle(struct store *s, struct buf *why)
         return 0;
     if (s->read_direct)
         say_warn("store", "the last run ended by a failed write: files are read from the disk itself");
-    if (io.sync_fs(s->root_fd) == 0)
+    if (io.sync_fs(s->root_fd) == 0) {
+        s->state.weak = false;         /* all there is is on the disk now */
         return 0;
+    }
     int rc = -errno;
     buf_addf(why, "cannot sync the filesystem of %s: %s", s->root, strerror(-rc));
     return rc;
@@ -247,6 +295,7 @@ void store_close(struct store *s)
     if (rc < 0)
         store_io_failed(s, "syncfs", s->root, rc);
     s->state.clean = true;
+    s->state.weak = false;
     rc = state_save(s->root, &s->state);
     if (rc < 0)
         say_warn("store", "cannot write %s/state: %s (the next start recovers as after a crash)", s->root,
