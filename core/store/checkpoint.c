@@ -6,9 +6,16 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "base/ensure.h"
 #include "store/io.h"
 
-/* In the order of the machine: a foreign one fails its checksum, and recovery reads the whole file. */
+enum { STATED_SHIFT = 32 };
+
+#define STATED_FAR UINT64_C(0xffffffff)
+
+/* In the order of the machine: a foreign one fails its checksum, and recovery reads the whole file. The high half of
+ * `position` is how far `stated` is behind `next`; STATED_FAR: farther than it can say. Older slots have zeros there:
+ * they were written by nodes that were alone, to which the two are one. */
 struct slot {
     uint32_t crc;              /* of the bytes after it */
     uint32_t file_crc;
@@ -30,9 +37,11 @@ static bool slot_read(const struct slot *s, struct checkpoint *out)
         return false;
     *out = (struct checkpoint){
         .sequence = s->sequence_clean / 2, .clean = s->sequence_clean & 1,
-        .file_crc = s->file_crc, .first = s->first, .position = s->position, .next = s->next,
+        .file_crc = s->file_crc, .first = s->first, .position = (uint32_t)s->position, .next = s->next,
         .disk = s->disk, .epoch = s->epoch, .time_ms = s->time_ms,
     };
+    uint64_t behind = s->position >> STATED_SHIFT;
+    out->stated = behind < STATED_FAR ? s->next - behind : 0;
     return true;
 }
 
@@ -55,11 +64,19 @@ int checkpoint_load(const char *path, struct checkpoint *out)
     return 0;
 }
 
+static uint64_t stated_behind(const struct checkpoint *c)
+{
+    ENSURE(c->position <= UINT32_MAX);
+    ENSURE(c->stated <= c->next);
+    return c->next - c->stated < STATED_FAR ? c->next - c->stated : STATED_FAR;
+}
+
 int checkpoint_save(const char *path, const struct checkpoint *c)
 {
     struct slot s = {
-        .file_crc = c->file_crc, .sequence_clean = c->sequence * 2 + c->clean, .first = c->first,
-        .position = c->position, .next = c->next, .disk = c->disk, .epoch = c->epoch, .time_ms = c->time_ms,
+        .file_crc = c->file_crc, .sequence_clean = c->sequence * 2 + c->clean, .first = c->first, .next = c->next,
+        .position = c->position | stated_behind(c) << STATED_SHIFT, .disk = c->disk, .epoch = c->epoch,
+        .time_ms = c->time_ms,
     };
     s.crc = slot_crc(&s);
     int fd = io.open(path, O_WRONLY | O_CREAT, 0640);

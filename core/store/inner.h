@@ -79,6 +79,7 @@ struct store {
     uint64_t interval_due_ns;     /* when unsynced_later must go; 0 = it is empty */
     struct round *round;          /* owned */
     bool topics_dirty;            /* topics/ has a new entry */
+    bool minted;                  /* the state was lost: which epochs this node led is not known */
     bool was_clean;               /* the last run ended by store_close */
     bool read_direct;             /* it ended by a failed write: believe only the disk */
     bool closing;                 /* everything wants a round, whatever its durability */
@@ -95,6 +96,8 @@ void store_sync_all(struct store *s);                                /* writes a
 void store_free(struct store *s);                                    /* memory and descriptors; journals are gone */
 struct path topic_path(const struct journal *j);
 struct path file_path(const struct journal *j, uint64_t first, enum file_kind kind);
+bool store_led(const struct store *s, uint64_t epoch);
+void store_note_epoch(struct store *s, uint64_t epoch);              /* one that a topic has */
 int store_note_durability(struct store *s, enum durability d);       /* before anything is appended under it */
 _Noreturn void store_io_failed(struct store *s, const char *what, const char *path, int rc);
 

@@ -122,8 +122,7 @@ int journal_open(struct store *s, slice name, const struct journal_options *o, s
         journal_free(j);
         return rc;
     }
-    if (s->state.epoch < j->epoch)
-        s->state.epoch = j->epoch;     /* the state was lost; an epoch never falls */
+    store_note_epoch(s, j->epoch);
     *out = j;
     return 0;
 }
@@ -345,7 +344,7 @@ struct checkpoint journal_checkpoint(const struct journal *j)
     const struct segment *seg = j->active;
     return (struct checkpoint){
         .file_crc = seg->crc, .first = seg->first, .position = seg->written, .next = j->written,
-        .disk = j->written, .epoch = seg->epoch, .time_ms = seg->time_last,
+        .disk = j->written, .stated = j->stated, .epoch = seg->epoch, .time_ms = seg->time_last,
     };
 }
 

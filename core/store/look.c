@@ -47,13 +47,22 @@ static bool checkpoint_fits(const struct recovery *r, const struct found *f)
 static struct scan scan_of_checkpoint(const struct checkpoint *c)
 {
     return (struct scan){
-        .position = c->position, .next = c->next, .epoch = c->epoch, .time_ms = c->time_ms, .disk = c->disk,
+        .position = c->position, .next = c->next, .epoch = c->epoch, .time_ms = c->time_ms,
         .crc = c->file_crc,
     };
 }
 
+/* The marks that a valid batch states. */
+static void look_marks(struct recovery *r, const struct batch_head *head)
+{
+    if (head->disk > r->stated)
+        r->stated = head->disk;
+    if (head->disk > r->disk && store_led(r->journal->store, head->epoch))
+        r->disk = head->disk;
+}
+
 /* The walk over the valid batches. What it ended with, or -errno. */
-static int look_batches(struct reader *reader, struct scan *s, struct index *index)
+static int look_batches(struct recovery *r, struct reader *reader, struct scan *s, struct index *index)
 {
     struct batch_head head;
     const char *bytes;
@@ -62,6 +71,7 @@ static int look_batches(struct reader *reader, struct scan *s, struct index *ind
         int found = scan_next(reader, s, &head, &bytes);
         if (found != SCAN_BATCH)
             return found;
+        look_marks(r, &head);
         index_note(index, (struct index_entry){head.first, position, head.time_ms});
     }
 }
@@ -74,7 +84,7 @@ static int look_walk(struct recovery *r, struct found *f, struct reader *reader,
         *s = scan_of_checkpoint(&r->checkpoint);
         seg->index_whole = s->position < FILE_HEAD_SIZE + INDEX_EVERY;
         seg->index.due = s->position > seg->index.due ? s->position : seg->index.due;
-        f->end = look_batches(reader, s, &seg->index);
+        f->end = look_batches(r, reader, s, &seg->index);
         if (f->end < 0 || f->end != SCAN_BAD || s->position > r->checkpoint.position)
             return f->end < 0 ? f->end : 0;
         say_warn("store", "checkpoint not believed topic=%s", r->journal->name);
@@ -84,7 +94,7 @@ static int look_walk(struct recovery *r, struct found *f, struct reader *reader,
     int rc = scan_begin(reader, f->first, s);
     if (rc < 0)
         return rc;
-    f->end = f->headless ? SCAN_BAD : look_batches(reader, s, &seg->index);
+    f->end = f->headless ? SCAN_BAD : look_batches(r, reader, s, &seg->index);
     return f->end < 0 ? f->end : 0;
 }
 
@@ -98,12 +108,10 @@ static int look_beyond(struct recovery *r, struct reader *reader, struct scan s)
         r->disk = s.fallen;
     while ((rc = scan_resync(reader, &s)) > 0) {
         while ((rc = scan_next(reader, &s, &head, &bytes)) == SCAN_BATCH)
-            ;
+            look_marks(r, &head);
         if (rc < 0 || rc == SCAN_SEALED)
             break;
     }
-    if (s.disk > r->disk)
-        r->disk = s.disk;
     return rc < 0 ? rc : 0;
 }
 
@@ -119,7 +127,7 @@ static int look_end(struct reader *reader, struct found *f, const struct scan *s
     return rc;
 }
 
-static void look_accept(struct recovery *r, struct found *f, const struct scan *s)
+static void look_accept(struct found *f, const struct scan *s)
 {
     struct segment *seg = f->segment;
     seg->next = s->next;
@@ -129,8 +137,6 @@ static void look_accept(struct recovery *r, struct found *f, const struct scan *
     seg->time_last = s->time_ms;
     seg->crc = s->crc;
     f->fallen = s->fallen != 0;
-    if (s->disk > r->disk)
-        r->disk = s->disk;
 }
 
 static int look_open(struct recovery *r, struct found *f)
@@ -170,7 +176,7 @@ static int look(struct recovery *r, struct found *f)
     if (rc == 0)
         rc = look_end(reader, f, &s);
     if (rc == 0)
-        look_accept(r, f, &s);
+        look_accept(f, &s);
     if (rc == 0 && f->end == SCAN_BAD)
         rc = look_beyond(r, reader, s);
     if (reader->fd != f->segment->file.fd)
@@ -191,7 +197,7 @@ static int look_clean(struct recovery *r, struct found *f, bool *done)
         && zeros(after, sizeof after)) {
         struct scan s = scan_of_checkpoint(&r->checkpoint);
         f->end = SCAN_END;
-        look_accept(r, f, &s);
+        look_accept(f, &s);
         f->segment->index_whole = s.position < FILE_HEAD_SIZE + INDEX_EVERY;
         f->segment->index.due = s.position > f->segment->index.due ? s.position : f->segment->index.due;
         r->journal->checkpoint_clean = *done = true;

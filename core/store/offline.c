@@ -18,16 +18,19 @@
 #include "store/scan.h"
 #include "store/store.h"
 
+enum { NAME_ASIDE_MAX = TOPIC_NAME_MAX + 40 };   /* a topic's, an offset, milliseconds */
+
 /* Something that is not as it should be: offsets [from, to) cannot be read. */
 struct flaw {
     uint64_t file, from, to;
-    bool at_end;             /* nothing valid follows in a file that was being written */
+    bool at_end;             /* of a file that was being written, or nothing valid follows */
     const char *what;
 };
 
 /* A topic as its files tell it. */
 struct survey {
-    const char *root, *name;
+    const char *root, *folder, *name;      /* folder: topics or diverged */
+    const struct state *state;
     uint64_t *files;         /* owned; first offsets, in order */
     size_t files_count;
     uint64_t messages, bytes, next, disk;
@@ -54,7 +57,7 @@ static int by_number(const void *a, const void *b)
 static int survey_list(struct survey *sv)
 {
     uint64_t first;
-    DIR *dir = opendir(path_of("%s/topics/%s", sv->root, sv->name).s);
+    DIR *dir = opendir(path_of("%s/%s/%s", sv->root, sv->folder, sv->name).s);
     if (!dir)
         return -errno;
     for (struct dirent *e; (e = readdir(dir));)
@@ -87,17 +90,19 @@ static void survey_batch(struct survey *sv, const struct batch_head *head, const
     sv->messages += head->count;
     sv->bytes += head->size;
     sv->crc = sv->crc * 31 + head->crc;
+    if (head->disk > sv->disk && state_led(sv->state, head->epoch))
+        sv->disk = head->disk;
     if (sv->batch)
         sv->batch(sv, head, bytes);
 }
 
 /* After the last valid batch: is what follows fine? 1 to go on behind bad bytes, 0, or -errno. */
-static int survey_bad(struct survey *sv, struct reader *r, struct scan *s, uint64_t first)
+static int survey_bad(struct survey *sv, struct reader *r, struct scan *s, uint64_t first, bool sealed)
 {
     uint64_t from = s->next;
     int rc = scan_resync(r, s);
     if (rc >= 0)
-        flaw_add(sv, (struct flaw){first, from, s->next, rc == 0, "bad bytes"});
+        flaw_add(sv, (struct flaw){first, from, s->next, rc == 0 || !sealed, "bad bytes"});
     return rc;
 }
 
@@ -124,7 +129,7 @@ static int survey_batches(struct survey *sv, struct reader *r, struct scan *s, u
             return survey_tail(sv, r, s, first, sealed);
         else if (found == SCAN_SEALED || found < 0)
             return found < 0 ? found : 0;
-        else if ((found = survey_bad(sv, r, s, first)) <= 0)
+        else if ((found = survey_bad(sv, r, s, first, sealed)) <= 0)
             return found;
     }
 }
@@ -132,7 +137,7 @@ static int survey_batches(struct survey *sv, struct reader *r, struct scan *s, u
 static int survey_open(struct survey *sv, uint64_t first, bool *sealed)
 {
     for (int kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++) {
-        struct path path = path_of("%s/topics/%s/%0*" PRIu64 "%s", sv->root, sv->name, FILE_DIGITS, first,
+        struct path path = path_of("%s/%s/%s/%0*" PRIu64 "%s", sv->root, sv->folder, sv->name, FILE_DIGITS, first,
                                    file_suffix[kind]);
         int fd = open(path.s, O_RDONLY | O_CLOEXEC);
         *sealed = kind == FILE_SEALED;
@@ -158,8 +163,6 @@ static int survey_file(struct survey *sv, uint64_t first)
         rc = survey_batches(sv, &r, &s, first, sealed);
     if (rc == 0)
         sv->next = s.next;
-    if (rc == 0 && s.disk > sv->disk)
-        sv->disk = s.disk;
     reader_fini(&r);
     close(fd);
     return rc == -ERR_FORMAT ? 0 : rc;
@@ -169,7 +172,7 @@ static int survey_topic(struct survey *sv)
 {
     struct checkpoint c;
     int rc = survey_list(sv);
-    if (checkpoint_load(path_of("%s/topics/%s/checkpoint", sv->root, sv->name).s, &c) == 0)
+    if (checkpoint_load(path_of("%s/%s/%s/checkpoint", sv->root, sv->folder, sv->name).s, &c) == 0)
         sv->disk = c.disk;
     for (size_t i = 0; rc == 0 && i < sv->files_count; i++) {
         if (i > 0 && sv->files[i] != sv->next)
@@ -199,7 +202,8 @@ static bool flaw_torn(const struct survey *sv, const struct flaw *f)
 static unsigned verify_print(const struct survey *sv)
 {
     unsigned damages = 0;
-    printf("topic %s: files %zu, messages %" PRIu64 ", bytes %" PRIu64 ", next %" PRIu64 ", sum %08" PRIx32 "\n",
+    const char *what = strcmp(sv->folder, "topics") == 0 ? "topic " : "set aside diverged/";
+    printf("%s%s: files %zu, messages %" PRIu64 ", bytes %" PRIu64 ", next %" PRIu64 ", sum %08" PRIx32 "\n", what,
            sv->name, sv->files_count, sv->messages, sv->bytes, sv->next, sv->crc);
     for (size_t i = 0; i < sv->flaws_count; i++) {
         const struct flaw *f = &sv->flaws[i];
@@ -214,13 +218,17 @@ static unsigned verify_print(const struct survey *sv)
 
 struct offline {
     int root_fd, lock_fd;
+    struct state state;
 };
 
 static int offline_begin(struct offline *o, const char *path)
 {
     struct buf why = {0};
     o->root_fd = o->lock_fd = -1;
+    o->state = (struct state){.led = {{0, UINT64_MAX}}, .led_count = 1};   /* not known: what it says, binds */
     int rc = lock_take(path, true, &o->root_fd, &o->lock_fd, &why);
+    if (rc == 0)
+        state_load(path, &o->state);
     if (rc < 0)
         say_error("store", "%.*s", SLICE_ARGS(buf_slice(&why)));
     buf_fini(&why);
@@ -233,45 +241,60 @@ static void offline_end(struct offline *o)
         close(o->root_fd);
     if (o->lock_fd >= 0)
         close(o->lock_fd);
+    buf_fini(&o->state.unknown);
 }
 
-static int verify_topic(const char *path, const char *name, unsigned *damages, uint64_t *messages)
+struct verdict {
+    unsigned topics, aside, damages;
+    uint64_t messages;
+};
+
+/* What was set aside is nobody's history: it is shown, and neither counted among the messages nor as damage. */
+static void verify_topic(const struct offline *o, struct survey sv, struct verdict *v)
 {
-    struct survey sv = {.root = path, .name = name};
+    sv.state = &o->state;
+    bool topic = strcmp(sv.folder, "topics") == 0;
     int rc = survey_topic(&sv);
+    unsigned damages = rc < 0;
     if (rc < 0)
-        printf("topic %s: cannot be read: %s\n", name, err_sentence(rc));
+        printf("%s/%s: cannot be read: %s\n", sv.folder, sv.name, err_sentence(rc));
     else
-        *damages += verify_print(&sv);
-    *messages += sv.messages;
+        damages = verify_print(&sv);
+    v->topics += topic;
+    v->aside += !topic;
+    v->damages += topic ? damages : 0;
+    v->messages += topic ? sv.messages : 0;
     survey_fini(&sv);
-    return rc;
 }
 
-static int verify_all(const char *path)
+static void verify_folder(const struct offline *o, const char *path, const char *folder, struct verdict *v)
 {
-    unsigned damages = 0, topics = 0;
-    uint64_t messages = 0;
     struct dirent **names;
-    int n = scandir(path_of("%s/topics", path).s, &names, NULL, alphasort);
+    int n = scandir(path_of("%s/%s", path, folder).s, &names, NULL, alphasort);
     for (int i = 0; i < n; i++) {
-        if (names[i]->d_name[0] != '.') {
-            topics++;
-            if (verify_topic(path, names[i]->d_name, &damages, &messages) < 0)
-                damages++;
-        }
+        if (names[i]->d_name[0] != '.')
+            verify_topic(o, (struct survey){.root = path, .folder = folder, .name = names[i]->d_name}, v);
         free(names[i]);
     }
     if (n >= 0)
         free(names);
-    printf("topics %u, messages %" PRIu64 ", damages %u\n", topics, messages, damages);
-    return damages ? 1 : 0;
+}
+
+static int verify_all(const struct offline *o, const char *path)
+{
+    struct verdict v = {0};
+    verify_folder(o, path, "topics", &v);
+    verify_folder(o, path, "diverged", &v);
+    if (v.aside)
+        printf("set aside %u (lignum dump diverged/NAME shows one)\n", v.aside);
+    printf("topics %u, messages %" PRIu64 ", damages %u\n", v.topics, v.messages, v.damages);
+    return v.damages ? 1 : 0;
 }
 
 int store_verify(const char *path)
 {
     struct offline o;
-    int code = offline_begin(&o, path) < 0 ? EXIT_DATA : verify_all(path);
+    int code = offline_begin(&o, path) < 0 ? EXIT_DATA : verify_all(&o, path);
     offline_end(&o);
     return code;
 }
@@ -332,34 +355,44 @@ static void dump_batch(struct survey *sv, const struct batch_head *head, const c
             dump_message(sv, head, offset, &m);
 }
 
-static int dump_topic(const char *path, const char *name, uint64_t from, uint64_t to)
+static int dump_topic(struct survey *sv)
 {
-    struct survey sv = {.root = path, .name = name, .batch = dump_batch, .dump_from = from, .dump_to = to};
-    int rc = survey_topic(&sv);
+    int rc = survey_topic(sv);
     int code = rc < 0;
     if (rc < 0)
-        say_error("store", "cannot read topic %s: %s", name,
+        say_error("store", "cannot read topic %s: %s", sv->name,
                   rc == -ENOENT ? "there is no such topic" : err_sentence(rc));
-    for (size_t i = 0; i < sv.flaws_count; i++) {
-        const struct flaw *f = &sv.flaws[i];
-        if (flaw_torn(&sv, f))
+    for (size_t i = 0; i < sv->flaws_count; i++) {
+        const struct flaw *f = &sv->flaws[i];
+        if (flaw_torn(sv, f))
             continue;
         say_error("store", "damage: %s from=%" PRIu64 " to=%" PRIu64, f->what, f->from, f->to);
         code = 1;
     }
-    survey_fini(&sv);
+    survey_fini(sv);
     return code;
+}
+
+static bool dump_name_ok(slice name, bool aside)
+{
+    size_t most = aside ? NAME_ASIDE_MAX : TOPIC_NAME_MAX;
+    return name.n > 0 && name.n <= most && name.p[0] != '.' && !memchr(name.p, '/', name.n);
 }
 
 int store_dump(const char *path, slice topic, uint64_t from, uint64_t to)
 {
     struct offline o;
     int code = EXIT_DATA;
-    char *name = mem_copy(topic.p, topic.n);
-    if (topic.n == 0 || topic.n > TOPIC_NAME_MAX || topic.p[0] == '.' || strchr(name, '/'))
-        say_error("store", "not a topic name: %s", name);
-    else if (offline_begin(&o, path) == 0) {
-        code = dump_topic(path, name, from, to);
+    bool aside = slice_starts(topic, SLICE("diverged/"));
+    slice bare = slice_skip(topic, aside ? strlen("diverged/") : 0);
+    char *name = mem_copy(bare.p, bare.n);
+    if (!dump_name_ok(bare, aside))
+        say_error("store", "not a topic name: %.*s", SLICE_ARGS(topic));
+    else {
+        if (offline_begin(&o, path) == 0)
+            code = dump_topic(&(struct survey){.root = path, .folder = aside ? "diverged" : "topics", .name = name,
+                                               .state = &o.state, .batch = dump_batch, .dump_from = from,
+                                               .dump_to = to});
         offline_end(&o);
     }
     mem_free(name);

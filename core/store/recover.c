@@ -268,6 +268,7 @@ static int finish(struct recovery *r)
         r->tail = r->disk;
     }
     j->tail = j->written = j->disk = r->tail;
+    j->stated = r->stated < r->tail ? r->stated : r->tail;
     if (seg)
         j->checkpoint_position = seg->written;
     if (!seg && j->damage_count)
@@ -294,6 +295,7 @@ int journal_recover(struct journal *j)
     if (r.has_checkpoint) {
         j->checkpoint_sequence = r.checkpoint.sequence;
         r.disk = r.checkpoint.disk;
+        r.stated = r.checkpoint.stated;
     }
     int rc = list_files(&r);
     if (rc == 0)

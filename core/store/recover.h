@@ -3,7 +3,8 @@
  *
  * A file without an end record is read from the last checkpoint to the first bytes that are no valid batch:
  * position P, offset O. What decides is D, the highest disk mark that any valid batch (also one after P) or checkpoint
- * states: everything below D has been acknowledged as durable.
+ * states: everything below D has been acknowledged as durable. The mark in a batch speaks of the disk of the node that
+ * led its epoch; of what was received from another, only this node's own checkpoints tell what its own disk had.
  *
  *   - zeros from P on, O >= D:  the end.
  *   - other bytes, O >= D:      a torn tail. Nobody was told of it. A copy goes to data/torn/, then it is cut off;
@@ -36,6 +37,7 @@ struct recovery {
     bool has_checkpoint;
     struct checkpoint checkpoint;
     uint64_t disk;               /* D */
+    uint64_t stated;             /* the highest mark that any batch states, of whatever epoch */
     uint64_t tail;               /* so far */
 };
 

@@ -166,8 +166,6 @@ int scan_next(struct reader *r, struct scan *s, struct batch_head *head, const c
     s->next += head->count;
     s->epoch = head->epoch;
     s->time_ms = head->time_ms;
-    if (head->disk > s->disk)
-        s->disk = head->disk;
     return SCAN_BATCH;
 }
 

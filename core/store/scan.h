@@ -33,7 +33,6 @@ struct scan {
     uint64_t next;         /* and with which offset */
     uint64_t epoch;        /* of the last batch; later ones must not have a lower one */
     int64_t time_ms;
-    uint64_t disk;         /* the highest disk mark that any batch stated */
     uint32_t crc;          /* of all bytes before position */
     bool broken;           /* bytes were skipped, so crc means nothing */
     uint64_t fallen;       /* SCAN_BAD was a sound batch of a lower epoch, and this is the offset after it; else 0 */

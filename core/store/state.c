@@ -11,7 +11,7 @@
 #include "store/io.h"
 #include "store/path.h"
 
-enum { STATE_SIZE_MAX = 64 * KIB };
+enum { STATE_SIZE_MAX = 64 * KIB, LED_NOT_SAID = LED_RANGES_MAX + 1 };
 
 static bool take_text(slice value, char *out, size_t size)
 {
@@ -139,10 +139,12 @@ int state_load(const char *dir, struct state *out)
     close(fd);
     if (rc < 0)
         return rc;
-    struct state s = {.led = {{0, UINT64_MAX}}, .led_count = 1};
+    struct state s = {.led_count = LED_NOT_SAID};
     rc = state_parse(slice_of(text, (size_t)n), &s);
-    if (s.led_count && s.led[s.led_count - 1].last == UINT64_MAX)
-        s.led[s.led_count - 1].last = s.epoch;   /* written when all nodes were alone, and led whatever they had */
+    if (s.led_count == LED_NOT_SAID) {
+        s.led[0] = (struct led){0, s.epoch};   /* written when all nodes were alone, and led whatever they had */
+        s.led_count = 1;
+    }
     if (rc < 0)
         buf_fini(&s.unknown);
     else

@@ -85,6 +85,22 @@ static void learn_from_topic(struct store *s, const char *name)
         s->state.epoch = c.epoch;
 }
 
+/* When it is not known, all may have been ours: what is promised is rather refused than cut off. */
+bool store_led(const struct store *s, uint64_t epoch)
+{
+    return s->minted || state_led(&s->state, epoch);
+}
+
+void store_note_epoch(struct store *s, uint64_t epoch)
+{
+    if (s->state.epoch < epoch)
+        s->state.epoch = epoch;        /* the state was lost; an epoch never falls */
+    if (s->minted) {
+        s->state.led[0] = (struct led){0, s->state.epoch};
+        s->state.led_count = 1;
+    }
+}
+
 /* A new identity; but what lies under topics/ keeps its cluster. */
 static void state_mint(struct store *s)
 {
@@ -99,6 +115,8 @@ static void state_mint(struct store *s)
     s->state.incarnation = id_mint();
     snprintf(s->state.name, sizeof s->state.name, "%s", s->node_name);
     s->was_clean = topics == 0;
+    s->minted = topics > 0;
+    store_note_epoch(s, 0);
     if (topics)
         say_warn("store", "state is lost: topics=%zu stay and keep their cluster, this node gets a new incarnation",
                  topics);

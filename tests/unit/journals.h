@@ -37,6 +37,7 @@ static struct store *open_store_with(struct store_options o)
         unit_failed(__FILE__, __LINE__, "store_open: %d %.*s", rc, SLICE_ARGS(buf_slice(&why)));
     s->state.led[0] = (struct led){0, UINT64_MAX};   /* a node alone, whatever epochs a test uses */
     s->state.led_count = 1;
+    CHECK_EQ(store_save_state(s), 0);
     return s;
 }
 
