@@ -1,7 +1,8 @@
 /*
  * What a cut removes is kept: data/diverged/NAME-OFFSET-MILLISECONDS/ has the shape of a topic's directory, so that
  * verify and dump read it. Whole sealed files are linked into it; of a file that is cut through or was being written, a
- * file of the same format is made that begins with the first batch that goes.
+ * file of the same format is made that begins with the first batch that goes. It is called .part until it is complete:
+ * then what it is a copy of is still in the journal.
  */
 #include "store/diverged.h"
 
@@ -22,7 +23,7 @@ struct path diverged_path(const struct journal *j, uint64_t offset)
     long long now_ms = clock_wall_ms();
     do
         path = path_of("%s/diverged/%s-%" PRIu64 "-%lld", j->store->root, j->name, offset, now_ms++);
-    while (access(path.s, F_OK) == 0);
+    while (access(path.s, F_OK) == 0 || access(path_of("%s.part", path.s).s, F_OK) == 0);
     return path;
 }
 
@@ -100,9 +101,7 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
         rc = keep_rest(seg, at, dir);
     for (uint32_t i = index + 1; rc == 0 && i < j->parts_count; i++)
         rc = keep_whole(j, &j->parts[i], dir);
-    if (rc == 0)
-        rc = io_sync_dir(dir);
-    return rc < 0 ? rc : io_sync_dir(path_of("%s/diverged", j->store->root).s);
+    return rc < 0 ? rc : io_sync_dir(dir);
 }
 
 static void drop(struct journal *j, uint32_t index, struct hint at, const char *dir)
@@ -116,14 +115,18 @@ static void drop(struct journal *j, uint32_t index, struct hint at, const char *
 
 int diverged_keep(struct journal *j, uint32_t index, struct hint at)
 {
-    struct path dir = diverged_path(j, at.offset);
-    if (io.mkdir(dir.s, 0750) < 0)
+    struct path dir = diverged_path(j, at.offset), part = path_of("%s.part", dir.s);
+    if (io.mkdir(part.s, 0750) < 0)
         return -errno;
-    int rc = keep_all(j, index, at, dir.s);
-    if (rc < 0) {
-        drop(j, index, at, dir.s);
+    int rc = keep_all(j, index, at, part.s);
+    if (rc == 0 && io.rename(part.s, dir.s) < 0)
+        rc = -errno;
+    if (rc < 0)
+        drop(j, index, at, part.s);
+    else
+        rc = io_sync_dir(path_of("%s/diverged", j->store->root).s);
+    if (rc < 0)
         return rc;
-    }
     say_warn("store", "history cut off topic=%s from=%" PRIu64 " messages=%" PRIu64 " copy=%s", j->name, at.offset,
              j->tail - at.offset, dir.s);
     return 0;

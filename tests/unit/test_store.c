@@ -159,6 +159,87 @@ TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnatio
     store_close(s);
 }
 
+TEST(test_a_node_without_messages_takes_another_cluster_and_one_with_messages_does_not)
+{
+    struct id other = id_mint(), third = id_mint();
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    CHECK_EQ(store_set_cluster(s, &other), 0);
+    append_some(j, 1, 20);
+    CHECK_EQ(store_set_cluster(s, &third), -ERR_FORBIDDEN);
+    CHECK(id_eq(&s->state.cluster, &other));
+    settle_store(s);
+    abandon_store(s);
+    s = open_store();
+    CHECK(id_eq(&s->state.cluster, &other));
+    check_reads_all(open_journal(s, "t"));
+    store_close(s);
+}
+
+static struct journal *open_weak(struct store *s)
+{
+    struct journal_options o = small_files;
+    o.durability = DURABILITY_OS;
+    return open_journal_with(s, "weak", o);
+}
+
+static void check_amnesiac(bool weak, bool kill, bool power, bool amnesiac)
+{
+    struct store *s = open_store();
+    append_some(open_journal(s, "t"), 1, 20);
+    struct journal *j = open_weak(s);
+    if (weak)
+        append_some(j, 1, 20);
+    CHECK_EQ(s->state.weak, weak);
+    if (kill)
+        abandon_store(s);
+    else
+        store_close(s);
+    struct state st;
+    CHECK_EQ(state_load("data", &st), 0);
+    CHECK_EQ(st.weak, weak && kill);
+    if (power) {
+        st.boot[0] = st.boot[0] == 'a' ? 'b' : 'a';
+        CHECK_EQ(state_save("data", &st), 0);
+    }
+    for (int again = 0; again < 2; again++) {
+        s = open_store();
+        CHECK_EQ(s->state.amnesiac, amnesiac);
+        CHECK(!s->state.weak);             /* what is there now is on the disk */
+        if (again)
+            store_close(s);
+        else
+            abandon_store(s);
+    }
+    CHECK_EQ(run("rm -r data"), 0);
+}
+
+TEST(test_a_node_is_amnesiac_after_a_power_loss_under_a_weak_durability_and_only_then)
+{
+    for (int i = 0; i < 8; i++)
+        check_amnesiac(i & 1, i & 2, i & 4, i == 7);
+}
+
+static ssize_t pwrite_is_full(int fd, const void *p, size_t n, off_t at)
+{
+    (void)fd, (void)p, (void)n, (void)at;
+    return errno = ENOSPC, -1;
+}
+
+TEST(test_an_append_whose_weakness_cannot_be_noted_is_refused)
+{
+    struct store *s = open_store();
+    struct journal *j = open_weak(s);
+    ssize_t (*was)(int, const void *, size_t, off_t) = io.pwrite;
+    io.pwrite = pwrite_is_full;
+    CHECK_EQ(try_append(j, 1, 20, 0), -ENOSPC);
+    CHECK_EQ(j->tail, 0);
+    CHECK(!s->state.weak);
+    io.pwrite = was;
+    append_some(j, 1, 20);
+    store_close(s);
+}
+
 TEST(test_names_of_topics_are_listed)
 {
     struct store *s = open_store();
