@@ -130,6 +130,37 @@ TEST(test_a_cut_is_refused_inside_a_batch_and_outside_the_journal)
     store_close(s);
 }
 
+/* Index entries and readers' hints of what was cut lead nobody to where other batches begin now. */
+TEST(test_nothing_remembers_where_cut_batches_began)
+{
+    skip_syncs();
+    for (int restart = 0; restart < 2; restart++) {
+        struct store *s = open_store();
+        struct journal *j = open_journal(s, "t");
+        for (int i = 0; i < 60; i++)
+            append_some(j, 1, 10 * KIB);
+        settle_store(s);
+        if (restart) {
+            store_close(s);
+            s = open_store();
+            j = open_journal(s, "t");
+        }
+        for (uint64_t to = 56; to <= 60; to++)
+            CHECK_EQ(read_all_of(j, 0, to), (int64_t)to);
+        uint64_t messages;
+        CHECK_EQ(journal_cut(j, 20, &messages), 0);
+        for (int i = 0; i < 60; i++)
+            append_some(j, 1, 7 * KIB);
+        settle_store(s);
+        for (uint64_t from = 61; from-- > 0;)
+            CHECK_EQ(read_all_of(j, from, from + 1), (int64_t)from + 1);
+        CHECK_EQ(read_all_of(j, 60, 80), 80);
+        CHECK(!j->active->scanned);            /* nothing had to be looked for */
+        store_close(s);
+        CHECK_EQ(run("rm -r data"), 0);
+    }
+}
+
 /* A copy of what was cut that reads like a topic. */
 TEST(test_what_is_cut_is_kept_as_valid_files)
 {

@@ -358,6 +358,39 @@ TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_on
     node_stop(&b, false);
 }
 
+/* Recovery begins one after damage, a restart where the leader's begins: in an epoch that is not its first batch's. */
+TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
+{
+    struct node a, b;
+    struct buf out = {0};
+    for (int leader = 0; leader < 2; leader++) {
+        next_shipment(&a, &b, 10, &out);
+        uint64_t messages;
+        if (leader) {
+            CHECK_EQ(journal_restart(a.journal, 50, false), 0);
+            CHECK_EQ(journal_restart(b.journal, 50, true), 0);
+            a.journal->epoch = 8;
+            append_some(a.journal, 1, 20);
+        } else
+            CHECK_EQ(journal_cut(a.journal, 10, &messages), 0);
+        CHECK_EQ(leader ? 0 : journal_begin_empty(b.journal), 0);
+        append_some(a.journal, 10, 20);
+        append_some(a.journal, 1, 20);
+        ship_all(&a, &b, 100);
+        check_same(&a, &b);
+        struct file_head head;
+        unsigned version;
+        slice bytes = read_whole(leader ? "other/topics/t/00000000000000000050.log"
+                                        : "other/topics/t/00000000000000000010.log");
+        CHECK_EQ(file_head_read((const unsigned char *)bytes.p, &head, &version), 0);
+        CHECK_EQ(head.epoch, leader ? 8 : 3);
+        node_stop(&a, false);
+        node_stop(&b, false);
+        buf_clear(&out);
+        CHECK_EQ(run("rm -r data other"), 0);
+    }
+}
+
 /* -- anything at all -------------------------------------------------------------------------------------- */
 
 /* One of the last hundred; now and then any. */
