@@ -42,7 +42,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test run test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-peers doc install clean help
+.PHONY: all binary deps deps-test consul run test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-peers doc install clean help
 .SECONDARY:
 
 all: binary
@@ -81,6 +81,10 @@ deps:
 deps-test: deps
 	@tests/install $(DEPS_TEST)
 
+# The tests of the cluster run against a real one.
+consul:
+	@tests/consul >/dev/null
+
 # ---- what a person calls ----
 
 run: binary
@@ -89,7 +93,7 @@ run: binary
 unit: $(UNITS)
 
 # All that the tests run, and what needs no run.
-test-build: deps-test tidy lint
+test-build: deps-test consul tidy lint
 	@$(MAKE) --no-print-directory binary unit bench-tools
 	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
 	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
