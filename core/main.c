@@ -144,7 +144,7 @@ static void turn(void *arg)
     interval_arm(s);
     if (s->reload)
         reload_now(s);
-    if (s->stopping && http_drained(s->http))
+    if (s->stopping && http_drained(s->http) && fetcher_busy(s->fetcher) == 0)   /* nor a farewell on its way */
         loop_stop(&s->loop);
 }
 

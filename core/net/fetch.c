@@ -56,6 +56,7 @@ struct fetch {
     void *arg;
     size_t body_max, heads_size;
     const char *oversized;           /* the part of the answer that was */
+    bool fresh;
     struct fetch_result result;
     char detail[CURL_ERROR_SIZE];
 };
@@ -126,6 +127,7 @@ static void collect_answer(struct fetch *t)
 static void explain_failure(struct fetch *t, CURLcode code)
 {
     t->result.error = code == CURLE_OPERATION_TIMEDOUT ? -ERR_TIMEOUT : -ERR_FETCH;
+    t->result.unsent = t->fresh && (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST);
     if (t->oversized) {
         t->result.error = -ERR_TOO_LARGE;
         snprintf(t->detail, sizeof t->detail, "the %s of the answer is larger than the limit", t->oversized);
@@ -345,6 +347,10 @@ static void set_fences(struct fetch *t, const struct fetch_options *o)
     set(t, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     set(t, CURLOPT_PROXY, "");
     set(t, CURLOPT_CAINFO, o->ca_file);
+    set(t, CURLOPT_SSLCERT, o->cert_file);
+    set(t, CURLOPT_SSLKEY, o->key_file);
+    set_number(t, CURLOPT_FRESH_CONNECT, o->fresh);
+    set_number(t, CURLOPT_FORBID_REUSE, o->fresh);
     set_number(t, CURLOPT_FOLLOWLOCATION, o->redirects > 0);
     set_number(t, CURLOPT_MAXREDIRS, (long)o->redirects);
     set_number(t, CURLOPT_TIMEOUT_MS, o->timeout_ms ? (long)o->timeout_ms : FETCH_MS);
@@ -440,6 +446,7 @@ static struct fetch *fetch_new(struct fetcher *f, const struct fetch_options *o)
     t->fetcher = f;
     t->body_max = o->body_max ? o->body_max : FETCH_BODY_MAX;
     t->result.detail = t->detail;
+    t->fresh = o->fresh;
     f->count++;
     return t;
 }
@@ -461,6 +468,11 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
         begin(t, o);
     *out = t;
     return 0;
+}
+
+size_t fetcher_busy(const struct fetcher *f)
+{
+    return f->count;
 }
 
 void fetch_cancel(struct fetch *f)

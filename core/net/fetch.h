@@ -21,11 +21,15 @@ struct fetch_options {
     size_t body_max;                 /* of the answer; 0 = FETCH_BODY_MAX */
     unsigned redirects;              /* at most this many; POST becomes GET as browsers do, other methods stay */
     const char *ca_file;             /* NULL: the system's */
+    const char *cert_file, *key_file;   /* whom we are to the server; NULL: nobody */
+    bool fresh;                      /* on a connection of its own: libcurl sends a request again by itself when a
+                                      * kept connection ends before the answer, and this one must go out once */
 };
 
 struct fetch_result {
     int error;                       /* 0, or -ERR_FETCH, -ERR_TIMEOUT, -ERR_TOO_LARGE */
     const char *detail;              /* what went wrong, in curl's words; "" without an error */
+    bool unsent;                     /* a fresh one failed before there was anybody to send it to */
     int status;
     struct buf headers;              /* "name: value\n" lines of the last answer, names in lower case */
     struct buf body;
@@ -39,6 +43,8 @@ void fetcher_free(struct fetcher *f);   /* cancels all */
  * called); -ERR_BUSY past FETCHES_MAX. A missing libcurl is a result like any other failure. */
 int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(void *arg, struct fetch_result *r),
                 void *arg, struct fetch **out);
+
+size_t fetcher_busy(const struct fetcher *f);   /* how many are on their way */
 
 /* Ends it; `done` is not called any more. Never waits, not even for a resolver. */
 void fetch_cancel(struct fetch *f);

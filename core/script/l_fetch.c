@@ -7,7 +7,7 @@
 #include "script/bind.h"
 #include "script/task.h"
 
-#define USAGE "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=}"
+#define USAGE "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=, ca=, cert=, key=, fresh=, farewell=}"
 
 enum { HEADERS_MAX = 64 };
 
@@ -17,6 +17,7 @@ struct fetching {
     struct fetch *fetch;              /* NULL once it is over */
     struct buf headers, body, detail; /* owned; the answer */
     int error, status;
+    bool unsent;
 };
 
 static void on_fetched(void *arg, struct fetch_result *r)
@@ -25,6 +26,7 @@ static void on_fetched(void *arg, struct fetch_result *r)
     f->fetch = NULL;
     f->error = r->error;
     f->status = r->status;
+    f->unsent = r->unsent;
     buf_move(&f->headers, &r->headers);
     buf_move(&f->body, &r->body);
     if (r->detail != NULL)
@@ -47,10 +49,11 @@ static int close_fetch(lua_State *L)
 /* ---- the request ---- */
 
 struct wish {
-    slice url, method, body;
+    slice url, method, body, ca, cert, key;
     double timeout;
     uint64_t redirects, max;
-    int headers;                      /* on the stack, 0: none */
+    int headers, fresh, farewell;     /* on the stack, 0: none */
+    bool is_fresh, is_farewell;
     const char *lines[HEADERS_MAX + 1];
 };
 
@@ -80,12 +83,16 @@ static void check_wish(lua_State *L, struct wish *w)
     const struct arg_field fields[] = {
         {"url", ARG_TEXT, &w->url},           {"method", ARG_TEXT, &w->method},      {"body", ARG_TEXT, &w->body},
         {"timeout", ARG_SECONDS, &w->timeout}, {"redirects", ARG_WHOLE, &w->redirects}, {"max", ARG_WHOLE, &w->max},
-        {"headers", ARG_TABLE, &w->headers},  {NULL, ARG_END, NULL}};
+        {"headers", ARG_TABLE, &w->headers},  {"ca", ARG_TEXT, &w->ca},              {"cert", ARG_TEXT, &w->cert},
+        {"key", ARG_TEXT, &w->key},           {"fresh", ARG_ANY, &w->fresh},
+        {"farewell", ARG_ANY, &w->farewell},  {NULL, ARG_END, NULL}};
     lua_settop(L, 1);
     luaL_checktype(L, 1, LUA_TTABLE);
     arg_fields(L, 1, fields, USAGE);
     if (w->url.p == NULL)
         arg_fail(L, USAGE, "url is missing");
+    w->is_fresh = w->fresh != 0 && lua_toboolean(L, w->fresh);
+    w->is_farewell = w->farewell != 0 && lua_toboolean(L, w->farewell);
     take_headers(L, w);
 }
 
@@ -99,6 +106,10 @@ static struct fetch_options options_of(const struct wish *w)
         .timeout_ms = w->timeout > 0 ? seconds_to_ms(w->timeout) : 0,
         .body_max = (size_t)(w->max < FETCH_BODY_MAX ? w->max : FETCH_BODY_MAX),
         .redirects = (unsigned)(w->redirects < 16 ? w->redirects : 16),
+        .ca_file = w->ca.p,
+        .cert_file = w->cert.p,
+        .key_file = w->key.p,
+        .fresh = w->is_fresh,
     };
 }
 
@@ -152,10 +163,15 @@ static int fetch_done(lua_State *L, int status, lua_KContext context)
     }
     if (buf_size(&f->detail) == 0)
         return push_fail(L, rc);
-    return push_fail_because(L, rc, "%.*s", (int)buf_size(&f->detail), f->detail.data + f->detail.at);
+    int values = push_fail_because(L, rc, "%.*s", (int)buf_size(&f->detail), f->detail.data + f->detail.at);
+    if (!f->unsent)
+        return values;
+    lua_pushboolean(L, true);
+    return values + 1;
 }
 
-/* fetch(request) -> {status, headers, body} | nil, message, code.  Waits for the answer. */
+/* fetch(request) -> {status, headers, body} | nil, message, code [, unsent].  Waits for the answer. A farewell is what
+ * a node that is shutting down has yet to say: that does not end it. */
 static int l_fetch(lua_State *L)
 {
     struct wish w = {.max = FETCH_BODY_MAX};
@@ -171,7 +187,8 @@ static int l_fetch(lua_State *L)
     int rc = fetch_start(fetcher, &o, on_fetched, f, &f->fetch);
     if (rc < 0)
         return push_fail(L, rc);
-    task_may_stop(self);
+    if (!w.is_farewell)
+        task_may_stop(self);
     return task_park(L, self, 0, index, fetch_done);
 }
 

@@ -136,7 +136,7 @@ void script_render_error(struct buf *out, int error, slice detail, struct http_a
     problem_render(out, &(struct problem){.rc = error, .detail = detail});
 }
 
-/* ---- every() ---- */
+/* ---- every(), and duties ---- */
 
 struct ticker {
     struct list link;
@@ -145,6 +145,7 @@ struct ticker {
     uint64_t delay_ns;
     int fn_ref;
     bool running, retired;            /* retired: of an old configuration; it ends with its run */
+    bool duty;                        /* outlives reloads; begins at once, and again after `delay` should it fail */
     char where[128];
 };
 
@@ -198,18 +199,22 @@ static void ticker_new(struct vm *vm)
     t->delay_ns = (uint64_t)(lua_tonumber(L, -1) * (double)NS_PER_S);
     lua_getfield(L, -2, "where");
     snprintf(t->where, sizeof(t->where), "%s", lua_isstring(L, -1) ? lua_tostring(L, -1) : "a timer");
-    lua_pop(L, 2);
+    lua_getfield(L, -3, "duty");
+    t->duty = lua_toboolean(L, -1);
+    lua_pop(L, 3);
     lua_getfield(L, -1, "fn");
     t->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     list_push(&script_of(vm)->tickers, &t->link);
     watch_timer(vm->services.loop, &t->watch, on_tick, t);
-    watch_arm(&t->watch, t->delay_ns);
+    watch_arm(&t->watch, t->duty ? 1 : t->delay_ns);
 }
 
 static void tickers_retire(struct vm *vm)
 {
     LIST_EACH(link, &script_of(vm)->tickers) {
         struct ticker *t = LIST_OWNER(link, struct ticker, link);
+        if (t->duty)
+            continue;
         t->retired = true;
         if (!t->running)
             ticker_free(t);

@@ -7,7 +7,8 @@
  *                                start and reload are this same call
  *     config(path)               the live value at "store.segment.messages", or nil
  *     handle(request)            answers one request: status, body, headers
- *     timers()                   the declared every(): a list of {seconds =, fn =, where =}
+ *     timers()                   the declared every(): a list of {seconds =, fn =, where =}; the first time also the
+ *                                duties (duty = true), which outlive reloads
  *     repl_eval(id, text, write) | repl_complete(id, text) | repl_close(id)
  */
 #ifndef SCRIPT_VM_H

@@ -460,6 +460,11 @@ function every(seconds, fn) end
 ---@field timeout? number      seconds
 ---@field redirects? integer   followed at most; default 0
 ---@field max? integer         bytes of the answer's body
+---@field ca? string           file of certificates that the server's is checked by; default the system's
+---@field cert? string         file of the certificate that says who we are
+---@field key? string          file of its key
+---@field fresh? boolean       on a connection of its own; otherwise a request may go out twice, when a kept one ends
+---@field farewell? boolean    goes on while the broker shuts down
 
 ---An outgoing HTTP request. Only http and https; redirects only up to `redirects`.
 ---@waits until the answer is there, or the timeout
@@ -468,7 +473,8 @@ function every(seconds, fn) end
 ---@return { status: integer, headers: table<string, string>, body: string }? answer
 ---@return string? message
 ---@return string? code
----@errors bad_value fetch_failed timeout too_large busy
+---@return boolean? unsent     true: a fresh request that reached nobody
+---@errors bad_value fetch_failed timeout too_large busy stopping
 ---@example local r, why = fetch { url = "http://127.0.0.1:8500/v1/status/leader", timeout = 2 }
 function fetch(request) end
 
