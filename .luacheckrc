@@ -9,11 +9,11 @@ files["scripts/lignum/api.lua"] = { ignore = { "1", "2" } }
 -- Configurations see the verbs of scripts/lignum/config.lua and the functions of api.lua.
 local lignum = {
   read_globals = {
-    "listen", "store", "limits", "log", "console", "every", "topic", "topics", "route", "http", "json", "node", "say",
+    "listen", "store", "limits", "log", "console", "cluster", "every", "topic", "topics", "route", "http", "json", "node", "say",
     "time", "now", "sleep", "fetch", "reject",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
-  globals = { "on_publish", "authorize" },
+  globals = { "on_publish", "authorize", "may_lead", "on_leader_change" },
 }
 files["lignum.lua"] = lignum
 files["tests/lua/lignum.lua"] = lignum

@@ -20,7 +20,7 @@ store {
 -- The first pattern that matches a new topic's name decides, so the particular comes before the general.
 topic "*" {
   auto_create = true,              -- whether a first publish creates it
-  replication = "wal",             -- or "live"
+  replication = "wal",             -- or "live", or function(topic, state) return "live" end
   copies = 1,                      -- nodes that must have a message before it is acknowledged
   -- durability = "commit", segment = { bytes = 64 * MiB }: as in store, unless given here
   retain = { age = 0, bytes = 0, messages = 0 },   -- 0 = keep everything
@@ -41,6 +41,27 @@ limits {
 
 log { level = "info" }             -- debug, info, warn, error
 
+cluster {                          -- without consul.address this is a node of its own
+  -- name = node.hostname(),       -- the same as node.name
+  consul = {
+    -- address = "127.0.0.1:8500", -- or a list, of which the next is asked when one fails; also --consul HOST:PORT
+    key = "service/lignum/key/master",   -- the same on all nodes of a cluster
+    -- token = os.getenv "CONSUL_HTTP_TOKEN",
+    -- tls = { enabled = false, ca = "ca.pem", cert = "node.pem", key = "node.key" },
+    ttl = 15 * second,             -- of a session that nobody renews
+    check_interval = 1 * second,   -- between two looks of Consul at this node's /healthz,
+    check_timeout = 1 * second,    -- which must answer in that time
+    agent_check = false,           -- true: a node goes with its agent; for agents on the nodes' own hosts
+  },
+  replication = {
+    listen = "127.0.0.1:8126",     -- also --replication HOST:PORT; beyond loopback with a secret
+    -- advertise = "10.0.0.1:8126", secret_file = "secret" (or secret = "..."), insecure = false,
+  },
+  lag_max = 5 * second,            -- a follower further behind leaves the synced set
+  lease = 10 * second,             -- a leader that has not heard from Consul for so long acknowledges nothing
+  sync_interval = 1 * second,      -- how often followers are sent what WAL topics have on disk
+}
+
 -- console { path = "data/console.sock" }
 -- node { name = node.hostname(), advertise = "127.0.0.1:8080" }
 
@@ -53,6 +74,12 @@ log { level = "info" }             -- debug, info, warn, error
 -- function on_publish(msg)        -- reshape, refuse or reroute a message before it is stored
 --   if #msg.payload == 0 then return reject("empty message") end
 -- end
+--
+-- function may_lead(state)        -- anything but true, and this node does not try
+--   return state.name ~= "backup"
+-- end
+--
+-- function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
 --
 -- route.get("/hello/{name}", function(req) return 200, { hello = req.params.name } end)
 --

@@ -409,6 +409,87 @@ function node.stats(topics_max) end
 ---@example node.reload()
 function node.reload() end
 
+---@class lignum.cluster
+cluster = {}
+
+---@class lignum.ClusterNode
+---@field member string       "name:incarnation"
+---@field name string
+---@field http string         "host:port"
+---@field replication? string
+
+---@class lignum.Follower
+---@field member string
+---@field name string
+---@field http? string
+---@field connected boolean
+---@field in_set boolean      counted in the synced set
+---@field lag_messages integer
+---@field lag_bytes integer
+---@field lag_seconds number
+---@field shipped_bytes integer
+
+---@class lignum.ClusterStatus
+---@field self lignum.ClusterNode
+---@field cluster string      id, in hexadecimal
+---@field role "alone"|"follower"|"leader"
+---@field epoch integer
+---@field leader? lignum.ClusterNode
+---@field connected boolean   follower: to its leader
+---@field register? table     as last seen: cluster, epoch, version, leader, members
+---@field eligible boolean    may claim
+---@field why? string         why not
+---@field empty boolean       holds no message
+---@field position { epoch: integer, messages: integer }
+---@field confirmed? number   leader: since 1970, when its claim was last seen to stand
+---@field suspended boolean   leader: not confirmed for a lease; acknowledges nothing
+---@field regressed boolean   has seen a newer register than Consul has now
+---@field amnesiac boolean
+---@field diverged integer    messages that were moved aside
+---@field followers lignum.Follower[]
+---@field shipped_bytes integer
+---@field received_bytes integer
+---@field staleness? number   follower: seconds since it was level with its leader
+
+---@class lignum.ClusterState
+--- What the hooks are given.
+---@field name string         this node's
+---@field role string
+---@field epoch integer
+---@field leader? string      its name
+---@field synced string[]     names of the synced set
+---@field nodes { name: string, http: string, role: string, member: string }[]
+---@field followers lignum.Follower[]
+---@field position { epoch: integer, messages: integer }
+
+---Who leads, who follows, how far they are.
+---@where tasks
+---@return lignum.ClusterStatus
+---@example print(cluster.status().role)
+function cluster.status() end
+
+---Makes the register at Consul this node's: with its cluster id, and itself as the only member of the synced set. For
+---a node with messages that meets an empty or foreign register. All other nodes follow what this one holds.
+---@waits until this node leads
+---@where tasks
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors bad_value unavailable
+---@example cluster.adopt()
+function cluster.adopt() end
+
+---Leads without being a member of the synced set, as when all members are lost for good. Messages that only they had
+---are lost.
+---@waits until this node leads
+---@where tasks
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors bad_value unavailable
+---@example cluster.claim_unclean()
+function cluster.claim_unclean() end
+
 ---@class lignum.time
 time = {}
 
@@ -522,6 +603,20 @@ function on_publish(msg) end
 ---@return string? detail
 ---@example function authorize(req) return req:header("authorization") == "Bearer secret" end
 function authorize(req) end
+
+---A hook, if you define it: may this node try to lead? Anything but true is a no, and so is an error. Asked whenever
+---there is no leader and the core would let it.
+---@where you define it in lignum.lua
+---@param state lignum.ClusterState
+---@return boolean allowed
+---@example function may_lead(state) return state.name ~= "backup" end
+function may_lead(state) end
+
+---A hook, if you define it: told when the leader is another one, or none, or of another epoch.
+---@where you define it in lignum.lua
+---@param event { leader?: lignum.ClusterNode, epoch: integer, leads: boolean, was?: string }   leads: this node does
+---@example function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
+function on_leader_change(event) end
 
 ---@class lignum.core
 --- What only Lignum's own scripts use: `require "lignum.core"`. It also holds everything above that is written in C.

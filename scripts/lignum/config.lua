@@ -4,6 +4,7 @@
 --- collects all errors; get() and the rest answer from the result. This module is loaded anew with
 --- each draft (modules.lua), so what it notes is the draft.
 local core = require "lignum.core"
+local modules = require "lignum.modules"
 local schema = require "lignum.schema"
 
 local M = {
@@ -22,7 +23,7 @@ local errors = {}
 local loading = true
 
 -- Verbs that the design has and this version has not.
-local NOT_YET = { "cluster", "cors", "tls", "peers" }
+local NOT_YET = { "cors", "tls", "peers" }
 
 ---Notes an error that was met elsewhere.
 ---@param place string?  nil: the text begins with it
@@ -85,11 +86,11 @@ local function every(seconds, fn)
   M.timers[#M.timers + 1] = { seconds = seconds, fn = fn, where = ("every %g s at %s"):format(seconds, place) }
 end
 
----The verbs by name. `node` and `topic` are also what they are at run time.
+---The verbs by name. `node`, `cluster` and `topic` are also what they are at run time.
 ---@return table<string, any>
 function M.verbs()
   local verbs = { listen = listen, every = every }
-  for _, name in ipairs { "store", "limits", "log", "console", "node" } do
+  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node" } do
     verbs[name] = function(value)
       only_while_loading(name)
       declare(name, value, core.caller(2))
@@ -142,17 +143,19 @@ end
 local function set_of_key(path, text, seen)
   local key, problem = schema.find(schema.keys, path)
   if not key then return M.report("--set " .. path, problem) end
-  local verb = path:match("^[^.]+")
+  local verb, rest = path:match("^([^.]+)%.?(.*)$")
+  local value = schema.parse(key, text)
   if key.kind == "addresses" then
-    if not seen[path] then declared[verb] = { value = {}, place = "--set" } end
-    table.insert(declared[verb].value, text)
-  else
-    declared[verb] = declared[verb] or { value = {}, place = "--set" }
-    if type(declared[verb].value) == "table" then
-      put(declared[verb].value, path:match("%.(.+)$"), schema.parse(key, text))
-    end
+    seen[path] = seen[path] or {}
+    table.insert(seen[path], text)
+    value = seen[path]
   end
-  seen[path] = true
+  if rest == "" then
+    declared[verb] = { value = value, place = "--set" }
+    return
+  end
+  declared[verb] = declared[verb] or { value = {}, place = "--set" }
+  if type(declared[verb].value) == "table" then put(declared[verb].value, rest, value) end
 end
 
 ---Values of the command line: they win over the file. An address given again adds to the list.
@@ -200,6 +203,57 @@ local function check_rule(rule, earlier)
   end)
 end
 
+local function host_of(address)
+  return address:match("^%[(.*)%]:%d+$") or address:match("^(.*):%d+$")
+end
+
+local function is_wildcard(address)
+  local host = host_of(address)
+  return host == "0.0.0.0" or host == "::"
+end
+
+local function is_loopback(address)
+  local host = host_of(address)
+  return host:find("^127%.") ~= nil or host == "::1" or host == "localhost"
+end
+
+-- The secret may stand in a file, so that lignum.lua can be shown.
+local function read_secret(replication, complain)
+  if not replication.secret_file then return end
+  local text, problem = modules.read_file(replication.secret_file)
+  local secret = text and text:match("^%s*(.-)%s*$")
+  if secret == "" then problem = "is empty" end
+  if problem then return complain("replication.secret_file", problem) end
+  replication.secret = secret
+end
+
+-- What the keys of a cluster have to do with each other.
+local function check_cluster(all)
+  local cluster, place = all.cluster, declared.cluster and declared.cluster.place
+  local replication, tls = cluster.replication, cluster.consul.tls
+  local function complain(path, problem)
+    M.report(place, ("cluster.%s: %s"):format(path, problem))
+  end
+  tls.enabled = tls.enabled or (tls.ca or tls.cert) ~= nil
+  if (tls.cert == nil) ~= (tls.key == nil) then complain("consul.tls", "cert and key belong together") end
+  if cluster.lease >= cluster.consul.ttl then
+    complain("lease", ("must be less than cluster.consul.ttl, which is %g"):format(cluster.consul.ttl))
+  end
+  read_secret(replication, complain)
+  replication.advertise = replication.advertise or replication.listen
+  if #cluster.consul.address == 0 then return end
+  if is_wildcard(replication.advertise) then
+    complain("replication.advertise", "must be the address at which the other nodes reach " .. replication.listen)
+  end
+  if is_wildcard(all.node.advertise) then
+    complain("consul.address", "the others and Consul must be told where to reach this node: set node.advertise")
+  end
+  if not is_loopback(replication.listen) and not replication.secret and not replication.insecure then
+    complain("replication.listen", ("%s is beyond loopback: set replication.secret, or insecure = true")
+      :format(replication.listen))
+  end
+end
+
 -- By line; those of the command line last.
 local function errors_in_order()
   table.sort(errors, function(a, b)
@@ -217,7 +271,10 @@ function M.finish()
   loading = false
   local checked, earlier = check_values(), {}
   for _, rule in ipairs(M.rules) do check_rule(rule, earlier) end
-  if #errors == 0 then M.values = schema.fill(schema.keys, checked) end
+  if #errors > 0 then return errors_in_order() end
+  local values = schema.fill(schema.keys, checked)
+  check_cluster(values)
+  if #errors == 0 then M.values = values end
   return errors_in_order()
 end
 

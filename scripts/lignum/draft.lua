@@ -5,6 +5,7 @@
 --- nothing.
 local config = require "lignum.config"
 local core = require "lignum.core"
+local election = require "lignum.election"
 local help = require "lignum.help"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -12,6 +13,7 @@ local modules = require "lignum.modules"
 local policy = require "lignum.policy"
 local pretty = require "lignum.pretty"
 local publish = require "lignum.publish"
+local roster = require "lignum.roster"
 local route = require "lignum.route"
 local schema = require "lignum.schema"
 local strict = require "lignum.strict"
@@ -48,6 +50,7 @@ function M.api()
   local api = {
     topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
     time = copy(core.time), json = copy(core.json), node = copy(core.node), say = copy(core.say),
+    cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
     route = { get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete },
   }
@@ -61,8 +64,8 @@ local function environment()
   for _, name in ipairs(LUA) do env[name] = _G[name] end
   for name, value in pairs(M.api()) do env[name] = value end
   for name, verb in pairs(config.verbs()) do
-    if name == "node" then
-      setmetatable(env.node, { __call = function(_, value) return verb(value) end })
+    if name == "node" or name == "cluster" then
+      setmetatable(env[name], { __call = function(_, value) return verb(value) end })
     else
       env[name] = verb
     end
@@ -122,6 +125,7 @@ end
 ---@field config table   the module lignum.config of this draft
 ---@field http table     the module lignum.http of this draft, as are the next ones
 ---@field policy table
+---@field hooks table
 ---@field api fun(): table<string, any>
 ---@field help table
 ---@field pretty table
@@ -141,7 +145,8 @@ function M.build(options)
   route.seal()
   publish.seal()
   return {
-    handle = route.handle, config = config, http = http, policy = policy, api = M.api, help = help, pretty = pretty,
+    handle = route.handle, config = config, http = http, policy = policy, hooks = hooks, api = M.api, help = help,
+    pretty = pretty,
   }
 end
 

@@ -4,8 +4,7 @@ local near = require "lignum.near"
 
 local M = {}
 
-local KNOWN = { on_publish = true, authorize = true }
-local NOT_YET = { replication = true, may_lead = true }
+local KNOWN = { on_publish = true, authorize = true, may_lead = true, on_leader_change = true }
 
 local defined = {}      -- [name] = { fn =, place = }
 
@@ -18,7 +17,7 @@ function M.read(name)
 end
 
 local function problem_with(name, value)
-  if NOT_YET[name] then return "is not built yet in this version" end
+  if name == "replication" then return 'belongs into a rule: topic "*" { replication = function(topic, state) ... }' end
   if not KNOWN[name] then
     return ("is no hook%s; for a variable write `local %s`"):format(near.hint(name, near.names(KNOWN)), tostring(name))
   end

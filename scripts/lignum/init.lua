@@ -1,5 +1,6 @@
 --- What C calls (core/script/vm.h). The only state here is which world is live.
 local core = require "lignum.core"
+local election = require "lignum.election"
 local modules = require "lignum.modules"
 local repl = require "lignum.repl"
 
@@ -16,6 +17,7 @@ function M.load(options)
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
   repl.use(live)
+  election.use(live)
 end
 
 ---@param path string  "store.segment.messages"
@@ -32,9 +34,15 @@ function M.handle(req)
   return live.handle(req)
 end
 
----@return { seconds: number, fn: function, where: string }[]
+local started = false
+
+---@return { seconds: number, fn: function, where: string, duty?: boolean }[]
 function M.timers()
-  return live.config.timers
+  local timers = live.config.timers
+  if started then return timers end
+  started = true
+  local duties = election.start()
+  return table.move(timers, 1, #timers, #duties + 1, duties)
 end
 
 M.repl_eval = repl.eval

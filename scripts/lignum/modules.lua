@@ -3,8 +3,10 @@
 --- Every module of scripts/ and every rock in Lua is loaded anew with each draft, so that a reload
 --- takes up what has changed on disk, a failed one leaves no trace, and module-level state *is* the
 --- draft's state. Requests in flight hold the modules that they began with. Shared by all drafts
---- are only what C made (lignum.core, libraries) and modules in C.
+--- are only what C made (lignum.core, libraries), modules in C, and what the long-running duties know.
 local M = {}
+
+local SHARED = { ["lignum.election"] = true, ["lignum.roster"] = true }
 
 local function copy(t)
   local c = {}
@@ -52,6 +54,7 @@ function M.new()
   local g, loaded, loading = globals(), {}, {}
 
   local function load_module(name)
+    if SHARED[name] then return require(name) end
     local path = package.searchpath(name, package.path)
     if not path then return require(name) end            -- in C, or not there: the real one says so
     local chunk, problem = M.load_file(path, g)

@@ -2,6 +2,7 @@
 --- decides.
 local config = require "lignum.config"
 local core = require "lignum.core"
+local roster = require "lignum.roster"
 local schema = require "lignum.schema"
 
 local M = {}
@@ -21,6 +22,37 @@ local function rule_of(name)
   end
 end
 
+---The replication that a rule chooses for a topic: a word, or what its function says now.
+---@param rule lignum.Rule
+---@param name string
+---@return "wal"|"live"|nil
+local function replication_of(rule, name)
+  local mode = rule.settings.replication
+  if type(mode) ~= "function" then return mode end
+  core.where("replication")
+  local chosen = mode(core.topic(name), roster.state())
+  core.where(nil)
+  if chosen == "wal" or chosen == "live" then return chosen end
+  error(('%s: replication of topic %q must return "wal" or "live", not %s'):format(rule.place, rule.pattern,
+    type(chosen) == "string" and '"' .. chosen .. '"' or tostring(chosen)), 0)
+end
+
+---What a rule's function would choose for a topic that is there; nil where no function decides.
+---@param name string
+---@return "wal"|"live"|nil
+function M.chosen(name)
+  local rule = rule_of(name)
+  return rule and type(rule.settings.replication) == "function" and replication_of(rule, name) or nil
+end
+
+-- What a rule says, as settings.
+local function settings_of(rule, name, given)
+  local settings = {}
+  for key, value in pairs(rule.settings) do settings[key] = value end
+  settings.replication = given and given.replication or replication_of(rule, name)
+  return settings
+end
+
 ---Settings of a new topic of that name: its rule over the store's defaults, and what is given over
 ---both.
 ---@param name string
@@ -30,7 +62,7 @@ end
 ---@return string? place  of the rule
 function M.settings(name, given)
   local rule = rule_of(name)
-  local own = rule and rule.settings or {}
+  local own = rule and settings_of(rule, name, given) or {}
   local defaults = schema.fill(schema.settings)
   defaults.durability = config.values.store.durability
   defaults.segment = config.values.store.segment

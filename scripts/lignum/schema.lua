@@ -77,10 +77,12 @@ local function segment()
   }
 end
 
-local function settings(more)
+local REPLICATION <const> = "wal: acknowledged at the leader's disk, followers trail by whole files and sync "
+  .. "intervals; live: acknowledged when all of the synced set have it"
+
+local function settings(replication, more)
   local list = {
-    "replication", word("wal", "wal: followers trail by whole files and sync intervals; live: they are ahead of the "
-      .. "acknowledgement", { "wal", "live" }),
+    "replication", replication,
     "copies", count(1, "nodes that must have a message before it is acknowledged (live)", 1, 15),
     "durability", durability(),
     "retain", group {
@@ -94,12 +96,49 @@ local function settings(more)
 end
 
 ---What a topic has: bodies of PUT and PATCH.
-M.settings = settings {}
+M.settings = settings(word("wal", REPLICATION, { "wal", "live" }), {})
 
 ---What `topic "pattern" { ... }` takes: settings of topics yet to come.
-M.topic = settings {
+M.topic = settings(key("mode", "wal", REPLICATION .. "; or function(topic, state) that returns one of them",
+  { words = { "wal", "live" } }), {
   "auto_create", key("flag", true, "whether a publish to a topic that is not there creates it"),
-}
+})
+
+local function consul()
+  return group {
+    "address", key("addresses", {}, "where Consul is: \"HOST:PORT\", or a list, of which the next is asked when one "
+      .. "fails; none: a node of its own", { shown = "none" }),
+    "key", key("path", "service/lignum/key/master", "the lock; the same on all nodes of a cluster"),
+    "token", key("text", nil, "ACL token", { shown = "none" }),
+    "tls", group {
+      "enabled", key("flag", false, "https; on by itself where a file is named here"),
+      "ca", key("text", nil, "file of certificates that Consul's is checked by", { shown = "the system's" }),
+      "cert", key("text", nil, "file of this node's certificate", { shown = "none" }),
+      "key", key("text", nil, "file of its key", { shown = "none" }),
+    },
+    "ttl", time(15, "how long a session lives without a sign of life", 10, DAY),
+    "check_interval", time(1, "how often Consul asks for this node's /healthz", 0.1, 60),
+    "check_timeout", time(1, "how long it waits for the answer", 0.1, 60),
+    "agent_check", key("flag", false, "whether a session ends with its agent too; for agents on the nodes' own hosts"),
+  }
+end
+
+local function cluster()
+  return group {
+    "name", key("name", nil, "the same as node.name, which goes first", { shown = "that of node" }),
+    "consul", consul(),
+    "replication", group {
+      "listen", key("address", "127.0.0.1:8126", "where followers connect"),
+      "advertise", key("text", nil, "the address that they are told", { shown = "the same" }),
+      "secret", key("text", nil, "what all nodes know, and nobody else", { shown = "none" }),
+      "secret_file", key("text", nil, "a file that holds it", { shown = "none" }),
+      "insecure", key("flag", false, "replicate beyond loopback without a secret"),
+    },
+    "lag_max", time(5, "a follower this far behind leaves the synced set", 0.1, DAY),
+    "lease", time(10, "a leader that has not heard from Consul for so long acknowledges nothing", 1, DAY),
+    "sync_interval", time(1, "how often followers are sent what WAL topics have on disk", 0.01, 3600),
+  }
+end
 
 M.keys = group {
   "listen", key("addresses", { "127.0.0.1:8080" }, "addresses to serve HTTP on: \"HOST:PORT\", or a list of them"),
@@ -129,8 +168,10 @@ M.keys = group {
     "path", key("text", function(config) return config.store.path .. "/console.sock" end,
       "the console's Unix socket", { shown = "console.sock in store.path" }),
   },
+  "cluster", cluster(),
   "node", group {
-    "name", key("name", core.node.hostname, "this node's name", { shown = "the host's name" }),
+    "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
+      { shown = "the host's name" }),
     "advertise", key("text", function(config) return config.listen[1] end, "the address that others are told",
       { shown = "the first of listen" }),
   },
@@ -196,6 +237,24 @@ local function address_ok(text)
   if type(text) ~= "string" then return false end
   local port = text:match("^%[[%x:.]+%]:(%d+)$") or text:match("^[%w._-]+:(%d+)$")
   return port ~= nil and #port <= 5 and tonumber(port) <= 65535
+end
+
+function kinds.address(value)
+  if not address_ok(value) then return nil, "must be \"HOST:PORT\", not " .. show(value) end
+  return value
+end
+
+-- Of a key in Consul.
+function kinds.path(value)
+  if type(value) ~= "string" or #value > 256 or not value:find("^[%w._-]+[%w._/-]*$") or value:find("/$") then
+    return nil, "must be a path such as service/lignum/key/master, not " .. show(value)
+  end
+  return value
+end
+
+function kinds.mode(value, k)
+  if type(value) == "function" then return value end
+  return kinds.word(value, k)
 end
 
 function kinds.addresses(value)

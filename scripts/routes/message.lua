@@ -1,4 +1,5 @@
 --- /v1/topics/{topic}/messages: publish and read.
+local base64 = require "lignum.base64"
 local core = require "lignum.core"
 local http = require "lignum.http"
 local publish = require "lignum.publish"
@@ -15,31 +16,7 @@ local M = {}
 
 local ENVELOPE = { key = "string?", headers = "table?", data = "string?", base64 = "string?" }
 
-local BASE64 = {}
-for i = 1, 64 do
-  BASE64[("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):byte(i)] = i - 1
-end
-
-local BASE64_PIECE <const> = 16 * 1024   -- characters between two chances for the others
 local ENVELOPES_PIECE <const> = 2000
-
-local function decode_four(four)
-  local a, b, c, d = four:byte(1, 4)
-  local n = BASE64[a] << 18 | BASE64[b] << 12 | (BASE64[c] or 0) << 6 | (BASE64[d] or 0)
-  local bytes = string.char(n >> 16, n >> 8 & 255, n & 255)
-  return four:find("==", 3, true) and bytes:sub(1, 1) or four:find("=", 4, true) and bytes:sub(1, 2) or bytes
-end
-
--- Padded base64 (RFC 4648), or nil.
-local function decode_base64(text)
-  if #text % 4 ~= 0 or not text:find("^[%w+/]*=?=?$") then return nil end
-  local pieces = {}
-  for at = 1, #text, BASE64_PIECE do
-    if #text > BASE64_PIECE then core.sleep(0) end
-    pieces[#pieces + 1] = text:sub(at, at + BASE64_PIECE - 1):gsub("....", decode_four)
-  end
-  return table.concat(pieces)
-end
 
 local function check_headers(headers)
   for name, value in pairs(headers) do
@@ -52,9 +29,9 @@ local function message_of(envelope)
   if type(envelope) ~= "table" then return nil, "a message must be an object" end
   local problem = http.check_shape(envelope, ENVELOPE) or envelope.headers and check_headers(envelope.headers)
   if problem then return nil, problem end
-  local data, base64 = envelope.data, envelope.base64
-  if (data == nil) == (base64 == nil) then return nil, "exactly one of data and base64 must be there" end
-  local payload = data or decode_base64(base64)
+  local data, encoded = envelope.data, envelope.base64
+  if (data == nil) == (encoded == nil) then return nil, "exactly one of data and base64 must be there" end
+  local payload = data or base64.decode(encoded)
   if not payload then return nil, "base64 is not valid base64 with padding" end
   return { key = envelope.key, headers = envelope.headers, payload = payload }
 end

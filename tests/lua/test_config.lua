@@ -25,8 +25,8 @@ end)
 test("config_mistakes_are_named", function()
   for text, words in pairs {
     ["on_publsh = function() end"] = "did you mean on_publish?",
-    ["function replication() end"] = "not built yet",
-    ["cluster {}"] = "cluster: is not built yet",
+    ["function replication() end"] = "belongs into a rule",
+    ["cors {}"] = "cors: is not built yet",
     ["x = 1"] = "write `local x`",
     ["store {} store {}"] = "was declared already, at lignum.lua:1",
     ['topic "a"'] = "has no settings",

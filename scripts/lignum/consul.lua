@@ -1,0 +1,319 @@
+--- A small client of Consul's HTTP interface.
+---
+--- Whatever Consul answers is checked for its shape before it is believed. Calls return `nil, message, code` when the
+--- outcome is unknown or Consul cannot be had, and `false, message` when it has said no. Each address gets its turn: a
+--- call that may be repeated goes on to the next one itself, the others leave that to the next call.
+local base64 = require "lignum.base64"
+local core = require "lignum.core"
+
+local fetch, json = core.fetch, core.json
+
+local M = {}
+
+local TIMEOUT <const> = 3            -- seconds, of a call that does not wait
+local ANSWER_MAX <const> = 1 << 20
+local INDEX_MAX <const> = 1 << 53
+
+---@class lignum.Consul
+---@field settings table      cluster.consul of lignum.lua
+---@field at integer          whose turn it is among the addresses
+---@field requests integer    so far
+local Client = {}
+Client.__index = Client
+
+---@param settings table   cluster.consul of lignum.lua
+---@return lignum.Consul
+function M.new(settings)
+  return setmetatable({ settings = settings, at = 1, requests = 0 }, Client)
+end
+
+-- Requests -------------------------------------------------------------------------------------
+
+local function escape(text)
+  return (text:gsub("[^%w._~/-]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+local function target(path, query)
+  local parts = {}
+  for name, value in pairs(query or {}) do
+    parts[#parts + 1] = value == true and name or name .. "=" .. escape(tostring(value))
+  end
+  table.sort(parts)
+  return escape(path) .. (#parts > 0 and "?" .. table.concat(parts, "&") or "")
+end
+
+function Client:headers(body)
+  local headers = { ["X-Consul-Token"] = self.settings.token }
+  if body then headers["Content-Type"] = "application/json" end
+  return headers
+end
+
+local function send(self, method, path, o)
+  local s, tls = self.settings, self.settings.tls
+  self.requests = self.requests + 1
+  return fetch {
+    url = (tls.enabled and "https://" or "http://") .. s.address[self.at] .. target(path, o.query), method = method,
+    headers = self:headers(o.body), body = o.body, timeout = o.timeout or TIMEOUT, max = ANSWER_MAX,
+    ca = tls.ca, cert = tls.cert, key = tls.key, farewell = o.farewell,
+  }
+end
+
+local function first_line(text)
+  return text:match("^[^\r\n]*"):sub(1, 200):gsub("[^\32-\126]", "?") .. ""
+end
+
+-- Consul says with 500 both that it cannot answer and that a session is not there.
+local function is_refusal(answer)
+  return answer.status < 500 or answer.body:find("invalid session", 1, true) ~= nil
+end
+
+---One request, and the next address where this one gives no answer.
+---@param method string
+---@param path string
+---@param o { query?: table, body?: string, timeout?: number, farewell?: boolean, once?: boolean }
+---@return { status: integer, headers: table, body: string }? answer
+---@return string? why
+---@return string? code
+function Client:request(method, path, o)
+  local count = #self.settings.address
+  local answer, why, code
+  for _ = 1, o.once and 1 or count do
+    if self.at > count then self.at = 1 end     -- a reload may have changed the list
+    answer, why, code = send(self, method, path, o)
+    if answer and is_refusal(answer) then return answer end
+    if code == "stopping" then return nil, why, code end
+    local whom = "Consul at " .. self.settings.address[self.at]
+    self.at = self.at % count + 1
+    why = answer and ("%s answers %d: %s"):format(whom, answer.status, first_line(answer.body)) or whom .. ": " .. why
+  end
+  return nil, why, "unavailable"
+end
+
+local function unexpected(answer, what)
+  return nil, ("Consul answered %s with %d: %s"):format(what, answer.status, first_line(answer.body)), "bad_answer"
+end
+
+-- A decoded body of that Lua type, or nil.
+local function decoded(answer, kind)
+  local value = json.decode(answer.body)
+  return type(value) == kind and value or nil
+end
+
+-- An answer that is `true` or `false` and nothing else.
+local function verdict(answer, what)
+  local word = answer.status == 200 and answer.body:match("^%s*(%a+)%s*$")
+  if word == "true" then return true end
+  if word == "false" then return false, "Consul refused " .. what end
+  if answer.body:find("invalid session", 1, true) then return false, "the session is gone" end
+  return unexpected(answer, what)
+end
+
+-- Services -------------------------------------------------------------------------------------
+
+---Registers a service with the agent. Its check begins as passing, or no session could be made yet.
+---@param service table   as Consul has it
+---@return boolean? ok
+---@return string? why
+---@return string? code
+function Client:register(service)
+  local answer, why, code = self:request("PUT", "/v1/agent/service/register",
+    { body = json.encode(service), query = { ["replace-existing-checks"] = true } })
+  if not answer then return nil, why, code end
+  if answer.status ~= 200 then return unexpected(answer, "the registration of the service") end
+  return true
+end
+
+---@param id string
+---@param o? { farewell?: boolean, timeout?: number }
+function Client:deregister(id, o)
+  o = o or {}
+  local answer, why, code = self:request("PUT", "/v1/agent/service/deregister/" .. id,
+    { farewell = o.farewell, timeout = o.timeout })
+  if not answer then return nil, why, code end
+  if answer.status ~= 200 and answer.status ~= 404 then return unexpected(answer, "the end of the service") end
+  return true
+end
+
+-- Sessions -------------------------------------------------------------------------------------
+
+---Makes a session that ends when a check fails, or when nobody renews it. What it holds goes with it.
+---@param o { name: string, checks: string[], ttl: number, agent_check: boolean }
+---@return string? id
+---@return string? why
+---@return string? code
+function Client:create_session(o)
+  local services = json.array {}
+  for i, id in ipairs(o.checks) do services[i] = { ID = id } end
+  local body = json.encode {
+    Name = o.name, TTL = ("%gs"):format(o.ttl), LockDelay = "0s", Behavior = "delete", ServiceChecks = services,
+    NodeChecks = json.array { o.agent_check and "serfHealth" or nil },
+  }
+  local answer, why, code = self:request("PUT", "/v1/session/create", { body = body, once = true })
+  if not answer then return nil, why, code end
+  local session = answer.status == 200 and decoded(answer, "table")
+  local id = session and session.ID
+  if type(id) ~= "string" or not id:find("^[%x-]+$") then return unexpected(answer, "a new session") end
+  return id
+end
+
+---@param id string
+---@return boolean? there   false: it is gone
+---@return string? why
+---@return string? code
+function Client:renew_session(id)
+  local answer, why, code = self:request("PUT", "/v1/session/renew/" .. id, {})
+  if not answer then return nil, why, code end
+  if answer.status == 404 then return false, "the session is gone" end
+  local list = answer.status == 200 and decoded(answer, "table")
+  local session = list and list[1]
+  if type(session) ~= "table" or session.ID ~= id then return unexpected(answer, "the session's renewal") end
+  return true
+end
+
+---@param id string
+---@param o? { farewell?: boolean, timeout?: number }
+---@return boolean? ok
+---@return string? why
+---@return string? code
+function Client:destroy_session(id, o)
+  o = o or {}
+  local answer, why, code = self:request("PUT", "/v1/session/destroy/" .. id,
+    { farewell = o.farewell, timeout = o.timeout })
+  if not answer then return nil, why, code end
+  return verdict(answer, "the end of a session")
+end
+
+-- Keys -----------------------------------------------------------------------------------------
+
+---@class lignum.ConsulKey
+---@field key string
+---@field value string
+---@field session string?
+---@field index integer     its ModifyIndex
+
+local function whole(value)
+  local n = math.type(value) and math.tointeger(value)
+  return n and n >= 0 and n < INDEX_MAX and n or nil
+end
+
+local function key_of(item)
+  if type(item) ~= "table" or type(item.Key) ~= "string" then return nil end
+  local value = item.Value == json.null and "" or item.Value
+  value = type(value) == "string" and base64.decode(value)
+  local index = whole(item.ModifyIndex)
+  if not value or not index then return nil end
+  local session = type(item.Session) == "string" and item.Session or nil
+  return { key = item.Key, value = value, index = index, session = session }
+end
+
+local function keys_of(answer)
+  local list = decoded(answer, "table")
+  if not list then return nil end
+  local keys = {}
+  for i, item in ipairs(list) do
+    keys[i] = key_of(item)
+    if not keys[i] then return nil end
+  end
+  return keys
+end
+
+local function index_of(answer)
+  local text = answer.headers["x-consul-index"] or ""
+  return text:find("^%d+$") and #text < 16 and math.tointeger(tonumber(text)) or nil
+end
+
+---Reads a key, or all keys that begin with it. With an index it waits until there is a higher one, or the time is
+---over. The index to go on from is 0 where Consul's has gone backwards.
+---@param key string
+---@param o { recurse?: boolean, index?: integer, wait?: number, farewell?: boolean, timeout?: number }
+---@return { index: integer, keys: lignum.ConsulKey[] }? snapshot
+---@return string? why
+---@return string? code
+function Client:read(key, o)
+  local query = { recurse = o.recurse, consistent = true }
+  local wait = o.index and o.index > 0 and o.wait or nil
+  if wait then
+    query.index = o.index
+    query.wait = ("%dms"):format(math.max(1, wait * 1000 // 1))
+  end
+  local answer, why, code = self:request("GET", "/v1/kv/" .. key,
+    { query = query, timeout = (o.timeout or TIMEOUT) + (wait or 0) * 1.1, farewell = o.farewell })
+  if not answer then return nil, why, code end
+  local index = index_of(answer)
+  local keys = answer.status == 404 and {} or answer.status == 200 and keys_of(answer)
+  if not keys or not index then return unexpected(answer, "a read of " .. key) end
+  if o.index and index < o.index then index = 0 end
+  return { index = index, keys = keys }
+end
+
+---Writes a key. With a session the session holds it from then on, if no other does; with an index only if the key still
+---has it (0: there is none).
+---@param key string
+---@param value string
+---@param o { session?: string, cas?: integer, release?: string, farewell?: boolean, timeout?: number }
+---@return boolean? done
+---@return string? why
+---@return string? code
+function Client:write(key, value, o)
+  local answer, why, code = self:request("PUT", "/v1/kv/" .. key, {
+    query = { acquire = o.session, cas = o.cas, release = o.release }, body = value, farewell = o.farewell,
+    timeout = o.timeout, once = o.cas ~= nil,
+  })
+  if not answer then return nil, why, code end
+  return verdict(answer, "a write of " .. key)
+end
+
+---@param key string
+function Client:delete(key)
+  local answer, why, code = self:request("DELETE", "/v1/kv/" .. key, {})
+  if not answer then return nil, why, code end
+  return verdict(answer, "to delete " .. key)
+end
+
+-- What a transaction of this client is answered with: an index for each key.
+local function indexes_of(answer, count)
+  local results = decoded(answer, "table")
+  results = results and results.Results
+  if type(results) ~= "table" or #results ~= count then return nil end
+  local indexes = {}
+  for i = 1, count do
+    local item = type(results[i]) == "table" and results[i].KV
+    indexes[i] = type(item) == "table" and whole(item.ModifyIndex) or nil
+    if not indexes[i] then return nil end
+  end
+  return indexes
+end
+
+local function refusals_of(answer)
+  local body = decoded(answer, "table")
+  local said = {}
+  for _, e in ipairs(body and type(body.Errors) == "table" and body.Errors or {}) do
+    said[#said + 1] = type(e) == "table" and type(e.What) == "string" and first_line(e.What) or nil
+  end
+  return #said > 0 and table.concat(said, "; ") or nil
+end
+
+---All of these, or none: { verb = "lock"|"cas"|"check-session", key =, value =, session =, index = }.
+---@param operations table[]
+---@return integer[]|false|nil indexes   the ModifyIndex of each key; false: none was done; nil: unknown
+---@return string? why
+---@return string? code
+function Client:txn(operations)
+  local list = json.array {}
+  for i, o in ipairs(operations) do
+    list[i] = { KV = {
+      Verb = o.verb, Key = o.key, Value = o.value and base64.encode(o.value), Session = o.session, Index = o.index,
+    } }
+  end
+  local answer, why, code = self:request("PUT", "/v1/txn", { body = json.encode(list), once = true })
+  if not answer then return nil, why, code end
+  if answer.status == 409 then
+    why = refusals_of(answer)
+    if why then return false, why end
+  end
+  local indexes = answer.status == 200 and indexes_of(answer, #operations)
+  if not indexes then return unexpected(answer, "a transaction") end
+  return indexes
+end
+
+return M

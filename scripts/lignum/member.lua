@@ -1,0 +1,157 @@
+--- This node at Consul: its service with a health check, its session, and its key among the nodes.
+local core = require "lignum.core"
+local view = require "lignum.view"
+
+local M = {}
+
+local FAREWELL <const> = 1           -- seconds for each of the last words
+local SETTLES <const> = 20           -- attempts, 25 ms apart, until Consul knows the check that a session wants
+local SETTLE <const> = 0.025
+
+---@class lignum.Member
+---@field consul lignum.Consul
+---@field key string          the lock
+---@field settings table      cluster.consul of lignum.lua
+---@field me table            cluster.status().self
+---@field session string?
+---@field published string?   the value of this node's key
+local Member = {}
+Member.__index = Member
+
+---@param consul lignum.Consul
+---@param settings table
+---@param me { member: string, name: string, http: string, replication: string }
+---@return lignum.Member
+function M.new(consul, settings, me)
+  return setmetatable({ consul = consul, key = settings.key, settings = settings, me = me }, Member)
+end
+
+function Member:node_key()
+  return self.key .. "/nodes/" .. self.me.name
+end
+
+-- The service's id is the node's, so that a stopped process's registration is taken over by the next.
+function Member:service()
+  local host, port = self.me.http:match("^%[?(.-)%]?:(%d+)$")
+  local id = "lignum:" .. self.me.name
+  return id, {
+    ID = id, Name = "lignum", Address = host, Port = math.tointeger(tonumber(port)),
+    Check = {
+      CheckID = id, Name = "Lignum answers", HTTP = ("http://%s/healthz"):format(self.me.http),
+      Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
+      Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
+    },
+  }
+end
+
+-- Sessions of an earlier process of this node: the data directory's lock, or the address that we listen on, proves that
+-- it is gone.
+function Member:leftovers(seen)
+  local me, sessions = self.me, {}
+  local function look(entry, session)
+    local same = entry and (entry.member == me.member
+      or entry.name == me.name and entry.http == me.http and entry.replication == me.replication)
+    if same and session and session ~= self.session then sessions[session] = true end
+  end
+  look(seen.lock.holder, seen.lock.session)
+  local entry = seen.nodes[me.name]
+  look(entry, entry and entry.session)
+  return sessions
+end
+
+-- A check is known to the servers a moment after the agent has it.
+function Member:new_session(check)
+  local id, why, code
+  for _ = 1, SETTLES do
+    id, why, code = self.consul:create_session {
+      name = "lignum:" .. self.me.name, checks = { check }, ttl = self.settings.ttl,
+      agent_check = self.settings.agent_check,
+    }
+    if id or not why:find("[Cc]heck") then break end
+    core.sleep(SETTLE)
+  end
+  return id, why, code
+end
+
+---Registers the node and makes a session, where there is none. What an earlier process has left is ended first.
+---@return boolean? ok
+---@return string? why
+---@return string? code
+function Member:arrive()
+  if self.session then return true end
+  local snapshot, why, code = self.consul:read(self.key, { recurse = true })
+  if not snapshot then return nil, why, code end
+  for session in pairs(self:leftovers(view.of(snapshot.keys, self.key))) do
+    core.say.info(("cluster: ends what an earlier process of this node has left at Consul session=%s"):format(session))
+    self.consul:destroy_session(session)
+  end
+  local id, service = self:service()
+  local ok
+  ok, why, code = self.consul:register(service)
+  if not ok then return nil, why, code end
+  local session
+  session, why, code = self:new_session(id)
+  if not session then return nil, why, code end
+  self.session, self.published = session, nil
+  core.say.debug("cluster: has a session at Consul id=" .. session)
+  return true
+end
+
+---Asks Consul whether the session lives, which also renews it. Forgets one that is gone.
+---@return boolean? there
+---@return string? why
+---@return string? code
+function Member:renew()
+  local session = self.session
+  if not session then return false end
+  local there, why, code = self.consul:renew_session(session)
+  if there == false and self.session == session then self.session = nil end
+  return there, why, code
+end
+
+---What this node tells the others.
+---@param status table   cluster.status()
+---@param more? { eligible: boolean, vacancy: integer }
+---@return lignum.Entry
+function Member:entry(status, more)
+  local me = self.me
+  return {
+    member = me.member, name = me.name, http = me.http, replication = me.replication, role = status.role,
+    position = status.position, eligible = more and more.eligible or false, vacancy = more and more.vacancy or 0,
+  }
+end
+
+---Writes this node's key, if that would change it.
+---@param entry lignum.Entry
+---@return boolean? ok      false: another node has the name
+---@return string? why
+---@return string? code
+function Member:publish(entry)
+  local value = view.entry_text(entry)
+  if value == self.published then return true end
+  local ok, why, code = self.consul:write(self:node_key(), value, { session = self.session })
+  if ok then
+    self.published = value
+  elseif ok == false and why:find("session is gone", 1, true) then
+    self.session = nil
+  end
+  return ok, why, code
+end
+
+---What stands in the lock while this node holds it.
+---@return string
+function Member:lock_value()
+  return view.entry_text(self.me)
+end
+
+---The end of a session lets go of all that it holds. These calls go on while the broker shuts down.
+function Member:leave()
+  local o = { farewell = true, timeout = FAREWELL }
+  local session = self.session
+  self.session = nil
+  if session then self.consul:destroy_session(session, o) end
+  local id = self:service()
+  return self.consul:deregister(id, o)
+end
+
+return M

@@ -1,0 +1,60 @@
+--- Who takes part in the cluster, as far as this node knows: for routes, hooks and metrics.
+local core = require "lignum.core"
+
+local cluster = core.cluster
+
+local M = {
+  seen = nil,        ---@type lignum.View?   what the keys in Consul said last
+  elections = 0,     -- that this node has won
+}
+
+---cluster.status(), also of a node of its own.
+---@return lignum.ClusterStatus
+function M.status()
+  if cluster then return cluster.status() end
+  local info = core.node.info()
+  local me = { member = info.name .. ":" .. info.incarnation, name = info.name, http = info.advertise }
+  return {
+    self = me, cluster = info.cluster, role = "alone", epoch = info.epoch, leader = me, followers = {}, eligible = true,
+  }
+end
+
+---The names of the synced set.
+---@param status lignum.ClusterStatus
+---@return string[]
+function M.synced(status)
+  local names = {}
+  for i, member in ipairs(status.register and status.register.members or { status.self.member }) do
+    names[i] = member:match("^(.*):")
+  end
+  table.sort(names)
+  return names
+end
+
+---All nodes that take part, by name, this one included.
+---@param status lignum.ClusterStatus
+---@return { name: string, http: string, role: string, member: string }[]
+function M.nodes(status)
+  local me, leader = status.self, status.leader and status.leader.member
+  local nodes = { { name = me.name, http = me.http, member = me.member, role = status.role } }
+  for name, entry in pairs(M.seen and M.seen.nodes or {}) do
+    if name ~= me.name then
+      local role = entry.member == leader and "leader" or "follower"
+      nodes[#nodes + 1] = { name = name, http = entry.http, member = entry.member, role = role }
+    end
+  end
+  table.sort(nodes, function(a, b) return a.name < b.name end)
+  return nodes
+end
+
+---What the hooks may_lead and replication are given.
+---@return lignum.ClusterState
+function M.state()
+  local status = M.status()
+  return {
+    name = status.self.name, role = status.role, epoch = status.epoch, leader = status.leader and status.leader.name,
+    synced = M.synced(status), nodes = M.nodes(status), followers = status.followers, position = status.position,
+  }
+end
+
+return M

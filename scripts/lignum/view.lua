@@ -1,0 +1,196 @@
+--- What the keys of a cluster in Consul say, and who should try to lead: pure functions.
+---
+---     <key>              the lock; its value names the holder
+---     <key>/synced       the register
+---     <key>/nodes/NAME   each node that takes part, for as long as its session lives
+local core = require "lignum.core"
+
+local json = core.json
+
+local M = {}
+
+local MEMBERS_MAX <const> = 64
+
+---@class lignum.Register
+---@field cluster string
+---@field epoch integer
+---@field version integer
+---@field leader string        "name:incarnation", as are the next ones
+---@field members string[]
+
+---@class lignum.Entry
+---@field member string
+---@field name string
+---@field http string
+---@field replication string
+---@field role string?
+---@field position { epoch: integer, messages: integer }
+---@field eligible boolean     it may claim
+---@field vacancy integer      1 + the epoch whose end it has seen; 0: none
+---@field session string?
+
+---@class lignum.View
+---@field lock { session: string?, value: string, holder: lignum.Entry? }
+---@field register lignum.Register?
+---@field index integer        of the register; 0: there is none
+---@field problem string?      why what stands there is no register
+---@field nodes table<string, lignum.Entry>
+
+local function whole(value)
+  local n = math.type(value) and math.tointeger(value)
+  return n and n >= 0 and n or nil
+end
+
+local function is_member(text)
+  return type(text) == "string" and #text <= 128 and text:find("^[%w._-]+:%x+$") ~= nil
+end
+
+local function members_of(list)
+  if type(list) ~= "table" or #list == 0 or #list > MEMBERS_MAX then return nil end
+  local members = {}
+  for i, member in ipairs(list) do
+    if not is_member(member) then return nil end
+    members[i] = member
+  end
+  return members
+end
+
+---The register in a text, or nil.
+---@param text string
+---@return lignum.Register?
+function M.register(text)
+  local t = json.decode(text)
+  if type(t) ~= "table" then return nil end
+  local r = {
+    cluster = type(t.cluster) == "string" and t.cluster:match("^%x+$") or nil, epoch = whole(t.epoch),
+    version = whole(t.version), leader = is_member(t.leader) and t.leader or nil, members = members_of(t.members),
+  }
+  if r.cluster and #r.cluster == 32 and r.epoch and r.version and r.leader and r.members then return r end
+end
+
+---A register as it is written: the same text for the same values.
+---@param r lignum.Register
+---@return string
+function M.register_text(r)
+  local members = {}
+  for i, member in ipairs(r.members) do members[i] = '"' .. member .. '"' end
+  return ('{"cluster":"%s","epoch":%d,"version":%d,"leader":"%s","members":[%s]}'):format(r.cluster, r.epoch, r.version,
+    r.leader, table.concat(members, ","))
+end
+
+---@param a lignum.Register?
+---@param b lignum.Register?
+---@return boolean
+function M.same_register(a, b)
+  if not a or not b then return a == b end
+  return M.register_text(a) == M.register_text(b)
+end
+
+---Whether `a` was written before `b`; none is older than any.
+---@param a lignum.Register?
+---@param b lignum.Register?
+---@return boolean
+function M.is_older(a, b)
+  if not a or not b then return b ~= nil end
+  if a.cluster ~= b.cluster then return false end
+  if a.epoch ~= b.epoch then return a.epoch < b.epoch end
+  return a.version < b.version
+end
+
+local function address(text)
+  return type(text) == "string" and #text <= 256 and text:find("^[%w._:%[%]-]+:%d+$") and text or nil
+end
+
+---A node in the value of a key, or nil.
+---@param text string
+---@return lignum.Entry?
+function M.entry(text)
+  local t = json.decode(text)
+  if type(t) ~= "table" or not is_member(t.member) then return nil end
+  if not address(t.http) or not address(t.replication) then return nil end
+  local name = t.member:match("^(.*):")
+  if t.name ~= name then return nil end
+  local p = type(t.position) == "table" and t.position or {}
+  return {
+    member = t.member, name = name, http = t.http, replication = t.replication,
+    role = type(t.role) == "string" and t.role:match("^%a+$") or nil,
+    position = { epoch = whole(p.epoch) or 0, messages = whole(p.messages) or 0 },
+    eligible = t.eligible == true, vacancy = whole(t.vacancy) or 0,
+  }
+end
+
+---A node as it is written: the same text for the same values.
+---@param e lignum.Entry
+---@return string
+function M.entry_text(e)
+  local text = ('{"member":"%s","name":"%s","http":%s,"replication":%s'):format(e.member, e.name, json.encode(e.http),
+    json.encode(e.replication))
+  if not e.role then return text .. "}" end
+  return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d}'):format(text, e.role,
+    e.position.epoch, e.position.messages, e.eligible, e.vacancy)
+end
+
+---All of it.
+---@param keys lignum.ConsulKey[]
+---@param key string   the lock
+---@return lignum.View
+function M.of(keys, key)
+  local view = { lock = { value = "" }, index = 0, nodes = {} }
+  local inside, nodes = key .. "/synced", key .. "/nodes/"
+  for _, k in ipairs(keys) do
+    if k.key == key then
+      view.lock = { session = k.session, value = k.value, holder = M.entry(k.value) }
+    elseif k.key == inside then
+      view.index, view.register = k.index, M.register(k.value)
+      if not view.register then view.problem = ("what stands at %s is not a register"):format(inside) end
+    elseif k.key:sub(1, #nodes) == nodes and k.session then
+      local entry = M.entry(k.value)
+      if entry and nodes .. entry.name == k.key then
+        entry.session = k.session
+        view.nodes[entry.name] = entry
+      end
+    end
+  end
+  return view
+end
+
+---The node that holds the lock, by the lock's own words or by its session.
+---@param view lignum.View
+---@return lignum.Entry?
+function M.holder(view)
+  local lock = view.lock
+  if not lock.session then return nil end
+  for _, entry in pairs(view.nodes) do
+    if entry.session == lock.session then return entry end
+  end
+  return lock.holder
+end
+
+local function is_ahead(a, b)
+  if a.position.epoch ~= b.position.epoch then return a.position.epoch > b.position.epoch end
+  if a.position.messages ~= b.position.messages then return a.position.messages > b.position.messages end
+  return a.name < b.name
+end
+
+---How many should try before this node, and whether some have yet to say where they stand.
+---@param view lignum.View
+---@param me lignum.Entry   as it is published for this vacancy
+---@return integer rank
+---@return boolean all_known
+function M.rank(view, me)
+  local member = {}
+  for _, m in ipairs(view.register and view.register.members or {}) do member[m] = true end
+  local rank, all_known = 0, true
+  for name, other in pairs(view.nodes) do
+    if name ~= me.name and (member[other.member] or not view.register) then
+      if other.vacancy ~= me.vacancy then
+        all_known = false
+      elseif other.eligible and is_ahead(other, me) then
+        rank = rank + 1
+      end
+    end
+  end
+  return rank, all_known
+end
+
+return M
