@@ -13,7 +13,7 @@ local lignum = {
     "time", "now", "sleep", "fetch", "reject",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
-  globals = { "on_publish", "authorize", "may_lead", "on_leader_change" },
+  globals = { "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },
 }
 files["lignum.lua"] = lignum
 files["tests/lua/lignum.lua"] = lignum

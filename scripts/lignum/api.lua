@@ -618,6 +618,23 @@ function may_lead(state) end
 ---@example function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
 function on_leader_change(event) end
 
+---@class lignum.Pending
+---@field topic lignum.Topic
+---@field tail integer
+---@field disk integer      below it everything is on the leader's disk
+---@field sealed integer    where the file being written begins
+---@field shipped integer   below it everything may be sent
+---@field due boolean       cluster.sync_interval has gone by
+
+---A hook, if you define it: how far followers of a WAL topic may be sent. Asked on the leader, for each WAL topic that
+---has more on disk than was shipped, when a file was sealed and each cluster.sync_interval. Without it: what is sealed
+---at once, the rest when it is due.
+---@where you define it in lignum.lua
+---@param p lignum.Pending
+---@return integer? offset   nothing: not yet
+---@example function ship(p) return p.disk - p.shipped >= 1000 and p.disk or p.sealed end
+function ship(p) end
+
 ---@class lignum.core
 --- What only Lignum's own scripts use: `require "lignum.core"`. It also holds everything above that is written in C.
 ---@field version string

@@ -58,7 +58,9 @@ local function forget(about)
 end
 
 local function trouble(why)
-  say_once("consul", "Consul cannot be used, which leaves everything as it is until it can: " .. why)
+  if not said.consul then
+    say_once("consul", "Consul cannot be used, which leaves everything as it is until it can: " .. why)
+  end
   local pause = retry * (0.75 + math.random() / 2)
   retry = math.min(retry * 2, RETRY_MOST)
   index = 0

@@ -4,7 +4,7 @@ local near = require "lignum.near"
 
 local M = {}
 
-local KNOWN = { on_publish = true, authorize = true, may_lead = true, on_leader_change = true }
+local KNOWN = { on_publish = true, authorize = true, may_lead = true, on_leader_change = true, ship = true }
 
 local defined = {}      -- [name] = { fn =, place = }
 

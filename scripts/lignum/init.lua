@@ -2,6 +2,7 @@
 local core = require "lignum.core"
 local election = require "lignum.election"
 local modules = require "lignum.modules"
+local replication = require "lignum.replication"
 local repl = require "lignum.repl"
 
 local M = {}
@@ -18,6 +19,7 @@ function M.load(options)
   live = draft.build(options)
   repl.use(live)
   election.use(live)
+  replication.use(live)
 end
 
 ---@param path string  "store.segment.messages"
@@ -41,8 +43,9 @@ function M.timers()
   local timers = live.config.timers
   if started then return timers end
   started = true
-  local duties = election.start()
-  return table.move(timers, 1, #timers, #duties + 1, duties)
+  local all = election.start()
+  if #all > 0 then table.move(replication.duties(), 1, 2, #all + 1, all) end
+  return table.move(timers, 1, #timers, #all + 1, all)
 end
 
 M.repl_eval = repl.eval

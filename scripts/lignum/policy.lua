@@ -37,6 +37,15 @@ local function replication_of(rule, name)
     type(chosen) == "string" and '"' .. chosen .. '"' or tostring(chosen)), 0)
 end
 
+---Whether there is a rule with such a function.
+---@return boolean
+function M.has_functions()
+  for _, rule in ipairs(config.rules) do
+    if type(rule.settings.replication) == "function" then return true end
+  end
+  return false
+end
+
 ---What a rule's function would choose for a topic that is there; nil where no function decides.
 ---@param name string
 ---@return "wal"|"live"|nil

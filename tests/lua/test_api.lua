@@ -5,7 +5,10 @@ local modules = require "lignum.modules"
 local function test(name, fn) check.test(print, name, fn) end
 
 -- Functions that only lignum.lua sees, or that it defines.
-local NOT_HERE = { every = true, on_publish = true, authorize = true, may_lead = true, on_leader_change = true }
+local NOT_HERE = {
+  every = true, on_publish = true, authorize = true, may_lead = true, on_leader_change = true,
+  ship = true,
+}
 local OWNERS = { Topic = core.Topic, Request = core.Request, Batch = core.Batch, core = core }
 
 local function running(entry)
