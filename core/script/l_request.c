@@ -83,6 +83,18 @@ static int push_path(lua_State *L, slice path)
     return push_slice(L, slice_of(text, size));
 }
 
+/* The path and the query as they came. */
+static int push_target(lua_State *L, const struct http_head *head)
+{
+    push_slice(L, head->path);
+    if (head->query.n == 0)
+        return 1;
+    lua_pushliteral(L, "?");
+    push_slice(L, head->query);
+    lua_concat(L, 3);
+    return 1;
+}
+
 static void push_unescaped(lua_State *L, slice s)
 {
     char text[HTTP_TARGET_MAX];
@@ -168,6 +180,8 @@ static int index_request(lua_State *L)
     slice key = lua_type(L, 2) == LUA_TSTRING ? slice_from(lua_tostring(L, 2)) : SLICE("");
     if (slice_eq(key, SLICE("path")))
         return push_path(L, request_at(L, 1)->head.path);
+    if (slice_eq(key, SLICE("target")))
+        return push_target(L, &request_at(L, 1)->head);
     if (slice_eq(key, SLICE("method")))
         return push_slice(L, request_at(L, 1)->head.method);
     if (slice_eq(key, SLICE("params")))

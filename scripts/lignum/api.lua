@@ -208,6 +208,7 @@ function Batch:render(format) end
 ---@class lignum.Request
 ---@field method string
 ---@field path string                     percent-decoded, but for %2F, which stays as it is written
+---@field target string                   path and query as they came
 ---@field params table<string, string>    of the route's {names}
 ---@field query table<string, string>     percent-decoded; of a repeated name the last
 ---@field headers table<string, string>   names in lower case; repeated ones joined with ", "

@@ -23,7 +23,7 @@ local M = {}
 local complete = false     -- from then on nothing can be declared
 
 local RESERVE <const> = 64 * 1024
-local ROUTES = { "api", "message", "topic", "admin", "metrics", "openapi" }
+local ROUTES = { "api", "message", "topic", "cluster", "metrics", "openapi" }
 
 -- What of Lua itself lignum.lua sees.
 local LUA = {

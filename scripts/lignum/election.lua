@@ -407,6 +407,7 @@ end
 local function heed()
   while true do
     local status = cluster.status()
+    roster.role = status.role
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end
     if status.suspended then look() end
@@ -450,7 +451,9 @@ function M.start()
   local c = live.config.values.cluster
   cluster.start { http = core.node.info().advertise, replication = c.replication.advertise, lease = c.lease }
   client = consul.new(c.consul)
+  roster.consul = client
   member = members.new(client, c.consul, cluster.status().self)
+  roster.role = "follower"
   local list = {}
   for name, fn in pairs(DUTIES) do
     list[#list + 1] = { seconds = 1, fn = fn, where = "the cluster's duty to " .. name, duty = true }

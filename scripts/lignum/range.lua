@@ -5,6 +5,7 @@
 --- ago (s, m, h, d).
 local core = require "lignum.core"
 local http = require "lignum.http"
+local roster = require "lignum.roster"
 
 local limits = core.limits
 local M = {}
@@ -26,15 +27,23 @@ function M.token(text)
   return math.tointeger(tonumber(epoch)), position
 end
 
--- Refuses a token that this node's history cannot have given: of an epoch to come, or of an earlier
--- one in which more was known than is here. Comparing what lies between is the business of the
--- cluster.
-local function check_token(epoch, offset, info)
+-- Until the core compares histories itself.
+local function check(t, info, epoch, offset)
+  if core.Topic.check then return t:check(epoch, offset) end
   local now_epoch = core.node.epoch()
-  if epoch > now_epoch or epoch < now_epoch and offset > info.next then
-    return nil, ("token %d:%d belongs to another history; this one is in epoch %d and ends at %d"):format(epoch, offset,
-      now_epoch, info.next), "log_truncated"
+  if epoch <= now_epoch and (epoch == now_epoch or offset <= info.next) then return true end
+  return nil, ("token %d:%d belongs to another history; this one is in epoch %d and ends at %d"):format(epoch, offset,
+    now_epoch, info.next), "log_truncated"
+end
+
+-- Refuses a token of a history that was cut off; the last result is the point up to which it and the present one are
+-- the same. A follower that does not have that offset yet cannot tell.
+local function check_token(t, info, epoch, offset)
+  if roster.role == "follower" and offset > info.next then
+    return nil, ("offset %d is not here yet; the next one is %d"):format(offset, info.next), "unavailable"
   end
+  local ok, why, code, point = check(t, info, epoch, offset)
+  if not ok then return nil, why, code, point end
   return offset
 end
 
@@ -57,7 +66,7 @@ local function resolve(t, info, text, name)
   if text == "earliest" then return info.first end
   if text == "latest" then return info.next end
   local epoch, offset = M.token(text)
-  if epoch then return check_token(epoch, offset, info) end
+  if epoch then return check_token(t, info, epoch, offset) end
   return offset_at_time(t, text, name)
 end
 
@@ -72,20 +81,20 @@ end
 
 -- Waits until the topic is readable up to min_offset: read your writes.
 local function wait_for(t, info, text, wait)
-  local offset, why, code
-  local epoch, position = M.token(text)
-  if epoch then
-    offset, why, code = check_token(epoch, position, info)
-  else
+  local epoch, offset = M.token(text)
+  local there, why, code
+  if not epoch then
     offset, why, code = http.integer(text, "min_offset", 0, OFFSET_LAST)
+    if not offset then return nil, why, code end
   end
-  if not offset then return nil, why, code end
+  if offset > info.next then
+    there, why, code = t:wait(offset - 1, wait or MIN_OFFSET_WAIT)
+    if not there and code ~= "timeout" then return nil, why, code end
+    info = t:info() or info
+  end
+  if epoch then return check_token(t, info, epoch, offset) end
   if offset <= info.next then return true end
-  local there
-  there, why, code = t:wait(offset - 1, wait or MIN_OFFSET_WAIT)
-  if there then return true end
-  if code ~= "timeout" then return nil, why, code end
-  return nil, ("offset %d is not here yet; the next one is %d"):format(offset, t:info().next), "unavailable"
+  return nil, ("offset %d is not here yet; the next one is %d"):format(offset, info.next), "unavailable"
 end
 
 ---@class lignum.Asked
@@ -115,20 +124,22 @@ end
 ---@return lignum.Asked? asked
 ---@return string? problem
 ---@return string? code
+---@return table? point       with log_truncated: { epoch =, offset = }
 function M.of(t, info, query)
   local asked, why, code = bounds(query)
   if not asked then return nil, why, code end
+  local point
   if query.min_offset then
     local ok
-    ok, why, code = wait_for(t, info, query.min_offset, asked.wait)
-    if not ok then return nil, why, code end
+    ok, why, code, point = wait_for(t, info, query.min_offset, asked.wait)
+    if not ok then return nil, why, code, point end
     info = t:info() or info
   end
-  asked.from, why, code = resolve(t, info, query.from or "earliest", "from")
-  if not asked.from then return nil, why, code end
+  asked.from, why, code, point = resolve(t, info, query.from or "earliest", "from")
+  if not asked.from then return nil, why, code, point end
   if query.to then
-    asked.to, why, code = resolve(t, info, query.to, "to")
-    if not asked.to then return nil, why, code end
+    asked.to, why, code, point = resolve(t, info, query.to, "to")
+    if not asked.to then return nil, why, code, point end
     if asked.from >= asked.to then
       return nil, ("from must be less than to: the range is [from, to), and this one is [%d, %d)"):format(asked.from,
         asked.to), "bad_range"

@@ -6,6 +6,8 @@ local cluster = core.cluster
 local M = {
   seen = nil,        ---@type lignum.View?   what the keys in Consul said last
   elections = 0,     -- that this node has won
+  consul = nil,      ---@type lignum.Consul?
+  role = "alone",    -- as it was a moment ago: what costs nothing to look at
 }
 
 ---cluster.status(), also of a node of its own.
@@ -17,6 +19,12 @@ function M.status()
   return {
     self = me, cluster = info.cluster, role = "alone", epoch = info.epoch, leader = me, followers = {}, eligible = true,
   }
+end
+
+---How many requests Consul has had from this node.
+---@return integer
+function M.requests()
+  return M.consul and M.consul.requests or 0
 end
 
 ---The names of the synced set.

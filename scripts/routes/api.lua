@@ -1,5 +1,6 @@
 --- /api: the interface that Lignum has always had (doc/http.md, "The first interface").
 local core = require "lignum.core"
+local forward = require "lignum.forward"
 local http = require "lignum.http"
 local policy = require "lignum.policy"
 local publish = require "lignum.publish"
@@ -143,9 +144,9 @@ function M.create(req)
 end
 
 route.get("/ping", M.ping)
-route.post("/api/message", M.post)
+route.post("/api/message", forward.write(M.post))
 route.get("/api/message", M.get)
 route.get("/api/topics", M.topics)
-route.post("/api/topics", M.create)
+route.post("/api/topics", forward.write(M.create))
 
 return M

@@ -1,9 +1,11 @@
 --- /v1/topics/{topic}/messages: publish and read.
 local base64 = require "lignum.base64"
 local core = require "lignum.core"
+local forward = require "lignum.forward"
 local http = require "lignum.http"
 local publish = require "lignum.publish"
 local range = require "lignum.range"
+local roster = require "lignum.roster"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
@@ -114,7 +116,7 @@ end
 -- A range that ends because the question ends, not because the log does, can never change.
 local function etag(batch, asked, info, form)
   if not asked.fixed or batch.next >= info.next and batch.next ~= asked.to then return nil end
-  return format('"%s/%d-%d/%s"', info.id, asked.from, batch.next, form)
+  return format('"%s/%d:%d-%d/%s"', info.id, batch.epoch or core.node.epoch(), asked.from, batch.next, form)
 end
 
 local function has_tag(req, tag)
@@ -127,9 +129,17 @@ local function has_tag(req, tag)
   return false
 end
 
+-- How old what a follower says may be.
+local function staleness()
+  if roster.role ~= "follower" then return nil end
+  local seconds = roster.status().staleness
+  return seconds and format("%d", seconds * 1000 // 1) or nil
+end
+
 local function headers_of(batch, info, kind)
   local epoch = core.node.epoch()
   return {
+    ["Lignum-Staleness-Ms"] = staleness(),
     ["Content-Type"] = kind,
     ["Lignum-Next-Offset"] = format("%d:%d", batch.epoch or epoch, batch.next),
     ["Lignum-Epoch"] = format("%d", epoch),
@@ -179,15 +189,18 @@ function M.get(req)
   if not info then return http.fail(code, why) end
   if kind == EVENTS then ok, why = resume(req, query) end
   if not ok then return http.fail("bad_value", why) end
-  local asked
-  asked, why, code = range.of(t, info, query)
-  if not asked then return http.fail(code, why, { earliest = info.first, next = info.next }) end
+  local asked, point
+  asked, why, code, point = range.of(t, info, query)
+  if not asked then
+    point = point or {}
+    return http.fail(code, why, { earliest = info.first, next = info.next, epoch = point.epoch, offset = point.offset })
+  end
 
   if kind == EVENTS then return answer_events(req, t, asked, raw) end
   return answer_batch(req, t, asked, kind, raw)
 end
 
-route.post("/v1/topics/{topic}/messages", M.post)
+route.post("/v1/topics/{topic}/messages", forward.write(M.post))
 route.get("/v1/topics/{topic}/messages", M.get)
 
 return M

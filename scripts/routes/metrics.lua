@@ -1,5 +1,6 @@
 --- /metrics: the counters of all layers as Prometheus text.
 local core = require "lignum.core"
+local roster = require "lignum.roster"
 local route = require "lignum.route"
 
 local format = string.format
@@ -58,6 +59,43 @@ local function add_node(page)
   page:sample(1, format('version="%s"', label(info.version)))
   page:one("ready", "gauge", "1 when the node can serve.", core.node.ready() and 1 or 0)
   page:one("epoch", "gauge", "The epoch of this node's leader.", info.epoch)
+end
+
+local function add_followers(page, followers)
+  local function each(name, kind, help, field)
+    page:family(name, kind, help)
+    for _, f in ipairs(followers) do
+      local value = f[field]
+      if type(value) == "boolean" then value = value and 1 or 0 end
+      page:sample(value or 0, format('follower="%s"', label(f.name)))
+    end
+  end
+  each("follower_connected", "gauge", "1 when the follower is connected to this leader.", "connected")
+  each("follower_in_set", "gauge", "1 when the follower counts in the synced set.", "in_set")
+  each("follower_lag_messages", "gauge", "Messages that the follower has yet to acknowledge.", "lag_messages")
+  each("follower_lag_bytes", "gauge", "The same in bytes.", "lag_bytes")
+  each("follower_lag_seconds", "gauge", "Since when the follower has not been level.", "lag_seconds")
+end
+
+local function add_cluster(page)
+  local status = roster.status()
+  page:family("role", "gauge", "1 for what this node is in its cluster.")
+  page:sample(1, format('role="%s"', status.role))
+  page:one("leader_known", "gauge", "1 when this node knows the leader.", status.leader and 1 or 0)
+  page:one("leader_suspended", "gauge", "1 when this leader cannot make sure of its claim at Consul.",
+    status.suspended and 1 or 0)
+  page:one("register_regressed", "gauge", "1 when Consul has less than this node has seen.",
+    status.regressed and 1 or 0)
+  page:one("synced_nodes", "gauge", "Members of the synced set.", #roster.synced(status))
+  page:one("nodes", "gauge", "Nodes that take part.", #roster.nodes(status))
+  page:one("elections_total", "counter", "Elections that this node has won since its start.", roster.elections)
+  page:one("consul_requests_total", "counter", "Requests to Consul.", roster.requests())
+  page:one("replication_sent_bytes_total", "counter", "Bytes sent to followers.", status.shipped_bytes or 0)
+  page:one("replication_received_bytes_total", "counter", "Bytes received from leaders.", status.received_bytes or 0)
+  page:one("diverged_messages_total", "counter", "Messages moved aside because the leader's history is another.",
+    status.diverged or 0)
+  page:one("staleness_seconds", "gauge", "How old what this node answers to reads may be.", status.staleness or 0)
+  add_followers(page, status.followers)
 end
 
 local function add_routes(page, routes)
@@ -140,6 +178,7 @@ end
 function M.get()
   local stats, page = core.node.stats(TOPICS_SHOWN), setmetatable({}, Page)
   add_node(page)
+  add_cluster(page)
   add_http(page, stats.http)
   add_store(page, stats.store)
   add_topics(page, stats)

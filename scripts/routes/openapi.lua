@@ -105,6 +105,7 @@ local schemas = {
     detail = text(), retryable = { type = "boolean" },
     appended = { type = "boolean", description = "false: the message will never appear" },
     earliest = integer(0), next = integer(0),
+    epoch = integer(0, "log_truncated: where the histories part,"), offset = integer(0, "and from which offset on"),
   }, { "title", "status", "code", "detail", "retryable" }),
 
   Message = object({
@@ -142,11 +143,17 @@ local schemas = {
   }, { "name", "id", "first", "next", "bytes" }),
 
   Cluster = object({
-    self = text(), role = text(), epoch = integer(0),
-    leader = object { name = text(), http = text() },
+    self = text("this node's name"), role = words("alone", "leader", "follower"), epoch = integer(0),
+    cluster = text("its id"),
+    leader = { oneOf = list { object({ name = text(), http = text() }, { "name", "http" }), { type = "null" } } },
     synced = array_of { type = "string" },
-    nodes = array_of(object { name = text(), http = text(), role = text(), lag = integer(0) }),
-  }, { "self", "role", "epoch", "synced", "nodes" }),
+    nodes = array_of(object({
+      name = text(), http = text(), role = words("alone", "leader", "follower"),
+      in_set = { type = "boolean", description = "counts in the synced set" }, connected = { type = "boolean" },
+      lag = integer(0, "messages; on the leader"), lag_bytes = integer(0), lag_seconds = { type = "number" },
+      staleness = { type = "number", description = "seconds; of this node, when it follows" },
+    }, { "name", "role" })),
+  }, { "self", "role", "epoch", "leader", "synced", "nodes" }),
 
   ApiTopic = object({ name = text(), message_count = integer(0) }, { "name", "message_count" }),
 }
@@ -220,6 +227,7 @@ paths["/v1/topics/{topic}/messages"] = {
     parameters = {
       header("Lignum-Key", "the key, where the body is one message"),
       header("Lignum-Ack", "peers: more than the topic's mode gives"),
+      header("Lignum-Forward", "never: a follower answers 307 with the leader's address instead of forwarding"),
       header("Producer-Id"), header("Producer-Epoch"), header("Producer-Seq"),
     },
     requestBody = body {

@@ -1,5 +1,6 @@
 --- /v1/topics: what topics there are, and their settings.
 local core = require "lignum.core"
+local forward = require "lignum.forward"
 local http = require "lignum.http"
 local policy = require "lignum.policy"
 local route = require "lignum.route"
@@ -12,12 +13,15 @@ local M = {}
 local LIST = { pattern = true, after = true, limit = true, internal = true }
 local LIMIT <const>, LIMIT_MAX <const> = 1000, 10000
 
+local SWITCH_WAIT <const> = 30     -- seconds
+local SWITCH_LOOK <const> = 0.02
+
 -- A topic as one object: settings, positions, followers (none on a node of its own).
 local function describe(info)
   local all = {}
   for name, value in pairs(info) do all[name] = value end
   all.last_time = info.last_time and core.time.format(info.last_time)
-  all.followers = json.array {}
+  all.followers = json.array(info.followers or {})
   return all
 end
 
@@ -89,7 +93,22 @@ function M.put(req)
   return created and 201 or 200, describe(t:info()), created and { Location = "/v1/topics/" .. name } or nil
 end
 
----`PATCH /v1/topics/{topic}`
+-- A topic that has become live keeps its promise for all that it holds once the synced set has that.
+local function wait_for_peers(t, tail)
+  local until_then = core.now() + SWITCH_WAIT
+  while true do
+    local info, why, code = t:info()
+    if not info then return nil, why, code end
+    if info.peers >= tail or info.replication ~= "live" then return info end
+    if core.now() > until_then then
+      local why_not = "the topic is live, but of its messages below %d the synced set has only those below %d yet"
+      return nil, why_not:format(tail, info.peers), "timeout"
+    end
+    core.sleep(SWITCH_LOOK)
+  end
+end
+
+---`PATCH /v1/topics/{topic}`. From wal to live it answers once the synced set has what the topic held.
 ---@param req lignum.Request
 function M.patch(req)
   local given, why, code = settings_of(req)
@@ -97,7 +116,12 @@ function M.patch(req)
   local t = topic(req.params.topic)
   local ok, problem, kind = t:set(given)
   if not ok then return http.fail(kind, problem) end
-  return 200, describe(t:info())
+  local info = t:info()
+  if given.replication == "live" and info then
+    info, problem, kind = wait_for_peers(t, info.tail)
+    if not info then return http.fail(kind, problem) end
+  end
+  return 200, describe(info or t:info())
 end
 
 ---`DELETE /v1/topics/{topic}`
@@ -111,8 +135,8 @@ end
 
 route.get("/v1/topics", M.list)
 route.get("/v1/topics/{topic}", M.get)
-route.put("/v1/topics/{topic}", M.put)
-route.patch("/v1/topics/{topic}", M.patch)
-route.delete("/v1/topics/{topic}", M.delete)
+route.put("/v1/topics/{topic}", forward.write(M.put))
+route.patch("/v1/topics/{topic}", forward.write(M.patch))
+route.delete("/v1/topics/{topic}", forward.write(M.delete))
 
 return M

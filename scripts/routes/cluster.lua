@@ -1,0 +1,77 @@
+--- Who leads, who follows, how far they are; and whether this node can serve.
+local core = require "lignum.core"
+local http = require "lignum.http"
+local roster = require "lignum.roster"
+local route = require "lignum.route"
+
+local json = core.json
+
+local M = {}
+
+local function url(address)
+  return address and "http://" .. address or json.null
+end
+
+-- What the leader knows of its followers.
+local function add_lag(node, follower)
+  node.lag, node.lag_bytes, node.lag_seconds = follower.lag_messages, follower.lag_bytes, follower.lag_seconds
+  node.connected = follower.connected
+end
+
+local function nodes_of(status)
+  local synced, followers, nodes = {}, {}, json.array {}
+  for _, name in ipairs(roster.synced(status)) do synced[name] = true end
+  for _, f in ipairs(status.followers) do followers[f.name] = f end
+  for i, n in ipairs(roster.nodes(status)) do
+    local node = { name = n.name, http = url(n.http), role = n.role, in_set = synced[n.name] == true }
+    if n.role ~= "follower" then node.lag = 0 end
+    if followers[n.name] then add_lag(node, followers[n.name]) end
+    if n.name == status.self.name and status.role == "follower" then
+      node.connected, node.staleness = status.connected, status.staleness
+    end
+    nodes[i] = node
+  end
+  return nodes
+end
+
+---`GET /v1/cluster`. A node of its own leads itself.
+function M.get()
+  local status = roster.status()
+  local leader = status.leader
+  return 200, {
+    self = status.self.name, role = status.role, epoch = status.epoch, cluster = status.cluster,
+    leader = leader and { name = leader.name, http = url(leader.http) } or json.null,
+    synced = json.array(roster.synced(status)),
+    nodes = nodes_of(status),
+  }
+end
+
+---`GET /healthz`: the process runs and answers.
+function M.health()
+  return 200, "ok\n"
+end
+
+-- Why this node's part in the cluster keeps it from serving, or nothing.
+local function problem_of(status)
+  if status.role == "alone" then return nil end
+  if status.regressed then return "Consul has gone back to an older state than this node has seen", "set_regressed" end
+  if status.role == "leader" then
+    return status.suspended and "this node leads, and cannot make sure of it at Consul" or nil, "unconfirmed"
+  end
+  return not status.leader and "there is no leader" or nil, "no_leader"
+end
+
+---`GET /readyz`: it can serve; with the reason when not.
+function M.ready()
+  local ready, why = core.node.ready()
+  if not ready then return http.fail("unavailable", why) end
+  local problem, code = problem_of(roster.status())
+  if problem then return http.fail(code, problem) end
+  return 200, "ready\n"
+end
+
+route.get("/healthz", M.health)
+route.get("/readyz", M.ready)
+route.get("/v1/cluster", M.get)
+
+return M
