@@ -442,7 +442,6 @@ cluster = {}
 ---@field why? string         why not
 ---@field empty boolean       holds no message
 ---@field position { epoch: integer, messages: integer }
----@field confirmed? number   leader: since 1970, when its claim was last seen to stand
 ---@field suspended boolean   leader: not confirmed for a lease; acknowledges nothing
 ---@field regressed boolean   has seen a newer register than Consul has now
 ---@field amnesiac boolean
@@ -450,6 +449,7 @@ cluster = {}
 ---@field followers lignum.Follower[]
 ---@field shipped_bytes integer
 ---@field received_bytes integer
+---@field elections integer   that this node has won since its start
 ---@field staleness? number   follower: seconds since it was level with its leader
 
 ---@class lignum.ClusterState

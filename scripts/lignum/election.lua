@@ -33,7 +33,6 @@ local live                         ---@type lignum.World
 local client                       ---@type lignum.Consul
 local member                       ---@type lignum.Member
 local register                     ---@type lignum.Register?   the last that the core was told of
-local sightings = 0                -- how often it was told
 local verdict = "empty"            -- and what it said
 local index = 0                    -- to go on from
 local next_look = LOOK
@@ -81,11 +80,12 @@ function M.configured()
   return cluster ~= nil and live ~= nil and #live.config.values.cluster.consul.address > 0
 end
 
--- Tells the core what the register says now: an answer that another one has overtaken is not the present.
-local function observe(r, at, sighting)
-  if sighting ~= sightings and views.is_older(r, register) then return end
-  sightings, register = sightings + 1, r
-  verdict = cluster.see(r, at)
+-- Tells the core what the register says. `asked`: cluster.asked() of before the question, by which the core knows an
+-- answer that another one has overtaken.
+local function observe(r, at, asked)
+  local now = cluster.see(r, at, asked)
+  if now == "stale" then return end
+  verdict, register = now, r
   if verdict == "regressed" then
     say_once("verdict", "the register at Consul is older than what this node has seen: Consul was rolled back. Nobody "
       .. "leads by it. When it is certain that nothing newer comes back: cluster.adopt() on the node that shall lead",
@@ -99,31 +99,31 @@ local function observe(r, at, sighting)
   end
 end
 
--- Takes in an answer that was asked for after that many sightings.
-local function take(snapshot, sighting)
+-- Takes in what was read.
+local function take(snapshot, asked)
   local view = views.of(snapshot.keys, member.key)
   roster.seen = view
   if view.problem then
     say_once("register", view.problem .. "; cluster.adopt() on the node that shall lead writes it anew", "error")
   else
     forget("register")
-    observe(view.register, view.index, sighting)
+    observe(view.register, view.index, asked)
   end
   return view
 end
 
 -- Reads everything, fresh, and tells the core.
 local function look()
-  local sighting = sightings
+  local asked = cluster.asked()
   local snapshot, why, code = client:read(member.key, { recurse = true })
   if not snapshot then return nil, why, code end
-  return take(snapshot, sighting)
+  return take(snapshot, asked)
 end
 
 -- The same, once something has changed. A blocking query can return the past, where the server that it waited on has
 -- lost its place: then it is asked again before that is believed.
 local function follow_keys()
-  local sighting, wait = sightings, next_look
+  local asked, wait = cluster.asked(), next_look
   next_look = LOOK
   local o = { recurse = true, wait = wait, index = wait > 0 and index > 0 and index or nil }
   local snapshot, why, code = client:read(member.key, o)
@@ -131,7 +131,7 @@ local function follow_keys()
   index = snapshot.index
   local view = views.of(snapshot.keys, member.key)
   if o.index and views.is_older(view.register, register) then return look() end
-  return take(snapshot, sighting)
+  return take(snapshot, asked)
 end
 
 -- Leading --------------------------------------------------------------------------------------
@@ -160,11 +160,10 @@ local function write_claim(claim, at)
   return indexes, why, code
 end
 
-local function lead(claim, at, sighting)
+local function lead(claim, at, asked)
   local ok, why, code = cluster.lead(claim, at)
   if not ok then return nil, why, code end
-  roster.elections = roster.elections + 1
-  observe(claim, at, sighting)
+  observe(claim, at, asked)
   local synced = table.concat(roster.synced(cluster.status()), ",")
   say.info(("cluster: leads epoch=%d synced=%s"):format(claim.epoch, synced))
   return true
@@ -174,11 +173,11 @@ end
 local function claim(view, options)
   local wanted, why, code = cluster.claim(view.register, options)
   if not wanted then return false, why, code end
-  local sighting = sightings
+  local asked = cluster.asked()
   local indexes
   indexes, why, code = write_claim(wanted, view.index)
   if not indexes then return indexes, why, code end
-  return lead(wanted, indexes[2], sighting)
+  return lead(wanted, indexes[2], asked)
 end
 
 -- The operator's word on it: only `true` is a yes.
@@ -391,13 +390,13 @@ end
 local function push_change()
   local wanted, at = cluster.change()
   if not wanted then return false end
-  local sighting = sightings
+  local asked = cluster.asked()
   local indexes = client:txn {
     { verb = "check-session", key = member.key, session = member.session },
     { verb = "cas", key = member.key .. "/synced", value = views.register_text(wanted), index = at },
   }
   if indexes then
-    observe(wanted, indexes[2], sighting)
+    observe(wanted, indexes[2], asked)
   else
     look()
   end
@@ -449,7 +448,6 @@ end
 function M.start()
   if not M.configured() then return {} end
   local c = live.config.values.cluster
-  cluster.start { http = core.node.info().advertise, replication = c.replication.advertise, lease = c.lease }
   client = consul.new(c.consul)
   roster.consul = client
   member = members.new(client, c.consul, cluster.status().self)

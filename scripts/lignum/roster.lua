@@ -5,7 +5,6 @@ local cluster = core.cluster
 
 local M = {
   seen = nil,        ---@type lignum.View?   what the keys in Consul said last
-  elections = 0,     -- that this node has won
   consul = nil,      ---@type lignum.Consul?
   role = "alone",    -- as it was a moment ago: what costs nothing to look at
 }
