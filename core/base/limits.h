@@ -74,6 +74,21 @@ enum {
     FRAME_SIZE_MAX = 1 * MIB,
     FRAME_UNSENT_MAX = 4 * MIB,         /* a peer that leaves more than this unread is cut off */
     CONSOLES_MAX = 16,
+
+    /* cluster */
+    MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps in mind */
+    COPIES_MAX = 16,
+    LINK_GREETING_MAX = 4 * KIB,        /* of a peer that has not shown who it is */
+    LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and what is said about it */
+    LINK_UNSENT_MAX = 1 * MIB,          /* no more is read from files for a follower that has this much before it */
+    LINKS_MAX = 2 * MEMBERS_MAX,        /* connections to the replication port, greetings included */
+    SLOTS_MAX = 16 * 1024 * 1024,       /* topics that a follower names on one connection, deleted ones included */
+    SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */
+    GREETING_MS = 5 * 1000,             /* from a connection to the end of the greeting */
+    LEASE_MS = 10 * 1000,               /* of a confirmation from Consul */
+    LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */
+    PING_MS = 250,                      /* between two words from a leader that has nothing to say */
+    SILENCE_MS = 3 * 1000,              /* a link on which nothing came for this long is dead */
 };
 
 _Static_assert(PAYLOAD_SIZE_MAX * 2 <= BATCH_SIZE_MAX, "two largest messages fit one batch");
@@ -82,6 +97,8 @@ _Static_assert(SEGMENT_SPACE_STEP_MAX >= BATCH_SIZE_MAX, "one step makes room fo
 _Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index entries");
 _Static_assert(FRAME_SIZE_MAX * 2 <= FRAME_UNSENT_MAX, "a largest frame fits behind another");
 _Static_assert(SHIPMENT_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one shipment");
+_Static_assert(LINK_FRAME_MAX >= BATCH_SIZE_MAX + 64 + 128, "a largest batch fits one frame");
+_Static_assert(PING_MS * 4 <= SILENCE_MS, "a lost word or two is not yet silence");
 _Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX, "the default is allowed");
 
 #endif

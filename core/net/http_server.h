@@ -14,6 +14,7 @@
 #define NET_HTTP_SERVER_H
 
 #include "base/list.h"
+#include "net/address.h"
 #include "net/conn.h"
 #include "net/deadline.h"
 #include "net/http.h"
@@ -21,8 +22,6 @@
 enum {
     LISTENERS_MAX = 16,
     ACCEPTS_PER_EVENT = 64,       /* then the others get their turn */
-    BACKLOG = 1024,
-    PEER_TEXT_MAX = 56,           /* "[", an IPv6 address, "]:65535" */
     EXCHANGES_SPARE = 256,        /* 2.3 KiB each */
     ROUTES_MAX = 256,             /* patterns counted one by one */
     DISCARD_PER_TURN = 256 * KIB, /* while lingering */
@@ -66,7 +65,7 @@ struct client {
     bool closing;                 /* after this answer */
     bool linger;                  /* the client may still be sending then */
     unsigned char peer_size;
-    char peer[PEER_TEXT_MAX];
+    char peer[ADDRESS_TEXT_MAX];
     size_t discarded;
     size_t body_before;           /* size of this client's last request: its next one may take that at once */
 };
