@@ -11,7 +11,7 @@ static const char help[] =
     "lignum: a durable message log, programmed in Lua\n"
     "\n"
     "  lignum [serve] [-c FILE] [--listen HOST:PORT] [--data DIR] [--name NAME] [--console PATH]\n"
-    "                 [--set KEY.PATH=VALUE]... [--scripts DIR]\n"
+    "                 [--consul HOST:PORT] [--replication HOST:PORT] [--set KEY.PATH=VALUE]... [--scripts DIR]\n"
     "                               runs a node; flags win over the file (default: ./lignum.lua if there is one)\n"
     "  lignum check [-c FILE]       reads the configuration; each error on a line\n"
     "  lignum console [PATH] [-e CODE]\n"
@@ -59,6 +59,8 @@ static const struct flag flags[] = {
     {"--data", TAKES_KEY, "store.path", CLI_SERVE},
     {"--name", TAKES_KEY, "node.name", CLI_SERVE},
     {"--console", TAKES_KEY, "console.path", CLI_SERVE},
+    {"--consul", TAKES_KEY, "cluster.consul.address", CLI_SERVE},
+    {"--replication", TAKES_KEY, "cluster.replication.listen", CLI_SERVE},
     {"-h", TAKES_NOTHING, NULL, CLI_HELP},
     {"--help", TAKES_NOTHING, NULL, CLI_HELP},
     {"--version", TAKES_NOTHING, NULL, CLI_VERSION},

@@ -15,6 +15,7 @@
 #include "cli.h"
 #include "console/client.h"
 #include "console/console.h"
+#include "net/address.h"
 #include "script/script.h"
 
 enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16, DRAIN_MS = 10 * 1000 };
@@ -29,6 +30,7 @@ struct server {
     struct http_server *http;
     struct fetcher *fetcher;
     struct console *console;
+    struct cluster *cluster;               /* NULL: this node is alone */
     struct buf data, advertise;            /* NUL-terminated */
     struct watch synced, interval, trim, drain, hup, term, interrupt;
     uint64_t interval_at;                  /* what `interval` is armed for */
@@ -83,6 +85,11 @@ static void log_level_apply(struct vm *vm)
     buf_fini(&name);
 }
 
+static uint64_t config_ns(struct vm *vm, const char *path, uint32_t otherwise_ms)
+{
+    return config_ms(vm, path, otherwise_ms) * NS_PER_MS;
+}
+
 static void config_apply(struct server *s)
 {
     struct http_limits limits = http_limits_of(s->vm);
@@ -90,6 +97,9 @@ static void config_apply(struct server *s)
     http_set_limits(s->http, &limits);
     tasks_set_limits(vm_tasks(s->vm), (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX),
                      config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
+    if (s->cluster != NULL)
+        cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
+                           config_ns(s->vm, "cluster.lag_max", LAG_MS));
     script_start_timers(s->vm);
 }
 
@@ -132,11 +142,17 @@ static void trim_arm(struct server *s)
 static void turn(void *arg)
 {
     struct server *s = arg;
+    if (s->cluster != NULL) {
+        cluster_awake(s->cluster);
+        cluster_receive(s->cluster);       /* 1. frames of other nodes -> journals, marks */
+    }
     if (topics_apply(s->topics))
         trim_arm(s);
     script_accept(s->vm);                  /* 1. bytes -> requests */
     tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
     store_flush(s->store);                 /* 3. tails -> files */
+    if (s->cluster != NULL)
+        cluster_send(s->cluster);          /* 4. ranges -> followers, acknowledgements -> leader */
     store_sync(s->store);                  /* 5. dirty -> the disk thread */
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
     if (tasks_ready(vm_tasks(s->vm)))
@@ -150,7 +166,10 @@ static void turn(void *arg)
 
 static void on_synced(void *arg)
 {
-    store_collect(((struct server *)arg)->store);
+    struct server *s = arg;
+    if (s->cluster != NULL)
+        cluster_awake(s->cluster);         /* before a mark that has risen is taken for this epoch's */
+    store_collect(s->store);
 }
 
 /* The timer only ends the sleep: store_sync finds that its time has come, or, as timers go by a coarser clock, that it
@@ -294,11 +313,22 @@ static void store_down(struct server *s)
     buf_fini(&s->data);
 }
 
+static bool is_clustered(struct server *s)
+{
+    struct buf address = {0};
+    bool clustered = vm_config_text(s->vm, "cluster.consul.address.1", &address);
+    buf_fini(&address);
+    return clustered;
+}
+
 static int topics_up(struct server *s)
 {
     struct buf why = {0};
+    if (is_clustered(s))
+        role_init_follower(&s->role, s->store);
     int rc = topics_open(s->store, &s->role, &s->topics, &why);
-    if (rc == 0 && (rc = role_init_alone(&s->role, s->store)) < 0) {   /* not before all epochs in use are known */
+    bool alone = rc == 0 && s->role.kind == ROLE_ALONE;
+    if (alone && (rc = role_init_alone(&s->role, s->store)) < 0) {   /* not before all epochs in use are known */
         buf_addf(&why, "the state cannot be written: %s", err_sentence(rc));
         topics_close(s->topics);
     }
@@ -310,12 +340,6 @@ static int topics_up(struct server *s)
 static void topics_down(struct server *s)
 {
     topics_close(s->topics);
-}
-
-static bool is_loopback(slice address)
-{
-    return slice_starts(address, SLICE("127.")) || slice_starts(address, SLICE("[::1]")) ||
-           slice_starts(address, SLICE("localhost:"));
 }
 
 static int listen_on(struct server *s, slice address)
@@ -330,7 +354,7 @@ static int listen_on(struct server *s, slice address)
     while (host.n > 0 && host.p[host.n - 1] != ':')
         host.n--;
     say_info("main", "listening address=%.*s%u", SLICE_ARGS(host), port);
-    if (!is_loopback(address) && !vm_config_flag(s->vm, "authorize", false))
+    if (!address_is_loopback(address) && !vm_config_flag(s->vm, "authorize", false))
         say_warn("main", "anyone who reaches this address can publish, read and delete: there is neither an authorize "
                          "hook nor TLS address=%.*s%u", SLICE_ARGS(host), port);
     if (buf_size(&s->advertise) == 0)
@@ -376,6 +400,41 @@ static int http_up(struct server *s)
     return code;
 }
 
+static int cluster_up(struct server *s)
+{
+    struct buf why = {0}, listen = {0}, advertise = {0}, secret = {0};
+    if (!is_clustered(s))
+        return 0;
+    const char *told = config_cstr(s->vm, "cluster.replication.advertise", &advertise);
+    vm_config_text(s->vm, "cluster.replication.secret", &secret);
+    struct cluster_options o = {
+        .loop = &s->loop,
+        .role = &s->role,
+        .topics = s->topics,
+        .http = s->advertise.data,
+        .listen = config_cstr(s->vm, "cluster.replication.listen", &listen),
+        .advertise = told == NULL ? "" : told,
+        .secret = buf_slice(&secret),
+        .insecure = vm_config_flag(s->vm, "cluster.replication.insecure", false),
+        .lease_ns = config_ns(s->vm, "cluster.lease", LEASE_MS),
+        .lag_max_ns = config_ns(s->vm, "cluster.lag_max", LAG_MS),
+    };
+    int rc = cluster_new(&o, &s->cluster, &why);
+    int code = rc < 0 ? fail(EXIT_USAGE, "cluster", buf_slice(&why)) : 0;
+    buf_fini(&why);
+    buf_fini(&listen);
+    buf_fini(&advertise);
+    buf_fini(&secret);
+    return code;
+}
+
+static void cluster_down(struct server *s)
+{
+    if (s->cluster != NULL)
+        cluster_free(s->cluster);
+    s->cluster = NULL;
+}
+
 static int services_up(struct server *s)
 {
     struct services services = {
@@ -384,6 +443,7 @@ static int services_up(struct server *s)
         .topics = s->topics,
         .store = s->store,
         .role = &s->role,
+        .cluster = s->cluster,
         .fetcher = s->fetcher,
         .advertise = s->advertise.data,
         .reload = on_reload,
@@ -447,8 +507,8 @@ struct stage {
 
 static const struct stage stages[] = {
     {loop_up, loop_down},         {scripts_up, scripts_down}, {store_up, store_down},
-    {topics_up, topics_down},     {http_up, http_down},       {services_up, services_down},
-    {console_up, console_down},   {watches_up, watches_down},
+    {topics_up, topics_down},     {http_up, http_down},       {cluster_up, cluster_down},
+    {services_up, services_down}, {console_up, console_down}, {watches_up, watches_down},
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 

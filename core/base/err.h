@@ -47,6 +47,13 @@
     X(UNAVAILABLE,     "unavailable",         503, YES, "not ready to serve this") \
     X(BUSY,            "busy",                503, YES, "at a limit; try again") \
     X(STOPPING,        "stopping",            503, YES, "shutting down") \
+    X(NOT_LEADER,      "not_leader",          503, YES, "another node leads; this one appends nothing") \
+    X(NO_LEADER,       "no_leader",           503, YES, "no node leads at the moment") \
+    X(UNCONFIRMED,     "unconfirmed",         503, YES, "this node leads, but Consul has not said so for a while") \
+    X(NOT_ELIGIBLE,    "not_eligible",        503, YES, "this node may not lead") \
+    X(CONFLICT,        "conflict",            409, NO,  "it is not what it was taken for") \
+    X(OLD_EPOCH,       "old_epoch",           409, NO,  "a newer epoch has been promised") \
+    X(REFUSED,         "refused",             503, YES, "the other node refused the connection") \
     X(NO_COPIES,       "not_enough_copies",   503, YES, "fewer nodes than the topic's copies") \
     X(UNKNOWN_OUTCOME, "unknown_outcome",     504, YES, "not confirmed in time; it may or may not appear") \
     X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are spoken") \

@@ -35,6 +35,7 @@ enum {
     EXIT_UNAVAILABLE = 69, /* nobody answers (sysexits EX_UNAVAILABLE) */
     EXIT_SOFTWARE = 70,  /* out of memory, a bug */
     EXIT_IO = 74,        /* a write or fsync failed (sysexits EX_IOERR) */
+    EXIT_RESTART = 75,   /* start it again and all is well (sysexits EX_TEMPFAIL) */
 };
 
 #endif

@@ -32,6 +32,12 @@ void mark_advance(struct mark *m, uint64_t to)
     }
 }
 
+void mark_cut(struct mark *m, uint64_t to)
+{
+    if (m->at > to)
+        m->at = to;
+}
+
 void mark_fail(struct mark *m, int rc)
 {
     while (!list_empty(&m->waiters)) {

@@ -31,6 +31,9 @@ void mark_wait(struct mark *m, struct waiter *w, uint64_t want);
 /* Raises the mark and wakes whom that satisfies. */
 void mark_advance(struct mark *m, uint64_t to);
 
+/* Lowers the mark: the log was cut there. Whoever waits goes on waiting. */
+void mark_cut(struct mark *m, uint64_t to);
+
 /* Wakes everybody with an error: the topic is going away, or waiting has become pointless. */
 void mark_fail(struct mark *m, int rc);
 

@@ -1,5 +1,6 @@
 #include "broker/topic.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "broker/topics.h"
 
@@ -21,48 +22,133 @@ bool topic_name_ok(slice name)
     return true;
 }
 
+/* ---- appending ---- */
+
 int topic_append(struct topic *t, struct append *a, uint64_t *first)
 {
     int rc = topics_may_append(t);
     if (rc < 0)
         return rc;
-    a->epoch = topics_epoch(t->topics);
+    a->epoch = topics_role(t->topics)->epoch;
+    a->has_stated = t->settings.replication == REPLICATION_LIVE;
+    a->stated = t->peers.at < t->disk.at ? t->peers.at : t->disk.at;
     rc = journal_append(t->journal, a, first);
     if (rc < 0)
         return rc;
+    if (*first > t->begun && journal_active_first(t->journal) == *first) {
+        t->sealed = *first;
+        t->shipping_seal = true;
+    }
     mark_advance(&t->tail, *first + a->count);
     t->count.appended_messages += a->count;
     t->count.appended_bytes += a->messages.n;
     return 0;
 }
 
-/* The set of a node of its own is itself, so `peers` moves with what the durability asks of this node. */
-static struct mark *own_mark(struct topic *t)
+/* ---- marks ---- */
+
+struct mark *topic_own_mark(struct topic *t)
 {
     return t->settings.durability == DURABILITY_COMMIT ? &t->disk : &t->written;
 }
 
 struct mark *topic_ack_mark(struct topic *t)
 {
-    return t->settings.replication == REPLICATION_LIVE ? &t->peers : own_mark(t);
+    return t->settings.replication == REPLICATION_LIVE ? &t->peers : topic_own_mark(t);
 }
 
 uint64_t topic_readable(struct topic *t)
 {
-    uint64_t at = topic_ack_mark(t)->at;
-    if (at > t->readable)
-        t->readable = at;
-    return t->readable;
+    return t->readable.at;
+}
+
+/* The network overlaps the disk write in live mode; in the others nobody holds what the leader has not acknowledged, so
+ * a follower may serve all that it has. */
+uint64_t topic_shippable(struct topic *t)
+{
+    if (t->settings.replication == REPLICATION_LIVE)
+        return t->written.at;
+    uint64_t own = topic_own_mark(t)->at;
+    return t->ship < own ? t->ship : own;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void raise(struct mark *m, uint64_t to)
+{
+    if (to > m->at)
+        mark_advance(m, to);
+}
+
+void topic_settle(struct topic *t)
+{
+    const struct topics_watch *watch = topics_watch(t->topics);
+    uint64_t own = topic_own_mark(t)->at;
+    if (topics_role(t->topics)->kind == ROLE_FOLLOWER) {
+        raise(&t->peers, least(t->told_peers, own));
+        raise(&t->readable, least(t->told_readable, own));
+    } else {
+        raise(&t->peers, watch ? watch->peers(watch->arg, t) : own);
+        raise(&t->readable, topic_ack_mark(t)->at);
+    }
+    if (watch)
+        watch->moved(watch->arg, t);
 }
 
 void topic_moved(struct topic *t, uint64_t written, uint64_t disk)
 {
     mark_advance(&t->written, written);
     mark_advance(&t->disk, disk);
-    uint64_t own = own_mark(t)->at;
-    if (own > t->peers.at)
-        mark_advance(&t->peers, own);
+    topic_settle(t);
 }
+
+void topic_fail(struct topic *t, int rc)
+{
+    mark_fail(&t->tail, rc);
+    mark_fail(&t->written, rc);
+    mark_fail(&t->disk, rc);
+    mark_fail(&t->peers, rc);
+}
+
+/* ---- a history that was another's ---- */
+
+static void marks_cut(struct topic *t, uint64_t to)
+{
+    struct mark *all[] = {&t->tail, &t->written, &t->disk, &t->peers, &t->readable};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        mark_cut(all[i], to);
+    t->told_peers = least(t->told_peers, to);
+    t->told_readable = least(t->told_readable, to);
+    t->acked = least(t->acked, to);
+}
+
+int topic_cut(struct topic *t, uint64_t to)
+{
+    uint64_t messages = 0;
+    int rc = journal_cut(t->journal, to, &messages);
+    if (rc == 0)
+        marks_cut(t, to);
+    return rc;
+}
+
+int topic_restart(struct topic *t, uint64_t first, bool keep)
+{
+    int rc = journal_restart(t->journal, first, keep);
+    if (rc < 0)
+        return rc;
+    marks_cut(t, first);
+    raise(&t->tail, first);
+    raise(&t->written, first);
+    raise(&t->disk, first);
+    raise(&t->readable, first);
+    raise(&t->peers, first);
+    return 0;
+}
+
+/* ---- reading ---- */
 
 uint64_t topic_first(const struct topic *t)
 {
@@ -73,8 +159,5 @@ uint64_t topic_first(const struct topic *t)
 
 int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next)
 {
-    uint64_t end = topic_readable(t);
-    if (to > end)
-        to = end;
-    return journal_read(t->journal, from, to, bytes_max, out, next);
+    return journal_read(t->journal, from, least(to, topic_readable(t)), bytes_max, out, next);
 }

@@ -3,6 +3,14 @@
  *
  * The hot path is topic_append, then waiting on topic_ack_mark. A topic is found by name in broker/topics.h and lives
  * until it is deleted; what may outlive it keeps a topic_ref and asks topic_deref.
+ *
+ * How marks follow from each other is topic_settle's alone:
+ *
+ *            alone             leader                              follower
+ *   peers    own mark          what every counted member has       what the leader said, as far as it is on this disk
+ *   readable ack mark          ack mark                            what the leader said, as far as it is on this disk
+ *
+ * where a node's own mark is `disk`, or `written` under the weaker durabilities.
  */
 #ifndef BROKER_TOPIC_H
 #define BROKER_TOPIC_H
@@ -31,27 +39,62 @@ struct topic {
     struct topic_settings settings;
     struct journal *journal;         /* owned */
     struct mark tail, written, disk, peers;
-    uint64_t readable;               /* where topic_readable was last: it never goes back, also when settings change */
-    uint64_t ship;                   /* how far followers may be sent (cluster) */
+    struct mark readable;            /* readers see offsets below; it never goes back, also when settings change */
+    uint64_t ship;                   /* how far Lua lets a `wal` topic be sent to followers */
     bool deleting;                   /* its delete record is appended, not yet committed */
     unsigned index, generation;      /* for topic_ref */
     struct {
         uint64_t appended_messages, appended_bytes, read_messages, read_bytes;
     } count;
+
+    /* While this node leads (broker/leader.c) */
+    struct list feeds;               /* one for each follower that has asked for it */
+    uint64_t begun;                  /* the tail when this epoch began here */
+    uint64_t sealed;                 /* where its last full file ended */
+    bool shipping_seal;              /* a file was sealed since Lua last looked */
+    struct list unshipped;           /* in leader.unshipped while Lua may have something to ship */
+
+    /* While it follows (broker/follower.c) */
+    uint64_t told_readable, told_peers;
+    struct list placing;             /* in one of the follower's lists */
+    uint32_t slot;                   /* on the connection to the leader; 0: none yet */
+    bool placed;                     /* the leader sends it */
+    uint64_t acked;                  /* what the leader has been told */
 };
 
 /* Appends one batch: moves tail, nothing else yet. 0 and the first offset; -ENOSPC, -ERR_TOO_LARGE, -ERR_STOPPING,
- * -ERR_NO_COPIES: nothing was appended then. `a->epoch` is filled in here. */
+ * -ERR_NO_COPIES, -ERR_NOT_LEADER, -ERR_UNCONFIRMED: nothing was appended then. `a->epoch` and `a->stated` are filled
+ * in here. */
 int topic_append(struct topic *t, struct append *a, uint64_t *first);
 
-/* The mark at which the topic acknowledges: disk or written by its durability, peers in live mode. */
+/* The mark at which the topic acknowledges: its own, peers in live mode. */
 struct mark *topic_ack_mark(struct topic *t);
+
+/* `disk`, or `written` under the weaker durabilities. */
+struct mark *topic_own_mark(struct topic *t);
 
 /* Readers see offsets below this. */
 uint64_t topic_readable(struct topic *t);
 
+/* How far followers may be sent now. */
+uint64_t topic_shippable(struct topic *t);
+
 /* The journal's marks have risen. */
 void topic_moved(struct topic *t, uint64_t written, uint64_t disk);
+
+/* Something that peers or readable follow from has changed. */
+void topic_settle(struct topic *t);
+
+/* Whoever waits for an acknowledgement gets this error; readers go on waiting. */
+void topic_fail(struct topic *t, int rc);
+
+/* A follower's part of the log that the leader does not have: moved to diverged/ and cut. Waits for the disk. 0 or an
+ * error of journal_cut. */
+int topic_cut(struct topic *t, uint64_t to);
+
+/* Begins anew at an offset, as the leader has nothing older; `keep`: what was there goes to diverged/. Waits for the
+ * disk. */
+int topic_restart(struct topic *t, uint64_t first, bool keep);
 
 uint64_t topic_first(const struct topic *t);
 

@@ -29,6 +29,7 @@ struct topics {
     uint64_t applied;             /* records of the log below this have taken effect */
     struct list changes;          /* in the order of their records */
     struct map deleted;           /* while opening: topics whose directory should be gone */
+    const struct topics_watch *watch;   /* or NULL: this node is alone */
     int create_failed;            /* why the last create that did not take effect did not */
     bool opening, stopping;
 };
@@ -71,6 +72,9 @@ static struct topic *topic_add(struct topics *ts, slice name, struct topic_id id
     t->topics = ts;
     t->id = id;
     t->settings = *settings;
+    list_init(&t->feeds);
+    list_init(&t->unshipped);
+    list_init(&t->placing);
     registry_add(&ts->all, t);
     return t;
 }
@@ -88,6 +92,23 @@ static struct journal_options journal_options_of(const struct topic *t)
     };
 }
 
+/* What a node alone has is committed. Of a cluster's live topic a node knows no more than its records state; of the
+ * others it holds only what was acknowledged (topic_shippable). */
+static void marks_begin(const struct topics *ts, struct topic *t)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    bool alone = ts->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
+    mark_init(&t->tail, info.tail);
+    mark_init(&t->written, info.written);
+    mark_init(&t->disk, info.disk);
+    mark_init(&t->peers, alone ? info.disk : info.stated);
+    mark_init(&t->readable, alone || !live ? info.disk : info.stated);
+    t->told_readable = t->readable.at;
+    t->told_peers = t->peers.at;
+    t->begun = t->ship = t->sealed = info.tail;
+}
+
 static int topic_open(struct topics *ts, struct topic *t)
 {
     struct journal_options o = journal_options_of(t);
@@ -99,14 +120,10 @@ static int topic_open(struct topics *ts, struct topic *t)
     }
     if (rc < 0)
         return rc;
-    struct journal_info info;
-    journal_info(t->journal, &info);
-    mark_init(&t->tail, info.tail);
-    mark_init(&t->written, info.written);
-    mark_init(&t->disk, info.disk);
-    mark_init(&t->peers, info.disk);
-    t->readable = info.disk;
+    marks_begin(ts, t);
     journal_set_owner(t->journal, t);
+    if (ts->watch != NULL)
+        ts->watch->opened(ts->watch->arg, t);
     return 0;
 }
 
@@ -118,10 +135,10 @@ void topics_moved(void *owner, uint64_t written, uint64_t disk)
 static void topic_drop(struct topics *ts, struct topic *t)
 {
     registry_remove(&ts->all, t);
-    mark_fail(&t->tail, -ERR_UNKNOWN_TOPIC);
-    mark_fail(&t->written, -ERR_UNKNOWN_TOPIC);
-    mark_fail(&t->disk, -ERR_UNKNOWN_TOPIC);
-    mark_fail(&t->peers, -ERR_UNKNOWN_TOPIC);
+    if (ts->watch != NULL)
+        ts->watch->dropped(ts->watch->arg, t);
+    topic_fail(t, -ERR_UNKNOWN_TOPIC);
+    mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
     int rc = t->journal == NULL ? 0 : journal_delete(t->journal);
     if (rc < 0)
         say_error("topics", "cannot remove a deleted topic's directory topic=%s error=%s", t->name, err_sentence(rc));
@@ -179,6 +196,7 @@ static void apply_set(struct topics *ts, const struct message *m)
         return;
     struct journal_options o = journal_options_of(t);
     journal_set_options(t->journal, &o);
+    topic_settle(t);
 }
 
 static void apply_delete(struct topics *ts, const struct message *m)
@@ -215,7 +233,7 @@ static void batch_apply(struct topics *ts, slice bytes, const struct batch_head 
     for (uint64_t offset = head->first; offset < head->first + head->count; offset++) {
         if (message_read(&messages, &m) < 0)
             break;
-        if (offset >= ts->applied && m.key.n > 0 && m.key.n <= TOPIC_NAME_MAX)
+        if (offset >= ts->applied && topic_name_ok(m.key))   /* it becomes a directory, and may have come over a link */
             record_apply(ts, &m, (struct topic_id){head->epoch, offset});
     }
     ts->applied = head->first + head->count;
@@ -373,7 +391,7 @@ static int log_open(struct topics *ts)
     int rc = topic_open(ts, ts->log);
     if (rc < 0)
         return rc;
-    return log_replay(ts, ts->log->disk.at);
+    return log_replay(ts, topic_readable(ts->log));
 }
 
 /* A crash between the delete's commit and the removal of the directory leaves it behind: the record decides. */
@@ -473,18 +491,71 @@ bool topics_trim(struct topics *ts)
 
 int topics_may_append(const struct topic *t)
 {
+    const struct role *role = t->topics->role;
     if (t->topics->stopping)
         return -ERR_STOPPING;
     if (t->deleting)
         return -ERR_UNKNOWN_TOPIC;
-    if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > 1)
-        return -ERR_NO_COPIES;    /* the set of a node of its own is itself */
+    if (!role_leads(role))
+        return -ERR_NOT_LEADER;
+    if (role->kind == ROLE_LEADER && !role_confirmed(role, clock_ns()))
+        return -ERR_UNCONFIRMED;
+    if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > role_copies(role))
+        return -ERR_NO_COPIES;
     return 0;
 }
 
-uint64_t topics_epoch(const struct topics *ts)
+struct role *topics_role(const struct topics *ts)
 {
-    return ts->role->epoch;
+    return ts->role;
+}
+
+void topics_set_watch(struct topics *ts, const struct topics_watch *watch)
+{
+    ts->watch = watch;
+}
+
+const struct topics_watch *topics_watch(const struct topics *ts)
+{
+    return ts->watch;
+}
+
+void topics_settle(struct topics *ts)
+{
+    for (size_t i = 0; i < ts->all.count; i++)
+        topic_settle(ts->all.sorted[i]);
+}
+
+void topics_fail(struct topics *ts, int rc)
+{
+    changes_forget(ts, UINT64_MAX);
+    for (size_t i = 0; i < ts->all.count; i++) {
+        ts->all.sorted[i]->deleting = false;
+        topic_fail(ts->all.sorted[i], rc);
+    }
+}
+
+bool topics_undone(const struct topics *ts)
+{
+    return ts->applied > ts->log->tail.at;
+}
+
+struct holdings topics_holdings(const struct topics *ts)
+{
+    struct holdings h = {.empty = true, .copies_min = 0};
+    for (size_t i = 0; i < ts->all.count; i++) {
+        const struct topic *t = ts->all.sorted[i];
+        struct journal_info info;
+        journal_info(t->journal, &info);
+        h.empty = h.empty && info.tail == 0;
+        h.damaged = h.damaged || info.damaged > 0;
+        bool counts = t != ts->log && t->settings.replication == REPLICATION_LIVE;
+        if (counts && (h.copies_min == 0 || t->settings.copies < h.copies_min))
+            h.copies_min = t->settings.copies;
+    }
+    if (h.copies_min == 0)
+        h.copies_min = 1;
+    return h;
 }
 
 void topics_stop(struct topics *ts)

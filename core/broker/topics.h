@@ -48,7 +48,30 @@ bool topics_trim(struct topics *ts);
 
 /* 0 when a client's or our own append may go to this topic now; else why not. */
 int topics_may_append(const struct topic *t);
-uint64_t topics_epoch(const struct topics *ts);
+struct role *topics_role(const struct topics *ts);
+
+/* What replication is told of, and asked for (broker/cluster.c). */
+struct topics_watch {
+    uint64_t (*peers)(void *arg, struct topic *t);     /* while leading: what every member that counts has of it */
+    void (*moved)(void *arg, struct topic *t);         /* marks have been settled */
+    void (*opened)(void *arg, struct topic *t);
+    void (*dropped)(void *arg, struct topic *t);       /* it is about to be freed */
+    void *arg;
+};
+void topics_set_watch(struct topics *ts, const struct topics_watch *watch);   /* outlives us */
+const struct topics_watch *topics_watch(const struct topics *ts);
+
+/* Everything's marks follow anew from what is known: the role or the synced set has changed. */
+void topics_settle(struct topics *ts);
+
+/* Leading is over: whoever waits for an acknowledgement gets this error, and changes under way may never come. */
+void topics_fail(struct topics *ts, int rc);
+
+/* Has the log been cut below what had taken effect? */
+bool topics_undone(const struct topics *ts);
+
+/* What a role may go by (broker/role.h). */
+struct holdings topics_holdings(const struct topics *ts);
 
 /* From now on appends are refused with -ERR_STOPPING. */
 void topics_stop(struct topics *ts);

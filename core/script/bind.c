@@ -145,6 +145,7 @@ int core_open(lua_State *L)
     say_open(L);
     json_open(L);
     fetch_open(L);
+    cluster_open(L);
     push_errors(L);
     lua_setfield(L, -2, "errors");
     push_limits(L);

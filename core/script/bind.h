@@ -17,6 +17,7 @@ void time_open(lua_State *L);
 void say_open(lua_State *L);
 void json_open(lua_State *L);
 void fetch_open(lua_State *L);
+void cluster_open(lua_State *L);
 
 /* Makes the metatable of a kind: `meta` goes into it; __index becomes `methods`, or, when `index` is given, that
  * function with the table of methods as its upvalue. Leaves the table of methods on the stack. */

@@ -63,7 +63,7 @@ static int read_batch(lua_State *L, struct topic *t, const struct batch_range *r
     b->claimed = b->raw.cap;
     batch_cut(b, range);
     if (b->count == 0)
-        b->epoch = topics_epoch(t->topics);
+        b->epoch = topics_role(t->topics)->epoch;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }

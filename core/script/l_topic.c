@@ -15,6 +15,7 @@
 #define OFFSET_AT "topic:offset_at(time)"
 #define SHIP "topic:ship(offset)"
 #define INFO "topic:info()"
+#define CHECK "topic:check(epoch, offset)"
 #define ACKNOWLEDGES "topic:acknowledges()"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack])"
 
@@ -59,6 +60,13 @@ static struct topic_handle *handle_new(lua_State *L, slice name)
     h->name_size = name.n;
     memcpy(h->name, name.p, name.n);
     return h;
+}
+
+void push_topic_handle(lua_State *L, const struct topic *t)
+{
+    struct topic_handle *h = handle_new(L, slice_from(t->name));
+    h->ref = topic_ref(t);
+    h->found = true;
 }
 
 /* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected; the name lies at 1.
@@ -144,9 +152,7 @@ static int l_topics(lua_State *L)
         slice name = slice_from(t->name);
         if ((t->name[0] == '_') != internal || !matches(pattern, name))
             continue;
-        struct topic_handle *h = handle_new(L, name);
-        h->ref = topic_ref(t);
-        h->found = true;
+        push_topic_handle(L, t);
         lua_rawseti(L, -2, ++count);
     }
     return 1;
@@ -165,7 +171,7 @@ static int wait_done(lua_State *L, int status, lua_KContext context)
     return 1;
 }
 
-/* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits for the topic's acknowledging mark. */
+/* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits until it can be read. */
 static int l_wait(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, WAIT);
@@ -184,7 +190,7 @@ static int l_wait(lua_State *L)
         return push_fail(L, -ERR_TIMEOUT);
     task_may_stop(self);
     task_may_leave(self);
-    return task_park_on(L, self, topic_ack_mark(t), offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_done);
+    return task_park_on(L, self, &t->readable, offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_done);
 }
 
 /* topic:offset_at(time) -> offset | nil, message, code */
@@ -217,6 +223,7 @@ static int l_ship(lua_State *L)
         return push_fail_because(L, -ERR_BAD_RANGE, "the topic ends at %llu", (unsigned long long)t->tail.at);
     if (offset > t->ship)
         t->ship = offset;
+    topic_settle(t);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -225,6 +232,26 @@ static void set_whole(lua_State *L, const char *name, uint64_t value)
 {
     lua_pushinteger(L, (lua_Integer)value);
     lua_setfield(L, -2, name);
+}
+
+/* Where each follower stands, as its leader knows it; none on other nodes. */
+static void set_followers(lua_State *L, const struct topic *t)
+{
+    struct feed_info f;
+    lua_newtable(L);
+    for (unsigned i = 0; leader_feed(t, i, &f); i++) {
+        slice name = member_name(&f.member);
+        lua_createtable(L, 0, 4);
+        lua_pushlstring(L, name.p, name.n);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, f.member.text);
+        lua_setfield(L, -2, "member");
+        set_whole(L, "acked", f.acked);
+        lua_pushboolean(L, f.counted);
+        lua_setfield(L, -2, "in_set");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "followers");
 }
 
 static void push_info(lua_State *L, struct topic *t)
@@ -250,7 +277,39 @@ static void push_info(lua_State *L, struct topic *t)
         lua_pushnumber(L, (double)info.last_time_ms / 1000.0);
         lua_setfield(L, -2, "last_time");
     }
+    set_followers(L, t);
     push_settings(L, &t->settings);
+}
+
+/* What is wrong with a token, and where the histories part: true | nil, message, code, {epoch, offset}. */
+static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
+{
+    push_fail_because(L, -ERR_TRUNCATED, "the token is of a history that was cut off; this one agrees up to %llu:%llu",
+                      (unsigned long long)found, (unsigned long long)end);
+    lua_createtable(L, 0, 2);
+    set_whole(L, "epoch", found);
+    set_whole(L, "offset", end);
+    return 4;
+}
+
+/* topic:check(epoch, offset) -> true | nil, message, "log_truncated", {epoch=, offset=}.  Does a token belong to this
+ * history: is the message before that offset of that epoch? */
+static int l_check(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, CHECK);
+    uint64_t epoch = arg_whole(L, 2, "epoch", CHECK), offset = arg_whole(L, 3, "offset", CHECK);
+    uint64_t found = 0, end = 0;
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc == 0 && offset > topic_first(t))
+        rc = journal_epoch_end(t->journal, epoch, &found, &end);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    bool ahead = topics_role(t->topics)->kind == ROLE_FOLLOWER && found == epoch && end == t->tail.at;
+    if (offset > topic_first(t) && offset > end && !ahead)
+        return push_truncated(L, found, end);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* topic:info() -> table | nil, message, code */
@@ -279,7 +338,7 @@ static const char *mark_name(const struct topic *t, const struct mark *mark)
 
 static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
 {
-    return mark == &t->peers ? t->settings.copies : 1;
+    return mark == &t->peers ? role_copies(topics_role(t->topics)) : 1;
 }
 
 /* topic:acknowledges() -> durability, committed, copies | nil, message, code */
@@ -341,8 +400,9 @@ void topic_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"append", l_topic_append}, {"read", l_topic_read}, {"wait", l_wait}, {"offset_at", l_offset_at},
-        {"ship", l_ship}, {"info", l_info}, {"acknowledges", l_acknowledges}, {"receipt", l_receipt},
-        {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete}, {NULL, NULL}};
+        {"ship", l_ship}, {"info", l_info}, {"check", l_check}, {"acknowledges", l_acknowledges},
+        {"receipt", l_receipt}, {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete},
+        {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic});
     lua_setfield(L, -2, "Topic");

@@ -20,6 +20,9 @@ slice handle_name(const struct topic_handle *h);
 /* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have it. */
 int handle_find(lua_State *L, struct topic_handle *h, struct topic **out);
 
+/* A handle of that topic, on the stack. */
+void push_topic_handle(lua_State *L, const struct topic *t);
+
 /* push_fail for what handle_find said, with the name. */
 int handle_fail(lua_State *L, const struct topic_handle *h, int rc);
 

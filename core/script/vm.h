@@ -16,7 +16,7 @@
 
 #include <lua.h>
 
-#include "broker/topics.h"
+#include "broker/cluster.h"
 #include "net/fetch.h"
 #include "net/http.h"
 
@@ -37,6 +37,7 @@ struct services {
     struct topics *topics;
     struct store *store;
     struct role *role;
+    struct cluster *cluster;      /* NULL: this node is alone */
     struct fetcher *fetcher;
     const char *advertise;        /* address that others are told */
     void (*reload)(void *arg);    /* asks main for a reload in the next turn */

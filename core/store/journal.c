@@ -359,6 +359,11 @@ void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
     j->checkpoint_clean = c->clean;
 }
 
+uint64_t journal_active_first(const struct journal *j)
+{
+    return j->active ? j->active->first : j->tail;
+}
+
 void journal_info(const struct journal *j, struct journal_info *out)
 {
     *out = (struct journal_info){

@@ -98,6 +98,9 @@ struct journal_info {
 };
 void journal_info(const struct journal *j, struct journal_info *out);
 
+/* The first offset of the file that is being written; the tail when there is none. */
+uint64_t journal_active_first(const struct journal *j);
+
 /* -- replication ------------------------------------------------------------------------------------------ */
 
 /* What a follower is sent: whole batches as they stand in one file. */

@@ -53,6 +53,8 @@ static bool state_take_numbers(struct state *s, slice key, slice value, bool *ok
         *ok = slice_u64(value, &s->seen_epoch) == 0;
     else if (slice_eq(key, SLICE("seen_version")))
         *ok = slice_u64(value, &s->seen_version) == 0;
+    else if (slice_eq(key, SLICE("unclean")))
+        *ok = slice_u64(value, &s->unclean) == 0;
     else if (slice_eq(key, SLICE("led")))
         *ok = take_led(value, s);
     else
@@ -160,8 +162,9 @@ static void state_format(const struct state *s, struct buf *out)
     id_format(out, &s->incarnation);
     buf_addf(out, "\nleader=");
     id_format(out, &s->leader);
-    buf_addf(out, "\nepoch=%" PRIu64 "\nseen_epoch=%" PRIu64 "\nseen_version=%" PRIu64 "\nled=", s->epoch,
-             s->seen_epoch, s->seen_version);
+    buf_addf(out, "\nepoch=%" PRIu64 "\nseen_epoch=%" PRIu64 "\nseen_version=%" PRIu64, s->epoch, s->seen_epoch,
+             s->seen_version);
+    buf_addf(out, "\nunclean=%" PRIu64 "\nled=", s->unclean);
     for (unsigned i = 0; i < s->led_count; i++)
         buf_addf(out, "%s%" PRIu64 "-%" PRIu64, i ? "," : "", s->led[i].first, s->led[i].last);
     buf_addf(out, "\nboot=%s\nclean=%d\nweak=%d\namnesiac=%d\n", s->boot, s->clean, s->weak, s->amnesiac);

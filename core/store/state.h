@@ -25,6 +25,7 @@ struct state {
     struct id leader;        /* the incarnation to which it was promised, or that led it; zero: not known */
     uint64_t seen_epoch;     /* of the newest register seen, */
     uint64_t seen_version;   /* and its version */
+    uint64_t unclean;        /* the highest epoch that is known to have been claimed without membership */
     struct led led[LED_RANGES_MAX];   /* epochs that this node led, rising */
     unsigned led_count;
     char boot[40];           /* /proc/sys/kernel/random/boot_id of the last run */

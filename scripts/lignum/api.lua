@@ -92,6 +92,19 @@ function Topic:offset_at(time) end
 ---@example topic("orders"):ship(topic("orders"):info().disk)
 function Topic:ship(offset) end
 
+---Does a token belong to this history: was the message before `offset` written in that epoch? If not, the fourth result
+---says up to where the histories agree.
+---@where anywhere
+---@param epoch integer
+---@param offset integer
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@return { epoch: integer, offset: integer }? agree
+---@errors unknown_topic log_truncated
+---@example topic("orders"):check(3, 1000)
+function Topic:check(epoch, offset) end
+
 ---@class lignum.Settings
 ---@field replication? "wal"|"live"
 ---@field copies? integer

@@ -1,0 +1,402 @@
+#include "broker/cluster.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+
+#define TEND_SOON_NS (50 * NS_PER_MS)
+
+enum { TEXT_MAX = 128 };
+
+struct cluster {
+    struct loop *loop;               /* outlives us */
+    struct role *role;               /* outlives us */
+    struct topics *topics;           /* outlives us */
+    struct leader *leader;           /* owned */
+    struct follower *follower;       /* owned */
+    struct secret secret;
+    struct link_door door;
+    char http[TEXT_MAX], replication[TEXT_MAX];
+    struct topics_watch watch;
+    struct watch tend;
+    bool due;                        /* for tending */
+    bool leading, suspended;         /* as acted upon so far */
+    uint64_t turned_ns;              /* when the last turn was */
+    uint64_t seen;                   /* how often the register was */
+    uint64_t elections;              /* that this node has won */
+    struct mark changes, seals;
+};
+
+/* ---- what topics say ---- */
+
+static uint64_t on_peers(void *arg, struct topic *t)
+{
+    return leader_peers(((struct cluster *)arg)->leader, t);
+}
+
+static void on_moved(void *arg, struct topic *t)
+{
+    struct cluster *c = arg;
+    leader_moved(c->leader, t);
+    follower_moved(c->follower, t);
+}
+
+static void on_opened(void *arg, struct topic *t)
+{
+    follower_opened(((struct cluster *)arg)->follower, t);
+}
+
+static void on_dropped(void *arg, struct topic *t)
+{
+    struct cluster *c = arg;
+    leader_dropped(c->leader, t);
+    follower_dropped(c->follower, t);
+}
+
+/* ---- coming and going ---- */
+
+static void on_accept(void *arg, int fd, const union address *from)
+{
+    leader_accept(((struct cluster *)arg)->leader, fd, from);
+}
+
+static void on_tend(void *arg)
+{
+    ((struct cluster *)arg)->due = true;
+}
+
+/* The address that others are told is a number, so that nobody has to look up a name while running. */
+static int advertise_set(struct cluster *c, const char *advertise, const char *listen, uint16_t port)
+{
+    union address a = {0};
+    socklen_t size;
+    char text[ADDRESS_TEXT_MAX];
+    int rc = address_resolve(slice_from(advertise[0] ? advertise : listen), &a, &size);
+    if (rc < 0)
+        return rc;
+    if (a.any.sa_family == AF_INET6 && a.v6.sin6_port == 0)
+        a.v6.sin6_port = htons(port);
+    else if (a.any.sa_family == AF_INET && a.v4.sin_port == 0)
+        a.v4.sin_port = htons(port);
+    address_format(&a, text);
+    snprintf(c->replication, sizeof(c->replication), "%s", text);
+    return 0;
+}
+
+static int secret_set(struct cluster *c, const struct cluster_options *o, struct buf *why)
+{
+    int rc = secret_init(&c->secret, o->secret);
+    if (rc == -EINVAL)
+        buf_addf(why, "cluster.replication.secret must have %d to %d bytes", SECRET_MIN, SECRET_MAX);
+    else if (rc < 0)
+        buf_addf(why, "cluster.replication.secret cannot be used: libcrypto cannot be loaded");
+    else if (o->secret.n == 0 && !o->insecure && !address_is_loopback(slice_from(o->listen)))
+        buf_addf(why, "cluster.replication.listen \"%s\" is off loopback: give cluster.replication.secret (or say "
+                      "cluster.replication.insecure = true, and anyone who reaches the port can read and replace all "
+                      "messages)", o->listen);
+    return buf_size(why) > 0 ? -ERR_BAD_VALUE : 0;
+}
+
+static int door_open(struct cluster *c, const struct cluster_options *o, struct buf *why)
+{
+    uint16_t port = 0;
+    c->door.on_accept = on_accept;
+    c->door.arg = c;
+    int rc = link_door_open(&c->door, o->loop, slice_from(o->listen), &port);
+    if (rc < 0) {
+        buf_addf(why, "cluster.replication.listen \"%s\": %s", o->listen, err_sentence(rc));
+        return rc;
+    }
+    rc = advertise_set(c, o->advertise, o->listen, port);
+    if (rc < 0)
+        buf_addf(why, "cluster.replication.advertise \"%s\" is not an address: %s", o->advertise, err_sentence(rc));
+    return rc;
+}
+
+static void sides_new(struct cluster *c, const struct cluster_options *o)
+{
+    c->leader = leader_new(&(struct leader_options){
+        .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http,
+        .lag_max_ns = o->lag_max_ns});
+    c->follower = follower_new(&(struct follower_options){
+        .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http});
+    c->watch = (struct topics_watch){on_peers, on_moved, on_opened, on_dropped, c};
+    topics_set_watch(c->topics, &c->watch);
+    struct topic *t;
+    for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++)
+        follower_opened(c->follower, t);
+}
+
+int cluster_new(const struct cluster_options *o, struct cluster **out, struct buf *why)
+{
+    struct cluster *c = MEM_NEW(struct cluster);
+    c->loop = o->loop;
+    c->role = o->role;
+    c->topics = o->topics;
+    snprintf(c->http, sizeof(c->http), "%s", o->http);
+    int rc = secret_set(c, o, why);
+    if (rc == 0)
+        rc = door_open(c, o, why);
+    if (rc < 0) {
+        link_door_close(&c->door);
+        secret_fini(&c->secret);
+        mem_free(c);
+        return rc;
+    }
+    c->role->lease_ns = o->lease_ns;
+    mark_init(&c->changes, 1);
+    mark_init(&c->seals, 1);
+    sides_new(c, o);
+    c->turned_ns = clock_ns();
+    watch_timer(c->loop, &c->tend, on_tend, c);
+    watch_arm(&c->tend, TEND_SOON_NS);
+    *out = c;
+    return 0;
+}
+
+void cluster_free(struct cluster *c)
+{
+    topics_set_watch(c->topics, NULL);
+    link_door_close(&c->door);
+    watch_fini(&c->tend);
+    leader_free(c->leader);
+    follower_free(c->follower);
+    secret_fini(&c->secret);
+    mark_fail(&c->changes, -ERR_CANCELLED);
+    mark_fail(&c->seals, -ERR_CANCELLED);
+    mem_free(c);
+}
+
+void cluster_set_limits(struct cluster *c, uint64_t lease_ns, uint64_t lag_max_ns)
+{
+    c->role->lease_ns = lease_ns;
+    leader_set_lag_max(c->leader, lag_max_ns);
+}
+
+/* ---- the role's consequences ---- */
+
+static void changed(struct cluster *c)
+{
+    mark_advance(&c->changes, c->changes.at + 1);
+}
+
+/* Whatever took this node's leadership: what was waiting for acknowledgements cannot have them from here. */
+static void act_on_role(struct cluster *c)
+{
+    bool leads = c->role->kind == ROLE_LEADER;
+    if (c->leading == leads)
+        return;
+    c->leading = leads;
+    if (leads) {
+        follower_follow(c->follower, NULL);
+        leader_begin(c->leader);
+        say_info("cluster", "leads epoch=%llu members=%u", (unsigned long long)c->role->epoch,
+                 c->role->synced.now.set.count);
+    } else {
+        leader_end(c->leader);
+        topics_fail(c->topics, -ERR_UNKNOWN_OUTCOME);
+    }
+    changed(c);
+}
+
+/* A leader without a confirmation acknowledges nothing: those who wait get the truth, that it is not known. */
+static void act_on_lease(struct cluster *c)
+{
+    bool suspended = c->leading && !role_confirmed(c->role, clock_ns());
+    if (suspended == c->suspended)
+        return;
+    c->suspended = suspended;
+    if (suspended) {
+        say_warn("cluster", "suspended: Consul has not confirmed for too long that this node leads");
+        topics_fail(c->topics, -ERR_UNKNOWN_OUTCOME);
+    } else {
+        say_info("cluster", "confirmed again epoch=%llu", (unsigned long long)c->role->epoch);
+    }
+    changed(c);
+}
+
+void cluster_awake(struct cluster *c)
+{
+    uint64_t now = clock_ns();
+    if (c->leading && now - c->turned_ns > c->role->lease_ns / 2) {
+        say_warn("cluster", "was away for %llu ms: asks Consul before it acknowledges anything",
+                 (unsigned long long)((now - c->turned_ns) / NS_PER_MS));
+        c->role->confirmed_ns = 0;
+        act_on_lease(c);
+    }
+    c->turned_ns = now;
+}
+
+/* ---- the turn ---- */
+
+void cluster_receive(struct cluster *c)
+{
+    bool connected = false;
+    struct follower_info before, after;
+    follower_info(c->follower, &before);
+    leader_receive(c->leader);
+    follower_receive(c->follower);
+    act_on_role(c);                  /* a promise may have ended this node's own epoch */
+    follower_info(c->follower, &after);
+    connected = before.connected != after.connected || before.refused != after.refused;
+    if (connected)
+        changed(c);
+    if (leader_sealed(c->leader))
+        mark_advance(&c->seals, c->seals.at + 1);
+}
+
+static void tend(struct cluster *c)
+{
+    bool asking = c->role->synced.asking;
+    const char *unfit = c->leading ? leader_unfit(c->leader) : NULL;
+    if (unfit != NULL)
+        cluster_resign(c, unfit);
+    act_on_lease(c);
+    bool soon = leader_tend(c->leader);
+    soon = follower_tend(c->follower) || soon;
+    if (asking != c->role->synced.asking)
+        changed(c);
+    c->due = false;
+    watch_arm(&c->tend, soon ? TEND_SOON_NS : PING_MS * NS_PER_MS);
+}
+
+void cluster_send(struct cluster *c)
+{
+    if (c->due)
+        tend(c);
+    leader_send(c->leader);
+    follower_send(c->follower);
+}
+
+/* ---- what scripts say ---- */
+
+uint64_t cluster_seen(const struct cluster *c)
+{
+    return c->seen;
+}
+
+/* A node without a message takes the id of the cluster that it finds, and with it its epochs from the start. */
+static void adopt_id(struct cluster *c, const struct register_value *v, const struct holdings *h)
+{
+    struct state *state = store_state(c->role->store);
+    if (!h->empty || id_eq(&v->cluster, &state->cluster))
+        return;
+    int rc = store_set_cluster(c->role->store, &v->cluster);
+    if (rc < 0) {
+        say_error("cluster", "cannot take the cluster's id: %s", err_sentence(rc));
+        return;
+    }
+    role_forget(c->role);
+    say_info("cluster", "joins the cluster that Consul names");
+}
+
+static bool overtaken(const struct cluster *c, const struct register_value *v, uint64_t asked)
+{
+    const struct role *role = c->role;
+    return asked != c->seen && role->has_seen && (v == NULL || register_before(v, &role->seen));
+}
+
+enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked, bool *stale)
+{
+    struct holdings h = topics_holdings(c->topics);
+    *stale = overtaken(c, v, asked);
+    if (*stale)
+        return VERDICT_OTHER;
+    c->seen++;
+    if (v != NULL)
+        adopt_id(c, v, &h);
+    bool asking = c->role->synced.asking, leading = c->leading;
+    enum verdict verdict = role_see(c->role, v, index, &h);
+    act_on_role(c);
+    act_on_lease(c);
+    if (leading && c->leading && asking != c->role->synced.asking) {
+        leader_recount(c->leader);
+        changed(c);
+    }
+    return verdict;
+}
+
+int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value *out, const char **why)
+{
+    struct holdings h = topics_holdings(c->topics);
+    return role_claim(c->role, kind, &h, out, why);
+}
+
+int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t index)
+{
+    int rc = role_lead(c->role, v, index);
+    if (rc == 0) {
+        c->elections++;
+        c->seen++;
+    }
+    act_on_role(c);
+    return rc;
+}
+
+void cluster_resign(struct cluster *c, const char *why)
+{
+    if (!c->leading)
+        return;
+    say_info("cluster", "resigns epoch=%llu reason=\"%s\"", (unsigned long long)c->role->epoch, why);
+    role_resign(c->role);
+    act_on_role(c);
+}
+
+void cluster_follow(struct cluster *c, const struct leader_address *leader)
+{
+    if (c->leading)
+        return;
+    const struct leader_address *before = follower_leader(c->follower);
+    bool was = before != NULL;
+    follower_follow(c->follower, leader);
+    if (was != (leader != NULL))
+        changed(c);
+}
+
+const struct register_value *cluster_change(const struct cluster *c)
+{
+    return c->leading && c->role->synced.asking ? &c->role->synced.asked : NULL;
+}
+
+struct mark *cluster_changes(struct cluster *c)
+{
+    return &c->changes;
+}
+
+struct mark *cluster_seals(struct cluster *c)
+{
+    return &c->seals;
+}
+
+bool cluster_eligible(const struct cluster *c, const char **why)
+{
+    struct holdings h = topics_holdings(c->topics);
+    return role_eligible(c->role, &h, why);
+}
+
+void cluster_info(const struct cluster *c, struct cluster_info *out)
+{
+    struct topic *t;
+    *out = (struct cluster_info){
+        .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
+        .holdings = topics_holdings(c->topics), .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
+        .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
+    };
+    follower_info(c->follower, &out->following);
+    for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++) {
+        struct journal_info info;
+        journal_info(t->journal, &info);
+        out->position_messages += info.disk;
+        if (info.epoch > out->position_epoch)
+            out->position_epoch = info.epoch;
+    }
+}
+
+struct leader *cluster_leader(struct cluster *c)
+{
+    return c->leader;
+}

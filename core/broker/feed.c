@@ -1,0 +1,321 @@
+/* Feeds: what a ready follower asks and acknowledges, and what is sent to it. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "broker/peer.h"
+
+enum { DATA_HEAD = 4 + 5 * 8 + 1 + 4 };
+
+/* ---- coming and going ---- */
+
+static struct feed *feed_of(const struct peer *p, uint32_t slot)
+{
+    return slot < p->slots ? p->by_slot[slot] : NULL;
+}
+
+static void slots_grow(struct peer *p, uint32_t slot)
+{
+    if (slot < p->slots)
+        return;
+    uint32_t cap = p->slots ? p->slots * 2 : 64;
+    cap = cap > slot ? cap : slot + 1;
+    p->by_slot = mem_resize(p->by_slot, cap * sizeof(struct feed *));
+    memset(p->by_slot + p->slots, 0, (cap - p->slots) * sizeof(struct feed *));
+    p->slots = cap;
+}
+
+static struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
+{
+    struct feed *f = MEM_NEW(struct feed);
+    f->peer = p;
+    f->topic = t;
+    f->slot = slot;
+    f->caught_ns = f->goal_ns = clock_ns();
+    f->goal = t->tail.at;
+    list_init(&f->dirty);
+    list_push(&t->feeds, &f->of_topic);
+    slots_grow(p, slot);
+    p->by_slot[slot] = f;
+    return f;
+}
+
+void feed_free(struct feed *f)
+{
+    f->peer->by_slot[f->slot] = NULL;
+    list_remove(&f->of_topic);
+    list_remove(&f->dirty);
+    mem_free(f);
+}
+
+void feed_dirty(struct feed *f)
+{
+    if (f->started && list_alone(&f->dirty))
+        list_push(&f->peer->dirty, &f->dirty);
+}
+
+/* ---- where the histories part ---- */
+
+/* The checksum of the batch that ends where both histories of the epoch still agree. */
+static void put_crc(struct buf *out, struct topic *t, uint64_t end)
+{
+    struct batch_head head;
+    bool has = end > topic_first(t) && journal_batch_before(t->journal, end, &head) == 0;
+    put_u8(out, has);
+    put_u32(out, has ? head.crc : 0);
+}
+
+static void point(struct peer *p, uint32_t slot, struct topic *t, uint64_t epoch, uint64_t end)
+{
+    uint64_t found = 0, ours = 0;
+    int rc = t == NULL ? 0 : journal_epoch_end(t->journal, epoch, &found, &ours);
+    if (rc < 0) {
+        say_error("leader", "cannot look into topic=%s: %s", t->name, err_sentence(rc));
+        t = NULL;
+    }
+    struct buf *out = link_begin(p->link, WIRE_POINT);
+    put_u32(out, slot);
+    put_u8(out, t == NULL ? POINT_UNKNOWN : found == epoch ? POINT_EXACT : POINT_EARLIER);
+    put_u64(out, found);
+    put_u64(out, ours);
+    put_u64(out, t == NULL ? 0 : topic_first(t));
+    if (t != NULL && found == epoch)
+        put_crc(out, t, ours < end ? ours : end);
+    else
+        buf_add(out, "\0\0\0\0\0", 5);
+    link_end(p->link);
+}
+
+/* A topic is found by name and known by its id, so that one deleted and made again is another. */
+static struct topic *find(const struct leader *l, slice name, struct topic_id id)
+{
+    struct topic *t = topics_find(l->o.topics, name);
+    return t != NULL && t->id.epoch == id.epoch && t->id.offset == id.offset ? t : NULL;
+}
+
+static void on_position(struct peer *p, struct wire *w)
+{
+    uint32_t slot = get_u32(w);
+    struct topic_id id = {.epoch = get_u64(w)};
+    id.offset = get_u64(w);
+    uint64_t epoch = get_u64(w), end = get_u64(w);
+    slice name = get_text(w);
+    if (!wire_done(w) || slot == 0 || slot > SLOTS_MAX) {
+        peer_refuse(p, "a POSITION is not well formed");
+        return;
+    }
+    struct topic *t = find(p->leader, name, id);
+    if (t != NULL && feed_of(p, slot) == NULL)
+        feed_new(p, t, slot);
+    point(p, slot, t, epoch, end);
+}
+
+static void on_start(struct peer *p, struct wire *w)
+{
+    uint32_t slot = get_u32(w);
+    uint64_t tail = get_u64(w), disk = get_u64(w);
+    struct feed *f = feed_of(p, slot);
+    if (!wire_done(w) || disk > tail) {
+        peer_refuse(p, "a START is not well formed");
+    } else if (f != NULL) {
+        f->sent = tail;
+        f->acked = disk;
+        f->started = true;
+        feed_dirty(f);
+        topic_settle(f->topic);
+    }
+}
+
+/* ---- acknowledgements ---- */
+
+/* How long it is behind: since when it has not reached a tail that it was seen to have at some moment. */
+static void feed_note_lag(struct feed *f, uint64_t now)
+{
+    if (f->acked < f->goal)
+        return;
+    f->caught_ns = f->goal_ns;
+    f->goal = f->topic->tail.at;
+    f->goal_ns = now;
+    if (f->acked >= f->goal)
+        f->caught_ns = now;
+}
+
+static void acknowledge(struct peer *p, uint32_t slot, uint64_t offset, uint64_t now)
+{
+    struct feed *f = feed_of(p, slot);
+    if (f == NULL || offset <= f->acked)
+        return;                      /* a topic that was dropped, or news that are none */
+    if (offset > f->sent) {
+        peer_refuse(p, "it acknowledged what it was not sent");
+        return;
+    }
+    f->acked = offset;
+    feed_note_lag(f, now);
+    topic_settle(f->topic);
+}
+
+static void on_ack(struct peer *p, struct wire *w)
+{
+    uint64_t now = clock_ns();
+    while (!w->bad && w->rest.n > 0 && !p->doomed) {
+        uint32_t slot = get_u32(w);
+        uint64_t offset = get_u64(w);
+        if (!w->bad)
+            acknowledge(p, slot, offset, now);
+    }
+    if (w->bad)
+        peer_refuse(p, "an ACK is not well formed");
+}
+
+void peer_frame(struct peer *p, unsigned char type, slice payload)
+{
+    struct wire w = {.rest = payload};
+    switch (type) {
+    case WIRE_POSITION:
+        on_position(p, &w);
+        break;
+    case WIRE_START:
+        on_start(p, &w);
+        break;
+    case WIRE_ACK:
+        on_ack(p, &w);
+        break;
+    case WIRE_PING:
+        break;
+    case WIRE_REFUSE:
+        say_warn("leader", "a follower left member=%s reason=\"%.*s\"", p->member.text, SLICE_ARGS(get_text(&w)));
+        p->doomed = true;
+        break;
+    default:
+        peer_refuse(p, "it sent a frame of an unknown type");
+    }
+}
+
+/* ---- sending ---- */
+
+static void put_marks(struct buf *out, struct feed *f)
+{
+    f->told_readable = topic_readable(f->topic);
+    f->told_peers = f->topic->peers.at;
+    put_u64(out, f->told_readable);
+    put_u64(out, f->told_peers);
+}
+
+/* The fields in front of the batches, whose place was left free. */
+static void data_head(struct buf *out, size_t at, struct feed *f, const struct shipment *s)
+{
+    struct buf head = {0};
+    put_u32(&head, f->slot);
+    put_marks(&head, f);
+    put_u64(&head, s->first);
+    put_u64(&head, s->next);
+    put_u64(&head, s->file_first);
+    put_u8(&head, s->has_file_crc);
+    put_u32(&head, s->file_crc);
+    memcpy(out->data + out->at + at, head.data, DATA_HEAD);
+    buf_fini(&head);
+}
+
+/* 0, or why it cannot be sent. */
+static int feed_send_data(struct feed *f, uint64_t to)
+{
+    struct link *k = f->peer->link;
+    struct shipment s = {0};
+    struct buf *out = link_begin(k, WIRE_DATA);
+    size_t at = buf_size(out);
+    memset(buf_reserve(out, DATA_HEAD), 0, DATA_HEAD);
+    out->end += DATA_HEAD;
+    int rc = journal_ship(f->topic->journal, f->sent, to, SHIP_SIZE, out, &s);
+    if (rc < 0 || s.next == s.first) {
+        link_cancel(k);
+        return rc;
+    }
+    data_head(out, at, f, &s);
+    f->peer->shipped_bytes += buf_size(out) - at - DATA_HEAD;
+    f->peer->leader->shipped_bytes += buf_size(out) - at - DATA_HEAD;
+    link_end(k);
+    f->sent = s.next;
+    return 0;
+}
+
+/* Retention was faster than the follower: it has to ask anew where our history begins. Damage is ours to mend. */
+static void feed_cannot(struct feed *f, int rc)
+{
+    f->stuck = true;
+    if (rc == -ERR_DAMAGED)
+        f->peer->leader->damaged = true;
+    if (rc != -ERR_GONE)
+        say_error("leader", "cannot send topic=%s offset=%llu to member=%s: %s", f->topic->name,
+                  (unsigned long long)f->sent, f->peer->member.text, err_sentence(rc));
+    else
+        peer_refuse(f->peer, "retention has removed what comes next: begin anew");
+}
+
+static void feed_send(struct feed *f)
+{
+    uint64_t to = topic_shippable(f->topic);
+    int rc = f->sent < to && !f->stuck ? feed_send_data(f, to) : 0;
+    if (rc < 0) {
+        feed_cannot(f, rc);
+        return;
+    }
+    if (f->sent < to && !f->stuck) {
+        feed_dirty(f);               /* after the other topics */
+    } else if (f->told_readable != topic_readable(f->topic) || f->told_peers != f->topic->peers.at) {
+        struct buf *marks = &f->peer->leader->marks;
+        put_u32(marks, f->slot);
+        put_marks(marks, f);
+    }
+}
+
+static void send_marks(struct peer *p)
+{
+    struct buf *marks = &p->leader->marks;
+    if (buf_size(marks) == 0)
+        return;
+    buf_add_slice(link_begin(p->link, WIRE_MARKS), buf_slice(marks));
+    link_end(p->link);
+    buf_clear(marks);
+}
+
+void peer_send(struct peer *p)
+{
+    while (!list_empty(&p->dirty) && !p->doomed && link_unsent(p->link) < LINK_UNSENT_MAX) {
+        struct feed *f = list_first(&p->dirty, struct feed, dirty);
+        list_remove(&f->dirty);
+        feed_send(f);
+    }
+    send_marks(p);
+    if (link_unsent(p->link) > 0)
+        p->spoken_ns = clock_ns();
+    link_flush(p->link);
+}
+
+/* ---- has it all? ---- */
+
+static bool feed_caught_up(const struct feed *f)
+{
+    const struct topic *t = f->topic;
+    return f->started && f->acked >= t->begun && f->acked >= t->peers.at;
+}
+
+static bool topic_caught_up(const struct peer *p, struct topic *t)
+{
+    LIST_EACH(node, &t->feeds) {
+        struct feed *f = LIST_OWNER(node, struct feed, of_topic);
+        if (f->peer == p)
+            return feed_caught_up(f);
+    }
+    return false;
+}
+
+void peer_caught_up(struct peer *p)
+{
+    struct topics *ts = p->leader->o.topics;
+    struct topic *t;
+    p->caught_up = true;
+    for (size_t i = 0; p->caught_up && (t = topics_at(ts, i)) != NULL; i++)
+        p->caught_up = topic_caught_up(p, t);
+}

@@ -1,0 +1,25 @@
+/*
+ * A feed is one topic on its way to one follower, at the leader.
+ */
+#ifndef BROKER_FEED_H
+#define BROKER_FEED_H
+
+#include "broker/topic.h"
+
+struct peer;
+
+struct feed {
+    struct list of_topic;          /* in topic.feeds */
+    struct list dirty;             /* in peer.dirty while there may be something to send */
+    struct peer *peer;             /* outlives us */
+    struct topic *topic;           /* outlives us */
+    uint32_t slot;                 /* the follower's number for it */
+    bool started;                  /* it has told from where on */
+    bool stuck;                    /* what comes next is damaged here */
+    uint64_t sent, acked;          /* offsets */
+    uint64_t told_readable, told_peers;
+    uint64_t goal, goal_ns;        /* the tail, and when that was; acked beyond: no lag older than that */
+    uint64_t caught_ns;            /* when `goal` was last reached */
+};
+
+#endif

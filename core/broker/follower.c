@@ -1,0 +1,232 @@
+#include "broker/follower.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "broker/upstream.h"
+
+/* Dialling again: soon at first, as a leader may just be starting to lead, then more slowly. */
+#define RETRY_FIRST_NS (20 * NS_PER_MS)
+#define RETRY_MAX_NS NS_PER_S
+
+/* ---- the connection ---- */
+
+struct follower *follower_new(const struct follower_options *o)
+{
+    struct follower *f = MEM_NEW(struct follower);
+    f->o = *o;
+    list_init(&f->unplaced);
+    list_init(&f->unacked);
+    return f;
+}
+
+static void place_later(struct follower *f, struct topic *t)
+{
+    t->slot = 0;
+    t->placed = false;
+    t->acked = 0;
+    list_remove(&t->placing);
+    list_push(&f->unplaced, &t->placing);
+}
+
+static void unplace_all(struct follower *f)
+{
+    struct topic *t;
+    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
+        place_later(f, t);
+    mem_free(f->by_slot);
+    f->by_slot = NULL;
+    f->slots = f->slots_cap = 0;
+    f->log_placed = false;
+}
+
+static void hang_up(struct follower *f)
+{
+    if (f->link != NULL)
+        link_free(f->link);
+    f->link = NULL;
+    f->phase = UPSTREAM_NONE;
+    unplace_all(f);
+}
+
+void follower_free(struct follower *f)
+{
+    if (f->link != NULL)
+        link_free(f->link);
+    mem_free(f->by_slot);
+    mem_free(f);
+}
+
+void upstream_fail(struct follower *f, const char *why)
+{
+    if (f->phase == UPSTREAM_READY || !f->said)
+        say_warn("follower", "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
+                 f->leader.replication, why);
+    f->said = true;
+    f->retry_ns = f->retry_ns ? f->retry_ns * 2 : RETRY_FIRST_NS;
+    if (f->retry_ns > RETRY_MAX_NS)
+        f->retry_ns = RETRY_MAX_NS;
+    f->dial_at_ns = clock_ns() + f->retry_ns;
+    hang_up(f);
+}
+
+static void dial(struct follower *f)
+{
+    int fd = address_dial(slice_from(f->leader.replication));
+    f->refused = fd == -ECONNREFUSED;
+    if (fd < 0) {
+        upstream_fail(f, err_sentence(fd));
+        return;
+    }
+    f->link = link_new(f->o.loop, fd, true);
+    f->phase = UPSTREAM_HELLO;
+    f->since_ns = f->heard_ns = f->spoken_ns = clock_ns();
+    upstream_hello(f);
+}
+
+void follower_follow(struct follower *f, const struct leader_address *leader)
+{
+    bool same = leader != NULL && f->follows && member_eq(&leader->member, &f->leader.member) &&
+                leader->epoch == f->leader.epoch && strcmp(leader->replication, f->leader.replication) == 0;
+    if (same)
+        return;
+    hang_up(f);
+    f->follows = leader != NULL;
+    f->refused = f->said = f->heard = false;
+    f->retry_ns = 0;
+    if (leader == NULL)
+        return;
+    f->leader = *leader;
+    dial(f);
+}
+
+const struct leader_address *follower_leader(const struct follower *f)
+{
+    return f->follows ? &f->leader : NULL;
+}
+
+/* ---- the turn ---- */
+
+void follower_receive(struct follower *f)
+{
+    unsigned char type;
+    slice payload;
+    while (f->link != NULL && link_take(f->link, &type, &payload)) {
+        f->heard_ns = clock_ns();
+        if (f->phase == UPSTREAM_READY)
+            upstream_frame(f, type, payload);
+        else
+            upstream_greet(f, type, payload);
+    }
+    if (f->link == NULL || link_state(f->link) != LINK_ENDED)
+        return;
+    f->refused = link_error(f->link) == -ECONNREFUSED;
+    upstream_fail(f, f->refused ? "nobody listens there" : err_sentence(link_error(f->link)));
+}
+
+static void send_acks(struct follower *f)
+{
+    struct buf *out = NULL;
+    LIST_EACH(node, &f->unacked) {
+        struct topic *t = LIST_OWNER(node, struct topic, placing);
+        uint64_t own = topic_own_mark(t)->at;
+        list_remove(&t->placing);
+        if (!t->placed || own <= t->acked)
+            continue;
+        if (out == NULL)
+            out = link_begin(f->link, WIRE_ACK);
+        put_u32(out, t->slot);
+        put_u64(out, own);
+        t->acked = own;
+    }
+    if (out != NULL)
+        link_end(f->link);
+}
+
+/* _topics comes first: it says which topics there are. */
+static void ask_positions(struct follower *f)
+{
+    struct topic *log = topics_log(f->o.topics);
+    if (log->slot == 0)
+        upstream_ask(f, log);
+    while (f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
+        upstream_ask(f, list_first(&f->unplaced, struct topic, placing));
+}
+
+void follower_send(struct follower *f)
+{
+    if (f->phase == UPSTREAM_READY) {
+        ask_positions(f);
+        send_acks(f);
+    }
+    if (f->link == NULL)
+        return;
+    if (link_unsent(f->link) > 0)
+        f->spoken_ns = clock_ns();
+    link_flush(f->link);
+}
+
+static void ping(struct follower *f, uint64_t now)
+{
+    if (now - f->spoken_ns < PING_MS * NS_PER_MS)
+        return;
+    link_begin(f->link, WIRE_PING);
+    link_end(f->link);
+    f->spoken_ns = now;
+    link_flush(f->link);
+}
+
+bool follower_tend(struct follower *f)
+{
+    uint64_t now = clock_ns();
+    if (!f->follows)
+        return false;
+    if (f->link == NULL && now >= f->dial_at_ns)
+        dial(f);
+    if (f->link == NULL)
+        return true;
+    if (f->phase != UPSTREAM_READY && now - f->since_ns > GREETING_MS * NS_PER_MS)
+        upstream_fail(f, "its greeting took too long");
+    else if (now - f->heard_ns > SILENCE_MS * NS_PER_MS)
+        upstream_fail(f, "it has been silent for too long");
+    else if (f->phase == UPSTREAM_READY)
+        ping(f, now);
+    return f->phase != UPSTREAM_READY;
+}
+
+/* ---- topics ---- */
+
+void follower_moved(struct follower *f, struct topic *t)
+{
+    if (t->placed && topic_own_mark(t)->at > t->acked && list_alone(&t->placing))
+        list_push(&f->unacked, &t->placing);
+}
+
+void follower_opened(struct follower *f, struct topic *t)
+{
+    place_later(f, t);
+}
+
+void follower_dropped(struct follower *f, struct topic *t)
+{
+    list_remove(&t->placing);
+    if (t->slot < f->slots)
+        f->by_slot[t->slot] = NULL;
+}
+
+void follower_info(const struct follower *f, struct follower_info *out)
+{
+    double seconds = (double)(clock_ns() - f->heard_ns) / (double)NS_PER_S;
+    *out = (struct follower_info){
+        .connected = f->phase == UPSTREAM_READY, .refused = f->refused,
+        .staleness = f->heard ? seconds : -1, .received_bytes = f->received_bytes,
+        .diverged_messages = f->diverged_messages,
+    };
+    struct list *head = (struct list *)(uintptr_t)&f->unplaced;
+    LIST_EACH(node, head)
+        out->unplaced++;
+}

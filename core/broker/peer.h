@@ -1,0 +1,76 @@
+/*
+ * A follower as its leader knows it: the connection, the greeting, and its feeds. broker/leader.c and its files
+ * (greet.c, feed.c, tend.c) share this, and nobody else.
+ */
+#ifndef BROKER_PEER_H
+#define BROKER_PEER_H
+
+#include "broker/feed.h"
+#include "broker/leader.h"
+#include "broker/wire.h"
+
+enum { HTTP_TEXT_MAX = 128 };
+
+enum peer_phase { PEER_HELLO, PEER_PROOF, PEER_PROMISE, PEER_READY };
+
+struct peer {
+    struct list all;                 /* in leader.peers */
+    struct leader *leader;           /* outlives us */
+    struct link *link;               /* owned */
+    enum peer_phase phase;
+    char address[ADDRESS_TEXT_MAX];
+    char http[HTTP_TEXT_MAX];
+    char nonce[NONCE_SIZE];          /* ours */
+    struct member member;            /* from HELLO on */
+    bool amnesiac;                   /* its copies count nowhere until it has caught up */
+    bool counted;                    /* its copies count now (leader_recount) */
+    bool caught_up;                  /* in everything, when last looked */
+    bool doomed;                     /* to be dropped by the turn */
+    uint64_t since_ns;               /* when it connected */
+    uint64_t heard_ns, spoken_ns;
+    struct feed **by_slot;           /* owned; NULL: not asked for, or dropped */
+    uint32_t slots;
+    struct list dirty;
+    uint64_t shipped_bytes;
+};
+
+/* A member of the set that is not here, and since when. */
+struct absent {
+    struct member member;
+    uint64_t since_ns;
+    bool expected;                   /* this epoch has just begun, and it may not know yet */
+};
+
+struct leader {
+    struct leader_options o;
+    bool leading;
+    struct list peers;
+    unsigned peer_count;
+    unsigned counted, missing;       /* peers whose copies count; members that ought to and are not here */
+    struct absent absent[MEMBERS_MAX];
+    unsigned absent_count;
+    struct list unshipped;           /* topics */
+    bool sealed;                     /* one of them sealed a file */
+    bool damaged;                    /* something that is to be sent cannot be read */
+    const char *outdated;            /* a follower knows of a newer epoch or register: how */
+    uint64_t begun_ns;
+    uint64_t shipped_bytes;
+    struct buf marks;                /* entries of the MARKS frame that is being made */
+};
+
+/* greet.c: frames of a peer that is not ready yet. */
+void peer_greet(struct peer *p, unsigned char type, slice payload);
+void peer_refuse(struct peer *p, const char *why);   /* says it, to the log too, and dooms it */
+
+/* leader.c */
+void leader_arrived(struct leader *l, struct peer *p);           /* it has promised */
+void leader_present(struct leader *l, const struct member *m);   /* it is not absent any more */
+
+/* feed.c */
+void peer_frame(struct peer *p, unsigned char type, slice payload);   /* of a ready one */
+void peer_send(struct peer *p);
+void feed_free(struct feed *f);
+void feed_dirty(struct feed *f);
+void peer_caught_up(struct peer *p);  /* looks anew */
+
+#endif

@@ -1,0 +1,145 @@
+/* What a leader does from time to time: deadlines, words to silent links, and who ought to be in the synced set. */
+#include "base/clock.h"
+#include "base/say.h"
+#include "broker/peer.h"
+
+/* A member that is gone keeps every live topic from acknowledging, so it is asked out soon; it comes back as soon as it
+ * has caught up. Whoever has not heard yet of a new epoch gets longer. */
+#define ABSENT_NS (300 * NS_PER_MS)
+#define EXPECTED_NS (1500 * NS_PER_MS)
+
+static void ping(struct peer *p, uint64_t now)
+{
+    if (p->phase != PEER_READY || now - p->spoken_ns < PING_MS * NS_PER_MS)
+        return;
+    link_begin(p->link, WIRE_PING);
+    link_end(p->link);
+    p->spoken_ns = now;
+    link_flush(p->link);
+}
+
+static void deadline(struct peer *p, uint64_t now)
+{
+    bool late = p->phase != PEER_READY && now - p->since_ns > GREETING_MS * NS_PER_MS;
+    if (late || now - p->heard_ns > SILENCE_MS * NS_PER_MS)
+        peer_refuse(p, late ? "its greeting took too long" : "it has been silent for too long");
+}
+
+/* ---- the synced set ---- */
+
+static bool is_lost(const struct absent *a, uint64_t now)
+{
+    return now - a->since_ns > (a->expected ? EXPECTED_NS : ABSENT_NS);
+}
+
+/* A live topic in which this member has been behind for too long. */
+static const struct feed *lagging(const struct peer *p, uint64_t now)
+{
+    for (uint32_t i = 0; i < p->slots; i++) {
+        const struct feed *f = p->by_slot[i];
+        if (f != NULL && f->topic->settings.replication == REPLICATION_LIVE && f->acked < f->topic->tail.at &&
+            now - f->caught_ns > p->leader->o.lag_max_ns)
+            return f;
+    }
+    return NULL;
+}
+
+static void ask_out(struct leader *l, const struct member *m, const char *why)
+{
+    struct members set = l->o.role->synced.now.set;
+    members_remove(&set, m);
+    say_warn("leader", "asking to take a member out of the synced set member=%s reason=\"%s\" left=%u", m->text, why,
+             set.count);
+    role_ask(l->o.role, &set);
+#ifdef MUTANT_SHRINK_ALONE
+    l->o.role->synced.now.set = set;
+    l->o.role->synced.asking = false;
+#endif
+}
+
+/* The first member that had better go. */
+static bool shrink(struct leader *l, uint64_t now)
+{
+    const struct members *set = &l->o.role->synced.now.set;
+    for (unsigned i = 0; i < l->absent_count; i++)
+        if (members_have(set, &l->absent[i].member) && is_lost(&l->absent[i], now)) {
+            ask_out(l, &l->absent[i].member, "it is not connected");
+            return true;
+        }
+    LIST_EACH(node, &l->peers) {
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (p->phase != PEER_READY || !members_have(set, &p->member))
+            continue;
+        const struct feed *f = lagging(p, now);
+        if (f != NULL || p->amnesiac) {
+            ask_out(l, &p->member, p->amnesiac ? "it may have forgotten what it acknowledged" : "it is too far behind");
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A node whose copies did not count is told when it has everything: it may forget that it forgot. */
+static void confirm_caught_up(struct peer *p)
+{
+    if (!p->amnesiac)
+        return;
+    link_begin(p->link, WIRE_CAUGHT);
+    link_end(p->link);
+    p->amnesiac = false;
+    leader_present(p->leader, &p->member);
+    leader_recount(p->leader);
+}
+
+/* The first ready node that has caught up and is not in the set. One with a member's name is that member reborn: the
+ * old one is asked out as absent. */
+static bool grow(struct leader *l)
+{
+    struct members set = l->o.role->synced.now.set;
+    LIST_EACH(node, &l->peers) {
+        struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (p->phase != PEER_READY || p->doomed || (members_have(&set, &p->member) && !p->amnesiac))
+            continue;
+        peer_caught_up(p);
+        if (!p->caught_up)
+            continue;
+        confirm_caught_up(p);
+        if (!members_add(&set, &p->member))
+            continue;
+        say_info("leader", "asking for a new member of the synced set member=%s size=%u", p->member.text, set.count);
+        role_ask(l->o.role, &set);
+        return true;
+    }
+    return false;
+}
+
+static bool set_is_whole(const struct leader *l)
+{
+    const struct members *set = &l->o.role->synced.now.set;
+    struct list *head = (struct list *)(uintptr_t)&l->peers;
+    LIST_EACH(node, head) {
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (p->phase != PEER_READY || !members_have(set, &p->member))
+            return false;
+    }
+    return l->missing == 0;
+}
+
+bool leader_tend(struct leader *l)
+{
+    uint64_t now = clock_ns();
+    LIST_EACH(node, &l->peers) {
+        struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (!p->doomed)
+            deadline(p, now);
+        if (!p->doomed)
+            ping(p, now);
+    }
+    if (!l->leading)
+        return l->peer_count > 0;
+    unsigned least = topics_holdings(l->o.topics).copies_min;
+    bool idle = !l->o.role->synced.asking;
+    if (idle && (grow(l) || (l->o.role->synced.now.set.count > least && shrink(l, now))))
+        leader_recount(l);
+    return !set_is_whole(l);
+}

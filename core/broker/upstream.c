@@ -1,0 +1,376 @@
+/* What goes over a follower's connection: the greeting, where the histories part, and what the leader sends. */
+#include "broker/upstream.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+
+/* ---- the greeting ---- */
+
+void upstream_hello(struct follower *f)
+{
+    const struct state *state = store_state(f->o.role->store);
+    nonce_mint(f->nonce);
+    struct buf *out = link_begin(f->link, WIRE_HELLO);
+    put_u16(out, WIRE_VERSION);
+    put_id(out, &state->cluster);
+    buf_add(out, f->nonce, NONCE_SIZE);
+    put_text(out, slice_from(f->o.role->self.text));
+    put_text(out, slice_from(f->o.http));
+    put_u8(out, state->amnesiac ? HELLO_AMNESIAC : 0);
+    link_end(f->link);
+}
+
+static void on_challenge(struct follower *f, slice payload)
+{
+    struct wire w = {.rest = payload};
+    slice nonce = get_bytes(&w, NONCE_SIZE), theirs = get_bytes(&w, PROOF_SIZE);
+    if (!wire_done(&w) || !secret_check(f->o.secret, "leader", slice_of(f->nonce, NONCE_SIZE), theirs)) {
+        upstream_fail(f, "its secret is not this node's");
+        return;
+    }
+    const struct state *state = store_state(f->o.role->store);
+    char proof[PROOF_SIZE];
+    secret_prove(f->o.secret, "follower", nonce, proof);
+    struct buf *out = link_begin(f->link, WIRE_PROOF);
+    buf_add(out, proof, PROOF_SIZE);
+    put_u64(out, state->seen_epoch);
+    put_u64(out, state->seen_version);
+    put_u64(out, state->epoch);
+    link_end(f->link);
+    link_trust(f->link);
+    f->phase = UPSTREAM_WELCOME;
+}
+
+static void on_welcome(struct follower *f, slice payload)
+{
+    struct wire w = {.rest = payload};
+    struct member member;
+    uint64_t epoch = get_u64(&w), version = get_u64(&w), unclean = get_u64(&w);
+    slice name = get_text(&w);
+    if (!wire_done(&w) || member_parse(name, &member) < 0 || !member_eq(&member, &f->leader.member)) {
+        upstream_fail(f, "somebody else answers at its address");
+        return;
+    }
+    struct id id = member_incarnation(&member);
+    if (role_promise(f->o.role, &(struct promise){epoch, version, unclean, id}) < 0) {
+        put_text(link_begin(f->link, WIRE_REFUSE), SLICE("a newer epoch has been promised"));
+        link_end(f->link);
+        link_shut(f->link);
+        upstream_fail(f, "it leads an epoch that is over");
+        return;
+    }
+    f->unclean = unclean;
+    put_u64(link_begin(f->link, WIRE_PROMISE), epoch);
+    link_end(f->link);
+    f->phase = UPSTREAM_READY;
+    f->heard = true;
+    f->said = f->refused = false;
+    f->retry_ns = 0;
+    say_info("follower", "following member=%s epoch=%llu address=%s", member.text, (unsigned long long)epoch,
+             f->leader.replication);
+}
+
+void upstream_greet(struct follower *f, unsigned char type, slice payload)
+{
+    struct wire w = {.rest = payload};
+    char why[128];
+    if (type == WIRE_CHALLENGE && f->phase == UPSTREAM_HELLO) {
+        on_challenge(f, payload);
+    } else if (type == WIRE_WELCOME && f->phase == UPSTREAM_WELCOME) {
+        on_welcome(f, payload);
+    } else if (type == WIRE_REFUSE) {
+        snprintf(why, sizeof(why), "%.*s", SLICE_ARGS(get_text(&w)));
+        upstream_fail(f, why);
+    } else if (type != WIRE_PING) {
+        upstream_fail(f, "its greeting is out of order");
+    }
+}
+
+/* ---- where the histories part ---- */
+
+static uint32_t slot_new(struct follower *f, struct topic *t)
+{
+    if (f->slots == 0)
+        f->slots = 1;                /* 0 is none */
+    if (f->slots >= f->slots_cap) {
+        f->slots_cap = f->slots_cap ? f->slots_cap * 2 : 64;
+        f->by_slot = mem_resize(f->by_slot, f->slots_cap * sizeof(struct topic *));
+        f->by_slot[0] = NULL;
+    }
+    f->by_slot[f->slots] = t;
+    return f->slots++;
+}
+
+static struct topic *topic_of(const struct follower *f, uint32_t slot)
+{
+    return slot < f->slots ? f->by_slot[slot] : NULL;
+}
+
+static void put_position(struct follower *f, struct topic *t, uint64_t epoch, uint64_t end)
+{
+    struct buf *out = link_begin(f->link, WIRE_POSITION);
+    put_u32(out, t->slot);
+    put_u64(out, t->id.epoch);
+    put_u64(out, t->id.offset);
+    put_u64(out, epoch);
+    put_u64(out, end);
+    put_text(out, slice_from(t->name));
+    link_end(f->link);
+}
+
+void upstream_ask(struct follower *f, struct topic *t)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    list_remove(&t->placing);
+    if (f->slots == SLOTS_MAX) {
+        upstream_fail(f, "all slots of the connection are used up");
+        return;
+    }
+    t->slot = slot_new(f, t);
+    put_position(f, t, info.epoch, info.tail);
+}
+
+static void start(struct follower *f, struct topic *t)
+{
+    struct buf *out = link_begin(f->link, WIRE_START);
+    t->acked = topic_own_mark(t)->at;
+    put_u32(out, t->slot);
+    put_u64(out, t->tail.at);
+    put_u64(out, t->acked);
+    link_end(f->link);
+    t->placed = true;
+    if (t == topics_log(f->o.topics))
+        f->log_placed = true;
+}
+
+/* What readers were shown of a live topic, and what counted as everybody's, is never cut [m], unless the operator has
+ * made the shorter history the cluster's by an unclean claim. */
+static bool may_cut(const struct follower *f, struct topic *t, uint64_t to)
+{
+    uint64_t kept = t->settings.replication == REPLICATION_LIVE && t->readable.at > t->peers.at ? t->readable.at
+                                                                                                 : t->peers.at;
+    struct batch_head head;
+    if (to >= kept)
+        return true;
+    return f->unclean > 0 && journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean;
+}
+
+/* _topics was cut below what has taken effect: only a start from the records makes that right. */
+static void begin_anew(const struct topic *t)
+{
+    say_fatal(EXIT_RESTART, "follower",
+              "an unclean claim has undone changes of topics that had taken effect here (topic=%s): start again",
+              t->name);
+}
+
+static int cut(struct follower *f, struct topic *t, uint64_t to)
+{
+    if (!may_cut(f, t, to)) {
+        say_error("follower", "REFUSED to cut topic=%s to offset=%llu: offsets below %llu are committed",
+                  t->name, (unsigned long long)to, (unsigned long long)t->peers.at);
+        return -ERR_DIVERGED;
+    }
+    uint64_t beyond = t->tail.at - to;
+    int rc = topic_cut(t, to);
+    if (rc < 0)
+        return rc;
+    f->diverged_messages += beyond;
+    say_warn("follower", "diverged topic=%s offset=%llu messages=%llu: moved to diverged/", t->name,
+             (unsigned long long)to, (unsigned long long)beyond);
+    if (t == topics_log(f->o.topics) && topics_undone(f->o.topics))
+        begin_anew(t);
+    return 0;
+}
+
+struct point {
+    unsigned kind;                   /* POINT_... */
+    uint64_t found, end, first;
+    bool has_crc;
+    uint32_t crc;
+};
+
+/* Nothing is in common with what the leader still has. `keep`: what is here is more than retention's leavings. */
+static int restart(struct follower *f, struct topic *t, uint64_t first, bool keep)
+{
+    if (keep && !may_cut(f, t, topic_first(t)))
+        return -ERR_DIVERGED;
+    say_info("follower", "begins anew topic=%s offset=%llu%s", t->name, (unsigned long long)first,
+             keep ? ": what was here is moved to diverged/" : "");
+    return topic_restart(t, first, keep);
+}
+
+static bool crc_differs(struct topic *t, const struct point *p, uint64_t common)
+{
+    struct batch_head head;
+    int rc = p->has_crc ? journal_batch_before(t->journal, common, &head) : 0;
+    return p->has_crc && (rc < 0 ? rc != -ERR_GONE : head.crc != p->crc);
+}
+
+/* Both have batches of the same epoch; the history is the same as far as both go in it. */
+static int settle_on(struct follower *f, struct topic *t, const struct point *p, uint64_t common)
+{
+    if (crc_differs(t, p, common)) {
+        say_error("follower", "topic=%s differs from the leader's before offset=%llu although the epochs agree",
+                  t->name, (unsigned long long)common);
+        return -ERR_DIVERGED;
+    }
+    if (common < p->first)
+        return restart(f, t, p->first, t->tail.at > common);
+    return t->tail.at > common ? cut(f, t, common) : 0;
+}
+
+static int settle_on_nothing(struct follower *f, struct topic *t, const struct point *p)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    return info.tail == p->first && info.epoch == 0 ? 0 : restart(f, t, p->first, info.epoch > 0);
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Asks again about an earlier epoch, until it is one that both know. */
+static int compare(struct follower *f, struct topic *t, const struct point *p)
+{
+    uint64_t found, end;
+    int rc = journal_epoch_end(t->journal, p->found, &found, &end);
+    if (rc < 0)
+        return rc;
+    if (found > 0 && (found < p->found || p->kind == POINT_EARLIER)) {
+        put_position(f, t, found, end);
+        return 0;
+    }
+    rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, least(end, p->end));
+    if (rc == 0)
+        start(f, t);
+    return rc;
+}
+
+static void on_point(struct follower *f, struct wire *w)
+{
+    struct topic *t = topic_of(f, get_u32(w));
+    struct point p = {.kind = get_u8(w)};
+    p.found = get_u64(w);
+    p.end = get_u64(w);
+    p.first = get_u64(w);
+    p.has_crc = get_u8(w);
+    p.crc = get_u32(w);
+    if (!wire_done(w)) {
+        upstream_fail(f, "a POINT is not well formed");
+        return;
+    }
+    if (t == NULL || t->placed || p.kind == POINT_UNKNOWN)
+        return;                      /* dropped here, or there: its record comes, or has come */
+    int rc = compare(f, t, &p);
+    if (rc < 0) {
+        say_error("follower", "cannot go on with topic=%s: %s", t->name, err_sentence(rc));
+        upstream_fail(f, err_sentence(rc));
+    }
+}
+
+/* ---- what is sent ---- */
+
+static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
+{
+    if (readable > t->told_readable)
+        t->told_readable = readable;
+    if (peers > t->told_peers)
+        t->told_peers = peers;
+}
+
+static void data_failed(struct follower *f, struct topic *t, int rc)
+{
+    say_error("follower", "cannot store what the leader sent topic=%s offset=%llu: %s", t->name,
+              (unsigned long long)t->tail.at, err_sentence(rc));
+    upstream_fail(f, err_sentence(rc));
+}
+
+static void on_data(struct follower *f, struct wire *w)
+{
+    struct topic *t = topic_of(f, get_u32(w));
+    uint64_t readable = get_u64(w), peers = get_u64(w);
+    struct shipment s = {.first = get_u64(w)};
+    s.next = get_u64(w);
+    s.file_first = get_u64(w);
+    s.has_file_crc = get_u8(w);
+    s.file_crc = get_u32(w);
+    if (w->bad) {
+        upstream_fail(f, "a DATA is not well formed");
+        return;
+    }
+    if (t == NULL || !t->placed)
+        return;
+    f->received_bytes += w->rest.n;
+    int rc = journal_receive(t->journal, &s, w->rest);
+    if (rc < 0) {
+        data_failed(f, t, rc);
+        return;
+    }
+    mark_advance(&t->tail, s.next);
+    take_marks(t, readable, peers);
+    topic_settle(t);
+}
+
+static void on_marks(struct follower *f, struct wire *w)
+{
+    while (!w->bad && w->rest.n > 0) {
+        struct topic *t = topic_of(f, get_u32(w));
+        uint64_t readable = get_u64(w), peers = get_u64(w);
+        if (w->bad || t == NULL || !t->placed)
+            continue;
+        take_marks(t, readable, peers);
+        topic_settle(t);
+    }
+    if (w->bad)
+        upstream_fail(f, "a MARKS is not well formed");
+}
+
+/* This node has all that is acknowledged: what it may have forgotten, it has again. */
+static void on_caught(struct follower *f)
+{
+    struct state *state = store_state(f->o.role->store);
+    if (!state->amnesiac)
+        return;
+    state->amnesiac = false;
+    int rc = store_save_state(f->o.role->store);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "follower", "the state cannot be written: %s", err_sentence(rc));
+    say_info("follower", "caught up: this node counts again");
+}
+
+void upstream_frame(struct follower *f, unsigned char type, slice payload)
+{
+    struct wire w = {.rest = payload};
+    char why[128];
+    switch (type) {
+    case WIRE_POINT:
+        on_point(f, &w);
+        break;
+    case WIRE_DATA:
+        on_data(f, &w);
+        break;
+    case WIRE_MARKS:
+        on_marks(f, &w);
+        break;
+    case WIRE_CAUGHT:
+        on_caught(f);
+        break;
+    case WIRE_PING:
+        break;
+    case WIRE_REFUSE:
+        snprintf(why, sizeof(why), "%.*s", SLICE_ARGS(get_text(&w)));
+        upstream_fail(f, why);
+        break;
+    default:
+        upstream_fail(f, "it sent a frame of an unknown type");
+    }
+}

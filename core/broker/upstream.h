@@ -1,0 +1,40 @@
+/*
+ * A follower's insides: the connection to the leader and the topics that come over it. broker/follower.c and its files
+ * (upstream.c) share this, and nobody else.
+ */
+#ifndef BROKER_UPSTREAM_H
+#define BROKER_UPSTREAM_H
+
+#include "broker/follower.h"
+#include "broker/wire.h"
+
+enum upstream_phase { UPSTREAM_NONE, UPSTREAM_HELLO, UPSTREAM_WELCOME, UPSTREAM_READY };
+
+struct follower {
+    struct follower_options o;
+    bool follows;
+    struct leader_address leader;
+    struct link *link;               /* owned; NULL: not connected */
+    enum upstream_phase phase;
+    char nonce[NONCE_SIZE];          /* ours */
+    uint64_t since_ns, heard_ns, spoken_ns, dial_at_ns, retry_ns;
+    bool refused, said, heard;       /* said: the log knows that it cannot be reached */
+    uint64_t unclean;                /* the leader's highest unclean epoch */
+    bool log_placed;                 /* _topics is being sent */
+    struct list unplaced;            /* topics without a slot */
+    struct list unacked;             /* placed ones with something to acknowledge */
+    struct topic **by_slot;          /* owned; NULL: it was dropped */
+    uint32_t slots, slots_cap;
+    uint64_t received_bytes, diverged_messages;
+};
+
+/* upstream.c */
+void upstream_hello(struct follower *f);
+void upstream_greet(struct follower *f, unsigned char type, slice payload);
+void upstream_ask(struct follower *f, struct topic *t);
+void upstream_frame(struct follower *f, unsigned char type, slice payload);
+
+/* follower.c: hangs up and dials again later. */
+void upstream_fail(struct follower *f, const char *why);
+
+#endif
