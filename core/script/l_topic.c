@@ -293,7 +293,8 @@ static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
 }
 
 /* topic:check(epoch, offset) -> true | nil, message, "log_truncated", {epoch=, offset=}.  Does a token belong to this
- * history: is the message before that offset of that epoch? */
+ * history? It does when everything up to its epoch goes on at least that far here. A follower may not have got there
+ * yet; a leader has seen every epoch that there was. */
 static int l_check(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, CHECK);
@@ -301,12 +302,14 @@ static int l_check(lua_State *L)
     uint64_t found = 0, end = 0;
     struct topic *t;
     int rc = handle_find(L, h, &t);
-    if (rc == 0 && offset > topic_first(t))
+    if (rc == 0)
         rc = journal_epoch_end(t->journal, epoch, &found, &end);
     if (rc < 0)
         return handle_fail(L, h, rc);
-    bool ahead = topics_role(t->topics)->kind == ROLE_FOLLOWER && found == epoch && end == t->tail.at;
-    if (offset > topic_first(t) && offset > end && !ahead)
+    const struct role *role = topics_role(t->topics);
+    bool ahead = !role_leads(role) && end == t->tail.at;
+    bool unheard = role_leads(role) && epoch > role->epoch;
+    if (unheard || (offset > end && offset > topic_first(t) && !ahead))
         return push_truncated(L, found, end);
     lua_pushboolean(L, 1);
     return 1;
