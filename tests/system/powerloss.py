@@ -161,14 +161,13 @@ class Disk:
     @staticmethod
     def _survives(f, rng, luck):
         data = bytearray(f.durable)
-        # Sizes in their order; then the pages of each write, any of them.
-        sizes = [c for c in f.pending if c[1] == "size"]
-        kept = 0
-        while kept < len(sizes) and rng.random() < luck:
-            apply(data, sizes[kept])
-            kept += 1
+        # Sizes in their order up to the first that is lost, and of each write any of its pages.
+        sizes_last = True
         for change in f.pending:
-            if change[1] != "write":
+            if change[1] == "size":
+                sizes_last = sizes_last and rng.random() < luck
+                if sizes_last:
+                    apply(data, change)
                 continue
             at, new = change[2], change[3]
             i = 0

@@ -70,7 +70,6 @@ class Model(unittest.TestCase):
     """The model of a disk itself."""
 
     def setUp(self):
-        import random
         self.rng = random.Random(1)
         self.d = Disk("/d")
 
@@ -114,6 +113,14 @@ class Model(unittest.TestCase):
         self.d.rename("/d/new", "/d/f")
         self.assertEqual(self.after(), {"/d": "dir", "/d/new": b"new", "/d/f": b""})
         self.assertEqual(self.after(1), {"/d": "dir", "/d/f": b"new"})
+
+    def test_a_cut_takes_with_it_what_was_written_before(self):
+        self.d.create("/d/f")
+        self.d.write("/d/f", 0, b"abcdef")
+        self.d.truncate("/d/f", 3)
+        self.d.allocate("/d/f", 5)
+        self.d.write("/d/f", 3, b"x")
+        self.assertEqual(self.after(1), {"/d": "dir", "/d/f": b"abcx\0"})
 
 
 class Power(Test):
