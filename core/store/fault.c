@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -30,7 +31,8 @@ struct rule {
 static struct io real;
 static struct rule rules[RULES_MAX];
 static int rules_count;
-static int log_fd = -1;
+static struct path log_path;        /* empty: no log */
+static _Thread_local int log_fd = -1;
 static atomic_long tokens;
 
 /* -- rules ------------------------------------------------------------------------------------------------ */
@@ -64,14 +66,46 @@ static int fault(const char *op, int fd)
 
 /* -- the log ---------------------------------------------------------------------------------------------- */
 
-/* One writev to an append-only file is not torn by another thread's. */
+static _Noreturn void log_failed(void)
+{
+    say_fatal(EXIT_SOFTWARE, "fault", "cannot write the log %s: %s", log_path.s, strerror(errno));
+}
+
+/* flock goes by open files, so each thread opens the log for itself. */
+static int log_file(void)
+{
+    if (log_fd < 0)
+        log_fd = open(log_path.s, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log_fd < 0)
+        log_failed();
+    return log_fd;
+}
+
+/* Whoever holds this may change the disk. */
+static void log_lock(void)
+{
+    if (!log_path.s[0])
+        return;
+    while (flock(log_file(), LOCK_EX) < 0)
+        if (errno != EINTR)
+            log_failed();
+}
+
+/* Leaves errno alone: it is the call's. */
+static void log_unlock(void)
+{
+    if (log_path.s[0] && flock(log_file(), LOCK_UN) < 0)
+        log_failed();
+}
+
+/* In one writev, which another thread's does not tear. */
 static void log_bytes(const char *line, const void *p, size_t n)
 {
     struct iovec parts[3] = {
         {(void *)(uintptr_t)line, strlen(line)}, {(void *)(uintptr_t)p, n}, {(void *)(uintptr_t)"\n", n ? 1 : 0},
     };
-    if (log_fd >= 0 && writev(log_fd, parts, n ? 3 : 1) < 0)
-        say_fatal(EXIT_SOFTWARE, "fault", "cannot write the log: %s", strerror(errno));
+    if (log_path.s[0] && writev(log_file(), parts, n ? 3 : 1) < 0)
+        log_failed();
 }
 
 #define LOG(...) log_bytes(log_line(__VA_ARGS__).s, NULL, 0)
@@ -105,6 +139,7 @@ static struct path absolute(const char *path)
 static int fault_open(const char *path, int flags, mode_t mode)
 {
     struct stat st;
+    log_lock();
     bool created = (flags & O_CREAT) && stat(path, &st) < 0;
     bool emptied = (flags & O_TRUNC) && !created;
     int fd = real.open(path, flags, mode);
@@ -112,6 +147,7 @@ static int fault_open(const char *path, int flags, mode_t mode)
         LOG("create\t%s\n", absolute(path).s);
     if (fd >= 0 && emptied)
         LOG("truncate\t%s\t0\n", absolute(path).s);
+    log_unlock();
     return fd;
 }
 
@@ -120,29 +156,34 @@ static ssize_t fault_pwrite(int fd, const void *p, size_t n, off_t at)
     int error = fault("pwrite", fd);
     if (error > 0)
         return errno = error, -1;
+    log_lock();
     ssize_t done = real.pwrite(fd, p, error == SHORT_WRITE ? n / 2 : n, at);
-    if (done > 0 && log_fd >= 0) {
-        struct line line = log_line("write\t%s\t%lld\t%zd\n", path_of_fd(fd).s, (long long)at, done);
-        log_bytes(line.s, p, (size_t)done);
-    }
+    if (done > 0)
+        log_bytes(log_line("write\t%s\t%lld\t%zd\n", path_of_fd(fd).s, (long long)at, done).s, p, (size_t)done);
+    log_unlock();
     return done;
 }
 
 static int fault_allocate(int fd, off_t from, off_t n)
 {
     int rc = fault("allocate", fd);
-    if (rc == 0)
-        rc = real.allocate(fd, from, n);
+    if (rc != 0)
+        return rc;
+    log_lock();
+    rc = real.allocate(fd, from, n);
     if (rc == 0)
         LOG("allocate\t%s\t%lld\n", path_of_fd(fd).s, (long long)(from + n));
+    log_unlock();
     return rc;
 }
 
 static int fault_truncate(int fd, off_t size)
 {
+    log_lock();
     int rc = real.truncate(fd, size);
     if (rc == 0)
         LOG("truncate\t%s\t%lld\n", path_of_fd(fd).s, (long long)size);
+    log_unlock();
     return rc;
 }
 
@@ -179,9 +220,11 @@ static int fault_sync_fs(int fd)
 static int fault_rename(const char *from, const char *to)
 {
     struct path a = absolute(from), b = absolute(to);
+    log_lock();
     int rc = real.rename(from, to);
     if (rc == 0)
         LOG("rename\t%s\t%s\n", a.s, b.s);
+    log_unlock();
     return rc;
 }
 
@@ -195,25 +238,31 @@ static int fault_link(const char *from, const char *to)
 
 static int fault_unlink(const char *path)
 {
+    log_lock();
     int rc = real.unlink(path);
     if (rc == 0)
         LOG("remove\t%s\n", absolute(path).s);
+    log_unlock();
     return rc;
 }
 
 static int fault_mkdir(const char *path, mode_t mode)
 {
+    log_lock();
     int rc = real.mkdir(path, mode);
     if (rc == 0)
         LOG("mkdir\t%s\n", absolute(path).s);
+    log_unlock();
     return rc;
 }
 
 static int fault_rmdir(const char *path)
 {
+    log_lock();
     int rc = real.rmdir(path);
     if (rc == 0)
         LOG("remove\t%s\n", absolute(path).s);
+    log_unlock();
     return rc;
 }
 
@@ -250,9 +299,8 @@ static void read_rule(char *text)
 {
     char *rest = text, *op = strsep(&rest, ":"), *error = strsep(&rest, ":");
     if (strncmp(text, "log=", 4) == 0 && !error) {
-        log_fd = open(text + 4, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (log_fd < 0)
-            bad_rule(text);
+        log_path = path_of("%s", text + 4);
+        log_file();                    /* fails at once */
         return;
     }
     if (!error || rules_count == RULES_MAX)

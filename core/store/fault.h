@@ -15,7 +15,10 @@
  *     sync TOKEN KIND PATH       a sync begins: KIND is file, dir or all
  *     synced TOKEN               and has ended well
  *
- * A change is logged after it was made, and a sync's beginning before, so the log never claims too much.
+ * A change is logged after it was made, and a sync's beginning before, so the log never claims too much. Nor too
+ * little: a change and its line are made under an flock of the log. A test that kills the process holds that lock
+ * meanwhile, or the kernel might know a change that no line tells of, which the next process finds, believes and
+ * builds upon.
  */
 #ifndef STORE_FAULT_H
 #define STORE_FAULT_H

@@ -1,13 +1,16 @@
 """Power loss, failed writes and failed syncs, by the fault points of builds made for tests."""
 
+import contextlib
+import fcntl
 import os
 import random
 import re
+import select
 import shutil
 import threading
 import unittest
 
-from lignum import BIG, BINARY, FAULTS, MUTANT, SANITIZED, Background, Test, in_threads, wait_until
+from lignum import BIG, BINARY, FAULTS, MUTANT, SANITIZED, Background, Test, in_threads, request_bytes, wait_until
 from powerloss import Disk
 from test_crash import Publisher, check_promises
 
@@ -28,6 +31,43 @@ def entries(path):
                 if f.read(1) != b"\n":
                     return
             yield f.tell(), fields, data
+
+
+@contextlib.contextmanager
+def locked(log):
+    """Meanwhile the broker changes nothing on the disk, and all that it has changed is in the log."""
+    with open(log) as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def waits_for_lock(pid):
+    with open("/proc/locks") as f:
+        return re.search(r"-> FLOCK .* %d " % pid, f.read())
+
+
+def on_disk(data):
+    """What lies below a data directory, in the form of Disk.crashed; without `lock`, which holds nothing."""
+    found = {}
+    for folder, _, names in os.walk(os.path.realpath(data)):
+        found[folder] = "dir"
+        for path in [os.path.join(folder, name) for name in names if name != "lock"]:
+            with open(path, "rb") as f:
+                found[path] = f.read()
+    return found
+
+
+def in_log(data, log):
+    """The same as the log tells it."""
+    disk = Disk(os.path.realpath(data))
+    for _, fields, written in entries(log):
+        replay(disk, fields, written)
+    return disk.crashed(random.Random(), 1)
+
+
+def differences(a, b):
+    return ["%s: %s" % (path, "only in one" if path not in a or path not in b else "not the same bytes")
+            for path in sorted(set(a) | set(b)) if a.get(path) != b.get(path)]
 
 
 def replay(disk, fields, data):
@@ -123,6 +163,24 @@ class Model(unittest.TestCase):
         self.assertEqual(self.after(1), {"/d": "dir", "/d/f": b"abcx\0"})
 
 
+class Log(Test):
+    """The log itself."""
+
+    def test_no_change_of_the_disk_escapes_the_log_when_the_broker_is_killed(self):
+        self.need(FAULTS, "the build with fault points")
+        log = os.path.join(self.folder, "log")
+        b = self.broker(binary=FAULTS, env={"LIGNUM_FAULT": "log=" + log}, expect_exit=None)
+        b.publish("t", b"before")
+        with b.connect() as c, locked(log):
+            before = on_disk(b.data)
+            self.assertEqual(differences(before, in_log(b.data, log)), [])
+            c.send(request_bytes("POST", "/v1/topics/t/messages", b"after"))
+            wait_until(lambda: waits_for_lock(b.process.pid) or select.select([c.socket], [], [], 0)[0])
+            self.assertEqual(differences(on_disk(b.data), before), [], "changed behind the log's back")
+            b.kill()
+        self.assertEqual(differences(on_disk(b.data), in_log(b.data, log)), [])
+
+
 class Power(Test):
     def record(self, binary):
         """Has brokers of that build publish, killed and started again; the log and the publishers."""
@@ -139,9 +197,11 @@ class Power(Test):
             for t in threads:
                 t.start()
             wait_until(lambda: sum(len(p) for p in ours) > 400, what="400 acknowledgements")
-            b.kill()
+            with locked(log):
+                b.kill()
             for t in threads:
                 t.join(30)
+            self.assertEqual(differences(on_disk(b.data), in_log(b.data, log)), [], "the log does not tell all")
             publishers += ours
         return b, log, publishers
 
