@@ -183,22 +183,25 @@ class Log(Test):
 
 class Power(Test):
     def record(self, binary):
-        """Has brokers of that build publish, killed and started again; the log and the publishers."""
+        """Has brokers of that build publish, killed, started, stopped and started again; the log and the publishers."""
         log = os.path.join(self.folder, "log")
         b = self.made(binary=binary, set=["store.segment.messages=150", "store.segment.bytes=65536"], expect_exit=None,
                       env={"LIGNUM_FAULT": "log=" + log})
         rng = random.Random(os.environ.get("LIGNUM_SEED", "power"))
         publishers = []
-        for round_ in range(2):
+        for round_, end in enumerate(["kill", "stop", "kill"]):
             b.start()
             ours = [Watched(log, b, "r%d.%s.%d" % (round_, topic, k), topic, random.Random(rng.random()))
                     for topic in TOPICS for k in range(2)]
             threads = [threading.Thread(target=p.run) for p in ours]
             for t in threads:
                 t.start()
-            wait_until(lambda: sum(len(p) for p in ours) > 400, what="400 acknowledgements")
-            with locked(log):
-                b.kill()
+            wait_until(lambda: sum(len(p) for p in ours) > 300, what="300 acknowledgements")
+            if end == "stop":
+                b.stop()
+            else:
+                with locked(log):
+                    b.kill()
             for t in threads:
                 t.join(30)
             self.assertEqual(differences(on_disk(b.data), in_log(b.data, log)), [], "the log does not tell all")
@@ -240,12 +243,12 @@ class Power(Test):
                 faults.append("%s cannot be read: %s; the broker said %s" % (topic, e, b.said()[-1500:]))
         b.kill()
         b.check_said()
-        return faults
+        return faults + re.findall(r"\S+ store: (?:damaged|missing|files overlap).*", b.said())
 
     def test_power_loss_at_any_moment_loses_nothing_acknowledged(self):
         self.need(FAULTS, "the build with fault points")
         b, log, publishers = self.record(FAULTS)
-        count = 200 if BIG else 12
+        count = 200 if BIG else 32
         for moment, luck, data in self.states(b, log, publishers, count):
             faults = self.broken_promises(publishers, moment, data)
             self.assertEqual(faults[:3], [], "power lost at byte %d of the log, luck %g" % (moment, luck))
