@@ -230,9 +230,21 @@ static int fault_rename(const char *from, const char *to)
 
 static int fault_link(const char *from, const char *to)
 {
+    log_lock();
     int rc = real.link(from, to);
     if (rc == 0)
         LOG("link\t%s\t%s\n", absolute(from).s, absolute(to).s);
+    log_unlock();
+    return rc;
+}
+
+static int fault_exchange(const char *a, const char *b)
+{
+    log_lock();
+    int rc = real.exchange(a, b);
+    if (rc == 0)
+        LOG("exchange\t%s\t%s\n", absolute(a).s, absolute(b).s);
+    log_unlock();
     return rc;
 }
 
@@ -321,7 +333,8 @@ void fault_install(void)
     io = (struct io){
         .open = fault_open, .pwrite = fault_pwrite, .allocate = fault_allocate, .truncate = fault_truncate,
         .sync_data = fault_sync_data, .sync_all = fault_sync_all, .sync_fs = fault_sync_fs, .rename = fault_rename,
-        .link = fault_link, .unlink = fault_unlink, .mkdir = fault_mkdir, .rmdir = fault_rmdir,
+        .link = fault_link, .exchange = fault_exchange, .unlink = fault_unlink, .mkdir = fault_mkdir,
+        .rmdir = fault_rmdir,
     };
     char *copy = strdup(text), *rest = copy;
     for (char *rule; rest && (rule = strsep(&rest, ";"));)

@@ -10,7 +10,8 @@
  *
  * The log is one line a change, its fields separated by tabs, paths absolute:
  *
- *     create PATH | mkdir PATH | remove PATH | rename FROM TO | link FROM TO | truncate PATH SIZE | allocate PATH END
+ *     create PATH | mkdir PATH | remove PATH | rename FROM TO | link FROM TO | exchange A B
+ *     truncate PATH SIZE | allocate PATH END
  *     write PATH AT N            and after the newline N bytes and another newline
  *     sync TOKEN KIND PATH       a sync begins: KIND is file, dir or all
  *     synced TOKEN               and has ended well

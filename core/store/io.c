@@ -21,6 +21,11 @@ static int real_allocate(int fd, off_t from, off_t n)
     return rc;
 }
 
+static int real_exchange(const char *a, const char *b)
+{
+    return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+}
+
 struct io io = {
     .open = real_open,
     .pwrite = pwrite,
@@ -31,6 +36,7 @@ struct io io = {
     .sync_fs = syncfs,
     .rename = rename,
     .link = link,
+    .exchange = real_exchange,
     .unlink = unlink,
     .mkdir = mkdir,
     .rmdir = rmdir,

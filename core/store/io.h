@@ -24,6 +24,7 @@ struct io {
     int (*sync_fs)(int fd);                         /* syncfs */
     int (*rename)(const char *from, const char *to);
     int (*link)(const char *from, const char *to);
+    int (*exchange)(const char *a, const char *b);  /* two names of files, at once; not on every filesystem */
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);

@@ -172,16 +172,25 @@ static void state_format(const struct state *s, struct buf *out)
     buf_addf(out, "crc=%08" PRIx32 "\n", crc32c(0, out->data + out->at, buf_size(out)));
 }
 
+/* Written over what is there, and cut only afterwards: that takes no space. */
 static int write_new(const char *path, slice text)
 {
-    int fd = io.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+    int fd = io.open(path, O_WRONLY | O_CREAT, 0640);
     if (fd < 0)
         return -errno;
     int rc = io_write(fd, text.p, text.n, 0);
-    if (rc == 0 && io.sync_all(fd) < 0)
+    if (rc == 0 && (io.truncate(fd, (off_t)text.n) < 0 || io.sync_all(fd) < 0))
         rc = -errno;
     close(fd);
     return rc;
+}
+
+/* There is no old one at first, and not every filesystem can exchange names. */
+static int put_in_place(const char *new, const char *path)
+{
+    if (io.exchange(new, path) == 0)
+        return 0;
+    return io.rename(new, path) < 0 ? -errno : 0;
 }
 
 int state_save(const char *dir, const struct state *s)
@@ -189,10 +198,13 @@ int state_save(const char *dir, const struct state *s)
     struct path new = path_of("%s/state.new", dir), path = path_of("%s/state", dir);
     struct buf text = {0};
     state_format(s, &text);
-    int rc = write_new(new.s, buf_slice(&text));
+    /* After a kill -9 the disk may still call `state` what the kernel calls state.new already. */
+    int rc = io_sync_dir(dir);
+    if (rc == 0)
+        rc = write_new(new.s, buf_slice(&text));
     buf_fini(&text);
-    if (rc == 0 && io.rename(new.s, path.s) < 0)
-        rc = -errno;
+    if (rc == 0)
+        rc = put_in_place(new.s, path.s);
     return rc < 0 ? rc : io_sync_dir(dir);
 }
 

@@ -1,8 +1,9 @@
 /*
  * data/state: who this node is, in lines of key=value closed by a checksum line.
  *
- * It is small and replaced as a whole (temporary file, fsync, rename, fsync of the directory), so it is either
- * the old one or the new one. An unknown key is kept and written back: an older Lignum loses nothing.
+ * It is small and replaced as a whole (temporary file, fsync, exchange of the names, fsync of the directory), so it is
+ * either the old one or the new one. The old one stays as state.new, the room in which the next is written: a full disk
+ * keeps no node from starting. An unknown key is kept and written back: an older Lignum loses nothing.
  */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H

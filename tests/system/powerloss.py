@@ -5,8 +5,8 @@ any point and keeps apart what is durable from what the kernel merely knew:
 
 * bytes written to a file are durable once a sync of it (fdatasync, fsync, syncfs) that *began* after the write has
   *ended*;
-* a name (create, rename, unlink, mkdir) is durable once a sync of its directory, or of the whole filesystem, that began
-  after it has ended;
+* a name (create, rename, exchange, unlink, mkdir) is durable once a sync of its directory, or of the whole filesystem,
+  that began after it has ended;
 * of everything else any part may have reached the disk, page by page and in any order, names in their order.
 
 So crashed() is one of the many states that are possible; which, is up to a random generator. It is stricter than ext4,
@@ -19,9 +19,9 @@ PAGE = 4096
 
 
 class File:
-    def __init__(self):
-        self.durable = bytearray()
-        self.size_now = 0
+    def __init__(self, content=b""):
+        self.durable = bytearray(content)
+        self.size_now = len(content)
         self.pending = []           # (number, "write", at, bytes) or (number, "size", n)
 
 
@@ -40,11 +40,13 @@ def apply(data, change):
 
 
 class Disk:
-    def __init__(self, base):
+    def __init__(self, base, found=None):
+        """`found`: what is there already, and durable, in the form of crashed()."""
         self.base = base
         self.number = 0             # of operations so far
-        self.names = {base: "dir"}  # as the kernel knows them: path -> File or "dir"
-        self.durable = {base: "dir"}
+        # As the kernel knows them: path -> File or "dir".
+        self.names = {p: v if v == "dir" else File(v) for p, v in (found or {base: "dir"}).items()}
+        self.durable = dict(self.names)
         self.steps = []             # changes of names that are not durable: (number, directories, change)
         self.syncs = {}             # token -> (kind, what, number at its beginning)
 
@@ -78,6 +80,10 @@ class Disk:
         if f and b not in self.names:
             self.names[b] = f
             self._step({os.path.dirname(b)}, ("set", b, f))
+
+    def exchange(self, a, b):
+        self._apply_name(self.names, ("swap", a, b))
+        self._step({os.path.dirname(a), os.path.dirname(b)}, ("swap", a, b))
 
     def write(self, path, at, data):
         f = self._file(path)
@@ -142,6 +148,9 @@ class Disk:
             names[change[1]] = change[2]
         elif change[0] == "del":
             names.pop(change[1], None)
+        elif change[0] == "swap":
+            a, b = change[1:]
+            names[a], names[b] = names[b], names[a]
         else:
             a, b = change[1:]
             for p in [p for p in names if p == a or p.startswith(a + "/")]:

@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from lignum import BIG, BINARY, FAULTS, MUTANT, SANITIZED, Background, Test, in_threads, request_bytes, wait_until
-from powerloss import Disk
+from powerloss import PAGE, Disk
 from test_crash import Publisher, check_promises
 
 TOPICS = ["orders", "events", "metrics"]
@@ -68,6 +68,15 @@ def in_log(data, log):
 def differences(a, b):
     return ["%s: %s" % (path, "only in one" if path not in a or path not in b else "not the same bytes")
             for path in sorted(set(a) | set(b)) if a.get(path) != b.get(path)]
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
 
 
 def replay(disk, fields, data):
@@ -254,6 +263,34 @@ class Power(Test):
             self.assertEqual(faults[:3], [], "power lost at byte %d of the log, luck %g" % (moment, luck))
         print("figure: power lost at %d moments of %d operations, %d acknowledged batches, none lost" % (
             count, sum(1 for _ in entries(log)), sum(len(p) for p in publishers)))
+
+    def test_the_state_is_whole_whenever_the_power_is_lost(self):
+        self.need(FAULTS, "the build with fault points")
+        log = os.path.join(self.folder, "log")
+        b = self.broker(binary=FAULTS, expect_exit=None)
+        b.kill()
+        data = os.path.realpath(b.data)
+        state = os.path.join(data, "state")
+        with open(state, "r+b") as f:       # longer than what a disk writes at once
+            text = f.read()[:-len("crc=00000000\n")] + b"later=" + b"x" * 2 * PAGE + b"\n"
+            f.seek(0)
+            f.write(text + b"crc=%08x\n" % crc32c(text))
+        b.env["LIGNUM_FAULT"] = "log=" + log
+        disk, rng, known = Disk(data, on_disk(data)), random.Random(1), 0
+        whole = {on_disk(data)[state]}
+        for start in range(3):
+            b.start()
+            with locked(log):
+                b.kill()
+            told = list(entries(log))[known:]
+            known += len(told)
+            whole |= {written for _, fields, written in told if fields[0] == "write" and fields[1].startswith(state)}
+            # As if killed right after the state got its name: that name is left to the next process to make durable.
+            last = max(i for i, (_, fields, _) in enumerate(told) if fields[0] == "exchange")
+            for _, fields, written in told[:last + 1]:
+                replay(disk, fields, written)
+                for luck in (0, 0.5, 0.5, 0.5, 1):
+                    self.assertTrue(disk.crashed(rng, luck).get(state) in whole, "power lost after %r" % fields)
 
     def test_a_build_that_acknowledges_before_the_sync_is_caught(self):
         self.need(MUTANT, "the mutant that acknowledges before the sync")

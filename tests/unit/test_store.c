@@ -140,6 +140,53 @@ TEST(test_keys_of_a_state_that_are_not_known_are_kept)
     buf_fini(&got.unknown);
 }
 
+/* A disk without room for another file, or for the bytes of one that was emptied. */
+static int open_no_new(const char *path, int flags, mode_t mode)
+{
+    if ((flags & O_TRUNC) || ((flags & O_CREAT) && access(path, F_OK) < 0))
+        return errno = ENOSPC, -1;
+    return open(path, flags, mode);
+}
+
+TEST(test_a_state_is_saved_when_the_disk_is_full)
+{
+    struct io real = io;
+    struct store *s = open_store();
+    CHECK_EQ(store_save_state(s), 0);
+    io.open = open_no_new;
+    for (uint64_t epoch = 1; epoch < 4; epoch++) {
+        struct state got;
+        store_state(s)->epoch = epoch;
+        CHECK_EQ(store_save_state(s), 0);
+        CHECK_EQ(state_load("data", &got), 0);
+        CHECK_EQ(got.epoch, epoch);
+        buf_fini(&got.unknown);
+    }
+    io = real;
+    store_close(s);
+}
+
+static int no_exchange(const char *a, const char *b)
+{
+    (void)a;
+    (void)b;
+    return errno = EINVAL, -1;
+}
+
+TEST(test_a_state_is_saved_where_names_cannot_be_exchanged)
+{
+    struct io real = io;
+    io.exchange = no_exchange;
+    struct store *s = open_store();
+    store_state(s)->epoch = 7;
+    CHECK_EQ(store_save_state(s), 0);
+    store_close(s);
+    s = open_store();
+    CHECK_EQ(store_state(s)->epoch, 7);
+    io = real;
+    store_close(s);
+}
+
 TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnation)
 {
     struct store *s = open_store();
