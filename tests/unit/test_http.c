@@ -402,7 +402,7 @@ TEST(test_requests_are_counted_by_route_and_class)
     rig->route = http_route(rig->http, SLICE("GET /ping"));
     CHECK_EQ(http_route(rig->http, SLICE("GET /ping")), rig->route);
     for (int i = 0; i < 300; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "GET /%d", i);
         http_route(rig->http, slice_from(name));
     }
