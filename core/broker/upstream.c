@@ -249,7 +249,11 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
         put_position(f, t, found, end);
         return 0;
     }
-    rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, least(end, p->end));
+    uint64_t common = least(end, p->end);
+#ifdef MUTANT_CUT_TO_COMMIT
+    common = least(common, t->peers.at);
+#endif
+    rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, common);
     if (rc == 0)
         start(f, t);
     return rc;
