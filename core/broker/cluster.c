@@ -240,6 +240,9 @@ void cluster_receive(struct cluster *c)
     follower_info(c->follower, &before);
     leader_receive(c->leader);
     follower_receive(c->follower);
+    const char *unfit = c->leading ? leader_unfit(c->leader) : NULL;
+    if (unfit != NULL)
+        cluster_resign(c, unfit);
     act_on_role(c);                  /* a promise may have ended this node's own epoch */
     follower_info(c->follower, &after);
     connected = before.connected != after.connected || before.refused != after.refused;
@@ -252,9 +255,8 @@ void cluster_receive(struct cluster *c)
 static void tend(struct cluster *c)
 {
     bool asking = c->role->synced.asking;
-    const char *unfit = c->leading ? leader_unfit(c->leader) : NULL;
-    if (unfit != NULL)
-        cluster_resign(c, unfit);
+    if (c->leading && store_stalled_ns(c->role->store) > c->role->lease_ns)
+        cluster_resign(c, "its disk does not answer");
     act_on_lease(c);
     bool soon = leader_tend(c->leader);
     soon = follower_tend(c->follower) || soon;
@@ -385,6 +387,7 @@ void cluster_info(const struct cluster *c, struct cluster_info *out)
         .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
         .holdings = topics_holdings(c->topics), .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
         .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
+        .stalled_ns = leader_stalled_ns(c->leader),
     };
     follower_info(c->follower, &out->following);
     for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++) {

@@ -71,6 +71,7 @@ struct cluster_info {
     struct holdings holdings;
     bool suspended;
     uint64_t confirmed_ns;
+    uint64_t stalled_ns;             /* leader_stalled_ns */
     uint64_t position_epoch, position_messages;
     uint64_t shipped_bytes, elections;
 };

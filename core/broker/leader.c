@@ -115,6 +115,7 @@ void leader_begin(struct leader *l)
     l->damaged = false;
     l->outdated = NULL;
     l->begun_ns = clock_ns();
+    l->stalled_ns = 0;
     l->absent_count = 0;
     for (unsigned i = 0; i < set->count; i++)
         absent_add(l, &set->at[i], true);
@@ -328,6 +329,11 @@ bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out)
         }
     }
     return false;
+}
+
+uint64_t leader_stalled_ns(const struct leader *l)
+{
+    return l->leading && l->stalled_ns ? clock_ns() - l->stalled_ns : 0;
 }
 
 uint64_t leader_shipped_bytes(const struct leader *l)

@@ -58,6 +58,10 @@ bool leader_tend(struct leader *l);
 unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max);
 bool leader_sealed(const struct leader *l);   /* has a topic among them sealed a file? */
 
+/* How long live topics have been held up by a member that is gone and that `copies` keeps in the set; 0: they are
+ * not. */
+uint64_t leader_stalled_ns(const struct leader *l);
+
 /* Can this node not go on leading, though nobody says so? A reason, or NULL. */
 const char *leader_unfit(const struct leader *l);
 

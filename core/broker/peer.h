@@ -54,6 +54,7 @@ struct leader {
     bool damaged;                    /* something that is to be sent cannot be read */
     const char *outdated;            /* a follower knows of a newer epoch or register: how */
     uint64_t begun_ns;
+    uint64_t stalled_ns;             /* since when a member that is gone cannot be asked out; 0: it is not so */
     uint64_t shipped_bytes;
     struct buf marks;                /* entries of the MARKS frame that is being made */
 };

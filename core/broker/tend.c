@@ -33,15 +33,15 @@ static bool is_lost(const struct absent *a, uint64_t now)
 }
 
 /* A live topic in which this member has been behind for too long. */
-static const struct feed *lagging(const struct peer *p, uint64_t now)
+static bool lagging(const struct peer *p, uint64_t now)
 {
     for (uint32_t i = 0; i < p->slots; i++) {
         const struct feed *f = p->by_slot[i];
         if (f != NULL && f->topic->settings.replication == REPLICATION_LIVE && f->acked < f->topic->tail.at &&
             now - f->caught_ns > p->leader->o.lag_max_ns)
-            return f;
+            return true;
     }
-    return NULL;
+    return false;
 }
 
 static void ask_out(struct leader *l, const struct member *m, const char *why)
@@ -57,26 +57,40 @@ static void ask_out(struct leader *l, const struct member *m, const char *why)
 #endif
 }
 
-/* The first member that had better go. */
-static bool shrink(struct leader *l, uint64_t now)
+/* The first member that had better go, and why; NULL: all are well. */
+static const struct member *misfit(const struct leader *l, uint64_t now, const char **why)
 {
     const struct members *set = &l->o.role->synced.now.set;
+    struct list *peers = (struct list *)(uintptr_t)&l->peers;
+    *why = "it is not connected";
     for (unsigned i = 0; i < l->absent_count; i++)
-        if (members_have(set, &l->absent[i].member) && is_lost(&l->absent[i], now)) {
-            ask_out(l, &l->absent[i].member, "it is not connected");
-            return true;
-        }
-    LIST_EACH(node, &l->peers) {
+        if (members_have(set, &l->absent[i].member) && is_lost(&l->absent[i], now))
+            return &l->absent[i].member;
+    LIST_EACH(node, peers) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
         if (p->phase != PEER_READY || !members_have(set, &p->member))
             continue;
-        const struct feed *f = lagging(p, now);
-        if (f != NULL || p->amnesiac) {
-            ask_out(l, &p->member, p->amnesiac ? "it may have forgotten what it acknowledged" : "it is too far behind");
-            return true;
-        }
+        *why = p->amnesiac ? "it may have forgotten what it acknowledged" : "it is too far behind";
+        if (p->amnesiac || lagging(p, now))
+            return &p->member;
     }
-    return false;
+    return NULL;
+}
+
+/* The set never gets smaller than the smallest `copies` of any live topic. A leader that is held up by that, with
+ * nobody to ask in, is stalled. */
+static bool shrink(struct leader *l, uint64_t now)
+{
+    const char *why;
+    const struct member *m = misfit(l, now, &why);
+    bool can = m != NULL && l->o.role->synced.now.set.count > topics_holdings(l->o.topics).copies_min;
+    if (m == NULL || can)
+        l->stalled_ns = 0;
+    else if (l->stalled_ns == 0)
+        l->stalled_ns = now;
+    if (can)
+        ask_out(l, m, why);
+    return can;
 }
 
 /* A node whose copies did not count is told when it has everything: it may forget that it forgot. */
@@ -137,9 +151,7 @@ bool leader_tend(struct leader *l)
     }
     if (!l->leading)
         return l->peer_count > 0;
-    unsigned least = topics_holdings(l->o.topics).copies_min;
-    bool idle = !l->o.role->synced.asking;
-    if (idle && (grow(l) || (l->o.role->synced.now.set.count > least && shrink(l, now))))
+    if (!l->o.role->synced.asking && (grow(l) || shrink(l, now)))
         leader_recount(l);
     return !set_is_whole(l);
 }

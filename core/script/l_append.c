@@ -88,6 +88,9 @@ int l_topic_append(lua_State *L)
     lua_pushinteger(L, (lua_Integer)first);
     lua_pushinteger(L, d.append.count);
     lua_pushinteger(L, (lua_Integer)d.append.epoch);
-    struct mark *mark = o.peers || d.ack_peers ? &t->peers : topic_ack_mark(t);
+    bool peers = o.peers || d.ack_peers;
+    struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
+    if (peers && t->ship < first + d.append.count)
+        t->ship = first + d.append.count;   /* it cannot wait for the next sync of a `wal` topic */
     return task_park_on(L, self, mark, first + d.append.count, o.timeout_ms, 0, done);
 }

@@ -272,6 +272,7 @@ static int l_status(lua_State *L)
     set_eligible(L, s->cluster);
     set_flag(L, "empty", info.holdings.empty);
     set_flag(L, "suspended", info.suspended);
+    set_number(L, "stalled", (double)info.stalled_ns / (double)NS_PER_S);
     set_whole(L, "shipped_bytes", info.shipped_bytes);
     set_whole(L, "elections", info.elections);
     return 1;

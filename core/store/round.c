@@ -25,6 +25,7 @@ struct round {
     struct job job;
     struct store *store;         /* outlives us */
     bool busy;
+    uint64_t submitted_ns;
     struct entry *entries;       /* owned */
     size_t count, cap;
     struct list sealing;         /* segments to rename afterwards */
@@ -65,6 +66,11 @@ void round_free(struct store *s)
 bool round_busy(const struct store *s)
 {
     return s->round->busy;
+}
+
+uint64_t store_stalled_ns(const struct store *s)
+{
+    return s->round->busy ? clock_ns() - s->round->submitted_ns : 0;
 }
 
 /* -- on the disk thread ----------------------------------------------------------------------------------- */
@@ -175,6 +181,7 @@ void round_submit(struct store *s, struct list *journals, struct list *more)
         r->whole = true;
     s->files.dirty_closed = false;
     r->busy = true;
+    r->submitted_ns = clock_ns();
     sync_submit(s->sync, &r->job);
 }
 
