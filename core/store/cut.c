@@ -161,19 +161,6 @@ static void cut_truncate(struct journal *j, struct segment *seg, uint64_t size)
 
 /* -- in memory -------------------------------------------------------------------------------------------- */
 
-static void damage_cut(struct journal *j, uint64_t to)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < j->damage_count; i++) {
-        struct range r = j->damage[i];
-        if (r.from >= to)
-            continue;
-        j->damage[kept++] = (struct range){r.from, r.to < to ? r.to : to};
-    }
-    j->store->stats.damaged -= j->damage_count - kept;
-    j->damage_count = kept;
-}
-
 static void marks_cut(struct journal *j, uint64_t to)
 {
     j->tail = j->written = j->disk = to;
@@ -181,7 +168,7 @@ static void marks_cut(struct journal *j, uint64_t to)
         j->stated = to;
     list_remove(&j->dirty);
     list_remove(&j->unsynced);
-    damage_cut(j, to);
+    damage_keep(j, 0, to);
 }
 
 static void segment_cut(struct segment *seg, const struct cut *c)
@@ -234,6 +221,7 @@ static int cut_at(struct journal *j, uint64_t to, bool keep)
 {
     struct cut c = {.journal = j, .at.offset = to};
     store_sync_all(j->store);
+    audit_cancel(j);
     int rc = cut_find(&c);
     if (rc == 0)
         rc = cut_scan(&c);
@@ -287,13 +275,14 @@ static void restart_forget(struct journal *j, uint64_t first)
     j->checkpoint_clean = false;
     j->spare = SPARE_NONE;
     marks_cut(j, 0);
-    marks_cut(j, first);
+    j->tail = j->written = j->disk = first;
 }
 
 int journal_restart(struct journal *j, uint64_t first, bool keep)
 {
     struct store *s = j->store;
     store_sync_all(s);
+    audit_cancel(j);
     struct path to = keep ? diverged_path(j, first) : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->root, j->name, first,
                                                               (long long)clock_wall_ms());
     int rc = restart_move(j, to.s);

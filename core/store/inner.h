@@ -57,6 +57,7 @@ struct journal {
     bool checkpoint_clean;        /* the last one still says all there is */
     bool dir_dirty;               /* a file was made: fsync the directory before `disk` rises */
     bool in_round;
+    bool repairing;               /* there is a struct repair */
     unsigned char spare;          /* enum spare */
     unsigned jobs;                /* under way for us, other than the round */
 };
@@ -78,6 +79,7 @@ struct store {
     struct list unsynced_later;   /* that can wait for the interval */
     uint64_t interval_due_ns;     /* when unsynced_later must go; 0 = it is empty */
     struct round *round;          /* owned */
+    struct audit *audit;          /* owned; NULL when there is none */
     bool topics_dirty;            /* topics/ has a new entry */
     bool minted;                  /* the state was lost: which epochs this node led is not known */
     bool was_clean;               /* the last run ended by store_close */
@@ -108,7 +110,6 @@ int part_segment(struct journal *j, struct part *part, struct segment **out);
 void journal_write(struct journal *j);                               /* pending bytes to the file */
 void journal_want_round(struct journal *j);
 uint64_t journal_first(const struct journal *j);
-bool damage_add(struct journal *j, uint64_t from, uint64_t to);        /* false: it was known */
 int journal_begin(struct journal *j, uint64_t first, uint64_t epoch, uint64_t need);   /* a new active file */
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin);   /* in a new file? */
 void journal_note(struct journal *j, const struct batch_head *head);   /* of a batch just added to `pending` */
@@ -120,6 +121,22 @@ void segment_evicted(struct file *f);
 
 /* read.c */
 int segment_of(struct journal *j, uint64_t offset, struct segment **out);   /* that of the batch that holds it */
+
+/* damage.c */
+bool damage_add(struct journal *j, uint64_t from, uint64_t to);      /* false: it was known */
+void damage_missing(struct journal *j, uint64_t from, uint64_t to);  /* the same, said as a hole between files */
+void damage_keep(struct journal *j, uint64_t from, uint64_t to);     /* forgets all but what lies in there */
+void damage_drop(struct journal *j, uint64_t from, uint64_t to);     /* forgets what lies in there */
+
+/* sealed.c */
+struct part *part_sealed(struct journal *j, uint64_t first);         /* the sealed file that begins there, or NULL */
+bool file_unusable(int rc);                                          /* not an I/O error: its bytes are wrong */
+uint64_t part_until(const struct journal *j, const struct part *part);   /* where the next file begins, or the tail */
+
+/* audit.c */
+void audit_step(struct store *s);                                    /* goes on with it when that is due */
+uint64_t audit_deadline_ns(const struct store *s);
+void audit_cancel(struct journal *j);                                /* that of one of its files */
 
 /* cut.c */
 int journal_reopen(struct journal *j);              /* the file that ends at the tail is active again */

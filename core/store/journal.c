@@ -60,24 +60,6 @@ uint64_t journal_first(const struct journal *j)
     return j->parts_count ? j->parts[0].first : j->tail;
 }
 
-/* An empty range says that something is wrong there that costs no offset we know of. */
-bool damage_add(struct journal *j, uint64_t from, uint64_t to)
-{
-    for (uint32_t i = 0; i < j->damage_count; i++) {
-        struct range *r = &j->damage[i];
-        if (r->from <= from && to <= r->to)
-            return false;
-        if (r->from == r->to && r->from >= from && r->to <= to) {
-            *r = (struct range){from, to};
-            return true;
-        }
-    }
-    j->damage = mem_resize(j->damage, (j->damage_count + 1) * sizeof *j->damage);
-    j->damage[j->damage_count++] = (struct range){from, to};
-    j->store->stats.damaged++;
-    return true;
-}
-
 /* -- opening and closing ---------------------------------------------------------------------------------- */
 
 static struct journal *journal_new(struct store *s, slice name, const struct journal_options *o)
@@ -96,6 +78,8 @@ static struct journal *journal_new(struct store *s, slice name, const struct jou
 
 void journal_free(struct journal *j)
 {
+    ENSURE(!j->repairing);
+    audit_cancel(j);
     for (uint32_t i = 0; i < j->parts_count; i++)
         if (j->parts[i].segment)
             segment_free(j->parts[i].segment);

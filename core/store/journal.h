@@ -151,12 +151,14 @@ bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_
 
 struct file_info {
     uint64_t first, next;
-    uint64_t size;                /* of a sealed file: in bytes */
-    uint32_t crc;                 /* of a sealed file: as its end record states */
+    uint64_t size;                /* in bytes; 0 when the file is missing */
     bool sealed;
+    bool has_crc;                 /* it is sealed, and its end record is sound, */
+    uint32_t crc;                 /* and states this */
 };
 
-/* The file that holds the offset. 0; -ERR_GONE; -ERR_DAMAGED: it has no sound end record; -errno. */
+/* The file that holds the offset, or that should: a missing one too, for repair_begin. 0; -ERR_GONE; -ERR_BAD_RANGE
+ * past the tail; -errno. */
 int journal_file(struct journal *j, uint64_t offset, struct file_info *out);
 
 /* Reads the sealed file that begins with `first` from the disk itself, on the disk thread, slowly, one at a time for
@@ -165,18 +167,19 @@ int journal_file(struct journal *j, uint64_t offset, struct file_info *out);
  * under way; -ERR_GONE: there is no such sealed file. */
 int journal_audit(struct journal *j, uint64_t first, void (*done)(void *arg, int rc), void *arg);
 
-/* Appends up to n raw bytes of the sealed file that begins with `first`, from a position on, for a peer that repairs;
- * none at its end. 0; -ERR_GONE: there is no such sealed file; -errno. */
+/* Appends up to n raw bytes of the sealed file that begins with `first`, from a position on, for a peer that repairs
+ * and checks them; none at its end. 0; -ERR_GONE: there is no such sealed file; -ERR_DAMAGED; -errno. */
 int journal_read_file(struct journal *j, uint64_t first, uint64_t position, size_t n, struct buf *out);
 
-/* A damaged sealed file is written anew from a peer's bytes: begun, fed, ended. At the end the new file is checked
- * whole (header, every batch, end record, the same offsets); then the damaged one is kept in data/torn/, the new one
- * takes its name, and the damage is forgotten. Waits for the disk. repair_end frees r, and after an error all is as it
- * was. One at a time for each journal; it must be over before the journal is closed. */
+/* A damaged or missing sealed file is written anew from a peer's bytes: begun, fed, ended. At the end the new file is
+ * checked whole (header, every batch, end record, the offsets of the old one, and its checksum if that is left); then
+ * the damaged one is kept in data/torn/, the new one takes its name, and the damage is forgotten. Waits for the disk.
+ * repair_end frees r, and after an error all is as it was. One at a time for each journal, which may not be closed
+ * meanwhile. */
 struct repair;
 int repair_begin(struct journal *j, uint64_t first, struct repair **out);   /* 0; -ERR_GONE; -ERR_BUSY; -errno */
 int repair_add(struct repair *r, slice bytes);                              /* 0; -ERR_TOO_LARGE; -errno */
-int repair_end(struct repair *r);                                           /* 0; -ERR_DAMAGED; -ERR_DIVERGED; -errno */
+int repair_end(struct repair *r);   /* 0; -ERR_DAMAGED: not sound; -ERR_DIVERGED: sound, but another file; -errno */
 void repair_abort(struct repair *r);
 
 #endif

@@ -114,9 +114,10 @@ int segment_of(struct journal *j, uint64_t offset, struct segment **out)
     if (!part)
         return -ERR_GONE;
     int rc = part_segment(j, part, out);
-    if (rc == 0 && offset >= (*out)->next)
-        rc = -ERR_DAMAGED;
-    return rc;
+    if (rc < 0 || offset < (*out)->next)
+        return rc;
+    damage_missing(j, (*out)->next, part_until(j, part));
+    return -ERR_DAMAGED;
 }
 
 static int read_all(struct journal *j, struct reading *r)

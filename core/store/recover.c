@@ -43,8 +43,8 @@ static int list_files(struct recovery *r)
     if (!dir)
         return -errno;
     for (struct dirent *e; (e = readdir(dir));) {
-        if (strcmp(e->d_name, "spare") == 0)
-            io.unlink(spare_path(r->journal).s);
+        if (strcmp(e->d_name, "spare") == 0 || strcmp(e->d_name, "repair") == 0)
+            io.unlink(path_of("%s/%s", topic_path(r->journal).s, e->d_name).s);
         add_file(r, e->d_name, dirfd(dir));
     }
     closedir(dir);
@@ -54,12 +54,6 @@ static int list_files(struct recovery *r)
 }
 
 /* -- the judgement ---------------------------------------------------------------------------------------- */
-
-static void damage_missing(struct journal *j, uint64_t from, uint64_t to)
-{
-    if (from < to && damage_add(j, from, to))
-        say_error("store", "missing records topic=%s from=%" PRIu64 " to=%" PRIu64, j->name, from, to);
-}
 
 /* Epoch and time never fall, so those of the last batch are kept. */
 static void note_last(struct journal *j, const struct segment *seg)

@@ -48,5 +48,6 @@ bool recovery_last(const struct recovery *r, const struct found *f);
 /* torn.c: the ways to set bytes aside. 0 or -errno; said. */
 int torn_cut(struct segment *seg);                          /* what stands after seg->size */
 int torn_move(struct journal *j, struct segment *seg);      /* a whole file; frees the segment */
+struct path torn_name(const struct journal *j, uint64_t offset, const char *suffix);   /* one not taken */
 
 #endif

@@ -15,7 +15,7 @@ static struct path torn_path(const struct journal *j, uint64_t offset, unsigned 
 }
 
 /* A name that is not taken. */
-static struct path torn_name(const struct journal *j, uint64_t offset, const char *suffix)
+struct path torn_name(const struct journal *j, uint64_t offset, const char *suffix)
 {
     struct path path;
     struct stat st;

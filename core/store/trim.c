@@ -38,17 +38,6 @@ static void part_drop_oldest(struct journal *j, struct buf *paths)
     memmove(oldest, oldest + 1, j->parts_count * sizeof *oldest);
 }
 
-/* Ranges below the first offset are nobody's concern any more. */
-static void damage_forget(struct journal *j)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < j->damage_count; i++)
-        if (j->damage[i].to > j->parts[0].first)
-            j->damage[kept++] = j->damage[i];
-    j->store->stats.damaged -= j->damage_count - kept;
-    j->damage_count = kept;
-}
-
 int journal_trim(struct journal *j, const struct retain *keep, int64_t now_ms)
 {
     struct buf paths = {0};
@@ -64,7 +53,7 @@ int journal_trim(struct journal *j, const struct retain *keep, int64_t now_ms)
     }
     if (count == 0)
         return 0;
-    damage_forget(j);
+    damage_keep(j, j->parts[0].first, UINT64_MAX);
     say_info("store", "retention topic=%s files=%d first=%" PRIu64, j->name, count, journal_first(j));
     remove_files(j, &paths);
     return count;

@@ -33,6 +33,7 @@ void store_flush(struct store *s)
 
 void store_sync(struct store *s)
 {
+    audit_step(s);
     if (round_busy(s))
         return;
     if (list_empty(&s->unsynced_later))
@@ -57,7 +58,9 @@ void store_collect(struct store *s)
 
 uint64_t store_deadline_ns(const struct store *s)
 {
-    return round_busy(s) ? 0 : s->interval_due_ns;   /* the end of the round will wake the loop anyway */
+    uint64_t audit_ns = audit_deadline_ns(s);
+    uint64_t sync_ns = round_busy(s) ? 0 : s->interval_due_ns;   /* the end of the round will wake the loop anyway */
+    return sync_ns && (!audit_ns || sync_ns < audit_ns) ? sync_ns : audit_ns;
 }
 
 void store_sync_all(struct store *s)
