@@ -241,6 +241,7 @@ TEST(test_a_state_from_before_there_were_clusters_led_all_it_had)
             buf_addf(&old, "%.*s\n", SLICE_ARGS(slice_starts(line, SLICE("epoch=")) ? SLICE("epoch=4") : line));
     buf_addf(&old, "crc=%08x\n", crc32c(0, old.data, buf_size(&old)));
     put_file("data/state", buf_slice(&old));
+    buf_fini(&old);
     struct state st;
     CHECK_EQ(state_load("data", &st), 0);
     CHECK(state_led(&st, 4));

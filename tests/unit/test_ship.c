@@ -39,6 +39,13 @@ static void two_nodes(struct node *a, struct node *b, struct journal_options o)
     node_open(b, "other", &a->store->state.cluster);
 }
 
+static void stop_both(struct node *a, struct node *b, struct buf *out)
+{
+    node_stop(a, false);
+    node_stop(b, false);
+    buf_fini(out);
+}
+
 static int ship_once(struct node *a, struct node *b, size_t bytes_max)
 {
     struct buf out = {0};
@@ -211,6 +218,7 @@ TEST(test_every_flipped_bit_of_a_shipment_is_refused)
     settle_store(b.store);
     check_same(&a, &b);
     check_refused(&b, s, buf_slice(&out), -ERR_DAMAGED);   /* once more */
+    stop_both(&a, &b, &out);
 }
 
 TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
@@ -242,9 +250,11 @@ TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
     check_refused(&b, s, bytes, -ERR_DAMAGED);
     char *large = mem_new(SHIPMENT_SIZE_MAX + 1);
     check_refused(&b, good, slice_of(large, SHIPMENT_SIZE_MAX + 1), -ERR_TOO_LARGE);
+    mem_free(large);
     CHECK_EQ(journal_receive(b.journal, &good, bytes), 0);
     settle_store(b.store);
     check_same(&a, &b);
+    stop_both(&a, &b, &out);
 }
 
 /* Two sound batches at offset 12, the second of which is made to be wrong. */
@@ -292,6 +302,7 @@ TEST(test_sound_batches_of_a_wrong_history_are_refused)
     CHECK_EQ(receive_made(&b, one, two, "\4\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* and less */
     CHECK_EQ(receive_made(&b, one, two, NULL), 0);
     CHECK_EQ(b.journal->tail, 14);
+    stop_both(&a, &b, &out);
 }
 
 static int no_space(int fd, off_t from, off_t n)
@@ -319,9 +330,7 @@ TEST(test_what_does_not_fit_on_the_disk_is_refused_and_received_later)
         settle_store(a.store);
         settle_store(b.store);
         check_same(&a, &b);
-        node_stop(&a, false);
-        node_stop(&b, false);
-        buf_fini(&out);
+        stop_both(&a, &b, &out);
         CHECK_EQ(run("rm -r data other"), 0);
     }
 }
@@ -354,8 +363,7 @@ TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_on
     check_same(&a, &b);
     CHECK_EQ(b.journal->parts[1].first, 19);
     check_reads_all(b.journal);
-    node_stop(&a, false);
-    node_stop(&b, false);
+    stop_both(&a, &b, &out);
 }
 
 /* Recovery begins one after damage, a restart where the leader's begins: in an epoch that is not its first batch's. */
@@ -384,9 +392,7 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
                                         : "other/topics/t/00000000000000000010.log");
         CHECK_EQ(file_head_read((const unsigned char *)bytes.p, &head, &version), 0);
         CHECK_EQ(head.epoch, leader ? 8 : 3);
-        node_stop(&a, false);
-        node_stop(&b, false);
-        buf_clear(&out);
+        stop_both(&a, &b, &out);
         CHECK_EQ(run("rm -r data other"), 0);
     }
 }
