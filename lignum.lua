@@ -9,6 +9,7 @@ store {
   path = "data",                   -- relative to where lignum was started
   durability = "commit",           -- commit: acknowledged = fdatasynced; interval; os
   sync_interval = 1 * second,      -- of durability "interval"
+  audit = 30 * second,             -- between two full files that are read in search of damage; 0 = never
   files = 4096,                    -- log files held open; at most a quarter of ulimit -n
   segment = {                      -- a file of a topic is full with ...
     messages = 1000000,

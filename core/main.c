@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "broker/audit.h"
 #include "cli.h"
 #include "console/client.h"
 #include "console/console.h"
@@ -31,6 +32,7 @@ struct server {
     struct fetcher *fetcher;
     struct console *console;
     struct cluster *cluster;               /* NULL: this node is alone */
+    struct auditor *auditor;
     struct buf data, advertise;            /* NUL-terminated */
     struct watch synced, interval, trim, drain, hup, term, interrupt;
     uint64_t interval_at;                  /* what `interval` is armed for */
@@ -100,6 +102,7 @@ static void config_apply(struct server *s)
     if (s->cluster != NULL)
         cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
                            config_ns(s->vm, "cluster.lag_max", LAG_MS));
+    auditor_set_pause(s->auditor, config_ns(s->vm, "store.audit", AUDIT_PAUSE_MS));
     script_start_timers(s->vm);
 }
 
@@ -435,6 +438,19 @@ static void cluster_down(struct server *s)
     s->cluster = NULL;
 }
 
+static int auditor_up(struct server *s)
+{
+    s->auditor = auditor_new(&(struct auditor_options){
+        .loop = &s->loop, .topics = s->topics, .audited = s->cluster == NULL ? NULL : cluster_audited,
+        .arg = s->cluster});
+    return 0;
+}
+
+static void auditor_down(struct server *s)
+{
+    auditor_free(s->auditor);
+}
+
 static int services_up(struct server *s)
 {
     struct services services = {
@@ -508,7 +524,8 @@ struct stage {
 static const struct stage stages[] = {
     {loop_up, loop_down},         {scripts_up, scripts_down}, {store_up, store_down},
     {topics_up, topics_down},     {http_up, http_down},       {cluster_up, cluster_down},
-    {services_up, services_down}, {console_up, console_down}, {watches_up, watches_down},
+    {auditor_up, auditor_down},   {services_up, services_down}, {console_up, console_down},
+    {watches_up, watches_down},
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 

@@ -37,6 +37,7 @@ enum {
     /* replication */
     SHIPMENT_SIZE_MAX = 9 * MIB,        /* of batches in one; a largest batch is sent whole */
     AUDIT_STEP = 1 * MIB,               /* read at once by an audit: acknowledgements wait that long */
+    AUDIT_PAUSE_MS = 30 * 1000,         /* between two files: 64 MiB each makes 2 MiB a second */
     AUDIT_RATE = 16 * MIB,              /* bytes a second: a file of the default size in 4 s */
     AUDIT_RANGES_MAX = 64,              /* told apart in one file; further ones lengthen the last */
     LED_RANGES_MAX = 64,                /* of epochs that this node led; the oldest are forgotten */

@@ -274,6 +274,16 @@ void cluster_send(struct cluster *c)
     follower_send(c->follower);
 }
 
+/* A leader with damage makes room for another, and mends as its follower. */
+void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc)
+{
+    struct cluster *c = cluster;
+    if (rc == 0)
+        follower_audited(c->follower, t, file);
+    else if (c->leading)
+        leader_damaged(c->leader);
+}
+
 /* ---- what scripts say ---- */
 
 uint64_t cluster_seen(const struct cluster *c)

@@ -38,6 +38,9 @@ void cluster_awake(struct cluster *c);
 void cluster_receive(struct cluster *c);
 void cluster_send(struct cluster *c);
 
+/* For auditor_options. */
+void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc);
+
 /* ---- what scripts say and ask ---- */
 
 /* `asked`: what cluster_seen said when the read was begun; an answer that has been overtaken is told apart from a

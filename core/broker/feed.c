@@ -169,6 +169,54 @@ static void on_ack(struct peer *p, struct wire *w)
         peer_refuse(p, "an ACK is not well formed");
 }
 
+/* ---- repair ---- */
+
+/* A piece of a sealed file, for a follower whose own is damaged. Size 0: there is no such file here. */
+static void on_want(struct peer *p, struct wire *w)
+{
+    uint32_t slot = get_u32(w);
+    uint64_t first = get_u64(w), position = get_u64(w);
+    struct feed *f = feed_of(p, slot);
+    struct file_info info = {0};
+    if (!wire_done(w)) {
+        peer_refuse(p, "a WANT is not well formed");
+        return;
+    }
+    bool has = f != NULL && journal_file(f->topic->journal, first, &info) == 0 && info.has_crc && info.first == first;
+    struct buf *out = link_begin(p->link, WIRE_FILE);
+    put_u32(out, slot);
+    put_u64(out, first);
+    put_u64(out, position);
+    put_u64(out, has ? info.size : 0);
+    if (has && position < info.size)
+        journal_read_file(f->topic->journal, first, position, SHIP_SIZE, out);
+    link_end(p->link);
+}
+
+/* Two sound files of the same offsets that are not the same: this one is the cluster's. */
+static void on_audit(struct peer *p, struct wire *w)
+{
+    uint32_t slot = get_u32(w);
+    uint64_t first = get_u64(w), next = get_u64(w);
+    uint32_t crc = get_u32(w);
+    struct feed *f = feed_of(p, slot);
+    struct file_info info;
+    if (!wire_done(w)) {
+        peer_refuse(p, "an AUDIT is not well formed");
+        return;
+    }
+    if (f == NULL || journal_file(f->topic->journal, first, &info) < 0 || !info.has_crc || info.first != first)
+        return;                      /* retention differs, or it is not sealed here yet */
+    if (info.next == next && info.crc == crc)
+        return;
+    say_error("leader", "a follower's sealed file differs topic=%s file=%020llu member=%s", f->topic->name,
+              (unsigned long long)first, p->member.text);
+    struct buf *out = link_begin(p->link, WIRE_DIFFERS);
+    put_u32(out, slot);
+    put_u64(out, first);
+    link_end(p->link);
+}
+
 void peer_frame(struct peer *p, unsigned char type, slice payload)
 {
     struct wire w = {.rest = payload};
@@ -182,10 +230,16 @@ void peer_frame(struct peer *p, unsigned char type, slice payload)
     case WIRE_ACK:
         on_ack(p, &w);
         break;
+    case WIRE_WANT:
+        on_want(p, &w);
+        break;
+    case WIRE_AUDIT:
+        on_audit(p, &w);
+        break;
     case WIRE_PING:
         break;
     case WIRE_REFUSE:
-        say_warn("leader", "a follower left member=%s reason=\"%.*s\"", p->member.text, SLICE_ARGS(get_text(&w)));
+        say_warn("leader", "a follower left member=%s", p->member.text);
         p->doomed = true;
         break;
     default:

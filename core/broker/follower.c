@@ -42,6 +42,7 @@ static void unplace_all(struct follower *f)
     f->by_slot = NULL;
     f->slots = f->slots_cap = 0;
     f->log_placed = false;
+    mend_forget(f);
 }
 
 static void hang_up(struct follower *f)
@@ -55,6 +56,7 @@ static void hang_up(struct follower *f)
 
 void follower_free(struct follower *f)
 {
+    mend_forget(f);
     if (f->link != NULL)
         link_free(f->link);
     mem_free(f->by_slot);
@@ -162,6 +164,7 @@ void follower_send(struct follower *f)
     if (f->phase == UPSTREAM_READY) {
         ask_positions(f);
         send_acks(f);
+        mend_go_on(f);
     }
     if (f->link == NULL)
         return;
@@ -216,6 +219,7 @@ void follower_dropped(struct follower *f, struct topic *t)
     list_remove(&t->placing);
     if (t->slot < f->slots)
         f->by_slot[t->slot] = NULL;
+    mend_dropped(f, t);
 }
 
 void follower_info(const struct follower *f, struct follower_info *out)
@@ -224,7 +228,7 @@ void follower_info(const struct follower *f, struct follower_info *out)
     *out = (struct follower_info){
         .connected = f->phase == UPSTREAM_READY, .refused = f->refused,
         .staleness = f->heard ? seconds : -1, .received_bytes = f->received_bytes,
-        .diverged_messages = f->diverged_messages,
+        .diverged_messages = f->diverged_messages, .mended_files = f->mended_files,
     };
     struct list *head = (struct list *)(uintptr_t)&f->unplaced;
     LIST_EACH(node, head)

@@ -51,11 +51,14 @@ void follower_send(struct follower *f);
 /* From a timer: deadlines, connecting again. True when the next look should come soon. */
 bool follower_tend(struct follower *f);
 
+/* A sealed file has been read and is sound: the leader is asked whether its own is the same. */
+void follower_audited(struct follower *f, struct topic *t, const struct file_info *file);
+
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when last tried */
     double staleness;                /* seconds since it was last heard; negative: never */
-    uint64_t received_bytes, diverged_messages;
+    uint64_t received_bytes, diverged_messages, mended_files;
     unsigned unplaced;               /* topics that are not being sent yet */
 };
 void follower_info(const struct follower *f, struct follower_info *out);

@@ -263,6 +263,11 @@ void leader_send(struct leader *l)
 
 /* ---- questions ---- */
 
+void leader_damaged(struct leader *l)
+{
+    l->damaged = true;
+}
+
 const char *leader_unfit(const struct leader *l)
 {
     if (l->outdated != NULL)

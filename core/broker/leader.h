@@ -62,6 +62,9 @@ bool leader_sealed(const struct leader *l);   /* has a topic among them sealed a
  * not. */
 uint64_t leader_stalled_ns(const struct leader *l);
 
+/* An audit has found damage here. */
+void leader_damaged(struct leader *l);
+
 /* Can this node not go on leading, though nobody says so? A reason, or NULL. */
 const char *leader_unfit(const struct leader *l);
 

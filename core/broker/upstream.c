@@ -76,17 +76,23 @@ static void on_welcome(struct follower *f, slice payload)
              f->leader.replication);
 }
 
+static void refused(struct follower *f, struct wire *w)
+{
+    char why[128];
+    slice text = get_text(w);
+    snprintf(why, sizeof(why), "%.*s", SLICE_ARGS(text));
+    upstream_fail(f, why);
+}
+
 void upstream_greet(struct follower *f, unsigned char type, slice payload)
 {
     struct wire w = {.rest = payload};
-    char why[128];
     if (type == WIRE_CHALLENGE && f->phase == UPSTREAM_HELLO) {
         on_challenge(f, payload);
     } else if (type == WIRE_WELCOME && f->phase == UPSTREAM_WELCOME) {
         on_welcome(f, payload);
     } else if (type == WIRE_REFUSE) {
-        snprintf(why, sizeof(why), "%.*s", SLICE_ARGS(get_text(&w)));
-        upstream_fail(f, why);
+        refused(f, &w);
     } else if (type != WIRE_PING) {
         upstream_fail(f, "its greeting is out of order");
     }
@@ -291,11 +297,16 @@ static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
         t->told_peers = peers;
 }
 
-static void data_failed(struct follower *f, struct topic *t, int rc)
+/* Where the files' boundaries differ (damage can do that), the file that is being written is fetched again. */
+static void data_failed(struct follower *f, struct topic *t, const struct shipment *s, int rc)
 {
+    uint64_t from = least(journal_active_first(t->journal), s->file_first);
     say_error("follower", "cannot store what the leader sent topic=%s offset=%llu: %s", t->name,
               (unsigned long long)t->tail.at, err_sentence(rc));
-    upstream_fail(f, err_sentence(rc));
+    if (rc == -ERR_DIVERGED)
+        mend_by_replicating(f, t, from > topic_first(t) ? from : topic_first(t));
+    else
+        upstream_fail(f, err_sentence(rc));
 }
 
 static void on_data(struct follower *f, struct wire *w)
@@ -316,7 +327,7 @@ static void on_data(struct follower *f, struct wire *w)
     f->received_bytes += w->rest.n;
     int rc = journal_receive(t->journal, &s, w->rest);
     if (rc < 0) {
-        data_failed(f, t, rc);
+        data_failed(f, t, &s, rc);
         return;
     }
     mark_advance(&t->tail, s.next);
@@ -354,7 +365,6 @@ static void on_caught(struct follower *f)
 void upstream_frame(struct follower *f, unsigned char type, slice payload)
 {
     struct wire w = {.rest = payload};
-    char why[128];
     switch (type) {
     case WIRE_POINT:
         on_point(f, &w);
@@ -368,11 +378,16 @@ void upstream_frame(struct follower *f, unsigned char type, slice payload)
     case WIRE_CAUGHT:
         on_caught(f);
         break;
+    case WIRE_FILE:
+        mend_take(f, &w);
+        break;
+    case WIRE_DIFFERS:
+        mend_differs(f, &w);
+        break;
     case WIRE_PING:
         break;
     case WIRE_REFUSE:
-        snprintf(why, sizeof(why), "%.*s", SLICE_ARGS(get_text(&w)));
-        upstream_fail(f, why);
+        refused(f, &w);
         break;
     default:
         upstream_fail(f, "it sent a frame of an unknown type");

@@ -1,6 +1,6 @@
 /*
  * A follower's insides: the connection to the leader and the topics that come over it. broker/follower.c and its files
- * (upstream.c) share this, and nobody else.
+ * (upstream.c, mend.c) share this, and nobody else.
  */
 #ifndef BROKER_UPSTREAM_H
 #define BROKER_UPSTREAM_H
@@ -25,7 +25,13 @@ struct follower {
     struct list unacked;             /* placed ones with something to acknowledge */
     struct topic **by_slot;          /* owned; NULL: it was dropped */
     uint32_t slots, slots_cap;
-    uint64_t received_bytes, diverged_messages;
+    uint64_t received_bytes, diverged_messages, mended_files;
+    struct {
+        struct repair *repair;       /* NULL: none is under way */
+        struct topic *topic;
+        uint64_t first, position;
+        uint64_t at_ns;              /* when to look for damage again */
+    } mending;
 };
 
 /* upstream.c */
@@ -36,5 +42,13 @@ void upstream_frame(struct follower *f, unsigned char type, slice payload);
 
 /* follower.c: hangs up and dials again later. */
 void upstream_fail(struct follower *f, const char *why);
+
+/* mend.c */
+void mend_go_on(struct follower *f);
+void mend_forget(struct follower *f);
+void mend_dropped(struct follower *f, struct topic *t);
+void mend_take(struct follower *f, struct wire *w);         /* FILE */
+void mend_differs(struct follower *f, struct wire *w);      /* DIFFERS */
+void mend_by_replicating(struct follower *f, struct topic *t, uint64_t first);
 
 #endif

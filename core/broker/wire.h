@@ -14,6 +14,8 @@
  *               ends there
  *     START     u32 slot, u64 tail, u64 disk: send from `tail` on
  *     ACK       (u32 slot, u64 offset) ...: everything below is on this node's disk
+ *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
+ *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
  *   leader -> follower
  *     CHALLENGE nonce, proof of the follower's nonce
  *     WELCOME   u64 epoch, u64 version of the register, u64 unclean epoch, text member
@@ -23,6 +25,8 @@
  *     DATA      u32 slot, u64 readable, u64 peers, u64 first, u64 next, u64 file first, u8 has crc, u32 crc, batches
  *     MARKS     (u32 slot, u64 readable, u64 peers) ...
  *     CAUGHT    nothing: this node has all that is acknowledged
+ *     FILE      u32 slot, u64 first, u64 position, u64 size of all, bytes; size 0: there is none
+ *     DIFFERS   u32 slot, u64 first: the file of AUDIT is another here
  *   both
  *     REFUSE    text why; the sender closes
  *     PING      nothing: still here
@@ -40,7 +44,9 @@ enum { WIRE_VERSION = 1 };
 
 enum wire_type {
     WIRE_HELLO = 'h', WIRE_PROOF = 'o', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
+    WIRE_WANT = 'n', WIRE_AUDIT = 'a',
     WIRE_CHALLENGE = 'C', WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
+    WIRE_FILE = 'F', WIRE_DIFFERS = 'X',
     WIRE_REFUSE = 'R', WIRE_PING = 'i',
 };
 

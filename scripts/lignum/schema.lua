@@ -147,6 +147,7 @@ M.keys = group {
     "durability", durability(),
     "sync_interval", time(1, "how often durability \"interval\" syncs", 0.01, 3600),
     "segment", segment(),
+    "audit", time(30, "between two full files that are read in search of damage; 0 = never", 0, DAY),
     "files", count(limits.files_open_max, "log files held open at most", 16, 1000000),
   },
   "limits", group {

@@ -1,0 +1,154 @@
+/*
+ * A follower mends what is damaged on its disk: a sealed file is fetched anew from the leader and checked whole. Where
+ * that cannot be (the files' boundaries differ since the damage), what comes from the damaged file on is cut off,
+ * kept in diverged/, and replicated again; until then this node's copies count nowhere.
+ */
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/say.h"
+#include "broker/upstream.h"
+
+#define LOOK_NS (2 * NS_PER_S)       /* between two looks for damage, and after a repair that failed */
+
+void mend_forget(struct follower *f)
+{
+    if (f->mending.repair != NULL)
+        repair_abort(f->mending.repair);
+    f->mending.repair = NULL;
+    f->mending.topic = NULL;
+    f->mending.at_ns = clock_ns() + LOOK_NS;
+}
+
+void mend_dropped(struct follower *f, struct topic *t)
+{
+    if (f->mending.topic == t)
+        mend_forget(f);
+}
+
+static void want(struct follower *f)
+{
+    struct buf *out = link_begin(f->link, WIRE_WANT);
+    put_u32(out, f->mending.topic->slot);
+    put_u64(out, f->mending.first);
+    put_u64(out, f->mending.position);
+    link_end(f->link);
+}
+
+/* The end of the log is fetched again by a node that may have forgotten something. That is on disk before it has. */
+void mend_by_replicating(struct follower *f, struct topic *t, uint64_t first)
+{
+    struct state *state = store_state(f->o.role->store);
+    mend_forget(f);
+    state->amnesiac = true;
+    int rc = store_save_state(f->o.role->store);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "mend", "the state cannot be written: %s", err_sentence(rc));
+    say_warn("mend", "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/", t->name,
+             (unsigned long long)first);
+    rc = topic_cut(t, first);
+    if (rc < 0)
+        rc = topic_restart(t, first, true);
+    if (rc < 0)
+        say_error("mend", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
+    upstream_fail(f, "damage here is mended by replicating again");
+}
+
+static void mend(struct follower *f, struct topic *t, uint64_t from)
+{
+    struct file_info info;
+    if (journal_file(t->journal, from, &info) < 0)
+        return;
+    f->mending.first = info.first;
+    f->mending.position = 0;
+    int rc = repair_begin(t->journal, info.first, &f->mending.repair);
+    if (rc < 0) {
+        say_error("mend", "cannot begin topic=%s file=%020llu: %s", t->name, (unsigned long long)info.first,
+                  err_sentence(rc));
+        return;
+    }
+    say_info("mend", "fetching a damaged file topic=%s file=%020llu", t->name, (unsigned long long)info.first);
+    f->mending.topic = t;
+    want(f);
+}
+
+void mend_go_on(struct follower *f)
+{
+    struct topic *t;
+    uint64_t from, to;
+    if (f->mending.topic != NULL || clock_ns() < f->mending.at_ns)
+        return;
+    f->mending.at_ns = clock_ns() + LOOK_NS;
+    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
+        if (t->placed && journal_damage(t->journal, 0, &from, &to)) {
+            mend(f, t, from);
+            return;
+        }
+}
+
+static void finish(struct follower *f)
+{
+    struct topic *t = f->mending.topic;
+    uint64_t first = f->mending.first;
+    int rc = repair_end(f->mending.repair);
+    f->mending.repair = NULL;
+    mend_forget(f);
+    if (rc < 0) {
+        say_warn("mend", "the leader's file does not fit topic=%s file=%020llu: %s", t->name,
+                 (unsigned long long)first, err_sentence(rc));
+        mend_by_replicating(f, t, first);
+        return;
+    }
+    f->mending.at_ns = 0;
+    f->mended_files++;
+    say_info("mend", "mended topic=%s file=%020llu", t->name, (unsigned long long)first);
+}
+
+void mend_take(struct follower *f, struct wire *w)
+{
+    uint32_t slot = get_u32(w);
+    uint64_t first = get_u64(w), position = get_u64(w), size = get_u64(w);
+    struct topic *t = f->mending.topic;
+    if (w->bad || t == NULL || slot != t->slot || first != f->mending.first || position != f->mending.position)
+        return;
+    if (size == 0 || w->rest.n == 0) {
+        mend_by_replicating(f, t, first);
+        return;
+    }
+    int rc = repair_add(f->mending.repair, w->rest);
+    if (rc < 0) {
+        say_error("mend", "cannot write topic=%s: %s", t->name, err_sentence(rc));
+        mend_forget(f);
+        return;
+    }
+    f->mending.position += w->rest.n;
+    if (f->mending.position < size)
+        want(f);
+    else
+        finish(f);
+}
+
+/* ---- both sound, and yet not the same ---- */
+
+void follower_audited(struct follower *f, struct topic *t, const struct file_info *ours)
+{
+    if (f->phase != UPSTREAM_READY || !t->placed || !ours->has_crc)
+        return;
+    struct buf *out = link_begin(f->link, WIRE_AUDIT);
+    put_u32(out, t->slot);
+    put_u64(out, ours->first);
+    put_u64(out, ours->next);
+    put_u32(out, ours->crc);
+    link_end(f->link);
+}
+
+void mend_differs(struct follower *f, struct wire *w)
+{
+    uint32_t slot = get_u32(w);
+    uint64_t first = get_u64(w);
+    struct topic *t = slot < f->slots ? f->by_slot[slot] : NULL;
+    if (!wire_done(w) || t == NULL || !t->placed || first < topic_first(t) || first >= t->tail.at)
+        return;
+    say_error("mend", "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,
+              (unsigned long long)first);
+    mend_by_replicating(f, t, first);
+}
