@@ -9,7 +9,7 @@
 enum { CAP_MIN = 128, DIGITS_MAX = 20 };
 
 /* Moving costs at most one copy of a byte for each byte consumed, so it stays linear in all. */
-static void make_room(struct buf *b, size_t n)
+char *buf_make_room(struct buf *b, size_t n)
 {
     size_t size = buf_size(b);
     ENSURE(n <= SIZE_MAX / 4 - size);
@@ -22,32 +22,7 @@ static void make_room(struct buf *b, size_t n)
     }
     b->at = 0;
     b->end = size;
-}
-
-char *buf_reserve(struct buf *b, size_t n)
-{
-    if (b->cap - b->end < n || !b->data)
-        make_room(b, n);
-    return b->data + b->end;
-}
-
-void buf_add(struct buf *b, const void *p, size_t n)
-{
-    if (n == 0)
-        return;
-    memcpy(buf_reserve(b, n), p, n);
-    b->end += n;
-}
-
-void buf_add_slice(struct buf *b, slice s)
-{
-    buf_add(b, s.p, s.n);
-}
-
-void buf_add_char(struct buf *b, char c)
-{
-    *buf_reserve(b, 1) = c;
-    b->end++;
+    return b->data + size;
 }
 
 /* Two digits a step, and a copy of fixed size: every rendered message carries numbers. */

@@ -26,12 +26,35 @@ static inline slice buf_slice(const struct buf *b)
     return (slice){b->at ? b->data + b->at : b->data, b->end - b->at};
 }
 
-/* Makes room for n more bytes and returns where they go; add them to b->end once written. */
-char *buf_reserve(struct buf *b, size_t n);
+/* The rare half of buf_reserve. */
+char *buf_make_room(struct buf *b, size_t n);
 
-void buf_add(struct buf *b, const void *p, size_t n);
-void buf_add_slice(struct buf *b, slice s);
-void buf_add_char(struct buf *b, char c);
+/* Makes room for n more bytes and returns where they go; add them to b->end once written. These four stand here
+ * because rendering is made of them, a few bytes each, and the compiler then knows how many. */
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+    return b->data && b->cap - b->end >= n ? b->data + b->end : buf_make_room(b, n);
+}
+
+static inline void buf_add(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0)
+        return;
+    memcpy(buf_reserve(b, n), p, n);
+    b->end += n;
+}
+
+static inline void buf_add_slice(struct buf *b, slice s)
+{
+    buf_add(b, s.p, s.n);
+}
+
+static inline void buf_add_char(struct buf *b, char c)
+{
+    *buf_reserve(b, 1) = c;
+    b->end++;
+}
+
 void buf_add_u64(struct buf *b, uint64_t v);     /* decimal */
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

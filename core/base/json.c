@@ -181,6 +181,20 @@ void json_string(struct buf *out, slice text)
     out->end = (size_t)(to - out->data);
 }
 
+bool json_plain(struct buf *out, slice text)
+{
+    char *to = buf_reserve(out, text.n + QUOTES);
+    slice rest = text;
+    *to++ = '"';
+    if (text.n > 0)
+        to = copy_plain(to, &rest, text.p);
+    if (rest.n > 0)
+        return false;
+    *to++ = '"';
+    out->end = (size_t)(to - out->data);
+    return true;
+}
+
 /* Up to 15 digits any decimal survives the way there and back, so no fewer need trying. */
 static void add_shortest(struct buf *out, double v)
 {
@@ -227,11 +241,14 @@ static bool is_ascii_word(const char *p)
 
 bool utf8_valid(slice text)
 {
-    while (text.n > 0) {
-        int size = text.n >= 8 && is_ascii_word(text.p) ? 8 : utf8_step(text);
+    const char *p = text.p, *end = slice_skip(text, text.n).p;
+    while (p < end) {
+        while (end - p >= 8 && is_ascii_word(p))
+            p += 8;
+        int size = p < end ? utf8_step(slice_of(p, (size_t)(end - p))) : 0;
         if (size < 0)
             return false;
-        text = slice_skip(text, (size_t)size);
+        p += size;
     }
     return true;
 }

@@ -7,12 +7,27 @@
 
 #include "unit.h"
 
+/* json_plain agrees, or says that the text is not plain: that it grows, or has bytes beyond ASCII. */
+static void check_plain(slice text, slice want)
+{
+    struct buf b = {0};
+    bool ascii = true;
+    for (size_t i = 0; i < text.n; i++)
+        ascii = ascii && (unsigned char)text.p[i] < 0x80;
+    buf_add_char(&b, '>');
+    bool plain = json_plain(&b, text);
+    CHECK_EQ(plain, ascii && want.n == text.n + 2);
+    CHECK_SLICE(slice_skip(buf_slice(&b), 1), plain ? want : SLICE(""));
+    buf_fini(&b);
+}
+
 static void check_string(slice text, slice want)
 {
     struct buf b = {0};
     json_string(&b, text);
     CHECK_SLICE(buf_slice(&b), want);
     buf_fini(&b);
+    check_plain(text, want);
 }
 
 TEST(test_plain_text_of_any_length_and_alignment_is_copied)
