@@ -147,9 +147,11 @@ void segment_hint(struct segment *seg, uint64_t offset, uint64_t position)
     seg->hints[seg->hint_at++ % SEGMENT_HINTS] = (struct hint){offset, position};
 }
 
+enum { WALK_WINDOW_FIRST = 512, WALK_WINDOW_GROWTH = 4 };
+
 struct walk walk_begin(struct segment *seg, const struct index_entry *from)
 {
-    struct walk w = {.seg = seg, .offset = seg->first, .position = FILE_HEAD_SIZE};
+    struct walk w = {.seg = seg, .offset = seg->first, .position = FILE_HEAD_SIZE, .window = WALK_WINDOW_FIRST};
     if (from) {
         w.offset = from->offset;
         w.position = from->position;
@@ -157,13 +159,17 @@ struct walk walk_begin(struct segment *seg, const struct index_entry *from)
     return w;
 }
 
+/* Where heads lie close together the window grows until it holds many; where batches are large it stays small, for
+ * what lies between their heads would be copied in vain. */
 static int walk_fill(struct walk *w)
 {
     struct buf *window = &w->seg->journal->store->scratch;
     buf_clear(window);
+    if (w->n > 0 && w->position - w->at < 2 * w->n && w->window < INDEX_EVERY)
+        w->window *= WALK_WINDOW_GROWTH;
     char *p = buf_reserve(window, INDEX_EVERY);
     uint64_t left = w->seg->written - w->position;
-    ssize_t got = pread(w->seg->file.fd, p, left < INDEX_EVERY ? left : INDEX_EVERY, (off_t)w->position);
+    ssize_t got = pread(w->seg->file.fd, p, left < w->window ? left : w->window, (off_t)w->position);
     if (got < 0)
         return -errno;
     w->at = w->position;

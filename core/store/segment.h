@@ -84,6 +84,7 @@ struct walk {
     uint64_t offset, position;    /* of the next batch */
     uint64_t at;                  /* the window in the store's scratch buffer */
     size_t n;
+    size_t window;                /* how much is read at once */
 };
 
 struct walk walk_begin(struct segment *seg, const struct index_entry *from);   /* NULL: the start */
