@@ -390,6 +390,11 @@ bool cluster_eligible(const struct cluster *c, const char **why)
     return role_eligible(c->role, &h, why);
 }
 
+int64_t cluster_staleness_ms(const struct cluster *c)
+{
+    return c->leading ? -1 : follower_staleness_ms(c->follower);
+}
+
 void cluster_info(const struct cluster *c, struct cluster_info *out)
 {
     struct topic *t;

@@ -66,6 +66,9 @@ struct mark *cluster_seals(struct cluster *c);
 
 bool cluster_eligible(const struct cluster *c, const char **why);
 
+/* How long ago the leader that this node follows was last heard; negative: it leads, or has never heard one. */
+int64_t cluster_staleness_ms(const struct cluster *c);
+
 struct cluster_info {
     const char *http, *replication;
     const struct role *role;

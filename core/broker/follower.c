@@ -98,7 +98,7 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
         return;
     hang_up(f);
     f->follows = leader != NULL;
-    f->refused = f->said = f->heard = false;
+    f->refused = f->said = false;
     f->retry_ns = 0;
     if (leader == NULL)
         return;
@@ -119,6 +119,8 @@ void follower_receive(struct follower *f)
     slice payload;
     while (f->link != NULL && link_take(f->link, &type, &payload)) {
         f->heard_ns = clock_ns();
+        if (f->phase == UPSTREAM_READY)
+            f->told_ns = f->heard_ns;
         if (f->phase == UPSTREAM_READY)
             upstream_frame(f, type, payload);
         else
@@ -222,12 +224,16 @@ void follower_dropped(struct follower *f, struct topic *t)
     mend_dropped(f, t);
 }
 
+int64_t follower_staleness_ms(const struct follower *f)
+{
+    return f->told_ns ? (int64_t)((clock_ns() - f->told_ns) / NS_PER_MS) : -1;
+}
+
 void follower_info(const struct follower *f, struct follower_info *out)
 {
-    double seconds = (double)(clock_ns() - f->heard_ns) / (double)NS_PER_S;
     *out = (struct follower_info){
         .connected = f->phase == UPSTREAM_READY, .refused = f->refused,
-        .staleness = f->heard ? seconds : -1, .received_bytes = f->received_bytes,
+        .staleness = (double)follower_staleness_ms(f) / 1000.0, .received_bytes = f->received_bytes,
         .diverged_messages = f->diverged_messages, .mended_files = f->mended_files,
     };
     struct list *head = (struct list *)(uintptr_t)&f->unplaced;

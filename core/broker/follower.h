@@ -54,6 +54,8 @@ bool follower_tend(struct follower *f);
 /* A sealed file has been read and is sound: the leader is asked whether its own is the same. */
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *file);
 
+int64_t follower_staleness_ms(const struct follower *f);   /* since a leader was last heard; negative: never */
+
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when last tried */

@@ -69,7 +69,7 @@ static void on_welcome(struct follower *f, slice payload)
     put_u64(link_begin(f->link, WIRE_PROMISE), epoch);
     link_end(f->link);
     f->phase = UPSTREAM_READY;
-    f->heard = true;
+    f->told_ns = clock_ns();
     f->said = f->refused = false;
     f->retry_ns = 0;
     say_info("follower", "following member=%s epoch=%llu address=%s", member.text, (unsigned long long)epoch,

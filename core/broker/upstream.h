@@ -18,7 +18,8 @@ struct follower {
     enum upstream_phase phase;
     char nonce[NONCE_SIZE];          /* ours */
     uint64_t since_ns, heard_ns, spoken_ns, dial_at_ns, retry_ns;
-    bool refused, said, heard;       /* said: the log knows that it cannot be reached */
+    uint64_t told_ns;                /* when a leader whose epoch is promised was last heard; 0: never */
+    bool refused, said;              /* said: the log knows that it cannot be reached */
     uint64_t unclean;                /* the leader's highest unclean epoch */
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced;            /* topics without a slot */

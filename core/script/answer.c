@@ -4,6 +4,8 @@
  *     body nil        none                      a batch    rendered from the stored bytes (render.c)
  *          a string   text/plain unless said    a range    sent from its file
  *          a table    JSON                      function   called with write(bytes), which waits for a slow client
+ *
+ *     headers         a table, or the batch or range itself: what is to be told of it (facts.c)
  */
 #include "base/err.h"
 #include "base/json.h"
@@ -16,6 +18,8 @@ enum {
     UNSENT_MAX = 256 * KIB,           /* of a stream, before write waits */
     TAKE_MIN = 4 * KIB,               /* smaller bodies are copied, and the buffer is kept */
 };
+
+#define RECORDS_TYPE SLICE("application/vnd.lignum.records")
 
 /* ---- headers ---- */
 
@@ -56,12 +60,28 @@ static void add_header_list(lua_State *L, slice name, struct http_answer *a, str
     }
 }
 
+/* A batch or a range in place of a table: its own headers. */
+static bool take_facts(lua_State *L, int index, struct http_answer *a, struct buf *lines)
+{
+    const struct batch *b = arg_test(L, index, KIND_BATCH);
+    const struct range *r = b == NULL ? arg_test(L, index, KIND_RANGE) : NULL;
+    if (b != NULL) {
+        a->type = b->format == FORMAT_RAW ? SLICE("application/x-ndjson") : batch_type(b);
+        facts_add_headers(lines, &b->facts, batch_form(b));
+    } else if (r != NULL) {
+        a->type = RECORDS_TYPE;
+        facts_add_headers(lines, &r->facts, SLICE("records"));
+    }
+    a->headers = buf_slice(lines);
+    return b != NULL || r != NULL;
+}
+
 /* The table at `index`: name -> string or list of strings. */
 static void take_headers(lua_State *L, int index, struct http_answer *a)
 {
     struct buf *lines = &vm_of(L)->extra;
     buf_clear(lines);
-    if (lua_isnoneornil(L, index))
+    if (lua_isnoneornil(L, index) || take_facts(L, index, a, lines))
         return;
     if (!lua_istable(L, index))
         luaL_error(L, "the handler returned a %s instead of headers", luaL_typename(L, index));
@@ -118,17 +138,21 @@ static void send_batch(struct serving *s, struct http_answer *a, struct batch *b
     send_buf(s, a, out);
 }
 
-static void send_range(struct serving *s, struct http_answer *a, struct range *range)
+static void send_range(struct serving *s, struct http_answer *a, struct range *range, lua_State *L)
 {
     struct http_request *r = s->request;
     int fd = range->fd;
-    default_type(a, SLICE("application/vnd.lignum.records"));
+    if (range->sent)
+        luaL_error(L, "this range has been answered with already");
+    default_type(a, RECORDS_TYPE);
+    range->sent = true;
     range->fd = -1;
     serving_answered(s);
     if (fd < 0)
-        http_answer(r, a, SLICE(""));
+        http_answer_take(r, a, &range->bytes);
     else
         http_answer_file(r, a, fd, range->position, range->size);
+    range_release(s->vm, range);
 }
 
 static void send_object(lua_State *L, struct serving *s, struct http_answer *a)
@@ -137,7 +161,7 @@ static void send_object(lua_State *L, struct serving *s, struct http_answer *a)
     if ((object = arg_test(L, BODY, KIND_BATCH)) != NULL)
         send_batch(s, a, object, L);
     else if ((object = arg_test(L, BODY, KIND_RANGE)) != NULL)
-        send_range(s, a, object);
+        send_range(s, a, object, L);
     else
         luaL_error(L, "the handler returned an object that cannot be a body");
 }

@@ -11,7 +11,19 @@
 
 enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW };
 
+/* What a client is told about a read in its headers. */
+struct read_facts {
+    uint64_t id_epoch, id_offset;     /* of the topic */
+    uint64_t asked, next;             /* the first offset that was asked for; where to go on */
+    uint64_t epoch;                   /* of `next` */
+    uint64_t epoch_now, earliest;
+    int64_t staleness_ms;             /* since a follower heard its leader; negative: it does not follow */
+    bool fixed;                       /* the range ended because the question does, so it can never change */
+    bool tagged;                      /* its ETag is told as well */
+};
+
 struct batch {
+    struct read_facts facts;
     struct buf raw;                   /* owned; whole stored batches */
     size_t claimed;                   /* of its memory, with vm_claim */
     uint64_t from, to;                /* the messages are those at these offsets, */
@@ -56,8 +68,21 @@ void batch_release(struct vm *vm, struct batch *b);
 
 /* A range of a file of stored batches, for format "records". */
 struct range {
-    int fd;                           /* -1 once it is sent */
+    struct read_facts facts;
+    struct buf bytes;                 /* owned; the range itself where it is short */
+    size_t claimed;                   /* of its memory, with vm_claim */
+    int fd;                           /* owned; of the file, or -1 */
+    bool sent;                        /* answered with: neither is left */
     uint64_t position, size, first, next;
 };
+void range_release(struct vm *vm, struct range *r);
+
+/* Header lines: Lignum-Next-Offset, Lignum-Epoch, Lignum-Earliest, Lignum-Staleness-Ms, and ETag once it is `tagged`. `form` is a word for
+ * the representation. */
+void facts_add_headers(struct buf *lines, const struct read_facts *f, slice form);
+
+/* "<topic id>/<epoch>:<from>-<next>/<form>", quotes included. */
+void facts_add_tag(struct buf *out, const struct read_facts *f, slice form);
+slice batch_form(const struct batch *b);
 
 #endif

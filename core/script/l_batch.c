@@ -7,8 +7,10 @@
 #include "script/batch.h"
 #include "script/bind.h"
 #include "script/encode.h"
+#include "script/request.h"
 
 #define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\")"
+#define KNOWN "batch:known(request)"
 #define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\"])"
 
 /* ---- single messages ---- */
@@ -128,11 +130,48 @@ static int l_render(lua_State *L)
     return 1;
 }
 
+/* ---- what the client has ---- */
+
+/* Is it in the list of quoted tags? None holds a quote. */
+static bool tag_listed(slice list, slice tag)
+{
+    return slice_eq(list, SLICE("*")) || (list.n >= tag.n && memmem(list.p, list.n, tag.p, tag.n) != NULL);
+}
+
+static int push_known(lua_State *L, struct read_facts *f, slice form)
+{
+    const struct http_request *r = request_check(L, 2, KNOWN);
+    struct buf *tag = vm_scratch(vm_of(L));
+    slice list = http_head_find(&r->head, SLICE("if-none-match"));
+    f->tagged = f->fixed;
+    if (f->tagged && list.n > 0)
+        facts_add_tag(tag, f, form);
+    lua_pushboolean(L, buf_size(tag) > 0 && tag_listed(list, buf_slice(tag)));
+    return 1;
+}
+
+/* batch:known(request) -> whether the client has it already.  From then on its headers have the ETag, if it can. */
+static int l_known(lua_State *L)
+{
+    struct batch *b = arg_object(L, 1, KIND_BATCH, KNOWN);
+    return push_known(L, &b->facts, batch_form(b));
+}
+
+/* The same of a range. */
+static int l_range_known(lua_State *L)
+{
+    struct range *r = arg_object(L, 1, KIND_RANGE, KNOWN);
+    return push_known(L, &r->facts, SLICE("records"));
+}
+
 /* ---- ranges ---- */
 
 static int index_range(lua_State *L)
 {
     const struct range *r = lua_touserdata(L, 1);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
     slice key = lua_type(L, 2) == LUA_TSTRING ? slice_from(lua_tostring(L, 2)) : SLICE("");
     if (slice_eq(key, SLICE("first")))
         lua_pushinteger(L, (lua_Integer)r->first);
@@ -143,22 +182,30 @@ static int index_range(lua_State *L)
     return 1;
 }
 
-static int collect_range(lua_State *L)
+void range_release(struct vm *vm, struct range *r)
 {
-    struct range *r = lua_touserdata(L, 1);
+    vm_release(vm, r->claimed);
+    r->claimed = 0;
+    buf_fini(&r->bytes);
     if (r->fd >= 0)
         close(r->fd);
     r->fd = -1;
+}
+
+static int collect_range(lua_State *L)
+{
+    range_release(vm_of(L), lua_touserdata(L, 1));
     return 0;
 }
 
 void batch_open(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"as", l_as}, {"render", l_render}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"as", l_as}, {"render", l_render}, {"known", l_known}, {NULL, NULL}};
+    static const luaL_Reg range_methods[] = {{"known", l_range_known}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__len", count_batch}, {"__gc", collect_batch}, {NULL, NULL}};
     static const luaL_Reg range_meta[] = {{"__gc", collect_range}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_BATCH, meta, methods, index_batch});
     lua_setfield(L, -2, "Batch");
-    kind_open(L, &(struct kind_options){KIND_RANGE, range_meta, NULL, index_range});
-    lua_pop(L, 1);
+    kind_open(L, &(struct kind_options){KIND_RANGE, range_meta, range_methods, index_range});
+    lua_setfield(L, -2, "Range");
 }

@@ -49,6 +49,18 @@ static void count_read(struct topic *t, uint64_t messages, uint64_t bytes)
     t->count.read_bytes += bytes;
 }
 
+static struct read_facts facts_of(lua_State *L, struct topic *t, const struct batch_range *range, uint64_t next)
+{
+    uint64_t epoch = topics_role(t->topics)->epoch;
+    const struct cluster *cluster = vm_services(L)->cluster;
+    return (struct read_facts){
+        .id_epoch = t->id.epoch, .id_offset = t->id.offset, .asked = range->from, .next = next,
+        .epoch = epoch, .epoch_now = epoch, .earliest = topic_first(t),
+        .staleness_ms = cluster == NULL ? -1 : cluster_staleness_ms(cluster),
+        .fixed = next < topic_readable(t) || next == range->to,
+    };
+}
+
 static int read_batch(lua_State *L, struct topic *t, const struct batch_range *range)
 {
     uint64_t next;
@@ -62,8 +74,10 @@ static int read_batch(lua_State *L, struct topic *t, const struct batch_range *r
     vm_claim(L, b->raw.cap);
     b->claimed = b->raw.cap;
     batch_cut(b, range);
+    b->facts = facts_of(L, t, range, b->to);
     if (b->count == 0)
-        b->epoch = topics_role(t->topics)->epoch;
+        b->epoch = b->facts.epoch_now;
+    b->facts.epoch = b->epoch;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }
@@ -79,7 +93,15 @@ static int read_range(lua_State *L, struct topic *t, const struct batch_range *r
         if (rc < 0)
             return fail(L, t, rc, range->from);
     }
-    *r = (struct range){file.fd, file.position, file.size, file.first, file.next};
+    r->fd = file.fd;
+    r->bytes = file.bytes;
+    r->position = file.position;
+    r->size = file.size;
+    r->first = file.first;
+    r->next = file.next;
+    r->facts = facts_of(L, t, range, r->next);
+    vm_claim(L, r->bytes.cap);
+    r->claimed = r->bytes.cap;
     count_read(t, r->next - r->first, r->size);
     return 1;
 }

@@ -9,8 +9,11 @@
 #include "script/encode.h"
 
 #define HEADER "req:header(name)"
+#define NUMBERS "req:numbers(name...)"
 #define MESSAGES "req:messages()"
 #define ROUTED "req:routed(id, params)"
+
+enum { NUMBER_DIGITS = 16 };          /* more than any offset has */
 
 struct object {
     struct serving *serving;          /* of this request while the generations are equal */
@@ -210,6 +213,42 @@ static int l_header(lua_State *L)
     return 0;
 }
 
+/* Which of the names at 2 ... this is, or 0; each is taken once. */
+static int find_name(lua_State *L, int names, slice name)
+{
+    for (int i = 2; i <= names; i++) {
+        slice known = arg_text(L, i, "name", NUMBERS);
+        if (slice_eq(name, known))
+            return lua_isnil(L, names + i) ? i : 0;
+    }
+    return 0;
+}
+
+/* req:numbers(name...) -> true, value...  The values of a query that has whole numbers of these names and nothing else;
+ * false for any other query. It is how most readers ask, and costs no table and no text. */
+static int l_numbers(lua_State *L)
+{
+    const struct http_request *r = request_check(L, 1, NUMBERS);
+    int names = lua_gettop(L);
+    slice rest = r->head.query;
+    slice value;
+    uint64_t number;
+    luaL_checkstack(L, names + 1, NUMBERS);
+    lua_pushboolean(L, 1);
+    lua_settop(L, 2 * names);
+    while (slice_split(&rest, '&', &value)) {
+        slice name;
+        int i = slice_split(&value, '=', &name) ? find_name(L, names, name) : 0;
+        if (i == 0 || value.n > NUMBER_DIGITS || slice_u64(value, &number) < 0) {
+            lua_pushboolean(L, 0);
+            return 1;
+        }
+        lua_pushinteger(L, (lua_Integer)number);
+        lua_replace(L, names + i);
+    }
+    return names;
+}
+
 /* Copies, because making tables may raise, and is followed by whatever else uses the scratch buffer. */
 static void push_messages(lua_State *L, const struct draft *d)
 {
@@ -254,7 +293,7 @@ static int l_routed(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"messages", l_messages}, {"routed", l_routed}, {NULL, NULL}};
+        {"header", l_header}, {"numbers", l_numbers}, {"messages", l_messages}, {"routed", l_routed}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request});
     lua_setfield(L, -2, "Request");
 }

@@ -11,11 +11,28 @@
 
 enum { PER_MESSAGE = 96 };   /* bytes of JSON around a payload, about */
 
-/* What all messages of one stored batch have in common: ,"epoch":1,"time":"..." */
+/* What all messages of one stored batch have in common: ,"epoch":1,"time":"..."
+ * And their offsets, which follow each other: the digits of the last one are counted up. */
 struct common {
     struct buf text;
     uint64_t first;
+    struct buf digits;
+    uint64_t offset;
 };
+
+static void add_offset(struct buf *out, struct common *common, uint64_t offset)
+{
+    struct buf *digits = &common->digits;
+    bool next = buf_size(digits) > 0 && offset == common->offset + 1;
+    if (next && digits->data[digits->end - 1] != '9') {
+        digits->data[digits->end - 1]++;
+    } else {
+        buf_clear(digits);
+        buf_add_u64(digits, offset);
+    }
+    common->offset = offset;
+    buf_add_slice(out, buf_slice(digits));
+}
 
 static void common_make(struct common *common, const struct batch_head *head)
 {
@@ -63,6 +80,11 @@ static void add_key(struct buf *out, slice key)
 
 static void add_payload(struct buf *out, slice payload)
 {
+    size_t end = buf_size(out);
+    buf_add_slice(out, SLICE(",\"data\":"));
+    if (json_plain(out, payload))
+        return;
+    out->end = out->at + end;
     if (!utf8_valid(payload)) {
         add_base64(out, SLICE(",\"base64\":"), payload);
         return;
@@ -75,7 +97,7 @@ static void add_message(struct buf *out, const struct cursor *c, const struct me
 {
     common_make(common, &c->head);
     buf_add_slice(out, SLICE("{\"offset\":"));
-    buf_add_u64(out, c->offset);
+    add_offset(out, common, c->offset);
     buf_add_slice(out, buf_slice(&common->text));
     if (m->key.p != NULL)
         add_key(out, m->key);
@@ -149,6 +171,12 @@ void batch_render(struct buf *out, const struct batch *b)
             add_one(out, b, &c, &m, &common);
     add_tail(out, b);
     buf_fini(&common.text);
+    buf_fini(&common.digits);
+}
+
+slice batch_form(const struct batch *b)
+{
+    return b->format == FORMAT_LINES ? SLICE("ndjson") : b->format == FORMAT_RAW ? SLICE("raw") : SLICE("json");
 }
 
 slice batch_type(const struct batch *b)

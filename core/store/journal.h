@@ -73,9 +73,11 @@ int journal_read(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max
                  uint64_t *next);
 
 /* The same, as a range of one file for sendfile, checked by headers only (checksums are the reader's to check).
- * The range ends at a file's end. The fd is the caller's to close. */
+ * The range ends at a file's end. Of a short one the bytes are read at once: what sendfile costs for any size, and the
+ * descriptor, is more than copying it. The fd and the bytes are the caller's to close and free. */
 struct file_range {
-    int fd;
+    int fd;                       /* -1: its bytes are here */
+    struct buf bytes;
     uint64_t position, size;
     uint64_t first, next;
 };

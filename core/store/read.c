@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "store/inner.h"
 
-enum { READ_CHUNK = 1 * MIB };
+enum { READ_CHUNK = 1 * MIB, RANGE_COPY_MAX = 32 * KIB };
 
 /* One call's way through the segments. */
 struct reading {
@@ -192,6 +192,27 @@ static int range_check_begin(struct segment *seg, const struct hint *at)
     return rc > 0 ? 0 : rc < 0 ? rc : -ERR_DAMAGED;
 }
 
+static int range_copy(struct segment *seg, struct file_range *range)
+{
+    size_t size = (size_t)range->size;
+    ssize_t got = pread(seg->file.fd, buf_reserve(&range->bytes, size), size, (off_t)range->position);
+    if (got == (ssize_t)size) {
+        range->bytes.end = size;
+        return 0;
+    }
+    buf_fini(&range->bytes);
+    return got < 0 ? -errno : -ERR_DAMAGED;
+}
+
+/* Makes the range independent of the segment, whose descriptor may be closed at any time. */
+static int range_take(struct segment *seg, struct file_range *range)
+{
+    if (range->size <= RANGE_COPY_MAX)
+        return range_copy(seg, range);
+    range->fd = fcntl(seg->file.fd, F_DUPFD_CLOEXEC, 0);
+    return range->fd < 0 ? -errno : 0;
+}
+
 int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out)
 {
     if (to > j->written)
@@ -214,10 +235,15 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
         rc = range_end(seg, &end, to, bytes_max);
     if (rc < 0)
         return rc;
-    int fd = fcntl(seg->file.fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    *out = (struct file_range){fd, begin.position, end.position - begin.position, begin.offset, end.offset};
+    struct file_range range = {
+        .fd = -1, .position = begin.position, .size = end.position - begin.position,
+        .first = begin.offset, .next = end.offset,
+    };
+    rc = range_take(seg, &range);
+    if (rc < 0)
+        return rc;
+    segment_hint(seg, end.offset, end.position);
+    *out = range;
     return 0;
 }
 

@@ -212,11 +212,28 @@ function Batch:as(format) end
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end
 
+---Whether the client of a request has this already: its If-None-Match names the ETag. From then on the headers carry
+---that ETag, if the range can never change. As headers of an answer a batch gives its content type,
+---`Lignum-Next-Offset`, `Lignum-Epoch` and `Lignum-Earliest`.
+---@where tasks
+---@param req lignum.Request
+---@return boolean
+---@example if batch:known(req) then return 304, nil, batch end; return 200, batch, batch
+function Batch:known(req) end
+
 ---@class lignum.Range
 --- What read returned with format "records"; a body, and nothing else. It may begin below `from` and end past `to`,
 --- because batches are not cut.
 ---@field first integer
 ---@field next integer   the offset to read on from
+local Range = {}
+
+---The same as of a batch.
+---@where tasks
+---@param req lignum.Request
+---@return boolean
+---@example local r = topic("orders"):read { format = "records" }; return 200, r, r
+function Range:known(req) end
 
 ---@class lignum.Request
 ---@field method string
@@ -235,6 +252,15 @@ local Request = {}
 ---@return string? value
 ---@example local token = req:header("Authorization")
 function Request:header(name) end
+
+---The values of a query that has whole numbers of these names and nothing else, in this order: one that is absent is
+---nil. Only false for any other query, which is then in `query`. It makes neither table nor text.
+---@where tasks
+---@param ... string   names
+---@return boolean ok
+---@return integer? ...
+---@example local ok, from, limit = req:numbers("from", "limit")
+function Request:numbers(...) end
 
 ---The messages that append(request) would append, as tables: what on_publish gets to see.
 ---@where tasks

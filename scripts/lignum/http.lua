@@ -220,6 +220,19 @@ local function quality(accept, wanted)
   return best
 end
 
+local function preferred(accept, types)
+  local best, most = nil, 0
+  for _, candidate in ipairs(types) do
+    local q = quality(accept, candidate)
+    if q > most then best, most = candidate, q end
+  end
+  return best
+end
+
+-- [types][accept] = what is preferred, or false: like media types, few and sent with each request.
+local preferences, preference_count = setmetatable({}, { __mode = "k" }), 0
+local PREFERENCES_MAX <const> = 64
+
 ---Which of these media types a request would rather have; the first of them among equals.
 ---@param req lignum.Request
 ---@param types string[]
@@ -227,10 +240,13 @@ end
 function M.accepts(req, types)
   local accept = req:header("accept")
   if not accept or accept == "*/*" then return types[1] end
-  local best, most = nil, 0
-  for _, candidate in ipairs(types) do
-    local q = quality(accept, candidate)
-    if q > most then best, most = candidate, q end
+  local known = preferences[types]
+  local best = known and known[accept]
+  if best ~= nil then return best or nil end
+  best = preferred(accept, types)
+  if preference_count < PREFERENCES_MAX then
+    preferences[types] = known or {}
+    preferences[types][accept], preference_count = best or false, preference_count + 1
   end
   return best
 end

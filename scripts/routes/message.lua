@@ -5,7 +5,6 @@ local forward = require "lignum.forward"
 local http = require "lignum.http"
 local publish = require "lignum.publish"
 local range = require "lignum.range"
-local roster = require "lignum.roster"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
@@ -97,60 +96,43 @@ local function resume(req, query)
   return true
 end
 
-local function read_batch(t, asked, kind)
-  local what = { from = asked.from, to = asked.to, limit = asked.limit, bytes = asked.bytes }
-  if kind == RECORDS then what.format = "records" end
+-- Reads, and once more after a wait when there was nothing and the client would rather wait.
+local function read(t, what, wait)
+  local batch, why, code = t:read(what)
+  if not batch or batch.next > what.from or wait == 0 then return batch, why, code end
+  local there
+  there, why, code = t:wait(what.from, wait)
+  if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
   return t:read(what)
 end
 
--- Reads, and once more after a wait when there was nothing and the client would rather wait.
-local function read(t, asked, kind)
-  local batch, why, code = read_batch(t, asked, kind)
-  if not batch or batch.next > asked.from or asked.wait == 0 then return batch, why, code end
-  local there
-  there, why, code = t:wait(asked.from, asked.wait)
-  if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
-  return read_batch(t, asked, kind)
-end
+local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = "records" }
 
--- A range that ends because the question ends, not because the log does, can never change.
-local function etag(batch, asked, info, form)
-  if not asked.fixed or batch.next >= info.next and batch.next ~= asked.to then return nil end
-  return format('"%s/%d:%d-%d/%s"', info.id, batch.epoch or core.node.epoch(), asked.from, batch.next, form)
-end
-
-local function has_tag(req, tag)
-  local known = req:header("if-none-match")
-  if not known then return false end
-  if known == "*" then return true end
-  for one in known:gmatch('"[^"]*"') do
-    if one == tag then return true end
+-- `what` is read; its batch says itself where to go on (lignum.Batch).
+local function answer_batch(req, t, what, asked, form)
+  if form == "records" then what.format = form end
+  local batch, why, code = read(t, what, asked.wait)
+  if not batch then
+    local info = t:info()
+    return http.fail(code, why, { earliest = info and info.first })
   end
-  return false
+  if form ~= "records" then batch:as(form) end
+  if asked.fixed and batch:known(req) then return 304, nil, batch end
+  return 200, batch, batch
 end
 
--- How old what a follower says may be.
-local function staleness()
-  if roster.role ~= "follower" then return nil end
-  local seconds = roster.status().staleness
-  return seconds and format("%d", seconds * 1000 // 1) or nil
-end
+local COUNT_MAX <const>, SIZE_MAX <const> = core.limits.read_count_max, core.limits.read_size_max
+local COUNT <const>, SIZE <const> = core.limits.read_count_default, core.limits.read_size_default
+local PLAINLY = { wait = 0, fixed = true }
 
-local function headers_of(batch, info, kind)
-  local epoch = core.node.epoch()
-  return {
-    ["Lignum-Staleness-Ms"] = staleness(),
-    ["Content-Type"] = kind,
-    ["Lignum-Next-Offset"] = format("%d:%d", batch.epoch or epoch, batch.next),
-    ["Lignum-Epoch"] = format("%d", epoch),
-    ["Lignum-Earliest"] = format("%d", info.first),
-  }
-end
-
-local function as(batch, kind, raw)
-  if kind == RECORDS then return batch end
-  if kind == NDJSON then return batch:as(raw and "raw" or "ndjson") end
-  return batch:as("json")
+-- Most readers ask by numbers alone. Whatever else a query may say, and what is wrong with it, range.of knows.
+local function plain(req)
+  local ok, from, to, limit, bytes = req:numbers("from", "to", "limit", "bytes")
+  if not ok or not from or from >= http.OFFSET_MAX then return nil end
+  if to and (from >= to or to >= http.OFFSET_MAX) then return nil end
+  limit, bytes = limit or COUNT, bytes or SIZE
+  if limit < 1 or limit > COUNT_MAX or bytes < 1 or bytes > SIZE_MAX then return nil end
+  return { from = from, to = to, limit = limit, bytes = bytes }
 end
 
 local function answer_events(req, t, asked, raw)
@@ -158,28 +140,9 @@ local function answer_events(req, t, asked, raw)
   return 200, stream.events(t, asked, raw), stream.HEADERS
 end
 
-local function answer_batch(req, t, asked, kind, raw)
-  local batch, why, code = read(t, asked, kind)
-  local info = t:info()
-  if not batch then return http.fail(code, why, { earliest = info and info.first }) end
-  if not info then return http.fail("unknown_topic") end
-
-  local headers = headers_of(batch, info, kind)
-  local tag = etag(batch, asked, info, raw and "raw" or kind:match("[^/.-]+$"))
-  headers.ETag = tag
-  if tag and has_tag(req, tag) then return 304, nil, headers end
-  return 200, as(batch, kind, raw), headers
-end
-
----`GET /v1/topics/{topic}/messages`
----@param req lignum.Request
-function M.get(req)
-  local query, why, code = http.query(req, QUERY)
-  if not query then return http.fail(code, why) end
-  local raw
-  raw, why, code = http.flag(query.raw, "raw")
+local function get(req, query, kind)
+  local raw, why, code = http.flag(query.raw, "raw")
   if why then return http.fail(code, why) end
-  local kind = http.accepts(req, PRODUCED)
   if not kind then return http.fail("not_acceptable", "this can be had as " .. table.concat(PRODUCED, ", ")) end
 
   if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, a line each
@@ -197,7 +160,20 @@ function M.get(req)
   end
 
   if kind == EVENTS then return answer_events(req, t, asked, raw) end
-  return answer_batch(req, t, asked, kind, raw)
+  local what = { from = asked.from, to = asked.to, limit = asked.limit, bytes = asked.bytes }
+  return answer_batch(req, t, what, asked, kind == NDJSON and raw and "raw" or FORMS[kind])
+end
+
+---`GET /v1/topics/{topic}/messages`
+---@param req lignum.Request
+function M.get(req)
+  local kind = http.accepts(req, PRODUCED)
+  local form = FORMS[kind]
+  local what = form and plain(req)
+  if what then return answer_batch(req, topic(req.params.topic), what, PLAINLY, form) end
+  local query, why, code = http.query(req, QUERY)
+  if not query then return http.fail(code, why) end
+  return get(req, query, kind)
 end
 
 route.post("/v1/topics/{topic}/messages", forward.write(M.post))

@@ -99,7 +99,10 @@ static void read_everywhere(struct journal *j)
             check_batches(buf_slice(&out), next);
         journal_at_time(j, (int64_t)i, &offset);
         struct file_range range;
-        if (journal_range(j, first + i, UINT64_MAX, 4096, &range) == 0)
+        if (journal_range(j, first + i, UINT64_MAX, 4096, &range) < 0)
+            continue;
+        buf_fini(&range.bytes);
+        if (range.fd >= 0)
             close(range.fd);
     }
     buf_fini(&out);

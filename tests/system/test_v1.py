@@ -386,6 +386,41 @@ class Read(V1):
         self.assertIsNotNone(tag)
         self.assertEqual(self.b.get("/v1/topics/read/messages?from=3&to=9", headers={"If-None-Match": tag}).status, 304)
         self.assertIsNone(self.b.get("/v1/topics/read/messages?from=3").header("etag"), "that will grow")
+        a = self.b.get("/v1/topics/read/messages?from=3&to=9", headers={"If-None-Match": '"x", W/"y"'})
+        self.assertEqual((a.status, a.header("etag")), (200, tag))
+
+    def test_a_read_says_the_same_however_it_is_asked_for(self):
+        for accept in "application/json", "application/x-ndjson", "application/vnd.lignum.records":
+            of = {"Accept": accept}
+            plain = self.b.get("/v1/topics/read/messages?from=3&to=9&limit=4", headers=of)
+            roundabout = self.b.get("/v1/topics/read/messages?from=3&to=9&limit=4&wait=0", headers=of)
+            self.assertEqual(plain.status, 200)
+            self.assertEqual(plain.body, roundabout.body)
+            for name in "etag", "content-type", "lignum-next-offset", "lignum-epoch", "lignum-earliest":
+                self.assertIsNotNone(plain.header(name), name)
+                self.assertEqual(plain.header(name), roundabout.header(name), name)
+            tag = plain.header("etag")
+            again = self.b.get("/v1/topics/read/messages?from=3&to=9&limit=4", headers=dict(of, **{"If-None-Match": tag}))
+            self.assertEqual((again.status, again.header("etag")), (304, tag))
+        self.assertStatus(self.b.get("/v1/topics/read/messages?from=9&to=3"), 400, "bad_range")
+        self.assertStatus(self.b.get("/v1/topics/read/messages?from=1&limit=0"), 400, "bad_value")
+        self.assertStatus(self.b.get("/v1/topics/nothing/messages?from=1"), 404, "unknown_topic")
+
+    def test_records_are_the_same_bytes_in_small_and_large_pieces(self):
+        for i in range(40):
+            self.b.publish("pieces", b"%d" % i * 2000)
+
+        def walk(piece):
+            whole, at = b"", 0
+            while at < 40:
+                a = self.b.get("/v1/topics/pieces/messages?from=%d&bytes=%d" % (at, piece),
+                               headers={"Accept": "application/vnd.lignum.records"})
+                whole, at = whole + a.body, int(a.header("lignum-next-offset").split(":")[1])
+            return whole
+        whole = walk(1)
+        self.assertGreater(len(whole), 40 * 2000)
+        for piece in 9000, 33000, 1000000:
+            self.assertEqual(walk(piece), whole)
 
     def test_events_are_sent_as_they_come_and_resume_after_the_last(self):
         for i in range(3):

@@ -223,6 +223,25 @@ TEST(test_requests_past_the_limit_of_tasks_are_refused_with_503)
     host_close(&h);
 }
 
+TEST(test_a_query_of_whole_numbers_is_read_without_a_table)
+{
+    open_server("function HANDLE(r) local t = table.pack(r:numbers('from', 'to', 'limit'))\n"
+                "for i = 1, t.n do t[i] = tostring(t[i]) end\n"
+                "return 200, table.concat(t, ' ') end");
+    CHECK_BODY(GET("/?to=7&from=0"), "true 0 7 nil");
+    CHECK_BODY(GET("/"), "true nil nil nil");
+    CHECK_BODY(GET("/?limit=9999999999999999"), "true nil nil 9999999999999999");
+    static const char *const others[] = {"from=1&from=2", "from=-1", "from=", "from", "from=1&wait=2", "from=%31", "=1",
+                                         "from=12345678901234567", "from=1=2", "FROM=1",
+                                         "from=1&&"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "GET /?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", others[i]);
+        CHECK_BODY(ask(path), "false");
+    }
+    host_close(&h);
+}
+
 TEST(test_a_request_is_appended_as_its_content_type_says)
 {
     open_server("topic('t'):create() function HANDLE(r) local first, why, code = topic('t'):append(r)\n"

@@ -179,7 +179,7 @@ static void check_range(struct journal *j, uint64_t from, int want, uint64_t nex
     CHECK_EQ(journal_range(j, from, 3, READ_SIZE_MAX, &range), want);
     if (want == 0) {
         CHECK_EQ(range.next, next);
-        close(range.fd);
+        buf_fini(&range.bytes);
     }
 }
 
