@@ -210,33 +210,32 @@ static int l_encode(lua_State *L)
 
 /* ---- decoding ---- */
 
-static bool is_whole(lua_State *L)
+/* Of a number, which cjson has made a float. */
+static bool is_whole(double v)
 {
-    if (lua_type(L, -1) != LUA_TNUMBER || lua_isinteger(L, -1))
-        return false;
-    double v = lua_tonumber(L, -1);
     return fabs(v) <= exact_max && v == floor(v);
 }
 
-/* cjson makes every number a float. In the value on top whole ones become integers; cjson has bounded the depth. */
+/* The number on top is the value of the key below it, in the table below both. */
+static void make_integer(lua_State *L, double v)
+{
+    if (!is_whole(v))
+        return;
+    lua_pushvalue(L, -2);
+    lua_pushinteger(L, (lua_Integer)v);
+    lua_rawset(L, -5);
+}
+
+/* In the table on top whole numbers become integers; cjson has bounded the depth. */
 static void make_integers(lua_State *L)
 {
-    if (is_whole(L)) {
-        lua_pushinteger(L, (lua_Integer)lua_tonumber(L, -1));
-        lua_replace(L, -2);
-        return;
-    }
-    if (!lua_istable(L, -1))
-        return;
     luaL_checkstack(L, 8, "json");
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        bool number = is_whole(L);
-        make_integers(L);
-        if (!number)
-            continue;
-        lua_pushvalue(L, -2);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, -5);
+        int type = lua_type(L, -1);
+        if (type == LUA_TNUMBER)
+            make_integer(L, lua_tonumber(L, -1));
+        else if (type == LUA_TTABLE)
+            make_integers(L);
     }
 }
 
@@ -248,10 +247,33 @@ static int fail_decode(lua_State *L, const char *why)
     return 3;
 }
 
-/* RFC 8259 wants control characters in strings escaped; lua-cjson lets them pass. */
+/* Is one of the eight bytes below 0x20? (Each that is sets its own highest bit; a borrow needs a true one below it.) */
+static bool word_has_control(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return ((v - UINT64_C(0x2020202020202020)) & ~v & UINT64_C(0x8080808080808080)) != 0;
+}
+
+static bool has_control(slice text)
+{
+    const char *p = text.p;
+    size_t left = text.n;
+    for (; left >= 8; left -= 8, p += 8)
+        if (word_has_control(p))
+            return true;
+    for (; left > 0; left--, p++)
+        if ((unsigned char)*p < 0x20)
+            return true;
+    return false;
+}
+
+/* RFC 8259 wants control characters in strings escaped; lua-cjson lets them pass. Texts on one line have none. */
 static bool has_bare_control(slice text)
 {
     bool quoted = false;
+    if (!has_control(text))
+        return false;
     for (size_t i = 0; i < text.n; i++) {
         if (quoted && (unsigned char)text.p[i] < 0x20)
             return true;
@@ -277,7 +299,10 @@ static int l_decode(lua_State *L)
     if (lua_isnil(L, -2))
         return fail_decode(L, lua_tostring(L, -1));
     lua_pop(L, 1);
-    make_integers(L);
+    if (lua_istable(L, -1))
+        make_integers(L);
+    else if (lua_type(L, -1) == LUA_TNUMBER && is_whole(lua_tonumber(L, -1)))
+        lua_pushinteger(L, (lua_Integer)lua_tonumber(L, -1));
     return 1;
 }
 
@@ -310,7 +335,7 @@ static void push_decoder(lua_State *L)
 void json_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"encode", l_encode}, {"array", l_array}, {NULL, NULL}};
-    kind_open(L, &(struct kind_options){KIND_LIST, NULL, NULL, NULL});
+    kind_open(L, &(struct kind_options){KIND_LIST, NULL, NULL, NULL, NULL});
     lua_pop(L, 1);
     luaL_newlib(L, functions);
     push_decoder(L);
