@@ -274,7 +274,7 @@ static int answer(lua_State *L, int status, lua_KContext context)
 
 int answer_run(lua_State *L)
 {
-    vm_push_entry(vm_of(L), L, "handle");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->handle_ref);
     lua_pushvalue(L, REQUEST);
     lua_callk(L, 1, 3, 0, answer);
     return answer(L, LUA_OK, 0);

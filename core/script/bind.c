@@ -10,6 +10,15 @@
 
 /* ---- objects ---- */
 
+static void push_fields(lua_State *L, const char *const *fields)
+{
+    lua_newtable(L);
+    for (lua_Integer i = 0; fields != NULL && fields[i] != NULL; i++) {
+        lua_pushinteger(L, i + 1);
+        lua_setfield(L, -2, fields[i]);
+    }
+}
+
 void kind_open(lua_State *L, const struct kind_options *o)
 {
     struct vm *vm = vm_of(L);
@@ -20,8 +29,10 @@ void kind_open(lua_State *L, const struct kind_options *o)
     if (o->meta != NULL)
         luaL_setfuncs(L, o->meta, 0);
     lua_pushvalue(L, -2);
-    if (o->index != NULL)
-        lua_pushcclosure(L, o->index, 1);
+    if (o->index != NULL) {
+        push_fields(L, o->fields);
+        lua_pushcclosure(L, o->index, 2);
+    }
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

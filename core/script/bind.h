@@ -20,11 +20,13 @@ void fetch_open(lua_State *L);
 void cluster_open(lua_State *L);
 
 /* Makes the metatable of a kind: `meta` goes into it; __index becomes `methods`, or, when `index` is given, that
- * function with the table of methods as its upvalue. Leaves the table of methods on the stack. */
+ * function with the table of methods as its first upvalue and one of the numbers of `fields`, from 1 on, as its second.
+ * Leaves the table of methods on the stack. */
 struct kind_options {
     enum kind kind;
     const luaL_Reg *meta, *methods;   /* NULL: none */
     lua_CFunction index;
+    const char *const *fields;        /* ended by NULL; NULL: none */
 };
 void kind_open(lua_State *L, const struct kind_options *o);
 

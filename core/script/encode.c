@@ -293,6 +293,22 @@ static int encode_one(struct draft *d, const struct http_request *r, slice type)
     return draft_add(d, &m);
 }
 
+static bool is_of_message(slice name)
+{
+    return name.n >= 10 && lower(name.p[0]) == 'l' &&
+           (slice_ieq(name, SLICE("lignum-key")) || slice_ieq(slice_of(name.p, 10), SLICE("lignum-hea")));
+}
+
+bool request_is_bare(const struct http_request *r)
+{
+    if (r->body.n > PAYLOAD_SIZE_MAX || !type_says_nothing(media_type(http_head_find(&r->head, SLICE("content-type")))))
+        return false;
+    for (size_t i = 0; i < r->head.header_count; i++)
+        if (is_of_message(r->head.headers[i].name))
+            return false;
+    return true;
+}
+
 int draft_encode_request(struct draft *d, const struct http_request *r)
 {
     int rc;

@@ -35,6 +35,9 @@ int draft_take_head(struct draft *d, const struct http_request *r);
 /* Encodes a request's body. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
 int draft_encode_request(struct draft *d, const struct http_request *r);
 
+/* Would its message have nothing but a payload, and could that be stored? */
+bool request_is_bare(const struct http_request *r);
+
 /* Pushes a message as a table with payload, and key and headers where it has them. */
 void push_message(lua_State *L, const struct message *m);
 

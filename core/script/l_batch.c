@@ -204,8 +204,8 @@ void batch_open(lua_State *L)
     static const luaL_Reg range_methods[] = {{"known", l_range_known}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__len", count_batch}, {"__gc", collect_batch}, {NULL, NULL}};
     static const luaL_Reg range_meta[] = {{"__gc", collect_range}, {NULL, NULL}};
-    kind_open(L, &(struct kind_options){KIND_BATCH, meta, methods, index_batch});
+    kind_open(L, &(struct kind_options){KIND_BATCH, meta, methods, index_batch, NULL});
     lua_setfield(L, -2, "Batch");
-    kind_open(L, &(struct kind_options){KIND_RANGE, range_meta, range_methods, index_range});
+    kind_open(L, &(struct kind_options){KIND_RANGE, range_meta, range_methods, index_range, NULL});
     lua_setfield(L, -2, "Range");
 }

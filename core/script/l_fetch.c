@@ -195,7 +195,7 @@ static int l_fetch(lua_State *L)
 void fetch_open(lua_State *L)
 {
     static const luaL_Reg meta[] = {{"__gc", close_fetch}, {"__close", close_fetch}, {NULL, NULL}};
-    kind_open(L, &(struct kind_options){KIND_FETCH, meta, NULL, NULL});
+    kind_open(L, &(struct kind_options){KIND_FETCH, meta, NULL, NULL, NULL});
     lua_pop(L, 1);
     lua_pushcfunction(L, l_fetch);
     lua_setfield(L, -2, "fetch");

@@ -8,7 +8,7 @@
 #include "script/bind.h"
 #include "script/encode.h"
 
-#define HEADER "req:header(name)"
+#define HEADER "req:header(name...)"
 #define NUMBERS "req:numbers(name...)"
 #define MESSAGES "req:messages()"
 #define ROUTED "req:routed(id, params)"
@@ -175,42 +175,68 @@ static int push_params(lua_State *L)
     return 1;
 }
 
+enum field {
+    FIELD_PATH = 1, FIELD_TARGET, FIELD_METHOD, FIELD_PARAMS, FIELD_QUERY, FIELD_HEADERS, FIELD_BODY, FIELD_PEER,
+};
+static const char *const field_names[] = {
+    "path", "target", "method", "params", "query", "headers", "body", "peer", NULL,
+};
+
+static int push_field(lua_State *L, enum field field)
+{
+    switch (field) {
+    case FIELD_PATH:
+        return push_path(L, request_at(L, 1)->head.path);
+    case FIELD_TARGET:
+        return push_target(L, &request_at(L, 1)->head);
+    case FIELD_METHOD:
+        return push_slice(L, request_at(L, 1)->head.method);
+    case FIELD_PARAMS:
+        return push_params(L);
+    case FIELD_QUERY:
+        return push_made(L, QUERY, make_query);
+    case FIELD_HEADERS:
+        return push_made(L, HEADERS, make_headers);
+    case FIELD_BODY:
+        return push_made(L, BODY, make_body);
+    case FIELD_PEER:
+        return push_slice(L, request_at(L, 1)->peer);
+    default:
+        return 0;
+    }
+}
+
 static int index_request(lua_State *L)
 {
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
         return 1;
-    slice key = lua_type(L, 2) == LUA_TSTRING ? slice_from(lua_tostring(L, 2)) : SLICE("");
-    if (slice_eq(key, SLICE("path")))
-        return push_path(L, request_at(L, 1)->head.path);
-    if (slice_eq(key, SLICE("target")))
-        return push_target(L, &request_at(L, 1)->head);
-    if (slice_eq(key, SLICE("method")))
-        return push_slice(L, request_at(L, 1)->head.method);
-    if (slice_eq(key, SLICE("params")))
-        return push_params(L);
-    if (slice_eq(key, SLICE("query")))
-        return push_made(L, QUERY, make_query);
-    if (slice_eq(key, SLICE("headers")))
-        return push_made(L, HEADERS, make_headers);
-    if (slice_eq(key, SLICE("body")))
-        return push_made(L, BODY, make_body);
-    if (slice_eq(key, SLICE("peer")))
-        return push_slice(L, request_at(L, 1)->peer);
-    return 0;
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(2));
+    return push_field(L, (enum field)lua_tointeger(L, -1));
 }
 
 /* ---- methods ---- */
 
-/* req:header(name) -> value or nothing; of a repeated one the first */
+static void push_header(lua_State *L, const struct http_head *head, slice name)
+{
+    for (size_t i = 0; i < head->header_count; i++)
+        if (slice_ieq(head->headers[i].name, name)) {
+            push_slice(L, head->headers[i].value);
+            return;
+        }
+    lua_pushnil(L);
+}
+
+/* req:header(name...) -> value or nil, each; of a repeated one the first */
 static int l_header(lua_State *L)
 {
     const struct http_request *r = request_check(L, 1, HEADER);
-    slice name = arg_text(L, 2, "name", HEADER);
-    for (size_t i = 0; i < r->head.header_count; i++)
-        if (slice_ieq(r->head.headers[i].name, name))
-            return push_slice(L, r->head.headers[i].value);
-    return 0;
+    int names = lua_gettop(L);
+    luaL_checkstack(L, names, HEADER);
+    for (int i = 2; i <= names || i == 2; i++)
+        push_header(L, &r->head, arg_text(L, i, "name", HEADER));
+    return lua_gettop(L) - names;
 }
 
 /* Which of the names at 2 ... this is, or 0; each is taken once. */
@@ -293,7 +319,8 @@ static int l_routed(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"numbers", l_numbers}, {"messages", l_messages}, {"routed", l_routed}, {NULL, NULL}};
-    kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request});
+        {"header", l_header}, {"numbers", l_numbers}, {"messages", l_messages},
+        {"show", l_request_show}, {"routed", l_routed}, {NULL, NULL}};
+    kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");
 }

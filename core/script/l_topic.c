@@ -407,7 +407,7 @@ void topic_open(lua_State *L)
         {"receipt", l_receipt}, {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete},
         {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};
-    kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic});
+    kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic, NULL});
     lua_setfield(L, -2, "Topic");
     lua_newtable(L);
     lua_createtable(L, 0, 1);

@@ -30,6 +30,8 @@ struct http_request *request_check(lua_State *L, int index, const char *usage);
 /* The serving of the request object at `index`; NULL when it has been answered. */
 struct serving *request_serving(lua_State *L, int index);
 
+int l_request_show(lua_State *L);     /* l_show.c */
+
 /* A task's function, for a request object: calls the entry point handle and answers by its results. */
 int answer_run(lua_State *L);
 

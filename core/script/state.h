@@ -34,7 +34,7 @@ struct vm {
     unsigned route_count, route_cap;
     const void *kind[KINDS];          /* the metatables, by identity */
     int kind_ref[KINDS];              /* and in the registry */
-    int entries_ref;
+    int entries_ref, handle_ref;      /* the entry points; that of requests */
     /* For the bindings, one call at a time: what they hold here leaks nothing when a call raises. */
     struct buf scratch, extra, keys;
     char *scripts, *config, **set;    /* owned copies of the options */

@@ -211,6 +211,15 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
     set_memory_max(vm, vm->memory_default);
 }
 
+/* The table on top. */
+static void keep_entries(struct vm *vm)
+{
+    lua_State *L = vm->L;
+    lua_getfield(L, -1, "handle");
+    vm->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->entries_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 /* Reads lignum/init.lua and keeps the table of entry points that it returns. */
 static int load_entries(struct vm *vm)
 {
@@ -223,7 +232,7 @@ static int load_entries(struct vm *vm)
     else if (!lua_istable(L, -1))
         rc = -ERR_SCRIPT, say_error("script", "%s returned no table of entry points", path);
     else
-        vm->entries_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        keep_entries(vm);
     lua_settop(L, 0);
     return rc;
 }

@@ -246,12 +246,12 @@ function Range:known(req) end
 ---@field peer string                     "address:port"
 local Request = {}
 
----One header, without building the table of all.
+---Headers, without building the table of all.
 ---@where tasks
----@param name string  in any case
----@return string? value
+---@param ... string   names, in any case
+---@return string? ...   the value of each
 ---@example local token = req:header("Authorization")
-function Request:header(name) end
+function Request:header(...) end
 
 ---The values of a query that has whole numbers of these names and nothing else, in this order: one that is absent is
 ---nil. Only false for any other query, which is then in `query`. It makes neither table nor text.
@@ -702,6 +702,19 @@ function core.caller(level) end
 ---@return integer id
 ---@example local id = core.route("GET /ping")
 function core.route(pattern) end
+
+---Shows the message of a request to a hook, which errors name; nothing when it is more than a payload. When the hook
+---has left it as it was, the request itself can be appended.
+---@waits while the hook does
+---@where scripts/lignum
+---@param name string
+---@param hook fun(msg: lignum.Message): any
+---@param topic string
+---@return boolean? same
+---@return lignum.Message? message
+---@return any refusal
+---@example local same, message, refusal = req:show("on_publish", on_publish, "orders")
+function Request:show(name, hook, topic) end
 
 ---Sets the route that counts a request, and its `params`.
 ---@where scripts/lignum

@@ -196,10 +196,9 @@ function M.media_type(text)
 end
 
 ---Refuses a body that is compressed or otherwise encoded.
----@param req lignum.Request
+---@param coding string?   the request's Content-Encoding
 ---@return string? problem
-function M.encoded(req)
-  local coding = req:header("content-encoding")
+function M.encoded(coding)
   if coding and coding:lower() ~= "identity" then
     return ("Content-Encoding %s is not understood; send the body as it is"):format(coding)
   end
@@ -233,12 +232,11 @@ end
 local preferences, preference_count = setmetatable({}, { __mode = "k" }), 0
 local PREFERENCES_MAX <const> = 64
 
----Which of these media types a request would rather have; the first of them among equals.
----@param req lignum.Request
+---Which of these media types a client would rather have; the first of them among equals.
+---@param accept string?   the request's Accept
 ---@param types string[]
 ---@return string? type   nil: none
-function M.accepts(req, types)
-  local accept = req:header("accept")
+function M.accepts(accept, types)
   if not accept or accept == "*/*" then return types[1] end
   local known = preferences[types]
   local best = known and known[accept]

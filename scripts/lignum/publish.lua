@@ -4,6 +4,7 @@ local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 
 local topic = core.topic
+local append_to, show = core.Topic.append, core.Request.show
 local byte = string.byte
 
 local M = {}
@@ -45,11 +46,8 @@ local function check_headers(headers)
   end
 end
 
--- Shows one message to the hook; the topic it shall go to, or nil and the refusal.
-local function ask(message, name)
-  message.topic = name
-  message.headers = message.headers or {}
-  local refusal = on_publish(message)
+-- What the hook has made of a message; the topic it shall go to, or nil and the refusal.
+local function judge(message, refusal)
   if refusal ~= nil then
     if getmetatable(refusal) == Refusal then return nil, refusal end
     complain("must return nothing or reject(...), not a " .. type(refusal))
@@ -61,6 +59,13 @@ local function ask(message, name)
   if message.key ~= nil then check_text(message.key, "key") end
   check_headers(message.headers)
   return to
+end
+
+-- Shows one message to the hook; the same results.
+local function ask(message, name)
+  message.topic = name
+  message.headers = message.headers or {}
+  return judge(message, on_publish(message))
 end
 
 -- Shows all of them; the same results.
@@ -83,7 +88,7 @@ end
 
 local function append(name, what, options)
   if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are the broker's own", "forbidden" end
-  local first, count, epoch = topic(name):append(what, options)
+  local first, count, epoch = append_to(topic(name), what, options)
   return first, count, epoch, name
 end
 
@@ -142,12 +147,19 @@ end
 ---@return integer|string epoch
 ---@return string? name
 function M.request(name, req)
-  if on_publish then
-    local messages, why, code = req:messages()
-    if not messages then return nil, why, code end
-    return M.messages(name, messages, req)
+  if not on_publish then return append(name, req) end
+  local same, message, refusal = show(req, "on_publish", on_publish, name)
+  if same then return append(name, req) end
+  if message then
+    local to
+    to, refusal = judge(message, refusal)
+    core.where(nil)
+    if not to then return nil, refusal.why, refusal.code end
+    return append(to, message, { request = req })
   end
-  return append(name, req)
+  local messages, why, code = req:messages()
+  if not messages then return nil, why, code end
+  return M.messages(name, messages, req)
 end
 
 return M

@@ -9,6 +9,9 @@ local route = require "lignum.route"
 local stream = require "lignum.stream"
 
 local topic, json = core.topic, core.json
+-- Found here once: looking a method up in a request or topic costs as much as calling it.
+local header, numbers = core.Request.header, core.Request.numbers
+local receipt, read_from = core.Topic.receipt, core.Topic.read
 local format = string.format
 
 local M = {}
@@ -57,8 +60,7 @@ local function is_json(content_type)
   return content_type ~= nil and http.media_type(content_type) == "application/json"
 end
 
-local function append(name, req)
-  if not is_json(req:header("content-type")) then return publish.request(name, req) end
+local function append_json(name, req)
   local messages, why, code = messages_of(req.body)
   if not messages then return nil, why, code end
   return publish.messages(name, messages, req)
@@ -67,12 +69,14 @@ end
 ---`POST /v1/topics/{topic}/messages`
 ---@param req lignum.Request
 function M.post(req)
-  local problem = http.encoded(req)
+  local coding, kind, ack = header(req, "content-encoding", "content-type", "lignum-ack")
+  local problem = http.encoded(coding)
   if problem then return publish.fail("unsupported_media", problem) end
 
+  local append = is_json(kind) and append_json or publish.request
   local first, count, epoch, name = append(req.params.topic, req)
   if not first then return publish.fail(epoch, count) end
-  return 200, topic(name):receipt(first, count, epoch, req:header("lignum-ack")), http.JSON
+  return 200, receipt(topic(name), first, count, epoch, ack), http.JSON
 end
 
 -- Read -----------------------------------------------------------------------------------------
@@ -98,12 +102,12 @@ end
 
 -- Reads, and once more after a wait when there was nothing and the client would rather wait.
 local function read(t, what, wait)
-  local batch, why, code = t:read(what)
+  local batch, why, code = read_from(t, what)
   if not batch or batch.next > what.from or wait == 0 then return batch, why, code end
   local there
   there, why, code = t:wait(what.from, wait)
   if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
-  return t:read(what)
+  return read_from(t, what)
 end
 
 local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = "records" }
@@ -127,7 +131,7 @@ local PLAINLY = { wait = 0, fixed = true }
 
 -- Most readers ask by numbers alone. Whatever else a query may say, and what is wrong with it, range.of knows.
 local function plain(req)
-  local ok, from, to, limit, bytes = req:numbers("from", "to", "limit", "bytes")
+  local ok, from, to, limit, bytes = numbers(req, "from", "to", "limit", "bytes")
   if not ok or not from or from >= http.OFFSET_MAX then return nil end
   if to and (from >= to or to >= http.OFFSET_MAX) then return nil end
   limit, bytes = limit or COUNT, bytes or SIZE
@@ -167,7 +171,7 @@ end
 ---`GET /v1/topics/{topic}/messages`
 ---@param req lignum.Request
 function M.get(req)
-  local kind = http.accepts(req, PRODUCED)
+  local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
   local what = form and plain(req)
   if what then return answer_batch(req, topic(req.params.topic), what, PLAINLY, form) end

@@ -13,10 +13,10 @@ test("http_accept_is_negotiated_by_quality_and_particularity", function()
     ["text/html, application/xhtml+xml, */*;q=0.8"] = "application/json", ["image/png"] = false,
     ["application/json;q=0"] = false, [", ,"] = false,
   } do
-    local got = http.accepts(check.request("GET", "/", { accept = accept }), TYPES)
+    local got = http.accepts(accept, TYPES)
     check.equal({ accept, got or false }, { accept, want })
   end
-  check.equal(http.accepts(check.request("GET", "/"), TYPES), "application/json")
+  check.equal(http.accepts(nil, TYPES), "application/json")
 end)
 
 test("http_shapes_name_the_field", function()

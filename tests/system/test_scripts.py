@@ -125,6 +125,40 @@ end''')
         m = b.read("keyed")["messages"][0]
         self.assertEqual((m["key"], m["headers"]["seen"]), ("changed", "yes"))
 
+    def test_on_publish_may_change_any_part_of_a_message_or_none(self):
+        b = self.broker(config="""
+function on_publish(msg)
+  local do_it = {
+    nothing = function() end,
+    payload = function() msg.payload = "other" end,
+    same = function() msg.payload = "pay" .. "load" end,
+    key = function() msg.key = "k" end,
+    header = function() msg.headers.a = "b" end,
+    headers = function() msg.headers = { c = "d" } end,
+    none = function() msg.headers = nil end,
+    topic = function() msg.topic = "elsewhere" end,
+    refuse = function() return reject("no") end,
+    wait = function() sleep(0.01) msg.key = "late" end,
+    wrong = function() msg.payload = 5 end,
+    gone = function() msg.topic = nil end,
+  }
+  return do_it[msg.topic]()
+end""")
+        want = {"nothing": {}, "payload": {"data": "other"}, "same": {}, "key": {"key": "k"}, "header": {"headers": {"a": "b"}},
+                "headers": {"headers": {"c": "d"}}, "none": {}, "wait": {"key": "late"}}
+        for topic, changes in want.items():
+            b.publish(topic, b"payload")
+            message = b.read(topic)["messages"][0]
+            found = {k: message[k] for k in ("data", "key", "headers") if k in message}
+            self.assertEqual(found, dict({"data": "payload"}, **changes), topic)
+        b.publish("topic", b"payload")
+        self.assertEqual(b.read("elsewhere")["messages"][0]["data"], "payload")
+        self.assertEqual(b.post("/v1/topics/refuse/messages", b"payload").status, 400)
+        for topic in "wrong", "gone":
+            a = b.post("/v1/topics/%s/messages" % topic, b"payload")
+            self.assertStatus(a, 500)
+            self.assertIn("on_publish", a.json["detail"])
+
     def test_on_publish_sees_every_message_of_every_way_of_publishing(self):
         b = self.broker(config='function on_publish(msg) msg.payload = "<" .. msg.payload .. ">" end')
         b.publish("t", b"raw")
