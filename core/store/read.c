@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "store/inner.h"
 
-enum { READ_CHUNK = 1 * MIB, RANGE_COPY_MAX = 32 * KIB };
+enum { READ_CHUNK = 1 * MIB, RANGE_COPY_MAX = 64 * KIB };
 
 /* One call's way through the segments. */
 struct reading {
@@ -192,25 +192,67 @@ static int range_check_begin(struct segment *seg, const struct hint *at)
     return rc > 0 ? 0 : rc < 0 ? rc : -ERR_DAMAGED;
 }
 
-static int range_copy(struct segment *seg, struct file_range *range)
+/* How many of n bytes are whole batches below `to` from at->offset on, which moves past them. Damage ends them; whoever
+ * goes on from there meets it. */
+static ssize_t range_whole(const char *p, size_t n, struct hint *at, uint64_t to)
 {
-    size_t size = (size_t)range->size;
-    ssize_t got = pread(seg->file.fd, buf_reserve(&range->bytes, size), size, (off_t)range->position);
-    if (got == (ssize_t)size) {
-        range->bytes.end = size;
-        return 0;
+    size_t used = 0;
+    bool bad = false;
+    struct batch_head head;
+    while (n - used >= BATCH_HEAD_SIZE && at->offset < to) {
+        bad = batch_head_read(p + used, &head) < 0 || head.first != at->offset || head.flags != 0;
+        if (bad || head.size > n - used)
+            break;
+        used += head.size;
+        at->offset += head.count;
     }
-    buf_fini(&range->bytes);
-    return got < 0 ? -errno : -ERR_DAMAGED;
+    at->position += used;
+    return bad && used == 0 ? -ERR_DAMAGED : (ssize_t)used;
 }
 
-/* Makes the range independent of the segment, whose descriptor may be closed at any time. */
-static int range_take(struct segment *seg, struct file_range *range)
+/* Takes what fits into `size` bytes with one read. Nothing where the first batch does not. */
+static int range_copy(struct segment *seg, struct hint *at, uint64_t to, struct buf *out, size_t size)
 {
-    if (range->size <= RANGE_COPY_MAX)
-        return range_copy(seg, range);
-    range->fd = fcntl(seg->file.fd, F_DUPFD_CLOEXEC, 0);
-    return range->fd < 0 ? -errno : 0;
+    char *p = buf_reserve(out, size);
+    ssize_t got = pread(seg->file.fd, p, size, (off_t)at->position);
+    ssize_t used = got < 0 ? -errno : (size_t)got < size ? -ERR_DAMAGED : range_whole(p, size, at, to);
+    if (used <= 0)
+        buf_fini(out);
+    else
+        out->end = (size_t)used;
+    return used < 0 ? (int)used : 0;
+}
+
+/* The descriptor is the range's own: the segment's may be closed at any time. */
+static int range_refer(struct segment *seg, struct hint *at, uint64_t to, uint64_t size, int *fd)
+{
+    int rc = range_check_begin(seg, at);
+    if (rc == 0)
+        rc = range_end(seg, at, to, size);
+    if (rc < 0)
+        return rc;
+    *fd = fcntl(seg->file.fd, F_DUPFD_CLOEXEC, 0);
+    return *fd < 0 ? -errno : 0;
+}
+
+static int range_take(struct segment *seg, struct hint begin, uint64_t to, uint64_t size, struct file_range *out)
+{
+    struct file_range range = {.fd = -1, .position = begin.position, .first = begin.offset};
+    struct hint at = begin;
+    uint64_t left = seg->written - begin.position;
+    uint64_t most = left < size ? left : size;
+    int rc = 0;
+    if (most <= RANGE_COPY_MAX)
+        rc = range_copy(seg, &at, to, &range.bytes, (size_t)most);
+    if (rc == 0 && at.position == begin.position)
+        rc = range_refer(seg, &at, to, size, &range.fd);
+    if (rc < 0)
+        return rc;
+    segment_hint(seg, at.offset, at.position);
+    range.size = at.position - begin.position;
+    range.next = at.offset;
+    *out = range;
+    return 0;
 }
 
 int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out)
@@ -220,7 +262,7 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
     if (from >= to)
         return from < journal_first(j) ? -ERR_GONE : -ERR_BAD_RANGE;
     struct segment *seg;
-    struct hint begin = {0}, end;
+    struct hint begin = {0};
     int rc = range_avoid_damage(j, from, &to);
     if (rc == 0)
         rc = segment_of(j, from, &seg);
@@ -228,23 +270,7 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
         rc = segment_find(seg, from, &begin);
     if (rc == 0)
         rc = segment_use(seg);
-    if (rc == 0)
-        rc = range_check_begin(seg, &begin);
-    end = begin;
-    if (rc == 0)
-        rc = range_end(seg, &end, to, bytes_max);
-    if (rc < 0)
-        return rc;
-    struct file_range range = {
-        .fd = -1, .position = begin.position, .size = end.position - begin.position,
-        .first = begin.offset, .next = end.offset,
-    };
-    rc = range_take(seg, &range);
-    if (rc < 0)
-        return rc;
-    segment_hint(seg, end.offset, end.position);
-    *out = range;
-    return 0;
+    return rc < 0 ? rc : range_take(seg, begin, to, bytes_max, out);
 }
 
 /* The first part whose last batch is not before time_ms, or NULL. The active one's time is known. */
