@@ -123,6 +123,55 @@ static double measure_sendfile(int file, size_t piece)
     return rate;
 }
 
+struct asked {
+    int file, socket;
+    size_t piece;
+};
+
+static void *answer_each(void *arg)
+{
+    struct asked *a = arg;
+    char ask[ASK];
+    off_t at = 0;
+    while (recv(a->socket, ask, ASK, MSG_WAITALL) == ASK) {
+        at = at + (off_t)a->piece > 64 * MIB ? 0 : at;
+        off_t end = at + (off_t)a->piece;
+        while (at < end)
+            must(sendfile(a->socket, a->file, &at, (size_t)(end - at)) > 0, "sendfile");
+    }
+    return NULL;
+}
+
+/* The same, but each piece is asked for when the one before has been read: what one reader of a server can have. */
+static double measure_asked(int file, size_t piece)
+{
+    static const char ask[ASK];
+    int pair[2];
+    pthread_t server;
+    size_t got = 0;
+    char *data = mem_new(64 * KIB);
+    pair_open(pair);
+    struct asked a = {file, pair[0], piece};
+    pthread_create(&server, NULL, answer_each, &a);
+    uint64_t began = clock_ns();
+    while (seconds_since(began) < seconds_each) {
+        must(send(pair[1], ask, ASK, MSG_NOSIGNAL) == ASK, "send");
+        for (size_t left = piece; left > 0;) {
+            ssize_t n = recv(pair[1], data, left < 64 * KIB ? left : 64 * KIB, 0);
+            must(n > 0, "recv");
+            left -= (size_t)n;
+            got += (size_t)n;
+        }
+    }
+    double rate = (double)got / 1e6 / seconds_since(began);
+    shutdown(pair[1], SHUT_WR);
+    pthread_join(server, NULL);
+    close(pair[0]);
+    close(pair[1]);
+    mem_free(data);
+    return rate;
+}
+
 struct side {
     int poll;
     pthread_t thread;
@@ -192,6 +241,9 @@ int main(int argc, char **argv)
     printf("\"cold_read_mb_per_s\": %.0f, ", measure_cold_read(file));
     printf("\"sendfile_64k_mb_per_s\": %.0f, ", measure_sendfile(file, 64 * KIB));
     printf("\"sendfile_1m_mb_per_s\": %.0f, ", measure_sendfile(file, MIB));
+    printf("\"asked_64k_mb_per_s\": %.0f, ", measure_asked(file, 64 * KIB));
+    printf("\"asked_1m_mb_per_s\": %.0f, ", measure_asked(file, MIB));
+    printf("\"asked_8m_mb_per_s\": %.0f, ", measure_asked(file, 8 * MIB));
     printf("\"round_trips_1_per_s\": %.0f, ", measure_round_trips(1));
     printf("\"round_trips_64_per_s\": %.0f}\n", measure_round_trips(PAIRS));
     unlink(path);

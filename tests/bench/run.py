@@ -151,6 +151,9 @@ def limit_table(rounds):
         "cold_read_mb_per_s": "sequential read past the page cache, MB/s",
         "sendfile_64k_mb_per_s": "sendfile of 64 KiB pieces over loopback, MB/s",
         "sendfile_1m_mb_per_s": "sendfile of 1 MiB pieces over loopback, MB/s",
+        "asked_64k_mb_per_s": "the same, each of 64 KiB asked for when the last has been read, MB/s",
+        "asked_1m_mb_per_s": "the same of 1 MiB, MB/s",
+        "asked_8m_mb_per_s": "the same of 8 MiB, MB/s",
         "round_trips_1_per_s": "200 bytes there and back, 1 connection, /s",
         "round_trips_64_per_s": "200 bytes there and back, 64 connections, one thread a side, /s",
     }
