@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "script/budget.h"
+#include "script/pool.h"
 #include "script/vm.h"
 
 /* Kinds of objects that C gives to Lua. */
@@ -21,6 +22,7 @@ struct vm_route {
 struct vm {
     lua_State *L;
     size_t used, used_max;            /* bytes of Lua's heap; the cap */
+    struct pool pool;                 /* of Lua's small pieces */
     size_t memory_default;            /* the cap where limits.script_memory says nothing */
     size_t foreign, foreign_next;     /* bytes that Lua's objects own outside of it; when to collect next */
     size_t relieve_at;                /* when vm_relieve collects */

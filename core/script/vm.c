@@ -27,15 +27,10 @@ static void *allocate(void *ud, void *p, size_t old, size_t size)
     struct vm *vm = ud;
     if (p == NULL)
         old = 0;   /* it says the type then */
-    if (size == 0) {
-        free(p);
-        vm->used -= old;
-        return NULL;
-    }
     if (vm->capped && size > old && vm->used + vm->foreign + (size - old) > vm->used_max)
         return NULL;
-    void *q = realloc(p, size);
-    if (q != NULL)
+    void *q = pool_resize(&vm->pool, p, old, size);
+    if (q != NULL || size == 0)
         vm->used += size - old;
     return q;
 }
@@ -65,6 +60,7 @@ void vm_relieve(struct vm *vm)
     if (used < vm->relieve_at)
         return;
     lua_gc(vm->L, LUA_GCCOLLECT);
+    pool_trim(&vm->pool);
     malloc_trim(0);
     used = vm->used + vm->foreign;
     size_t usual = vm->used_max / 4 * 3;
@@ -296,6 +292,7 @@ void vm_free(struct vm *vm)
     script_close(vm);
     if (vm->L != NULL)
         lua_close(vm->L);
+    pool_trim(&vm->pool);
     budget_fini(&vm->budget);
     free_options(vm);
     free_routes(vm);

@@ -1,0 +1,33 @@
+/*
+ * Small pieces of memory for Lua, which asks for dozens in each request and gives them back some thousand requests
+ * later: freed pieces of a size are kept in a list, the last one first out, where malloc would merge and split them.
+ *
+ * A piece's size rounded up to the grain is its class. What a class keeps is bounded.
+ */
+#ifndef SCRIPT_POOL_H
+#define SCRIPT_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    POOL_GRAIN = 16,
+    POOL_SIZE_MAX = 256,                              /* larger pieces are malloc's */
+    POOL_CLASSES = POOL_SIZE_MAX / POOL_GRAIN,
+    POOL_KEPT_MAX = 64 * 1024,                        /* bytes of one class: 1 MiB in all */
+};
+
+struct pool {
+    struct pool_class {
+        void *first;                                  /* each holds the next one */
+        size_t kept;                                  /* bytes */
+    } classes[POOL_CLASSES];
+};
+
+/* What realloc does; `old` is the size of p, 0 for NULL. NULL when there is no memory, or for size 0. */
+void *pool_resize(struct pool *pool, void *p, size_t old, size_t size);
+
+/* Gives all that is kept back to malloc. */
+void pool_trim(struct pool *pool);
+
+#endif

@@ -1,0 +1,57 @@
+#include "script/pool.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "unit.h"
+
+enum { PIECES = 500, LARGEST = 600 };
+
+static struct pool pool;
+static struct {
+    unsigned char *p;
+    size_t size;
+} pieces[PIECES];
+
+static void change(size_t i, size_t size)
+{
+    size_t both = size < pieces[i].size ? size : pieces[i].size;
+    pieces[i].p = pool_resize(&pool, pieces[i].p, pieces[i].size, size);
+    CHECK((pieces[i].p != NULL) == (size > 0));
+    for (size_t at = 0; at < both; at++)
+        CHECK(pieces[i].p[at] == (unsigned char)i);
+    if (size > 0)
+        memset(pieces[i].p, (unsigned char)i, size);
+    pieces[i].size = size;
+}
+
+TEST(test_pieces_of_all_sizes_keep_their_bytes)
+{
+    uint64_t x = 1;
+    for (int n = 0; n < 200 * 1000; n++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        change((x >> 33) % PIECES, (x >> 20) % 3 == 0 ? 0 : (x >> 45) % LARGEST);
+    }
+    for (size_t i = 0; i < PIECES; i++)
+        change(i, 0);
+    pool_trim(&pool);
+}
+
+TEST(test_a_freed_piece_is_used_again_and_what_is_kept_is_bounded)
+{
+    void *p = pool_resize(&pool, NULL, 0, 40);
+    CHECK(pool_resize(&pool, p, 40, 48) == p);       /* of one class */
+    CHECK(pool_resize(&pool, p, 48, 0) == NULL);
+    bool kept = pool.classes[2].kept > 0;            /* not under the address sanitizer */
+    void *again = pool_resize(&pool, NULL, 0, 33);
+    CHECK(!kept || again == p);
+    pool_resize(&pool, again, 33, 0);
+    static void *many[10 * 1000];
+    for (size_t i = 0; i < 10 * 1000; i++)
+        many[i] = pool_resize(&pool, NULL, 0, 16);
+    for (size_t i = 0; i < 10 * 1000; i++)
+        pool_resize(&pool, many[i], 16, 0);
+    CHECK(pool.classes[0].kept <= POOL_KEPT_MAX);
+    pool_trim(&pool);
+    CHECK(pool.classes[0].kept == 0 && pool.classes[0].first == NULL);
+}
