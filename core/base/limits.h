@@ -65,6 +65,7 @@ enum {
     WAIT_MS_MAX = 60 * 1000,            /* a long-poll; below the idle timeout of proxies */
 
     /* scripts */
+    ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
     TASK_BUDGET_MS = 200,               /* Lua running without waiting */
     VM_MEMORY_MAX = 256 * MIB,

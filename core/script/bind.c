@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "script/arg.h"
+#include "script/request.h"
 #include "script/task.h"
 
 /* ---- objects ---- */
@@ -92,7 +93,7 @@ static int l_caller(lua_State *L)
     return 1;
 }
 
-/* core.route("POST /v1/topics/{topic}/messages") -> number for req:routed */
+/* core.route("POST /v1/topics/{topic}/messages") -> number, the id of a route */
 static int l_route(lua_State *L)
 {
     slice pattern = arg_text(L, 1, "pattern", "core.route(pattern)");
@@ -133,7 +134,8 @@ static void push_limits(lua_State *L)
         {"http_head_ms", HTTP_HEAD_MS}, {"http_body_ms", HTTP_BODY_MS}, {"http_idle_ms", HTTP_IDLE_MS},
         {"http_write_ms", HTTP_WRITE_MS}, {"read_count_max", READ_COUNT_MAX}, {"read_size_max", READ_SIZE_MAX},
         {"read_count_default", READ_COUNT_DEFAULT}, {"read_size_default", READ_SIZE_DEFAULT},
-        {"wait_ms_max", WAIT_MS_MAX}, {"tasks_max", TASKS_MAX}, {"task_budget_ms", TASK_BUDGET_MS},
+        {"wait_ms_max", WAIT_MS_MAX}, {"route_names_max", ROUTE_NAMES_MAX},
+        {"tasks_max", TASKS_MAX}, {"task_budget_ms", TASK_BUDGET_MS},
         {"vm_memory_max", VM_MEMORY_MAX}, {"fetch_body_max", FETCH_BODY_MAX}, {"fetch_ms", FETCH_MS},
         {"fetches_max", FETCHES_MAX}, {"frame_size_max", FRAME_SIZE_MAX}, {"consoles_max", CONSOLES_MAX},
     };
@@ -146,7 +148,8 @@ static void push_limits(lua_State *L)
 
 int core_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"where", l_where}, {"caller", l_caller}, {"route", l_route}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"where", l_where}, {"caller", l_caller}, {"route", l_route}, {"walk", l_walk}, {NULL, NULL}};
     luaL_newlib(L, functions);
     topic_open(L);
     batch_open(L);

@@ -11,7 +11,6 @@
 #define HEADER "req:header(name...)"
 #define NUMBERS "req:numbers(name...)"
 #define MESSAGES "req:messages()"
-#define ROUTED "req:routed(id, params)"
 
 enum { NUMBER_DIGITS = 16 };          /* more than any offset has */
 
@@ -67,12 +66,12 @@ static size_t part_size(slice path)
     return i;
 }
 
-static int push_path(lua_State *L, slice path)
+slice request_path(const struct http_request *r, char *text)
 {
-    char text[HTTP_TARGET_MAX];
+    slice path = r->head.path;
     size_t size = 0;
-    if (memchr(path.p, '%', path.n) == NULL || path.n > sizeof(text))
-        return push_slice(L, path);
+    if (memchr(path.p, '%', path.n) == NULL || path.n > HTTP_TARGET_MAX)
+        return path;
     while (path.n > 0) {
         size_t n = part_size(path);
         long decoded = http_unescape(slice_of(path.p, n), text + size, false);
@@ -83,7 +82,13 @@ static int push_path(lua_State *L, slice path)
         size += kept;
         path = slice_skip(path, kept);
     }
-    return push_slice(L, slice_of(text, size));
+    return slice_of(text, size);
+}
+
+static int push_path(lua_State *L)
+{
+    char text[HTTP_TARGET_MAX];
+    return push_slice(L, request_path(request_at(L, 1), text));
 }
 
 /* The path and the query as they came. */
@@ -168,6 +173,11 @@ static int push_made(lua_State *L, int value, void (*make)(lua_State *L, const s
     return 1;
 }
 
+void request_set_params(lua_State *L, int index)
+{
+    lua_setiuservalue(L, index, PARAMS);
+}
+
 static int push_params(lua_State *L)
 {
     if (lua_getiuservalue(L, 1, PARAMS) == LUA_TNIL)
@@ -186,7 +196,7 @@ static int push_field(lua_State *L, enum field field)
 {
     switch (field) {
     case FIELD_PATH:
-        return push_path(L, request_at(L, 1)->head.path);
+        return push_path(L);
     case FIELD_TARGET:
         return push_target(L, &request_at(L, 1)->head);
     case FIELD_METHOD:
@@ -300,27 +310,11 @@ static int l_messages(lua_State *L)
     return rc < 0 ? push_fail_because(L, rc, "%s", d.why) : 1;
 }
 
-/* req:routed(id, params): counts it under that route, and names it in errors */
-static int l_routed(lua_State *L)
-{
-    struct http_request *r = request_check(L, 1, ROUTED);
-    uint64_t id = arg_whole(L, 2, "id", ROUTED);
-    const struct vm *vm = vm_of(L);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    lua_settop(L, 3);
-    lua_setiuservalue(L, 1, PARAMS);
-    if (id == 0 || id > vm->route_count)
-        return 0;
-    r->route = vm->routes[id].counter;
-    task_where(task_self(L), vm->routes[id].pattern);
-    return 0;
-}
-
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"header", l_header}, {"numbers", l_numbers}, {"messages", l_messages},
-        {"show", l_request_show}, {"routed", l_routed}, {NULL, NULL}};
+        {"show", l_request_show}, {"route", l_request_route}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");
 }

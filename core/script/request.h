@@ -30,7 +30,15 @@ struct http_request *request_check(lua_State *L, int index, const char *usage);
 /* The serving of the request object at `index`; NULL when it has been answered. */
 struct serving *request_serving(lua_State *L, int index);
 
+/* Its path, decoded but for %2F; `text` has HTTP_TARGET_MAX bytes, which it may point into. */
+slice request_path(const struct http_request *r, char *text);
+
+/* Makes the table on top, and pops it, the params of the request object at `index`. */
+void request_set_params(lua_State *L, int index);
+
 int l_request_show(lua_State *L);     /* l_show.c */
+int l_request_route(lua_State *L);    /* l_route.c */
+int l_walk(lua_State *L);
 
 /* A task's function, for a request object: calls the entry point handle and answers by its results. */
 int answer_run(lua_State *L);

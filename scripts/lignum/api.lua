@@ -716,9 +716,22 @@ function core.route(pattern) end
 ---@example local same, message, refusal = req:show("on_publish", on_publish, "orders")
 function Request:show(name, hook, topic) end
 
----Sets the route that counts a request, and its `params`.
+---Finds the route of a request in a tree of routes (scripts/lignum/route.lua). It gets its `params` and is counted
+---under the route. Without a route, the methods that its path has, if any.
 ---@where scripts/lignum
----@param id integer
----@param params table<string, string>
----@example req:routed(id, { topic = "orders" })
-function Request:routed(id, params) end
+---@param tree table
+---@return table? route
+---@return table? methods
+---@example local route, methods = req:route(tree)
+function Request:route(tree) end
+
+---The same for a method and a path.
+---@where scripts/lignum
+---@param tree table
+---@param method string
+---@param path string
+---@return table? route
+---@return table? methods
+---@return table<string, string>? params
+---@example local route, methods, params = core.walk(tree, "GET", "/ping")
+function core.walk(tree, method, path) end

@@ -1,8 +1,8 @@
 --- Routes: which handler answers METHOD /path/{name}.
 ---
---- Paths without names are found in one table; the others in a tree by segment, where a literal
---- segment goes before a {name}. The tables belong to one draft (modules.lua), so a reload never
---- mixes old and new routes.
+--- Paths are found in a tree by segment, where a literal segment goes before a {name}; the core walks
+--- it (req:route). The tree belongs to one draft (modules.lua), so a reload never mixes old and new
+--- routes.
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -23,9 +23,9 @@ local sealed = false -- true once the draft is complete
 ---@field fn function
 ---@field place string
 
-local exact = {}                     -- [path] = { [method] = route }
--- A node: literal = { [segment] = node }, named = the node of a {name}, methods = { [method] = route }.
-local tree = { literal = {} }
+-- A node: [segment] = node; [NAMED] = the node of a {name}; [METHODS] = { [method] = route }. The core knows the two.
+local NAMED <const>, METHODS <const> = 1, 2
+local tree = {}
 local all = {}                       ---@type lignum.Route[]
 
 -- Registering ----------------------------------------------------------------------------------
@@ -46,23 +46,17 @@ local function check_path(path)
   end
 end
 
-local function methods_at(path, names)
-  if #names == 0 then
-    exact[path] = exact[path] or {}
-    return exact[path]
-  end
+local function methods_at(path)
   local node = tree
   for segment in path:gmatch("/([^/]*)") do
     if sub(segment, 1, 1) == "{" then
-      node.named = node.named or { literal = {} }
-      node = node.named
-    else
-      node.literal[segment] = node.literal[segment] or { literal = {} }
-      node = node.literal[segment]
+      segment = NAMED
     end
+    node[segment] = node[segment] or {}
+    node = node[segment]
   end
-  node.methods = node.methods or {}
-  return node.methods
+  node[METHODS] = node[METHODS] or {}
+  return node[METHODS]
 end
 
 local function add(method, path, fn, place)
@@ -70,7 +64,10 @@ local function add(method, path, fn, place)
   if type(fn) ~= "function" then error(("route %s %s wants a function"):format(method, path), 3) end
   if sealed then error("routes can be declared only while lignum.lua is being loaded", 3) end
   local names = names_in(path)
-  local methods = methods_at(path, names)
+  if #names > core.limits.route_names_max then
+    error(("route %s: more than %d names"):format(path, core.limits.route_names_max), 3)
+  end
+  local methods = methods_at(path)
   local other = methods[method]
   if other then
     error(("route %s %s is declared already, at %s"):format(method, path, other.place), 3)
@@ -100,29 +97,6 @@ end
 
 -- Matching -------------------------------------------------------------------------------------
 
-local function descend(node, path, at, values, depth)
-  local slash = find(path, "/", at, true)
-  local segment = sub(path, at, (slash or 0) - 1)
-  local next_node = node.literal[segment]
-  if next_node then
-    local methods = slash and descend(next_node, path, slash + 1, values, depth) or not slash and next_node.methods
-    if methods then return methods end
-  end
-  next_node = node.named
-  if next_node and segment ~= "" then
-    values[depth] = segment
-    if slash then return descend(next_node, path, slash + 1, values, depth + 1) end
-    return next_node.methods
-  end
-end
-
-local function params_of(route, values)
-  local names = route.names
-  local params = {}                   -- of this request alone: hooks and handlers may write into it
-  for i = 1, #names do params[names[i]] = values[i] end
-  return params
-end
-
 local function allow(methods)
   local names = { "OPTIONS" }
   for method in pairs(methods) do names[#names + 1] = method end
@@ -149,36 +123,17 @@ local function refused(req)
   return http.fail(code, detail)
 end
 
--- Walking the tree costs more than the rest of routing; most requests ask for a few paths again and again.
-local walked, walked_count = {}, 0     -- [path] = { methods =, values = }
-local WALKED_MAX <const> = 1024
-
-local function walk(path)
-  local values = {}
-  local methods = descend(tree, path, 2, values, 1)
-  if not methods then return nil end
-  if walked_count == WALKED_MAX then walked, walked_count = {}, 0 end
-  walked_count = walked_count + 1
-  walked[path] = { methods = methods, values = values }
-  return walked[path]
-end
-
 ---Answers a request.
 ---@param req lignum.Request
 ---@return integer status
 ---@return any body
 ---@return table? headers
 function M.handle(req)
-  local path, method = req.path, req.method
-  local methods, values = exact[path], nil
-  if not methods then
-    local found = walked[path] or walk(path)
-    if not found then return http.fail("not_found") end
-    methods, values = found.methods, found.values
+  local route, methods = req:route(tree)
+  if not route then
+    if not methods then return http.fail("not_found") end
+    return wrong_method(methods, req.method)
   end
-  local route = methods[method] or method == "HEAD" and methods.GET
-  if not route then return wrong_method(methods, method) end
-  req:routed(route.id, params_of(route, values))
 
   if authorize and path ~= OPEN then
     local status, body, headers = refused(req)

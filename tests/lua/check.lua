@@ -1,7 +1,8 @@
 --- What the tests here share: each test's name is a claim, each prints one line.
 local modules = require "lignum.modules"
 local pretty = require "lignum.pretty"
-local unsafe = require("lignum.core").unsafe
+local core = require "lignum.core"
+local unsafe = core.unsafe
 
 local M = {}
 
@@ -68,7 +69,12 @@ function M.request(method, path, headers, body)
   return {
     method = method, path = path, query = {}, headers = headers or {}, body = body or "",
     header = function(self, name) return self.headers[name:lower()] end,
-    routed = function(self, id, params) self.id, self.params = id, params end,
+    route = function(self, tree)
+      local route, methods
+      route, methods, self.params = core.walk(tree, self.method, self.path)
+      self.id = route and route.id
+      return route, methods
+    end,
   }
 end
 

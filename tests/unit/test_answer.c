@@ -115,11 +115,12 @@ TEST(test_a_large_body_arrives_whole)
 
 TEST(test_a_handler_that_fails_is_a_500_that_says_where)
 {
-    open_server("function HANDLE(r) r:routed(route('GET /x/{n}'), {}) where('authorize')\nerror('no') end");
+    open_server("TREE = {x = {{[2] = {GET = {id = route('GET /x/{n}'), names = {'n'}}}}}}\n"
+                "function HANDLE(r) r:route(TREE) where('authorize')\nerror('no') end");
     CHECK_BODY(GET("/x/1"),
                "{\"type\":\"about:blank\",\"title\":\"a script "
                "failed\",\"status\":500,\"code\":\"script_error\",\"detail\":"
-               "\"authorize failed: test:2: no\",\"appended\":false,\"retryable\":false}\n");
+               "\"authorize failed: test:3: no\",\"appended\":false,\"retryable\":false}\n");
     CHECK_HAS(input, "HTTP/1.1 500 ");
     CHECK_HAS(input, "Content-Type: application/problem+json\r\n");
     host_close(&h);
@@ -148,13 +149,14 @@ TEST(test_garbage_from_a_handler_is_a_500_that_names_the_route)
         {"200, topic('t')", "GET /r failed: the handler returned an object that cannot be a body"},
     };
     char code[256], expected[256];
-    open_server("function HANDLE(r) r:routed(route('GET /r'), {}) return load(CODE)() end");
+    open_server("TREE = {r = {[2] = {GET = {id = route('GET /r'), names = {}}}}}\n"
+                "function HANDLE(r) r:route(TREE) return load(CODE)() end");
     for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
         snprintf(code, sizeof(code), "CODE = \"return %s\"", results[i][0]);
         host_eval(&h, code);
         CHECK_EQ(h.rc, 0);
         snprintf(expected, sizeof(expected), "\"detail\":\"%s\"", results[i][1]);
-        if (strstr(GET("/"), expected) == NULL)
+        if (strstr(GET("/r"), expected) == NULL)
             unit_failed(__FILE__, __LINE__, "%s: %s", results[i][0], input);
     }
     host_close(&h);
