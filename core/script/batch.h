@@ -77,8 +77,8 @@ struct range {
 };
 void range_release(struct vm *vm, struct range *r);
 
-/* Header lines: Lignum-Next-Offset, Lignum-Epoch, Lignum-Earliest, Lignum-Staleness-Ms, and ETag once it is `tagged`. `form` is a word for
- * the representation. */
+/* Header lines: Lignum-Next-Offset, Lignum-Epoch, Lignum-Earliest, Lignum-Staleness-Ms, and ETag once it is `tagged`.
+ * `form` is a word for the representation. */
 void facts_add_headers(struct buf *lines, const struct read_facts *f, slice form);
 
 /* "<topic id>/<epoch>:<from>-<next>/<form>", quotes included. */
