@@ -139,21 +139,26 @@ static void drop_taken(struct link *k)
     trim(&k->in);
 }
 
+/* Whoever takes until there is no frame makes room, and what was held back is read on. */
+static bool take_later(struct link *k)
+{
+    want_reading(k, k->state == LINK_OPEN);
+    return false;
+}
+
 bool link_take(struct link *k, unsigned char *type, slice *payload)
 {
     drop_taken(k);
     slice in = buf_slice(&k->in);
     if (in.n < HEAD_SIZE)
-        return false;
+        return take_later(k);
     size_t size = frame_size(in.p);
     if (size > k->frame_max) {
         end(k, -EPROTO);
         return false;
     }
-    if (in.n < HEAD_SIZE + size) {
-        want_reading(k, k->state == LINK_OPEN);
-        return false;
-    }
+    if (in.n < HEAD_SIZE + size)
+        return take_later(k);
     *type = (unsigned char)in.p[4];
     *payload = slice_of(in.p + HEAD_SIZE, size);
     k->taken = HEAD_SIZE + size;
