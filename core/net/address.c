@@ -120,8 +120,17 @@ int address_accept(int listening, union address *from)
     return fd < 0 ? -errno : fd;
 }
 
+/* A name may begin with digits too. */
+static bool is_number(slice text)
+{
+    size_t i = 0;
+    while (i < text.n && ((text.p[i] >= '0' && text.p[i] <= '9') || text.p[i] == '.'))
+        i++;
+    return i < text.n && text.p[i] == ':';
+}
+
 bool address_is_loopback(slice text)
 {
-    return slice_starts(text, SLICE("127.")) || slice_starts(text, SLICE("[::1]")) ||
+    return (slice_starts(text, SLICE("127.")) && is_number(text)) || slice_starts(text, SLICE("[::1]:")) ||
            slice_starts(text, SLICE("localhost:"));
 }
