@@ -69,20 +69,25 @@ void nonce_mint(char out[NONCE_SIZE])
     ENSURE(getrandom(out, NONCE_SIZE, 0) == NONCE_SIZE);
 }
 
+void secret_mac(const struct secret *s, slice text, char out[PROOF_SIZE])
+{
+    unsigned size = 0;
+    ENSURE(crypto.hmac(crypto.sha256(), s->key, (int)s->size, (const unsigned char *)text.p, text.n,
+                       (unsigned char *)out, &size) != NULL);
+    ENSURE(size == PROOF_SIZE);
+}
+
 /* Without a secret the proof is zeros on both sides. */
 void secret_prove(const struct secret *s, const char *role, slice what, char out[PROOF_SIZE])
 {
     struct buf text = {0};
-    unsigned size = 0;
     memset(out, 0, PROOF_SIZE);
     if (!s->key)
         return;
     buf_add_slice(&text, slice_from(role));
     buf_add_char(&text, '\0');
     buf_add_slice(&text, what);
-    ENSURE(crypto.hmac(crypto.sha256(), s->key, (int)s->size, (const unsigned char *)text.data, buf_size(&text),
-                       (unsigned char *)out, &size) != NULL);
-    ENSURE(size == PROOF_SIZE);
+    secret_mac(s, buf_slice(&text), out);
     buf_fini(&text);
 }
 

@@ -23,7 +23,10 @@ void secret_fini(struct secret *s);
 
 void nonce_mint(char out[NONCE_SIZE]);
 
-/* HMAC(key, role, what): `role` keeps one side's proof from being sent back as the other's. */
+/* HMAC-SHA-256(key, text); there must be a key. */
+void secret_mac(const struct secret *s, slice text, char out[PROOF_SIZE]);
+
+/* HMAC(key, role NUL what): `role` keeps one side's proof from being sent back as the other's. */
 void secret_prove(const struct secret *s, const char *role, slice what, char out[PROOF_SIZE]);
 
 /* In constant time. */
