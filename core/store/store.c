@@ -224,6 +224,16 @@ static int make_folders(struct store *s, struct buf *why)
     return rc;
 }
 
+/* All there is is on the disk now. Where that cannot be noted, the node is taken to be weaker than it is. */
+static int state_settled(struct store *s)
+{
+    bool weak = s->state.weak;
+    s->state.weak = false;
+    if (weak && state_save(s->root, &s->state) < 0)
+        s->state.weak = true;
+    return 0;
+}
+
 /* What survived kill -9 is only in the page cache: before recovery calls it durable, it has to be. */
 static int settle(struct store *s, struct buf *why)
 {
@@ -231,10 +241,8 @@ static int settle(struct store *s, struct buf *why)
         return 0;
     if (s->read_direct)
         say_warn("store", "the last run ended by a failed write: files are read from the disk itself");
-    if (io.sync_fs(s->root_fd) == 0) {
-        s->state.weak = false;         /* all there is is on the disk now */
-        return 0;
-    }
+    if (io.sync_fs(s->root_fd) == 0)
+        return state_settled(s);
     int rc = -errno;
     buf_addf(why, "cannot sync the filesystem of %s: %s", s->root, strerror(-rc));
     return rc;

@@ -253,6 +253,8 @@ static void check_amnesiac(bool weak, bool kill, bool power, bool amnesiac)
         s = open_store();
         CHECK_EQ(s->state.amnesiac, amnesiac);
         CHECK(!s->state.weak);             /* what is there now is on the disk */
+        CHECK_EQ(state_load("data", &st), 0);
+        CHECK(!st.weak);
         if (again)
             store_close(s);
         else
