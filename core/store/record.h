@@ -15,7 +15,7 @@
  *   32  8  topic id, epoch part      } epoch and offset of the topic's create
  *   40  8  topic id, offset part     } record in _topics; 0:0 for _topics itself
  *   48  8  first offset of this file
- *   56  8  epoch in which the file was begun
+ *   56  8  epoch of its first batch (in which it was begun, while it has none)
  *
  * Batch, 64 bytes and its messages: what one append wrote; valid or lost as a whole
  *    0  4  size of the batch in bytes, this header included
@@ -27,7 +27,7 @@
  *   22  2  producer epoch
  *   24  8  epoch of the leader that appended it
  *   32  8  timestamp, milliseconds since 1970 UTC; never falls within a topic
- *   40  8  the disk mark that was known when it was written
+ *   40  8  the mark that was known when it was written: the leader's disk, or lower
  *   48  8  producer id, 0 when unused
  *   56  8  producer sequence, 0 when unused
  *   64     messages

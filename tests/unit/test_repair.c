@@ -137,6 +137,47 @@ TEST(test_an_audit_finds_every_flipped_bit)
     store_close(s);
 }
 
+/* The same messages as a file of another topic of the peer. */
+static slice file_of_another_topic(void)
+{
+    struct journal *u;
+    struct store *peer = open_store_with((struct store_options){.path = "peer", .files_max = 8});
+    struct journal_options o = ten_each;
+    o.id.offset++;
+    CHECK_EQ(journal_open(peer, SLICE("u"), &o, &u), 0);
+    for (int i = 0; i < 35; i++)
+        append_some(u, 1, 50);
+    store_close(peer);
+    return read_whole("peer/topics/u/00000000000000000010.log");
+}
+
+TEST(test_an_audit_finds_what_is_sound_in_itself_but_wrong_here)
+{
+    four_files(50);
+    slice good = read_whole(LOG_10);
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", ten_each);
+    put_file(LOG_10, file_of_another_topic());
+    CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
+    put_file(LOG_10, good);
+    CHECK_EQ(audit(s, j, 10), 0);
+    FILE *f = fopen(LOG_10, "ab");             /* bytes after the end */
+    fputc('x', f);
+    fclose(f);
+    CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
+    put_file(LOG_10, good);
+    damage_keep(j, 0, 0);
+    store_close(s);
+    CHECK_EQ(unlink(LOG_20), 0);               /* a whole file */
+    s = open_store();
+    j = open_journal_with(s, "t", ten_each);
+    damage_keep(j, 0, 0);
+    CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
+    CHECK_EQ(j->damage[0].from, 20);
+    CHECK_EQ(j->damage[0].to, 30);
+    store_close(s);
+}
+
 TEST(test_an_audit_takes_its_time_and_lets_rounds_go_first)
 {
     four_files(700 * KIB);
@@ -297,6 +338,17 @@ TEST(test_a_repair_with_another_history_is_refused)
     CHECK_EQ(j->damage_count, 1);
     store_close(s);
     store_close(peer);
+}
+
+TEST(test_a_repair_with_a_file_of_another_topic_is_refused)
+{
+    four_files(50);
+    slice other = file_of_another_topic();
+    CHECK_EQ(truncate(LOG_10, 700), 0);        /* so that no checksum of ours can tell */
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", ten_each);
+    CHECK_EQ(repair_with(j, other), -ERR_DAMAGED);
+    store_close(s);
 }
 
 static struct io real;
