@@ -135,7 +135,7 @@ function M.handle(req)
     return wrong_method(methods, req.method)
   end
 
-  if authorize and path ~= OPEN then
+  if authorize and route.path ~= OPEN then
     local status, body, headers = refused(req)
     if status then return status, body, headers end
   end
