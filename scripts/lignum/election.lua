@@ -27,6 +27,8 @@ local GATHER <const> = 0.15        -- for the others to say where they stand
 local RANK <const> = 0.2           -- between one node's turn and the next one's
 local RETRY_FIRST <const>, RETRY_MOST <const> = 0.1, 2
 local HEED <const> = 1
+local STALLED_MOST <const> = 3     -- that a leader waits for a member which `copies` keeps in the set
+local STAND_BACK <const> = 5       -- before it tries again to lead, so that another can
 local STEPS_MOST <const> = 40      -- of the watch in a second
 
 local live                         ---@type lignum.World
@@ -254,7 +256,7 @@ end
 
 -- This node has the lock and does not lead: it has stopped by itself, or its claim was refused.
 local function let_go()
-  not_before = core.now() + LOOK_AGAIN
+  not_before = math.max(not_before, core.now() + LOOK_AGAIN)
   local done, why, code = client:write(member.key, "", { release = member.session })
   if done == nil then return nil, why, code end
   next_look = 0
@@ -403,9 +405,24 @@ local function push_change()
   return true
 end
 
+-- Live topics wait for a member that this leader does not reach and cannot leave out, while that member (or another
+-- one) is there for Consul: perhaps it reaches more nodes than this one does.
+local function make_room(status)
+  if status.role ~= "leader" or status.stalled < STALLED_MOST or not roster.seen then return end
+  for name, node in pairs(roster.seen.nodes) do
+    for _, other in ipairs(status.register.members) do
+      if name ~= status.self.name and node.member == other then
+        not_before = core.now() + STAND_BACK
+        return resign("it cannot reach the members that live topics need, and they are there")
+      end
+    end
+  end
+end
+
 local function heed()
   while true do
     local status = cluster.status()
+    make_room(status)
     roster.role = status.role
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end
