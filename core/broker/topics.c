@@ -102,7 +102,7 @@ static void marks_begin(const struct topics *ts, struct topic *t)
     mark_init(&t->tail, info.tail);
     mark_init(&t->written, info.written);
     mark_init(&t->disk, info.disk);
-    mark_init(&t->peers, alone ? info.disk : info.stated);
+    mark_init(&t->peers, alone ? info.disk : live ? info.stated : info.first);
     mark_init(&t->readable, alone || !live ? info.disk : info.stated);
     t->told_readable = t->readable.at;
     t->told_peers = t->peers.at;
