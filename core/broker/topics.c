@@ -92,18 +92,19 @@ static struct journal_options journal_options_of(const struct topic *t)
     };
 }
 
-/* What a node alone has is committed. Of a cluster's live topic a node knows no more than its records state; of the
- * others it holds only what was acknowledged (topic_shippable). */
+/* What a node alone has is committed. In a cluster a node knows what every member had only from what records of a live
+ * topic state; of a `wal` topic it holds only what was acknowledged (topic_shippable), so readers may have all. */
 static void marks_begin(const struct topics *ts, struct topic *t)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
     bool alone = ts->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
+    uint64_t stated = info.stated > info.first ? info.stated : info.first;
     mark_init(&t->tail, info.tail);
     mark_init(&t->written, info.written);
     mark_init(&t->disk, info.disk);
-    mark_init(&t->peers, alone ? info.disk : live ? info.stated : info.first);
-    mark_init(&t->readable, alone || !live ? info.disk : info.stated);
+    mark_init(&t->peers, alone ? info.disk : stated);
+    mark_init(&t->readable, alone || !live ? info.disk : stated);
     t->told_readable = t->readable.at;
     t->told_peers = t->peers.at;
     t->begun = t->ship = t->sealed = info.tail;

@@ -40,7 +40,7 @@ struct journal {
     uint64_t tail, written, disk;
     uint64_t epoch;               /* of the last batch */
     int64_t time_ms;              /* of the last batch */
-    uint64_t stated;              /* the highest mark that a batch states */
+    uint64_t stated;              /* the highest mark of the synced set that a batch states */
     uint64_t bytes_sealed;        /* of all parts but the active one */
 
     struct part *parts;           /* owned */

@@ -248,6 +248,7 @@ static struct batch_head journal_encode(struct journal *j, const struct append *
 {
     struct batch_head head = {
         .size = (uint32_t)(BATCH_HEAD_SIZE + a->messages.n), .first = j->tail, .count = a->count,
+        .flags = a->has_stated ? BATCH_FLAG_PEERS : 0,
         .epoch = a->epoch, .time_ms = time_ms, .disk = a->has_stated ? a->stated : j->disk,
         .producer = a->producer, .sequence = a->sequence, .producer_epoch = a->producer_epoch,
     };
@@ -276,7 +277,7 @@ void journal_note(struct journal *j, const struct batch_head *head)
     j->tail += head->count;
     j->time_ms = head->time_ms;
     j->epoch = head->epoch;
-    if (head->disk > j->stated)
+    if ((head->flags & BATCH_FLAG_PEERS) && head->disk > j->stated)
         j->stated = head->disk;
     if (list_alone(&j->dirty))
         list_push(&j->store->dirty, &j->dirty);

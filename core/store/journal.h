@@ -95,7 +95,7 @@ struct journal_info {
     uint32_t segments;
     uint32_t damaged;             /* ranges known to be damaged */
     int64_t last_time_ms;
-    uint64_t stated;              /* the highest mark that a batch is known to state; never above tail */
+    uint64_t stated;              /* the highest mark of the synced set that a batch is known to state; 0: none */
     uint64_t epoch;               /* of the last batch; 0 when there is none */
 };
 void journal_info(const struct journal *j, struct journal_info *out);

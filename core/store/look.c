@@ -55,7 +55,7 @@ static struct scan scan_of_checkpoint(const struct checkpoint *c)
 /* The marks that a valid batch states. */
 static void look_marks(struct recovery *r, const struct batch_head *head)
 {
-    if (head->disk > r->stated)
+    if ((head->flags & BATCH_FLAG_PEERS) && head->disk > r->stated)
         r->stated = head->disk;
     if (head->disk > r->disk && store_led(r->journal->store, head->epoch))
         r->disk = head->disk;

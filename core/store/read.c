@@ -25,7 +25,7 @@ static ssize_t reading_take(struct reading *r, const char *p, size_t n, size_t *
     size_t used = 0;
     struct batch_head head;
     for (*need = BATCH_HEAD_SIZE; n - used >= BATCH_HEAD_SIZE && r->next < r->to; used += head.size) {
-        bool bad = batch_head_read(p + used, &head) < 0 || head.flags != 0;
+        bool bad = batch_head_read(p + used, &head) < 0 || (head.flags & BATCH_FLAG_END);
         if (!bad && r->some && head.size > r->left) {
             r->done = true;
             break;
@@ -200,7 +200,7 @@ static ssize_t range_whole(const char *p, size_t n, struct hint *at, uint64_t to
     bool bad = false;
     struct batch_head head;
     while (n - used >= BATCH_HEAD_SIZE && at->offset < to) {
-        bad = batch_head_read(p + used, &head) < 0 || head.first != at->offset || head.flags != 0;
+        bad = batch_head_read(p + used, &head) < 0 || head.first != at->offset || (head.flags & BATCH_FLAG_END);
         if (bad || head.size > n - used)
             break;
         used += head.size;

@@ -121,7 +121,7 @@ static bool batch_head_possible(const struct batch_head *h)
 {
     if (h->flags == BATCH_FLAG_END)
         return h->count == 0 && h->size == END_RECORD_SIZE;
-    return h->flags == 0 && h->count >= 1 && h->count <= BATCH_COUNT_MAX && h->size <= BATCH_BYTES_MAX
+    return (h->flags & ~BATCH_FLAG_PEERS) == 0 && h->count >= 1 && h->count <= BATCH_COUNT_MAX && h->size <= BATCH_BYTES_MAX
         && h->size >= BATCH_HEAD_SIZE + (uint64_t)h->count * MESSAGE_HEAD_SIZE && h->disk <= h->first;
 }
 

@@ -23,7 +23,7 @@
  *          so that a batch in the wrong place fails
  *    8  8  first offset
  *   16  4  count of messages, at least 1 (0 in an end record)
- *   20  2  flags: 1 = end record; others 0
+ *   20  2  flags: 1 = end record; 2 = the mark at 40 is what every member of the synced set had; others 0
  *   22  2  producer epoch
  *   24  8  epoch of the leader that appended it
  *   32  8  timestamp, milliseconds since 1970 UTC; never falls within a topic
@@ -63,6 +63,7 @@ enum {
     MESSAGE_HEAD_SIZE = 8,
     END_RECORD_SIZE = BATCH_HEAD_SIZE + 8,
     BATCH_FLAG_END = 1,
+    BATCH_FLAG_PEERS = 2,
     KEY_NONE = 0xffff,
     BATCH_BYTES_MAX = BATCH_HEAD_SIZE + BATCH_SIZE_MAX,
 };

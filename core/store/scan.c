@@ -195,10 +195,10 @@ static int resync_try(struct reader *r, const struct scan *s, uint64_t at, struc
     return found < 0 ? found : found == SCAN_BATCH || found == SCAN_SEALED;
 }
 
-/* A cheap look before the real one: size and count are small, but the size is not 0; flags are 0 or 1. */
+/* A cheap look before the real one: size and count are small, but the size is not 0; flags are few. */
 static bool resync_worth(const char *p)
 {
-    return p[3] == 0 && (p[0] | p[1] | p[2]) != 0 && p[19] == 0 && p[21] == 0 && (p[20] & ~BATCH_FLAG_END) == 0;
+    return p[3] == 0 && (p[0] | p[1] | p[2]) != 0 && p[19] == 0 && p[21] == 0 && (p[20] & ~(BATCH_FLAG_END | BATCH_FLAG_PEERS)) == 0;
 }
 
 int scan_resync(struct reader *r, struct scan *s)

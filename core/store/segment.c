@@ -187,7 +187,7 @@ int walk_head(struct walk *w, struct batch_head *head)
             return rc;
     }
     const char *p = w->seg->journal->store->scratch.data + (w->position - w->at);
-    if (batch_head_read(p, head) < 0 || head->first != w->offset || head->flags != 0)
+    if (batch_head_read(p, head) < 0 || head->first != w->offset || (head->flags & BATCH_FLAG_END))
         return -ERR_DAMAGED;
     return 1;
 }

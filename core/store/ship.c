@@ -94,7 +94,7 @@ static bool messages_sound(const char *p, const struct batch_head *head)
 
 static bool batch_sound(slice bytes, uint64_t next, struct batch_head *head)
 {
-    return bytes.n >= BATCH_HEAD_SIZE && batch_head_read(bytes.p, head) == 0 && head->flags == 0
+    return bytes.n >= BATCH_HEAD_SIZE && batch_head_read(bytes.p, head) == 0 && !(head->flags & BATCH_FLAG_END)
         && head->size <= bytes.n && batch_valid(bytes.p, head, next) && next + head->count > next
         && messages_sound(bytes.p, head);
 }

@@ -148,7 +148,7 @@ TEST(test_a_head_with_impossible_numbers_is_refused)
     struct batch_head bad[] = {good, good, good, good, good};
     bad[0].count = 0;
     bad[1].count = BATCH_COUNT_MAX + 1;
-    bad[2].flags = 2;
+    bad[2].flags = 4;
     bad[3].disk = good.first + 1;
     bad[4].count = 100;                /* more messages than fit the bytes */
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
