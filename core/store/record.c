@@ -121,8 +121,9 @@ static bool batch_head_possible(const struct batch_head *h)
 {
     if (h->flags == BATCH_FLAG_END)
         return h->count == 0 && h->size == END_RECORD_SIZE;
-    return (h->flags & ~BATCH_FLAG_PEERS) == 0 && h->count >= 1 && h->count <= BATCH_COUNT_MAX && h->size <= BATCH_BYTES_MAX
-        && h->size >= BATCH_HEAD_SIZE + (uint64_t)h->count * MESSAGE_HEAD_SIZE && h->disk <= h->first;
+    return (h->flags & ~BATCH_FLAG_PEERS) == 0 && h->count >= 1 && h->count <= BATCH_COUNT_MAX
+        && h->size <= BATCH_BYTES_MAX && h->size >= BATCH_HEAD_SIZE + (uint64_t)h->count * MESSAGE_HEAD_SIZE
+        && h->disk <= h->first;
 }
 
 int batch_head_read(const char *in, struct batch_head *head)

@@ -198,7 +198,8 @@ static int resync_try(struct reader *r, const struct scan *s, uint64_t at, struc
 /* A cheap look before the real one: size and count are small, but the size is not 0; flags are few. */
 static bool resync_worth(const char *p)
 {
-    return p[3] == 0 && (p[0] | p[1] | p[2]) != 0 && p[19] == 0 && p[21] == 0 && (p[20] & ~(BATCH_FLAG_END | BATCH_FLAG_PEERS)) == 0;
+    bool flags = p[21] == 0 && (p[20] & ~(BATCH_FLAG_END | BATCH_FLAG_PEERS)) == 0;
+    return flags && p[3] == 0 && (p[0] | p[1] | p[2]) != 0 && p[19] == 0;
 }
 
 int scan_resync(struct reader *r, struct scan *s)
