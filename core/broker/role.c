@@ -220,11 +220,10 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
     v.leader = r->self;
     r->claim = v;
     r->claiming = true;
-    if (kind == CLAIM_UNCLEAN) {
-        r->unclean = v.epoch;
+    r->claiming_unclean = kind == CLAIM_UNCLEAN;
+    if (kind == CLAIM_UNCLEAN)
         say_warn("role", "UNCLEAN claim of epoch=%llu: what other nodes hold beyond this one's history is moved aside",
                  (unsigned long long)v.epoch);
-    }
     *out = v;
     return 0;
 }
@@ -238,7 +237,8 @@ int role_lead(struct role *r, const struct register_value *v, uint64_t index)
     state_led_add(state, v->epoch);
     state->seen_epoch = v->epoch;
     state->seen_version = v->version;
-    state->unclean = r->unclean;
+    if (r->claiming_unclean)
+        state->unclean = r->unclean = v->epoch;
     save(r);
     r->kind = ROLE_LEADER;
     r->claiming = r->regressed = r->foreign = false;

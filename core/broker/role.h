@@ -36,6 +36,7 @@ struct role {
     struct store *store;           /* outlives us */
     struct synced synced;          /* of a leader */
     bool claiming;                 /* `claim` was given out and is not yet confirmed */
+    bool claiming_unclean;         /* of what kind it is */
     struct register_value claim;
     bool has_seen;
     struct register_value seen;    /* the register as it was last seen, whosever it is */

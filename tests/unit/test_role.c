@@ -1,0 +1,734 @@
+/* The state machine of leadership: what is seen, claimed, led, promised and asked for; what of it is on the disk. */
+#include "broker/role.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/say.h"
+#include "store/io.h"
+#include "unit.h"
+
+struct node {
+    struct store *store;
+    struct role role;
+};
+
+static const struct holdings nothing = {.empty = true, .copies_min = 1};
+static const struct holdings messages = {.copies_min = 1};
+
+static void open_as(struct node *n, bool alone)
+{
+    struct buf why = {0};
+    struct store_options o = {.path = "data", .node_name = "n1", .files_max = 16};
+    CHECK_EQ(store_open(&o, &n->store, &why), 0);
+    if (alone)
+        CHECK_EQ(role_init_alone(&n->role, n->store), 0);
+    else
+        role_init_follower(&n->role, n->store);
+    n->role.lease_ns = 10 * NS_PER_S;
+}
+
+static struct node follower(void)
+{
+    struct node n;
+    open_as(&n, false);
+    return n;
+}
+
+static void stop(struct node *n)
+{
+    store_close(n->store);
+}
+
+static void restart(struct node *n)
+{
+    store_close(n->store);
+    open_as(n, false);
+}
+
+static struct member other(const char *name)
+{
+    struct id id = {{7}};
+    return member_of(name, &id);
+}
+
+/* A register of this node's cluster. Members are given by name: "n1" is this node. */
+static struct register_value value(struct node *n, uint64_t epoch, uint64_t version, const char *leader)
+{
+    struct register_value v = {.cluster = store_state(n->store)->cluster, .epoch = epoch, .version = version};
+    v.leader = strcmp(leader, "n1") == 0 ? n->role.self : other(leader);
+    return v;
+}
+
+static void with(struct node *n, struct register_value *v, const char *member)
+{
+    struct member m = strcmp(member, "n1") == 0 ? n->role.self : other(member);
+    CHECK(members_add(&v->set, &m));
+}
+
+static struct state on_disk(void)
+{
+    struct state s;
+    CHECK_EQ(state_load("data", &s), 0);
+    return s;
+}
+
+static const char *claim_refused(struct node *n, enum claim_kind kind, const struct holdings *h)
+{
+    struct register_value v = {.epoch = 12345};
+    const char *why = NULL;
+    CHECK_EQ(role_claim(&n->role, kind, h, &v, &why), -ERR_NOT_ELIGIBLE);
+    CHECK_EQ(v.epoch, 12345);
+    CHECK(!n->role.claiming);
+    CHECK(why != NULL && why[0] != '\0');
+    return why;
+}
+
+static struct register_value claimed(struct node *n, enum claim_kind kind, const struct holdings *h)
+{
+    struct register_value v;
+    const char *why = NULL;
+    if (role_claim(&n->role, kind, h, &v, &why) < 0)
+        unit_failed(__FILE__, __LINE__, "claim: %s", why);
+    return v;
+}
+
+/* Leads epoch 6 with n1 and n2, after n3's epoch 5. */
+static struct node leader(void)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 5, 9, "n3");
+    with(&n, &v, "n1");
+    with(&n, &v, "n2");
+    with(&n, &v, "n3");
+    CHECK_EQ(role_see(&n.role, &v, 77, &messages), VERDICT_OTHER);
+    v = claimed(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(role_lead(&n.role, &v, 78), 0);
+    CHECK_EQ(n.role.kind, ROLE_LEADER);
+    return n;
+}
+
+static void ask_for(struct node *n, const char *third)
+{
+    struct members set = n->role.synced.now.set;
+    struct member m = other(third);
+    if (!members_remove(&set, &m))
+        members_add(&set, &m);
+    role_ask(&n->role, &set);
+}
+
+/* ---- alone ---- */
+
+TEST(test_alone_takes_an_epoch_of_its_own_at_each_start)
+{
+    struct node n;
+    open_as(&n, true);
+    CHECK_EQ(n.role.epoch, 1);
+    CHECK_EQ(on_disk().epoch, 1);
+    struct state s = on_disk();
+    CHECK(state_led(&s, 1));
+    CHECK(role_leads(&n.role));
+    CHECK(role_confirmed(&n.role, UINT64_MAX));   /* it needs nobody's word */
+    CHECK_EQ(role_copies(&n.role), 1);
+    stop(&n);
+    open_as(&n, true);
+    CHECK_EQ(n.role.epoch, 2);
+    stop(&n);
+}
+
+TEST(test_alone_neither_claims_nor_promises)
+{
+    struct node n;
+    open_as(&n, true);
+    struct promise p = {.epoch = 100, .leader = {{1}}};
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    claim_refused(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(role_promise(&n.role, &p), -ERR_OLD_EPOCH);
+    CHECK_EQ(n.role.kind, ROLE_ALONE);
+    role_resign(&n.role);
+    CHECK_EQ(n.role.kind, ROLE_ALONE);
+    stop(&n);
+}
+
+/* ---- seeing ---- */
+
+enum seen { NOTHING, FOREIGN, EPOCH_BACK, VERSION_BACK, SAME, OTHER_NEWER, SELF_NEWER, STRANGER, ASKED, SEEN_COUNT };
+
+/* Around epoch 6, version 10, which is the newest that was seen. */
+static struct register_value seen_value(struct node *n, enum seen what)
+{
+    struct register_value v = value(n, 6, 10, "n1");
+    with(n, &v, "n1");
+    with(n, &v, "n2");
+    if (what == FOREIGN)
+        v.cluster.bytes[0] ^= 1;
+    if (what == EPOCH_BACK)
+        v.epoch = 5, v.version = 1000;
+    if (what == VERSION_BACK)
+        v.version = 9;
+    if (what == OTHER_NEWER)
+        v.epoch = 7, v.leader = other("n2");
+    if (what == SELF_NEWER)
+        v.epoch = 7;                 /* ours by name, and of an epoch that this process never led */
+    if (what == STRANGER)
+        v.version = 11;
+    if (what == ASKED) {
+        v.version = 11;
+        with(n, &v, "n3");
+    }
+    return v;
+}
+
+struct expectation {
+    enum verdict verdict;
+    bool leads, regressed, foreign;
+};
+
+static void check_seen(struct node *n, enum seen what, const struct expectation *e)
+{
+    struct register_value v = seen_value(n, what);
+    n->role.confirmed_ns = 0;
+    CHECK_EQ(role_see(&n->role, what == NOTHING ? NULL : &v, 80, &messages), e->verdict);
+    CHECK_EQ(n->role.kind == ROLE_LEADER, e->leads);
+    CHECK_EQ(n->role.regressed, e->regressed);
+    CHECK_EQ(n->role.foreign, e->foreign);
+    CHECK_EQ(n->role.has_seen, what != NOTHING);
+    CHECK_EQ(n->role.seen_index, what == NOTHING ? 0 : 80);
+    CHECK_EQ(n->role.confirmed_ns > 0, e->leads);   /* only the very value confirms */
+    CHECK_EQ(n->role.synced.asking, e->leads && n->role.synced.asking);
+    struct state s = on_disk();
+    bool back = what == EPOCH_BACK || what == VERSION_BACK || what == FOREIGN || what == NOTHING || what == SAME;
+    CHECK_EQ(s.seen_epoch, back ? 6 : v.epoch);
+    CHECK_EQ(s.seen_version, back ? 10 : v.version);
+}
+
+TEST(test_every_register_in_the_eyes_of_a_leader)
+{
+    static const struct expectation expected[SEEN_COUNT] = {
+        [NOTHING] = {VERDICT_REGRESSED, false, true, false},
+        [FOREIGN] = {VERDICT_FOREIGN, false, false, true},
+        [EPOCH_BACK] = {VERDICT_REGRESSED, false, true, false},
+        [VERSION_BACK] = {VERDICT_REGRESSED, false, true, false},
+        [SAME] = {VERDICT_OURS, true, false, false},
+        [OTHER_NEWER] = {VERDICT_OTHER, false, false, false},
+        [SELF_NEWER] = {VERDICT_OTHER, false, false, false},
+        [STRANGER] = {VERDICT_OTHER, false, false, false},
+        [ASKED] = {VERDICT_OTHER, false, false, false},   /* nobody has asked */
+    };
+    for (enum seen what = NOTHING; what < SEEN_COUNT; what++) {
+        struct node n = leader();
+        CHECK_EQ(n.role.epoch, 6);
+        check_seen(&n, what, &expected[what]);
+        stop(&n);
+        CHECK_EQ(system("rm -r data"), 0);
+    }
+}
+
+TEST(test_every_register_in_the_eyes_of_a_leader_that_asks)
+{
+    static const struct expectation expected[SEEN_COUNT] = {
+        [NOTHING] = {VERDICT_REGRESSED, false, true, false},
+        [FOREIGN] = {VERDICT_FOREIGN, false, false, true},
+        [EPOCH_BACK] = {VERDICT_REGRESSED, false, true, false},
+        [VERSION_BACK] = {VERDICT_REGRESSED, false, true, false},
+        [SAME] = {VERDICT_OURS, true, false, false},
+        [OTHER_NEWER] = {VERDICT_OTHER, false, false, false},
+        [SELF_NEWER] = {VERDICT_OTHER, false, false, false},
+        [STRANGER] = {VERDICT_OTHER, false, false, false},
+        [ASKED] = {VERDICT_OURS, true, false, false},
+    };
+    for (enum seen what = NOTHING; what < SEEN_COUNT; what++) {
+        struct node n = leader();
+        ask_for(&n, "n3");
+        check_seen(&n, what, &expected[what]);
+        CHECK_EQ(n.role.synced.asking, what == SAME);   /* the old value proves nothing */
+        stop(&n);
+        CHECK_EQ(system("rm -r data"), 0);
+    }
+}
+
+TEST(test_every_register_in_the_eyes_of_a_follower)
+{
+    static const struct expectation expected[SEEN_COUNT] = {
+        [NOTHING] = {VERDICT_REGRESSED, false, true, false},
+        [FOREIGN] = {VERDICT_FOREIGN, false, false, true},
+        [EPOCH_BACK] = {VERDICT_REGRESSED, false, true, false},
+        [VERSION_BACK] = {VERDICT_REGRESSED, false, true, false},
+        [SAME] = {VERDICT_OTHER, false, false, false},   /* an epoch does not outlive its process */
+        [OTHER_NEWER] = {VERDICT_OTHER, false, false, false},
+        [SELF_NEWER] = {VERDICT_OTHER, false, false, false},
+        [STRANGER] = {VERDICT_OTHER, false, false, false},
+        [ASKED] = {VERDICT_OTHER, false, false, false},
+    };
+    for (enum seen what = NOTHING; what < SEEN_COUNT; what++) {
+        struct node n = leader();
+        restart(&n);
+        CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+        check_seen(&n, what, &expected[what]);
+        stop(&n);
+        CHECK_EQ(system("rm -r data"), 0);
+    }
+}
+
+TEST(test_an_empty_register_is_no_news_to_a_node_that_has_seen_none)
+{
+    struct node n = follower();
+    CHECK_EQ(role_see(&n.role, NULL, 0, &messages), VERDICT_EMPTY);
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing), VERDICT_EMPTY);
+    CHECK(!n.role.regressed);
+    stop(&n);
+    n = leader();
+    role_resign(&n.role);
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing), VERDICT_EMPTY);   /* there is nothing that could be overwritten */
+    stop(&n);
+}
+
+TEST(test_a_register_that_came_back_is_no_longer_regressed)
+{
+    struct node n = leader();
+    struct register_value back = seen_value(&n, VERSION_BACK), newer = seen_value(&n, OTHER_NEWER);
+    role_see(&n.role, &back, 80, &messages);
+    CHECK(n.role.regressed);
+    CHECK_EQ(role_see(&n.role, &newer, 81, &messages), VERDICT_OTHER);
+    CHECK(!n.role.regressed);
+    stop(&n);
+}
+
+TEST(test_a_confirmation_lasts_for_a_lease)
+{
+    struct node n = leader();
+    uint64_t now = clock_ns();
+    CHECK(role_confirmed(&n.role, now));
+    CHECK(!role_confirmed(&n.role, now + n.role.lease_ns));
+    CHECK(!role_confirmed(&n.role, n.role.confirmed_ns + n.role.lease_ns));
+    CHECK(role_confirmed(&n.role, n.role.confirmed_ns + n.role.lease_ns - 1));
+    stop(&n);
+}
+
+/* ---- claiming ---- */
+
+TEST(test_a_node_without_messages_makes_the_register)
+{
+    struct node n = follower();
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing), VERDICT_EMPTY);
+    struct register_value v = claimed(&n, CLAIM_CLEAN, &nothing);
+    CHECK_EQ(v.epoch, 1);
+    CHECK_EQ(v.version, 1);
+    CHECK(member_eq(&v.leader, &n.role.self));
+    CHECK_EQ(v.set.count, 1);
+    CHECK(members_have(&v.set, &n.role.self));
+    CHECK(id_eq(&v.cluster, &store_state(n.store)->cluster));
+    CHECK_EQ(n.role.seen_index, 0);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);   /* not before it is confirmed */
+    stop(&n);
+}
+
+TEST(test_a_node_with_messages_does_not_make_the_register_without_being_told)
+{
+    struct node n = follower();
+    role_see(&n.role, NULL, 0, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    struct register_value v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(v.set.count, 1);
+    stop(&n);
+}
+
+TEST(test_only_a_sound_member_claims)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 5, 9, "n3");
+    with(&n, &v, "n2");
+    with(&n, &v, "n3");
+    role_see(&n.role, &v, 77, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &messages);            /* no member */
+    with(&n, &v, "n1");
+    v.version++;
+    role_see(&n.role, &v, 78, &messages);
+    struct holdings damaged = {.damaged = true, .copies_min = 1};
+    claim_refused(&n, CLAIM_CLEAN, &damaged);
+    store_state(n.store)->amnesiac = true;
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    store_state(n.store)->amnesiac = false;
+    claimed(&n, CLAIM_CLEAN, &messages);
+    stop(&n);
+}
+
+TEST(test_another_node_of_this_name_is_not_this_member)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 5, 9, "n3");
+    struct member before = other("n1");                   /* an incarnation that was lost */
+    members_add(&v.set, &before);
+    role_see(&n.role, &v, 77, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    stop(&n);
+}
+
+TEST(test_a_foreign_or_regressed_register_is_not_claimed)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    struct register_value v = seen_value(&n, FOREIGN);
+    role_see(&n.role, &v, 80, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    v = seen_value(&n, EPOCH_BACK);
+    role_see(&n.role, &v, 81, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    role_see(&n.role, NULL, 0, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    stop(&n);
+}
+
+TEST(test_an_unclean_claim_is_of_this_node_alone_and_above_all_that_is_known)
+{
+    struct node n = leader();
+    claim_refused(&n, CLAIM_UNCLEAN, &messages);          /* it leads */
+    role_resign(&n.role);
+    struct register_value v = seen_value(&n, FOREIGN);
+    v.epoch = 40;
+    role_see(&n.role, &v, 80, &messages);
+    v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(v.epoch, 41);
+    CHECK_EQ(v.version, 11);
+    CHECK_EQ(v.set.count, 1);
+    CHECK(id_eq(&v.cluster, &store_state(n.store)->cluster));
+    v = seen_value(&n, EPOCH_BACK);
+    role_see(&n.role, &v, 81, &messages);
+    CHECK_EQ(claimed(&n, CLAIM_UNCLEAN, &messages).epoch, 7);   /* above the register that was seen before */
+    stop(&n);
+}
+
+TEST(test_an_unclean_claim_counts_from_its_confirmation_on)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    struct register_value lost = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(lost.epoch, 7);
+    CHECK_EQ(n.role.unclean, 0);
+    struct register_value v = seen_value(&n, OTHER_NEWER);      /* n2 was faster, and clean */
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OTHER);
+    v = claimed(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(role_lead(&n.role, &v, 81), 0);
+    CHECK_EQ(n.role.unclean, 0);                          /* nobody may cut what is committed on its word */
+    CHECK_EQ(on_disk().unclean, 0);
+    role_resign(&n.role);
+    v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(role_lead(&n.role, &v, 82), 0);
+    CHECK_EQ(n.role.unclean, v.epoch);
+    CHECK_EQ(on_disk().unclean, v.epoch);
+    stop(&n);
+}
+
+/* The set of a claim after this register, for the smallest `copies`. */
+static struct members claim_set(const char *leader_before, unsigned copies_min)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 5, 9, leader_before);
+    with(&n, &v, "n3");
+    with(&n, &v, "n1");
+    with(&n, &v, "n2");
+    struct holdings h = {.copies_min = copies_min};
+    role_see(&n.role, &v, 77, &h);
+    struct members set = claimed(&n, CLAIM_CLEAN, &h).set;
+    stop(&n);
+    return set;
+}
+
+TEST(test_a_claim_drops_the_leader_before_but_keeps_copies_min)
+{
+    struct member n3 = other("n3"), n2 = other("n2");
+    for (unsigned least = 0; least <= 4; least++) {
+        struct members set = claim_set("n3", least);
+        CHECK_EQ(set.count, least < 3 ? 2 : 3);
+        CHECK_EQ(members_have(&set, &n3), least >= 3);
+        CHECK(members_have(&set, &n2));
+    }
+    CHECK_EQ(claim_set("n1", 1).count, 3);                /* it led itself: nobody is gone */
+    CHECK_EQ(claim_set("stranger", 1).count, 3);          /* the leader before was no member */
+}
+
+TEST(test_a_claim_is_one_epoch_and_version_above_what_was_seen)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    struct promise p = {.epoch = 20, .version = 3, .leader = {{1}}};
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    struct register_value v = claimed(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(v.epoch, 21);                                /* and above what was promised */
+    CHECK_EQ(v.version, 11);
+    stop(&n);
+}
+
+/* ---- leading ---- */
+
+TEST(test_only_the_exact_claim_leads)
+{
+    for (int i = 0; i < 6; i++) {
+        struct node n = follower();
+        role_see(&n.role, NULL, 0, &nothing);
+        struct register_value v = claimed(&n, CLAIM_CLEAN, &nothing);
+        struct register_value changed = v;
+        changed.epoch += i == 0;
+        changed.version += i == 1;
+        changed.cluster.bytes[0] ^= i == 2;
+        if (i == 3)
+            changed.leader = other("n2");
+        if (i == 4)
+            with(&n, &changed, "n2");
+        if (i == 5)
+            n.role.claiming = false;                      /* it was given up */
+        CHECK_EQ(role_lead(&n.role, &changed, 1), -ERR_CONFLICT);
+        CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+        CHECK_EQ(on_disk().epoch, 0);
+        stop(&n);
+        CHECK_EQ(system("rm -r data"), 0);
+    }
+}
+
+TEST(test_leading_is_on_the_disk_before_it_begins)
+{
+    struct node n = leader();
+    struct state s = on_disk();
+    CHECK_EQ(s.epoch, 6);
+    CHECK_EQ(s.seen_epoch, 6);
+    CHECK_EQ(s.seen_version, 10);
+    CHECK(id_eq(&s.leader, &s.incarnation));
+    CHECK(state_led(&s, 6));
+    CHECK(!state_led(&s, 5));
+    CHECK_EQ(n.role.seen_index, 78);
+    CHECK(role_confirmed(&n.role, clock_ns()));
+    CHECK_EQ(role_copies(&n.role), 2);
+    stop(&n);
+}
+
+TEST(test_a_claim_leads_once)
+{
+    struct node n = leader();
+    struct register_value v = n.role.synced.now;
+    CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);
+    role_resign(&n.role);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+    CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);  /* the epoch is over for this process */
+    stop(&n);
+}
+
+TEST(test_a_claim_is_void_once_an_epoch_as_high_is_promised)
+{
+    for (uint64_t epoch = 7; epoch <= 8; epoch++) {
+        struct node n = leader();
+        role_resign(&n.role);
+        struct register_value v = claimed(&n, CLAIM_CLEAN, &messages);
+        CHECK_EQ(v.epoch, 7);
+        struct promise p = {.epoch = epoch, .leader = {{1}}};
+        CHECK_EQ(role_promise(&n.role, &p), 0);
+        CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);
+        n.role.claiming = true;                           /* the epoch alone is enough */
+        CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);
+        stop(&n);
+        CHECK_EQ(system("rm -r data"), 0);
+    }
+}
+
+TEST(test_a_leader_that_starts_again_claims_anew)
+{
+    struct node n = leader();
+    struct register_value v = n.role.synced.now;
+    restart(&n);
+    CHECK_EQ(n.role.epoch, 6);
+    CHECK_EQ(role_see(&n.role, &v, 78, &messages), VERDICT_OTHER);
+    struct register_value next = claimed(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(next.epoch, 7);
+    CHECK_EQ(next.set.count, 2);
+    CHECK_EQ(role_lead(&n.role, &next, 79), 0);
+    stop(&n);
+}
+
+/* ---- promising ---- */
+
+TEST(test_a_promise_is_on_the_disk_before_it_is_given)
+{
+    struct node n = follower();
+    struct promise p = {.epoch = 8, .version = 3, .unclean = 7, .leader = {{1, 2}}};
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    struct state s = on_disk();
+    CHECK_EQ(s.epoch, 8);
+    CHECK(id_eq(&s.leader, &p.leader));
+    CHECK_EQ(s.seen_epoch, 8);
+    CHECK_EQ(s.seen_version, 3);
+    CHECK_EQ(s.unclean, 7);
+    CHECK_EQ(n.role.epoch, 8);
+    CHECK(!state_led(&s, 8));
+    stop(&n);
+}
+
+static int cannot_sync(int fd)
+{
+    (void)fd;
+    errno = EIO;
+    return -1;
+}
+
+TEST(test_what_cannot_be_written_down_is_neither_promised_nor_led)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    struct register_value v = claimed(&n, CLAIM_CLEAN, &messages), newer = seen_value(&n, OTHER_NEWER);
+    struct promise p = {.epoch = 9, .leader = {{1}}};
+    io.sync_all = cannot_sync;
+    CHECK_DIES(role_promise(&n.role, &p), EXIT_IO);
+    CHECK_DIES(role_lead(&n.role, &v, 79), EXIT_IO);
+    CHECK_DIES(role_see(&n.role, &newer, 79, &messages), EXIT_IO);
+}
+
+TEST(test_promises_only_rise)
+{
+    struct node n = follower();
+    struct promise first = {.epoch = 8, .leader = {{1}}}, lower = {.epoch = 7, .leader = {{1}}},
+                   rival = {.epoch = 8, .leader = {{2}}}, next = {.epoch = 9, .leader = {{2}}};
+    CHECK_EQ(role_promise(&n.role, &first), 0);
+    CHECK_EQ(role_promise(&n.role, &lower), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &rival), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &first), 0);           /* the same one again */
+    restart(&n);
+    CHECK_EQ(n.role.epoch, 8);
+    CHECK_EQ(role_promise(&n.role, &rival), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &lower), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &first), 0);
+    CHECK_EQ(role_promise(&n.role, &next), 0);
+    CHECK_EQ(role_promise(&n.role, &first), -ERR_OLD_EPOCH);
+    CHECK_EQ(on_disk().epoch, 9);
+    stop(&n);
+}
+
+TEST(test_a_leader_that_promises_a_higher_epoch_leads_no_more)
+{
+    struct node n = leader();
+    struct promise equal = {.epoch = 6, .leader = {{2}}}, higher = {.epoch = 7, .leader = {{2}}};
+    ask_for(&n, "n3");
+    CHECK_EQ(role_promise(&n.role, &equal), -ERR_OLD_EPOCH);
+    CHECK_EQ(n.role.kind, ROLE_LEADER);
+    CHECK_EQ(role_promise(&n.role, &higher), 0);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+    CHECK(!n.role.synced.asking);
+    stop(&n);
+}
+
+TEST(test_a_promise_again_brings_news_of_the_register_and_of_unclean_claims)
+{
+    struct node n = follower();
+    struct promise p = {.epoch = 8, .version = 3, .unclean = 5, .leader = {{1}}};
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    p.version = 4;
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    CHECK_EQ(on_disk().seen_version, 4);
+    p.unclean = 6;
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    CHECK_EQ(on_disk().unclean, 6);
+    p.unclean = 0;
+    p.version = 1;
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    CHECK_EQ(on_disk().unclean, 6);                       /* neither ever falls */
+    CHECK_EQ(on_disk().seen_version, 4);
+    stop(&n);
+}
+
+TEST(test_another_clusters_epochs_are_forgotten_with_its_id)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    role_forget(&n.role);
+    struct state s = on_disk();
+    CHECK_EQ(s.epoch, 0);
+    CHECK_EQ(s.seen_epoch, 0);
+    CHECK_EQ(s.led_count, 0);
+    CHECK_EQ(n.role.epoch, 0);
+    struct promise p = {.epoch = 1, .leader = {{1}}};
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    stop(&n);
+}
+
+/* ---- the synced set ---- */
+
+TEST(test_both_sets_count_while_one_is_asked_for)
+{
+    struct node n = leader();
+    struct member n2 = other("n2"), n3 = other("n3");
+    CHECK(role_counts(&n.role, &n2));
+    CHECK(!role_counts(&n.role, &n3));
+    ask_for(&n, "n3");
+    CHECK_EQ(n.role.synced.asked.version, 11);
+    CHECK_EQ(n.role.synced.asked.epoch, 6);
+    CHECK(role_counts(&n.role, &n2));
+    CHECK(role_counts(&n.role, &n3));
+    CHECK_EQ(role_copies(&n.role), 2);                    /* of the smaller one */
+    struct register_value v = n.role.synced.asked;
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OURS);
+    CHECK_EQ(role_copies(&n.role), 3);
+    ask_for(&n, "n2");
+    CHECK(role_counts(&n.role, &n2));
+    CHECK_EQ(role_copies(&n.role), 2);
+    v = n.role.synced.asked;
+    CHECK_EQ(role_see(&n.role, &v, 81, &messages), VERDICT_OURS);
+    CHECK(!role_counts(&n.role, &n2));
+    CHECK(role_counts(&n.role, &n3));
+    stop(&n);
+}
+
+TEST(test_a_change_that_was_confirmed_is_not_undone_by_the_value_before)
+{
+    struct node n = leader();
+    struct register_value before = n.role.synced.now;
+    ask_for(&n, "n3");
+    struct register_value v = n.role.synced.asked;
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OURS);
+    CHECK_EQ(role_see(&n.role, &before, 79, &messages), VERDICT_REGRESSED);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+    stop(&n);
+}
+
+TEST(test_the_same_version_with_another_set_deposes)
+{
+    struct node n = leader();
+    ask_for(&n, "n3");
+    struct register_value v = n.role.synced.asked;
+    with(&n, &v, "n4");
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OTHER);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+    stop(&n);
+}
+
+TEST(test_changes_are_asked_for_one_by_one_by_a_leader_and_never_without_it)
+{
+    struct node n = leader();
+    struct members without = {.count = 0};
+    struct member n2 = other("n2");
+    members_add(&without, &n2);
+    CHECK_DIES(role_ask(&n.role, &without), SIGABRT);
+    ask_for(&n, "n3");
+    CHECK_DIES(ask_for(&n, "n4"), SIGABRT);
+    role_resign(&n.role);
+    CHECK_DIES(ask_for(&n, "n4"), SIGABRT);
+    stop(&n);
+}
+
+TEST(test_epochs_and_the_seen_register_survive_a_restart)
+{
+    struct node n = leader();
+    struct register_value v = seen_value(&n, OTHER_NEWER);
+    role_see(&n.role, &v, 90, &messages);
+    struct promise p = {.epoch = 7, .version = 10, .leader = {{7}}};
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    restart(&n);
+    CHECK_EQ(n.role.epoch, 7);
+    struct state s = on_disk();
+    CHECK(state_led(&s, 6));
+    CHECK(!state_led(&s, 7));
+    v.version--;
+    CHECK_EQ(role_see(&n.role, &v, 1, &messages), VERDICT_REGRESSED);
+    v.version++;
+    CHECK_EQ(role_see(&n.role, &v, 1, &messages), VERDICT_OTHER);
+    stop(&n);
+}
