@@ -332,14 +332,18 @@ TEST(test_frames_keep_their_sizes_behind_a_send_that_was_cut_short)
     char *big = pattern(300 * KIB);
     fixture_open(&f);
     send_frame(f.link, 'a', slice_of(big, 300 * KIB));
+    send_frame(f.link, 'p', SLICE("pre"));   /* the buffer grows, and has room behind it then */
     link_flush(f.link);
     CHECK(link_unsent(f.link) > 0);
+    send_frame(f.link, 'm', SLICE("mid"));   /* fits without moving what waits */
+    buf_add_slice(link_begin(f.link, 'x'), SLICE("so would this"));
+    link_cancel(f.link);
     send_frame(f.link, 'b', slice_of(big, 300 * KIB));
     buf_add_slice(link_begin(f.link, 'x'), slice_of(big, 300 * KIB));
     link_cancel(f.link);
     send_frame(f.link, 'c', SLICE("end"));
     struct buf got = {0};
-    while (buf_size(&got) < 2 * (HEAD + 300 * KIB) + HEAD + 3) {
+    while (buf_size(&got) < 2 * (HEAD + 300 * KIB) + 3 * (HEAD + 3)) {
         run_until(&f, at_once);
         ssize_t n = recv(f.peer, buf_reserve(&got, MIB), MIB, MSG_DONTWAIT);
         got.end += n > 0 ? (size_t)n : 0;
@@ -348,6 +352,8 @@ TEST(test_frames_keep_their_sizes_behind_a_send_that_was_cut_short)
     slice s = buf_slice(&got);
     CHECK_SLICE(slice_of(s.p + HEAD, 300 * KIB), slice_of(big, 300 * KIB));
     s = slice_skip(s, HEAD + 300 * KIB);
+    CHECK_SLICE(slice_of(s.p, 2 * (HEAD + 3)), SLICE("\3\0\0\0ppre\3\0\0\0mmid"));
+    s = slice_skip(s, 2 * (HEAD + 3));
     CHECK_SLICE(slice_of(s.p, HEAD), SLICE("\0\xb0\4\0b"));
     CHECK_SLICE(slice_of(s.p + HEAD, 300 * KIB), slice_of(big, 300 * KIB));
     CHECK_SLICE(slice_skip(s, HEAD + 300 * KIB), SLICE("\3\0\0\0cend"));

@@ -401,6 +401,22 @@ TEST(test_an_unclean_claim_is_of_this_node_alone_and_above_all_that_is_known)
     stop(&n);
 }
 
+TEST(test_a_claim_is_above_what_was_seen_before_and_what_this_node_led_alone)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 9, 1, "n3");
+    role_see(&n.role, &v, 77, &messages);
+    v.epoch = 5;
+    role_see(&n.role, &v, 78, &messages);
+    CHECK_EQ(claimed(&n, CLAIM_UNCLEAN, &messages).epoch, 10);
+    stop(&n);
+    CHECK_EQ(system("rm -r data"), 0);
+    open_as(&n, true);
+    restart(&n);
+    CHECK_EQ(claimed(&n, CLAIM_UNCLEAN, &messages).epoch, 2);
+    stop(&n);
+}
+
 TEST(test_an_unclean_claim_counts_from_its_confirmation_on)
 {
     struct node n = leader();
