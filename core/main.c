@@ -544,6 +544,7 @@ static int serve(const struct cli *cli)
     int code = 0;
     size_t up = 0;
     s->cli = cli;
+    mem_settle();
     descriptors_raise();
     while (up < STAGES && (code = stages[up].up(s)) == 0)
         up++;

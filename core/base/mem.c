@@ -1,10 +1,12 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/say.h"
 
 /* Not with say_fatal: saying needs memory, and this may be the disk thread. */
@@ -43,4 +45,13 @@ char *mem_copy(const char *p, size_t n)
 void mem_free(void *p)
 {
     free(p);
+}
+
+enum { TRIM_BEYOND = 4 * MIB, MMAP_FROM = 2 * MIB };
+
+/* Setting one fixes the other, which would else grow to the largest piece that was ever freed. */
+void mem_settle(void)
+{
+    mallopt(M_TRIM_THRESHOLD, TRIM_BEYOND);
+    mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
 }

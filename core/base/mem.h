@@ -17,4 +17,8 @@ void mem_free(void *p);
 
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))
 
+/* For a process that serves: answers of some 10 KiB come and go, and malloc would give the end of the heap back to the
+ * kernel and fetch it again, page by page, several times in each turn. Called once, before there are threads. */
+void mem_settle(void);
+
 #endif
