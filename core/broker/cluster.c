@@ -9,6 +9,7 @@
 #include "base/say.h"
 
 #define TEND_SOON_NS (50 * NS_PER_MS)
+#define REDIAL_NS (20 * NS_PER_MS)   /* until a leader that has just gone is dialled: is its process there? */
 
 enum { TEXT_MAX = 128 };
 
@@ -233,10 +234,19 @@ void cluster_awake(struct cluster *c)
 
 /* ---- the turn ---- */
 
+static bool connection_changed(struct cluster *c, const struct follower_info *before)
+{
+    struct follower_info now;
+    follower_info(c->follower, &now);
+    if (before->connected == now.connected && before->refused == now.refused)
+        return false;
+    changed(c);
+    return true;
+}
+
 void cluster_receive(struct cluster *c)
 {
-    bool connected = false;
-    struct follower_info before, after;
+    struct follower_info before;
     follower_info(c->follower, &before);
     leader_receive(c->leader);
     follower_receive(c->follower);
@@ -244,10 +254,8 @@ void cluster_receive(struct cluster *c)
     if (unfit != NULL)
         cluster_resign(c, unfit);
     act_on_role(c);                  /* a promise may have ended this node's own epoch */
-    follower_info(c->follower, &after);
-    connected = before.connected != after.connected || before.refused != after.refused;
-    if (connected)
-        changed(c);
+    if (connection_changed(c, &before))
+        watch_arm(&c->tend, REDIAL_NS);
     if (leader_sealed(c->leader))
         mark_advance(&c->seals, c->seals.at + 1);
 }
@@ -255,11 +263,14 @@ void cluster_receive(struct cluster *c)
 static void tend(struct cluster *c)
 {
     bool asking = c->role->synced.asking;
+    struct follower_info before;
+    follower_info(c->follower, &before);
     if (c->leading && store_stalled_ns(c->role->store) > c->role->lease_ns)
         cluster_resign(c, "its disk does not answer");
     act_on_lease(c);
     bool soon = leader_tend(c->leader);
     soon = follower_tend(c->follower) || soon;
+    connection_changed(c, &before);
     if (asking != c->role->synced.asking)
         changed(c);
     c->due = false;

@@ -190,10 +190,11 @@ bool follower_tend(struct follower *f)
     uint64_t now = clock_ns();
     if (!f->follows)
         return false;
-    if (f->link == NULL && now >= f->dial_at_ns)
-        dial(f);
-    if (f->link == NULL)
-        return true;
+    if (f->link == NULL) {
+        if (now >= f->dial_at_ns)
+            dial(f);
+        return true;                 /* `now` is before what dial() has noted */
+    }
     if (f->phase != UPSTREAM_READY && now - f->since_ns > GREETING_MS * NS_PER_MS)
         upstream_fail(f, "its greeting took too long");
     else if (now - f->heard_ns > SILENCE_MS * NS_PER_MS)
