@@ -29,6 +29,7 @@ local RETRY_FIRST <const>, RETRY_MOST <const> = 0.1, 2
 local HEED <const> = 1
 local STALLED_MOST <const> = 3     -- that a leader waits for a member which `copies` keeps in the set
 local STAND_BACK <const> = 5       -- before it tries again to lead, so that another can
+local REFUSED <const> = 0.05       -- between two looks at whether a leader that went away is gone
 local STEPS_MOST <const> = 40      -- of the watch in a second
 
 local live                         ---@type lignum.World
@@ -140,7 +141,6 @@ end
 
 local function resign(why)
   if cluster.status().role ~= "leader" then return end
-  say.warn("cluster: stops leading: " .. why)
   cluster.resign(why)
 end
 
@@ -166,8 +166,6 @@ local function lead(claim, at, asked)
   local ok, why, code = cluster.lead(claim, at)
   if not ok then return nil, why, code end
   observe(claim, at, asked)
-  local synced = table.concat(roster.synced(cluster.status()), ",")
-  say.info(("cluster: leads epoch=%d synced=%s"):format(claim.epoch, synced))
   return true
 end
 
@@ -427,8 +425,9 @@ local function heed()
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end
     if status.suspended then look() end
-    local busy = status.role == "leader" and member.session and push_change()
-    local _, _, code = cluster.wait(busy and RANK or HEED)
+    local asking = status.role == "leader" and member.session and push_change()
+    local lonely = status.role == "follower" and status.leader and not status.connected
+    local _, _, code = cluster.wait(asking and RANK or lonely and REFUSED or HEED)
     if code == "stopping" then return end
   end
 end

@@ -12,7 +12,7 @@ local M = {}
 
 local PATIENCE <const> = 2         -- seconds for a leader to appear, or to change
 local PAUSE <const> = 0.02         -- between two attempts, unless the cluster changes earlier
-local ANSWER <const> = 60          -- seconds for the leader's answer
+local ANSWER <const> = 10          -- seconds for the leader's answer
 local GUARD <const> = "Lignum-Forwarded"
 
 local KEPT = { ["content-type"] = true, ["content-encoding"] = true, authorization = true, accept = true }
@@ -20,6 +20,8 @@ local DROPPED = {
   ["content-length"] = true, ["transfer-encoding"] = true, date = true, connection = true, ["keep-alive"] = true,
   server = true,
 }
+-- How a request ends that may have arrived. "stopping": this node is.
+local BROKEN = { fetch_failed = true, timeout = true, too_large = true, stopping = true }
 -- Refusals that another leader would not repeat.
 local PASSING = { not_leader = true, no_leader = true, stopping = true }
 
@@ -52,15 +54,18 @@ local function is_passing(answer)
   return type(problem) == "table" and PASSING[problem.code] == true and problem.appended ~= true
 end
 
--- One attempt: an answer; or nothing, and true when the request may be sent again.
+-- One attempt: an answer; or nothing, and whether the request may be sent again.
+---@return table? answer
+---@return "again"|"unknown"|string verdict   or the code of what keeps it from being sent
+---@return string? why
 local function attempt(req, leader)
-  local answer, why, _, unsent = core.fetch {
+  local answer, why, code, unsent = core.fetch {
     url = ("http://%s%s"):format(leader.http, req.target), method = req.method, headers = headers_of(req),
     body = req.body, timeout = ANSWER, fresh = true,
   }
-  if not answer then return nil, unsent == true, why end
-  if is_passing(answer) then return nil, true, "the leader has just changed", answer end
-  return answer
+  if not answer then return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why end
+  if is_passing(answer) then return nil, "again", "the leader has just changed" end
+  return answer, "done"
 end
 
 local function no_leader(why)
@@ -103,10 +108,11 @@ function M.to_leader(req, fn)
       return 307, nil, { Location = ("http://%s%s"):format(leader.http, req.target) }
     end
     if leader then
-      local answer, again
-      answer, again, why = attempt(req, leader)
+      local answer, verdict
+      answer, verdict, why = attempt(req, leader)
       if answer then return relay(answer) end
-      if not again then return unknown(leader, why) end
+      if verdict == "unknown" then return unknown(leader, why) end
+      if verdict ~= "again" then return publish.fail(verdict, why) end
     end
     if not wait(until_then, leader and PAUSE or PATIENCE) then return no_leader(why) end
   end

@@ -14,6 +14,7 @@ local SETTLE <const> = 0.025
 ---@field settings table      cluster.consul of lignum.lua
 ---@field me table            cluster.status().self
 ---@field session string?
+---@field check string?       the id of this process's health check
 ---@field published string?   the value of this node's key
 local Member = {}
 Member.__index = Member
@@ -30,14 +31,16 @@ function Member:node_key()
   return self.key .. "/nodes/" .. self.me.name
 end
 
--- The service's id is the node's, so that a stopped process's registration is taken over by the next.
+-- The service's id is the node's, so that the next process takes over its registration. The check's is the process's:
+-- an agent that knows a check goes on with what it thinks of it, and no session is made on one that fails.
 function Member:service()
   local host, port = self.me.http:match("^%[?(.-)%]?:(%d+)$")
   local id = "lignum:" .. self.me.name
+  self.check = self.check or ("%s:%d"):format(id, core.now() * 1000 // 1)
   return id, {
     ID = id, Name = "lignum", Address = host, Port = math.tointeger(tonumber(port)),
     Check = {
-      CheckID = id, Name = "Lignum answers", HTTP = ("http://%s/healthz"):format(self.me.http),
+      CheckID = self.check, Name = "Lignum answers", HTTP = ("http://%s/healthz"):format(self.me.http),
       Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
       Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
     },
@@ -85,12 +88,12 @@ function Member:arrive()
     core.say.info(("cluster: ends what an earlier process of this node has left at Consul session=%s"):format(session))
     self.consul:destroy_session(session)
   end
-  local id, service = self:service()
+  local _, service = self:service()
   local ok
   ok, why, code = self.consul:register(service)
   if not ok then return nil, why, code end
   local session
-  session, why, code = self:new_session(id)
+  session, why, code = self:new_session(self.check)
   if not session then return nil, why, code end
   self.session, self.published = session, nil
   core.say.debug("cluster: has a session at Consul id=" .. session)
