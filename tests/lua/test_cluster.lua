@@ -1,0 +1,144 @@
+local base64 = require "lignum.base64"
+local check = require "check"
+local view = require "lignum.view"
+local function test(name, fn) check.test(print, name, fn) end
+
+local KEY <const> = "service/lignum/key/master"
+local ID <const> = ("0123456789abcdef"):rep(2)
+
+local function member(name) return name .. ":" .. ID end
+
+local function register(o)
+  local r = { cluster = ID, epoch = 3, version = 7, leader = member("a"), members = { member("a"), member("b") } }
+  for name, value in pairs(o or {}) do r[name] = value end
+  return r
+end
+
+local function entry(name, o)
+  local e = {
+    member = member(name), name = name, http = "127.0.0.1:8080", replication = "127.0.0.1:8126", role = "follower",
+    position = { epoch = 1, messages = 10 }, eligible = true, vacancy = 4,
+  }
+  for key, value in pairs(o or {}) do e[key] = value end
+  return e
+end
+
+test("base64_goes_both_ways", function()
+  for _, bytes in ipairs { "", "a", "ab", "abc", "abcd", "\0\255\254", ("x"):rep(50000) } do
+    check.equal(base64.decode(base64.encode(bytes)), bytes)
+  end
+  check.equal(base64.encode("hello"), "aGVsbG8=")
+  for _, wrong in ipairs { "a", "a===", "aGVsbG8", "aG=sbG8=", "aGVs bG8" } do
+    check.equal(base64.decode(wrong), nil)
+  end
+end)
+
+test("view_a_register_reads_back_as_itself", function()
+  local r = register()
+  check.equal(view.register(view.register_text(r)), r)
+  check.equal(view.same_register(r, register()), true)
+  check.equal(view.same_register(r, register { version = 8 }), false)
+end)
+
+test("view_what_is_no_register_is_none", function()
+  for _, text in ipairs {
+    "", "null", "[]", "garbage", '{"cluster":"x"}', view.register_text(register { members = {} }),
+    view.register_text(register { leader = "a" }), view.register_text(register { cluster = "abc" }),
+    view.register_text(register { members = { "a b:" .. ID } }),
+    (view.register_text(register()):gsub('"epoch":3', '"epoch":-3')),
+    (view.register_text(register()):gsub('"epoch":3', '"epoch":"3"')),
+    (view.register_text(register()):gsub('"version":7', '"version":7.5')),
+  } do
+    check.equal(view.register(text), nil)
+  end
+end)
+
+test("view_older_goes_by_epoch_then_version_within_one_cluster", function()
+  local r = register()
+  for _, o in ipairs { { version = 6 }, { epoch = 2 }, { epoch = 2, version = 9 } } do
+    check.equal({ view.is_older(register(o), r), view.is_older(r, register(o)) }, { true, false })
+  end
+  check.equal({ view.is_older(r, register()), view.is_older(nil, r), view.is_older(r, nil) }, { false, true, false })
+  check.equal(view.is_older(register { epoch = 1, cluster = ("f"):rep(32) }, r), false)
+end)
+
+test("view_takes_keys_apart_and_believes_nobody", function()
+  local function key(name, value, session) return { key = name, value = value, session = session, index = 5 } end
+  local v = view.of({
+    key(KEY, "garbage", "s1"), key(KEY .. "/synced", view.register_text(register())),
+    key(KEY .. "/nodes/a", view.entry_text(entry("a")), "s1"), key(KEY .. "/nodes/b", view.entry_text(entry("b"))),
+    key(KEY .. "/nodes/c", view.entry_text(entry("other")), "s3"), key(KEY .. "/nodes/d", "{}", "s4"),
+    key(KEY .. "/nodes/e", view.entry_text(entry("e", { http = "a/b" })), "s5"), key(KEY .. "2", "another's", "s6"),
+  }, KEY)
+  check.equal(v.lock, { session = "s1", value = "garbage" })
+  check.equal({ v.index, v.register, v.problem }, { 5, register() })
+  check.equal({ v.nodes.a.session, v.nodes.b, v.nodes.c, v.nodes.d, v.nodes.e }, { "s1" })
+  check.equal(view.holder(v).name, "a")
+  local empty = view.of({}, KEY)
+  check.equal({ empty.index, empty.register, empty.lock.session }, { 0 })
+  check.has(view.of({ key(KEY .. "/synced", "x") }, KEY).problem, "is not a register")
+end)
+
+test("view_the_furthest_goes_first_and_the_silent_are_waited_for", function()
+  local me = entry("b", { position = { epoch = 2, messages = 10 } })
+  local function rank(others)
+    local nodes, r = { b = me }, register { members = { member("a"), member("b"), member("c") } }
+    for _, e in ipairs(others) do nodes[e.name] = e end
+    return { view.rank({ nodes = nodes, register = r }, me) }
+  end
+  check.equal(rank {}, { 0, true })
+  check.equal(rank { entry("a", { position = { epoch = 1, messages = 99 } }) }, { 0, true })
+  check.equal(rank { entry("a", { position = { epoch = 2, messages = 11 } }) }, { 1, true })
+  check.equal(rank { entry("a", { position = { epoch = 2, messages = 10 } }) }, { 1, true })
+  check.equal(rank { entry("c", { position = { epoch = 2, messages = 10 } }) }, { 0, true })
+  check.equal(rank { entry("a", { position = { epoch = 9, messages = 0 }, eligible = false }) }, { 0, true })
+  check.equal(rank { entry("a", { vacancy = 3 }) }, { 0, false })
+  check.equal(rank { entry("z", { vacancy = 3 }) }, { 0, true })      -- not a member: it cannot claim
+end)
+
+test("cluster_keys_are_checked_and_belong_together", function()
+  for text, words in pairs {
+    ["cluster { consul = { adress = 'x:1' } }"] = "did you mean cluster.consul.address?",
+    ["cluster { consul = { address = 'x' } }"] = 'cluster.consul.address: must be "HOST:PORT"',
+    ["cluster { consul = { ttl = 5 } }"] = "cluster.consul.ttl: must be at least 10",
+    ["cluster { lease = 15 }"] = "cluster.lease: must be less than cluster.consul.ttl, which is 15",
+    ["cluster { consul = { key = '/x' } }"] = "cluster.consul.key: must be a path",
+    ["cluster { consul = { tls = { cert = 'x' } } }"] = "cert and key belong together",
+    ["cluster { consul = { address = 'x:1' }, replication = { listen = '10.0.0.1:8126' } }"] = "is beyond loopback",
+    ["cluster { consul = { address = 'x:1' }, replication = { listen = '0.0.0.0:8126', secret = 's' } }"] =
+      "cluster.replication.advertise: must be the address",
+    ["listen '0.0.0.0:80' cluster { consul = { address = 'x:1' } }"] = "set node.advertise",
+    ["cluster { replication = { secret_file = '/nowhere/at/all' } }"] = "cluster.replication.secret_file",
+    ["topic '*' { replication = 'lively' }"] = "did you mean live?",
+    ["may_lead = 5"] = "may_lead: must be a function",
+    ["function may_laed() end"] = "did you mean may_lead?",
+  } do
+    local _, why = check.draft(text)
+    check.has(why, words)
+  end
+end)
+
+test("cluster_set_makes_lists_and_the_name_is_the_nodes", function()
+  local world = check.draft("cluster { name = 'n7', consul = { address = 'a:1', tls = { ca = 'f' } } }",
+    { "cluster.consul.address=b:1", "cluster.consul.address=c:1", "cluster.replication.listen=127.0.0.1:7" })
+  local cluster = world.config.values.cluster
+  check.equal(cluster.consul.address, { "b:1", "c:1" })
+  check.equal({ cluster.consul.tls.enabled, cluster.replication.advertise }, { true, "127.0.0.1:7" })
+  check.equal(world.config.get("node.name"), "n7")
+  check.equal(check.draft("cluster { name = 'x' } node { name = 'y' }").config.get("node.name"), "y")
+end)
+
+test("replication_of_a_rule_may_be_a_function", function()
+  local _, own = check.draft [[
+topic "f.*" {
+  replication = function(t, state) return t.name == "f.live" and state.role == "alone" and "live" or "wal" end,
+}
+topic "bad" { replication = function() return "both" end }
+topic "*" { replication = "live" }]]
+  local policy = own("lignum.policy")
+  check.equal(policy.settings("f.live").replication, "live")
+  check.equal(policy.settings("f.other").replication, "wal")
+  check.equal(policy.settings("f.live", { replication = "wal" }).replication, "wal")
+  check.equal({ policy.chosen("f.live"), policy.chosen("x"), policy.has_functions() }, { "live", nil, true })
+  check.raises('must return "wal" or "live", not "both"', policy.settings, "bad")
+end)
