@@ -495,15 +495,24 @@ static void console_down(struct server *s)
         console_free(s->console);
 }
 
+/* Ignored where nobody watches them: on the way down, which ends by itself and must leave the data as it should be. */
+static void watch_stops(struct server *s)
+{
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    watch_signal(&s->loop, &s->hup, SIGHUP, on_reload, s);
+    watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
+    watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
+}
+
 static int watches_up(struct server *s)
 {
     watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
     watch_timer(&s->loop, &s->interval, on_interval, s);
     watch_timer(&s->loop, &s->trim, on_trim, s);
     watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
-    watch_signal(&s->loop, &s->hup, SIGHUP, on_reload, s);
-    watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
-    watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
+    watch_stops(s);
     trim_arm(s);
     config_apply(s);
     return 0;

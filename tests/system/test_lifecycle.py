@@ -77,6 +77,15 @@ class Stop(Test):
         b.signal(signal.SIGINT)
         self.assertEqual(b.wait_exit(), 0)
 
+    def test_one_that_is_told_to_stop_again_and_again_ends_as_it_should(self):
+        b = self.broker()
+        for _ in range(20):
+            while b.process.poll() is None:
+                for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                    b.signal(number)
+            self.assertEqual(b.wait_exit(), 0, b.said())
+            b.start()
+
     def test_idle_keepalive_connections_do_not_delay_a_stop(self):
         b = self.broker()
         with b.connect() as c, b.connect():
