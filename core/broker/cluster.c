@@ -26,6 +26,7 @@ struct cluster {
     struct watch tend;
     bool due;                        /* for tending */
     bool leading, suspended;         /* as acted upon so far */
+    unsigned connection;             /* follower_connection, as scripts know it */
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t seen;                   /* how often the register was */
     uint64_t elections;              /* that this node has won */
@@ -234,27 +235,26 @@ void cluster_awake(struct cluster *c)
 
 /* ---- the turn ---- */
 
-static bool connection_changed(struct cluster *c, const struct follower_info *before)
+/* Scripts are to know when the connection to the leader comes, goes, or finds nobody. */
+static bool connection_changed(struct cluster *c)
 {
-    struct follower_info now;
-    follower_info(c->follower, &now);
-    if (before->connected == now.connected && before->refused == now.refused)
+    unsigned now = follower_connection(c->follower);
+    if (c->connection == now)
         return false;
+    c->connection = now;
     changed(c);
     return true;
 }
 
 void cluster_receive(struct cluster *c)
 {
-    struct follower_info before;
-    follower_info(c->follower, &before);
     leader_receive(c->leader);
     follower_receive(c->follower);
     const char *unfit = c->leading ? leader_unfit(c->leader) : NULL;
     if (unfit != NULL)
         cluster_resign(c, unfit);
     act_on_role(c);                  /* a promise may have ended this node's own epoch */
-    if (connection_changed(c, &before))
+    if (connection_changed(c))
         watch_arm(&c->tend, REDIAL_NS);
     if (leader_sealed(c->leader))
         mark_advance(&c->seals, c->seals.at + 1);
@@ -263,14 +263,12 @@ void cluster_receive(struct cluster *c)
 static void tend(struct cluster *c)
 {
     bool asking = c->role->synced.asking;
-    struct follower_info before;
-    follower_info(c->follower, &before);
     if (c->leading && store_stalled_ns(c->role->store) > c->role->lease_ns)
         cluster_resign(c, "its disk does not answer");
     act_on_lease(c);
     bool soon = leader_tend(c->leader);
     soon = follower_tend(c->follower) || soon;
-    connection_changed(c, &before);
+    connection_changed(c);
     if (asking != c->role->synced.asking)
         changed(c);
     c->due = false;

@@ -225,6 +225,11 @@ void follower_dropped(struct follower *f, struct topic *t)
     mend_dropped(f, t);
 }
 
+unsigned follower_connection(const struct follower *f)
+{
+    return (f->phase == UPSTREAM_READY ? 2 : 0) | (f->refused ? 1 : 0);
+}
+
 int64_t follower_staleness_ms(const struct follower *f)
 {
     return f->told_ns ? (int64_t)((clock_ns() - f->told_ns) / NS_PER_MS) : -1;

@@ -56,6 +56,9 @@ void follower_audited(struct follower *f, struct topic *t, const struct file_inf
 
 int64_t follower_staleness_ms(const struct follower *f);   /* since a leader was last heard; negative: never */
 
+/* A number that changes whenever the connection comes, goes, or is refused. */
+unsigned follower_connection(const struct follower *f);
+
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when last tried */
