@@ -45,15 +45,39 @@ static struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
 void feed_free(struct feed *f)
 {
     f->peer->by_slot[f->slot] = NULL;
+    f->peer->started -= f->started;
     list_remove(&f->of_topic);
     list_remove(&f->dirty);
     mem_free(f);
 }
 
-void feed_dirty(struct feed *f)
+static void feed_dirty(struct feed *f)
 {
     if (f->started && list_alone(&f->dirty))
         list_push(&f->peer->dirty, &f->dirty);
+}
+
+/* How long it is behind: since when it has not reached a tail that it was seen to have at some moment. */
+static void feed_note_lag(struct feed *f, uint64_t now)
+{
+    if (f->acked < f->goal)
+        return;
+    f->reached = true;
+    f->caught_ns = f->goal_ns;
+    f->goal = f->topic->tail.at;
+    f->goal_ns = now;
+    if (f->acked >= f->goal)
+        f->caught_ns = now;
+}
+
+/* A follower that had everything until now is behind from now on, however long ago it acknowledged that. */
+void feed_moved(struct feed *f)
+{
+    if (f->started && f->acked >= f->goal && f->acked < f->topic->tail.at) {
+        f->goal = f->topic->tail.at;
+        f->caught_ns = f->goal_ns = clock_ns();
+    }
+    feed_dirty(f);
 }
 
 /* ---- where the histories part ---- */
@@ -119,28 +143,20 @@ static void on_start(struct peer *p, struct wire *w)
     struct feed *f = feed_of(p, slot);
     if (!wire_done(w) || disk > tail) {
         peer_refuse(p, "a START is not well formed");
+    } else if (f != NULL && (f->started || tail > f->topic->tail.at)) {
+        peer_refuse(p, f->started ? "it started a topic twice" : "it has more than there is");
     } else if (f != NULL) {
         f->sent = tail;
         f->acked = disk;
         f->started = true;
+        p->started++;
+        feed_note_lag(f, clock_ns());
         feed_dirty(f);
         topic_settle(f->topic);
     }
 }
 
 /* ---- acknowledgements ---- */
-
-/* How long it is behind: since when it has not reached a tail that it was seen to have at some moment. */
-static void feed_note_lag(struct feed *f, uint64_t now)
-{
-    if (f->acked < f->goal)
-        return;
-    f->caught_ns = f->goal_ns;
-    f->goal = f->topic->tail.at;
-    f->goal_ns = now;
-    if (f->acked >= f->goal)
-        f->caught_ns = now;
-}
 
 static void acknowledge(struct peer *p, uint32_t slot, uint64_t offset, uint64_t now)
 {

@@ -52,29 +52,13 @@ static void peer_free(struct peer *p)
     mem_free(p);
 }
 
-static void absent_add(struct leader *l, const struct member *m, bool expected)
-{
-    if (l->absent_count == MEMBERS_MAX || member_eq(m, &l->o.role->self))
-        return;
-    l->absent[l->absent_count++] = (struct absent){.member = *m, .since_ns = clock_ns(), .expected = expected};
-}
-
-void leader_present(struct leader *l, const struct member *m)
-{
-    for (unsigned i = 0; i < l->absent_count; i++)
-        if (member_eq(&l->absent[i].member, m))
-            l->absent[i--] = l->absent[--l->absent_count];
-}
-
 static void peer_drop(struct peer *p, const char *why)
 {
     struct leader *l = p->leader;
     if (p->phase == PEER_READY)
         say_info("leader", "follower gone member=%s reason=\"%s\"", p->member.text, why);
-    if (p->phase == PEER_READY && l->leading) {
-        leader_present(l, &p->member);
-        absent_add(l, &p->member, false);
-    }
+    if (p->phase == PEER_READY && l->leading)
+        absent_left(l, p);
     bool counted = p->counted;
     peer_free(p);
     if (counted)
@@ -83,8 +67,7 @@ static void peer_drop(struct peer *p, const char *why)
 
 void leader_arrived(struct leader *l, struct peer *p)
 {
-    if (!p->amnesiac)
-        leader_present(l, &p->member);
+    absent_arrived(l, &p->member);
     leader_recount(l);
 }
 
@@ -102,6 +85,7 @@ void leader_free(struct leader *l)
 static void topic_begin(struct leader *l, struct topic *t)
 {
     t->begun = t->ship = t->sealed = t->tail.at;
+    t->begun_ns = clock_ns();
     t->shipping_seal = false;
     list_remove(&t->unshipped);
     leader_moved(l, t);
@@ -109,16 +93,13 @@ static void topic_begin(struct leader *l, struct topic *t)
 
 void leader_begin(struct leader *l)
 {
-    const struct members *set = &l->o.role->synced.now.set;
     struct topic *t;
     l->leading = true;
     l->damaged = false;
     l->outdated = NULL;
     l->begun_ns = clock_ns();
     l->stalled_ns = 0;
-    l->absent_count = 0;
-    for (unsigned i = 0; i < set->count; i++)
-        absent_add(l, &set->at[i], true);
+    absent_begin(l);
     for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++)
         topic_begin(l, t);
     leader_recount(l);
@@ -152,6 +133,7 @@ void leader_recount(struct leader *l)
         l->counted += p->counted;
     }
     l->missing = due - 1 - l->counted;   /* all but ourselves */
+    absent_forget(l);
     if (l->leading)
         topics_settle(l->o.topics);
 }
@@ -195,7 +177,7 @@ void leader_moved(struct leader *l, struct topic *t)
         return;
     unshipped_note(l, t);
     LIST_EACH(node, &t->feeds)
-        feed_dirty(LIST_OWNER(node, struct feed, of_topic));
+        feed_moved(LIST_OWNER(node, struct feed, of_topic));
 }
 
 void leader_dropped(struct leader *l, struct topic *t)

@@ -30,14 +30,18 @@ struct peer {
     uint64_t heard_ns, spoken_ns;
     struct feed **by_slot;           /* owned; NULL: not asked for, or dropped */
     uint32_t slots;
+    size_t started;                  /* feeds: those of all topics, when all is well */
     struct list dirty;
     uint64_t shipped_bytes;
 };
 
-/* A member of the set that is not here, and since when. */
+/* A member of the set that is not here, or came back and has not caught up since. A connection that is made again and
+ * again does not make it anything else. */
 struct absent {
     struct member member;
     uint64_t since_ns;
+    uint64_t gone_ns;                /* when it went; 0: it is connected */
+    bool came;                       /* it has been connected since then */
     bool expected;                   /* this epoch has just begun, and it may not know yet */
 };
 
@@ -65,13 +69,18 @@ void peer_refuse(struct peer *p, const char *why);   /* says it, to the log too,
 
 /* leader.c */
 void leader_arrived(struct leader *l, struct peer *p);           /* it has promised */
-void leader_present(struct leader *l, const struct member *m);   /* it is not absent any more */
+
+/* tend.c */
+void absent_begin(struct leader *l);                             /* an epoch: nobody is here yet */
+void absent_forget(struct leader *l);                            /* those who do not count any more */
+void absent_arrived(struct leader *l, const struct member *m);
+void absent_left(struct leader *l, const struct peer *p);
 
 /* feed.c */
 void peer_frame(struct peer *p, unsigned char type, slice payload);   /* of a ready one */
 void peer_send(struct peer *p);
 void feed_free(struct feed *f);
-void feed_dirty(struct feed *f);
+void feed_moved(struct feed *f);      /* there may be something to send, or to wait for */
 void peer_caught_up(struct peer *p);  /* looks anew */
 
 #endif

@@ -25,22 +25,145 @@ static void deadline(struct peer *p, uint64_t now)
         peer_refuse(p, late ? "its greeting took too long" : "it has been silent for too long");
 }
 
-/* ---- the synced set ---- */
+/* ---- who is not here ---- */
 
-static bool is_lost(const struct absent *a, uint64_t now)
+static void absent_add(struct leader *l, const struct member *m, bool expected)
 {
-    return now - a->since_ns > (a->expected ? EXPECTED_NS : ABSENT_NS);
+    uint64_t now = clock_ns();
+    if (l->absent_count == MEMBERS_MAX || member_eq(m, &l->o.role->self) || !role_counts(l->o.role, m))
+        return;
+    l->absent[l->absent_count++] = (struct absent){
+        .member = *m, .since_ns = now, .gone_ns = now, .expected = expected};
 }
 
-/* A live topic in which this member has been behind for too long. */
+static struct absent *absent_find(struct leader *l, const struct member *m)
+{
+    for (unsigned i = 0; i < l->absent_count; i++)
+        if (member_eq(&l->absent[i].member, m))
+            return &l->absent[i];
+    return NULL;
+}
+
+void absent_begin(struct leader *l)
+{
+    const struct members *set = &l->o.role->synced.now.set;
+    l->absent_count = 0;
+    for (unsigned i = 0; i < set->count; i++)
+        absent_add(l, &set->at[i], true);
+}
+
+void absent_forget(struct leader *l)
+{
+    for (unsigned i = 0; i < l->absent_count; i++)
+        if (!role_counts(l->o.role, &l->absent[i].member))
+            l->absent[i--] = l->absent[--l->absent_count];
+}
+
+void absent_arrived(struct leader *l, const struct member *m)
+{
+    struct absent *a = absent_find(l, m);
+    if (a == NULL)
+        return;
+    a->gone_ns = 0;
+    a->came = true;
+    a->expected = false;
+}
+
+static struct peer *ready_peer_of(struct leader *l, const struct member *m)
+{
+    LIST_EACH(node, &l->peers) {
+        struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (p->phase == PEER_READY && !p->doomed && member_eq(&p->member, m))
+            return p;
+    }
+    return NULL;
+}
+
+/* An older connection of a member that has a newer one is not missed. */
+void absent_left(struct leader *l, const struct peer *p)
+{
+    struct absent *a = absent_find(l, &p->member);
+    if (ready_peer_of(l, &p->member) != NULL)
+        return;
+    if (a != NULL)
+        a->gone_ns = clock_ns();
+    else
+        absent_add(l, &p->member, false);
+}
+
+static bool is_live(const struct topic *t)
+{
+    return t->settings.replication == REPLICATION_LIVE;
+}
+
+/* NULL: it has not asked for it. */
+static const struct feed *feed_to(const struct peer *p, struct topic *t)
+{
+    LIST_EACH(node, &t->feeds) {
+        const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
+        if (f->peer == p)
+            return f;
+    }
+    return NULL;
+}
+
+static bool has_started(const struct peer *p, struct topic *t)
+{
+    const struct feed *f = feed_to(p, t);
+    return f != NULL && f->started;
+}
+
+/* Has it once had all of each live topic's messages, as of some moment since it connected? */
+static bool has_reached_all(const struct peer *p)
+{
+    struct topic *t;
+    for (size_t i = 0; (t = topics_at(p->leader->o.topics, i)) != NULL; i++) {
+        const struct feed *f = is_live(t) ? feed_to(p, t) : NULL;
+        if (is_live(t) && (f == NULL || !f->reached))
+            return false;
+    }
+    return true;
+}
+
+static void absent_look(struct leader *l)
+{
+    for (unsigned i = 0; i < l->absent_count; i++) {
+        const struct peer *p = ready_peer_of(l, &l->absent[i].member);
+        if (p != NULL && has_reached_all(p))
+            l->absent[i--] = l->absent[--l->absent_count];
+    }
+}
+
+static bool is_lost(const struct leader *l, const struct absent *a, uint64_t now)
+{
+    bool late = a->came && now - a->since_ns > l->o.lag_max_ns;
+    return late || (a->gone_ns && now - a->gone_ns > (a->expected ? EXPECTED_NS : ABSENT_NS));
+}
+
+/* ---- the synced set ---- */
+
+/* Is there a live topic in which this member has been behind for too long? */
 static bool lagging(const struct peer *p, uint64_t now)
 {
     for (uint32_t i = 0; i < p->slots; i++) {
         const struct feed *f = p->by_slot[i];
-        if (f != NULL && f->topic->settings.replication == REPLICATION_LIVE && f->acked < f->topic->tail.at &&
+        if (f != NULL && is_live(f->topic) && f->acked < f->topic->tail.at &&
             now - f->caught_ns > p->leader->o.lag_max_ns)
             return true;
     }
+    return false;
+}
+
+/* Is there a live topic that it has not asked for in all that time? It could not make the directory, say. */
+static bool lacking(const struct peer *p, uint64_t now)
+{
+    const struct leader *l = p->leader;
+    struct topic *t;
+    if (p->started >= topics_count(l->o.topics) || now - p->since_ns <= l->o.lag_max_ns)
+        return false;
+    for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++)
+        if (is_live(t) && now - t->begun_ns > l->o.lag_max_ns && !has_started(p, t))
+            return true;
     return false;
 }
 
@@ -62,16 +185,18 @@ static const struct member *misfit(const struct leader *l, uint64_t now, const c
 {
     const struct members *set = &l->o.role->synced.now.set;
     struct list *peers = (struct list *)(uintptr_t)&l->peers;
-    *why = "it is not connected";
-    for (unsigned i = 0; i < l->absent_count; i++)
-        if (members_have(set, &l->absent[i].member) && is_lost(&l->absent[i], now))
-            return &l->absent[i].member;
+    for (unsigned i = 0; i < l->absent_count; i++) {
+        const struct absent *a = &l->absent[i];
+        *why = a->came ? "it does not catch up" : "it is not connected";
+        if (members_have(set, &a->member) && is_lost(l, a, now))
+            return &a->member;
+    }
     LIST_EACH(node, peers) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
         if (p->phase != PEER_READY || !members_have(set, &p->member))
             continue;
         *why = p->amnesiac ? "it may have forgotten what it acknowledged" : "it is too far behind";
-        if (p->amnesiac || lagging(p, now))
+        if (p->amnesiac || lagging(p, now) || lacking(p, now))
             return &p->member;
     }
     return NULL;
@@ -101,7 +226,6 @@ static void confirm_caught_up(struct peer *p)
     link_begin(p->link, WIRE_CAUGHT);
     link_end(p->link);
     p->amnesiac = false;
-    leader_present(p->leader, &p->member);
     leader_recount(p->leader);
 }
 
@@ -151,6 +275,7 @@ bool leader_tend(struct leader *l)
     }
     if (!l->leading)
         return l->peer_count > 0;
+    absent_look(l);
     if (!l->o.role->synced.asking && (grow(l) || shrink(l, now)))
         leader_recount(l);
     return !set_is_whole(l);

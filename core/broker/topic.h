@@ -49,7 +49,7 @@ struct topic {
 
     /* While this node leads (broker/leader.c) */
     struct list feeds;               /* one for each follower that has asked for it */
-    uint64_t begun;                  /* the tail when this epoch began here */
+    uint64_t begun, begun_ns;        /* the tail when this epoch began here, or the topic in it, and when that was */
     uint64_t sealed;                 /* where its last full file ended */
     bool shipping_seal;              /* a file was sealed since Lua last looked */
     struct list unshipped;           /* in leader.unshipped while Lua may have something to ship */

@@ -108,6 +108,7 @@ static void marks_begin(const struct topics *ts, struct topic *t)
     t->told_readable = t->readable.at;
     t->told_peers = t->peers.at;
     t->begun = t->ship = t->sealed = info.tail;
+    t->begun_ns = clock_ns();
 }
 
 static int topic_open(struct topics *ts, struct topic *t)

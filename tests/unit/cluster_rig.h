@@ -1,0 +1,369 @@
+/*
+ * Several nodes of one cluster in one process: real stores in directories of their own, real sockets over loopback,
+ * one loop. The test is their Consul: it holds the register and tells nodes what it likes.
+ *
+ * Nothing moves but in rig_turn; WAIT_UNTIL(condition) turns until it is so (the runner ends a test that waits for
+ * ever). A node that is `paused` is not turned, one that `syncs_not` writes but never calls the disk.
+ */
+#ifndef UNIT_CLUSTER_RIG_H
+#define UNIT_CLUSTER_RIG_H
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "broker/cluster.h"
+#include "broker/peer.h"
+#include "store/inner.h"
+#include "store/io.h"
+#include "unit/unit.h"
+
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+enum { NODES_MAX = 3 };
+
+struct node {
+    char name[16];
+    struct store *store;
+    struct role role;
+    struct topics *topics;
+    struct cluster *cluster;
+    struct watch synced;
+    bool up, paused, syncs_not;
+};
+
+static struct rig {
+    struct loop loop;
+    struct watch alarm;           /* ends the sleep of turn_for */
+    struct node nodes[NODES_MAX];
+    bool has_register;
+    struct register_value reg;
+    uint64_t index;
+    bool consul_away;             /* changes of the set are not confirmed */
+    uint64_t lag_max_ns;
+    const char *secret;
+} rig = {.lag_max_ns = 60 * NS_PER_S, .secret = ""};
+
+/* ---- nodes ---- */
+
+static void node_collect(void *arg)
+{
+    store_collect(((struct node *)arg)->store);
+}
+
+static void on_alarm(void *arg)
+{
+    (void)arg;
+}
+
+static void rig_init(void)
+{
+    if (rig.loop.base != NULL)
+        return;
+    CHECK_EQ(loop_init(&rig.loop), 0);
+    watch_timer(&rig.loop, &rig.alarm, on_alarm, NULL);
+}
+
+static struct node *node_up(int i)
+{
+    struct node *n = &rig.nodes[i];
+    struct buf why = {0};
+    rig_init();
+    *n = (struct node){.up = true};
+    snprintf(n->name, sizeof n->name, "n%d", i + 1);
+    struct store_options so = {.path = n->name, .node_name = n->name, .files_max = 64, .moved = topics_moved};
+    CHECK_EQ(store_open(&so, &n->store, &why), 0);
+    role_init_follower(&n->role, n->store);
+    CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
+    struct cluster_options co = {
+        .loop = &rig.loop, .role = &n->role, .topics = n->topics, .http = "127.0.0.1:1", .listen = "127.0.0.1:0",
+        .advertise = "", .secret = slice_from(rig.secret), .lease_ns = 60 * NS_PER_S, .lag_max_ns = rig.lag_max_ns};
+    if (cluster_new(&co, &n->cluster, &why) < 0)
+        unit_failed(__FILE__, __LINE__, "%.*s", SLICE_ARGS(buf_slice(&why)));
+    watch_readable(&rig.loop, &n->synced, store_event_fd(n->store), node_collect, n);
+    return n;
+}
+
+static void node_down(struct node *n)
+{
+    cluster_free(n->cluster);
+    watch_fini(&n->synced);
+    topics_close(n->topics);
+    store_close(n->store);
+    n->up = false;
+}
+
+static struct node *node_restart(struct node *n)
+{
+    node_down(n);
+    return node_up((int)(n - rig.nodes));
+}
+
+static void rig_down(void)
+{
+    for (int i = 0; i < NODES_MAX; i++)
+        if (rig.nodes[i].up)
+            node_down(&rig.nodes[i]);
+    watch_fini(&rig.alarm);
+    loop_fini(&rig.loop);
+}
+
+/* ---- Consul ---- */
+
+static enum verdict node_see(struct node *n)
+{
+    bool stale;
+    return cluster_see(n->cluster, rig.has_register ? &rig.reg : NULL, rig.index, cluster_seen(n->cluster), &stale);
+}
+
+static void rig_confirm(struct node *n)
+{
+    const struct register_value *v = cluster_change(n->cluster);
+    if (v == NULL)
+        return;
+    rig.reg = *v;
+    rig.index++;
+    CHECK_EQ(node_see(n), VERDICT_OURS);
+}
+
+static void claim(struct node *n, enum claim_kind kind)
+{
+    struct register_value v;
+    const char *why = "";
+    node_see(n);
+    if (cluster_claim(n->cluster, kind, &v, &why) < 0)
+        unit_failed(__FILE__, __LINE__, "%s cannot claim: %s", n->name, why);
+    rig.reg = v;
+    rig.has_register = true;
+    CHECK_EQ(cluster_lead(n->cluster, &v, ++rig.index), 0);
+}
+
+static void lead(struct node *n)
+{
+    claim(n, CLAIM_CLEAN);
+}
+
+/* ---- turning ---- */
+
+static void node_turn(struct node *n)
+{
+    cluster_awake(n->cluster);
+    cluster_receive(n->cluster);
+    topics_apply(n->topics);
+    store_flush(n->store);
+    cluster_send(n->cluster);
+    if (!n->syncs_not)
+        store_sync(n->store);
+    if (!rig.consul_away)
+        rig_confirm(n);
+}
+
+static void turn_once(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < NODES_MAX; i++)
+        if (rig.nodes[i].up && !rig.nodes[i].paused)
+            node_turn(&rig.nodes[i]);
+    loop_stop(&rig.loop);
+}
+
+static void rig_turn(void)
+{
+    loop_run(&rig.loop, turn_once, NULL);
+}
+
+#define WAIT_UNTIL(condition)                                              \
+    do {                                                                   \
+        for (loop_again(&rig.loop); !(condition);)                         \
+            rig_turn();                                                    \
+    } while (0)
+
+/* For what must not happen: as long as something would have had every chance to. */
+static void turn_for(unsigned ms)
+{
+    uint64_t until = clock_ns() + ms * NS_PER_MS;
+    watch_arm(&rig.alarm, ms * NS_PER_MS);
+    WAIT_UNTIL(clock_ns() >= until);
+}
+
+/* ---- following ---- */
+
+static struct leader_address address_of_node(const struct node *n)
+{
+    struct cluster_info info;
+    cluster_info(n->cluster, &info);
+    struct leader_address a = {.member = n->role.self, .epoch = n->role.epoch};
+    snprintf(a.http, sizeof a.http, "%s", info.http);
+    snprintf(a.replication, sizeof a.replication, "%s", info.replication);
+    return a;
+}
+
+static void follow(struct node *n, const struct node *leader)
+{
+    struct leader_address a = address_of_node(leader);
+    node_see(n);
+    cluster_follow(n->cluster, &a);
+}
+
+static bool is_connected(const struct node *n)
+{
+    struct cluster_info info;
+    cluster_info(n->cluster, &info);
+    return info.following.connected;
+}
+
+static bool in_set(const struct node *leader, const struct node *n)
+{
+    return members_have(&leader->role.synced.now.set, &n->role.self);
+}
+
+static void join(struct node *n, const struct node *leader)
+{
+    follow(n, leader);
+    WAIT_UNTIL(in_set(leader, n));
+}
+
+/* The i-th leads; the others, up to `count` of them, are in its set. */
+static void rig_up(int count)
+{
+    for (int i = 0; i < count; i++)
+        node_up(i);
+    lead(&rig.nodes[0]);
+    for (int i = 1; i < count; i++)
+        join(&rig.nodes[i], &rig.nodes[0]);
+}
+
+/* ---- topics ---- */
+
+static struct topic *topic_at(const struct node *n, const char *name)
+{
+    return topics_find(n->topics, slice_from(name));
+}
+
+static struct topic_settings settings_of(enum replication replication)
+{
+    struct topic_settings s = settings_default;
+    s.replication = replication;
+    return s;
+}
+
+static struct topic *make_topic(struct node *leader, const char *name, const struct topic_settings *s)
+{
+    uint64_t want;
+    CHECK_EQ(topics_create(leader->topics, slice_from(name), s, &want), 0);
+    WAIT_UNTIL(topic_at(leader, name) != NULL);
+    return topic_at(leader, name);
+}
+
+static struct topic *make_live(struct node *leader, const char *name)
+{
+    struct topic_settings s = settings_of(REPLICATION_LIVE);
+    return make_topic(leader, name, &s);
+}
+
+static struct topic *make_wal(struct node *leader, const char *name)
+{
+    struct topic_settings s = settings_of(REPLICATION_WAL);
+    return make_topic(leader, name, &s);
+}
+
+/* One batch of one message of this size, which tells its offset. */
+static int try_publish(struct topic *t, size_t size, const char *text)
+{
+    static char payload[PAYLOAD_SIZE_MAX];
+    struct buf messages = {0};
+    memset(payload, '.', size);
+    int n = snprintf(payload, sizeof payload, "%s %llu", text, (unsigned long long)t->tail.at);
+    struct message m = {.payload = slice_of(payload, size > (size_t)n ? size : (size_t)n)};
+    message_write(&messages, &m);
+    struct append a = {.messages = buf_slice(&messages), .count = 1, .time_ms = clock_wall_ms()};
+    uint64_t first;
+    int rc = topic_append(t, &a, &first);
+    buf_fini(&messages);
+    return rc;
+}
+
+static void publish(struct topic *t, unsigned count, size_t size)
+{
+    for (unsigned i = 0; i < count; i++)
+        CHECK_EQ(try_publish(t, size, "message"), 0);
+}
+
+/* As topic:ship, of all. */
+static void ship(struct topic *t)
+{
+    t->ship = t->tail.at;
+    topic_settle(t);
+}
+
+/* What the leader has been told that a follower has; UINT64_MAX: it does not send it this topic. */
+static uint64_t acked(const struct topic *t, const struct node *n)
+{
+    struct feed_info f;
+    for (unsigned i = 0; leader_feed(t, i, &f); i++)
+        if (member_eq(&f.member, &n->role.self))
+            return f.acked;
+    return UINT64_MAX;
+}
+
+/* All that can be read of a topic, as bytes. */
+static void read_topic(struct topic *t, struct buf *out)
+{
+    uint64_t next = topic_first(t);
+    while (next < topic_readable(t)) {
+        uint64_t from = next;
+        CHECK_EQ(topic_read(t, from, UINT64_MAX, MIB, out, &next), 0);
+        CHECK(next > from);
+    }
+}
+
+static void check_same_topic(const struct node *a, const struct node *b, const char *name)
+{
+    struct buf x = {0}, y = {0};
+    struct topic *t = topic_at(a, name), *u = topic_at(b, name);
+    CHECK(t != NULL);
+    CHECK(u != NULL);
+    CHECK_EQ(topic_readable(t), topic_readable(u));
+    CHECK_EQ(topic_first(t), topic_first(u));
+    read_topic(t, &x);
+    read_topic(u, &y);
+    CHECK_SLICE(buf_slice(&x), buf_slice(&y));
+    buf_fini(&x);
+    buf_fini(&y);
+}
+
+/* ---- files ---- */
+
+static unsigned count_in(const char *dir)
+{
+    char command[256];
+    unsigned n = 0;
+    snprintf(command, sizeof command, "ls %s | wc -l", dir);
+    FILE *p = popen(command, "r");
+    CHECK_EQ(fscanf(p, "%u", &n), 1);
+    pclose(p);
+    return n;
+}
+
+static int run(const char *command)
+{
+    return system(command);
+}
+
+static int sync_nothing(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+/* For tests that write much and lose no power. */
+static void skip_syncs(void)
+{
+    io.sync_data = io.sync_all = io.sync_fs = sync_nothing;
+}
+
+#endif
