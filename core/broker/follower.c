@@ -63,16 +63,24 @@ void follower_free(struct follower *f)
     mem_free(f);
 }
 
+/* A connection that was not good for long is no reason to dial the more often. */
+static uint64_t retry_next(const struct follower *f, uint64_t now)
+{
+    bool held = f->phase == UPSTREAM_READY && now - f->since_ns > RETRY_MAX_NS;
+    if (held || f->retry_ns == 0)
+        return RETRY_FIRST_NS;
+    return f->retry_ns * 2 < RETRY_MAX_NS ? f->retry_ns * 2 : RETRY_MAX_NS;
+}
+
 void upstream_fail(struct follower *f, const char *why)
 {
+    uint64_t now = clock_ns();
     if (f->phase == UPSTREAM_READY || !f->said)
         say_warn("follower", "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
                  f->leader.replication, why);
     f->said = true;
-    f->retry_ns = f->retry_ns ? f->retry_ns * 2 : RETRY_FIRST_NS;
-    if (f->retry_ns > RETRY_MAX_NS)
-        f->retry_ns = RETRY_MAX_NS;
-    f->dial_at_ns = clock_ns() + f->retry_ns;
+    f->retry_ns = retry_next(f, now);
+    f->dial_at_ns = now + f->retry_ns;
     hang_up(f);
 }
 

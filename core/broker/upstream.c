@@ -71,7 +71,6 @@ static void on_welcome(struct follower *f, slice payload)
     f->phase = UPSTREAM_READY;
     f->told_ns = clock_ns();
     f->said = f->refused = false;
-    f->retry_ns = 0;
     say_info("follower", "following member=%s epoch=%llu address=%s", member.text, (unsigned long long)epoch,
              f->leader.replication);
 }

@@ -448,6 +448,27 @@ TEST(test_histories_that_differ_within_an_epoch_are_left_alone)
     rig_down();
 }
 
+TEST(test_a_connection_that_fails_at_once_is_made_less_and_less_often)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    publish(t, 1, 100);
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->disk.at == 1);
+    cluster_follow(b->cluster, NULL);
+    append_behind(b, "t", 1, "not what");
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->disk.at == 2);
+    uint64_t begun = clock_ns();
+    follow(b, a);
+    for (int i = 0; i < 6; i++) {
+        WAIT_UNTIL(is_connected(b));
+        WAIT_UNTIL(!is_connected(b));
+    }
+    CHECK(clock_ns() - begun > 600 * NS_PER_MS);     /* 20, 40, 80, 160 and 320 ms */
+    rig_down();
+}
+
 TEST(test_a_member_that_cannot_make_a_live_topic_is_asked_out)
 {
     rig.lag_max_ns = 500 * NS_PER_MS;
