@@ -42,7 +42,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-peers doc install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-peers doc install clean help
 .SECONDARY:
 
 all: binary
@@ -89,6 +89,11 @@ consul:
 
 run: binary
 	build/lignum serve $(ARGS)
+
+# Consul and three nodes on this host, until Ctrl-C (ARGS="--fresh" forgets an earlier run).
+cluster: binary consul
+	@tests/install python3
+	@tests/cluster $(ARGS)
 
 unit: $(UNITS)
 
@@ -152,6 +157,7 @@ clean:
 
 help:
 	@echo "make run        install what is missing, build, start a node on 127.0.0.1:8080 with data/ (ARGS=... adds flags)"
+	@echo "make cluster    Consul and three nodes on this host, until Ctrl-C; says what to try (ARGS=--fresh: from nothing)"
 	@echo "make test       install what is missing, build, run all tests (about 5 minutes)"
 	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
 	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"

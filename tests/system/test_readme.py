@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import unittest
 
-from lignum import ROOT, Test
+from lignum import BINARY, ROOT, Test
 
 README = os.path.join(ROOT, "README.md")
 
@@ -62,6 +62,30 @@ class Readme(Test):
         p = subprocess.run(["bash", "-c", script], capture_output=True, timeout=30, cwd=self.b.folder, text=True)
         self.assertEqual(p.returncode, 0, "%s\n%s%s" % (line, p.stdout, p.stderr))
         return p.stdout
+
+    def test_the_failover_in_the_readme_works_as_it_stands(self):
+        """Its ```bash block: five lines, in a cluster of their own on other ports."""
+        lines = [body for language, body in blocks(open(README).read()) if language == "bash"]
+        self.assertEqual([len(b.strip().splitlines()) for b in lines], [5])
+        port = 20000 + os.getpid() % 4000 * 3
+        folder = os.path.join(self.folder, "cluster")
+        p = subprocess.Popen([os.path.join(ROOT, "tests/cluster"), "--port", str(port), "--folder", folder, "--binary", BINARY],
+                             stdout=subprocess.PIPE, text=True)
+        try:
+            for line in p.stdout:
+                if line.startswith("Ctrl-C"):
+                    break
+            script = lines[0].replace("build/cluster", folder)
+            for i in range(3):
+                script = script.replace("localhost:%d" % (8080 + i), "127.0.0.1:%d" % (port + i))
+            script = "set -e -o pipefail\ncurl() { command curl -sS --fail-with-body \"$@\"; }\n" + script
+            ran = subprocess.run(["bash", "-c", script], capture_output=True, timeout=30, text=True)
+            self.assertEqual(ran.returncode, 0, ran)
+            self.assertEqual(ran.stdout.splitlines()[-2:], ["before", "after"], ran)
+        finally:
+            p.terminate()
+            p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 0)
 
     def test_the_files_that_the_readme_names_exist(self):
         text = open(README).read()
