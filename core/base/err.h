@@ -50,6 +50,7 @@
     X(NOT_LEADER,      "not_leader",          503, YES, "another node leads; this one appends nothing") \
     X(NO_LEADER,       "no_leader",           503, YES, "no node leads at the moment") \
     X(UNCONFIRMED,     "unconfirmed",         503, YES, "this node leads, but Consul has not said so for a while") \
+    X(REGRESSED,       "set_regressed",       503, YES, "Consul has gone back to an older state") \
     X(NOT_ELIGIBLE,    "not_eligible",        503, YES, "this node may not lead") \
     X(CONFLICT,        "conflict",            409, NO,  "it is not what it was taken for") \
     X(OLD_EPOCH,       "old_epoch",           409, NO,  "a newer epoch has been promised") \

@@ -209,6 +209,7 @@ end
 
 -- The lock is free: all say where they stand, the one that is furthest tries first.
 local function contend(view, status)
+  if not status.connected then cluster.unfollow() end
   local now, epoch = core.now(), 1 + (view.register and view.register.epoch or 0)
   if not vacancy or vacancy.epoch ~= epoch then vacancy = { since = now, epoch = epoch } end
   local may, problem = eligible(status)

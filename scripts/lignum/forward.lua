@@ -68,7 +68,10 @@ local function attempt(req, leader)
   return answer, "done"
 end
 
-local function no_leader(why)
+local function no_leader(status, why)
+  if status.regressed then
+    return publish.fail("set_regressed", "Consul has gone back to an older state than this node has seen")
+  end
   return publish.fail("no_leader", why or "there is no leader at the moment")
 end
 
@@ -114,7 +117,7 @@ function M.to_leader(req, fn)
       if verdict == "unknown" then return unknown(leader, why) end
       if verdict ~= "again" then return publish.fail(verdict, why) end
     end
-    if not wait(until_then, leader and PAUSE or PATIENCE) then return no_leader(why) end
+    if not wait(until_then, leader and PAUSE or PATIENCE) then return no_leader(status, why) end
   end
 end
 
