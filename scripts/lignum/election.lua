@@ -1,13 +1,12 @@
 --- Who leads: the long-running duties that carry messages between Consul and the core.
 ---
 --- The core alone decides what may be written to the register, and when this node leads; here it is
---- decided when to try, and everything that is said to Consul is said here. Four duties run side by
+--- decided when to try, and everything that is said to Consul is said here. Three duties run side by
 --- side:
 ---
 ---     watch    follows lock, register and nodes in one blocking query, and acts on what it sees
 ---     keep     renews the session; confirms a leader's claim; says good-bye at the end
 ---     heed     acts on what the core has noticed: a leader that is gone, a change of the synced set
----     tell     calls the operator's on_leader_change
 ---
 --- This module is loaded once and outlives reloads (modules.lua), so a new lignum.lua does not
 --- disturb the cluster; the hooks and the addresses of Consul are those of the live one.
@@ -433,23 +432,7 @@ local function heed()
   end
 end
 
-local function tell()
-  local before
-  while true do
-    local status = cluster.status()
-    local now = { epoch = status.epoch, leader = status.leader and status.leader.name, name = status.self.name }
-    if before and (now.epoch ~= before.epoch or now.leader ~= before.leader) and live.hooks.get("on_leader_change") then
-      local event = { leader = status.leader, epoch = now.epoch, leads = status.role == "leader", was = before.leader }
-      local ok, why = pcall(live.hooks.call, "on_leader_change", event)
-      if not ok then say.error(tostring(why)) end
-    end
-    before = now
-    local _, _, code = cluster.wait(LOOK)
-    if code == "stopping" then return end
-  end
-end
-
-local DUTIES = { watch = watch, keep = keep, heed = heed, tell = tell }
+local DUTIES = { watch = watch, keep = keep, heed = heed }
 
 -- Set-up ---------------------------------------------------------------------------------------
 

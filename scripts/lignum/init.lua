@@ -44,7 +44,7 @@ function M.timers()
   if started then return timers end
   started = true
   local all = election.start()
-  if #all > 0 then table.move(replication.duties(), 1, 2, #all + 1, all) end
+  if #all > 0 then table.move(replication.duties(), 1, 3, #all + 1, all) end
   return table.move(timers, 1, #timers, #all + 1, all)
 end
 

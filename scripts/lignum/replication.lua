@@ -1,4 +1,5 @@
---- How far followers of WAL topics are sent, and which topics are live: what Lua decides about replication.
+--- How far followers of WAL topics are sent, and which topics are live: what Lua decides about
+--- replication, and the hooks that are asked or told when the cluster changes.
 ---
 --- The core offers one thing: topic:ship(offset), how far followers may be sent (never beyond what the
 --- leader has on disk). The WAL mode is wal() below: a sealed file at once, the rest each
@@ -107,6 +108,22 @@ local function choose()
   end
 end
 
+-- Tells the operator's on_leader_change.
+local function tell()
+  local before
+  while true do
+    local status = roster.status()
+    local now = { epoch = status.epoch, leader = status.leader and status.leader.name }
+    if before and (now.epoch ~= before.epoch or now.leader ~= before.leader) and live.hooks.get("on_leader_change") then
+      local event = { leader = status.leader, epoch = now.epoch, leads = status.role == "leader", was = before.leader }
+      local ok, why = pcall(live.hooks.call, "on_leader_change", event)
+      if not ok then say.error(tostring(why)) end
+    end
+    before = now
+    if select(3, cluster.wait(IDLE)) == "stopping" then return end
+  end
+end
+
 ---Takes what a (re)load has made live.
 ---@param world lignum.World
 function M.use(world)
@@ -118,6 +135,7 @@ function M.duties()
   return {
     { seconds = 1, fn = ship, where = "the cluster's duty to ship", duty = true },
     { seconds = 1, fn = choose, where = "the cluster's duty to choose modes", duty = true },
+    { seconds = 1, fn = tell, where = "the cluster's duty to tell", duty = true },
   }
 end
 
