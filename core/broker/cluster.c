@@ -8,10 +8,18 @@
 #include "base/mem.h"
 #include "base/say.h"
 
+#define SURVEY_NS (20 * NS_PER_MS)
 #define TEND_SOON_NS (50 * NS_PER_MS)
 #define REDIAL_NS (20 * NS_PER_MS)   /* until a leader that has just gone is dialled: is its process there? */
 
 enum { TEXT_MAX = 128 };
+
+/* What is known of all topics together. */
+struct survey {
+    uint64_t at_ns;
+    struct holdings holdings;
+    uint64_t epoch, messages;        /* the position */
+};
 
 struct cluster {
     struct loop *loop;               /* outlives us */
@@ -30,6 +38,7 @@ struct cluster {
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t seen;                   /* how often the register was */
     uint64_t elections;              /* that this node has won */
+    struct survey survey;
     struct mark changes, seals;
 };
 
@@ -393,34 +402,46 @@ struct mark *cluster_seals(struct cluster *c)
     return &c->seals;
 }
 
-bool cluster_eligible(const struct cluster *c, const char **why)
-{
-    struct holdings h = topics_holdings(c->topics);
-    return role_eligible(c->role, &h, why);
-}
-
 int64_t cluster_staleness_ms(const struct cluster *c)
 {
     return c->leading ? -1 : follower_staleness_ms(c->follower);
 }
 
-void cluster_info(const struct cluster *c, struct cluster_info *out)
+/* What takes a look at every topic, at most once in SURVEY_NS: whoever asks for the status wants a picture, and
+ * decisions are made on topics_holdings itself. */
+static const struct survey *survey(struct cluster *c)
 {
+    struct survey *s = &c->survey;
     struct topic *t;
-    *out = (struct cluster_info){
-        .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
-        .holdings = topics_holdings(c->topics), .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
-        .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
-        .stalled_ns = leader_stalled_ns(c->leader),
-    };
-    follower_info(c->follower, &out->following);
+    if (s->at_ns && clock_ns() - s->at_ns < SURVEY_NS)
+        return s;
+    *s = (struct survey){.at_ns = clock_ns(), .holdings = topics_holdings(c->topics)};
     for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++) {
         struct journal_info info;
         journal_info(t->journal, &info);
-        out->position_messages += info.disk;
-        if (info.epoch > out->position_epoch)
-            out->position_epoch = info.epoch;
+        s->messages += info.disk;
+        if (info.epoch > s->epoch)
+            s->epoch = info.epoch;
     }
+    return s;
+}
+
+bool cluster_eligible(struct cluster *c, const char **why)
+{
+    return role_eligible(c->role, &survey(c)->holdings, why);
+}
+
+void cluster_info(struct cluster *c, struct cluster_info *out)
+{
+    const struct survey *s = survey(c);
+    *out = (struct cluster_info){
+        .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
+        .holdings = s->holdings, .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
+        .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
+        .stalled_ns = leader_stalled_ns(c->leader),
+        .position_epoch = s->epoch, .position_messages = s->messages,
+    };
+    follower_info(c->follower, &out->following);
 }
 
 struct leader *cluster_leader(struct cluster *c)

@@ -64,7 +64,7 @@ const struct register_value *cluster_change(const struct cluster *c);
 struct mark *cluster_changes(struct cluster *c);
 struct mark *cluster_seals(struct cluster *c);
 
-bool cluster_eligible(const struct cluster *c, const char **why);
+bool cluster_eligible(struct cluster *c, const char **why);
 
 /* How long ago the leader that this node follows was last heard; negative: it leads, or has never heard one. */
 int64_t cluster_staleness_ms(const struct cluster *c);
@@ -81,7 +81,7 @@ struct cluster_info {
     uint64_t position_epoch, position_messages;
     uint64_t shipped_bytes, elections;
 };
-void cluster_info(const struct cluster *c, struct cluster_info *out);
+void cluster_info(struct cluster *c, struct cluster_info *out);
 struct leader *cluster_leader(struct cluster *c);
 
 #endif

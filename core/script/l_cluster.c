@@ -222,7 +222,7 @@ static void set_position(lua_State *L, const struct cluster_info *info)
     lua_setfield(L, -2, "position");
 }
 
-static void set_eligible(lua_State *L, const struct cluster *c)
+static void set_eligible(lua_State *L, struct cluster *c)
 {
     const char *why;
     bool eligible = cluster_eligible(c, &why);
