@@ -61,6 +61,20 @@ static struct read_facts facts_of(lua_State *L, struct topic *t, const struct ba
     };
 }
 
+/* The epoch of the message before `offset`, which a token for `offset` carries: with a later one, a client that has
+ * read what is about to be cut would not be told. `otherwise` where there is none. */
+static uint64_t epoch_before(struct topic *t, uint64_t offset, uint64_t otherwise)
+{
+    struct buf one = {0};
+    struct batch_head head;
+    uint64_t next;
+    bool there = offset > topic_first(t) && offset <= topic_readable(t) &&
+                 topic_read(t, offset - 1, offset, 1, &one, &next) == 0 &&
+                 batch_head_read(one.data + one.at, &head) == 0;
+    buf_fini(&one);
+    return there ? head.epoch : otherwise;
+}
+
 static int read_batch(lua_State *L, struct topic *t, const struct batch_range *range)
 {
     uint64_t next;
@@ -75,9 +89,9 @@ static int read_batch(lua_State *L, struct topic *t, const struct batch_range *r
     b->claimed = b->raw.cap;
     batch_cut(b, range);
     b->facts = facts_of(L, t, range, b->to);
+    b->facts.epoch = b->count > 0 ? b->epoch : epoch_before(t, b->to, b->facts.epoch_now);
     if (b->count == 0)
         b->epoch = b->facts.epoch_now;
-    b->facts.epoch = b->epoch;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }
@@ -100,6 +114,7 @@ static int read_range(lua_State *L, struct topic *t, const struct batch_range *r
     r->first = file.first;
     r->next = file.next;
     r->facts = facts_of(L, t, range, r->next);
+    r->facts.epoch = epoch_before(t, r->next, r->facts.epoch_now);
     vm_claim(L, r->bytes.cap);
     r->claimed = r->bytes.cap;
     count_read(t, r->next - r->first, r->size);

@@ -27,24 +27,28 @@ function M.token(text)
   return math.tointeger(tonumber(epoch)), position
 end
 
--- Until the core compares histories itself.
-local function check(t, info, epoch, offset)
-  if core.Topic.check then return t:check(epoch, offset) end
-  local now_epoch = core.node.epoch()
-  if epoch <= now_epoch and (epoch == now_epoch or offset <= info.next) then return true end
-  return nil, ("token %d:%d belongs to another history; this one is in epoch %d and ends at %d"):format(epoch, offset,
-    now_epoch, info.next), "log_truncated"
-end
-
 -- Refuses a token of a history that was cut off; the last result is the point up to which it and the present one are
 -- the same. A follower that does not have that offset yet cannot tell.
 local function check_token(t, info, epoch, offset)
   if roster.role == "follower" and offset > info.next then
     return nil, ("offset %d is not here yet; the next one is %d"):format(offset, info.next), "unavailable"
   end
-  local ok, why, code, point = check(t, info, epoch, offset)
+  local ok, why, code, point = t:check(epoch, offset)
   if not ok then return nil, why, code, point end
   return offset
+end
+
+---Whether what the client has is still part of this history: it may have been cut while the client waited.
+---@param t lignum.Topic
+---@param epoch integer?   of the last message that the client has; nil: it has not said
+---@param from integer     the offset after it
+---@return boolean? ok
+---@return string? problem
+---@return string? code
+---@return table? point
+function M.still(t, epoch, from)
+  if not epoch then return true end
+  return t:check(epoch, from)
 end
 
 local function seconds_ago(text)
@@ -99,6 +103,7 @@ end
 
 ---@class lignum.Asked
 ---@field from integer
+---@field epoch integer?       of the message before it, where `from` is a token
 ---@field to integer?
 ---@field limit integer
 ---@field bytes integer
@@ -145,6 +150,7 @@ function M.of(t, info, query)
         asked.to), "bad_range"
     end
   end
+  asked.epoch = M.token(query.from or "")
   asked.wait = asked.wait or 0
   asked.fixed = query.from ~= nil and query.from:find("^[%d:]+$") ~= nil
   return asked

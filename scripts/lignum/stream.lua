@@ -3,6 +3,9 @@
 --- Each event's data is one message as in an NDJSON read (or its payload, with raw=1), its id is
 --- `epoch:offset`; a client that comes back with Last-Event-ID goes on after it. A comment each 15
 --- seconds keeps proxies from closing.
+local core = require "lignum.core"
+local range = require "lignum.range"
+
 local M = {}
 
 local QUIET <const> = 15     -- seconds
@@ -37,23 +40,35 @@ local function events(batch, raw)
   return table.concat(parts)
 end
 
+-- Messages from there on; or nothing, and the event that says why. What the client has may have been cut off meanwhile:
+-- then it is told up to where it is still right.
+local function next_batch(t, asked, from, epoch)
+  local batch
+  local ok, why, code, point = range.still(t, epoch, from)
+  if ok then batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = asked.bytes } end
+  if batch then return batch end
+  point = point or {}
+  local problem = core.json.encode { code = code, detail = why, epoch = point.epoch, offset = point.offset }
+  return nil, "event: error\n" .. data_lines(problem) .. "\n\n"
+end
+
 ---A body that streams from `from` on (up to `to`, if there is one).
 ---@param t lignum.Topic
 ---@param asked lignum.Asked
 ---@param raw boolean
 ---@return fun(write: fun(bytes: string): boolean)
 function M.events(t, asked, raw)
-  local from, to = asked.from, asked.to
+  local from, to, epoch = asked.from, asked.to, asked.epoch
   return function(write)
     while not to or from < to do
-      local batch, why = t:read { from = from, to = to, limit = PIECE, bytes = asked.bytes }
+      local batch, problem = next_batch(t, asked, from, epoch)
       if not batch then
-        write("event: error\n" .. data_lines(why) .. "\n\n")
+        write(problem)
         return
       end
       if #batch > 0 then
         if not write(events(batch, raw)) then return end
-        from = batch.next
+        from, epoch = batch.next, batch.epoch
       else
         local there, _, code = t:wait(from, QUIET)
         if not there and (code ~= "timeout" or not write(":\n\n")) then return end

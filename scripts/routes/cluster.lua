@@ -54,11 +54,15 @@ end
 -- Why this node's part in the cluster keeps it from serving, or nothing.
 local function problem_of(status)
   if status.role == "alone" then return nil end
-  if status.regressed then return "Consul has gone back to an older state than this node has seen", "set_regressed" end
+  if status.regressed then
+    return "Consul has gone back to an older state than this node has seen, or to none; when nothing newer will come "
+      .. "back: cluster.adopt() on the node that shall lead", "set_regressed"
+  end
   if status.role == "leader" then
     return status.suspended and "this node leads, and cannot make sure of it at Consul" or nil, "unconfirmed"
   end
-  return not status.leader and "there is no leader" or nil, "no_leader"
+  if status.leader then return nil end
+  return "there is no leader" .. (status.why and "; this node does not try: " .. status.why or ""), "no_leader"
 end
 
 ---`GET /readyz`: it can serve; with the reason when not.

@@ -101,12 +101,14 @@ local function resume(req, query)
 end
 
 -- Reads, and once more after a wait when there was nothing and the client would rather wait.
-local function read(t, what, wait)
+local function read(t, what, asked)
   local batch, why, code = read_from(t, what)
-  if not batch or batch.next > what.from or wait == 0 then return batch, why, code end
-  local there
-  there, why, code = t:wait(what.from, wait)
+  if not batch or batch.next > what.from or asked.wait == 0 then return batch, why, code end
+  local there, ok, point
+  there, why, code = t:wait(what.from, asked.wait)
   if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
+  ok, why, code, point = range.still(t, asked.epoch, what.from)
+  if not ok then return nil, why, code, point end
   return read_from(t, what)
 end
 
@@ -115,10 +117,11 @@ local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = 
 -- `what` is read; its batch says itself where to go on (lignum.Batch).
 local function answer_batch(req, t, what, asked, form)
   if form == "records" then what.format = form end
-  local batch, why, code = read(t, what, asked.wait)
+  local batch, why, code, point = read(t, what, asked)
   if not batch then
     local info = t:info()
-    return http.fail(code, why, { earliest = info and info.first })
+    point = point or {}
+    return http.fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
   end
   if form ~= "records" then batch:as(form) end
   if asked.fixed and batch:known(req) then return 304, nil, batch end

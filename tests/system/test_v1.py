@@ -369,6 +369,19 @@ class Read(V1):
             self.assertEqual((a.status, a.header("content-type")), (200, want), accept)
         self.assertStatus(self.b.get("/v1/topics/read/messages", headers={"Accept": "image/png"}), 406, "not_acceptable")
 
+    def test_a_token_claims_no_later_epoch_than_that_of_the_last_message(self):
+        b = self.broker()
+        epoch = b.publish("t", b"x")["epoch"]
+        b.restart()
+        for query, accept in [("from=1", "application/json"), ("from=1&wait=0.05", "application/json"),
+                              ("from=0", "application/json"), ("from=0", "application/vnd.lignum.records"),
+                              ("from=1", "application/vnd.lignum.records"), ("from=latest", "application/json")]:
+            a = b.get("/v1/topics/t/messages?" + query, headers={"Accept": accept})
+            self.assertEqual(a.header("lignum-next-offset"), "%d:1" % epoch, (query, accept))
+        self.assertEqual(b.publish("t", b"y")["epoch"], epoch + 1)
+        a = b.get("/v1/topics/t/messages?from=1")
+        self.assertEqual(a.header("lignum-next-offset"), "%d:2" % (epoch + 1))
+
     def test_tokens_of_this_history_are_taken_and_others_refused(self):
         token = self.b.get("/v1/topics/read/messages?from=0&to=7").header("lignum-next-offset")
         self.assertEqual(self.messages_of("read", "?from=%s&limit=1" % token)[0]["offset"], 7)
