@@ -28,6 +28,7 @@ local RETRY_FIRST <const>, RETRY_MOST <const> = 0.1, 2
 local HEED <const> = 1
 local STALLED_MOST <const> = 3     -- that a leader waits for a member which `copies` keeps in the set
 local STAND_BACK <const> = 5       -- before it tries again to lead, so that another can
+local ARRIVES <const> = 15         -- times RANK, that an operator's word waits for this node to be registered
 local REFUSED <const> = 0.05       -- between two looks at whether a leader that went away is gone
 local STEPS_MOST <const> = 40      -- of the watch in a second
 
@@ -468,6 +469,10 @@ local function one_shot(options, what)
   local holder = views.holder(view)
   if view.lock.session and view.lock.session ~= member.session then
     return nil, ("%s holds the lock; stop it first"):format(holder and holder.name or "another session"), "bad_value"
+  end
+  for _ = 1, ARRIVES do
+    if member.session then break end
+    core.sleep(RANK)
   end
   if not member.session then return nil, "this node has no session at Consul yet", "unavailable" end
   say.warn("cluster: the operator asks for " .. what)

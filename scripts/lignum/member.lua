@@ -4,6 +4,7 @@ local view = require "lignum.view"
 
 local M = {}
 
+local FORGOTTEN <const> = "24h"      -- after which Consul forgets a node that does not come back
 local FAREWELL <const> = 1           -- seconds for each of the last words
 local SETTLES <const> = 20           -- attempts, 25 ms apart, until Consul knows the check that a session wants
 local SETTLE <const> = 0.025
@@ -31,11 +32,12 @@ function Member:node_key()
   return self.key .. "/nodes/" .. self.me.name
 end
 
--- The service's id is the node's, so that the next process takes over its registration. The check's is the process's:
--- an agent that knows a check goes on with what it thinks of it, and no session is made on one that fails.
+-- The service's id is the node's, so that the next process takes over its registration, and no other node of that
+-- name. The check's is the process's: an agent that knows a check goes on with what it thinks of it, and no session is
+-- made on one that fails.
 function Member:service()
   local host, port = self.me.http:match("^%[?(.-)%]?:(%d+)$")
-  local id = "lignum:" .. self.me.name
+  local id = ("lignum:%s:%s"):format(self.me.name, self.me.member:match(":(%x+)$"):sub(1, 8))
   self.check = self.check or ("%s:%d"):format(id, core.now() * 1000 // 1)
   return id, {
     ID = id, Name = "lignum", Address = host, Port = math.tointeger(tonumber(port)),
@@ -43,6 +45,7 @@ function Member:service()
       CheckID = self.check, Name = "Lignum answers", HTTP = ("http://%s/healthz"):format(self.me.http),
       Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
       Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
+      DeregisterCriticalServiceAfter = FORGOTTEN,
     },
   }
 end
