@@ -1,6 +1,7 @@
 """scripts/lignum/consul.lua against a real Consul, and against what is not one."""
 
 import http.server
+import json
 import os
 import shutil
 import signal
@@ -36,14 +37,14 @@ class Agent:
             s.close()
         return ports
 
-    def start(self):
+    def start(self, *more):
         self.port, server, lan, wan = self.ports(4)
         self.address = "127.0.0.1:%d" % self.port
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "agent", "-dev", "-bind=127.0.0.1", "-node=consul", "-log-level=warn", "-dns-port=-1",
                  "-grpc-port=-1", "-http-port=%d" % self.port, "-server-port=%d" % server,
-                 "-serf-lan-port=%d" % lan, "-serf-wan-port=%d" % wan],
+                 "-serf-lan-port=%d" % lan, "-serf-wan-port=%d" % wan, *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         wait_until(lambda: self.request("PUT", "/v1/kv/works", b"1") == (200, b"true"), what="Consul works")
@@ -205,6 +206,27 @@ class ConsulTest(Test):
                        'nil, "unavailable"', broken.address, self.consul.address)
             self.assertEqual(len(broken.asked), 1)
         self.assertEqual(self.consul.request("GET", "/v1/kv/t/lost")[0], 404)
+
+    def test_both_sides_may_show_certificates(self):
+        agent, folder = Agent(self.folder), self.folder
+
+        def tls(*words):
+            subprocess.run([agent.program, "tls", *words], cwd=folder, check=True, capture_output=True)
+        tls("ca", "create")
+        tls("cert", "create", "-server", "-additional-ipaddress", "127.0.0.1")
+        tls("cert", "create", "-client")
+        port, = Agent.ports(1)
+        with open(os.path.join(folder, "tls.json"), "w") as f:
+            json.dump({"ports": {"https": port}, "verify_incoming_https": True,
+                       "ca_file": "%s/consul-agent-ca.pem" % folder, "cert_file": "%s/dc1-server-consul-0.pem" % folder,
+                       "key_file": "%s/dc1-server-consul-0-key.pem" % folder}, f)
+        agent.start("-config-file", os.path.join(folder, "tls.json"))
+        self.addCleanup(agent.kill)
+        ca = 'ca = "%s/consul-agent-ca.pem"' % folder
+        client = 'cert = "%s/dc1-client-consul-0.pem", key = "%s/dc1-client-consul-0-key.pem"' % (folder, folder)
+        for given, want in [(ca + ", " + client, "true"), (ca, "nil"), (client, "nil")]:
+            self.check("""local c = consul.new { address = { "127.0.0.1:%d" }, tls = { enabled = true, %s } }
+                return (c:write("t/tls", "x", {}))""" % (port, given), want)
 
     # -- with what is not one
 
