@@ -37,13 +37,12 @@ local client                       ---@type lignum.Consul
 local member                       ---@type lignum.Member
 local register                     ---@type lignum.Register?   the last that the core was told of
 local verdict = "empty"            -- and what it said
-local index = 0                    -- to go on from
-local next_look = LOOK
+local index, next_look = 0, LOOK   -- where the next blocking query goes on from, and for how long it waits
 local vacancy = nil                -- { since =, epoch = } while the lock is free
 local not_before = 0               -- no claim before then
 local connected_to                 -- the leader that we have been connected to
 local retry = RETRY_FIRST
-local paced = { second = 0, steps = 0 }
+local begun, paced = false, { second = 0, steps = 0 }
 local said = {}
 
 -- What is said ---------------------------------------------------------------------------------
@@ -441,12 +440,18 @@ local DUTIES = { watch = watch, keep = keep, heed = heed }
 ---@param world lignum.World
 function M.use(world)
   live = world
-  if client then client.settings = world.config.values.cluster.consul end
+  local settings = world.config.values.cluster.consul
+  local named = #settings.address > 0
+  if client and named then client.settings = settings end
+  if begun and named ~= (client ~= nil) then
+    say.warn("cluster: consul.address comes and goes with a restart only")
+  end
 end
 
 ---Begins to take part, where a Consul is configured: from then on this node leads only by the register.
 ---@return { seconds: number, fn: function, where: string, duty: boolean }[] duties
 function M.start()
+  begun = true
   if not M.configured() then return {} end
   local c = live.config.values.cluster
   client = consul.new(c.consul)

@@ -9,7 +9,7 @@ local json = core.json
 
 local M = {}
 
-local MEMBERS_MAX <const> = 64
+local MEMBERS_MAX <const> = 32       -- as the core has it, which raises for what is none
 
 ---@class lignum.Register
 ---@field cluster string
@@ -41,16 +41,20 @@ local function whole(value)
   return n and n >= 0 and n or nil
 end
 
+local HEX <const> = ("[0-9a-f]"):rep(32)
+local NAME_MAX <const> = 64
+
 local function is_member(text)
-  return type(text) == "string" and #text <= 128 and text:find("^[%w._-]+:%x+$") ~= nil
+  local name = type(text) == "string" and text:match("^([%w._-]+):" .. HEX .. "$")
+  return name ~= nil and name ~= false and #name <= NAME_MAX
 end
 
 local function members_of(list)
   if type(list) ~= "table" or #list == 0 or #list > MEMBERS_MAX then return nil end
-  local members = {}
+  local members, seen = {}, {}
   for i, member in ipairs(list) do
-    if not is_member(member) then return nil end
-    members[i] = member
+    if not is_member(member) or seen[member] then return nil end
+    members[i], seen[member] = member, true
   end
   return members
 end
@@ -62,10 +66,10 @@ function M.register(text)
   local t = json.decode(text)
   if type(t) ~= "table" then return nil end
   local r = {
-    cluster = type(t.cluster) == "string" and t.cluster:match("^%x+$") or nil, epoch = whole(t.epoch),
+    cluster = type(t.cluster) == "string" and t.cluster:match("^" .. HEX .. "$") or nil, epoch = whole(t.epoch),
     version = whole(t.version), leader = is_member(t.leader) and t.leader or nil, members = members_of(t.members),
   }
-  if r.cluster and #r.cluster == 32 and r.epoch and r.version and r.leader and r.members then return r end
+  if r.cluster and r.epoch and r.version and r.leader and r.members then return r end
 end
 
 ---A register as it is written: the same text for the same values.
