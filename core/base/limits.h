@@ -86,6 +86,7 @@ enum {
     LINK_GREETING_MAX = 4 * KIB,        /* of a peer that has not shown who it is */
     LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and what is said about it */
     LINK_UNSENT_MAX = 1 * MIB,          /* no more is read from files for a follower that has this much before it */
+    LINK_ANSWERS_MAX = LINK_FRAME_MAX + 2 * LINK_UNSENT_MAX,   /* who leaves more than this unread is not listened to */
     LINKS_MAX = 2 * MEMBERS_MAX,        /* connections to the replication port, greetings included */
     SLOTS_MAX = 16 * 1024 * 1024,       /* topics that a follower names on one connection, deleted ones included */
     SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */

@@ -11,6 +11,16 @@ enum { DATA_HEAD = 4 + 5 * 8 + 1 + 4 };
 
 /* ---- coming and going ---- */
 
+struct feed *peer_feed(const struct peer *p, struct topic *t)
+{
+    LIST_EACH(node, &t->feeds) {
+        struct feed *f = LIST_OWNER(node, struct feed, of_topic);
+        if (f->peer == p)
+            return f;
+    }
+    return NULL;
+}
+
 static struct feed *feed_of(const struct peer *p, uint32_t slot)
 {
     return slot < p->slots ? p->by_slot[slot] : NULL;
@@ -119,6 +129,19 @@ static struct topic *find(const struct leader *l, slice name, struct topic_id id
     return t != NULL && t->id.epoch == id.epoch && t->id.offset == id.offset ? t : NULL;
 }
 
+/* A follower gives out its slots one after the other, one for a topic: two would be believed twice. */
+static const char *position_refusal(const struct peer *p, uint32_t slot, struct topic *t)
+{
+    const struct feed *f = feed_of(p, slot);
+    if (slot == 0 || slot > SLOTS_MAX || slot > p->last_slot + 1)
+        return "its slots are out of order";
+    if (f != NULL && f->topic != t)
+        return "its slot is another topic's";
+    if (f == NULL && t != NULL && peer_feed(p, t) != NULL)
+        return "it asked for a topic twice";
+    return NULL;
+}
+
 static void on_position(struct peer *p, struct wire *w)
 {
     uint32_t slot = get_u32(w);
@@ -126,11 +149,13 @@ static void on_position(struct peer *p, struct wire *w)
     id.offset = get_u64(w);
     uint64_t epoch = get_u64(w), end = get_u64(w);
     slice name = get_text(w);
-    if (!wire_done(w) || slot == 0 || slot > SLOTS_MAX) {
-        peer_refuse(p, "a POSITION is not well formed");
+    struct topic *t = wire_done(w) ? find(p->leader, name, id) : NULL;
+    const char *why = wire_done(w) ? position_refusal(p, slot, t) : "a POSITION is not well formed";
+    if (why != NULL) {
+        peer_refuse(p, why);
         return;
     }
-    struct topic *t = find(p->leader, name, id);
+    p->last_slot = slot > p->last_slot ? slot : p->last_slot;
     if (t != NULL && feed_of(p, slot) == NULL)
         feed_new(p, t, slot);
     point(p, slot, t, epoch, end);
@@ -371,21 +396,13 @@ static bool feed_caught_up(const struct feed *f)
     return f->started && f->acked >= t->begun && f->acked >= t->peers.at;
 }
 
-static bool topic_caught_up(const struct peer *p, struct topic *t)
-{
-    LIST_EACH(node, &t->feeds) {
-        struct feed *f = LIST_OWNER(node, struct feed, of_topic);
-        if (f->peer == p)
-            return feed_caught_up(f);
-    }
-    return false;
-}
-
 void peer_caught_up(struct peer *p)
 {
     struct topics *ts = p->leader->o.topics;
     struct topic *t;
     p->caught_up = true;
-    for (size_t i = 0; p->caught_up && (t = topics_at(ts, i)) != NULL; i++)
-        p->caught_up = topic_caught_up(p, t);
+    for (size_t i = 0; p->caught_up && (t = topics_at(ts, i)) != NULL; i++) {
+        const struct feed *f = peer_feed(p, t);
+        p->caught_up = f != NULL && feed_caught_up(f);
+    }
 }

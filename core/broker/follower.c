@@ -125,7 +125,7 @@ void follower_receive(struct follower *f)
 {
     unsigned char type;
     slice payload;
-    while (f->link != NULL && link_take(f->link, &type, &payload)) {
+    while (f->link != NULL && link_unsent(f->link) < LINK_ANSWERS_MAX && link_take(f->link, &type, &payload)) {
         f->heard_ns = clock_ns();
         if (f->phase == UPSTREAM_READY)
             f->told_ns = f->heard_ns;

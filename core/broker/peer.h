@@ -29,7 +29,8 @@ struct peer {
     uint64_t since_ns;               /* when it connected */
     uint64_t heard_ns, spoken_ns;
     struct feed **by_slot;           /* owned; NULL: not asked for, or dropped */
-    uint32_t slots;
+    uint32_t slots;                  /* places in by_slot */
+    uint32_t last_slot;              /* that it has given out */
     size_t started;                  /* feeds: those of all topics, when all is well */
     struct list dirty;
     uint64_t shipped_bytes;
@@ -82,5 +83,6 @@ void peer_send(struct peer *p);
 void feed_free(struct feed *f);
 void feed_moved(struct feed *f);      /* there may be something to send, or to wait for */
 void peer_caught_up(struct peer *p);  /* looks anew */
+struct feed *peer_feed(const struct peer *p, struct topic *t);   /* NULL: it has not asked for it */
 
 #endif

@@ -96,20 +96,9 @@ static bool is_live(const struct topic *t)
     return t->settings.replication == REPLICATION_LIVE;
 }
 
-/* NULL: it has not asked for it. */
-static const struct feed *feed_to(const struct peer *p, struct topic *t)
-{
-    LIST_EACH(node, &t->feeds) {
-        const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
-        if (f->peer == p)
-            return f;
-    }
-    return NULL;
-}
-
 static bool has_started(const struct peer *p, struct topic *t)
 {
-    const struct feed *f = feed_to(p, t);
+    const struct feed *f = peer_feed(p, t);
     return f != NULL && f->started;
 }
 
@@ -118,7 +107,7 @@ static bool has_reached_all(const struct peer *p)
 {
     struct topic *t;
     for (size_t i = 0; (t = topics_at(p->leader->o.topics, i)) != NULL; i++) {
-        const struct feed *f = is_live(t) ? feed_to(p, t) : NULL;
+        const struct feed *f = is_live(t) ? peer_feed(p, t) : NULL;
         if (is_live(t) && (f == NULL || !f->reached))
             return false;
     }

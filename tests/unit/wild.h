@@ -1,0 +1,116 @@
+/*
+ * A peer that is not one of ours, or not in its right mind: the test's own end of a connection to a node of the rig.
+ * Nothing of what it sends may crash a node, move a mark that others rely on, or cost memory without bound.
+ */
+#ifndef UNIT_WILD_H
+#define UNIT_WILD_H
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "unit/cluster_rig.h"
+
+#define NONCE "0123456789abcdef"
+#define MEMBER "evil:000102030405060708090a0b0c0d0e0f"
+
+/* The test's own end of a connection. */
+struct wild {
+    int fd;
+    struct buf in, out;
+    bool closed;
+    unsigned char type;           /* of the frame that wild_take found */
+    slice payload;                /* until the next one */
+    size_t taken;
+};
+
+static void wild_send(struct wild *w, unsigned char type, slice payload)
+{
+    put_u32(&w->out, (uint32_t)payload.n);
+    put_u8(&w->out, type);
+    buf_add_slice(&w->out, payload);
+}
+
+/* Sends and reads what the socket takes and has. */
+static void wild_turn(struct wild *w)
+{
+    while (!w->closed && buf_size(&w->out) > 0) {
+        slice rest = buf_slice(&w->out);
+        ssize_t n = send(w->fd, rest.p, rest.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0)
+            break;
+        buf_drop(&w->out, (size_t)n);
+    }
+    ssize_t n = recv(w->fd, buf_reserve(&w->in, MIB), MIB, MSG_DONTWAIT);
+    if (n > 0)
+        w->in.end += (size_t)n;
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        w->closed = true;
+}
+
+static bool wild_take(struct wild *w)
+{
+    wild_turn(w);
+    buf_drop(&w->in, w->taken);
+    w->taken = 0;
+    struct wire head = {.rest = buf_slice(&w->in)};
+    uint32_t size = get_u32(&head);
+    w->type = get_u8(&head);
+    w->payload = get_bytes(&head, size);
+    if (head.bad)
+        return false;
+    w->taken = 5 + size;
+    return true;
+}
+
+static bool wild_ended(struct wild *w)
+{
+    while (wild_take(w))
+        ;
+    return w->closed;
+}
+
+static bool wild_got(struct wild *w, unsigned char type)
+{
+    while (wild_take(w))
+        if (w->type == type)
+            return true;
+    return false;
+}
+
+static void wild_close(struct wild *w)
+{
+    close(w->fd);
+    buf_fini(&w->in);
+    buf_fini(&w->out);
+}
+
+static struct wild dial_to(const struct node *n)
+{
+    struct leader_address at = address_of_node(n);
+    struct wild w = {.fd = address_dial(slice_from(at.replication))};
+    CHECK(w.fd >= 0);
+    return w;
+}
+
+/* Flips bits, cuts, repeats: whatever comes of it is sent. */
+static void mangle(struct buf *frame)
+{
+    size_t n = buf_size(frame);
+    for (int flips = rand() % 4; flips > 0 && n > 0; flips--)
+        frame->data[(size_t)rand() % n] ^= (char)(1 << rand() % 8);
+    if (rand() % 4 == 0)
+        frame->end = frame->at + (size_t)rand() % (n + 1);
+    if (rand() % 8 == 0)
+        put_u64(frame, (uint64_t)rand());
+}
+
+static struct topic *live_topic_of_two(void)
+{
+    rig_up(2);
+    struct topic *t = make_live(&rig.nodes[0], "t");
+    publish(t, 3, 100);
+    WAIT_UNTIL(t->peers.at == 3 && topic_at(&rig.nodes[1], "t") != NULL);
+    return t;
+}
+
+#endif
