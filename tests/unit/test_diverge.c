@@ -365,6 +365,7 @@ TEST(test_whoever_waits_when_leading_ends_is_told_that_it_is_not_known)
     cluster_resign(a->cluster, "the test says so");
     CHECK_EQ(told, -ERR_UNKNOWN_OUTCOME);
     CHECK_EQ(try_publish(t, 100, "late"), -ERR_NOT_LEADER);
+    WAIT_UNTIL(!is_connected(&rig.nodes[1]));        /* a connection does not outlive its epoch */
     rig_down();
 }
 
