@@ -94,6 +94,8 @@ void topic_settle(struct topic *t)
         raise(&t->peers, watch ? watch->peers(watch->arg, t) : own);
         raise(&t->readable, topic_ack_mark(t)->at);
     }
+    if (watch && t->settings.replication == REPLICATION_LIVE)
+        journal_note_stated(t->journal, t->peers.at, false);
     if (watch)
         watch->moved(watch->arg, t);
 }

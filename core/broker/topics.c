@@ -380,6 +380,8 @@ bool topics_apply(struct topics *ts)
         say_fatal(EXIT_IO, "topics", "cannot read back " LOG_NAME ", which was just written: %s; run `lignum verify`",
                   err_sentence(rc));
     changes_forget(ts, ts->applied);
+    if (ts->watch != NULL)
+        journal_note_stated(ts->log->journal, committed, true);   /* for a restart while nobody leads */
     return true;
 }
 

@@ -206,9 +206,13 @@ static int restart(struct follower *f, struct topic *t, uint64_t first, bool kee
 {
     if (keep && !may_cut(f, t, topic_first(t)))
         return -ERR_DIVERGED;
+    uint64_t messages = t->tail.at - topic_first(t);
     say_info("follower", "begins anew topic=%s offset=%llu%s", t->name, (unsigned long long)first,
              keep ? ": what was here is moved to diverged/" : "");
-    return topic_restart(t, first, keep);
+    int rc = topic_restart(t, first, keep);
+    if (rc == 0 && keep)
+        f->diverged_messages += messages;
+    return rc;
 }
 
 static bool crc_differs(struct topic *t, const struct point *p, uint64_t common)

@@ -22,7 +22,7 @@ struct checkpoint {
     uint64_t position;     /* where its next batch begins */
     uint64_t next;         /* that batch's offset */
     uint64_t disk;
-    uint64_t stated;       /* the highest mark that a batch below `position` states */
+    uint64_t stated;       /* the highest mark of the synced set that is known */
     uint64_t epoch;        /* of the last batch */
     int64_t time_ms;
 };

@@ -344,6 +344,20 @@ void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
     j->checkpoint_clean = c->clean;
 }
 
+void journal_note_stated(struct journal *j, uint64_t mark, bool now)
+{
+    if (mark > j->tail)
+        mark = j->tail;
+    if (mark > j->stated) {
+        j->stated = mark;
+        j->checkpoint_clean = false;
+    }
+    if (!now || !j->active || j->disk < j->written || buf_size(&j->pending) > 0)
+        return;
+    struct checkpoint c = journal_checkpoint(j);
+    journal_save_checkpoint(j, &c);
+}
+
 uint64_t journal_active_first(const struct journal *j)
 {
     return j->active ? j->active->first : j->tail;

@@ -100,6 +100,10 @@ struct journal_info {
 };
 void journal_info(const struct journal *j, struct journal_info *out);
 
+/* Everything below `mark` is known to be on every member of the synced set: kept, as what batches state, by the next
+ * checkpoint. `now`: by one that is written at once, unless something has yet to be synced. */
+void journal_note_stated(struct journal *j, uint64_t mark, bool now);
+
 /* The first offset of the file that is being written; the tail when there is none. */
 uint64_t journal_active_first(const struct journal *j);
 
