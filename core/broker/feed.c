@@ -72,7 +72,6 @@ static void feed_note_lag(struct feed *f, uint64_t now)
 {
     if (f->acked < f->goal)
         return;
-    f->reached = true;
     f->caught_ns = f->goal_ns;
     f->goal = f->topic->tail.at;
     f->goal_ns = now;

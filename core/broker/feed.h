@@ -16,7 +16,6 @@ struct feed {
     uint32_t slot;                 /* the follower's number for it */
     bool started;                  /* it has told from where on */
     bool stuck;                    /* what comes next is damaged here */
-    bool reached;                  /* it once had all that there was at some moment since it connected */
     uint64_t sent, acked;          /* offsets */
     uint64_t told_readable, told_peers;
     uint64_t goal, goal_ns;        /* the tail, and when that was; acked beyond: no lag older than that */

@@ -67,7 +67,8 @@ static void peer_drop(struct peer *p, const char *why)
 
 void leader_arrived(struct leader *l, struct peer *p)
 {
-    absent_arrived(l, &p->member);
+    if (!p->amnesiac)
+        absent_arrived(l, &p->member);
     leader_recount(l);
 }
 

@@ -36,13 +36,10 @@ struct peer {
     uint64_t shipped_bytes;
 };
 
-/* A member of the set that is not here, or came back and has not caught up since. A connection that is made again and
- * again does not make it anything else. */
+/* A member of the set that is not here, and since when. */
 struct absent {
     struct member member;
     uint64_t since_ns;
-    uint64_t gone_ns;                /* when it went; 0: it is connected */
-    bool came;                       /* it has been connected since then */
     bool expected;                   /* this epoch has just begun, and it may not know yet */
 };
 

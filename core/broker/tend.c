@@ -29,19 +29,9 @@ static void deadline(struct peer *p, uint64_t now)
 
 static void absent_add(struct leader *l, const struct member *m, bool expected)
 {
-    uint64_t now = clock_ns();
     if (l->absent_count == MEMBERS_MAX || member_eq(m, &l->o.role->self) || !role_counts(l->o.role, m))
         return;
-    l->absent[l->absent_count++] = (struct absent){
-        .member = *m, .since_ns = now, .gone_ns = now, .expected = expected};
-}
-
-static struct absent *absent_find(struct leader *l, const struct member *m)
-{
-    for (unsigned i = 0; i < l->absent_count; i++)
-        if (member_eq(&l->absent[i].member, m))
-            return &l->absent[i];
-    return NULL;
+    l->absent[l->absent_count++] = (struct absent){.member = *m, .since_ns = clock_ns(), .expected = expected};
 }
 
 void absent_begin(struct leader *l)
@@ -61,35 +51,36 @@ void absent_forget(struct leader *l)
 
 void absent_arrived(struct leader *l, const struct member *m)
 {
-    struct absent *a = absent_find(l, m);
-    if (a == NULL)
-        return;
-    a->gone_ns = 0;
-    a->came = true;
-    a->expected = false;
+    for (unsigned i = 0; i < l->absent_count; i++)
+        if (member_eq(&l->absent[i].member, m))
+            l->absent[i--] = l->absent[--l->absent_count];
 }
 
-static struct peer *ready_peer_of(struct leader *l, const struct member *m)
+static bool is_here(struct leader *l, const struct member *m)
 {
     LIST_EACH(node, &l->peers) {
-        struct peer *p = LIST_OWNER(node, struct peer, all);
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
         if (p->phase == PEER_READY && !p->doomed && member_eq(&p->member, m))
-            return p;
+            return true;
     }
-    return NULL;
+    return false;
 }
 
 /* An older connection of a member that has a newer one is not missed. */
 void absent_left(struct leader *l, const struct peer *p)
 {
-    struct absent *a = absent_find(l, &p->member);
-    if (ready_peer_of(l, &p->member) != NULL)
+    if (is_here(l, &p->member))
         return;
-    if (a != NULL)
-        a->gone_ns = clock_ns();
-    else
-        absent_add(l, &p->member, false);
+    absent_arrived(l, &p->member);
+    absent_add(l, &p->member, false);
 }
+
+static bool is_lost(const struct absent *a, uint64_t now)
+{
+    return now - a->since_ns > (a->expected ? EXPECTED_NS : ABSENT_NS);
+}
+
+/* ---- the synced set ---- */
 
 static bool is_live(const struct topic *t)
 {
@@ -101,35 +92,6 @@ static bool has_started(const struct peer *p, struct topic *t)
     const struct feed *f = peer_feed(p, t);
     return f != NULL && f->started;
 }
-
-/* Has it once had all of each live topic's messages, as of some moment since it connected? */
-static bool has_reached_all(const struct peer *p)
-{
-    struct topic *t;
-    for (size_t i = 0; (t = topics_at(p->leader->o.topics, i)) != NULL; i++) {
-        const struct feed *f = is_live(t) ? peer_feed(p, t) : NULL;
-        if (is_live(t) && (f == NULL || !f->reached))
-            return false;
-    }
-    return true;
-}
-
-static void absent_look(struct leader *l)
-{
-    for (unsigned i = 0; i < l->absent_count; i++) {
-        const struct peer *p = ready_peer_of(l, &l->absent[i].member);
-        if (p != NULL && has_reached_all(p))
-            l->absent[i--] = l->absent[--l->absent_count];
-    }
-}
-
-static bool is_lost(const struct leader *l, const struct absent *a, uint64_t now)
-{
-    bool late = a->came && now - a->since_ns > l->o.lag_max_ns;
-    return late || (a->gone_ns && now - a->gone_ns > (a->expected ? EXPECTED_NS : ABSENT_NS));
-}
-
-/* ---- the synced set ---- */
 
 /* Is there a live topic in which this member has been behind for too long? */
 static bool lagging(const struct peer *p, uint64_t now)
@@ -176,8 +138,8 @@ static const struct member *misfit(const struct leader *l, uint64_t now, const c
     struct list *peers = (struct list *)(uintptr_t)&l->peers;
     for (unsigned i = 0; i < l->absent_count; i++) {
         const struct absent *a = &l->absent[i];
-        *why = a->came ? "it does not catch up" : "it is not connected";
-        if (members_have(set, &a->member) && is_lost(l, a, now))
+        *why = "it is not connected";
+        if (members_have(set, &a->member) && is_lost(a, now))
             return &a->member;
     }
     LIST_EACH(node, peers) {
@@ -215,6 +177,7 @@ static void confirm_caught_up(struct peer *p)
     link_begin(p->link, WIRE_CAUGHT);
     link_end(p->link);
     p->amnesiac = false;
+    absent_arrived(p->leader, &p->member);
     leader_recount(p->leader);
 }
 
@@ -264,7 +227,6 @@ bool leader_tend(struct leader *l)
     }
     if (!l->leading)
         return l->peer_count > 0;
-    absent_look(l);
     if (!l->o.role->synced.asking && (grow(l) || shrink(l, now)))
         leader_recount(l);
     return !set_is_whole(l);

@@ -200,7 +200,9 @@ TEST(test_greetings_are_bounded_in_number_and_time)
     CHECK(is_connected(&rig.nodes[1]));              /* those who are there are not pushed out */
     LIST_EACH(node, &cluster_leader(a->cluster)->peers)
         LIST_OWNER(node, struct peer, all)->since_ns -= GREETING_MS * NS_PER_MS;
+    uint64_t begun = clock_ns();
     WAIT_UNTIL(peers_of(a) == 1);
+    CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
     CHECK(is_connected(&rig.nodes[1]));
     for (int i = 0; i < LINKS_MAX + 10; i++)
         wild_close(&w[i]);
