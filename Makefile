@@ -162,7 +162,7 @@ help:
 	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
 	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
 	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
-	@echo "make fuzz       HTTP parser and segment reader, a minute each"
+	@echo "make fuzz       HTTP parser, segment reader and replication frames, a minute each"
 	@echo "make bench      the figures of doc/performance.md (about 12 minutes); bench-peers installs what it compares with"
 	@echo "make bench-quick   the main ratios against Redis and this machine's limits (under 2 minutes)"
 	@echo "make tidy lint  layers, names, dead files; luacheck"

@@ -277,7 +277,7 @@ static void on_point(struct follower *f, struct wire *w)
     p.first = get_u64(w);
     p.has_crc = get_u8(w);
     p.crc = get_u32(w);
-    if (!wire_done(w)) {
+    if (!wire_done(w) || p.kind > POINT_EXACT || p.first > p.end) {
         upstream_fail(f, "a POINT is not well formed");
         return;
     }
