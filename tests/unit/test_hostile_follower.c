@@ -102,7 +102,9 @@ TEST(test_a_greeting_that_does_not_fit_is_refused)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct wild w = dial_to(&rig.nodes[0]);
         send_hello(&w, &rig.nodes[0], bad[i]);
+        uint64_t begun = clock_ns();
         WAIT_UNTIL(wild_got(&w, WIRE_REFUSE));
+        CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
         check_refused(&w);
     }
     struct wild w = ready_follower(&rig.nodes[0]);
@@ -160,6 +162,19 @@ TEST(test_a_promise_of_another_epoch_is_refused)
     WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
     send_promise(&w, 2);
     check_refused(&w);
+    rig_down();
+}
+
+TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct wild w = dial_to(a);
+    send_hello(&w, a, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", 2);
+    check_refused(&w);
+    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
     rig_down();
 }
 

@@ -1,4 +1,6 @@
 /* Replication between nodes in one process: what is shipped, counted and shown, and who counts. */
+#include <time.h>
+
 #include "cluster_rig.h"
 
 /* ---- publishing ---- */
@@ -117,6 +119,36 @@ TEST(test_a_follower_shows_no_more_than_its_disk_has)
     CHECK_EQ(topic_readable(topic_at(b, "t")), 0);
     b->syncs_not = false;
     WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 1);
+    rig_down();
+}
+
+static int sync_slowly(int fd)
+{
+    struct timespec a_slow_disk = {.tv_nsec = 100 * NS_PER_MS};
+    nanosleep(&a_slow_disk, NULL);
+    return fdatasync(fd);
+}
+
+TEST(test_a_follower_acknowledges_what_a_sync_covers_and_not_what_came_since)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    WAIT_UNTIL(acked(t, b) == 0);
+    b->syncs_not = true;
+    publish(t, 1, 100);
+    WAIT_UNTIL(topic_at(b, "t")->written.at == 1);
+    io.sync_data = sync_slowly;
+    store_sync(b->store);                            /* of the first one, and no more */
+    publish(t, 1, 100);
+    WAIT_UNTIL(topic_at(b, "t")->written.at == 2);
+    CHECK_EQ(topic_at(b, "t")->disk.at, 0);
+    WAIT_UNTIL(acked(t, b) > 0);
+    CHECK_EQ(acked(t, b), 1);
+    WAIT_UNTIL(t->disk.at == 2);
+    CHECK_EQ(t->peers.at, 1);
+    b->syncs_not = false;
+    WAIT_UNTIL(t->peers.at == 2);
     rig_down();
 }
 
