@@ -30,13 +30,13 @@ static void wild_leader_accept(struct wild_leader *l)
     WAIT_UNTIL((l->w.fd = address_accept(l->door, &from)) >= 0);
 }
 
-static void send_challenge(struct wild_leader *l, const char *key)
+static void send_challenge(struct wild_leader *l, const char *key, const char *role)
 {
     struct secret s;
     struct buf out = {0};
     char proof[PROOF_SIZE];
     CHECK_EQ(secret_init(&s, slice_from(key)), 0);
-    secret_prove(&s, "leader", slice_of(l->w.payload.p + 2 + ID_SIZE, NONCE_SIZE), proof);
+    secret_prove(&s, role, slice_of(l->w.payload.p + 2 + ID_SIZE, NONCE_SIZE), proof);
     buf_add(&out, NONCE, NONCE_SIZE);
     buf_add(&out, proof, PROOF_SIZE);
     wild_send(&l->w, WIRE_CHALLENGE, buf_slice(&out));
@@ -59,7 +59,7 @@ static void wild_leader_greet(struct wild_leader *l)
 {
     wild_leader_accept(l);
     WAIT_UNTIL(wild_got(&l->w, WIRE_HELLO));
-    send_challenge(l, "");
+    send_challenge(l, "", "");
     WAIT_UNTIL(wild_got(&l->w, WIRE_PROOF));
     send_welcome(l, MEMBER, l->epoch);
     WAIT_UNTIL(wild_got(&l->w, WIRE_PROMISE));
@@ -105,11 +105,11 @@ TEST(test_a_leader_without_the_secret_is_not_followed)
     node_up(0);
     struct wild_leader l = wild_leader_of(5);
     cluster_follow(rig.nodes[0].cluster, &l.at);
-    static const char *const keys[] = {"", "the secret of that cluster"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const keys[] = {"", "the secret of that cluster", "the secret of this cluster"};
+    for (int i = 0; i < 3; i++) {
         wild_leader_accept(&l);
         WAIT_UNTIL(wild_got(&l.w, WIRE_HELLO));
-        send_challenge(&l, keys[i]);
+        send_challenge(&l, keys[i], i < 2 ? "leader" : "follower");   /* the last: its own words sent back */
         wait_for_the_end(&l);
         wild_close(&l.w);
     }
@@ -125,7 +125,7 @@ TEST(test_somebody_else_at_the_leaders_address_is_not_followed)
     cluster_follow(rig.nodes[0].cluster, &l.at);
     wild_leader_accept(&l);
     WAIT_UNTIL(wild_got(&l.w, WIRE_HELLO));
-    send_challenge(&l, "");
+    send_challenge(&l, "", "");
     WAIT_UNTIL(wild_got(&l.w, WIRE_PROOF));
     send_welcome(&l, "good:000102030405060708090a0b0c0d0e0f", 5);
     wait_for_the_end(&l);
@@ -145,7 +145,7 @@ TEST(test_a_leader_of_an_epoch_that_is_over_is_refused)
         cluster_follow(b->cluster, &l.at);
         wild_leader_accept(&l);
         WAIT_UNTIL(wild_got(&l.w, WIRE_HELLO));
-        send_challenge(&l, "");
+        send_challenge(&l, "", "");
         WAIT_UNTIL(wild_got(&l.w, WIRE_PROOF));
         send_welcome(&l, MEMBER, epoch);
         WAIT_UNTIL(wild_got(&l.w, WIRE_REFUSE));
