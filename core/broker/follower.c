@@ -24,8 +24,16 @@ struct follower *follower_new(const struct follower_options *o)
     return f;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What a leader said of offsets that have not come may not be said of those that come from the next one. */
 static void place_later(struct follower *f, struct topic *t)
 {
+    t->told_readable = least(t->told_readable, t->tail.at);
+    t->told_peers = least(t->told_peers, t->tail.at);
     t->slot = 0;
     t->placed = false;
     t->acked = 0;
