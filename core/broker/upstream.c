@@ -155,16 +155,19 @@ static void start(struct follower *f, struct topic *t)
         f->log_placed = true;
 }
 
-/* What readers were shown of a live topic, and what counted as everybody's, is never cut [m], unless the operator has
- * made the shorter history the cluster's by an unclean claim. */
-static bool may_cut(const struct follower *f, struct topic *t, uint64_t to)
+/* What counted as everybody's, and so all that readers of a live topic were promised, is never cut [m], unless the
+ * operator has made the shorter history the cluster's by an unclean claim. (Readers of a `wal` topic have seen what its
+ * leader alone had, and it may have become live since.) 0 or -ERR_DIVERGED. */
+static int cut_check(const struct follower *f, struct topic *t, uint64_t to)
 {
-    uint64_t kept = t->settings.replication == REPLICATION_LIVE && t->readable.at > t->peers.at ? t->readable.at
-                                                                                                 : t->peers.at;
     struct batch_head head;
-    if (to >= kept)
-        return true;
-    return f->unclean > 0 && journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean;
+    if (to >= t->peers.at)
+        return 0;
+    if (f->unclean > 0 && journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean)
+        return 0;
+    say_error("follower", "REFUSED to cut topic=%s to offset=%llu: offsets below %llu are committed", t->name,
+              (unsigned long long)to, (unsigned long long)t->peers.at);
+    return -ERR_DIVERGED;
 }
 
 /* _topics was cut below what has taken effect: only a start from the records makes that right. */
@@ -177,13 +180,10 @@ static void begin_anew(const struct topic *t)
 
 static int cut(struct follower *f, struct topic *t, uint64_t to)
 {
-    if (!may_cut(f, t, to)) {
-        say_error("follower", "REFUSED to cut topic=%s to offset=%llu: offsets below %llu are committed",
-                  t->name, (unsigned long long)to, (unsigned long long)t->peers.at);
-        return -ERR_DIVERGED;
-    }
     uint64_t beyond = t->tail.at - to;
-    int rc = topic_cut(t, to);
+    int rc = cut_check(f, t, to);
+    if (rc == 0)
+        rc = topic_cut(t, to);
     if (rc < 0)
         return rc;
     f->diverged_messages += beyond;
@@ -201,15 +201,17 @@ struct point {
     uint32_t crc;
 };
 
-/* Nothing is in common with what the leader still has. `keep`: what is here is more than retention's leavings. */
-static int restart(struct follower *f, struct topic *t, uint64_t first, bool keep)
+/* Nothing is in common with what the leader still has. What is here from `common` on is not the leader's. `keep`: it is
+ * more than retention's leavings. */
+static int restart(struct follower *f, struct topic *t, const struct point *p, uint64_t common, bool keep)
 {
-    if (keep && !may_cut(f, t, topic_first(t)))
-        return -ERR_DIVERGED;
     uint64_t messages = t->tail.at - topic_first(t);
-    say_info("follower", "begins anew topic=%s offset=%llu%s", t->name, (unsigned long long)first,
+    int rc = cut_check(f, t, common);
+    if (rc < 0)
+        return rc;
+    say_info("follower", "begins anew topic=%s offset=%llu%s", t->name, (unsigned long long)p->first,
              keep ? ": what was here is moved to diverged/" : "");
-    int rc = topic_restart(t, first, keep);
+    rc = topic_restart(t, p->first, keep);
     if (rc == 0 && keep)
         f->diverged_messages += messages;
     return rc;
@@ -231,15 +233,18 @@ static int settle_on(struct follower *f, struct topic *t, const struct point *p,
         return -ERR_DIVERGED;
     }
     if (common < p->first)
-        return restart(f, t, p->first, t->tail.at > common);
+        return restart(f, t, p, common, t->tail.at > common);
     return t->tail.at > common ? cut(f, t, common) : 0;
 }
 
+/* All that the leader has is of later epochs than what is here. Below its first offset it may have had the same. */
 static int settle_on_nothing(struct follower *f, struct topic *t, const struct point *p)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
-    return info.tail == p->first && info.epoch == 0 ? 0 : restart(f, t, p->first, info.epoch > 0);
+    if (info.epoch == 0)
+        return info.tail == p->first ? 0 : topic_restart(t, p->first, false);
+    return restart(f, t, p, p->first, info.tail > p->first || info.tail > t->peers.at);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

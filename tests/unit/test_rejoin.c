@@ -14,6 +14,50 @@ static struct topic *both_have(const char *name, enum replication replication, u
     return t;
 }
 
+/* b is away for an election and for longer than retention keeps what it had. */
+TEST(test_a_follower_whose_epochs_retention_has_removed_begins_at_the_leaders_first)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 5);
+    cluster_follow(b->cluster, NULL);
+    WAIT_UNTIL(!in_set(a, b));
+    cluster_resign(a->cluster, "the test says so");
+    lead(a);
+    publish(t, 60, 100);
+    WAIT_UNTIL(t->peers.at == 65);
+    t->settings.retain.messages = 15;
+    WAIT_UNTIL((topics_trim(a->topics), topic_first(t) >= 40));
+    join(b, a);
+    WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 65);
+    check_same_topic(a, b, "t");
+    rig_down();
+}
+
+/* a has what nobody else has; retention at the new leader then goes past where the histories part. */
+TEST(test_an_old_leader_that_retention_overtook_begins_at_the_leaders_first)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 5), *u = topic_at(b, "t");
+    b->paused = true;
+    publish(t, 3, 100);
+    WAIT_UNTIL(t->disk.at == 8);
+    cluster_resign(a->cluster, "the test says so");
+    cluster_follow(b->cluster, NULL);
+    b->paused = false;
+    lead(b);
+    publish(u, 60, 100);
+    WAIT_UNTIL(u->peers.at == 65);
+    u->settings.retain.messages = 15;
+    WAIT_UNTIL((topics_trim(b->topics), topic_first(u) >= 40));
+    join(a, b);
+    WAIT_UNTIL(topic_readable(t) == 65);
+    CHECK_EQ(run("cat n1/diverged/t-*/* | grep -qa 'message 7'"), 0);
+    check_same_topic(a, b, "t");
+    rig_down();
+}
+
 /* What a leader of `wal` topics says that it has may be far more than it has sent. */
 TEST(test_what_an_old_leader_said_of_offsets_that_never_came_is_not_said_of_others)
 {
@@ -42,5 +86,28 @@ TEST(test_what_an_old_leader_said_of_offsets_that_never_came_is_not_said_of_othe
     CHECK_EQ(topic_readable(u), 5);
     c->syncs_not = false;
     WAIT_UNTIL(topic_readable(u) == 15);
+    rig_down();
+}
+
+/* a's own messages were acknowledged by it alone; the topic is made live before a comes back. */
+TEST(test_what_was_acknowledged_by_one_node_is_cut_also_where_the_topic_is_live_now)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_WAL, 5);
+    publish(t, 20, 100);
+    WAIT_UNTIL(topic_readable(t) == 25);
+    cluster_resign(a->cluster, "the test says so");
+    cluster_follow(b->cluster, NULL);
+    lead(b);
+    publish(topic_at(b, "t"), 1, 100);
+    struct topic_settings s = settings_of(REPLICATION_LIVE);
+    t->settings.replication = REPLICATION_LIVE;      /* it has heard of it first */
+    uint64_t want;
+    CHECK_EQ(topics_set(b->topics, topic_at(b, "t"), &s, &want), 0);
+    join(a, b);
+    WAIT_UNTIL(topic_readable(t) == 6);
+    CHECK_EQ(run("cat n1/diverged/t-*/* | grep -qa 'message 24'"), 0);
+    check_same_topic(a, b, "t");
     rig_down();
 }
