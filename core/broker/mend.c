@@ -58,6 +58,10 @@ static void mend(struct follower *f, struct topic *t, uint64_t from)
     struct file_info info;
     if (journal_file(t->journal, from, &info) < 0)
         return;
+    if (!info.sealed) {              /* the leader's grows while we would fetch it */
+        mend_by_replicating(f, t, info.first);
+        return;
+    }
     f->mending.first = info.first;
     f->mending.position = 0;
     int rc = repair_begin(t->journal, info.first, &f->mending.repair);

@@ -217,11 +217,14 @@ static int restart(struct follower *f, struct topic *t, const struct point *p, u
     return rc;
 }
 
+/* The checksum of the batch before `common` is another. One that is damaged here, or gone, cannot tell. */
 static bool crc_differs(struct topic *t, const struct point *p, uint64_t common)
 {
     struct batch_head head;
-    int rc = p->has_crc ? journal_batch_before(t->journal, common, &head) : 0;
-    return p->has_crc && (rc < 0 ? rc != -ERR_GONE : head.crc != p->crc);
+    int rc = p->has_crc ? journal_batch_before(t->journal, common, &head) : -ERR_GONE;
+    if (rc == -ERR_GONE || rc == -ERR_DAMAGED)
+        return false;
+    return rc < 0 || head.crc != p->crc;
 }
 
 /* Both have batches of the same epoch; the history is the same as far as both go in it. */

@@ -38,10 +38,13 @@ int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out
     if (end <= journal_first(j))
         return -ERR_GONE;
     int rc = segment_of(j, end - 1, &seg);
-    if (rc == 0)
-        rc = segment_find(seg, end - 1, &at);
+    if (rc < 0)
+        return rc;
+    rc = segment_find(seg, end - 1, &at);
     if (rc == 0)
         rc = batch_read(seg, at, &head);
+    if (rc == -ERR_DAMAGED && !seg->scanned)
+        segment_scan(seg);             /* so that it is known, and mended */
     if (rc < 0)
         return rc;
     if (at.offset + head.count != end)

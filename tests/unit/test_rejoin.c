@@ -111,3 +111,46 @@ TEST(test_what_was_acknowledged_by_one_node_is_cut_also_where_the_topic_is_live_
     check_same_topic(a, b, "t");
     rig_down();
 }
+
+static bool is_sound(const struct node *n, const char *name)
+{
+    uint64_t from, to;
+    struct topic *t = topic_at(n, name);
+    return t != NULL && !journal_damage(t->journal, 0, &from, &to);
+}
+
+/* The very batch by which both are compared is damaged at the follower. */
+TEST(test_damage_where_histories_are_compared_is_mended_too)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 15);
+    node_down(b);
+    CHECK_EQ(run("f=$(ls n2/topics/t/*.qwal | tail -n 1); LC_ALL=C sed -i 's/message 14/massage 14/' $f"), 0);
+    b = node_up(1);
+    join(b, a);
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 16 && is_sound(b, "t") && topic_readable(topic_at(b, "t")) == 16);
+    WAIT_UNTIL(in_set(a, b));
+    check_same_topic(a, b, "t");
+    rig_down();
+}
+
+TEST(test_damage_of_the_end_of_a_sealed_file_is_mended_too)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 10);
+    publish(t, 1, 100);
+    WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 11);
+    node_down(b);
+    CHECK_EQ(run("rm n2/topics/t/*10.qwal; f=$(ls n2/topics/t/*.log | tail -n 1); LC_ALL=C sed -i "
+                 "'s/message 9/massage 9/' $f"), 0);
+    b = node_up(1);
+    join(b, a);
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 12 && is_sound(b, "t") && topic_readable(topic_at(b, "t")) == 12);
+    WAIT_UNTIL(in_set(a, b));
+    check_same_topic(a, b, "t");
+    rig_down();
+}
