@@ -36,7 +36,6 @@ struct cluster {
     bool leading, suspended;         /* as acted upon so far */
     unsigned connection;             /* follower_connection, as scripts know it */
     uint64_t turned_ns;              /* when the last turn was */
-    uint64_t seen;                   /* how often the register was */
     uint64_t elections;              /* that this node has won */
     struct survey survey;
     struct mark changes, seals;
@@ -233,10 +232,12 @@ static void act_on_lease(struct cluster *c)
 void cluster_awake(struct cluster *c)
 {
     uint64_t now = clock_ns();
-    if (c->leading && now - c->turned_ns > c->role->lease_ns / 2) {
+    bool away = now - c->turned_ns > c->role->lease_ns / 2;
+    if (away && c->leading)
         say_warn("cluster", "was away for %llu ms: asks Consul before it acknowledges anything",
                  (unsigned long long)((now - c->turned_ns) / NS_PER_MS));
-        c->role->confirmed_ns = 0;
+    if (away) {
+        role_doubt(c->role);
         act_on_lease(c);
     }
     c->turned_ns = now;
@@ -304,11 +305,6 @@ void cluster_audited(void *cluster, struct topic *t, const struct file_info *fil
 
 /* ---- what scripts say ---- */
 
-uint64_t cluster_seen(const struct cluster *c)
-{
-    return c->seen;
-}
-
 /* A node without a message takes the id of the cluster that it finds, and with it its epochs from the start. */
 static void adopt_id(struct cluster *c, const struct register_value *v, const struct holdings *h)
 {
@@ -324,23 +320,17 @@ static void adopt_id(struct cluster *c, const struct register_value *v, const st
     say_info("cluster", "joins the cluster that Consul names");
 }
 
-static bool overtaken(const struct cluster *c, const struct register_value *v, uint64_t asked)
-{
-    const struct role *role = c->role;
-    return asked != c->seen && role->has_seen && (v == NULL || register_before(v, &role->seen));
-}
-
-enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked, bool *stale)
+enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked_ns,
+                         bool *stale)
 {
     struct holdings h = topics_holdings(c->topics);
-    *stale = overtaken(c, v, asked);
+    *stale = role_overtaken(c->role, v, asked_ns);
     if (*stale)
         return VERDICT_OTHER;
-    c->seen++;
     if (v != NULL)
         adopt_id(c, v, &h);
     bool asking = c->role->synced.asking, leading = c->leading;
-    enum verdict verdict = role_see(c->role, v, index, &h);
+    enum verdict verdict = role_see(c->role, v, index, &h, asked_ns);
     act_on_role(c);
     act_on_lease(c);
     if (leading && c->leading && asking != c->role->synced.asking) {
@@ -359,10 +349,7 @@ int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value
 int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t index)
 {
     int rc = role_lead(c->role, v, index);
-    if (rc == 0) {
-        c->elections++;
-        c->seen++;
-    }
+    c->elections += rc == 0;
     act_on_role(c);
     return rc;
 }

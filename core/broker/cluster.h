@@ -43,11 +43,10 @@ void cluster_audited(void *cluster, struct topic *t, const struct file_info *fil
 
 /* ---- what scripts say and ask ---- */
 
-/* `asked`: what cluster_seen said when the read was begun; an answer that has been overtaken is told apart from a
- * register that went back in time, and changes nothing (then *stale). */
-enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked,
+/* `asked_ns`: clock_ns() when the read was begun; an answer that has been overtaken is told apart from a register that
+ * went back in time, and changes nothing (then *stale). */
+enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked_ns,
                          bool *stale);
-uint64_t cluster_seen(const struct cluster *c);
 
 /* As role_claim and role_lead. */
 int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value *out, const char **why);

@@ -59,6 +59,19 @@ bool role_confirmed(const struct role *r, uint64_t now_ns)
     return r->kind == ROLE_ALONE || now_ns < r->confirmed_ns + r->lease_ns;
 }
 
+void role_doubt(struct role *r)
+{
+    r->doubted_ns = clock_ns();
+    r->confirmed_ns = 0;
+}
+
+/* What is true of the register was so after the question and may have ended before its answer was looked at. */
+static void confirm(struct role *r, uint64_t asked_ns)
+{
+    if (asked_ns >= r->doubted_ns && asked_ns > r->confirmed_ns)
+        r->confirmed_ns = asked_ns;
+}
+
 /* ---- the register as it is seen ---- */
 
 /* By epoch and version. */
@@ -76,6 +89,7 @@ static bool seen_note(struct role *r, const struct register_value *v)
     struct state *state = store_state(r->store);
     if (seen_compare(r, v) <= 0)
         return false;
+    r->news_ns = clock_ns();
     state->seen_epoch = v->epoch;
     state->seen_version = v->version;
     return true;
@@ -98,7 +112,7 @@ static void depose(struct role *r, const char *why)
 }
 
 /* The register is this epoch's and names us. Anything but what we wrote was written by a stranger. */
-static enum verdict see_ours(struct role *r, const struct register_value *v)
+static enum verdict see_ours(struct role *r, const struct register_value *v, uint64_t asked_ns)
 {
     struct synced *s = &r->synced;
     if (s->asking && register_eq(v, &s->asked)) {
@@ -108,7 +122,7 @@ static enum verdict see_ours(struct role *r, const struct register_value *v)
         depose(r, "somebody else has written the register");
         return VERDICT_OTHER;
     }
-    r->confirmed_ns = clock_ns();
+    confirm(r, asked_ns);
     return VERDICT_OURS;
 }
 
@@ -128,9 +142,16 @@ static enum verdict refuse(struct role *r, const char *why, enum verdict verdict
     return verdict;
 }
 
-enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h)
+bool role_overtaken(const struct role *r, const struct register_value *v, uint64_t asked_ns)
+{
+    return asked_ns < r->news_ns && (v == NULL ? r->has_seen : seen_compare(r, v) < 0);
+}
+
+enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h,
+                      uint64_t asked_ns)
 {
     r->foreign = false;
+    r->news_ns = clock_ns();
     if (v == NULL)
         return see_nothing(r, h);
     bool ours = id_eq(&v->cluster, &store_state(r->store)->cluster);
@@ -147,7 +168,7 @@ enum verdict role_see(struct role *r, const struct register_value *v, uint64_t i
     if (seen_note(r, v))
         save(r);
     if (r->kind == ROLE_LEADER && v->epoch == r->epoch && member_eq(&v->leader, &r->self))
-        return see_ours(r, v);
+        return see_ours(r, v, asked_ns);
     return refuse(r, "somebody else leads", VERDICT_OTHER);
 }
 
@@ -219,6 +240,7 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
     claim_set(r, kind, h, &v);
     v.leader = r->self;
     r->claim = v;
+    r->claimed_ns = clock_ns();
     r->claiming = true;
     r->claiming_unclean = kind == CLAIM_UNCLEAN;
     if (kind == CLAIM_UNCLEAN)
@@ -246,7 +268,9 @@ int role_lead(struct role *r, const struct register_value *v, uint64_t index)
     r->seen = *v;
     r->seen_index = index;
     r->synced = (struct synced){.now = *v};
-    r->confirmed_ns = clock_ns();
+    r->news_ns = clock_ns();
+    r->confirmed_ns = 0;
+    confirm(r, r->claimed_ns);
     return 0;
 }
 

@@ -43,8 +43,11 @@ struct role {
     uint64_t seen_index;           /* its ModifyIndex in Consul */
     bool regressed;                /* it was lower than what was seen before: Consul was rolled back */
     bool foreign;                  /* it is another cluster's */
+    uint64_t news_ns;              /* when the newest was learned of it, here or from a leader */
     uint64_t lease_ns;             /* how long a confirmation lasts */
-    uint64_t confirmed_ns;         /* when the claim was last confirmed */
+    uint64_t claimed_ns;           /* when `claim` was given out */
+    uint64_t confirmed_ns;         /* when Consul was asked that last confirmed the claim */
+    uint64_t doubted_ns;           /* what was asked before confirms nothing */
     uint64_t unclean;              /* the highest epoch that is known to have been claimed without membership */
 };
 
@@ -65,6 +68,9 @@ static inline bool role_leads(const struct role *r)
 /* May a leader acknowledge now? Not when its claim was last confirmed longer ago than the lease. */
 bool role_confirmed(const struct role *r, uint64_t now_ns);
 
+/* It does not know any more that it leads, until it has asked again: an answer may have waited here for long. */
+void role_doubt(struct role *r);
+
 /* What this node can do depends on what it holds. */
 struct holdings {
     bool empty;                    /* no message: it may take another cluster's id */
@@ -74,9 +80,14 @@ struct holdings {
 
 enum verdict { VERDICT_EMPTY, VERDICT_OURS, VERDICT_OTHER, VERDICT_FOREIGN, VERDICT_REGRESSED };
 
-/* Tells what the register holds now (v NULL: nothing) at that index. Steps down (kind becomes ROLE_FOLLOWER) where that
- * says that this node does not lead any more. Waits for the disk when it is news. */
-enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h);
+/* Tells what the register held (v NULL: nothing) at that index some time after asked_ns, when Consul was asked. Steps
+ * down (kind becomes ROLE_FOLLOWER) where that says that this node does not lead any more. Waits for the disk when it
+ * is news. */
+enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h,
+                      uint64_t asked_ns);
+
+/* Has something newer been learned since that was asked? Then it is not for role_see. */
+bool role_overtaken(const struct role *r, const struct register_value *v, uint64_t asked_ns);
 
 enum claim_kind { CLAIM_CLEAN, CLAIM_UNCLEAN };
 

@@ -286,7 +286,7 @@ static const char *const verdicts[] = {"empty", "ours", "other", "foreign", "reg
 /* cluster.asked() -> integer: for cluster.see, before a read is begun */
 static int l_asked(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)cluster_seen(cluster_of(L, "cluster.asked()")));
+    lua_pushinteger(L, (lua_Integer)clock_ns());
     return 1;
 }
 
@@ -299,7 +299,7 @@ static int l_see(lua_State *L)
     if (there)
         register_check(L, 1, &v, SEE);
     uint64_t index = lua_isnoneornil(L, 2) ? 0 : arg_whole(L, 2, "index", SEE);
-    uint64_t asked = lua_isnoneornil(L, 3) ? cluster_seen(c) : arg_whole(L, 3, "asked", SEE);
+    uint64_t asked = lua_isnoneornil(L, 3) ? clock_ns() : arg_whole(L, 3, "asked", SEE);
     enum verdict verdict = cluster_see(c, there ? &v : NULL, index, asked, &stale);
     lua_pushstring(L, stale ? "stale" : verdicts[verdict]);
     return 1;

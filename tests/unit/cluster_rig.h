@@ -117,7 +117,7 @@ static void rig_down(void)
 static enum verdict node_see(struct node *n)
 {
     bool stale;
-    return cluster_see(n->cluster, rig.has_register ? &rig.reg : NULL, rig.index, cluster_seen(n->cluster), &stale);
+    return cluster_see(n->cluster, rig.has_register ? &rig.reg : NULL, rig.index, clock_ns(), &stale);
 }
 
 static void rig_confirm(struct node *n)

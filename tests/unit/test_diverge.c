@@ -390,6 +390,27 @@ TEST(test_without_a_confirmation_for_a_lease_nothing_is_acknowledged)
     rig_down();
 }
 
+/* What Consul said before this process was stopped may lie in the socket when it goes on. */
+TEST(test_an_answer_from_before_a_leader_was_away_does_not_confirm_it)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0];
+    struct topic *t = make_live(a, "t");
+    bool stale;
+    cluster_set_limits(a->cluster, 200 * NS_PER_MS, rig.lag_max_ns);
+    CHECK_EQ(node_see(a), VERDICT_OURS);
+    CHECK_EQ(try_publish(t, 100, "before"), 0);
+    uint64_t asked_ns = clock_ns();
+    usleep(150 * 1000);
+    node_turn(a);
+    CHECK_EQ(cluster_see(a->cluster, &rig.reg, rig.index, asked_ns, &stale), VERDICT_OURS);
+    CHECK(!stale);
+    CHECK_EQ(try_publish(t, 100, "late"), -ERR_UNCONFIRMED);
+    CHECK_EQ(node_see(a), VERDICT_OURS);
+    CHECK_EQ(try_publish(t, 100, "again"), 0);
+    rig_down();
+}
+
 TEST(test_a_new_leader_shows_no_more_than_it_knew_to_be_committed)
 {
     rig_up(2);

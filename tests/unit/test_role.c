@@ -104,7 +104,7 @@ static struct node leader(void)
     with(&n, &v, "n1");
     with(&n, &v, "n2");
     with(&n, &v, "n3");
-    CHECK_EQ(role_see(&n.role, &v, 77, &messages), VERDICT_OTHER);
+    CHECK_EQ(role_see(&n.role, &v, 77, &messages, clock_ns()), VERDICT_OTHER);
     v = claimed(&n, CLAIM_CLEAN, &messages);
     CHECK_EQ(role_lead(&n.role, &v, 78), 0);
     CHECK_EQ(n.role.kind, ROLE_LEADER);
@@ -191,7 +191,7 @@ static void check_seen(struct node *n, enum seen what, const struct expectation 
 {
     struct register_value v = seen_value(n, what);
     n->role.confirmed_ns = 0;
-    CHECK_EQ(role_see(&n->role, what == NOTHING ? NULL : &v, 80, &messages), e->verdict);
+    CHECK_EQ(role_see(&n->role, what == NOTHING ? NULL : &v, 80, &messages, clock_ns()), e->verdict);
     CHECK_EQ(n->role.kind == ROLE_LEADER, e->leads);
     CHECK_EQ(n->role.regressed, e->regressed);
     CHECK_EQ(n->role.foreign, e->foreign);
@@ -276,13 +276,13 @@ TEST(test_every_register_in_the_eyes_of_a_follower)
 TEST(test_an_empty_register_is_no_news_to_a_node_that_has_seen_none)
 {
     struct node n = follower();
-    CHECK_EQ(role_see(&n.role, NULL, 0, &messages), VERDICT_EMPTY);
-    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing), VERDICT_EMPTY);
+    CHECK_EQ(role_see(&n.role, NULL, 0, &messages, clock_ns()), VERDICT_EMPTY);
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing, clock_ns()), VERDICT_EMPTY);
     CHECK(!n.role.regressed);
     stop(&n);
     n = leader();
     role_resign(&n.role);
-    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing), VERDICT_EMPTY);   /* there is nothing that could be overwritten */
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing, clock_ns()), VERDICT_EMPTY);   /* nothing could be overwritten */
     stop(&n);
 }
 
@@ -290,9 +290,9 @@ TEST(test_a_register_that_came_back_is_no_longer_regressed)
 {
     struct node n = leader();
     struct register_value back = seen_value(&n, VERSION_BACK), newer = seen_value(&n, OTHER_NEWER);
-    role_see(&n.role, &back, 80, &messages);
+    role_see(&n.role, &back, 80, &messages, clock_ns());
     CHECK(n.role.regressed);
-    CHECK_EQ(role_see(&n.role, &newer, 81, &messages), VERDICT_OTHER);
+    CHECK_EQ(role_see(&n.role, &newer, 81, &messages, clock_ns()), VERDICT_OTHER);
     CHECK(!n.role.regressed);
     stop(&n);
 }
@@ -308,12 +308,57 @@ TEST(test_a_confirmation_lasts_for_a_lease)
     stop(&n);
 }
 
+TEST(test_an_answer_confirms_as_of_its_question)
+{
+    struct node n = leader();
+    struct register_value v = n.role.synced.now;
+    uint64_t asked = clock_ns();
+    CHECK_EQ(role_see(&n.role, &v, 78, &messages, asked), VERDICT_OURS);
+    CHECK_EQ(n.role.confirmed_ns, asked);
+    CHECK_EQ(role_see(&n.role, &v, 78, &messages, asked - 1), VERDICT_OURS);
+    CHECK_EQ(n.role.confirmed_ns, asked);
+    role_doubt(&n.role);
+    CHECK_EQ(role_see(&n.role, &v, 78, &messages, asked), VERDICT_OURS);
+    CHECK(!role_confirmed(&n.role, clock_ns()));
+    CHECK_EQ(role_see(&n.role, &v, 78, &messages, clock_ns()), VERDICT_OURS);
+    CHECK(role_confirmed(&n.role, clock_ns()));
+    stop(&n);
+}
+
+TEST(test_a_claim_that_was_answered_while_the_node_was_away_is_no_confirmation)
+{
+    struct node n = follower();
+    struct register_value v = claimed(&n, CLAIM_CLEAN, &nothing);
+    role_doubt(&n.role);
+    CHECK_EQ(role_lead(&n.role, &v, 1), 0);
+    CHECK(!role_confirmed(&n.role, clock_ns()));
+    stop(&n);
+}
+
+TEST(test_an_answer_that_a_promise_has_overtaken_is_no_rollback)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 5, 9, "n3");
+    with(&n, &v, "n1");
+    with(&n, &v, "n3");
+    CHECK_EQ(role_see(&n.role, &v, 77, &messages, clock_ns()), VERDICT_OTHER);
+    uint64_t asked = clock_ns();
+    struct promise p = {.epoch = 5, .version = 10, .leader = {{7}}};
+    CHECK_EQ(role_promise(&n.role, &p), 0);
+    CHECK(role_overtaken(&n.role, &v, asked));
+    CHECK(!role_overtaken(&n.role, &v, clock_ns()));
+    CHECK_EQ(role_see(&n.role, &v, 77, &messages, clock_ns()), VERDICT_REGRESSED);
+    v.version = 10;
+    CHECK(!role_overtaken(&n.role, &v, asked));
+    stop(&n);
+}
+
 /* ---- claiming ---- */
 
 TEST(test_a_node_without_messages_makes_the_register)
 {
     struct node n = follower();
-    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing), VERDICT_EMPTY);
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing, clock_ns()), VERDICT_EMPTY);
     struct register_value v = claimed(&n, CLAIM_CLEAN, &nothing);
     CHECK_EQ(v.epoch, 1);
     CHECK_EQ(v.version, 1);
@@ -329,7 +374,7 @@ TEST(test_a_node_without_messages_makes_the_register)
 TEST(test_a_node_with_messages_does_not_make_the_register_without_being_told)
 {
     struct node n = follower();
-    role_see(&n.role, NULL, 0, &messages);
+    role_see(&n.role, NULL, 0, &messages, clock_ns());
     claim_refused(&n, CLAIM_CLEAN, &messages);
     struct register_value v = claimed(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(v.set.count, 1);
@@ -342,11 +387,11 @@ TEST(test_only_a_sound_member_claims)
     struct register_value v = value(&n, 5, 9, "n3");
     with(&n, &v, "n2");
     with(&n, &v, "n3");
-    role_see(&n.role, &v, 77, &messages);
+    role_see(&n.role, &v, 77, &messages, clock_ns());
     claim_refused(&n, CLAIM_CLEAN, &messages);            /* no member */
     with(&n, &v, "n1");
     v.version++;
-    role_see(&n.role, &v, 78, &messages);
+    role_see(&n.role, &v, 78, &messages, clock_ns());
     struct holdings damaged = {.damaged = true, .copies_min = 1};
     claim_refused(&n, CLAIM_CLEAN, &damaged);
     store_state(n.store)->amnesiac = true;
@@ -362,7 +407,7 @@ TEST(test_another_node_of_this_name_is_not_this_member)
     struct register_value v = value(&n, 5, 9, "n3");
     struct member before = other("n1");                   /* an incarnation that was lost */
     members_add(&v.set, &before);
-    role_see(&n.role, &v, 77, &messages);
+    role_see(&n.role, &v, 77, &messages, clock_ns());
     claim_refused(&n, CLAIM_CLEAN, &messages);
     stop(&n);
 }
@@ -372,12 +417,12 @@ TEST(test_a_foreign_or_regressed_register_is_not_claimed)
     struct node n = leader();
     role_resign(&n.role);
     struct register_value v = seen_value(&n, FOREIGN);
-    role_see(&n.role, &v, 80, &messages);
+    role_see(&n.role, &v, 80, &messages, clock_ns());
     claim_refused(&n, CLAIM_CLEAN, &messages);
     v = seen_value(&n, EPOCH_BACK);
-    role_see(&n.role, &v, 81, &messages);
+    role_see(&n.role, &v, 81, &messages, clock_ns());
     claim_refused(&n, CLAIM_CLEAN, &messages);
-    role_see(&n.role, NULL, 0, &messages);
+    role_see(&n.role, NULL, 0, &messages, clock_ns());
     claim_refused(&n, CLAIM_CLEAN, &messages);
     stop(&n);
 }
@@ -389,14 +434,14 @@ TEST(test_an_unclean_claim_is_of_this_node_alone_and_above_all_that_is_known)
     role_resign(&n.role);
     struct register_value v = seen_value(&n, FOREIGN);
     v.epoch = 40;
-    role_see(&n.role, &v, 80, &messages);
+    role_see(&n.role, &v, 80, &messages, clock_ns());
     v = claimed(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(v.epoch, 41);
     CHECK_EQ(v.version, 11);
     CHECK_EQ(v.set.count, 1);
     CHECK(id_eq(&v.cluster, &store_state(n.store)->cluster));
     v = seen_value(&n, EPOCH_BACK);
-    role_see(&n.role, &v, 81, &messages);
+    role_see(&n.role, &v, 81, &messages, clock_ns());
     CHECK_EQ(claimed(&n, CLAIM_UNCLEAN, &messages).epoch, 7);   /* above the register that was seen before */
     stop(&n);
 }
@@ -405,9 +450,9 @@ TEST(test_a_claim_is_above_what_was_seen_before_and_what_this_node_led_alone)
 {
     struct node n = follower();
     struct register_value v = value(&n, 9, 1, "n3");
-    role_see(&n.role, &v, 77, &messages);
+    role_see(&n.role, &v, 77, &messages, clock_ns());
     v.epoch = 5;
-    role_see(&n.role, &v, 78, &messages);
+    role_see(&n.role, &v, 78, &messages, clock_ns());
     CHECK_EQ(claimed(&n, CLAIM_UNCLEAN, &messages).epoch, 10);
     stop(&n);
     CHECK_EQ(system("rm -r data"), 0);
@@ -425,7 +470,7 @@ TEST(test_an_unclean_claim_counts_from_its_confirmation_on)
     CHECK_EQ(lost.epoch, 7);
     CHECK_EQ(n.role.unclean, 0);
     struct register_value v = seen_value(&n, OTHER_NEWER);      /* n2 was faster, and clean */
-    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OTHER);
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_OTHER);
     v = claimed(&n, CLAIM_CLEAN, &messages);
     CHECK_EQ(role_lead(&n.role, &v, 81), 0);
     CHECK_EQ(n.role.unclean, 0);                          /* nobody may cut what is committed on its word */
@@ -447,7 +492,7 @@ static struct members claim_set(const char *leader_before, unsigned copies_min)
     with(&n, &v, "n1");
     with(&n, &v, "n2");
     struct holdings h = {.copies_min = copies_min};
-    role_see(&n.role, &v, 77, &h);
+    role_see(&n.role, &v, 77, &h, clock_ns());
     struct members set = claimed(&n, CLAIM_CLEAN, &h).set;
     stop(&n);
     return set;
@@ -484,7 +529,7 @@ TEST(test_only_the_exact_claim_leads)
 {
     for (int i = 0; i < 6; i++) {
         struct node n = follower();
-        role_see(&n.role, NULL, 0, &nothing);
+        role_see(&n.role, NULL, 0, &nothing, clock_ns());
         struct register_value v = claimed(&n, CLAIM_CLEAN, &nothing);
         struct register_value changed = v;
         changed.epoch += i == 0;
@@ -554,7 +599,7 @@ TEST(test_a_leader_that_starts_again_claims_anew)
     struct register_value v = n.role.synced.now;
     restart(&n);
     CHECK_EQ(n.role.epoch, 6);
-    CHECK_EQ(role_see(&n.role, &v, 78, &messages), VERDICT_OTHER);
+    CHECK_EQ(role_see(&n.role, &v, 78, &messages, clock_ns()), VERDICT_OTHER);
     struct register_value next = claimed(&n, CLAIM_CLEAN, &messages);
     CHECK_EQ(next.epoch, 7);
     CHECK_EQ(next.set.count, 2);
@@ -596,7 +641,7 @@ TEST(test_what_cannot_be_written_down_is_neither_promised_nor_led)
     io.sync_all = cannot_sync;
     CHECK_DIES(role_promise(&n.role, &p), EXIT_IO);
     CHECK_DIES(role_lead(&n.role, &v, 79), EXIT_IO);
-    CHECK_DIES(role_see(&n.role, &newer, 79, &messages), EXIT_IO);
+    CHECK_DIES(role_see(&n.role, &newer, 79, &messages, clock_ns()), EXIT_IO);
 }
 
 TEST(test_promises_only_rise)
@@ -681,13 +726,13 @@ TEST(test_both_sets_count_while_one_is_asked_for)
     CHECK(role_counts(&n.role, &n3));
     CHECK_EQ(role_copies(&n.role), 2);                    /* of the smaller one */
     struct register_value v = n.role.synced.asked;
-    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OURS);
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_OURS);
     CHECK_EQ(role_copies(&n.role), 3);
     ask_for(&n, "n2");
     CHECK(role_counts(&n.role, &n2));
     CHECK_EQ(role_copies(&n.role), 2);
     v = n.role.synced.asked;
-    CHECK_EQ(role_see(&n.role, &v, 81, &messages), VERDICT_OURS);
+    CHECK_EQ(role_see(&n.role, &v, 81, &messages, clock_ns()), VERDICT_OURS);
     CHECK(!role_counts(&n.role, &n2));
     CHECK(role_counts(&n.role, &n3));
     stop(&n);
@@ -699,8 +744,8 @@ TEST(test_a_change_that_was_confirmed_is_not_undone_by_the_value_before)
     struct register_value before = n.role.synced.now;
     ask_for(&n, "n3");
     struct register_value v = n.role.synced.asked;
-    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OURS);
-    CHECK_EQ(role_see(&n.role, &before, 79, &messages), VERDICT_REGRESSED);
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_OURS);
+    CHECK_EQ(role_see(&n.role, &before, 79, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
     stop(&n);
 }
@@ -711,7 +756,7 @@ TEST(test_the_same_version_with_another_set_deposes)
     ask_for(&n, "n3");
     struct register_value v = n.role.synced.asked;
     with(&n, &v, "n4");
-    CHECK_EQ(role_see(&n.role, &v, 80, &messages), VERDICT_OTHER);
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_OTHER);
     CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
     stop(&n);
 }
@@ -734,7 +779,7 @@ TEST(test_epochs_and_the_seen_register_survive_a_restart)
 {
     struct node n = leader();
     struct register_value v = seen_value(&n, OTHER_NEWER);
-    role_see(&n.role, &v, 90, &messages);
+    role_see(&n.role, &v, 90, &messages, clock_ns());
     struct promise p = {.epoch = 7, .version = 10, .leader = {{7}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     restart(&n);
@@ -743,8 +788,8 @@ TEST(test_epochs_and_the_seen_register_survive_a_restart)
     CHECK(state_led(&s, 6));
     CHECK(!state_led(&s, 7));
     v.version--;
-    CHECK_EQ(role_see(&n.role, &v, 1, &messages), VERDICT_REGRESSED);
+    CHECK_EQ(role_see(&n.role, &v, 1, &messages, clock_ns()), VERDICT_REGRESSED);
     v.version++;
-    CHECK_EQ(role_see(&n.role, &v, 1, &messages), VERDICT_OTHER);
+    CHECK_EQ(role_see(&n.role, &v, 1, &messages, clock_ns()), VERDICT_OTHER);
     stop(&n);
 }
