@@ -37,7 +37,7 @@ endif
 
 LAYERS  := base store net broker script console
 OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard $(LAYERS:%=core/%/*.c)))
-MAINS   := $(B)/core/main.o $(B)/core/cli.o
+MAINS   := $(B)/core/main.o $(B)/core/cli.o $(B)/core/config.o
 UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,12 +13,13 @@
 #include "base/say.h"
 #include "broker/audit.h"
 #include "cli.h"
+#include "config.h"
 #include "console/client.h"
 #include "console/console.h"
 #include "net/address.h"
 #include "script/script.h"
 
-enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16, DRAIN_MS = 10 * 1000 };
+enum { DRAIN_MS = 10 * 1000 };
 
 struct server {
     const struct cli *cli;
@@ -41,61 +41,10 @@ struct server {
 
 /* ---- configuration that may change at a reload ---- */
 
-static uint32_t config_ms(struct vm *vm, const char *path, uint32_t otherwise)
-{
-    return (uint32_t)(vm_config_number(vm, path, otherwise / 1000.0) * 1000.0);
-}
-
-static rlim_t descriptors(void)
-{
-    struct rlimit limit = {0};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    return limit.rlim_cur;
-}
-
-/* Log files get at most a quarter of the descriptors, connections what is left. */
-static unsigned files_max(struct vm *vm)
-{
-    double wanted = vm_config_number(vm, "store.files", FILES_OPEN_MAX);
-    double quarter = (double)descriptors() / 4;
-    return (unsigned)(wanted < quarter ? wanted : quarter);
-}
-
-static struct http_limits http_limits_of(struct vm *vm)
-{
-    double room = (double)descriptors() - files_max(vm) - FDS_OWN;
-    if (room < CONNECTIONS_LEAST)
-        room = CONNECTIONS_LEAST;
-    double connections = vm_config_number(vm, "limits.connections", HTTP_CONNECTIONS_MAX);
-    return (struct http_limits){
-        .connections = (uint32_t)(connections < room ? connections : room),
-        .body = (uint64_t)vm_config_number(vm, "limits.body", HTTP_BODY_MAX),
-        .bodies = (uint64_t)vm_config_number(vm, "limits.bodies", HTTP_BODIES_MAX),
-        .head_ms = config_ms(vm, "limits.head_timeout", HTTP_HEAD_MS),
-        .body_ms = config_ms(vm, "limits.body_timeout", HTTP_BODY_MS),
-        .idle_ms = config_ms(vm, "limits.idle_timeout", HTTP_IDLE_MS),
-        .write_ms = config_ms(vm, "limits.write_timeout", HTTP_WRITE_MS),
-    };
-}
-
-static void log_level_apply(struct vm *vm)
-{
-    struct buf name = {0};
-    enum say_level level;
-    if (vm_config_text(vm, "log.level", &name) && say_level_parse(buf_slice(&name), &level) == 0)
-        say_set_level(level);
-    buf_fini(&name);
-}
-
-static uint64_t config_ns(struct vm *vm, const char *path, uint32_t otherwise_ms)
-{
-    return config_ms(vm, path, otherwise_ms) * NS_PER_MS;
-}
-
 static void config_apply(struct server *s)
 {
-    struct http_limits limits = http_limits_of(s->vm);
-    log_level_apply(s->vm);
+    struct http_limits limits = config_http_limits(s->vm);
+    config_log_level(s->vm);
     http_set_limits(s->http, &limits);
     tasks_set_limits(vm_tasks(s->vm), (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX),
                      config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
@@ -280,24 +229,16 @@ static void scripts_down(struct server *s)
     vm_free(s->vm);
 }
 
-static const char *config_cstr(struct vm *vm, const char *path, struct buf *out)
-{
-    if (!vm_config_text(vm, path, out))
-        return NULL;
-    buf_add_char(out, '\0');
-    return out->data;
-}
-
 static int store_up(struct server *s)
 {
     struct buf why = {0};
     struct buf name = {0};
-    if (config_cstr(s->vm, "store.path", &s->data) == NULL)
+    if (config_text(s->vm, "store.path", &s->data) == NULL)
         return fail(EXIT_USAGE, "configuration", SLICE("store.path is not set"));
     struct store_options o = {
         .path = s->data.data,
-        .node_name = config_cstr(s->vm, "node.name", &name),
-        .files_max = files_max(s->vm),
+        .node_name = config_text(s->vm, "node.name", &name),
+        .files_max = config_files_max(s->vm),
         .sync_interval_ms = config_ms(s->vm, "store.sync_interval", 1000),
         .moved = topics_moved,
     };
@@ -316,18 +257,10 @@ static void store_down(struct server *s)
     buf_fini(&s->data);
 }
 
-static bool is_clustered(struct server *s)
-{
-    struct buf address = {0};
-    bool clustered = vm_config_text(s->vm, "cluster.consul.address.1", &address);
-    buf_fini(&address);
-    return clustered;
-}
-
 static int topics_up(struct server *s)
 {
     struct buf why = {0};
-    if (is_clustered(s))
+    if (config_is_clustered(s->vm))
         role_init_follower(&s->role, s->store);
     int rc = topics_open(s->store, &s->role, &s->topics, &why);
     bool alone = rc == 0 && s->role.kind == ROLE_ALONE;
@@ -393,7 +326,7 @@ static void http_down(struct server *s)
 
 static int http_up(struct server *s)
 {
-    struct http_limits limits = http_limits_of(s->vm);
+    struct http_limits limits = config_http_limits(s->vm);
     s->http = http_server_new(&s->loop, &limits);
     http_on_error(s->http, script_render_error);
     s->fetcher = fetcher_new(&s->loop);
@@ -406,16 +339,16 @@ static int http_up(struct server *s)
 static int cluster_up(struct server *s)
 {
     struct buf why = {0}, listen = {0}, advertise = {0}, secret = {0};
-    if (!is_clustered(s))
+    if (!config_is_clustered(s->vm))
         return 0;
-    const char *told = config_cstr(s->vm, "cluster.replication.advertise", &advertise);
+    const char *told = config_text(s->vm, "cluster.replication.advertise", &advertise);
     vm_config_text(s->vm, "cluster.replication.secret", &secret);
     struct cluster_options o = {
         .loop = &s->loop,
         .role = &s->role,
         .topics = s->topics,
         .http = s->advertise.data,
-        .listen = config_cstr(s->vm, "cluster.replication.listen", &listen),
+        .listen = config_text(s->vm, "cluster.replication.listen", &listen),
         .advertise = told == NULL ? "" : told,
         .secret = buf_slice(&secret),
         .insecure = vm_config_flag(s->vm, "cluster.replication.insecure", false),
@@ -538,15 +471,6 @@ static const struct stage stages[] = {
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 
-static void descriptors_raise(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int serve(const struct cli *cli)
 {
     struct server *s = MEM_NEW(struct server);
@@ -554,7 +478,7 @@ static int serve(const struct cli *cli)
     size_t up = 0;
     s->cli = cli;
     mem_settle();
-    descriptors_raise();
+    config_raise_descriptors();
     while (up < STAGES && (code = stages[up].up(s)) == 0)
         up++;
     if (up == STAGES) {
