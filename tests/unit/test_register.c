@@ -68,7 +68,7 @@ TEST(test_a_set_holds_each_member_once_up_to_its_bound)
 {
     struct members set = {.count = 0};
     struct member m;
-    char name[8];
+    char name[16];
     for (int i = 0; i < MEMBERS_MAX; i++) {
         snprintf(name, sizeof name, "n%d", i);
         m = named(name);
