@@ -103,9 +103,12 @@ void topics_moved(void *owner, uint64_t written, uint64_t disk)
     topic_moved(owner, written, disk);
 }
 
+/* First of all nobody is told any more that its marks rise: deleting waits for a sync that is under way. */
 void topic_drop(struct topics *ts, struct topic *t)
 {
     registry_remove(&ts->all, t);
+    if (t->journal != NULL)
+        journal_set_owner(t->journal, NULL);
     if (ts->watch != NULL)
         ts->watch->dropped(ts->watch->arg, t);
     topic_fail(t, -ERR_UNKNOWN_TOPIC);

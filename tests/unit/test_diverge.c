@@ -1,4 +1,6 @@
 /* Followers that come back: what they lack, what they have beyond the leader's history, and what they refuse. */
+#include <time.h>
+
 #include "cluster_rig.h"
 
 static struct topic_settings small_files(enum replication replication)
@@ -337,6 +339,38 @@ TEST(test_topics_deleted_and_made_under_way_leave_the_rest_alone)
     WAIT_UNTIL(topic_readable(topic_at(b, "kept")) == 5 && topic_at(b, "t") == NULL);
     check_same_topic(a, b, "kept");
     CHECK(is_connected(b));
+    rig_down();
+}
+
+static int sync_slowly_once(int fd)
+{
+    static int calls;
+    struct timespec a_while = {.tv_nsec = 300 * NS_PER_MS};
+    if (__atomic_fetch_add(&calls, 1, __ATOMIC_SEQ_CST) == 0)
+        nanosleep(&a_while, NULL);
+    return fdatasync(fd);
+}
+
+/* What rises then is told to nobody: a sanitizer sees whoever remembers the topic. */
+TEST(test_a_topic_is_deleted_while_its_messages_are_on_their_way_to_the_disk)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_wal(a, "t"), *kept = make_live(a, "kept");
+    uint64_t want;
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->disk.at == 1 && acked(t, b) == 0 && acked(kept, b) == 0);
+    a->syncs_not = true;
+    CHECK_EQ(topics_delete(a->topics, t, &want), 0);
+    WAIT_UNTIL(acked(topics_log(a->topics), b) == want);
+    ship(t);
+    io.sync_data = sync_slowly_once;
+    WAIT_UNTIL(topic_at(b, "t")->written.at == 1);
+    CHECK_EQ(topic_at(b, "t")->disk.at, 0);
+    a->syncs_not = false;
+    WAIT_UNTIL(topic_at(b, "t") == NULL);
+    publish(kept, 1, 100);
+    WAIT_UNTIL(kept->peers.at == 1);
     rig_down();
 }
 
