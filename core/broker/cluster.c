@@ -223,7 +223,7 @@ static void act_on_lease(struct cluster *c)
     if (suspended) {
         say_warn("cluster", "suspended: Consul has not confirmed for too long that this node leads");
         topics_fail(c->topics, -ERR_UNKNOWN_OUTCOME);
-    } else {
+    } else if (c->leading) {
         say_info("cluster", "confirmed again epoch=%llu", (unsigned long long)c->role->epoch);
     }
     changed(c);

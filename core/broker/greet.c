@@ -13,6 +13,15 @@ void peer_refuse(struct peer *p, const char *why)
     p->doomed = true;
 }
 
+/* It is shown to clients and to operators. */
+static bool is_address(slice text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '"' || text.p[i] == '\\')
+            return false;
+    return text.n < HTTP_TEXT_MAX;
+}
+
 static const char *hello_refusal(struct peer *p, const struct id *cluster, slice member)
 {
     const struct leader *l = p->leader;
@@ -46,9 +55,9 @@ static void on_hello(struct peer *p, slice payload)
     struct id cluster = get_id(&w);
     slice nonce = get_bytes(&w, NONCE_SIZE), member = get_text(&w), http = get_text(&w);
     unsigned flags = get_u8(&w);
-    const char *why = version != WIRE_VERSION                          ? "it speaks another version of the protocol"
-                      : !wire_done(&w) || http.n >= sizeof(p->http) ? "its greeting is not well formed"
-                                                                      : hello_refusal(p, &cluster, member);
+    const char *why = version != WIRE_VERSION              ? "it speaks another version of the protocol"
+                      : !wire_done(&w) || !is_address(http) ? "its greeting is not well formed"
+                                                          : hello_refusal(p, &cluster, member);
     if (why != NULL) {
         peer_refuse(p, why);
         return;

@@ -24,9 +24,34 @@ void leader_set_lag_max(struct leader *l, uint64_t lag_max_ns)
     l->o.lag_max_ns = lag_max_ns;
 }
 
+static void peer_free(struct peer *p)
+{
+    for (uint32_t i = 0; i < p->slots; i++)
+        if (p->by_slot[i] != NULL)
+            feed_free(p->by_slot[i]);
+    list_remove(&p->all);
+    p->leader->peer_count--;
+    link_free(p->link);
+    mem_free(p->by_slot);
+    mem_free(p);
+}
+
+/* The oldest that has not shown who it is goes: a greeting takes milliseconds, and strangers must not keep ours out. */
+static bool make_room(struct leader *l)
+{
+    LIST_EACH(node, &l->peers) {
+        struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (p->phase != PEER_READY) {
+            peer_free(p);
+            return true;
+        }
+    }
+    return false;
+}
+
 void leader_accept(struct leader *l, int fd, const union address *from)
 {
-    if (l->peer_count == LINKS_MAX) {
+    if (l->peer_count == LINKS_MAX && !make_room(l)) {
         close(fd);
         return;
     }
@@ -38,18 +63,6 @@ void leader_accept(struct leader *l, int fd, const union address *from)
     list_init(&p->dirty);
     list_push(&l->peers, &p->all);
     l->peer_count++;
-}
-
-static void peer_free(struct peer *p)
-{
-    for (uint32_t i = 0; i < p->slots; i++)
-        if (p->by_slot[i] != NULL)
-            feed_free(p->by_slot[i]);
-    list_remove(&p->all);
-    p->leader->peer_count--;
-    link_free(p->link);
-    mem_free(p->by_slot);
-    mem_free(p);
 }
 
 static void peer_drop(struct peer *p, const char *why)

@@ -89,7 +89,7 @@ static void check_refused(struct wild *w)
 TEST(test_a_greeting_that_does_not_fit_is_refused)
 {
     static const struct id other = {{9}};
-    struct hello bad[] = {usual, usual, usual, usual, usual, usual};
+    struct hello bad[] = {usual, usual, usual, usual, usual, usual, usual, usual};
     char longest[HTTP_TEXT_MAX + 1] = {0};
     memset(longest, 'h', HTTP_TEXT_MAX);
     bad[0].version++;
@@ -98,6 +98,8 @@ TEST(test_a_greeting_that_does_not_fit_is_refused)
     bad[3].member = "nobody";
     bad[4].member = "a b:000102030405060708090a0b0c0d0e0f";
     bad[5].http = longest;
+    bad[6].http = "127.0.0.1:2\"";
+    bad[7].http = "127.0.0.1:2\n";
     rig_up(1);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct wild w = dial_to(&rig.nodes[0]);
@@ -202,23 +204,38 @@ static unsigned peers_of(const struct node *n)
     return cluster_leader(n->cluster)->peer_count;
 }
 
+static uint64_t connected_since(const struct node *leader, const struct node *n)
+{
+    LIST_EACH(node, &cluster_leader(leader->cluster)->peers) {
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (member_eq(&p->member, &n->role.self))
+            return p->since_ns;
+    }
+    return 0;
+}
+
 TEST(test_greetings_are_bounded_in_number_and_time)
 {
     struct wild w[LINKS_MAX + 10];
     rig_up(2);
-    struct node *a = &rig.nodes[0];
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    uint64_t since = connected_since(a, b);
     for (int i = 0; i < LINKS_MAX + 10; i++)
         w[i] = dial_to(a);
     WAIT_UNTIL(peers_of(a) == LINKS_MAX);
     turn_for(50);
     CHECK_EQ(peers_of(a), LINKS_MAX);
-    CHECK(is_connected(&rig.nodes[1]));              /* those who are there are not pushed out */
+    CHECK_EQ(connected_since(a, b), since);          /* those who are there are not pushed out, */
+    struct wild late = ready_follower(a);            /* nor is one of ours kept out */
+    CHECK_EQ(peers_of(a), LINKS_MAX);
+    wild_close(&late);
+    WAIT_UNTIL(peers_of(a) < LINKS_MAX);
     LIST_EACH(node, &cluster_leader(a->cluster)->peers)
         LIST_OWNER(node, struct peer, all)->since_ns -= GREETING_MS * NS_PER_MS;
     uint64_t begun = clock_ns();
     WAIT_UNTIL(peers_of(a) == 1);
     CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
-    CHECK(is_connected(&rig.nodes[1]));
+    CHECK(is_connected(b));
     for (int i = 0; i < LINKS_MAX + 10; i++)
         wild_close(&w[i]);
     rig_down();
