@@ -94,11 +94,12 @@ static void trim_arm(struct server *s)
 static void turn(void *arg)
 {
     struct server *s = arg;
+    bool changed = topics_apply(s->topics);   /* before others ask for what they were told of in the last turn */
     if (s->cluster != NULL) {
         cluster_awake(s->cluster);
         cluster_receive(s->cluster);       /* 1. frames of other nodes -> journals, marks */
     }
-    if (topics_apply(s->topics))
+    if (topics_apply(s->topics) || changed)
         trim_arm(s);
     script_accept(s->vm);                  /* 1. bytes -> requests */
     tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */

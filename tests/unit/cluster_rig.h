@@ -151,6 +151,7 @@ static void lead(struct node *n)
 
 static void node_turn(struct node *n)
 {
+    topics_apply(n->topics);
     cluster_awake(n->cluster);
     cluster_receive(n->cluster);
     topics_apply(n->topics);

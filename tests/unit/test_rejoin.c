@@ -154,3 +154,24 @@ TEST(test_damage_of_the_end_of_a_sealed_file_is_mended_too)
     check_same_topic(a, b, "t");
     rig_down();
 }
+
+/* A topic's creation is committed late in a's turn, by the set's change, and b hears of it in the same turn. */
+TEST(test_a_follower_that_asks_for_a_new_topic_at_once_gets_it)
+{
+    rig_up(3);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c = &rig.nodes[2];
+    struct topic_settings s = settings_of(REPLICATION_LIVE);
+    uint64_t want;
+    node_down(c);
+    rig.consul_away = true;
+    CHECK_EQ(topics_create(a->topics, SLICE("t"), &s, &want), 0);
+    WAIT_UNTIL(cluster_change(a->cluster) != NULL && acked(topics_log(a->topics), b) == want);
+    rig_confirm(a);
+    CHECK_EQ(topic_readable(topics_log(a->topics)), want);
+    cluster_send(a->cluster);
+    a->paused = true;
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->slot != 0);
+    a->paused = false;
+    WAIT_UNTIL(topic_at(a, "t") != NULL && acked(topic_at(a, "t"), b) == 0);
+    rig_down();
+}
