@@ -222,7 +222,12 @@ static void on_want(struct peer *p, struct wire *w)
         peer_refuse(p, "a WANT is not well formed");
         return;
     }
-    bool has = f != NULL && journal_file(f->topic->journal, first, &info) == 0 && info.has_crc && info.first == first;
+    bool ours = f != NULL && journal_file(f->topic->journal, first, &info) == 0 && info.first == first && info.sealed;
+    bool has = ours && info.has_crc;
+    if (ours && !has) {              /* it lost its end, or all of it */
+        p->leader->damaged = true;
+        return;
+    }
     struct buf *out = link_begin(p->link, WIRE_FILE);
     put_u32(out, slot);
     put_u64(out, first);

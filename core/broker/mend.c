@@ -8,7 +8,8 @@
 #include "base/say.h"
 #include "broker/upstream.h"
 
-#define LOOK_NS (2 * NS_PER_S)       /* between two looks for damage, and after a repair that failed */
+#define LOOK_NS (2 * NS_PER_S)       /* between two looks for damage */
+#define AGAIN_NS (30 * NS_PER_S)     /* after a repair that failed */
 
 void mend_forget(struct follower *f)
 {
@@ -46,7 +47,7 @@ void mend_by_replicating(struct follower *f, struct topic *t, uint64_t first)
     say_warn("mend", "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/", t->name,
              (unsigned long long)first);
     rc = topic_cut(t, first);
-    if (rc < 0)
+    if (rc == -ERR_DAMAGED || rc == -ERR_BAD_RANGE)
         rc = topic_restart(t, first, true);
     if (rc < 0)
         say_error("mend", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
@@ -82,11 +83,27 @@ void mend_go_on(struct follower *f)
     if (f->mending.topic != NULL || clock_ns() < f->mending.at_ns)
         return;
     f->mending.at_ns = clock_ns() + LOOK_NS;
-    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
+    size_t count = topics_count(f->o.topics);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (f->mending.from + i) % count;
+        t = topics_at(f->o.topics, at);
         if (t->placed && journal_damage(t->journal, 0, &from, &to)) {
+            f->mending.from = at + 1;
             mend(f, t, from);
             return;
         }
+    }
+}
+
+/* A sound file that is another is the cluster's. One that is damaged too must not cost us ours, nor a full disk. */
+static void failed(struct follower *f, struct topic *t, uint64_t first, int rc)
+{
+    say_warn("mend", "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
+             (unsigned long long)first, err_sentence(rc));
+    if (rc == -ERR_DIVERGED)
+        mend_by_replicating(f, t, first);
+    else
+        f->mending.at_ns = clock_ns() + AGAIN_NS;
 }
 
 static void finish(struct follower *f)
@@ -97,9 +114,7 @@ static void finish(struct follower *f)
     f->mending.repair = NULL;
     mend_forget(f);
     if (rc < 0) {
-        say_warn("mend", "the leader's file does not fit topic=%s file=%020llu: %s", t->name,
-                 (unsigned long long)first, err_sentence(rc));
-        mend_by_replicating(f, t, first);
+        failed(f, t, first, rc);
         return;
     }
     f->mending.at_ns = 0;

@@ -31,7 +31,8 @@ struct follower {
         struct repair *repair;       /* NULL: none is under way */
         struct topic *topic;
         uint64_t first, position;
-        uint64_t at_ns;              /* when to look for damage again */
+        uint64_t at_ns;              /* when to look for damage again, */
+        size_t from;                 /* and with which topic, by place: one that cannot be mended holds up none */
     } mending;
 };
 

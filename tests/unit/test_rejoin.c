@@ -155,6 +155,58 @@ TEST(test_damage_of_the_end_of_a_sealed_file_is_mended_too)
     rig_down();
 }
 
+static void damage(const char *file, const char *text)
+{
+    char command[512];
+    snprintf(command, sizeof command, "printf X | dd of=%s bs=1 conv=notrunc seek=$(grep -abo '%s' %s | cut -d: -f1) "
+             "2>/dev/null", file, text, file);
+    CHECK_EQ(run(command), 0);
+}
+
+/* Each has what the other lacks. Fetching it again must not cost what is good here. */
+TEST(test_a_file_that_is_damaged_at_the_leader_too_is_left_as_it_is)
+{
+    rig_up(2);
+    struct node *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 15), *u = topic_at(b, "t");
+    struct buf out = {0};
+    uint64_t next, from, to;
+    WAIT_UNTIL(count_in("n?/topics/t/*.log") == 2);
+    damage("n1/topics/t/00000000000000000000.log", "message 3");
+    damage("n2/topics/t/00000000000000000000.log", "message 7");
+    CHECK_EQ(topic_read(u, 7, 8, MIB, &out, &next), -ERR_DAMAGED);
+    turn_for(2500);                                  /* it looks for damage every two seconds */
+    CHECK(journal_damage(u->journal, 0, &from, &to));
+    CHECK_EQ(count_in("n2/diverged"), 0);
+    CHECK_EQ(topic_read(u, 3, 4, MIB, &out, &next), 0);
+    CHECK_EQ(u->tail.at, 15);
+    CHECK(is_connected(b));
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 16);
+    buf_fini(&out);
+    rig_down();
+}
+
+TEST(test_a_leader_that_is_asked_for_a_file_without_an_end_steps_down)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 15), *u = topic_at(b, "t");
+    struct buf out = {0};
+    uint64_t next;
+    WAIT_UNTIL(count_in("n?/topics/t/*.log") == 2);
+    CHECK_EQ(run("f=n1/topics/t/00000000000000000000.log; printf X | dd of=$f bs=1 conv=notrunc "
+                 "seek=$(($(stat -c %s $f) - 3)) 2>/dev/null"), 0);
+    damage("n2/topics/t/00000000000000000000.log", "message 7");
+    CHECK_EQ(topic_read(u, 7, 8, MIB, &out, &next), -ERR_DAMAGED);
+    WAIT_UNTIL(a->role.kind == ROLE_FOLLOWER);
+    CHECK_EQ(count_in("n2/diverged"), 0);
+    CHECK_EQ(u->tail.at, 15);
+    CHECK_EQ(t->tail.at, 15);
+    buf_fini(&out);
+    rig_down();
+}
+
 /* A topic's creation is committed late in a's turn, by the set's change, and b hears of it in the same turn. */
 TEST(test_a_follower_that_asks_for_a_new_topic_at_once_gets_it)
 {
