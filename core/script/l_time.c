@@ -1,5 +1,5 @@
 /*
- * now, sleep, and time.now, time.format, time.parse.
+ * now, sleep, and time.now, time.clock, time.format, time.parse.
  */
 #include <math.h>
 
@@ -17,6 +17,13 @@
 static int l_now(lua_State *L)
 {
     lua_pushnumber(L, (double)clock_wall_ms() / 1000.0);
+    return 1;
+}
+
+/* time.clock() -> seconds on a clock that nobody sets */
+static int l_clock(lua_State *L)
+{
+    lua_pushnumber(L, (double)clock_ns() / (double)NS_PER_S);
     return 1;
 }
 
@@ -62,7 +69,8 @@ static int l_sleep(lua_State *L)
 
 void time_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"now", l_now}, {"format", l_format}, {"parse", l_parse}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"now", l_now}, {"clock", l_clock}, {"format", l_format}, {"parse", l_parse}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "time");
     lua_pushcfunction(L, l_now);

@@ -539,6 +539,12 @@ time = {}
 ---@example local began = time.now()
 function time.now() end
 
+---Seconds on a clock that nobody sets: how long something took, and until when to wait. Where it begins means nothing.
+---@where anywhere
+---@return number
+---@example local until_then = time.clock() + 5
+function time.clock() end
+
 ---@where anywhere
 ---@param seconds number
 ---@return string   RFC 3339 in UTC with milliseconds

@@ -16,7 +16,7 @@ local members = require "lignum.member"
 local roster = require "lignum.roster"
 local views = require "lignum.view"
 
-local cluster, say = core.cluster, core.say
+local cluster, say, clock = core.cluster, core.say, core.time.clock
 
 local M = {}
 
@@ -191,7 +191,7 @@ end
 -- Whether this node may try, and why not.
 local function eligible(status)
   if verdict == "foreign" or verdict == "regressed" then return false, "the register is not of this history" end
-  if core.now() < not_before then return false, "it has just given the lock away" end
+  if clock() < not_before then return false, "it has just given the lock away" end
   local may = status.eligible
   if verdict == "empty" then may = status.empty end
   if not may then return false, status.why or "this node holds messages: see cluster.adopt()" end
@@ -209,7 +209,7 @@ end
 -- The lock is free: all say where they stand, the one that is furthest tries first.
 local function contend(view, status)
   if not status.connected then cluster.unfollow() end
-  local now, epoch = core.now(), 1 + (view.register and view.register.epoch or 0)
+  local now, epoch = clock(), 1 + (view.register and view.register.epoch or 0)
   if not vacancy or vacancy.epoch ~= epoch then vacancy = { since = now, epoch = epoch } end
   local may, problem = eligible(status)
   if may then
@@ -254,7 +254,7 @@ end
 
 -- This node has the lock and does not lead: it has stopped by itself, or its claim was refused.
 local function let_go()
-  not_before = math.max(not_before, core.now() + LOOK_AGAIN)
+  not_before = math.max(not_before, clock() + LOOK_AGAIN)
   local done, why, code = client:write(member.key, "", { release = member.session })
   if done == nil then return nil, why, code end
   next_look = 0
@@ -339,7 +339,7 @@ end
 
 -- However fast Consul answers, or whatever stands in its place.
 local function pace()
-  local second = core.now() // 1
+  local second = clock() // 1
   if second ~= paced.second then paced.second, paced.steps = second, 0 end
   paced.steps = paced.steps + 1
   if paced.steps > STEPS_MOST then core.sleep(LOOK_AGAIN) end
@@ -410,7 +410,7 @@ local function make_room(status)
   for name, node in pairs(roster.seen.nodes) do
     for _, other in ipairs(status.register.members) do
       if name ~= status.self.name and node.member == other then
-        not_before = core.now() + STAND_BACK
+        not_before = clock() + STAND_BACK
         return resign("it cannot reach the members that live topics need, and they are there")
       end
     end

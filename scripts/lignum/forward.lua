@@ -86,7 +86,7 @@ end
 
 -- Waits for the cluster to change; false when the time is over.
 local function wait(until_then, most)
-  local left = until_then - core.now()
+  local left = until_then - core.time.clock()
   if left <= 0 then return false end
   local _, _, code = cluster.wait(math.min(left, most))
   return code ~= "stopping"
@@ -102,7 +102,7 @@ function M.to_leader(req, fn)
   if req:header(GUARD) then
     return publish.fail("not_leader", "another node took this one for the leader, and it is not")
   end
-  local until_then, why = core.now() + PATIENCE, nil
+  local until_then, why = core.time.clock() + PATIENCE, nil
   while true do
     local status = roster.status()
     local leader = status.leader

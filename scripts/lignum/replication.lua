@@ -8,7 +8,7 @@
 local core = require "lignum.core"
 local roster = require "lignum.roster"
 
-local cluster, say = core.cluster, core.say
+local cluster, say, clock = core.cluster, core.say, core.time.clock
 
 local M = {}
 
@@ -53,21 +53,21 @@ end
 
 -- Topics with something to ship; a node that does not lead has none.
 local function wait_for_some(until_then)
-  if roster.status().role == "leader" then return cluster.pending(math.max(until_then - core.now(), 0.001)) end
+  if roster.status().role == "leader" then return cluster.pending(math.max(until_then - clock(), 0.001)) end
   local _, why, code = cluster.wait(IDLE)
   if code then return nil, why, code end
   return {}
 end
 
 local function ship()
-  local next_sync = core.now()
+  local next_sync = clock()
   while true do
     local list, why, code = wait_for_some(next_sync)
     if code == "stopping" then return end
-    local due = core.now() >= next_sync
+    local due = clock() >= next_sync
     ship_all(list or {}, due)
     if why then core.sleep(1) end
-    if due then next_sync = core.now() + live.config.values.cluster.sync_interval end
+    if due then next_sync = clock() + live.config.values.cluster.sync_interval end
   end
 end
 

@@ -95,12 +95,12 @@ end
 
 -- A topic that has become live keeps its promise for all that it holds once the synced set has that.
 local function wait_for_peers(t, tail)
-  local until_then = core.now() + SWITCH_WAIT
+  local until_then = core.time.clock() + SWITCH_WAIT
   while true do
     local info, why, code = t:info()
     if not info then return nil, why, code end
     if info.peers >= tail or info.replication ~= "live" then return info end
-    if core.now() > until_then then
+    if core.time.clock() > until_then then
       local why_not = "the topic is live, but of its messages below %d the synced set has only those below %d yet"
       return nil, why_not:format(tail, info.peers), "timeout"
     end

@@ -77,3 +77,11 @@ test("http_md_has_every_error", function()
   local page = modules.read_file(check.root .. "/doc/http.md")
   for code, e in pairs(core.errors) do check.has(page, ("| `%s` | %d |"):format(code, e.status)) end
 end)
+
+test("time_clock_goes_on_by_what_has_passed", function()
+  local began, wall = core.time.clock(), core.now()
+  core.sleep(0.05)
+  local passed = core.time.clock() - began
+  if passed < 0.045 or passed > 5 then error(("%g s after a sleep of 0.05"):format(passed)) end
+  if math.abs(began - wall) < 1e8 then error("it must not be taken for a date") end
+end)
