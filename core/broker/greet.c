@@ -111,6 +111,8 @@ static void on_proof(struct peer *p, slice payload)
         return;
     }
     p->leader->outdated = why;
+    role_told(p->leader->o.role, &(struct register_value){.epoch = promised});
+    role_told(p->leader->o.role, &seen);
     peer_refuse(p, why);
 }
 

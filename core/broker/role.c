@@ -174,12 +174,18 @@ enum verdict role_see(struct role *r, const struct register_value *v, uint64_t i
 
 /* ---- claiming ---- */
 
+/* Is the register that was last seen older than what another node has told of since? */
+static bool is_past(const struct role *r)
+{
+    return r->has_seen && !r->foreign && seen_compare(r, &r->seen) < 0;
+}
+
 bool role_eligible(const struct role *r, const struct holdings *h, const char **why)
 {
     const struct state *state = store_state(r->store);
     if (r->kind == ROLE_ALONE)
         *why = "no Consul is configured";
-    else if (r->regressed)
+    else if (r->regressed || is_past(r))
         *why = "the register has gone back in time: an unclean claim would make this node's history the cluster's";
     else if (r->foreign)
         *why = "the register is another cluster's";
@@ -253,8 +259,10 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
 int role_lead(struct role *r, const struct register_value *v, uint64_t index)
 {
     struct state *state = store_state(r->store);
-    if (r->kind != ROLE_FOLLOWER || !r->claiming || !register_eq(v, &r->claim) || v->epoch <= state->epoch)
+    if (r->kind != ROLE_FOLLOWER || !r->claiming || !register_eq(v, &r->claim))
         return -ERR_CONFLICT;
+    if (v->epoch <= state->epoch || seen_compare(r, v) < 0)
+        return -ERR_CONFLICT;        /* more has been promised, or heard of, since the claim was made */
     take_epoch(r, v->epoch, &state->incarnation);
     state_led_add(state, v->epoch);
     state->seen_epoch = v->epoch;
@@ -284,6 +292,12 @@ void role_forget(struct role *r)
     state->leader = (struct id){{0}};
     r->epoch = r->unclean = 0;
     save(r);
+}
+
+void role_told(struct role *r, const struct register_value *newest)
+{
+    if (seen_note(r, newest))
+        save(r);
 }
 
 int role_promise(struct role *r, const struct promise *p)

@@ -664,6 +664,34 @@ TEST(test_promises_only_rise)
     stop(&n);
 }
 
+/* Consul was rolled back, and only another node knows: what it tells counts more than what Consul says. */
+TEST(test_a_node_that_was_told_of_more_claims_nothing_by_an_older_register)
+{
+    struct node n = leader();
+    struct register_value old = n.role.seen;
+    role_told(&n.role, &(struct register_value){.epoch = 8});
+    CHECK_EQ(on_disk().seen_epoch, 8);
+    role_resign(&n.role);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(role_see(&n.role, &old, 79, &messages, clock_ns()), VERDICT_REGRESSED);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    restart(&n);
+    CHECK_EQ(role_see(&n.role, &old, 79, &messages, clock_ns()), VERDICT_REGRESSED);
+    stop(&n);
+}
+
+TEST(test_a_claim_is_void_once_more_was_told)
+{
+    struct node n = follower();
+    struct register_value v = value(&n, 5, 9, "n1");
+    with(&n, &v, "n1");
+    role_see(&n.role, &v, 77, &messages, clock_ns());
+    v = claimed(&n, CLAIM_CLEAN, &messages);
+    role_told(&n.role, &(struct register_value){.epoch = 6, .version = 11});
+    CHECK_EQ(role_lead(&n.role, &v, 78), -ERR_CONFLICT);
+    stop(&n);
+}
+
 TEST(test_a_leader_that_promises_a_higher_epoch_leads_no_more)
 {
     struct node n = leader();
