@@ -15,34 +15,31 @@ local PAUSE <const> = 0.02         -- between two attempts, unless the cluster c
 local ANSWER <const> = 10          -- seconds for the leader's answer
 local GUARD <const> = "Lignum-Forwarded"
 
-local KEPT = { ["content-type"] = true, ["content-encoding"] = true, authorization = true, accept = true }
-local DROPPED = {
-  ["content-length"] = true, ["transfer-encoding"] = true, date = true, connection = true, ["keep-alive"] = true,
-  server = true,
+-- What belongs to one connection and not to the message. All else goes on: whatever authorize goes by at the leader.
+local HOPS = {
+  ["content-length"] = true, ["transfer-encoding"] = true, connection = true, ["keep-alive"] = true, te = true,
+  trailer = true, upgrade = true, ["proxy-connection"] = true,
 }
+local NOT_SENT = { host = true, expect = true, ["lignum-forward"] = true, ["lignum-forwarded"] = true }
+local NOT_RELAYED = { date = true, server = true }
 -- How a request ends that may have arrived. "stopping": this node is.
 local BROKEN = { fetch_failed = true, timeout = true, too_large = true, stopping = true }
 -- Refusals that another leader would not repeat.
 local PASSING = { not_leader = true, no_leader = true, stopping = true }
 
-local function is_ours(name)
-  return name:find("^lignum%-") ~= nil and name ~= "lignum-forward" and name ~= "lignum-forwarded"
-    or name:find("^producer%-") ~= nil
-end
-
 local function headers_of(req)
   local headers = { [GUARD] = roster.status().self.name }
   for name, value in pairs(req.headers) do
-    if KEPT[name] or is_ours(name) then headers[name] = value end
+    if not HOPS[name] and not NOT_SENT[name] then headers[name] = value end
   end
   return headers
 end
 
--- Names as they are usually written, and none that is the connection's own.
+-- Names as they are usually written.
 local function relayed(headers)
   local kept = {}
   for name, value in pairs(headers) do
-    if not DROPPED[name] then kept[(name:gsub("%f[%a]%a", string.upper))] = value end
+    if not HOPS[name] and not NOT_RELAYED[name] then kept[(name:gsub("%f[%a]%a", string.upper))] = value end
   end
   return kept
 end

@@ -99,16 +99,19 @@ class Forward(Test):
         b, leader = self.pair(answer(200, b'{"first":7}', headers=["Lignum-Epoch: 3"]))
         a = b.request("POST", "/v1/topics/t/messages?a=%2Fb&c", body, {
             "Content-Type": "application/x-thing", "Authorization": "Bearer x", "Lignum-Key": "k", "Lignum-Header-A": "1",
-            "Producer-Id": "p", "Lignum-Ack": "peers", "Cookie": "no", "X-Other": "no"})
+            "Producer-Id": "p", "Lignum-Ack": "peers", "Cookie": "c=1", "X-Api-Key": "secret", "TE": "trailers",
+            "Connection": "keep-alive", "Keep-Alive": "timeout=5"})
         self.assertEqual((a.status, a.body), (200, b'{"first":7}'))
         self.assertEqual((a.header("lignum-epoch"), a.header("content-type")), ("3", "application/json"))
         method, target, headers, sent = leader.requests[0]
         self.assertEqual((method, target, sent == body), ("POST", "/v1/topics/t/messages?a=%2Fb&c", True))
         for name, value in {"content-type": "application/x-thing", "authorization": "Bearer x", "lignum-key": "k",
-                            "lignum-header-a": "1", "producer-id": "p", "lignum-ack": "peers"}.items():
+                            "lignum-header-a": "1", "producer-id": "p", "lignum-ack": "peers", "cookie": "c=1",
+                            "x-api-key": "secret"}.items():
             self.assertEqual(headers.get(name), value, headers)
         self.assertIn("lignum-forwarded", headers)
-        self.assertFalse({"cookie", "x-other", "expect"} & set(headers), headers)
+        self.assertEqual(headers["host"], "127.0.0.1:%d" % leader.port)
+        self.assertFalse({"te", "connection", "keep-alive", "expect"} & set(headers), headers)
 
     def test_all_writes_go_on_and_no_read(self):
         b, leader = self.pair(answer(200, b"{}"))
