@@ -122,8 +122,8 @@ struct promise {
 };
 int role_promise(struct role *r, const struct promise *p);
 
-/* Another node has seen this epoch and version of the register, or has promised that epoch: what is below it is the past,
- * whatever Consul says. Waits for the disk when that is news. */
+/* Another node has seen this epoch and version of the register, or has promised that epoch: what is below it is the
+ * past, whatever Consul says. Waits for the disk when that is news. */
 void role_told(struct role *r, const struct register_value *newest);
 
 /* Asks for a new synced set. Not while one is asked for, and never without the leader [m]. */
