@@ -517,9 +517,13 @@ TEST(test_a_claim_is_one_epoch_and_version_above_what_was_seen)
     role_resign(&n.role);
     struct promise p = {.epoch = 20, .version = 3, .leader = {{1}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
-    struct register_value v = claimed(&n, CLAIM_CLEAN, &messages);
-    CHECK_EQ(v.epoch, 21);                                /* and above what was promised */
-    CHECK_EQ(v.version, 11);
+    claim_refused(&n, CLAIM_CLEAN, &messages);            /* by a register from before the promise */
+    struct register_value v = value(&n, 20, 4, "n3");
+    with(&n, &v, "n1");
+    CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_OTHER);
+    v = claimed(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(v.epoch, 21);
+    CHECK_EQ(v.version, 5);
     stop(&n);
 }
 
