@@ -196,11 +196,12 @@ TEST(test_a_member_that_has_become_amnesiac_does_not_count)
 {
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
-    struct topic *t = make_live(a, "t");
+    struct topic_settings two = settings_of(REPLICATION_LIVE);
+    two.copies = 2;                                  /* so that it is not asked out */
+    struct topic *t = make_topic(a, "t", &two);
     publish(t, 1, 100);
     WAIT_UNTIL(t->peers.at == 1);
     node_down(b);
-    rig.consul_away = true;
     CHECK_EQ(run("rm n2/topics/t/*"), 0);
     b = node_up(1);
     store_state(b->store)->amnesiac = true;
@@ -265,9 +266,9 @@ TEST(test_a_slow_follower_costs_bounded_memory_and_is_asked_out)
     CHECK(most > LINK_UNSENT_MAX / 2);               /* it did pile up: 32 MB were published */
     CHECK(most <= LINK_UNSENT_MAX + SHIP_SIZE + PAYLOAD_SIZE_MAX);
     WAIT_UNTIL(!in_set(a, b));
-    uint64_t took = clock_ns() - begun;
-    CHECK(took >= rig.lag_max_ns);
-    CHECK(took < SILENCE_MS * NS_PER_MS);            /* it is not its silence */
+    struct peer_info info;
+    CHECK(clock_ns() - begun >= rig.lag_max_ns);
+    CHECK(leader_peer(cluster_leader(a->cluster), 0, &info));   /* it is connected, and not out for its silence */
     WAIT_UNTIL(t->peers.at == 320);
     b->paused = false;
     WAIT_UNTIL(in_set(a, b));                        /* and comes back by itself */
@@ -278,13 +279,13 @@ TEST(test_a_slow_follower_costs_bounded_memory_and_is_asked_out)
 
 TEST(test_a_topic_that_was_idle_for_long_is_not_behind_with_its_next_message)
 {
-    rig.lag_max_ns = 500 * NS_PER_MS;
+    rig.lag_max_ns = 1000 * NS_PER_MS;
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
     publish(t, 1, 100);
     WAIT_UNTIL(t->peers.at == 1);
-    turn_for(800);
+    turn_for(1500);
     b->paused = true;                                /* for less than lag_max */
     publish(t, 1, 100);
     turn_for(20);
@@ -293,8 +294,8 @@ TEST(test_a_topic_that_was_idle_for_long_is_not_behind_with_its_next_message)
     CHECK(!a->role.synced.asking);
     struct peer_info info;
     CHECK(leader_peer(cluster_leader(a->cluster), 0, &info));
-    CHECK(info.lag_seconds < 0.5);
-    turn_for(800);
+    CHECK(info.lag_seconds < 1);
+    turn_for(1500);
     CHECK(!in_set(a, b));                            /* now it is */
     rig_down();
 }
