@@ -51,6 +51,21 @@ local function ship_all(list, due)
   end
 end
 
+-- The core names only so many at once, and those first that it has not named for longest: each topic is looked at once.
+local function ship_due(list)
+  local seen = {}
+  while #list > 0 do
+    local fresh = {}
+    for _, p in ipairs(list) do
+      if not seen[p.topic.name] then fresh[#fresh + 1] = p end
+      seen[p.topic.name] = true
+    end
+    if #fresh == 0 then return end
+    ship_all(fresh, true)
+    list = cluster.pending(0) or {}
+  end
+end
+
 -- Topics with something to ship; a node that does not lead has none.
 local function wait_for_some(until_then)
   if roster.status().role == "leader" then return cluster.pending(math.max(until_then - clock(), 0.001)) end
@@ -65,7 +80,7 @@ local function ship()
     local list, why, code = wait_for_some(next_sync)
     if code == "stopping" then return end
     local due = clock() >= next_sync
-    ship_all(list or {}, due)
+    if due then ship_due(list or {}) else ship_all(list or {}, false) end
     if why then core.sleep(1) end
     if due then next_sync = clock() + live.config.values.cluster.sync_interval end
   end

@@ -146,3 +146,39 @@ topic "*" { replication = "live" }]]
   check.equal({ policy.chosen("f.live"), policy.chosen("x"), policy.has_functions() }, { "live", nil, true })
   check.raises('must return "wal" or "live", not "both"', policy.settings, "bad")
 end)
+
+-- A module of its own copy, with these in place of what it requires.
+local function loaded_with(name, modules)
+  local text = assert(io.open(check.root .. "/scripts/lignum/" .. name .. ".lua")):read("a")
+  local env = setmetatable({ require = function(wanted) return modules[wanted] end }, { __index = _G })
+  return assert(load(text, "@" .. name, "t", env))()
+end
+
+test("replication_all_that_is_due_goes_out_however_many_topics_there_are", function()
+  local waiting, shipped, asked = {}, 0, 0
+  for i = 1, 2500 do waiting[i] = { name = "t" .. i } end
+  for _, t in ipairs(waiting) do
+    t.ship = function(_, offset) shipped, t.shipped = shipped + 1, offset end
+  end
+  local function pending(timeout)              -- as the core does: so many, and those then go to the end
+    if timeout > 0 then asked = asked + 1 end
+    if asked > 1 then return nil, "the broker stops", "stopping" end
+    local list, left = {}, {}
+    for _, t in ipairs(waiting) do
+      if not t.shipped then table.insert(#list < 1000 and list or left, t) end
+    end
+    for i, t in ipairs(list) do
+      left[#left + 1] = t
+      list[i] = { topic = t, tail = 5, disk = 5, sealed = 0, shipped = t.shipped or 0 }
+    end
+    waiting = left
+    return list
+  end
+  local core = { cluster = { pending = pending }, say = {}, sleep = function() end, time = { clock = os.clock } }
+  local replication = loaded_with("replication", {
+    ["lignum.core"] = core, ["lignum.roster"] = { status = function() return { role = "leader" } end },
+  })
+  replication.use { hooks = { get = function() end }, config = { values = { cluster = { sync_interval = 60 } } } }
+  replication.duties()[1].fn()
+  check.equal(shipped, 2500)
+end)
