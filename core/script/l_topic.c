@@ -371,6 +371,13 @@ static void add_number(struct buf *out, slice key, uint64_t v)
     buf_add_u64(out, v);
 }
 
+/* What had the batch when it was answered. A topic that became live meanwhile has not made more of it. */
+static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peers)
+{
+    const struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
+    return mark->at >= next ? mark : topic_own_mark(t);
+}
+
 /* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code.  Each publish is answered by one, so it is
  * written here, not by a table and the encoder; no name or word in it needs an escape. */
 static int l_receipt(lua_State *L)
@@ -383,7 +390,7 @@ static int l_receipt(lua_State *L)
     int rc = handle_find(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
-    const struct mark *mark = lua_isnoneornil(L, 5) ? topic_ack_mark(t) : &t->peers;
+    const struct mark *mark = mark_reached(t, first + count, !lua_isnoneornil(L, 5));
     struct buf *out = vm_scratch(vm_of(L));
     add_word(out, SLICE("{\"topic\":\""), t->name);
     add_number(out, SLICE("\",\"first\":"), first);

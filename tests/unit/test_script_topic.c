@@ -71,6 +71,19 @@ TEST(test_an_append_waits_until_it_is_on_disk)
     host_close(&h);
 }
 
+TEST(test_a_receipt_says_no_more_than_was_waited_for)
+{
+    open_topic();
+    CHECK_EVAL("return T:receipt(T:append('x')):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
+    struct topic *t = topics_find(h.topics, SLICE("t"));
+    t->settings.replication = REPLICATION_LIVE;      /* since it was appended, and its followers have nothing */
+    t->peers.at = 0;
+    CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
+    t->peers.at = 1;
+    CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"peers\"");
+    host_close(&h);
+}
+
 TEST(test_an_append_that_is_not_confirmed_in_time_is_unknown)
 {
     open_topic();
