@@ -116,7 +116,7 @@ static void lead(struct node *n)
     struct holdings empty = {.empty = true, .copies_min = 1};
     struct register_value v;
     const char *why;
-    role_see(&n->role, NULL, 0, &empty);
+    role_see(&n->role, NULL, 0, &empty, clock_ns());
     ENSURE(role_claim(&n->role, CLAIM_CLEAN, &empty, &v, &why) == 0);
     ENSURE(role_lead(&n->role, &v, 1) == 0);
     leader_begin(n->leader);
