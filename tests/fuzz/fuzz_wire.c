@@ -287,7 +287,7 @@ static void follower_restore(void)
     struct state *state = store_state(following.store);
     struct topic *t = following.t;
     t->told_readable = t->told_peers = MESSAGES;
-    if (t->tail.at == MESSAGES && !state->amnesiac && state->epoch == 1)
+    if (t->tail.at == MESSAGES && topic_first(t) == 0 && !state->amnesiac && state->epoch == 1)
         return;
     state->amnesiac = false;
     state->epoch = following.role.epoch = 1;
