@@ -258,12 +258,25 @@ static void store_down(struct server *s)
     buf_fini(&s->data);
 }
 
+/* What it led alone would be the very epochs that its cluster goes on with: two leaders of one. */
+static int check_stray(const struct server *s, struct buf *why)
+{
+    if (config_is_clustered(s->vm) || store_state(s->store)->seen_epoch == 0)
+        return 0;
+    buf_addf(why, "this node has taken part in a cluster and is not started as one: name its Consul "
+                  "(cluster.consul.address, --consul). To make it a node of its own for good, move %s/state away",
+             s->data.data);
+    return -ERR_CONFLICT;
+}
+
 static int topics_up(struct server *s)
 {
     struct buf why = {0};
     if (config_is_clustered(s->vm))
         role_init_follower(&s->role, s->store);
-    int rc = topics_open(s->store, &s->role, &s->topics, &why);
+    int rc = check_stray(s, &why);
+    if (rc == 0)
+        rc = topics_open(s->store, &s->role, &s->topics, &why);
     bool alone = rc == 0 && s->role.kind == ROLE_ALONE;
     if (alone && (rc = role_init_alone(&s->role, s->store)) < 0) {   /* not before all epochs in use are known */
         buf_addf(&why, "the state cannot be written: %s", err_sentence(rc));

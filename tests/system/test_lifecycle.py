@@ -207,6 +207,25 @@ class Directory(Test):
                                 re.search(r"incarnation=(\S+)", after).group(1))
         self.assertTrue(glob.glob(os.path.join(b.data, "topics", "t", "*.qwal")))
 
+    def test_a_node_of_a_cluster_does_not_start_alone(self):
+        b = self.broker(set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0"])
+        who = "n9:" + "a" * 32
+        ran = b.lignum("console", b.console, "-e", 'require("lignum.core").cluster.see({ cluster = "%s", epoch = 3, '
+                       'version = 5, leader = "%s", members = { "%s" } }, 7)' % ("b" * 32, who, who))
+        self.assertEqual(ran.code, 0, ran)
+        b.stop()
+        clustered, b.set = b.set, []
+        b.spawn()
+        self.assertEqual(b.wait_exit(), 65)
+        self.assertIn("has taken part in a cluster", b.said())
+        b.set = clustered
+        b.start()
+        b.stop()
+        os.unlink(os.path.join(b.data, "state"))
+        b.set = []
+        b.start()                                    # a new identity, as it was told
+        b.publish("t", b"x")
+
 
 class Flags(Test):
     def setUp(self):
