@@ -117,13 +117,13 @@ TOKEN = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 class Connection:
     """One connection, keep-alive, with a strict reader. send() takes raw bytes; answer() reads one answer."""
 
-    def __init__(self, port, timeout=PATIENCE, receive_buffer=None):
+    def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1"):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
         try:
-            self.socket.connect(("127.0.0.1", port))
+            self.socket.connect((host, port))
         except OSError:
             self.socket.close()
             raise
@@ -264,6 +264,7 @@ class Broker:
     def __init__(self, folder, config=None, flags=(), set=(), env=None, descriptors=None, binary=None,
                  data=None, listen="127.0.0.1:0"):
         self.folder = folder
+        self.host = "127.0.0.1"
         self.data = data or os.path.join(folder, "data")
         self.console = os.path.join(folder, "console")
         self.config_path = os.path.join(folder, "lignum.lua")
@@ -303,6 +304,7 @@ class Broker:
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)     # a test run that is killed leaves no broker behind
             if limit:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            self.in_child()
         with open(self.stderr_path, "ab") as err:
             self.said_before = err.tell()
             self.process = subprocess.Popen(self.command(), cwd=self.folder, env=env, stdin=subprocess.DEVNULL,
@@ -310,6 +312,9 @@ class Broker:
         self.starts += 1
         self.awaited = False
         return self
+
+    def in_child(self):
+        """What else the new process does before it becomes the broker."""
 
     def start(self, timeout=PATIENCE):
         self.spawn()
@@ -432,7 +437,7 @@ class Broker:
     # -- requests
 
     def connect(self, **kw):
-        return Connection(self.port, **kw)
+        return Connection(self.port, host=self.host, **kw)
 
     def request(self, method, target, body=None, headers=(), **kw):
         """One request on a connection of its own."""
@@ -603,8 +608,9 @@ class Test(unittest.TestCase):
                 print("--- stderr of %s (%s)\n%s" % (b.folder, self.id(), b.said_from(0)[-3000:]))
 
     def _failed(self):
-        outcome = getattr(self, "_outcome", None)
-        return bool(outcome) and not outcome.success
+        """Also during clean-up, when the outcome itself only knows of the clean-up."""
+        result = getattr(getattr(self, "_outcome", None), "result", None)
+        return result is not None and any(getattr(t, "test_case", t) is self for t, _ in result.failures + result.errors)
 
     # -- claims used by several files
 

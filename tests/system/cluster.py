@@ -1,0 +1,448 @@
+"""A cluster under test: a real Consul and N brokers, each of which can be killed, frozen, stopped, wiped and cut off.
+
+    class Something(ClusterTest):
+        def test_claim(self):
+            c = self.cluster(topics={"orders": {"replication": "live", "copies": 2}})
+            c.leader().kill()
+            c.wait_leader()
+
+Everybody is on loopback, or with net=True on a network of namespaces of their own (tests/system/network.py; only root), where
+hosts can be cut from each other. Whatever a test does, its processes and namespaces go away with it.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+import unittest
+
+import consul
+import history
+import lignum
+import network
+from lignum import PATIENCE, Broker, Test, wait_until
+
+KEY = "service/lignum/key/master"
+REGISTER, NODES = KEY + "/synced", KEY + "/nodes/"
+_numbers = itertools.count(os.getpid() * 53 % 12000)
+
+
+def free_port():
+    """Below the range from which the kernel gives ports away, so that a node finds its own again after a restart."""
+    for _ in range(12000):
+        port = 15000 + next(_numbers) % 12000
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")
+
+
+class Node(Broker):
+    """One broker of a cluster. Its addresses stay the same over restarts."""
+
+    def __init__(self, cluster, name, place=None, **kw):
+        self.cluster, self.name, self.place = cluster, name, place
+        self.address = place.address if place else "127.0.0.1"
+        self.http, self.replication = ["%s:%d" % (self.address, free_port()) for _ in range(2)]
+        self.frozen, self.wiped_at = False, []
+        self.settings = kw.pop("settings", "")
+        super().__init__(os.path.join(cluster.folder, name), listen=self.http, **kw)
+        self.host = self.address
+        self.port = int(self.http.rpartition(":")[2])
+
+    def config(self):
+        c = self.cluster
+        return """
+cluster {
+  name = "%s",
+  consul = { address = { %s }, key = "%s" },
+  replication = { listen = "%s"%s },
+  sync_interval = %g, lag_max = %g, lease = %g,
+}
+%s
+%s
+""" % (self.name, ", ".join('"%s"' % a for a in c.consul_addresses()), KEY, self.replication,
+            ', secret = "%s"' % c.secret if c.secret else "", c.sync_interval, c.lag_max, c.lease, c.config, self.settings)
+
+    def in_child(self):
+        if self.place:
+            self.place.enter()
+
+    # -- life
+
+    def spawn(self):
+        self.frozen = False
+        self.write_config(self.config())
+        return super().spawn()
+
+    def start(self, timeout=PATIENCE):
+        self.spawn()
+        return self.wait_ready(timeout)
+
+    def wait_ready(self, timeout=PATIENCE):
+        def ready():
+            if " main: ready " in self.said():
+                return True
+            if self.process.poll() is not None:
+                raise RuntimeError("%s ended with %d:\n%s" % (self.name, self.process.returncode, self.said()))
+            return False
+        wait_until(ready, timeout, "%s is ready" % self.name, every=0.005)
+        return self
+
+    def kill(self):
+        super().kill()
+        self.frozen = False
+
+    def stop(self, **kw):
+        self.thaw()
+        return super().stop(**kw)
+
+    def freeze(self):
+        self.frozen = True
+        self.signal(lignum.signal.SIGSTOP)
+
+    def thaw(self):
+        if self.frozen:
+            self.signal(lignum.signal.SIGCONT)
+            self.frozen = False
+
+    def wipe(self):
+        """Its disk is gone. It must not run."""
+        if self.running():
+            raise AssertionError("%s runs" % self.name)
+        self.wiped_at.append(os.path.getsize(self.stderr_path))
+        for name in os.listdir(self.data) if os.path.isdir(self.data) else []:
+            path = os.path.join(self.data, name)
+            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+
+    def answers(self):
+        return self.running() and not self.frozen
+
+    # -- what it says of the cluster
+
+    def status(self, timeout=3):
+        """GET /v1/cluster."""
+        a = self.request("GET", "/v1/cluster", timeout=timeout)
+        if a.status != 200:
+            raise AssertionError("%s: /v1/cluster: %r" % (self.name, a))
+        return a.json
+
+    def leads(self):
+        return self.status()["role"] == "leader"
+
+    def topics(self):
+        return {t["name"]: t for t in self.ok("GET", "/v1/topics").json["topics"]}
+
+    # -- what it holds
+
+    def log(self, topic):
+        """[(epoch, offset, payload)]: all that it serves of a topic."""
+        out, at = [], "earliest"
+        with self.connect() as c:
+            while True:
+                a = c.request("GET", "/v1/topics/%s/messages?from=%s&limit=10000&bytes=8388608" % (topic, at))
+                if a.status == 404:
+                    return out
+                if a.status != 200:
+                    raise AssertionError("reading %s of %s from %s: %r" % (topic, self.name, at, a))
+                page = json.loads(a.body)
+                out += [(m["epoch"], m["offset"], lignum.payload_of(m)) for m in page["messages"]]
+                if not page["messages"]:
+                    return out
+                at = page["next"]
+
+    def files(self):
+        """(sealed, open) as a History has them."""
+        sealed, open_ = {}, {}
+        for topic in os.listdir(os.path.join(self.data, "topics")):
+            folder = os.path.join(self.data, "topics", topic)
+            for name in os.listdir(folder):
+                m = re.match(r"(\d{20})\.(log|qwal)$", name)
+                if m and m.group(2) == "log":
+                    sealed.setdefault(topic, {})[int(m.group(1))] = history.checksum(os.path.join(folder, name))
+                elif m:
+                    open_.setdefault(topic, set()).add(int(m.group(1)))
+        return sealed, open_
+
+    def promises(self):
+        """{this disk, and those that it had before: [(epoch, leader)] that it followed}, as it said."""
+        with open(self.stderr_path, "rb") as f:
+            said = f.read()
+        found = {}
+        for i, (a, b) in enumerate(zip([0, *self.wiped_at], [*self.wiped_at, len(said)])):
+            # An empty node that takes the cluster's id begins its epochs anew.
+            text = said[a:b].decode("utf-8", "replace").rpartition("joins the cluster that Consul names")[2]
+            found["%s, disk %d" % (self.name, i + 1)] = [(int(e), m) for m, e in re.findall(
+                r" follower: following member=(\S+) epoch=(\d+)", text)]
+        return found
+
+    def diverged(self):
+        """All bytes that it has moved aside."""
+        parts = []
+        for folder, _, names in os.walk(os.path.join(self.data, "diverged")):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as f:
+                    parts.append(f.read())
+        return b"\n".join(parts)
+
+
+class Cluster:
+    def __init__(self, folder, count=3, net=False, config="", secret=None, sync_interval=0.5, lag_max=2, lease=6, node=Node, **kw):
+        self.folder, self.config = folder, config
+        self.secret = secret or ("between namespaces" if net else None)
+        self.sync_interval, self.lag_max, self.lease = sync_interval, lag_max, lease
+        self.nodes = []
+        names = ["n%d" % (i + 1) for i in range(count)]
+        self.net = network.Network(["consul", *names]) if net else None
+        self.consul = consul.Consul(os.path.join(folder, "consul"), free_port, self.net and self.net["consul"])
+        self.kind, self.settings = node, kw
+        for name in names:
+            self.add(name)
+
+    def consul_addresses(self):
+        return [self.consul.address]
+
+    def add(self, name, **kw):
+        """One more node; not started."""
+        os.makedirs(os.path.join(self.folder, name), exist_ok=True)
+        node = self.kind(self, name, self.net[name] if self.net else None, **dict(self.settings, **kw))
+        self.nodes.append(node)
+        return node
+
+    def __getitem__(self, name):
+        return next(n for n in self.nodes if n.name == name)
+
+    def start(self):
+        self.consul.start()
+        self.start_nodes()
+        self.wait_whole()
+        return self
+
+    def start_nodes(self):
+        """All at once. (From this thread: a child is killed when the thread that made it ends.)"""
+        for node in self.nodes:
+            node.spawn()
+        for node in self.nodes:
+            node.wait_ready()
+
+    def stop(self):
+        """Asks all that run to end, which is a check of how they do."""
+        for node in self.nodes:
+            if not node.running() and not node.awaited:
+                raise AssertionError("%s ended with %d when nobody asked it to:\n%s" % (
+                    node.name, node.process.returncode, node.said()[-3000:]))
+        running = [n for n in self.nodes if n.running()]
+        for node in running:
+            node.thaw()
+            node.signal(lignum.signal.SIGTERM)
+        for node in running:
+            code = node.wait_exit()
+            if code != 0:
+                raise AssertionError("%s ended with %d:\n%s" % (node.name, code, node.said()[-3000:]))
+        self.check_said()
+
+    def check_said(self):
+        for node in self.nodes:
+            if node.process:
+                node.check_said()
+
+    def close(self):
+        """Ends all, whatever state it is in."""
+        for node in self.nodes:
+            node.kill()
+        self.consul.kill()
+        if self.net:
+            self.net.close()
+
+    # -- who leads
+
+    def answering(self):
+        return [n for n in self.nodes if n.answers()]
+
+    def statuses(self):
+        """{node: what it says of the cluster}, of all that answer."""
+        found = {}
+        for node in self.answering():
+            with contextlib.suppress(OSError, AssertionError):
+                found[node] = node.status()
+        return found
+
+    def leader(self):
+        """The node that says that it leads, by the highest epoch; None."""
+        leading = [(s["epoch"], n) for n, s in self.statuses().items() if s["role"] == "leader"]
+        return max(leading, key=lambda pair: pair[0])[1] if leading else None
+
+    def followers(self):
+        leader = self.leader()
+        return [n for n in self.nodes if n is not leader]
+
+    def wait_leader(self, besides=(), timeout=PATIENCE):
+        """A leader that is none of these."""
+        def led():
+            leader = self.leader()
+            return leader if leader and leader not in besides else None
+        return wait_until(led, timeout, "somebody leads%s" % (" besides " + ", ".join(n.name for n in besides) if besides else ""))
+
+    def whole(self, names=None):
+        """True when all nodes that run follow one leader of one epoch, and are members of the synced set (or those named are)."""
+        statuses = self.statuses()
+        if len(statuses) < len([n for n in self.nodes if n.running()]):
+            return False
+        leading = [s for s in statuses.values() if s["role"] == "leader"]
+        if len(leading) != 1:
+            return False
+        s = leading[0]
+        return (all((o["epoch"], (o["leader"] or {}).get("name")) == (s["epoch"], s["self"]["name"] if isinstance(s["self"], dict)
+                    else s["self"]) for o in statuses.values())
+                and set(s["synced"]) == set(names or [n.name for n in statuses]))
+
+    def wait_whole(self, names=None, timeout=PATIENCE):
+        try:
+            wait_until(lambda: self.whole(names), timeout, "the cluster is whole", every=0.03)
+        except AssertionError as e:
+            raise AssertionError("%s\n%s" % (e, "\n".join(
+                "%s: %s" % (n.name, json.dumps(s)) for n, s in self.statuses().items())))
+        return self.leader()
+
+    def synced(self):
+        leader = self.leader()
+        return set(leader.status()["synced"]) if leader else set()
+
+    def ends(self, topics=None):
+        """{node: {topic: next offset}} of all that answer."""
+        found = {}
+        for node in self.answering():
+            found[node.name] = {name: t["next"] for name, t in node.topics().items() if topics is None or name in topics}
+        return found
+
+    def wait_equal(self, topics=None, timeout=PATIENCE):
+        """Every node serves every topic up to the same end."""
+        def equal():
+            ends = list(self.ends(topics).values())
+            return all(e == ends[0] for e in ends)
+        try:
+            wait_until(equal, timeout, "all nodes end at the same offsets", every=0.05)
+        except AssertionError as e:
+            raise AssertionError("%s\n%s" % (e, json.dumps(self.ends(topics), indent=1)))
+
+    def wait_caught_up(self, topics, timeout=PATIENCE):
+        """Every node has what the leader had when this was called, while more is being published."""
+        ends = wait_until(lambda: self.ends(topics), timeout, "the nodes say how far they are")
+        most = {t: max(e.get(t, 0) for e in ends.values()) for t in topics}
+
+        def there():
+            now = self.ends(topics)
+            return all(e.get(t, 0) >= most[t] for e in now.values() for t in topics)
+        wait_until(there, timeout, "all nodes have caught up", every=0.05)
+
+    def create(self, topics):
+        """{name: settings}; they may be there already."""
+        for name, settings in topics.items():
+            def created():
+                leader = self.leader()
+                if leader:
+                    a = leader.request("PUT", "/v1/topics/" + name, json.dumps(settings))
+                    if a.status not in (200, 201):
+                        raise AssertionError("PUT %s %s: %r" % (name, settings, a))
+                return leader
+            wait_until(created, what="the topic %s is created" % name, every=0.05)
+
+    # -- the register
+
+    def register(self):
+        value, index, _ = self.consul.get(REGISTER)
+        return (json.loads(value), index) if value else (None, None)
+
+
+@functools.cache
+def why_no_cluster():
+    """What is missing here for a cluster; None when nothing is."""
+    why = consul.binary()[1]
+    return "no Consul: " + why if why else None
+
+
+class ClusterTest(Test):
+    """Gives clusters that end with the test, and whose nodes must leave properly if it went well."""
+
+    def setUp(self):
+        super().setUp()
+        why = why_no_cluster()
+        if why:
+            self.skipTest(why)
+
+    def need_network(self):
+        why = network.why_not()
+        if why:
+            self.skipTest(why)
+
+    def unstarted(self, count=3, net=False, **kw):
+        if net:
+            self.need_network()
+        self.need(kw.get("binary") or lignum.BINARY, "the binary")
+        folder = os.path.join(self.folder, "c%d" % self.brokers)
+        self.brokers += 1
+        os.makedirs(folder)
+        c = Cluster(folder, count, net, **kw)
+        self.addCleanup(self._end_cluster, c)
+        return c
+
+    def cluster(self, count=3, topics=None, **kw):
+        """A cluster that is whole and has these topics: {name: settings}."""
+        c = self.unstarted(count, **kw)
+        c.start()
+        if topics:
+            c.create(topics)
+            c.wait_equal()
+        return c
+
+    @classmethod
+    def share_cluster(cls, count=3, **kw):
+        """A cluster for all tests of a class, as long as they leave it whole; for setUpClass."""
+        why = why_no_cluster()
+        if why:
+            raise unittest.SkipTest(why)
+        folder = tempfile.mkdtemp(prefix="lignum-", dir=os.environ.get("LIGNUM_TMP"))
+        cls.addClassCleanup(shutil.rmtree, folder, True)
+        c = Cluster(folder, count, **kw)
+
+        def end():
+            try:
+                c.stop()
+            finally:
+                c.close()
+        cls.addClassCleanup(end)
+        return c.start()
+
+    def _end_cluster(self, c):
+        try:
+            if not self._failed():
+                c.stop()
+            c.check_said()
+        finally:
+            c.close()
+            if self._failed():
+                self.tell(c)
+
+    def tell(self, c):
+        keep = os.environ.get("LIGNUM_KEEP")
+        for node in c.nodes:
+            if os.path.exists(node.stderr_path):
+                print("--- stderr of %s (%s)\n%s" % (node.name, self.id(), node.said_from(0)[-2500:]))
+        if keep:
+            shutil.copytree(c.folder, os.path.join(keep, self.id()), dirs_exist_ok=True)
+
+
+def seconds(f):
+    began = time.monotonic()
+    f()
+    return time.monotonic() - began
