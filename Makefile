@@ -1,6 +1,6 @@
 # Lignum. `make run` and `make test` do everything, from a fresh Debian 12 on; `make help` lists the rest.
 #
-# MODE is release (default), asan, faults, mutant-ack or fuzz; objects live under build/MODE, so modes never mix.
+# MODE is release (default), asan, faults, a mutant (below) or fuzz; objects live under build/MODE, so modes never mix.
 MODE    ?= release
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
@@ -9,7 +9,7 @@ Q       := $(if $(V),,@)
 
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libedit-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
-DEPS_TEST  := lua5.4 lua-check python3 curl prometheus
+DEPS_TEST  := lua5.4 lua-check python3 curl prometheus iproute2 iptables
 
 # libcurl is loaded at the first fetch (core/net/fetch.c), so only its headers are needed here.
 PKGS     := lua5.4 libevent_core libedit
@@ -28,6 +28,11 @@ SANITIZE := -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-r
 MODE_FLAGS_release    := -D_FORTIFY_SOURCE=3
 MODE_FLAGS_faults     := -D_FORTIFY_SOURCE=3 -DFAULTS
 MODE_FLAGS_mutant-ack := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_ACK_BEFORE_SYNC
+MODE_FLAGS_mutant-peers   := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_ACK_BEFORE_PEERS
+MODE_FLAGS_mutant-promise := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_PROMISE_FORGOTTEN
+MODE_FLAGS_mutant-epoch   := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_EQUAL_EPOCH
+MODE_FLAGS_mutant-cut     := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_CUT_TO_COMMIT
+MODE_FLAGS_mutant-shrink  := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_SHRINK_ALONE
 MODE_FLAGS_asan       := -O1 $(SANITIZE) -DFAULTS
 MODE_FLAGS_fuzz       := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
 MODE_FLAGS            := $(MODE_FLAGS_$(MODE))
@@ -42,7 +47,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-peers doc install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-cluster bench-peers torture torture-mutants doc install clean help
 .SECONDARY:
 
 all: binary
@@ -121,6 +126,17 @@ fuzz: deps
 
 fuzzers: $(FUZZERS)
 
+# 25 minutes, as root. ARGS="--seconds 300 --seed x --only Consul"; tests/torture --help lists the rest.
+torture: deps-test
+	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
+	@tests/torture $(ARGS)
+
+MUTANTS := peers promise epoch cut shrink
+
+torture-mutants: deps-test
+	@for m in faults $(MUTANTS:%=mutant-%); do $(MAKE) --no-print-directory MODE=$$m build/$$m/lignum || exit 1; done
+	@tests/torture --mutants $(ARGS)
+
 bench: binary bench-tools
 	@tests/install python3
 	@tests/bench/run.py $(ARGS)
@@ -128,6 +144,10 @@ bench: binary bench-tools
 bench-quick: binary bench-tools
 	@tests/install python3
 	@tests/bench/run.py --quick $(ARGS)
+
+bench-cluster: binary bench-tools deps-test
+	@RUNLEVEL=1 tests/install etcd-server || true
+	@tests/bench/three.py $(ARGS)
 
 # One by one: what this Debian does not have is left out. RUNLEVEL keeps their services from starting.
 bench-peers:
@@ -162,6 +182,9 @@ help:
 	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
 	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
 	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
+	@echo "make torture    a cluster of three under every fault that we know, as root (25 minutes; ARGS=... --help)"
+	@echo "make torture-mutants   builds with a rule left out, each of which must be caught (about 15 minutes)"
+	@echo "make bench-cluster     failover, throughput beside etcd, catch-up, idle cost (about 8 minutes)"
 	@echo "make fuzz       HTTP parser, segment reader and replication frames, a minute each"
 	@echo "make bench      the figures of doc/performance.md (about 12 minutes); bench-peers installs what it compares with"
 	@echo "make bench-quick   the main ratios against Redis and this machine's limits (under 2 minutes)"
