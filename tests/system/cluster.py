@@ -130,7 +130,7 @@ cluster {
 
     # -- what it says of the cluster
 
-    def status(self, timeout=3):
+    def view(self, timeout=3):
         """GET /v1/cluster."""
         a = self.request("GET", "/v1/cluster", timeout=timeout)
         if a.status != 200:
@@ -138,7 +138,7 @@ cluster {
         return a.json
 
     def leads(self):
-        return self.status()["role"] == "leader"
+        return self.view()["role"] == "leader"
 
     def topics(self):
         return {t["name"]: t for t in self.ok("GET", "/v1/topics").json["topics"]}
@@ -274,7 +274,7 @@ class Cluster:
         found = {}
         for node in self.answering():
             with contextlib.suppress(OSError, AssertionError):
-                found[node] = node.status()
+                found[node] = node.view()
         return found
 
     def leader(self):
@@ -316,7 +316,7 @@ class Cluster:
 
     def synced(self):
         leader = self.leader()
-        return set(leader.status()["synced"]) if leader else set()
+        return set(leader.view()["synced"]) if leader else set()
 
     def ends(self, topics=None):
         """{node: {topic: next offset}} of all that answer."""

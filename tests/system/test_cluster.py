@@ -66,7 +66,7 @@ class Whole(Shared):
         self.assertIn(session, self.c.consul.sessions())
         register, _ = self.c.register()
         self.assertEqual(register["leader"].split(":")[0], leader.name)
-        self.assertEqual(register["epoch"], leader.status()["epoch"])
+        self.assertEqual(register["epoch"], leader.view()["epoch"])
         self.assertEqual(sorted(m.split(":")[0] for m in register["members"]), ["n1", "n2", "n3"])
         self.assertEqual(len(self.c.consul.keys(NODES)), 3)
 
@@ -110,7 +110,7 @@ class Whole(Shared):
         t = self.topic(**LIVE)
         for i, node in enumerate(self.c.nodes):
             receipt = node.publish(t, b"by way of %s" % node.name.encode())
-            self.assertEqual((receipt["first"], receipt["epoch"]), (i, self.c.leader().status()["epoch"]))
+            self.assertEqual((receipt["first"], receipt["epoch"]), (i, self.c.leader().view()["epoch"]))
             a = node.ok("POST", "/api/message", json.dumps({"topic": t + ".api", "message": "x"}))
             self.assertEqual(a.json["offset"], i)
         self.c.wait_equal([t, t + ".api"])
@@ -229,7 +229,7 @@ class Whole(Shared):
             names = " ".join(sorted(m))
             for word in ["role", "epoch", "lag", "synced", "elections", "diverged"]:
                 self.assertIn(word, names, "no metric speaks of it")
-            self.assertEqual([v for n, v in m.items() if "epoch" in n][0], self.c.leader().status()["epoch"])
+            self.assertEqual([v for n, v in m.items() if "epoch" in n][0], self.c.leader().view()["epoch"])
 
     # The article: anyone who reaches its ports can register a follower; a malformed registration ends the leader.
     def test_garbage_on_the_replication_port_ends_nothing(self):

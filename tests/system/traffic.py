@@ -198,7 +198,7 @@ class Observer(Client):
         for node in self.cluster.answering():
             life = node.starts
             with contextlib.suppress(*PROBLEMS, AssertionError, ValueError):
-                s = node.status(timeout=1)
+                s = node.view(timeout=1)
                 if s["role"] == "leader" and life == node.starts:
                     self.history.led(s["epoch"], "%s/%d" % (node.name, life), time.monotonic())
         self.pause(0.1)
