@@ -89,6 +89,8 @@ enum {
     LINK_ANSWERS_MAX = LINK_FRAME_MAX + 2 * LINK_UNSENT_MAX,   /* who leaves more than this unread is not listened to */
     LINKS_MAX = 2 * MEMBERS_MAX,        /* connections to the replication port, greetings included */
     SLOTS_MAX = 16 * 1024 * 1024,       /* topics that a follower names on one connection, deleted ones included */
+    CATCHUP_RATE = 224 * MIB,           /* bytes a second to a node that is not in the set: publishers go first */
+    CATCHUP_BURST = 1 * MIB,
     SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */
     GREETING_MS = 5 * 1000,             /* from a connection to the end of the greeting */
     LEASE_MS = 10 * 1000,               /* of a confirmation from Consul */

@@ -38,7 +38,8 @@ struct cluster {
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t elections;              /* that this node has won */
     struct survey survey;
-    struct mark changes, seals;
+    bool draining;
+    struct mark changes, seals, drains;
 };
 
 /* ---- what topics say ---- */
@@ -160,6 +161,7 @@ int cluster_new(const struct cluster_options *o, struct cluster **out, struct bu
     c->role->lease_ns = o->lease_ns;
     mark_init(&c->changes, 1);
     mark_init(&c->seals, 1);
+    mark_init(&c->drains, 0);
     sides_new(c, o);
     c->turned_ns = clock_ns();
     watch_timer(c->loop, &c->tend, on_tend, c);
@@ -178,6 +180,7 @@ void cluster_free(struct cluster *c)
     secret_fini(&c->secret);
     mark_fail(&c->changes, -ERR_CANCELLED);
     mark_fail(&c->seals, -ERR_CANCELLED);
+    mark_fail(&c->drains, -ERR_CANCELLED);
     mem_free(c);
 }
 
@@ -285,12 +288,23 @@ static void tend(struct cluster *c)
     watch_arm(&c->tend, soon ? TEND_SOON_NS : PING_MS * NS_PER_MS);
 }
 
+/* What is on its way to the disk here is not yet acknowledged, but may be before this node ends. */
+static void drain(struct cluster *c)
+{
+    if (c->leading && !leader_drained(c->leader))
+        return;
+    c->draining = false;
+    mark_advance(&c->drains, 1);
+}
+
 void cluster_send(struct cluster *c)
 {
     if (c->due)
         tend(c);
     leader_send(c->leader);
     follower_send(c->follower);
+    if (c->draining)
+        drain(c);
 }
 
 /* A leader with damage makes room for another, and mends as its follower. */
@@ -352,6 +366,17 @@ int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t ind
     c->elections += rc == 0;
     act_on_role(c);
     return rc;
+}
+
+struct mark *cluster_drain(struct cluster *c)
+{
+    topics_stop(c->topics);
+    if (c->leading && c->drains.at == 0) {
+        leader_ship_all(c->leader);
+        c->draining = true;
+        loop_again(c->loop);
+    }
+    return &c->drains;
 }
 
 void cluster_resign(struct cluster *c, const char *why)

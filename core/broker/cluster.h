@@ -53,6 +53,10 @@ int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value
 int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t index);
 void cluster_resign(struct cluster *c, const char *why);
 
+/* Before an orderly end: nothing more is appended here, and what is goes to the followers. The mark rises once they
+ * have it all. */
+struct mark *cluster_drain(struct cluster *c);
+
 /* Whom the register and the lock name; NULL: nobody. Not while leading. */
 void cluster_follow(struct cluster *c, const struct leader_address *leader);
 

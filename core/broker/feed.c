@@ -44,7 +44,7 @@ static struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
     f->topic = t;
     f->slot = slot;
     f->caught_ns = f->goal_ns = clock_ns();
-    f->goal = t->tail.at;
+    f->goal = f->there = t->tail.at;
     list_init(&f->dirty);
     list_push(&t->feeds, &f->of_topic);
     slots_grow(p, slot);
@@ -379,12 +379,31 @@ static void send_marks(struct peer *p)
     buf_clear(marks);
 }
 
+/* A node that catches up shares disks and processors with publishers, so it gets so much a second and no more. Whoever
+ * waits for its acknowledgements is not held back. */
+static bool may_send(struct peer *p)
+{
+    if (p->counted)
+        return true;
+    uint64_t now = clock_ns(), passed = now - p->credit_ns;
+    p->credit += (int64_t)(passed < NS_PER_S ? passed * CATCHUP_RATE / NS_PER_S : CATCHUP_BURST);
+    p->credit_ns = now;
+    if (p->credit > CATCHUP_BURST)
+        p->credit = CATCHUP_BURST;
+    if (p->credit > 0)
+        return true;
+    watch_arm(&p->leader->pace, NS_PER_MS);
+    return false;
+}
+
 void peer_send(struct peer *p)
 {
-    while (!list_empty(&p->dirty) && !p->doomed && link_unsent(p->link) < LINK_UNSENT_MAX) {
+    while (!list_empty(&p->dirty) && !p->doomed && link_unsent(p->link) < LINK_UNSENT_MAX && may_send(p)) {
         struct feed *f = list_first(&p->dirty, struct feed, dirty);
+        uint64_t before = p->shipped_bytes;
         list_remove(&f->dirty);
         feed_send(f);
+        p->credit -= (int64_t)(p->shipped_bytes - before);
     }
     send_marks(p);
     if (link_unsent(p->link) > 0)
@@ -394,10 +413,14 @@ void peer_send(struct peer *p)
 
 /* ---- has it all? ---- */
 
+/* A live topic's member has all that this epoch began with and all that is acknowledged [m]. Of a `wal` topic nobody
+ * has that but the leader; it will do to have had everything at some moment. */
 static bool feed_caught_up(const struct feed *f)
 {
     const struct topic *t = f->topic;
-    return f->started && f->acked >= t->begun && f->acked >= t->peers.at;
+    if (!f->started || f->acked < t->begun)
+        return false;
+    return t->settings.replication == REPLICATION_LIVE ? f->acked >= t->peers.at : f->acked >= f->there;
 }
 
 void peer_caught_up(struct peer *p)

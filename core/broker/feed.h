@@ -17,6 +17,7 @@ struct feed {
     bool started;                  /* it has told from where on */
     bool stuck;                    /* what comes next is damaged here */
     uint64_t sent, acked;          /* offsets */
+    uint64_t there;                /* the tail when it asked for the topic */
     uint64_t told_readable, told_peers;
     uint64_t goal, goal_ns;        /* the tail, and when that was; acked beyond: no lag older than that */
     uint64_t caught_ns;            /* when `goal` was last reached */

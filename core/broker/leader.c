@@ -10,12 +10,19 @@
 
 /* ---- connections ---- */
 
+/* The turn that follows does it all. */
+static void on_pace(void *arg)
+{
+    (void)arg;
+}
+
 struct leader *leader_new(const struct leader_options *o)
 {
     struct leader *l = MEM_NEW(struct leader);
     l->o = *o;
     list_init(&l->peers);
     list_init(&l->unshipped);
+    watch_timer(o->loop, &l->pace, on_pace, l);
     return l;
 }
 
@@ -90,6 +97,7 @@ void leader_free(struct leader *l)
     l->leading = false;
     while (!list_empty(&l->peers))
         peer_free(list_first(&l->peers, struct peer, all));
+    watch_fini(&l->pace);
     buf_fini(&l->marks);
     mem_free(l);
 }
@@ -255,6 +263,38 @@ void leader_send(struct leader *l)
 {
     LIST_EACH(node, &l->peers)
         peer_send(LIST_OWNER(node, struct peer, all));
+}
+
+/* ---- an orderly end ---- */
+
+void leader_ship_all(struct leader *l)
+{
+    struct topic *t;
+    for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++) {
+        t->ship = t->tail.at;
+        topic_settle(t);
+    }
+}
+
+static bool peer_drained(const struct peer *p)
+{
+    for (uint32_t i = 0; i < p->slots; i++) {
+        const struct feed *f = p->by_slot[i];
+        if (f != NULL && f->started && !f->stuck && f->acked < f->topic->tail.at)
+            return false;
+    }
+    return true;
+}
+
+bool leader_drained(const struct leader *l)
+{
+    struct list *peers = (struct list *)(uintptr_t)&l->peers;
+    LIST_EACH(node, peers) {
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (p->phase == PEER_READY && !p->doomed && !peer_drained(p))
+            return false;
+    }
+    return true;
 }
 
 /* ---- questions ---- */

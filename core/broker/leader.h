@@ -65,6 +65,11 @@ uint64_t leader_stalled_ns(const struct leader *l);
 /* An audit has found damage here. */
 void leader_damaged(struct leader *l);
 
+/* Before an orderly end: sends followers all that is acknowledged here, whatever Lua has let out, and tells whether
+ * every one that is connected has it. */
+void leader_ship_all(struct leader *l);
+bool leader_drained(const struct leader *l);
+
 /* Can this node not go on leading, though nobody says so? A reason, or NULL. */
 const char *leader_unfit(const struct leader *l);
 

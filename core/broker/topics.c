@@ -95,6 +95,7 @@ int topic_open_journal(struct topics *ts, struct topic *t)
     journal_set_owner(t->journal, t);
     if (ts->watch != NULL)
         ts->watch->opened(ts->watch->arg, t);
+    topic_settle(t);
     return 0;
 }
 

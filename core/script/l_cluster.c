@@ -17,6 +17,7 @@
 #define FOLLOW "cluster.follow {member=, http=, replication=, epoch=}"
 #define RESIGN "cluster.resign(why)"
 #define WAIT "cluster.wait([timeout])"
+#define DRAIN "cluster.drain(timeout)"
 #define PENDING "cluster.pending([timeout])"
 
 enum { PENDING_MAX = 1000 };
@@ -409,6 +410,34 @@ static int l_wait(lua_State *L)
     return task_park_on(L, self, changes, changes->at + 1, ms ? ms : 1, 0, wait_done);
 }
 
+static int drain_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    if (rc < 0)
+        return push_fail(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* cluster.drain(timeout) -> true | nil, message, code.  Appends nothing any more, and waits until followers have all.
+ * */
+static int l_drain(lua_State *L)
+{
+    struct cluster *c = cluster_of(L, DRAIN);
+    uint32_t ms = arg_ms(L, 1, WAIT_MS_MAX, DRAIN);
+    struct task *self = task_self(L);
+    struct mark *drains = cluster_drain(c);
+    struct cluster_info info;
+    cluster_info(c, &info);
+    if (drains->at > 0 || info.role->kind != ROLE_LEADER || ms == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    return task_park_on(L, self, drains, 1, ms, 0, drain_done);
+}
+
 static void push_pending(lua_State *L, struct topic *t)
 {
     uint64_t own = topic_own_mark(t)->at;
@@ -461,7 +490,7 @@ void cluster_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"status", l_status}, {"asked", l_asked}, {"see", l_see}, {"claim", l_claim}, {"lead", l_lead},
         {"follow", l_follow}, {"unfollow", l_unfollow}, {"resign", l_resign}, {"change", l_change}, {"wait", l_wait},
-        {"pending", l_pending}, {NULL, NULL}};
+        {"pending", l_pending}, {"drain", l_drain}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "cluster");
 }

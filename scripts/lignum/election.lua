@@ -26,6 +26,7 @@ local GATHER <const> = 0.15        -- for the others to say where they stand
 local RANK <const> = 0.2           -- between one node's turn and the next one's
 local RETRY_FIRST <const>, RETRY_MOST <const> = 0.1, 2
 local HEED <const> = 1
+local DRAIN <const> = 0.15         -- for followers to take what a leader that stops has for them
 local STALLED_MOST <const> = 3     -- that a leader waits for a member which `copies` keeps in the set
 local STAND_BACK <const> = 5       -- before it tries again to lead, so that another can
 local ARRIVES <const> = 15         -- times RANK, that an operator's word waits for this node to be registered
@@ -357,6 +358,7 @@ end
 -- Hands over: what the session holds is free at once, and the next leader has begun before this one has gone.
 local function farewell()
   local leads = cluster.status().role == "leader"
+  if leads then cluster.drain(DRAIN) end
   member:leave()
   if leads then cluster.resign("shutting down") end
 end

@@ -46,7 +46,6 @@ class Faults(ClusterTest):
         self.sound(run)
         self.assertLess(statistics.median(took), 10 if SANITIZED else 4)
 
-    @unittest.skip("not yet: what followers were not sent of a WAL topic is not sent at an orderly stop")
     def test_an_orderly_stop_hands_over_and_loses_nothing_of_a_wal_topic_either(self):
         c = self.cluster()
         took = []
@@ -229,7 +228,6 @@ class Faults(ClusterTest):
             self.assertEqual(len(set(c.register()[0]["members"]) - before), 1, "another incarnation under the old name")
         self.sound(run)
 
-    @unittest.skip("not yet: while a WAL topic is written to, a leader that is alone in the set asks nobody in")
     def test_a_node_comes_back_into_the_set_under_full_load(self):
         tool = os.path.join(ROOT, "build/release/tests/bench/load")
         if SANITIZED or not os.path.exists(tool):
@@ -355,7 +353,6 @@ class Faults(ClusterTest):
 
     # -- damage
 
-    @unittest.skip("not yet: repair from a peer")
     def test_a_damaged_file_is_fetched_from_another_node(self):
         c = self.cluster(topics={"t": LIVE}, set=["store.segment.messages=50"])
         sent = [b"message %d" % i for i in range(220)]
