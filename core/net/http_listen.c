@@ -1,6 +1,7 @@
 /*
- * Accepting. Past limits.connections a client is told so and closed. Out of descriptors, the listeners are not
- * looked at until a connection closes, or for a moment: level-triggered readiness would make the loop spin.
+ * Accepting. Past limits.connections a client takes the place of one that is idle, or is told so and closed. Out of
+ * descriptors, the listeners are not looked at until a connection closes, or for a moment: level-triggered readiness
+ * would make the loop spin.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -14,6 +15,7 @@
 
 #define ACCEPT_PAUSE_NS (500 * NS_PER_MS)
 #define SHORTAGE_SAID_NS (10 * NS_PER_S)   /* at most that often */
+#define YIELD_NS NS_PER_S                  /* how long a client is idle before it has to give way */
 
 /* What the client has sent already is thrown away, lest closing resets the answer. */
 static void socket_refuse(struct http_server *s, int fd)
@@ -29,10 +31,25 @@ static void socket_refuse(struct http_server *s, int fd)
     close(fd);
 }
 
+/* Connections that are only kept must not keep out a health check: a cluster's node without one does not lead. */
+static bool idlest_yields(struct http_server *s)
+{
+    struct list *idle = &s->deadlines.lists[DEADLINE_IDLE];
+    if (list_empty(idle))
+        return false;
+    struct deadline *first = list_first(idle, struct deadline, link);
+    if (server_now(s) + s->deadlines.span_ns[DEADLINE_IDLE] < first->at_ns + YIELD_NS)
+        return false;
+    struct client *c = LIST_OWNER(first, struct client, deadline);
+    client_drain(c);
+    deadline_clear(&c->deadline);
+    return true;
+}
+
 static void client_admit(struct http_server *s, int fd, const union address *from)
 {
     char peer[ADDRESS_TEXT_MAX];
-    if (s->stats.connections >= s->limits.connections) {
+    if (s->stats.connections >= s->limits.connections && !idlest_yields(s)) {
         socket_refuse(s, fd);
         return;
     }

@@ -234,6 +234,28 @@ TEST(test_past_the_connection_limit_a_client_gets_503_and_room_is_found_again)
     rig_free(rig);
 }
 
+/* Consul's health check is such a client. */
+TEST(test_past_the_connection_limit_whoever_is_idle_for_long_gives_way)
+{
+    struct http_limits limits = rig_limits();
+    limits.connections = 2;
+    struct rig *rig = rig_new(&limits);
+    int a = dial(rig), b = dial(rig);
+    RIG_UNTIL(rig, rig_stats(rig).connections == 2);
+    usleep(1100 * 1000);
+    SEND(rig, b, PING);
+    EXPECT(rig, b, "GET /ping?|");
+    int c = dial(rig);
+    SEND(rig, c, PING);
+    EXPECT(rig, c, "GET /ping?|");
+    expect_end(rig, a);
+    CHECK_EQ(rig_stats(rig).connections, 2);
+    CHECK_EQ(rig_stats(rig).refused, 0);
+    SEND(rig, b, PING);
+    EXPECT(rig, b, "GET /ping?|");
+    rig_free(rig);
+}
+
 /* Leaves room for `more` descriptors above those that are open. */
 static void leave_descriptors(int more)
 {
