@@ -160,6 +160,19 @@ static void on_position(struct peer *p, struct wire *w)
     point(p, slot, t, epoch, end);
 }
 
+/* Every member had what is below `peers` on its disk. One that has not is not what it was: a copy of its directory was
+ * put back, or the disk does not keep what it is told to. It does not know that itself. */
+static void check_memory(struct peer *p, const struct feed *f)
+{
+    if (p->amnesiac || f->acked >= f->topic->peers.at || !role_counts(p->leader->o.role, &p->member))
+        return;
+    say_error("leader", "a member has less than it acknowledged, and does not count until it has caught up member=%s "
+              "topic=%s has=%llu had=%llu", p->member.text, f->topic->name, (unsigned long long)f->acked,
+              (unsigned long long)f->topic->peers.at);
+    p->amnesiac = true;
+    leader_recount(p->leader);
+}
+
 static void on_start(struct peer *p, struct wire *w)
 {
     uint32_t slot = get_u32(w);
@@ -176,6 +189,7 @@ static void on_start(struct peer *p, struct wire *w)
         p->started++;
         feed_note_lag(f, clock_ns());
         feed_dirty(f);
+        check_memory(p, f);
         topic_settle(f->topic);
     }
 }

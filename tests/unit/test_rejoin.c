@@ -207,6 +207,33 @@ TEST(test_a_leader_that_is_asked_for_a_file_without_an_end_steps_down)
     rig_down();
 }
 
+/* A copy of the data directory has been put back, or the disk did not keep what it was told to. */
+TEST(test_a_member_that_has_less_than_it_acknowledged_does_not_count_until_it_has_caught_up)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 5);
+    node_down(b);
+    CHECK_EQ(run("cp -a n2 old"), 0);
+    b = node_up(1);
+    join(b, a);
+    publish(t, 5, 100);
+    WAIT_UNTIL(t->peers.at == 10);
+    CHECK(in_set(a, b));
+    node_down(b);
+    CHECK_EQ(run("rm -r n2 && mv old n2"), 0);
+    b = node_up(1);
+    b->syncs_not = true;                             /* it does not catch up yet */
+    follow(b, a);
+    WAIT_UNTIL(!in_set(a, b));
+    b->syncs_not = false;
+    WAIT_UNTIL(in_set(a, b));
+    check_same_topic(a, b, "t");
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 11);
+    rig_down();
+}
+
 /* A topic's creation is committed late in a's turn, by the set's change, and b hears of it in the same turn. */
 TEST(test_a_follower_that_asks_for_a_new_topic_at_once_gets_it)
 {
