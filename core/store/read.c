@@ -15,6 +15,7 @@ struct reading {
     size_t left;           /* bytes that may still be added after the first batch */
     bool some;             /* there is a first batch */
     bool done;
+    bool broken;           /* it ended before a batch that is not sound */
     struct buf *out;
 };
 
@@ -35,6 +36,7 @@ static ssize_t reading_take(struct reading *r, const char *p, size_t n, size_t *
             break;
         if (bad || !batch_valid(p + used, &head, r->next)) {
             r->done = r->some;         /* what came before is good; the next call meets the damage */
+            r->broken = true;
             return r->some ? (ssize_t)used : -ERR_DAMAGED;
         }
         r->next += head.count;
@@ -128,8 +130,8 @@ static int read_all(struct journal *j, struct reading *r)
         rc = segment_of(j, offset, &seg);
         if (rc == 0)
             rc = read_segment(r, seg, offset);
-        if (rc == -ERR_DAMAGED && seg && !seg->scanned)
-            rc = segment_scan(seg) < 0 ? rc : -ERR_DAMAGED;
+        if ((rc == -ERR_DAMAGED || r->broken) && seg && !seg->scanned)
+            segment_scan(seg);         /* so that it is known, and can be mended */
     }
     return r->some ? 0 : rc;
 }
