@@ -152,6 +152,29 @@ int topic_restart(struct topic *t, uint64_t first, bool keep)
 
 /* ---- reading ---- */
 
+/* Whether this node can tell that nothing of that epoch exists but what it has. */
+static bool knows_epoch(const struct role *r, uint64_t epoch)
+{
+    return role_leads(r) && (epoch <= r->epoch || role_confirmed(r, clock_ns()));
+}
+
+int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
+{
+    const struct role *r = topics_role(t->topics);
+    int rc = journal_epoch_end(t->journal, epoch, found, end);
+    if (rc < 0)
+        return rc;
+    bool knows = knows_epoch(r, epoch);
+    if (knows && epoch > r->epoch)
+        return -ERR_TRUNCATED;
+    if (offset <= topic_first(t))
+        return 0;
+    bool open = !knows && *end == t->tail.at;      /* nothing later is here: what the token speaks of may yet come */
+    if (offset > *end)
+        return open ? 0 : -ERR_TRUNCATED;
+    return open && offset < *end && *found < epoch ? -ERR_UNAVAILABLE : 0;
+}
+
 uint64_t topic_first(const struct topic *t)
 {
     struct journal_info info;

@@ -292,9 +292,7 @@ static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
     return 4;
 }
 
-/* topic:check(epoch, offset) -> true | nil, message, "log_truncated", {epoch=, offset=}.  Does a token belong to this
- * history? It does when everything up to its epoch goes on at least that far here. A follower may not have got there
- * yet; a leader has seen every epoch that there was. */
+/* topic:check(epoch, offset) -> true | nil, message, code [, {epoch=, offset=}] */
 static int l_check(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, CHECK);
@@ -303,14 +301,14 @@ static int l_check(lua_State *L)
     struct topic *t;
     int rc = handle_find(L, h, &t);
     if (rc == 0)
-        rc = journal_epoch_end(t->journal, epoch, &found, &end);
+        rc = topic_check(t, epoch, offset, &found, &end);
+    if (rc == -ERR_TRUNCATED)
+        return push_truncated(L, found, end);
+    if (rc == -ERR_UNAVAILABLE)
+        return push_fail_because(L, rc, "this node has nothing of epoch %llu yet, and what it has at %llu is older",
+                                 (unsigned long long)epoch, (unsigned long long)offset);
     if (rc < 0)
         return handle_fail(L, h, rc);
-    const struct role *role = topics_role(t->topics);
-    bool ahead = !role_leads(role) && end == t->tail.at;
-    bool unheard = role_leads(role) && epoch > role->epoch;
-    if (unheard || (offset > end && offset > topic_first(t) && !ahead))
-        return push_truncated(L, found, end);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -93,7 +93,7 @@ function Topic:offset_at(time) end
 function Topic:ship(offset) end
 
 ---Does a token belong to this history: was the message before `offset` written in that epoch? If not, the fourth result
----says up to where the histories agree.
+---says up to where the histories agree. A node that may yet get there says true; unavailable: it cannot tell.
 ---@where anywhere
 ---@param epoch integer
 ---@param offset integer
@@ -101,7 +101,7 @@ function Topic:ship(offset) end
 ---@return string? message
 ---@return string? code
 ---@return { epoch: integer, offset: integer }? agree
----@errors unknown_topic log_truncated
+---@errors unknown_topic log_truncated unavailable
 ---@example topic("orders"):check(3, 1000)
 function Topic:check(epoch, offset) end
 

@@ -5,7 +5,6 @@
 --- ago (s, m, h, d).
 local core = require "lignum.core"
 local http = require "lignum.http"
-local roster = require "lignum.roster"
 
 local limits = core.limits
 local M = {}
@@ -28,11 +27,8 @@ function M.token(text)
 end
 
 -- Refuses a token of a history that was cut off; the last result is the point up to which it and the present one are
--- the same. A follower that does not have that offset yet cannot tell.
-local function check_token(t, info, epoch, offset)
-  if roster.role == "follower" and offset > info.next then
-    return nil, ("offset %d is not here yet; the next one is %d"):format(offset, info.next), "unavailable"
-  end
+-- the same. On a node that may yet get what it speaks of, it is past the end.
+local function check_token(t, epoch, offset)
   local ok, why, code, point = t:check(epoch, offset)
   if not ok then return nil, why, code, point end
   return offset
@@ -70,7 +66,7 @@ local function resolve(t, info, text, name)
   if text == "earliest" then return info.first end
   if text == "latest" then return info.next end
   local epoch, offset = M.token(text)
-  if epoch then return check_token(t, info, epoch, offset) end
+  if epoch then return check_token(t, epoch, offset) end
   return offset_at_time(t, text, name)
 end
 
@@ -86,7 +82,7 @@ end
 -- Waits until the topic is readable up to min_offset: read your writes.
 local function wait_for(t, info, text, wait)
   local epoch, offset = M.token(text)
-  local there, why, code
+  local there, why, code, point
   if not epoch then
     offset, why, code = http.integer(text, "min_offset", 0, OFFSET_LAST)
     if not offset then return nil, why, code end
@@ -96,7 +92,10 @@ local function wait_for(t, info, text, wait)
     if not there and code ~= "timeout" then return nil, why, code end
     info = t:info() or info
   end
-  if epoch then return check_token(t, info, epoch, offset) end
+  if epoch then
+    there, why, code, point = check_token(t, epoch, offset)
+    if not there then return nil, why, code, point end
+  end
   if offset <= info.next then return true end
   return nil, ("offset %d is not here yet; the next one is %d"):format(offset, info.next), "unavailable"
 end

@@ -108,6 +108,74 @@ TEST(test_what_an_old_leader_has_beyond_the_new_ones_history_is_kept_and_cut)
     rig_down();
 }
 
+/* ---- tokens of readers ---- */
+
+static int token(const struct node *n, uint64_t epoch, uint64_t offset)
+{
+    uint64_t found, end;
+    return topic_check(topic_at(n, "t"), epoch, offset, &found, &end);
+}
+
+TEST(test_a_node_that_lags_refuses_no_token_that_it_may_yet_get)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    publish(t, 5, 100);
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    CHECK_EQ(token(a, 2, 8), -ERR_TRUNCATED);        /* it leads, and is sure of it: there is no epoch 2 */
+    a->paused = true;
+    cluster_follow(b->cluster, NULL);
+    CHECK_EQ(token(b, 1, 9), 0);
+    lead(b);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_EQ(try_publish(topic_at(b, "t"), 100, "another"), 0);
+    CHECK_EQ(token(b, 1, 5), 0);
+    CHECK_EQ(token(b, 2, 8), 0);
+    CHECK_EQ(token(b, 1, 6), -ERR_TRUNCATED);
+    CHECK_EQ(token(b, 2, 9), -ERR_TRUNCATED);
+    role_doubt(&a->role);                            /* it has never heard of that, and does not know if it leads */
+    CHECK_EQ(token(a, 2, 8), 0);
+    CHECK_EQ(token(a, 1, 6), -ERR_TRUNCATED);        /* epoch 1 was its own */
+    cluster_resign(a->cluster, "the test says so");
+    CHECK_EQ(token(a, 2, 8), 0);
+    CHECK_EQ(token(a, 1, 6), 0);
+    CHECK_EQ(token(a, 2, 5), 0);
+    CHECK_EQ(token(a, 2, 4), -ERR_UNAVAILABLE);      /* what it has there is of epoch 1: not what the reader has */
+    a->paused = false;
+    follow(a, b);
+    WAIT_UNTIL(topic_readable(t) == 8);
+    CHECK_EQ(token(a, 2, 8), 0);
+    CHECK_EQ(token(a, 1, 6), -ERR_TRUNCATED);
+    CHECK_EQ(token(a, 1, 9), -ERR_TRUNCATED);
+    rig_down();
+}
+
+TEST(test_a_token_of_what_was_cut_is_refused_also_when_others_have_taken_its_place)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic_settings s = small_files(REPLICATION_LIVE);
+    struct topic *t = make_topic(a, "t", &s);
+    publish(t, 15, 100);
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 15);
+    change_leaders(17);
+    CHECK_EQ(token(a, 1, 32), 0);
+    CHECK_EQ(token(a, 2, 20), -ERR_UNAVAILABLE);
+    for (uint64_t next = 20; next <= 50; next += 5) {
+        for (unsigned i = 0; i < 5; i++)
+            CHECK_EQ(try_publish(topic_at(b, "t"), 100, "another"), 0);
+        follow(a, b);
+        WAIT_UNTIL(topic_readable(t) == next);
+        CHECK_EQ(token(a, 1, 15), 0);
+        for (uint64_t lost = 16; lost <= 32; lost++)
+            CHECK_EQ(token(a, 1, lost), -ERR_TRUNCATED);
+        CHECK_EQ(token(a, 2, next), 0);
+        CHECK_EQ(token(a, 2, next + 1), 0);
+    }
+    rig_down();
+}
+
 TEST(test_nothing_is_cut_where_the_old_leader_has_nothing_beyond)
 {
     rig_up(2);

@@ -1,0 +1,47 @@
+local check = require "check"
+local range = require "lignum.range"
+local function test(name, fn) check.test(print, name, fn) end
+
+-- A node's topic that ends at `tail`, whatever else its fields say.
+local function topic_of(tail)
+  local t = { tail = tail, waits = 0 }
+  function t:info() return { first = 0, next = self.tail } end
+  function t:wait(offset)
+    self.waits = self.waits + 1
+    if self.on_wait then self:on_wait() end
+    if self.tail > offset then return true end
+    return nil, "timed out", self.waits > 3 and "stopping" or "timeout"
+  end
+  function t:check(epoch)
+    if epoch == self.cut then return nil, "cut", "log_truncated", { epoch = 1, offset = 2 } end
+    return true
+  end
+  return t
+end
+
+local function ask(t, query) return range.of(t, t:info(), query) end
+
+test("range_from_a_token_that_is_not_here_yet_is_past_the_end", function()
+  local t = topic_of(5)
+  local asked = ask(t, { from = "2:8", wait = "1" })
+  check.equal(asked.from, 8)
+  check.equal(asked.epoch, 2)
+  check.equal(asked.wait, 1)
+  check.equal(t.waits, 0)
+end)
+
+test("range_min_offset_that_is_not_here_yet_is_waited_for_and_then_unavailable", function()
+  for _, text in ipairs { "8", "2:8" } do
+    local t = topic_of(5)
+    local asked, _, code = ask(t, { min_offset = text, wait = "0" })
+    check.equal(asked, nil)
+    check.equal(code, "unavailable")
+    check.equal(t.waits, 1)
+    t.on_wait = function(self) self.tail = 8 end
+    check.equal(ask(t, { min_offset = text }).from, 0)
+    t.cut = 2
+    asked, _, code = ask(t, { min_offset = "2:8" })
+    check.equal(asked, nil)
+    check.equal(code, "log_truncated")
+  end
+end)
