@@ -7,10 +7,11 @@
 #include "script/bind.h"
 #include "script/topic_handle.h"
 
-#define USAGE "topic:read {from=, to=, limit=, bytes=, format=\"records\"}"
+#define USAGE "topic:read {from=, to=, limit=, bytes=, epoch=, format=\"records\"}"
 
 struct options {
     struct batch_range range;
+    uint64_t epoch;                   /* of the message before `from`, as the reader has it; 0: it has not said */
     bool records;
 };
 
@@ -26,7 +27,8 @@ static void check_options(lua_State *L, struct options *o)
     const struct arg_field fields[] = {
         {"from", ARG_WHOLE, &o->range.from},   {"to", ARG_WHOLE, &o->range.to},
         {"limit", ARG_WHOLE, &o->range.limit}, {"bytes", ARG_WHOLE, &o->range.bytes},
-        {"format", ARG_TEXT, &format},         {NULL, ARG_END, NULL}};
+        {"epoch", ARG_WHOLE, &o->epoch},       {"format", ARG_TEXT, &format},
+        {NULL, ARG_END, NULL}};
     arg_fields(L, 2, fields, USAGE);
     if (format.p != NULL && !slice_eq(format, SLICE("records")))
         arg_fail(L, USAGE, "there is no format %s", format.p);
@@ -75,8 +77,16 @@ static uint64_t epoch_before(struct topic *t, uint64_t offset, uint64_t otherwis
     return there ? head.epoch : otherwise;
 }
 
-static int read_batch(lua_State *L, struct topic *t, const struct batch_range *range)
+/* Of a read that ends at `next`. One that gave nothing says again what the reader has: what this node has there may be
+ * cut already, or be another's. */
+static uint64_t epoch_to_go_on(struct topic *t, const struct options *o, uint64_t next, uint64_t now)
 {
+    return next == o->range.from && o->epoch > 0 ? o->epoch : epoch_before(t, next, now);
+}
+
+static int read_batch(lua_State *L, struct topic *t, const struct options *o)
+{
+    const struct batch_range *range = &o->range;
     uint64_t next;
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
     memcpy(b->topic, t->name, sizeof(b->topic));
@@ -89,15 +99,16 @@ static int read_batch(lua_State *L, struct topic *t, const struct batch_range *r
     b->claimed = b->raw.cap;
     batch_cut(b, range);
     b->facts = facts_of(L, t, range, b->to);
-    b->facts.epoch = b->count > 0 ? b->epoch : epoch_before(t, b->to, b->facts.epoch_now);
+    b->facts.epoch = b->count > 0 ? b->epoch : epoch_to_go_on(t, o, b->to, b->facts.epoch_now);
     if (b->count == 0)
         b->epoch = b->facts.epoch_now;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }
 
-static int read_range(lua_State *L, struct topic *t, const struct batch_range *range)
+static int read_range(lua_State *L, struct topic *t, const struct options *o)
 {
+    const struct batch_range *range = &o->range;
     struct file_range file = {.fd = -1, .first = range->from, .next = range->from};
     struct range *r = object_new(L, KIND_RANGE, sizeof(*r), 0);
     r->fd = -1;
@@ -114,7 +125,7 @@ static int read_range(lua_State *L, struct topic *t, const struct batch_range *r
     r->first = file.first;
     r->next = file.next;
     r->facts = facts_of(L, t, range, r->next);
-    r->facts.epoch = epoch_before(t, r->next, r->facts.epoch_now);
+    r->facts.epoch = epoch_to_go_on(t, o, r->next, r->facts.epoch_now);
     vm_claim(L, r->bytes.cap);
     r->claimed = r->bytes.cap;
     count_read(t, r->next - r->first, r->size);
@@ -125,7 +136,7 @@ static int read_range(lua_State *L, struct topic *t, const struct batch_range *r
 int l_topic_read(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, USAGE);
-    struct options o = {{UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}, false};
+    struct options o = {.range = {UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}};
     struct topic *t;
     check_options(L, &o);
     int rc = handle_find(L, h, &t);
@@ -136,5 +147,5 @@ int l_topic_read(lua_State *L)
     if (o.range.to < o.range.from)
         return push_fail_because(L, -ERR_BAD_RANGE, "the range from %llu to %llu is reversed",
                                  (unsigned long long)o.range.from, (unsigned long long)o.range.to);
-    return o.records ? read_range(L, t, &o.range) : read_batch(L, t, &o.range);
+    return o.records ? read_range(L, t, &o) : read_batch(L, t, &o);
 }

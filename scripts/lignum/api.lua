@@ -51,9 +51,10 @@ function topics(pattern) end
 function Topic:append(what, options) end
 
 ---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes.
----With format "records" the result can only be answered with: stored batches, straight from the file.
+---`epoch` is that of the message before `from`, where the reader has it: a read that gives nothing says it again to the
+---client. With format "records" the result can only be answered with: stored batches, straight from the file.
 ---@where tasks
----@param range { from?: integer, to?: integer, limit?: integer, bytes?: integer, format?: "records" }
+---@param range { from?: integer, to?: integer, limit?: integer, bytes?: integer, epoch?: integer, format?: "records" }
 ---@return lignum.Batch|lignum.Range|nil batch
 ---@return string? message
 ---@return string? code

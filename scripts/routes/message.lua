@@ -167,7 +167,7 @@ local function get(req, query, kind)
   end
 
   if kind == EVENTS then return answer_events(req, t, asked, raw) end
-  local what = { from = asked.from, to = asked.to, limit = asked.limit, bytes = asked.bytes }
+  local what = { from = asked.from, epoch = asked.epoch, to = asked.to, limit = asked.limit, bytes = asked.bytes }
   return answer_batch(req, t, what, asked, kind == NDJSON and raw and "raw" or FORMS[kind])
 end
 

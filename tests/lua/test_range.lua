@@ -1,5 +1,6 @@
 local check = require "check"
 local range = require "lignum.range"
+local stream = require "lignum.stream"
 local function test(name, fn) check.test(print, name, fn) end
 
 -- A node's topic that ends at `tail`, whatever else its fields say.
@@ -44,4 +45,15 @@ test("range_min_offset_that_is_not_here_yet_is_waited_for_and_then_unavailable",
     check.equal(asked, nil)
     check.equal(code, "log_truncated")
   end
+end)
+
+test("range_a_stream_ends_when_what_it_sent_is_cut", function()
+  local t = topic_of(5)
+  function t.read(_, what) return setmetatable({ next = what.from }, { __len = function() return 0 end }) end
+  function t:on_wait() self.cut, self.tail = 1, self.waits == 1 and 9 or 5 end
+  local sent = {}
+  stream.events(t, { from = 5, epoch = 1, bytes = 1000 }, false)(function(text) sent[#sent + 1] = text return true end)
+  check.equal(#sent, 1)
+  check.equal(sent[1]:match("^event: error\ndata: ") ~= nil, true)
+  check.equal(sent[1]:match("log_truncated") ~= nil, true)
 end)

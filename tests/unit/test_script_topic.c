@@ -1,4 +1,6 @@
 /* Topics as scripts see them: what append makes of what it is given, reading, rendering, and changes of topics. */
+#include "script/arg.h"
+#include "script/batch.h"
 #include "unit/host.h"
 #include "unit/unit.h"
 
@@ -114,6 +116,39 @@ TEST(test_reading_is_cut_at_single_messages)
     CHECK_EVAL("local b = T:read {from = 50} return #b .. b.next .. tostring(b[1])", "050nil");
     CHECK_EVAL("return CODE(T:read {from = 3, to = 2})", "nil bad_range");
     CHECK_EVAL("local b = T:read {from = 5, to = 99} return #b .. b.next", "16");
+    host_close(&h);
+}
+
+/* Of Lignum-Next-Offset. */
+static uint64_t epoch_told(const char *code)
+{
+    CHECK_EVAL(code, "");
+    lua_State *L = vm_state(h.vm);
+    lua_getglobal(L, "B");
+    const struct batch *b = arg_test(L, -1, KIND_BATCH);
+    const struct range *r = arg_test(L, -1, KIND_RANGE);
+    lua_pop(L, 1);
+    return b != NULL ? b->facts.epoch : r->facts.epoch;
+}
+
+TEST(test_a_read_that_gives_nothing_does_not_change_what_the_reader_has)
+{
+    open_topic();
+    host_eval(&h, "T:append {'a', 'b', 'c', 'd'} T:append {'e', 'f'}");
+    h.role.kind = ROLE_FOLLOWER;
+    h.role.epoch = 3;
+    CHECK_EQ(epoch_told("B = T:read {from = 4, epoch = 1}"), 1);
+    CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1}"), 1);
+    CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 2}"), 2);
+    CHECK_EQ(epoch_told("B = T:read {from = 6}"), 1);
+    CHECK_EQ(topic_cut(topics_find(h.topics, SLICE("t")), 4), 0);     /* while a reader is at 6 */
+    CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1}"), 1);
+    CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1, format = 'records'}"), 1);
+    h.role.kind = ROLE_ALONE;
+    CHECK_EVAL("T:append {'E', 'F', 'G'} return CODE(T:check(1, 6))", "nil log_truncated");
+    CHECK_EVAL("return CODE(T:check(1, 4))", "true nil");
+    CHECK_EQ(epoch_told("B = T:read {from = 4, epoch = 1}"), 3);
+    CHECK_EQ(epoch_told("B = T:read {from = 4, epoch = 1, format = 'records'}"), 3);
     host_close(&h);
 }
 
