@@ -1,0 +1,617 @@
+/* One topic, three nodes, Consul as an oracle: who leads, whose copies count, what is acknowledged, what is cut.
+ *
+ * This is the model of core/broker (role.c, leader.c, feed.c, tend.c, upstream.c), in spin's language. tests/model/run
+ * searches it, and checks that each mutant (one -D: a rule left out) ends with an error. Variants, one -D each:
+ *
+ *   (none)     a live topic under durability "commit"
+ *   READS      and what followers were told of `peers`: they serve it, and never cut below it
+ *   WEAK       a weaker durability: acknowledged when written; power loss makes a node amnesiac
+ *   UNCLEAN    and one unclean claim
+ *   WAL        a `wal` topic: acknowledged by the leader's disk alone
+ *   ROLLBACK   and Consul taken back to an older register, once
+ *
+ * A record is the number of the claim by which its leader led (an *instance*): a claim has one appending process. Except
+ * under ROLLBACK that is the epoch. Frames and acknowledgements in flight are over-approximated: a follower may receive
+ * anything that the leader of its connection's epoch ever sent, also after that leader's death; an acknowledgement
+ * counts from when it is sent, and `commit` may come any time later (the minimum only rises, so this covers each delay).
+ * A claim is one step at Consul, as cas makes it; that its answer comes, and is taken up, is another.
+ *
+ * Stricter than the code, where an operator's unclean claim or a rollback of Consul is concerned: the register says which
+ * claim was unclean (the code: the process that led by it, and who followed it); registers are ordered by version (epoch,
+ * then version); a leader that was told of a newer register keeps the lock (lets it go); and a node that knows of one
+ * greets whoever leads by an older one (follows nobody). tests/model/run marks these mutants with a star. */
+#ifndef MAXE
+#define MAXE 2                                  /* claims */
+#endif
+#ifndef MAXM
+#define MAXM 2                                  /* records */
+#endif
+#ifndef MAXCHG
+#define MAXCHG 2                                /* changes of the set that are asked for */
+#endif
+#ifndef S0
+#define S0 7                                    /* the first set */
+#endif
+#ifndef COPIES
+#define COPIES 1                                /* of the topic */
+#endif
+#define N 3
+#define NE (MAXE+1)
+#define IN(s,n) (((s)>>(n))&1)
+#define SIZE(s) (IN(s,0)+IN(s,1)+IN(s,2))
+#define LG(n,k) lg[(n)*MAXM+(k)]
+#define HL(e,k) hlg[(e)*MAXM+(k)]
+#define ACK(e,n) ack[(e)*N+(n)]
+#define FORGETS(e,n) pam[(e)*N+(n)]
+
+/* nodes */
+byte lg[N*MAXM]; byte tl[N]; byte dln[N];       /* log; the marks tail (written is the same here) and disk */
+byte prm[N];                                    /* promised, on disk */
+byte con[N];                                    /* whose connection it has, as a follower; 0 none */
+byte led[N];                                    /* leads; 0 no */
+byte cst[N];                                    /* its claim that Consul has taken and that it does not know of yet */
+/* claims */
+byte own[NE]; bit st[NE];                       /* whose; it has begun to lead by it */
+byte hlg[NE*MAXM]; byte hln[NE];                /* all that its leader ever had: the frames in flight */
+byte eff[NE]; byte pnd[NE]; bit app[NE];        /* leader: set confirmed, set asked for; Consul has taken that */
+byte cm[NE]; byte ack[NE*N];                    /* leader: `peers`, the followers' acknowledgements */
+/* the register */
+byte S = S0; byte reg;                         /* members; the claim that stands there */
+byte last; byte nchg;
+bit g1;                                         /* node 1 has claimed once: nodes 1 and 2 are alike before */
+/* ghost */
+byte A[MAXM];                                   /* acknowledged record at each offset */
+
+#ifdef UNCLEAN
+#define READS
+byte uncl; bit gone;                            /* the unclean claim; its line has begun to lead */
+#define LOST(e) (gone && (e) < uncl)            /* what that history goes on with is lost to the cluster, as was said */
+#else
+#define LOST(e) 0
+#endif
+#ifdef WAL
+#define READS
+byte hdk[NE];                                   /* how far its leader's disk got: all that is ever shipped */
+byte wa[MAXM], dv[MAXM];                        /* ghost: records that were on their leader's disk; moved to diverged/ */
+#endif
+#ifdef READS
+byte sm[N];                                     /* told `peers`, as far as it is on the own disk */
+#endif
+#ifdef WEAK
+bit amn[N]; bit pam[NE*N]; byte ct[N];          /* amnesiac; as the leader takes it; CAUGHT on its way */
+#endif
+#ifdef BLIND_CLAIM
+byte rs[N];
+#endif
+#ifdef NOT_APPLIED
+byte late, latset;
+#endif
+#ifdef TWICE
+byte dup[NE];
+#endif
+#ifdef ROLLBACK
+byte num[NE], rv[NE];                           /* its epoch; the version of the register that its leader knows */
+byte V;                                         /* of the register */
+byte ver[N], si[N];                              /* the newest register that the node has seen: version, and claim */
+byte kS, kV, kreg; bit kept;                    /* the copy of Consul's data */
+bit rolled, held; byte fr, back, lostS, wit;    /* claims before; the leader put back; the set then; who has seen what was lost */
+bit cons[NE];                                   /* one of those has greeted this leader */
+#define NUM(e) num[e]
+#define POST(e) (rolled && (e) > fr)
+#define OLDER(e) (rolled && ((e) > fr || (e) == back))   /* leads by what was put back, or by what followed from it */
+#else
+#define NUM(e) (e)
+#define POST(e) 0
+#endif
+
+byte i, j, x, e, f;
+
+inline tidy() {                                 /* forget what can no longer matter: fewer states */
+  f = 1;
+  do :: f > MAXE -> break
+     :: else ->
+        if :: st[f] && led[own[f]] != f ->
+              eff[f] = 0; cm[f] = 0; ACK(f,0) = 0; ACK(f,1) = 0; ACK(f,2) = 0;
+#ifdef WEAK
+              FORGETS(f,0) = 0; FORGETS(f,1) = 0; FORGETS(f,2) = 0;
+#endif
+#if !defined(SESSION_ONLY) && !defined(NO_CAS)
+              if :: reg != f && !app[f] -> pnd[f] = 0 :: else fi;
+#endif
+              if :: app[f] -> pnd[f] = 0; app[f] = 0 :: else fi;
+#if !defined(ACCEPT_OLD) && !defined(NO_PERSIST) && !defined(RESUME) && !defined(ROLLBACK) && !defined(WEAK)
+              if :: (own[f]==0 || prm[0] > f) && (own[f]==1 || prm[1] > f) && (own[f]==2 || prm[2] > f) ->
+                    hln[f] = 0; i = 0; do :: i == MAXM -> break :: else -> HL(f,i) = 0; i++ od
+#ifdef WAL
+                    ; hdk[f] = 0
+#endif
+                 :: else fi
+#endif
+           :: else fi;
+        f++
+  od;
+  i = 0; j = 0; x = 0; e = 0; f = 0
+}
+
+/* ---- leading ---- */
+
+inline start_lead(n, E) {                       /* role_lead, leader_begin: epoch on disk, old connection closed */
+  prm[n] = E; led[n] = E; con[n] = 0; cst[n] = 0; st[E] = 1;
+  hln[E] = tl[n]; pnd[E] = 0; cm[E] = 0;
+#ifdef ROLLBACK
+  ver[n] = rv[E]; si[n] = E;
+#endif
+#ifdef UNCLEAN
+  if :: uncl && E >= uncl && !gone -> gone = 1; i = 0; do :: i == MAXM -> break
+                                :: else -> if :: i >= dln[n] || A[i] != LG(n,i) -> A[i] = 0 :: else fi; i++ od
+     :: else fi;
+#endif
+  x = 0; i = E + 1; do :: i > MAXE -> break :: else -> x = x + st[i]; i++ od;   /* it is late: a newer epoch has begun */
+  if :: LOST(E) || POST(E) -> x = 1 :: else fi;
+  i = 0; do :: i == MAXM -> break
+            :: else -> HL(E,i) = LG(n,i);
+               assert(x || A[i] == 0 || (i < tl[n] && LG(n,i) == A[i]));  /* nothing acknowledged is missing */
+               i++ od;
+#ifdef WAL
+  hdk[E] = dln[n];
+#endif
+#ifdef PEERS_TAIL                               /* mutant: `peers` begins at the tail */
+  cm[E] = tl[n];
+  i = 0; do :: i >= tl[n] -> break :: else -> assert(A[i]==0 || A[i]==LG(n,i)); A[i] = LG(n,i); i++ od;
+#endif
+}
+
+#ifdef NEW_ONLY                                 /* mutants: while asking, one of the sets does not count */
+#define COUNTED(E) (pnd[E] -> pnd[E] : eff[E])
+#else
+#ifdef OLD_ONLY
+#define COUNTED(E) eff[E]
+#else
+#define COUNTED(E) (eff[E] | pnd[E])
+#endif
+#endif
+
+#ifdef WEAK
+#define OWN(n) tl[n]
+#else
+#define OWN(n) dln[n]
+#endif
+#ifdef LEADER_DISK                              /* mutant: the leader's own disk does not count */
+#define OWNOK(E,l) 1
+#else
+#define OWNOK(E,l) (OWN(l) > cm[E])
+#endif
+/* Its acknowledgements do not count until it has caught up. (AMNESIAC_ACKS: those of its present connection do. That is
+ * not caught, and need not be: they are positions, so what it acknowledges it has again, with all that was before.) */
+#if defined(WEAK) && !defined(AMNESIAC_COUNTS) && !defined(AMNESIAC_ACKS)
+#define FIT(E,m) !FORGETS(E,m)
+#else
+#define FIT(E,m) 1
+#endif
+#define HAS(E,l,m) (((m) == (l) && OWNOK(E,l)) || ((m) != (l) && ACK(E,m) > cm[E] && FIT(E,m)))
+#define EACH(E,l,m) (!IN(COUNTED(E),m) || HAS(E,l,m))
+#ifdef COPIES_UNCHECKED                         /* mutant */
+#define ENOUGH(E) 1
+#else
+#define ENOUGH(E) (SIZE(eff[E]) >= COPIES && (pnd[E] == 0 || SIZE(pnd[E]) >= COPIES))
+#endif
+#define ALLHAVE(E,l) (EACH(E,l,0) && EACH(E,l,1) && EACH(E,l,2) && ENOUGH(E))
+#ifdef ROLLBACK
+#define HEARD(E) (!OLDER(E) || cons[E])
+#else
+#define HEARD(E) 1
+#endif
+
+inline commit(n) {                              /* leader_peers, topic_settle */
+  e = led[n]; i = cm[e]; cm[e] = i + 1;
+  if :: LOST(e) -> skip
+     :: else ->
+        assert(A[i] == 0 || A[i] == HL(e,i));   /* one value at one offset, below anybody's commit mark */
+        A[i] = HL(e,i);
+#if COPIES > 1
+        assert((dln[0] > i && LG(0,i) == A[i]) + (dln[1] > i && LG(1,i) == A[i]) + (dln[2] > i && LG(2,i) == A[i]) >= COPIES);
+#endif
+#ifdef REACH                                    /* not vacuous: this is reached, so it must fail */
+        assert(!(i == MAXM-1 && e == MAXE && HL(e,0) == 1 && nchg == MAXCHG));
+#endif
+        f = e + 1;
+        do :: f > MAXE -> break                 /* a later leader has it */
+           :: else -> assert(POST(f) || !st[f] || led[own[f]] != f || (hln[f] > i && HL(f,i) == A[i])); f++ od
+  fi
+}
+
+#define RISES(n,e) (tl[n] == 0 || NUM(LG(n,tl[n]-1)) <= NUM(e))   /* a falling epoch in a file is taken for damage */
+
+/* ---- changing the set ---- */
+
+#ifdef CATCH_NOTHING                            /* mutants: who may join */
+#define CAUGHT(E,m) 1
+#else
+#ifdef CATCH_PEERS
+#define CAUGHT(E,m) (ACK(E,m) >= cm[E])
+#else                                           /* feed_caught_up: `peers`, and all that the leader began with */
+#define CAUGHT(E,m) (ACK(E,m) >= cm[E] && (ACK(E,m) >= hln[E] || HL(E,ACK(E,m)) == E))
+#endif
+#endif
+#ifdef SHRINK_EARLY                             /* mutant: a shrunken set counts before Consul has it */
+#define SENT(E,set) pnd[E] = set; eff[E] = eff[E] & set
+#else
+#define SENT(E,set) pnd[E] = set
+#endif
+#ifdef TWICE                                    /* mutant: no cas, so a repeated request can be taken twice */
+#define DUPSET(E) dup[E] = pnd[E]
+#define DUPS(E) :: dup[E] && LOCKOK(E) -> d_step { S = dup[E]; dup[E] = 0; tidy() }
+#else
+#define DUPSET(E) skip
+#define DUPS(E)
+#endif
+#define JOINS(n,m) (con[m] == led[n] && FIT(led[n],m) && CAUGHT(led[n],m))
+#define LEAVES(n,m) (IN(eff[led[n]],m) && SIZE(eff[led[n]]) > COPIES)
+#define ASK(n,m) \
+  :: m != n && led[n] && pnd[led[n]] == 0 && nchg < MAXCHG && HEARD(led[n]) && \
+     (LEAVES(n,m) || (!IN(eff[led[n]],m) && JOINS(n,m))) -> \
+     d_step { e = led[n]; nchg++; SENT(e, (eff[e] ^ (1<<m))); app[e] = 0; tidy() }
+#ifdef NO_CAS                                   /* mutant: any request is taken, whenever it comes */
+#define LOCKOK(E) 1
+#else
+#ifdef SESSION_ONLY                             /* mutant: the lock's session alone is checked */
+#define LOCKOK(E) (own[reg] == own[E])
+#else
+#ifdef ROLLBACK
+#define LOCKOK(E) (reg == E && V == rv[E])
+#else
+#define LOCKOK(E) (reg == E)
+#endif
+#endif
+#endif
+#ifdef ROLLBACK
+#define WRITTEN V++
+#define CONFIRMED(E) rv[E]++; ver[own[E]] = rv[E]
+#else
+#define WRITTEN skip
+#define CONFIRMED(E) skip
+#endif
+#define APPLY(E) :: pnd[E] && !app[E] && LOCKOK(E) -> d_step { S = pnd[E]; app[E] = 1; WRITTEN; tidy() }
+#define CONFIRM(n) :: led[n] && HEARD(led[n]) && pnd[led[n]] && app[led[n]] -> \
+  d_step { e = led[n]; eff[e] = pnd[e]; DUPSET(e); pnd[e] = 0; app[e] = 0; CONFIRMED(e); tidy() }
+#ifdef NOT_APPLIED  /* mutant: no answer, and the old set is read: taken for "was not done", though it is still on its way */
+#define LOSTREPLY(n) :: led[n] && pnd[led[n]] && !app[led[n]] && late == 0 -> \
+  d_step { e = led[n]; late = e; latset = pnd[e]; pnd[e] = 0; tidy() }
+#define LATE :: late && LOCKOK(late) -> d_step { S = latset; late = 0; latset = 0 }
+#else
+#define LOSTREPLY(n)
+#define LATE
+#endif
+
+/* ---- claiming ---- */
+
+#ifdef STRANGER                                 /* mutant: who is not a member may claim */
+#define MEMBER(n) 1
+#else
+#define MEMBER(n) IN(S,n)
+#endif
+#if defined(WEAK) && !defined(AMNESIAC_CLAIMS)    /* mutant: it may claim */
+#define AWAKE(n) !amn[n]
+#else
+#define AWAKE(n) 1
+#endif
+#ifdef ROLLBACK
+#ifdef RB_CLAIM                                 /* mutant: who has seen a newer register may claim */
+#define NOTREGRESSED(n) 1
+#else
+#define NOTREGRESSED(n) (ver[n] < V || (ver[n] == V && si[n] == reg))
+#endif
+#define CALM(n) (NOTREGRESSED(n) && !held && (!POST(last) || cons[last]))
+#define REGISTER(n) \
+  num[last] = num[reg]; \
+  if :: num[prm[n]] > num[last] -> num[last] = num[prm[n]] :: else fi; \
+  if :: num[si[n]] > num[last] -> num[last] = num[si[n]] :: else fi; \
+  num[last]++; V++; rv[last] = V
+#else
+#define CALM(n) 1
+#define REGISTER(n) skip
+#endif
+#ifdef BLIND_CLAIM                              /* mutant: not by cas, but what was read once is written */
+#define OLDSET(n) (rs[n] -> rs[n] : S)
+#define READSET(n) :: rs[n] != S -> rs[n] = S
+#else
+#define OLDSET(n) S
+#define READSET(n)
+#endif
+/* claim_set: the leader before may go, where that leaves enough */
+#define MAYDROP(n) (reg && own[reg] != n && IN(OLDSET(n),own[reg]) && SIZE(OLDSET(n)) > COPIES)
+#ifdef DROP_LOCALLY                             /* mutant: it goes, and the register does not say so */
+#define DROP(n) eff[last] = S & ~(1 << own[reg])
+#else
+#define DROP(n) S = OLDSET(n) & ~(1 << own[reg]); eff[last] = S
+#endif
+#define CLAIMED(n) own[last] = n; cst[n] = last; REGISTER(n); reg = last; if :: n == 1 -> g1 = 1 :: else fi; tidy()
+#define CLAIMS(n) (last < MAXE && MEMBER(n) && AWAKE(n) && CALM(n) && !led[n] && (last > 0 || n == 0) && (n != 2 || g1))
+#define CLAIM(n) \
+  :: CLAIMS(n) -> d_step { last++; S = OLDSET(n); eff[last] = S; CLAIMED(n) } \
+  :: CLAIMS(n) && MAYDROP(n) -> d_step { last++; DROP(n); CLAIMED(n) }
+#ifdef UNCLEAN
+#define UNCLEANCLAIM(n) :: last && last < MAXE && uncl == 0 && !led[n] -> \
+  d_step { last++; uncl = last; S = 1 << n; eff[last] = S; CLAIMED(n) }
+#else
+#define UNCLEANCLAIM(n)
+#endif
+#ifdef RESUME                                   /* mutant: a process that has begun anew goes on in the same epoch */
+#define RESUMED(n) :: reg && own[reg] == n && st[reg] && led[n] == 0 && prm[n] == reg && con[n] == 0 -> \
+  d_step { e = reg; eff[e] = S; start_lead(n,e); tidy() }
+#else
+#define RESUMED(n)
+#endif
+#ifdef LEAD_LATE                                /* mutant: the answer to a claim is taken up whatever was promised since */
+#define MAYLEAD(n) cst[n]
+#define FORGETCLAIM(n,E) skip
+#else
+#define FORGETCLAIM(n,E) if :: NUM(cst[n]) <= NUM(E) -> cst[n] = 0 :: else fi
+#if defined(ROLLBACK) && !defined(RB_LEAD)      /* mutant: and whatever was seen since */
+#define NOTSEEN(n) (ver[n] <= rv[cst[n]])
+#else
+#define NOTSEEN(n) 1
+#endif
+#define MAYLEAD(n) (cst[n] && NUM(cst[n]) > NUM(prm[n]) && NOTSEEN(n))
+#endif
+
+/* ---- following ---- */
+
+#ifdef ACK_UNSYNCED                             /* mutant: acknowledged when written */
+#define ACKPOS(n) tl[n]
+#else
+#define ACKPOS(n) OWN(n)
+#endif
+#if defined(ACK_UNSYNCED) || defined(WEAK)
+#define SENDUNSYNCED(n) sendack(n)
+#else
+#define SENDUNSYNCED(n) skip
+#endif
+inline sendack(n) {
+  e = con[n];
+  if :: e && led[own[e]] == e && ACK(e,n) < ACKPOS(n) -> ACK(e,n) = ACKPOS(n) :: else fi
+}
+#ifdef ACK_OLD                                  /* mutant: acknowledgements go on over the connection of an old epoch */
+#define ACKOLD1(n,E) :: st[E] && E < prm[n] && own[E] != n && led[own[E]] == E && ACK(E,n) < dln[n] && dln[n] <= hln[E] -> \
+  ACK(E,n) = dln[n]
+#define ACKOLD(n) ACKOLD1(n,1) ACKOLD1(n,2)
+#else
+#define ACKOLD(n)
+#endif
+
+/* A newer epoch is heard of: promise on disk, old connection and leadership dropped, then the common point. Reconnecting
+ * in the same epoch changes nothing (except under WEAK), so a follower's crash need not disconnect it. */
+#ifdef ACCEPT_OLD                               /* mutant: an older epoch is promised too */
+#define SHAKEOK(n,E) (E != prm[n] && led[n] != E && led[own[E]] == E)
+#else
+#ifdef WEAK
+#define SHAKEOK(n,E) (led[own[E]] == E && (E > prm[n] || (E == prm[n] && con[n] == 0)))
+#else
+#ifdef ROLLBACK
+#define SHAKEOK(n,E) ((led[own[E]] == E || !POST(E)) && NUM(E) > NUM(prm[n]) && !NEWER(n,E))
+#else
+#define SHAKEOK(n,E) (E > prm[n])
+#endif
+#endif
+#endif
+#ifdef ROLLBACK
+#define ASKED(E) (rv[E] + (pnd[E] != 0))
+#ifdef RB_ORDER                                 /* mutant: epoch first, then version */
+#define NEWER(n,E) (NUM(si[n]) > NUM(E) || (NUM(si[n]) == NUM(E) && ver[n] > ASKED(E)) || NUM(prm[n]) > NUM(E))
+#else                                           /* each write is one version more, so versions alone tell histories apart */
+#define NEWER(n,E) (ver[n] > ASKED(E) || (ver[n] == ASKED(E) && si[n] != E) || NUM(prm[n]) > NUM(E))
+#endif
+#define SAWBYPROMISE(n,E) if :: ver[n] < rv[E] -> ver[n] = rv[E]; si[n] = E :: else fi
+#ifdef RB_PROOF                                 /* mutant: who leads and is told of a newer register goes on */
+#define STOPS(n,E) skip
+#else
+#ifdef RB_LET_GO                                /* mutant: it stops, and lets the lock go: the next may claim */
+#define STOPS(n,E) led[own[E]] = 0
+#else
+#define STOPS(n,E) led[own[E]] = 0; held = 1
+#endif
+#endif
+#define PROOF(n,E) :: OLDER(E) && st[E] && led[own[E]] == E && own[E] != n && !led[n] && IN(wit,n) && !cons[E] -> d_step { \
+     cons[E] = 1; if :: NEWER(n,E) -> STOPS(n,E) :: else fi; tidy() }
+#define SEE(n) :: ver[n] < V && !led[n] && !rolled -> d_step { ver[n] = V; si[n] = reg; tidy() }
+#define BACKUP :: !kept && reg && last < MAXE -> d_step { kept = 1; kS = S; kV = V; kreg = reg }
+#define SAW(n) ((ver[n] == V && si[n] == reg) << n)
+#define ROLL :: kept && !rolled && V > kV && (SAW(0) | SAW(1) | SAW(2)) -> d_step { \
+     rolled = 1; fr = last; lostS = S; wit = SAW(0) | SAW(1) | SAW(2); S = kS; V = kV; reg = kreg; \
+     if :: IN(wit,own[kreg]) -> skip :: else -> back = kreg fi; \
+     kS = 0; kV = 0; kreg = 0; tidy() }
+#define HOLDS(n) (rolled -> IN(lostS & wit,n) : IN(S,n))
+#else
+#define SAWBYPROMISE(n,E) skip
+#define PROOF(n,E)
+#define SEE(n)
+#define BACKUP
+#define ROLL
+#define HOLDS(n) IN(S,n)
+#endif
+#ifdef WEAK
+#ifdef AMNESIAC_COUNTS                          /* mutant: what it acknowledged before counts on */
+#define GREET(n,E) FORGETS(E,n) = amn[n]; ct[n] = 0
+#else
+#define GREET(n,E) ACK(E,n) = 0; FORGETS(E,n) = amn[n]; ct[n] = 0
+#endif
+#else
+#define GREET(n,E) skip
+#endif
+#define SHAKE(n,E) PROOF(n,E) :: st[E] && own[E] != n && SHAKEOK(n,E) -> d_step { \
+     if :: NUM(E) > NUM(prm[n]) -> prm[n] = E :: else fi; led[n] = 0; \
+     FORGETCLAIM(n,E); \
+     e = E; GREET(n,E); SAWBYPROMISE(n,E); shake(n,e); sendack(n); tidy() }
+
+#ifdef UNCLEAN
+#ifdef UNCLEAN_REFUSED                          /* mutant: `peers` is kept against an unclean epoch too */
+#define MAYCUT(n,E) (x >= sm[n])
+#else
+#ifdef UNCLEAN_UNSAID                           /* mutant: only who has led by the unclean claim itself knows of it */
+#define SAID st[uncl]
+#else
+#define SAID uncl
+#endif
+#define MAYCUT(n,E) (x >= sm[n] || (uncl && SAID && E >= uncl && LG(n,tl[n]-1) < uncl))
+#endif
+#else
+#define MAYCUT(n,E) (x >= sm[n])
+#endif
+#if defined(WAL) && !defined(CUT_FORGETS)       /* mutant: what is cut is not kept */
+#define KEEP if :: i < dln[n] -> dv[i] = dv[i] | (1 << LG(n,i)) :: else fi
+#else
+#define KEEP skip
+#endif
+
+/* The highest offset at which both have the same epoch before it; what is beyond is moved aside. */
+inline shake(n, E) {
+#ifdef CUT_COMMIT                               /* mutant: cut to the leader's commit mark instead */
+  x = cm[E]; if :: x > tl[n] -> x = tl[n] :: else fi;
+#else
+  x = (tl[n] < hln[E] -> tl[n] : hln[E]);
+  do :: x == 0 -> break
+     :: x > 0 && LG(n,x-1) == HL(E,x-1) -> break
+     :: else -> x-- od;
+#endif
+#ifdef READS
+  assert(MAYCUT(n,E));                          /* no follower of a right leader has to refuse (upstream.c may_cut) */
+#endif
+  i = 0; do :: i == MAXM -> break
+            :: else -> if :: i < x ->
+#ifndef CUT_COMMIT
+                            assert(LG(n,i) == HL(E,i))                       /* log matching */
+#else
+                            skip
+#endif
+                          :: i >= x && i < tl[n] ->
+#ifndef CUT_COMMIT
+                             assert(!HOLDS(n) || A[i] == 0 || A[i] != LG(n,i));  /* no member cuts what is acknowledged */
+#endif
+                             KEEP; LG(n,i) = 0
+                          :: else -> skip
+                       fi; i++ od;
+  tl[n] = x; if :: dln[n] > x -> dln[n] = x :: else fi;
+#ifdef READS
+  if :: sm[n] > x -> sm[n] = x :: else fi;
+#endif
+#ifdef WAL
+  somewhere();
+#endif
+  con[n] = E
+}
+
+#ifdef WAL
+/* What was on its leader's disk is still on some disk: in a log, or in diverged/. */
+#define ONDISK(n,i,r) (dln[n] > (i) && LG(n,i) == (r))
+#define SOMEWHERE(r) assert(!IN(wa[i],r) || IN(dv[i],r) || ONDISK(0,i,r) || ONDISK(1,i,r) || ONDISK(2,i,r))
+inline somewhere() {
+  i = 0; do :: i == MAXM -> break
+            :: else -> j = 1; do :: j > MAXE -> break :: else -> SOMEWHERE(j); j++ od; i++ od
+}
+/* Readers of a follower get all that it has on its disk; of a leader too. */
+inline serve(n) {
+  if :: led[n] -> hdk[led[n]] = dln[n] :: else fi;
+  i = 0; do :: i >= dln[n] -> break
+            :: else -> if :: own[LG(n,i)] == n -> wa[i] = wa[i] | (1 << LG(n,i)) :: else fi;
+               assert(IN(wa[i], LG(n,i)));      /* nobody reads what was never on a leader's disk */
+               i++ od
+}
+#define SERVE(n) serve(n)
+#ifdef SHIP_BEYOND                              /* mutant: sent before it is on the leader's disk */
+#define SENDABLE(E) hln[E]
+#else
+#define SENDABLE(E) hdk[E]
+#endif
+#else
+#define SERVE(n) skip
+#define SENDABLE(E) hln[E]
+#endif
+
+#ifdef READS
+#ifdef READABLE_KEPT                            /* mutant: what a wal topic let be read is kept as if it were `peers` */
+#define LEARN1(n,e) sm[n] < dln[n] && sm[n] < hdk[e]
+#define LEARNT(n) 1
+#else
+#define LEARN1(n,e) sm[n] < dln[n] && sm[n] < cm[e]
+#define LEARNT(n) (LOST(LG(n,sm[n])) || LG(n,sm[n]) == A[sm[n]] || LOST(con[n]+led[n]))
+#endif
+#define TOLD(n) ((con[n] && LEARN1(n,con[n])) || (led[n] && LEARN1(n,led[n])))
+#define LEARN(n) :: TOLD(n) -> d_step { assert(LEARNT(n)); sm[n]++; tidy() }
+#else
+#define LEARN(n)
+#endif
+
+#ifdef WEAK
+#ifdef CAUGHT_EARLY                             /* mutant: told that it has caught up when it has not */
+#define MEND(n,m) :: m != n && led[n] && FORGETS(led[n],m) && con[m] == led[n] -> \
+  d_step { e = led[n]; FORGETS(e,m) = 0; ct[m] = 1; tidy() }
+#else
+#define MEND(n,m) :: m != n && led[n] && FORGETS(led[n],m) && con[m] == led[n] && CAUGHT(led[n],m) -> \
+  d_step { e = led[n]; FORGETS(e,m) = 0; ct[m] = 1; tidy() }
+#endif
+#define MENDED(n) :: ct[n] && con[n] -> d_step { ct[n] = 0; amn[n] = 0; tidy() }
+#else
+#define MEND(n,m)
+#define MENDED(n)
+#endif
+
+/* ---- falling ---- */
+
+#if defined(NO_PERSIST)
+#define CRASHES(n) (tl[n] > dln[n] || prm[n])
+#else
+#define CRASHES(n) (tl[n] > dln[n] || led[n] || cst[n])
+#endif
+inline crash(n) {                               /* of the machine: what is not on the disk is gone */
+#ifdef WEAK
+  if :: tl[n] > dln[n] -> amn[n] = 1; con[n] = 0; ct[n] = 0 :: else fi;
+#endif
+  i = dln[n]; do :: i >= MAXM -> break :: else -> LG(n,i) = 0; i++ od;
+  tl[n] = dln[n]; led[n] = 0; cst[n] = 0;
+#ifdef STATED_DISK                              /* mutant: a wal record's disk mark is taken for `peers` after a restart */
+  if :: dln[n] > 1 && sm[n] < dln[n] - 1 -> sm[n] = dln[n] - 1 :: else fi;
+#endif
+#ifdef NO_PERSIST                               /* mutant: the promise is not on the disk */
+  prm[n] = 0; con[n] = 0
+#endif
+}
+
+#if MAXE > 4
+#error MAXE is at most 4
+#elif MAXE == 4
+#define EACHCLAIM(M) M(1) M(2) M(3) M(4)
+#define SHAKES(n) SHAKE(n,1) SHAKE(n,2) SHAKE(n,3) SHAKE(n,4)
+#elif MAXE == 3
+#define EACHCLAIM(M) M(1) M(2) M(3)
+#define SHAKES(n) SHAKE(n,1) SHAKE(n,2) SHAKE(n,3)
+#else
+#define EACHCLAIM(M) M(1) M(2)
+#define SHAKES(n) SHAKE(n,1) SHAKE(n,2)
+#endif
+
+#define NODE(n) \
+  CLAIM(n) UNCLEANCLAIM(n) READSET(n) RESUMED(n) \
+  :: MAYLEAD(n) -> d_step { e = cst[n]; start_lead(n,e); SERVE(n); tidy() } \
+  :: led[n] && tl[n] < MAXM -> d_step { e = led[n]; assert(RISES(n,e)); LG(n,tl[n]) = e; HL(e,tl[n]) = e; tl[n]++; hln[e] = tl[n]; tidy() } \
+  :: dln[n] < tl[n] -> d_step { dln[n] = tl[n]; sendack(n); SERVE(n); tidy() } /* a sync, and with it the acknowledgement */ \
+  :: con[n] && tl[n] < SENDABLE(con[n]) -> d_step { e = con[n]; LG(n,tl[n]) = HL(e,tl[n]); tl[n]++; SENDUNSYNCED(n); tidy() } \
+  SHAKES(n) ACKOLD(n) LEARN(n) SEE(n) \
+  :: led[n] && HEARD(led[n]) && cm[led[n]] < tl[n] && ALLHAVE(led[n],n) -> d_step { commit(n); tidy() } \
+  ASK(n,0) ASK(n,1) ASK(n,2) CONFIRM(n) LOSTREPLY(n) \
+  MEND(n,0) MEND(n,1) MEND(n,2) MENDED(n) \
+  :: led[n] || cst[n] -> d_step { led[n] = 0; cst[n] = 0; tidy() } /* resigns, or kill -9 */ \
+  :: CRASHES(n) -> d_step { crash(n); tidy() }
+
+active proctype world() {
+end:
+  do
+  NODE(0)
+  NODE(1)
+  NODE(2)
+  EACHCLAIM(APPLY)
+  EACHCLAIM(DUPS)
+  LATE
+  BACKUP
+  ROLL
+  od
+}
