@@ -47,7 +47,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big tidy lint fuzz bench bench-quick bench-cluster bench-peers torture torture-mutants doc install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-cluster bench-peers torture torture-mutants doc install clean help
 .SECONDARY:
 
 all: binary
@@ -159,6 +159,12 @@ tidy:
 test-big: test-build
 	@tests/run --big
 
+# What can be thought through is: all interleavings of a small cluster, and that each rule is needed.
+model:
+	@tests/install spin gcc
+	@echo "spin searches tests/model: about 4 minutes (ARGS=--long: 15 minutes)"
+	@tests/model/run $(ARGS)
+
 lint:
 	@luacheck --quiet --no-color lignum.lua scripts tests rocks
 
@@ -182,6 +188,7 @@ help:
 	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
 	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
 	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
+	@echo "make model      spin searches the model of replication and its mutants (about 4 minutes; ARGS=--long: 15 minutes)"
 	@echo "make torture    a cluster of three under every fault that we know, as root (25 minutes; ARGS=... --help)"
 	@echo "make torture-mutants   builds with a rule left out, each of which must be caught (about 15 minutes)"
 	@echo "make bench-cluster     failover, throughput beside etcd, catch-up, idle cost (about 8 minutes)"
