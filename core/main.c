@@ -91,6 +91,13 @@ static void trim_arm(struct server *s)
     s->trim_armed = true;
 }
 
+/* A node of a cluster hands over first: what followers have yet to be sent, and then a word to Consul. */
+static bool said_farewell(const struct server *s)
+{
+    bool draining = s->cluster != NULL && cluster_draining(s->cluster);
+    return !draining && !tasks_ready(vm_tasks(s->vm)) && fetcher_busy(s->fetcher) == 0;
+}
+
 static void turn(void *arg)
 {
     struct server *s = arg;
@@ -113,7 +120,7 @@ static void turn(void *arg)
     interval_arm(s);
     if (s->reload)
         reload_now(s);
-    if (s->stopping && http_drained(s->http) && fetcher_busy(s->fetcher) == 0)   /* nor a farewell on its way */
+    if (s->stopping && http_drained(s->http) && said_farewell(s))
         loop_stop(&s->loop);
 }
 

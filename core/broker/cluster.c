@@ -379,6 +379,11 @@ struct mark *cluster_drain(struct cluster *c)
     return &c->drains;
 }
 
+bool cluster_draining(const struct cluster *c)
+{
+    return c->draining;
+}
+
 void cluster_resign(struct cluster *c, const char *why)
 {
     if (!c->leading)

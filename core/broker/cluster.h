@@ -56,6 +56,7 @@ void cluster_resign(struct cluster *c, const char *why);
 /* Before an orderly end: nothing more is appended here, and what is goes to the followers. The mark rises once they
  * have it all. */
 struct mark *cluster_drain(struct cluster *c);
+bool cluster_draining(const struct cluster *c);
 
 /* Whom the register and the lock name; NULL: nobody. Not while leading. */
 void cluster_follow(struct cluster *c, const struct leader_address *leader);

@@ -212,9 +212,12 @@ static int restart(struct follower *f, struct topic *t, const struct point *p, u
     say_info("follower", "begins anew topic=%s offset=%llu%s", t->name, (unsigned long long)p->first,
              keep ? ": what was here is moved to diverged/" : "");
     rc = topic_restart(t, p->first, keep);
-    if (rc == 0 && keep)
-        f->diverged_messages += messages;
-    return rc;
+    if (rc < 0)
+        return rc;
+    f->diverged_messages += keep ? messages : 0;
+    if (t == topics_log(f->o.topics) && topics_undone(f->o.topics))
+        begin_anew(t);
+    return 0;
 }
 
 /* The checksum of the batch before `common` is another. One that is damaged here, or gone, cannot tell. */
