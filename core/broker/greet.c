@@ -74,7 +74,9 @@ static const char *outdated(const struct leader *l, const struct register_value 
     const struct synced *s = &role->synced;
     if (promised > role->epoch)
         return "a follower has promised a higher epoch";
-    if (register_before(s->asking ? &s->asked : &s->now, seen))
+    const struct register_value *ours = s->asking ? &s->asked : &s->now;
+    bool forked = seen->version == ours->version && seen->epoch != ours->epoch;
+    if (register_before(ours, seen) || seen->version > ours->version || forked)
         return "a follower has seen a newer register: Consul was rolled back (set_regressed)";
     return NULL;
 }

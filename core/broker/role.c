@@ -74,24 +74,27 @@ static void confirm(struct role *r, uint64_t asked_ns)
 
 /* ---- the register as it is seen ---- */
 
-/* By epoch and version. */
+/* Each write of the register raises its version, and some its epoch: one in which either is lower than it has been is
+ * of the past, or of a history that Consul has forgotten part of. -1 then; 0: just what was seen; 1: newer. */
 static int seen_compare(const struct role *r, const struct register_value *v)
 {
     const struct state *state = store_state(r->store);
-    if (v->epoch != state->seen_epoch)
-        return v->epoch < state->seen_epoch ? -1 : 1;
-    return v->version == state->seen_version ? 0 : v->version < state->seen_version ? -1 : 1;
+    if (v->epoch < state->seen_epoch || v->version < state->seen_version)
+        return -1;
+    return v->epoch == state->seen_epoch && v->version == state->seen_version ? 0 : 1;
 }
 
-/* Remembers the newest register. True when it is news, and is to be saved. */
+/* Remembers the highest epoch and the highest version. True when one is news, and is to be saved. */
 static bool seen_note(struct role *r, const struct register_value *v)
 {
     struct state *state = store_state(r->store);
-    if (seen_compare(r, v) <= 0)
+    if (v->epoch <= state->seen_epoch && v->version <= state->seen_version)
         return false;
     r->news_ns = clock_ns();
-    state->seen_epoch = v->epoch;
-    state->seen_version = v->version;
+    if (v->epoch > state->seen_epoch)
+        state->seen_epoch = v->epoch;
+    if (v->version > state->seen_version)
+        state->seen_version = v->version;
     return true;
 }
 
@@ -224,6 +227,12 @@ static uint64_t epoch_next(const struct role *r)
     return (state->epoch > epoch ? state->epoch : epoch) + 1;
 }
 
+static uint64_t version_next(const struct role *r)
+{
+    uint64_t version = r->has_seen ? r->seen.version : 0, known = store_state(r->store)->seen_version;
+    return (known > version ? known : version) + 1;
+}
+
 static bool claim_allowed(const struct role *r, enum claim_kind kind, const struct holdings *h, const char **why)
 {
     if (kind == CLAIM_CLEAN)
@@ -241,7 +250,7 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
     if (r->has_seen)
         v = r->seen;
     v.cluster = store_state(r->store)->cluster;
-    v.version++;
+    v.version = version_next(r);
     v.epoch = epoch_next(r);
     claim_set(r, kind, h, &v);
     v.leader = r->self;
@@ -309,6 +318,8 @@ int role_promise(struct role *r, const struct promise *p)
 #endif
     if (r->kind == ROLE_ALONE || (p->epoch <= state->epoch && !equal))
         return -ERR_OLD_EPOCH;
+    if (p->epoch > state->seen_epoch && p->version < state->seen_version)
+        return -ERR_OLD_EPOCH;       /* claimed from a register that Consul had gone back to */
     depose(r, "a leader of a higher epoch has been heard of");
     r->claiming = false;
     bool news = seen_note(r, &(struct register_value){.epoch = p->epoch, .version = p->version});

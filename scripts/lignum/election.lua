@@ -271,7 +271,8 @@ local function follow(view, status)
   else
     forget("holder")
   end
-  if verdict ~= "other" or not r then
+  -- A register that went back in time names a leader that does not know: the greeting tells it, and ends there.
+  if verdict ~= "other" and verdict ~= "regressed" or not r then
     cluster.unfollow()
   elseif holder and holder.member == r.leader then
     cluster.follow { member = holder.member, http = holder.http, replication = holder.replication, epoch = r.epoch }

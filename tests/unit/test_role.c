@@ -515,15 +515,15 @@ TEST(test_a_claim_is_one_epoch_and_version_above_what_was_seen)
 {
     struct node n = leader();
     role_resign(&n.role);
-    struct promise p = {.epoch = 20, .version = 3, .leader = {{1}}};
+    struct promise p = {.epoch = 20, .version = 13, .leader = {{1}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     claim_refused(&n, CLAIM_CLEAN, &messages);            /* by a register from before the promise */
-    struct register_value v = value(&n, 20, 4, "n3");
+    struct register_value v = value(&n, 20, 14, "n3");
     with(&n, &v, "n1");
     CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_OTHER);
     v = claimed(&n, CLAIM_CLEAN, &messages);
     CHECK_EQ(v.epoch, 21);
-    CHECK_EQ(v.version, 5);
+    CHECK_EQ(v.version, 15);
     stop(&n);
 }
 
@@ -587,7 +587,7 @@ TEST(test_a_claim_is_void_once_an_epoch_as_high_is_promised)
         role_resign(&n.role);
         struct register_value v = claimed(&n, CLAIM_CLEAN, &messages);
         CHECK_EQ(v.epoch, 7);
-        struct promise p = {.epoch = epoch, .leader = {{1}}};
+        struct promise p = {.epoch = epoch, .version = 20, .leader = {{1}}};
         CHECK_EQ(role_promise(&n.role, &p), 0);
         CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);
         n.role.claiming = true;                           /* the epoch alone is enough */
@@ -641,7 +641,7 @@ TEST(test_what_cannot_be_written_down_is_neither_promised_nor_led)
     struct node n = leader();
     role_resign(&n.role);
     struct register_value v = claimed(&n, CLAIM_CLEAN, &messages), newer = seen_value(&n, OTHER_NEWER);
-    struct promise p = {.epoch = 9, .leader = {{1}}};
+    struct promise p = {.epoch = 9, .version = 20, .leader = {{1}}};
     io.sync_all = cannot_sync;
     CHECK_DIES(role_promise(&n.role, &p), EXIT_IO);
     CHECK_DIES(role_lead(&n.role, &v, 79), EXIT_IO);
@@ -684,6 +684,21 @@ TEST(test_a_node_that_was_told_of_more_claims_nothing_by_an_older_register)
     stop(&n);
 }
 
+/* Consul has lost the newest version of epoch 6, and somebody has claimed epoch 7 from the one before. */
+TEST(test_a_higher_epoch_with_a_version_that_was_seen_before_is_of_the_past)
+{
+    struct node n = leader();
+    struct register_value v = value(&n, 7, 10, "n3");
+    role_told(&n.role, &(struct register_value){.epoch = 6, .version = 11});
+    role_resign(&n.role);
+    CHECK_EQ(role_promise(&n.role, &(struct promise){.epoch = 7, .version = 10, .leader = {{7}}}), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_REGRESSED);
+    v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(v.version, 12);
+    CHECK_EQ(v.epoch, 8);
+    stop(&n);
+}
+
 TEST(test_a_claim_is_void_once_more_was_told)
 {
     struct node n = follower();
@@ -699,7 +714,7 @@ TEST(test_a_claim_is_void_once_more_was_told)
 TEST(test_a_leader_that_promises_a_higher_epoch_leads_no_more)
 {
     struct node n = leader();
-    struct promise equal = {.epoch = 6, .leader = {{2}}}, higher = {.epoch = 7, .leader = {{2}}};
+    struct promise equal = {.epoch = 6, .leader = {{2}}}, higher = {.epoch = 7, .version = 20, .leader = {{2}}};
     ask_for(&n, "n3");
     CHECK_EQ(role_promise(&n.role, &equal), -ERR_OLD_EPOCH);
     CHECK_EQ(n.role.kind, ROLE_LEADER);
