@@ -89,6 +89,7 @@ enum {
     LINK_ANSWERS_MAX = LINK_FRAME_MAX + 2 * LINK_UNSENT_MAX,   /* who leaves more than this unread is not listened to */
     LINKS_MAX = 2 * MEMBERS_MAX,        /* connections to the replication port, greetings included */
     SLOTS_MAX = 16 * 1024 * 1024,       /* topics that a follower names on one connection, deleted ones included */
+    MARKS_MS = 2,                       /* that marks wait for the next batch to travel with */
     CATCHUP_RATE = 224 * MIB,           /* bytes a second to a node that is not in the set: publishers go first */
     CATCHUP_BURST = 1 * MIB,
     SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */

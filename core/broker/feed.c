@@ -63,8 +63,10 @@ void feed_free(struct feed *f)
 
 static void feed_dirty(struct feed *f)
 {
-    if (f->started && list_alone(&f->dirty))
+    if (f->started) {
+        list_remove(&f->dirty);      /* from those that are told later, say */
         list_push(&f->peer->dirty, &f->dirty);
+    }
 }
 
 /* How long it is behind: since when it has not reached a tail that it was seen to have at some moment. */
@@ -366,31 +368,54 @@ static void feed_cannot(struct feed *f, int rc)
         peer_refuse(f->peer, "retention has removed what comes next: begin anew");
 }
 
+static bool has_news(const struct feed *f)
+{
+    return f->told_readable != f->topic->readable.at || f->told_peers != f->topic->peers.at;
+}
+
+/* Marks travel with the next batch, where one follows soon: a frame of their own would wake the follower once more for
+ * each message. */
+static void feed_tell_later(struct feed *f)
+{
+    struct peer *p = f->peer;
+    if (p->tell_ns == 0)
+        p->tell_ns = clock_ns() + MARKS_MS * NS_PER_MS;
+    list_push(&p->told_later, &f->dirty);
+}
+
 static void feed_send(struct feed *f)
 {
     uint64_t to = topic_shippable(f->topic);
     int rc = f->sent < to && !f->stuck ? feed_send_data(f, to) : 0;
-    if (rc < 0) {
+    if (rc < 0)
         feed_cannot(f, rc);
-        return;
-    }
-    if (f->sent < to && !f->stuck) {
+    else if (f->sent < to && !f->stuck)
         feed_dirty(f);               /* after the other topics */
-    } else if (f->told_readable != topic_readable(f->topic) || f->told_peers != f->topic->peers.at) {
-        struct buf *marks = &f->peer->leader->marks;
-        put_u32(marks, f->slot);
-        put_marks(marks, f);
-    }
+    else if (has_news(f))
+        feed_tell_later(f);
 }
 
 static void send_marks(struct peer *p)
 {
-    struct buf *marks = &p->leader->marks;
-    if (buf_size(marks) == 0)
+    uint64_t now = p->tell_ns ? clock_ns() : 0;
+    if (now < p->tell_ns)
+        watch_arm(&p->leader->pace, p->tell_ns - now);
+    if (p->tell_ns == 0 || now < p->tell_ns)
         return;
-    buf_add_slice(link_begin(p->link, WIRE_MARKS), buf_slice(marks));
-    link_end(p->link);
-    buf_clear(marks);
+    struct buf *out = NULL;
+    while (!list_empty(&p->told_later)) {
+        struct feed *f = list_first(&p->told_later, struct feed, dirty);
+        list_remove(&f->dirty);
+        if (!has_news(f))
+            continue;
+        if (out == NULL)
+            out = link_begin(p->link, WIRE_MARKS);
+        put_u32(out, f->slot);
+        put_marks(out, f);
+    }
+    if (out != NULL)
+        link_end(p->link);
+    p->tell_ns = 0;
 }
 
 /* A node that catches up shares disks and processors with publishers, so it gets so much a second and no more. Whoever

@@ -68,6 +68,7 @@ void leader_accept(struct leader *l, int fd, const union address *from)
     p->since_ns = p->heard_ns = p->spoken_ns = clock_ns();
     address_format(from, p->address);
     list_init(&p->dirty);
+    list_init(&p->told_later);
     list_push(&l->peers, &p->all);
     l->peer_count++;
 }
@@ -98,7 +99,6 @@ void leader_free(struct leader *l)
     while (!list_empty(&l->peers))
         peer_free(list_first(&l->peers, struct peer, all));
     watch_fini(&l->pace);
-    buf_fini(&l->marks);
     mem_free(l);
 }
 

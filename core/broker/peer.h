@@ -33,6 +33,8 @@ struct peer {
     uint32_t last_slot;              /* that it has given out */
     size_t started;                  /* feeds: those of all topics, when all is well */
     struct list dirty;
+    struct list told_later;          /* feeds with nothing to send but marks */
+    uint64_t tell_ns;                /* when those are due; 0: there are none */
     int64_t credit;                  /* bytes that may be sent now while it is not counted */
     uint64_t credit_ns;              /* as of then */
     uint64_t shipped_bytes;
@@ -61,7 +63,6 @@ struct leader {
     uint64_t stalled_ns;             /* since when a member that is gone cannot be asked out; 0: it is not so */
     uint64_t shipped_bytes;
     struct watch pace;               /* ends the sleep when there is credit again */
-    struct buf marks;                /* entries of the MARKS frame that is being made */
 };
 
 /* greet.c: frames of a peer that is not ready yet. */

@@ -248,6 +248,8 @@ TEST(test_a_follower_that_asks_for_a_new_topic_at_once_gets_it)
     rig_confirm(a);
     CHECK_EQ(topic_readable(topics_log(a->topics)), want);
     cluster_send(a->cluster);
+    usleep((MARKS_MS + 1) * 1000);                   /* and then marks go without a batch */
+    cluster_send(a->cluster);
     a->paused = true;
     WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->slot != 0);
     a->paused = false;
