@@ -1,6 +1,5 @@
 #include "broker/topic.h"
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "broker/topics.h"
 
@@ -152,10 +151,11 @@ int topic_restart(struct topic *t, uint64_t first, bool keep)
 
 /* ---- reading ---- */
 
-/* Whether this node can tell that nothing of that epoch exists but what it has. */
+/* Whether this node can tell that nothing of that epoch exists but what it has. A leader cannot of a higher one: Consul
+ * may have given its lock away before it has heard of that. */
 static bool knows_epoch(const struct role *r, uint64_t epoch)
 {
-    return role_leads(r) && (epoch <= r->epoch || role_confirmed(r, clock_ns()));
+    return r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && epoch <= r->epoch);
 }
 
 int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
