@@ -54,7 +54,6 @@
     X(NOT_ELIGIBLE,    "not_eligible",        503, YES, "this node may not lead") \
     X(CONFLICT,        "conflict",            409, NO,  "it is not what it was taken for") \
     X(OLD_EPOCH,       "old_epoch",           409, NO,  "a newer epoch has been promised") \
-    X(REFUSED,         "refused",             503, YES, "the other node refused the connection") \
     X(NO_COPIES,       "not_enough_copies",   503, YES, "fewer nodes than the topic's copies") \
     X(UNKNOWN_OUTCOME, "unknown_outcome",     504, YES, "not confirmed in time; it may or may not appear") \
     X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are spoken") \

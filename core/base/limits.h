@@ -82,7 +82,6 @@ enum {
 
     /* cluster */
     MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps in mind */
-    COPIES_MAX = 16,
     LINK_GREETING_MAX = 4 * KIB,        /* of a peer that has not shown who it is */
     LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and what is said about it */
     LINK_UNSENT_MAX = 1 * MIB,          /* no more is read from files for a follower that has this much before it */

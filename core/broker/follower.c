@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/upstream.h"
@@ -22,11 +23,6 @@ struct follower *follower_new(const struct follower_options *o)
     list_init(&f->unplaced);
     list_init(&f->unacked);
     return f;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* What a leader said of offsets that have not come may not be said of those that come from the next one. */

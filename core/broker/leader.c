@@ -119,7 +119,6 @@ void leader_begin(struct leader *l)
     l->leading = true;
     l->damaged = false;
     l->outdated = NULL;
-    l->begun_ns = clock_ns();
     l->stalled_ns = 0;
     absent_begin(l);
     for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++)

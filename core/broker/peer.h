@@ -59,7 +59,6 @@ struct leader {
     bool sealed;                     /* one of them sealed a file */
     bool damaged;                    /* something that is to be sent cannot be read */
     const char *outdated;            /* a follower knows of a newer epoch or register: how */
-    uint64_t begun_ns;
     uint64_t stalled_ns;             /* since when a member that is gone cannot be asked out; 0: it is not so */
     uint64_t shipped_bytes;
     struct watch pace;               /* ends the sleep when there is credit again */

@@ -1,6 +1,7 @@
 #include "broker/topic.h"
 
 #include "base/err.h"
+#include "base/least.h"
 #include "broker/topics.h"
 
 static bool is_name_byte(char c)
@@ -69,11 +70,6 @@ uint64_t topic_shippable(struct topic *t)
         return t->written.at;
     uint64_t own = topic_own_mark(t)->at;
     return t->ship < own ? t->ship : own;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 static void raise(struct mark *m, uint64_t to)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
 
@@ -251,11 +252,6 @@ static int settle_on_nothing(struct follower *f, struct topic *t, const struct p
     if (info.epoch == 0)
         return info.tail == p->first ? 0 : topic_restart(t, p->first, false);
     return restart(f, t, p, p->first, info.tail > p->first || info.tail > t->peers.at);
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* Asks again about an earlier epoch, until it is one that both know. */

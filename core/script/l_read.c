@@ -2,6 +2,7 @@
  * topic:read.
  */
 #include "base/err.h"
+#include "base/least.h"
 #include "script/arg.h"
 #include "script/batch.h"
 #include "script/bind.h"
@@ -14,11 +15,6 @@ struct options {
     uint64_t epoch;                   /* of the message before `from`, as the reader has it; 0: it has not said */
     bool records;
 };
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* More than may be had at once is as much as may be had. */
 static void check_options(lua_State *L, struct options *o)

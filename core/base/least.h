@@ -1,0 +1,14 @@
+/*
+ * The smaller of two offsets, positions or sizes.
+ */
+#ifndef BASE_LEAST_H
+#define BASE_LEAST_H
+
+#include <stdint.h>
+
+static inline uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif
