@@ -151,6 +151,7 @@ class Faults(ClusterTest):
         leader.start()
         c.wait_whole()
         c.leader().publish("t", b"acknowledged in the newer epoch")
+        c.wait_equal(["t"])  # a follower that has it serves it once it has the mark too
         c.consul.put(REGISTER, json.dumps(old))
 
         def regressed():
