@@ -213,6 +213,8 @@ bool follower_tend(struct follower *f)
         upstream_fail(f, "it has been silent for too long");
     else if (f->phase == UPSTREAM_READY)
         ping(f, now);
+    if (f->link != NULL)
+        link_rest(f->link);
     return f->phase != UPSTREAM_READY;
 }
 

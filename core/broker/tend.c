@@ -224,6 +224,7 @@ bool leader_tend(struct leader *l)
             deadline(p, now);
         if (!p->doomed)
             ping(p, now);
+        link_rest(p->link);
     }
     if (!l->leading)
         return l->peer_count > 0;

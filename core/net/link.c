@@ -12,7 +12,7 @@
 enum {
     HEAD_SIZE = 5,
     READ_STEP = 256 * KIB,   /* a turn's worth: larger steps only fill caches */
-    KEPT_MAX = 64 * KIB,     /* an emptied buffer that grew beyond this is given back */
+    KEPT_MAX = 64 * KIB,     /* an empty buffer that is larger is given back when it is used no more */
     PAUSE_MS = 500,
 };
 
@@ -25,6 +25,7 @@ struct link {
     size_t taken;            /* bytes at the front of `in` that link_take has handed out */
     size_t open_at;          /* where in `out` the frame begins that is being written */
     bool reading, writing;   /* the watches are set */
+    bool busy;               /* more than KEPT_MAX was on its way since link_rest was last called */
     struct watch readable, writable;
     struct buf in, out;
 };
@@ -101,10 +102,20 @@ int link_error(const struct link *k)
     return k->error;
 }
 
-static void trim(struct buf *b)
+static void give_back(struct buf *b)
 {
     if (buf_size(b) == 0 && b->cap > KEPT_MAX)
         buf_fini(b);
+}
+
+/* Not as soon as they are empty: what is given back and taken again for each frame has to be cleared by the kernel. */
+void link_rest(struct link *k)
+{
+    if (!k->busy) {
+        give_back(&k->in);
+        give_back(&k->out);
+    }
+    k->busy = false;
 }
 
 /* ---- in ---- */
@@ -126,6 +137,7 @@ static void on_readable(void *arg)
         end(k, -EPIPE);
     else if (errno != EAGAIN && errno != EINTR)
         end(k, -errno);
+    k->busy = k->busy || buf_size(&k->in) > KEPT_MAX;
     if (buf_size(&k->in) >= k->frame_max + HEAD_SIZE + READ_STEP)
         want_reading(k, false);
 }
@@ -136,7 +148,6 @@ static void drop_taken(struct link *k)
         return;
     buf_drop(&k->in, k->taken);
     k->taken = 0;
-    trim(&k->in);
 }
 
 /* Whoever takes until there is no frame makes room, and what was held back is read on. */
@@ -181,6 +192,7 @@ void link_end(struct link *k)
 {
     size_t size = buf_size(&k->out) - k->open_at - HEAD_SIZE;
     ENSURE(size <= LINK_FRAME_MAX);
+    k->busy = k->busy || size > KEPT_MAX;
     char *p = k->out.data + k->out.at + k->open_at;
     for (int i = 0; i < 4; i++)
         p[i] = (char)(size >> 8 * i & 0xff);
@@ -203,7 +215,6 @@ void link_flush(struct link *k)
         else if (errno != EINTR)
             end(k, -errno);
     }
-    trim(&k->out);
     if (k->state == LINK_OPEN)
         want_writing(k, buf_size(&k->out) > 0);
 }

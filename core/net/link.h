@@ -41,6 +41,9 @@ void link_cancel(struct link *k);   /* instead of link_end: the frame was never 
 void link_flush(struct link *k);
 size_t link_unsent(const struct link *k);
 
+/* To be called from time to time: gives back large buffers through which nothing went since the last call. */
+void link_rest(struct link *k);
+
 /* Ends it from this side: nothing more is taken or sent but what was written already, as far as the socket takes it. */
 void link_shut(struct link *k);
 

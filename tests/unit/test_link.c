@@ -205,6 +205,33 @@ TEST(test_a_trusted_peer_may_send_a_largest_frame_and_none_larger)
     fixture_close(&s.f);
 }
 
+/* A frame that was handed out, one of which half is there, and what was written stay whatever is given back. */
+TEST(test_a_link_at_rest_keeps_what_is_on_its_way)
+{
+    struct fixture f;
+    fixture_open(&f);
+    link_trust(f.link);
+    put_head(&f, 5, 'a');
+    put(&f, "first", 5);
+    put_head(&f, 6, 'b');
+    put(&f, "sec", 3);
+    run_until(&f, has_frame);
+    buf_add_slice(link_begin(f.link, 'c'), SLICE("written"));
+    link_end(f.link);
+    for (int i = 0; i < 3; i++)
+        link_rest(f.link);
+    CHECK_SLICE(f.payload, SLICE("first"));
+    put(&f, "ond", 3);
+    run_until(&f, has_frame);
+    CHECK_SLICE(f.payload, SLICE("second"));
+    for (int i = 0; i < 3; i++)
+        link_rest(f.link);
+    CHECK_SLICE(f.payload, SLICE("second"));
+    link_flush(f.link);
+    CHECK_EQ(link_unsent(f.link), 0);
+    fixture_close(&f);
+}
+
 /* A hostile size must not reserve memory, nor wrap. */
 TEST(test_the_largest_size_that_can_be_written_is_refused)
 {
