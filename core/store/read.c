@@ -13,6 +13,7 @@ struct reading {
     uint64_t next;         /* offset of the batch that comes next */
     uint64_t to;
     size_t left;           /* bytes that may still be added after the first batch */
+    size_t have;           /* bytes behind what is taken that were read with it: the begin of a batch */
     bool some;             /* there is a first batch */
     bool done;
     bool broken;           /* it ended before a batch that is not sound */
@@ -57,9 +58,21 @@ static size_t reading_chunk(const struct reading *r, const struct segment *seg, 
     uint64_t n = count < READ_CHUNK / average ? count * average : READ_CHUNK;
     if (n > r->left)
         n = r->left;
-    if (n < need)
-        n = need;
+    if (n < need || n < r->have)
+        n = need > r->have ? need : r->have;
     return (size_t)(n < left ? n : left);
+}
+
+/* Reads n bytes of what comes next, of which the first r->have were read before. Where they begin, or NULL: see *rc. */
+static char *reading_fill(struct reading *r, int fd, size_t n, uint64_t position, int *rc)
+{
+    r->out->end += r->have;
+    buf_reserve(r->out, n - r->have);
+    r->out->end -= r->have;
+    char *p = r->out->data + r->out->end;
+    ssize_t got = pread(fd, p + r->have, n - r->have, (off_t)(position + r->have));
+    *rc = got < 0 ? -errno : (size_t)got < n - r->have ? -ERR_DAMAGED : 0;
+    return *rc < 0 ? NULL : p;
 }
 
 static int reading_step(struct reading *r, struct segment *seg, uint64_t *position, size_t *need)
@@ -67,15 +80,12 @@ static int reading_step(struct reading *r, struct segment *seg, uint64_t *positi
     size_t n = reading_chunk(r, seg, *position, *need);
     if (n < *need)
         return -ERR_DAMAGED;           /* a batch that would end past what was written */
-    char *p = buf_reserve(r->out, n);
-    ssize_t got = pread(seg->file.fd, p, n, (off_t)*position);
-    if (got < 0)
-        return -errno;
-    if ((size_t)got < n)
-        return -ERR_DAMAGED;
-    ssize_t used = reading_take(r, p, n, need);
+    int rc;
+    char *p = reading_fill(r, seg->file.fd, n, *position, &rc);
+    ssize_t used = p ? reading_take(r, p, n, need) : rc;
     if (used < 0)
         return (int)used;
+    r->have = n - (size_t)used;
     r->out->end += (size_t)used;
     *position += (uint64_t)used;
     return 0;
@@ -97,6 +107,7 @@ static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
     if (rc < 0)
         return rc;
     r->next = at.offset;
+    r->have = 0;
     size_t need = BATCH_HEAD_SIZE;
     while (rc == 0 && !r->done && at.position < seg->written)
         rc = reading_step(r, seg, &at.position, &need);
