@@ -11,15 +11,28 @@
 
 #define POLYNOMIAL UINT32_C(0x82f63b78)  /* bit-reversed: the highest bit is x^0 */
 
-static uint32_t table[8][256];  /* [k][b]: byte b with k zero bytes after it */
+#define ONE (UINT32_C(1) << 31)
+
+enum { POWERS = 3 + 8 * sizeof(size_t) };
+
+static uint32_t table[8][256];   /* [k][b]: byte b with k zero bytes after it */
+static uint32_t powers[POWERS];  /* [k]: x^(2^k) */
 
 static uint32_t times_x(uint32_t v)
 {
     return v >> 1 ^ (v & 1 ? POLYNOMIAL : 0);
 }
 
+static uint32_t times(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (; a != 0; a <<= 1, b = times_x(b))
+        product ^= a & ONE ? b : 0;
+    return product;
+}
+
 /* Before main, so that no call has to ask whether it is the first, on whichever thread. */
-__attribute__((constructor)) static void fill_table(void)
+__attribute__((constructor)) static void fill_tables(void)
 {
     for (uint32_t b = 0; b < 256; b++) {
         table[0][b] = b;
@@ -29,6 +42,17 @@ __attribute__((constructor)) static void fill_table(void)
     for (int k = 1; k < 8; k++)
         for (int b = 0; b < 256; b++)
             table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 0xff];
+    powers[0] = ONE >> 1;
+    for (unsigned k = 1; k < POWERS; k++)
+        powers[k] = times(powers[k - 1], powers[k - 1]);
+}
+
+uint32_t crc32c_shift(uint32_t crc, size_t n)
+{
+    for (unsigned k = 3; n > 0; k++, n >>= 1)
+        if (n & 1)
+            crc = times(powers[k], crc);
+    return crc;
 }
 
 static inline uint64_t load_u64(const unsigned char *p)
@@ -72,7 +96,7 @@ static bool has_instruction;
 /* 32 of the bits are shifted by the reduction, and one by the product of reversed factors. */
 static uint32_t multiplier(int bytes)
 {
-    uint32_t v = UINT32_C(1) << 31;
+    uint32_t v = ONE;
     for (int bits = bytes * 8 - 33; bits > 0; bits--)
         v = times_x(v);
     return v;

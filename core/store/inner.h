@@ -112,7 +112,7 @@ void journal_want_round(struct journal *j);
 uint64_t journal_first(const struct journal *j);
 int journal_begin(struct journal *j, uint64_t first, uint64_t epoch, uint64_t need);   /* a new active file */
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin);   /* in a new file? */
-void journal_note(struct journal *j, const struct batch_head *head);   /* of a batch just added to `pending` */
+void journal_take(struct journal *j, slice batches);                   /* valid, and there is room for them */
 int journal_begin_empty(struct journal *j);                          /* at the tail, for its name's sake; waits */
 struct checkpoint journal_checkpoint(const struct journal *j);       /* of what is written now */
 void journal_save_checkpoint(struct journal *j, struct checkpoint *c);

@@ -3,13 +3,15 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "base/crc32c.h"
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/inner.h"
 #include "store/io.h"
+
+/* Bytes that were checked and lie together already are not copied once more when they are so many. */
+enum { WRITE_STRAIGHT_MIN = 64 * KIB };
 
 /* -- parts ------------------------------------------------------------------------------------------------ */
 
@@ -153,10 +155,9 @@ static bool journal_full(const struct journal *j, const struct append *a, uint64
         || (o->segment_age_ms > 0 && a->time_ms - seg->time_first >= o->segment_age_ms);
 }
 
-static void pending_write(struct journal *j)
+static void active_write(struct journal *j, slice bytes)
 {
     struct segment *seg = j->active;
-    slice bytes = buf_slice(&j->pending);
     int rc = segment_use(seg);
     if (rc == 0)
         rc = io_write(seg->file.fd, bytes.p, bytes.n, seg->written);
@@ -167,28 +168,24 @@ static void pending_write(struct journal *j)
     j->written = j->tail;
     j->checkpoint_clean = false;
     j->store->stats.written_bytes += bytes.n;
-    buf_clear(&j->pending);
 }
 
 void journal_write(struct journal *j)
 {
-    slice bytes = buf_slice(&j->pending);
-    if (bytes.n == 0)
+    if (buf_size(&j->pending) == 0)
         return;
-    j->active->crc = crc32c(j->active->crc, bytes.p, bytes.n);
-    pending_write(j);
+    active_write(j, buf_slice(&j->pending));
+    buf_clear(&j->pending);
 }
 
 /* Writes the rest of the active file and its end record. The next round syncs it; the disk thread then renames it. */
 static void journal_end_active(struct journal *j)
 {
     struct segment *seg = j->active;
-    slice bytes = buf_slice(&j->pending);
-    seg->crc = crc32c(seg->crc, bytes.p, bytes.n);
     struct batch_head like = {.first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last};
     end_record_write(buf_reserve(&j->pending, END_RECORD_SIZE), &like, seg->crc);
     j->pending.end += END_RECORD_SIZE;
-    pending_write(j);
+    journal_write(j);
     seg->ended = seg->pinned = true;
     list_push(&j->sealing, &seg->sealing);
     struct part *part = &j->parts[j->parts_count - 1];
@@ -230,7 +227,6 @@ static void journal_head_again(struct journal *j, uint64_t epoch)
     struct segment *seg = j->active;
     if (seg->next > seg->first || seg->written < FILE_HEAD_SIZE)
         return;
-    seg->crc = 0;
     segment_begin(seg, epoch);
 }
 
@@ -259,7 +255,7 @@ static struct batch_head journal_encode(struct journal *j, const struct append *
     return head;
 }
 
-static void segment_note(struct segment *seg, const struct batch_head *head)
+static void segment_note(struct segment *seg, const struct batch_head *head, const char *bytes)
 {
     if (seg->next == seg->first)
         seg->time_first = head->time_ms;
@@ -267,13 +263,14 @@ static void segment_note(struct segment *seg, const struct batch_head *head)
     seg->last = (struct hint){seg->next, seg->size};
     seg->size += head->size;
     seg->next += head->count;
+    seg->crc = batch_crc_after(seg->crc, bytes, head);
     seg->epoch = head->epoch;
     seg->time_last = head->time_ms;
 }
 
-void journal_note(struct journal *j, const struct batch_head *head)
+static void journal_note(struct journal *j, const struct batch_head *head, const char *bytes)
 {
-    segment_note(j->active, head);
+    segment_note(j->active, head, bytes);
     j->tail += head->count;
     j->time_ms = head->time_ms;
     j->epoch = head->epoch;
@@ -281,8 +278,31 @@ void journal_note(struct journal *j, const struct batch_head *head)
         j->stated = head->disk;
     if (list_alone(&j->dirty))
         list_push(&j->store->dirty, &j->dirty);
+}
+
+/* A turn that appends much must not hold it all in memory. */
+static void pending_bound(struct journal *j)
+{
     if (buf_size(&j->pending) > BATCH_SIZE_MAX)
-        journal_write(j);          /* a turn that appends much must not hold it all in memory */
+        journal_write(j);
+}
+
+void journal_take(struct journal *j, slice batches)
+{
+    struct batch_head head;
+    slice rest = batches;
+    bool straight = batches.n >= WRITE_STRAIGHT_MIN;
+    if (straight)
+        journal_write(j);
+    for (; rest.n > 0; rest = slice_skip(rest, head.size)) {
+        batch_head_read(rest.p, &head);
+        journal_note(j, &head, rest.p);
+    }
+    if (straight)
+        active_write(j, batches);
+    else
+        buf_add_slice(&j->pending, batches);
+    pending_bound(j);
 }
 
 static int append_check(const struct journal *j, const struct append *a)
@@ -306,7 +326,8 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
         return rc;
     *first = j->tail;
     struct batch_head head = journal_encode(j, a, a->time_ms > j->time_ms ? a->time_ms : j->time_ms);
-    journal_note(j, &head);
+    journal_note(j, &head, j->pending.data + j->pending.end - head.size);
+    pending_bound(j);
     return 0;
 }
 

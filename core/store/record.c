@@ -6,6 +6,8 @@
 #include "base/ensure.h"
 #include "base/err.h"
 
+enum { BATCH_CRC_END = 8, CRC_SHIFT_MIN = 16 * KIB };
+
 static const char file_magic[8] = "LIGNUM\r\n";
 
 static void put16(void *p, uint16_t v)
@@ -93,11 +95,26 @@ int file_head_read(const unsigned char in[FILE_HEAD_SIZE], struct file_head *hea
     return 0;
 }
 
-static uint32_t batch_crc(const char *in, uint32_t size, uint64_t first)
+/* A batch's checksum is of its offset, once more, and all that comes after the checksum. */
+static uint32_t batch_crc_seed(uint64_t first)
 {
     char seed[8];
     put64(seed, first);
-    return crc32c(crc32c(0, seed, sizeof seed), in + 8, size - 8);
+    return crc32c(0, seed, sizeof seed);
+}
+
+static uint32_t batch_crc(const char *in, uint32_t size, uint64_t first)
+{
+    return crc32c(batch_crc_seed(first), in + BATCH_CRC_END, size - BATCH_CRC_END);
+}
+
+uint32_t batch_crc_after(uint32_t crc, const char *in, const struct batch_head *head)
+{
+    size_t n = head->size - BATCH_CRC_END;
+    crc = crc32c(crc, in, BATCH_CRC_END);
+    if (n < CRC_SHIFT_MIN)
+        return crc32c(crc, in + BATCH_CRC_END, n);
+    return crc32c_shift(crc ^ batch_crc_seed(head->first), n) ^ head->crc;
 }
 
 void batch_head_write(char *out, struct batch_head *head)

@@ -116,6 +116,10 @@ int batch_head_read(const char *in, struct batch_head *head);
 /* Do these head->size bytes hold this batch, at this offset? */
 bool batch_valid(const char *in, const struct batch_head *head, uint64_t expected_first);
 
+/* The checksum of a file that had `crc` before this valid batch. A large batch is not gone through for it: its own
+ * checksum says enough. */
+uint32_t batch_crc_after(uint32_t crc, const char *in, const struct batch_head *head);
+
 /* Appends one encoded message to out. The caller has checked the sizes against limits.h. */
 void message_write(struct buf *out, const struct message *m);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -115,8 +116,10 @@ void segment_begin(struct segment *seg, uint64_t epoch)
         .cluster = j->store->state.cluster, .topic = j->options.id, .first = seg->first, .epoch = epoch,
     };
     ENSURE(buf_size(&j->pending) == 0);
-    file_head_write((unsigned char *)buf_reserve(&j->pending, FILE_HEAD_SIZE), &head);
+    unsigned char *p = (unsigned char *)buf_reserve(&j->pending, FILE_HEAD_SIZE);
+    file_head_write(p, &head);
     j->pending.end += FILE_HEAD_SIZE;
+    seg->crc = crc32c(0, p, FILE_HEAD_SIZE);
     seg->written = 0;
     seg->epoch = epoch;
     seg->time_last = j->time_ms;

@@ -31,7 +31,7 @@ struct segment {
     uint64_t space;               /* bytes that were taken from the disk */
     uint64_t epoch;               /* of its last batch */
     int64_t time_first, time_last;
-    uint32_t crc;                 /* of the bytes below `written`; kept only while it is active */
+    uint32_t crc;                 /* of the bytes below `size`; kept only while it is active */
     bool ended;                   /* has its end record; nothing is added */
     bool renamed;                 /* is called .log */
     bool pinned;                  /* a job needs it: it survives the closing of its descriptor */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "base/crc32c.h"
 #include "base/err.h"
 #include "store/inner.h"
 
@@ -123,16 +122,15 @@ static int receive_check(const struct journal *j, const struct shipment *s, slic
  * tell; that is known, and repaired in another way. */
 static int receive_check_file(struct journal *j, const struct shipment *s)
 {
-    uint32_t crc;
+    uint32_t crc = 0;
     struct part *before = j->tail ? part_of(j, j->tail - 1) : NULL;
     if (!s->has_file_crc || !before)
         return 0;
     if (s->first != s->file_first)
         return -ERR_DAMAGED;
-    slice pending = buf_slice(&j->pending);
     int rc = 0;
     if (before->segment && before->segment == j->active)
-        crc = crc32c(j->active->crc, pending.p, pending.n);
+        crc = j->active->crc;
     else
         rc = part_end_crc(j, before, &crc);
     if (rc < 0)
@@ -172,13 +170,7 @@ int journal_receive(struct journal *j, const struct shipment *s, slice batches)
     int rc = receive_check(j, s, batches, &epoch);
     if (rc == 0)
         rc = receive_place(j, s, epoch, batches.n);
-    if (rc < 0)
-        return rc;
-    struct batch_head head;
-    for (; batches.n > 0; batches = slice_skip(batches, head.size)) {
-        batch_head_read(batches.p, &head);
-        buf_add(&j->pending, batches.p, head.size);
-        journal_note(j, &head);
-    }
-    return 0;
+    if (rc == 0)
+        journal_take(j, batches);
+    return rc;
 }

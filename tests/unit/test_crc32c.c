@@ -72,6 +72,15 @@ TEST(test_a_checksum_can_be_continued_at_any_split)
     }
 }
 
+TEST(test_two_parts_are_put_together_without_their_bytes)
+{
+    fill();
+    for (size_t n = 0; n <= LENGTH_MAX; n += n < 70 ? 1 : 311)
+        CHECK_EQ(crc32c_shift(0x12345678, n) ^ crc32c(0, bytes, n), crc32c(0x12345678, bytes, n));
+    static const unsigned char zeros[1 << 22];
+    CHECK_EQ(crc32c_shift(1, sizeof zeros) ^ crc32c(0, zeros, sizeof zeros), crc32c(1, zeros, sizeof zeros));
+}
+
 TEST(test_any_flipped_bit_shows)
 {
     fill();

@@ -2,6 +2,7 @@
 
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "unit.h"
 
 static struct file_head a_head(void)
@@ -74,6 +75,28 @@ TEST(test_a_batch_is_valid_only_at_its_own_offset)
     out.first = 8;                     /* a head that lies about where it stands */
     CHECK(!batch_valid(b.data, &out, 8));
     buf_fini(&b);
+}
+
+TEST(test_the_checksum_of_a_file_follows_from_those_of_its_batches)
+{
+    struct buf out = {0};
+    uint32_t crc = 5, want = 5;
+    for (size_t size = 1; size < 100 * KIB; size += 1 + size / 3) {
+        char *payload = mem_new(size);
+        memset(payload, (int)size, size);
+        struct message m = {.payload = slice_of(payload, size)};
+        buf_clear(&out);
+        buf_reserve(&out, BATCH_HEAD_SIZE);
+        out.end += BATCH_HEAD_SIZE;
+        message_write(&out, &m);
+        struct batch_head head = {.size = (uint32_t)buf_size(&out), .first = size, .count = 1, .epoch = 2};
+        batch_head_write(out.data, &head);
+        crc = batch_crc_after(crc, out.data, &head);
+        want = crc32c(want, out.data, head.size);
+        CHECK_EQ(crc, want);
+        mem_free(payload);
+    }
+    buf_fini(&out);
 }
 
 TEST(test_every_flipped_bit_of_a_batch_is_noticed)

@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 
+#include "base/crc32c.h"
+
 static const struct journal_options ten_each = {
     .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
 };
@@ -110,6 +112,36 @@ TEST(test_what_is_shipped_is_received_as_the_same_files)
     check_reads_all(b.journal);
     node_stop(&a, false);
     node_stop(&b, false);
+}
+
+static void check_end_record(const struct node *n, uint64_t first)
+{
+    slice file = read_whole(path_of("%s/topics/t/%020" PRIu64 ".log", n->path, first).s);
+    const char *end = file.p + file.n - END_RECORD_SIZE;
+    CHECK_EQ(end_record_file_crc(end), crc32c(0, file.p, file.n - END_RECORD_SIZE));
+}
+
+/* Small ones are collected before they are written, large ones are not. */
+TEST(test_shipments_of_all_sizes_make_the_same_files)
+{
+    static const size_t sizes[] = {100, 90 * KIB, 10, 30 * KIB, 200 * KIB, 64 * KIB, 15 * KIB, 17 * KIB, 300 * KIB};
+    struct node a, b;
+    two_nodes(&a, &b, ten_each);
+    unsigned count = sizeof sizes / sizeof *sizes;
+    for (unsigned i = 0; i < 5 * count; i++)
+        append_some(a.journal, 1 + i % 2, sizes[i % count]);
+    for (unsigned i = 0; b.journal->tail < a.journal->tail; i++) {
+        CHECK_EQ(ship_once(&a, &b, i % 3 ? 1 * MIB : 1), 0);
+        if (i % 4 == 3)
+            store_flush(b.store);
+    }
+    ship_all(&a, &b, 1);
+    check_same(&a, &b);
+    for (uint32_t i = 0; i + 1 < a.journal->parts_count; i++)
+        check_end_record(&b, b.journal->parts[i].first);
+    check_reads_all(b.journal);
+    struct buf out = {0};
+    stop_both(&a, &b, &out);
 }
 
 TEST(test_a_shipment_begins_at_its_offset_and_ends_with_the_file)
