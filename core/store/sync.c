@@ -1,7 +1,9 @@
 #include "store/sync.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -12,28 +14,36 @@
 
 struct sync {
     pthread_t thread;
-    pthread_mutex_t lock;      /* guards what follows */
-    pthread_cond_t work, idle;
+    sem_t work;                /* counts the jobs that were not begun, and one more when the thread is to end */
+    pthread_mutex_t lock;      /* guards the lists */
     struct list urgent, later; /* jobs not begun */
     struct list finished;
-    bool stopping;
     int event_fd;
     unsigned under_way;        /* submitted and not collected; the loop thread's own */
 };
 
+/* NULL: the thread is to end. */
 static struct job *sync_take(struct sync *s)
 {
+    struct job *job = NULL;
+    while (sem_wait(&s->work) < 0)
+        ENSURE(errno == EINTR);
+    pthread_mutex_lock(&s->lock);
     struct list *from = list_empty(&s->urgent) ? &s->later : &s->urgent;
-    struct job *job = list_first(from, struct job, link);
-    list_remove(&job->link);
+    if (!list_empty(from)) {
+        job = list_first(from, struct job, link);
+        list_remove(&job->link);
+    }
+    pthread_mutex_unlock(&s->lock);
     return job;
 }
 
 static void sync_finish(struct sync *s, struct job *job)
 {
-    list_push(&s->finished, &job->link);
-    pthread_cond_signal(&s->idle);
     uint64_t one = 1;
+    pthread_mutex_lock(&s->lock);
+    list_push(&s->finished, &job->link);
+    pthread_mutex_unlock(&s->lock);
     /* The counter cannot overflow, and a signal cannot come here: they are blocked. */
     ENSURE(write(s->event_fd, &one, sizeof one) == sizeof one);
 }
@@ -41,19 +51,11 @@ static void sync_finish(struct sync *s, struct job *job)
 static void *sync_main(void *arg)
 {
     struct sync *s = arg;
-    pthread_mutex_lock(&s->lock);
-    for (;;) {
-        while (list_empty(&s->urgent) && list_empty(&s->later) && !s->stopping)
-            pthread_cond_wait(&s->work, &s->lock);
-        if (list_empty(&s->urgent) && list_empty(&s->later))
-            break;
-        struct job *job = sync_take(s);
-        pthread_mutex_unlock(&s->lock);
+    struct job *job;
+    while ((job = sync_take(s)) != NULL) {
         job->run(job);
-        pthread_mutex_lock(&s->lock);
         sync_finish(s, job);
     }
-    pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
@@ -78,8 +80,7 @@ int sync_new(struct sync **out)
     list_init(&s->later);
     list_init(&s->finished);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->work, NULL);
-    pthread_cond_init(&s->idle, NULL);
+    sem_init(&s->work, 0, 0);
     int rc = sync_start_thread(s);
     if (rc < 0) {
         close(fd);
@@ -93,13 +94,9 @@ int sync_new(struct sync **out)
 void sync_free(struct sync *s)
 {
     ENSURE(s->under_way == 0);
-    pthread_mutex_lock(&s->lock);
-    s->stopping = true;
-    pthread_cond_signal(&s->work);
-    pthread_mutex_unlock(&s->lock);
+    sem_post(&s->work);
     pthread_join(s->thread, NULL);
-    pthread_cond_destroy(&s->idle);
-    pthread_cond_destroy(&s->work);
+    sem_destroy(&s->work);
     pthread_mutex_destroy(&s->lock);
     close(s->event_fd);
     mem_free(s);
@@ -110,8 +107,8 @@ void sync_submit(struct sync *s, struct job *job)
     s->under_way++;
     pthread_mutex_lock(&s->lock);
     list_push(job->urgent ? &s->urgent : &s->later, &job->link);
-    pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
+    sem_post(&s->work);
 }
 
 int sync_event_fd(const struct sync *s)
@@ -139,11 +136,9 @@ void sync_collect(struct sync *s)
 
 void sync_wait(struct sync *s)
 {
+    struct pollfd event = {.fd = s->event_fd, .events = POLLIN};
     while (s->under_way > 0) {
-        pthread_mutex_lock(&s->lock);
-        while (list_empty(&s->finished))
-            pthread_cond_wait(&s->idle, &s->lock);
-        pthread_mutex_unlock(&s->lock);
+        poll(&event, 1, -1);
         sync_collect(s);
     }
 }
