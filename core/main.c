@@ -46,8 +46,10 @@ static void config_apply(struct server *s)
     struct http_limits limits = config_http_limits(s->vm);
     config_log_level(s->vm);
     http_set_limits(s->http, &limits);
-    tasks_set_limits(vm_tasks(s->vm), (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX),
-                     config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
+    unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
+    unsigned least = tasks < limits.connections ? tasks : limits.connections;
+    tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
+    tasks_set_lingering(vm_tasks(s->vm), least - least / TASKS_RESERVED);
     if (s->cluster != NULL)
         cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
                            config_ns(s->vm, "cluster.lag_max", LAG_MS));

@@ -67,11 +67,13 @@ enum {
     /* scripts */
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
+    TASKS_RESERVED = 4,                 /* one in so many is not for long-polls, nor of connections: others go on */
     TASK_BUDGET_MS = 200,               /* Lua running without waiting */
     VM_MEMORY_MAX = 256 * MIB,
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_MS = 30 * 1000,
     FETCHES_MAX = 256,
+    FETCHES_RESERVED = 32,              /* of them, not for clients: what the broker has to ask Consul */
     FETCH_HEADERS_MAX = 64 * KIB,       /* all answer heads of one fetch, those of redirects included */
     FETCH_IDLE_MAX = 16,                /* connections kept for the next fetch */
 

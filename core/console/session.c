@@ -207,12 +207,12 @@ static void on_completed(void *arg, const struct task_result *r)
     buf_fini(&names);
 }
 
-static void start(struct session *s, const struct task_options *o)
+static void start(struct session *s, const char *where, int (*push)(lua_State *L, void *arg),
+                  void (*done)(void *arg, const struct task_result *r))
 {
+    struct task_options o = {.where = where, .push = push, .done = done, .arg = s};
     s->busy = true;
-    int rc = task_start(vm_tasks(s->vm), o, &s->task);
-    if (rc < 0)
-        o->done(s, &(struct task_result){.rc = rc, .message = err_sentence(rc)});
+    task_start(vm_tasks(s->vm), &o, &s->task);
 }
 
 static void on_frame(void *arg, unsigned char type, slice payload)
@@ -226,9 +226,9 @@ static void on_frame(void *arg, unsigned char type, slice payload)
     else if (type == 'C' && s->busy)
         session_send(s, 'C', SLICE(""));
     else if (type == 'L')
-        start(s, &(struct task_options){"the console's line", push_eval, on_evaluated, s});
+        start(s, "the console's line", push_eval, on_evaluated);
     else if (type == 'C')
-        start(s, &(struct task_options){"the console's completion", push_complete, on_completed, s});
+        start(s, "the console's completion", push_complete, on_completed);
 }
 
 /* ---- its life ---- */
@@ -294,6 +294,7 @@ void session_free(struct session *s)
         task_cancel(ts, s->task);
     on_drained(s);
     registry_set(s, false);
-    task_start(ts, &(struct task_options){"the console's end", push_close, on_repl_closed, s}, NULL);
+    struct task_options o = {.where = "the console's end", .push = push_close, .done = on_repl_closed, .arg = s};
+    task_start(ts, &o, NULL);
     mem_free(s);
 }

@@ -322,7 +322,7 @@ void refusal_render(struct http_server *s, struct buf *out, int error, slice det
     struct http_answer a = {0};
     s->render(&body, error, detail, &a);
     buf_add_slice(&headers, a.headers);
-    if (a.status == 503)
+    if (a.status == 429 || a.status == 503)
         buf_add_slice(&headers, SLICE("Retry-After: 1\r\n"));
     a.headers = buf_slice(&headers);
     a.close = true;

@@ -21,7 +21,7 @@
 static void socket_refuse(struct http_server *s, int fd)
 {
     if (!s->refusal.data)
-        refusal_render(s, &s->refusal, -ERR_BUSY, SLICE("too many connections"));
+        refusal_render(s, &s->refusal, -ERR_TOO_MANY, SLICE("too many connections"));
     slice answer = buf_slice(&s->refusal);
     s->stats.refused++;
     if (send(fd, answer.p, answer.n, MSG_NOSIGNAL) >= 0) {

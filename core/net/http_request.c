@@ -54,7 +54,7 @@ static int input_grow(struct client *c)
     size_t cap = next_cap(c, size_bound(c));
     uint64_t more = beyond_usual(cap) - beyond_usual(in->cap);
     if (s->bodies + more > s->limits.bodies)
-        return -ERR_BUSY;
+        return -ERR_TOO_MANY;
     s->bodies += more;
     in->data = mem_resize(in->data, cap);
     in->cap = cap;
@@ -77,7 +77,7 @@ static bool is_reading(const struct client *c)
     return c->state == CLIENT_HEAD || c->state == CLIENT_BODY;
 }
 
-/* Makes room for at least one byte. 0; -ENOBUFS when it has to wait for the answer; -ERR_BUSY. */
+/* Makes room for at least one byte. 0; -ENOBUFS when it has to wait for the answer; -ERR_TOO_MANY. */
 static int input_room(struct client *c)
 {
     struct buf *in = &c->conn.in;
@@ -132,7 +132,7 @@ static ssize_t client_read(struct client *c)
     if (rc == 0)
         return conn_read(&c->conn);
     conn_want(&c->conn, c->conn.interest & EV_WRITE);
-    if (rc == -ERR_BUSY) {
+    if (rc == -ERR_TOO_MANY) {
         c->refused = rc;
         client_queue(&c->server->arrived, c);
     }
@@ -317,7 +317,7 @@ bool client_advance(struct client *c)
     if (!body_take(c))
         return false;
     if (c->server->answers > c->server->limits.bodies) {
-        client_refuse(c, -ERR_BUSY, SLICE("clients have too many answers yet to take"));
+        client_refuse(c, -ERR_TOO_MANY, SLICE("clients have too many answers yet to take"));
         return false;
     }
     request_give(c);

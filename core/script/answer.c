@@ -327,7 +327,7 @@ void answer_error(struct serving *s, const struct problem *p)
         http_abort(r);
         return;
     }
-    if (a.status == 503)
+    if (a.status == 429 || a.status == 503)
         a.headers = SLICE("Retry-After: 1\r\n");
     problem_render(&body, p);
     http_answer_take(r, &a, &body);

@@ -188,6 +188,9 @@ static int l_wait(lua_State *L)
     }
     if (ms == 0)
         return push_fail(L, -ERR_TIMEOUT);
+    rc = task_linger(self);
+    if (rc < 0)
+        return push_fail_because(L, rc, "too many requests wait at once");
     task_may_stop(self);
     task_may_leave(self);
     return task_park_on(L, self, &t->readable, offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_done);

@@ -112,7 +112,7 @@ static void on_left(void *arg)
 static void serve(struct vm *vm, struct http_request *r)
 {
     struct serving *s = serving_new(vm, r);
-    struct task_options o = {.where = "a request", .push = push_request, .done = on_served, .arg = s};
+    struct task_options o = {.where = "a request", .push = push_request, .done = on_served, .arg = s, .guest = true};
     int rc = task_start(vm->tasks, &o, &s->worker);
     if (rc == 0) {
         http_on_left(r, on_left, s);
@@ -183,10 +183,6 @@ static void on_tick(void *arg)
     if (tasks_stopping(t->vm->tasks))
         return;
     t->running = task_start(t->vm->tasks, &o, NULL) == 0;
-    if (t->running)
-        return;
-    say_warn("script", "%s is late: too many tasks", t->where);
-    watch_arm(&t->watch, t->delay_ns);
 }
 
 /* The declaration {seconds =, fn =, where =} lies on top. */

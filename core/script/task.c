@@ -30,7 +30,7 @@ struct task {
     int ref;
     unsigned index, life, wait;
     enum task_state state;
-    bool begun, cancelled, left, may_stop, may_leave, appended, broken;
+    bool begun, cancelled, left, may_stop, may_leave, appended, broken, guest, lingers;
     int args;                 /* of the function that lies on L, until it has begun */
     int rc;                   /* what the wait came to */
     struct list link;         /* in ready or idle */
@@ -46,6 +46,7 @@ struct tasks {
     struct vm *vm;            /* outlives us */
     struct task **all;        /* owned */
     unsigned count, cap, max, live, idle;
+    unsigned guests, lingering, lingering_max;
     uint32_t budget_ms;
     struct list ready, spare; /* spare: TASK_IDLE ones, those with a coroutine first */
     struct task *running;
@@ -70,6 +71,7 @@ struct tasks *tasks_new(struct vm *vm)
     struct tasks *ts = MEM_NEW(struct tasks);
     ts->vm = vm;
     ts->max = TASKS_MAX;
+    ts->lingering_max = TASKS_MAX - TASKS_MAX / TASKS_RESERVED;
     ts->budget_ms = TASK_BUDGET_MS;
     list_init(&ts->ready);
     list_init(&ts->spare);
@@ -80,6 +82,11 @@ void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms)
 {
     ts->max = max;
     ts->budget_ms = budget_ms;
+}
+
+void tasks_set_lingering(struct tasks *ts, unsigned max)
+{
+    ts->lingering_max = max;
 }
 
 size_t tasks_live(const struct tasks *ts)
@@ -155,6 +162,9 @@ static void task_give(struct task *t)
     t->state = TASK_IDLE;
     t->life++;
     ts->live--;
+    ts->guests -= t->guest;
+    ts->lingering -= t->lingers;
+    t->guest = t->lingers = false;
     if (t->L != NULL && ts->idle == IDLE_MAX)
         coroutine_drop(t);
     if (t->L == NULL) {
@@ -259,6 +269,23 @@ void task_may_stop(struct task *t)
 void task_may_leave(struct task *t)
 {
     t->may_leave = true;
+}
+
+bool task_is_guest(const struct task *t)
+{
+    return t->guest;
+}
+
+int task_linger(struct task *t)
+{
+    struct tasks *ts = t->tasks;
+    if (!t->guest || t->lingers)
+        return 0;
+    if (ts->lingering >= ts->lingering_max)
+        return -ERR_TOO_MANY;
+    ts->lingering++;
+    t->lingers = true;
+    return 0;
 }
 
 void tasks_stop(struct tasks *ts)
@@ -459,10 +486,12 @@ void tasks_run(struct tasks *ts)
 
 int task_start(struct tasks *ts, const struct task_options *o, struct task_ticket *ticket)
 {
-    if (ts->live >= ts->max)
-        return -ERR_BUSY;
+    if (o->guest && ts->guests >= ts->max)
+        return -ERR_TOO_MANY;
     struct task *t = task_take(ts);
     t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
+    t->guest = o->guest;
+    ts->guests += t->guest;
     t->done = o->done;
     t->arg = o->arg;
     t->hook[0] = '\0';

@@ -33,18 +33,20 @@ struct task_options {
     int (*push)(lua_State *L, void *arg);     /* pushes the function and its arguments; the number of these */
     void (*done)(void *arg, const struct task_result *result);   /* exactly once */
     void *arg;
+    bool guest;                   /* in a client's name; there are only so many. The broker's own tasks are few */
 };
 
 struct tasks *tasks_new(struct vm *vm);
 void tasks_free(struct tasks *ts);             /* cancels all */
-void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms);
+void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms);   /* max: guests */
+void tasks_set_lingering(struct tasks *ts, unsigned max);   /* guests that may call task_linger */
 size_t tasks_live(const struct tasks *ts);
 
 /* Orderly end: whoever sleeps, long-polls or fetches is woken with -ERR_STOPPING, now and from now on; who waits for an
  * append to be acknowledged still gets that. */
 void tasks_stop(struct tasks *ts);
 
-/* Makes it ready; it runs in tasks_run. -ERR_BUSY past the limit (done is not called). */
+/* Makes it ready; it runs in tasks_run. -ERR_TOO_MANY: it would be one guest too many (done is not called). */
 int task_start(struct tasks *ts, const struct task_options *o, struct task_ticket *ticket);   /* ticket: or NULL */
 
 /* Ends a task wherever it waits; its pending <close> variables run; done gets -ERR_CANCELLED. */
@@ -67,6 +69,12 @@ void task_hook(struct task *t, const char *hook);     /* which hook runs now, co
 void task_appended(struct task *t);                   /* for task_result */
 void task_may_stop(struct task *t);                   /* tasks_stop ends the wait that begins next */
 void task_may_leave(struct task *t);                  /* nor when task_left has been called */
+bool task_is_guest(const struct task *t);
+
+/* Before a wait for what may never come: takes one of the places for such guests, until the task ends. 0, also for who
+ * is no guest; -ERR_TOO_MANY: it may not wait. The rest of the tasks and connections is so always for those who are
+ * soon done: publishes, and the health check that a leader's session depends on. */
+int task_linger(struct task *t);
 
 /* For bindings: give up the processor until task_wake; `cont` gets the rc (0, what task_wake said, -ERR_TIMEOUT) as
  * integer on top of the stack. timeout_ms 0 = none. Call as `return task_park(...)`. */

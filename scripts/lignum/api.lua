@@ -62,6 +62,8 @@ function Topic:append(what, options) end
 ---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
 function Topic:read(range) end
 
+---A request that waits holds one of the places for such until it has been answered; they are three quarters of
+---limits.tasks and limits.connections.
 ---@waits until the topic has a readable message at `offset`, or the timeout; or the client of the request has gone
 ---@where tasks
 ---@param offset integer
@@ -69,7 +71,7 @@ function Topic:read(range) end
 ---@return boolean? there
 ---@return string? message
 ---@return string? code
----@errors unknown_topic timeout stopping cancelled
+---@errors unknown_topic timeout stopping cancelled too_many_requests
 ---@example if topic("orders"):wait(100, 5) then print "there" end
 function Topic:wait(offset, timeout) end
 

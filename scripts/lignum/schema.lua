@@ -158,7 +158,7 @@ M.keys = group {
     "body_timeout", time(limits.http_body_ms / 1000, "from there to the end of its body", 0.1, 86400),
     "idle_timeout", time(limits.http_idle_ms / 1000, "between two requests of a connection", 0.1, 86400),
     "write_timeout", time(limits.http_write_ms / 1000, "until the client has taken an answer", 0.1, 86400),
-    "tasks", count(limits.tasks_max, "requests, timers and console lines at once", 16, 1000000),
+    "tasks", count(limits.tasks_max, "requests at once; three quarters of them may wait for messages", 16, 1000000),
     "script_time", time(limits.task_budget_ms / 1000, "Lua running without waiting", 0.01, 60),
     "script_memory", size(limits.vm_memory_max, "memory of all Lua together", 8 * MiB, TiB),
   },

@@ -40,6 +40,13 @@ local function events(batch, raw)
   return table.concat(parts)
 end
 
+-- The event that ends a stream, and says why.
+local function failure(why, code, point)
+  point = point or {}
+  local problem = core.json.encode { code = code, detail = why, epoch = point.epoch, offset = point.offset }
+  return "event: error\n" .. data_lines(problem) .. "\n\n"
+end
+
 -- Messages from there on; or nothing, and the event that says why. What the client has may have been cut off meanwhile:
 -- then it is told up to where it is still right.
 local function next_batch(t, asked, from, epoch)
@@ -47,9 +54,7 @@ local function next_batch(t, asked, from, epoch)
   local ok, why, code, point = range.still(t, epoch, from)
   if ok then batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = asked.bytes } end
   if batch then return batch end
-  point = point or {}
-  local problem = core.json.encode { code = code, detail = why, epoch = point.epoch, offset = point.offset }
-  return nil, "event: error\n" .. data_lines(problem) .. "\n\n"
+  return nil, failure(why, code, point)
 end
 
 ---A body that streams from `from` on (up to `to`, if there is one).
@@ -70,7 +75,8 @@ function M.events(t, asked, raw)
         if not write(events(batch, raw)) then return end
         from, epoch = batch.next, batch.epoch
       else
-        local there, _, code = t:wait(from, QUIET)
+        local there, why, code = t:wait(from, QUIET)
+        if code == "too_many_requests" then write(failure(why, code)) end
         if not there and (code ~= "timeout" or not write(":\n\n")) then return end
       end
     end

@@ -81,6 +81,13 @@ end
 
 -- Read -----------------------------------------------------------------------------------------
 
+-- One that may not wait leaves its connection to somebody else.
+local function fail(code, why, more)
+  local status, body, headers = http.fail(code, why, more)
+  if code == "too_many_requests" then headers.Connection = "close" end
+  return status, body, headers
+end
+
 local QUERY = {
   from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true, last_event_id = true,
 }
@@ -121,7 +128,7 @@ local function answer_batch(req, t, what, asked, form)
   if not batch then
     local info = t:info()
     point = point or {}
-    return http.fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
+    return fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
   end
   if form ~= "records" then batch:as(form) end
   if asked.fixed and batch:known(req) then return 304, nil, batch end
@@ -163,7 +170,7 @@ local function get(req, query, kind)
   asked, why, code, point = range.of(t, info, query)
   if not asked then
     point = point or {}
-    return http.fail(code, why, { earliest = info.first, next = info.next, epoch = point.epoch, offset = point.offset })
+    return fail(code, why, { earliest = info.first, next = info.next, epoch = point.epoch, offset = point.offset })
   end
 
   if kind == EVENTS then return answer_events(req, t, asked, raw) end

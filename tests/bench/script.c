@@ -31,7 +31,7 @@ static void on_done(void *arg, const struct task_result *r)
 
 static void start(void)
 {
-    ENSURE(task_start(vm_tasks(host.vm), &(struct task_options){"a job", push_job, on_done, NULL}, NULL) == 0);
+    ENSURE(task_start(vm_tasks(host.vm), &(struct task_options){"a job", push_job, on_done, NULL, false}, NULL) == 0);
 }
 
 /* Lua and binding work only: the store and marks are moved by hand, unmeasured. */

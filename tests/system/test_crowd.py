@@ -121,7 +121,7 @@ class Crowd(Test):
                 lazy.append(c)
                 wait_until(lambda: lazy[-1].socket.recv(1, socket.MSG_PEEK), what="the answer has begun")
             with b.connect() as c:
-                self.assertProblem(c.request("GET", "/v1/topics"), "busy")
+                self.assertStatus(c.request("GET", "/v1/topics"), 429, "too_many_requests")
         finally:
             for c in lazy:
                 c.close()
@@ -156,6 +156,32 @@ class Crowd(Test):
             with b.connect() as c:
                 c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
+
+    def test_long_polls_leave_room_for_others_and_are_told_to_come_again(self):
+        b = self.broker(set=["limits.tasks=16"])           # of which 12 may wait
+        b.publish("t", b"one")
+        target, held = "/v1/topics/t/messages?from=1&wait=60", []
+        try:
+            for _ in range(12):
+                held.append(b.connect())
+                held[-1].send(request_bytes("GET", target))
+            wait_until(lambda: b.metrics()["lignum_lua_tasks"] >= 12, what="all wait")
+            a = b.get(target)
+            self.assertStatus(a, 429, "too_many_requests")
+            self.assertEqual((a.header("retry-after"), a.header("connection")), ("1", "close"))
+            self.assertStatus(b.get("/v1/topics/t/messages?min_offset=9"), 429, "too_many_requests")
+            events = b.request("GET", target, headers={"Accept": "text/event-stream"})
+            self.assertIn(b"event: error\ndata: {", events.body)
+            self.assertIn(b'"code":"too_many_requests"', events.body)
+            self.assertEqual(b.get("/v1/topics/t/messages?from=0&wait=60").json["next"], 1)   # need not wait
+            self.assertEqual(b.get("/healthz").status, 200)
+            self.assertEqual(b.publish("t", b"two")["first"], 1)
+            for c in held:
+                self.assertEqual(len(c.answer().json["messages"]), 1)
+            self.assertEqual(b.get("/v1/topics/t/messages?from=2&wait=0.01").json["messages"], [])
+        finally:
+            for c in held:
+                c.close()
 
     def test_a_client_that_closed_only_its_sending_side_still_gets_the_answer(self):
         b = self.broker()

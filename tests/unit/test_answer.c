@@ -215,13 +215,13 @@ TEST(test_a_stream_ends_when_its_client_goes)
     host_close(&h);
 }
 
-TEST(test_requests_past_the_limit_of_tasks_are_refused_with_503)
+TEST(test_requests_past_the_limit_of_tasks_are_refused_with_429)
 {
     open_server("function HANDLE(r) return 200, 'x' end");
     tasks_set_limits(vm_tasks(h.vm), 0, 200);
-    CHECK_HAS(GET("/"), "HTTP/1.1 503 ");
+    CHECK_HAS(GET("/"), "HTTP/1.1 429 ");
     CHECK_HAS(input, "Retry-After: 1\r\n");
-    CHECK_HAS(input, "\"code\":\"busy\"");
+    CHECK_HAS(input, "\"code\":\"too_many_requests\"");
     host_close(&h);
 }
 

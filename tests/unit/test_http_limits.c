@@ -178,7 +178,7 @@ TEST(test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not)
 }
 
 /* A claim costs nothing; bytes that came do. */
-TEST(test_bodies_that_are_too_much_together_get_503_and_the_others_go_on)
+TEST(test_bodies_that_are_too_much_together_get_429_and_the_others_go_on)
 {
     struct http_limits limits = rig_limits();
     limits.bodies = 300 * KIB;
@@ -197,7 +197,7 @@ TEST(test_bodies_that_are_too_much_together_get_503_and_the_others_go_on)
     try_send(rig, over, buf_slice(&much));
     try_send(rig, over, buf_slice(&much));
     struct reply r = expect_reply(rig, over, &in, false);
-    CHECK_EQ(r.status, 503);
+    CHECK_EQ(r.status, 429);
     CHECK(http_head_find(&r.head, SLICE("retry-after")).p);
     SEND(rig, small, "PUT / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx");
     EXPECT(rig, small, "PUT /?|x");
@@ -211,7 +211,7 @@ TEST(test_bodies_that_are_too_much_together_get_503_and_the_others_go_on)
     rig_free(rig);
 }
 
-TEST(test_past_the_connection_limit_a_client_gets_503_and_room_is_found_again)
+TEST(test_past_the_connection_limit_a_client_gets_429_and_room_is_found_again)
 {
     struct http_limits limits = rig_limits();
     limits.connections = 2;
@@ -220,7 +220,7 @@ TEST(test_past_the_connection_limit_a_client_gets_503_and_room_is_found_again)
     int a = dial(rig), b = dial(rig), c = dial(rig);
     SEND(rig, c, PING);
     struct reply r = expect_reply(rig, c, &in, false);
-    CHECK_EQ(r.status, 503);
+    CHECK_EQ(r.status, 429);
     CHECK(http_head_find(&r.head, SLICE("retry-after")).p);
     CHECK_EQ(rig_stats(rig).refused, 1);
     close(a);

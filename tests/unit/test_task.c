@@ -352,16 +352,57 @@ TEST(test_stopping_ends_sleeps_now_and_later)
     host_close(&h);
 }
 
-TEST(test_more_tasks_than_the_limit_are_refused)
+static int push_nothing(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_getglobal(L, "tostring");
+    lua_pushnil(L);
+    return 1;
+}
+
+static void end_nothing(void *arg, const struct task_result *r)
+{
+    (void)arg;
+    CHECK_EQ(r->rc, 0);
+}
+
+TEST(test_more_guests_than_the_limit_are_refused_and_duties_are_not)
 {
     open_host(200);
     tasks_set_limits(vm_tasks(h.vm), 2, 200);
     CHECK_EQ(host_start(&h, ""), 0);
     CHECK_EQ(host_start(&h, ""), 0);
-    CHECK_EQ(host_start(&h, ""), -ERR_BUSY);
+    CHECK_EQ(host_start(&h, ""), -ERR_TOO_MANY);
+    CHECK_EQ(task_start(vm_tasks(h.vm), &(struct task_options){"a duty", push_nothing, end_nothing, NULL, false}, NULL),
+             0);
     host_turns(&h, host_idle);
     CHECK_EQ(host_start(&h, ""), 0);
     host_turns(&h, host_idle);
+    host_close(&h);
+}
+
+static bool one_is_left(struct host *host)
+{
+    return host->running == 1;
+}
+
+TEST(test_guests_that_linger_leave_places_to_others_until_they_end)
+{
+    open_host(200);
+    tasks_set_lingering(vm_tasks(h.vm), 1);
+    CHECK_EVAL("local t = topic('t') t:create() return t:append('x')", "0");
+    CHECK_EQ(host_start(&h, "local t = topic('t') t:wait(1, 0.02) sleep(0.02) return t:wait(1, 0.1)"), 0);
+    CHECK_EQ(host_start(&h, "return select(3, topic('t'):wait(1, 60))"), 0);
+    host_turns(&h, one_is_left);
+    CHECK_SLICE(slice_from(h.text), SLICE("too_many_requests"));
+    CHECK_EQ(host_start(&h, "sleep(0.03) return select(3, topic('t'):wait(1, 60))"), 0);   /* while the first sleeps */
+    host_turns(&h, one_is_left);
+    CHECK_SLICE(slice_from(h.text), SLICE("too_many_requests"));
+    CHECK_EQ(host_start(&h, "return topic('t'):wait(0, 60)"), 0);       /* that is no waiting */
+    host_turns(&h, one_is_left);
+    CHECK_SLICE(slice_from(h.text), SLICE("true"));
+    host_turns(&h, host_idle);
+    CHECK_EVAL("return select(3, topic('t'):wait(1, 0.001))", "timeout");
     host_close(&h);
 }
 
