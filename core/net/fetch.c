@@ -457,7 +457,7 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
     const char *why = multi_up(f);
     if (!is_usable(o))
         return -ERR_BAD_VALUE;
-    if (f->count >= FETCHES_MAX)
+    if (f->count >= (unsigned)(o->guest ? FETCHES_MAX - FETCHES_RESERVED : FETCHES_MAX))
         return -ERR_BUSY;
     struct fetch *t = fetch_new(f, o);
     t->done = done;

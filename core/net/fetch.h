@@ -24,6 +24,7 @@ struct fetch_options {
     const char *cert_file, *key_file;   /* whom we are to the server; NULL: nobody */
     bool fresh;                      /* on a connection of its own: libcurl sends a request again by itself when a
                                       * kept connection ends before the answer, and this one must go out once */
+    bool guest;                      /* for a client: the last FETCHES_RESERVED are for others */
 };
 
 struct fetch_result {
@@ -40,7 +41,8 @@ void fetcher_free(struct fetcher *f);   /* cancels all */
 
 /* Starts one; `done` is called once from the loop and only records; the result is valid until it returns, except
  * that bufs may be moved out. -ERR_BAD_VALUE for a URL, method or header that cannot be used (then done is not
- * called); -ERR_BUSY past FETCHES_MAX. A missing libcurl is a result like any other failure. */
+ * called); -ERR_BUSY past FETCHES_MAX, or past what guests may have of that. A missing libcurl is a result like any
+ * other failure. */
 int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(void *arg, struct fetch_result *r),
                 void *arg, struct fetch **out);
 

@@ -179,6 +179,7 @@ static int l_fetch(lua_State *L)
     struct task *self = task_self(L);
     struct fetcher *fetcher = vm_services(L)->fetcher;
     struct fetch_options o = options_of(&w);
+    o.guest = task_is_guest(self);
     struct fetching *f = object_new(L, KIND_FETCH, sizeof(*f), 0);
     int index = lua_gettop(L);
     lua_toclose(L, index);

@@ -219,6 +219,25 @@ class Forward(Test):
         self.assertLess(time.monotonic() - began, 5)
         self.assertEqual(len(leader.requests), 20)
 
+    def test_forwards_that_hang_do_not_keep_the_broker_from_asking_consul(self):
+        ended = threading.Event()
+        self.addCleanup(ended.set)
+        b, leader = self.pair(lambda: ended.wait(PATIENCE))
+        held = []
+        try:
+            for _ in range(256):
+                held.append(b.connect())
+                held[-1].send(request_bytes("POST", "/v1/topics/t/messages", b"x"))
+            wait_until(lambda: len(leader.requests) >= 224, what="as many are on their way as may be")
+            a = b.post("/v1/topics/t/messages", b"x")
+            self.assertStatus(a, 503, "busy")
+            self.assertIs(a.json["appended"], False)
+            ran = b.lignum("console", b.console, "-e", 'fetch { url = "http://127.0.0.1:%d/ping" }.body' % b.port)
+            self.assertEqual((ran.code, ran.out.strip()), (0, '"PONG"'), ran)
+        finally:
+            for c in held:
+                c.close()
+
     def test_a_client_that_has_gone_does_not_disturb(self):
         b, leader = self.pair(lambda: time.sleep(0.2), answer(200, b"{}"))
         with b.connect() as c:

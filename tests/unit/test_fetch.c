@@ -433,6 +433,23 @@ TEST(test_one_fetch_too_many_is_busy)
     close(listener);
 }
 
+TEST(test_fetches_for_clients_leave_some_to_the_broker)
+{
+    struct site s;
+    struct client *c = client_new();
+    struct fetch *t;
+    int listener = listen_anywhere(&s);
+    struct fetch_options own = {.url = s.url}, guest = {.url = s.url, .guest = true};
+    for (int i = 0; i < FETCHES_MAX - FETCHES_RESERVED; i++)
+        CHECK_EQ(fetch_start(c->fetcher, &guest, note_result, c, &t), 0);
+    CHECK_EQ(fetch_start(c->fetcher, &guest, note_result, c, &t), -ERR_BUSY);
+    for (int i = 0; i < FETCHES_RESERVED; i++)
+        CHECK_EQ(fetch_start(c->fetcher, &own, note_result, c, &t), 0);
+    CHECK_EQ(fetch_start(c->fetcher, &own, note_result, c, &t), -ERR_BUSY);
+    client_free(c);
+    close(listener);
+}
+
 TEST(test_a_proxy_in_the_environment_is_not_asked)
 {
     struct client *c = client_new();
