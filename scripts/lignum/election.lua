@@ -378,12 +378,15 @@ local function keep()
   farewell()
 end
 
--- The leader's host is there and its process is not: nobody need wait for Consul to notice. Should it live all the
--- same, it loses its turn, and the register keeps everything safe.
+-- The leader's host is there and its process is not: nobody need wait for Consul to notice. A firewall between the two
+-- can look like that: then no other node says so too, and Consul decides.
 local function free_lock(status)
   local leader, view = status.leader, roster.seen
   local holder = view and views.holder(view)
   if not holder or not leader or holder.member ~= leader.member or connected_to ~= leader.member then return end
+  member.refused = view.lock.session
+  if not member.session then return end
+  if not views.is_gone(view, member.me) then return member:publish(member:entry(status)) end
   connected_to = nil
   say.warn("cluster: the leader's process is gone, its session is ended leader=" .. leader.name)
   return client:destroy_session(view.lock.session)

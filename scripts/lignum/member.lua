@@ -17,6 +17,7 @@ local SETTLE <const> = 0.025
 ---@field session string?
 ---@field check string?       the id of this process's health check
 ---@field published string?   the value of this node's key
+---@field refused string?     the lock's session whose holder is gone, as far as this node can see
 local Member = {}
 Member.__index = Member
 
@@ -124,6 +125,7 @@ function Member:entry(status, more)
   return {
     member = me.member, name = me.name, http = me.http, replication = me.replication, role = status.role,
     position = status.position, eligible = more and more.eligible or false, vacancy = more and more.vacancy or 0,
+    refused = not status.connected and self.refused or nil,
   }
 end
 

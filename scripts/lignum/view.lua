@@ -27,6 +27,7 @@ local MEMBERS_MAX <const> = 32       -- as the core has it, which raises for wha
 ---@field position { epoch: integer, messages: integer }
 ---@field eligible boolean     it may claim
 ---@field vacancy integer      1 + the epoch whose end it has seen; 0: none
+---@field refused string?     the lock's session whose holder it was connected to, and finds gone
 ---@field session string?
 
 ---@class lignum.View
@@ -120,6 +121,7 @@ function M.entry(text)
     role = type(t.role) == "string" and t.role:match("^%a+$") or nil,
     position = { epoch = whole(p.epoch) or 0, messages = whole(p.messages) or 0 },
     eligible = t.eligible == true, vacancy = whole(t.vacancy) or 0,
+    refused = type(t.refused) == "string" and t.refused:match("^[%x-]+$") or nil,
   }
 end
 
@@ -130,8 +132,9 @@ function M.entry_text(e)
   local text = ('{"member":"%s","name":"%s","http":%s,"replication":%s'):format(e.member, e.name, json.encode(e.http),
     json.encode(e.replication))
   if not e.role then return text .. "}" end
-  return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d}'):format(text, e.role,
-    e.position.epoch, e.position.messages, e.eligible, e.vacancy)
+  local refused = e.refused and (',"refused":"%s"'):format(e.refused) or ""
+  return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d%s}'):format(text, e.role,
+    e.position.epoch, e.position.messages, e.eligible, e.vacancy, refused)
 end
 
 ---All of it.
@@ -168,6 +171,25 @@ function M.holder(view)
     if entry.session == lock.session then return entry end
   end
   return lock.holder
+end
+
+local function host(replication)
+  return replication:match("^(.*):%d+$")
+end
+
+---Whether the holder of the lock, which this node was connected to and whose port refuses it now, is gone: its host is
+---this node's, so that nothing lies between them, or another node says the same of it.
+---@param view lignum.View
+---@param me { name: string, replication: string }
+---@return boolean
+function M.is_gone(view, me)
+  local holder = M.holder(view)
+  if not holder then return false end
+  if host(holder.replication) == host(me.replication) then return true end
+  for name, node in pairs(view.nodes) do
+    if name ~= me.name and node.member ~= holder.member and node.refused == view.lock.session then return true end
+  end
+  return false
 end
 
 local function is_ahead(a, b)

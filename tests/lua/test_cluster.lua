@@ -66,6 +66,28 @@ test("view_older_goes_by_epoch_then_version_within_one_cluster", function()
   check.equal(view.is_older(register { epoch = 1, cluster = ("f"):rep(32) }, r), false)
 end)
 
+test("view_a_leader_is_gone_for_its_own_host_or_where_another_node_says_so_too", function()
+  local function seen(host, o)
+    local leader = entry("a", { replication = host .. ":8126", session = "5-a" })
+    local nodes = { a = leader, b = entry("b"), c = entry("c", o) }
+    return { lock = { session = "5-a", value = "" }, index = 0, nodes = nodes }
+  end
+  local me = { name = "b", replication = "10.0.0.2:8126" }
+  for _, case in ipairs {
+    { "10.0.0.2", {}, true }, { "10.0.0.1", {}, false }, { "10.0.0.1", { refused = "5-a" }, true },
+    { "10.0.0.1", { refused = "4-a" }, false },
+    { "10.0.0.1", { refused = "5-a", name = "a", member = member("a") }, false },
+  } do
+    local host, o, gone = table.unpack(case)
+    check.equal(view.is_gone(seen(host, o), me), gone)
+  end
+  local own = seen("10.0.0.1", {})
+  own.nodes.b.refused = "5-a"                      -- what this node says itself is no second opinion
+  check.equal(view.is_gone(own, me), false)
+  check.equal(view.entry(view.entry_text(entry("a", { refused = "5-a" }))).refused, "5-a")
+  check.equal(view.entry((view.entry_text(entry("a", { refused = "5-a" })):gsub("5%-a", "x y"))).refused, nil)
+end)
+
 test("view_takes_keys_apart_and_believes_nobody", function()
   local function key(name, value, session) return { key = name, value = value, session = session, index = 5 } end
   local v = view.of({
