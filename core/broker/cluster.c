@@ -34,7 +34,7 @@ struct cluster {
     struct watch tend;
     bool due;                        /* for tending */
     bool leading, suspended;         /* as acted upon so far */
-    unsigned connection;             /* follower_connection, as scripts know it */
+    unsigned connection, lost;       /* follower_connection and follower_lost, as scripts know them */
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t elections;              /* that this node has won */
     struct survey survey;
@@ -251,10 +251,11 @@ void cluster_awake(struct cluster *c)
 /* Scripts are to know when the connection to the leader comes, goes, or finds nobody. */
 static bool connection_changed(struct cluster *c)
 {
-    unsigned now = follower_connection(c->follower);
-    if (c->connection == now)
+    unsigned now = follower_connection(c->follower), lost = follower_lost(c->follower);
+    if (c->connection == now && c->lost == lost)
         return false;
     c->connection = now;
+    c->lost = lost;
     changed(c);
     return true;
 }
@@ -402,6 +403,11 @@ void cluster_follow(struct cluster *c, const struct leader_address *leader)
     follower_follow(c->follower, leader);
     if (was != (leader != NULL))
         changed(c);
+}
+
+unsigned cluster_lost(const struct cluster *c)
+{
+    return follower_lost(c->follower);
 }
 
 const struct register_value *cluster_change(const struct cluster *c)

@@ -61,6 +61,10 @@ bool cluster_draining(const struct cluster *c);
 /* Whom the register and the lock name; NULL: nobody. Not while leading. */
 void cluster_follow(struct cluster *c, const struct leader_address *leader);
 
+/* Grows, and changes with it (cluster_changes), when what was sent to the leader before need not be waited for
+ * (follower_lost). */
+unsigned cluster_lost(const struct cluster *c);
+
 /* The change of the register that is asked for and not confirmed; NULL: none. */
 const struct register_value *cluster_change(const struct cluster *c);
 

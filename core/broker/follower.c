@@ -109,6 +109,7 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
     if (same)
         return;
     hang_up(f);
+    f->lost += f->follows;
     f->follows = leader != NULL;
     f->refused = f->said = false;
     f->retry_ns = 0;
@@ -197,6 +198,12 @@ static void ping(struct follower *f, uint64_t now)
     link_flush(f->link);
 }
 
+static void silent(struct follower *f, const char *why)
+{
+    f->lost++;
+    upstream_fail(f, why);
+}
+
 bool follower_tend(struct follower *f)
 {
     uint64_t now = clock_ns();
@@ -208,9 +215,9 @@ bool follower_tend(struct follower *f)
         return true;                 /* `now` is before what dial() has noted */
     }
     if (f->phase != UPSTREAM_READY && now - f->since_ns > GREETING_MS * NS_PER_MS)
-        upstream_fail(f, "its greeting took too long");
+        silent(f, "its greeting took too long");
     else if (now - f->heard_ns > SILENCE_MS * NS_PER_MS)
-        upstream_fail(f, "it has been silent for too long");
+        silent(f, "it has been silent for too long");
     else if (f->phase == UPSTREAM_READY)
         ping(f, now);
     if (f->link != NULL)
@@ -242,6 +249,11 @@ void follower_dropped(struct follower *f, struct topic *t)
 unsigned follower_connection(const struct follower *f)
 {
     return (f->phase == UPSTREAM_READY ? 2 : 0) | (f->refused ? 1 : 0);
+}
+
+unsigned follower_lost(const struct follower *f)
+{
+    return f->lost;
 }
 
 int64_t follower_staleness_ms(const struct follower *f)

@@ -59,6 +59,10 @@ int64_t follower_staleness_ms(const struct follower *f);   /* since a leader was
 /* A number that changes whenever the connection comes, goes, or is refused. */
 unsigned follower_connection(const struct follower *f);
 
+/* A number that grows when nothing that was asked of the leader until then need be waited for: this node follows
+ * another one or nobody from then on, or the leader has been silent for too long. */
+unsigned follower_lost(const struct follower *f);
+
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when last tried */

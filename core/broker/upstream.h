@@ -19,6 +19,7 @@ struct follower {
     char nonce[NONCE_SIZE];          /* ours */
     uint64_t since_ns, heard_ns, spoken_ns, dial_at_ns, retry_ns;
     uint64_t told_ns;                /* when a leader whose epoch is promised was last heard; 0: never */
+    unsigned lost;                   /* follower_lost */
     bool refused, said;              /* said: the log knows that it cannot be reached */
     uint64_t unclean;                /* the leader's highest unclean epoch */
     bool log_placed;                 /* _topics is being sent */

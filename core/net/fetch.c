@@ -84,6 +84,15 @@ static const char *library_load(void)
 
 /* ---- the end of a fetch ---- */
 
+bool fetch_unsent(const struct fetch *t)
+{
+    curl_off_t connected = 0;
+    if (!t->fresh || !t->easy)
+        return false;
+    curl.easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    return connected == 0;
+}
+
 static void fetch_free(struct fetch *t)
 {
     if (t->easy) {
@@ -127,7 +136,7 @@ static void collect_answer(struct fetch *t)
 static void explain_failure(struct fetch *t, CURLcode code)
 {
     t->result.error = code == CURLE_OPERATION_TIMEDOUT ? -ERR_TIMEOUT : -ERR_FETCH;
-    t->result.unsent = t->fresh && (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST);
+    t->result.unsent = fetch_unsent(t);
     if (t->oversized) {
         t->result.error = -ERR_TOO_LARGE;
         snprintf(t->detail, sizeof t->detail, "the %s of the answer is larger than the limit", t->oversized);

@@ -30,7 +30,7 @@ struct fetch_options {
 struct fetch_result {
     int error;                       /* 0, or -ERR_FETCH, -ERR_TIMEOUT, -ERR_TOO_LARGE */
     const char *detail;              /* what went wrong, in curl's words; "" without an error */
-    bool unsent;                     /* a fresh one failed before there was anybody to send it to */
+    bool unsent;                     /* a fresh one failed before there was anybody to send it to (fetch_unsent) */
     int status;
     struct buf headers;              /* "name: value\n" lines of the last answer, names in lower case */
     struct buf body;
@@ -47,6 +47,9 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
                 void *arg, struct fetch **out);
 
 size_t fetcher_busy(const struct fetcher *f);   /* how many are on their way */
+
+/* Whether a fresh one has not been sent, not even in part: nobody has taken its connection yet. */
+bool fetch_unsent(const struct fetch *f);
 
 /* Ends it; `done` is not called any more. Never waits, not even for a resolver. */
 void fetch_cancel(struct fetch *f);

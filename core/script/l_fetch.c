@@ -5,9 +5,11 @@
 #include "base/err.h"
 #include "script/arg.h"
 #include "script/bind.h"
+#include "script/state.h"
 #include "script/task.h"
 
-#define USAGE "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=, ca=, cert=, key=, fresh=, farewell=}"
+#define USAGE \
+    "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=, ca=, cert=, key=, fresh=, farewell=, leader=}"
 
 enum { HEADERS_MAX = 64 };
 
@@ -17,7 +19,9 @@ struct fetching {
     struct fetch *fetch;              /* NULL once it is over */
     struct buf headers, body, detail; /* owned; the answer */
     int error, status;
-    bool unsent;
+    bool unsent, farewell;
+    const struct cluster *cluster;    /* outlives us; it goes to the leader: ends when that is lost; or NULL */
+    unsigned lost;                    /* cluster_lost when it began */
 };
 
 static void on_fetched(void *arg, struct fetch_result *r)
@@ -52,8 +56,7 @@ struct wish {
     slice url, method, body, ca, cert, key;
     double timeout;
     uint64_t redirects, max;
-    int headers, fresh, farewell;     /* on the stack, 0: none */
-    bool is_fresh, is_farewell;
+    int headers, fresh, farewell, leader;   /* on the stack, 0: none */
     const char *lines[HEADERS_MAX + 1];
 };
 
@@ -85,18 +88,21 @@ static void check_wish(lua_State *L, struct wish *w)
         {"timeout", ARG_SECONDS, &w->timeout}, {"redirects", ARG_WHOLE, &w->redirects}, {"max", ARG_WHOLE, &w->max},
         {"headers", ARG_TABLE, &w->headers},  {"ca", ARG_TEXT, &w->ca},              {"cert", ARG_TEXT, &w->cert},
         {"key", ARG_TEXT, &w->key},           {"fresh", ARG_ANY, &w->fresh},
-        {"farewell", ARG_ANY, &w->farewell},  {NULL, ARG_END, NULL}};
+        {"farewell", ARG_ANY, &w->farewell},  {"leader", ARG_ANY, &w->leader}, {NULL, ARG_END, NULL}};
     lua_settop(L, 1);
     luaL_checktype(L, 1, LUA_TTABLE);
     arg_fields(L, 1, fields, USAGE);
     if (w->url.p == NULL)
         arg_fail(L, USAGE, "url is missing");
-    w->is_fresh = w->fresh != 0 && lua_toboolean(L, w->fresh);
-    w->is_farewell = w->farewell != 0 && lua_toboolean(L, w->farewell);
     take_headers(L, w);
 }
 
-static struct fetch_options options_of(const struct wish *w)
+static bool is_set(lua_State *L, int index)
+{
+    return index != 0 && lua_toboolean(L, index);
+}
+
+static struct fetch_options options_of(lua_State *L, const struct wish *w)
 {
     return (struct fetch_options){
         .url = w->url.p,
@@ -109,7 +115,7 @@ static struct fetch_options options_of(const struct wish *w)
         .ca_file = w->ca.p,
         .cert_file = w->cert.p,
         .key_file = w->key.p,
-        .fresh = w->is_fresh,
+        .fresh = is_set(L, w->fresh),
     };
 }
 
@@ -170,6 +176,37 @@ static int fetch_done(lua_State *L, int status, lua_KContext context)
     return values + 1;
 }
 
+static int fetch_wait(lua_State *L, struct task *self, struct fetching *f, int index);
+
+/* The cluster has changed, or one of the other things that end the wait has come. */
+static int fetch_woken(lua_State *L, int status, lua_KContext context)
+{
+    struct fetching *f = lua_touserdata(L, (int)context);
+    if (lua_tointeger(L, -1) < 0 || f->fetch == NULL)
+        return fetch_done(L, status, context);
+    if (cluster_lost(f->cluster) == f->lost) {
+        lua_pop(L, 1);
+        return fetch_wait(L, task_self(L), f, (int)context);
+    }
+    f->unsent = fetch_unsent(f->fetch);
+    fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    f->error = -ERR_FETCH;
+    buf_add_slice(&f->detail, SLICE("it is silent, or leads no longer"));
+    return fetch_done(L, status, context);
+}
+
+static int fetch_wait(lua_State *L, struct task *self, struct fetching *f, int index)
+{
+    f->ticket = task_ticket(self);
+    if (!f->farewell)
+        task_may_stop(self);
+    if (f->cluster == NULL)
+        return task_park(L, self, 0, index, fetch_done);
+    struct mark *changes = cluster_changes(vm_services(L)->cluster);
+    return task_park_on(L, self, changes, changes->at + 1, 0, index, fetch_woken);
+}
+
 /* fetch(request) -> {status, headers, body} | nil, message, code [, unsent].  Waits for the answer. A farewell is what
  * a node that is shutting down has yet to say: that does not end it. */
 static int l_fetch(lua_State *L)
@@ -178,19 +215,19 @@ static int l_fetch(lua_State *L)
     check_wish(L, &w);
     struct task *self = task_self(L);
     struct fetcher *fetcher = vm_services(L)->fetcher;
-    struct fetch_options o = options_of(&w);
+    struct fetch_options o = options_of(L, &w);
     o.guest = task_is_guest(self);
     struct fetching *f = object_new(L, KIND_FETCH, sizeof(*f), 0);
     int index = lua_gettop(L);
     lua_toclose(L, index);
     f->tasks = vm_of(L)->tasks;
-    f->ticket = task_ticket(self);
+    f->farewell = is_set(L, w.farewell);
+    f->cluster = is_set(L, w.leader) ? vm_services(L)->cluster : NULL;
+    f->lost = f->cluster == NULL ? 0 : cluster_lost(f->cluster);
     int rc = fetch_start(fetcher, &o, on_fetched, f, &f->fetch);
     if (rc < 0)
         return push_fail(L, rc);
-    if (!w.is_farewell)
-        task_may_stop(self);
-    return task_park(L, self, 0, index, fetch_done);
+    return fetch_wait(L, self, f, index);
 }
 
 void fetch_open(lua_State *L)

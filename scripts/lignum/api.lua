@@ -595,6 +595,7 @@ function every(seconds, fn) end
 ---@field key? string          file of its key
 ---@field fresh? boolean       on a connection of its own; otherwise a request may go out twice, when a kept one ends
 ---@field farewell? boolean    goes on while the broker shuts down
+---@field leader? boolean      it goes to the leader: fails once that is silent for too long, or another node leads
 
 ---An outgoing HTTP request. Only http and https; redirects only up to `redirects`.
 ---@waits until the answer is there, or the timeout

@@ -1,7 +1,8 @@
 --- A write that reaches a follower goes on to the leader, and the leader's answer comes back.
 ---
 --- A request is sent again only when it was provably not accepted: nobody could be reached, or the answer says that
---- nothing was done. A connection that breaks once the request is out is an unknown outcome.
+--- nothing was done. A connection that breaks once the request is out is an unknown outcome, and so is a leader that
+--- leads no longer before it has answered.
 local core = require "lignum.core"
 local publish = require "lignum.publish"
 local roster = require "lignum.roster"
@@ -58,7 +59,7 @@ end
 local function attempt(req, leader)
   local answer, why, code, unsent = core.fetch {
     url = ("http://%s%s"):format(leader.http, req.target), method = req.method, headers = headers_of(req),
-    body = req.body, timeout = ANSWER, fresh = true,
+    body = req.body, timeout = ANSWER, fresh = true, leader = true,
   }
   if not answer then return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why end
   if is_passing(answer) then return nil, "again", "the leader has just changed" end
@@ -89,6 +90,13 @@ local function wait(until_then, most)
   return code ~= "stopping"
 end
 
+-- Whether there is one that has not been tried yet, perhaps after a wait.
+local function has_changed(leader, until_then)
+  local now = leader and roster.status().leader
+  if now and now.member ~= leader.member then return true end
+  return wait(until_then, leader and PAUSE or PATIENCE)
+end
+
 ---Sends a request to the leader, whoever that is by then.
 ---@param req lignum.Request
 ---@param fn fun(req: lignum.Request): integer, any, table?   the handler: this node may lead by then
@@ -114,7 +122,7 @@ function M.to_leader(req, fn)
       if verdict == "unknown" then return unknown(leader, why) end
       if verdict ~= "again" then return publish.fail(verdict, why) end
     end
-    if not wait(until_then, leader and PAUSE or PATIENCE) then return no_leader(status, why) end
+    if not has_changed(leader, until_then) then return no_leader(status, why) end
   end
 end
 

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+import types
 import unittest
 
 from lignum import PATIENCE, Test, in_threads, request_bytes, wait_until
@@ -161,6 +162,48 @@ class Forward(Test):
             self.assertEqual((a.status, a.body), (200, b'{"first":0}'), a)
         in_threads(elect, publish)
         self.assertEqual(len(second.requests), 1)
+
+    def test_one_that_waits_ends_as_unknown_when_another_leads(self):
+        ended = threading.Event()
+        self.addCleanup(ended.set)
+        b, first = self.pair(lambda: ended.wait(PATIENCE))
+        second = Leader(answer(200, b'{"first":0}'))
+        self.addCleanup(second.close)
+        began = time.monotonic()
+
+        def elect():
+            wait_until(lambda: first.requests, what="it is on its way")
+            self.follow(b, first)                              # the same again is no news
+            self.follow(b, second, epoch=2)
+
+        def publish():
+            a = b.post("/v1/topics/t/messages", b"x")
+            self.assertStatus(a, 504, "unknown_outcome")
+            self.assertNotIn("appended", a.json)
+            self.assertEqual(b.post("/v1/topics/t/messages", b"y").status, 200)
+        in_threads(elect, publish)
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(([r[3] for r in first.requests], [r[3] for r in second.requests]), ([b"x"], [b"y"]))
+
+    def test_one_that_no_connection_was_made_for_goes_to_whoever_leads_then(self):
+        deaf = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(deaf.close)
+        address = deaf.getsockname()
+        for _ in range(4):                                     # more than it takes: further ones get no answer at all
+            s = socket.socket()
+            self.addCleanup(s.close)
+            s.setblocking(False)
+            s.connect_ex(address)
+        second = Leader(answer(200, b'{"first":0}'))
+        self.addCleanup(second.close)
+        b = self.follower()
+        self.follow(b, types.SimpleNamespace(port=address[1]))
+        until = time.monotonic() + 2.5                         # longer than a forward waits for a leader
+
+        def elect():
+            wait_until(lambda: time.monotonic() > until)
+            self.follow(b, second, epoch=2)
+        in_threads(elect, lambda: self.assertEqual(b.post("/v1/topics/t/messages", b"x").status, 200))
 
     def test_a_refusal_that_may_have_been_appended_is_not_sent_again(self):
         b, leader = self.pair(refusal("stopping", appended=True))

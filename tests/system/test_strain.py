@@ -66,6 +66,26 @@ class Strain(ClusterTest):
     def test_long_polls_beyond_the_connections_neither_move_the_leadership_nor_stop_publishing(self):
         self.crowd("limits.connections=24")
 
+    def test_forwards_to_a_frozen_leader_end_when_another_leads(self):
+        c = self.cluster(3, topics={"t": {"replication": "live", "copies": 2}})
+        leader, follower = c.leader(), c.followers()[0]
+        leader.freeze()
+        began = time.monotonic()
+        answers = []
+        lignum.in_threads(*[lambda: answers.append(follower.post("/v1/topics/t/messages", b"x"))] * 20)
+        took = time.monotonic() - began
+        print("figure: forwards to a leader that is frozen end after %.1f s: %s" % (
+            took, ", ".join(sorted({str(a.status) for a in answers}))))
+        for a in answers:
+            self.assertStatus(a, 504, "unknown_outcome")
+        self.assertLess(took, 9 if lignum.SANITIZED else 7)
+        second = c.wait_leader(besides=[leader])
+        wait_until(lambda: follower.post("/v1/topics/t/messages", b"y").status == 200, what="the next leader takes it")
+        leader.thaw()
+        c.wait_whole()
+        self.assertIs(c.leader(), second)
+        self.assertEqual([p for _, _, p in second.log("t")][-1], b"y")
+
 
 if __name__ == "__main__":
     unittest.main()
