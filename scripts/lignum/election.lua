@@ -289,12 +289,16 @@ local function lose_session(why)
   resign(why)
 end
 
+local function name_taken(why)
+  say_once("name", ("another node takes part under the name %s: this one does not until that is gone (%s)"):format(
+    member.me.name, why), "error")
+  next_look = LOOK_AGAIN
+end
+
 -- Another node under this node's name, or a session that is gone.
 local function not_published(why)
   if member.session then
-    say_once("name", ("another node takes part under the name %s: this one does not until that is gone (%s)"):format(
-      member.me.name, why), "error")
-    next_look = LOOK_AGAIN
+    name_taken(why)
   else
     resign("its session at Consul is gone")
     next_look = 0
@@ -327,7 +331,11 @@ end
 
 local function step()
   local ok, why, code = member:arrive()
-  if not ok then return nil, why, code end
+  if ok == false then
+    name_taken(why)
+    core.sleep(LOOK_AGAIN)
+  end
+  if not ok then return ok ~= nil, why, code end
   local view
   view, why, code = follow_keys()
   if not view then return nil, why, code end

@@ -51,19 +51,28 @@ function Member:service()
   }
 end
 
--- Sessions of an earlier process of this node: the data directory's lock, or the address that we listen on, proves that
--- it is gone.
+-- Sessions of an earlier process of this node: that we listen where it did proves that it is gone. The data directory
+-- proves nothing, for it may be a copy.
 function Member:leftovers(seen)
   local me, sessions = self.me, {}
   local function look(entry, session)
-    local same = entry and (entry.member == me.member
-      or entry.name == me.name and entry.http == me.http and entry.replication == me.replication)
+    local same = entry and entry.name == me.name and entry.http == me.http and entry.replication == me.replication
     if same and session and session ~= self.session then sessions[session] = true end
   end
   look(seen.lock.holder, seen.lock.session)
   local entry = seen.nodes[me.name]
   look(entry, entry and entry.session)
   return sessions
+end
+
+-- Who else lives under this node's name, in words, or nothing. Registering would take over that one's health check, and
+-- so end its session.
+function Member:namesake(seen, leftovers)
+  local entry = seen.nodes[self.me.name]
+  if not entry or leftovers[entry.session] then return nil end
+  local where = "it is at " .. entry.http
+  if entry.member ~= self.me.member then return where end
+  return where .. ", and has the same data directory, or this one is a copy: a copy must never run"
 end
 
 -- A check is known to the servers a moment after the agent has it.
@@ -81,14 +90,18 @@ function Member:new_session(check)
 end
 
 ---Registers the node and makes a session, where there is none. What an earlier process has left is ended first.
----@return boolean? ok
+---@return boolean? ok      false: another node has the name
 ---@return string? why
 ---@return string? code
 function Member:arrive()
   if self.session then return true end
   local snapshot, why, code = self.consul:read(self.key, { recurse = true })
   if not snapshot then return nil, why, code end
-  for session in pairs(self:leftovers(view.of(snapshot.keys, self.key))) do
+  local seen = view.of(snapshot.keys, self.key)
+  local leftovers = self:leftovers(seen)
+  local namesake = self:namesake(seen, leftovers)
+  if namesake then return false, namesake end
+  for session in pairs(leftovers) do
     core.say.info(("cluster: ends what an earlier process of this node has left at Consul session=%s"):format(session))
     self.consul:destroy_session(session)
   end

@@ -172,6 +172,30 @@ end"""
         first.publish("t", b"x")
         self.assertEqual(second.get("/v1/topics/t").status, 404)
 
+    def test_a_copy_of_a_data_directory_takes_no_part_and_disturbs_nobody(self):
+        first = self.node("n1").start()
+        self.leader()
+        first.publish("t", b"x")
+        epoch = self.status(first)["epoch"]
+        copy = shutil.copytree(first.data, first.data + ".copy")
+        second = self.node("n1", data=copy).start()
+        wait_until(lambda: "a copy must never run" in second.said(), what="the copy says so")
+        until = time.monotonic() + 2.5           # two looks of Consul
+        while time.monotonic() < until:
+            first.publish("t", b"y")
+            self.assertEqual((self.status(first)["role"], self.status(first)["epoch"]), ("leader", epoch))
+            self.assertNotEqual(self.status(second)["role"], "leader")
+        self.assertNotIn("ends what an earlier process", second.said())
+
+    def test_a_killed_node_that_comes_back_at_another_address_waits_for_its_session_to_end(self):
+        first = self.node("n1").start()
+        self.leader()
+        first.publish("t", b"x")
+        first.kill()
+        second = self.node("n1", data=first.data).start()
+        self.leader()
+        self.assertEqual(second.publish("t", b"y")["first"], 1)
+
     def test_a_node_with_messages_adopts_an_empty_consul_and_others_follow(self):
         alone = self.made(flags=["--name", "n1"]).start()
         alone.publish("t", b"kept")
