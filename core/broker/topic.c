@@ -154,6 +154,15 @@ static bool knows_epoch(const struct role *r, uint64_t epoch)
     return r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && epoch <= r->epoch);
 }
 
+/* Whether the message before `offset` is of that epoch; a damaged one may be. *found and *end are the epoch's. */
+static bool is_of_epoch(struct topic *t, uint64_t offset, uint64_t epoch, uint64_t found, uint64_t end)
+{
+    struct batch_head head;
+    if (found < epoch)
+        return false;
+    return offset == end || journal_batch_of(t->journal, offset - 1, &head) < 0 || head.epoch == epoch;
+}
+
 int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
 {
     const struct role *r = topics_role(t->topics);
@@ -166,9 +175,16 @@ int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *foun
     if (offset <= topic_first(t))
         return 0;
     bool open = !knows && *end == t->tail.at;      /* nothing later is here: what the token speaks of may yet come */
+    if (open && (offset > *end || (offset == *end && *found < epoch)))
+        return 0;
     if (offset > *end)
-        return open ? 0 : -ERR_TRUNCATED;
-    return open && offset < *end && *found < epoch ? -ERR_UNAVAILABLE : 0;
+        return -ERR_TRUNCATED;
+    if (is_of_epoch(t, offset, epoch, *found, *end))
+        return 0;
+    if (open && *found < epoch)
+        return -ERR_UNAVAILABLE;
+    *end = offset - 1;                             /* there is another message than the reader's, if not earlier */
+    return -ERR_TRUNCATED;
 }
 
 uint64_t topic_first(const struct topic *t)

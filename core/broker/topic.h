@@ -102,10 +102,10 @@ uint64_t topic_first(const struct topic *t);
 int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next);
 
 /* Does a token belong to this history, of one who has read up to `offset`, at last a message of that epoch? It does
- * when everything up to its epoch goes on at least that far here. A leader that is sure of itself has seen every epoch
- * that there was. Any other node may lack what the token speaks of: an epoch that is later than all it has, or more of
- * its last one.
- * 0; -ERR_TRUNCATED: the histories part at *end, up to which both have batches of epochs up to *found;
+ * when the message before that offset is of that epoch here. A leader that is sure of itself has seen every epoch that
+ * there was. Any other node may lack what the token speaks of: an epoch that is later than all it has, or more of its
+ * last one.
+ * 0; -ERR_TRUNCATED: what the reader has from *end on, or of epochs after *found, is not in this history;
  * -ERR_UNAVAILABLE: what is here beyond that offset is older than the token, and which of the two goes on is not known
  * here; -ERR_DAMAGED; -errno. */
 int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end);

@@ -97,7 +97,7 @@ static int read_batch(lua_State *L, struct topic *t, const struct options *o)
     b->facts = facts_of(L, t, range, b->to);
     b->facts.epoch = b->count > 0 ? b->epoch : epoch_to_go_on(t, o, b->to, b->facts.epoch_now);
     if (b->count == 0)
-        b->epoch = b->facts.epoch_now;
+        b->epoch = b->facts.epoch;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }

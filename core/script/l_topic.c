@@ -287,7 +287,8 @@ static void push_info(lua_State *L, struct topic *t)
 /* What is wrong with a token, and where the histories part: true | nil, message, code, {epoch, offset}. */
 static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
 {
-    push_fail_because(L, -ERR_TRUNCATED, "the token is of a history that was cut off; this one agrees up to %llu:%llu",
+    push_fail_because(L, -ERR_TRUNCATED,
+                      "the token is of a history that was cut off; this one agrees up to %llu:%llu at most",
                       (unsigned long long)found, (unsigned long long)end);
     lua_createtable(L, 0, 2);
     set_whole(L, "epoch", found);

@@ -27,27 +27,44 @@ static int batch_read(struct segment *seg, struct hint at, struct batch_head *he
     return got == (ssize_t)head->size && batch_valid(p, head, at.offset) ? 0 : -ERR_DAMAGED;
 }
 
-int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out)
+/* The batch that a message is in: its head, and its first offset. */
+static int batch_find(struct journal *j, uint64_t offset, struct batch_head *head, uint64_t *first)
 {
     struct segment *seg;
     struct hint at;
-    struct batch_head head;
     journal_write(j);
-    if (end == 0 || end > j->tail)
+    if (offset >= j->tail)
         return -ERR_BAD_RANGE;
-    if (end <= journal_first(j))
+    if (offset < journal_first(j))
         return -ERR_GONE;
-    int rc = segment_of(j, end - 1, &seg);
+    int rc = segment_of(j, offset, &seg);
     if (rc < 0)
         return rc;
-    rc = segment_find(seg, end - 1, &at);
+    rc = segment_find(seg, offset, &at);
     if (rc == 0)
-        rc = batch_read(seg, at, &head);
+        rc = batch_read(seg, at, head);
     if (rc == -ERR_DAMAGED && !seg->scanned)
         segment_scan(seg);             /* so that it is known, and mended */
+    *first = at.offset;
+    return rc;
+}
+
+int journal_batch_of(struct journal *j, uint64_t offset, struct batch_head *out)
+{
+    uint64_t first;
+    return batch_find(j, offset, out, &first);
+}
+
+int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out)
+{
+    struct batch_head head;
+    uint64_t first;
+    if (end == 0)
+        return -ERR_BAD_RANGE;
+    int rc = batch_find(j, end - 1, &head, &first);
     if (rc < 0)
         return rc;
-    if (at.offset + head.count != end)
+    if (first + head.count != end)
         return -ERR_BAD_RANGE;
     *out = head;
     return 0;

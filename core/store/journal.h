@@ -133,6 +133,10 @@ int journal_receive(struct journal *j, const struct shipment *s, slice batches);
  * that epoch ends here. *found = 0 and *end = the first offset when there is none. 0; -ERR_DAMAGED; -errno. */
 int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end);
 
+/* Head of the batch that a message is in, its checksum checked. 0; -ERR_BAD_RANGE: it is not here; -ERR_GONE;
+ * -ERR_DAMAGED; -errno. */
+int journal_batch_of(struct journal *j, uint64_t offset, struct batch_head *out);
+
 /* Head of the batch that ends at offset `end`, its checksum checked. 0; -ERR_BAD_RANGE: no batch ends there; -ERR_GONE:
  * retention has removed it; -ERR_DAMAGED; -errno. */
 int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out);

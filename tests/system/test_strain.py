@@ -86,6 +86,25 @@ class Strain(ClusterTest):
         self.assertIs(c.leader(), second)
         self.assertEqual([p for _, _, p in second.log("t")][-1], b"y")
 
+    def test_a_reader_who_waits_where_the_log_is_cut_is_told_and_gets_no_others_messages(self):
+        c = self.cluster(2, sync_interval=30, topics={"w": {"replication": "wal"}})
+        leader = c.leader()
+        epoch = leader.view()["epoch"]
+        for i in range(20):
+            leader.publish("w", b"never shipped %d" % i)
+        with leader.connect() as reader:
+            reader.send(request_bytes("GET", "/v1/topics/w/messages?from=%d:20&wait=60" % epoch))
+            wait_until(lambda: leader.metrics()["lignum_http_requests_in_flight"] > 1, what="it waits")
+            leader.freeze()
+            other = c.wait_leader(besides=[leader])
+            for i in range(30):
+                wait_until(lambda: other.publish("w", b"instead"))
+            other.ok("POST", "/v1/topics/w/messages", b"shipped", {"Lignum-Ack": "peers"})
+            leader.thaw()
+            a = reader.answer()
+        self.assertStatus(a, 409, "log_truncated")
+        self.assertEqual(a.json["offset"], 0)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -177,6 +177,44 @@ TEST(test_a_token_of_what_was_cut_is_refused_also_when_others_have_taken_its_pla
     rig_down();
 }
 
+/* Epochs 1 (a), 2 (b, which has half of what a has), 3 (a, which never heard of 2). */
+TEST(test_a_token_of_an_epoch_that_the_leader_never_had_is_refused_though_an_older_one_goes_on)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    publish(t, 5, 100);
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    change_leaders(5);
+    struct topic *u = topic_at(b, "t");
+    rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
+    b->role.synced.now.set = rig.reg.set;            /* as if a had been asked in: nothing commits without it */
+    leader_recount(cluster_leader(b->cluster));
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_EQ(try_publish(u, 100, "lost"), 0);
+    WAIT_UNTIL(u->disk.at == 8);
+    CHECK_EQ(token(b, 2, 8), 0);
+    cluster_resign(b->cluster, "the test says so");
+    lead(a);
+    publish(t, 1, 100);
+    follow(b, a);
+    WAIT_UNTIL(in_set(a, b) && topic_readable(topic_at(b, "t")) == 11);
+    for (struct node *n = a; n != NULL; n = n == a ? b : NULL) {
+        uint64_t found, end;
+        for (uint64_t offset = 1; offset <= 10; offset++)
+            CHECK_EQ(token(n, 1, offset), 0);
+        CHECK_EQ(token(n, 3, 11), 0);
+        for (uint64_t offset = 1; offset <= 12; offset++)
+            CHECK_EQ(token(n, 2, offset), -ERR_TRUNCATED);
+        for (uint64_t offset = 1; offset <= 10; offset++)
+            CHECK_EQ(token(n, 3, offset), -ERR_TRUNCATED);
+        CHECK_EQ(topic_check(topic_at(n, "t"), 2, 8, &found, &end), -ERR_TRUNCATED);
+        CHECK_EQ(found, 1);
+        CHECK_EQ(end, 7);
+    }
+    rig_down();
+}
+
 TEST(test_nothing_is_cut_where_the_old_leader_has_nothing_beyond)
 {
     rig_up(2);

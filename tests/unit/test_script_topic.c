@@ -119,7 +119,7 @@ TEST(test_reading_is_cut_at_single_messages)
     host_close(&h);
 }
 
-/* Of Lignum-Next-Offset. */
+/* Of Lignum-Next-Offset, and in a batch's own text. */
 static uint64_t epoch_told(const char *code)
 {
     CHECK_EVAL(code, "");
@@ -128,6 +128,8 @@ static uint64_t epoch_told(const char *code)
     const struct batch *b = arg_test(L, -1, KIND_BATCH);
     const struct range *r = arg_test(L, -1, KIND_RANGE);
     lua_pop(L, 1);
+    if (b != NULL)
+        CHECK_EQ(b->epoch, b->facts.epoch);
     return b != NULL ? b->facts.epoch : r->facts.epoch;
 }
 
