@@ -16,7 +16,7 @@
 #define SHIP "topic:ship(offset)"
 #define INFO "topic:info()"
 #define CHECK "topic:check(epoch, offset)"
-#define ACKNOWLEDGES "topic:acknowledges()"
+#define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack])"
 
 /* ---- handles ---- */
@@ -346,7 +346,15 @@ static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
     return mark == &t->peers ? role_copies(topics_role(t->topics)) : 1;
 }
 
-/* topic:acknowledges() -> durability, committed, copies | nil, message, code */
+/* What had the batch when it was answered. A topic that became live meanwhile has not made more of it. */
+static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peers)
+{
+    const struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
+    return mark->at >= next ? mark : topic_own_mark(t);
+}
+
+/* topic:acknowledges([next [, ack]]) -> durability, committed, copies | nil, message, code.  In general, or of what was
+ * appended up to an offset. */
 static int l_acknowledges(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, ACKNOWLEDGES);
@@ -354,7 +362,8 @@ static int l_acknowledges(lua_State *L)
     int rc = handle_find(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
-    const struct mark *mark = topic_ack_mark(t);
+    uint64_t next = lua_isnoneornil(L, 2) ? 0 : arg_whole(L, 2, "next", ACKNOWLEDGES);
+    const struct mark *mark = mark_reached(t, next, !lua_isnoneornil(L, 3));
     lua_pushstring(L, durability_name(t));
     lua_pushstring(L, mark_name(t, mark));
     lua_pushinteger(L, mark_copies(t, mark));
@@ -371,13 +380,6 @@ static void add_number(struct buf *out, slice key, uint64_t v)
 {
     buf_add_slice(out, key);
     buf_add_u64(out, v);
-}
-
-/* What had the batch when it was answered. A topic that became live meanwhile has not made more of it. */
-static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peers)
-{
-    const struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
-    return mark->at >= next ? mark : topic_own_mark(t);
 }
 
 /* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code.  Each publish is answered by one, so it is

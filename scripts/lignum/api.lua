@@ -138,14 +138,17 @@ function Topic:check(epoch, offset) end
 ---@example print(topic("orders"):info().next)
 function Topic:info() end
 
----In what way the topic acknowledges, as every answer to a publish states it.
+---In what way the topic acknowledges, as every answer to a publish states it; or has acknowledged what was appended,
+---where that came to less, because the mode has changed meanwhile.
 ---@where tasks
+---@param next? integer   the offset after what was appended
+---@param ack? "peers"    what append was asked for
 ---@return string? durability  "commit", "interval" or "os"
 ---@return string committed    "written", "disk" or "peers"
 ---@return integer copies      nodes that have it when it is acknowledged
 ---@errors unknown_topic
 ---@example print(topic("orders"):acknowledges())
-function Topic:acknowledges() end
+function Topic:acknowledges(next, ack) end
 
 ---What a publish is answered with, as JSON: {"topic", "first", "next", "count", "epoch", "durability", "committed",
 ---"copies"}.

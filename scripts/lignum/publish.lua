@@ -94,14 +94,13 @@ end
 
 ---How a topic has acknowledged what a request published.
 ---@param name string
+---@param next integer   the offset after it
 ---@param req lignum.Request
----@return string durability
----@return string committed
----@return integer copies
-function M.acknowledged(name, req)
-  local durability, committed, copies = topic(name):acknowledges()
-  if req:header("lignum-ack") == "peers" then committed = "peers" end
-  return durability, committed, copies
+---@return string? durability     nil: the topic is gone again
+---@return string committed        or what is wrong
+---@return integer|string copies   or the code
+function M.acknowledged(name, next, req)
+  return topic(name):acknowledges(next, req:header("lignum-ack"))
 end
 
 ---The answer to a publish that failed. Whatever is not said to be unknown has not been appended and

@@ -31,7 +31,8 @@ function M.post(req)
 
   local first, count, epoch, name = publish.messages(body.topic, { { payload = body.message } }, req)
   if not first then return publish.fail(epoch, count) end
-  local durability, committed = publish.acknowledged(name, req)
+  local durability, committed, lost = publish.acknowledged(name, first + count, req)
+  if not durability then return http.fail(lost, committed) end
   return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s",'
     .. '"committed":"%s"}\n', encode(body.message), first, epoch, durability, committed), http.JSON
 end

@@ -1,4 +1,5 @@
 local check = require "check"
+local core = require "lignum.core"
 local function test(name, fn) check.test(print, name, fn) end
 
 local function world_with(text)
@@ -28,6 +29,24 @@ route.get("/a/{x}/c/e", function(r) return 200, "back " .. r.params.x end)
   check.equal((answer(world, "GET", "/a//c")), 404)
   check.equal((answer(world, "GET", "/a/z")), 404)
   check.equal((answer(world, "GET", "/a/z/c/")), 404)
+end)
+
+test("api_message_says_what_the_message_itself_has_reached", function()
+  local append, acknowledges, asked = core.Topic.append, core.Topic.acknowledges, nil
+  core.Topic.append = function() return 7, 1, 3 end
+  core.Topic.acknowledges = function(_, ...)
+    asked = { ... }
+    return "commit", "disk", 1
+  end
+  local ok, why = pcall(function()
+    local req = check.request("POST", "/api/message", { ["lignum-ack"] = "peers" }, '{"topic":"t","message":"m"}')
+    req.json = core.Request.json
+    local status, body = world_with("").handle(req)
+    check.equal({ status, asked }, { 200, { 8, "peers" } })
+    check.equal(body:match('"committed":"%a+"'), '"committed":"disk"')
+  end)
+  core.Topic.append, core.Topic.acknowledges = append, acknowledges
+  if not ok then error(why, 0) end
 end)
 
 test("route_params_are_each_requests_own", function()

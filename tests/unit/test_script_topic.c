@@ -81,6 +81,12 @@ TEST(test_a_receipt_says_no_more_than_was_waited_for)
     t->settings.replication = REPLICATION_LIVE;      /* since it was appended, and its followers have nothing */
     t->peers.at = 0;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
+    CHECK_EVAL("return table.concat({T:acknowledges(1)}, ' ')", "commit disk 1");
+    CHECK_EVAL("return table.concat({T:acknowledges(0)}, ' ')", "commit peers 1");
+    CHECK_EVAL("return table.concat({T:acknowledges()}, ' ')", "commit peers 1");
+    t->settings.replication = REPLICATION_WAL;
+    CHECK_EVAL("return table.concat({T:acknowledges(1, 'peers')}, ' ')", "commit disk 1");
+    t->settings.replication = REPLICATION_LIVE;
     t->peers.at = 1;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"peers\"");
     host_close(&h);
