@@ -63,8 +63,8 @@ struct topic {
 };
 
 /* Appends one batch: moves tail, nothing else yet. 0 and the first offset; -ENOSPC, -ERR_TOO_LARGE, -ERR_STOPPING,
- * -ERR_NO_COPIES, -ERR_NOT_LEADER, -ERR_UNCONFIRMED: nothing was appended then. `a->epoch` and `a->stated` are filled
- * in here. */
+ * -ERR_NO_COPIES, -ERR_NOT_LEADER, -ERR_UNCONFIRMED, -ERR_UNAVAILABLE: nothing was appended then. `a->epoch` and
+ * `a->stated` are filled in here. */
 int topic_append(struct topic *t, struct append *a, uint64_t *first);
 
 /* The mark at which the topic acknowledges: its own, peers in live mode. */

@@ -316,10 +316,10 @@ class Faults(ClusterTest):
         other = c.wait_leader()
         self.assertEqual(other.topic("keep")["id"], ids)
         self.assertEqual(other.topic("keep")["retain"]["messages"], 12345)
-        self.assertEqual(other.get("/v1/topics/gone").status, 404)
+        wait_until(lambda: other.get("/v1/topics/gone").status == 404, what="the delete has taken effect here too")
         leader.start()
         c.wait_whole()
-        self.assertEqual(leader.get("/v1/topics/gone").status, 404)
+        wait_until(lambda: leader.get("/v1/topics/gone").status == 404, what="and there")
 
     # -- divergence
 

@@ -193,3 +193,28 @@ TEST(test_a_topic_changes_its_mode_and_what_is_readable_never_goes_back)
     check_same_topic(a, b, "t");
     rig_down();
 }
+
+/* A leader has acknowledged a change, and the next one has its record but has not been told that it is committed. */
+TEST(test_a_new_leader_takes_nothing_before_changes_that_were_acknowledged)
+{
+    rig_up(3);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c = &rig.nodes[2];
+    struct topic *t = make_live(a, "t");
+    WAIT_UNTIL(acked(t, b) == 0 && acked(t, c) == 0);
+    uint64_t want;
+    CHECK_EQ(topics_delete(a->topics, t, &want), 0);
+    struct topic *log = topics_find(b->topics, SLICE("_topics"));
+    WAIT_UNTIL(log->disk.at == want);
+    a->paused = c->paused = true;
+    CHECK(topic_at(b, "t") != NULL);
+    lead(b);
+    CHECK_EQ(try_publish(topic_at(b, "t"), 10, "into what is deleted"), -ERR_UNAVAILABLE);
+    turn_for(50);
+    CHECK_EQ(try_publish(topic_at(b, "t"), 10, "into what is deleted"), -ERR_UNAVAILABLE);
+    c->paused = false;
+    follow(c, b);
+    WAIT_UNTIL(topic_at(b, "t") == NULL);
+    struct topic *u = make_live(b, "t");
+    CHECK_EQ(try_publish(u, 10, "into a new one"), 0);
+    rig_down();
+}
