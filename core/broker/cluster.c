@@ -412,7 +412,7 @@ unsigned cluster_lost(const struct cluster *c)
 
 const struct register_value *cluster_change(const struct cluster *c)
 {
-    return c->leading && c->role->synced.asking ? &c->role->synced.asked : NULL;
+    return role_wanted(c->role);
 }
 
 struct mark *cluster_changes(struct cluster *c)

@@ -65,7 +65,7 @@ void cluster_follow(struct cluster *c, const struct leader_address *leader);
  * (follower_lost). */
 unsigned cluster_lost(const struct cluster *c);
 
-/* The change of the register that is asked for and not confirmed; NULL: none. */
+/* As role_wanted: what is to be written to the register, until it is seen to say that. */
 const struct register_value *cluster_change(const struct cluster *c);
 
 /* Rises with every change of what can be asked here, and when a `wal` topic has sealed a file that Lua may ship. */

@@ -73,7 +73,7 @@ static uint64_t retry_next(const struct follower *f, uint64_t now)
     bool held = f->phase == UPSTREAM_READY && now - f->since_ns > RETRY_MAX_NS;
     if (held || f->retry_ns == 0)
         return RETRY_FIRST_NS;
-    return f->retry_ns * 2 < RETRY_MAX_NS ? f->retry_ns * 2 : RETRY_MAX_NS;
+    return least(f->retry_ns * 2, RETRY_MAX_NS);
 }
 
 void upstream_fail(struct follower *f, const char *why)
@@ -220,6 +220,8 @@ bool follower_tend(struct follower *f)
         silent(f, "it has been silent for too long");
     else if (f->phase == UPSTREAM_READY)
         ping(f, now);
+    if (f->phase == UPSTREAM_READY)
+        upstream_settle(f);
     if (f->link != NULL)
         link_rest(f->link);
     return f->phase != UPSTREAM_READY;

@@ -67,17 +67,17 @@ static void on_hello(struct peer *p, slice payload)
     challenge(p, nonce);
 }
 
-/* A follower that has promised or seen more than this leader knows: the epoch is over, or Consul was rolled back. */
-static const char *outdated(const struct leader *l, const struct register_value *seen, uint64_t promised)
+/* A follower that knows of a register from which this leader's does not go on: the epoch is over, or Consul was rolled
+ * back. What is asked for may be in Consul already, and seen there. */
+static const char *outdated(const struct leader *l, const struct sighting *known)
 {
-    const struct role *role = l->o.role;
-    const struct synced *s = &role->synced;
-    if (promised > role->epoch)
-        return "a follower has promised a higher epoch";
-    const struct register_value *ours = s->asking ? &s->asked : &s->now;
-    bool forked = seen->version == ours->version && seen->epoch != ours->epoch;
-    if (register_before(ours, seen) || seen->version > ours->version || forked)
-        return "a follower has seen a newer register: Consul was rolled back (set_regressed)";
+    const struct synced *s = &l->o.role->synced;
+    struct sighting ours = register_sighting(s->asking ? &s->asked : &s->now);
+    if (known->epoch > ours.epoch)
+        return "a follower knows of a higher epoch";
+    if (!sighting_follows(&ours, known))
+        return "a follower knows of a newer register, or of another leader of this epoch: Consul was rolled back "
+               "(set_regressed)";
     return NULL;
 }
 
@@ -87,7 +87,7 @@ static void welcome(struct peer *p)
     struct buf *out = link_begin(p->link, WIRE_WELCOME);
     put_u64(out, role->epoch);
     put_u64(out, role->synced.now.version);
-    put_u64(out, role->unclean);
+    put_u64(out, role->synced.now.unclean);
     put_text(out, slice_from(role->self.text));
     link_end(p->link);
     link_trust(p->link);
@@ -98,23 +98,22 @@ static void on_proof(struct peer *p, slice payload)
 {
     struct wire w = {.rest = payload};
     slice proof = get_bytes(&w, PROOF_SIZE);
-    struct register_value seen = {.epoch = get_u64(&w)};
-    seen.version = get_u64(&w);
-    uint64_t promised = get_u64(&w);
+    struct sighting known = {.epoch = get_u64(&w)};
+    known.version = get_u64(&w);
+    known.leader = get_id(&w);
     if (!wire_done(&w) || !secret_check(p->leader->o.secret, "follower", slice_of(p->nonce, NONCE_SIZE), proof)) {
         say_warn("leader", "a node without the right secret asked to follow address=%s name=%s", p->address,
                  p->member.text);
         peer_refuse(p, "its secret is not this node's");
         return;
     }
-    const char *why = outdated(p->leader, &seen, promised);
+    const char *why = outdated(p->leader, &known);
     if (why == NULL) {
         welcome(p);
         return;
     }
     p->leader->outdated = why;
-    role_told(p->leader->o.role, &(struct register_value){.epoch = promised});
-    role_told(p->leader->o.role, &seen);
+    role_told(p->leader->o.role, &known);
     peer_refuse(p, why);
 }
 

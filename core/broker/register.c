@@ -96,10 +96,23 @@ bool members_eq(const struct members *a, const struct members *b)
 bool register_eq(const struct register_value *a, const struct register_value *b)
 {
     return id_eq(&a->cluster, &b->cluster) && a->epoch == b->epoch && a->version == b->version &&
-           member_eq(&a->leader, &b->leader) && members_eq(&a->set, &b->set);
+           member_eq(&a->leader, &b->leader) && members_eq(&a->set, &b->set) && a->unclean == b->unclean &&
+           sighting_eq(&a->lost, &b->lost);
 }
 
-bool register_before(const struct register_value *a, const struct register_value *b)
+struct sighting register_sighting(const struct register_value *v)
 {
-    return a->epoch < b->epoch || (a->epoch == b->epoch && a->version < b->version);
+    return (struct sighting){v->epoch, v->version, member_incarnation(&v->leader)};
+}
+
+bool sighting_eq(const struct sighting *a, const struct sighting *b)
+{
+    return a->epoch == b->epoch && a->version == b->version && id_eq(&a->leader, &b->leader);
+}
+
+bool sighting_follows(const struct sighting *later, const struct sighting *seen)
+{
+    if (later->epoch != seen->epoch)
+        return later->epoch > seen->epoch && later->version > seen->version;
+    return later->version >= seen->version && (id_is_zero(&seen->leader) || id_eq(&later->leader, &seen->leader));
 }

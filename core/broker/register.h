@@ -22,11 +22,21 @@ struct members {
     unsigned count;
 };
 
+/* What is remembered of a register: enough to tell whether another one goes on from it. */
+struct sighting {
+    uint64_t epoch, version;
+    struct id leader;             /* of that epoch: its incarnation; zero: not known */
+};
+
 struct register_value {
     struct id cluster;
-    uint64_t epoch, version;      /* version grows with each write: Consul lets an identical value succeed unseen */
+    uint64_t epoch, version;      /* version grows with each claim and change: Consul lets an identical value succeed
+                                     unseen */
     struct member leader;
     struct members set;           /* the synced set */
+    uint64_t unclean;             /* the highest epoch that was claimed without membership; 0: none */
+    struct sighting lost;         /* the newest that a node knows of and this does not go on from: nobody leads or
+                                     claims by it; epoch 0: none */
 };
 
 struct member member_of(const char *name, const struct id *incarnation);
@@ -44,7 +54,11 @@ bool members_eq(const struct members *a, const struct members *b);   /* in any o
 
 bool register_eq(const struct register_value *a, const struct register_value *b);
 
-/* Is (epoch, version) of a below that of b? */
-bool register_before(const struct register_value *a, const struct register_value *b);
+struct sighting register_sighting(const struct register_value *v);
+bool sighting_eq(const struct sighting *a, const struct sighting *b);
+
+/* Can `later` be what was seen, or have been written after it? Each write raises the version, a claim the epoch as
+ * well, and an epoch has one leader: otherwise Consul has gone back, and may have gone another way since. */
+bool sighting_follows(const struct sighting *later, const struct sighting *seen);
 
 #endif

@@ -27,7 +27,7 @@ static void take_epoch(struct role *r, uint64_t epoch, const struct id *leader)
 static void role_init(struct role *r, struct store *s)
 {
     const struct state *state = store_state(s);
-    *r = (struct role){.kind = ROLE_FOLLOWER, .epoch = state->epoch, .store = s, .unclean = state->unclean};
+    *r = (struct role){.kind = ROLE_FOLLOWER, .epoch = state->epoch, .store = s};
     r->self = member_of(state->name, &state->incarnation);
 }
 
@@ -74,28 +74,40 @@ static void confirm(struct role *r, uint64_t asked_ns)
 
 /* ---- the register as it is seen ---- */
 
-/* Each write of the register raises its version, and some its epoch: one in which either is lower than it has been is
- * of the past, or of a history that Consul has forgotten part of. -1 then; 0: just what was seen; 1: newer. */
-static int seen_compare(const struct role *r, const struct register_value *v)
+/* (A node that was alone before has an epoch of its own in which it has seen no register.) */
+struct sighting role_known(const struct role *r)
 {
     const struct state *state = store_state(r->store);
-    if (v->epoch < state->seen_epoch || v->version < state->seen_version)
-        return -1;
-    return v->epoch == state->seen_epoch && v->version == state->seen_version ? 0 : 1;
+    struct sighting known = {state->seen_epoch, state->seen_version, state->seen_leader};
+    if (state->epoch > known.epoch) {
+        known.epoch = state->epoch;
+        known.leader = state->leader;
+    }
+    return known;
 }
 
-/* Remembers the highest epoch and the highest version. True when one is news, and is to be saved. */
-static bool seen_note(struct role *r, const struct register_value *v)
+static bool is_past(const struct role *r, const struct sighting *s)
+{
+    struct sighting known = role_known(r);
+    return !sighting_follows(s, &known);
+}
+
+/* Remembers the highest epoch, with its leader, and the highest version. Of two leaders of one epoch it remembers the
+ * one that it is told of: the other is the one that Consul names. True when something is news, and is to be saved. */
+static bool seen_note(struct role *r, const struct sighting *s)
 {
     struct state *state = store_state(r->store);
-    if (v->epoch <= state->seen_epoch && v->version <= state->seen_version)
-        return false;
-    r->news_ns = clock_ns();
-    if (v->epoch > state->seen_epoch)
-        state->seen_epoch = v->epoch;
-    if (v->version > state->seen_version)
-        state->seen_version = v->version;
-    return true;
+    bool another = s->epoch == state->seen_epoch && !id_is_zero(&s->leader) && !id_eq(&s->leader, &state->seen_leader);
+    bool epoch = s->epoch > state->seen_epoch || another, version = s->version > state->seen_version;
+    if (epoch) {
+        state->seen_epoch = s->epoch;
+        state->seen_leader = s->leader;
+    }
+    if (version)
+        state->seen_version = s->version;
+    if (epoch || version)
+        r->news_ns = clock_ns();
+    return epoch || version;
 }
 
 void role_resign(struct role *r)
@@ -147,7 +159,8 @@ static enum verdict refuse(struct role *r, const char *why, enum verdict verdict
 
 bool role_overtaken(const struct role *r, const struct register_value *v, uint64_t asked_ns)
 {
-    return asked_ns < r->news_ns && (v == NULL ? r->has_seen : seen_compare(r, v) < 0);
+    struct sighting s = v != NULL ? register_sighting(v) : (struct sighting){.epoch = 0};
+    return asked_ns < r->news_ns && (v == NULL ? r->has_seen : is_past(r, &s));
 }
 
 enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h,
@@ -162,14 +175,18 @@ enum verdict role_see(struct role *r, const struct register_value *v, uint64_t i
     r->seen = *v;
     r->seen_index = index;
     r->foreign = !ours;
-    r->regressed = ours && seen_compare(r, v) < 0;
+    r->regressed = false;
     if (r->foreign)
         return refuse(r, "the register is another cluster's", VERDICT_FOREIGN);
+    struct sighting s = register_sighting(v);
+    bool news = seen_note(r, &v->lost);
+    r->regressed = is_past(r, &s);
+    news = (!r->regressed && seen_note(r, &s)) || news;
+    if (news)
+        save(r);
     if (r->regressed)
         return refuse(r, "the register is older than it has been: Consul was rolled back (set_regressed)",
                       VERDICT_REGRESSED);
-    if (seen_note(r, v))
-        save(r);
     if (r->kind == ROLE_LEADER && v->epoch == r->epoch && member_eq(&v->leader, &r->self))
         return see_ours(r, v, asked_ns);
     return refuse(r, "somebody else leads", VERDICT_OTHER);
@@ -177,10 +194,10 @@ enum verdict role_see(struct role *r, const struct register_value *v, uint64_t i
 
 /* ---- claiming ---- */
 
-/* Is the register that was last seen older than what another node has told of since? */
-static bool is_past(const struct role *r)
+bool role_behind(const struct role *r)
 {
-    return r->has_seen && !r->foreign && seen_compare(r, &r->seen) < 0;
+    struct sighting s = register_sighting(&r->seen);
+    return r->has_seen && !r->foreign && !r->regressed && is_past(r, &s);
 }
 
 bool role_eligible(const struct role *r, const struct holdings *h, const char **why)
@@ -188,7 +205,7 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
     const struct state *state = store_state(r->store);
     if (r->kind == ROLE_ALONE)
         *why = "no Consul is configured";
-    else if (r->regressed || is_past(r))
+    else if (r->regressed || role_behind(r))
         *why = "the register has gone back in time: an unclean claim would make this node's history the cluster's";
     else if (r->foreign)
         *why = "the register is another cluster's";
@@ -205,7 +222,7 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
     return false;
 }
 
-static void claim_set(struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *v)
+static void claim_set(const struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *v)
 {
     if (kind == CLAIM_UNCLEAN || !r->has_seen) {
         v->set.count = 0;
@@ -233,6 +250,22 @@ static uint64_t version_next(const struct role *r)
     return (known > version ? known : version) + 1;
 }
 
+static struct register_value claim_value(const struct role *r, enum claim_kind kind, const struct holdings *h)
+{
+    struct register_value v = {.version = 0};
+    if (r->has_seen)
+        v = r->seen;
+    v.cluster = store_state(r->store)->cluster;
+    v.version = version_next(r);
+    v.epoch = epoch_next(r);
+    claim_set(r, kind, h, &v);
+    v.leader = r->self;
+    if (kind == CLAIM_UNCLEAN)
+        v.unclean = v.epoch;
+    v.lost = (struct sighting){.epoch = 0};
+    return v;
+}
+
 static bool claim_allowed(const struct role *r, enum claim_kind kind, const struct holdings *h, const char **why)
 {
     if (kind == CLAIM_CLEAN)
@@ -246,22 +279,13 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
 {
     if (!claim_allowed(r, kind, h, why))
         return -ERR_NOT_ELIGIBLE;
-    struct register_value v = {.version = 0};
-    if (r->has_seen)
-        v = r->seen;
-    v.cluster = store_state(r->store)->cluster;
-    v.version = version_next(r);
-    v.epoch = epoch_next(r);
-    claim_set(r, kind, h, &v);
-    v.leader = r->self;
-    r->claim = v;
+    r->claim = claim_value(r, kind, h);
     r->claimed_ns = clock_ns();
     r->claiming = true;
-    r->claiming_unclean = kind == CLAIM_UNCLEAN;
     if (kind == CLAIM_UNCLEAN)
         say_warn("role", "UNCLEAN claim of epoch=%llu: what other nodes hold beyond this one's history is moved aside",
-                 (unsigned long long)v.epoch);
-    *out = v;
+                 (unsigned long long)r->claim.epoch);
+    *out = r->claim;
     return 0;
 }
 
@@ -270,14 +294,12 @@ int role_lead(struct role *r, const struct register_value *v, uint64_t index)
     struct state *state = store_state(r->store);
     if (r->kind != ROLE_FOLLOWER || !r->claiming || !register_eq(v, &r->claim))
         return -ERR_CONFLICT;
-    if (v->epoch <= state->epoch || seen_compare(r, v) < 0)
+    struct sighting s = register_sighting(v);
+    if (v->epoch <= state->epoch || is_past(r, &s))
         return -ERR_CONFLICT;        /* more has been promised, or heard of, since the claim was made */
     take_epoch(r, v->epoch, &state->incarnation);
     state_led_add(state, v->epoch);
-    state->seen_epoch = v->epoch;
-    state->seen_version = v->version;
-    if (r->claiming_unclean)
-        state->unclean = r->unclean = v->epoch;
+    seen_note(r, &s);
     save(r);
     r->kind = ROLE_LEADER;
     r->claiming = r->regressed = r->foreign = false;
@@ -298,36 +320,43 @@ void role_forget(struct role *r)
     struct state *state = store_state(r->store);
     state->epoch = state->seen_epoch = state->seen_version = state->unclean = 0;
     state->led_count = 0;
-    state->leader = (struct id){{0}};
-    r->epoch = r->unclean = 0;
+    state->leader = state->seen_leader = (struct id){{0}};
+    r->epoch = 0;
     save(r);
 }
 
-void role_told(struct role *r, const struct register_value *newest)
+void role_told(struct role *r, const struct sighting *known)
 {
-    if (seen_note(r, newest))
+    if (seen_note(r, known))
         save(r);
 }
 
-int role_promise(struct role *r, const struct promise *p)
+/* May the epoch be promised? (A leader's version is that of its last confirmed set: in its own epoch more may have been
+ * seen already.) */
+static bool is_old(const struct role *r, const struct sighting *by)
 {
-    struct state *state = store_state(r->store);
-    bool equal = p->epoch == state->epoch && id_eq(&p->leader, &state->leader);
+    const struct state *state = store_state(r->store);
+    struct sighting s = *by;
+    bool equal = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
 #ifdef MUTANT_EQUAL_EPOCH
-    equal = p->epoch == state->epoch;
+    equal = by->epoch == state->epoch;
+    s.leader = state->seen_leader;
 #endif
-    if (r->kind == ROLE_ALONE || (p->epoch <= state->epoch && !equal))
+    if (s.epoch == state->seen_epoch && s.version < state->seen_version)
+        s.version = state->seen_version;
+    return (by->epoch <= state->epoch && !equal) || is_past(r, &s);
+}
+
+int role_promise(struct role *r, const struct sighting *by)
+{
+    if (r->kind == ROLE_ALONE || is_old(r, by))
         return -ERR_OLD_EPOCH;
-    if (p->epoch > state->seen_epoch && p->version < state->seen_version)
-        return -ERR_OLD_EPOCH;       /* claimed from a register that Consul had gone back to */
+    bool again = by->epoch == store_state(r->store)->epoch;
     depose(r, "a leader of a higher epoch has been heard of");
     r->claiming = false;
-    bool news = seen_note(r, &(struct register_value){.epoch = p->epoch, .version = p->version});
-    if (equal && p->unclean <= state->unclean && !news)
+    if (!seen_note(r, by) && again)
         return 0;
-    take_epoch(r, p->epoch, &p->leader);
-    if (p->unclean > state->unclean)
-        state->unclean = r->unclean = p->unclean;
+    take_epoch(r, by->epoch, &by->leader);
 #ifdef MUTANT_PROMISE_FORGOTTEN
     return 0;
 #endif
@@ -347,6 +376,18 @@ void role_ask(struct role *r, const struct members *set)
     s->asked.version++;
     s->asked.set = *set;
     s->asking = true;
+}
+
+const struct register_value *role_wanted(struct role *r)
+{
+    struct sighting known = role_known(r);
+    if (r->kind == ROLE_LEADER)
+        return r->synced.asking ? &r->synced.asked : NULL;
+    if (!r->regressed || !r->has_seen || sighting_eq(&r->seen.lost, &known))
+        return NULL;
+    r->mark = r->seen;
+    r->mark.lost = known;
+    return &r->mark;
 }
 
 bool role_counts(const struct role *r, const struct member *m)

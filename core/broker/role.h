@@ -36,19 +36,18 @@ struct role {
     struct store *store;           /* outlives us */
     struct synced synced;          /* of a leader */
     bool claiming;                 /* `claim` was given out and is not yet confirmed */
-    bool claiming_unclean;         /* of what kind it is */
     struct register_value claim;
     bool has_seen;
     struct register_value seen;    /* the register as it was last seen, whosever it is */
     uint64_t seen_index;           /* its ModifyIndex in Consul */
-    bool regressed;                /* it was lower than what was seen before: Consul was rolled back */
+    bool regressed;                /* it does not go on from what is known: Consul was rolled back */
+    struct register_value mark;    /* the same register, saying so */
     bool foreign;                  /* it is another cluster's */
     uint64_t news_ns;              /* when the newest was learned of it, here or from a leader */
     uint64_t lease_ns;             /* how long a confirmation lasts */
     uint64_t claimed_ns;           /* when `claim` was given out */
     uint64_t confirmed_ns;         /* when Consul was asked that last confirmed the claim */
     uint64_t doubted_ns;           /* what was asked before confirms nothing */
-    uint64_t unclean;              /* the highest epoch that is known to have been claimed without membership */
 };
 
 /* Takes a new epoch. Waits for the disk. 0 or -errno. */
@@ -113,18 +112,25 @@ void role_resign(struct role *r);
 /* The node has taken another cluster's id: no epoch of that one has been seen or promised. Waits for the disk. */
 void role_forget(struct role *r);
 
-/* A leader's word on a connection: its epoch, the version of the register by which it leads, the highest unclean epoch
- * that it knows of, and its incarnation. On disk before it returns 0 [m]; -ERR_OLD_EPOCH: a higher one, or an equal one
- * to somebody else, is promised [m]. */
-struct promise {
-    uint64_t epoch, version, unclean;
-    struct id leader;
-};
-int role_promise(struct role *r, const struct promise *p);
+/* Promises the epoch of a leader, which leads it by that register. On disk before it returns 0 [m]; -ERR_OLD_EPOCH: a
+ * higher one, or an equal one to somebody else, is promised, or a register is known that this one does not go on from
+ * [m]. */
+int role_promise(struct role *r, const struct sighting *by);
 
-/* Another node has seen this epoch and version of the register, or has promised that epoch: what is below it is the
- * past, whatever Consul says. Waits for the disk when that is news. */
-void role_told(struct role *r, const struct register_value *newest);
+/* The newest register that this node knows of: seen, told, or promised by. */
+struct sighting role_known(const struct role *r);
+
+/* Another node knows of this register: what does not go on from it is the past, whatever Consul says. Waits for the
+ * disk when that is news. */
+void role_told(struct role *r, const struct sighting *known);
+
+/* Is the register that was last seen older than what another node has told of since? It may just not have been read. */
+bool role_behind(const struct role *r);
+
+/* What is to be written to the register by cas at seen_index; NULL: nothing. A leader's new set that is asked for; or
+ * the register as it was seen, when Consul was rolled back, marked with what this node knows of: then every node that
+ * reads it knows, and nobody leads or claims by it [m]. */
+const struct register_value *role_wanted(struct role *r);
 
 /* Asks for a new synced set. Not while one is asked for, and never without the leader [m]. */
 void role_ask(struct role *r, const struct members *set);

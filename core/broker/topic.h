@@ -56,6 +56,7 @@ struct topic {
 
     /* While it follows (broker/follower.c) */
     uint64_t told_readable, told_peers;
+    uint64_t unsettled;              /* the tail at START, until the leader says that all below is committed; then 0 */
     struct list placing;             /* in one of the follower's lists */
     uint32_t slot;                   /* on the connection to the leader; 0: none yet */
     bool placed;                     /* the leader sends it */

@@ -35,14 +35,14 @@ static void on_challenge(struct follower *f, slice payload)
         upstream_fail(f, "its secret is not this node's");
         return;
     }
-    const struct state *state = store_state(f->o.role->store);
+    struct sighting known = role_known(f->o.role);
     char proof[PROOF_SIZE];
     secret_prove(f->o.secret, "follower", nonce, proof);
     struct buf *out = link_begin(f->link, WIRE_PROOF);
     buf_add(out, proof, PROOF_SIZE);
-    put_u64(out, state->seen_epoch);
-    put_u64(out, state->seen_version);
-    put_u64(out, state->epoch);
+    put_u64(out, known.epoch);
+    put_u64(out, known.version);
+    put_id(out, &known.leader);
     link_end(f->link);
     link_trust(f->link);
     f->phase = UPSTREAM_WELCOME;
@@ -59,7 +59,7 @@ static void on_welcome(struct follower *f, slice payload)
         return;
     }
     struct id id = member_incarnation(&member);
-    if (role_promise(f->o.role, &(struct promise){epoch, version, unclean, id}) < 0) {
+    if (role_promise(f->o.role, &(struct sighting){epoch, version, id}) < 0) {
         put_text(link_begin(f->link, WIRE_REFUSE), SLICE("a newer epoch has been promised"));
         link_end(f->link);
         link_shut(f->link);
@@ -152,8 +152,19 @@ static void start(struct follower *f, struct topic *t)
     put_u64(out, t->acked);
     link_end(f->link);
     t->placed = true;
+    t->unsettled = t->tail.at;
     if (t == topics_log(f->o.topics))
         f->log_placed = true;
+}
+
+/* Has the operator made another history the cluster's than that of this topic, by an unclean claim? That is about what
+ * was committed before it: once a leader of the new history has said that all that is here is committed in that, too,
+ * it is over [m], of however old an epoch the last batch of a quiet topic is. */
+static bool may_undo(const struct follower *f, struct topic *t)
+{
+    struct batch_head head;
+    return f->unclean > store_state(f->o.role->store)->unclean &&
+           journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean;
 }
 
 /* What counted as everybody's, and so all that readers of a live topic were promised, is never cut [m], unless the
@@ -161,10 +172,7 @@ static void start(struct follower *f, struct topic *t)
  * leader alone had, and it may have become live since.) 0 or -ERR_DIVERGED. */
 static int cut_check(const struct follower *f, struct topic *t, uint64_t to)
 {
-    struct batch_head head;
-    if (to >= t->peers.at)
-        return 0;
-    if (f->unclean > 0 && journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean)
+    if (to >= t->peers.at || may_undo(f, t))
         return 0;
     say_error("follower", "REFUSED to cut topic=%s to offset=%llu: offsets below %llu are committed", t->name,
               (unsigned long long)to, (unsigned long long)t->peers.at);
@@ -308,6 +316,8 @@ static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
         t->told_readable = readable;
     if (peers > t->told_peers)
         t->told_peers = peers;
+    if (peers >= t->unsettled)
+        t->unsettled = 0;
 }
 
 /* Where the files' boundaries differ (damage can do that), the file that is being written is fetched again. */
@@ -362,6 +372,13 @@ static void on_marks(struct follower *f, struct wire *w)
         upstream_fail(f, "a MARKS is not well formed");
 }
 
+static void state_written(struct follower *f)
+{
+    int rc = store_save_state(f->o.role->store);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "follower", "the state cannot be written: %s", err_sentence(rc));
+}
+
 /* This node has all that is acknowledged: what it may have forgotten, it has again. */
 static void on_caught(struct follower *f)
 {
@@ -369,10 +386,26 @@ static void on_caught(struct follower *f)
     if (!state->amnesiac)
         return;
     state->amnesiac = false;
-    int rc = store_save_state(f->o.role->store);
-    if (rc < 0)
-        say_fatal(EXIT_IO, "follower", "the state cannot be written: %s", err_sentence(rc));
+    state_written(f);
     say_info("follower", "caught up: this node counts again");
+}
+
+void upstream_settle(struct follower *f)
+{
+    struct state *state = store_state(f->o.role->store);
+    struct topic *t;
+    bool settled = true;
+    if (f->unclean <= state->unclean)
+        return;
+    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++) {
+        if (!t->placed)
+            return;
+        settled = settled && t->unsettled == 0;
+    }
+    if (!settled)
+        return;
+    state->unclean = f->unclean;
+    state_written(f);
 }
 
 void upstream_frame(struct follower *f, unsigned char type, slice payload)

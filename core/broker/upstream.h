@@ -42,6 +42,7 @@ void upstream_hello(struct follower *f);
 void upstream_greet(struct follower *f, unsigned char type, slice payload);
 void upstream_ask(struct follower *f, struct topic *t);
 void upstream_frame(struct follower *f, unsigned char type, slice payload);
+void upstream_settle(struct follower *f);   /* from a timer: is this node's history the leader's by now? */
 
 /* follower.c: hangs up and dials again later. */
 void upstream_fail(struct follower *f, const char *why);

@@ -8,7 +8,8 @@
  *
  *   follower -> leader
  *     HELLO     u16 WIRE_VERSION, cluster id, nonce, text member, text http, u8 flags
- *     PROOF     proof of the leader's nonce, u64 epoch and u64 version of the newest register seen, u64 promised epoch
+ *     PROOF     proof of the leader's nonce, u64 epoch, u64 version and id (incarnation) of the leader of the newest
+ *               register that it knows of: seen, or promised by
  *     PROMISE   u64 epoch: promised, on disk
  *     POSITION  u32 slot, topic id (u64 epoch, u64 offset), u64 epoch, u64 end, text name: its history of that epoch
  *               ends there

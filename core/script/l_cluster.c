@@ -73,9 +73,18 @@ static void set_member(lua_State *L, const struct member *m)
     lua_setfield(L, -2, "name");
 }
 
+static void set_lost(lua_State *L, const struct sighting *lost)
+{
+    lua_createtable(L, 0, 3);
+    set_whole(L, "epoch", lost->epoch);
+    set_whole(L, "version", lost->version);
+    set_id(L, "leader", &lost->leader);
+    lua_setfield(L, -2, "lost");
+}
+
 static void push_register(lua_State *L, const struct register_value *v)
 {
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 7);
     set_id(L, "cluster", &v->cluster);
     set_whole(L, "epoch", v->epoch);
     set_whole(L, "version", v->version);
@@ -86,6 +95,9 @@ static void push_register(lua_State *L, const struct register_value *v)
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "members");
+    set_whole(L, "unclean", v->unclean);
+    if (v->lost.epoch > 0)
+        set_lost(L, &v->lost);
 }
 
 /* ---- from Lua ---- */
@@ -130,6 +142,25 @@ static bool members_read(lua_State *L, int table, struct members *out)
     return ok;
 }
 
+static bool has_field(lua_State *L, int table, const char *name)
+{
+    bool there = lua_getfield(L, table, name) != LUA_TNIL;
+    lua_pop(L, 1);
+    return there;
+}
+
+static bool lost_read(lua_State *L, int table, struct sighting *out)
+{
+    bool ok = lua_getfield(L, table, "lost") == LUA_TTABLE;
+    int lost = lua_gettop(L);
+    const char *leader = ok ? field_text(L, lost, "leader") : NULL;
+    ok = leader != NULL && id_parse(slice_from(leader), &out->leader) == 0 &&
+         field_whole(L, lost, "epoch", &out->epoch) && field_whole(L, lost, "version", &out->version) &&
+         out->epoch > 0;
+    lua_pop(L, 1);
+    return ok;
+}
+
 /* The register at `index`; raises for what is none. */
 static void register_check(lua_State *L, int index, struct register_value *out, const char *usage)
 {
@@ -145,6 +176,11 @@ static void register_check(lua_State *L, int index, struct register_value *out, 
         arg_fail(L, usage, "leader must be name:incarnation");
     if (!members_read(L, index, &out->set))
         arg_fail(L, usage, "members must be a list of 1 to %d different name:incarnation", MEMBERS_MAX);
+    if (has_field(L, index, "unclean") && (!field_whole(L, index, "unclean", &out->unclean) ||
+                                           out->unclean > out->epoch))
+        arg_fail(L, usage, "unclean must be an epoch, at most the register's");
+    if (has_field(L, index, "lost") && !lost_read(L, index, &out->lost))
+        arg_fail(L, usage, "lost must be an epoch, a version and the incarnation of a leader");
 }
 
 /* ---- status ---- */
@@ -196,6 +232,7 @@ static void set_role(lua_State *L, const struct role *role)
     set_id(L, "cluster", &state->cluster);
     set_flag(L, "amnesiac", state->amnesiac);
     set_flag(L, "regressed", role->regressed);
+    set_flag(L, "behind", role_behind(role));
     if (!role->has_seen)
         return;
     push_register(L, &role->seen);

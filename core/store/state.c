@@ -72,6 +72,8 @@ static bool state_take(struct state *s, slice key, slice value, slice line)
         return id_parse(value, &s->incarnation) == 0;
     if (slice_eq(key, SLICE("leader")))
         return id_parse(value, &s->leader) == 0;
+    if (slice_eq(key, SLICE("seen_leader")))
+        return id_parse(value, &s->seen_leader) == 0;
     bool ok;
     if (state_take_numbers(s, key, value, &ok))
         return ok;
@@ -164,6 +166,8 @@ static void state_format(const struct state *s, struct buf *out)
     id_format(out, &s->leader);
     buf_addf(out, "\nepoch=%" PRIu64 "\nseen_epoch=%" PRIu64 "\nseen_version=%" PRIu64, s->epoch, s->seen_epoch,
              s->seen_version);
+    buf_addf(out, "\nseen_leader=");
+    id_format(out, &s->seen_leader);
     buf_addf(out, "\nunclean=%" PRIu64 "\nled=", s->unclean);
     for (unsigned i = 0; i < s->led_count; i++)
         buf_addf(out, "%s%" PRIu64 "-%" PRIu64, i ? "," : "", s->led[i].first, s->led[i].last);

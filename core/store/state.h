@@ -24,9 +24,11 @@ struct state {
     struct id incarnation;   /* minted with it, and again when the state was lost */
     uint64_t epoch;          /* highest promised or led */
     struct id leader;        /* the incarnation to which it was promised, or that led it; zero: not known */
-    uint64_t seen_epoch;     /* of the newest register seen, */
-    uint64_t seen_version;   /* and its version */
-    uint64_t unclean;        /* the highest epoch that is known to have been claimed without membership */
+    uint64_t seen_epoch;     /* of the newest register that is known of, */
+    uint64_t seen_version;   /* its version, */
+    struct id seen_leader;   /* and the incarnation of its leader; zero: not known */
+    uint64_t unclean;        /* the highest unclean epoch that is done with: all that was here from before it is
+                                committed in its history, too, so it is no reason to cut any more */
     struct led led[LED_RANGES_MAX];   /* epochs that this node led, rising */
     unsigned led_count;
     char boot[40];           /* /proc/sys/kernel/random/boot_id of the last run */

@@ -482,13 +482,14 @@ cluster = {}
 ---@field epoch integer
 ---@field leader? lignum.ClusterNode
 ---@field connected boolean   follower: to its leader
----@field register? table     as last seen: cluster, epoch, version, leader, members
+---@field register? lignum.Register   as last seen
 ---@field eligible boolean    may claim
 ---@field why? string         why not
 ---@field empty boolean       holds no message
 ---@field position { epoch: integer, messages: integer }
 ---@field suspended boolean   leader: not confirmed for a lease; acknowledges nothing
----@field regressed boolean   has seen a newer register than Consul has now
+---@field regressed boolean   knows of a newer register than Consul has now, or of another history
+---@field behind boolean      has been told of a newer register than it has read
 ---@field amnesiac boolean
 ---@field diverged integer    messages that were moved aside
 ---@field followers lignum.Follower[]

@@ -90,9 +90,9 @@ local function observe(r, at, asked)
   if now == "stale" then return end
   verdict, register = now, r
   if verdict == "regressed" then
-    say_once("verdict", "the register at Consul is older than what this node has seen: Consul was rolled back. Nobody "
-      .. "leads by it. When it is certain that nothing newer comes back: cluster.adopt() on the node that shall lead",
-      "error")
+    say_once("verdict", "the register at Consul is older than what nodes have seen, or goes another way: Consul was "
+      .. "rolled back (set_regressed). Nobody leads by it. When it is certain that nothing newer comes back: "
+      .. "cluster.adopt() on the node that shall lead", "error")
   elseif verdict == "foreign" then
     local own = cluster.status().cluster
     say_once("verdict", ("the register at Consul belongs to cluster %s, and this node holds messages of cluster %s: it "
@@ -134,7 +134,33 @@ local function follow_keys()
   index = snapshot.index
   local view = views.of(snapshot.keys, member.key)
   if o.index and views.is_older(view.register, register) then return look() end
-  return take(snapshot, asked)
+  view, why, code = take(snapshot, asked)
+  if cluster.status().behind then return look() end
+  return view, why, code
+end
+
+-- Writes what the core wants the register to say: a leader's change of the synced set, or that Consul was rolled back.
+-- The same again until the register is seen to say it.
+local function push()
+  local wanted, at = cluster.change()
+  if not wanted or not member.session then return false end
+  local asked, writes = cluster.asked(), {
+    { verb = "cas", key = member.key .. "/synced", value = views.register_text(wanted), index = at },
+  }
+  if not wanted.lost then   -- who marks the register need not hold the lock
+    table.insert(writes, 1, { verb = "check-session", key = member.key, session = member.session })
+  end
+  local indexes = client:txn(writes)
+  if not indexes then
+    look()
+    return true
+  end
+  if wanted.lost then
+    say.error(("cluster: has marked the register at Consul: epoch=%d version=%d were there, and are lost"):format(
+      wanted.lost.epoch, wanted.lost.version))
+  end
+  observe(wanted, indexes[#indexes], asked)
+  return true
 end
 
 -- Leading --------------------------------------------------------------------------------------
@@ -271,8 +297,7 @@ local function follow(view, status)
   else
     forget("holder")
   end
-  -- A register that went back in time names a leader that does not know: the greeting tells it, and ends there.
-  if verdict ~= "other" and verdict ~= "regressed" or not r then
+  if verdict ~= "other" or not r then
     cluster.unfollow()
   elseif holder and holder.member == r.leader then
     cluster.follow { member = holder.member, http = holder.http, replication = holder.replication, epoch = r.epoch }
@@ -308,6 +333,10 @@ end
 
 local function act(view)
   local status = cluster.status()
+  if verdict == "regressed" and push() then   -- before the lock is free for who does not know
+    next_look = RANK
+    return true
+  end
   if view.lock.session then vacancy = nil end
   if status.role == "leader" then return hold(view) end
   if not view.lock.session then return contend(view, status) end
@@ -400,23 +429,6 @@ local function free_lock(status)
   return client:destroy_session(view.lock.session)
 end
 
--- The change of the synced set that the core has asked for. The same again until the register is seen to say it.
-local function push_change()
-  local wanted, at = cluster.change()
-  if not wanted then return false end
-  local asked = cluster.asked()
-  local indexes = client:txn {
-    { verb = "check-session", key = member.key, session = member.session },
-    { verb = "cas", key = member.key .. "/synced", value = views.register_text(wanted), index = at },
-  }
-  if indexes then
-    observe(wanted, indexes[2], asked)
-  else
-    look()
-  end
-  return true
-end
-
 -- Live topics wait for a member that this leader does not reach and cannot leave out, while that member (or another
 -- one) is there for Consul: perhaps it reaches more nodes than this one does.
 local function make_room(status)
@@ -438,8 +450,8 @@ local function heed()
     roster.role = status.role
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end
-    if status.suspended then look() end
-    local asking = status.role == "leader" and member.session and push_change()
+    if status.suspended or status.behind then look() end
+    local asking = push()
     local lonely = status.role == "follower" and status.leader and not status.connected
     local _, _, code = cluster.wait(asking and RANK or lonely and REFUSED or HEED)
     if code == "stopping" then return end

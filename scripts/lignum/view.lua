@@ -17,6 +17,8 @@ local MEMBERS_MAX <const> = 32       -- as the core has it, which raises for wha
 ---@field version integer
 ---@field leader string        "name:incarnation", as are the next ones
 ---@field members string[]
+---@field unclean integer      the highest epoch that was claimed without membership; 0: none
+---@field lost { epoch: integer, version: integer, leader: string }?   a newer one that Consul has lost, as a node knows
 
 ---@class lignum.Entry
 ---@field member string
@@ -60,6 +62,17 @@ local function members_of(list)
   return members
 end
 
+-- A newer register that Consul has lost, in one that says so; false: what stands there is none.
+local function lost_of(t)
+  if t == nil then return nil end
+  if type(t) ~= "table" then return false end
+  local lost = {
+    epoch = whole(t.epoch), version = whole(t.version),
+    leader = type(t.leader) == "string" and t.leader:match("^" .. HEX .. "$") or nil,
+  }
+  return lost.epoch and lost.epoch > 0 and lost.version and lost.leader and lost or false
+end
+
 ---The register in a text, or nil.
 ---@param text string
 ---@return lignum.Register?
@@ -69,8 +82,11 @@ function M.register(text)
   local r = {
     cluster = type(t.cluster) == "string" and t.cluster:match("^" .. HEX .. "$") or nil, epoch = whole(t.epoch),
     version = whole(t.version), leader = is_member(t.leader) and t.leader or nil, members = members_of(t.members),
+    unclean = t.unclean == nil and 0 or whole(t.unclean), lost = lost_of(t.lost),
   }
-  if r.cluster and r.epoch and r.version and r.leader and r.members then return r end
+  if not (r.cluster and r.epoch and r.version and r.leader and r.members) then return nil end
+  if not r.unclean or r.unclean > r.epoch or r.lost == false then return nil end
+  return r
 end
 
 ---A register as it is written: the same text for the same values.
@@ -79,8 +95,12 @@ end
 function M.register_text(r)
   local members = {}
   for i, member in ipairs(r.members) do members[i] = '"' .. member .. '"' end
-  return ('{"cluster":"%s","epoch":%d,"version":%d,"leader":"%s","members":[%s]}'):format(r.cluster, r.epoch, r.version,
-    r.leader, table.concat(members, ","))
+  local text = ('{"cluster":"%s","epoch":%d,"version":%d,"leader":"%s","members":[%s]'):format(r.cluster, r.epoch,
+    r.version, r.leader, table.concat(members, ","))
+  if r.unclean > 0 then text = ('%s,"unclean":%d'):format(text, r.unclean) end
+  local lost = r.lost
+  if not lost then return text .. "}" end
+  return ('%s,"lost":{"epoch":%d,"version":%d,"leader":"%s"}}'):format(text, lost.epoch, lost.version, lost.leader)
 end
 
 ---@param a lignum.Register?

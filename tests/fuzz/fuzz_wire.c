@@ -292,7 +292,7 @@ static void follower_restore(void)
     state->amnesiac = false;
     state->epoch = following.role.epoch = 1;
     state->leader = state->incarnation;
-    state->unclean = following.role.unclean = following.follower->unclean = 0;
+    state->unclean = following.follower->unclean = 0;
     ENSURE(topic_restart(t, 0, false) == 0);
     t->told_readable = t->told_peers = MESSAGES;
     publish(&following);

@@ -9,7 +9,8 @@ local ID <const> = ("0123456789abcdef"):rep(2)
 local function member(name) return name .. ":" .. ID end
 
 local function register(o)
-  local r = { cluster = ID, epoch = 3, version = 7, leader = member("a"), members = { member("a"), member("b") } }
+  local r = { cluster = ID, epoch = 3, version = 7, leader = member("a"), members = { member("a"), member("b") },
+    unclean = 0 }
   for name, value in pairs(o or {}) do r[name] = value end
   return r
 end
@@ -38,6 +39,10 @@ test("view_a_register_reads_back_as_itself", function()
   check.equal(view.register(view.register_text(r)), r)
   check.equal(view.same_register(r, register()), true)
   check.equal(view.same_register(r, register { version = 8 }), false)
+  local full = register { unclean = 2, lost = { epoch = 4, version = 9, leader = ID } }
+  check.equal(view.register(view.register_text(full)), full)
+  check.equal(view.same_register(full, register { unclean = 2 }), false)
+  check.equal(view.same_register(register { unclean = 2 }, r), false)
 end)
 
 test("view_what_is_no_register_is_none", function()
@@ -52,6 +57,11 @@ test("view_what_is_no_register_is_none", function()
     (view.register_text(register()):gsub('"epoch":3', '"epoch":-3')),
     (view.register_text(register()):gsub('"epoch":3', '"epoch":"3"')),
     (view.register_text(register()):gsub('"version":7', '"version":7.5')),
+    view.register_text(register { unclean = 4 }),
+    (view.register_text(register { unclean = 2 }):gsub('"unclean":2', '"unclean":"2"')),
+    (view.register_text(register()):gsub("}$", ',"lost":7}')),
+    view.register_text(register { lost = { epoch = 0, version = 9, leader = ID } }),
+    view.register_text(register { lost = { epoch = 4, version = 9, leader = "x" } }),
   } do
     check.equal(view.register(text), nil)
   end

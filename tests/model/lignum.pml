@@ -16,10 +16,9 @@
  * counts from when it is sent, and `commit` may come any time later (the minimum only rises, so this covers each delay).
  * A claim is one step at Consul, as cas makes it; that its answer comes, and is taken up, is another.
  *
- * Stricter than the code, where an operator's unclean claim or a rollback of Consul is concerned: the register says which
- * claim was unclean (the code: the process that led by it, and who followed it); registers are ordered by version (epoch,
- * then version); a leader that was told of a newer register keeps the lock (lets it go); and a node that knows of one
- * greets whoever leads by an older one (follows nobody). tests/model/run marks these mutants with a star. */
+ * Of a rollback one thing is taken for granted that the code cannot give: a node that saw what was lost looks at each
+ * register that comes after it before its leader acknowledges anything, and before the next one claims by it (LOOK, HEARD,
+ * CALM). It need not be the same node, and need not live on. */
 #ifndef MAXE
 #define MAXE 2                                  /* claims */
 #endif
@@ -65,9 +64,18 @@ byte A[MAXM];                                   /* acknowledged record at each o
 #ifdef UNCLEAN
 #define READS
 byte uncl; bit gone;                            /* the unclean claim; its line has begun to lead */
+bit over[N];                                    /* that it was unclean is no reason to cut any more */
 #define LOST(e) (gone && (e) < uncl)            /* what that history goes on with is lost to the cluster, as was said */
+/* A follower has heard from a leader of the unclean line that all it had from before is committed there. */
+#define SETTLE(n) :: con[n] && !over[n] && uncl && con[n] >= uncl && SETTLED(n,con[n]) -> d_step { over[n] = 1; tidy() }
+#ifdef UNCLEAN_PLACED                           /* mutant: that its history is the leader's is enough */
+#define SETTLED(n,E) 1
+#else
+#define SETTLED(n,E) (led[own[E]] == E && (cm[E] >= tl[n] || LG(n,cm[E]) >= uncl))
+#endif
 #else
 #define LOST(e) 0
+#define SETTLE(n)
 #endif
 #ifdef WAL
 #define READS
@@ -94,9 +102,21 @@ byte num[NE], rv[NE];                           /* its epoch; the version of the
 byte V;                                         /* of the register */
 byte ver[N], si[N];                              /* the newest register that the node has seen: version, and claim */
 byte kS, kV, kreg; bit kept;                    /* the copy of Consul's data */
-bit rolled, held; byte fr, back, lostS, wit;    /* claims before; the leader put back; the set then; who has seen what was lost */
-bit cons[NE];                                   /* one of those has greeted this leader */
+bit rolled, marked;                             /* the register says that a newer one was lost */
+byte fr, back, lostS, wit;                      /* claims before; the leader put back; the set then; who has seen what was lost */
+bit cons[NE];                                   /* one of those has looked at this claim, and finds nothing wrong */
 #define NUM(e) num[e]
+#ifdef RB_ONE_EPOCH                             /* mutant: one epoch is one history, whoever leads it */
+#define SAME(a,b) (num[a] == num[b])
+#else
+#define SAME(a,b) (num[a] == num[b] && own[a] == own[b])
+#endif
+#ifdef RB_ORDER                                 /* mutant: epoch first, then version */
+#define CONTINUES(c,v,k,kv) (num[c] > num[k] || (SAME(c,k) && (v) >= (kv)))
+#else                                           /* register_follows: each write is one version more */
+#define CONTINUES(c,v,k,kv) ((num[c] > num[k] && (v) > (kv)) || (SAME(c,k) && (v) >= (kv)))
+#endif
+#define FOLLOWS(n,c,v) (CONTINUES(c,v,si[n],ver[n]) && (num[prm[n]] < num[c] || SAME(prm[n],c)))
 #define POST(e) (rolled && (e) > fr)
 #define OLDER(e) (rolled && ((e) > fr || (e) == back))   /* leads by what was put back, or by what followed from it */
 #else
@@ -197,7 +217,11 @@ inline start_lead(n, E) {                       /* role_lead, leader_begin: epoc
 #endif
 #define ALLHAVE(E,l) (EACH(E,l,0) && EACH(E,l,1) && EACH(E,l,2) && ENOUGH(E))
 #ifdef ROLLBACK
+#ifdef RB_READ                                  /* mutant: who leads goes on when the register says that it is older */
+#define HEARD(E) (!OLDER(E) || cons[E] || (marked && reg == E))
+#else
 #define HEARD(E) (!OLDER(E) || cons[E])
+#endif
 #else
 #define HEARD(E) 1
 #endif
@@ -258,7 +282,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #define LOCKOK(E) (own[reg] == own[E])
 #else
 #ifdef ROLLBACK
-#define LOCKOK(E) (reg == E && V == rv[E])
+#define LOCKOK(E) (reg == E && V == rv[E] && !marked)
 #else
 #define LOCKOK(E) (reg == E)
 #endif
@@ -299,9 +323,9 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #ifdef RB_CLAIM                                 /* mutant: who has seen a newer register may claim */
 #define NOTREGRESSED(n) 1
 #else
-#define NOTREGRESSED(n) (ver[n] < V || (ver[n] == V && si[n] == reg))
+#define NOTREGRESSED(n) FOLLOWS(n,reg,V)
 #endif
-#define CALM(n) (NOTREGRESSED(n) && !held && (!POST(last) || cons[last]))
+#define CALM(n) (NOTREGRESSED(n) && !marked && (!POST(last) || cons[last]))
 #define REGISTER(n) \
   num[last] = num[reg]; \
   if :: num[prm[n]] > num[last] -> num[last] = num[prm[n]] :: else fi; \
@@ -348,7 +372,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #else
 #define FORGETCLAIM(n,E) if :: NUM(cst[n]) <= NUM(E) -> cst[n] = 0 :: else fi
 #if defined(ROLLBACK) && !defined(RB_LEAD)      /* mutant: and whatever was seen since */
-#define NOTSEEN(n) (ver[n] <= rv[cst[n]])
+#define NOTSEEN(n) FOLLOWS(n,cst[n],rv[cst[n]])
 #else
 #define NOTSEEN(n) 1
 #endif
@@ -388,31 +412,29 @@ inline sendack(n) {
 #define SHAKEOK(n,E) (led[own[E]] == E && (E > prm[n] || (E == prm[n] && con[n] == 0)))
 #else
 #ifdef ROLLBACK
-#define SHAKEOK(n,E) ((led[own[E]] == E || !POST(E)) && NUM(E) > NUM(prm[n]) && !NEWER(n,E))
+#ifdef RB_PROMISE                               /* mutant: who knows of a newer register promises all the same */
+#define KNOWSLESS(n,E) 1
+#else
+#define KNOWSLESS(n,E) FOLLOWS(n,E,rv[E] + (pnd[E] != 0))
+#endif
+#define SHAKEOK(n,E) ((led[own[E]] == E || !POST(E)) && NUM(E) > NUM(prm[n]) && KNOWSLESS(n,E))
 #else
 #define SHAKEOK(n,E) (E > prm[n])
 #endif
 #endif
 #endif
 #ifdef ROLLBACK
-#define ASKED(E) (rv[E] + (pnd[E] != 0))
-#ifdef RB_ORDER                                 /* mutant: epoch first, then version */
-#define NEWER(n,E) (NUM(si[n]) > NUM(E) || (NUM(si[n]) == NUM(E) && ver[n] > ASKED(E)) || NUM(prm[n]) > NUM(E))
-#else                                           /* each write is one version more, so versions alone tell histories apart */
-#define NEWER(n,E) (ver[n] > ASKED(E) || (ver[n] == ASKED(E) && si[n] != E) || NUM(prm[n]) > NUM(E))
-#endif
 #define SAWBYPROMISE(n,E) if :: ver[n] < rv[E] -> ver[n] = rv[E]; si[n] = E :: else fi
-#ifdef RB_PROOF                                 /* mutant: who leads and is told of a newer register goes on */
-#define STOPS(n,E) skip
+/* Who saw what was lost looks at the register: it is older than that, and is marked; or it is not, as far as numbers tell.
+ * (A leader by a marked register acknowledges nothing: HEARD. When it learns of the mark does not matter then.) */
+#ifdef RB_LET_GO                                /* mutant: it is not marked, but its leader stops, and the next may claim */
+#define MARKS led[own[reg]] = 0; cons[reg] = 1
 #else
-#ifdef RB_LET_GO                                /* mutant: it stops, and lets the lock go: the next may claim */
-#define STOPS(n,E) led[own[E]] = 0
-#else
-#define STOPS(n,E) led[own[E]] = 0; held = 1
+#define MARKS marked = 1
 #endif
-#endif
-#define PROOF(n,E) :: OLDER(E) && st[E] && led[own[E]] == E && own[E] != n && !led[n] && IN(wit,n) && !cons[E] -> d_step { \
-     cons[E] = 1; if :: NEWER(n,E) -> STOPS(n,E) :: else fi; tidy() }
+#define LOOK(n) :: rolled && IN(wit,n) && !marked && !cons[reg] -> d_step { \
+     if :: FOLLOWS(n,reg,V) -> cons[reg] = 1 :: else -> MARKS fi; tidy() }
+#define READMARK(n) :: marked && led[n] && reg == led[n] -> d_step { led[n] = 0; tidy() }
 #define SEE(n) :: ver[n] < V && !led[n] && !rolled -> d_step { ver[n] = V; si[n] = reg; tidy() }
 #define BACKUP :: !kept && reg && last < MAXE -> d_step { kept = 1; kS = S; kV = V; kreg = reg }
 #define SAW(n) ((ver[n] == V && si[n] == reg) << n)
@@ -423,7 +445,8 @@ inline sendack(n) {
 #define HOLDS(n) (rolled -> IN(lostS & wit,n) : IN(S,n))
 #else
 #define SAWBYPROMISE(n,E) skip
-#define PROOF(n,E)
+#define LOOK(n)
+#define READMARK(n)
 #define SEE(n)
 #define BACKUP
 #define ROLL
@@ -438,7 +461,7 @@ inline sendack(n) {
 #else
 #define GREET(n,E) skip
 #endif
-#define SHAKE(n,E) PROOF(n,E) :: st[E] && own[E] != n && SHAKEOK(n,E) -> d_step { \
+#define SHAKE(n,E) :: st[E] && own[E] != n && SHAKEOK(n,E) -> d_step { \
      if :: NUM(E) > NUM(prm[n]) -> prm[n] = E :: else fi; led[n] = 0; \
      FORGETCLAIM(n,E); \
      e = E; GREET(n,E); SAWBYPROMISE(n,E); shake(n,e); sendack(n); tidy() }
@@ -452,7 +475,7 @@ inline sendack(n) {
 #else
 #define SAID uncl
 #endif
-#define MAYCUT(n,E) (x >= sm[n] || (uncl && SAID && E >= uncl && LG(n,tl[n]-1) < uncl))
+#define MAYCUT(n,E) (x >= sm[n] || (uncl && SAID && E >= uncl && !over[n] && LG(n,tl[n]-1) < uncl))
 #endif
 #else
 #define MAYCUT(n,E) (x >= sm[n])
@@ -595,7 +618,7 @@ inline crash(n) {                               /* of the machine: what is not o
   :: led[n] && tl[n] < MAXM -> d_step { e = led[n]; assert(RISES(n,e)); LG(n,tl[n]) = e; HL(e,tl[n]) = e; tl[n]++; hln[e] = tl[n]; tidy() } \
   :: dln[n] < tl[n] -> d_step { dln[n] = tl[n]; sendack(n); SERVE(n); tidy() } /* a sync, and with it the acknowledgement */ \
   :: con[n] && tl[n] < SENDABLE(con[n]) -> d_step { e = con[n]; LG(n,tl[n]) = HL(e,tl[n]); tl[n]++; SENDUNSYNCED(n); tidy() } \
-  SHAKES(n) ACKOLD(n) LEARN(n) SEE(n) \
+  SHAKES(n) ACKOLD(n) LEARN(n) SETTLE(n) SEE(n) LOOK(n) READMARK(n) \
   :: led[n] && HEARD(led[n]) && cm[led[n]] < tl[n] && ALLHAVE(led[n],n) -> d_step { commit(n); tidy() } \
   ASK(n,0) ASK(n,1) ASK(n,2) CONFIRM(n) LOSTREPLY(n) \
   MEND(n,0) MEND(n,1) MEND(n,2) MENDED(n) \

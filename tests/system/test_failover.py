@@ -21,6 +21,12 @@ LIVE = {"replication": "live", "copies": 2}
 BOTH = {"live": "live", "wal": "wal"}
 
 
+def member_of(node):
+    """name:incarnation of a node that is down."""
+    with open(os.path.join(node.data, "state"), encoding="ascii") as f:
+        return node.name + ":" + re.search("^incarnation=(.*)$", f.read(), re.M)[1]
+
+
 class Faults(ClusterTest):
     def sound(self, run):
         self.assertEqual(run.findings, [], run.report())
@@ -159,6 +165,88 @@ class Faults(ClusterTest):
         wait_until(lambda: set(regressed()) == {"set_regressed"}, what="nobody writes, and says why")
         for node in c.nodes:
             self.assertIn(b"acknowledged in the newer epoch", node.messages("t"), "nothing was cut")
+
+    def regressed(self, nodes):
+        wait_until(lambda: {n.get("/readyz").json.get("code") for n in nodes} == {"set_regressed"}, what="all say that Consul went back")
+
+    def adopt(self, node):
+        ran = node.lignum("console", node.console, "-e", "cluster.adopt()")
+        self.assertEqual((ran.code, ran.out.strip()), (0, "true"), ran)
+
+    def test_a_rollback_is_marked_in_the_register_so_that_no_node_leads_that_does_not_know(self):
+        c = self.cluster(topics={"t": LIVE})
+        unaware = c.followers()[0]
+        unaware.kill()
+        old, _ = c.register()
+        c.leader().kill()
+        knowing = [n for n in c.nodes if n is not unaware]
+        gone = [n for n in knowing if not n.running()][0]
+        c.wait_leader(besides=[gone])
+        gone.start()
+        wait_until(lambda: len(c.synced() & {n.name for n in knowing}) == 2, what="both are in the set")
+        c.leader().publish("t", b"acknowledged in the newer epoch")
+        c.wait_equal(["t"])
+        lost, _ = c.register()
+        self.assertGreater(lost["epoch"], old["epoch"])
+        c.consul.put(REGISTER, json.dumps(old))
+        self.regressed(knowing)
+        wait_until(lambda: "lost" in c.register()[0], what="the register says so")
+        marked, index = c.register()
+        self.assertEqual([marked[k] for k in old], list(old.values()), "all else is as it was")
+        self.assertEqual(marked["lost"], {"epoch": lost["epoch"], "version": lost["version"], "leader": lost["leader"].split(":")[1]})
+
+        for node in knowing:
+            node.kill()  # and with them their sessions
+        unaware.start()
+        self.assertIn(unaware.name, {m.split(":")[0] for m in old["members"]}, "it might lead by the old register")
+        self.regressed([unaware])
+        time.sleep(2)    # it would have led by then
+        self.assertEqual(c.register(), (marked, index), "nobody has claimed")
+
+        for node in knowing:
+            node.start()
+        self.regressed(c.nodes)
+        wait_until(lambda: all("cluster.adopt()" in n.said() for n in c.nodes), what="they name the cure")
+        adopting = knowing[0]
+        self.adopt(adopting)
+        c.wait_whole()
+        self.assertIs(c.leader(), adopting)
+        self.assertNotIn("lost", c.register()[0])
+        self.assertGreater(c.register()[0]["epoch"], lost["epoch"])
+        c.leader().publish("t", b"after")
+        c.wait_equal(["t"])
+        for node in c.nodes:
+            self.assertEqual(node.messages("t"), [b"acknowledged in the newer epoch", b"after"])
+
+    # The numbers of both registers are the same.
+    def test_two_leaders_of_one_epoch_are_noticed_and_neither_goes_on(self):
+        c = self.cluster(2, topics={"t": {"replication": "wal"}})
+        first = c.leader()
+        other = c.followers()[0]
+        other.kill()
+        wait_until(lambda: c.synced() == {first.name}, what="the set is the leader alone")
+        first.kill()
+        first.start()
+        c.wait_leader()
+        first.publish("t", b"in the epoch that is lost")
+        lost, _ = c.register()
+        first.kill()
+        forged = dict(lost, leader=member_of(other), members=[member_of(other)])
+        c.consul.put(REGISTER, json.dumps(forged))       # as if it had claimed by the backup: the very same epoch and version
+        first.start()
+        self.regressed([first])
+        wait_until(lambda: "lost" in c.register()[0], what="the register says so")
+        self.assertEqual(c.register()[0]["lost"]["leader"], lost["leader"].split(":")[1])
+        other.start()
+        self.regressed(c.nodes)
+        self.adopt(first)
+        c.wait_whole()
+        c.wait_equal(["t"])
+        self.assertEqual(other.messages("t"), [b"in the epoch that is lost"])
+        self.assertEqual(c.register()[0]["unclean"], c.register()[0]["epoch"])
+        first.stop()
+        c.wait_leader(besides=[first])
+        self.assertLess(c.register()[0]["unclean"], c.register()[0]["epoch"], "later leaders say it, too")
 
     def test_a_register_of_another_cluster_is_refused_with_the_cure(self):
         c = self.cluster(2, topics={"t": LIVE})

@@ -345,6 +345,7 @@ TEST(test_a_follower_gives_way_to_an_unclean_claim_and_keeps_what_it_had)
     CHECK_EQ(run("cat n2/diverged/t-*/* | grep -qa 'message 4'"), 0);
     check_same_topic(c, b, "t");
     struct state s;
+    WAIT_UNTIL(store_state(b->store)->unclean == c->role.epoch);
     CHECK_EQ(state_load("n2", &s), 0);
     CHECK_EQ(s.unclean, c->role.epoch);
     rig_down();

@@ -30,8 +30,10 @@ static void send_hello(struct wild *w, const struct node *leader, struct hello h
     buf_fini(&out);
 }
 
+static const struct sighting nothing = {.epoch = 0};
+
 /* Of the nonce in the CHALLENGE that was taken last; `role` "": zeros. */
-static void send_proof(struct wild *w, const char *key, const char *role, uint64_t promised)
+static void send_proof(struct wild *w, const char *key, const char *role, const struct sighting *known)
 {
     struct secret s;
     struct buf out = {0};
@@ -39,9 +41,9 @@ static void send_proof(struct wild *w, const char *key, const char *role, uint64
     CHECK_EQ(secret_init(&s, slice_from(key)), 0);
     secret_prove(&s, role, slice_of(w->payload.p, NONCE_SIZE), proof);
     buf_add(&out, proof, PROOF_SIZE);
-    put_u64(&out, 0);
-    put_u64(&out, 0);
-    put_u64(&out, promised);
+    put_u64(&out, known->epoch);
+    put_u64(&out, known->version);
+    put_id(&out, &known->leader);
     wild_send(w, WIRE_PROOF, buf_slice(&out));
     buf_fini(&out);
     secret_fini(&s);
@@ -70,7 +72,7 @@ static struct wild ready_follower(const struct node *leader)
     struct wild w = dial_to(leader);
     send_hello(&w, leader, usual);
     WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, rig.secret, "follower", 0);
+    send_proof(&w, rig.secret, "follower", &nothing);
     WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
     send_promise(&w, leader->role.epoch);
     WAIT_UNTIL((wild_turn(&w), wild_peer(leader) != NULL));
@@ -160,7 +162,7 @@ TEST(test_a_promise_of_another_epoch_is_refused)
     struct wild w = dial_to(&rig.nodes[0]);
     send_hello(&w, &rig.nodes[0], usual);
     WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", 0);
+    send_proof(&w, "", "", &nothing);
     WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
     send_promise(&w, 2);
     check_refused(&w);
@@ -174,9 +176,56 @@ TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
     struct wild w = dial_to(a);
     send_hello(&w, a, usual);
     WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", 2);
+    send_proof(&w, "", "", &(struct sighting){.epoch = 2});
     check_refused(&w);
     CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
+    rig_down();
+}
+
+/* Consul was rolled back: what a follower knows of is not what epoch 1, version 1 goes on from, though no epoch is
+ * higher. */
+static void check_outdated(struct sighting known)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct wild w = dial_to(a);
+    send_hello(&w, a, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", &known);
+    check_refused(&w);
+    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
+    CHECK(role_behind(&a->role));
+    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
+    rig.reg = *cluster_change(a->cluster);           /* what Consul says is marked with what the follower knew */
+    CHECK_EQ(rig.reg.lost.version, known.version);
+    if (!id_is_zero(&known.leader))
+        CHECK(id_eq(&rig.reg.lost.leader, &known.leader));
+    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
+    CHECK(cluster_change(a->cluster) == NULL);
+    rig_down();
+}
+
+TEST(test_a_follower_that_knows_another_leader_of_this_epoch_ends_it)
+{
+    check_outdated((struct sighting){1, 1, {{9}}});
+}
+
+TEST(test_a_follower_that_knows_a_newer_set_of_this_epoch_ends_it)
+{
+    check_outdated((struct sighting){.epoch = 1, .version = 9});
+}
+
+TEST(test_a_follower_that_knows_of_this_very_leader_is_welcome)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct sighting known = role_known(&a->role);
+    struct wild w = dial_to(a);
+    send_hello(&w, a, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", &known);
+    WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
+    wild_close(&w);
     rig_down();
 }
 
@@ -190,7 +239,7 @@ TEST(test_without_the_secret_nobody_follows)
         struct wild w = dial_to(a);
         send_hello(&w, a, usual);
         WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-        send_proof(&w, keys[i], i < 2 ? "follower" : "leader", 99);
+        send_proof(&w, keys[i], i < 2 ? "follower" : "leader", &(struct sighting){.epoch = 99});
         check_refused(&w);
     }
     CHECK_EQ(a->role.kind, ROLE_LEADER);             /* nor is its word about epochs believed */

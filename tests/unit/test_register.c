@@ -99,7 +99,8 @@ TEST(test_sets_are_equal_in_any_order)
 
 TEST(test_registers_differ_in_every_field)
 {
-    struct register_value v = {{{1}}, 5, 9, named("a"), {{named("a"), named("b")}, 2}}, w = v;
+    struct register_value v = {.cluster = {{1}}, .epoch = 5, .version = 9, .leader = named("a"),
+                               .set = {{named("a"), named("b")}, 2}, .unclean = 3, .lost = {6, 10, {{2}}}}, w = v;
     CHECK(register_eq(&v, &w));
     w.cluster.bytes[0] = 2;
     CHECK(!register_eq(&v, &w));
@@ -115,15 +116,43 @@ TEST(test_registers_differ_in_every_field)
     w = v;
     w.set.count = 1;
     CHECK(!register_eq(&v, &w));
+    w = v;
+    w.unclean = 4;
+    CHECK(!register_eq(&v, &w));
+    w = v;
+    w.lost.epoch = 7;
+    CHECK(!register_eq(&v, &w));
+    w = v;
+    w.lost.version = 7;
+    CHECK(!register_eq(&v, &w));
+    w = v;
+    w.lost.leader.bytes[0] = 7;
+    CHECK(!register_eq(&v, &w));
 }
 
-TEST(test_registers_are_ordered_by_epoch_then_version)
+TEST(test_a_register_follows_what_its_own_history_has_seen_and_nothing_else)
 {
-    struct register_value old = {.epoch = 5, .version = 9}, version = {.epoch = 5, .version = 10},
-                          epoch = {.epoch = 6, .version = 1};
-    CHECK(register_before(&old, &version));
-    CHECK(register_before(&version, &epoch));
-    CHECK(register_before(&old, &epoch));
-    CHECK(!register_before(&epoch, &version));
-    CHECK(!register_before(&old, &old));
+    static const struct sighting seen = {5, 9, {{1}}}, nothing = {.epoch = 0}, leaderless = {.epoch = 5, .version = 9};
+    static const struct {
+        struct sighting later;
+        bool follows;
+    } cases[] = {
+        {{5, 9, {{1}}}, true},       /* the same */
+        {{5, 10, {{1}}}, true},      /* another set */
+        {{6, 10, {{1}}}, true},      /* another claim, */
+        {{6, 10, {{2}}}, true},      /* by whomever */
+        {{9, 90, {{2}}}, true},
+        {{5, 8, {{1}}}, false},
+        {{4, 9, {{1}}}, false},
+        {{4, 10, {{1}}}, false},
+        {{5, 9, {{2}}}, false},      /* an epoch has one leader */
+        {{5, 10, {{2}}}, false},
+        {{6, 9, {{1}}}, false},      /* each write is a version of its own */
+        {{6, 8, {{1}}}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_EQ(sighting_follows(&cases[i].later, &seen), cases[i].follows);
+        CHECK(sighting_follows(&cases[i].later, &nothing));
+    }
+    CHECK(sighting_follows(&cases[8].later, &leaderless));
 }

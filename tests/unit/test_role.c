@@ -49,6 +49,12 @@ static void restart(struct node *n)
     open_as(n, false);
 }
 
+static void forget_all(struct node *n)
+{
+    stop(n);
+    CHECK_EQ(system("rm -r data"), 0);
+}
+
 static struct member other(const char *name)
 {
     struct id id = {{7}};
@@ -143,7 +149,7 @@ TEST(test_alone_neither_claims_nor_promises)
 {
     struct node n;
     open_as(&n, true);
-    struct promise p = {.epoch = 100, .leader = {{1}}};
+    struct sighting p = {.epoch = 100, .leader = {{1}}};
     claim_refused(&n, CLAIM_CLEAN, &messages);
     claim_refused(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(role_promise(&n.role, &p), -ERR_OLD_EPOCH);
@@ -170,9 +176,9 @@ static struct register_value seen_value(struct node *n, enum seen what)
     if (what == VERSION_BACK)
         v.version = 9;
     if (what == OTHER_NEWER)
-        v.epoch = 7, v.leader = other("n2");
+        v.epoch = 7, v.version = 11, v.leader = other("n2");
     if (what == SELF_NEWER)
-        v.epoch = 7;                 /* ours by name, and of an epoch that this process never led */
+        v.epoch = 7, v.version = 11; /* ours by name, and of an epoch that this process never led */
     if (what == STRANGER)
         v.version = 11;
     if (what == ASKED) {
@@ -222,8 +228,7 @@ TEST(test_every_register_in_the_eyes_of_a_leader)
         struct node n = leader();
         CHECK_EQ(n.role.epoch, 6);
         check_seen(&n, what, &expected[what]);
-        stop(&n);
-        CHECK_EQ(system("rm -r data"), 0);
+        forget_all(&n);
     }
 }
 
@@ -245,8 +250,7 @@ TEST(test_every_register_in_the_eyes_of_a_leader_that_asks)
         ask_for(&n, "n3");
         check_seen(&n, what, &expected[what]);
         CHECK_EQ(n.role.synced.asking, what == SAME);   /* the old value proves nothing */
-        stop(&n);
-        CHECK_EQ(system("rm -r data"), 0);
+        forget_all(&n);
     }
 }
 
@@ -268,8 +272,7 @@ TEST(test_every_register_in_the_eyes_of_a_follower)
         restart(&n);
         CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
         check_seen(&n, what, &expected[what]);
-        stop(&n);
-        CHECK_EQ(system("rm -r data"), 0);
+        forget_all(&n);
     }
 }
 
@@ -343,7 +346,7 @@ TEST(test_an_answer_that_a_promise_has_overtaken_is_no_rollback)
     with(&n, &v, "n3");
     CHECK_EQ(role_see(&n.role, &v, 77, &messages, clock_ns()), VERDICT_OTHER);
     uint64_t asked = clock_ns();
-    struct promise p = {.epoch = 5, .version = 10, .leader = {{7}}};
+    struct sighting p = {.epoch = 5, .version = 10, .leader = {{7}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     CHECK(role_overtaken(&n.role, &v, asked));
     CHECK(!role_overtaken(&n.role, &v, clock_ns()));
@@ -468,18 +471,18 @@ TEST(test_an_unclean_claim_counts_from_its_confirmation_on)
     role_resign(&n.role);
     struct register_value lost = claimed(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(lost.epoch, 7);
-    CHECK_EQ(n.role.unclean, 0);
+    CHECK_EQ(lost.unclean, 7);
+    CHECK_EQ(on_disk().unclean, 0);
     struct register_value v = seen_value(&n, OTHER_NEWER);      /* n2 was faster, and clean */
     CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_OTHER);
     v = claimed(&n, CLAIM_CLEAN, &messages);
     CHECK_EQ(role_lead(&n.role, &v, 81), 0);
-    CHECK_EQ(n.role.unclean, 0);                          /* nobody may cut what is committed on its word */
+    CHECK_EQ(n.role.synced.now.unclean, 0);               /* nobody may cut what is committed on its word */
     CHECK_EQ(on_disk().unclean, 0);
     role_resign(&n.role);
     v = claimed(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(role_lead(&n.role, &v, 82), 0);
-    CHECK_EQ(n.role.unclean, v.epoch);
-    CHECK_EQ(on_disk().unclean, v.epoch);
+    CHECK_EQ(n.role.synced.now.unclean, v.epoch);
     stop(&n);
 }
 
@@ -494,7 +497,7 @@ static struct members claim_set(const char *leader_before, unsigned copies_min)
     struct holdings h = {.copies_min = copies_min};
     role_see(&n.role, &v, 77, &h, clock_ns());
     struct members set = claimed(&n, CLAIM_CLEAN, &h).set;
-    stop(&n);
+    forget_all(&n);
     return set;
 }
 
@@ -515,7 +518,7 @@ TEST(test_a_claim_is_one_epoch_and_version_above_what_was_seen)
 {
     struct node n = leader();
     role_resign(&n.role);
-    struct promise p = {.epoch = 20, .version = 13, .leader = {{1}}};
+    struct sighting p = {.epoch = 20, .version = 13, .leader = {{7}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     claim_refused(&n, CLAIM_CLEAN, &messages);            /* by a register from before the promise */
     struct register_value v = value(&n, 20, 14, "n3");
@@ -548,8 +551,7 @@ TEST(test_only_the_exact_claim_leads)
         CHECK_EQ(role_lead(&n.role, &changed, 1), -ERR_CONFLICT);
         CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
         CHECK_EQ(on_disk().epoch, 0);
-        stop(&n);
-        CHECK_EQ(system("rm -r data"), 0);
+        forget_all(&n);
     }
 }
 
@@ -587,13 +589,12 @@ TEST(test_a_claim_is_void_once_an_epoch_as_high_is_promised)
         role_resign(&n.role);
         struct register_value v = claimed(&n, CLAIM_CLEAN, &messages);
         CHECK_EQ(v.epoch, 7);
-        struct promise p = {.epoch = epoch, .version = 20, .leader = {{1}}};
+        struct sighting p = {.epoch = epoch, .version = 20, .leader = {{1}}};
         CHECK_EQ(role_promise(&n.role, &p), 0);
         CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);
         n.role.claiming = true;                           /* the epoch alone is enough */
         CHECK_EQ(role_lead(&n.role, &v, 79), -ERR_CONFLICT);
-        stop(&n);
-        CHECK_EQ(system("rm -r data"), 0);
+        forget_all(&n);
     }
 }
 
@@ -616,14 +617,14 @@ TEST(test_a_leader_that_starts_again_claims_anew)
 TEST(test_a_promise_is_on_the_disk_before_it_is_given)
 {
     struct node n = follower();
-    struct promise p = {.epoch = 8, .version = 3, .unclean = 7, .leader = {{1, 2}}};
+    struct sighting p = {.epoch = 8, .version = 3, .leader = {{1, 2}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     struct state s = on_disk();
     CHECK_EQ(s.epoch, 8);
     CHECK(id_eq(&s.leader, &p.leader));
     CHECK_EQ(s.seen_epoch, 8);
     CHECK_EQ(s.seen_version, 3);
-    CHECK_EQ(s.unclean, 7);
+    CHECK(id_eq(&s.seen_leader, &p.leader));
     CHECK_EQ(n.role.epoch, 8);
     CHECK(!state_led(&s, 8));
     stop(&n);
@@ -641,7 +642,7 @@ TEST(test_what_cannot_be_written_down_is_neither_promised_nor_led)
     struct node n = leader();
     role_resign(&n.role);
     struct register_value v = claimed(&n, CLAIM_CLEAN, &messages), newer = seen_value(&n, OTHER_NEWER);
-    struct promise p = {.epoch = 9, .version = 20, .leader = {{1}}};
+    struct sighting p = {.epoch = 9, .version = 20, .leader = {{1}}};
     io.sync_all = cannot_sync;
     CHECK_DIES(role_promise(&n.role, &p), EXIT_IO);
     CHECK_DIES(role_lead(&n.role, &v, 79), EXIT_IO);
@@ -651,8 +652,7 @@ TEST(test_what_cannot_be_written_down_is_neither_promised_nor_led)
 TEST(test_promises_only_rise)
 {
     struct node n = follower();
-    struct promise first = {.epoch = 8, .leader = {{1}}}, lower = {.epoch = 7, .leader = {{1}}},
-                   rival = {.epoch = 8, .leader = {{2}}}, next = {.epoch = 9, .leader = {{2}}};
+    struct sighting first = {8, 1, {{1}}}, lower = {7, 1, {{1}}}, rival = {8, 1, {{2}}}, next = {9, 2, {{2}}};
     CHECK_EQ(role_promise(&n.role, &first), 0);
     CHECK_EQ(role_promise(&n.role, &lower), -ERR_OLD_EPOCH);
     CHECK_EQ(role_promise(&n.role, &rival), -ERR_OLD_EPOCH);
@@ -673,7 +673,7 @@ TEST(test_a_node_that_was_told_of_more_claims_nothing_by_an_older_register)
 {
     struct node n = leader();
     struct register_value old = n.role.seen;
-    role_told(&n.role, &(struct register_value){.epoch = 8});
+    role_told(&n.role, &(struct sighting){.epoch = 8});
     CHECK_EQ(on_disk().seen_epoch, 8);
     role_resign(&n.role);
     claim_refused(&n, CLAIM_CLEAN, &messages);
@@ -689,9 +689,9 @@ TEST(test_a_higher_epoch_with_a_version_that_was_seen_before_is_of_the_past)
 {
     struct node n = leader();
     struct register_value v = value(&n, 7, 10, "n3");
-    role_told(&n.role, &(struct register_value){.epoch = 6, .version = 11});
+    role_told(&n.role, &(struct sighting){.epoch = 6, .version = 11});
     role_resign(&n.role);
-    CHECK_EQ(role_promise(&n.role, &(struct promise){.epoch = 7, .version = 10, .leader = {{7}}}), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &(struct sighting){.epoch = 7, .version = 10, .leader = {{7}}}), -ERR_OLD_EPOCH);
     CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_REGRESSED);
     v = claimed(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(v.version, 12);
@@ -706,7 +706,7 @@ TEST(test_a_claim_is_void_once_more_was_told)
     with(&n, &v, "n1");
     role_see(&n.role, &v, 77, &messages, clock_ns());
     v = claimed(&n, CLAIM_CLEAN, &messages);
-    role_told(&n.role, &(struct register_value){.epoch = 6, .version = 11});
+    role_told(&n.role, &(struct sighting){.epoch = 6, .version = 11});
     CHECK_EQ(role_lead(&n.role, &v, 78), -ERR_CONFLICT);
     stop(&n);
 }
@@ -714,7 +714,7 @@ TEST(test_a_claim_is_void_once_more_was_told)
 TEST(test_a_leader_that_promises_a_higher_epoch_leads_no_more)
 {
     struct node n = leader();
-    struct promise equal = {.epoch = 6, .leader = {{2}}}, higher = {.epoch = 7, .version = 20, .leader = {{2}}};
+    struct sighting equal = {.epoch = 6, .leader = {{2}}}, higher = {.epoch = 7, .version = 20, .leader = {{2}}};
     ask_for(&n, "n3");
     CHECK_EQ(role_promise(&n.role, &equal), -ERR_OLD_EPOCH);
     CHECK_EQ(n.role.kind, ROLE_LEADER);
@@ -724,22 +724,176 @@ TEST(test_a_leader_that_promises_a_higher_epoch_leads_no_more)
     stop(&n);
 }
 
-TEST(test_a_promise_again_brings_news_of_the_register_and_of_unclean_claims)
+TEST(test_a_promise_again_brings_news_of_the_register)
 {
     struct node n = follower();
-    struct promise p = {.epoch = 8, .version = 3, .unclean = 5, .leader = {{1}}};
+    struct sighting p = {.epoch = 8, .version = 3, .leader = {{1}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     p.version = 4;
     CHECK_EQ(role_promise(&n.role, &p), 0);
     CHECK_EQ(on_disk().seen_version, 4);
-    p.unclean = 6;
+    p.version = 1;                                        /* a change that is not confirmed to the leader yet */
     CHECK_EQ(role_promise(&n.role, &p), 0);
-    CHECK_EQ(on_disk().unclean, 6);
-    p.unclean = 0;
-    p.version = 1;
-    CHECK_EQ(role_promise(&n.role, &p), 0);
-    CHECK_EQ(on_disk().unclean, 6);                       /* neither ever falls */
-    CHECK_EQ(on_disk().seen_version, 4);
+    CHECK_EQ(on_disk().seen_version, 4);                  /* it never falls */
+    stop(&n);
+}
+
+/* ---- Consul was rolled back ---- */
+
+/* The leader of epoch 6 sees what Consul has gone back to: epoch 5, version 9. */
+static struct register_value rolled_back(struct node *n)
+{
+    struct register_value old = value(n, 5, 9, "n3");
+    with(n, &old, "n1");
+    with(n, &old, "n3");
+    CHECK_EQ(role_see(&n->role, &old, 80, &messages, clock_ns()), VERDICT_REGRESSED);
+    return old;
+}
+
+TEST(test_a_register_that_went_back_is_marked_with_what_is_known)
+{
+    struct node n = leader();
+    CHECK(role_wanted(&n.role) == NULL);
+    struct register_value old = rolled_back(&n), marked = *role_wanted(&n.role), plain = marked;
+    CHECK_EQ(n.role.seen_index, 80);                      /* it is a cas on just that register */
+    CHECK_EQ(marked.lost.epoch, 6);
+    CHECK_EQ(marked.lost.version, 10);
+    CHECK(id_eq(&marked.lost.leader, &store_state(n.store)->incarnation));
+    plain.lost = (struct sighting){.epoch = 0};
+    CHECK(register_eq(&plain, &old));                     /* nobody leads, and nothing is claimed, by a mark */
+    CHECK_EQ(role_see(&n.role, &marked, 81, &messages, clock_ns()), VERDICT_REGRESSED);
+    CHECK(role_wanted(&n.role) == NULL);                  /* once is enough */
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    role_told(&n.role, &(struct sighting){7, 12, {{1}}});
+    CHECK_EQ(role_wanted(&n.role)->lost.epoch, 7);        /* there was even more */
+    CHECK_EQ(role_wanted(&n.role)->lost.version, 12);
+    stop(&n);
+}
+
+TEST(test_a_mark_in_the_register_stops_who_knows_of_nothing_newer)
+{
+    struct node n = leader();
+    struct register_value marked = n.role.synced.now;
+    marked.lost = (struct sighting){7, 11, {{1}}};
+    CHECK_EQ(role_see(&n.role, &marked, 80, &messages, clock_ns()), VERDICT_REGRESSED);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+    CHECK_EQ(on_disk().seen_epoch, 7);
+    CHECK_EQ(on_disk().seen_version, 11);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    CHECK(role_wanted(&n.role) == NULL);                  /* it knows no more than the mark says */
+    restart(&n);
+    marked.lost = (struct sighting){.epoch = 0};
+    CHECK_EQ(role_see(&n.role, &marked, 81, &messages, clock_ns()), VERDICT_REGRESSED);
+    CHECK(role_wanted(&n.role) != NULL);                  /* Consul went back once more */
+    stop(&n);
+}
+
+TEST(test_the_operators_claim_ends_a_mark)
+{
+    struct node n = leader();
+    rolled_back(&n);
+    struct register_value marked = *role_wanted(&n.role);
+    role_see(&n.role, &marked, 81, &messages, clock_ns());
+    struct register_value v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(v.epoch, 7);
+    CHECK_EQ(v.version, 11);
+    CHECK_EQ(v.lost.epoch, 0);
+    CHECK_EQ(role_lead(&n.role, &v, 82), 0);
+    CHECK_EQ(role_see(&n.role, &v, 82, &messages, clock_ns()), VERDICT_OURS);
+    stop(&n);
+}
+
+TEST(test_an_empty_or_foreign_register_is_not_marked)
+{
+    struct node n = leader();
+    role_see(&n.role, NULL, 0, &messages, clock_ns());
+    CHECK(n.role.regressed);
+    CHECK(role_wanted(&n.role) == NULL);
+    struct register_value v = seen_value(&n, FOREIGN);
+    v.lost = (struct sighting){100, 100, {{1}}};
+    role_see(&n.role, &v, 80, &messages, clock_ns());
+    CHECK(role_wanted(&n.role) == NULL);
+    CHECK_EQ(on_disk().seen_epoch, 6);                    /* its mark is about another history */
+    stop(&n);
+}
+
+/* The register goes on from another epoch 6 than ours: the numbers are as they were, or higher. */
+TEST(test_one_epoch_of_two_leaders_is_two_histories)
+{
+    for (uint64_t version = 10; version <= 12; version++) {
+        struct node n = leader();
+        struct register_value v = value(&n, 6, version, "n3");
+        with(&n, &v, "n1");
+        CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_REGRESSED);
+        CHECK(id_eq(&role_wanted(&n.role)->lost.leader, &store_state(n.store)->incarnation));
+        claim_refused(&n, CLAIM_CLEAN, &messages);
+        forget_all(&n);
+    }
+}
+
+TEST(test_a_leader_that_is_told_of_another_leader_of_its_epoch_is_not_led_by_consul)
+{
+    struct node n = leader();
+    struct register_value ours = n.role.synced.now;
+    role_told(&n.role, &(struct sighting){6, 10, {{9}}});
+    CHECK(role_behind(&n.role));
+    CHECK_EQ(role_see(&n.role, &ours, 80, &messages, clock_ns()), VERDICT_REGRESSED);
+    CHECK(!role_behind(&n.role));
+    CHECK_EQ(role_wanted(&n.role)->lost.leader.bytes[0], 9);
+    restart(&n);
+    CHECK_EQ(role_see(&n.role, &ours, 80, &messages, clock_ns()), VERDICT_REGRESSED);
+    stop(&n);
+}
+
+TEST(test_no_leader_of_a_history_that_consul_has_forgotten_gets_a_promise)
+{
+    static const struct sighting bad[] = {
+        {6, 10, {{9}}},                                   /* our own epoch, by another one */
+        {6, 20, {{9}}},
+        {7, 10, {{9}}},                                   /* claimed as our version was */
+        {7, 9, {{9}}},
+        {5, 20, {{9}}},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct node n = leader();
+        role_resign(&n.role);
+        CHECK_EQ(role_promise(&n.role, &bad[i]), -ERR_OLD_EPOCH);
+        CHECK_EQ(on_disk().epoch, 6);
+        forget_all(&n);
+    }
+    struct node n = leader();
+    CHECK_EQ(role_promise(&n.role, &(struct sighting){7, 11, {{9}}}), 0);
+    stop(&n);
+}
+
+TEST(test_what_a_node_led_alone_is_known_of)
+{
+    struct node n;
+    open_as(&n, true);
+    restart(&n);
+    struct sighting known = role_known(&n.role);
+    CHECK_EQ(known.epoch, 1);
+    CHECK(id_eq(&known.leader, &store_state(n.store)->incarnation));
+    stop(&n);
+}
+
+/* ---- unclean claims ---- */
+
+TEST(test_the_register_says_which_claim_was_unclean_from_then_on)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    struct register_value v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(v.unclean, 7);
+    CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_OTHER);   /* its answer is lost */
+    restart(&n);
+    CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_OTHER);
+    v = claimed(&n, CLAIM_CLEAN, &messages);
+    CHECK_EQ(v.epoch, 8);
+    CHECK_EQ(v.unclean, 7);                               /* who leads by this tells its followers so */
+    CHECK_EQ(role_lead(&n.role, &v, 80), 0);
+    ask_for(&n, "n3");
+    CHECK_EQ(n.role.synced.asked.unclean, 7);
     stop(&n);
 }
 
@@ -753,7 +907,7 @@ TEST(test_another_clusters_epochs_are_forgotten_with_its_id)
     CHECK_EQ(s.seen_epoch, 0);
     CHECK_EQ(s.led_count, 0);
     CHECK_EQ(n.role.epoch, 0);
-    struct promise p = {.epoch = 1, .leader = {{1}}};
+    struct sighting p = {.epoch = 1, .version = 1, .leader = {{1}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     stop(&n);
 }
@@ -827,7 +981,7 @@ TEST(test_epochs_and_the_seen_register_survive_a_restart)
     struct node n = leader();
     struct register_value v = seen_value(&n, OTHER_NEWER);
     role_see(&n.role, &v, 90, &messages, clock_ns());
-    struct promise p = {.epoch = 7, .version = 10, .leader = {{7}}};
+    struct sighting p = {.epoch = 7, .version = 11, .leader = {{7}}};
     CHECK_EQ(role_promise(&n.role, &p), 0);
     restart(&n);
     CHECK_EQ(n.role.epoch, 7);
