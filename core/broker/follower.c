@@ -10,9 +10,11 @@
 #include "base/say.h"
 #include "broker/upstream.h"
 
-/* Dialling again: soon at first, as a leader may just be starting to lead, then more slowly. */
+/* Dialling again: soon at first, as a leader may just be starting to lead, then more slowly; where an operator has to
+ * say whose history counts, much more slowly. */
 #define RETRY_FIRST_NS (20 * NS_PER_MS)
 #define RETRY_MAX_NS NS_PER_S
+#define RETRY_STUCK_NS (30 * NS_PER_S)
 
 /* ---- the connection ---- */
 
@@ -70,16 +72,17 @@ void follower_free(struct follower *f)
 /* A connection that was not good for long is no reason to dial the more often. */
 static uint64_t retry_next(const struct follower *f, uint64_t now)
 {
+    uint64_t most = f->stuck ? RETRY_STUCK_NS : RETRY_MAX_NS;
     bool held = f->phase == UPSTREAM_READY && now - f->since_ns > RETRY_MAX_NS;
     if (held || f->retry_ns == 0)
         return RETRY_FIRST_NS;
-    return least(f->retry_ns * 2, RETRY_MAX_NS);
+    return least(f->retry_ns * 2, most);
 }
 
 void upstream_fail(struct follower *f, const char *why)
 {
     uint64_t now = clock_ns();
-    if (f->phase == UPSTREAM_READY || !f->said)
+    if ((f->phase == UPSTREAM_READY && !f->stuck) || !f->said)
         say_warn("follower", "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
                  f->leader.replication, why);
     f->said = true;
@@ -111,7 +114,7 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
     hang_up(f);
     f->lost += f->follows;
     f->follows = leader != NULL;
-    f->refused = f->said = false;
+    f->refused = f->said = f->stuck = false;
     f->retry_ns = 0;
     if (leader == NULL)
         return;

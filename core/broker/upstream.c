@@ -72,6 +72,8 @@ static void on_welcome(struct follower *f, slice payload)
     f->phase = UPSTREAM_READY;
     f->told_ns = clock_ns();
     f->said = f->refused = false;
+    if (f->stuck)
+        return;
     say_info("follower", "following member=%s epoch=%llu address=%s", member.text, (unsigned long long)epoch,
              f->leader.replication);
 }
@@ -167,16 +169,30 @@ static bool may_undo(const struct follower *f, struct topic *t)
            journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean;
 }
 
+/* Neither side can know whose history counts. */
+static int stuck(struct follower *f, const struct topic *t, const char *why)
+{
+    if (!f->stuck)
+        say_error("follower",
+                  "topic=%s: %s. This node keeps what it has and follows nobody. When the leader's history shall be "
+                  "the cluster's: cluster.claim_unclean() there; when this node's: stop the leader, cluster.adopt() "
+                  "here",
+                  t->name, why);
+    f->stuck = true;
+    return -ERR_DIVERGED;
+}
+
 /* What counted as everybody's, and so all that readers of a live topic were promised, is never cut [m], unless the
  * operator has made the shorter history the cluster's by an unclean claim. (Readers of a `wal` topic have seen what its
  * leader alone had, and it may have become live since.) 0 or -ERR_DIVERGED. */
-static int cut_check(const struct follower *f, struct topic *t, uint64_t to)
+static int cut_check(struct follower *f, struct topic *t, uint64_t to)
 {
+    char why[128];
     if (to >= t->peers.at || may_undo(f, t))
         return 0;
-    say_error("follower", "REFUSED to cut topic=%s to offset=%llu: offsets below %llu are committed", t->name,
-              (unsigned long long)to, (unsigned long long)t->peers.at);
-    return -ERR_DIVERGED;
+    snprintf(why, sizeof(why), "REFUSED to cut to offset=%llu: offsets below %llu are committed",
+             (unsigned long long)to, (unsigned long long)t->peers.at);
+    return stuck(f, t, why);
 }
 
 /* _topics was cut below what has taken effect: only a start from the records makes that right. */
@@ -242,10 +258,11 @@ static bool crc_differs(struct topic *t, const struct point *p, uint64_t common)
 /* Both have batches of the same epoch; the history is the same as far as both go in it. */
 static int settle_on(struct follower *f, struct topic *t, const struct point *p, uint64_t common)
 {
+    char why[128];
     if (crc_differs(t, p, common)) {
-        say_error("follower", "topic=%s differs from the leader's before offset=%llu although the epochs agree",
-                  t->name, (unsigned long long)common);
-        return -ERR_DIVERGED;
+        snprintf(why, sizeof(why), "differs from the leader's before offset=%llu although the epochs agree",
+                 (unsigned long long)common);
+        return stuck(f, t, why);
     }
     if (common < p->first)
         return restart(f, t, p, common, t->tail.at > common);
@@ -274,6 +291,13 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
         return 0;
     }
     uint64_t common = least(end, p->end);
+    if (found > 0 && crc_differs(t, p, common) && may_undo(f, t)) {
+        rc = journal_epoch_end(t->journal, found - 1, &found, &end);   /* one epoch of two leaders: the one before */
+        if (rc == 0 && found > 0)
+            put_position(f, t, found, end);
+        if (rc < 0 || found > 0)
+            return rc;
+    }
 #ifdef MUTANT_CUT_TO_COMMIT
     common = least(common, t->peers.at);
     struct point blind = *p;         /* its checksum is of the batch where the histories part */
@@ -302,10 +326,10 @@ static void on_point(struct follower *f, struct wire *w)
     if (t == NULL || t->placed || p.kind == POINT_UNKNOWN)
         return;                      /* dropped here, or there: its record comes, or has come */
     int rc = compare(f, t, &p);
-    if (rc < 0) {
+    if (rc < 0 && !f->stuck)
         say_error("follower", "cannot go on with topic=%s: %s", t->name, err_sentence(rc));
+    if (rc < 0)
         upstream_fail(f, err_sentence(rc));
-    }
 }
 
 /* ---- what is sent ---- */
@@ -395,14 +419,15 @@ void upstream_settle(struct follower *f)
     struct state *state = store_state(f->o.role->store);
     struct topic *t;
     bool settled = true;
-    if (f->unclean <= state->unclean)
+    if (!f->stuck && f->unclean <= state->unclean)
         return;
     for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++) {
         if (!t->placed)
             return;
         settled = settled && t->unsettled == 0;
     }
-    if (!settled)
+    f->stuck = false;
+    if (!settled || f->unclean <= state->unclean)
         return;
     state->unclean = f->unclean;
     state_written(f);

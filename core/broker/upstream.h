@@ -21,6 +21,7 @@ struct follower {
     uint64_t told_ns;                /* when a leader whose epoch is promised was last heard; 0: never */
     unsigned lost;                   /* follower_lost */
     bool refused, said;              /* said: the log knows that it cannot be reached */
+    bool stuck;                      /* only an operator can say whose history counts: not dialled so soon */
     uint64_t unclean;                /* the leader's highest unclean epoch */
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced;            /* topics without a slot */

@@ -507,6 +507,7 @@ local function one_shot(options, what)
   end
   if not member.session then return nil, "this node has no session at Consul yet", "unavailable" end
   say.warn("cluster: the operator asks for " .. what)
+  resign("the operator wants it to lead by another claim")
   local done
   done, why, code = claim(options.anew and { register = nil, index = view.index } or view, { unclean = true })
   if not done then return nil, why, code or "bad_value" end

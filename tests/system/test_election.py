@@ -226,6 +226,20 @@ end"""
         self.assertIn("UNCLEAN", other.said())
         other.publish("u", b"x")
 
+    # The cure where a follower keeps a history of its own.
+    def test_a_leader_that_is_told_to_leads_again_by_an_unclean_claim_and_is_followed(self):
+        self.cluster(2)
+        leader = self.leader()
+        leader.publish("t", b"x")
+        epoch = self.status(leader)["epoch"]
+        self.assertEqual(self.eval(leader, "cluster.claim_unclean()"), "true")
+        self.wait_whole(2)
+        self.assertIs(self.leader(), leader)
+        self.assertGreater(self.status(leader)["epoch"], epoch)
+        leader.publish("t", b"y")
+        for b in self.nodes:
+            wait_until(lambda b=b: b.messages("t") == [b"x", b"y"], what="both have all")
+
 
 if __name__ == "__main__":
     unittest.main()

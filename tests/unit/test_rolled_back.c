@@ -1,5 +1,79 @@
-/* An unclean claim: what it lets be cut, and for how long. */
+/* Consul was rolled back, and what nodes have does not fit together: they keep it, and do as the operator says. */
 #include "cluster_rig.h"
+
+static void publish_of(struct topic *t, unsigned n, const char *text)
+{
+    uint64_t want = t->tail.at + n;
+    while (t->tail.at < want)
+        CHECK_EQ(try_publish(t, 100, text), 0);
+    WAIT_UNTIL(topic_own_mark(t)->at == want);
+}
+
+/* Both have led an epoch 2, and b now leads an epoch 3 of which nothing tells that a has seen more: it is a line of
+ * registers that has outgrown the one that was lost. */
+static void two_histories(struct node **a, struct node **b)
+{
+    rig_up(2);
+    *a = &rig.nodes[0];
+    *b = &rig.nodes[1];
+    struct topic *t = make_wal(*a, "t");
+    publish_of(t, 2, "common");
+    t->ship = t->tail.at;
+    topic_settle(t);
+    WAIT_UNTIL(topic_at(*b, "t") != NULL && topic_at(*b, "t")->disk.at == 2);
+    cluster_resign((*a)->cluster, "the test says so");
+    cluster_follow((*b)->cluster, NULL);
+    struct register_value backup = rig.reg;
+    lead(*a);
+    publish_of(t, 3, "of a");
+    cluster_resign((*a)->cluster, "the test says so");
+    rig.reg = backup;
+    lead(*b);
+    publish_of(topic_at(*b, "t"), 4, "of b");
+    CHECK_EQ((*a)->role.epoch, 2);
+    CHECK_EQ((*b)->role.epoch, 2);
+    cluster_resign((*b)->cluster, "the test says so");
+    lead(*b);
+}
+
+TEST(test_two_histories_of_one_epoch_are_kept_and_not_dialled_for_ever)
+{
+    struct node *a, *b;
+    two_histories(&a, &b);
+    follow(a, b);
+    for (int i = 0; i < 8; i++) {
+        WAIT_UNTIL(is_connected(a));
+        WAIT_UNTIL(!is_connected(a));
+    }
+    uint64_t until = clock_ns() + 1500 * NS_PER_MS;
+    watch_arm(&rig.alarm, 1500 * NS_PER_MS);
+    WAIT_UNTIL(is_connected(a) || clock_ns() > until);
+    CHECK(!is_connected(a));                         /* 20, 40, ... 1280 ms before, and now 2560 */
+    CHECK_EQ(topic_at(a, "t")->tail.at, 5);
+    CHECK_EQ(topic_at(b, "t")->tail.at, 6);
+    CHECK_EQ(count_in("n1/diverged"), 0);
+    rig_down();
+}
+
+TEST(test_an_unclean_claim_makes_one_of_two_histories_of_an_epoch_the_clusters)
+{
+    struct node *a, *b;
+    two_histories(&a, &b);
+    follow(a, b);
+    WAIT_UNTIL(is_connected(a));
+    WAIT_UNTIL(!is_connected(a));
+    cluster_resign(b->cluster, "the operator says so");
+    claim(b, CLAIM_UNCLEAN);
+    follow(a, b);
+    struct topic *t = topic_at(b, "t"), *u = topic_at(a, "t");
+    t->ship = t->tail.at;
+    topic_settle(t);
+    WAIT_UNTIL(u->tail.at == 6 && topic_readable(u) == 6);
+    check_same_topic(a, b, "t");
+    CHECK_EQ(run("cat n1/diverged/t-*/* | grep -qa 'of a 4'"), 0);
+    WAIT_UNTIL(store_state(a->store)->unclean == b->role.epoch);
+    rig_down();
+}
 
 /* A topic that has had no message since before the unclean claim, which all have. */
 TEST(test_an_unclean_claim_is_no_licence_to_cut_what_its_history_has)
