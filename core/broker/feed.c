@@ -72,19 +72,24 @@ static void feed_dirty(struct feed *f)
 /* How long it is behind: since when it has not reached a tail that it was seen to have at some moment. */
 static void feed_note_lag(struct feed *f, uint64_t now)
 {
-    if (f->acked < f->goal)
+    f->reached = feed_acked(f);
+    if (f->reached < f->goal)
         return;
     f->caught_ns = f->goal_ns;
     f->goal = f->topic->tail.at;
     f->goal_ns = now;
-    if (f->acked >= f->goal)
+    if (f->reached >= f->goal)
         f->caught_ns = now;
 }
 
-/* A follower that had everything until now is behind from now on, however long ago it acknowledged that. */
+/* A follower that had everything until now is behind from now on, however long ago it acknowledged that. So is one
+ * whose acknowledgements count for less, because the topic has to be on the disk now. */
 void feed_moved(struct feed *f)
 {
-    if (f->started && f->acked >= f->goal && f->acked < f->topic->tail.at) {
+    uint64_t acked = feed_acked(f);
+    bool had_all = f->reached >= f->goal || acked < f->reached;
+    f->reached = acked;
+    if (f->started && had_all && acked < f->topic->tail.at) {
         f->goal = f->topic->tail.at;
         f->caught_ns = f->goal_ns = clock_ns();
     }
@@ -166,10 +171,10 @@ static void on_position(struct peer *p, struct wire *w)
  * put back, or the disk does not keep what it is told to. It does not know that itself. */
 static void check_memory(struct peer *p, const struct feed *f)
 {
-    if (p->amnesiac || f->acked >= f->topic->peers.at || !role_counts(p->leader->o.role, &p->member))
+    if (p->amnesiac || feed_acked(f) >= f->topic->peers.at || !role_counts(p->leader->o.role, &p->member))
         return;
     say_error("leader", "a member has less than it acknowledged, and does not count until it has caught up member=%s "
-              "topic=%s has=%llu had=%llu", p->member.text, f->topic->name, (unsigned long long)f->acked,
+              "topic=%s has=%llu had=%llu", p->member.text, f->topic->name, (unsigned long long)feed_acked(f),
               (unsigned long long)f->topic->peers.at);
     p->amnesiac = true;
     leader_recount(p->leader);
@@ -185,8 +190,8 @@ static void on_start(struct peer *p, struct wire *w)
     } else if (f != NULL && (f->started || tail > f->topic->tail.at)) {
         peer_refuse(p, f->started ? "it started a topic twice" : "it has more than there is");
     } else if (f != NULL) {
-        f->sent = tail;
-        f->acked = disk;
+        f->sent = f->written = tail;
+        f->disk = disk;
         f->started = true;
         p->started++;
         feed_note_lag(f, clock_ns());
@@ -198,16 +203,14 @@ static void on_start(struct peer *p, struct wire *w)
 
 /* ---- acknowledgements ---- */
 
-static void acknowledge(struct peer *p, uint32_t slot, uint64_t offset, uint64_t now)
+static void acknowledge(struct feed *f, uint64_t written, uint64_t disk, uint64_t now)
 {
-    struct feed *f = feed_of(p, slot);
-    if (f == NULL || offset <= f->acked)
-        return;                      /* a topic that was dropped, or news that are none */
-    if (offset > f->sent) {
-        peer_refuse(p, "it acknowledged what it was not sent");
+    if (written > f->sent || disk > written) {
+        peer_refuse(f->peer, "it acknowledged what it was not sent");
         return;
     }
-    f->acked = offset;
+    f->written = written > f->written ? written : f->written;
+    f->disk = disk > f->disk ? disk : f->disk;
     feed_note_lag(f, now);
     topic_settle(f->topic);
 }
@@ -216,10 +219,10 @@ static void on_ack(struct peer *p, struct wire *w)
 {
     uint64_t now = clock_ns();
     while (!w->bad && w->rest.n > 0 && !p->doomed) {
-        uint32_t slot = get_u32(w);
-        uint64_t offset = get_u64(w);
-        if (!w->bad)
-            acknowledge(p, slot, offset, now);
+        struct feed *f = feed_of(p, get_u32(w));
+        uint64_t written = get_u64(w), disk = get_u64(w);
+        if (!w->bad && f != NULL)    /* its topic may have been dropped */
+            acknowledge(f, written, disk, now);
     }
     if (w->bad)
         peer_refuse(p, "an ACK is not well formed");
@@ -457,9 +460,10 @@ void peer_send(struct peer *p)
 static bool feed_caught_up(const struct feed *f)
 {
     const struct topic *t = f->topic;
-    if (!f->started || f->acked < t->begun)
+    uint64_t acked = feed_acked(f);
+    if (!f->started || acked < t->begun)
         return false;
-    return t->settings.replication == REPLICATION_LIVE ? f->acked >= t->peers.at : f->acked >= f->there;
+    return acked >= (t->settings.replication == REPLICATION_LIVE ? t->peers.at : f->there);
 }
 
 void peer_caught_up(struct peer *p)

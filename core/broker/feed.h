@@ -16,11 +16,20 @@ struct feed {
     uint32_t slot;                 /* the follower's number for it */
     bool started;                  /* it has told from where on */
     bool stuck;                    /* what comes next is damaged here */
-    uint64_t sent, acked;          /* offsets */
+    uint64_t sent;                 /* offsets below have been sent, */
+    uint64_t written, disk;        /* and these acknowledged, each as what it is */
+    uint64_t reached;              /* feed_acked when last looked at */
     uint64_t there;                /* the tail when it asked for the topic */
     uint64_t told_readable, told_peers;
-    uint64_t goal, goal_ns;        /* the tail, and when that was; acked beyond: no lag older than that */
+    uint64_t goal, goal_ns;        /* the tail, and when that was; reached: no lag older than that */
     uint64_t caught_ns;            /* when `goal` was last reached */
 };
+
+/* How far it has the topic in the sense in which the topic acknowledges, by this node's settings: the follower may go
+ * by older ones for a moment. */
+static inline uint64_t feed_acked(const struct feed *f)
+{
+    return f->topic->settings.durability == DURABILITY_COMMIT ? f->disk : f->written;
+}
 
 #endif

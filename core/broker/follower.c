@@ -34,7 +34,7 @@ static void place_later(struct follower *f, struct topic *t)
     t->told_peers = least(t->told_peers, t->tail.at);
     t->slot = 0;
     t->placed = false;
-    t->acked = 0;
+    t->acked_written = t->acked_disk = 0;
     list_remove(&t->placing);
     list_push(&f->unplaced, &t->placing);
 }
@@ -148,20 +148,29 @@ void follower_receive(struct follower *f)
     upstream_fail(f, f->refused ? "nobody listens there" : err_sentence(link_error(f->link)));
 }
 
+/* Both marks are told whenever the one rises by which the topic acknowledges here: the leader, whose settings may be
+ * newer, counts by its own. */
+static bool has_news(struct topic *t)
+{
+    struct mark *own = topic_own_mark(t);
+    return t->placed && own->at > (own == &t->disk ? t->acked_disk : t->acked_written);
+}
+
 static void send_acks(struct follower *f)
 {
     struct buf *out = NULL;
     LIST_EACH(node, &f->unacked) {
         struct topic *t = LIST_OWNER(node, struct topic, placing);
-        uint64_t own = topic_own_mark(t)->at;
         list_remove(&t->placing);
-        if (!t->placed || own <= t->acked)
+        if (!has_news(t))
             continue;
         if (out == NULL)
             out = link_begin(f->link, WIRE_ACK);
+        t->acked_written = t->written.at;
+        t->acked_disk = t->disk.at;
         put_u32(out, t->slot);
-        put_u64(out, own);
-        t->acked = own;
+        put_u64(out, t->acked_written);
+        put_u64(out, t->acked_disk);
     }
     if (out != NULL)
         link_end(f->link);
@@ -234,7 +243,7 @@ bool follower_tend(struct follower *f)
 
 void follower_moved(struct follower *f, struct topic *t)
 {
-    if (t->placed && topic_own_mark(t)->at > t->acked && list_alone(&t->placing))
+    if (has_news(t) && list_alone(&t->placing))
         list_push(&f->unacked, &t->placing);
 }
 

@@ -172,8 +172,8 @@ uint64_t leader_peers(struct leader *l, struct topic *t)
         if (!f->peer->counted)
             continue;
         counted++;
-        if (f->acked < least)
-            least = f->acked;
+        if (feed_acked(f) < least)
+            least = feed_acked(f);
     }
 #ifdef MUTANT_ACK_BEFORE_PEERS
     return topic_own_mark(t)->at;
@@ -279,7 +279,7 @@ static bool peer_drained(const struct peer *p)
 {
     for (uint32_t i = 0; i < p->slots; i++) {
         const struct feed *f = p->by_slot[i];
-        if (f != NULL && f->started && !f->stuck && f->acked < f->topic->tail.at)
+        if (f != NULL && f->started && !f->stuck && feed_acked(f) < f->topic->tail.at)
             return false;
     }
     return true;
@@ -314,11 +314,12 @@ static void lag_add(const struct peer *p, const struct feed *f, uint64_t now, st
 {
     const struct topic *t = f->topic;
     struct journal_info info;
+    uint64_t acked = feed_acked(f);
     (void)p;
-    if (f->acked >= t->tail.at)
+    if (acked >= t->tail.at)
         return;
     journal_info(t->journal, &info);
-    uint64_t messages = t->tail.at - f->acked, all = info.tail - info.first;
+    uint64_t messages = t->tail.at - acked, all = info.tail - info.first;
     double seconds = (double)(now - f->caught_ns) / (double)NS_PER_S;
     out->lag_messages += messages;
     out->lag_bytes += all ? info.bytes / all * messages : 0;   /* by the average message: positions are not known */
@@ -364,7 +365,7 @@ bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out)
     LIST_EACH(node, head) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (f->started && i-- == 0) {
-            *out = (struct feed_info){.member = f->peer->member, .acked = f->acked, .counted = f->peer->counted};
+            *out = (struct feed_info){.member = f->peer->member, .acked = feed_acked(f), .counted = f->peer->counted};
             return true;
         }
     }

@@ -98,7 +98,7 @@ static bool lagging(const struct peer *p, uint64_t now)
 {
     for (uint32_t i = 0; i < p->slots; i++) {
         const struct feed *f = p->by_slot[i];
-        if (f != NULL && is_live(f->topic) && f->acked < f->topic->tail.at &&
+        if (f != NULL && is_live(f->topic) && feed_acked(f) < f->topic->tail.at &&
             now - f->caught_ns > p->leader->o.lag_max_ns)
             return true;
     }

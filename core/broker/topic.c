@@ -119,7 +119,8 @@ static void marks_cut(struct topic *t, uint64_t to)
         mark_cut(all[i], to);
     t->told_peers = least(t->told_peers, to);
     t->told_readable = least(t->told_readable, to);
-    t->acked = least(t->acked, to);
+    t->acked_written = least(t->acked_written, to);
+    t->acked_disk = least(t->acked_disk, to);
 }
 
 int topic_cut(struct topic *t, uint64_t to)

@@ -60,7 +60,7 @@ struct topic {
     struct list placing;             /* in one of the follower's lists */
     uint32_t slot;                   /* on the connection to the leader; 0: none yet */
     bool placed;                     /* the leader sends it */
-    uint64_t acked;                  /* what the leader has been told */
+    uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */
 };
 
 /* Appends one batch: moves tail, nothing else yet. 0 and the first offset; -ENOSPC, -ERR_TOO_LARGE, -ERR_STOPPING,

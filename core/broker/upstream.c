@@ -145,13 +145,15 @@ void upstream_ask(struct follower *f, struct topic *t)
     put_position(f, t, info.epoch, info.tail);
 }
 
+/* What was pending has been written to its file, for the search for the end of an epoch. */
 static void start(struct follower *f, struct topic *t)
 {
     struct buf *out = link_begin(f->link, WIRE_START);
-    t->acked = topic_own_mark(t)->at;
+    t->acked_written = t->tail.at;
+    t->acked_disk = t->disk.at;
     put_u32(out, t->slot);
-    put_u64(out, t->tail.at);
-    put_u64(out, t->acked);
+    put_u64(out, t->acked_written);
+    put_u64(out, t->acked_disk);
     link_end(f->link);
     t->placed = true;
     t->unsettled = t->tail.at;

@@ -14,7 +14,7 @@
  *     POSITION  u32 slot, topic id (u64 epoch, u64 offset), u64 epoch, u64 end, text name: its history of that epoch
  *               ends there
  *     START     u32 slot, u64 tail, u64 disk: send from `tail` on
- *     ACK       (u32 slot, u64 offset) ...: everything below is on this node's disk
+ *     ACK       (u32 slot, u64 written, u64 disk) ...: everything below is written here, and on this node's disk
  *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
  *   leader -> follower
@@ -54,7 +54,7 @@ enum wire_type {
 enum { HELLO_AMNESIAC = 1 };
 enum { POINT_UNKNOWN, POINT_EARLIER, POINT_EXACT };
 
-enum { WIRE_MARKS_ENTRY = 20, WIRE_ACK_ENTRY = 12 };
+enum { WIRE_MARKS_ENTRY = 20, WIRE_ACK_ENTRY = 20 };
 
 void put_u8(struct buf *out, unsigned v);
 void put_u16(struct buf *out, unsigned v);

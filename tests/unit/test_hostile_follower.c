@@ -330,6 +330,7 @@ static void send_ack(struct wild *w, uint32_t slot, uint64_t offset)
     struct buf out = {0};
     put_u32(&out, slot);
     put_u64(&out, offset);
+    put_u64(&out, offset);
     wild_send(w, WIRE_ACK, buf_slice(&out));
     buf_fini(&out);
 }
@@ -536,7 +537,9 @@ static void put_valid(struct buf *out, unsigned char type, const struct topic *t
         put_text(out, SLICE("t"));
     } else if (type == WIRE_ACK) {
         put_u64(out, 3);
+        put_u64(out, 3);
         put_u32(out, 1);
+        put_u64(out, 1);
         put_u64(out, 1);
     } else {
         put_u64(out, 0);

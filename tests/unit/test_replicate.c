@@ -218,3 +218,75 @@ TEST(test_a_new_leader_takes_nothing_before_changes_that_were_acknowledged)
     CHECK_EQ(try_publish(u, 10, "into a new one"), 0);
     rig_down();
 }
+
+/* A turn in which nothing that is committed takes effect. */
+static void half_turn(struct node *n)
+{
+    cluster_receive(n->cluster);
+    store_flush(n->store);
+    cluster_send(n->cluster);
+}
+
+static void switch_durability(struct node *leader, struct topic *t, enum durability durability)
+{
+    struct topic_settings s = t->settings;
+    uint64_t want;
+    s.durability = durability;
+    CHECK_EQ(topics_set(leader->topics, t, &s, &want), 0);
+}
+
+TEST(test_what_a_follower_has_not_synced_does_not_count_once_the_leader_asks_for_that)
+{
+    rig.lag_max_ns = 500 * NS_PER_MS;
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic_settings os = settings_of(REPLICATION_LIVE);
+    os.durability = DURABILITY_OS;
+    struct topic *t = make_topic(a, "t", &os), *u;
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 1 && topic_readable(topic_at(b, "t")) == 1);
+    u = topic_at(b, "t");
+    CHECK_EQ(u->disk.at, 0);
+    turn_for(600);                                   /* idle for longer than a member may be behind */
+    switch_durability(a, t, DURABILITY_COMMIT);
+    WAIT_UNTIL(acked(topics_log(a->topics), b) == topics_log(a->topics)->tail.at);
+    b->paused = true;                                /* it has the change, and does not know that it is committed */
+    WAIT_UNTIL((half_turn(b), t->settings.durability == DURABILITY_COMMIT));
+    CHECK_EQ(u->settings.durability, DURABILITY_OS);
+    publish(t, 1, 100);
+    for (int i = 0; i < 20; i++) {
+        half_turn(b);
+        turn_for(5);
+    }
+    CHECK_EQ(u->written.at, 2);
+    CHECK_EQ(u->disk.at, 0);
+    CHECK_EQ(t->disk.at, 2);
+    CHECK_EQ(t->peers.at, 1);
+    CHECK_EQ(acked(t, b), 0);
+    CHECK(in_set(a, b));
+    b->paused = false;
+    WAIT_UNTIL(t->peers.at == 2);
+    CHECK_EQ(u->disk.at, 2);
+    CHECK_EQ(acked(t, b), 2);
+    rig_down();
+}
+
+TEST(test_a_follower_that_has_synced_at_a_change_says_so_without_another_message)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic_settings os = settings_of(REPLICATION_LIVE);
+    os.durability = DURABILITY_OS;
+    struct topic *t = make_topic(a, "t", &os);
+    publish(t, 3, 100);
+    WAIT_UNTIL(t->peers.at == 3);
+    switch_durability(a, t, DURABILITY_COMMIT);
+    WAIT_UNTIL(t->settings.durability == DURABILITY_COMMIT && acked(t, b) == 3);
+    CHECK_EQ(topic_at(b, "t")->disk.at, 3);
+    switch_durability(a, t, DURABILITY_OS);
+    WAIT_UNTIL(topic_at(b, "t")->settings.durability == DURABILITY_OS);
+    b->syncs_not = true;
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 4);
+    rig_down();
+}

@@ -180,12 +180,15 @@ TEST(test_the_documented_marks_are_the_codes)
 {
     struct buf out = {0};
     put_u32(&out, 2);
+    put_u64(&out, 1010);
     put_u64(&out, 1000);
     put_u32(&out, 7);
     put_u64(&out, 31);
+    put_u64(&out, 0);
     CHECK_EQ(buf_size(&out), 2 * WIRE_ACK_ENTRY);
     check_example(WIRE_ACK, &out,
-                  "18 00 00 00 6b 02 00 00 00 e8 03 00 00 00 00 00 00 07 00 00 00 1f 00 00 00 00 00 00 00");
+                  "28 00 00 00 6b 02 00 00 00 f2 03 00 00 00 00 00 00 e8 03 00 00 00 00 00 00 07 00 00 00 1f 00 00 00 "
+                  "00 00 00 00 00 00 00 00 00 00 00 00");
     put_u32(&out, 2);
     put_u64(&out, 1000);
     put_u64(&out, 1000);
