@@ -72,16 +72,13 @@ static int cut_find(struct cut *c)
 }
 
 /* What stays of the file must be sound: its checksum is needed for the end record that it will get. */
-static int cut_scan(struct cut *c)
+static int cut_scan_file(struct cut *c, struct segment *seg)
 {
     struct journal *j = c->journal;
     struct reader *reader = &j->store->reader;
-    struct segment *seg;
     struct batch_head head;
     const char *bytes;
-    int rc = part_segment(j, &j->parts[c->index], &seg);
-    if (rc == 0)
-        rc = reader_init(reader, seg->file.fd);
+    int rc = reader_init(reader, seg->file.fd);
     if (rc < 0)
         return rc;
     if (reader_get(reader, 0, FILE_HEAD_SIZE, &bytes) < FILE_HEAD_SIZE)
@@ -95,6 +92,19 @@ static int cut_scan(struct cut *c)
     if (rc < 0)
         return rc;
     return c->scan.position == c->at.position && c->scan.next == c->at.offset ? 0 : -ERR_DAMAGED;
+}
+
+static int cut_scan(struct cut *c)
+{
+    struct segment *seg = NULL;
+    int rc = part_segment(c->journal, &c->journal->parts[c->index], &seg);
+    if (rc == 0)
+        rc = cut_scan_file(c, seg);
+    if (rc != -ERR_DAMAGED || seg == NULL)
+        return rc;
+    damage_look(seg);                  /* so that it is known, and mended */
+    damage_known(seg);
+    return rc;
 }
 
 /* -- on the disk ------------------------------------------------------------------------------------------ */

@@ -69,6 +69,22 @@ void damage_drop(struct journal *j, uint64_t from, uint64_t to)
     damage_set(j, kept, count);
 }
 
+void damage_look(struct segment *seg)
+{
+    if (!seg->scanned)
+        segment_scan(seg);
+}
+
+void damage_known(struct segment *seg)
+{
+    struct journal *j = seg->journal;
+    for (uint32_t i = 0; i < j->damage_count; i++)
+        if (j->damage[i].from >= seg->first && (j->damage[i].from < seg->next || j->damage[i].from == seg->first))
+            return;
+    if (damage_add(j, seg->first, seg->first))
+        say_error("store", "damaged file topic=%s file=%020" PRIu64, j->name, seg->first);
+}
+
 bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_t *to)
 {
     if (i >= j->damage_count)

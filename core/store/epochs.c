@@ -43,8 +43,8 @@ static int batch_find(struct journal *j, uint64_t offset, struct batch_head *hea
     rc = segment_find(seg, offset, &at);
     if (rc == 0)
         rc = batch_read(seg, at, head);
-    if (rc == -ERR_DAMAGED && !seg->scanned)
-        segment_scan(seg);             /* so that it is known, and mended */
+    if (rc == -ERR_DAMAGED)
+        damage_look(seg);              /* so that it is known, and mended */
     *first = at.offset;
     return rc;
 }
@@ -139,12 +139,12 @@ static int segment_epoch_end(struct segment *seg, uint64_t epoch, uint64_t *foun
     return rc;
 }
 
-int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end)
+/* *in: the file whose batches were looked at, if any. */
+static int epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end, struct segment **in)
 {
     uint64_t last = 0, until = journal_first(j);
     uint32_t index;
     struct segment *seg;
-    journal_write(j);
     int rc = part_after_epoch(j, epoch, &index);
     bool all = rc == 0 && index == j->parts_count;
     if (rc == 0 && all && j->tail > until) {
@@ -157,11 +157,28 @@ int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64
     }
     if (rc == 0 && !all)
         rc = part_segment(j, &j->parts[index], &seg);
-    if (rc == 0 && !all)
+    if (rc == 0 && !all) {
+        *in = seg;
         rc = segment_epoch_end(seg, epoch, &last, &until);
+    }
     if (rc < 0)
         return rc;
     *found = last;
     *end = until;
     return 0;
+}
+
+/* It may be only the index that is wrong, which a scan makes anew. */
+int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end)
+{
+    struct segment *in = NULL;
+    journal_write(j);
+    int rc = epoch_end(j, epoch, found, end, &in);
+    if (rc != -ERR_DAMAGED || in == NULL)
+        return rc;
+    damage_look(in);
+    rc = epoch_end(j, epoch, found, end, &in);
+    if (rc == -ERR_DAMAGED)
+        damage_known(in);
+    return rc;
 }

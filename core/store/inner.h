@@ -127,6 +127,8 @@ bool damage_add(struct journal *j, uint64_t from, uint64_t to);      /* false: i
 void damage_missing(struct journal *j, uint64_t from, uint64_t to);  /* the same, said as a hole between files */
 void damage_keep(struct journal *j, uint64_t from, uint64_t to);     /* forgets all but what lies in there */
 void damage_drop(struct journal *j, uint64_t from, uint64_t to);     /* forgets what lies in there */
+void damage_look(struct segment *seg);                               /* something is wrong there: scans it, if never */
+void damage_known(struct segment *seg);                              /* and it is noted, though no scan finds it */
 
 /* sealed.c */
 struct part *part_sealed(struct journal *j, uint64_t first);         /* the sealed file that begins there, or NULL */
