@@ -107,21 +107,30 @@ static void put_crc(struct buf *out, struct topic *t, uint64_t end)
     put_u32(out, has ? head.crc : 0);
 }
 
+/* Damage is ours to mend, as the follower of another leader; until then the follower asks again. */
+static unsigned point_look(struct peer *p, struct topic *t, uint64_t epoch, uint64_t *found, uint64_t *end)
+{
+    int rc = journal_epoch_end(t->journal, epoch, found, end);
+    if (rc == -ERR_DAMAGED)
+        p->leader->damaged = true;
+    if (rc < 0) {
+        say_error("leader", "cannot look into topic=%s: %s", t->name, err_sentence(rc));
+        return POINT_UNREADABLE;
+    }
+    return *found == epoch ? POINT_EXACT : POINT_EARLIER;
+}
+
 static void point(struct peer *p, uint32_t slot, struct topic *t, uint64_t epoch, uint64_t end)
 {
     uint64_t found = 0, ours = 0;
-    int rc = t == NULL ? 0 : journal_epoch_end(t->journal, epoch, &found, &ours);
-    if (rc < 0) {
-        say_error("leader", "cannot look into topic=%s: %s", t->name, err_sentence(rc));
-        t = NULL;
-    }
+    unsigned kind = t == NULL ? POINT_UNKNOWN : point_look(p, t, epoch, &found, &ours);
     struct buf *out = link_begin(p->link, WIRE_POINT);
     put_u32(out, slot);
-    put_u8(out, t == NULL ? POINT_UNKNOWN : found == epoch ? POINT_EXACT : POINT_EARLIER);
+    put_u8(out, kind);
     put_u64(out, found);
     put_u64(out, ours);
-    put_u64(out, t == NULL ? 0 : topic_first(t));
-    if (t != NULL && found == epoch)
+    put_u64(out, kind == POINT_EARLIER || kind == POINT_EXACT ? topic_first(t) : 0);
+    if (kind == POINT_EXACT)
         put_crc(out, t, ours < end ? ours : end);
     else
         buf_add(out, "\0\0\0\0\0", 5);

@@ -16,6 +16,7 @@
 #define RETRY_MAX_NS NS_PER_S
 #define RETRY_STUCK_NS (30 * NS_PER_S)
 
+
 /* ---- the connection ---- */
 
 struct follower *follower_new(const struct follower_options *o)
@@ -23,6 +24,7 @@ struct follower *follower_new(const struct follower_options *o)
     struct follower *f = MEM_NEW(struct follower);
     f->o = *o;
     list_init(&f->unplaced);
+    list_init(&f->held);
     list_init(&f->unacked);
     return f;
 }
@@ -33,7 +35,7 @@ static void place_later(struct follower *f, struct topic *t)
     t->told_readable = least(t->told_readable, t->tail.at);
     t->told_peers = least(t->told_peers, t->tail.at);
     t->slot = 0;
-    t->placed = false;
+    t->known = t->placed = t->held = false;
     t->acked_written = t->acked_disk = 0;
     list_remove(&t->placing);
     list_push(&f->unplaced, &t->placing);
@@ -105,6 +107,14 @@ static void dial(struct follower *f)
     upstream_hello(f);
 }
 
+/* What differs from one leader's history need not differ from the next one's. */
+static void forget_differences(struct follower *f)
+{
+    struct topic *t;
+    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
+        t->refetch = false;
+}
+
 void follower_follow(struct follower *f, const struct leader_address *leader)
 {
     bool same = leader != NULL && f->follows && member_eq(&leader->member, &f->leader.member) &&
@@ -113,6 +123,7 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
         return;
     hang_up(f);
     f->lost += f->follows;
+    forget_differences(f);
     f->follows = leader != NULL;
     f->refused = f->said = f->stuck = false;
     f->retry_ns = 0;
@@ -176,11 +187,28 @@ static void send_acks(struct follower *f)
         link_end(f->link);
 }
 
+/* One that is being mended waits for that. */
+static void ask_again(struct follower *f)
+{
+    if (list_empty(&f->held) || clock_ns() < f->held_ns)
+        return;
+    f->held_ns = clock_ns() + HELD_NS;
+    LIST_EACH(node, &f->held) {
+        struct topic *t = LIST_OWNER(node, struct topic, placing);
+        if (t == f->mending.topic)
+            continue;
+        t->held = false;
+        list_remove(node);
+        list_push(&f->unplaced, node);
+    }
+}
+
 /* _topics comes first: it says which topics there are. */
 static void ask_positions(struct follower *f)
 {
     struct topic *log = topics_log(f->o.topics);
-    if (log->slot == 0)
+    ask_again(f);
+    if (!f->log_placed && !log->held && !list_alone(&log->placing))
         upstream_ask(f, log);
     while (f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
         upstream_ask(f, list_first(&f->unplaced, struct topic, placing));
@@ -283,6 +311,9 @@ void follower_info(const struct follower *f, struct follower_info *out)
         .diverged_messages = f->diverged_messages, .mended_files = f->mended_files,
     };
     struct list *head = (struct list *)(uintptr_t)&f->unplaced;
+    LIST_EACH(node, head)
+        out->unplaced++;
+    head = (struct list *)(uintptr_t)&f->held;
     LIST_EACH(node, head)
         out->unplaced++;
 }

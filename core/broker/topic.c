@@ -142,7 +142,6 @@ int topic_restart(struct topic *t, uint64_t first, bool keep)
     raise(&t->written, first);
     raise(&t->disk, first);
     raise(&t->readable, first);
-    raise(&t->peers, first);
     return 0;
 }
 

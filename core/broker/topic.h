@@ -59,7 +59,11 @@ struct topic {
     uint64_t unsettled;              /* the tail at START, until the leader says that all below is committed; then 0 */
     struct list placing;             /* in one of the follower's lists */
     uint32_t slot;                   /* on the connection to the leader; 0: none yet */
+    bool known;                      /* the leader has it, and knows the slot */
     bool placed;                     /* the leader sends it */
+    bool held;                       /* it could not be asked for, or without success: it is again later */
+    bool refetch;                    /* what is here from this offset on has to be replicated again (broker/mend.c) */
+    uint64_t refetch_from;
     uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */
 };
 
@@ -93,8 +97,8 @@ void topic_fail(struct topic *t, int rc);
  * error of journal_cut. */
 int topic_cut(struct topic *t, uint64_t to);
 
-/* Begins anew at an offset, as the leader has nothing older; `keep`: what was there goes to diverged/. Waits for the
- * disk. */
+/* Begins anew at an offset, as the leader has nothing older; `keep`: what was there goes to diverged/. `peers` does not
+ * rise by that: what retention has removed of a `wal` topic need not have been everybody's. Waits for the disk. */
 int topic_restart(struct topic *t, uint64_t first, bool keep);
 
 uint64_t topic_first(const struct topic *t);

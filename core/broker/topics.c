@@ -62,13 +62,14 @@ struct journal_options journal_options_of(const struct topic *t)
 }
 
 /* What a node alone has is committed. In a cluster a node knows what every member had only from what records of a live
- * topic state; of a `wal` topic it holds only what was acknowledged (topic_shippable), so readers may have all. */
+ * topic state (and that retention removes nothing else); of a `wal` topic it holds only what was acknowledged
+ * (topic_shippable), so readers may have all. */
 static void marks_begin(const struct topics *ts, struct topic *t)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
     bool alone = ts->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
-    uint64_t stated = info.stated > info.first ? info.stated : info.first;
+    uint64_t stated = live && info.stated < info.first ? info.first : info.stated;
     mark_init(&t->tail, info.tail);
     mark_init(&t->written, info.written);
     mark_init(&t->disk, info.disk);

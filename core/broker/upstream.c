@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "base/say.h"
 
+enum { HUNG_UP = 1 };
+
 /* ---- the greeting ---- */
 
 void upstream_hello(struct follower *f)
@@ -132,17 +134,32 @@ static void put_position(struct follower *f, struct topic *t, uint64_t epoch, ui
     link_end(f->link);
 }
 
+void upstream_hold(struct follower *f, struct topic *t)
+{
+    if (list_empty(&f->held))
+        f->held_ns = clock_ns() + HELD_NS;
+    t->held = true;
+    list_remove(&t->placing);
+    list_push(&f->held, &t->placing);
+}
+
+/* Where there is no batch, and yet an end, all that the leader has is asked about: does it go as far as that? */
 void upstream_ask(struct follower *f, struct topic *t)
 {
     struct journal_info info;
-    journal_info(t->journal, &info);
     list_remove(&t->placing);
-    if (f->slots == SLOTS_MAX) {
+    if (t->refetch && !mend_refetch(f, t)) {
+        upstream_hold(f, t);
+        return;
+    }
+    if (t->slot == 0 && f->slots == SLOTS_MAX) {
         upstream_fail(f, "all slots of the connection are used up");
         return;
     }
-    t->slot = slot_new(f, t);
-    put_position(f, t, info.epoch, info.tail);
+    if (t->slot == 0)
+        t->slot = slot_new(f, t);
+    journal_info(t->journal, &info);
+    put_position(f, t, info.epoch == 0 && info.tail > 0 ? f->o.role->epoch : info.epoch, info.tail);
 }
 
 /* What was pending has been written to its file, for the search for the end of an epoch. */
@@ -166,9 +183,11 @@ static void start(struct follower *f, struct topic *t)
  * it is over [m], of however old an epoch the last batch of a quiet topic is. */
 static bool may_undo(const struct follower *f, struct topic *t)
 {
-    struct batch_head head;
-    return f->unclean > store_state(f->o.role->store)->unclean &&
-           journal_batch_before(t->journal, t->tail.at, &head) == 0 && head.epoch < f->unclean;
+    struct journal_info info;
+    struct batch_head head = {0};        /* of a topic without batches, which is no newer than any */
+    journal_info(t->journal, &info);
+    int rc = info.epoch > 0 ? journal_batch_before(t->journal, t->tail.at, &head) : 0;
+    return f->unclean > store_state(f->o.role->store)->unclean && rc == 0 && head.epoch < f->unclean;
 }
 
 /* Neither side can know whose history counts. */
@@ -271,17 +290,34 @@ static int settle_on(struct follower *f, struct topic *t, const struct point *p,
     return t->tail.at > common ? cut(f, t, common) : 0;
 }
 
+/* There is no batch here: what was before the end has been removed by retention, or all of it is damaged. The leader
+ * has to have gone as far as is known to be committed; and a node that has less than it acknowledged must not count. */
+static int settle_without_batch(struct follower *f, struct topic *t, const struct point *p)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    if (info.tail == p->first)
+        return 0;
+    int rc = cut_check(f, t, p->end);
+    if (rc == 0 && p->first > info.tail)
+        return topic_restart(t, p->first, info.damaged > 0);
+    if (rc < 0)
+        return rc;
+    mend_by_replicating(f, t, p->first);
+    return HUNG_UP;
+}
+
 /* All that the leader has is of later epochs than what is here. Below its first offset it may have had the same. */
 static int settle_on_nothing(struct follower *f, struct topic *t, const struct point *p)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
     if (info.epoch == 0)
-        return info.tail == p->first ? 0 : topic_restart(t, p->first, false);
+        return settle_without_batch(f, t, p);
     return restart(f, t, p, p->first, info.tail > p->first || info.tail > t->peers.at);
 }
 
-/* Asks again about an earlier epoch, until it is one that both know. */
+/* Asks again about an earlier epoch, until it is one that both know. 0, HUNG_UP or an error. */
 static int compare(struct follower *f, struct topic *t, const struct point *p)
 {
     uint64_t found, end;
@@ -321,13 +357,26 @@ static void on_point(struct follower *f, struct wire *w)
     p.first = get_u64(w);
     p.has_crc = get_u8(w);
     p.crc = get_u32(w);
-    if (!wire_done(w) || p.kind > POINT_EXACT || p.first > p.end) {
+    if (!wire_done(w) || p.kind > POINT_UNREADABLE || p.first > p.end) {
         upstream_fail(f, "a POINT is not well formed");
         return;
     }
     if (t == NULL || t->placed || p.kind == POINT_UNKNOWN)
         return;                      /* dropped here, or there: its record comes, or has come */
+    t->known = true;
+    if (p.kind == POINT_UNREADABLE)
+        say_warn("follower", "the leader cannot read its topic=%s: asks again", t->name);
+    if (p.kind == POINT_UNREADABLE || t == f->mending.topic) {
+        upstream_hold(f, t);
+        return;
+    }
     int rc = compare(f, t, &p);
+    if (rc == -ERR_DAMAGED) {
+        say_error("follower", "topic=%s cannot be compared: it is damaged here, and mended first", t->name);
+        upstream_hold(f, t);
+        mend_soon(f);
+        return;
+    }
     if (rc < 0 && !f->stuck)
         say_error("follower", "cannot go on with topic=%s: %s", t->name, err_sentence(rc));
     if (rc < 0)

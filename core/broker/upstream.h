@@ -8,6 +8,9 @@
 #include "broker/follower.h"
 #include "broker/wire.h"
 
+/* Between two tries with topics that could not be placed, though the connection is well. */
+#define HELD_NS (2 * NS_PER_S)
+
 enum upstream_phase { UPSTREAM_NONE, UPSTREAM_HELLO, UPSTREAM_WELCOME, UPSTREAM_READY };
 
 struct follower {
@@ -25,6 +28,8 @@ struct follower {
     uint64_t unclean;                /* the leader's highest unclean epoch */
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced;            /* topics without a slot */
+    struct list held;                /* those that cannot be asked for yet, or not with success */
+    uint64_t held_ns;                /* when they are asked for again */
     struct list unacked;             /* placed ones with something to acknowledge */
     struct topic **by_slot;          /* owned; NULL: it was dropped */
     uint32_t slots, slots_cap;
@@ -32,7 +37,7 @@ struct follower {
     struct {
         struct repair *repair;       /* NULL: none is under way */
         struct topic *topic;
-        uint64_t first, position;
+        uint64_t first, position, asked_ns;
         uint64_t at_ns;              /* when to look for damage again, */
         size_t from;                 /* and with which topic, by place: one that cannot be mended holds up none */
     } mending;
@@ -42,6 +47,7 @@ struct follower {
 void upstream_hello(struct follower *f);
 void upstream_greet(struct follower *f, unsigned char type, slice payload);
 void upstream_ask(struct follower *f, struct topic *t);
+void upstream_hold(struct follower *f, struct topic *t);   /* for later */
 void upstream_frame(struct follower *f, unsigned char type, slice payload);
 void upstream_settle(struct follower *f);   /* from a timer: is this node's history the leader's by now? */
 
@@ -55,5 +61,7 @@ void mend_dropped(struct follower *f, struct topic *t);
 void mend_take(struct follower *f, struct wire *w);         /* FILE */
 void mend_differs(struct follower *f, struct wire *w);      /* DIFFERS */
 void mend_by_replicating(struct follower *f, struct topic *t, uint64_t first);
+void mend_soon(struct follower *f);                         /* damage has been found */
+bool mend_refetch(struct follower *f, struct topic *t);     /* false: not yet */
 
 #endif

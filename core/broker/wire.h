@@ -20,9 +20,9 @@
  *   leader -> follower
  *     CHALLENGE nonce, proof of the follower's nonce
  *     WELCOME   u64 epoch, u64 version of the register, u64 unclean epoch, text member
- *     POINT     u32 slot, u8 0 = no such topic, 1, or 2 = of the very epoch asked for, u64 found epoch, u64 end, u64
- *               first, u8 has crc, u32 crc: the leader's history of the last epoch that is at most the one asked for
- *               ends there; the checksum of the batch that ends at the smaller of both ends
+ *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
+ *               found epoch, u64 end, u64 first, u8 has crc, u32 crc: the leader's history of the last epoch that is
+ *               at most the one asked for ends there; the checksum of the batch that ends at the smaller of both ends
  *     DATA      u32 slot, u64 readable, u64 peers, u64 first, u64 next, u64 file first, u8 has crc, u32 crc, batches
  *     MARKS     (u32 slot, u64 readable, u64 peers) ...
  *     CAUGHT    nothing: this node has all that is acknowledged
@@ -52,7 +52,7 @@ enum wire_type {
 };
 
 enum { HELLO_AMNESIAC = 1 };
-enum { POINT_UNKNOWN, POINT_EARLIER, POINT_EXACT };
+enum { POINT_UNKNOWN, POINT_EARLIER, POINT_EXACT, POINT_UNREADABLE };
 
 enum { WIRE_MARKS_ENTRY = 20, WIRE_ACK_ENTRY = 20 };
 
