@@ -169,10 +169,14 @@ static bool shrink(struct leader *l, uint64_t now)
     return can;
 }
 
-/* A node whose copies did not count is told when it has everything: it may forget that it forgot. */
+/* A node whose copies did not count is told when it has everything: it may forget that it forgot. That does not wait
+ * for a change of the set that is asked for, which may take as long as Consul is away. */
 static void confirm_caught_up(struct peer *p)
 {
-    if (!p->amnesiac)
+    if (p->phase != PEER_READY || p->doomed || !p->amnesiac)
+        return;
+    peer_caught_up(p);
+    if (!p->caught_up)
         return;
     link_begin(p->link, WIRE_CAUGHT);
     link_end(p->link);
@@ -188,13 +192,10 @@ static bool grow(struct leader *l)
     struct members set = l->o.role->synced.now.set;
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (p->phase != PEER_READY || p->doomed || (members_have(&set, &p->member) && !p->amnesiac))
+        if (p->phase != PEER_READY || p->doomed || p->amnesiac || members_have(&set, &p->member))
             continue;
         peer_caught_up(p);
-        if (!p->caught_up)
-            continue;
-        confirm_caught_up(p);
-        if (!members_add(&set, &p->member))
+        if (!p->caught_up || !members_add(&set, &p->member))
             continue;
         say_info("leader", "asking for a new member of the synced set member=%s size=%u", p->member.text, set.count);
         role_ask(l->o.role, &set);
@@ -228,6 +229,8 @@ bool leader_tend(struct leader *l)
     }
     if (!l->leading)
         return l->peer_count > 0;
+    LIST_EACH(node, &l->peers)
+        confirm_caught_up(LIST_OWNER(node, struct peer, all));
     if (!l->o.role->synced.asking && (grow(l) || shrink(l, now)))
         leader_recount(l);
     return !set_is_whole(l);

@@ -234,6 +234,34 @@ TEST(test_an_amnesiac_member_that_does_not_catch_up_is_asked_out)
     rig_down();
 }
 
+TEST(test_an_amnesiac_member_that_has_caught_up_counts_also_while_the_set_cannot_change)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 1);
+    node_down(b);
+    rig.consul_away = true;
+    CHECK_EQ(run("rm n2/topics/t/*"), 0);
+    b = node_up(1);
+    store_state(b->store)->amnesiac = true;
+    b->syncs_not = true;
+    publish(t, 1, 100);
+    follow(b, a);
+    WAIT_UNTIL(cluster_change(a->cluster) != NULL && topic_at(b, "t")->written.at == 2);
+    turn_for(100);
+    CHECK(store_state(b->store)->amnesiac);
+    CHECK_EQ(t->peers.at, 1);
+    b->syncs_not = false;
+    WAIT_UNTIL(!store_state(b->store)->amnesiac && t->peers.at == 2);
+    CHECK(cluster_change(a->cluster) != NULL);       /* what was asked for may have happened: both sets count */
+    rig_confirm(a);
+    rig.consul_away = false;
+    WAIT_UNTIL(in_set(a, b));
+    rig_down();
+}
+
 static size_t unsent_of(const struct node *leader)
 {
     size_t most = 0;
