@@ -335,6 +335,20 @@ static void adopt_id(struct cluster *c, const struct register_value *v, const st
     say_info("cluster", "joins the cluster that Consul names");
 }
 
+/* For recovery, which is bound by the marks of a set that this node is in (store/look.c). Being late with it does no
+ * harm. */
+static void note_membership(struct cluster *c, const struct register_value *v)
+{
+    struct state *state = store_state(c->role->store);
+    bool counts = members_have(&v->set, &c->role->self);
+    if (state->counts == counts)
+        return;
+    state->counts = counts;
+    int rc = store_save_state(c->role->store);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "cluster", "the state cannot be written: %s", err_sentence(rc));
+}
+
 enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked_ns,
                          bool *stale)
 {
@@ -346,6 +360,8 @@ enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint
         adopt_id(c, v, &h);
     bool asking = c->role->synced.asking, leading = c->leading;
     enum verdict verdict = role_see(c->role, v, index, &h, asked_ns);
+    if (verdict == VERDICT_OURS || verdict == VERDICT_OTHER)
+        note_membership(c, v);
     act_on_role(c);
     act_on_lease(c);
     if (leading && c->leading && asking != c->role->synced.asking) {

@@ -52,12 +52,22 @@ static struct scan scan_of_checkpoint(const struct checkpoint *c)
     };
 }
 
+/* Does the mark that this batch states tell what this node's disk had? Its leader's own mark does not, but where this
+ * node led. What every member had, a member had: also what was stated before it became one, because it had to have all
+ * of it for that. Once it is out of the set, or may have forgotten, or where written was enough, it is not bound. */
+static bool mark_binds(const struct journal *j, const struct batch_head *head)
+{
+    const struct state *state = &j->store->state;
+    bool member = state->counts && !state->amnesiac && j->options.durability == DURABILITY_COMMIT;
+    return store_led(j->store, head->epoch) || (member && (head->flags & BATCH_FLAG_PEERS));
+}
+
 /* The marks that a valid batch states. */
 static void look_marks(struct recovery *r, const struct batch_head *head)
 {
     if ((head->flags & BATCH_FLAG_PEERS) && head->disk > r->stated)
         r->stated = head->disk;
-    if (head->disk > r->disk && store_led(r->journal->store, head->epoch))
+    if (head->disk > r->disk && mark_binds(r->journal, head))
         r->disk = head->disk;
 }
 

@@ -4,7 +4,8 @@
  * A file without an end record is read from the last checkpoint to the first bytes that are no valid batch:
  * position P, offset O. What decides is D, the highest disk mark that any valid batch (also one after P) or checkpoint
  * states: everything below D has been acknowledged as durable. The mark in a batch speaks of the disk of the node that
- * led its epoch; of what was received from another, only this node's own checkpoints tell what its own disk had.
+ * led its epoch; of what was received from another, this node's own checkpoints tell what its own disk had, and while
+ * it is in the synced set also the marks of that (look.c).
  *
  *   - zeros from P on, O >= D:  the end.
  *   - other bytes, O >= D:      a torn tail. Nobody was told of it. A copy goes to data/torn/, then it is cut off;

@@ -83,6 +83,8 @@ static bool state_take(struct state *s, slice key, slice value, slice line)
         return take_flag(value, &s->clean);
     if (slice_eq(key, SLICE("weak")))
         return take_flag(value, &s->weak);
+    if (slice_eq(key, SLICE("counts")))
+        return take_flag(value, &s->counts);
     if (slice_eq(key, SLICE("amnesiac")))
         return take_flag(value, &s->amnesiac);
     buf_add_slice(&s->unknown, line);
@@ -171,7 +173,8 @@ static void state_format(const struct state *s, struct buf *out)
     buf_addf(out, "\nunclean=%" PRIu64 "\nled=", s->unclean);
     for (unsigned i = 0; i < s->led_count; i++)
         buf_addf(out, "%s%" PRIu64 "-%" PRIu64, i ? "," : "", s->led[i].first, s->led[i].last);
-    buf_addf(out, "\nboot=%s\nclean=%d\nweak=%d\namnesiac=%d\n", s->boot, s->clean, s->weak, s->amnesiac);
+    buf_addf(out, "\nboot=%s\nclean=%d\nweak=%d\ncounts=%d\namnesiac=%d\n", s->boot, s->clean, s->weak, s->counts,
+             s->amnesiac);
     buf_add_slice(out, buf_slice(&s->unknown));
     buf_addf(out, "crc=%08" PRIx32 "\n", crc32c(0, out->data + out->at, buf_size(out)));
 }

@@ -34,6 +34,7 @@ struct state {
     char boot[40];           /* /proc/sys/kernel/random/boot_id of the last run */
     bool clean;              /* that run ended by store_close */
     bool weak;               /* something was acknowledged before it was on the disk, since everything last was */
+    bool counts;             /* in the synced set, when this node last heard */
     bool amnesiac;           /* weak when the machine went down: may have forgotten what it acknowledged */
     struct buf unknown;      /* lines of keys that this version does not know */
 };

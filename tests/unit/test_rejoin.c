@@ -136,6 +136,69 @@ TEST(test_damage_where_histories_are_compared_is_mended_too)
     rig_down();
 }
 
+/* b as if its machine had lost power just now, and a bit of its disk with it. */
+static struct node *crash_with_damage(struct node *b, const char *text)
+{
+    char command[512];
+    CHECK_EQ(run("cp -a n2 crashed"), 0);
+    node_down(b);
+    snprintf(command, sizeof command, "rm -r n2 && mv crashed n2 && f=$(ls n2/topics/t/*.qwal | tail -n 1) && "
+             "LC_ALL=C sed -i 's/%s/massage/' $f", text);
+    CHECK_EQ(run(command), 0);
+    return node_up(1);
+}
+
+static void publish_one_by_one(struct topic *t, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        publish(t, 1, 100);
+        WAIT_UNTIL(t->peers.at == t->tail.at);
+    }
+}
+
+TEST(test_a_member_that_crashes_with_damage_in_what_it_acknowledged_does_not_take_it_for_torn)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    const char *why;
+    publish_one_by_one(t, 9);
+    WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 9);
+    node_see(b);
+    b = crash_with_damage(b, "message 3");
+    CHECK(!is_sound(b, "t"));
+    CHECK_EQ(topic_at(b, "t")->tail.at, 9);
+    CHECK_EQ(count_in("n2/torn"), 0);
+    node_see(b);
+    CHECK(!cluster_eligible(b->cluster, &why));
+    follow(b, a);
+    WAIT_UNTIL(in_set(a, b) && is_sound(b, "t") && topic_readable(topic_at(b, "t")) == 9);
+    check_same_topic(a, b, "t");
+    rig_down();
+}
+
+/* It has received what the set had, before it had it on its own disk. */
+TEST(test_marks_of_a_set_bind_nobody_who_is_not_in_it)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    WAIT_UNTIL(topic_at(b, "t") != NULL);
+    cluster_follow(b->cluster, NULL);
+    WAIT_UNTIL(!in_set(a, b));
+    publish_one_by_one(t, 9);
+    b->syncs_not = true;
+    follow(b, a);
+    WAIT_UNTIL(topic_at(b, "t")->written.at == 9);
+    b = crash_with_damage(b, "message 3");
+    CHECK(is_sound(b, "t"));
+    CHECK_EQ(topic_at(b, "t")->tail.at, 3);
+    CHECK_EQ(count_in("n2/torn"), 1);
+    join(b, a);
+    check_same_topic(a, b, "t");
+    rig_down();
+}
+
 TEST(test_damage_of_the_end_of_a_sealed_file_is_mended_too)
 {
     rig_up(2);
