@@ -4,10 +4,15 @@
  * After a crash at any point the journal is the old one, the cut one, or the old one without some whole files at its
  * end, which is a history too. For that: 1. what goes is copied aside and synced; 2. the checkpoint goes, because it
  * claims more than will be there; 3. files go from the end backwards, each for good before the next; 4. the file that
- * is cut through is called .qwal again, so that no end record is missed in it, and truncated. Once step 2 is done an
+ * is cut through is called .qwal again, so that no end record is missed in it, and truncated. One that loses all its
+ * batches is kept as it is under its second name, in diverged/, and gives way to an empty one. Once step 2 is done an
  * error ends the process: the next start finds one of the above.
+ *
+ * All that is done on the loop thread, and takes as long as copying and syncing what goes of one file, and reading what
+ * stays of it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -169,6 +174,34 @@ static void cut_truncate(struct journal *j, struct segment *seg, uint64_t size)
     cut_must(j, "fsync", io.sync_all(seg->file.fd) < 0 ? -errno : 0);
 }
 
+static int make_empty(struct segment *seg, const char *path)
+{
+    char head[FILE_HEAD_SIZE];
+    int rc = segment_use(seg);
+    if (rc < 0)
+        return rc;
+    if (pread(seg->file.fd, head, sizeof head, 0) != sizeof head)
+        return -EIO;
+    int fd = io.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+    if (fd < 0)
+        return -errno;
+    rc = io_write(fd, head, sizeof head, 0);
+    if (rc == 0 && io.sync_all(fd) < 0)
+        rc = -errno;
+    close(fd);
+    return rc;
+}
+
+/* A file with the same header, and nothing else, takes its name. */
+static void cut_empty(struct journal *j, struct segment *seg)
+{
+    struct path empty = path_of("%s/cut", topic_path(j).s);
+    cut_must(j, "write", make_empty(seg, empty.s));
+    files_close(&j->store->files, &seg->file);
+    cut_must(j, "rename", io.rename(empty.s, segment_path(seg).s) < 0 ? -errno : 0);
+    cut_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
+}
+
 /* -- in memory -------------------------------------------------------------------------------------------- */
 
 static void marks_cut(struct journal *j, uint64_t to)
@@ -216,7 +249,10 @@ static void cut_apply(struct cut *c)
     cut_must(j, "open", part_segment(j, &j->parts[c->index], &seg));
     if (seg->ended)
         cut_unseal(j, seg);
-    cut_truncate(j, seg, c->at.position);
+    if (c->at.position == FILE_HEAD_SIZE)
+        cut_empty(j, seg);
+    else
+        cut_truncate(j, seg, c->at.position);
     segment_cut(seg, c);
     j->active = seg;
     marks_cut(j, c->at.offset);

@@ -1,8 +1,8 @@
 /*
  * What a cut removes is kept: data/diverged/NAME-OFFSET-MILLISECONDS/ has the shape of a topic's directory, so that
- * verify and dump read it. Whole sealed files are linked into it; of a file that is cut through or was being written, a
- * file of the same format is made that begins with the first batch that goes. It is called .part until it is complete:
- * then what it is a copy of is still in the journal.
+ * verify and dump read it. Whole files are linked into it; of one that is cut through, a file of the same format is
+ * made that begins with the first batch that goes. It is called .part until it is complete: then what it is a copy of
+ * is still in the journal.
  */
 #include "store/diverged.h"
 
@@ -75,15 +75,15 @@ static int keep_rest(struct segment *seg, struct hint at, const char *dir)
     return rc;
 }
 
-/* A sealed file as it is: its bytes do not change any more, so that another name for it is a copy. */
+/* A file as it is: nobody writes to it any more, the journal loses it, so that another name for it is a copy. */
 static int keep_whole(struct journal *j, struct part *part, const char *dir)
 {
     struct segment *seg;
     int rc = part_segment(j, part, &seg);
     if (rc < 0)
         return rc;
-    if (!seg->ended)
-        return seg->next > seg->first ? keep_rest(seg, (struct hint){seg->first, FILE_HEAD_SIZE}, dir) : 0;
+    if (seg->next == seg->first && !seg->ended)
+        return 0;
     struct path from = segment_path(seg);
     if (io.link(from.s, path_of("%s/%s", dir, strrchr(from.s, '/') + 1).s) == 0)
         return 0;
@@ -97,7 +97,9 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
 {
     struct segment *seg;
     int rc = part_segment(j, &j->parts[index], &seg);
-    if (rc == 0 && at.position < seg->written)
+    if (rc == 0 && at.position == FILE_HEAD_SIZE)
+        rc = keep_whole(j, &j->parts[index], dir);
+    else if (rc == 0 && at.position < seg->written)
         rc = keep_rest(seg, at, dir);
     for (uint32_t i = index + 1; rc == 0 && i < j->parts_count; i++)
         rc = keep_whole(j, &j->parts[i], dir);
@@ -107,7 +109,7 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
 static void drop(struct journal *j, uint32_t index, struct hint at, const char *dir)
 {
     io.unlink(path_of("%s/%0*" PRIu64 "%s", dir, FILE_DIGITS, at.offset, file_suffix[FILE_ACTIVE]).s);
-    for (uint32_t i = index + 1; i < j->parts_count; i++)
+    for (uint32_t i = index; i < j->parts_count; i++)
         for (int kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++)
             io.unlink(path_of("%s/%0*" PRIu64 "%s", dir, FILE_DIGITS, j->parts[i].first, file_suffix[kind]).s);
     io.rmdir(dir);

@@ -37,13 +37,19 @@ static int by_first(const void *a, const void *b)
     return (x->first > y->first) - (x->first < y->first);
 }
 
+/* Files that were on their way to another name. */
+static bool is_leftover(const char *name)
+{
+    return strcmp(name, "spare") == 0 || strcmp(name, "repair") == 0 || strcmp(name, "cut") == 0;
+}
+
 static int list_files(struct recovery *r)
 {
     DIR *dir = opendir(topic_path(r->journal).s);
     if (!dir)
         return -errno;
     for (struct dirent *e; (e = readdir(dir));) {
-        if (strcmp(e->d_name, "spare") == 0 || strcmp(e->d_name, "repair") == 0)
+        if (is_leftover(e->d_name))
             io.unlink(path_of("%s/%s", topic_path(r->journal).s, e->d_name).s);
         add_file(r, e->d_name, dirfd(dir));
     }

@@ -396,40 +396,73 @@ static bool killed_after(int calls, void (*act)(struct journal *j))
     return WEXITSTATUS(status) == 99;
 }
 
-static void cut_at_14(struct journal *j)
+static uint64_t cut_to;
+
+static void cut_there(struct journal *j)
 {
     uint64_t messages;
-    CHECK_EQ(journal_cut(j, 14, &messages), 0);
+    CHECK_EQ(journal_cut(j, cut_to, &messages), 0);
 }
 
-TEST(test_a_cut_killed_at_any_point_leaves_a_history_without_holes)
+static void check_cut_killed_anywhere(uint64_t to)
 {
     struct journal *j;
+    cut_to = to;
     store_close(four_files(&j));
     CHECK_EQ(run("mv data base"), 0);
     int calls = 0;
     bool killed = true, seen_old = false, seen_cut = false;
     for (; killed; calls++) {
-        killed = killed_after(calls, cut_at_14);
+        killed = killed_after(calls, cut_there);
         struct store *s = open_store();
         j = open_journal_with(s, "t", ten_each);
         CHECK_EQ(j->damage_count, 0);
-        CHECK(j->tail == 34 || j->tail == 30 || j->tail == 20 || j->tail == 14);
+        CHECK(j->tail == 34 || (j->tail % 10 == 0 && j->tail > to) || j->tail == to);
         seen_old = seen_old || j->tail == 34;
-        seen_cut = seen_cut || j->tail == 14;
+        seen_cut = seen_cut || j->tail == to;
         check_reads_all(j);
         uint64_t messages, tail = j->tail;
-        CHECK_EQ(journal_cut(j, 14, &messages), 0);
-        CHECK_EQ(messages, tail - 14);
-        check_is_cut_at(j, 14);
+        CHECK_EQ(journal_cut(j, to, &messages), 0);
+        CHECK_EQ(messages, tail - to);
+        check_is_cut_at(j, to);
         append_some(j, 3, 10);
         store_close(s);
         CHECK_EQ(store_verify("data"), 0);
-        CHECK_EQ(run("ls data/diverged/t-14-*[0-9]/00000000000000000030.qwal >/dev/null"), 0);   /* nothing is lost */
+        CHECK_EQ(run("ls data/diverged/t-*[0-9]/00000000000000000030.qwal >/dev/null"), 0);   /* nothing is lost */
     }
     CHECK(calls > 10);
     CHECK(seen_old);
     CHECK(seen_cut);
+}
+
+TEST(test_a_cut_killed_at_any_point_leaves_a_history_without_holes)
+{
+    check_cut_killed_anywhere(14);
+}
+
+TEST(test_a_cut_of_everything_killed_at_any_point_leaves_a_history_without_holes)
+{
+    check_cut_killed_anywhere(0);
+}
+
+/* A large file that goes whole is not copied: that would hold up everybody for as long as it takes. */
+TEST(test_files_that_go_whole_are_kept_under_a_second_name)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    slice was = file_bytes(30, FILE_ACTIVE), first = file_bytes(0, FILE_SEALED);
+    uint64_t messages;
+    CHECK_EQ(run("ls -i data/topics/t/*30.qwal | cut -d' ' -f1 > inodes; ls -i data/topics/t/*00.log | cut -d' ' -f1 "
+                 ">> inodes"), 0);
+    CHECK_EQ(journal_cut(j, 0, &messages), 0);
+    append_some(j, 40, 20);                          /* and is not written to any more */
+    store_close(s);
+    struct path dir = diverged_name(0);
+    CHECK_SLICE(read_whole(path_of("%s/00000000000000000030.qwal", dir.s).s), was);
+    CHECK_SLICE(read_whole(path_of("%s/00000000000000000000.log", dir.s).s), first);
+    CHECK_EQ(run(path_of("ls -i %s/*30.qwal %s/*00.log | sed 's/^ *//' | cut -d' ' -f1 | sort > kept; sort inodes | "
+                         "cmp - kept", dir.s, dir.s).s), 0);
+    CHECK_EQ(store_verify("data"), 0);
 }
 
 /* -- beginning again -------------------------------------------------------------------------------------- */
