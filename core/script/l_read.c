@@ -121,7 +121,7 @@ static int read_range(lua_State *L, struct topic *t, const struct options *o)
     r->first = file.first;
     r->next = file.next;
     r->facts = facts_of(L, t, range, r->next);
-    r->facts.epoch = epoch_to_go_on(t, o, r->next, r->facts.epoch_now);
+    r->facts.epoch = file.epoch > 0 ? file.epoch : epoch_to_go_on(t, o, r->next, r->facts.epoch_now);
     vm_claim(L, r->bytes.cap);
     r->claimed = r->bytes.cap;
     count_read(t, r->next - r->first, r->size);

@@ -80,6 +80,7 @@ struct file_range {
     struct buf bytes;
     uint64_t position, size;
     uint64_t first, next;
+    uint64_t epoch;               /* of its last batch, where that is the file's last epoch; 0: it has to be read */
 };
 int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out);
 

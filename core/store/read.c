@@ -162,24 +162,56 @@ int journal_read(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max
     return 0;
 }
 
-/* Goes from a boundary to the last one that is within `size` bytes and below `to`; at least one batch on. */
-static int range_end(struct segment *seg, struct hint *at, uint64_t to, uint64_t size)
+/* A range as far as it is found: it ends before `end`, and the head of its last batch states `epoch`. */
+struct span {
+    struct hint begin, end;
+    uint64_t to;                   /* the offset that it may not go beyond */
+    uint64_t epoch;                /* 0: no head of it was looked at */
+};
+
+static void span_add(struct span *s, const struct batch_head *head)
 {
-    uint64_t limit = seg->written - at->position < size ? seg->written : at->position + size;
-    const struct index_entry *e = index_at_position(&seg->index, limit);
-    if (e && e->offset >= to)
-        e = index_at_offset(&seg->index, to - 1);
-    struct index_entry here = {.offset = at->offset, .position = at->position};
-    struct walk w = walk_begin(seg, e && e->position > at->position ? e : &here);
+    s->end.offset += head->count;
+    s->end.position += head->size;
+    s->epoch = head->epoch;
+}
+
+/* The last entry of the index at or below a position, or the range's begin where that is later. */
+static struct hint span_entry(const struct segment *seg, const struct span *s, uint64_t position)
+{
+    const struct index_entry *e = index_at_position(&seg->index, position);
+    if (e && e->offset >= s->to)
+        e = index_at_offset(&seg->index, s->to - 1);
+    return e && e->position > s->begin.position ? (struct hint){e->offset, e->position} : s->begin;
+}
+
+/* Adds the batches that lie below `limit` and `to`; the first one always. */
+static int span_walk(struct segment *seg, struct span *s, uint64_t limit)
+{
+    struct index_entry here = {.offset = s->end.offset, .position = s->end.position};
+    struct walk w = walk_begin(seg, &here);
     struct batch_head head;
     int rc = 0;
-    while (w.offset < to && (rc = walk_head(&w, &head)) > 0) {
-        if (w.position + head.size > limit && w.position > here.position)
+    while (w.offset < s->to && (rc = walk_head(&w, &head)) > 0) {
+        if (w.position + head.size > limit && w.position > s->begin.position)
             break;
         walk_skip(&w, &head);
+        span_add(s, &head);
     }
-    *at = (struct hint){w.offset, w.position};
     return rc < 0 ? rc : 0;
+}
+
+/* Ends it at the last boundary that is within `size` bytes and below `to`; at least one batch on. */
+static int span_extend(struct segment *seg, struct span *s, uint64_t size)
+{
+    uint64_t left = seg->written - s->begin.position;
+    uint64_t limit = s->begin.position + (left < size ? left : size);
+    s->end = span_entry(seg, s, limit);
+    int rc = span_walk(seg, s, limit);
+    if (rc < 0 || s->epoch > 0)
+        return rc;
+    s->end = span_entry(seg, s, s->end.position - 1);   /* it ends at an entry: its last batch lies before */
+    return span_walk(seg, s, limit);
 }
 
 /* Ends *to where known damage begins. -ERR_DAMAGED when `from` lies in it. */
@@ -205,30 +237,29 @@ static int range_check_begin(struct segment *seg, const struct hint *at)
     return rc > 0 ? 0 : rc < 0 ? rc : -ERR_DAMAGED;
 }
 
-/* How many of n bytes are whole batches below `to` from at->offset on, which moves past them. Damage ends them; whoever
- * goes on from there meets it. */
-static ssize_t range_whole(const char *p, size_t n, struct hint *at, uint64_t to)
+/* How many of n bytes are whole batches of a span, which they are added to. Damage ends them; whoever goes on from
+ * there meets it. */
+static ssize_t span_whole(struct span *s, const char *p, size_t n)
 {
     size_t used = 0;
     bool bad = false;
     struct batch_head head;
-    while (n - used >= BATCH_HEAD_SIZE && at->offset < to) {
-        bad = batch_head_read(p + used, &head) < 0 || head.first != at->offset || (head.flags & BATCH_FLAG_END);
+    while (n - used >= BATCH_HEAD_SIZE && s->end.offset < s->to) {
+        bad = batch_head_read(p + used, &head) < 0 || head.first != s->end.offset || (head.flags & BATCH_FLAG_END);
         if (bad || head.size > n - used)
             break;
         used += head.size;
-        at->offset += head.count;
+        span_add(s, &head);
     }
-    at->position += used;
     return bad && used == 0 ? -ERR_DAMAGED : (ssize_t)used;
 }
 
 /* Takes what fits into `size` bytes with one read. Nothing where the first batch does not. */
-static int range_copy(struct segment *seg, struct hint *at, uint64_t to, struct buf *out, size_t size)
+static int range_copy(struct segment *seg, struct span *s, struct buf *out, size_t size)
 {
     char *p = buf_reserve(out, size);
-    ssize_t got = pread(seg->file.fd, p, size, (off_t)at->position);
-    ssize_t used = got < 0 ? -errno : (size_t)got < size ? -ERR_DAMAGED : range_whole(p, size, at, to);
+    ssize_t got = pread(seg->file.fd, p, size, (off_t)s->end.position);
+    ssize_t used = got < 0 ? -errno : (size_t)got < size ? -ERR_DAMAGED : span_whole(s, p, size);
     if (used <= 0)
         buf_fini(out);
     else
@@ -237,33 +268,33 @@ static int range_copy(struct segment *seg, struct hint *at, uint64_t to, struct 
 }
 
 /* The descriptor is the range's own: the segment's may be closed at any time. */
-static int range_refer(struct segment *seg, struct hint *at, uint64_t to, uint64_t size, int *fd)
+static int range_refer(struct segment *seg, struct span *s, uint64_t size, int *fd)
 {
-    int rc = range_check_begin(seg, at);
+    int rc = range_check_begin(seg, &s->begin);
     if (rc == 0)
-        rc = range_end(seg, at, to, size);
+        rc = span_extend(seg, s, size);
     if (rc < 0)
         return rc;
     *fd = fcntl(seg->file.fd, F_DUPFD_CLOEXEC, 0);
     return *fd < 0 ? -errno : 0;
 }
 
-static int range_take(struct segment *seg, struct hint begin, uint64_t to, uint64_t size, struct file_range *out)
+static int range_take(struct segment *seg, struct span s, uint64_t size, struct file_range *out)
 {
-    struct file_range range = {.fd = -1, .position = begin.position, .first = begin.offset};
-    struct hint at = begin;
-    uint64_t left = seg->written - begin.position;
+    struct file_range range = {.fd = -1, .position = s.begin.position, .first = s.begin.offset};
+    uint64_t left = seg->written - s.begin.position;
     uint64_t most = left < size ? left : size;
     int rc = 0;
     if (most <= RANGE_COPY_MAX)
-        rc = range_copy(seg, &at, to, &range.bytes, (size_t)most);
-    if (rc == 0 && at.position == begin.position)
-        rc = range_refer(seg, &at, to, size, &range.fd);
+        rc = range_copy(seg, &s, &range.bytes, (size_t)most);
+    if (rc == 0 && s.end.position == s.begin.position)
+        rc = range_refer(seg, &s, size, &range.fd);
     if (rc < 0)
         return rc;
-    segment_hint(seg, at.offset, at.position);
-    range.size = at.position - begin.position;
-    range.next = at.offset;
+    segment_hint(seg, s.end.offset, s.end.position);
+    range.size = s.end.position - s.begin.position;
+    range.next = s.end.offset;
+    range.epoch = s.epoch == seg->epoch ? s.epoch : 0;
     *out = range;
     return 0;
 }
@@ -275,15 +306,17 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
     if (from >= to)
         return from < journal_first(j) ? -ERR_GONE : -ERR_BAD_RANGE;
     struct segment *seg;
-    struct hint begin = {0};
+    struct span s = {0};
     int rc = range_avoid_damage(j, from, &to);
     if (rc == 0)
         rc = segment_of(j, from, &seg);
     if (rc == 0)
-        rc = segment_find(seg, from, &begin);
+        rc = segment_find(seg, from, &s.begin);
     if (rc == 0)
         rc = segment_use(seg);
-    return rc < 0 ? rc : range_take(seg, begin, to, bytes_max, out);
+    s.end = s.begin;
+    s.to = to;
+    return rc < 0 ? rc : range_take(seg, s, bytes_max, out);
 }
 
 /* The first part whose last batch is not before time_ms, or NULL. The active one's time is known. */

@@ -121,10 +121,53 @@ TEST(test_a_range_holds_the_bytes_that_a_read_gives)
             CHECK_EQ(journal_read(j, from, range.next, max, &out, &next), 0);
             CHECK_EQ(buf_size(&out), range.size);
             CHECK_EQ(next, range.next);
+            CHECK_EQ(range.epoch, 1);
             CHECK(range.first <= from);
             check_range_holds(&range, out.data);
             buf_fini(&out);
         }
+    store_close(s);
+}
+
+/* The epoch that a range tells, which holds the one batch at `from`, or more. */
+static uint64_t epoch_of_range(struct journal *j, uint64_t from, size_t size)
+{
+    struct file_range range;
+    CHECK_EQ(journal_range(j, from, UINT64_MAX, size, &range), 0);
+    if (range.fd >= 0)
+        close(range.fd);
+    buf_fini(&range.bytes);
+    return range.epoch;
+}
+
+TEST(test_a_range_that_ends_at_an_index_entry_tells_its_epoch)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    for (int i = 0; i < 20; i++)
+        append_some(j, 1, INDEX_EVERY + 1000);
+    settle_store(s);
+    for (uint64_t from = 0; from < j->tail; from++)
+        for (size_t size = 0; size < 5 * INDEX_EVERY; size += 5000)
+            CHECK_EQ(epoch_of_range(j, from, size), 1);
+    store_close(s);
+}
+
+TEST(test_a_range_tells_an_epoch_only_where_it_is_the_files_last)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    for (int i = 0; i < 8; i++) {
+        j->epoch = i < 4 ? 1 : 2;
+        append_some(j, 1, 20000);
+    }
+    settle_store(s);
+    for (uint64_t from = 0; from < 8; from++)
+        CHECK_EQ(epoch_of_range(j, from, 1), from < 4 ? 0 : 2);
+    CHECK_EQ(epoch_of_range(j, 0, 3 * 20200), 0);      /* copied */
+    CHECK_EQ(epoch_of_range(j, 2, 3 * 20200), 2);
+    CHECK_EQ(epoch_of_range(j, 0, 4 * 20200), 0);      /* by its file */
+    CHECK_EQ(epoch_of_range(j, 1, 4 * 20200), 2);
     store_close(s);
 }
 
