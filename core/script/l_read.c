@@ -6,15 +6,23 @@
 #include "script/arg.h"
 #include "script/batch.h"
 #include "script/bind.h"
+#include "script/request.h"
 #include "script/topic_handle.h"
 
-#define USAGE "topic:read {from=, to=, limit=, bytes=, epoch=, format=\"records\"}"
+#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\"} | request [, \"records\"])"
 
 struct options {
     struct batch_range range;
     uint64_t epoch;                   /* of the message before `from`, as the reader has it; 0: it has not said */
     bool records;
 };
+
+static bool is_records(lua_State *L, slice format)
+{
+    if (format.p != NULL && !slice_eq(format, SLICE("records")))
+        arg_fail(L, USAGE, "there is no format %s", format.p);
+    return format.p != NULL;
+}
 
 /* More than may be had at once is as much as may be had. */
 static void check_options(lua_State *L, struct options *o)
@@ -26,9 +34,7 @@ static void check_options(lua_State *L, struct options *o)
         {"epoch", ARG_WHOLE, &o->epoch},       {"format", ARG_TEXT, &format},
         {NULL, ARG_END, NULL}};
     arg_fields(L, 2, fields, USAGE);
-    if (format.p != NULL && !slice_eq(format, SLICE("records")))
-        arg_fail(L, USAGE, "there is no format %s", format.p);
-    o->records = format.p != NULL;
+    o->records = is_records(L, format);
     o->range.limit = least(o->range.limit, READ_COUNT_MAX);
     o->range.bytes = least(o->range.bytes, READ_SIZE_MAX);
 }
@@ -128,20 +134,55 @@ static int read_range(lua_State *L, struct topic *t, const struct options *o)
     return 1;
 }
 
-/* topic:read(range) -> batch | nil, message, code */
+static int read_any(lua_State *L, struct topic *t, const struct options *o)
+{
+    return o->records ? read_range(L, t, o) : read_batch(L, t, o);
+}
+
+static int push_not_here(lua_State *L)
+{
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
+/* What a request asks for. False where there is nothing yet and it would wait, or its token has to be refused. */
+static int read_request(lua_State *L, struct topic *t, const struct question *q)
+{
+    uint64_t found, end;
+    slice format = lua_isnoneornil(L, 3) ? (slice){0} : arg_text(L, 3, "the format", USAGE);
+    struct options o = {{q->from, q->to, q->limit, q->bytes}, q->epoch, is_records(L, format)};
+    if (q->wait_s > 0 && q->from >= topic_readable(t))
+        return push_not_here(L);
+    if (q->token && topic_check(t, q->epoch, q->from, &found, &end) < 0)
+        return push_not_here(L);
+    return read_any(L, t, &o);
+}
+
+static int read_options(lua_State *L, struct topic *t, struct options *o)
+{
+    if (o->range.from == UINT64_MAX)
+        o->range.from = topic_first(t);
+    if (o->range.to < o->range.from)
+        return push_fail_because(L, -ERR_BAD_RANGE, "the range from %llu to %llu is reversed",
+                                 (unsigned long long)o->range.from, (unsigned long long)o->range.to);
+    return read_any(L, t, o);
+}
+
+/* topic:read(range | request [, format]) -> batch | nil, message, code; false for a request that is not to be answered
+ * here: what its query says besides, and with which words, is scripts/routes/message.lua's. */
 int l_topic_read(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, USAGE);
     struct options o = {.range = {UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}};
+    struct question q;
     struct topic *t;
-    check_options(L, &o);
+    bool asked = arg_test(L, 2, KIND_REQUEST) != NULL;
+    if (asked && !request_question(request_check(L, 2, USAGE), &q))
+        return push_not_here(L);
+    if (!asked)
+        check_options(L, &o);
     int rc = handle_find(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
-    if (o.range.from == UINT64_MAX)
-        o.range.from = topic_first(t);
-    if (o.range.to < o.range.from)
-        return push_fail_because(L, -ERR_BAD_RANGE, "the range from %llu to %llu is reversed",
-                                 (unsigned long long)o.range.from, (unsigned long long)o.range.to);
-    return o.records ? read_range(L, t, &o) : read_batch(L, t, &o);
+    return asked ? read_request(L, t, &q) : read_options(L, t, &o);
 }

@@ -9,10 +9,10 @@
 #include "script/encode.h"
 
 #define HEADER "req:header(name...)"
-#define NUMBERS "req:numbers(name...)"
 #define MESSAGES "req:messages()"
 
-enum { NUMBER_DIGITS = 16 };          /* more than any offset has */
+enum { OFFSET_DIGITS = 16, EPOCH_DIGITS = 18 };   /* at most */
+#define OFFSET_LAST ((UINT64_C(1) << 53) - 1)     /* beyond it JSON numbers are not exact in every client */
 
 struct object {
     struct serving *serving;          /* of this request while the generations are equal */
@@ -226,6 +226,67 @@ static int index_request(lua_State *L)
     return push_field(L, (enum field)lua_tointeger(L, -1));
 }
 
+/* ---- what most readers ask ---- */
+
+#define UNSAID UINT64_MAX
+
+static bool take_number(slice text, size_t digits, uint64_t *out)
+{
+    return text.n <= digits && slice_u64(text, out) == 0;
+}
+
+/* An offset, or epoch:offset, whose colon many clients escape. */
+static bool take_from(slice text, struct question *q)
+{
+    char plain[EPOCH_DIGITS + OFFSET_DIGITS + 3];
+    slice epoch;
+    if (text.n > sizeof(plain))
+        return false;
+    long n = http_unescape(text, plain, true);
+    slice offset = slice_of(plain, n < 0 ? 0 : (size_t)n);
+    q->token = memchr(plain, ':', offset.n) != NULL;
+    if (q->token && !(slice_split(&offset, ':', &epoch) && take_number(epoch, EPOCH_DIGITS, &q->epoch)))
+        return false;
+    return take_number(offset, OFFSET_DIGITS, &q->from);
+}
+
+static bool question_take(struct question *q, slice name, slice value)
+{
+    const struct {
+        slice name;
+        uint64_t *value;
+    } numbers[] = {{SLICE("to"), &q->to}, {SLICE("limit"), &q->limit}, {SLICE("bytes"), &q->bytes},
+                   {SLICE("wait"), &q->wait_s}};
+    if (slice_eq(name, SLICE("from")))
+        return q->from == UNSAID && take_from(value, q);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (slice_eq(name, numbers[i].name))
+            return *numbers[i].value == UNSAID && take_number(value, OFFSET_DIGITS, numbers[i].value);
+    return false;
+}
+
+/* Whether a number lies within [least, most]; one that was not said is `otherwise`. */
+static bool settle(uint64_t *value, uint64_t least, uint64_t most, uint64_t otherwise)
+{
+    if (*value == UNSAID)
+        *value = otherwise;
+    return *value == otherwise || (*value >= least && *value <= most);
+}
+
+bool request_question(const struct http_request *r, struct question *q)
+{
+    slice rest = r->head.query;
+    slice value;
+    slice name;
+    *q = (struct question){.from = UNSAID, .to = UNSAID, .limit = UNSAID, .bytes = UNSAID, .wait_s = UNSAID};
+    while (slice_split(&rest, '&', &value))
+        if (!slice_split(&value, '=', &name) || !question_take(q, name, value))
+            return false;
+    return q->from <= OFFSET_LAST && settle(&q->to, q->from + 1, OFFSET_LAST, UINT64_MAX) &&
+           settle(&q->limit, 1, READ_COUNT_MAX, READ_COUNT_DEFAULT) &&
+           settle(&q->bytes, 1, READ_SIZE_MAX, READ_SIZE_DEFAULT) && settle(&q->wait_s, 0, WAIT_MS_MAX / 1000, 0);
+}
+
 /* ---- methods ---- */
 
 static void push_header(lua_State *L, const struct http_head *head, slice name)
@@ -247,42 +308,6 @@ static int l_header(lua_State *L)
     for (int i = 2; i <= names || i == 2; i++)
         push_header(L, &r->head, arg_text(L, i, "name", HEADER));
     return lua_gettop(L) - names;
-}
-
-/* Which of the names at 2 ... this is, or 0; each is taken once. */
-static int find_name(lua_State *L, int names, slice name)
-{
-    for (int i = 2; i <= names; i++) {
-        slice known = arg_text(L, i, "name", NUMBERS);
-        if (slice_eq(name, known))
-            return lua_isnil(L, names + i) ? i : 0;
-    }
-    return 0;
-}
-
-/* req:numbers(name...) -> true, value...  The values of a query that has whole numbers of these names and nothing else;
- * false for any other query. It is how most readers ask, and costs no table and no text. */
-static int l_numbers(lua_State *L)
-{
-    const struct http_request *r = request_check(L, 1, NUMBERS);
-    int names = lua_gettop(L);
-    slice rest = r->head.query;
-    slice value;
-    uint64_t number;
-    luaL_checkstack(L, names + 1, NUMBERS);
-    lua_pushboolean(L, 1);
-    lua_settop(L, 2 * names);
-    while (slice_split(&rest, '&', &value)) {
-        slice name;
-        int i = slice_split(&value, '=', &name) ? find_name(L, names, name) : 0;
-        if (i == 0 || value.n > NUMBER_DIGITS || slice_u64(value, &number) < 0) {
-            lua_pushboolean(L, 0);
-            return 1;
-        }
-        lua_pushinteger(L, (lua_Integer)number);
-        lua_replace(L, names + i);
-    }
-    return names;
 }
 
 /* Copies, because making tables may raise, and is followed by whatever else uses the scratch buffer. */
@@ -313,8 +338,8 @@ static int l_messages(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"numbers", l_numbers}, {"messages", l_messages},
-        {"show", l_request_show}, {"route", l_request_route}, {NULL, NULL}};
+        {"header", l_header}, {"messages", l_messages}, {"show", l_request_show},
+        {"route", l_request_route}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");
 }

@@ -57,4 +57,14 @@ void answer_error(struct serving *s, const struct problem *p);
 /* The answer has been made: the request belongs to the HTTP layer again. */
 void serving_answered(struct serving *s);
 
+/* What the query of a read says, where it is as most readers ask: `from` an offset or a token, and nothing else but
+ * whole numbers named to, limit, bytes and wait, each at most once and within its bounds. False for any other. */
+struct question {
+    bool token;                       /* `from` came with an epoch */
+    uint64_t epoch;
+    uint64_t from, to, limit, bytes;  /* to: UINT64_MAX where it was not said; the others' defaults are filled in */
+    uint64_t wait_s;
+};
+bool request_question(const struct http_request *r, struct question *q);
+
 #endif

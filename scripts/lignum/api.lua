@@ -50,17 +50,29 @@ function topics(pattern) end
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
 
+---@class lignum.ReadRange
+---@field from? integer
+---@field to? integer
+---@field limit? integer
+---@field bytes? integer
+---@field epoch? integer
+---@field format? "records"
+
 ---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes.
 ---`epoch` is that of the message before `from`, where the reader has it: a read that gives nothing says it again to the
 ---client. With format "records" the result can only be answered with: stored batches, straight from the file.
+---Of a request what its query asks for is read, without a table, where that is `from` as an offset or token and nothing
+---else but whole numbers named to, limit, bytes and wait. False is for any other query; also where there is nothing yet
+---and it says to wait, and where its token is not of this history.
 ---@where tasks
----@param range { from?: integer, to?: integer, limit?: integer, bytes?: integer, epoch?: integer, format?: "records" }
----@return lignum.Batch|lignum.Range|nil batch
+---@param range lignum.ReadRange|lignum.Request
+---@param format? "records"   with a request
+---@return lignum.Batch|lignum.Range|false|nil batch
 ---@return string? message
 ---@return string? code
 ---@errors unknown_topic offset_gone damaged bad_range
 ---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
-function Topic:read(range) end
+function Topic:read(range, format) end
 
 ---A request that waits holds one of the places for such until it has been answered; they are three quarters of
 ---limits.tasks and limits.connections.
@@ -258,15 +270,6 @@ local Request = {}
 ---@return string? ...   the value of each
 ---@example local token = req:header("Authorization")
 function Request:header(...) end
-
----The values of a query that has whole numbers of these names and nothing else, in this order: one that is absent is
----nil. Only false for any other query, which is then in `query`. It makes neither table nor text.
----@where tasks
----@param ... string   names
----@return boolean ok
----@return integer? ...
----@example local ok, from, limit = req:numbers("from", "limit")
-function Request:numbers(...) end
 
 ---The messages that append(request) would append, as tables: what on_publish gets to see.
 ---@where tasks

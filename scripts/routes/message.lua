@@ -10,7 +10,7 @@ local stream = require "lignum.stream"
 
 local topic, json = core.topic, core.json
 -- Found here once: looking a method up in a request or topic costs as much as calling it.
-local header, numbers = core.Request.header, core.Request.numbers
+local header = core.Request.header
 local receipt, read_from = core.Topic.receipt, core.Topic.read
 local format = string.format
 
@@ -121,32 +121,16 @@ end
 
 local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = "records" }
 
--- `what` is read; its batch says itself where to go on (lignum.Batch).
-local function answer_batch(req, t, what, asked, form)
-  if form == "records" then what.format = form end
-  local batch, why, code, point = read(t, what, asked)
+-- What a read came to; a batch says itself where to go on (lignum.Batch).
+local function answer_batch(req, t, form, fixed, batch, why, code, point)
   if not batch then
     local info = t:info()
     point = point or {}
     return fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
   end
   if form ~= "records" then batch:as(form) end
-  if asked.fixed and batch:known(req) then return 304, nil, batch end
+  if fixed and batch:known(req) then return 304, nil, batch end
   return 200, batch, batch
-end
-
-local COUNT_MAX <const>, SIZE_MAX <const> = core.limits.read_count_max, core.limits.read_size_max
-local COUNT <const>, SIZE <const> = core.limits.read_count_default, core.limits.read_size_default
-local PLAINLY = { wait = 0, fixed = true }
-
--- Most readers ask by numbers alone. Whatever else a query may say, and what is wrong with it, range.of knows.
-local function plain(req)
-  local ok, from, to, limit, bytes = numbers(req, "from", "to", "limit", "bytes")
-  if not ok or not from or from >= http.OFFSET_MAX then return nil end
-  if to and (from >= to or to >= http.OFFSET_MAX) then return nil end
-  limit, bytes = limit or COUNT, bytes or SIZE
-  if limit < 1 or limit > COUNT_MAX or bytes < 1 or bytes > SIZE_MAX then return nil end
-  return { from = from, to = to, limit = limit, bytes = bytes }
 end
 
 local function answer_events(req, t, asked, raw)
@@ -174,8 +158,12 @@ local function get(req, query, kind)
   end
 
   if kind == EVENTS then return answer_events(req, t, asked, raw) end
-  local what = { from = asked.from, epoch = asked.epoch, to = asked.to, limit = asked.limit, bytes = asked.bytes }
-  return answer_batch(req, t, what, asked, kind == NDJSON and raw and "raw" or FORMS[kind])
+  local form = kind == NDJSON and raw and "raw" or FORMS[kind]
+  local what = {
+    from = asked.from, epoch = asked.epoch, to = asked.to, limit = asked.limit, bytes = asked.bytes,
+    format = form == "records" and form or nil,
+  }
+  return answer_batch(req, t, form, asked.fixed, read(t, what, asked))
 end
 
 ---`GET /v1/topics/{topic}/messages`
@@ -183,8 +171,11 @@ end
 function M.get(req)
   local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
-  local what = form and plain(req)
-  if what then return answer_batch(req, topic(req.params.topic), what, PLAINLY, form) end
+  if form then     -- most readers ask so that the core understands it as it stands
+    local t = topic(req.params.topic)
+    local batch, why, code = read_from(t, req, form == "records" and form or nil)
+    if batch ~= false then return answer_batch(req, t, form, true, batch, why, code) end
+  end
   local query, why, code = http.query(req, QUERY)
   if not query then return http.fail(code, why) end
   return get(req, query, kind)

@@ -225,22 +225,42 @@ TEST(test_requests_past_the_limit_of_tasks_are_refused_with_429)
     host_close(&h);
 }
 
-TEST(test_a_query_of_whole_numbers_is_read_without_a_table)
+/* A request with that query. */
+static const char *read_with(const char *query)
 {
-    open_server("function HANDLE(r) local t = table.pack(r:numbers('from', 'to', 'limit'))\n"
-                "for i = 1, t.n do t[i] = tostring(t[i]) end\n"
-                "return 200, table.concat(t, ' ') end");
-    CHECK_BODY(GET("/?to=7&from=0"), "true 0 7 nil");
-    CHECK_BODY(GET("/"), "true nil nil nil");
-    CHECK_BODY(GET("/?limit=9999999999999999"), "true nil nil 9999999999999999");
-    static const char *const others[] = {"from=1&from=2", "from=-1", "from=", "from", "from=1&wait=2", "from=%31", "=1",
-                                         "from=12345678901234567", "from=1=2", "FROM=1",
-                                         "from=1&&"};
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        char path[128];
-        snprintf(path, sizeof(path), "GET /?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", others[i]);
-        CHECK_BODY(ask(path), "false");
-    }
+    static char path[256];
+    snprintf(path, sizeof(path), "GET /?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", query);
+    return path;
+}
+
+TEST(test_a_request_reads_what_its_query_asks_for)
+{
+    open_server("topic('t'):create() topic('t'):append {'a', 'b', 'c'} topic('t'):append('d')\n"
+                "function HANDLE(r) local b, why, code = topic('t'):read(r)\n"
+                "if not b then return 200, tostring(b) .. ' ' .. tostring(code) end\n"
+                "local s = {} for i, m in ipairs(b) do s[i] = m.payload end\n"
+                "return 200, b.next .. ' ' .. table.concat(s) end");
+    static const struct {
+        const char *query, *want;
+    } cases[] = {
+        {"from=0", "4 abcd"}, {"from=3", "4 d"}, {"to=3&from=1", "3 bc"}, {"from=0&limit=2", "2 ab"},
+        {"from=0&bytes=1", "1 a"}, {"from=1:2", "4 cd"}, {"from=1%3A2&limit=1", "3 c"}, {"from=4", "4 "},
+        {"from=9007199254740991", "9007199254740991 "}, {"from=0&wait=60", "4 abcd"}, {"from=4&wait=0", "4 "},
+    };
+    static const char *const others[] = {
+        "", "limit=1", "from=1&from=2", "from=-1", "from=", "from", "from=1&raw=1", "from=+1", "from=x", "=1",
+        "from=9007199254740992", "from=1=2", "FROM=1", "from=1&&", "from=1&to=1", "from=2&to=1", "from=1&limit=0",
+        "from=1&limit=100001", "from=1&bytes=0", "from=1&bytes=8388609", "from=1&wait=61", "from=1&wait=0.5",
+        "from=1:", "from=:1", "from=1:2:3", "from=latest", "from=1&min_offset=1", "from=4&wait=1",
+        "from=1:9", "from=7:1", "from=0000000000000000000000000000000000000000000000000001",
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        CHECK_SLICE(slice_from(body(ask(read_with(cases[i].query)))), slice_from(cases[i].want));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        CHECK_BODY(ask(read_with(others[i])), "false nil");
+    host_eval(&h, "topic('t'):delete()");
+    CHECK_BODY(ask(read_with("from=0")), "nil unknown_topic");
+    CHECK_BODY(ask(read_with("frm=0")), "false nil");      /* what is wrong with it comes first */
     host_close(&h);
 }
 
