@@ -162,9 +162,9 @@ void upstream_ask(struct follower *f, struct topic *t)
     put_position(f, t, info.epoch == 0 && info.tail > 0 ? f->o.role->epoch : info.epoch, info.tail);
 }
 
-/* What was pending has been written to its file, for the search for the end of an epoch. */
 static void start(struct follower *f, struct topic *t)
 {
+    store_flush(f->o.role->store);     /* `tail` is told as what is written */
     struct buf *out = link_begin(f->link, WIRE_START);
     t->acked_written = t->tail.at;
     t->acked_disk = t->disk.at;

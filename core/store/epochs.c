@@ -143,9 +143,13 @@ static int segment_epoch_end(struct segment *seg, uint64_t epoch, uint64_t *foun
 static int epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end, struct segment **in)
 {
     uint64_t last = 0, until = journal_first(j);
-    uint32_t index;
+    uint32_t index = j->parts_count;
     struct segment *seg;
-    int rc = part_after_epoch(j, epoch, &index);
+    int rc = 0;
+    if (epoch < j->epoch) {            /* else it ends with the journal: most ask for the present one */
+        journal_write(j);
+        rc = part_after_epoch(j, epoch, &index);
+    }
     bool all = rc == 0 && index == j->parts_count;
     if (rc == 0 && all && j->tail > until) {
         last = j->epoch;
@@ -172,7 +176,6 @@ static int epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_
 int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64_t *end)
 {
     struct segment *in = NULL;
-    journal_write(j);
     int rc = epoch_end(j, epoch, found, end, &in);
     if (rc != -ERR_DAMAGED || in == NULL)
         return rc;

@@ -35,6 +35,22 @@ static void check_epoch_end(struct journal *j, uint64_t epoch)
     CHECK_EQ(end, want_end);
 }
 
+TEST(test_the_end_of_the_present_epoch_is_known_without_a_write)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    uint64_t found, end;
+    append_some(j, 3, 100);
+    size_t pending = buf_size(&j->pending);
+    CHECK(pending > 0);
+    CHECK_EQ(journal_epoch_end(j, j->epoch, &found, &end), 0);
+    CHECK_EQ(found, j->epoch);
+    CHECK_EQ(end, 3);
+    CHECK_EQ(buf_size(&j->pending), pending);
+    settle_store(s);
+    store_close(s);
+}
+
 TEST(test_the_end_of_every_epoch_is_found)
 {
     skip_syncs();
