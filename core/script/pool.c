@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_full(const struct pool_class *c)
+static bool is_full(const struct pool *pool)
 {
 #if defined(__SANITIZE_ADDRESS__)
-    (void)c;
+    (void)pool;
     return true;   /* the sanitizer shall see each piece come and go */
 #else
-    return c->kept >= POOL_KEPT_MAX;
+    return pool->kept >= POOL_KEPT_MAX;
 #endif
 }
 
@@ -27,26 +27,26 @@ static void *take(struct pool *pool, size_t size)
 {
     if (!is_small(size))
         return malloc(size);
-    struct pool_class *c = &pool->classes[class_of(size)];
+    void **first = &pool->first[class_of(size)];
     size_t whole = (class_of(size) + 1) * POOL_GRAIN;
-    void *p = c->first;
+    void *p = *first;
     if (p == NULL)
         return malloc(whole);
-    memcpy(&c->first, p, sizeof(c->first));
-    c->kept -= whole;
+    memcpy(first, p, sizeof(*first));
+    pool->kept -= whole;
     return p;
 }
 
 static void give(struct pool *pool, void *p, size_t size)
 {
-    struct pool_class *c = is_small(size) ? &pool->classes[class_of(size)] : NULL;
-    if (c == NULL || is_full(c)) {
+    if (!is_small(size) || is_full(pool)) {
         free(p);
         return;
     }
-    memcpy(p, &c->first, sizeof(c->first));
-    c->first = p;
-    c->kept += (class_of(size) + 1) * POOL_GRAIN;
+    void **first = &pool->first[class_of(size)];
+    memcpy(p, first, sizeof(*first));
+    *first = p;
+    pool->kept += (class_of(size) + 1) * POOL_GRAIN;
 }
 
 void *pool_resize(struct pool *pool, void *p, size_t old, size_t size)
@@ -68,11 +68,11 @@ void *pool_resize(struct pool *pool, void *p, size_t old, size_t size)
 void pool_trim(struct pool *pool)
 {
     for (size_t i = 0; i < POOL_CLASSES; i++) {
-        struct pool_class *c = &pool->classes[i];
-        for (void *p = c->first; p != NULL; p = c->first) {
-            memcpy(&c->first, p, sizeof(c->first));
+        void **first = &pool->first[i];
+        for (void *p = *first; p != NULL; p = *first) {
+            memcpy(first, p, sizeof(*first));
             free(p);
         }
-        c->kept = 0;
     }
+    pool->kept = 0;
 }

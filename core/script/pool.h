@@ -2,7 +2,8 @@
  * Small pieces of memory for Lua, which asks for dozens in each request and gives them back some thousand requests
  * later: freed pieces of a size are kept in a list, the last one first out, where malloc would merge and split them.
  *
- * A piece's size rounded up to the grain is its class. What a class keeps is bounded.
+ * A piece's size rounded up to the grain is its class. What all classes keep is bounded together: which sizes are
+ * wanted is the scripts' affair.
  */
 #ifndef SCRIPT_POOL_H
 #define SCRIPT_POOL_H
@@ -14,14 +15,12 @@ enum {
     POOL_GRAIN = 16,
     POOL_SIZE_MAX = 256,                              /* larger pieces are malloc's */
     POOL_CLASSES = POOL_SIZE_MAX / POOL_GRAIN,
-    POOL_KEPT_MAX = 64 * 1024,                        /* bytes of one class: 1 MiB in all */
+    POOL_KEPT_MAX = 1024 * 1024,                      /* bytes */
 };
 
 struct pool {
-    struct pool_class {
-        void *first;                                  /* each holds the next one */
-        size_t kept;                                  /* bytes */
-    } classes[POOL_CLASSES];
+    void *first[POOL_CLASSES];                        /* each piece holds the next one of its class */
+    size_t kept;                                      /* bytes */
 };
 
 /* What realloc does; `old` is the size of p, 0 for NULL. NULL when there is no memory, or for size 0. */
