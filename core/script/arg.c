@@ -29,6 +29,7 @@ void *arg_object(lua_State *L, int index, enum kind kind, const char *usage)
     static const char *const names[KINDS] = {
         [KIND_TOPIC] = "a topic",     [KIND_BATCH] = "a batch", [KIND_RANGE] = "a range of records",
         [KIND_REQUEST] = "a request", [KIND_FETCH] = "a fetch", [KIND_LIST] = "a list",
+        [KIND_TREE] = "a tree of routes",
     };
     void *object = arg_test(L, index, kind);
     if (object == NULL)

@@ -149,11 +149,12 @@ static void push_limits(lua_State *L)
 int core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"where", l_where}, {"caller", l_caller}, {"route", l_route}, {"walk", l_walk}, {NULL, NULL}};
+        {"where", l_where}, {"caller", l_caller}, {"route", l_route}, {NULL, NULL}};
     luaL_newlib(L, functions);
     topic_open(L);
     batch_open(L);
     request_open(L);
+    route_open(L);
     node_open(L);
     time_open(L);
     say_open(L);

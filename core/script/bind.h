@@ -12,6 +12,7 @@ int core_open(lua_State *L);
 void topic_open(lua_State *L);
 void batch_open(lua_State *L);
 void request_open(lua_State *L);
+void route_open(lua_State *L);
 void node_open(lua_State *L);
 void time_open(lua_State *L);
 void say_open(lua_State *L);

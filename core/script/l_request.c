@@ -9,6 +9,7 @@
 #include "script/encode.h"
 
 #define HEADER "req:header(name...)"
+#define PARAM "req:param(name)"
 #define MESSAGES "req:messages()"
 
 enum { OFFSET_DIGITS = 16, EPOCH_DIGITS = 18 };   /* at most */
@@ -20,7 +21,7 @@ struct object {
 };
 
 /* User values of the object: what has been made once. */
-enum { PARAMS = 1, HEADERS, QUERY, BODY, VALUES = BODY };
+enum { PARAMS = 1, HEADERS, QUERY, BODY, TREE, VALUES = TREE };
 
 void request_push(lua_State *L, struct serving *s)
 {
@@ -173,16 +174,35 @@ static int push_made(lua_State *L, int value, void (*make)(lua_State *L, const s
     return 1;
 }
 
-void request_set_params(lua_State *L, int index)
+void push_params(lua_State *L, const struct params *p)
 {
-    lua_setiuservalue(L, index, PARAMS);
+    lua_createtable(L, 0, (int)p->count);
+    for (unsigned i = 0; i < p->count; i++) {
+        push_slice(L, p->names[i]);
+        push_slice(L, p->values[i]);
+        lua_rawset(L, -3);
+    }
 }
 
-static int push_params(lua_State *L)
+void request_found(lua_State *L, const struct params *found, bool passing)
 {
-    if (lua_getiuservalue(L, 1, PARAMS) == LUA_TNIL)
-        lua_newtable(L);
-    return 1;
+    struct params *p = &request_serving(L, 1)->params;
+    p->count = found->count;
+    p->names = found->names;
+    memcpy(p->values, found->values, found->count * sizeof(found->values[0]));
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, 1, TREE);
+    if (passing)
+        push_params(L, p);
+    else
+        lua_pushnil(L);
+    lua_setiuservalue(L, 1, PARAMS);
+}
+
+static void make_params(lua_State *L, const struct http_request *r)
+{
+    (void)r;
+    push_params(L, &request_serving(L, 1)->params);
 }
 
 enum field {
@@ -202,7 +222,7 @@ static int push_field(lua_State *L, enum field field)
     case FIELD_METHOD:
         return push_slice(L, request_at(L, 1)->head.method);
     case FIELD_PARAMS:
-        return push_params(L);
+        return push_made(L, PARAMS, make_params);
     case FIELD_QUERY:
         return push_made(L, QUERY, make_query);
     case FIELD_HEADERS:
@@ -224,6 +244,26 @@ static int index_request(lua_State *L)
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(2));
     return push_field(L, (enum field)lua_tointeger(L, -1));
+}
+
+/* req:param(name) -> value or nil: that of the table of params where a script has asked for it, and may have changed
+ * it.
+ */
+static int l_param(lua_State *L)
+{
+    request_check(L, 1, PARAM);
+    slice name = arg_text(L, 2, "name", PARAM);
+    const struct params *p = &request_serving(L, 1)->params;
+    if (lua_getiuservalue(L, 1, PARAMS) == LUA_TTABLE) {
+        lua_pushvalue(L, 2);
+        lua_rawget(L, -2);
+        return 1;
+    }
+    for (unsigned i = 0; i < p->count; i++)
+        if (slice_eq(p->names[i], name))
+            return push_slice(L, p->values[i]);
+    lua_pushnil(L);
+    return 1;
 }
 
 /* ---- what most readers ask ---- */
@@ -338,7 +378,7 @@ static int l_messages(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"messages", l_messages}, {"show", l_request_show},
+        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"show", l_request_show},
         {"route", l_request_route}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");

@@ -10,12 +10,20 @@
 #include "script/state.h"
 #include "script/task.h"
 
+/* The {names} of a route and the parts of a path that they stand for. */
+struct params {
+    unsigned count;
+    const slice *names;
+    slice values[ROUTE_NAMES_MAX];
+};
+
 struct serving {
     struct vm *vm;                    /* outlives us */
     struct http_request *request;     /* NULL once it is answered */
     struct serving *spare;            /* the next one in the pool */
     unsigned generation;
     bool streaming;
+    struct params params;             /* as the request's route has found them */
     struct task_ticket worker;        /* the task that answers it */
     struct task *task;                /* that streams */
     struct task_ticket ticket;        /* of its wait until the client has read */
@@ -33,12 +41,15 @@ struct serving *request_serving(lua_State *L, int index);
 /* Its path, decoded but for %2F; `text` has HTTP_TARGET_MAX bytes, which it may point into. */
 slice request_path(const struct http_request *r, char *text);
 
-/* Makes the table on top, and pops it, the params of the request object at `index`. */
-void request_set_params(lua_State *L, int index);
+/* What the route of the request object at 1 has found in the tree at 2, whose names these are. `passing`: the values
+ * will not stay. */
+void request_found(lua_State *L, const struct params *found, bool passing);
+
+/* Pushes a new table of them. */
+void push_params(lua_State *L, const struct params *p);
 
 int l_request_show(lua_State *L);     /* l_show.c */
 int l_request_route(lua_State *L);    /* l_route.c */
-int l_walk(lua_State *L);
 
 /* A task's function, for a request object: calls the entry point handle and answers by its results. */
 int answer_run(lua_State *L);

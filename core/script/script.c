@@ -48,6 +48,7 @@ static struct serving *serving_new(struct vm *vm, struct http_request *r)
     }
     s->request = r;
     s->streaming = false;
+    s->params.count = 0;
     return s;
 }
 

@@ -12,7 +12,7 @@
 #include "script/vm.h"
 
 /* Kinds of objects that C gives to Lua. */
-enum kind { KIND_TOPIC, KIND_BATCH, KIND_RANGE, KIND_REQUEST, KIND_FETCH, KIND_LIST, KINDS };
+enum kind { KIND_TOPIC, KIND_BATCH, KIND_RANGE, KIND_REQUEST, KIND_FETCH, KIND_LIST, KIND_TREE, KINDS };
 
 struct vm_route {
     char *pattern;                    /* owned; never freed before the VM, so tasks may name it */

@@ -271,6 +271,13 @@ local Request = {}
 ---@example local token = req:header("Authorization")
 function Request:header(...) end
 
+---One of the `params`, without building the table of all.
+---@where tasks
+---@param name string
+---@return string? value
+---@example local name = req:param("name")
+function Request:param(name) end
+
 ---The messages that append(request) would append, as tables: what on_publish gets to see.
 ---@where tasks
 ---@return lignum.Message[]? messages   header names in lower case
@@ -733,10 +740,17 @@ function core.route(pattern) end
 ---@example local same, message, refusal = req:show("on_publish", on_publish, "orders")
 function Request:show(name, hook, topic) end
 
----Finds the route of a request in a tree of routes (scripts/lignum/route.lua). It gets its `params` and is counted
----under the route. Without a route, the methods that its path has, if any.
+---Makes a list of routes the tree in which they are found: of each its `method`, `path` and `id` are looked at.
 ---@where scripts/lignum
----@param tree table
+---@param routes lignum.Route[]
+---@return userdata tree
+---@example local tree = core.tree { { method = "GET", path = "/hello/{name}", id = core.route("GET /hello/{name}") } }
+function core.tree(routes) end
+
+---Finds the route of a request in a tree. It gets its `params` and is counted under the route. Without a route, the
+---methods that its path has, if any.
+---@where scripts/lignum
+---@param tree userdata
 ---@return table? route
 ---@return table? methods
 ---@example local route, methods = req:route(tree)
@@ -744,7 +758,7 @@ function Request:route(tree) end
 
 ---The same for a method and a path.
 ---@where scripts/lignum
----@param tree table
+---@param tree userdata
 ---@param method string
 ---@param path string
 ---@return table? route

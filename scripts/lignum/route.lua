@@ -1,7 +1,7 @@
 --- Routes: which handler answers METHOD /path/{name}.
 ---
---- Paths are found in a tree by segment, where a literal segment goes before a {name}; the core walks
---- it (req:route). The tree belongs to one draft (modules.lua), so a reload never mixes old and new
+--- Paths are found by segment, where a literal segment goes before a {name}; the core does it, in a tree that it
+--- makes of all routes (core.tree). The tree belongs to one draft (modules.lua), so a reload never mixes old and new
 --- routes.
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
@@ -19,22 +19,14 @@ local sealed = false -- true once the draft is complete
 ---@field id integer        of its counters
 ---@field method string
 ---@field path string
----@field names string[]
 ---@field fn function
 ---@field place string
 
--- A node: [segment] = node; [NAMED] = the node of a {name}; [METHODS] = { [method] = route }. The core knows the two.
-local NAMED <const>, METHODS <const> = 1, 2
-local tree = {}
 local all = {}                       ---@type lignum.Route[]
+local declared = {}                  ---@type table<string, lignum.Route>   by method and path, whatever its names
+local tree                           -- made when all are known
 
 -- Registering ----------------------------------------------------------------------------------
-
-local function names_in(path)
-  local names = {}
-  for name in path:gmatch("{([^}]*)}") do names[#names + 1] = name end
-  return names
-end
 
 local function check_path(path)
   if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then
@@ -46,36 +38,23 @@ local function check_path(path)
   end
 end
 
-local function methods_at(path)
-  local node = tree
-  for segment in path:gmatch("/([^/]*)") do
-    if sub(segment, 1, 1) == "{" then
-      segment = NAMED
-    end
-    node[segment] = node[segment] or {}
-    node = node[segment]
-  end
-  node[METHODS] = node[METHODS] or {}
-  return node[METHODS]
-end
-
 local function add(method, path, fn, place)
   check_path(path)
   if type(fn) ~= "function" then error(("route %s %s wants a function"):format(method, path), 3) end
   if sealed then error("routes can be declared only while lignum.lua is being loaded", 3) end
-  local names = names_in(path)
-  if #names > core.limits.route_names_max then
+  local shape, names = path:gsub("{[^}]*}", "{}")
+  if names > core.limits.route_names_max then
     error(("route %s: more than %d names"):format(path, core.limits.route_names_max), 3)
   end
-  local methods = methods_at(path)
-  local other = methods[method]
+  local key = method .. " " .. shape
+  local other = declared[key]
   if other then
     error(("route %s %s is declared already, at %s"):format(method, path, other.place), 3)
   end
   local route = {
-    id = core.route(method .. " " .. path), method = method, path = path, names = names, fn = fn, place = place,
+    id = core.route(method .. " " .. path), method = method, path = path, fn = fn, place = place,
   }
-  methods[method] = route
+  declared[key] = route
   all[#all + 1] = route
 end
 
@@ -86,6 +65,7 @@ end
 ---Ends registering, and takes the hook that lignum.lua has defined.
 function M.seal()
   sealed = true
+  tree = core.tree(all)
   authorize = hooks.get("authorize")
 end
 

@@ -10,7 +10,7 @@ local stream = require "lignum.stream"
 
 local topic, json = core.topic, core.json
 -- Found here once: looking a method up in a request or topic costs as much as calling it.
-local header = core.Request.header
+local header, param = core.Request.header, core.Request.param
 local receipt, read_from = core.Topic.receipt, core.Topic.read
 local format = string.format
 
@@ -74,7 +74,7 @@ function M.post(req)
   if problem then return publish.fail("unsupported_media", problem) end
 
   local append = is_json(kind) and append_json or publish.request
-  local first, count, epoch, name = append(req.params.topic, req)
+  local first, count, epoch, name = append(param(req, "topic"), req)
   if not first then return publish.fail(epoch, count) end
   return 200, receipt(topic(name), first, count, epoch, ack), http.JSON
 end
@@ -144,7 +144,7 @@ local function get(req, query, kind)
   if not kind then return http.fail("not_acceptable", "this can be had as " .. table.concat(PRODUCED, ", ")) end
 
   if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, a line each
-  local t, ok = topic(req.params.topic), true
+  local t, ok = topic(param(req, "topic")), true
   local info
   info, why, code = t:info()
   if not info then return http.fail(code, why) end
@@ -172,7 +172,7 @@ function M.get(req)
   local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
   if form then     -- most readers ask so that the core understands it as it stands
-    local t = topic(req.params.topic)
+    local t = topic(param(req, "topic"))
     local batch, why, code = read_from(t, req, form == "records" and form or nil)
     if batch ~= false then return answer_batch(req, t, form, true, batch, why, code) end
   end

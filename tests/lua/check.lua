@@ -68,6 +68,7 @@ end
 function M.request(method, path, headers, body)
   return {
     method = method, path = path, query = {}, headers = headers or {}, body = body or "",
+    param = function(self, name) return self.params[name] end,
     header = function(self, name) return self.headers[name:lower()] end,
     route = function(self, tree)
       local route, methods

@@ -115,7 +115,7 @@ TEST(test_a_large_body_arrives_whole)
 
 TEST(test_a_handler_that_fails_is_a_500_that_says_where)
 {
-    open_server("TREE = {x = {{[2] = {GET = {id = route('GET /x/{n}'), names = {'n'}}}}}}\n"
+    open_server("TREE = tree {{method = 'GET', path = '/x/{n}', id = route('GET /x/{n}')}}\n"
                 "function HANDLE(r) r:route(TREE) where('authorize')\nerror('no') end");
     CHECK_BODY(GET("/x/1"),
                "{\"type\":\"about:blank\",\"title\":\"a script "
@@ -123,6 +123,20 @@ TEST(test_a_handler_that_fails_is_a_500_that_says_where)
                "\"authorize failed: test:3: no\",\"appended\":false,\"retryable\":false}\n");
     CHECK_HAS(input, "HTTP/1.1 500 ");
     CHECK_HAS(input, "Content-Type: application/problem+json\r\n");
+    host_close(&h);
+}
+
+TEST(test_a_param_is_that_of_the_table_once_a_script_has_it)
+{
+    open_server("TREE = tree {{method = 'GET', path = '/x/{a}/{b}', id = 0}, {method = 'GET', path = '/', id = 0}}\n"
+                "function HANDLE(r) r:route(TREE) local s = tostring(r:param('a')) .. tostring(r:param('b'))\n"
+                "s = s .. tostring(r:param('c')) .. tostring(r.params.a) r.params.a = 'new'\n"
+                "s = s .. r:param('a') .. tostring(r:param('b')) r:route(TREE)\n"
+                "return 200, s .. tostring(r:param('a')) end");
+    CHECK_BODY(GET("/x/1/2"), "12nil1new21");
+    CHECK_BODY(GET("/x/%20/%2f%41"), " %2fAnil new%2fA ");
+    CHECK_BODY(GET("/"), "nilnilnilnilnewnilnil");
+    CHECK_BODY(GET("/y"), "nilnilnilnilnewnilnew");
     host_close(&h);
 }
 
@@ -149,7 +163,7 @@ TEST(test_garbage_from_a_handler_is_a_500_that_names_the_route)
         {"200, topic('t')", "GET /r failed: the handler returned an object that cannot be a body"},
     };
     char code[256], expected[256];
-    open_server("TREE = {r = {[2] = {GET = {id = route('GET /r'), names = {}}}}}\n"
+    open_server("TREE = tree {{method = 'GET', path = '/r', id = route('GET /r')}}\n"
                 "function HANDLE(r) r:route(TREE) return load(CODE)() end");
     for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
         snprintf(code, sizeof(code), "CODE = \"return %s\"", results[i][0]);
@@ -168,7 +182,8 @@ TEST(test_a_request_is_gone_once_it_is_answered)
     GET("/");
     CHECK_SLICE(host_eval(&h, "return (select(2, pcall(function() return KEPT.path end)))"),
                 SLICE("test:1: this request has been answered; what is needed of it later must be kept before"));
-    CHECK_SLICE(host_eval(&h, "return tostring(KEPT.params) ~= nil"), SLICE("true"));
+    CHECK_SLICE(host_eval(&h, "return tostring(pcall(function() return KEPT.params end))"), SLICE("false"));
+    CHECK_SLICE(host_eval(&h, "return tostring(pcall(function() return KEPT:param('x') end))"), SLICE("false"));
     host_close(&h);
 }
 
