@@ -378,8 +378,8 @@ static int l_messages(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"show", l_request_show},
-        {"route", l_request_route}, {NULL, NULL}};
+        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"route", l_request_route}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
+    show_open(L);
     lua_setfield(L, -2, "Request");
 }

@@ -11,28 +11,40 @@
 
 enum { REQUEST = 1, NAME, HOOK, TOPIC, MESSAGE, REFUSAL };
 
+/* Upvalues: the names of a message's fields, which are then not looked for among all strings, message by message. */
+enum { PAYLOAD = 1, HEADERS, TO, KEY, NAMES = KEY };
+
+static int get(lua_State *L, int name)
+{
+    lua_pushvalue(L, lua_upvalueindex(name));
+    return lua_rawget(L, MESSAGE);
+}
+
 static void push_bare(lua_State *L, slice payload)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, NAMES);
+    lua_pushvalue(L, lua_upvalueindex(PAYLOAD));
     lua_pushlstring(L, payload.p, payload.n);
-    lua_setfield(L, MESSAGE, "payload");
+    lua_rawset(L, MESSAGE);
+    lua_pushvalue(L, lua_upvalueindex(HEADERS));
     lua_newtable(L);
-    lua_setfield(L, MESSAGE, "headers");
+    lua_rawset(L, MESSAGE);
+    lua_pushvalue(L, lua_upvalueindex(TO));
     lua_pushvalue(L, TOPIC);
-    lua_setfield(L, MESSAGE, "topic");
+    lua_rawset(L, MESSAGE);
 }
 
 static bool has_payload(lua_State *L, slice want)
 {
     slice is = {0};
-    if (lua_getfield(L, MESSAGE, "payload") == LUA_TSTRING)
+    if (get(L, PAYLOAD) == LUA_TSTRING)
         is.p = lua_tolstring(L, -1, &is.n);
     return is.p != NULL && slice_eq(is, want);
 }
 
 static bool has_no_headers(lua_State *L)
 {
-    if (lua_getfield(L, MESSAGE, "headers") == LUA_TNIL)
+    if (get(L, HEADERS) == LUA_TNIL)
         return true;
     if (!lua_istable(L, -1))
         return false;
@@ -44,8 +56,8 @@ static bool has_no_headers(lua_State *L)
 static bool is_untouched(lua_State *L, const struct http_request *r)
 {
     bool same = lua_isnil(L, REFUSAL) && !lua_getmetatable(L, MESSAGE) && has_payload(L, r->body) && has_no_headers(L);
-    same = same && lua_getfield(L, MESSAGE, "key") == LUA_TNIL;
-    lua_getfield(L, MESSAGE, "topic");
+    same = same && get(L, KEY) == LUA_TNIL;
+    get(L, TO);
     return same && lua_rawequal(L, -1, TOPIC);
 }
 
@@ -63,7 +75,7 @@ static int shown(lua_State *L, int status, lua_KContext context)
 }
 
 /* req:show(name, hook, topic) -> same, message, refusal | nil.  Nothing for what is more than a payload. */
-int l_request_show(lua_State *L)
+static int l_show(lua_State *L)
 {
     const struct http_request *r = request_check(L, REQUEST, SHOW);
     slice name = arg_text(L, NAME, "name", SHOW);
@@ -78,4 +90,14 @@ int l_request_show(lua_State *L)
     lua_pushvalue(L, MESSAGE);
     lua_callk(L, 1, 1, 0, shown);
     return shown(L, LUA_OK, 0);
+}
+
+void show_open(lua_State *L)
+{
+    lua_pushliteral(L, "payload");
+    lua_pushliteral(L, "headers");
+    lua_pushliteral(L, "topic");
+    lua_pushliteral(L, "key");
+    lua_pushcclosure(L, l_show, NAMES);
+    lua_setfield(L, -2, "show");
 }

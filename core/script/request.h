@@ -48,8 +48,8 @@ void request_found(lua_State *L, const struct params *found, bool passing);
 /* Pushes a new table of them. */
 void push_params(lua_State *L, const struct params *p);
 
-int l_request_show(lua_State *L);     /* l_show.c */
 int l_request_route(lua_State *L);    /* l_route.c */
+void show_open(lua_State *L);         /* l_show.c: adds req:show to the table on top */
 
 /* A task's function, for a request object: calls the entry point handle and answers by its results. */
 int answer_run(lua_State *L);
