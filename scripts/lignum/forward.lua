@@ -126,8 +126,8 @@ function M.to_leader(req, fn)
   end
 end
 
-local function is_not_leader(status, body)
-  return status == 503 and type(body) == "table" and body.code == "not_leader"
+local function is_not_leader(body)
+  return type(body) == "table" and body.code == "not_leader"
 end
 
 ---A handler of writes that also works where this node does not lead.
@@ -137,7 +137,7 @@ function M.write(fn)
   return function(req)
     if roster.role == "follower" then return M.to_leader(req, fn) end
     local status, body, headers = fn(req)
-    if is_not_leader(status, body) then return M.to_leader(req, fn) end
+    if status == 503 and is_not_leader(body) then return M.to_leader(req, fn) end
     return status, body, headers
   end
 end

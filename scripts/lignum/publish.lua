@@ -88,19 +88,20 @@ end
 
 local function append(name, what, options)
   if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are the broker's own", "forbidden" end
-  local first, count, epoch = append_to(topic(name), what, options)
-  return first, count, epoch, name
+  local t = topic(name)
+  local first, count, epoch = append_to(t, what, options)
+  return first, count, epoch, t
 end
 
 ---How a topic has acknowledged what a request published.
----@param name string
+---@param t lignum.Topic
 ---@param next integer   the offset after it
 ---@param req lignum.Request
 ---@return string? durability     nil: the topic is gone again
 ---@return string committed        or what is wrong
 ---@return integer|string copies   or the code
-function M.acknowledged(name, next, req)
-  return topic(name):acknowledges(next, req:header("lignum-ack"))
+function M.acknowledged(t, next, req)
+  return t:acknowledges(next, req:header("lignum-ack"))
 end
 
 ---The answer to a publish that failed. Whatever is not said to be unknown has not been appended and
@@ -124,7 +125,7 @@ end
 ---@return integer? first
 ---@return integer|string count       or what is wrong
 ---@return integer|string epoch       or the code
----@return string? name               the topic that they went to
+---@return lignum.Topic? topic        that they went to
 function M.messages(name, messages, req)
   if on_publish then
     local to, refusal, at = ask_all(messages, name)
@@ -144,7 +145,7 @@ end
 ---@return integer? first
 ---@return integer|string count
 ---@return integer|string epoch
----@return string? name
+---@return lignum.Topic? topic
 function M.request(name, req)
   if not on_publish then return append(name, req) end
   local same, message, refusal = show(req, "on_publish", on_publish, name)

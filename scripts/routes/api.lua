@@ -29,9 +29,9 @@ function M.post(req)
   if not body then return publish.fail(code, why) end
   if body.topic == "" then return publish.fail("bad_topic", "topic is empty") end
 
-  local first, count, epoch, name = publish.messages(body.topic, { { payload = body.message } }, req)
+  local first, count, epoch, t = publish.messages(body.topic, { { payload = body.message } }, req)
   if not first then return publish.fail(epoch, count) end
-  local durability, committed, lost = publish.acknowledged(name, first + count, req)
+  local durability, committed, lost = publish.acknowledged(t, first + count, req)
   if not durability then return http.fail(lost, committed) end
   return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s",'
     .. '"committed":"%s"}\n', encode(body.message), first, epoch, durability, committed), http.JSON

@@ -12,6 +12,7 @@ local topic, json = core.topic, core.json
 -- Found here once: looking a method up in a request or topic costs as much as calling it.
 local header, param = core.Request.header, core.Request.param
 local receipt, read_from = core.Topic.receipt, core.Topic.read
+local media_type = http.media_type
 local format = string.format
 
 local M = {}
@@ -56,10 +57,6 @@ local function messages_of(body)
   return messages
 end
 
-local function is_json(content_type)
-  return content_type ~= nil and http.media_type(content_type) == "application/json"
-end
-
 local function append_json(name, req)
   local messages, why, code = messages_of(req.body)
   if not messages then return nil, why, code end
@@ -70,13 +67,13 @@ end
 ---@param req lignum.Request
 function M.post(req)
   local coding, kind, ack = header(req, "content-encoding", "content-type", "lignum-ack")
-  local problem = http.encoded(coding)
+  local problem = coding and http.encoded(coding)
   if problem then return publish.fail("unsupported_media", problem) end
 
-  local append = is_json(kind) and append_json or publish.request
-  local first, count, epoch, name = append(param(req, "topic"), req)
+  local append = kind and media_type(kind) == "application/json" and append_json or publish.request
+  local first, count, epoch, t = append(param(req, "topic"), req)
   if not first then return publish.fail(epoch, count) end
-  return 200, receipt(topic(name), first, count, epoch, ack), http.JSON
+  return 200, receipt(t, first, count, epoch, ack), http.JSON
 end
 
 -- Read -----------------------------------------------------------------------------------------
