@@ -5,7 +5,8 @@
  *          a string   text/plain unless said    a range    sent from its file
  *          a table    JSON                      function   called with write(bytes), which waits for a slow client
  *
- *     headers         a table, or the batch or range itself: what is to be told of it (facts.c)
+ *     headers         a table; a string, the Content-Type; or the batch or range itself: what is to be told of it
+ *                     (facts.c)
  */
 #include "base/err.h"
 #include "base/json.h"
@@ -76,6 +77,13 @@ static bool take_facts(lua_State *L, int index, struct http_answer *a, struct bu
     return b != NULL || r != NULL;
 }
 
+static void take_type(lua_State *L, int index, struct http_answer *a)
+{
+    a->type.p = lua_tolstring(L, index, &a->type.n);
+    if (!http_header_ok(SLICE("content-type"), a->type))
+        luaL_error(L, "the content type %s cannot be sent", a->type.p);
+}
+
 /* The table at `index`: name -> string or list of strings. */
 static void take_headers(lua_State *L, int index, struct http_answer *a)
 {
@@ -83,6 +91,10 @@ static void take_headers(lua_State *L, int index, struct http_answer *a)
     buf_clear(lines);
     if (lua_isnoneornil(L, index) || take_facts(L, index, a, lines))
         return;
+    if (lua_type(L, index) == LUA_TSTRING) {
+        take_type(L, index, a);
+        return;
+    }
     if (!lua_istable(L, index))
         luaL_error(L, "the handler returned a %s instead of headers", luaL_typename(L, index));
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {

@@ -318,10 +318,11 @@ route = {}
 
 ---Declares `METHOD /path/{name}` and its handler `function(req) return status, body, headers end`. The body is a
 ---string, a table (sent as JSON), a batch, or a function that gets `write(bytes)` and streams: write waits while
----much is unsent, and returns false when the client is gone.
+---much is unsent, and returns false when the client is gone. The headers are a table, or a string: the Content-Type
+---alone.
 ---@where lignum.lua and routes, while they are loaded
 ---@param path string
----@param fn fun(req: lignum.Request): integer, any, table?
+---@param fn fun(req: lignum.Request): integer, any, table|string|nil
 ---@example route.get("/hello/{name}", function(req) return 200, { hello = req.params.name } end)
 function route.get(path, fn) end
 function route.post(path, fn) end

@@ -10,7 +10,7 @@ local M = {}
 local OFFSET_MAX <const> = 1 << 53    -- beyond this JSON numbers are not exact in every client
 
 ---For bodies that are ready-made JSON text.
-M.JSON = { ["Content-Type"] = "application/json" }
+M.JSON = "application/json"
 
 local function problem_headers(code, retryable)
   local headers = { ["Content-Type"] = "application/problem+json" }

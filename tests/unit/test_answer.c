@@ -88,6 +88,7 @@ TEST(test_bodies_of_each_kind_are_sent_with_their_type)
                 "topic('t'):read{}:as'api' end\n"
                 "if r.path == '/records' then return 200, topic('t'):read{format = 'records'} end\n"
                 "if r.path == '/none' then return 204 end\n"
+                "if r.path == '/svg' then return 200, '<svg>', 'image/svg+xml' end\n"
                 "return 201, bodies[r.path], {X = {'1', '2'}, Y = 'z'} end");
     CHECK_BODY(GET("/text"), "hi");
     CHECK_HAS(input, "HTTP/1.1 201 Created\r\n");
@@ -98,6 +99,8 @@ TEST(test_bodies_of_each_kind_are_sent_with_their_type)
     CHECK_BODY(GET("/list"), "[]");
     CHECK_BODY(GET("/html"), "<p>");
     CHECK_HAS(input, "Content-Type: text/html\r\n");
+    CHECK_BODY(GET("/svg"), "<svg>");
+    CHECK_HAS(input, "Content-Type: image/svg+xml\r\n");
     CHECK_BODY(GET("/batch"), "{\"messages\":[{\"Id\":0,\"Data\":\"m\"}],\"count\":1}");
     CHECK_BODY(GET("/none"), "");
     GET("/records");
@@ -155,7 +158,8 @@ TEST(test_garbage_from_a_handler_is_a_500_that_names_the_route)
         {"nil", "GET /r failed: the handler returned nil instead of a status from 200 to 599"},
         {"99", "GET /r failed: the handler returned 99 instead of a status from 200 to 599"},
         {"200, true", "GET /r failed: the handler returned a boolean as a body"},
-        {"200, '', 'x'", "GET /r failed: the handler returned a string instead of headers"},
+        {"200, '', 7", "GET /r failed: the handler returned a number instead of headers"},
+        {"200, '', 'a\\\\nb'", "GET /r failed: the content type a\\nb cannot be sent"},
         {"200, '', {['a\\\\nb'] = 'c'}", "GET /r failed: the header a\\nb cannot be sent"},
         {"200, '', {a = 'b\\\\r\\\\nc: d'}", "GET /r failed: the header a cannot be sent"},
         {"200, '', {['Content-Length'] = '7'}", "GET /r failed: the header Content-Length cannot be sent"},
