@@ -109,7 +109,7 @@ cluster {
 
     def freeze(self):
         self.frozen = True
-        self.signal(lignum.signal.SIGSTOP)
+        lignum.freeze(self.process.pid)
 
     def thaw(self):
         if self.frozen:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from lignum import LIBC, PATIENCE, PR_SET_PDEATHSIG, ROOT, Connection, wait_until
+from lignum import LIBC, PATIENCE, PR_SET_PDEATHSIG, ROOT, Connection, freeze, wait_until
 
 
 def binary():
@@ -81,7 +81,7 @@ class Consul:
         return self.start()
 
     def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)

@@ -61,6 +61,19 @@ def wait_until(condition, timeout=PATIENCE, what=None, every=0.01):
         time.sleep(every)
 
 
+def freeze(pid):
+    """SIGSTOP, and until all its threads stand: some run on for a moment on other processors."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stands():
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, thread)) as f:
+                if f.read().rpartition(")")[2].split()[0] != "T":
+                    return False
+        return True
+    wait_until(stands, what="all threads are stopped", every=0.001)
+
+
 def raise_descriptors(want):
     """Raises this process's own limit as far as allowed; the limit that holds now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
