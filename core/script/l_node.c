@@ -11,29 +11,12 @@
 #include "base/limits.h"
 #include "script/arg.h"
 #include "script/bind.h"
+#include "script/field.h"
 #include "script/task.h"
 
 #define STATS "node.stats([topics_max])"
 
 enum { TOPICS_DEFAULT = 100 };
-
-static void set_whole(lua_State *L, const char *name, uint64_t value)
-{
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, name);
-}
-
-static void set_number(lua_State *L, const char *name, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, name);
-}
-
-static void set_text(lua_State *L, const char *name, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
 
 static double seconds_of(uint64_t ns)
 {
@@ -49,14 +32,6 @@ static int l_hostname(lua_State *L)
     gethostname(name, sizeof(name) - 1);
     lua_pushstring(L, name);
     return 1;
-}
-
-static void set_id(lua_State *L, const char *name, const struct id *id)
-{
-    struct buf *text = vm_scratch(vm_of(L));
-    id_format(text, id);
-    lua_pushlstring(L, text->data, buf_size(text));
-    lua_setfield(L, -2, name);
 }
 
 /* Seconds from boot to the start of this process, of /proc/self/stat; 0 when that cannot be read. */

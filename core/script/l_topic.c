@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "script/arg.h"
 #include "script/bind.h"
+#include "script/field.h"
 #include "script/task.h"
 
 #define TOPIC "topic(name)"
@@ -229,12 +230,6 @@ static int l_ship(lua_State *L)
     topic_settle(t);
     lua_pushboolean(L, 1);
     return 1;
-}
-
-static void set_whole(lua_State *L, const char *name, uint64_t value)
-{
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, name);
 }
 
 /* Where each follower stands, as its leader knows it; none on other nodes. */
