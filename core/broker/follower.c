@@ -16,7 +16,6 @@
 #define RETRY_MAX_NS NS_PER_S
 #define RETRY_STUCK_NS (30 * NS_PER_S)
 
-
 /* ---- the connection ---- */
 
 struct follower *follower_new(const struct follower_options *o)
