@@ -340,7 +340,6 @@ static bool is_old(const struct role *r, const struct sighting *by)
     bool equal = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
 #ifdef MUTANT_EQUAL_EPOCH
     equal = by->epoch == state->epoch;
-    s.leader = state->seen_leader;
 #endif
     if (s.epoch == state->seen_epoch && s.version < state->seen_version)
         s.version = state->seen_version;

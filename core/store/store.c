@@ -93,8 +93,10 @@ bool store_led(const struct store *s, uint64_t epoch)
 
 void store_note_epoch(struct store *s, uint64_t epoch)
 {
-    if (s->state.epoch < epoch)
-        s->state.epoch = epoch;        /* the state was lost; an epoch never falls */
+    if (s->state.epoch < epoch) {      /* the state was lost, or is older: an epoch never falls */
+        s->state.epoch = epoch;
+        s->state.leader = (struct id){{0}};
+    }
     if (s->minted) {
         s->state.led[0] = (struct led){0, s->state.epoch};
         s->state.led_count = 1;

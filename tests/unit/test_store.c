@@ -206,6 +206,31 @@ TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnatio
     store_close(s);
 }
 
+/* The state is older than the messages, as when a copy of it was put back. */
+TEST(test_of_an_epoch_that_only_messages_tell_of_no_leader_is_known)
+{
+    struct store *s = open_store();
+    struct id leader = id_mint();
+    s->state.epoch = 3;
+    s->state.leader = leader;
+    CHECK_EQ(store_save_state(s), 0);
+    struct journal *j = open_journal(s, "t");
+    j->epoch = 3;
+    append_some(j, 1, 20);
+    store_close(s);
+    s = open_store();
+    j = open_journal(s, "t");
+    CHECK(id_eq(&s->state.leader, &leader));
+    j->epoch = 4;
+    append_some(j, 1, 20);
+    store_close(s);
+    s = open_store();
+    open_journal(s, "t");
+    CHECK_EQ(s->state.epoch, 4);
+    CHECK(id_is_zero(&s->state.leader));
+    store_close(s);
+}
+
 TEST(test_a_node_without_messages_takes_another_cluster_and_one_with_messages_does_not)
 {
     struct id other = id_mint(), third = id_mint();
