@@ -97,33 +97,38 @@ static void record_apply(struct topics *ts, const struct message *m, struct topi
         say_error("topics", "a record in " LOG_NAME " is not understood offset=%llu", (unsigned long long)id.offset);
 }
 
-static void batch_apply(struct topics *ts, slice bytes, const struct batch_head *head)
+typedef void record_fn(struct topics *ts, const struct message *m, struct topic_id id);
+
+static void batch_each(struct topics *ts, slice bytes, const struct batch_head *head, uint64_t from, record_fn *fn)
 {
     slice messages = slice_of(bytes.p + BATCH_HEAD_SIZE, head->size - BATCH_HEAD_SIZE);
     struct message m;
     for (uint64_t offset = head->first; offset < head->first + head->count; offset++) {
         if (message_read(&messages, &m) < 0)
             break;
-        if (offset >= ts->applied && topic_name_ok(m.key))   /* it becomes a directory, and may have come over a link */
-            record_apply(ts, &m, (struct topic_id){head->epoch, offset});
+        if (offset >= from && topic_name_ok(m.key))   /* it becomes a directory, and may have come over a link */
+            fn(ts, &m, (struct topic_id){head->epoch, offset});
     }
-    ts->applied = head->first + head->count;
 }
 
-static int log_replay(struct topics *ts, uint64_t to)
+/* All written records from *from on; *from is then the offset after the last that was read. */
+static int log_each(struct topics *ts, uint64_t *from, uint64_t to, record_fn *fn)
 {
     struct buf chunk = {0};
     int rc = 0;
-    while (rc == 0 && ts->applied < to) {
+    while (rc == 0 && *from < to) {
         uint64_t next;
         buf_clear(&chunk);
-        rc = journal_read(ts->log->journal, ts->applied, to, READ_SIZE_DEFAULT, &chunk, &next);
+        rc = journal_read(ts->log->journal, *from, to, READ_SIZE_DEFAULT, &chunk, &next);
+        if (rc == 0 && buf_size(&chunk) == 0)
+            rc = -ERR_DAMAGED;
         for (slice rest = buf_slice(&chunk); rc == 0 && rest.n > 0;) {
             struct batch_head head;
             rc = batch_head_read(rest.p, &head);
             if (rc < 0)
                 break;
-            batch_apply(ts, rest, &head);
+            batch_each(ts, rest, &head, *from, fn);
+            *from = head.first + head.count;
             rest = slice_skip(rest, head.size);
         }
     }
@@ -136,7 +141,7 @@ bool topics_apply(struct topics *ts)
     uint64_t committed = topic_readable(ts->log);
     if (ts->applied >= committed)
         return false;
-    int rc = log_replay(ts, committed);
+    int rc = log_each(ts, &ts->applied, committed, record_apply);
     if (rc < 0)
         say_fatal(EXIT_IO, "topics", "cannot read back " LOG_NAME ", which was just written: %s; run `lignum verify`",
                   err_sentence(rc));
@@ -154,7 +159,7 @@ int changes_open(struct topics *ts)
     int rc = topic_open_journal(ts, ts->log);
     if (rc < 0)
         return rc;
-    return log_replay(ts, topic_readable(ts->log));
+    return log_each(ts, &ts->applied, topic_readable(ts->log), record_apply);
 }
 
 /* ---- asking for changes ---- */
@@ -214,6 +219,33 @@ static const struct change *change_find(const struct topics *ts, slice name)
             return c;
     }
     return NULL;
+}
+
+static void record_remember(struct topics *ts, const struct message *m, struct topic_id id)
+{
+    struct topic_settings settings = settings_default;
+    bool creates = slice_eq(m->payload, SLICE("create"));
+    if (creates)
+        settings_read(&settings, m->headers);
+    change_remember(ts, m->key, creates ? &settings : NULL, id.offset + 1);
+}
+
+void topics_begin(struct topics *ts)
+{
+    uint64_t from = ts->applied;
+    store_flush(ts->store);          /* what is read is what is written */
+    changes_forget(ts, UINT64_MAX);
+    int rc = log_each(ts, &from, ts->log->tail.at, record_remember);
+    ts->unread = rc < 0;
+    if (rc < 0)
+        say_error("topics", "cannot read back " LOG_NAME ": %s; `lignum verify` says more", err_sentence(rc));
+}
+
+bool changes_pending(const struct topics *ts, const struct topic *t)
+{
+    if (ts->role->kind != ROLE_LEADER || ts->applied >= ts->log->begun)
+        return false;
+    return ts->unread || t == ts->log || change_find(ts, topic_name(t)) != NULL;
 }
 
 int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)

@@ -20,11 +20,17 @@ struct topics {
     const struct topics_watch *watch;   /* or NULL: this node is alone */
     int create_failed;            /* why the last create that did not take effect did not */
     bool opening, stopping;
+    bool unread;                  /* the records that this leader began with and has yet to apply could not be read */
 };
 
 /* changes.c */
 int changes_open(struct topics *ts);                         /* the log itself, and what its records say */
 void changes_forget(struct topics *ts, uint64_t below);      /* those under way, or all: UINT64_MAX */
+
+/* Are there records about this topic that this leader began with, and does not know to be committed? What they change
+ * was perhaps acknowledged by the leader before, so that nothing may be taken by older settings, or into a topic that
+ * is deleted. Others are not held up, for that may last as long as a member is away; but for the log itself. */
+bool changes_pending(const struct topics *ts, const struct topic *t);
 
 /* topics.c */
 struct topic *topic_add(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings);

@@ -124,6 +124,7 @@ void leader_begin(struct leader *l)
     for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++)
         topic_begin(l, t);
     leader_recount(l);
+    topics_begin(l->o.topics);
 }
 
 void leader_end(struct leader *l)

@@ -218,14 +218,6 @@ bool topics_trim(struct topics *ts)
     return some;
 }
 
-/* Records of the log that this leader began with, and does not know to be committed: what they change was perhaps
- * acknowledged by the leader before, so that nothing may be taken by older settings, or into a topic that is deleted.
- * */
-static bool changes_pending(const struct topics *ts)
-{
-    return ts->role->kind == ROLE_LEADER && ts->applied < ts->log->begun;
-}
-
 int topics_may_append(const struct topic *t)
 {
     const struct role *role = t->topics->role;
@@ -237,7 +229,7 @@ int topics_may_append(const struct topic *t)
         return -ERR_NOT_LEADER;
     if (role->kind == ROLE_LEADER && !role_confirmed(role, clock_ns()))
         return -ERR_UNCONFIRMED;
-    if (changes_pending(t->topics))
+    if (changes_pending(t->topics, t))
         return -ERR_UNAVAILABLE;
     if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > role_copies(role))
         return -ERR_NO_COPIES;

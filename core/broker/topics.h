@@ -64,6 +64,9 @@ const struct topics_watch *topics_watch(const struct topics *ts);
 /* Everything's marks follow anew from what is known: the role or the synced set has changed. */
 void topics_settle(struct topics *ts);
 
+/* Leading has begun, and who counts is known: what the log says beyond what has taken effect is under way. Reads it. */
+void topics_begin(struct topics *ts);
+
 /* Leading is over: whoever waits for an acknowledgement gets this error, and changes under way may never come. */
 void topics_fail(struct topics *ts, int rc);
 

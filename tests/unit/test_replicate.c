@@ -219,6 +219,42 @@ TEST(test_a_new_leader_takes_nothing_before_changes_that_were_acknowledged)
     rig_down();
 }
 
+/* Of what no member has acknowledged yet a leader cannot know, and perhaps not for as long as one is away. */
+TEST(test_changes_that_wait_for_a_member_hold_up_only_the_topics_that_they_are_about)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_wal(a, "t"), *u = make_wal(a, "u"), *v = make_wal(a, "v");
+    struct topic_settings longer = u->settings, wal = settings_of(REPLICATION_WAL);
+    uint64_t want, made;
+    WAIT_UNTIL(acked(t, b) == 0 && acked(u, b) == 0 && acked(v, b) == 0);
+    b->paused = true;
+    longer.retain.messages = 1000;
+    CHECK_EQ(topics_set(a->topics, u, &longer, &want), 0);
+    CHECK_EQ(topics_delete(a->topics, v, &want), 0);
+    CHECK_EQ(topics_create(a->topics, SLICE("w"), &wal, &want), 0);
+    turn_for(50);
+    CHECK_EQ(try_publish(t, 10, "before"), 0);
+    cluster_resign(a->cluster, "a test");
+    lead(a);
+    CHECK_EQ(try_publish(t, 10, "no change is about it"), 0);
+    CHECK_EQ(try_publish(u, 10, "by old settings"), -ERR_UNAVAILABLE);
+    CHECK_EQ(try_publish(v, 10, "into what is deleted"), -ERR_UNAVAILABLE);
+    CHECK_EQ(topics_set(a->topics, t, &longer, &made), -ERR_UNAVAILABLE);
+    CHECK_EQ(topics_create(a->topics, SLICE("x"), &wal, &made), -ERR_UNAVAILABLE);
+    CHECK_EQ(topics_create(a->topics, SLICE("w"), &wal, &made), 0);      /* that is on its way already */
+    CHECK_EQ(made, want);
+    turn_for(50);
+    CHECK_EQ(try_publish(u, 10, "by old settings"), -ERR_UNAVAILABLE);
+    b->paused = false;
+    follow(b, a);
+    WAIT_UNTIL(topic_at(a, "w") != NULL);
+    CHECK_EQ(u->settings.retain.messages, 1000);
+    CHECK(topic_at(a, "v") == NULL);
+    CHECK_EQ(try_publish(u, 10, "by new settings"), 0);
+    rig_down();
+}
+
 /* A turn in which nothing that is committed takes effect. */
 static void half_turn(struct node *n)
 {
