@@ -141,9 +141,12 @@ static enum verdict see_ours(struct role *r, const struct register_value *v, uin
     return VERDICT_OURS;
 }
 
+/* Where a member has no message nothing was ever acknowledged, and the register may be made anew. Who is none may just
+ * not have been sent what others hold. */
 static enum verdict see_nothing(struct role *r, const struct holdings *h)
 {
-    bool known = store_state(r->store)->seen_epoch > 0 && !h->empty;
+    const struct state *state = store_state(r->store);
+    bool known = state->seen_epoch > 0 && !(h->empty && state->counts);
     r->has_seen = false;
     r->seen_index = 0;
     depose(r, "the register is gone");
@@ -320,6 +323,7 @@ void role_forget(struct role *r)
     struct state *state = store_state(r->store);
     state->epoch = state->seen_epoch = state->seen_version = state->unclean = 0;
     state->led_count = 0;
+    state->counts = false;
     state->leader = state->seen_leader = (struct id){{0}};
     r->epoch = 0;
     save(r);

@@ -285,7 +285,10 @@ TEST(test_an_empty_register_is_no_news_to_a_node_that_has_seen_none)
     stop(&n);
     n = leader();
     role_resign(&n.role);
-    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing, clock_ns()), VERDICT_EMPTY);   /* nothing could be overwritten */
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing, clock_ns()), VERDICT_REGRESSED);   /* others may hold messages */
+    store_state(n.store)->counts = true;
+    CHECK_EQ(role_see(&n.role, NULL, 0, &nothing, clock_ns()), VERDICT_EMPTY);       /* no member does */
+    CHECK(!n.role.regressed);
     stop(&n);
 }
 

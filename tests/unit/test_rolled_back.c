@@ -124,3 +124,23 @@ TEST(test_an_unclean_claim_is_done_with_when_all_from_before_is_committed)
     WAIT_UNTIL(store_state(b->store)->unclean == a->role.epoch);
     rig_down();
 }
+
+/* It has seen the register that is gone and has had nothing of the cluster yet, as it cannot reach the leader, say. */
+TEST(test_a_node_that_has_yet_to_be_sent_anything_makes_no_register_when_consul_has_lost_it)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *c = node_up(2);
+    const char *why;
+    struct register_value v;
+    struct topic *t = make_live(a, "t");
+    publish(t, 1, 100);
+    WAIT_UNTIL(topic_readable(t) == 1);
+    CHECK_EQ(node_see(c), VERDICT_OTHER);
+    CHECK(!c->role.regressed);
+    rig.has_register = false;
+    rig.consul_away = true;
+    CHECK_EQ(node_see(c), VERDICT_REGRESSED);        /* else the others would follow it, by a register that goes on */
+    CHECK_EQ(cluster_claim(c->cluster, CLAIM_CLEAN, &v, &why), -ERR_NOT_ELIGIBLE);
+    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
+    rig_down();
+}
