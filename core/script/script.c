@@ -89,14 +89,22 @@ static int push_request(lua_State *L, void *arg)
     return 1;
 }
 
+/* To say that we are stopping is to say that nothing was done: a follower asks the next leader then. */
+static int answer_code(const struct vm *vm, const struct task_result *r)
+{
+    bool stopping = r->rc == -ERR_CANCELLED || (r->rc < 0 && tasks_stopping(vm->tasks));
+    if (!stopping)
+        return r->rc;
+    return r->appended ? -ERR_UNKNOWN_OUTCOME : -ERR_STOPPING;
+}
+
 static void on_served(void *arg, const struct task_result *r)
 {
     struct serving *s = arg;
     if (r->rc < 0 && r->rc != -ERR_CANCELLED)
         complain(s->vm, r->message);
     if (s->request != NULL) {
-        bool stopping = r->rc == -ERR_CANCELLED || (r->rc < 0 && tasks_stopping(s->vm->tasks));
-        struct problem p = {.rc = stopping ? -ERR_STOPPING : r->rc, .appended = r->appended};
+        struct problem p = {.rc = answer_code(s->vm, r), .appended = r->appended};
         if (r->rc < 0)
             p.detail = slice_from(r->message);
         answer_error(s, &p);

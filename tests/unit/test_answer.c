@@ -151,6 +151,27 @@ TEST(test_a_handler_that_fails_after_an_append_does_not_deny_it)
     host_close(&h);
 }
 
+static bool has_appended(struct host *host)
+{
+    struct topic *t = topics_find(host->topics, SLICE("t"));
+    return t != NULL && t->disk.at == 1;
+}
+
+/* A follower sends a request again that is answered with 503 and `stopping`. */
+TEST(test_a_handler_that_a_stop_ends_after_an_append_does_not_deny_it)
+{
+    open_server("function HANDLE(r) topic('t'):create() topic('t'):append('x') sleep(60) end");
+    send_request("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    host_turns(&h, has_appended);
+    tasks_stop(vm_tasks(h.vm));
+    host_turns(&h, has_answer);
+    close(client);
+    CHECK_HAS(input, "HTTP/1.1 504 ");
+    CHECK_HAS(input, "\"code\":\"unknown_outcome\"");
+    CHECK(strstr(input, "appended") == NULL);
+    host_close(&h);
+}
+
 TEST(test_garbage_from_a_handler_is_a_500_that_names_the_route)
 {
     static const char *const results[][2] = {
