@@ -464,15 +464,15 @@ void peer_send(struct peer *p)
 
 /* ---- has it all? ---- */
 
-/* A live topic's member has all that this epoch began with and all that is acknowledged [m]. Of a `wal` topic nobody
- * has that but the leader; it will do to have had everything at some moment. */
+/* A member has all that this epoch began with and all that is everybody's [m]: of a live topic that is all that is
+ * acknowledged. Of a `wal` topic nobody has that but the leader; there it has had everything at some moment. */
 static bool feed_caught_up(const struct feed *f)
 {
     const struct topic *t = f->topic;
     uint64_t acked = feed_acked(f);
-    if (!f->started || acked < t->begun)
+    if (!f->started || acked < t->begun || acked < t->peers.at)
         return false;
-    return acked >= (t->settings.replication == REPLICATION_LIVE ? t->peers.at : f->there);
+    return t->settings.replication == REPLICATION_LIVE || acked >= f->there;
 }
 
 void peer_caught_up(struct peer *p)

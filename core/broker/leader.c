@@ -160,12 +160,13 @@ void leader_recount(struct leader *l)
         topics_settle(l->o.topics);
 }
 
-/* The minimum over every member that counts, ourselves included. */
+/* The minimum over every member that counts, ourselves included. Of a `wal` topic it is not beyond what may be sent,
+ * also while nobody else is in the set: whoever comes in has to have all of it [m], and could not if it ran ahead. */
 uint64_t leader_peers(struct leader *l, struct topic *t)
 {
-    uint64_t least = topic_own_mark(t)->at;
-    unsigned counted = 0;
     bool live = t->settings.replication == REPLICATION_LIVE;
+    uint64_t least = live ? topic_own_mark(t)->at : topic_shippable(t);
+    unsigned counted = 0;
     if (l->missing > 0 || (live && role_copies(l->o.role) < t->settings.copies))
         return 0;
     LIST_EACH(node, &t->feeds) {

@@ -112,6 +112,35 @@ TEST(test_what_was_acknowledged_by_one_node_is_cut_also_where_the_topic_is_live_
     rig_down();
 }
 
+/* While a was alone in the set, what was everybody's was what it had: more than it had sent to b when b came in. */
+TEST(test_a_member_that_came_in_under_load_of_a_wal_topic_may_lead_and_the_old_leader_follow)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_WAL, 5);
+    cluster_follow(b->cluster, NULL);
+    WAIT_UNTIL(!in_set(a, b));
+    publish(t, 5, 100);
+    follow(b, a);
+    WAIT_UNTIL(is_connected(b) && acked(t, b) == 5);
+    publish(t, 10, 100);
+    WAIT_UNTIL(t->disk.at == 20);
+    t->ship = 10;
+    topic_settle(t);
+    WAIT_UNTIL(in_set(a, b));
+    CHECK_EQ(acked(t, b), 10);
+    cluster_resign(a->cluster, "the test says so");
+    cluster_follow(b->cluster, NULL);
+    lead(b);
+    publish(topic_at(b, "t"), 1, 100);
+    ship(topic_at(b, "t"));
+    follow(a, b);
+    WAIT_UNTIL(t->tail.at == 11 && topic_readable(t) == 11);
+    CHECK_EQ(run("cat n1/diverged/t-*/* | grep -qa 'message 19'"), 0);
+    check_same_topic(a, b, "t");
+    rig_down();
+}
+
 static bool is_sound(const struct node *n, const char *name)
 {
     uint64_t from, to;
