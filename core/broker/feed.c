@@ -176,14 +176,15 @@ static void on_position(struct peer *p, struct wire *w)
     point(p, slot, t, epoch, end);
 }
 
-/* Every member had what is below `peers` on its disk. One that has not is not what it was: a copy of its directory was
- * put back, or the disk does not keep what it is told to. It does not know that itself. */
+/* Every member had what is below `peers`, if only written: where the topic has to be on the disk since then, one that
+ * has not heard of that has forgotten nothing. One that has less is not what it was: a copy of its directory was put
+ * back, or the disk does not keep what it is told to. It does not know that itself. */
 static void check_memory(struct peer *p, const struct feed *f)
 {
-    if (p->amnesiac || feed_acked(f) >= f->topic->peers.at || !role_counts(p->leader->o.role, &p->member))
+    if (p->amnesiac || f->written >= f->topic->peers.at || !role_counts(p->leader->o.role, &p->member))
         return;
     say_error("leader", "a member has less than it acknowledged, and does not count until it has caught up member=%s "
-              "topic=%s has=%llu had=%llu", p->member.text, f->topic->name, (unsigned long long)feed_acked(f),
+              "topic=%s has=%llu had=%llu", p->member.text, f->topic->name, (unsigned long long)f->written,
               (unsigned long long)f->topic->peers.at);
     p->amnesiac = true;
     leader_recount(p->leader);

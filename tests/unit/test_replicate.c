@@ -326,3 +326,34 @@ TEST(test_a_follower_that_has_synced_at_a_change_says_so_without_another_message
     WAIT_UNTIL(t->peers.at == 4);
     rig_down();
 }
+
+/* It connects anew meanwhile. What it has is not all on its disk; but it never said so. */
+TEST(test_a_member_that_has_not_heard_of_a_change_of_durability_is_not_one_that_has_forgotten)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic_settings os = settings_of(REPLICATION_LIVE);
+    struct peer_info peer;
+    os.durability = DURABILITY_OS;
+    struct topic *t = make_topic(a, "t", &os);
+    publish(t, 3, 100);
+    WAIT_UNTIL(t->peers.at == 3);
+    switch_durability(a, t, DURABILITY_COMMIT);
+    WAIT_UNTIL(acked(topics_log(a->topics), b) == topics_log(a->topics)->tail.at);
+    b->paused = true;
+    WAIT_UNTIL((half_turn(b), t->settings.durability == DURABILITY_COMMIT));
+    CHECK_EQ(topic_at(b, "t")->settings.durability, DURABILITY_OS);
+    b->paused = false;
+    cluster_follow(b->cluster, NULL);
+    WAIT_UNTIL(acked(t, b) == UINT64_MAX);
+    follow(b, a);
+    WAIT_UNTIL(acked(t, b) != UINT64_MAX);
+    CHECK_EQ(acked(t, b), 0);
+    CHECK(leader_peer(cluster_leader(a->cluster), 0, &peer) && peer.counted && !peer.amnesiac);
+    CHECK_EQ(topic_at(b, "t")->disk.at, 0);
+    WAIT_UNTIL(acked(t, b) == 3);
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 4);
+    CHECK(in_set(a, b));
+    rig_down();
+}
