@@ -44,7 +44,7 @@ static struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
     f->topic = t;
     f->slot = slot;
     f->caught_ns = f->goal_ns = clock_ns();
-    f->goal = f->there = t->tail.at;
+    f->goal = t->tail.at;
     list_init(&f->dirty);
     list_push(&t->feeds, &f->of_topic);
     slots_grow(p, slot);
@@ -466,14 +466,12 @@ void peer_send(struct peer *p)
 /* ---- has it all? ---- */
 
 /* A member has all that this epoch began with and all that is everybody's [m]: of a live topic that is all that is
- * acknowledged. Of a `wal` topic nobody has that but the leader; there it has had everything at some moment. */
+ * acknowledged, of a `wal` topic what was shipped. */
 static bool feed_caught_up(const struct feed *f)
 {
     const struct topic *t = f->topic;
     uint64_t acked = feed_acked(f);
-    if (!f->started || acked < t->begun || acked < t->peers.at)
-        return false;
-    return t->settings.replication == REPLICATION_LIVE || acked >= f->there;
+    return f->started && acked >= t->begun && acked >= t->peers.at;
 }
 
 void peer_caught_up(struct peer *p)

@@ -19,7 +19,6 @@ struct feed {
     uint64_t sent;                 /* offsets below have been sent, */
     uint64_t written, disk;        /* and these acknowledged, each as what it is */
     uint64_t reached;              /* feed_acked when last looked at */
-    uint64_t there;                /* the tail when it asked for the topic */
     uint64_t told_readable, told_peers;
     uint64_t goal, goal_ns;        /* the tail, and when that was; reached: no lag older than that */
     uint64_t caught_ns;            /* when `goal` was last reached */

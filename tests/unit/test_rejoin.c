@@ -141,6 +141,23 @@ TEST(test_a_member_that_came_in_under_load_of_a_wal_topic_may_lead_and_the_old_l
     rig_down();
 }
 
+/* An operator's `ship` may wait for more: what is not to be sent yet keeps nobody out. */
+TEST(test_a_node_comes_in_also_while_something_of_a_wal_topic_is_not_shipped)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_WAL, 5);
+    cluster_follow(b->cluster, NULL);
+    WAIT_UNTIL(!in_set(a, b));
+    publish(t, 3, 100);
+    join(b, a);
+    CHECK_EQ(acked(t, b), 5);
+    CHECK_EQ(t->peers.at, 5);
+    ship(t);
+    WAIT_UNTIL(t->peers.at == 8);
+    rig_down();
+}
+
 static bool is_sound(const struct node *n, const char *name)
 {
     uint64_t from, to;
