@@ -443,10 +443,17 @@ local function make_room(status)
   end
 end
 
+-- The watch may wait for long for news of a lock that only this node can free. (A rollback is marked before.)
+local function let_go_soon(status)
+  local stopped = roster.role == "leader" and status.role ~= "leader"
+  if stopped and member.session and not status.behind and verdict ~= "regressed" then let_go() end
+end
+
 local function heed()
   while true do
     local status = cluster.status()
     make_room(status)
+    let_go_soon(status)
     roster.role = status.role
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end

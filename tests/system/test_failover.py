@@ -148,6 +148,15 @@ class Faults(ClusterTest):
             run.progresses()
         self.sound(run)
 
+    def test_a_leader_that_stops_by_itself_lets_another_lead_at_once(self):
+        c = self.cluster(topics={"t": LIVE})
+        leader = c.leader()
+        ran = leader.lignum("console", leader.console, "-e", 'require("lignum.core").cluster.resign("as a test has it")')
+        self.assertEqual(ran.code, 0, ran)
+        other = c.wait_leader(besides=[leader], timeout=2)
+        self.assertGreater(other.view()["epoch"], 1)
+        other.publish("t", b"goes on")
+
     def test_a_register_that_was_rolled_back_stops_the_leader(self):
         c = self.cluster(topics={"t": LIVE})
         old, _ = c.register()
