@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The figures of doc/performance.md: `make bench`, about 12 minutes; `make bench-quick` (--quick) takes 2.
+"""The figures of doc/performance.md: `make bench`, about 5 minutes; `make bench-quick` (--quick) takes 2.
 
 A round starts each server in turn on a directory under build/ (tests/bench/peers.py), runs that server's rows on it
 (tests/bench/rows.py) and ends it; there are several rounds, so that a change of the machine's speed hits all of
@@ -177,7 +177,7 @@ def page(o, rounds, chosen, outcomes, singles, others):
     lines += ["![Durable publish, 64 connections](performance-publish.svg)", "",
               "![Batches and reads](performance-batch.svg)", ""]
     lines += row_tables(rounds, chosen) + limit_table(rounds) + singles + ["### Servers", ""] + server_table(chosen)
-    lines += ["Three nodes, live and WAL, and etcd with three nodes: needs the cluster.", "", END]
+    lines += ["Three nodes, and etcd with three nodes: see below.", "", END]
     return "\n".join(lines)
 
 

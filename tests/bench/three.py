@@ -3,7 +3,7 @@
 
 Failovers first, each timed by a client that writes one message after the other to whichever node takes it; then publishing in
 both modes against a single node and against etcd with three nodes, in turn within each round; then catching up, and idling.
-All processes share this machine's cores. Nodes run as shipped, with a real Consul. About 8 minutes; --quick takes 2.
+All processes share this machine's cores. Nodes run as shipped, with a real Consul. About 3 minutes; --quick takes less than one.
 
 Exit code: 0; 1 when a target was missed in every round.
 """
