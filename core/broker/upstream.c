@@ -430,6 +430,7 @@ static void on_data(struct follower *f, struct wire *w)
     }
     mark_advance(&t->tail, s.next);
     take_marks(t, readable, peers);
+    journal_put_off(t->journal, t->tail.at < t->told_peers);   /* the others have more: this node is not one of them */
     topic_settle(t);
 }
 

@@ -57,6 +57,7 @@ struct journal {
     bool checkpoint_clean;        /* the last one still says all there is */
     bool dir_dirty;               /* a file was made: fsync the directory before `disk` rises */
     bool in_round;
+    bool put_off;                 /* journal_put_off */
     bool repairing;               /* there is a struct repair */
     unsigned char spare;          /* enum spare */
     unsigned jobs;                /* under way for us, other than the round */

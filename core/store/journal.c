@@ -137,6 +137,17 @@ void journal_set_options(struct journal *j, const struct journal_options *o)
     j->options = *o;
 }
 
+void journal_put_off(struct journal *j, bool on)
+{
+    if (j->put_off == on)
+        return;
+    j->put_off = on;
+    if (on || list_alone(&j->unsynced))
+        return;
+    list_remove(&j->unsynced);
+    journal_want_round(j);
+}
+
 void journal_set_owner(struct journal *j, void *owner)
 {
     j->owner = owner;
@@ -336,9 +347,13 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
 void journal_want_round(struct journal *j)
 {
     struct store *s = j->store;
-    enum durability d = s->closing ? DURABILITY_COMMIT : j->options.durability;
+    enum durability d = j->options.durability;
     if (!list_alone(&j->unsynced))
         return;
+    if (d == DURABILITY_COMMIT && j->put_off)
+        d = DURABILITY_INTERVAL;
+    if (s->closing)
+        d = DURABILITY_COMMIT;
     if (d == DURABILITY_COMMIT || (d == DURABILITY_OS && !list_empty(&j->sealing)))
         list_push(&s->unsynced, &j->unsynced);
     else if (d == DURABILITY_INTERVAL)

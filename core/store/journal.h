@@ -61,6 +61,11 @@ int journal_delete(struct journal *j);
  * disk. */
 void journal_set_options(struct journal *j, const struct journal_options *o);
 
+/* While nobody waits for it, what is appended is synced no more often than under durability `interval`: a round for
+ * each piece of what is caught up with costs whoever shares the disk. Off again, what was put off is in the next
+ * round. */
+void journal_put_off(struct journal *j, bool on);
+
 /* Appends one batch in memory. 0 and its first offset; -ENOSPC when it fits into no space that can be
  * taken (nothing has moved); -ERR_TOO_LARGE past BATCH_SIZE_MAX or BATCH_COUNT_MAX. */
 int journal_append(struct journal *j, const struct append *a, uint64_t *first);

@@ -75,7 +75,8 @@ static struct node *node_up(int i)
     rig_init();
     *n = (struct node){.up = true};
     snprintf(n->name, sizeof n->name, "n%d", i + 1);
-    struct store_options so = {.path = n->name, .node_name = n->name, .files_max = 64, .moved = topics_moved};
+    struct store_options so = {.path = n->name, .node_name = n->name, .files_max = 64,
+                               .sync_interval_ms = 100, .moved = topics_moved};
     CHECK_EQ(store_open(&so, &n->store, &why), 0);
     role_init_follower(&n->role, n->store);
     CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);

@@ -194,6 +194,29 @@ TEST(test_a_topic_changes_its_mode_and_what_is_readable_never_goes_back)
     rig_down();
 }
 
+/* Nobody waits for a node that has yet to come in, and what it syncs the others feel. */
+TEST(test_a_node_that_catches_up_syncs_seldom_until_it_has_what_the_others_have)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c = node_up(2);
+    struct topic *t = make_live(a, "t");
+    WAIT_UNTIL(acked(t, b) == 0);
+    for (unsigned i = 0; i < 300; i++)
+        publish(t, 1, 100 * KIB);
+    WAIT_UNTIL(t->peers.at == 300);
+    uint64_t before = c->store->stats.syncs;
+    join(c, a);
+    CHECK_EQ(acked(t, c), 300);
+    CHECK(c->store->stats.syncs - before < 20);
+    before = c->store->stats.syncs;
+    for (unsigned i = 0; i < 5; i++) {
+        publish(t, 1, 100);
+        WAIT_UNTIL(t->peers.at == 301 + i);          /* which is at once, now that it counts */
+    }
+    CHECK(c->store->stats.syncs - before >= 5);
+    rig_down();
+}
+
 /* A leader has acknowledged a change, and the next one has its record but has not been told that it is committed. */
 TEST(test_a_new_leader_takes_nothing_before_changes_that_were_acknowledged)
 {
