@@ -113,6 +113,7 @@ test: test-build
 
 asan: deps-test
 	@$(MAKE) --no-print-directory MODE=asan build/asan/lignum unit
+	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
 	@tests/run --mode asan
 
 bench-tools: $(BENCHES)
@@ -186,7 +187,7 @@ help:
 	@echo "make cluster    Consul and three nodes on this host, until Ctrl-C; says what to try (ARGS=--fresh: from nothing)"
 	@echo "make test       install what is missing, build, run all tests (about 5 minutes)"
 	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
-	@echo "make asan       the tests under AddressSanitizer and UBSan (about 12 minutes)"
+	@echo "make asan       the tests under AddressSanitizer and UBSan (about 6 minutes)"
 	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
 	@echo "make model      spin searches the model of replication and its mutants (about 4 minutes; ARGS=--long: 15 minutes)"
 	@echo "make torture    a cluster of three under every fault that we know, as root (25 minutes; ARGS=... --help)"
