@@ -21,8 +21,7 @@
 enum role_kind { ROLE_ALONE, ROLE_FOLLOWER, ROLE_LEADER };
 
 /* The synced set of a leader. One change at a time [m]: idle (not asking), then asked, from before the request is sent,
- * when old and new set both count [m], then confirmed by the register's having been seen with exactly that value [m].
- * */
+ * when old and new set both count [m], then confirmed: the register has been seen with exactly that value [m]. */
 struct synced {
     struct register_value now;     /* confirmed */
     struct register_value asked;   /* while asking */

@@ -146,6 +146,17 @@ static void push_limits(lua_State *L)
     }
 }
 
+int wait_is_over(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    if (rc < 0)
+        return push_fail(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 int core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {

@@ -38,6 +38,9 @@ void *object_new(lua_State *L, enum kind kind, size_t size, int user_values);
 int push_fail(lua_State *L, int rc);
 int push_fail_because(lua_State *L, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* The continuation of a task_park whose wait comes to true, or to push_fail. */
+int wait_is_over(lua_State *L, int status, lua_KContext context);
+
 /* Adds the value at `index` as JSON; raises for what JSON has no word for (l_json.c). */
 void json_encode(lua_State *L, int index, struct buf *out);
 

@@ -161,19 +161,8 @@ static int l_wait(lua_State *L)
     return task_park_on(L, self, changes, changes->at + 1, ms ? ms : 1, 0, wait_done);
 }
 
-static int drain_done(lua_State *L, int status, lua_KContext context)
-{
-    (void)status;
-    (void)context;
-    int rc = (int)lua_tointeger(L, -1);
-    if (rc < 0)
-        return push_fail(L, rc);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-/* cluster.drain(timeout) -> true | nil, message, code.  Appends nothing any more, and waits until followers have all.
- * */
+/* cluster.drain(timeout) -> true | nil, message, code.  Nothing is appended from now on; waits until followers have
+ * all. */
 static int l_drain(lua_State *L)
 {
     struct cluster *c = cluster_of(L, DRAIN);
@@ -186,7 +175,7 @@ static int l_drain(lua_State *L)
         lua_pushboolean(L, 1);
         return 1;
     }
-    return task_park_on(L, self, drains, 1, ms, 0, drain_done);
+    return task_park_on(L, self, drains, 1, ms, 0, wait_is_over);
 }
 
 static void push_pending(lua_State *L, struct topic *t)

@@ -247,8 +247,7 @@ static int index_request(lua_State *L)
 }
 
 /* req:param(name) -> value or nil: that of the table of params where a script has asked for it, and may have changed
- * it.
- */
+ * it. */
 static int l_param(lua_State *L)
 {
     request_check(L, 1, PARAM);

@@ -70,8 +70,7 @@ void push_topic_handle(lua_State *L, const struct topic *t)
     h->found = true;
 }
 
-/* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected; the name lies at 1.
- * */
+/* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected. The name is at 1. */
 static int push_handle(lua_State *L, slice name)
 {
     struct topic *t;
@@ -161,17 +160,6 @@ static int l_topics(lua_State *L)
 
 /* ---- questions ---- */
 
-static int wait_done(lua_State *L, int status, lua_KContext context)
-{
-    (void)status;
-    (void)context;
-    int rc = (int)lua_tointeger(L, -1);
-    if (rc < 0)
-        return push_fail(L, rc);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
 /* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits until it can be read. */
 static int l_wait(lua_State *L)
 {
@@ -194,7 +182,7 @@ static int l_wait(lua_State *L)
         return push_fail_because(L, rc, "too many requests wait at once");
     task_may_stop(self);
     task_may_leave(self);
-    return task_park_on(L, self, &t->readable, offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_done);
+    return task_park_on(L, self, &t->readable, offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_is_over);
 }
 
 /* topic:offset_at(time) -> offset | nil, message, code */

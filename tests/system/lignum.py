@@ -74,6 +74,26 @@ def freeze(pid):
     wait_until(stands, what="all threads are stopped", every=0.001)
 
 
+def _crc_table():
+    table = []
+    for n in range(256):
+        for _ in range(8):
+            n = (n >> 1) ^ 0x82F63B78 if n & 1 else n >> 1
+        table.append(n)
+    return table
+
+
+CRC_TABLE = _crc_table()
+
+
+def crc32c(*parts):
+    crc = 0xFFFFFFFF
+    for part in parts:
+        for byte in part:
+            crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
 def raise_descriptors(want):
     """Raises this process's own limit as far as allowed; the limit that holds now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

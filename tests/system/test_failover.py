@@ -14,7 +14,7 @@ import unittest
 
 import history
 from cluster import KEY, REGISTER, ClusterTest
-from lignum import FAULTS, ROOT, SANITIZED, wait_until
+from lignum import FAULTS, ROOT, SANITIZED, crc32c, wait_until
 from traffic import Run
 
 LIVE = {"replication": "live", "copies": 2}
@@ -527,15 +527,6 @@ class Faults(ClusterTest):
                 run.progresses()
         self.sound(run)
         self.assertEqual([n.starts for n in c.nodes], [1, 1, 1])
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
 
 
 class Partitions(ClusterTest):

@@ -10,8 +10,7 @@ import struct
 import threading
 import unittest
 
-from lignum import BINARY, ROOT, Test, in_threads, lignum, request_bytes, wait_until
-from test_v1 import crc32c
+from lignum import BINARY, ROOT, Test, crc32c, in_threads, lignum, request_bytes, wait_until
 
 
 class Stop(Test):

@@ -10,7 +10,7 @@ import shutil
 import threading
 import unittest
 
-from lignum import BIG, BINARY, FAULTS, MUTANT, SANITIZED, Background, Test, in_threads, request_bytes, wait_until
+from lignum import BIG, BINARY, FAULTS, MUTANT, SANITIZED, Background, Test, crc32c, in_threads, request_bytes, wait_until
 from powerloss import PAGE, Disk
 from test_crash import Publisher, check_promises
 
@@ -68,15 +68,6 @@ def in_log(data, log):
 def differences(a, b):
     return ["%s: %s" % (path, "only in one" if path not in a or path not in b else "not the same bytes")
             for path in sorted(set(a) | set(b)) if a.get(path) != b.get(path)]
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
 
 
 def replay(disk, fields, data):

@@ -8,7 +8,7 @@ import struct
 import time
 import unittest
 
-from lignum import SANITIZED, Test, in_threads, payload_of, wait_until
+from lignum import SANITIZED, Test, crc32c, in_threads, payload_of, wait_until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
@@ -517,26 +517,6 @@ class Read(V1):
         for p in payloads:
             self.b.publish("large", p)
         self.assertEqual(self.b.messages("large"), payloads)
-
-
-def _crc_table():
-    table = []
-    for n in range(256):
-        for _ in range(8):
-            n = (n >> 1) ^ 0x82F63B78 if n & 1 else n >> 1
-        table.append(n)
-    return table
-
-
-CRC_TABLE = _crc_table()
-
-
-def crc32c(*parts):
-    crc = 0xFFFFFFFF
-    for part in parts:
-        for byte in part:
-            crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
 
 
 class Surroundings(V1):

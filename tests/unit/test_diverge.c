@@ -177,15 +177,14 @@ TEST(test_a_token_of_what_was_cut_is_refused_also_when_others_have_taken_its_pla
     rig_down();
 }
 
-/* Epochs 1 (a), 2 (b, which has half of what a has), 3 (a, which never heard of 2). */
-TEST(test_a_token_of_an_epoch_that_the_leader_never_had_is_refused_though_an_older_one_goes_on)
+/* Five messages of epoch 1, which a led; `beyond` more that only a has; three of epoch 2 that only b has, which
+ * leads. */
+static struct topic *lost_epoch(struct topic *t, unsigned beyond)
 {
-    rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
-    struct topic *t = make_live(a, "t");
     publish(t, 5, 100);
     WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
-    change_leaders(5);
+    change_leaders(beyond);
     struct topic *u = topic_at(b, "t");
     rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
     b->role.synced.now.set = rig.reg.set;            /* as if a had been asked in: nothing commits without it */
@@ -193,6 +192,16 @@ TEST(test_a_token_of_an_epoch_that_the_leader_never_had_is_refused_though_an_old
     for (unsigned i = 0; i < 3; i++)
         CHECK_EQ(try_publish(u, 100, "lost"), 0);
     WAIT_UNTIL(u->disk.at == 8);
+    return u;
+}
+
+/* Epochs 1 (a), 2 (b, which has half of what a has), 3 (a, which never heard of 2). */
+TEST(test_a_token_of_an_epoch_that_the_leader_never_had_is_refused_though_an_older_one_goes_on)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    lost_epoch(t, 5);
     CHECK_EQ(token(b, 2, 8), 0);
     cluster_resign(b->cluster, "the test says so");
     lead(a);
@@ -237,16 +246,7 @@ TEST(test_an_epoch_that_the_leader_never_had_is_cut_away)
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
-    publish(t, 5, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
-    change_leaders(0);
-    struct topic *u = topic_at(b, "t");
-    rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
-    b->role.synced.now.set = rig.reg.set;            /* as if a had been asked in: nothing commits without it */
-    leader_recount(cluster_leader(b->cluster));
-    for (unsigned i = 0; i < 3; i++)
-        CHECK_EQ(try_publish(u, 100, "lost"), 0);
-    WAIT_UNTIL(u->disk.at == 8);
+    const struct topic *u = lost_epoch(t, 0);
     CHECK_EQ(u->peers.at, 5);
     cluster_resign(b->cluster, "the test says so");
     lead(a);
