@@ -6,7 +6,8 @@
  * claims more than will be there; 3. files go from the end backwards, each for good before the next; 4. the file that
  * is cut through is called .qwal again, so that no end record is missed in it, and truncated. One that loses all its
  * batches is kept as it is under its second name, in diverged/, and gives way to an empty one. Once step 2 is done an
- * error ends the process: the next start finds one of the above.
+ * error ends the process: the next start finds one of the above, and takes the second names of what is still there away
+ * (diverged.c).
  *
  * All that is done on the loop thread, and takes as long as copying and syncing what goes of one file, and reading what
  * stays of it.
@@ -263,6 +264,23 @@ static void cut_apply(struct cut *c)
 
 /* -- the calls -------------------------------------------------------------------------------------------- */
 
+/* All that can still be undone: after an error the journal is what it was, and has no file in common with a copy. */
+static int cut_prepare(const struct cut *c, bool keep)
+{
+    struct journal *j = c->journal;
+    struct path kept;
+    int rc = keep ? diverged_keep(j, c->index, c->at, &kept) : 0;
+    if (rc < 0)
+        return rc;
+    rc = cut_checkpoint(j);
+    if (rc < 0 && keep)
+        diverged_drop(j->store, kept.s);
+    else if (keep)
+        say_warn("store", "history cut off topic=%s from=%" PRIu64 " messages=%" PRIu64 " copy=%s", j->name,
+                 c->at.offset, j->tail - c->at.offset, kept.s);
+    return rc;
+}
+
 static int cut_at(struct journal *j, uint64_t to, bool keep)
 {
     struct cut c = {.journal = j, .at.offset = to};
@@ -271,10 +289,8 @@ static int cut_at(struct journal *j, uint64_t to, bool keep)
     int rc = cut_find(&c);
     if (rc == 0)
         rc = cut_scan(&c);
-    if (rc == 0 && keep)
-        rc = diverged_keep(j, c.index, c.at);
     if (rc == 0)
-        rc = cut_checkpoint(j);
+        rc = cut_prepare(&c, keep);
     if (rc == 0)
         cut_apply(&c);
     return rc == -ERR_FORMAT || rc == -ERR_TOPIC_EXISTS ? -ERR_DAMAGED : rc;

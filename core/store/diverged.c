@@ -3,12 +3,18 @@
  * verify and dump read it. Whole files are linked into it; of one that is cut through, a file of the same format is
  * made that begins with the first batch that goes. It is called .part until it is complete: then what it is a copy of
  * is still in the journal.
+ *
+ * Between the link and the end of the cut a file has both names. A cut that ends early lets the journal keep the file,
+ * which writes to it or truncates it: so the name in diverged/ goes before anything else happens, here where the cut
+ * fails, and at the next start where the process ended. Nothing is lost by it, as the journal has the file.
  */
 #include "store/diverged.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -106,30 +112,85 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
     return rc < 0 ? rc : io_sync_dir(dir);
 }
 
-static void drop(struct journal *j, uint32_t index, struct hint at, const char *dir)
+void diverged_drop(struct store *s, const char *path)
 {
-    io.unlink(path_of("%s/%0*" PRIu64 "%s", dir, FILE_DIGITS, at.offset, file_suffix[FILE_ACTIVE]).s);
-    for (uint32_t i = index; i < j->parts_count; i++)
-        for (int kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++)
-            io.unlink(path_of("%s/%0*" PRIu64 "%s", dir, FILE_DIGITS, j->parts[i].first, file_suffix[kind]).s);
-    io.rmdir(dir);
+    DIR *dir = opendir(path);
+    int rc = dir ? 0 : -errno;
+    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            rc = io.unlink(path_of("%s/%s", path, e->d_name).s) < 0 ? -errno : 0;
+    if (dir)
+        closedir(dir);
+    if (rc < 0)
+        store_io_failed(s, "unlink", path, rc);
+    io.rmdir(path);
 }
 
-int diverged_keep(struct journal *j, uint32_t index, struct hint at)
+int diverged_keep(struct journal *j, uint32_t index, struct hint at, struct path *out)
 {
     struct path dir = diverged_path(j, at.offset), part = path_of("%s.part", dir.s);
     if (io.mkdir(part.s, 0750) < 0)
         return -errno;
     int rc = keep_all(j, index, at, part.s);
-    if (rc == 0 && io.rename(part.s, dir.s) < 0)
+    bool renamed = rc == 0 && io.rename(part.s, dir.s) == 0;
+    if (renamed)
+        rc = io_sync_dir(path_of("%s/diverged", j->store->root).s);
+    else if (rc == 0)
         rc = -errno;
     if (rc < 0)
-        drop(j, index, at, part.s);
-    else
-        rc = io_sync_dir(path_of("%s/diverged", j->store->root).s);
-    if (rc < 0)
-        return rc;
-    say_warn("store", "history cut off topic=%s from=%" PRIu64 " messages=%" PRIu64 " copy=%s", j->name, at.offset,
-             j->tail - at.offset, dir.s);
-    return 0;
+        diverged_drop(j->store, renamed ? dir.s : part.s);
+    *out = dir;
+    return rc;
+}
+
+/* -- what a crash left ------------------------------------------------------------------------------------ */
+
+static bool is_same_file(const struct stat *a, const char *path)
+{
+    struct stat b;
+    return stat(path, &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+}
+
+/* Takes the name away when it is one of a file of the journal. */
+static int let_go_of(struct journal *j, const char *path, uint64_t first)
+{
+    struct stat st;
+    struct path active = file_path(j, first, FILE_ACTIVE), sealed = file_path(j, first, FILE_SEALED);
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink == 1)
+        return 0;
+    if (!is_same_file(&st, active.s) && !is_same_file(&st, sealed.s))
+        return 0;
+    say_warn("store", "a cut that did not come to its end: the topic keeps what it had, and its second name goes "
+             "topic=%s path=%s", j->name, path);
+    return io.unlink(path) < 0 ? -errno : 0;
+}
+
+static int let_go_in(struct journal *j, const char *path)
+{
+    uint64_t first;
+    int rc = 0;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return errno == ENOTDIR ? 0 : -errno;
+    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
+        if (file_name_read(e->d_name, &first) < FILE_INDEX)
+            rc = let_go_of(j, path_of("%s/%s", path, e->d_name).s, first);
+    closedir(dir);
+    io.rmdir(path);                    /* if it is empty now */
+    return rc;
+}
+
+int diverged_let_go(struct journal *j)
+{
+    struct path all = path_of("%s/diverged", j->store->root);
+    size_t n = strlen(j->name);
+    int rc = 0;
+    DIR *dir = opendir(all.s);
+    if (!dir)
+        return -errno;
+    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
+        if (strncmp(e->d_name, j->name, n) == 0 && e->d_name[n] == '-')
+            rc = let_go_in(j, path_of("%s/%s", all.s, e->d_name).s);
+    closedir(dir);
+    return rc;
 }

@@ -8,12 +8,19 @@
 #include "store/segment.h"
 
 struct journal;
+struct store;
 
 /* A name for what begins with this offset that nothing has yet. */
 struct path diverged_path(const struct journal *j, uint64_t offset);
 
-/* Keeps what stands in the index-th part from a place on, and all later parts. 0, and it is on the disk; or an error,
- * and nothing is left of it. */
-int diverged_keep(struct journal *j, uint32_t index, struct hint at);
+/* Keeps what stands in the index-th part from a place on, and all later parts, in a directory whose name is *out. Waits
+ * for the disk. 0; or an error, and nothing is left of it. */
+int diverged_keep(struct journal *j, uint32_t index, struct hint at, struct path *out);
+
+/* Removes that directory: nothing is cut after all. What cannot be removed ends the process. */
+void diverged_drop(struct store *s, const char *path);
+
+/* Takes away the names that files of the journal have in diverged/ too: a crash in a cut leaves such. 0 or -errno. */
+int diverged_let_go(struct journal *j);
 
 #endif

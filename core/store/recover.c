@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "store/diverged.h"
 #include "store/io.h"
 #include "store/scan.h"
 
@@ -26,6 +27,7 @@ static void add_file(struct recovery *r, const char *name, int dir_fd)
         return;
     if (fstatat(dir_fd, name, &st, 0) < 0)
         return;
+    r->linked = r->linked || st.st_nlink > 1;
     if ((r->count & (r->count - 1)) == 0)
         r->files = mem_resize(r->files, (r->count ? r->count * 2 : 1) * sizeof *r->files);
     r->files[r->count++] = (struct found){.first = first, .size = (uint64_t)st.st_size, .sealed = kind == FILE_SEALED};
@@ -298,6 +300,8 @@ int journal_recover(struct journal *j)
         r.stated = r.checkpoint.stated;
     }
     int rc = list_files(&r);
+    if (rc == 0 && r.linked)
+        rc = diverged_let_go(j);
     if (rc == 0)
         rc = recovery_look(&r);
     if (rc == 0)

@@ -35,6 +35,7 @@ struct recovery {
     struct journal *journal;
     struct found *files;         /* owned, in order */
     size_t count;
+    bool linked;                 /* one of them has a second name */
     bool has_checkpoint;
     struct checkpoint checkpoint;
     uint64_t disk;               /* D */

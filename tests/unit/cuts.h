@@ -1,0 +1,58 @@
+/*
+ * What the tests of cutting share: a topic of four files, and what is left of it.
+ */
+#ifndef UNIT_CUTS_H
+#define UNIT_CUTS_H
+
+#include "journals.h"
+
+static const struct journal_options ten_each = {
+    .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
+};
+
+/* 17 batches of two messages: files [0,10), [10,20), [20,30), and the active one with [30,34). */
+static struct store *four_files(struct journal **j)
+{
+    struct store *s = open_store();
+    *j = open_journal_with(s, "t", ten_each);
+    for (int i = 0; i < 17; i++) {
+        (*j)->epoch = 1 + (uint64_t)i / 4;
+        CHECK_EQ(try_append(*j, 2, 60, 1000 + i), 0);
+    }
+    settle_store(s);
+    return s;
+}
+
+static slice file_bytes(uint64_t first, enum file_kind kind)
+{
+    return read_whole(path_of("data/topics/t/%020" PRIu64 "%s", first, file_suffix[kind]).s);
+}
+
+static struct path diverged_name(uint64_t offset)
+{
+    FILE *p = popen(path_of("ls -d data/diverged/t-%" PRIu64 "-*", offset).s, "r");
+    struct path path = {""};
+    CHECK(p && fgets(path.s, sizeof path.s, p) != NULL);
+    path.s[strcspn(path.s, "\n")] = 0;
+    pclose(p);
+    return path;
+}
+
+/* What a topic of the same history that never was longer would be. */
+static void check_is_cut_at(struct journal *j, uint64_t to)
+{
+    CHECK_EQ(j->tail, to);
+    CHECK_EQ(j->written, to);
+    CHECK_EQ(j->disk, to);
+    CHECK(j->stated <= to);
+    CHECK_EQ(j->epoch, to ? 1 + (to / 2 - 1) / 4 : 0);
+    CHECK_EQ(j->time_ms, to ? 1000 + (int64_t)to / 2 - 1 : 0);
+    CHECK_EQ(j->parts_count, to ? (to + 9) / 10 : 1);
+    CHECK(j->active != NULL);
+    CHECK_EQ(j->active->first, to ? (to - 1) / 10 * 10 : 0);
+    struct batch_head head;
+    CHECK_EQ(journal_batch_before(j, to, &head), to ? 0 : -ERR_BAD_RANGE);
+    check_reads_all(j);
+}
+
+#endif
