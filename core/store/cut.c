@@ -313,14 +313,17 @@ int journal_reopen(struct journal *j)
 }
 
 /* Moves the whole directory away and makes an empty one. */
-static int restart_move(struct journal *j, const char *to)
+static int restart_move(struct journal *j, const char *to, bool keep)
 {
     struct path from = topic_path(j);
-    if (io.rename(from.s, to) < 0)
-        return -errno;
-    if (io.mkdir(from.s, 0750) == 0)
-        return 0;
-    int rc = -errno;
+    int rc = 0;
+    if (keep)
+        rc = diverged_move(j->store, from.s, to);
+    else if (io.rename(from.s, to) < 0)
+        rc = -errno;
+    if (rc < 0 || io.mkdir(from.s, 0750) == 0)
+        return rc;
+    rc = -errno;
     cut_must(j, "rename", io.rename(to, from.s) < 0 ? -errno : 0);
     return rc;
 }
@@ -347,7 +350,7 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     audit_cancel(j);
     struct path to = keep ? diverged_path(j, first) : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->root, j->name, first,
                                                               (long long)clock_wall_ms());
-    int rc = restart_move(j, to.s);
+    int rc = restart_move(j, to.s, keep);
     if (rc < 0)
         return rc;
     cut_must(j, "fsync of a directory", io_sync_dir(path_of("%s/%s", s->root, keep ? "diverged" : "trash").s));
@@ -357,7 +360,6 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     rc = journal_begin_empty(j);
     if (rc < 0 && rc != -ENOSPC)       /* a full disk: the next append tries again */
         cut_must(j, "write", rc);
-    if (!keep)
-        remove_trash(s);
+    remove_trash(s);
     return 0;
 }

@@ -33,10 +33,11 @@ struct path diverged_path(const struct journal *j, uint64_t offset)
     return path;
 }
 
-static int copy_range(int from, uint64_t at, uint64_t end, int to)
+/* Copies the bytes [at, end) of a file, to `out` on in the other. */
+static int copy_range(int from, uint64_t at, uint64_t end, int to, uint64_t out)
 {
     char chunk[64 * KIB];
-    for (uint64_t out = FILE_HEAD_SIZE; at < end;) {
+    while (at < end) {
         size_t n = end - at < sizeof chunk ? (size_t)(end - at) : sizeof chunk;
         ssize_t got = pread(from, chunk, n, (off_t)at);
         int rc = got <= 0 ? (got < 0 ? -errno : -EIO) : io_write(to, chunk, (size_t)got, out);
@@ -74,11 +75,17 @@ static int keep_rest(struct segment *seg, struct hint at, const char *dir)
         return -errno;
     rc = write_head(seg, at, fd);
     if (rc == 0)
-        rc = copy_range(seg->file.fd, at.position, seg->written, fd);
+        rc = copy_range(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
     if (rc == 0 && io.sync_all(fd) < 0)
         rc = -errno;
     close(fd);
     return rc;
+}
+
+/* No link can be made there, but a copy can: of another filesystem, of one without links, of a file with too many. */
+static bool is_unlinkable(int error)
+{
+    return error == EXDEV || error == EPERM || error == EOPNOTSUPP || error == EMLINK;
 }
 
 /* A file as it is: nobody writes to it any more, the journal loses it, so that another name for it is a copy. */
@@ -93,9 +100,8 @@ static int keep_whole(struct journal *j, struct part *part, const char *dir)
     struct path from = segment_path(seg);
     if (io.link(from.s, path_of("%s/%s", dir, strrchr(from.s, '/') + 1).s) == 0)
         return 0;
-    rc = -errno;
-    if (rc != -EPERM && rc != -EOPNOTSUPP && rc != -EMLINK)
-        return rc;
+    if (!is_unlinkable(errno))
+        return -errno;
     return keep_rest(seg, (struct hint){seg->first, FILE_HEAD_SIZE}, dir);
 }
 
@@ -140,6 +146,63 @@ int diverged_keep(struct journal *j, uint32_t index, struct hint at, struct path
     if (rc < 0)
         diverged_drop(j->store, renamed ? dir.s : part.s);
     *out = dir;
+    return rc;
+}
+
+/* -- a directory as it is --------------------------------------------------------------------------------- */
+
+static int copy_file(const char *from, const char *to)
+{
+    struct stat st;
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return -errno;
+    int out = io.open(to, O_WRONLY | O_CREAT | O_EXCL, 0640);
+    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : copy_range(in, 0, (uint64_t)st.st_size, out, 0);
+    if (rc == 0 && io.sync_all(out) < 0)
+        rc = -errno;
+    if (out >= 0)
+        close(out);
+    close(in);
+    return rc;
+}
+
+static int copy_files(const char *from, const char *to)
+{
+    int rc = 0;
+    DIR *dir = opendir(from);
+    if (!dir)
+        return -errno;
+    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            rc = copy_file(path_of("%s/%s", from, e->d_name).s, path_of("%s/%s", to, e->d_name).s);
+    closedir(dir);
+    return rc < 0 ? rc : io_sync_dir(to);
+}
+
+int diverged_move(struct store *s, const char *from, const char *to)
+{
+    if (io.rename(from, to) == 0)
+        return 0;
+    if (errno != EXDEV)
+        return -errno;
+    struct path part = path_of("%s.part", to);
+    say_warn("store", "%s/diverged is on another filesystem: all of %s is copied, and everything waits for it", s->root,
+             from);
+    if (io.mkdir(part.s, 0750) < 0)
+        return -errno;
+    int rc = copy_files(from, part.s);
+    if (rc == 0 && io.rename(part.s, to) < 0)
+        rc = -errno;
+    if (rc < 0) {
+        diverged_drop(s, part.s);
+        return rc;
+    }
+    rc = io_sync_dir(path_of("%s/diverged", s->root).s);
+    if (rc == 0 && io.rename(from, path_of("%s/trash/%s", s->root, strrchr(to, '/') + 1).s) < 0)
+        rc = -errno;
+    if (rc < 0)
+        diverged_drop(s, to);
     return rc;
 }
 

@@ -20,6 +20,11 @@ int diverged_keep(struct journal *j, uint32_t index, struct hint at, struct path
 /* Removes that directory: nothing is cut after all. What cannot be removed ends the process. */
 void diverged_drop(struct store *s, const char *path);
 
+/* Moves the directory of a topic, into which nobody writes any more, to a name in diverged/. Where that is on another
+ * filesystem it is copied there, which waits for the disk, and moved to trash/. What was moved is not fsynced yet; a
+ * copy is. 0; or -errno, and it is where it was. */
+int diverged_move(struct store *s, const char *from, const char *to);
+
 /* Takes away the names that files of the journal have in diverged/ too: a crash in a cut leaves such. 0 or -errno. */
 int diverged_let_go(struct journal *j);
 

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "store/diverged.h"
 #include "store/inner.h"
 #include "store/io.h"
 
@@ -82,8 +83,10 @@ int store_set_aside(struct store *s, slice name)
 {
     struct path from = path_of("%s/topics/%.*s", s->root, SLICE_ARGS(name));
     struct path to = path_of("%s/diverged/%.*s-%lld", s->root, SLICE_ARGS(name), (long long)clock_wall_ms());
-    if (io.rename(from.s, to.s) < 0)
-        return -errno;
+    int rc = diverged_move(s, from.s, to.s);
+    if (rc < 0)
+        return rc;
+    remove_trash(s);
     say_warn("store", "a directory of another topic of the same name was set aside topic=%.*s to=%s", SLICE_ARGS(name),
              to.s);
     return io_sync_dir(path_of("%s/topics", s->root).s);

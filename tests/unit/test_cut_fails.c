@@ -64,22 +64,30 @@ TEST(test_a_cut_that_fails_after_it_was_copied_leaves_no_copy)
     store_close(s);
 }
 
+static int refusal;
+
 static int link_refused(const char *from, const char *to)
 {
     (void)from, (void)to;
-    return errno = EPERM, -1;
+    return errno = refusal, -1;
 }
 
-TEST(test_a_filesystem_without_links_gets_copies)
+TEST(test_where_no_links_can_be_made_there_are_copies)
 {
+    static const int refusals[] = {EPERM, EXDEV};
     io.link = link_refused;
-    struct journal *j;
-    struct store *s = four_files(&j);
-    uint64_t messages;
-    CHECK_EQ(journal_cut(j, 14, &messages), 0);
-    store_close(s);
-    CHECK_EQ(store_verify("data"), 0);
-    CHECK(exists(path_of("%s/00000000000000000020.qwal", diverged_name(14).s).s));
+    for (int i = 0; i < 2; i++) {
+        struct journal *j;
+        struct store *s = four_files(&j);
+        uint64_t messages;
+        refusal = refusals[i];
+        CHECK_EQ(journal_cut(j, 14, &messages), 0);
+        store_close(s);
+        CHECK_EQ(store_verify("data"), 0);
+        CHECK(exists(path_of("%s/00000000000000000020.qwal", diverged_name(14).s).s));
+        CHECK_EQ(run(path_of("cat %s/* | grep -qa 'message 33'", diverged_name(14).s).s), 0);
+        CHECK_EQ(run("rm -r data"), 0);
+    }
 }
 
 /* -- a crash at any point --------------------------------------------------------------------------------- */
@@ -308,6 +316,50 @@ TEST(test_a_journal_begins_again_where_it_is_told)
         CHECK_EQ(run("ls data/diverged | grep -q '^t-500-'"), keep ? 0 : 256);
         CHECK_EQ(run("rm -r data"), 0);
     }
+}
+
+static int rename_within_a_filesystem(const char *from, const char *to)
+{
+    if (strstr(from, "data/topics") && strstr(to, "data/diverged"))
+        return errno = EXDEV, -1;
+    return rename(from, to);
+}
+
+TEST(test_what_goes_to_diverged_on_another_filesystem_is_copied)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    slice was = file_bytes(30, FILE_ACTIVE);
+    io.rename = rename_within_a_filesystem;
+    CHECK_EQ(journal_restart(j, 500, true), 0);
+    CHECK_EQ(journal_first(j), 500);
+    CHECK_EQ(run("mkdir data/topics/u; echo whatever > data/topics/u/file"), 0);
+    CHECK_EQ(store_set_aside(s, SLICE("u")), 0);
+    store_close(s);
+    CHECK_SLICE(read_whole(path_of("%s/00000000000000000030.qwal", diverged_name(500).s).s), was);
+    CHECK_EQ(run("ls data/diverged/t-500-*/*.log | wc -l | grep -q '^3$'"), 0);
+    CHECK_EQ(run("grep -q whatever data/diverged/u-*/file"), 0);
+    CHECK(!exists("data/topics/u"));
+    CHECK_EQ(run("ls data/trash | wc -l | grep -q '^0$'"), 0);
+    CHECK_EQ(store_verify("data"), 0);
+}
+
+TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    struct io was = io;
+    io.rename = rename_within_a_filesystem;
+    io.pwrite = pwrite_no_space;
+    CHECK_EQ(journal_restart(j, 500, true), -ENOSPC);
+    io = was;
+    CHECK_EQ(rmdir("data/diverged"), 0);
+    CHECK_EQ(mkdir("data/diverged", 0750), 0);
+    CHECK_EQ(j->tail, 34);
+    append_some(j, 2, 20);
+    settle_store(s);
+    check_reads_all(j);
+    store_close(s);
 }
 
 static void restart_at_500(struct journal *j)
