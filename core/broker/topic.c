@@ -166,6 +166,8 @@ static bool is_of_epoch(struct topic *t, uint64_t offset, uint64_t epoch, uint64
 int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
 {
     const struct role *r = topics_role(t->topics);
+    if (epoch == EPOCH_UNKNOWN)
+        return 0;
     int rc = journal_epoch_end(t->journal, epoch, found, end);
     if (rc < 0)
         return rc;

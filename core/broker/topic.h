@@ -106,10 +106,13 @@ uint64_t topic_first(const struct topic *t);
 /* journal_read, up to what is readable, counted. */
 int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next);
 
+/* What a token has for the epoch of a message that could not be read. No message has this epoch. */
+enum { EPOCH_UNKNOWN = 0 };
+
 /* Does a token belong to this history, of one who has read up to `offset`, at last a message of that epoch? It does
  * when the message before that offset is of that epoch here. A leader that is sure of itself has seen every epoch that
  * there was. Any other node may lack what the token speaks of: an epoch that is later than all it has, or more of its
- * last one.
+ * last one. A token of EPOCH_UNKNOWN says nothing, and belongs to any.
  * 0; -ERR_TRUNCATED: what the reader has from *end on, or of epochs after *found, is not in this history;
  * -ERR_UNAVAILABLE: what is here beyond that offset is older than the token, and which of the two goes on is not known
  * here; -ERR_DAMAGED; -errno. */

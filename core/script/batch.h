@@ -15,7 +15,7 @@ enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW };
 struct read_facts {
     uint64_t id_epoch, id_offset;     /* of the topic */
     uint64_t asked, next;             /* the first offset that was asked for; where to go on */
-    uint64_t epoch;                   /* of `next` */
+    uint64_t epoch;                   /* of the message before `next`, or EPOCH_UNKNOWN (broker/topic.h) */
     uint64_t epoch_now, earliest;
     int64_t staleness_ms;             /* since a follower heard its leader; negative: it does not follow */
     bool fixed;                       /* the range ended because the question does, so it can never change */
@@ -28,7 +28,7 @@ struct batch {
     size_t claimed;                   /* of its memory, with vm_claim */
     uint64_t from, to;                /* the messages are those at these offsets, */
     uint64_t count;                   /* so many */
-    uint64_t epoch;                   /* of the last one; the present one when there is none */
+    uint64_t epoch;                   /* of the last one; facts.epoch when there is none */
     enum batch_format format;
     bool sent;                        /* answered with: raw is empty */
     struct buf index;                 /* owned; of struct place, made when first needed */

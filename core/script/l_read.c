@@ -13,7 +13,7 @@
 
 struct options {
     struct batch_range range;
-    uint64_t epoch;                   /* of the message before `from`, as the reader has it; 0: it has not said */
+    uint64_t epoch;                   /* of the message before `from`, as the reader has it; or EPOCH_UNKNOWN */
     bool records;
 };
 
@@ -66,24 +66,28 @@ static struct read_facts facts_of(lua_State *L, struct topic *t, const struct ba
 }
 
 /* The epoch of the message before `offset`, which a token for `offset` carries: with a later one, a client that has
- * read what is about to be cut would not be told. `otherwise` where there is none. */
-static uint64_t epoch_before(struct topic *t, uint64_t offset, uint64_t otherwise)
+ * read what is about to be cut would not be told. EPOCH_UNKNOWN where that message cannot be read, be it damaged, gone
+ * or not here yet: a node that has it would refuse a guess. Before offset 0 there is none, so the present epoch, `now`,
+ * will do. */
+static uint64_t epoch_before(struct topic *t, uint64_t offset, uint64_t now)
 {
     struct buf one = {0};
     struct batch_head head;
     uint64_t next;
+    if (offset == 0)
+        return now;
     bool there = offset > topic_first(t) && offset <= topic_readable(t) &&
                  topic_read(t, offset - 1, offset, 1, &one, &next) == 0 &&
                  batch_head_read(one.data + one.at, &head) == 0;
     buf_fini(&one);
-    return there ? head.epoch : otherwise;
+    return there ? head.epoch : EPOCH_UNKNOWN;
 }
 
 /* Of a read that ends at `next`. One that gave nothing says again what the reader has: what this node has there may be
  * cut already, or be another's. */
 static uint64_t epoch_to_go_on(struct topic *t, const struct options *o, uint64_t next, uint64_t now)
 {
-    return next == o->range.from && o->epoch > 0 ? o->epoch : epoch_before(t, next, now);
+    return next == o->range.from && o->epoch != EPOCH_UNKNOWN ? o->epoch : epoch_before(t, next, now);
 }
 
 static int read_batch(lua_State *L, struct topic *t, const struct options *o)

@@ -108,7 +108,8 @@ function Topic:offset_at(time) end
 function Topic:ship(offset) end
 
 ---Does a token belong to this history: was the message before `offset` written in that epoch? If not, the fourth result
----says up to where the histories agree. A node that may yet get there says true; unavailable: it cannot tell.
+---says up to where the histories agree. A node that may yet get there says true; unavailable: it cannot tell. Of epoch
+---0, that of a message which could not be read, anything is true.
 ---@where anywhere
 ---@param epoch integer
 ---@param offset integer
@@ -212,7 +213,7 @@ function Topic:delete() end
 --- What read returned: `#batch` messages, `batch[i]` one of them as a table. A handler returns it as a body,
 --- rendered by the core.
 ---@field next integer   the offset to read on from
----@field epoch integer  of its last message; the present one when empty
+---@field epoch integer  of its last message; when empty, of the message before `next`, or 0 where that is not known
 local Batch = {}
 
 ---Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", or

@@ -386,6 +386,8 @@ class Read(V1):
     def test_tokens_of_this_history_are_taken_and_others_refused(self):
         token = self.b.get("/v1/topics/read/messages?from=0&to=7").header("lignum-next-offset")
         self.assertEqual(self.messages_of("read", "?from=%s&limit=1" % token)[0]["offset"], 7)
+        self.assertEqual(self.messages_of("read", "?from=0:7&limit=1")[0]["offset"], 7)
+        self.assertEqual(self.b.read("read", min_offset="0:7", limit=1)["next"], 1)
         a = self.b.get("/v1/topics/read/messages?from=99:3")
         self.assertStatus(a, 409, "log_truncated")
         self.assertStatus(self.b.get("/v1/topics/read/messages?from=1:9999999999999999"), 400, "bad_value")

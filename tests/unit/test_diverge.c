@@ -217,6 +217,8 @@ TEST(test_a_token_of_an_epoch_that_the_leader_never_had_is_refused_though_an_old
             CHECK_EQ(token(n, 2, offset), -ERR_TRUNCATED);
         for (uint64_t offset = 1; offset <= 10; offset++)
             CHECK_EQ(token(n, 3, offset), -ERR_TRUNCATED);
+        for (uint64_t offset = 0; offset <= 12; offset++)
+            CHECK_EQ(token(n, EPOCH_UNKNOWN, offset), 0);
         CHECK_EQ(topic_check(topic_at(n, "t"), 2, 8, &found, &end), -ERR_TRUNCATED);
         CHECK_EQ(found, 1);
         CHECK_EQ(end, 7);

@@ -160,6 +160,44 @@ TEST(test_a_read_that_gives_nothing_does_not_change_what_the_reader_has)
     host_close(&h);
 }
 
+static void check_unknown_before(const char *from)
+{
+    char code[100];
+    for (int i = 0; i < 2; i++) {
+        snprintf(code, sizeof(code), "B = T:read {from = %s, format = %s}", from, i ? "'records'" : "nil");
+        CHECK_EQ(epoch_told(code), EPOCH_UNKNOWN);
+    }
+}
+
+/* Any other epoch than that of the message before would be refused by those who can read it. */
+TEST(test_an_empty_read_whose_last_message_cannot_be_read_claims_no_epoch)
+{
+    open_topic();
+    host_eval(&h, "T:append {'a', 'b', 'c', 'd'} T:append {'e', 'f'}");
+    h.role.epoch = 3;
+    CHECK_EQ(epoch_told("B = T:read {from = 6}"), 1);
+    check_unknown_before("9");                                         /* not here yet */
+    CHECK_EQ(system("file=`ls data/topics/t/*.qwal` && at=`grep -obUa e $file | tail -n1 | cut -d: -f1` && "
+                    "printf X | dd of=$file bs=1 seek=$at conv=notrunc status=none"), 0);
+    CHECK_EVAL("return CODE(T:read {from = 5})", "nil damaged");
+    check_unknown_before("6");
+    CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1}"), 1);
+    CHECK_EVAL("return CODE(T:check(3, 6))", "nil log_truncated");
+    CHECK_EVAL("return CODE(T:check(0, 6))", "true nil");
+    CHECK_EQ(topic_restart(topics_find(h.topics, SLICE("t")), 20, false), 0);
+    check_unknown_before("20");                                        /* gone */
+    host_close(&h);
+}
+
+TEST(test_an_empty_read_from_the_very_beginning_has_the_present_epoch)
+{
+    open_topic();
+    h.role.epoch = 3;
+    CHECK_EQ(epoch_told("B = T:read {from = 0}"), 3);
+    CHECK_EVAL("return CODE(T:check(3, 0))", "true nil");
+    host_close(&h);
+}
+
 TEST(test_messages_are_rendered_in_all_formats)
 {
     open_topic();
@@ -178,7 +216,7 @@ TEST(test_messages_are_rendered_in_all_formats)
                                      "\"Data\":\"\xef\xbf\xbd\\\"\"}],"
                                      "\"count\":2}");
     CHECK_EVAL("return TEXT('raw')", "plain\n\xff\"\n");
-    CHECK_EVAL("return T:read {from = 9}:render()", "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":1}");
+    CHECK_EVAL("return T:read {from = 9}:render()", "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":0}");
     CHECK_EVAL("return T:read {from = 1, to = 2}:as('api'):render('api')",
                "{\"messages\":[{\"Id\":1,\"Data\":\"\xef\xbf\xbd\\\"\"}],\"count\":1}");
     host_close(&h);
