@@ -40,6 +40,8 @@ enum {
     AUDIT_PAUSE_MS = 30 * 1000,         /* between two files: 64 MiB each makes 2 MiB a second */
     AUDIT_RATE = 16 * MIB,              /* bytes a second: a file of the default size in 4 s */
     AUDIT_RANGES_MAX = 64,              /* told apart in one file; further ones lengthen the last */
+    CUT_AT_ONCE = 64 * MIB,             /* a file larger than the default is cut after work on the disk thread */
+    CUT_STEP = 4 * MIB,                 /* of that work: acknowledgements wait that long */
     LED_RANGES_MAX = 64,                /* of epochs that this node led; the oldest are forgotten */
 
     /* HTTP */

@@ -110,6 +110,8 @@ bool mend_refetch(struct follower *f, struct topic *t)
         return false;
     }
     int rc = refetch_cut(t);
+    if (rc == -ERR_BUSY)
+        return false;
     if (rc < 0) {
         say_error("mend", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
         return false;

@@ -371,6 +371,10 @@ static void on_point(struct follower *f, struct wire *w)
         return;
     }
     int rc = compare(f, t, &p);
+    if (rc == -ERR_BUSY) {
+        upstream_hold(f, t);         /* what is to be cut is being copied */
+        return;
+    }
     if (rc == -ERR_DAMAGED) {
         say_error("follower", "topic=%s cannot be compared: it is damaged here, and mended first", t->name);
         upstream_hold(f, t);

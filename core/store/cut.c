@@ -9,8 +9,8 @@
  * error ends the process: the next start finds one of the above, and takes the second names of what is still there away
  * (diverged.c).
  *
- * All that is done on the loop thread, and takes as long as copying and syncing what goes of one file, and reading what
- * stays of it.
+ * All that is done on the loop thread. Copying and syncing what goes of one file, and reading what stays of it, takes
+ * long where the file is large: then that is done ahead, on the disk thread (ahead.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +21,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/say.h"
+#include "store/ahead.h"
 #include "store/diverged.h"
 #include "store/inner.h"
 #include "store/io.h"
@@ -31,6 +32,8 @@ struct cut {
     uint32_t index;        /* of the part that is the last one afterwards */
     struct hint at;        /* where it ends then */
     struct scan scan;      /* of what stays of it */
+    struct path kept;      /* where what goes is kept */
+    bool ahead;            /* some of it is there already */
 };
 
 /* -- finding the place ------------------------------------------------------------------------------------ */
@@ -100,11 +103,20 @@ static int cut_scan_file(struct cut *c, struct segment *seg)
     return c->scan.position == c->at.position && c->scan.next == c->at.offset ? 0 : -ERR_DAMAGED;
 }
 
-static int cut_scan(struct cut *c)
+/* Is there so much to read and to copy that the loop should not wait for it? */
+static bool cut_is_large(const struct cut *c, const struct segment *seg)
+{
+    return c->at.position > FILE_HEAD_SIZE && seg->written > CUT_AT_ONCE;
+}
+
+static int cut_scan(struct cut *c, bool keep)
 {
     struct segment *seg = NULL;
     int rc = part_segment(c->journal, &c->journal->parts[c->index], &seg);
-    if (rc == 0)
+    c->ahead = rc == 0 && keep && cut_is_large(c, seg);
+    if (c->ahead)
+        rc = ahead_cut(seg, c->at, &c->scan, &c->kept);
+    else if (rc == 0)
         rc = cut_scan_file(c, seg);
     if (rc != -ERR_DAMAGED || seg == NULL)
         return rc;
@@ -265,30 +277,35 @@ static void cut_apply(struct cut *c)
 /* -- the calls -------------------------------------------------------------------------------------------- */
 
 /* All that can still be undone: after an error the journal is what it was, and has no file in common with a copy. */
-static int cut_prepare(const struct cut *c, bool keep)
+static int cut_prepare(struct cut *c, bool keep)
 {
     struct journal *j = c->journal;
-    struct path kept;
-    int rc = keep ? diverged_keep(j, c->index, c->at, &kept) : 0;
+    if (!c->ahead)
+        c->kept = diverged_path(j, c->at.offset);
+    int rc = keep ? diverged_keep(j, c->index, c->at, c->kept.s, c->ahead) : 0;
     if (rc < 0)
         return rc;
     rc = cut_checkpoint(j);
     if (rc < 0 && keep)
-        diverged_drop(j->store, kept.s);
+        diverged_drop(j->store, c->kept.s);
     else if (keep)
         say_warn("store", "history cut off topic=%s from=%" PRIu64 " messages=%" PRIu64 " copy=%s", j->name,
-                 c->at.offset, j->tail - c->at.offset, kept.s);
+                 c->at.offset, j->tail - c->at.offset, c->kept.s);
     return rc;
 }
 
 static int cut_at(struct journal *j, uint64_t to, bool keep)
 {
     struct cut c = {.journal = j, .at.offset = to};
+    if (keep && ahead_going_on(j, to))
+        return -ERR_BUSY;
     store_sync_all(j->store);
     audit_cancel(j);
     int rc = cut_find(&c);
     if (rc == 0)
-        rc = cut_scan(&c);
+        rc = cut_scan(&c, keep);
+    if (rc != -ERR_BUSY)
+        ahead_cancel(j);
     if (rc == 0)
         rc = cut_prepare(&c, keep);
     if (rc == 0)
@@ -348,6 +365,7 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     struct store *s = j->store;
     store_sync_all(s);
     audit_cancel(j);
+    ahead_cancel(j);
     struct path to = keep ? diverged_path(j, first) : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->root, j->name, first,
                                                               (long long)clock_wall_ms());
     int rc = restart_move(j, to.s, keep);

@@ -33,8 +33,7 @@ struct path diverged_path(const struct journal *j, uint64_t offset)
     return path;
 }
 
-/* Copies the bytes [at, end) of a file, to `out` on in the other. */
-static int copy_range(int from, uint64_t at, uint64_t end, int to, uint64_t out)
+int diverged_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out)
 {
     char chunk[64 * KIB];
     while (at < end) {
@@ -63,8 +62,7 @@ static int write_head(struct segment *seg, struct hint at, int fd)
     return io_write(fd, head, sizeof head, 0);
 }
 
-/* Copies the batches from a place in a file on. */
-static int keep_rest(struct segment *seg, struct hint at, const char *dir)
+int diverged_begin(struct segment *seg, struct hint at, const char *dir)
 {
     int rc = segment_use(seg);
     if (rc < 0)
@@ -75,7 +73,18 @@ static int keep_rest(struct segment *seg, struct hint at, const char *dir)
         return -errno;
     rc = write_head(seg, at, fd);
     if (rc == 0)
-        rc = copy_range(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
+        return fd;
+    close(fd);
+    return rc;
+}
+
+/* Copies the batches from a place in a file on. */
+static int keep_rest(struct segment *seg, struct hint at, const char *dir)
+{
+    int fd = diverged_begin(seg, at, dir);
+    if (fd < 0)
+        return fd;
+    int rc = diverged_copy(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
     if (rc == 0 && io.sync_all(fd) < 0)
         rc = -errno;
     close(fd);
@@ -105,13 +114,13 @@ static int keep_whole(struct journal *j, struct part *part, const char *dir)
     return keep_rest(seg, (struct hint){seg->first, FILE_HEAD_SIZE}, dir);
 }
 
-static int keep_all(struct journal *j, uint32_t index, struct hint at, const char *dir)
+static int keep_all(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead)
 {
     struct segment *seg;
     int rc = part_segment(j, &j->parts[index], &seg);
     if (rc == 0 && at.position == FILE_HEAD_SIZE)
         rc = keep_whole(j, &j->parts[index], dir);
-    else if (rc == 0 && at.position < seg->written)
+    else if (rc == 0 && at.position < seg->written && !ahead)
         rc = keep_rest(seg, at, dir);
     for (uint32_t i = index + 1; rc == 0 && i < j->parts_count; i++)
         rc = keep_whole(j, &j->parts[i], dir);
@@ -121,8 +130,8 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
 void diverged_drop(struct store *s, const char *path)
 {
     DIR *dir = opendir(path);
-    int rc = dir ? 0 : -errno;
-    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
+    int rc = dir || errno == ENOENT ? 0 : -errno;
+    for (struct dirent *e; dir && rc == 0 && (e = readdir(dir));)
         if (e->d_name[0] != '.')
             rc = io.unlink(path_of("%s/%s", path, e->d_name).s) < 0 ? -errno : 0;
     if (dir)
@@ -132,20 +141,19 @@ void diverged_drop(struct store *s, const char *path)
     io.rmdir(path);
 }
 
-int diverged_keep(struct journal *j, uint32_t index, struct hint at, struct path *out)
+int diverged_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead)
 {
-    struct path dir = diverged_path(j, at.offset), part = path_of("%s.part", dir.s);
-    if (io.mkdir(part.s, 0750) < 0)
+    struct path part = path_of("%s.part", dir);
+    if (!ahead && io.mkdir(part.s, 0750) < 0)
         return -errno;
-    int rc = keep_all(j, index, at, part.s);
-    bool renamed = rc == 0 && io.rename(part.s, dir.s) == 0;
+    int rc = keep_all(j, index, at, part.s, ahead);
+    bool renamed = rc == 0 && io.rename(part.s, dir) == 0;
     if (renamed)
         rc = io_sync_dir(path_of("%s/diverged", j->store->root).s);
     else if (rc == 0)
         rc = -errno;
     if (rc < 0)
-        diverged_drop(j->store, renamed ? dir.s : part.s);
-    *out = dir;
+        diverged_drop(j->store, renamed ? dir : part.s);
     return rc;
 }
 
@@ -158,7 +166,7 @@ static int copy_file(const char *from, const char *to)
     if (in < 0)
         return -errno;
     int out = io.open(to, O_WRONLY | O_CREAT | O_EXCL, 0640);
-    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : copy_range(in, 0, (uint64_t)st.st_size, out, 0);
+    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : diverged_copy(in, 0, (uint64_t)st.st_size, out, 0);
     if (rc == 0 && io.sync_all(out) < 0)
         rc = -errno;
     if (out >= 0)

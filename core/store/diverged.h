@@ -13,11 +13,18 @@ struct store;
 /* A name for what begins with this offset that nothing has yet. */
 struct path diverged_path(const struct journal *j, uint64_t offset);
 
-/* Keeps what stands in the index-th part from a place on, and all later parts, in a directory whose name is *out. Waits
- * for the disk. 0; or an error, and nothing is left of it. */
-int diverged_keep(struct journal *j, uint32_t index, struct hint at, struct path *out);
+/* Keeps what stands in the index-th part from a place on, and all later parts, in a directory. Waits for the disk.
+ * `ahead`: what goes of the index-th part is there already, by the name with .part. 0; or an error, and nothing is left
+ * of it. */
+int diverged_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead);
 
-/* Removes that directory: nothing is cut after all. What cannot be removed ends the process. */
+/* Begins the copy of what goes of a file that is cut through, in this directory. A descriptor, or -errno. */
+int diverged_begin(struct segment *seg, struct hint at, const char *dir);
+
+/* Copies the bytes [at, end) of a file, to `out` on in the other. On any thread. 0 or -errno. */
+int diverged_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
+
+/* Removes that directory, if it is there: nothing is cut after all. What cannot be removed ends the process. */
 void diverged_drop(struct store *s, const char *path);
 
 /* Moves the directory of a topic, into which nobody writes any more, to a name in diverged/. Where that is on another

@@ -59,6 +59,7 @@ struct journal {
     bool in_round;
     bool put_off;                 /* journal_put_off */
     bool repairing;               /* there is a struct repair */
+    struct ahead *ahead;          /* owned; what was done ahead for a cut, or NULL */
     unsigned char spare;          /* enum spare */
     unsigned jobs;                /* under way for us, other than the round */
 };
@@ -81,6 +82,7 @@ struct store {
     uint64_t interval_due_ns;     /* when unsynced_later must go; 0 = it is empty */
     struct round *round;          /* owned */
     struct audit *audit;          /* owned; NULL when there is none */
+    struct list ahead;            /* the struct ahead that goes on, if any */
     bool topics_dirty;            /* topics/ has a new entry */
     bool minted;                  /* the state was lost: which epochs this node led is not known */
     bool was_clean;               /* the last run ended by store_close */
@@ -140,6 +142,10 @@ uint64_t part_until(const struct journal *j, const struct part *part);   /* wher
 void audit_step(struct store *s);                                    /* goes on with it when that is due */
 uint64_t audit_deadline_ns(const struct store *s);
 void audit_cancel(struct journal *j);                                /* that of one of its files */
+
+/* ahead.c */
+void ahead_step(struct store *s);                                    /* goes on with it */
+void ahead_cancel(struct journal *j);                                /* it was in vain */
 
 /* cut.c */
 int journal_reopen(struct journal *j);              /* the file that ends at the tail is active again */

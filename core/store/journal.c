@@ -82,6 +82,7 @@ void journal_free(struct journal *j)
 {
     ENSURE(!j->repairing);
     audit_cancel(j);
+    ahead_cancel(j);
     for (uint32_t i = 0; i < j->parts_count; i++)
         if (j->parts[i].segment)
             segment_free(j->parts[i].segment);
@@ -243,6 +244,7 @@ static void journal_head_again(struct journal *j, uint64_t epoch)
 
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin)
 {
+    ahead_cancel(j);
     int rc = store_note_durability(j->store, j->options.durability);
     if (rc == 0)
         rc = begin ? journal_begin(j, j->tail, epoch, size) : segment_reserve(j->active, size);

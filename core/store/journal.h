@@ -150,8 +150,9 @@ int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out
 /* Cuts everything from `to` on (a batch boundary, first <= to <= tail). What is cut is first copied to
  * data/diverged/NAME-TO-MILLISECONDS/ and fsynced. A sealed file that becomes the last one loses its end record and is
  * the active one again. All marks fall to `to`, of which `moved` is not told. Waits for the disk. *messages: how many
- * were set aside. 0; -ERR_BAD_RANGE: not a boundary; -ERR_DAMAGED: the file that `to` lies in is damaged below it;
- * -ENOSPC or -errno: there is no copy. After an error nothing is cut. */
+ * were set aside. 0; -ERR_BUSY: a file so large is read and copied on the disk thread first, to be asked for again;
+ * -ERR_BAD_RANGE: not a boundary; -ERR_DAMAGED: the file that `to` lies in is damaged below it; -ENOSPC or -errno:
+ * there is no copy. After an error nothing is cut. */
 int journal_cut(struct journal *j, uint64_t to, uint64_t *messages);
 
 /* Empties the journal so that it goes on at offset `first`, where a file of the leader begins. What it held is moved to

@@ -193,6 +193,7 @@ int repair_end(struct repair *r)
     struct journal *j = r->journal;
     store_sync_all(j->store);
     audit_cancel(j);
+    ahead_cancel(j);
     int rc = io.sync_all(r->fd) < 0 ? -errno : 0;
     if (rc == 0)
         rc = repair_check(r);

@@ -258,6 +258,7 @@ static struct store *store_new(const struct store_options *o)
     s->node_name = mem_copy(o->node_name, strlen(o->node_name));
     s->lock_fd = s->root_fd = -1;
     list_init(&s->journals);
+    list_init(&s->ahead);
     list_init(&s->dirty);
     list_init(&s->unsynced);
     list_init(&s->unsynced_later);

@@ -34,6 +34,7 @@ void store_flush(struct store *s)
 void store_sync(struct store *s)
 {
     audit_step(s);
+    ahead_step(s);
     if (round_busy(s))
         return;
     if (list_empty(&s->unsynced_later))

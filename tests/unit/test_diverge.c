@@ -108,6 +108,39 @@ TEST(test_what_an_old_leader_has_beyond_the_new_ones_history_is_kept_and_cut)
     rig_down();
 }
 
+/* The follower asks until the disk thread has copied it. */
+TEST(test_what_is_beyond_in_a_large_file_is_kept_and_cut_without_holding_up_the_loop)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic_settings s = settings_of(REPLICATION_LIVE);
+    s.segment_bytes = 1024 * MIB;
+    struct topic *t = make_topic(a, "t", &s);
+    publish(t, 15, 100);
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 15);
+    b->paused = true;
+    for (unsigned i = 0; i < 70; i++) {
+        publish(t, 1, 1000 * KIB);
+        WAIT_UNTIL(t->disk.at == t->tail.at);
+    }
+    change_leaders(1);
+    for (unsigned i = 0; i < 10; i++)
+        CHECK_EQ(try_publish(topic_at(b, "t"), 150, "another"), 0);
+    follow(a, b);
+    WAIT_UNTIL(count_in("-d n1/diverged/t-*.part") == 1);
+    CHECK_EQ(t->tail.at, 86);
+    struct cluster_info info = {.following.connected = true};
+    WAIT_UNTIL((cluster_info(a->cluster, &info), topic_readable(t) == 25 || !info.following.connected));
+    CHECK(info.following.connected);                 /* all the time */
+    CHECK_EQ(info.following.diverged_messages, 71);
+    CHECK_EQ(count_in("-d n1/diverged/*"), 1);
+    CHECK_EQ(run("cat n1/diverged/t-*[0-9]/* | grep -qa 'message 85'"), 0);
+    check_same_topic(b, a, "t");
+    WAIT_UNTIL(in_set(b, a));
+    rig_down();
+}
+
 /* ---- tokens of readers ---- */
 
 static int token(const struct node *n, uint64_t epoch, uint64_t offset)
