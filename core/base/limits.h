@@ -31,6 +31,7 @@ enum {
     SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* most that is preallocated at once */
     CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
+    INDEXES_SIZE_MAX = 4 * MIB,         /* of sealed files, in memory: 85 files of the default size are read at once */
     FILES_OPEN_MAX = 4096,              /* log files held open; at most a quarter of the descriptors there are */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
 

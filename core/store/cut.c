@@ -172,6 +172,7 @@ static void cut_unseal(struct journal *j, struct segment *seg)
     struct path from = segment_path(seg);
     files_close(&j->store->files, &seg->file);
     cut_must(j, "unlink", unlink_if_there(file_path(j, seg->first, FILE_INDEX).s));
+    indexes_forget(seg);
     seg->ended = seg->renamed = false;
     if (strcmp(from.s, segment_path(seg).s) != 0)
         cut_must(j, "rename", io.rename(from.s, segment_path(seg).s) < 0 ? -errno : 0);

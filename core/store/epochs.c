@@ -115,12 +115,10 @@ static int entry_at_epoch(struct segment *seg, uint64_t epoch, const struct inde
 /* In a file whose last batch is of a later epoch. *found stays when all its batches are. */
 static int segment_epoch_end(struct segment *seg, uint64_t epoch, uint64_t *found, uint64_t *end)
 {
-    struct hint start, last = {0};
+    struct hint last = {0};
     const struct index_entry *entry = NULL;
     struct batch_head head;
-    int rc = segment_use(seg);
-    if (rc == 0 && !seg->index_whole)
-        rc = segment_find(seg, seg->first, &start);
+    int rc = indexes_want(seg);
     if (rc == 0)
         rc = entry_at_epoch(seg, epoch, &entry);
     if (rc < 0)

@@ -74,6 +74,8 @@ struct store {
     struct state state;
     int lock_fd, root_fd;
     struct files files;
+    struct list indexed;          /* sealed segments whose index is in memory; the most recently used last */
+    size_t indexed_bytes, indexed_max;
     struct sync *sync;
     struct list journals;
     struct list dirty;            /* with pending bytes */
@@ -121,6 +123,11 @@ struct checkpoint journal_checkpoint(const struct journal *j);       /* of what 
 void journal_save_checkpoint(struct journal *j, struct checkpoint *c);
 void journal_free(struct journal *j);
 void segment_evicted(struct file *f);
+
+/* indexes.c */
+int indexes_want(struct segment *seg);               /* has its index in memory, and its file open. 0 or -errno */
+void indexes_drop(struct segment *seg);              /* whoever wants it again reads the file of it */
+void indexes_forget(struct segment *seg);            /* it is no longer that of a sealed file */
 
 /* read.c */
 int segment_of(struct journal *j, uint64_t offset, struct segment **out);   /* that of the batch that holds it */

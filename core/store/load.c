@@ -81,8 +81,7 @@ int segment_load(struct journal *j, uint64_t first, struct segment **out)
         return rc;
     }
     if (!seg->scanned)
-        seg->index_whole = index_load(&seg->index, file_path(j, first, FILE_INDEX).s) == 0
-                        || seg->written < FILE_HEAD_SIZE + INDEX_EVERY;
+        seg->index_whole = seg->written < FILE_HEAD_SIZE + INDEX_EVERY;
     *out = seg;
     return 0;
 }
@@ -147,6 +146,7 @@ int segment_scan(struct segment *seg)
         return rc;
     if (!seg->ended)
         r.size = seg->written;
+    indexes_forget(seg);
     index_fini(&seg->index);
     struct scan s;
     rc = scan_begin(&r, seg->first, &s);

@@ -272,6 +272,8 @@ static int range_refer(struct segment *seg, struct span *s, uint64_t size, int *
 {
     int rc = range_check_begin(seg, &s->begin);
     if (rc == 0)
+        rc = indexes_want(seg);
+    if (rc == 0)
         rc = span_extend(seg, s, size);
     if (rc < 0)
         return rc;
@@ -340,8 +342,7 @@ static int part_at_time(struct journal *j, int64_t time_ms, struct part **out)
 
 static int segment_at_time(struct segment *seg, int64_t time_ms, uint64_t *offset)
 {
-    struct hint start;
-    int rc = seg->index_whole ? 0 : segment_find(seg, seg->first, &start);
+    int rc = indexes_want(seg);
     if (rc < 0)
         return rc;
     struct walk w = walk_begin(seg, index_before_time(&seg->index, time_ms));

@@ -55,7 +55,10 @@ static void seal_done(struct job *job)
     if (s->rc < 0)
         say_error("store", "cannot seal %s: %s (the next start tries again)", s->from.s, strerror(-s->rc));
     seg->renamed = s->rc == 0;
-    index_save(&seg->index, file_path(j, seg->first, FILE_INDEX).s);   /* only derived: may fail */
+    if (seg->renamed && seg->index_whole)
+        index_save(&seg->index, file_path(j, seg->first, FILE_INDEX).s);   /* only derived: may fail */
+    if (seg->renamed)
+        indexes_drop(seg);
     seg->pinned = false;
     j->jobs--;
     if (seg->file.fd < 0)

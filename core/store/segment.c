@@ -25,6 +25,7 @@ struct segment *segment_new(struct journal *j, uint64_t first)
     seg->last.offset = UINT64_MAX;
     file_init(&seg->file);
     list_init(&seg->sealing);
+    list_init(&seg->indexed);
     index_init(&seg->index);
     return seg;
 }
@@ -33,6 +34,7 @@ void segment_free(struct segment *seg)
 {
     files_close(&seg->journal->store->files, &seg->file);
     list_remove(&seg->sealing);
+    indexes_forget(seg);
     index_fini(&seg->index);
     mem_free(seg);
 }
@@ -201,21 +203,6 @@ void walk_skip(struct walk *w, const struct batch_head *head)
     w->offset += head->count;
 }
 
-/* Indexes what lies below `written`, by heads only. */
-static int segment_reindex(struct segment *seg)
-{
-    index_fini(&seg->index);
-    struct walk w = walk_begin(seg, NULL);
-    struct batch_head head;
-    int rc;
-    while ((rc = walk_head(&w, &head)) > 0) {
-        index_note(&seg->index, (struct index_entry){head.first, w.position, head.time_ms});
-        walk_skip(&w, &head);
-    }
-    seg->index_whole = rc == 0;
-    return rc;
-}
-
 static bool segment_find_hint(const struct segment *seg, uint64_t offset, struct hint *at)
 {
     for (int i = 0; i < SEGMENT_HINTS; i++)
@@ -247,9 +234,7 @@ int segment_find(struct segment *seg, uint64_t offset, struct hint *at)
 {
     if (segment_find_hint(seg, offset, at))
         return 0;
-    int rc = segment_use(seg);
-    if (rc == 0 && !seg->index_whole)
-        rc = segment_reindex(seg);
+    int rc = indexes_want(seg);
     if (rc == 0)
         rc = segment_find_walking(seg, offset, at);
     if (rc != -ERR_DAMAGED || seg->scanned)

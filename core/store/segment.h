@@ -25,6 +25,7 @@ struct segment {
     struct file file;
     struct journal *journal;      /* outlives us */
     struct list sealing;          /* in journal.sealing from the roll to the next round */
+    struct list indexed;          /* in store.indexed while it is sealed and its index is in memory */
     uint64_t first, next;         /* offsets it holds */
     uint64_t size;                /* position after its last batch */
     uint64_t written;             /* of these, bytes that the file holds */
@@ -35,7 +36,7 @@ struct segment {
     bool ended;                   /* has its end record; nothing is added */
     bool renamed;                 /* is called .log */
     bool pinned;                  /* a job needs it: it survives the closing of its descriptor */
-    bool index_whole;             /* the index covers all of it */
+    bool index_whole;             /* the index in memory covers all of it; else indexes_want it first */
     bool scanned;                 /* damage was looked for */
     bool spare_asked;             /* its successor was ordered */
     unsigned hint_at;             /* the oldest hint, replaced next */

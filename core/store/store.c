@@ -257,6 +257,8 @@ static struct store *store_new(const struct store_options *o)
     s->root = mem_copy(o->path, strlen(o->path));
     s->node_name = mem_copy(o->node_name, strlen(o->node_name));
     s->lock_fd = s->root_fd = -1;
+    list_init(&s->indexed);
+    s->indexed_max = INDEXES_SIZE_MAX;
     list_init(&s->journals);
     list_init(&s->ahead);
     list_init(&s->dirty);

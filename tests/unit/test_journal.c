@@ -503,6 +503,57 @@ TEST(test_an_index_that_lies_is_found_out)
     store_close(s);
 }
 
+static size_t indexes_in_memory(const struct journal *j)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < j->parts_count; i++)
+        if (j->parts[i].segment && j->parts[i].segment->ended)
+            bytes += j->parts[i].segment->index.cap * sizeof(struct index_entry);
+    return bytes;
+}
+
+TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_messages = 100;
+    struct journal *j = open_journal_with(s, "t", o);
+    for (int i = 0; i < 2000; i++)
+        append_some(j, 1, 1000);
+    settle_store(s);
+    CHECK_EQ(indexes_in_memory(j), 0);
+    s->indexed_max = 5 * 3 * sizeof(struct index_entry);    /* five files' */
+    for (uint64_t from = 0; from < 2000; from += 7) {
+        struct file_range range;
+        CHECK_EQ(journal_range(j, from, 2000, 70 * KIB, &range), 0);    /* too large to be copied: by the index */
+        CHECK_EQ(range.first, from);
+        close(range.fd);
+        CHECK(indexes_in_memory(j) > 0);
+        CHECK(indexes_in_memory(j) <= s->indexed_max);
+        CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
+    }
+    uint64_t messages;
+    CHECK_EQ(journal_cut(j, 1850, &messages), 0);           /* a file that is written again is none of them */
+    CHECK_EQ(messages, 150);
+    CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
+    store_close(s);
+}
+
+TEST(test_an_index_that_is_lost_is_made_again)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_messages = 100;
+    struct journal *j = open_journal_with(s, "t", o);
+    for (int i = 0; i < 250; i++)
+        append_some(j, 1, 1000);
+    settle_store(s);
+    CHECK_EQ(unlink("data/topics/t/00000000000000000000.index"), 0);
+    CHECK_EQ(read_all_of(j, 70, 71), 71);
+    CHECK(exists("data/topics/t/00000000000000000000.index"));
+    store_close(s);
+}
+
 TEST(test_a_file_may_be_read_while_it_is_being_renamed)
 {
     struct store *s = open_store();
