@@ -4,7 +4,10 @@
  * after an fdatasync by a thread of its own, which takes whatever has gathered meanwhile. No Lua, no checksums, no
  * index, no limits, no robustness: a ceiling to measure against, not a server.
  *
- *     bare PORT FILE [nosync]
+ * With a number it has so many files, as a broker has topics: a body goes to that whose number follows the first "-" of
+ * the request, and one syncfs covers them all.
+ *
+ *     bare PORT FILE [nosync | FILES]
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -20,7 +23,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 1024, BUFFER = 64 * 1024, PENDING = 1024 * 1024, EVENTS = 256 };
+enum {
+    CONNECTIONS = 1024, BUFFER = 64 * 1024, PENDING = 1024 * 1024, EVENTS = 256,
+    SPACE = 1024 * 1024 * 1024,            /* of all files together */
+};
 
 struct client {
     int fd;
@@ -33,14 +39,18 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t work;
     bool wanted, busy;
-    int done_fd, file;
-} disk = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false, -1, -1};
+    int done_fd;
+} disk = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false, -1};
 
 static struct client *clients[CONNECTIONS + 64];
 static struct client *waiting, *syncing;   /* appended since the last sync began; covered by it */
 static char pending[PENDING];
 static size_t pending_size;
-static off_t position;
+static struct file {
+    int fd;
+    off_t position;
+} *files;
+static unsigned file_count = 1;
 static bool nosync;
 
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
@@ -55,7 +65,7 @@ static void *disk_thread(void *arg)
             pthread_cond_wait(&disk.work, &disk.lock);
         disk.wanted = false;
         pthread_mutex_unlock(&disk.lock);
-        if (fdatasync(disk.file) < 0)
+        if ((file_count > 1 ? syncfs(files->fd) : fdatasync(files->fd)) < 0)
             abort();
         if (write(disk.done_fd, &one, sizeof(one)) < 0)
             abort();
@@ -71,6 +81,25 @@ static void answer_all(struct client **list)
     *list = NULL;
 }
 
+static void append(struct file *f, const char *bytes, size_t size)
+{
+    if (pwrite(f->fd, bytes, size, f->position) < 0)
+        abort();
+    f->position += (off_t)size;
+}
+
+/* To its file at once where there are many: no two of a turn would share a write. */
+static void take_body(const struct client *c, const char *body, size_t size)
+{
+    const char *number = file_count > 1 ? memchr(c->in, '-', (size_t)(body - c->in)) : NULL;
+    if (number) {
+        append(&files[strtoul(number + 1, NULL, 10) % file_count], body, size);
+    } else {
+        memcpy(pending + pending_size, body, size);
+        pending_size += size;
+    }
+}
+
 /* A whole request at the front of the buffer: its body goes to the pending bytes. */
 static bool take_request(struct client *c)
 {
@@ -82,8 +111,7 @@ static bool take_request(struct client *c)
     size_t head = (size_t)(end - c->in) + 4;
     if (c->have < head + size || pending_size + size > PENDING)
         return false;
-    memcpy(pending + pending_size, c->in + head, size);
-    pending_size += size;
+    take_body(c, c->in + head, size);
     c->have -= head + size;
     memmove(c->in, c->in + head + size, c->have);
     c->next = waiting;
@@ -93,9 +121,8 @@ static bool take_request(struct client *c)
 
 static void flush(void)
 {
-    if (pending_size > 0 && pwrite(disk.file, pending, pending_size, position) < 0)
-        abort();
-    position += (off_t)pending_size;
+    if (pending_size > 0)
+        append(files, pending, pending_size);
     pending_size = 0;
     if (nosync) {
         answer_all(&waiting);
@@ -140,11 +167,23 @@ static void on_event(int epoll, int listener, int fd)
     }
 }
 
+static void file_open(struct file *f, const char *name, unsigned number)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s.%u", name, number);
+    f->fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (f->fd < 0 || posix_fallocate(f->fd, 0, SPACE / file_count) != 0 || fsync(f->fd) < 0)
+        exit(74);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3)
         return 64;
-    nosync = argc > 3;
+    nosync = argc > 3 && strcmp(argv[3], "nosync") == 0;
+    if (argc > 3 && !nosync && (file_count = (unsigned)atoi(argv[3])) == 0)
+        return 64;
+    files = calloc(file_count, sizeof(*files));
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -153,9 +192,8 @@ int main(int argc, char **argv)
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, CONNECTIONS) < 0)
         return 1;
-    disk.file = open(argv[2], O_RDWR | O_CREAT | O_TRUNC, 0600);
-    if (disk.file < 0 || posix_fallocate(disk.file, 0, (off_t)1 << 30) != 0 || fsync(disk.file) < 0)
-        return 74;
+    for (unsigned i = 0; i < file_count; i++)
+        file_open(&files[i], argv[2], i);
     disk.done_fd = eventfd(0, EFD_NONBLOCK);
     pthread_create(&thread, NULL, disk_thread, NULL);
     int fds[] = {listener, disk.done_fd};

@@ -2,7 +2,7 @@
  * One message to many readers: N connections long-poll for the next offset, one more publishes; when all have their
  * answer, they ask for the one after. Latency counts from when the publish was sent to each reader's whole answer.
  *
- *     fanout HOST:PORT READERS SECONDS      the topic is "fanout", which must be empty or absent
+ *     fanout HOST:PORT READERS SECONDS      the topic is "fanout-READERS", which must be empty or absent
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -91,9 +91,10 @@ static void wait_all(void)
 static void one_round(struct client *clients, unsigned readers, uint64_t offset)
 {
     char ask[256], publish[256];
-    snprintf(ask, sizeof ask, "GET /v1/topics/fanout/messages?from=%ju&wait=30 HTTP/1.1\r\nHost: x\r\n\r\n", offset);
-    snprintf(publish, sizeof publish, "POST /v1/topics/fanout/messages HTTP/1.1\r\nHost: x\r\n"
-             "Content-Length: 100\r\n\r\n%0100ju", offset);
+    snprintf(ask, sizeof ask, "GET /v1/topics/fanout-%u/messages?from=%ju&wait=30 HTTP/1.1\r\nHost: x\r\n\r\n",
+             readers, offset);
+    snprintf(publish, sizeof publish, "POST /v1/topics/fanout-%u/messages HTTP/1.1\r\nHost: x\r\n"
+             "Content-Length: 100\r\n\r\n%0100ju", readers, offset);
     for (unsigned i = 1; i <= readers && offset > 0; i++)
         client_ask(&clients[i], ask);
     usleep(offset > 0 ? PARK_US + readers * 10 : 0);

@@ -188,6 +188,10 @@ class Bare(Server):
         return [self.program, str(self.port), os.path.join(self.folder, "data"), *self.words]
 
 
+class BareMany(Bare):
+    name, words, settings = "bare program, many files", ["1000"], "the same with 1,000 files and one syncfs for all of them"
+
+
 class BareOs(Bare):
     name, words, settings = "bare program, no sync", ["nosync"], "the same without fdatasync"
 

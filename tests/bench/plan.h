@@ -27,7 +27,7 @@ enum {
 };
 
 struct options {
-    unsigned connections, threads, topics, lines;
+    unsigned connections, threads, topics, step, lines;
     uint64_t requests, rate;
     double seconds;
     size_t size;
@@ -87,7 +87,7 @@ static inline void heads_make(struct plan *plan)
     plan->head_count = plan->wire->own_requests ? o->connections : o->topics;
     plan->heads = mem_new(plan->head_count * sizeof *plan->heads);
     for (unsigned i = 0; i < plan->head_count; i++)
-        plan->wire->make(&plan->heads[i], &plan->order, i);
+        plan->wire->make(&plan->heads[i], &plan->order, i * o->step);
 }
 
 static inline void address_find(struct plan *plan, slice host)
@@ -150,6 +150,7 @@ static const char usage[] =
     "                                                            command of Redis (XADD)\n"
     "  -H HEADER   add a header line                  -j, --json   one line of JSON\n"
     "  -T, --topics N  replace %d in the URL by 0 to N-1 in turn\n"
+    "  -s, --step S    ... by 0, S, 2 S and so on, N of them\n"
     "exit code: 0, or 1 when any request failed or was answered other than 2xx\n";
 
 static inline uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most)
@@ -177,6 +178,7 @@ static inline void option_apply(struct options *o, int option, const char *value
     case 'b': o->size = (size_t)number("-b", value, 0, 1024 * MIB); break;
     case 'B': o->lines = (unsigned)number("-B", value, 1, MIB); break;
     case 'T': o->topics = (unsigned)number("--topics", value, 1, TOPICS_MAX_HERE); break;
+    case 's': o->step = (unsigned)number("--step", value, 1, UINT32_MAX / TOPICS_MAX_HERE); break;
     case 'f': o->file = value; break;
     case 'm': o->method = value; break;
     case 'H': header_add(o, value); break;
@@ -190,11 +192,11 @@ static inline void options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
         {"json", no_argument, NULL, 'j'}, {"topics", required_argument, NULL, 'T'},
-        {"help", no_argument, NULL, 'h'}, {0},
+        {"step", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0},
     };
     int option;
-    *o = (struct options){.connections = 1, .threads = 1, .topics = 1};
-    while ((option = getopt_long(argc, argv, "c:t:n:d:r:b:B:T:f:m:H:jh", longs, NULL)) >= 0)
+    *o = (struct options){.connections = 1, .threads = 1, .topics = 1, .step = 1};
+    while ((option = getopt_long(argc, argv, "c:t:n:d:r:b:B:T:s:f:m:H:jh", longs, NULL)) >= 0)
         option_apply(o, option, optarg);
     if (optind != argc - 1)
         option_apply(o, '?', NULL);

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import peers
-from peers import (Bare, BareOs, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook, LignumInterval, Nats,
+from peers import (Bare, BareMany, BareOs, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook, LignumInterval, Nats,
                    NatsAlways, Nginx, Rabbit, Redis, RedisEverysec, Tarantool)
 
 RECORDS = ["-H", "Accept: application/vnd.lignum.records"]
@@ -111,20 +111,29 @@ def batch(kind, count, connections, path="v1/topics/b/messages", **kw):
     return Row("Batches", kind, name, path, ["-b", "100", "-B", str(count), "-c", str(connections)], each=count, **kw)
 
 
-def topics(count, **kw):
+def topics(count, kind=Lignum, noun="topic", **kw):
     path = "v1/topics/n%d-%%d/messages" % count
-    return Row("Many topics, 100 B, 64 connections", Lignum, "Lignum: %s topic%s" % ("{:,}".format(count), "s" * (count > 1)),
-               path, ["-b", "100", "-c", "64", "--topics", str(count)],
+    name = "%s: %s %s%s" % (kind.name, "{:,}".format(count), noun, "s" * (count > 1))
+    return Row("Many topics, 100 B, 64 connections", kind, name, path, ["-b", "100", "-c", "64", "--topics", str(count)],
                prepare=fill(path, "-b", "100", "-c", "64", "--topics", str(count), "-n", str(count)), **kw)
 
 
-def read(name, path, options, each, **kw):
-    return Row("Reads; a message is 100 B", Lignum, "Lignum: " + name, "v1/topics/r/messages?" + path, options, each, **kw)
+def read(name, path, options, each, prepare=None, **kw):
+    return Row("Reads; a message is 100 B", Lignum, "Lignum: " + name, "v1/topics/r/messages?" + path, options, each,
+               prepare=prepare or fill_history, **kw)
 
 
-def raw(name, path, options, **kw):
-    return Row("Raw sequential reads, stored records; MB/s, and CPU a MB", Lignum, "Lignum: " + name, "v1/topics/" + path,
-               ["-c", "1", *RECORDS, *options], rate="received_mb_per_s", **kw)
+RAW = "Raw sequential reads, stored records; MB/s, and CPU a MB"
+
+
+def raw(name, size, connections, **kw):
+    """One piece after another of what fill_history stored, each of whole batches: as many as fit into `size`."""
+    batches = size // (100 * (100 + 8) + 64)
+    path = "v1/topics/r/messages?from=%%d00&limit=100000&bytes=%d" % size
+    title = "Lignum: pieces of %s, %d connection%s" % (name, connections, "s" * (connections > 1))
+    return Row(RAW, Lignum, title, path,
+               ["-c", str(connections), *RECORDS, "-T", str(HISTORY // 100 // batches), "--step", str(batches)],
+               rate="received_mb_per_s", prepare=fill_history, **kw)
 
 
 def fill_cold(server):
@@ -132,7 +141,18 @@ def fill_cold(server):
     drop_cache(server)
 
 
-fill_history = fill("v1/topics/r/messages", "-b", "100", "-B", "100", "-c", "16", "-n", str(HISTORY // 100))
+def fill_history(server):
+    """Once for each server, whichever rows were chosen."""
+    if not getattr(server, "has_history", False):
+        fill("v1/topics/r/messages", "-b", "100", "-B", "100", "-c", "16", "-n", str(HISTORY // 100))(server)
+    server.has_history = True
+
+
+def cool_history(server):
+    fill_history(server)
+    drop_cache(server)
+
+
 REDIS_FILL = fill("r", "-b", "100", "-B", "64", "-c", "4", "-n", "400")
 
 
@@ -149,8 +169,8 @@ def publish_rows():
         publish(LignumHook, 64), publish(LignumInterval, 64, quick=True),
         Row(title, LignumDecode, "Lignum with a JSON hook: 100 B of JSON, 64 connections", "v1/topics/j/messages",
             ["-f", JSON_BODY, "-c", "64"]),
-        publish(Bare, 64, quick=True), publish(Bare, 256), publish(BareOs, 64, quick=True),
-        publish(Echo, 64), publish(Nginx, 64),
+        publish(Bare, 1), publish(Bare, 16, quick=True), publish(Bare, 64, quick=True), publish(Bare, 256),
+        publish(BareOs, 64, quick=True), publish(Echo, 16), publish(Echo, 64), publish(Nginx, 64),
         publish(Redis, 64, path="t", quick=True), publish(Redis, 256, path="t"), publish(Redis, 64, 1024, path="t"),
         publish(RedisEverysec, 64, path="t", quick=True),
         publish(Nats, 64, path="t.x"), publish(NatsAlways, 64, path="t.x"), publish(Tarantool, 64, path="512"),
@@ -177,18 +197,17 @@ def read_rows():
     tail = "from=%d&limit=100" % (HISTORY - 100)
     walk = "from=%d00&limit=100"
     return [
-        read("100 from the tail, JSON", tail, ["-c", "16"], 100, prepare=fill_history, quick=True),
+        read("100 from the tail, JSON", tail, ["-c", "16"], 100, quick=True),
         read("100 from the tail, NDJSON", tail, ["-c", "16", *ndjson], 100),
         read("100 from the tail, records", tail, ["-c", "16", *RECORDS], 100, quick=True),
-        read("100, cold files in order, JSON", walk, ["-c", "16", "-T", str(HISTORY // 100)], 100, prepare=drop_cache),
+        read("100, cold files in order, JSON", walk, ["-c", "16", "-T", str(HISTORY // 100)], 100, prepare=cool_history),
         read("100, cold files in order, records", walk, ["-c", "16", "-T", str(HISTORY // 100), *RECORDS], 100,
-             prepare=drop_cache),
-        raw("pieces of 64 KiB, 1 connection", "r/messages?from=%d000&limit=100000&bytes=65536", ["-T", "900"], quick=True),
-        raw("pieces of 1 MiB, 1 connection", "r/messages?from=%d0000&limit=100000&bytes=1048576", ["-T", "90"], quick=True),
-        raw("pieces of 8 MiB, 1 connection", "r/messages?from=%d0000&limit=100000&bytes=8388608", ["-T", "30"], quick=True),
-        raw("pieces of 64 KiB, 4 connections", "r/messages?from=%d000&limit=100000&bytes=65536", ["-T", "900", "-c", "4"]),
-        raw("cold, once through 800 MB in pieces of 8 MB", "c/messages?from=%d0&limit=10&bytes=8388608",
-            ["-T", "100", "-n", "100"], prepare=fill_cold),
+             prepare=cool_history),
+        raw("64 KiB", 2**16, 1, quick=True), raw("1 MiB", 2**20, 1, quick=True), raw("8 MiB", 2**23, 1, quick=True),
+        raw("64 KiB", 2**16, 4, quick=True),
+        Row(RAW, Lignum, "Lignum: cold, once through 800 MB in pieces of 8 MB",
+            "v1/topics/c/messages?from=%d0&limit=10&bytes=8388608", ["-c", "1", *RECORDS, "-T", "100", "-n", "100"],
+            rate="received_mb_per_s", prepare=fill_cold),
         Row("Reads; a message is 100 B", Redis, "Redis, always: XREAD COUNT 100", "r",
             ["-c", "16", "-m", "XREAD COUNT 100 STREAMS r 0-0"], 100, prepare=REDIS_FILL, quick=True),
     ]
@@ -202,14 +221,15 @@ def fanout_rows():
 
 def servers(chosen):
     """Their servers, those next to each other that are compared."""
-    order = [Lignum, Redis, Bare, LignumHook, LignumDecode, LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats,
+    order = [Lignum, Redis, Bare, BareMany, LignumHook, LignumDecode, LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats,
              NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
     used = {r.kind for r in chosen}
     return [k for k in order if k in used]
 
 
 ROWS = (publish_rows() + batch_rows() + read_rows()
-        + [topics(1), topics(100), topics(1000), topics(10000)] + fanout_rows())
+        + [topics(1), topics(100), topics(1000), topics(10000), topics(1000, BareMany, "file")]
+        + fanout_rows())
 
 PLOTS = [
     ("performance-publish.svg", "Publish of 100 B, 64 connections: acknowledged messages a second", [

@@ -84,6 +84,8 @@ OF_ROUNDS = [
      ratio("Lignum: 100 from the tail, JSON", "Redis, always: XREAD COUNT 100"), 1.5, False),
     ("read of 100 as records / Redis XREAD",
      ratio("Lignum: 100 from the tail, records", "Redis, always: XREAD COUNT 100"), 4, False),
+    ("raw read, 64 KiB pieces, 4 connections / sendfile",
+     to_limit("Lignum: pieces of 64 KiB, 4 connections", "sendfile_64k_mb_per_s"), .8, False),
     ("raw read, 64 KiB pieces / sendfile",
      to_limit("Lignum: pieces of 64 KiB, 1 connection", "sendfile_64k_mb_per_s"), .8, False),
     ("raw read, 64 KiB pieces / sendfile of each when asked for",
@@ -105,7 +107,7 @@ OF_ROUNDS = [
 OF_ONCE = [
     ("CPU a publish with the longest history / with none", once("history_cpu"), 1.1, True),
     ("private memory of an idle node, MB", once("idle_anon_mb"), 4, True),
-    ("private memory added by a stored message, bytes", once("bytes_a_message"), 0.1, True),
+    ("private memory added by a stored message, of 20 million, bytes", once("bytes_a_message"), 0.1, True),
     ("wake-ups of an idle node in 5 s", once("wakeups"), 1, True),
 ]
 
