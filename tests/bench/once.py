@@ -13,6 +13,7 @@ from peers import Lignum
 IDLE_CONNECTIONS = 10000
 IDLE_SECONDS = 5
 STARTS = 7
+SPARSE_GB = 100
 
 
 def anon_mb(server):
@@ -52,7 +53,7 @@ def first_answer(broker):
                 raise RuntimeError(broker.said())
 
 
-def restart_ms(server, kill=False):
+def restart_ms(server, kill=False, meanwhile=lambda: None):
     """Ends the node, in order or not, and starts it on the same port and data."""
     broker = server.broker
     broker.listen = "127.0.0.1:%d" % server.port
@@ -60,6 +61,7 @@ def restart_ms(server, kill=False):
         broker.kill()
     else:
         broker.stop()
+    meanwhile()
     seconds = first_answer(broker)
     server.process = broker.process
     return seconds * 1000
@@ -121,12 +123,12 @@ def stored_gb(server):
                for f in files) / 1e9
 
 
-def publish_us(server):
+def publish_us(server, topic="t"):
     """CPU of the server for a publish, the least of three tries."""
     tries = []
     for _ in range(3):
         before = server.cpu()
-        r = load(server, "t", "-b", "100", "-c", "64", "-d", "1")
+        r = load(server, topic, "-b", "100", "-c", "64", "-d", "1")
         tries.append((server.cpu() - before) * 1e6 / r["requests"])
     return min(tries)
 
@@ -143,9 +145,21 @@ def measure_history(folder_here, most_gb, figures):
             if gb:
                 lines.append(start_lines(server, stored_gb(server)))
             costs.append(publish_us(server))
-        figures["history_cpu"] = costs[-1] / costs[0]
-        lines.append("| CPU a publish behind that history | %.2f us; with none %.2f us |" % (costs[-1], costs[0]))
+        costs.append(publish_sparse(server, lines))
+        figures["history_cpu"] = max(costs) / costs[0]
+        lines.append("| CPU a publish with none, 1, %g and %d GB behind it | %s us |" % (
+            most_gb, SPARSE_GB, ", ".join("%.2f" % c for c in costs)))
     return lines
+
+
+def publish_sparse(server, lines):
+    """The same behind a topic of sparse files (history.c)."""
+    load(server, "sparse", "-b", "100", "-n", "1")
+    ms = restart_ms(server, meanwhile=lambda: subprocess.run(
+        [os.path.join(peers.TOOLS, "history"), server.broker.data, "sparse", str(SPARSE_GB)], check=True, timeout=300))
+    lines.append("| start with %d GB more in sparse files, first answer | %.0f ms; RSS %.1f MB, private %.1f MB |" % (
+        SPARSE_GB, ms, rss_mb(server), anon_mb(server)))
+    return publish_us(server, "sparse")
 
 
 def measure(folder_here, most_gb):
