@@ -23,7 +23,7 @@ static size_t class_of(size_t size)
     return (size - 1) / POOL_GRAIN;
 }
 
-static void *take(struct pool *pool, size_t size)
+void *pool_take(struct pool *pool, size_t size)
 {
     if (!is_small(size))
         return malloc(size);
@@ -37,7 +37,7 @@ static void *take(struct pool *pool, size_t size)
     return p;
 }
 
-static void give(struct pool *pool, void *p, size_t size)
+void pool_give(struct pool *pool, void *p, size_t size)
 {
     if (!is_small(size) || is_full(pool)) {
         free(p);
@@ -49,19 +49,18 @@ static void give(struct pool *pool, void *p, size_t size)
     pool->kept += (class_of(size) + 1) * POOL_GRAIN;
 }
 
+/* Shrinking never fails: Lua counts on it. */
 void *pool_resize(struct pool *pool, void *p, size_t old, size_t size)
 {
-    if (!is_small(old) && !is_small(size) && old > 0 && size > 0)
+    if (!is_small(old) && !is_small(size))
         return realloc(p, size);
     if (is_small(old) && is_small(size) && class_of(old) == class_of(size))
         return p;
-    void *q = size == 0 ? NULL : take(pool, size);
-    if (size > 0 && q == NULL)
-        return size <= old ? p : NULL;   /* Lua counts on it that shrinking never fails */
-    if (old > 0 && size > 0)
-        memcpy(q, p, old < size ? old : size);
-    if (old > 0)
-        give(pool, p, old);
+    void *q = pool_take(pool, size);
+    if (q == NULL)
+        return size <= old ? p : NULL;
+    memcpy(q, p, old < size ? old : size);
+    pool_give(pool, p, old);
     return q;
 }
 

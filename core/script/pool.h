@@ -23,7 +23,9 @@ struct pool {
     size_t kept;                                      /* bytes */
 };
 
-/* What realloc does; `old` is the size of p, 0 for NULL. NULL when there is no memory, or for size 0. */
+/* What malloc, free and realloc do. Sizes are not 0, and those given are what was asked for. */
+void *pool_take(struct pool *pool, size_t size);
+void pool_give(struct pool *pool, void *p, size_t size);
 void *pool_resize(struct pool *pool, void *p, size_t old, size_t size);
 
 /* Gives all that is kept back to malloc. */

@@ -22,15 +22,23 @@ enum {
 
 /* ---- memory ---- */
 
+/* Where p is NULL, `old` is a type and no size. */
 static void *allocate(void *ud, void *p, size_t old, size_t size)
 {
     struct vm *vm = ud;
+    if (size == 0) {
+        if (p == NULL)
+            return NULL;
+        vm->used -= old;
+        pool_give(&vm->pool, p, old);
+        return NULL;
+    }
     if (p == NULL)
-        old = 0;   /* it says the type then */
+        old = 0;
     if (vm->capped && size > old && vm->used + vm->foreign + (size - old) > vm->used_max)
         return NULL;
-    void *q = pool_resize(&vm->pool, p, old, size);
-    if (q != NULL || size == 0)
+    void *q = p == NULL ? pool_take(&vm->pool, size) : pool_resize(&vm->pool, p, old, size);
+    if (q != NULL)
         vm->used += size - old;
     return q;
 }
