@@ -17,10 +17,8 @@ bool slice_starts(slice s, slice prefix)
     return s.n >= prefix.n && slice_eq((slice){s.p, prefix.n}, prefix);
 }
 
-bool slice_ieq(slice a, slice b)
+bool slice_same_letters(slice a, slice b)
 {
-    if (a.n != b.n)
-        return false;
     for (size_t i = 0; i < a.n; i++)
         if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
             return false;

@@ -44,7 +44,11 @@ static inline slice slice_skip(slice s, size_t n)
 bool slice_starts(slice s, slice prefix);
 
 /* Equal but for the case of ASCII letters; the locale plays no part. */
-bool slice_ieq(slice a, slice b);
+bool slice_same_letters(slice a, slice b);   /* of equal size */
+static inline bool slice_ieq(slice a, slice b)
+{
+    return a.n == b.n && slice_same_letters(a, b);
+}
 
 /* Without the spaces and tabs at both ends. */
 slice slice_trim(slice s);

@@ -257,7 +257,7 @@ static bool on_length(struct parse *p, slice v)
     return true;
 }
 
-static bool on_coding(struct parse *p, slice v)
+static bool on_transfer_coding(struct parse *p, slice v)
 {
     if (!seen_once(p, SEEN_CODING, "more than one Transfer-Encoding header"))
         return false;
@@ -282,7 +282,21 @@ static bool on_connection(struct parse *p, slice v)
     return true;
 }
 
-/* The few headers that matter to framing, told apart by their length first. */
+static bool on_type(struct parse *p, slice v)
+{
+    if (p->head->type.p == NULL)
+        p->head->type = v;
+    return true;
+}
+
+static bool on_coding(struct parse *p, slice v)
+{
+    if (p->head->coding.p == NULL)
+        p->head->coding = v;
+    return true;
+}
+
+/* The few headers that matter to framing or are asked for again and again, told apart by their length first. */
 static bool header_apply(struct parse *p, const struct http_header *h)
 {
     static const struct {
@@ -292,11 +306,13 @@ static bool header_apply(struct parse *p, const struct http_header *h)
         {{"host", 4}, on_host},
         {{"expect", 6}, on_expect},
         {{"connection", 10}, on_connection},
+        {{"content-type", 12}, on_type},
         {{"content-length", 14}, on_length},
-        {{"transfer-encoding", 17}, on_coding},
+        {{"content-encoding", 16}, on_coding},
+        {{"transfer-encoding", 17}, on_transfer_coding},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (h->name.n == known[i].name.n && slice_ieq(h->name, known[i].name))
+        if (slice_ieq(h->name, known[i].name))
             return known[i].apply(p, h->value);
     return true;
 }
@@ -355,7 +371,7 @@ static bool head_ok(struct parse *p)
 /* Leaves the array of headers as it is: clearing it would cost more than the parsing. */
 static void head_clear(struct http_head *h)
 {
-    h->method = h->path = h->query = h->host = slice_of(NULL, 0);
+    h->method = h->path = h->query = h->host = h->type = h->coding = slice_of(NULL, 0);
     h->minor = 0;
     h->header_count = 0;
     h->content_length = 0;
@@ -394,7 +410,7 @@ slice http_head_find(const struct http_head *head, slice name)
 {
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_header *h = &head->headers[i];
-        if (h->name.n == name.n && slice_ieq(h->name, name))
+        if (slice_ieq(h->name, name))
             return h->value;
     }
     return slice_of(NULL, 0);

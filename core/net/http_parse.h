@@ -21,6 +21,7 @@ struct http_head {
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     slice host;
+    slice type, coding;              /* the first Content-Type and Content-Encoding; p == NULL: none */
     uint64_t content_length;         /* 0 when there is none */
     bool has_length, chunked;
     bool expect_continue;

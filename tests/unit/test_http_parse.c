@@ -207,6 +207,19 @@ TEST(test_a_head_comes_apart_into_its_parts)
     CHECK(!http_head_find(&o.head, SLICE("c")).p);
 }
 
+TEST(test_a_head_knows_its_first_type_and_coding)
+{
+    static const char head[] = "POST / HTTP/1.1\r\nHost: h\r\nCONTENT-TYPE: a/b ; c=d \r\nContent-Encoding:\r\n"
+                               "Content-Type: second\r\ncontent-encoding: gzip\r\nContent-Typo: x\r\n\r\n";
+    struct outcome o = parse_whole(slice_from(head));
+    CHECK_SLICE(o.head.type, SLICE("a/b ; c=d"));
+    CHECK(o.head.coding.p != NULL);
+    CHECK_EQ(o.head.coding.n, 0);
+    o = parse_whole(SLICE("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(o.head.type.p == NULL);
+    CHECK(o.head.coding.p == NULL);
+}
+
 TEST(test_framing_is_read_from_the_headers)
 {
     struct outcome o = parse_whole(good_heads[5]);
