@@ -8,6 +8,7 @@ local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 
 local find, sub = string.find, string.sub
+local find_route = core.Request.route
 
 local M = {}
 
@@ -109,7 +110,7 @@ end
 ---@return any body
 ---@return table? headers
 function M.handle(req)
-  local route, methods = req:route(tree)
+  local route, methods = find_route(req, tree)
   if not route then
     if not methods then return http.fail("not_found") end
     return wrong_method(methods, req.method)
