@@ -156,8 +156,7 @@ int draft_encode(struct draft *d, lua_State *L, int index, const char *usage)
     int rc = 0;
     if (lua_type(L, index) == LUA_TUSERDATA) {
         const struct http_request *r = request_check(L, index, usage);
-        rc = draft_take_head(d, r);
-        return rc < 0 ? rc : draft_encode_request(d, r);
+        return draft_take_request(d, r, body_of(r));
     }
     if (!lua_istable(L, index)) {
         struct message m = {.payload = arg_text(L, index, "what is appended", usage)};
@@ -219,6 +218,8 @@ int draft_take_head(struct draft *d, const struct http_request *r)
     return rc;
 }
 
+/* ---- what a body is ---- */
+
 static slice media_type(slice type)
 {
     slice part = {0};
@@ -231,11 +232,51 @@ static bool type_is_lines(slice type)
     return slice_ieq(type, SLICE("application/x-ndjson")) || slice_ieq(type, SLICE("application/ndjson"));
 }
 
+/* As http.media_type sees it: a blank ends the type, too. */
+static bool type_is_json(slice type)
+{
+    static const slice json = SLICE("application/json");
+    return type.n >= json.n && slice_ieq(slice_of(type.p, json.n), json) &&
+           (type.n == json.n || type.p[json.n] == ' ' || type.p[json.n] == '\t');
+}
+
 static bool type_says_nothing(slice type)
 {
     return type.n == 0 || slice_ieq(type, SLICE("application/octet-stream")) ||
            slice_ieq(type, SLICE("application/x-www-form-urlencoded"));
 }
+
+static bool is_encoded(const struct http_request *r)
+{
+    slice coding = r->head.coding;
+    return coding.p != NULL && !slice_ieq(coding, SLICE("identity"));
+}
+
+static bool is_of_message(slice name)
+{
+    return name.n >= 10 && lower(name.p[0]) == 'l' &&
+           (slice_ieq(name, SLICE("lignum-key")) || slice_ieq(slice_of(name.p, 10), SLICE("lignum-hea")));
+}
+
+static bool has_message_headers(const struct http_head *head)
+{
+    for (size_t i = 0; i < head->header_count; i++)
+        if (is_of_message(head->headers[i].name))
+            return true;
+    return false;
+}
+
+enum body body_of(const struct http_request *r)
+{
+    slice type = media_type(r->head.type);
+    if (is_encoded(r) || type_is_json(type))
+        return BODY_OTHER;
+    if (type_is_lines(type))
+        return BODY_LINES;
+    return type_says_nothing(type) && !has_message_headers(&r->head) ? BODY_PAYLOAD : BODY_MESSAGE;
+}
+
+/* ---- encoding it ---- */
 
 static int encode_lines(struct draft *d, slice body)
 {
@@ -273,17 +314,15 @@ static void add_named_header(struct draft *d, slice name, slice value)
         d->headers->data[at + i] = lower(d->headers->data[at + i]);
 }
 
-static int encode_one(struct draft *d, const struct http_request *r, slice type)
+static int encode_message(struct draft *d, const struct http_request *r)
 {
     static const slice prefix = SLICE("lignum-header-");
     struct message m = {.payload = r->body};
     buf_clear(d->headers);
-    if (!type_says_nothing(media_type(type)))
-        add_named_header(d, SLICE("content-type"), type);
+    if (!type_says_nothing(media_type(r->head.type)))
+        add_named_header(d, SLICE("content-type"), r->head.type);
     for (size_t i = 0; i < r->head.header_count; i++) {
         const struct http_header *h = &r->head.headers[i];
-        if (lower(h->name.p[0]) != 'l')
-            continue;
         if (slice_ieq(h->name, SLICE("lignum-key")))
             m.key = h->value.n == 0 ? SLICE("") : h->value;
         else if (h->name.n > prefix.n && slice_ieq(slice_of(h->name.p, prefix.n), prefix))
@@ -293,34 +332,25 @@ static int encode_one(struct draft *d, const struct http_request *r, slice type)
     return draft_add(d, &m);
 }
 
-static bool is_of_message(slice name)
-{
-    return name.n >= 10 && lower(name.p[0]) == 'l' &&
-           (slice_ieq(name, SLICE("lignum-key")) || slice_ieq(slice_of(name.p, 10), SLICE("lignum-hea")));
-}
-
-bool request_is_bare(const struct http_request *r)
-{
-    if (r->body.n > PAYLOAD_SIZE_MAX || !type_says_nothing(media_type(http_head_find(&r->head, SLICE("content-type")))))
-        return false;
-    for (size_t i = 0; i < r->head.header_count; i++)
-        if (is_of_message(r->head.headers[i].name))
-            return false;
-    return true;
-}
-
-int draft_encode_request(struct draft *d, const struct http_request *r)
+int draft_encode_request(struct draft *d, const struct http_request *r, enum body body)
 {
     int rc;
-    slice type = http_head_find(&r->head, SLICE("content-type"));
-    if (type_is_lines(media_type(type))) {
+    if (body == BODY_PAYLOAD) {
+        rc = draft_add(d, &(struct message){.payload = r->body});
+    } else if (body == BODY_LINES) {
         rc = refuse_lines_head(d, r);
         if (rc == 0)
             rc = encode_lines(d, r->body);
     } else {
-        rc = encode_one(d, r, type);
+        rc = encode_message(d, r);
     }
     return rc < 0 ? rc : draft_finish(d);
+}
+
+int draft_take_request(struct draft *d, const struct http_request *r, enum body body)
+{
+    int rc = draft_take_head(d, r);
+    return rc < 0 ? rc : draft_encode_request(d, r, body);
 }
 
 /* ---- back to Lua ---- */

@@ -32,11 +32,20 @@ int draft_encode(struct draft *d, lua_State *L, int index, const char *usage);
 /* Takes Producer-Id, Producer-Epoch, Producer-Seq and Lignum-Ack from a request. 0 or -ERR_BAD_VALUE. */
 int draft_take_head(struct draft *d, const struct http_request *r);
 
-/* Encodes a request's body. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
-int draft_encode_request(struct draft *d, const struct http_request *r);
+/* What the body of a request is. */
+enum body {
+    BODY_PAYLOAD,                     /* one message, which has nothing but a payload */
+    BODY_MESSAGE,                     /* one message with a key or headers */
+    BODY_LINES,                       /* one message a line */
+    BODY_OTHER,                       /* JSON, which says what the messages are, or one with a content coding */
+};
+enum body body_of(const struct http_request *r);
 
-/* Would its message have nothing but a payload, and could that be stored? */
-bool request_is_bare(const struct http_request *r);
+/* Encodes a request's body; BODY_OTHER as one message. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
+int draft_encode_request(struct draft *d, const struct http_request *r, enum body body);
+
+/* The same, with what draft_take_head takes. */
+int draft_take_request(struct draft *d, const struct http_request *r, enum body body);
 
 /* Pushes a message as a table with payload, and key and headers where it has them. */
 void push_message(lua_State *L, const struct message *m);

@@ -3,9 +3,9 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
+#include "script/append.h"
 #include "script/arg.h"
 #include "script/bind.h"
-#include "script/encode.h"
 #include "script/request.h"
 #include "script/topic_handle.h"
 
@@ -42,15 +42,12 @@ static int prepare(lua_State *L, struct draft *d, const struct options *o)
 {
     draft_init(d, vm_of(L));
     int rc = o->request == NULL ? 0 : draft_take_head(d, o->request);
-    if (rc == 0)
-        rc = draft_encode(d, L, 2, USAGE);
-    d->append.time_ms = clock_wall_ms();
-    return rc;
+    return rc < 0 ? rc : draft_encode(d, L, 2, USAGE);
 }
 
-/* Below rc lie the first offset, the count and the epoch. Once it is in the log nobody can say that it will not appear,
- * unless the whole topic has gone. */
-static int done(lua_State *L, int status, lua_KContext context)
+/* Below rc lie the three. Once it is in the log nobody can say that it will not appear, unless the whole topic has
+ * gone. */
+int appended(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     (void)context;
@@ -61,11 +58,33 @@ static int done(lua_State *L, int status, lua_KContext context)
     return push_fail(L, rc == -ERR_UNKNOWN_TOPIC ? rc : -ERR_UNKNOWN_OUTCOME);
 }
 
+int append(lua_State *L, struct task *self, int rc, const struct appending *a)
+{
+    struct topic *t = a->topic;
+    struct draft *d = a->draft;
+    uint64_t first;
+    d->append.time_ms = clock_wall_ms();
+    if (rc == 0)
+        rc = topic_append(t, &d->append, &first);
+    vm_scratch_done(d->out);
+    if (rc < 0)
+        return d->why[0] == '\0' ? push_fail(L, rc) : push_fail_because(L, rc, "%s", d->why);
+    task_appended(self);
+    lua_pushinteger(L, (lua_Integer)first);
+    lua_pushinteger(L, d->append.count);
+    lua_pushinteger(L, (lua_Integer)d->append.epoch);
+    struct mark *mark = a->peers ? &t->peers : topic_ack_mark(t);
+    if (a->peers && t->ship < first + d->append.count)
+        t->ship = first + d->append.count;   /* it cannot wait for the next sync of a `wal` topic */
+    uint32_t timeout_ms = a->timeout_ms == 0 ? ACK_MS : a->timeout_ms;
+    return task_park_on(L, self, mark, first + d->append.count, timeout_ms, a->peers, a->done);
+}
+
 /* topic:append(what [, options]) -> first, count, epoch | nil, message, code.  Waits for the acknowledging mark. */
 int l_topic_append(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, USAGE);
-    struct options o = {.timeout_ms = ACK_MS};
+    struct options o = {0};
     struct draft d;
     struct topic *t;
     if (!lua_isnoneornil(L, 3))
@@ -76,21 +95,6 @@ int l_topic_append(lua_State *L)
         return handle_fail(L, h, rc);
     if (t == topics_log(t->topics))
         return push_fail_because(L, -ERR_FORBIDDEN, "%s is the broker's own", h->name);
-
-    uint64_t first;
     rc = prepare(L, &d, &o);
-    if (rc == 0)
-        rc = topic_append(t, &d.append, &first);
-    vm_scratch_done(d.out);
-    if (rc < 0)
-        return d.why[0] == '\0' ? push_fail(L, rc) : push_fail_because(L, rc, "%s", d.why);
-    task_appended(self);
-    lua_pushinteger(L, (lua_Integer)first);
-    lua_pushinteger(L, d.append.count);
-    lua_pushinteger(L, (lua_Integer)d.append.epoch);
-    bool peers = o.peers || d.ack_peers;
-    struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
-    if (peers && t->ship < first + d.append.count)
-        t->ship = first + d.append.count;   /* it cannot wait for the next sync of a `wal` topic */
-    return task_park_on(L, self, mark, first + d.append.count, o.timeout_ms, 0, done);
+    return append(L, self, rc, &(struct appending){t, &d, o.peers || d.ack_peers, o.timeout_ms, appended});
 }

@@ -367,7 +367,7 @@ static int l_messages(lua_State *L)
     const struct http_request *r = request_check(L, 1, MESSAGES);
     struct draft d;
     draft_init(&d, vm_of(L));
-    int rc = draft_encode_request(&d, r);
+    int rc = draft_encode_request(&d, r, body_of(r));
     if (rc == 0)
         push_messages(L, &d);
     vm_scratch_done(d.out);
@@ -379,6 +379,6 @@ void request_open(lua_State *L)
     static const luaL_Reg methods[] = {
         {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"route", l_request_route}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
-    show_open(L);
+    publish_open(L);
     lua_setfield(L, -2, "Request");
 }

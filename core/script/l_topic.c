@@ -5,6 +5,7 @@
 #include "script/topic_handle.h"
 
 #include "base/err.h"
+#include "script/append.h"
 #include "script/arg.h"
 #include "script/bind.h"
 #include "script/field.h"
@@ -365,25 +366,17 @@ static void add_number(struct buf *out, slice key, uint64_t v)
     buf_add_u64(out, v);
 }
 
-/* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code.  Each publish is answered by one, so it is
- * written here, not by a table and the encoder; no name or word in it needs an escape. */
-static int l_receipt(lua_State *L)
+/* Each publish is answered by one, so it is written here, not by a table and the encoder; no name or word in it needs
+ * an escape. */
+int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
 {
-    struct topic_handle *h = handle_check(L, RECEIPT);
-    uint64_t first = arg_whole(L, 2, "first", RECEIPT);
-    uint64_t count = arg_whole(L, 3, "count", RECEIPT);
-    uint64_t epoch = arg_whole(L, 4, "epoch", RECEIPT);
-    struct topic *t;
-    int rc = handle_find(L, h, &t);
-    if (rc < 0)
-        return handle_fail(L, h, rc);
-    const struct mark *mark = mark_reached(t, first + count, !lua_isnoneornil(L, 5));
+    const struct mark *mark = mark_reached(t, r->first + r->count, r->peers);
     struct buf *out = vm_scratch(vm_of(L));
     add_word(out, SLICE("{\"topic\":\""), t->name);
-    add_number(out, SLICE("\",\"first\":"), first);
-    add_number(out, SLICE(",\"next\":"), first + count);
-    add_number(out, SLICE(",\"count\":"), count);
-    add_number(out, SLICE(",\"epoch\":"), epoch);
+    add_number(out, SLICE("\",\"first\":"), r->first);
+    add_number(out, SLICE(",\"next\":"), r->first + r->count);
+    add_number(out, SLICE(",\"count\":"), r->count);
+    add_number(out, SLICE(",\"epoch\":"), r->epoch);
     add_word(out, SLICE(",\"durability\":\""), durability_name(t));
     add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));
     add_number(out, SLICE("\",\"copies\":"), mark_copies(t, mark));
@@ -391,6 +384,21 @@ static int l_receipt(lua_State *L)
     lua_pushlstring(L, buf_slice(out).p, buf_size(out));
     vm_scratch_done(out);
     return 1;
+}
+
+/* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code */
+static int l_receipt(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, RECEIPT);
+    struct receipt r = {
+        .first = arg_whole(L, 2, "first", RECEIPT),
+        .count = arg_whole(L, 3, "count", RECEIPT),
+        .epoch = arg_whole(L, 4, "epoch", RECEIPT),
+        .peers = !lua_isnoneornil(L, 5),
+    };
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    return rc < 0 ? handle_fail(L, h, rc) : push_receipt(L, t, &r);
 }
 
 void topic_open(lua_State *L)

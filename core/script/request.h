@@ -49,7 +49,7 @@ void request_found(lua_State *L, const struct params *found, bool passing);
 void push_params(lua_State *L, const struct params *p);
 
 int l_request_route(lua_State *L);    /* l_route.c */
-void show_open(lua_State *L);         /* l_show.c: adds req:show to the table on top */
+void publish_open(lua_State *L);      /* l_publish.c: adds req:publish to the table on top */
 
 /* A task's function, for a request object: calls the entry point handle and answers by its results. */
 int answer_run(lua_State *L);

@@ -11,8 +11,10 @@
 #include "script/pool.h"
 #include "script/vm.h"
 
-/* Kinds of objects that C gives to Lua. */
-enum kind { KIND_TOPIC, KIND_BATCH, KIND_RANGE, KIND_REQUEST, KIND_FETCH, KIND_LIST, KIND_TREE, KINDS };
+/* Kinds of objects that C gives to Lua. Lists and messages are tables; a message is one of them until it is whole. */
+enum kind {
+    KIND_TOPIC, KIND_BATCH, KIND_RANGE, KIND_REQUEST, KIND_FETCH, KIND_LIST, KIND_TREE, KIND_MESSAGE, KINDS
+};
 
 struct vm_route {
     char *pattern;                    /* owned; never freed before the VM, so tasks may name it */

@@ -14,7 +14,7 @@ local Topic = {}
 ---@class lignum.Message
 ---@field payload string
 ---@field key? string
----@field headers? table<string, string>   in on_publish there always is one
+---@field headers? table<string, string>   in on_publish there always is one, which is made when it is first asked for
 ---@field offset? integer   only in what is read
 ---@field epoch? integer    only in what is read
 ---@field time? number      seconds since 1970, only in what is read
@@ -729,18 +729,20 @@ function core.caller(level) end
 ---@example local id = core.route("GET /ping")
 function core.route(pattern) end
 
----Shows the message of a request to a hook, which errors name; nothing when it is more than a payload. When the hook
----has left it as it was, the request itself can be appended.
----@waits while the hook does
+---Appends what a request carries to the topic of that name, as topic:append(request) does, when the core understands it
+---as it came: no JSON, and no content coding. Where there is a hook, it is shown the message first, and errors name it;
+---then the request is published only when it is one message that has nothing but a payload, and the hook has left that
+---as it was. The topic has to be there.
+---@waits while the hook does, and until the topic's acknowledging mark has the message
 ---@where scripts/lignum
----@param name string
----@param hook fun(msg: lignum.Message): any
 ---@param topic string
----@return boolean? same
----@return lignum.Message? message
----@return any refusal
----@example local same, message, refusal = req:show("on_publish", on_publish, "orders")
-function Request:show(name, hook, topic) end
+---@param hook? fun(msg: lignum.Message): any   on_publish
+---@return string|false|nil receipt   as topic:receipt gives it; false: it is not published, and not of that kind
+---@return any message                what is wrong; with false: the message, which the hook has been shown
+---@return any code                   with false: what the hook returned
+---@errors forbidden bad_topic unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
+---@example local receipt, why, code = req:publish("orders", on_publish)
+function Request:publish(topic, hook) end
 
 ---Makes a list of routes the tree in which they are found: of each its `method`, `path` and `id` are looked at.
 ---@where scripts/lignum

@@ -2,9 +2,11 @@
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
+local policy = require "lignum.policy"
 
 local topic = core.topic
-local append_to, show = core.Topic.append, core.Request.show
+local append_to, receipt = core.Topic.append, core.Topic.receipt
+local publish = core.Request.publish
 local byte = string.byte
 
 local M = {}
@@ -138,28 +140,44 @@ function M.messages(name, messages, req)
   return append(name, messages, { request = req })
 end
 
----Appends what a request carries as its body: one message, or one a line. Without a hook the core
----does it all.
----@param name string
+---The receipt of what has been appended in a request's name.
 ---@param req lignum.Request
----@return integer? first
----@return integer|string count
----@return integer|string epoch
----@return lignum.Topic? topic
-function M.request(name, req)
-  if not on_publish then return append(name, req) end
-  local same, message, refusal = show(req, "on_publish", on_publish, name)
-  if same then return append(name, req) end
-  if message then
-    local to
-    to, refusal = judge(message, refusal)
-    core.where(nil)
-    if not to then return nil, refusal.why, refusal.code end
-    return append(to, message, { request = req })
-  end
-  local messages, why, code = req:messages()
-  if not messages then return nil, why, code end
-  return M.messages(name, messages, req)
+---@param first integer?          as M.messages returned them, a failure too
+---@param count integer|string
+---@param epoch integer|string
+---@param t lignum.Topic?         that it went to
+---@return string? receipt
+---@return string? message
+---@return string? code
+function M.receipt(req, first, count, epoch, t)
+  if not first then return nil, count, epoch end
+  return receipt(t, first, count, epoch, req:header("lignum-ack"))
+end
+
+-- What the hook has changed, refused or sent elsewhere.
+local function publish_changed(req, message, refusal)
+  local to
+  to, refusal = judge(message, refusal)
+  core.where(nil)
+  if not to then return nil, refusal.why, refusal.code end
+  return M.receipt(req, append(to, message, { request = req }))
+end
+
+---Appends what a request carries as its body, when the core understands it as it came and on_publish, where there is
+---one, need not see it message by message.
+---@param req lignum.Request
+---@param name string   the topic
+---@return string|false|nil receipt   false: it is not of that kind, and nothing has been done
+---@return string? message
+---@return string? code
+function M.request(req, name)
+  local done, why, code = publish(req, name, on_publish)
+  if done == false and why then return publish_changed(req, why, code) end
+  if code ~= "unknown_topic" then return done, why, code end
+  local ok
+  ok, why, code = policy.create(name)
+  if not ok then return nil, why, code end
+  return publish(req, name)     -- on_publish has seen it
 end
 
 return M

@@ -11,7 +11,7 @@ local stream = require "lignum.stream"
 local topic, json = core.topic, core.json
 -- Found here once: looking a method up in a request or topic costs as much as calling it.
 local header, param = core.Request.header, core.Request.param
-local receipt, read_from = core.Topic.receipt, core.Topic.read
+local read_from = core.Topic.read
 local media_type = http.media_type
 local format = string.format
 
@@ -57,23 +57,29 @@ local function messages_of(body)
   return messages
 end
 
-local function append_json(name, req)
-  local messages, why, code = messages_of(req.body)
+-- What is not appended as it came: JSON, and what on_publish has to see message by message.
+local function post_messages(req, name)
+  local coding, kind = header(req, "content-encoding", "content-type")
+  local problem = http.encoded(coding)
+  if problem then return nil, problem, "unsupported_media" end
+  local messages, why, code
+  if media_type(kind) == "application/json" then
+    messages, why, code = messages_of(req.body)
+  else
+    messages, why, code = req:messages()
+  end
   if not messages then return nil, why, code end
-  return publish.messages(name, messages, req)
+  return publish.receipt(req, publish.messages(name, messages, req))
 end
 
 ---`POST /v1/topics/{topic}/messages`
 ---@param req lignum.Request
 function M.post(req)
-  local coding, kind, ack = header(req, "content-encoding", "content-type", "lignum-ack")
-  local problem = coding and http.encoded(coding)
-  if problem then return publish.fail("unsupported_media", problem) end
-
-  local append = kind and media_type(kind) == "application/json" and append_json or publish.request
-  local first, count, epoch, t = append(param(req, "topic"), req)
-  if not first then return publish.fail(epoch, count) end
-  return 200, receipt(t, first, count, epoch, ack), http.JSON
+  local name = param(req, "topic")
+  local receipt, why, code = publish.request(req, name)
+  if receipt == false then receipt, why, code = post_messages(req, name) end
+  if not receipt then return publish.fail(code, why) end
+  return 200, receipt, http.JSON
 end
 
 -- Read -----------------------------------------------------------------------------------------

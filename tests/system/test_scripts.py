@@ -159,6 +159,65 @@ end""")
             self.assertStatus(a, 500)
             self.assertIn("on_publish", a.json["detail"])
 
+    def test_a_message_that_a_hook_has_looked_through_is_a_table_like_any_other(self):
+        b = self.broker(config="""
+local kept
+function on_publish(msg)
+  local do_it = {
+    pairs = function()
+      local names = {}
+      for name, value in pairs(msg) do names[#names + 1] = name .. ":" .. type(value) end
+      table.sort(names)
+      msg.payload = table.concat(names, " ")
+    end,
+    asks = function() msg.payload = type(msg.key) .. type(msg.other) .. type(msg.headers) end,
+    raw = function() rawset(msg, "key", "k") end,
+    raw_headers = function() rawset(msg, "headers", { a = "b" }) return msg.key end,
+    headers_first = function() msg.headers = { a = "b" } msg.key = msg.key or "k" end,
+    keep = function() kept = msg end,
+    kept = function() msg.payload = kept.payload .. kept.topic .. type(kept.headers) end,
+    own = function() setmetatable(msg, { __index = { key = "not its own" } }) end,
+    json = function() msg.payload = json.encode(msg) end,
+    appended = function() topic("copy"):append(msg) end,
+  }
+  if do_it[msg.topic] then return do_it[msg.topic]() end
+end""")
+        want = {"pairs": {"data": "headers:table payload:string topic:string"}, "asks": {"data": "nilniltable"},
+                "raw": {"key": "k"}, "raw_headers": {"headers": {"a": "b"}},
+                "headers_first": {"headers": {"a": "b"}, "key": "k"},
+                "keep": {}, "other": {}, "kept": {"data": "payloadkeeptable"}, "own": {},
+                "json": {"data": '{"headers":{},"payload":"payload","topic":"json"}'}, "appended": {}, "copy": {}}
+        for topic, changes in want.items():
+            if topic != "copy":
+                b.publish(topic, b"payload")
+            message = b.read(topic)["messages"][0]
+            found = {k: message[k] for k in ("data", "key", "headers") if k in message}
+            self.assertEqual(found, dict({"data": "payload"}, **changes), topic)
+
+    def test_a_hook_is_asked_once_for_the_first_message_of_a_topic(self):
+        b = self.broker(config="""
+local asked = 0
+function on_publish(msg) asked = asked + 1 end
+route.get("/asked", function() return 200, tostring(asked) end)""")
+        b.publish("new", b"first")
+        self.assertEqual(b.get("/asked").body, b"1")
+
+    def test_what_cannot_be_published_is_refused_before_a_hook_sees_it(self):
+        for config in "", "function on_publish(msg) error('it was shown') end":
+            b = self.broker(config=config)
+            publish = lambda body, **headers: b.post("/v1/topics/t/messages", body, headers={
+                name.replace("_", "-"): value for name, value in headers.items()})
+            self.assertStatus(publish(b"x", Content_Encoding="gzip"), 415, "unsupported_media")
+            self.assertStatus(publish(b"x", Content_Encoding=""), 415, "unsupported_media")
+            self.assertStatus(publish(b"x", Content_Type="application/json"), 400, "bad_json")
+            self.assertStatus(publish(b"x", Content_Type="APPLICATION/JSON ;charset=utf-8"), 400, "bad_json")
+            self.assertStatus(publish(b"x", Content_Type="application/json x"), 400, "bad_json")
+            self.assertEqual(b.get("/v1/topics/t").status, 404)
+            self.assertStatus(publish(b"x" * (1 << 20) + b"x"), 413, "too_large")
+            for more in {"Content_Encoding": "Identity"}, {"Content_Type": "application/jsonx"}:
+                self.assertStatus(publish(b"x", **more), 500 if config else 200)
+            b.stop()
+
     def test_on_publish_sees_every_message_of_every_way_of_publishing(self):
         b = self.broker(config='function on_publish(msg) msg.payload = "<" .. msg.payload .. ">" end')
         b.publish("t", b"raw")
