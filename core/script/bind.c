@@ -78,8 +78,11 @@ int push_fail_because(lua_State *L, int rc, const char *fmt, ...)
 /* core.where(name): from now on this hook is named when the task fails; nil ends that. */
 static int l_where(lua_State *L)
 {
+    static const char *const hooks[] = {
+        "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "replication", NULL,
+    };
     struct task *t = task_self(L);
-    task_hook(t, lua_isnoneornil(L, 1) ? NULL : luaL_checkstring(L, 1));
+    task_hook(t, lua_isnoneornil(L, 1) ? NULL : hooks[luaL_checkoption(L, 1, NULL, hooks)]);
     return 0;
 }
 

@@ -15,7 +15,6 @@
 
 enum {
     WHERE_MAX = 128,
-    HOOK_MAX = 48,
     IDLE_MAX = 256,           /* coroutines kept for reuse */
     TURN_MS = 10,             /* of tasks, before others get their turn */
     LOOK_EVERY = 32,          /* tasks between two looks at the clock */
@@ -36,8 +35,8 @@ struct task {
     struct list link;         /* in ready or idle */
     struct timeout timeout;
     struct waiter waiter;     /* of a mark */
-    const char *where;
-    char where_text[WHERE_MAX], hook[HOOK_MAX];
+    const char *where, *hook; /* hook: NULL, or that which runs */
+    char where_text[WHERE_MAX];
     void (*done)(void *arg, const struct task_result *result);
     void *arg;
 };
@@ -324,7 +323,7 @@ void task_where(struct task *t, const char *where)
 
 void task_hook(struct task *t, const char *hook)
 {
-    copy_text(t->hook, sizeof(t->hook), hook == NULL ? "" : hook);
+    t->hook = hook;
 }
 
 void task_appended(struct task *t)
@@ -338,8 +337,8 @@ static slice describe(struct task *t, struct error_cause cause)
 {
     struct buf *out = &t->tasks->message;
     buf_clear(out);
-    if (t->where[0] != '\0' || t->hook[0] != '\0')
-        buf_addf(out, "%s failed: ", t->hook[0] == '\0' ? t->where : t->hook);
+    if (t->where[0] != '\0' || t->hook != NULL)
+        buf_addf(out, "%s failed: ", t->hook == NULL ? t->where : t->hook);
     error_describe(out, t->L, t->tasks->vm, cause);
     buf_add_char(out, '\0');
     return buf_slice(out);
@@ -494,7 +493,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     ts->guests += t->guest;
     t->done = o->done;
     t->arg = o->arg;
-    t->hook[0] = '\0';
+    t->hook = NULL;
     t->where = t->where_text;
     copy_text(t->where_text, sizeof(t->where_text), o->where);
     lua_checkstack(t->L, STACK_RESERVE);

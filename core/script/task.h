@@ -65,7 +65,7 @@ bool tasks_ready(const struct tasks *ts);   /* is there one left, or woken since
 struct task *task_self(lua_State *L);
 bool task_waits(const struct tasks *ts);              /* the running one has called task_park and is yielding */
 void task_where(struct task *t, const char *where);   /* what it is, from now on; outlives the task */
-void task_hook(struct task *t, const char *hook);     /* which hook runs now, copied; NULL: none */
+void task_hook(struct task *t, const char *hook);     /* which hook runs now; outlives the task. NULL: none */
 void task_appended(struct task *t);                   /* for task_result */
 void task_may_stop(struct task *t);                   /* tasks_stop ends the wait that begins next */
 void task_may_leave(struct task *t);                  /* nor when task_left has been called */
