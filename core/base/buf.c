@@ -25,9 +25,13 @@ char *buf_make_room(struct buf *b, size_t n)
     return b->data + size;
 }
 
-/* Two digits a step, and a copy of fixed size: every rendered message carries numbers. */
+/* Two digits a step, and a copy of fixed size: every rendered message carries numbers. Many have one digit. */
 void buf_add_u64(struct buf *b, uint64_t v)
 {
+    if (v < 10) {
+        buf_add_char(b, (char)('0' + v));
+        return;
+    }
     static const char pairs[] =
         "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
         "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
@@ -36,7 +40,7 @@ void buf_add_u64(struct buf *b, uint64_t v)
     size_t at = DIGITS_MAX;
     for (; v >= 10; v /= 100)
         memcpy(digits + (at -= 2), pairs + v % 100 * 2, 2);
-    if (v > 0 || at == DIGITS_MAX)
+    if (v > 0)
         digits[--at] = (char)('0' + v);
     memcpy(buf_reserve(b, DIGITS_MAX), digits + at, DIGITS_MAX);
     b->end += DIGITS_MAX - at;
