@@ -84,6 +84,7 @@ bool http_gone(const struct http_request *r);
 
 /* Is this name and value fit for a header line (a token; no CR, LF, NUL or other control byte)? */
 bool http_header_ok(slice name, slice value);
+bool http_value_ok(slice value);
 
 /* Counters by route pattern: registers "POST /v1/topics/{topic}/messages" once and returns its number from 1 on.
  * 0 ("other") when there are more than fit. */

@@ -345,13 +345,15 @@ void answer_refusal(struct client *c, int error, slice detail)
     client_queue(&s->flushing, c);
 }
 
+bool http_value_ok(slice value)
+{
+    return chars_text(value.p, 0, value.n) == value.n;
+}
+
 bool http_header_ok(slice name, slice value)
 {
     for (size_t i = 0; i < name.n; i++)
         if (!char_is(name.p[i], CHAR_TOKEN))
             return false;
-    for (size_t i = 0; i < value.n; i++)
-        if (!char_is(value.p[i], CHAR_TEXT))
-            return false;
-    return name.n > 0;
+    return name.n > 0 && http_value_ok(value);
 }

@@ -1,5 +1,8 @@
 #include "net/http_chars.h"
 
+#include <stdint.h>
+#include <string.h>
+
 enum {
     TARGET = CHAR_PATH | CHAR_QUERY,
     NAME = CHAR_TEXT | CHAR_TOKEN | TARGET | CHAR_HOST,  /* may stand anywhere */
@@ -47,3 +50,31 @@ const unsigned char http_chars[256] = {
     ['~'] = NAME,
     [0x80 ... 0xff] = CHAR_TEXT,
 };
+
+#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Is there a byte below 0x20, or 0x7f, among these eight? May say yes wrongly, never no. */
+static bool word_has_control(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    uint64_t low = (w - EVERY_BYTE(0x20)) & ~w;
+    uint64_t del = w ^ EVERY_BYTE(0x7f);
+    return ((low | ((del - EVERY_BYTE(1)) & ~del)) & EVERY_BYTE(0x80)) != 0;
+}
+
+size_t chars_text(const char *p, size_t at, size_t n)
+{
+    while (at < n) {
+        if (n - at >= 8 && !word_has_control(p + at)) {
+            at += 8;
+            continue;
+        }
+        size_t stop = n - at < 8 ? n : at + 8;
+        while (at < stop && char_is(p[at], CHAR_TEXT))
+            at++;
+        if (at < stop)
+            break;
+    }
+    return at;
+}

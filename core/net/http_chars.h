@@ -5,6 +5,7 @@
 #define NET_HTTP_CHARS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
     CHAR_TOKEN = 1,   /* method, header name */
@@ -22,6 +23,9 @@ static inline bool char_is(char c, unsigned char set)
 {
     return (http_chars[(unsigned char)c] & set) != 0;
 }
+
+/* The position from `at` on of the first byte that is no CHAR_TEXT, or n. */
+size_t chars_text(const char *p, size_t at, size_t n);
 
 /* The value of a hexadecimal digit. */
 static inline unsigned char_hex(char c)

@@ -36,35 +36,6 @@ static bool refuse_request(struct parse *p, const char *detail)
 
 /* ---- pass one: where the head ends ---- */
 
-#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* Is there a byte below 0x20, or 0x7f, among these eight? May say yes wrongly, never no. */
-static bool word_has_control(const char *p)
-{
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    uint64_t low = (w - EVERY_BYTE(0x20)) & ~w;
-    uint64_t del = w ^ EVERY_BYTE(0x7f);
-    return ((low | ((del - EVERY_BYTE(1)) & ~del)) & EVERY_BYTE(0x80)) != 0;
-}
-
-/* The position from `at` on of the first byte that is not text (the tab is), or n. */
-static size_t text_end(const char *p, size_t at, size_t n)
-{
-    while (at < n) {
-        if (n - at >= 8 && !word_has_control(p + at)) {
-            at += 8;
-            continue;
-        }
-        size_t stop = n - at < 8 ? n : at + 8;
-        while (at < stop && char_is(p[at], CHAR_TEXT))
-            at++;
-        if (at < stop)
-            break;
-    }
-    return at;
-}
-
 static long bad_byte(struct parse *p, char c)
 {
     refuse_request(p, c == '\n'   ? "a line of the head does not end in CR LF"
@@ -101,7 +72,7 @@ static long head_end(struct parse *p, slice in, size_t *scanned)
     size_t start = empty_line(in);
     size_t n = in.n < HTTP_HEAD_MAX ? in.n : HTTP_HEAD_MAX;
     size_t i = *scanned > start ? *scanned : start;
-    while ((i = text_end(in.p, i, n)) + 1 < n) {
+    while ((i = chars_text(in.p, i, n)) + 1 < n) {
         if (in.p[i] != '\r' || in.p[i + 1] != '\n')
             return bad_byte(p, in.p[i]);
         if (i == start)

@@ -61,8 +61,8 @@ static void add_header_list(lua_State *L, slice name, struct http_answer *a, str
     }
 }
 
-/* A batch or a range in place of a table: its own headers. */
-static bool take_facts(lua_State *L, int index, struct http_answer *a, struct buf *lines)
+/* Of a batch or a range. */
+static void take_facts(lua_State *L, int index, struct http_answer *a, struct buf *lines)
 {
     const struct batch *b = arg_test(L, index, KIND_BATCH);
     const struct range *r = b == NULL ? arg_test(L, index, KIND_RANGE) : NULL;
@@ -72,31 +72,21 @@ static bool take_facts(lua_State *L, int index, struct http_answer *a, struct bu
     } else if (r != NULL) {
         a->type = RECORDS_TYPE;
         facts_add_headers(lines, &r->facts, SLICE("records"));
+    } else {
+        luaL_error(L, "the handler returned a userdata instead of headers");
     }
-    a->headers = buf_slice(lines);
-    return b != NULL || r != NULL;
 }
 
 static void take_type(lua_State *L, int index, struct http_answer *a)
 {
     a->type.p = lua_tolstring(L, index, &a->type.n);
-    if (!http_header_ok(SLICE("content-type"), a->type))
+    if (!http_value_ok(a->type))
         luaL_error(L, "the content type %s cannot be sent", a->type.p);
 }
 
 /* The table at `index`: name -> string or list of strings. */
-static void take_headers(lua_State *L, int index, struct http_answer *a)
+static void take_table(lua_State *L, int index, struct http_answer *a, struct buf *lines)
 {
-    struct buf *lines = &vm_of(L)->extra;
-    buf_clear(lines);
-    if (lua_isnoneornil(L, index) || take_facts(L, index, a, lines))
-        return;
-    if (lua_type(L, index) == LUA_TSTRING) {
-        take_type(L, index, a);
-        return;
-    }
-    if (!lua_istable(L, index))
-        luaL_error(L, "the handler returned a %s instead of headers", luaL_typename(L, index));
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         slice name = {0};
         if (lua_type(L, -2) != LUA_TSTRING)
@@ -106,6 +96,27 @@ static void take_headers(lua_State *L, int index, struct http_answer *a)
             add_header_list(L, name, a, lines);
         else
             add_header(L, name, a, lines);
+    }
+}
+
+static void take_headers(lua_State *L, int index, struct http_answer *a)
+{
+    struct buf *lines = &vm_of(L)->extra;
+    buf_clear(lines);
+    switch (lua_type(L, index)) {
+    case LUA_TNIL:
+        break;
+    case LUA_TSTRING:
+        take_type(L, index, a);
+        break;
+    case LUA_TTABLE:
+        take_table(L, index, a, lines);
+        break;
+    case LUA_TUSERDATA:
+        take_facts(L, index, a, lines);
+        break;
+    default:
+        luaL_error(L, "the handler returned a %s instead of headers", luaL_typename(L, index));
     }
     a->headers = buf_slice(lines);
 }
