@@ -81,6 +81,9 @@ void range_release(struct vm *vm, struct range *r);
  * `form` is a word for the representation. */
 void facts_add_headers(struct buf *lines, const struct read_facts *f, slice form);
 
+/* Does the client have it already? From then on its headers have the ETag, if it can. */
+bool facts_known(lua_State *L, struct read_facts *f, const struct http_request *r, slice form);
+
 /* "<topic id>/<epoch>:<from>-<next>/<form>", quotes included. */
 void facts_add_tag(struct buf *out, const struct read_facts *f, slice form);
 slice batch_form(const struct batch *b);

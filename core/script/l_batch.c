@@ -138,30 +138,33 @@ static bool tag_listed(slice list, slice tag)
     return slice_eq(list, SLICE("*")) || (list.n >= tag.n && memmem(list.p, list.n, tag.p, tag.n) != NULL);
 }
 
-static int push_known(lua_State *L, struct read_facts *f, slice form)
+bool facts_known(lua_State *L, struct read_facts *f, const struct http_request *r, slice form)
 {
-    const struct http_request *r = request_check(L, 2, KNOWN);
-    struct buf *tag = vm_scratch(vm_of(L));
-    slice list = http_head_find(&r->head, SLICE("if-none-match"));
     f->tagged = f->fixed;
-    if (f->tagged && list.n > 0)
-        facts_add_tag(tag, f, form);
-    lua_pushboolean(L, buf_size(tag) > 0 && tag_listed(list, buf_slice(tag)));
-    return 1;
+    if (!f->tagged)
+        return false;
+    slice list = http_head_find(&r->head, SLICE("if-none-match"));
+    if (list.n == 0)
+        return false;
+    struct buf *tag = vm_scratch(vm_of(L));
+    facts_add_tag(tag, f, form);
+    return tag_listed(list, buf_slice(tag));
 }
 
 /* batch:known(request) -> whether the client has it already.  From then on its headers have the ETag, if it can. */
 static int l_known(lua_State *L)
 {
     struct batch *b = arg_object(L, 1, KIND_BATCH, KNOWN);
-    return push_known(L, &b->facts, batch_form(b));
+    lua_pushboolean(L, facts_known(L, &b->facts, request_check(L, 2, KNOWN), batch_form(b)));
+    return 1;
 }
 
 /* The same of a range. */
 static int l_range_known(lua_State *L)
 {
     struct range *r = arg_object(L, 1, KIND_RANGE, KNOWN);
-    return push_known(L, &r->facts, SLICE("records"));
+    lua_pushboolean(L, facts_known(L, &r->facts, request_check(L, 2, KNOWN), SLICE("records")));
+    return 1;
 }
 
 /* ---- ranges ---- */

@@ -9,6 +9,7 @@
 #include "script/arg.h"
 #include "script/bind.h"
 #include "script/request.h"
+#include "script/topic_handle.h"
 
 #define PUBLISH "req:publish(topic [, hook])"
 
@@ -106,46 +107,41 @@ static bool is_untouched(lua_State *L)
 
 /* ---- publishing ---- */
 
-static int find(lua_State *L, slice name, struct topic **out)
+static slice topic_name(lua_State *L)
 {
-    if (name.n > 0 && name.p[0] == '_')
-        return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are the broker's own");
-    *out = topics_find(vm_services(L)->topics, name);
-    if (*out != NULL)
-        return 0;
-    if (!topic_name_ok(name))
-        return push_fail(L, -ERR_BAD_TOPIC);
-    return push_fail_because(L, -ERR_UNKNOWN_TOPIC, "there is no topic %.*s", SLICE_ARGS(name));
+    slice name;
+    name.p = lua_tolstring(L, TOPIC, &name.n);
+    return name;
 }
 
 /* Below rc lie the first offset, the count and the epoch. The context says whether the request asked for peers. */
 static int published(lua_State *L, int status, lua_KContext context)
 {
-    struct topic *t;
     struct receipt receipt = {.peers = context != 0};
     int results = appended(L, status, 0);
-    slice name;
     if (lua_isnil(L, -results))
         return results;
     receipt.first = (uint64_t)lua_tointeger(L, -3);
     receipt.count = (uint64_t)lua_tointeger(L, -2);
     receipt.epoch = (uint64_t)lua_tointeger(L, -1);
-    name.p = lua_tolstring(L, TOPIC, &name.n);
-    results = find(L, name, &t);
-    return results != 0 ? results : push_receipt(L, t, &receipt);
+    struct topic *t;
+    slice name = topic_name(L);
+    int rc = name_find(L, name, &t);
+    return rc < 0 ? name_fail(L, name, rc) : push_receipt(L, t, &receipt);
 }
 
 static int publish(lua_State *L, struct task *self, const struct http_request *r, enum body body)
 {
     struct draft d;
     struct topic *t;
-    slice name;
-    name.p = lua_tolstring(L, TOPIC, &name.n);
-    int failed = find(L, name, &t);
-    if (failed != 0)
-        return failed;
+    slice name = topic_name(L);
+    if (slice_starts(name, SLICE("_")))
+        return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are the broker's own");
+    int rc = name_find(L, name, &t);
+    if (rc < 0)
+        return name_fail(L, name, rc);
     draft_init(&d, vm_of(L));
-    int rc = draft_take_request(&d, r, body);
+    rc = draft_take_request(&d, r, body);
     return append(L, self, rc, &(struct appending){.topic = t, .draft = &d, .peers = d.ack_peers, .done = published});
 }
 

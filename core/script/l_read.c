@@ -1,5 +1,5 @@
 /*
- * topic:read.
+ * topic:read; and req:read, for what most readers ask, in one call and without a table.
  */
 #include "base/err.h"
 #include "base/least.h"
@@ -9,20 +9,15 @@
 #include "script/request.h"
 #include "script/topic_handle.h"
 
-#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\"} | request [, \"records\"])"
+#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\"})"
+#define READ "req:read(topic, \"json\" | \"ndjson\" | \"records\")"
 
 struct options {
     struct batch_range range;
     uint64_t epoch;                   /* of the message before `from`, as the reader has it; or EPOCH_UNKNOWN */
     bool records;
+    enum batch_format format;         /* where it is no records */
 };
-
-static bool is_records(lua_State *L, slice format)
-{
-    if (format.p != NULL && !slice_eq(format, SLICE("records")))
-        arg_fail(L, USAGE, "there is no format %s", format.p);
-    return format.p != NULL;
-}
 
 /* More than may be had at once is as much as may be had. */
 static void check_options(lua_State *L, struct options *o)
@@ -34,7 +29,9 @@ static void check_options(lua_State *L, struct options *o)
         {"epoch", ARG_WHOLE, &o->epoch},       {"format", ARG_TEXT, &format},
         {NULL, ARG_END, NULL}};
     arg_fields(L, 2, fields, USAGE);
-    o->records = is_records(L, format);
+    if (format.p != NULL && !slice_eq(format, SLICE("records")))
+        arg_fail(L, USAGE, "there is no format %s", format.p);
+    o->records = format.p != NULL;
     o->range.limit = least(o->range.limit, READ_COUNT_MAX);
     o->range.bytes = least(o->range.bytes, READ_SIZE_MAX);
 }
@@ -96,6 +93,7 @@ static int read_batch(lua_State *L, struct topic *t, const struct options *o)
     uint64_t next;
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
     memcpy(b->topic, t->name, sizeof(b->topic));
+    b->format = o->format;
     if (range->from < range->to && range->limit > 0 && range->from < topic_readable(t)) {
         int rc = topic_read(t, range->from, range->to, (size_t)range->bytes, &b->raw, &next);
         if (rc < 0)
@@ -143,50 +141,75 @@ static int read_any(lua_State *L, struct topic *t, const struct options *o)
     return o->records ? read_range(L, t, o) : read_batch(L, t, o);
 }
 
+/* topic:read(range) -> batch | nil, message, code */
+int l_topic_read(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, USAGE);
+    struct options o = {.range = {UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}};
+    struct topic *t;
+    check_options(L, &o);
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (o.range.from == UINT64_MAX)
+        o.range.from = topic_first(t);
+    if (o.range.to < o.range.from)
+        return push_fail_because(L, -ERR_BAD_RANGE, "the range from %llu to %llu is reversed",
+                                 (unsigned long long)o.range.from, (unsigned long long)o.range.to);
+    return read_any(L, t, &o);
+}
+
+/* ---- what a request asks for ---- */
+
+static void check_form(lua_State *L, int index, struct options *o)
+{
+    slice form = arg_text(L, index, "the form", READ);
+    o->records = slice_eq(form, SLICE("records"));
+    o->format = slice_eq(form, SLICE("ndjson")) ? FORMAT_LINES : FORMAT_JSON;
+    if (!o->records && !slice_eq(form, batch_form(&(struct batch){.format = o->format})))
+        arg_fail(L, READ, "there is no form %s", form.p);
+}
+
+/* Whether the client has what lies on top. */
+static bool is_known(lua_State *L, const struct http_request *r, const struct options *o)
+{
+    void *object = lua_touserdata(L, -1);
+    if (o->records)
+        return facts_known(L, &((struct range *)object)->facts, r, SLICE("records"));
+    return facts_known(L, &((struct batch *)object)->facts, r, batch_form(object));
+}
+
 static int push_not_here(lua_State *L)
 {
     lua_pushboolean(L, 0);
     return 1;
 }
 
-/* What a request asks for. False where there is nothing yet and it would wait, or its token has to be refused. */
-static int read_request(lua_State *L, struct topic *t, const struct question *q)
+/* req:read(topic, form) -> batch, known | nil, message, code; false for what is not to be answered here: what a query
+ * says besides, and with which words, is scripts/routes/message.lua's; where there is nothing yet and it would wait,
+ * and where its token has to be refused. */
+int l_request_read(lua_State *L)
 {
-    uint64_t found, end;
-    slice format = lua_isnoneornil(L, 3) ? (slice){0} : arg_text(L, 3, "the format", USAGE);
-    struct options o = {{q->from, q->to, q->limit, q->bytes}, q->epoch, is_records(L, format)};
-    if (q->wait_s > 0 && q->from >= topic_readable(t))
-        return push_not_here(L);
-    if (q->token && topic_check(t, q->epoch, q->from, &found, &end) < 0)
-        return push_not_here(L);
-    return read_any(L, t, &o);
-}
-
-static int read_options(lua_State *L, struct topic *t, struct options *o)
-{
-    if (o->range.from == UINT64_MAX)
-        o->range.from = topic_first(t);
-    if (o->range.to < o->range.from)
-        return push_fail_because(L, -ERR_BAD_RANGE, "the range from %llu to %llu is reversed",
-                                 (unsigned long long)o->range.from, (unsigned long long)o->range.to);
-    return read_any(L, t, o);
-}
-
-/* topic:read(range | request [, format]) -> batch | nil, message, code; false for a request that is not to be answered
- * here: what its query says besides, and with which words, is scripts/routes/message.lua's. */
-int l_topic_read(lua_State *L)
-{
-    struct topic_handle *h = handle_check(L, USAGE);
-    struct options o = {.range = {UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}};
+    const struct http_request *r = request_check(L, 1, READ);
+    slice name = arg_text(L, 2, "topic", READ);
+    struct options o;
     struct question q;
     struct topic *t;
-    bool asked = arg_test(L, 2, KIND_REQUEST) != NULL;
-    if (asked && !request_question(request_check(L, 2, USAGE), &q))
+    uint64_t found, end;
+    check_form(L, 3, &o);
+    if (!request_question(r, &q))
         return push_not_here(L);
-    if (!asked)
-        check_options(L, &o);
-    int rc = handle_find(L, h, &t);
+    o.range = (struct batch_range){q.from, q.to, q.limit, q.bytes};
+    o.epoch = q.epoch;
+    int rc = name_find(L, name, &t);
     if (rc < 0)
-        return handle_fail(L, h, rc);
-    return asked ? read_request(L, t, &q) : read_options(L, t, &o);
+        return name_fail(L, name, rc);
+    bool waits = q.wait_s > 0 && q.from >= topic_readable(t);
+    if (waits || (q.token && topic_check(t, q.epoch, q.from, &found, &end) < 0))
+        return push_not_here(L);
+    int results = read_any(L, t, &o);
+    if (results > 1)
+        return results;
+    lua_pushboolean(L, is_known(L, r, &o));
+    return 2;
 }

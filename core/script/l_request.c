@@ -7,6 +7,7 @@
 #include "script/arg.h"
 #include "script/bind.h"
 #include "script/encode.h"
+#include "script/topic_handle.h"
 
 #define HEADER "req:header(name...)"
 #define PARAM "req:param(name)"
@@ -377,7 +378,8 @@ static int l_messages(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"route", l_request_route}, {NULL, NULL}};
+        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"route", l_request_route},
+        {"read", l_request_read}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     publish_open(L);
     lua_setfield(L, -2, "Request");

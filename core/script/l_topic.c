@@ -33,27 +33,37 @@ slice handle_name(const struct topic_handle *h)
     return slice_of(h->name, h->name_size);
 }
 
-int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
+int name_find(lua_State *L, slice name, struct topic **out)
 {
-    struct topics *ts = vm_services(L)->topics;
-    struct topic *t = h->found ? topic_deref(ts, h->ref) : NULL;
+    struct topic *t = topics_find(vm_services(L)->topics, name);
     if (t == NULL)
-        t = topics_find(ts, handle_name(h));
-    if (t == NULL) {
-        h->found = false;
-        return topic_name_ok(handle_name(h)) ? -ERR_UNKNOWN_TOPIC : -ERR_BAD_TOPIC;
-    }
-    h->ref = topic_ref(t);
-    h->found = true;
+        return topic_name_ok(name) ? -ERR_UNKNOWN_TOPIC : -ERR_BAD_TOPIC;
     *out = t;
     return 0;
 }
 
-int handle_fail(lua_State *L, const struct topic_handle *h, int rc)
+int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
+{
+    struct topic *t = h->found ? topic_deref(vm_services(L)->topics, h->ref) : NULL;
+    int rc = t != NULL ? 0 : name_find(L, handle_name(h), &t);
+    h->found = rc == 0;
+    if (rc < 0)
+        return rc;
+    h->ref = topic_ref(t);
+    *out = t;
+    return 0;
+}
+
+int name_fail(lua_State *L, slice name, int rc)
 {
     if (rc == -ERR_UNKNOWN_TOPIC)
-        return push_fail_because(L, rc, "there is no topic %s", h->name);
+        return push_fail_because(L, rc, "there is no topic %.*s", SLICE_ARGS(name));
     return push_fail(L, rc);
+}
+
+int handle_fail(lua_State *L, const struct topic_handle *h, int rc)
+{
+    return name_fail(L, handle_name(h), rc);
 }
 
 static struct topic_handle *handle_new(lua_State *L, slice name)

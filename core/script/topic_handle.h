@@ -18,17 +18,20 @@ struct topic_handle *handle_check(lua_State *L, const char *usage);
 slice handle_name(const struct topic_handle *h);
 
 /* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have it. */
+int name_find(lua_State *L, slice name, struct topic **out);
 int handle_find(lua_State *L, struct topic_handle *h, struct topic **out);
 
 /* A handle of that topic, on the stack. */
 void push_topic_handle(lua_State *L, const struct topic *t);
 
-/* push_fail for what handle_find said, with the name. */
+/* push_fail for what these said, with the name. */
+int name_fail(lua_State *L, slice name, int rc);
 int handle_fail(lua_State *L, const struct topic_handle *h, int rc);
 
 /* In l_append.c, l_read.c, l_settings.c. */
 int l_topic_append(lua_State *L);
 int l_topic_read(lua_State *L);
+int l_request_read(lua_State *L);
 int l_topic_create(lua_State *L);
 int l_topic_set(lua_State *L);
 int l_topic_delete(lua_State *L);

@@ -61,18 +61,14 @@ function Topic:append(what, options) end
 ---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes.
 ---`epoch` is that of the message before `from`, where the reader has it: a read that gives nothing says it again to the
 ---client. With format "records" the result can only be answered with: stored batches, straight from the file.
----Of a request what its query asks for is read, without a table, where that is `from` as an offset or token and nothing
----else but whole numbers named to, limit, bytes and wait. False is for any other query; also where there is nothing yet
----and it says to wait, and where its token is not of this history.
 ---@where tasks
----@param range lignum.ReadRange|lignum.Request
----@param format? "records"   with a request
----@return lignum.Batch|lignum.Range|false|nil batch
+---@param range lignum.ReadRange
+---@return lignum.Batch|lignum.Range|nil batch
 ---@return string? message
 ---@return string? code
 ---@errors unknown_topic offset_gone damaged bad_range
 ---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
-function Topic:read(range, format) end
+function Topic:read(range) end
 
 ---A request that waits holds one of the places for such until it has been answered; they are three quarters of
 ---limits.tasks and limits.connections.
@@ -743,6 +739,19 @@ function core.route(pattern) end
 ---@errors forbidden bad_topic unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
 ---@example local receipt, why, code = req:publish("orders", on_publish)
 function Request:publish(topic, hook) end
+
+---Reads of the topic of that name what a request's query asks for, where that is `from` as an offset or token and
+---nothing else but whole numbers named to, limit, bytes and wait. False is for any other query; also where there is
+---nothing yet and it says to wait, and where its token is not of this history.
+---@where scripts/lignum
+---@param topic string
+---@param form "json"|"ndjson"|"records"   to answer with
+---@return lignum.Batch|lignum.Range|false|nil batch
+---@return boolean|string|nil known        whether the client has it already (Batch:known); or what is wrong
+---@return string? code
+---@errors unknown_topic bad_topic offset_gone damaged
+---@example local batch, known, code = req:read("orders", "ndjson")
+function Request:read(topic, form) end
 
 ---Makes a list of routes the tree in which they are found: of each its `method`, `path` and `id` are looked at.
 ---@where scripts/lignum

@@ -10,7 +10,7 @@ local stream = require "lignum.stream"
 
 local topic, json = core.topic, core.json
 -- Found here once: looking a method up in a request or topic costs as much as calling it.
-local header, param = core.Request.header, core.Request.param
+local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
 local read_from = core.Topic.read
 local media_type = http.media_type
 local format = string.format
@@ -124,16 +124,10 @@ end
 
 local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = "records" }
 
--- What a read came to; a batch says itself where to go on (lignum.Batch).
-local function answer_batch(req, t, form, fixed, batch, why, code, point)
-  if not batch then
-    local info = t:info()
-    point = point or {}
-    return fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
-  end
-  if form ~= "records" then batch:as(form) end
-  if fixed and batch:known(req) then return 304, nil, batch end
-  return 200, batch, batch
+local function fail_read(t, why, code, point)
+  local info = t:info()
+  point = point or {}
+  return fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
 end
 
 local function answer_events(req, t, asked, raw)
@@ -166,7 +160,12 @@ local function get(req, query, kind)
     from = asked.from, epoch = asked.epoch, to = asked.to, limit = asked.limit, bytes = asked.bytes,
     format = form == "records" and form or nil,
   }
-  return answer_batch(req, t, form, asked.fixed, read(t, what, asked))
+  local batch
+  batch, why, code, point = read(t, what, asked)
+  if not batch then return fail_read(t, why, code, point) end
+  if form ~= "records" then batch:as(form) end
+  if asked.fixed and batch:known(req) then return 304, nil, batch end
+  return 200, batch, batch      -- which says itself where to go on (lignum.Batch)
 end
 
 ---`GET /v1/topics/{topic}/messages`
@@ -175,9 +174,10 @@ function M.get(req)
   local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
   if form then     -- most readers ask so that the core understands it as it stands
-    local t = topic(param(req, "topic"))
-    local batch, why, code = read_from(t, req, form == "records" and form or nil)
-    if batch ~= false then return answer_batch(req, t, form, true, batch, why, code) end
+    local name = param(req, "topic")
+    local batch, known, code = read_request(req, name, form)
+    if batch then return known and 304 or 200, not known and batch or nil, batch end
+    if batch == nil then return fail_read(topic(name), known, code) end
   end
   local query, why, code = http.query(req, QUERY)
   if not query then return http.fail(code, why) end

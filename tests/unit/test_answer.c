@@ -276,7 +276,7 @@ static const char *read_with(const char *query)
 TEST(test_a_request_reads_what_its_query_asks_for)
 {
     open_server("topic('t'):create() topic('t'):append {'a', 'b', 'c'} topic('t'):append('d')\n"
-                "function HANDLE(r) local b, why, code = topic('t'):read(r)\n"
+                "function HANDLE(r) local b, known, code = r:read('t', 'json')\n"
                 "if not b then return 200, tostring(b) .. ' ' .. tostring(code) end\n"
                 "local s = {} for i, m in ipairs(b) do s[i] = m.payload end\n"
                 "return 200, b.next .. ' ' .. table.concat(s) end");
