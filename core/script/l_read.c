@@ -87,15 +87,16 @@ static uint64_t epoch_to_go_on(struct topic *t, const struct options *o, uint64_
     return next == o->range.from && o->epoch != EPOCH_UNKNOWN ? o->epoch : epoch_before(t, next, now);
 }
 
+/* Offsets have no holes, so a limit of messages is an end, too: nothing is read only to be left out. */
 static int read_batch(lua_State *L, struct topic *t, const struct options *o)
 {
     const struct batch_range *range = &o->range;
-    uint64_t next;
+    uint64_t next, to = least(range->to, range->from + range->limit);
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
     memcpy(b->topic, t->name, sizeof(b->topic));
     b->format = o->format;
-    if (range->from < range->to && range->limit > 0 && range->from < topic_readable(t)) {
-        int rc = topic_read(t, range->from, range->to, (size_t)range->bytes, &b->raw, &next);
+    if (range->from < to && range->from < topic_readable(t)) {
+        int rc = topic_read(t, range->from, to, (size_t)range->bytes, &b->raw, &next);
         if (rc < 0)
             return fail(L, t, rc, range->from);
     }

@@ -26,6 +26,17 @@ class Metrics(Test):
         p = subprocess.run(["promtool", "check", "metrics"], input=a.body, capture_output=True, timeout=30)
         self.assertEqual((p.returncode, p.stdout, p.stderr), (0, b"", b""))
 
+    def test_a_read_of_few_messages_reads_no_more_than_these(self):
+        b = self.broker()
+        for i in range(100):
+            b.publish("t", b"x" * 100)
+        for query in "from=10&limit=5", "from=10&limit=5&min_offset=0":
+            before = b.metrics()
+            self.assertEqual(len(b.ok("GET", "/v1/topics/t/messages?" + query).json["messages"]), 5)
+            after = b.metrics()
+            name = "lignum_read_bytes_total"
+            self.assertLess(after[name] - before[name], 2000, query)
+
     def test_counters_rise_with_what_happens(self):
         b = self.broker()
         b.publish("t", b"x")
