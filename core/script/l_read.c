@@ -1,6 +1,7 @@
 /*
  * topic:read; and req:read, for what most readers ask, in one call and without a table.
  */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
 #include "script/arg.h"
@@ -186,10 +187,10 @@ static int push_not_here(lua_State *L)
     return 1;
 }
 
-/* req:read(topic, form) -> batch, known | nil, message, code; false for what is not to be answered here: what a query
- * says besides, and with which words, is scripts/routes/message.lua's; where there is nothing yet and it would wait,
- * and where its token has to be refused. */
-int l_request_read(lua_State *L)
+static int read_waited(lua_State *L, int status, lua_KContext context);
+
+/* `may_wait`: where there is nothing yet and the request would rather wait, that comes first. */
+static int read_asked(lua_State *L, bool may_wait)
 {
     const struct http_request *r = request_check(L, 1, READ);
     slice name = arg_text(L, 2, "topic", READ);
@@ -205,12 +206,34 @@ int l_request_read(lua_State *L)
     int rc = name_find(L, name, &t);
     if (rc < 0)
         return name_fail(L, name, rc);
-    bool waits = q.wait_s > 0 && q.from >= topic_readable(t);
-    if (waits || (q.token && topic_check(t, q.epoch, q.from, &found, &end) < 0))
+    if (q.token && topic_check(t, q.epoch, q.from, &found, &end) < 0)
         return push_not_here(L);
+    if (may_wait && q.wait_s > 0 && q.from >= topic_readable(t))
+        return wait_readable(L, t, q.from, (uint32_t)(q.wait_s * MS_PER_S), read_waited);
     int results = read_any(L, t, &o);
     if (results > 1)
         return results;
     lua_pushboolean(L, is_known(L, r, &o));
     return 2;
+}
+
+/* What was there before may have been cut, or deleted, meanwhile. A client that sends no more may still read: it gets
+ * what there is. */
+static int read_waited(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    if (rc < 0 && rc != -ERR_TIMEOUT && rc != -ERR_CANCELLED)
+        return push_fail(L, rc);
+    lua_pop(L, 1);
+    return read_asked(L, false);
+}
+
+/* req:read(topic, form) -> batch, known | nil, message, code; false for what is not to be answered here: what a query
+ * says besides, and with which words, is scripts/routes/message.lua's, and how a token is refused. */
+int l_request_read(lua_State *L)
+{
+    lua_settop(L, 3);
+    return read_asked(L, true);
 }

@@ -171,13 +171,23 @@ static int l_topics(lua_State *L)
 
 /* ---- questions ---- */
 
+int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, lua_KFunction cont)
+{
+    struct task *self = task_self(L);
+    int rc = task_linger(self);
+    if (rc < 0)
+        return push_fail_because(L, rc, "too many requests wait at once");
+    task_may_stop(self);
+    task_may_leave(self);
+    return task_park_on(L, self, &t->readable, offset + 1, ms, 0, cont);
+}
+
 /* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits until it can be read. */
 static int l_wait(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, WAIT);
     uint64_t offset = arg_whole(L, 2, "offset", WAIT);
     uint32_t ms = arg_ms(L, 3, WAIT_MS_MAX, WAIT);
-    struct task *self = task_self(L);
     struct topic *t;
     int rc = handle_find(L, h, &t);
     if (rc < 0)
@@ -188,12 +198,7 @@ static int l_wait(lua_State *L)
     }
     if (ms == 0)
         return push_fail(L, -ERR_TIMEOUT);
-    rc = task_linger(self);
-    if (rc < 0)
-        return push_fail_because(L, rc, "too many requests wait at once");
-    task_may_stop(self);
-    task_may_leave(self);
-    return task_park_on(L, self, &t->readable, offset + 1, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, 0, wait_is_over);
+    return wait_readable(L, t, offset, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, wait_is_over);
 }
 
 /* topic:offset_at(time) -> offset | nil, message, code */

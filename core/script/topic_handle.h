@@ -28,6 +28,11 @@ void push_topic_handle(lua_State *L, const struct topic *t);
 int name_fail(lua_State *L, slice name, int rc);
 int handle_fail(lua_State *L, const struct topic_handle *h, int rc);
 
+/* Parks the running task until `offset` of t can be read, or ms have passed; call it as `return wait_readable(...)`.
+ * `cont` finds the rc on top of the stack, as of task_park. -ERR_TOO_MANY, where it may not wait, is pushed as by
+ * push_fail. */
+int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, lua_KFunction cont);
+
 /* In l_append.c, l_read.c, l_settings.c. */
 int l_topic_append(lua_State *L);
 int l_topic_read(lua_State *L);

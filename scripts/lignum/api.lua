@@ -741,15 +741,16 @@ function core.route(pattern) end
 function Request:publish(topic, hook) end
 
 ---Reads of the topic of that name what a request's query asks for, where that is `from` as an offset or token and
----nothing else but whole numbers named to, limit, bytes and wait. False is for any other query; also where there is
----nothing yet and it says to wait, and where its token is not of this history.
+---nothing else but whole numbers named to, limit, bytes and wait. False is for any other query, and for a token that is
+---not of this history.
+---@waits as long as the query says, as topic:wait does, where there is nothing yet
 ---@where scripts/lignum
 ---@param topic string
 ---@param form "json"|"ndjson"|"records"   to answer with
 ---@return lignum.Batch|lignum.Range|false|nil batch
 ---@return boolean|string|nil known        whether the client has it already (Batch:known); or what is wrong
 ---@return string? code
----@errors unknown_topic bad_topic offset_gone damaged
+---@errors unknown_topic bad_topic offset_gone damaged too_many_requests stopping
 ---@example local batch, known, code = req:read("orders", "ndjson")
 function Request:read(topic, form) end
 

@@ -173,7 +173,7 @@ end
 function M.get(req)
   local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
-  if form then     -- most readers ask so that the core understands it as it stands
+  if form then     -- most readers ask so that the core understands it as it stands, and waits for them
     local name = param(req, "topic")
     local batch, known, code = read_request(req, name, form)
     if batch then return known and 304 or 200, not known and batch or nil, batch end

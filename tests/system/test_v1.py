@@ -409,7 +409,7 @@ class Read(V1):
         for accept in "application/json", "application/x-ndjson", "application/vnd.lignum.records":
             of = {"Accept": accept}
             plain = self.b.get("/v1/topics/read/messages?from=3&to=9&limit=4", headers=of)
-            roundabout = self.b.get("/v1/topics/read/messages?from=3&to=9&limit=4&wait=0", headers=of)
+            roundabout = self.b.get("/v1/topics/read/messages?from=3&to=9&limit=4&wait=0.0", headers=of)
             self.assertEqual(plain.status, 200)
             self.assertEqual(plain.body, roundabout.body)
             for name in "etag", "content-type", "lignum-next-offset", "lignum-epoch", "lignum-earliest":
@@ -487,6 +487,37 @@ class Read(V1):
         body = self.b.read("poll-empty", from_=1, wait=1)
         self.assertEqual((body["messages"], body["next"]), ([], 1))
         self.assertGreaterEqual(time.monotonic() - began, 0.9)
+
+    # The core takes a wait in whole seconds as it stands; any other goes through the script.
+    def both_ways(self, topic, accept, seconds, meanwhile):
+        answers = {}
+
+        def asker(wait):
+            answers[wait] = self.b.get("/v1/topics/%s/messages?from=1&wait=%s" % (topic, wait), headers={"Accept": accept})
+
+        def other():
+            wait_until(lambda: self.waiting() >= 2, what="two requests wait")
+            meanwhile()
+        whole, part = str(seconds), str(seconds) + ".0"
+        in_threads(lambda: asker(whole), lambda: asker(part), other)
+        return answers[whole], answers[part]
+
+    def test_a_wait_ends_the_same_however_it_is_asked_for(self):
+        for i, accept in enumerate(["application/json", "application/x-ndjson", "application/vnd.lignum.records"]):
+            topic = "both-%d" % i
+            self.b.publish(topic, b"x")
+            for seconds, meanwhile, status in [(1, lambda: None, 200),
+                                               (30, lambda topic=topic: self.b.publish(topic, b"y"), 200)]:
+                a, b = self.both_ways(topic, accept, seconds, meanwhile)
+                self.assertEqual((a.status, a.body), (status, b.body))
+                for name in "content-type", "lignum-next-offset", "lignum-epoch", "lignum-earliest", "etag":
+                    self.assertEqual(a.header(name), b.header(name), name)
+            self.assertEqual(a.header("lignum-next-offset").split(":")[1], "2")
+        self.b.publish("both-gone", b"x")
+        a, b = self.both_ways("both-gone", "application/json", 30,
+                              lambda: self.b.request("DELETE", "/v1/topics/both-gone"))
+        self.assertStatus(a, 404, "unknown_topic")
+        self.assertEqual(a.body, b.body)
 
     def test_deleting_a_topic_ends_who_waits_for_it(self):
         self.b.publish("poll-deleted", b"x")
