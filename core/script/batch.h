@@ -9,7 +9,7 @@
 #include "script/state.h"
 #include "store/record.h"
 
-enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW };
+enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW, FORMAT_EVENTS, FORMAT_RAW_EVENTS };
 
 /* What a client is told about a read in its headers. */
 struct read_facts {

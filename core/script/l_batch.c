@@ -11,7 +11,7 @@
 
 #define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\")"
 #define KNOWN "batch:known(request)"
-#define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\"])"
+#define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw events\"])"
 
 /* ---- single messages ---- */
 
@@ -96,9 +96,10 @@ static int collect_batch(lua_State *L)
 static enum batch_format check_format(lua_State *L, int index, const char *usage)
 {
     static const char *const names[] = {
-        [FORMAT_JSON] = "json", [FORMAT_API] = "api", [FORMAT_LINES] = "ndjson", [FORMAT_RAW] = "raw"};
+        [FORMAT_JSON] = "json", [FORMAT_API] = "api", [FORMAT_LINES] = "ndjson", [FORMAT_RAW] = "raw",
+        [FORMAT_EVENTS] = "events", [FORMAT_RAW_EVENTS] = "raw events"};
     slice name = arg_text(L, index, "the format", usage);
-    for (int i = FORMAT_JSON; i <= FORMAT_RAW; i++)
+    for (int i = FORMAT_JSON; i <= FORMAT_RAW_EVENTS; i++)
         if (slice_eq(name, slice_from(names[i])))
             return (enum batch_format)i;
     arg_fail(L, usage, "there is no format %s", name.p);

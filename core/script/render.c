@@ -116,6 +116,38 @@ static void add_api(struct buf *out, const struct cursor *c, const struct messag
     buf_add_char(out, '}');
 }
 
+/* Lines end in LF, CR or both: in an event each becomes a line of its own. */
+static void add_data_lines(struct buf *out, slice text)
+{
+    buf_add_slice(out, SLICE("data: "));
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] != '\r' && text.p[i] != '\n') {
+            buf_add_char(out, text.p[i]);
+            continue;
+        }
+        i += text.p[i] == '\r' && i + 1 < text.n && text.p[i + 1] == '\n';
+        buf_add_slice(out, SLICE("\ndata: "));
+    }
+}
+
+/* Of text/event-stream. */
+static void add_event(struct buf *out, const struct batch *b, const struct cursor *c, const struct message *m,
+                      struct common *common)
+{
+    buf_add_slice(out, SLICE("id: "));
+    buf_add_u64(out, c->head.epoch);
+    buf_add_char(out, ':');
+    buf_add_u64(out, c->offset);
+    buf_add_char(out, '\n');
+    if (b->format == FORMAT_RAW_EVENTS) {
+        add_data_lines(out, m->payload);
+    } else {
+        buf_add_slice(out, SLICE("data: "));
+        add_message(out, c, m, common);
+    }
+    buf_add_char(out, '\n');
+}
+
 static void add_head(struct buf *out, const struct batch *b)
 {
     if (b->format == FORMAT_JSON) {
@@ -152,6 +184,8 @@ static void add_one(struct buf *out, const struct batch *b, const struct cursor 
         buf_add_slice(out, m->payload);
     else if (b->format == FORMAT_API)
         add_api(out, c, m);
+    else if (b->format == FORMAT_EVENTS || b->format == FORMAT_RAW_EVENTS)
+        add_event(out, b, c, m, common);
     else
         add_message(out, c, m, common);
     if (!listed)
@@ -176,7 +210,17 @@ void batch_render(struct buf *out, const struct batch *b)
 
 slice batch_form(const struct batch *b)
 {
-    return b->format == FORMAT_LINES ? SLICE("ndjson") : b->format == FORMAT_RAW ? SLICE("raw") : SLICE("json");
+    switch (b->format) {
+    case FORMAT_LINES:
+        return SLICE("ndjson");
+    case FORMAT_RAW:
+        return SLICE("raw");
+    case FORMAT_EVENTS:
+    case FORMAT_RAW_EVENTS:
+        return SLICE("events");
+    default:
+        return SLICE("json");
+    }
 }
 
 slice batch_type(const struct batch *b)
@@ -186,6 +230,9 @@ slice batch_type(const struct batch *b)
         return SLICE("application/x-ndjson");
     case FORMAT_RAW:
         return SLICE("application/octet-stream");
+    case FORMAT_EVENTS:
+    case FORMAT_RAW_EVENTS:
+        return SLICE("text/event-stream");
     default:
         return SLICE("application/json");
     }

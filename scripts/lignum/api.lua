@@ -212,17 +212,18 @@ function Topic:delete() end
 ---@field epoch integer  of its last message; when empty, of the message before `next`, or 0 where that is not known
 local Batch = {}
 
----Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", or
----"raw" (payloads alone, a line each).
+---Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", "raw"
+---(payloads alone, a line each), "events" (of text/event-stream, each with the line that ndjson has) or "raw events"
+---(with the payload).
 ---@where tasks
----@param format "json"|"api"|"ndjson"|"raw"
+---@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw events"
 ---@return lignum.Batch self
 ---@example return 200, batch:as("ndjson")
 function Batch:as(format) end
 
 ---The same as a string.
 ---@where tasks
----@param format? "json"|"api"|"ndjson"|"raw"  default "json"
+---@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw events"  default "json"
 ---@return string
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end

@@ -17,34 +17,11 @@ M.HEADERS = {
   ["X-Accel-Buffering"] = "no",
 }
 
-local function data_lines(text)
-  return "data: " .. text:gsub("\r\n?", "\n"):gsub("\n", "\ndata: ")
-end
-
-local function lines_of(batch, raw)
-  local lines = {}
-  if raw then
-    for i = 1, #batch do lines[i] = batch[i].payload end
-  else
-    for line in batch:render("ndjson"):gmatch("[^\n]+") do lines[#lines + 1] = line end
-  end
-  return lines
-end
-
-local function events(batch, raw)
-  local lines, parts = lines_of(batch, raw), {}
-  for i = 1, #batch do
-    local m = batch[i]
-    parts[i] = ("id: %d:%d\n%s\n\n"):format(m.epoch, m.offset, data_lines(lines[i]))
-  end
-  return table.concat(parts)
-end
-
 -- The event that ends a stream, and says why.
 local function failure(why, code, point)
   point = point or {}
   local problem = core.json.encode { code = code, detail = why, epoch = point.epoch, offset = point.offset }
-  return "event: error\n" .. data_lines(problem) .. "\n\n"
+  return "event: error\ndata: " .. problem .. "\n\n"
 end
 
 -- Messages from there on; or nothing, and the event that says why. What the client has may have been cut off meanwhile:
@@ -64,21 +41,19 @@ end
 ---@return fun(write: fun(bytes: string): boolean)
 function M.events(t, asked, raw)
   local from, to, epoch = asked.from, asked.to, asked.epoch
+  local form = raw and "raw events" or "events"
   return function(write)
     while not to or from < to do
+      local there, why, code = t:wait(from, QUIET)
+      if code == "too_many_requests" then write(failure(why, code)) end
+      if not there and code ~= "timeout" then return end
       local batch, problem = next_batch(t, asked, from, epoch)
       if not batch then
         write(problem)
         return
       end
-      if #batch > 0 then
-        if not write(events(batch, raw)) then return end
-        from, epoch = batch.next, batch.epoch
-      else
-        local there, why, code = t:wait(from, QUIET)
-        if code == "too_many_requests" then write(failure(why, code)) end
-        if not there and (code ~= "timeout" or not write(":\n\n")) then return end
-      end
+      if not write(#batch > 0 and batch:render(form) or ":\n\n") then return end
+      from, epoch = batch.next, #batch > 0 and batch.epoch or epoch
     end
   end
 end

@@ -461,6 +461,17 @@ class Read(V1):
             c.head()
             self.assertEqual([e["id"].partition(":")[2] for e in events(c, 2)], ["2", "3"])
 
+    def test_raw_events_are_the_payloads_line_by_line(self):
+        payloads = [b"plain", b"", b"a\r\nb\rc\n\nd\n", b"\n", "\u00e9 \xff".encode("latin-1")]
+        for p in payloads:
+            self.b.publish("raw-events", p)
+        a = self.b.get("/v1/topics/raw-events/messages?raw=1&from=0&to=5", headers={"Accept": "text/event-stream"})
+        want = [[b"plain"], [b""], [b"a", b"b", b"c", b"", b"d", b""], [b"", b""], [payloads[4]]]
+        events = [e.split(b"\n") for e in a.body.split(b"\n\n")]
+        self.assertEqual(events.pop(), [b""])
+        self.assertEqual([e[0].split(b":")[2] for e in events], [b"%d" % i for i in range(5)])
+        self.assertEqual([e[1:] for e in events], [[b"data: " + line for line in lines] for lines in want])
+
     def test_long_poll_returns_as_soon_as_a_message_is_there(self):
         self.b.publish("poll", b"first")
         took = []
