@@ -286,12 +286,13 @@ TEST(test_a_request_reads_what_its_query_asks_for)
         {"from=0", "4 abcd"}, {"from=3", "4 d"}, {"to=3&from=1", "3 bc"}, {"from=0&limit=2", "2 ab"},
         {"from=0&bytes=1", "1 a"}, {"from=1:2", "4 cd"}, {"from=1%3A2&limit=1", "3 c"}, {"from=4", "4 "},
         {"from=9007199254740991", "9007199254740991 "}, {"from=0&wait=60", "4 abcd"}, {"from=4&wait=0", "4 "},
+        {"from=4&wait=1", "4 "},
     };
     static const char *const others[] = {
         "", "limit=1", "from=1&from=2", "from=-1", "from=", "from", "from=1&raw=1", "from=+1", "from=x", "=1",
         "from=9007199254740992", "from=1=2", "FROM=1", "from=1&&", "from=1&to=1", "from=2&to=1", "from=1&limit=0",
         "from=1&limit=100001", "from=1&bytes=0", "from=1&bytes=8388609", "from=1&wait=61", "from=1&wait=0.5",
-        "from=1:", "from=:1", "from=1:2:3", "from=latest", "from=1&min_offset=1", "from=4&wait=1",
+        "from=1:", "from=:1", "from=1:2:3", "from=latest", "from=1&min_offset=1",
         "from=1:9", "from=7:1", "from=0000000000000000000000000000000000000000000000000001",
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
