@@ -527,7 +527,9 @@ TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
         struct file_range range;
         CHECK_EQ(journal_range(j, from, 2000, 70 * KIB, &range), 0);    /* too large to be copied: by the index */
         CHECK_EQ(range.first, from);
-        close(range.fd);
+        if (range.fd >= 0)
+            close(range.fd);
+        buf_fini(&range.bytes);
         CHECK(indexes_in_memory(j) > 0);
         CHECK(indexes_in_memory(j) <= s->indexed_max);
         CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
