@@ -86,11 +86,12 @@ static int look_batches(struct recovery *r, struct reader *reader, struct scan *
     }
 }
 
-/* From the checkpoint when it can be believed: bad bytes just there make it doubtful. */
+/* From the checkpoint when it can be believed: bad bytes just there make it doubtful. One of a file without batches is
+ * of no use: the first one may have brought another header, of another checksum, since. */
 static int look_walk(struct recovery *r, struct found *f, struct reader *reader, struct scan *s)
 {
     struct segment *seg = f->segment;
-    if (checkpoint_fits(r, f)) {
+    if (checkpoint_fits(r, f) && r->checkpoint.position > FILE_HEAD_SIZE) {
         *s = scan_of_checkpoint(&r->checkpoint);
         seg->index_whole = s->position < FILE_HEAD_SIZE + INDEX_EVERY;
         seg->index.due = s->position > seg->index.due ? s->position : seg->index.due;

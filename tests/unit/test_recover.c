@@ -552,6 +552,31 @@ TEST(test_a_checkpoint_that_lies_costs_no_message)
     store_close(s);
 }
 
+/* An empty file's header bears the epoch in which it was begun, until its first batch comes. */
+TEST(test_a_header_that_was_written_again_after_the_checkpoint_is_in_the_checksum)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    append_some(j, 3, 50);
+    settle_store(s);
+    uint64_t messages;
+    CHECK_EQ(journal_cut(j, 0, &messages), 0);
+    j->epoch = 9;
+    append_some(j, 1, 50);
+    settle_store(s);
+    abandon_store(s);
+    s = open_store();
+    j = open_journal(s, "t");
+    CHECK_EQ(j->tail, 1);
+    struct journal_options o = small_files;
+    o.segment_messages = 1;
+    journal_set_options(j, &o);
+    append_some(j, 1, 50);
+    store_close(s);
+    CHECK(exists(LOG_0));
+    CHECK_EQ(store_verify("data"), 0);
+}
+
 TEST(test_a_torn_checkpoint_leaves_the_one_before)
 {
     struct checkpoint a = {.sequence = 4, .first = 1, .position = 64, .next = 5}, b = a, got;
