@@ -173,7 +173,7 @@ int ahead_cut(struct segment *seg, struct hint at, struct scan *scan, struct pat
     struct ahead *a = j->ahead;
     if (a && (a->first != seg->first || a->tail != j->tail || a->at.offset != at.offset || a->end != seg->written)) {
         ahead_cancel(j);
-        a = NULL;
+        return -ERR_BUSY;              /* begun anew the next time: the segment may have gone with it */
     }
     if (!a)
         return ahead_begin(seg, at);

@@ -127,9 +127,21 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
     return rc < 0 ? rc : io_sync_dir(dir);
 }
 
+/* Where there are no descriptors left, a file of the store gives up its own: not even undoing could be done. */
+static DIR *open_dir(struct store *s, const char *path)
+{
+    DIR *dir;
+    do
+        dir = opendir(path);
+    while (!dir && (errno == EMFILE || errno == ENFILE) && files_evict(&s->files));
+    return dir;
+}
+
 void diverged_drop(struct store *s, const char *path)
 {
-    DIR *dir = opendir(path);
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return;
+    DIR *dir = open_dir(s, path);
     int rc = dir || errno == ENOENT ? 0 : -errno;
     for (struct dirent *e; dir && rc == 0 && (e = readdir(dir));)
         if (e->d_name[0] != '.')

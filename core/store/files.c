@@ -31,7 +31,7 @@ void files_close(struct files *s, struct file *f)
     s->open--;
 }
 
-static bool files_evict_one(struct files *s)
+bool files_evict(struct files *s)
 {
     LIST_EACH(node, &s->used) {
         struct file *f = LIST_OWNER(node, struct file, link);
@@ -48,12 +48,12 @@ int files_open(struct files *s, struct file *f, const char *path, int flags)
 {
     ENSURE(f->fd < 0);
     while (s->open >= s->max)
-        if (!files_evict_one(s))
+        if (!files_evict(s))
             break;
     int fd;
     do
         fd = io.open(path, flags, 0640);
-    while (fd < 0 && (errno == EMFILE || errno == ENFILE) && files_evict_one(s));
+    while (fd < 0 && (errno == EMFILE || errno == ENFILE) && files_evict(s));
     if (fd < 0)
         return -errno;
     f->fd = fd;

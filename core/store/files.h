@@ -30,6 +30,9 @@ void file_init(struct file *f);
 /* Opens path with room made for it. 0 or -errno. */
 int files_open(struct files *s, struct file *f, const char *path, int flags);
 
+/* Closes the one used longest ago, for somebody else who wants its descriptor. False: there is none. */
+bool files_evict(struct files *s);
+
 /* Says that it was used just now. */
 void files_touch(struct files *s, struct file *f);
 

@@ -4,6 +4,8 @@
 #ifndef UNIT_CUTS_H
 #define UNIT_CUTS_H
 
+#include <sys/resource.h>
+
 #include "journals.h"
 
 static const struct journal_options ten_each = {
@@ -53,6 +55,26 @@ static void check_is_cut_at(struct journal *j, uint64_t to)
     struct batch_head head;
     CHECK_EQ(journal_batch_before(j, to, &head), to ? 0 : -ERR_BAD_RANGE);
     check_reads_all(j);
+}
+
+/* As when connections have them all. */
+static void take_descriptors(void)
+{
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){200, 200}), 0);
+    while (dup(0) >= 0)
+        continue;
+    CHECK_EQ(errno, EMFILE);
+}
+
+static void give_descriptors(void)
+{
+    for (int fd = 100; fd < 200; fd++)
+        close(fd);
+}
+
+static bool nothing_kept(void)
+{
+    return rmdir("data/diverged") == 0 && mkdir("data/diverged", 0750) == 0;
 }
 
 #endif

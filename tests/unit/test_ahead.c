@@ -46,11 +46,6 @@ static ssize_t counting_pwrite(int fd, const void *p, size_t n, off_t at)
     return pwrite(fd, p, n, at);
 }
 
-static bool nothing_kept(void)
-{
-    return rmdir("data/diverged") == 0 && mkdir("data/diverged", 0750) == 0;
-}
-
 TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
 {
     skip_syncs();
@@ -177,6 +172,27 @@ TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
     CHECK(nothing_kept());
     CHECK_EQ(j->tail, COUNT);
     CHECK_EQ(cut_in_turns(j, 50), 0);
+    check_reads_all(j);
+    store_close(s);
+}
+
+TEST(test_a_large_cut_without_a_descriptor_changes_nothing)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    uint64_t messages;
+    for (int left = 0; left < 6; left++) {
+        take_descriptors();
+        for (int fd = 150; fd < 150 + left; fd++)
+            close(fd);
+        int rc = journal_cut(j, 50 - (uint64_t)left, &messages);
+        CHECK(rc == -EMFILE || (rc == -ERR_BUSY && left > 0));
+        if (rc == -EMFILE)
+            CHECK(nothing_kept());
+        give_descriptors();
+    }
+    CHECK_EQ(cut_in_turns(j, 44), 0);
     check_reads_all(j);
     store_close(s);
 }

@@ -64,6 +64,24 @@ TEST(test_a_cut_that_fails_after_it_was_copied_leaves_no_copy)
     store_close(s);
 }
 
+TEST(test_a_cut_without_a_descriptor_changes_nothing)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    uint64_t messages;
+    for (uint64_t to = 0; to < 34; to += 2) {
+        take_descriptors();
+        CHECK_EQ(journal_cut(j, to, &messages), -EMFILE);
+        CHECK(nothing_kept());
+        give_descriptors();
+        CHECK_EQ(j->tail, 34);
+        check_reads_all(j);
+    }
+    CHECK_EQ(journal_cut(j, 14, &messages), 0);
+    check_is_cut_at(j, 14);
+    store_close(s);
+}
+
 static int refusal;
 
 static int link_refused(const char *from, const char *to)
