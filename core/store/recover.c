@@ -170,7 +170,9 @@ static int drop_headless(struct recovery *r, struct found *f)
     struct path path = segment_path(f->segment);
     struct reader reader = {0};
     uint64_t end = 0;
-    int rc = reader_init(&reader, f->segment->file.fd);
+    int rc = segment_use(f->segment);
+    if (rc == 0)
+        rc = reader_init(&reader, f->segment->file.fd);
     if (rc == 0)
         rc = reader_last_byte(&reader, 0, &end);
     reader_fini(&reader);

@@ -371,6 +371,20 @@ TEST(test_a_file_whose_header_never_came_is_dropped)
     check_recovers_to(20);
 }
 
+TEST(test_more_unsealed_files_than_may_be_open_recover_all_the_same)
+{
+    three_files(true);
+    char zeros[4096] = {0};
+    CHECK_EQ(rename(LOG_10, FILE_10), 0);
+    CHECK_EQ(rename(LOG_0, FILE_0), 0);
+    put_file(FILE_20, slice_of(zeros, sizeof zeros));
+    struct store *s = open_store_with((struct store_options){.files_max = 1});
+    struct journal *j = open_journal_with(s, "t", ten_each());
+    CHECK_EQ(j->tail, 20);
+    check_reads_all(j);
+    store_close(s);
+}
+
 TEST(test_a_missing_file_is_refused_and_not_skipped)
 {
     three_files(true);
