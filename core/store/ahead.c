@@ -23,11 +23,12 @@ struct ahead {
     struct hint at;              /* where the cut is */
     uint64_t end;                /* of what the file holds */
     struct path dir;             /* of the copy, without .part */
-    bool busy, cancelled, ended;
+    bool busy, cancelled;
     int in, out;                 /* the disk thread's while busy, as all that follows; out: -1 when nothing is copied */
     struct reader reader;        /* owned */
     struct scan scan;
     uint64_t copied;             /* of the file, up to there */
+    bool ended;
     int rc;
 };
 
@@ -120,7 +121,7 @@ void ahead_cancel(struct journal *j)
 bool ahead_going_on(const struct journal *j, uint64_t to)
 {
     const struct ahead *a = j->ahead;
-    return a && !a->ended && a->at.offset == to;
+    return a && (a->busy || !a->ended) && a->at.offset == to;
 }
 
 static int ahead_open(struct ahead *a, struct segment *seg)

@@ -38,6 +38,24 @@ static int cut_in_turns(struct journal *j, uint64_t to)
     return rc;
 }
 
+TEST(test_a_large_cut_may_be_asked_for_at_any_time)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    uint64_t messages = 0;
+    unsigned asked = 0;
+    while (journal_cut(j, 40, &messages) == -ERR_BUSY) {
+        store_collect(s);
+        store_sync(s);
+        asked++;
+    }
+    CHECK(asked > 20);
+    CHECK_EQ(messages, 30);
+    check_reads_all(j);
+    store_close(s);
+}
+
 static size_t written_by_loop;
 
 static ssize_t counting_pwrite(int fd, const void *p, size_t n, off_t at)
