@@ -79,10 +79,15 @@ static void ahead_close(struct ahead *a)
     a->in = a->out = -1;
 }
 
+static void ahead_drop_copy(const struct ahead *a)
+{
+    diverged_drop(a->journal->store, path_of("%s.part", a->dir.s).s);
+}
+
 static void ahead_drop(struct ahead *a)
 {
     ahead_close(a);
-    diverged_drop(a->journal->store, path_of("%s.part", a->dir.s).s);
+    ahead_drop_copy(a);
     mem_free(a);
 }
 
@@ -91,10 +96,14 @@ static void ahead_done(struct job *job)
     struct ahead *a = LIST_OWNER(job, struct ahead, job);
     a->busy = false;
     a->journal->jobs--;
-    if (a->cancelled)
+    if (a->cancelled) {
         ahead_drop(a);
-    else if (a->ended)
+        return;
+    }
+    if (a->ended)
         ahead_close(a);
+    if (a->rc < 0)
+        ahead_drop_copy(a);            /* at once: it may be what has filled the disk, and nobody need ask again */
 }
 
 void ahead_step(struct store *s)
