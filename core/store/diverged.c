@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -227,6 +228,26 @@ int diverged_move(struct store *s, const char *from, const char *to)
 }
 
 /* -- what a crash left ------------------------------------------------------------------------------------ */
+
+static bool is_part(const char *name)
+{
+    static const char suffix[] = ".part";
+    size_t n = strlen(name), k = sizeof suffix - 1;
+    return n > k && name[n - k - 1] >= '0' && name[n - k - 1] <= '9' && strcmp(name + n - k, suffix) == 0;
+}
+
+void diverged_sweep(struct store *s)
+{
+    struct path all = path_of("%s/diverged", s->root);
+    DIR *dir = opendir(all.s);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct path path = path_of("%s/%s", all.s, e->d_name);
+        if (is_part(e->d_name) && io.rename(path.s, path_of("%s/trash/%s", s->root, e->d_name).s) < 0)
+            diverged_drop(s, path.s);
+    }
+    if (dir)
+        closedir(dir);
+}
 
 static bool is_same_file(const struct stat *a, const char *path)
 {

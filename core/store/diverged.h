@@ -33,6 +33,10 @@ void diverged_drop(struct store *s, const char *path);
  * copy is. 0; or -errno, and it is where it was. */
 int diverged_move(struct store *s, const char *from, const char *to);
 
+/* Removes copies that did not become complete before a crash: what they are of is still in its topic. By way of trash/,
+ * or at once where diverged/ is on another filesystem. */
+void diverged_sweep(struct store *s);
+
 /* Takes away the names that files of the journal have in diverged/ too: a crash in a cut leaves such. 0 or -errno. */
 int diverged_let_go(struct journal *j);
 

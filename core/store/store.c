@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "store/diverged.h"
 #include "store/fault.h"
 #include "store/inner.h"
 #include "store/io.h"
@@ -311,6 +312,7 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
         return rc;
     }
     round_new(s);
+    diverged_sweep(s);
     remove_trash(s);
     *out = s;
     return 0;

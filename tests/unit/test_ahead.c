@@ -2,6 +2,7 @@
 #include "cuts.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
 
 enum { SIZE = 1000 * KIB, COUNT = 70 };
 
@@ -172,6 +173,48 @@ TEST(test_what_was_done_ahead_in_vain_is_removed)
             CHECK_EQ(run("ls data/diverged | grep part"), 256);
             CHECK_EQ(run("rm -r data"), 0);
         }
+}
+
+static int rename_refused(const char *from, const char *to)
+{
+    return strstr(from, "/diverged/") ? (errno = EXDEV, -1) : rename(from, to);
+}
+
+/* As often as a node is killed: what it had copied by then must not fill the disk. */
+static void check_unfinished_copy_is_removed(void)
+{
+    pid_t child = unit_fork();
+    if (child == 0) {
+        struct store *s = open_store();
+        struct journal *j = large_topic(s, "t");
+        uint64_t messages;
+        CHECK_EQ(journal_cut(j, 3, &messages), -ERR_BUSY);
+        for (int i = 0; i < 5; i++) {
+            store_sync(s);
+            sync_wait(s->sync);
+        }
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(run("ls -d data/diverged/t-3-*.part >/dev/null"), 0);
+    CHECK_EQ(run("mkdir data/diverged/t-60-1 data/diverged/mine.part"), 0);
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", one_file);
+    CHECK_EQ(j->tail, COUNT);
+    check_reads_all(j);
+    store_close(s);
+    CHECK_EQ(run("ls data/diverged | tr '\\n' ' ' | grep -qx 'mine.part t-60-1 '"), 0);
+    CHECK_EQ(run("ls data/trash | grep -q ."), 256);
+    CHECK_EQ(run("rm -r data"), 0);
+}
+
+TEST(test_a_copy_that_a_kill_left_unfinished_is_removed_by_the_next_start)
+{
+    skip_syncs();
+    check_unfinished_copy_is_removed();
+    io.rename = rename_refused;
+    check_unfinished_copy_is_removed();
 }
 
 static ssize_t pwrite_no_space(int fd, const void *p, size_t n, off_t at)
