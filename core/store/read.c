@@ -301,6 +301,25 @@ static int range_take(struct segment *seg, struct span s, uint64_t size, struct 
     return 0;
 }
 
+static int segment_range(struct segment *seg, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out)
+{
+    struct span s = {.to = to};
+    int rc = range_avoid_damage(seg->journal, from, &s.to);
+    if (rc == 0)
+        rc = segment_find(seg, from, &s.begin);
+    if (rc == 0)
+        rc = segment_use(seg);
+    s.end = s.begin;
+    return rc < 0 ? rc : range_take(seg, s, bytes_max, out);
+}
+
+/* What looks like damage may be only the index, which a scan makes anew; and what is damage has to be known, so that it
+ * can be mended. Is it worth another try? */
+static bool is_found_out(struct segment *seg, int rc)
+{
+    return rc == -ERR_DAMAGED && !seg->scanned && segment_scan(seg) == 0;
+}
+
 int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out)
 {
     if (to > j->written)
@@ -308,17 +327,11 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
     if (from >= to)
         return from < journal_first(j) ? -ERR_GONE : -ERR_BAD_RANGE;
     struct segment *seg;
-    struct span s = {0};
-    int rc = range_avoid_damage(j, from, &to);
-    if (rc == 0)
-        rc = segment_of(j, from, &seg);
-    if (rc == 0)
-        rc = segment_find(seg, from, &s.begin);
-    if (rc == 0)
-        rc = segment_use(seg);
-    s.end = s.begin;
-    s.to = to;
-    return rc < 0 ? rc : range_take(seg, s, bytes_max, out);
+    int rc = segment_of(j, from, &seg);
+    if (rc < 0)
+        return rc;
+    rc = segment_range(seg, from, to, bytes_max, out);
+    return is_found_out(seg, rc) ? segment_range(seg, from, to, bytes_max, out) : rc;
 }
 
 /* The first part whose last batch is not before time_ms, or NULL. The active one's time is known. */
@@ -370,5 +383,8 @@ int journal_at_time(struct journal *j, int64_t time_ms, uint64_t *offset)
     }
     struct segment *seg;
     rc = part_segment(j, part, &seg);
-    return rc < 0 ? rc : segment_at_time(seg, time_ms, offset);
+    if (rc < 0)
+        return rc;
+    rc = segment_at_time(seg, time_ms, offset);
+    return is_found_out(seg, rc) ? segment_at_time(seg, time_ms, offset) : rc;
 }

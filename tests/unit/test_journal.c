@@ -503,6 +503,67 @@ TEST(test_an_index_that_lies_is_found_out)
     store_close(s);
 }
 
+static struct journal *open_with_a_lying_index(struct store **s)
+{
+    struct index ix;
+    struct journal_options o = small_files;
+    o.segment_messages = 500;
+    CHECK_EQ(run("rm -rf data"), 0);
+    *s = open_store();
+    struct journal *j = open_journal_with(*s, "t", o);
+    for (int i = 0; i < 600; i++)
+        CHECK_EQ(try_append(j, 1, 1000, 1000 + i), 0);
+    store_close(*s);
+    index_init(&ix);
+    for (int i = 1; i < 10; i++)
+        index_put(&ix, (struct index_entry){(uint64_t)i * 40, (uint64_t)i * 30000, 1000 + i * 40});
+    CHECK_EQ(index_save(&ix, "data/topics/t/00000000000000000000.index"), 0);
+    index_fini(&ix);
+    *s = open_store();
+    return open_journal_with(*s, "t", o);
+}
+
+TEST(test_an_index_that_lies_misleads_neither_ranges_nor_times)
+{
+    for (int i = 0; i < 500; i += 45) {
+        struct store *s;
+        struct file_range range;
+        uint64_t offset = 0;
+        struct journal *j = open_with_a_lying_index(&s);
+        CHECK_EQ(journal_at_time(j, 1000 + i, &offset), 0);
+        CHECK_EQ(offset, i);
+        store_close(s);
+        j = open_with_a_lying_index(&s);
+        CHECK_EQ(read_all_of(j, 0, 1), 1);               /* leaves a hint, so that the begin is known */
+        CHECK_EQ(journal_range(j, i > 100, 500, 90 * KIB + (size_t)i * 500, &range), 0);
+        CHECK(range.next > 80);
+        close(range.fd);
+        CHECK_EQ(j->damage_count, 0);
+        store_close(s);
+    }
+}
+
+TEST(test_damage_that_a_range_meets_is_known_from_then_on)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_messages = 500;
+    struct journal *j = open_journal_with(s, "t", o);
+    for (int i = 0; i < 600; i++)
+        append_some(j, 1, 1000);
+    settle_store(s);
+    struct file_range range;
+    CHECK_EQ(journal_range(j, 0, 1, 100, &range), 0);
+    uint64_t second = range.position + range.size;       /* and where it begins is remembered */
+    if (range.fd >= 0)
+        close(range.fd);
+    buf_fini(&range.bytes);
+    change_file(LOG_0, second, SLICE("\xff\xfe\xfd"));
+    CHECK_EQ(journal_range(j, 1, 500, 90 * KIB, &range), -ERR_DAMAGED);
+    CHECK_EQ(j->damage_count, 1);
+    store_close(s);
+}
+
 static size_t indexes_in_memory(const struct journal *j)
 {
     size_t bytes = 0;
