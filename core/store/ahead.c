@@ -133,6 +133,12 @@ bool ahead_going_on(const struct journal *j, uint64_t to)
     return a && (a->busy || !a->ended) && a->at.offset == to;
 }
 
+bool ahead_is_anothers(const struct journal *j)
+{
+    const struct list *all = &j->store->ahead;
+    return !list_empty(all) && list_first(all, struct ahead, link) != j->ahead;
+}
+
 static int ahead_open(struct ahead *a, struct segment *seg)
 {
     char head[FILE_HEAD_SIZE];

@@ -10,7 +10,8 @@
  * (diverged.c).
  *
  * All that is done on the loop thread. Copying and syncing what goes of one file, and reading what stays of it, takes
- * long where the file is large: then that is done ahead, on the disk thread (ahead.c).
+ * long where the file is large: then that is done ahead, on the disk thread (ahead.c). But journal_reopen reads the
+ * file at once: the shipment that wants it cannot wait.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -295,10 +296,22 @@ static int cut_prepare(struct cut *c, bool keep)
     return rc;
 }
 
+/* Whether there is nothing to be done yet: to find that out must not wait for the disk, as it may be asked for many
+ * topics, again and again. */
+static bool cut_has_to_wait(const struct journal *j, uint64_t to)
+{
+    if (ahead_going_on(j, to))
+        return true;
+    const struct part *part = part_of(j, to);
+    if (part->first == to && part > j->parts)
+        part--;
+    return ahead_is_anothers(j) && (part->segment ? part->segment->size : part->size) > CUT_AT_ONCE;
+}
+
 static int cut_at(struct journal *j, uint64_t to, bool keep)
 {
     struct cut c = {.journal = j, .at.offset = to};
-    if (keep && ahead_going_on(j, to))
+    if (keep && cut_has_to_wait(j, to))
         return -ERR_BUSY;
     store_sync_all(j->store);
     audit_cancel(j);

@@ -30,14 +30,19 @@ static slice file_bytes(uint64_t first, enum file_kind kind)
     return read_whole(path_of("data/topics/t/%020" PRIu64 "%s", first, file_suffix[kind]).s);
 }
 
-static struct path diverged_name(uint64_t offset)
+static struct path diverged_name_of(const char *topic, uint64_t offset)
 {
-    FILE *p = popen(path_of("ls -d data/diverged/t-%" PRIu64 "-*", offset).s, "r");
+    FILE *p = popen(path_of("ls -d data/diverged/%s-%" PRIu64 "-*", topic, offset).s, "r");
     struct path path = {""};
     CHECK(p && fgets(path.s, sizeof path.s, p) != NULL);
     path.s[strcspn(path.s, "\n")] = 0;
     pclose(p);
     return path;
+}
+
+static struct path diverged_name(uint64_t offset)
+{
+    return diverged_name_of("t", offset);
 }
 
 /* What a topic of the same history that never was longer would be. */
