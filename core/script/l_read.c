@@ -89,10 +89,15 @@ static uint64_t epoch_to_go_on(struct topic *t, const struct options *o, uint64_
 }
 
 /* Offsets have no holes, so a limit of messages is an end, too: nothing is read only to be left out. */
+static uint64_t end_of(const struct batch_range *range)
+{
+    return least(range->to, range->from + range->limit);
+}
+
 static int read_batch(lua_State *L, struct topic *t, const struct options *o)
 {
     const struct batch_range *range = &o->range;
-    uint64_t next, to = least(range->to, range->from + range->limit);
+    uint64_t next, to = end_of(range);
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
     memcpy(b->topic, t->name, sizeof(b->topic));
     b->format = o->format;
@@ -118,7 +123,7 @@ static int read_range(lua_State *L, struct topic *t, const struct options *o)
     struct file_range file = {.fd = -1, .first = range->from, .next = range->from};
     struct range *r = object_new(L, KIND_RANGE, sizeof(*r), 0);
     r->fd = -1;
-    uint64_t to = least(range->to, topic_readable(t));
+    uint64_t to = least(end_of(range), topic_readable(t));
     if (range->from < to) {
         int rc = journal_range(t->journal, range->from, to, (size_t)range->bytes, &file);
         if (rc < 0)

@@ -461,6 +461,18 @@ class Read(V1):
             c.head()
             self.assertEqual([e["id"].partition(":")[2] for e in events(c, 2)], ["2", "3"])
 
+    def test_records_end_with_the_batch_that_reaches_the_limit(self):
+        self.b.publish_lines("limited", [b"a", b"b", b"c"])
+        for i in range(5):
+            self.b.publish("limited", b"%d" % i)
+
+        def next_after(query):
+            a = self.b.get("/v1/topics/limited/messages?" + query, headers={"Accept": "application/vnd.lignum.records"})
+            return int(a.header("lignum-next-offset").split(":")[1])
+        for query, want in [("from=0", 8), ("from=0&limit=1", 3), ("from=1&limit=2", 3), ("from=0&limit=4", 4),
+                            ("from=3&limit=2", 5), ("from=3&to=5", 5), ("from=3&limit=2&to=4", 4), ("from=7&limit=9", 8)]:
+            self.assertEqual(next_after(query), want, query)
+
     def test_raw_events_are_the_payloads_line_by_line(self):
         payloads = [b"plain", b"", b"a\r\nb\rc\n\nd\n", b"\n", "\u00e9 \xff".encode("latin-1")]
         for p in payloads:
