@@ -153,15 +153,17 @@ static int not_published(lua_State *L)
     return 3;
 }
 
-/* The context is the task, which answers the request when it ends, not earlier. */
+/* A script may publish a request that is another task's, or in a coroutine that the hook leaves: then it may have been
+ * answered meanwhile, and the task may be another one. */
 static int shown(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
-    struct task *self = (struct task *)context;
+    (void)context;
     if (!is_untouched(L))
         return not_published(L);
+    struct task *self = task_self(L);
     task_hook(self, NULL);
-    return publish(L, self, request_serving(L, REQUEST)->request, BODY_PAYLOAD);
+    return publish(L, self, request_check(L, REQUEST, PUBLISH), BODY_PAYLOAD);
 }
 
 static int show(lua_State *L, struct task *self, const struct http_request *r)
@@ -171,8 +173,8 @@ static int show(lua_State *L, struct task *self, const struct http_request *r)
     task_hook(self, "on_publish");
     lua_pushvalue(L, HOOK);
     lua_pushvalue(L, MESSAGE);
-    lua_callk(L, 1, 1, (lua_KContext)self, shown);
-    return shown(L, LUA_OK, (lua_KContext)self);
+    lua_callk(L, 1, 1, 0, shown);
+    return shown(L, LUA_OK, 0);
 }
 
 /* req:publish(topic [, hook]) -> receipt | nil, message, code | false [, message, refusal].  Waits for the

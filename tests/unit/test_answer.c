@@ -212,6 +212,16 @@ TEST(test_a_request_is_gone_once_it_is_answered)
     host_close(&h);
 }
 
+TEST(test_a_request_that_is_answered_while_a_hook_sees_its_message_is_not_published)
+{
+    open_server("function HANDLE(r) KEPT = coroutine.wrap(function()\n"
+                "return r:publish('t', coroutine.yield) end) KEPT() return 200, 'x' end");
+    GET("/");
+    CHECK_SLICE(host_eval(&h, "return (select(2, pcall(KEPT)))"),
+                SLICE("test:2: this request has been answered; what is needed of it later must be kept before"));
+    host_close(&h);
+}
+
 TEST(test_a_function_streams_and_waits_for_its_client)
 {
     open_server("function HANDLE(r) return 200, function(write) for i = 1, 20 do\n"
