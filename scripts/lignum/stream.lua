@@ -24,14 +24,20 @@ local function failure(why, code, point)
   return "event: error\ndata: " .. problem .. "\n\n"
 end
 
--- Messages from there on; or nothing, and the event that says why. What the client has may have been cut off meanwhile:
--- then it is told up to where it is still right.
+-- Ends that say nothing: the client is to come again, or has gone.
+local QUIET_ENDS = { stopping = true, cancelled = true }
+
+-- Messages from there on, once there are any or it has been quiet for long; or nothing, and the event that says why,
+-- if one does. What the client has may have been cut off meanwhile: then it is told up to where it is still right.
 local function next_batch(t, asked, from, epoch)
-  local batch
-  local ok, why, code, point = range.still(t, epoch, from)
-  if ok then batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = asked.bytes } end
+  local batch, point
+  local ok, why, code = t:wait(from, QUIET)
+  if ok or code == "timeout" then
+    ok, why, code, point = range.still(t, epoch, from)
+    if ok then batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = asked.bytes } end
+  end
   if batch then return batch end
-  return nil, failure(why, code, point)
+  return nil, not QUIET_ENDS[code] and failure(why, code, point) or nil
 end
 
 ---A body that streams from `from` on (up to `to`, if there is one).
@@ -44,12 +50,9 @@ function M.events(t, asked, raw)
   local form = raw and "raw events" or "events"
   return function(write)
     while not to or from < to do
-      local there, why, code = t:wait(from, QUIET)
-      if code == "too_many_requests" then write(failure(why, code)) end
-      if not there and code ~= "timeout" then return end
       local batch, problem = next_batch(t, asked, from, epoch)
       if not batch then
-        write(problem)
+        if problem then write(problem) end
         return
       end
       if not write(#batch > 0 and batch:render(form) or ":\n\n") then return end

@@ -8,7 +8,7 @@ import struct
 import time
 import unittest
 
-from lignum import SANITIZED, Test, crc32c, in_threads, payload_of, wait_until
+from lignum import SANITIZED, Test, crc32c, in_threads, payload_of, request_bytes, wait_until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
@@ -556,6 +556,25 @@ class Read(V1):
         in_threads(waiter, deleter)
         self.assertLess(time.monotonic() - began, 20)
         self.assertStatus(answers[0], 404, "unknown_topic")
+
+    def test_deleting_a_topic_ends_its_event_streams_with_the_reason(self):
+        self.b.publish("events-deleted", b"x")
+        path, accept = "/v1/topics/events-deleted/messages?from=0", {"Accept": "text/event-stream"}
+        with self.b.connect() as waiting:
+            waiting.send(request_bytes("GET", path, headers=accept))
+            waiting.head()
+            self.assertIn(b"id: ", waiting.chunk())
+            self.b.ok("DELETE", "/v1/topics/events-deleted", status=204)
+            self.assertRegex(b"".join(iter(waiting.chunk, b"")), rb'^event: error\ndata: .*"unknown_topic"')
+        for _ in range(20):
+            self.b.publish("events-deleted", b"x" * (1 << 19))
+        with self.b.connect(receive_buffer=4096) as slow:
+            slow.send(request_bytes("GET", path, headers=accept))
+            slow.head()
+            self.b.ok("DELETE", "/v1/topics/events-deleted", status=204)
+            body = b"".join(iter(slow.chunk, b""))
+        self.assertLess(len(body), 20 << 19)
+        self.assertRegex(body[-200:], rb'\nevent: error\ndata: .*"unknown_topic"')
 
     def test_head_has_the_headers_of_get_and_no_body(self):
         with self.b.connect() as c:
