@@ -9,7 +9,7 @@
 #include "script/encode.h"
 #include "script/request.h"
 
-#define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\")"
+#define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw events\")"
 #define KNOWN "batch:known(request)"
 #define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw events\"])"
 
