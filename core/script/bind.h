@@ -41,7 +41,8 @@ int push_fail_because(lua_State *L, int rc, const char *fmt, ...) __attribute__(
 /* The continuation of a task_park whose wait comes to true, or to push_fail. */
 int wait_is_over(lua_State *L, int status, lua_KContext context);
 
-/* Makes a message of on_publish at `index`, which is positive, a table like any other (l_publish.c). */
+/* Where the table at `index`, which is positive, is a message of on_publish, makes it a table like any other
+ * (l_publish.c). */
 void message_make_whole(lua_State *L, int index);
 
 /* Adds the value at `index` as JSON; raises for what JSON has no word for (l_json.c). */

@@ -121,13 +121,13 @@ static void encode_object(struct encoder *e)
     e->keys->end = e->keys->at + begin;
 }
 
-static bool is_kind(lua_State *L, enum kind kind)
+static bool is_marked(lua_State *L)
 {
     if (!lua_getmetatable(L, -1))
         return false;
-    bool is = lua_topointer(L, -1) == vm_of_thread(L)->kind[kind];
+    bool marked = lua_topointer(L, -1) == vm_of_thread(L)->kind[KIND_LIST];
     lua_pop(L, 1);
-    return is;
+    return marked;
 }
 
 /* A table with something at 1 and nothing but a list's places. */
@@ -136,7 +136,7 @@ static bool is_list(struct encoder *e)
     lua_Unsigned n = lua_rawlen(e->L, -1);
     lua_Unsigned places = 0;
     lua_Unsigned others = 0;
-    if (is_kind(e->L, KIND_LIST))
+    if (is_marked(e->L))
         return true;
     if (n == 0)
         return false;
@@ -150,8 +150,7 @@ static void encode_table(struct encoder *e)
     if (++e->depth > DEPTH_MAX)
         fail(e, "a table deeper than 64 levels, or one that contains itself");
     luaL_checkstack(e->L, 8, "json");
-    if (is_kind(e->L, KIND_MESSAGE))
-        message_make_whole(e->L, lua_gettop(e->L));
+    message_make_whole(e->L, lua_gettop(e->L));
     if (is_list(e))
         encode_list(e);
     else

@@ -22,7 +22,7 @@ enum { PAYLOAD = 1, HEADERS, TO, KEY, BARE, UPVALUES = BARE };
 /* ---- showing a message ----
  *
  * A hook may count on a table of headers. It is made when the hook first asks for it, or for anything else that the
- * message does not have; from then on the message is a table like any other.
+ * message does not have, looks through it or gives it a metatable; from then on the message is a table like any other.
  */
 
 static void set(lua_State *L, int name, int value)
@@ -42,7 +42,7 @@ static void push_bare(lua_State *L)
 }
 
 /* Headers that the hook has set stay. */
-void message_make_whole(lua_State *L, int index)
+static void make_whole(lua_State *L, int index)
 {
     lua_pushnil(L);
     lua_setmetatable(L, index);
@@ -55,10 +55,21 @@ void message_make_whole(lua_State *L, int index)
     lua_pop(L, 1);
 }
 
+void message_make_whole(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return;
+    bool bare = lua_topointer(L, -1) == vm_of_thread(L)->kind[KIND_MESSAGE];
+    lua_pop(L, 1);
+    if (bare)
+        make_whole(L, index);
+}
+
+/* A hook's copy of the message may have a copy of its metatable. */
 static int index_bare(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    message_make_whole(L, 1);
+    make_whole(L, 1);
     lua_pushvalue(L, 2);
     lua_rawget(L, 1);
     return 1;
@@ -68,7 +79,7 @@ static int index_bare(lua_State *L)
 static int pairs_bare(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    message_make_whole(L, 1);
+    make_whole(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
     return 2;

@@ -9,6 +9,7 @@
 #include <lualib.h>
 
 #include "base/say.h"
+#include "script/bind.h"
 #include "script/state.h"
 
 /* load(chunk, name, mode, env): mode is always "t". */
@@ -57,6 +58,8 @@ static int l_setmetatable(lua_State *L)
             return luaL_error(L, "finalisers (__gc) cannot be had in Lignum's scripts; use `local x <close>`");
         lua_pop(L, 1);
     }
+    if (lua_istable(L, 1))
+        message_make_whole(L, 1);
     lua_settop(L, 2);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);

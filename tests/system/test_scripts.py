@@ -177,18 +177,31 @@ function on_publish(msg)
     keep = function() kept = msg end,
     kept = function() msg.payload = kept.payload .. kept.topic .. type(kept.headers) end,
     own = function() setmetatable(msg, { __index = { key = "not its own" } }) end,
+    class = function() setmetatable(msg, { __index = { tag = function(m) m.headers.a = "b" end } }):tag() end,
+    copied = function()
+      local function copy(value)
+        if type(value) ~= "table" then return value end
+        local new = {}
+        for k, v in next, value do new[k] = copy(v) end
+        return setmetatable(new, copy(getmetatable(value)))
+      end
+      local new = copy(msg)
+      new.headers.a = "b"
+      topic("copies"):append(new)
+    end,
     json = function() msg.payload = json.encode(msg) end,
     appended = function() topic("copy"):append(msg) end,
   }
   if do_it[msg.topic] then return do_it[msg.topic]() end
 end""")
-        want = {"pairs": {"data": "headers:table payload:string topic:string"}, "asks": {"data": "nilniltable"},
+        want = {"copied": {}, "copies": {"headers": {"a": "b"}}, "class": {"headers": {"a": "b"}},
+                "pairs": {"data": "headers:table payload:string topic:string"}, "asks": {"data": "nilniltable"},
                 "raw": {"key": "k"}, "raw_headers": {"headers": {"a": "b"}},
                 "headers_first": {"headers": {"a": "b"}, "key": "k"},
                 "keep": {}, "other": {}, "kept": {"data": "payloadkeeptable"}, "own": {},
                 "json": {"data": '{"headers":{},"payload":"payload","topic":"json"}'}, "appended": {}, "copy": {}}
         for topic, changes in want.items():
-            if topic != "copy":
+            if topic not in ("copy", "copies"):
                 b.publish(topic, b"payload")
             message = b.read(topic)["messages"][0]
             found = {k: message[k] for k in ("data", "key", "headers") if k in message}
