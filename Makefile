@@ -47,7 +47,7 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-cluster bench-peers torture torture-mutants doc install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-cluster bench-peers torture torture-mutants doc install clean help
 .SECONDARY:
 
 all: binary
@@ -146,6 +146,11 @@ bench-quick: binary bench-tools
 	@tests/install python3
 	@tests/bench/run.py --quick $(ARGS)
 
+bench-profile: binary bench-tools
+	@tests/install python3
+	@tests/install linux-perf || true
+	@tests/bench/profile.py $(ARGS)
+
 bench-cluster: binary bench-tools deps-test
 	@RUNLEVEL=1 tests/install etcd-server || true
 	@tests/bench/three.py $(ARGS)
@@ -196,6 +201,7 @@ help:
 	@echo "make fuzz       HTTP parser, segment reader and replication frames, a minute each"
 	@echo "make bench      the figures of doc/performance.md (about 5 minutes); bench-peers installs what it compares with"
 	@echo "make bench-quick   the main ratios against Redis and this machine's limits (under 2 minutes)"
+	@echo "make bench-profile where a node's CPU time goes under each load (90 seconds; perf)"
 	@echo "make tidy lint  layers, names, dead files; luacheck"
 	@echo "make doc        doc/api.md from scripts/lignum/api.lua"
 
