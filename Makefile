@@ -199,7 +199,7 @@ help:
 	@echo "make torture-mutants   builds with a rule left out, each of which must be caught (about 15 minutes)"
 	@echo "make bench-cluster     failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
 	@echo "make fuzz       HTTP parser, segment reader and replication frames, a minute each"
-	@echo "make bench      the figures of doc/performance.md (about 5 minutes); bench-peers installs what it compares with"
+	@echo "make bench      the figures of doc/performance.md (about 11 minutes); bench-peers installs what it compares with"
 	@echo "make bench-quick   the main ratios against Redis and this machine's limits (under 2 minutes)"
 	@echo "make bench-profile where a node's CPU time goes under each load (90 seconds; perf)"
 	@echo "make tidy lint  layers, names, dead files; luacheck"

@@ -8,12 +8,13 @@ import time
 
 import peers
 import rows
-from peers import Lignum
+from peers import Lignum, LignumDecode, LignumHook
 
 IDLE_CONNECTIONS = 10000
 IDLE_SECONDS = 5
 STARTS = 7
 SPARSE_GB = 100
+HOOK_TURNS = 10
 
 
 def anon_mb(server):
@@ -123,14 +124,33 @@ def stored_gb(server):
                for f in files) / 1e9
 
 
+def one_publish_us(server, topic, *options):
+    """CPU of the server for a publish, of one second's."""
+    before = server.cpu()
+    r = load(server, topic, *options, "-c", "64", "-d", "1")
+    return (server.cpu() - before) * 1e6 / r["requests"]
+
+
 def publish_us(server, topic="t"):
-    """CPU of the server for a publish, the least of three tries."""
-    tries = []
-    for _ in range(3):
-        before = server.cpu()
-        r = load(server, topic, "-b", "100", "-c", "64", "-d", "1")
-        tries.append((server.cpu() - before) * 1e6 / r["requests"])
-    return min(tries)
+    """The least of three tries."""
+    return min(one_publish_us(server, topic, "-b", "100") for _ in range(3))
+
+
+def hook_differences(folder_here, kind, *options):
+    """What a hook adds: a node that has it and one that has none take the same load in turn, pair by pair."""
+    with folder_here() as a, folder_here() as b, Lignum(a) as plain, kind(b) as hooked:
+        found = []
+        for turn in range(HOOK_TURNS):
+            cost = {s: one_publish_us(s, "t", *options) for s in ((plain, hooked) if turn % 2 else (hooked, plain))}
+            found.append(cost[hooked] - cost[plain])
+        return found
+
+
+def measure_hooks(folder_here, figures):
+    figures["hook_us"] = hook_differences(folder_here, LignumHook, "-b", "100")
+    figures["decode_us"] = hook_differences(folder_here, LignumDecode, "-f", rows.JSON_BODY)
+    return ["| CPU that an on_publish adds, median of %d pairs | %.2f us when it does nothing, %.2f us when it decodes JSON |"
+            % (HOOK_TURNS, statistics.median(figures["hook_us"]), statistics.median(figures["decode_us"]))]
 
 
 def measure_history(folder_here, most_gb, figures):
@@ -166,7 +186,7 @@ def measure(folder_here, most_gb):
     figures = {}
     lines = ["### Taken once: starting, memory, history", "", "| | |", "|---|---|"]
     for part in (lambda: measure_idle(folder_here, figures), lambda: measure_connections(folder_here),
-                 lambda: measure_filled(folder_here, figures),
+                 lambda: measure_hooks(folder_here, figures), lambda: measure_filled(folder_here, figures),
                  lambda: measure_history(folder_here, most_gb, figures)):
         try:
             found = part()

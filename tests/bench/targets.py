@@ -19,6 +19,8 @@ class Outcome:
         return "%s - %s" % (self.shown(min(self.values)), self.shown(max(self.values))) if self.values else ""
 
     def wanted(self):
+        if self.want is None:
+            return ""
         return ("<= " if self.most else ">= ") + self.shown(self.want)
 
     def reached(self, value):
@@ -26,11 +28,13 @@ class Outcome:
 
     def missed(self):
         """By more than the spread: no round reached it."""
-        return bool(self.values) and not any(self.reached(v) for v in self.values)
+        return self.want is not None and bool(self.values) and not any(self.reached(v) for v in self.values)
 
     def verdict(self):
         if not self.values:
             return "skipped"
+        if self.want is None:
+            return "to compare"
         if self.reached(statistics.median(self.values)):
             return "reached"
         return "MISSED" if self.missed() else "within the spread"
@@ -53,15 +57,11 @@ def disk(r):
     return r["Lignum: 1 MB bodies, 4 connections"]["rate"] / r["limits"]["disk_1m_mb_per_s"]
 
 
-def more(a, b):
-    return lambda r: r[a]["server_us"] - r[b]["server_us"]
-
-
 def once(name):
     return lambda figures: figures[name]
 
 
-# Text, value of a round, what is wanted, whether that is the most.
+# Text, value of a round, what is wanted (None: a figure that says what others mean), whether that is the most.
 OF_ROUNDS = [
     ("durable publish, 64 connections / Redis always", ratio(PUBLISH, "Redis, always: 100 B, 64 connections"), 1.1, False),
     ("durable publish, 64 connections / bare program", ratio(PUBLISH, "bare program: 100 B, 64 connections"), .88, False),
@@ -98,13 +98,20 @@ OF_ROUNDS = [
      to_limit("Lignum: cold, once through 800 MB in pieces of 8 MB", "cold_read_mb_per_s"), .9, False),
     ("10,000 topics / 1 topic", ratio("Lignum: 10,000 topics", "Lignum: 1 topic"), .5, False),
     ("CPU a message, 1,000 topics / 1 topic", ratio("Lignum: 1,000 topics", "Lignum: 1 topic", "server_us"), 1.1, True),
-    ("CPU us of an on_publish that does nothing", more("Lignum with a hook: 100 B, 64 connections", PUBLISH), 1, True),
-    ("CPU us of an on_publish that decodes JSON",
-     more("Lignum with a JSON hook: 100 B of JSON, 64 connections", "Lignum: 100 B of JSON, 64 connections"), 5, True),
+    ("CPU us a publish, 16 connections / bare program", ratio("Lignum: 100 B, 16 connections",
+                                                             "bare program: 100 B, 16 connections", "server_us"), None, True),
+    ("1,000 topics / bare program with 1,000 files", ratio("Lignum: 1,000 topics",
+                                                           "bare program, many files: 1,000 files"), None, False),
+    ("CPU a message, bare program, 1,000 files / 1 file",
+     ratio("bare program, many files: 1,000 files", "bare program: 100 B, 64 connections", "server_us"), None, True),
+    ("nginx without any work / Tarantool, fsync",
+     ratio("nginx: 100 B, 64 connections", "Tarantool: 100 B, 64 connections"), None, False),
 ]
 
-# The same of the figures that are taken once.
+# The same of the figures that are taken once; a list where there are several of one.
 OF_ONCE = [
+    ("CPU us of an on_publish that does nothing", once("hook_us"), 1, True),
+    ("CPU us of an on_publish that decodes JSON", once("decode_us"), 5, True),
     ("CPU a publish with the longest history / with none", once("history_cpu"), 1.1, True),
     ("private memory of an idle node, MB", once("idle_anon_mb"), 4, True),
     ("private memory added by a stored message, of 20 million, bytes", once("bytes_a_message"), 0.1, True),
@@ -124,7 +131,8 @@ def judge(rounds, figures, known_only):
     outcomes = []
     for targets, sources in ((OF_ROUNDS, rounds), (OF_ONCE, [figures])):
         for text, of, want, most in targets:
-            values = [v for v in (value_of(of, s) for s in sources) if v is not None]
+            found = [v for v in (value_of(of, s) for s in sources) if v is not None]
+            values = found[0] if found and isinstance(found[0], list) else found
             if values or not known_only:
                 outcomes.append(Outcome(text, values, want, most))
     return outcomes
