@@ -14,7 +14,7 @@ IDLE_CONNECTIONS = 10000
 IDLE_SECONDS = 5
 STARTS = 7
 SPARSE_GB = 100
-HOOK_TURNS = 10
+PAIRS = 10
 
 
 def anon_mb(server):
@@ -131,55 +131,54 @@ def one_publish_us(server, topic, *options):
     return (server.cpu() - before) * 1e6 / r["requests"]
 
 
-def publish_us(server, topic="t"):
-    """The least of three tries."""
-    return min(one_publish_us(server, topic, "-b", "100") for _ in range(3))
+def in_turn(plain, other, *options):
+    """What a publish costs on two nodes that take the same load in turn: [(CPU us of plain, of the other)]. A machine
+    that becomes slower does so for both."""
+    found = []
+    for turn in range(PAIRS):
+        cost = {s: one_publish_us(s, "t", *options) for s in ((plain, other) if turn % 2 else (other, plain))}
+        found.append((cost[plain], cost[other]))
+    return found
 
 
 def hook_differences(folder_here, kind, *options):
-    """What a hook adds: a node that has it and one that has none take the same load in turn, pair by pair."""
+    """What a hook adds to a publish."""
     with folder_here() as a, folder_here() as b, Lignum(a) as plain, kind(b) as hooked:
-        found = []
-        for turn in range(HOOK_TURNS):
-            cost = {s: one_publish_us(s, "t", *options) for s in ((plain, hooked) if turn % 2 else (hooked, plain))}
-            found.append(cost[hooked] - cost[plain])
-        return found
+        return [other - one for one, other in in_turn(plain, hooked, *options)]
 
 
 def measure_hooks(folder_here, figures):
     figures["hook_us"] = hook_differences(folder_here, LignumHook, "-b", "100")
     figures["decode_us"] = hook_differences(folder_here, LignumDecode, "-f", rows.JSON_BODY)
     return ["| CPU that an on_publish adds, median of %d pairs | %.2f us when it does nothing, %.2f us when it decodes JSON |"
-            % (HOOK_TURNS, statistics.median(figures["hook_us"]), statistics.median(figures["decode_us"]))]
+            % (PAIRS, statistics.median(figures["hook_us"]), statistics.median(figures["decode_us"]))]
 
 
-def measure_history(folder_here, most_gb, figures):
-    """The same publish before and behind much history, and how long it takes to start on it."""
+def measure_history(folder_here, most_gb):
+    """How long it takes to start on much history."""
     lines = []
     with folder_here() as folder, Lignum(folder) as server:
-        costs = []
-        for gb in [0, 1, most_gb]:
-            missing = gb - stored_gb(server) if gb else 0
+        for gb in [1, most_gb]:
+            missing = gb - stored_gb(server)
             if missing > 0:
                 load(server, "t", "-b", "1000000", "-c", "4", "-n", str(int(missing * 1000) + 1), "-d", "90")
-            if gb:
-                lines.append(start_lines(server, stored_gb(server)))
-            costs.append(publish_us(server))
-        costs.append(publish_sparse(server, lines))
-        figures["history_cpu"] = max(costs) / costs[0]
-        lines.append("| CPU a publish with none, 1, %g and %d GB behind it | %s us |" % (
-            most_gb, SPARSE_GB, ", ".join("%.2f" % c for c in costs)))
+            lines.append(start_lines(server, stored_gb(server)))
     return lines
 
 
-def publish_sparse(server, lines):
-    """The same behind a topic of sparse files (history.c)."""
-    load(server, "sparse", "-b", "100", "-n", "1")
-    ms = restart_ms(server, meanwhile=lambda: subprocess.run(
-        [os.path.join(peers.TOOLS, "history"), server.broker.data, "sparse", str(SPARSE_GB)], check=True, timeout=300))
-    lines.append("| start with %d GB more in sparse files, first answer | %.0f ms; RSS %.1f MB, private %.1f MB |" % (
-        SPARSE_GB, ms, rss_mb(server), anon_mb(server)))
-    return publish_us(server, "sparse")
+def measure_sparse(folder_here, figures):
+    """A start on a topic of sparse files (history.c), and a publish to it beside one to a topic that is new."""
+    with folder_here() as a, folder_here() as b, Lignum(a) as fresh, Lignum(b) as server:
+        for s in (fresh, server):
+            load(s, "t", "-b", "100", "-n", "1")
+        ms = restart_ms(server, meanwhile=lambda: subprocess.run(
+            [os.path.join(peers.TOOLS, "history"), server.broker.data, "t", str(SPARSE_GB)], check=True, timeout=300))
+        lines = ["| start with %d GB in sparse files, first answer | %.0f ms; RSS %.1f MB, private %.1f MB |" % (
+            SPARSE_GB, ms, rss_mb(server), anon_mb(server))]
+        pairs = in_turn(fresh, server, "-b", "100")
+        figures["history_cpu"] = [behind / none for none, behind in pairs]
+        return lines + ["| CPU a publish with %d GB behind it, median of %d pairs | %.2f us; with none %.2f us |" % (
+            SPARSE_GB, PAIRS, statistics.median(p[1] for p in pairs), statistics.median(p[0] for p in pairs))]
 
 
 def measure(folder_here, most_gb):
@@ -187,7 +186,7 @@ def measure(folder_here, most_gb):
     lines = ["### Taken once: starting, memory, history", "", "| | |", "|---|---|"]
     for part in (lambda: measure_idle(folder_here, figures), lambda: measure_connections(folder_here),
                  lambda: measure_hooks(folder_here, figures), lambda: measure_filled(folder_here, figures),
-                 lambda: measure_history(folder_here, most_gb, figures)):
+                 lambda: measure_history(folder_here, most_gb), lambda: measure_sparse(folder_here, figures)):
         try:
             found = part()
         except (RuntimeError, OSError, AssertionError, subprocess.SubprocessError) as e:
