@@ -61,7 +61,12 @@ struct batch_range {
 void batch_cut(struct batch *b, const struct batch_range *range);
 
 void batch_render(struct buf *out, const struct batch *b);
-slice batch_type(const struct batch *b);
+
+/* By the name that scripts call it by. False: there is none. */
+bool batch_format_named(slice name, enum batch_format *out);
+
+slice batch_form(const struct batch *b);    /* that name; its ETag has it, too */
+slice batch_type(const struct batch *b);    /* its media type */
 
 /* Gives the memory of the stored bytes back. */
 void batch_release(struct vm *vm, struct batch *b);
@@ -86,6 +91,5 @@ bool facts_known(lua_State *L, struct read_facts *f, const struct http_request *
 
 /* "<topic id>/<epoch>:<from>-<next>/<form>", quotes included. */
 void facts_add_tag(struct buf *out, const struct read_facts *f, slice form);
-slice batch_form(const struct batch *b);
 
 #endif

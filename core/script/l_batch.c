@@ -9,9 +9,9 @@
 #include "script/encode.h"
 #include "script/request.h"
 
-#define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw events\")"
+#define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\")"
 #define KNOWN "batch:known(request)"
-#define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw events\"])"
+#define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\"])"
 
 /* ---- single messages ---- */
 
@@ -95,15 +95,11 @@ static int collect_batch(lua_State *L)
 
 static enum batch_format check_format(lua_State *L, int index, const char *usage)
 {
-    static const char *const names[] = {
-        [FORMAT_JSON] = "json", [FORMAT_API] = "api", [FORMAT_LINES] = "ndjson", [FORMAT_RAW] = "raw",
-        [FORMAT_EVENTS] = "events", [FORMAT_RAW_EVENTS] = "raw events"};
+    enum batch_format format = FORMAT_JSON;
     slice name = arg_text(L, index, "the format", usage);
-    for (int i = FORMAT_JSON; i <= FORMAT_RAW_EVENTS; i++)
-        if (slice_eq(name, slice_from(names[i])))
-            return (enum batch_format)i;
-    arg_fail(L, usage, "there is no format %s", name.p);
-    return FORMAT_JSON;
+    if (!batch_format_named(name, &format))
+        arg_fail(L, usage, "there is no format %s", name.p);
+    return format;
 }
 
 /* batch:as(format) -> batch */

@@ -172,8 +172,7 @@ static void check_form(lua_State *L, int index, struct options *o)
 {
     slice form = arg_text(L, index, "the form", READ);
     o->records = slice_eq(form, SLICE("records"));
-    o->format = slice_eq(form, SLICE("ndjson")) ? FORMAT_LINES : FORMAT_JSON;
-    if (!o->records && !slice_eq(form, batch_form(&(struct batch){.format = o->format})))
+    if (!o->records && !batch_format_named(form, &o->format))
         arg_fail(L, READ, "there is no form %s", form.p);
 }
 
@@ -199,7 +198,7 @@ static int read_asked(lua_State *L, bool may_wait)
 {
     const struct http_request *r = request_check(L, 1, READ);
     slice name = arg_text(L, 2, "topic", READ);
-    struct options o;
+    struct options o = {0};
     struct question q;
     struct topic *t;
     uint64_t found, end;

@@ -208,32 +208,33 @@ void batch_render(struct buf *out, const struct batch *b)
     buf_fini(&common.digits);
 }
 
+static const struct {
+    slice name, type;
+} forms[] = {
+    [FORMAT_JSON] = {SLICE("json"), SLICE("application/json")},
+    [FORMAT_API] = {SLICE("api"), SLICE("application/json")},
+    [FORMAT_LINES] = {SLICE("ndjson"), SLICE("application/x-ndjson")},
+    [FORMAT_RAW] = {SLICE("raw"), SLICE("application/octet-stream")},
+    [FORMAT_EVENTS] = {SLICE("events"), SLICE("text/event-stream")},
+    [FORMAT_RAW_EVENTS] = {SLICE("raw_events"), SLICE("text/event-stream")},
+};
+
+bool batch_format_named(slice name, enum batch_format *out)
+{
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if (slice_eq(name, forms[i].name)) {
+            *out = (enum batch_format)i;
+            return true;
+        }
+    return false;
+}
+
 slice batch_form(const struct batch *b)
 {
-    switch (b->format) {
-    case FORMAT_LINES:
-        return SLICE("ndjson");
-    case FORMAT_RAW:
-        return SLICE("raw");
-    case FORMAT_EVENTS:
-    case FORMAT_RAW_EVENTS:
-        return SLICE("events");
-    default:
-        return SLICE("json");
-    }
+    return forms[b->format].name;
 }
 
 slice batch_type(const struct batch *b)
 {
-    switch (b->format) {
-    case FORMAT_LINES:
-        return SLICE("application/x-ndjson");
-    case FORMAT_RAW:
-        return SLICE("application/octet-stream");
-    case FORMAT_EVENTS:
-    case FORMAT_RAW_EVENTS:
-        return SLICE("text/event-stream");
-    default:
-        return SLICE("application/json");
-    }
+    return forms[b->format].type;
 }

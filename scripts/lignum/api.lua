@@ -213,17 +213,17 @@ function Topic:delete() end
 local Batch = {}
 
 ---Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", "raw"
----(payloads alone, a line each), "events" (of text/event-stream, each with the line that ndjson has) or "raw events"
+---(payloads alone, a line each), "events" (of text/event-stream, each with the line that ndjson has) or "raw_events"
 ---(with the payload).
 ---@where tasks
----@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw events"
+---@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"
 ---@return lignum.Batch self
 ---@example return 200, batch:as("ndjson")
 function Batch:as(format) end
 
 ---The same as a string.
 ---@where tasks
----@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw events"  default "json"
+---@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"  default "json"
 ---@return string
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end

@@ -47,7 +47,7 @@ end
 ---@return fun(write: fun(bytes: string): boolean)
 function M.events(t, asked, raw)
   local from, to, epoch = asked.from, asked.to, asked.epoch
-  local form = raw and "raw events" or "events"
+  local form = raw and "raw_events" or "events"
   return function(write)
     while not to or from < to do
       local batch, problem = next_batch(t, asked, from, epoch)
