@@ -135,16 +135,18 @@ end"""
         n1 = self.node("n1").start()
         self.leader()
         n1.publish("t", b"x")
+        ended = []                   # by hand, where Consul had not noticed yet that the process was gone
         for i in range(3):
             n1.kill()
             began = time.monotonic()
             n1.start()
             self.leader()
             took = time.monotonic() - began
+            ended.append("ends what an earlier process" in n1.said())
             self.assertLess(took, 2)
             self.assertEqual(n1.publish("t", b"y")["first"], i + 1)
             print("figure: a lone node that was killed leads again %.2f s after its start" % took)
-        self.assertIn("ends what an earlier process", n1.said())
+        self.assertTrue(any(ended), n1.said())
 
     def test_a_stop_hands_over_and_leaves_nothing_at_consul(self):
         services = self.services()
