@@ -161,17 +161,29 @@ cluster {
                     return out
                 at = page["next"]
 
+    def listed(self):
+        """{topic: {first offset of a file: "log" or "qwal"}}, as they lie on the disk."""
+        folder = os.path.join(self.data, "topics")
+        return {topic: {int(m.group(1)): m.group(2) for m in re.finditer(
+            r"(\d{20})\.(log|qwal)\b", " ".join(os.listdir(os.path.join(folder, topic))))} for topic in os.listdir(folder)}
+
     def files(self):
-        """(sealed, open) as a History has them."""
+        """(sealed, open) as a History has them, once what is full has been renamed, which the disk thread does later. A file
+        that is not in the end is the checker's to find."""
+        def what_is_full_is_sealed():
+            files = self.listed()
+            return all(kind == "log" or first == max(of) for of in files.values() for first, kind in of.items()) and \
+                files == self.listed()
+        with contextlib.suppress(AssertionError):
+            wait_until(what_is_full_is_sealed, timeout=5)
         sealed, open_ = {}, {}
-        for topic in os.listdir(os.path.join(self.data, "topics")):
-            folder = os.path.join(self.data, "topics", topic)
-            for name in os.listdir(folder):
-                m = re.match(r"(\d{20})\.(log|qwal)$", name)
-                if m and m.group(2) == "log":
-                    sealed.setdefault(topic, {})[int(m.group(1))] = history.checksum(os.path.join(folder, name))
-                elif m:
-                    open_.setdefault(topic, set()).add(int(m.group(1)))
+        for topic, files in self.listed().items():
+            for first, kind in files.items():
+                if kind == "log":
+                    path = os.path.join(self.data, "topics", topic, "%020d.log" % first)
+                    sealed.setdefault(topic, {})[first] = history.checksum(path)
+                else:
+                    open_.setdefault(topic, set()).add(first)
         return sealed, open_
 
     def promises(self):
