@@ -31,12 +31,15 @@ struct watch {
     struct event *event;      /* owned */
     void (*on_event)(void *arg);
     void *arg;
+    bool precise;             /* it is a timer of a file descriptor of its own */
 };
 
 void watch_readable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);
 void watch_writable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);
 void watch_signal(struct loop *l, struct watch *w, int signo, void (*on_event)(void *arg), void *arg);
 void watch_timer(struct loop *l, struct watch *w, void (*on_event)(void *arg), void *arg);  /* idle until armed */
+/* To the microsecond instead of the millisecond, at a system call each time it is armed or disarmed. */
+void watch_precise_timer(struct loop *l, struct watch *w, void (*on_event)(void *arg), void *arg);
 void watch_arm(struct watch *w, uint64_t delay_ns);      /* timers: fires once; arming again moves it */
 void watch_disarm(struct watch *w);
 void watch_fini(struct watch *w);
