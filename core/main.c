@@ -34,8 +34,8 @@ struct server {
     struct cluster *cluster;               /* NULL: this node is alone */
     struct auditor *auditor;
     struct buf data, advertise;            /* NUL-terminated */
-    struct watch synced, interval, trim, drain, hup, term, interrupt;
-    uint64_t interval_at;                  /* what `interval` is armed for */
+    struct watch synced, due, trim, drain, hup, term, interrupt;
+    uint64_t due_at;                       /* what `due` is armed for, or 0 */
     bool trim_armed, reload, stopping;
 };
 
@@ -75,14 +75,17 @@ static void reload_now(struct server *s)
 
 /* ---- the turn ---- */
 
-static void interval_arm(struct server *s)
+static void due_arm(struct server *s)
 {
     uint64_t at = store_deadline_ns(s->store);
-    if (at == 0 || at == s->interval_at)
+    if (at == s->due_at)
         return;
     uint64_t now = clock_ns();
-    s->interval_at = at;
-    watch_arm(&s->interval, at > now ? at - now : 1);
+    s->due_at = at;
+    if (at == 0)
+        watch_disarm(&s->due);
+    else
+        watch_arm(&s->due, at > now ? at - now : 1);
 }
 
 /* Not again while it is armed: changes that never stop must not put it off for ever. */
@@ -119,7 +122,7 @@ static void turn(void *arg)
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
     if (tasks_ready(vm_tasks(s->vm)))
         loop_again(&s->loop);              /* steps 3 and 6 woke one, and no event will say so */
-    interval_arm(s);
+    due_arm(s);
     if (s->reload)
         reload_now(s);
     if (s->stopping && http_drained(s->http) && said_farewell(s))
@@ -136,9 +139,9 @@ static void on_synced(void *arg)
 
 /* The timer only ends the sleep: store_sync finds that its time has come, or, as timers go by a coarser clock, that it
  * has not quite: then the timer is armed again. */
-static void on_interval(void *arg)
+static void on_due(void *arg)
 {
-    ((struct server *)arg)->interval_at = 0;
+    ((struct server *)arg)->due_at = 0;
 }
 
 static void on_trim(void *arg)
@@ -465,7 +468,7 @@ static void watch_stops(struct server *s)
 static int watches_up(struct server *s)
 {
     watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
-    watch_timer(&s->loop, &s->interval, on_interval, s);
+    watch_precise_timer(&s->loop, &s->due, on_due, s);
     watch_timer(&s->loop, &s->trim, on_trim, s);
     watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
     watch_stops(s);
@@ -476,7 +479,7 @@ static int watches_up(struct server *s)
 
 static void watches_down(struct server *s)
 {
-    struct watch *all[] = {&s->synced, &s->interval, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
+    struct watch *all[] = {&s->synced, &s->due, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         watch_fini(all[i]);
 }

@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "store/checkpoint.h"
+#include "store/gather.h"
 #include "store/scan.h"
 #include "store/segment.h"
 #include "store/store.h"
@@ -81,6 +82,7 @@ struct store {
     struct list dirty;            /* with pending bytes */
     struct list unsynced;         /* that want a round at once */
     struct list unsynced_later;   /* that can wait for the interval */
+    struct gather gather;         /* what those wait for */
     uint64_t interval_due_ns;     /* when unsynced_later must go; 0 = it is empty */
     struct round *round;          /* owned */
     struct audit *audit;          /* owned; NULL when there is none */

@@ -281,6 +281,14 @@ static void segment_note(struct segment *seg, const struct batch_head *head, con
     seg->time_last = head->time_ms;
 }
 
+/* It is put off, or everything is urgent. */
+static enum durability durability_now(const struct journal *j)
+{
+    if (j->store->closing)
+        return DURABILITY_COMMIT;
+    return j->put_off && j->options.durability == DURABILITY_COMMIT ? DURABILITY_INTERVAL : j->options.durability;
+}
+
 static void journal_note(struct journal *j, const struct batch_head *head, const char *bytes)
 {
     segment_note(j->active, head, bytes);
@@ -291,6 +299,8 @@ static void journal_note(struct journal *j, const struct batch_head *head, const
         j->stated = head->disk;
     if (list_alone(&j->dirty))
         list_push(&j->store->dirty, &j->dirty);
+    if (durability_now(j) == DURABILITY_COMMIT)
+        gather_add(&j->store->gather);
 }
 
 /* A turn that appends much must not hold it all in memory. */
@@ -349,13 +359,9 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
 void journal_want_round(struct journal *j)
 {
     struct store *s = j->store;
-    enum durability d = j->options.durability;
+    enum durability d = durability_now(j);
     if (!list_alone(&j->unsynced))
         return;
-    if (d == DURABILITY_COMMIT && j->put_off)
-        d = DURABILITY_INTERVAL;
-    if (s->closing)
-        d = DURABILITY_COMMIT;
     if (d == DURABILITY_COMMIT || (d == DURABILITY_OS && !list_empty(&j->sealing)))
         list_push(&s->unsynced, &j->unsynced);
     else if (d == DURABILITY_INTERVAL)

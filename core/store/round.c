@@ -182,6 +182,7 @@ void round_submit(struct store *s, struct list *journals, struct list *more)
     s->files.dirty_closed = false;
     r->busy = true;
     r->submitted_ns = clock_ns();
+    gather_begin(&s->gather, r->submitted_ns);
     sync_submit(s->sync, &r->job);
 }
 
@@ -217,6 +218,7 @@ static void round_done(struct job *job)
     if (r->rc < 0)
         store_io_failed(s, r->failed, s->root, r->rc);
     round_count(r);
+    gather_end(&s->gather, clock_ns(), r->took_ns);
     r->busy = false;
     for (unsigned i = 0; i < r->files; i++)
         r->segments[i]->file.pins--;

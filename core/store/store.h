@@ -68,8 +68,8 @@ void store_collect(struct store *s);
 /* How long the disk thread has been at the present round; 0: it is idle. */
 uint64_t store_stalled_ns(const struct store *s);
 
-/* When store_sync wants to be called next although nothing happens (durability "interval"): nanoseconds
- * of clock_ns(), or 0. */
+/* When store_sync wants to be called next although nothing happens (durability "interval", or the next round waits for
+ * more): nanoseconds of clock_ns(), or 0. */
 uint64_t store_deadline_ns(const struct store *s);
 
 struct store_stats {

@@ -35,12 +35,15 @@ void store_sync(struct store *s)
 {
     audit_step(s);
     ahead_step(s);
+    gather_look(&s->gather, clock_ns());
     if (round_busy(s))
         return;
     if (list_empty(&s->unsynced_later))
         s->interval_due_ns = 0;
     bool due = s->interval_due_ns && (s->closing || clock_ns() >= s->interval_due_ns);
     if (list_empty(&s->unsynced) && !due)
+        return;
+    if (!due && !s->closing && gather_waits(&s->gather, clock_ns()))
         return;
     round_submit(s, &s->unsynced, due ? &s->unsynced_later : NULL);
     if (due)
@@ -57,11 +60,23 @@ void store_collect(struct store *s)
     sync_collect(s->sync);
 }
 
+/* Of two deadlines, each 0 when there is none. */
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* The end of a round will wake the loop anyway. */
+static uint64_t sync_deadline_ns(const struct store *s)
+{
+    if (round_busy(s))
+        return 0;
+    return list_empty(&s->unsynced) ? s->interval_due_ns : earlier(s->gather.until_ns, s->interval_due_ns);
+}
+
 uint64_t store_deadline_ns(const struct store *s)
 {
-    uint64_t audit_ns = audit_deadline_ns(s);
-    uint64_t sync_ns = round_busy(s) ? 0 : s->interval_due_ns;   /* the end of the round will wake the loop anyway */
-    return sync_ns && (!audit_ns || sync_ns < audit_ns) ? sync_ns : audit_ns;
+    return earlier(sync_deadline_ns(s), audit_deadline_ns(s));
 }
 
 void store_sync_all(struct store *s)

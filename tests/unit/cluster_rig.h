@@ -39,6 +39,7 @@ struct node {
 static struct rig {
     struct loop loop;
     struct watch alarm;           /* ends the sleep of turn_for */
+    struct watch due;             /* ends the sleep when a store wants to sync */
     struct node nodes[NODES_MAX];
     bool has_register;
     struct register_value reg;
@@ -66,6 +67,7 @@ static void rig_init(void)
         return;
     CHECK_EQ(loop_init(&rig.loop), 0);
     watch_timer(&rig.loop, &rig.alarm, on_alarm, NULL);
+    watch_precise_timer(&rig.loop, &rig.due, on_alarm, NULL);
 }
 
 static struct node *node_up(int i)
@@ -164,12 +166,25 @@ static void node_turn(struct node *n)
         rig_confirm(n);
 }
 
+static void wake_when_due(void)
+{
+    uint64_t first = UINT64_MAX, now = clock_ns();
+    for (int i = 0; i < NODES_MAX; i++)
+        if (rig.nodes[i].up && !rig.nodes[i].paused && !rig.nodes[i].syncs_not) {
+            uint64_t at = store_deadline_ns(rig.nodes[i].store);
+            first = at != 0 && at < first ? at : first;
+        }
+    if (first != UINT64_MAX)
+        watch_arm(&rig.due, first > now ? first - now : 0);
+}
+
 static void turn_once(void *arg)
 {
     (void)arg;
     for (int i = 0; i < NODES_MAX; i++)
         if (rig.nodes[i].up && !rig.nodes[i].paused)
             node_turn(&rig.nodes[i]);
+    wake_when_due();
     loop_stop(&rig.loop);
 }
 
