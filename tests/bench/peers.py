@@ -60,12 +60,13 @@ class Server:
     """A process that listens on self.port from __enter__ to __exit__."""
 
     name = program = scheme = settings = None
+    more_env = {}
     version_words = ["--version"]
     patience = 30
 
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
-        self.env = dict(os.environ)
+        self.env = dict(os.environ, **self.more_env)
 
     @classmethod
     def missing(cls):
@@ -141,7 +142,8 @@ class Lignum(Server):
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.broker = lignum.Broker(folder, config=self.config, descriptors=lignum.raise_descriptors(1 << 20))
+        self.broker = lignum.Broker(folder, config=self.config, env=self.more_env,
+                                    descriptors=lignum.raise_descriptors(1 << 20))
 
     @classmethod
     def missing(cls):
@@ -163,6 +165,14 @@ class Lignum(Server):
 class LignumInterval(Lignum):
     name, config = "Lignum interval", 'topic "*" { durability = "interval" }\n'
     settings = "durability interval, a sync each second"
+
+
+SLOW_DISK = {"LD_PRELOAD": os.path.join(TOOLS, "slow_disk.so"), "SLOW_DISK_US": "1000"}
+SLOW_DISK_WORDS = "the same, and each fdatasync takes a millisecond longer (tests/bench/slow_disk.c)"
+
+
+class LignumSlowDisk(Lignum):
+    name, more_env, settings = "Lignum, slow disk", SLOW_DISK, SLOW_DISK_WORDS
 
 
 class LignumHook(Lignum):
@@ -192,6 +202,10 @@ class BareMany(Bare):
     name, words, settings = "bare program, many files", ["1000"], "the same with 1,000 files and one syncfs for all of them"
 
 
+class BareSlowDisk(Bare):
+    name, more_env, settings = "bare program, slow disk", SLOW_DISK, SLOW_DISK_WORDS
+
+
 class BareOs(Bare):
     name, words, settings = "bare program, no sync", ["nosync"], "the same without fdatasync"
 
@@ -219,6 +233,10 @@ class Redis(Server):
 class RedisEverysec(Redis):
     name, sync = "Redis, everysec", "everysec"
     settings = "the same with appendfsync everysec"
+
+
+class RedisSlowDisk(Redis):
+    name, more_env, settings = "Redis, always, slow disk", SLOW_DISK, SLOW_DISK_WORDS
 
 
 class Nats(Server):

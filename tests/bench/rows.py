@@ -6,8 +6,9 @@ import re
 import subprocess
 
 import peers
-from peers import (Bare, BareMany, BareOs, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook, LignumInterval, Nats,
-                   NatsAlways, Nginx, Rabbit, Redis, RedisEverysec, Tarantool)
+from peers import (Bare, BareMany, BareOs, BareSlowDisk, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook,
+                   LignumInterval, LignumSlowDisk, Nats, NatsAlways, Nginx, Rabbit, Redis, RedisEverysec, RedisSlowDisk,
+                   Tarantool)
 
 RECORDS = ["-H", "Accept: application/vnd.lignum.records"]
 HISTORY = 1000 * 1000          # messages of 100 bytes that reads go through, stored in batches of 100
@@ -100,10 +101,13 @@ API_BODY = text_file("bench-api.json", json.dumps({"topic": "api", "message": "x
 FORM_BODY = text_file("bench-form", "value=" + "x" * 100)
 
 
-def publish(kind, connections, size=100, path="v1/topics/t/messages", more=(), label=None, **kw):
+PUBLISH = "Publish, one message a request"
+
+
+def publish(kind, connections, size=100, path="v1/topics/t/messages", more=(), label=None, title=PUBLISH, **kw):
     name = "%s: %s B, %d connection%s" % (label or kind.name, "{:,}".format(size), connections,
                                           "s" if connections > 1 else "")
-    return Row("Publish, one message a request", kind, name, path, ["-b", str(size), "-c", str(connections), *more], **kw)
+    return Row(title, kind, name, path, ["-b", str(size), "-c", str(connections), *more], **kw)
 
 
 def batch(kind, count, connections, path="v1/topics/b/messages", **kw):
@@ -158,7 +162,7 @@ REDIS_FILL = fill("r", "-b", "100", "-B", "64", "-c", "4", "-n", "400")
 
 def publish_rows():
     http = ["-H", "Content-Type: application/x-www-form-urlencoded"]
-    title = "Publish, one message a request"
+    title = PUBLISH
     found = [publish(Lignum, c, size, quick=size == 100 and c > 1) for size in (100, 1024) for c in (1, 16, 64, 256)]
     found += [
         Row(title, Lignum, "Lignum: 100 B, 64 connections, 20,000/s as due", "v1/topics/t/messages",
@@ -180,6 +184,13 @@ def publish_rows():
         Row(title, Etcd, "etcd, one node: 100 B, 64 connections", "v2/keys/q", ["-f", FORM_BODY, "-c", "64", *http]),
     ]
     return found
+
+
+def slow_disk_rows():
+    title = "Publish on a disk whose fdatasync takes 1 ms longer"
+    return [publish(kind, c, path=path, title=title) for c in (4, 16, 64, 256)
+            for kind, path in ((LignumSlowDisk, "v1/topics/t/messages"), (RedisSlowDisk, "t"))] + [
+                publish(BareSlowDisk, 64, title=title)]
 
 
 def batch_rows():
@@ -221,20 +232,20 @@ def fanout_rows():
 
 def servers(chosen):
     """Their servers, those next to each other that are compared."""
-    order = [Lignum, Redis, Bare, BareMany, LignumHook, LignumDecode, LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats,
-             NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
+    order = [Lignum, Redis, Bare, BareMany, LignumSlowDisk, RedisSlowDisk, BareSlowDisk, LignumHook, LignumDecode,
+             LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats, NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
     used = {r.kind for r in chosen}
     return [k for k in order if k in used]
 
 
-ROWS = (publish_rows() + batch_rows() + read_rows()
+ROWS = (publish_rows() + slow_disk_rows() + batch_rows() + read_rows()
         + [topics(1), topics(100), topics(1000), topics(10000), topics(1000, BareMany, "file")]
         + fanout_rows())
 
 PLOTS = [
     ("performance-publish.svg", "Publish of 100 B, 64 connections: acknowledged messages a second", [
         (r.name.split(":")[0] + (", stock client wrk" if "wrk" in r.name else ""), r.name) for r in ROWS
-        if r.title.startswith("Publish") and ("100 B, 64 connections" in r.name) and "as due" not in r.name
+        if r.title == PUBLISH and ("100 B, 64 connections" in r.name) and "as due" not in r.name
         and r.kind not in (LignumHook, Echo)]),
     ("performance-batch.svg", "Batches and reads of 100 B: messages a second", [
         (r.name, r.name) for r in ROWS if r.title == "Batches" and "1 MB" not in r.name

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The figures of doc/performance.md: `make bench`, about 11 minutes; `make bench-quick` (--quick) takes 2.
+"""The figures of doc/performance.md: `make bench`, about 13 minutes; `make bench-quick` (--quick) takes 2.
 
 A round starts each server in turn on a directory under build/ (tests/bench/peers.py), runs that server's rows on it
 (tests/bench/rows.py) and ends it; there are several rounds, so that a change of the machine's speed hits all of

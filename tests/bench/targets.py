@@ -71,6 +71,9 @@ OF_ROUNDS = [
     ("durable publish / RabbitMQ quorum queue", ratio(PUBLISH, "RabbitMQ, quorum queue: 100 B, 64 connections"), 3, False),
     ("durability interval / Redis everysec",
      ratio("Lignum interval: 100 B, 64 connections", "Redis, everysec: 100 B, 64 connections"), 1.0, False),
+    *[("slow disk, %d connections / Redis always" % c,
+       ratio("Lignum, slow disk: 100 B, %d connections" % c, "Redis, always, slow disk: 100 B, %d connections" % c), want, False)
+      for c, want in ((4, None), (16, None), (64, 1.1), (256, None))],
     ("CPU us a publish, 16 connections", figure("Lignum: 100 B, 16 connections", "server_us"), 8, True),
     ("CPU us a publish, 64 connections", figure(PUBLISH, "server_us"), 8, True),
     ("CPU us a publish, 256 connections", figure("Lignum: 100 B, 256 connections", "server_us"), 8, True),
