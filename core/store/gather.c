@@ -25,11 +25,18 @@ bool gather_waits(struct gather *g, uint64_t now_ns)
     return waits;
 }
 
+/* Either all came in that time, or only those who came meanwhile. */
+static void learn(struct gather *g, uint64_t now_ns)
+{
+    bool vain = g->waiting < g->before + g->covered;
+    unsigned came = vain ? g->waiting - g->before : g->waiting;
+    g->pace_ns = (now_ns - g->ended_ns) / (came > 0 ? came : 1);
+}
+
 void gather_begin(struct gather *g, uint64_t now_ns)
 {
-    unsigned came = g->waiting - g->before;
     if (g->waited)
-        g->pace_ns = (now_ns - g->ended_ns) / (came > 0 ? came : 1);
+        learn(g, now_ns);
     g->waited = false;
     g->covered = g->waiting;
     g->waiting = 0;

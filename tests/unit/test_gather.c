@@ -142,6 +142,75 @@ TEST(test_a_disk_that_takes_seconds_delays_nobody_by_half_of_them)
     CHECK(!gather_waits(&g, now));
 }
 
+/* ---- with clients that think before they publish again ---- */
+
+enum { ROUND_US = 1000, THINKERS_MAX = 16 };
+
+struct thinker {
+    uint64_t comes_ns;
+    enum { THINKS, WANTS_A_ROUND, HAS_A_ROUND } at;
+};
+
+static struct thinker thinkers[THINKERS_MAX];
+
+static void thinkers_come(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (thinkers[i].at == THINKS && thinkers[i].comes_ns <= now) {
+            thinkers[i].at = WANTS_A_ROUND;
+            gather_add(&g);
+        }
+    gather_look(&g, now);
+}
+
+static void thinkers_go(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (thinkers[i].at == WANTS_A_ROUND)
+            thinkers[i].at = HAS_A_ROUND;
+    gather_begin(&g, now);
+}
+
+static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
+{
+    unsigned answers = 0;
+    gather_end(&g, now, ROUND_US * US);
+    for (unsigned i = 0; i < count; i++)
+        if (thinkers[i].at == HAS_A_ROUND) {
+            thinkers[i] = (struct thinker){now + think_us[i] * US, THINKS};
+            answers++;
+        }
+    return answers;
+}
+
+/* How many answers they get in half a second. They begin one after the other. */
+static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_wait)
+{
+    unsigned answers = 0, left_us = 0;
+    g = (struct gather){0};
+    for (unsigned i = 0; i < count; i++)
+        thinkers[i] = (struct thinker){now + (i + 1) * ROUND_US * US / 4, THINKS};
+    for (unsigned us = 0; us < 500 * 1000; us++) {
+        now += US;
+        if (left_us > 0 && --left_us == 0)
+            answers += thinkers_are_answered(count, think_us);
+        thinkers_come(count);
+        if (left_us == 0 && g.waiting > 0 && !(may_wait && gather_waits(&g, now))) {
+            thinkers_go(count);
+            left_us = ROUND_US;
+        }
+    }
+    return answers;
+}
+
+TEST(test_a_crowd_that_came_in_time_is_waited_for_again_wherever_it_comes_from)
+{
+    unsigned each[12];
+    for (unsigned i = 0; i < 12; i++)
+        each[i] = 240 + i;                           /* a network's way there and back */
+    CHECK(answers_to(12, each, true) >= answers_to(12, each, false) * 3 / 2);
+}
+
 /* ---- with a store ---- */
 
 static volatile int syncs;                           /* begun; the disk thread counts */
