@@ -9,6 +9,7 @@
  *
  * How long they will take is told from those who came last. Of clients that publish when they like, some come all the
  * time, so there is no waiting for them; nor for more clients than can be served in that time, nor on a quick disk.
+ * After waits in vain some rounds do not wait, however promising it looks.
  */
 #ifndef STORE_GATHER_H
 #define STORE_GATHER_H
@@ -27,6 +28,8 @@ struct gather {
     uint64_t pace_ns;             /* from one to the next of them, the last time that many came */
     uint64_t until_ns;            /* the next round waits no longer than until then; 0 = not at all */
     bool waited;                  /* it did */
+    unsigned vain;                /* waits in a row for which too few came */
+    unsigned pause;               /* rounds that do not wait because of that */
 };
 
 void gather_add(struct gather *g);                                       /* a batch was appended that wants a round */

@@ -203,6 +203,15 @@ static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_w
     return answers;
 }
 
+TEST(test_one_who_thinks_longer_delays_the_others_but_now_and_then)
+{
+    for (unsigned think_us = 600; think_us <= 5000; think_us += 100)
+        for (unsigned count = 2; count <= 4; count++) {
+            const unsigned each[] = {think_us, 50, 55, 60};
+            CHECK(answers_to(count, each, true) >= answers_to(count, each, false) * 93 / 100);
+        }
+}
+
 TEST(test_a_crowd_that_came_in_time_is_waited_for_again_wherever_it_comes_from)
 {
     unsigned each[12];
