@@ -57,7 +57,8 @@ void journal_set_owner(struct journal *j, void *owner);
 /* Step 3 of the turn: appended batches go to their files. A failed write ends the process (EXIT_IO). */
 void store_flush(struct store *s);
 
-/* Step 5: hands what was written since to the disk thread, unless that is still busy. */
+/* Step 5: hands what was written since to the disk thread, unless that is still busy, or more is worth waiting for
+ * (store/gather.h): not for long, and store_deadline_ns tells until when. */
 void store_sync(struct store *s);
 
 /* Readable when the disk thread has finished something; then call store_collect, which moves disk marks. A
