@@ -151,7 +151,7 @@ class Lignum(Server):
 
     @classmethod
     def version(cls):
-        return subprocess.run([lignum.BINARY, "version"], capture_output=True, text=True).stdout.strip()
+        return subprocess.run([lignum.BINARY, "--version"], capture_output=True, text=True).stdout.strip()
 
     def __enter__(self):
         self.broker.start()

@@ -105,6 +105,8 @@ OF_ROUNDS = [
                                                              "bare program: 100 B, 16 connections", "server_us"), None, True),
     ("1,000 topics / bare program with 1,000 files", ratio("Lignum: 1,000 topics",
                                                            "bare program, many files: 1,000 files"), None, False),
+    ("bare program, 1,000 files / 1 file",
+     ratio("bare program, many files: 1,000 files", "bare program: 100 B, 64 connections"), None, False),
     ("CPU a message, bare program, 1,000 files / 1 file",
      ratio("bare program, many files: 1,000 files", "bare program: 100 B, 64 connections", "server_us"), None, True),
     ("nginx without any work / Tarantool, fsync",
