@@ -44,7 +44,8 @@ LAYERS  := base store net broker script console
 OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard $(LAYERS:%=core/%/*.c)))
 MAINS   := $(B)/core/main.o $(B)/core/cli.o $(B)/core/config.o
 UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
-BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard tests/bench/*.c))) $(B)/tests/bench/slow_disk.so
+BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard tests/bench/*.c))) \
+           $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-cluster bench-peers torture torture-mutants doc install clean help

@@ -85,7 +85,7 @@ static void due_arm(struct server *s)
     if (at == 0)
         watch_disarm(&s->due);
     else
-        watch_arm(&s->due, at > now ? at - now : 1);
+        watch_arm(&s->due, at > now ? at - now : 0);
 }
 
 /* Not again while it is armed: changes that never stop must not put it off for ever. */
@@ -137,8 +137,7 @@ static void on_synced(void *arg)
     store_collect(s->store);
 }
 
-/* The timer only ends the sleep: store_sync finds that its time has come, or, as timers go by a coarser clock, that it
- * has not quite: then the timer is armed again. */
+/* The timer only ends the sleep: store_sync finds that its time has come. */
 static void on_due(void *arg)
 {
     ((struct server *)arg)->due_at = 0;

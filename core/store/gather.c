@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/least.h"
 
-#define QUICK_NS    (NS_PER_MS / 10)     /* below that, halves that overlap are worth more: doc/performance.md */
+#define QUICK_NS    (NS_PER_MS / 10)     /* below that, halves that overlap are worth more: doc/why/010 */
 #define WAIT_MAX_NS (5 * NS_PER_MS)
 
 enum { VAIN_MAX = 6 };                   /* a pause is at most 2^6 - 2 rounds */

@@ -24,7 +24,7 @@ struct gather {
     unsigned before;              /* waited when that ended */
     uint64_t began_ns, ended_ns;  /* that round */
     uint64_t took_ns;             /* by it alone, without the way to the disk thread and back */
-    uint64_t came_ns;             /* when the last of those who wait came, by the turn */
+    uint64_t came_ns;             /* when the last of those who wait came; 0 until a turn has looked */
     uint64_t pace_ns;             /* from one to the next of them, the last time that many came */
     uint64_t until_ns;            /* the next round waits no longer than until then; 0 = not at all */
     bool waited;                  /* it did */

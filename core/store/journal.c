@@ -281,7 +281,7 @@ static void segment_note(struct segment *seg, const struct batch_head *head, con
     seg->time_last = head->time_ms;
 }
 
-/* It is put off, or everything is urgent. */
+/* What was asked for, unless the journal is put off, or the store closes: then everything is urgent. */
 static enum durability durability_now(const struct journal *j)
 {
     if (j->store->closing)

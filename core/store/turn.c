@@ -35,15 +35,16 @@ void store_sync(struct store *s)
 {
     audit_step(s);
     ahead_step(s);
-    gather_look(&s->gather, clock_ns());
+    uint64_t now = clock_ns();
+    gather_look(&s->gather, now);
     if (round_busy(s))
         return;
     if (list_empty(&s->unsynced_later))
         s->interval_due_ns = 0;
-    bool due = s->interval_due_ns && (s->closing || clock_ns() >= s->interval_due_ns);
+    bool due = s->interval_due_ns && (s->closing || now >= s->interval_due_ns);
     if (list_empty(&s->unsynced) && !due)
         return;
-    if (!due && !s->closing && gather_waits(&s->gather, clock_ns()))
+    if (!due && !s->closing && gather_waits(&s->gather, now))
         return;
     round_submit(s, &s->unsynced, due ? &s->unsynced_later : NULL);
     if (due)
