@@ -40,10 +40,10 @@ ifeq ($(MODE),fuzz)
 CC := clang
 endif
 
-LAYERS  := base store net broker script console
-OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard $(LAYERS:%=core/%/*.c)))
-MAINS   := $(B)/core/main.o $(B)/core/cli.o $(B)/core/config.o
-UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+# Layers and their rooms: core/LAYER/*.c and core/LAYER/ROOM/*.c; tests/unit has the same folders.
+OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard core/*/*.c core/*/*/*.c))
+MAINS   := $(B)/core/main.o $(B)/core/config.o
+UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard tests/bench/*.c))) \
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -65,7 +65,7 @@ $(B)/%.o: %.c Makefile | deps
 	@$(if $(V),,echo "  CC   $<")
 	$(Q)$(COMPILE) -c -o $@ $<
 
-$(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/tests/unit/unit.o $(OBJS)
+$(UNITS): %: %.o $(B)/tests/unit/unit.o $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
 	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
@@ -211,4 +211,4 @@ help:
 	@echo "make tidy lint  layers, names, dead files; luacheck"
 	@echo "make doc        doc/api.md from scripts/lignum/api.lua"
 
--include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/tests/*/*.d $(B)/tests/bench/wire/*.d)
+-include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/core/*/*/*.d $(B)/tests/*/*.d $(B)/tests/*/*/*.d $(B)/tests/*/*/*/*.d)

@@ -6,7 +6,7 @@
 #define CONFIG_H
 
 #include "net/http.h"
-#include "script/vm.h"
+#include "script/vm/vm.h"
 
 /* The text at `path`, NUL-terminated in *out; NULL when there is none. */
 const char *config_text(struct vm *vm, const char *path, struct buf *out);

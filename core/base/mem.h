@@ -3,7 +3,7 @@
  *
  * Everything that a client can make grow is bounded in limits.h, so running out here is a broken
  * machine or a bug, and ends the process with a sentence. Memory that scripts ask for goes through
- * the capped allocator of script/vm.c instead, where failing is normal.
+ * the capped allocator of script/vm/vm.c instead, where failing is normal.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H

@@ -1,6 +1,6 @@
 /*
  * The console: a Lua REPL on a Unix socket of mode 0600. The server side (console.c takes connections, session.c serves
- * one) runs each line as a task of the broker; the client (console/client.h) does the line editing.
+ * one) runs each line as a task of the broker; the client (command/client.h) does the line editing.
  *
  * Frames (net/frame.h), client to server: 'L' Lua to run; 'C' text to complete, up to the cursor; 'I' interrupt what
  * runs. Server to client: 'H' hello, a line for people, first of all; 'O' output of print; then for each 'L' one of 'R'
@@ -12,7 +12,7 @@
 #ifndef CONSOLE_CONSOLE_H
 #define CONSOLE_CONSOLE_H
 
-#include "script/task.h"
+#include "script/vm/task.h"
 
 struct console;
 

@@ -4,7 +4,7 @@
 #ifndef CONSOLE_SESSION_H
 #define CONSOLE_SESSION_H
 
-#include "script/task.h"
+#include "script/vm/task.h"
 
 struct session;
 

@@ -10,8 +10,8 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "script/bind.h"
-#include "script/request.h"
+#include "script/bind/bind.h"
+#include "script/http/request.h"
 
 enum {
     TIMERS_MS = 100,                  /* for the entry point timers() */

@@ -4,7 +4,7 @@
 #ifndef SCRIPT_SCRIPT_H
 #define SCRIPT_SCRIPT_H
 
-#include "script/task.h"
+#include "script/vm/task.h"
 
 /* Step 2 begins: every request that http_next has becomes a task that calls handle(request) and answers. */
 void script_accept(struct vm *vm);

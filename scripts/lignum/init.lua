@@ -1,4 +1,4 @@
---- What C calls (core/script/vm.h). The only state here is which world is live.
+--- What C calls (core/script/vm/vm.h). The only state here is which world is live.
 local core = require "lignum.core"
 local election = require "lignum.election"
 local modules = require "lignum.modules"

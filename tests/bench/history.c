@@ -14,8 +14,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "store/inner.h"
-#include "store/io.h"
+#include "store/disk/io.h"
+#include "store/log/inner.h"
 
 enum { PAGE = 4 * KIB, MESSAGES = 7 };   /* of a largest batch */
 

@@ -15,8 +15,8 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/say.h"
-#include "store/inner.h"
-#include "store/io.h"
+#include "store/disk/io.h"
+#include "store/log/inner.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

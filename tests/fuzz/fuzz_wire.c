@@ -1,8 +1,8 @@
 /*
  * Arbitrary frames to a leader from a follower, and to a follower from its leader. They must not crash, and: `peers` of
  * a leader does not move while a member of the set is missing; what a follower was told is committed stays readable and
- * the same, unless the node has marked itself amnesiac first (broker/mend.c), the leader's retention was there, or the
- * leader claimed without membership.
+ * the same, unless the node has marked itself amnesiac first (broker/follower/refetch.c), the leader's retention was
+ * there, or the leader claimed without membership.
  *
  * The first byte chooses: which side, whether the greeting is over, whether slots and the checksums of batches are made
  * right first, so that the fuzzer gets past them. Then come frames: type, two bytes of size, payload.
@@ -16,10 +16,10 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/peer.h"
-#include "broker/upstream.h"
-#include "store/inner.h"
-#include "store/io.h"
+#include "broker/follower/upstream.h"
+#include "broker/leader/peer.h"
+#include "store/disk/io.h"
+#include "store/log/inner.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

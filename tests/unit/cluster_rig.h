@@ -16,10 +16,10 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "broker/cluster.h"
-#include "broker/peer.h"
-#include "store/inner.h"
-#include "store/io.h"
+#include "broker/cluster/cluster.h"
+#include "broker/leader/peer.h"
+#include "store/disk/io.h"
+#include "store/log/inner.h"
 #include "unit/unit.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"

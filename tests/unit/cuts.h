@@ -6,7 +6,7 @@
 
 #include <sys/resource.h>
 
-#include "journals.h"
+#include "unit/journals.h"
 
 static const struct journal_options ten_each = {
     .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,

@@ -13,7 +13,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "script/script.h"
-#include "script/state.h"
+#include "script/vm/state.h"
 
 static const char host_init[] =
     "for name, value in pairs(require 'lignum.core') do _G[name] = value end\n"

@@ -23,7 +23,7 @@
 
 #include "base/clock.h"
 #include "net/http.h"
-#include "unit.h"
+#include "unit/unit.h"
 
 enum { PARKED_MAX = 16 };
 

@@ -16,9 +16,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "store/inner.h"
-#include "store/io.h"
-#include "unit.h"
+#include "store/disk/io.h"
+#include "store/log/inner.h"
+#include "unit/unit.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 

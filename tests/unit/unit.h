@@ -4,7 +4,7 @@
  *     TEST(test_dropping_everything_starts_over) { ... CHECK_EQ(b.at, 0); }
  *
  * Each test runs in a process of its own, in a fresh directory that is removed afterwards, and for
- * 20 seconds at most. What it writes is shown only if it fails. unit.c has the main(): arguments
+ * a minute at most. What it writes is shown only if it fails. unit.c has the main(): arguments
  * are parts of names, and a test runs when one of them matches. UNIT_KEEP=1 keeps the directories.
  */
 #ifndef UNIT_UNIT_H

@@ -1,0 +1,489 @@
+#include "broker/cluster/cluster.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+
+#define SURVEY_NS (20 * NS_PER_MS)
+#define TEND_SOON_NS (50 * NS_PER_MS)
+#define REDIAL_NS (20 * NS_PER_MS)   /* until a leader that has just gone is dialled: is its process there? */
+
+enum { TEXT_MAX = 128 };
+
+/* What is known of all topics together. */
+struct survey {
+    uint64_t at_ns;
+    struct holdings holdings;
+    uint64_t epoch, messages;        /* the position */
+};
+
+struct cluster {
+    struct loop *loop;               /* outlives us */
+    struct role *role;               /* outlives us */
+    struct topics *topics;           /* outlives us */
+    struct leader *leader;           /* owned */
+    struct follower *follower;       /* owned */
+    struct secret secret;
+    struct link_door door;
+    char http[TEXT_MAX], replication[TEXT_MAX];
+    struct topics_watch watch;
+    struct watch tend;
+    bool due;                        /* for tending */
+    bool leading, suspended;         /* as acted upon so far */
+    unsigned connection, lost;       /* follower_connection and follower_lost, as scripts know them */
+    uint64_t turned_ns;              /* when the last turn was */
+    uint64_t elections;              /* that this node has won */
+    struct survey survey;
+    bool draining;
+    struct mark changes, seals, drains;
+};
+
+/* ---- what topics say ---- */
+
+static uint64_t on_peers(void *arg, struct topic *t)
+{
+    return leader_peers(((struct cluster *)arg)->leader, t);
+}
+
+static void on_moved(void *arg, struct topic *t)
+{
+    struct cluster *c = arg;
+    leader_moved(c->leader, t);
+    follower_moved(c->follower, t);
+}
+
+static void on_opened(void *arg, struct topic *t)
+{
+    follower_opened(((struct cluster *)arg)->follower, t);
+}
+
+static void on_dropped(void *arg, struct topic *t)
+{
+    struct cluster *c = arg;
+    leader_dropped(c->leader, t);
+    follower_dropped(c->follower, t);
+}
+
+/* ---- coming and going ---- */
+
+static void on_accept(void *arg, int fd, const union address *from)
+{
+    leader_accept(((struct cluster *)arg)->leader, fd, from);
+}
+
+static void on_tend(void *arg)
+{
+    ((struct cluster *)arg)->due = true;
+}
+
+/* The address that others are told is a number, so that nobody has to look up a name while running. */
+static int advertise_set(struct cluster *c, const char *advertise, const char *listen, uint16_t port)
+{
+    union address a = {0};
+    socklen_t size;
+    char text[ADDRESS_TEXT_MAX];
+    int rc = address_resolve(slice_from(advertise[0] ? advertise : listen), &a, &size);
+    if (rc < 0)
+        return rc;
+    if (a.any.sa_family == AF_INET6 && a.v6.sin6_port == 0)
+        a.v6.sin6_port = htons(port);
+    else if (a.any.sa_family == AF_INET && a.v4.sin_port == 0)
+        a.v4.sin_port = htons(port);
+    address_format(&a, text);
+    snprintf(c->replication, sizeof(c->replication), "%s", text);
+    return 0;
+}
+
+static int secret_set(struct cluster *c, const struct cluster_options *o, struct buf *why)
+{
+    int rc = secret_init(&c->secret, o->secret);
+    if (rc == -EINVAL)
+        buf_addf(why, "cluster.replication.secret must have %d to %d bytes", SECRET_MIN, SECRET_MAX);
+    else if (rc < 0)
+        buf_addf(why, "cluster.replication.secret cannot be used: libcrypto cannot be loaded");
+    else if (o->secret.n == 0 && !o->insecure && !address_is_loopback(slice_from(o->listen)))
+        buf_addf(why, "cluster.replication.listen \"%s\" is off loopback: give cluster.replication.secret (or say "
+                      "cluster.replication.insecure = true, and anyone who reaches the port can read and replace all "
+                      "messages)", o->listen);
+    return buf_size(why) > 0 ? -ERR_BAD_VALUE : 0;
+}
+
+static int door_open(struct cluster *c, const struct cluster_options *o, struct buf *why)
+{
+    uint16_t port = 0;
+    c->door.on_accept = on_accept;
+    c->door.arg = c;
+    int rc = link_door_open(&c->door, o->loop, slice_from(o->listen), &port);
+    if (rc < 0) {
+        buf_addf(why, "cluster.replication.listen \"%s\": %s", o->listen, err_sentence(rc));
+        return rc;
+    }
+    rc = advertise_set(c, o->advertise, o->listen, port);
+    if (rc < 0)
+        buf_addf(why, "cluster.replication.advertise \"%s\" is not an address: %s", o->advertise, err_sentence(rc));
+    return rc;
+}
+
+static void sides_new(struct cluster *c, const struct cluster_options *o)
+{
+    c->leader = leader_new(&(struct leader_options){
+        .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http,
+        .lag_max_ns = o->lag_max_ns});
+    c->follower = follower_new(&(struct follower_options){
+        .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http});
+    c->watch = (struct topics_watch){on_peers, on_moved, on_opened, on_dropped, c};
+    topics_set_watch(c->topics, &c->watch);
+    struct topic *t;
+    for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++)
+        follower_opened(c->follower, t);
+}
+
+int cluster_new(const struct cluster_options *o, struct cluster **out, struct buf *why)
+{
+    struct cluster *c = MEM_NEW(struct cluster);
+    c->loop = o->loop;
+    c->role = o->role;
+    c->topics = o->topics;
+    snprintf(c->http, sizeof(c->http), "%s", o->http);
+    int rc = secret_set(c, o, why);
+    if (rc == 0)
+        rc = door_open(c, o, why);
+    if (rc < 0) {
+        link_door_close(&c->door);
+        secret_fini(&c->secret);
+        mem_free(c);
+        return rc;
+    }
+    c->role->lease_ns = o->lease_ns;
+    mark_init(&c->changes, 1);
+    mark_init(&c->seals, 1);
+    mark_init(&c->drains, 0);
+    sides_new(c, o);
+    c->turned_ns = clock_ns();
+    watch_timer(c->loop, &c->tend, on_tend, c);
+    watch_arm(&c->tend, TEND_SOON_NS);
+    *out = c;
+    return 0;
+}
+
+void cluster_free(struct cluster *c)
+{
+    topics_set_watch(c->topics, NULL);
+    link_door_close(&c->door);
+    watch_fini(&c->tend);
+    leader_free(c->leader);
+    follower_free(c->follower);
+    secret_fini(&c->secret);
+    mark_fail(&c->changes, -ERR_CANCELLED);
+    mark_fail(&c->seals, -ERR_CANCELLED);
+    mark_fail(&c->drains, -ERR_CANCELLED);
+    mem_free(c);
+}
+
+void cluster_set_limits(struct cluster *c, uint64_t lease_ns, uint64_t lag_max_ns)
+{
+    c->role->lease_ns = lease_ns;
+    leader_set_lag_max(c->leader, lag_max_ns);
+}
+
+/* ---- the role's consequences ---- */
+
+static void changed(struct cluster *c)
+{
+    mark_advance(&c->changes, c->changes.at + 1);
+}
+
+/* Whatever took this node's leadership: what was waiting for acknowledgements cannot have them from here. */
+static void act_on_role(struct cluster *c)
+{
+    bool leads = c->role->kind == ROLE_LEADER;
+    if (c->leading == leads)
+        return;
+    c->leading = leads;
+    if (leads) {
+        follower_follow(c->follower, NULL);
+        leader_begin(c->leader);
+        say_info("cluster", "leads epoch=%llu members=%u", (unsigned long long)c->role->epoch,
+                 c->role->synced.now.set.count);
+    } else {
+        leader_end(c->leader);
+        topics_fail(c->topics, -ERR_UNKNOWN_OUTCOME);
+    }
+    changed(c);
+}
+
+/* A leader without a confirmation acknowledges nothing: those who wait get the truth, that it is not known. */
+static void act_on_lease(struct cluster *c)
+{
+    bool suspended = c->leading && !role_confirmed(c->role, clock_ns());
+    if (suspended == c->suspended)
+        return;
+    c->suspended = suspended;
+    if (suspended) {
+        say_warn("cluster", "suspended: Consul has not confirmed for too long that this node leads");
+        topics_fail(c->topics, -ERR_UNKNOWN_OUTCOME);
+    } else if (c->leading) {
+        say_info("cluster", "confirmed again epoch=%llu", (unsigned long long)c->role->epoch);
+    }
+    changed(c);
+}
+
+void cluster_awake(struct cluster *c)
+{
+    uint64_t now = clock_ns();
+    bool away = now - c->turned_ns > c->role->lease_ns / 2;
+    if (away && c->leading)
+        say_warn("cluster", "was away for %llu ms: asks Consul before it acknowledges anything",
+                 (unsigned long long)((now - c->turned_ns) / NS_PER_MS));
+    if (away) {
+        role_doubt(c->role);
+        act_on_lease(c);
+    }
+    c->turned_ns = now;
+}
+
+/* ---- the turn ---- */
+
+/* Scripts are to know when the connection to the leader comes, goes, or finds nobody. */
+static bool connection_changed(struct cluster *c)
+{
+    unsigned now = follower_connection(c->follower), lost = follower_lost(c->follower);
+    if (c->connection == now && c->lost == lost)
+        return false;
+    c->connection = now;
+    c->lost = lost;
+    changed(c);
+    return true;
+}
+
+void cluster_receive(struct cluster *c)
+{
+    leader_receive(c->leader);
+    follower_receive(c->follower);
+    const char *unfit = c->leading ? leader_unfit(c->leader) : NULL;
+    if (unfit != NULL)
+        cluster_resign(c, unfit);
+    act_on_role(c);                  /* a promise may have ended this node's own epoch */
+    if (connection_changed(c))
+        watch_arm(&c->tend, REDIAL_NS);
+    if (leader_sealed(c->leader))
+        mark_advance(&c->seals, c->seals.at + 1);
+}
+
+static void tend(struct cluster *c)
+{
+    bool asking = c->role->synced.asking;
+    if (c->leading && store_stalled_ns(c->role->store) > c->role->lease_ns)
+        cluster_resign(c, "its disk does not answer");
+    act_on_lease(c);
+    bool soon = leader_tend(c->leader);
+    soon = follower_tend(c->follower) || soon;
+    connection_changed(c);
+    if (asking != c->role->synced.asking)
+        changed(c);
+    c->due = false;
+    watch_arm(&c->tend, soon ? TEND_SOON_NS : PING_MS * NS_PER_MS);
+}
+
+/* What is on its way to the disk here is not yet acknowledged, but may be before this node ends. */
+static void drain(struct cluster *c)
+{
+    if (c->leading && !leader_drained(c->leader))
+        return;
+    c->draining = false;
+    mark_advance(&c->drains, 1);
+}
+
+void cluster_send(struct cluster *c)
+{
+    if (c->due)
+        tend(c);
+    leader_send(c->leader);
+    follower_send(c->follower);
+    if (c->draining)
+        drain(c);
+}
+
+/* A leader with damage makes room for another, and mends as its follower. */
+void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc)
+{
+    struct cluster *c = cluster;
+    if (rc == 0)
+        follower_audited(c->follower, t, file);
+    else if (c->leading)
+        leader_damaged(c->leader);
+}
+
+/* ---- what scripts say ---- */
+
+/* A node without a message takes the id of the cluster that it finds, and with it its epochs from the start. */
+static void adopt_id(struct cluster *c, const struct register_value *v, const struct holdings *h)
+{
+    struct state *state = store_state(c->role->store);
+    if (!h->empty || id_eq(&v->cluster, &state->cluster))
+        return;
+    int rc = store_set_cluster(c->role->store, &v->cluster);
+    if (rc < 0) {
+        say_error("cluster", "cannot take the cluster's id: %s", err_sentence(rc));
+        return;
+    }
+    role_forget(c->role);
+    say_info("cluster", "joins the cluster that Consul names");
+}
+
+/* For recovery, which is bound by the marks of a set that this node is in (store/recovery/inspect.c). Being late with
+ * it does no harm. */
+static void note_membership(struct cluster *c, const struct register_value *v)
+{
+    struct state *state = store_state(c->role->store);
+    bool counts = members_have(&v->set, &c->role->self);
+    if (state->counts == counts)
+        return;
+    state->counts = counts;
+    int rc = store_save_state(c->role->store);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "cluster", "the state cannot be written: %s", err_sentence(rc));
+}
+
+enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked_ns,
+                         bool *stale)
+{
+    struct holdings h = topics_holdings(c->topics);
+    *stale = role_overtaken(c->role, v, asked_ns);
+    if (*stale)
+        return VERDICT_OTHER;
+    if (v != NULL)
+        adopt_id(c, v, &h);
+    bool asking = c->role->synced.asking, leading = c->leading;
+    enum verdict verdict = role_see(c->role, v, index, &h, asked_ns);
+    if (verdict == VERDICT_OURS || verdict == VERDICT_OTHER)
+        note_membership(c, v);
+    act_on_role(c);
+    act_on_lease(c);
+    if (leading && c->leading && asking != c->role->synced.asking) {
+        leader_recount(c->leader);
+        changed(c);
+    }
+    return verdict;
+}
+
+int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value *out, const char **why)
+{
+    struct holdings h = topics_holdings(c->topics);
+    return role_claim(c->role, kind, &h, out, why);
+}
+
+int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t index)
+{
+    int rc = role_lead(c->role, v, index);
+    c->elections += rc == 0;
+    act_on_role(c);
+    return rc;
+}
+
+struct mark *cluster_drain(struct cluster *c)
+{
+    topics_stop(c->topics);
+    if (c->leading && c->drains.at == 0) {
+        leader_ship_all(c->leader);
+        c->draining = true;
+        loop_again(c->loop);
+    }
+    return &c->drains;
+}
+
+bool cluster_draining(const struct cluster *c)
+{
+    return c->draining;
+}
+
+void cluster_resign(struct cluster *c, const char *why)
+{
+    if (!c->leading)
+        return;
+    say_info("cluster", "resigns epoch=%llu reason=\"%s\"", (unsigned long long)c->role->epoch, why);
+    role_resign(c->role);
+    act_on_role(c);
+}
+
+void cluster_follow(struct cluster *c, const struct leader_address *leader)
+{
+    if (c->leading)
+        return;
+    const struct leader_address *before = follower_leader(c->follower);
+    bool was = before != NULL;
+    follower_follow(c->follower, leader);
+    if (was != (leader != NULL))
+        changed(c);
+}
+
+unsigned cluster_lost(const struct cluster *c)
+{
+    return follower_lost(c->follower);
+}
+
+const struct register_value *cluster_change(const struct cluster *c)
+{
+    return role_wanted(c->role);
+}
+
+struct mark *cluster_changes(struct cluster *c)
+{
+    return &c->changes;
+}
+
+struct mark *cluster_seals(struct cluster *c)
+{
+    return &c->seals;
+}
+
+int64_t cluster_staleness_ms(const struct cluster *c)
+{
+    return c->leading ? -1 : follower_staleness_ms(c->follower);
+}
+
+/* What takes a look at every topic, at most once in SURVEY_NS: whoever asks for the status wants a picture, and
+ * decisions are made on topics_holdings itself. */
+static const struct survey *survey(struct cluster *c)
+{
+    struct survey *s = &c->survey;
+    struct topic *t;
+    if (s->at_ns && clock_ns() - s->at_ns < SURVEY_NS)
+        return s;
+    *s = (struct survey){.at_ns = clock_ns(), .holdings = topics_holdings(c->topics)};
+    for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++) {
+        struct journal_info info;
+        journal_info(t->journal, &info);
+        s->messages += info.disk;
+        if (info.epoch > s->epoch)
+            s->epoch = info.epoch;
+    }
+    return s;
+}
+
+bool cluster_eligible(struct cluster *c, const char **why)
+{
+    return role_eligible(c->role, &survey(c)->holdings, why);
+}
+
+void cluster_info(struct cluster *c, struct cluster_info *out)
+{
+    const struct survey *s = survey(c);
+    *out = (struct cluster_info){
+        .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
+        .holdings = s->holdings, .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
+        .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
+        .stalled_ns = leader_stalled_ns(c->leader),
+        .position_epoch = s->epoch, .position_messages = s->messages,
+    };
+    follower_info(c->follower, &out->following);
+}
+
+struct leader *cluster_leader(struct cluster *c)
+{
+    return c->leader;
+}

@@ -1,0 +1,407 @@
+#include "broker/election/role.h"
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/say.h"
+
+/* ---- what is on disk ---- */
+
+/* An epoch that cannot be written down must not be used, and the state on disk is then unknown. */
+static void save(struct role *r)
+{
+    int rc = store_save_state(r->store);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "role", "the state cannot be written: %s. Nothing more is promised or acknowledged",
+                  err_sentence(rc));
+}
+
+static void take_epoch(struct role *r, uint64_t epoch, const struct id *leader)
+{
+    struct state *state = store_state(r->store);
+    state->epoch = epoch;
+    state->leader = *leader;
+    r->epoch = epoch;
+}
+
+static void role_init(struct role *r, struct store *s)
+{
+    const struct state *state = store_state(s);
+    *r = (struct role){.kind = ROLE_FOLLOWER, .epoch = state->epoch, .store = s};
+    r->self = member_of(state->name, &state->incarnation);
+}
+
+int role_init_alone(struct role *r, struct store *s)
+{
+    struct state *state = store_state(s);
+    role_init(r, s);
+    r->kind = ROLE_ALONE;
+    r->synced.now.set.count = 1;
+    r->synced.now.set.at[0] = r->self;
+    take_epoch(r, state->epoch + 1, &state->incarnation);
+    state_led_add(state, r->epoch);
+    return store_save_state(s);
+}
+
+void role_init_follower(struct role *r, struct store *s)
+{
+    role_init(r, s);
+}
+
+const char *role_name(const struct role *r)
+{
+    static const char *const names[] = {"alone", "follower", "leader"};
+    return names[r->kind];
+}
+
+bool role_confirmed(const struct role *r, uint64_t now_ns)
+{
+    return r->kind == ROLE_ALONE || now_ns < r->confirmed_ns + r->lease_ns;
+}
+
+void role_doubt(struct role *r)
+{
+    r->doubted_ns = clock_ns();
+    r->confirmed_ns = 0;
+}
+
+/* What is true of the register was so after the question and may have ended before its answer was looked at. */
+static void confirm(struct role *r, uint64_t asked_ns)
+{
+    if (asked_ns >= r->doubted_ns && asked_ns > r->confirmed_ns)
+        r->confirmed_ns = asked_ns;
+}
+
+/* ---- the register as it is seen ---- */
+
+/* (A node that was alone before has an epoch of its own in which it has seen no register.) */
+struct sighting role_known(const struct role *r)
+{
+    const struct state *state = store_state(r->store);
+    struct sighting known = {state->seen_epoch, state->seen_version, state->seen_leader};
+    if (state->epoch > known.epoch) {
+        known.epoch = state->epoch;
+        known.leader = state->leader;
+    }
+    return known;
+}
+
+static bool is_past(const struct role *r, const struct sighting *s)
+{
+    struct sighting known = role_known(r);
+    return !sighting_follows(s, &known);
+}
+
+/* Remembers the highest epoch, with its leader, and the highest version. Of two leaders of one epoch it remembers the
+ * one that it is told of: the other is the one that Consul names. True when something is news, and is to be saved. */
+static bool seen_note(struct role *r, const struct sighting *s)
+{
+    struct state *state = store_state(r->store);
+    bool another = s->epoch == state->seen_epoch && !id_is_zero(&s->leader) && !id_eq(&s->leader, &state->seen_leader);
+    bool epoch = s->epoch > state->seen_epoch || another, version = s->version > state->seen_version;
+    if (epoch) {
+        state->seen_epoch = s->epoch;
+        state->seen_leader = s->leader;
+    }
+    if (version)
+        state->seen_version = s->version;
+    if (epoch || version)
+        r->news_ns = clock_ns();
+    return epoch || version;
+}
+
+void role_resign(struct role *r)
+{
+    if (r->kind == ROLE_LEADER)
+        r->kind = ROLE_FOLLOWER;
+    r->synced.asking = false;
+    r->claiming = false;
+}
+
+static void depose(struct role *r, const char *why)
+{
+    if (r->kind != ROLE_LEADER)
+        return;
+    say_warn("role", "stopped leading epoch=%llu: %s", (unsigned long long)r->epoch, why);
+    role_resign(r);
+}
+
+/* The register is this epoch's and names us. Anything but what we wrote was written by a stranger. */
+static enum verdict see_ours(struct role *r, const struct register_value *v, uint64_t asked_ns)
+{
+    struct synced *s = &r->synced;
+    if (s->asking && register_eq(v, &s->asked)) {
+        s->now = s->asked;
+        s->asking = false;
+    } else if (!register_eq(v, &s->now)) {
+        depose(r, "somebody else has written the register");
+        return VERDICT_OTHER;
+    }
+    confirm(r, asked_ns);
+    return VERDICT_OURS;
+}
+
+/* Where a member has no message nothing was ever acknowledged, and the register may be made anew. Who is none may just
+ * not have been sent what others hold. */
+static enum verdict see_nothing(struct role *r, const struct holdings *h)
+{
+    const struct state *state = store_state(r->store);
+    bool known = state->seen_epoch > 0 && !(h->empty && state->counts);
+    r->has_seen = false;
+    r->seen_index = 0;
+    depose(r, "the register is gone");
+    r->regressed = known;
+    return known ? VERDICT_REGRESSED : VERDICT_EMPTY;
+}
+
+static enum verdict refuse(struct role *r, const char *why, enum verdict verdict)
+{
+    depose(r, why);
+    return verdict;
+}
+
+bool role_overtaken(const struct role *r, const struct register_value *v, uint64_t asked_ns)
+{
+    struct sighting s = v != NULL ? register_sighting(v) : (struct sighting){.epoch = 0};
+    return asked_ns < r->news_ns && (v == NULL ? r->has_seen : is_past(r, &s));
+}
+
+enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h,
+                      uint64_t asked_ns)
+{
+    r->foreign = false;
+    r->news_ns = clock_ns();
+    if (v == NULL)
+        return see_nothing(r, h);
+    bool ours = id_eq(&v->cluster, &store_state(r->store)->cluster);
+    r->has_seen = true;
+    r->seen = *v;
+    r->seen_index = index;
+    r->foreign = !ours;
+    r->regressed = false;
+    if (r->foreign)
+        return refuse(r, "the register is another cluster's", VERDICT_FOREIGN);
+    struct sighting s = register_sighting(v);
+    bool news = seen_note(r, &v->lost);
+    r->regressed = is_past(r, &s);
+    news = (!r->regressed && seen_note(r, &s)) || news;
+    if (news)
+        save(r);
+    if (r->regressed)
+        return refuse(r, "the register is older than it has been: Consul was rolled back (set_regressed)",
+                      VERDICT_REGRESSED);
+    if (r->kind == ROLE_LEADER && v->epoch == r->epoch && member_eq(&v->leader, &r->self))
+        return see_ours(r, v, asked_ns);
+    return refuse(r, "somebody else leads", VERDICT_OTHER);
+}
+
+/* ---- claiming ---- */
+
+bool role_behind(const struct role *r)
+{
+    struct sighting s = register_sighting(&r->seen);
+    return r->has_seen && !r->foreign && !r->regressed && is_past(r, &s);
+}
+
+bool role_eligible(const struct role *r, const struct holdings *h, const char **why)
+{
+    const struct state *state = store_state(r->store);
+    if (r->kind == ROLE_ALONE)
+        *why = "no Consul is configured";
+    else if (r->regressed || role_behind(r))
+        *why = "the register has gone back in time: an unclean claim would make this node's history the cluster's";
+    else if (r->foreign)
+        *why = "the register is another cluster's";
+    else if (state->amnesiac)
+        *why = "this node may have forgotten what it acknowledged, and has not caught up since";
+    else if (h->damaged)
+        *why = "records on this node's disk are damaged";
+    else if (!r->has_seen && !h->empty)
+        *why = "there is no register, and this node holds messages: cluster.adopt() makes one with its cluster id";
+    else if (r->has_seen && !members_have(&r->seen.set, &r->self))
+        *why = "this node is not in the synced set";
+    else
+        return true;
+    return false;
+}
+
+static void claim_set(const struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *v)
+{
+    if (kind == CLAIM_UNCLEAN || !r->has_seen) {
+        v->set.count = 0;
+        members_add(&v->set, &r->self);
+        return;
+    }
+    unsigned least = h->copies_min > 1 ? h->copies_min : 1;
+    if (!member_eq(&r->seen.leader, &r->self) && v->set.count > least)
+        members_remove(&v->set, &r->seen.leader);
+}
+
+/* Above all that is known. (In a clean claim that is the register's: who has promised more has seen more.) */
+static uint64_t epoch_next(const struct role *r)
+{
+    const struct state *state = store_state(r->store);
+    uint64_t epoch = r->has_seen ? r->seen.epoch : 0;
+    if (state->seen_epoch > epoch)
+        epoch = state->seen_epoch;
+    return (state->epoch > epoch ? state->epoch : epoch) + 1;
+}
+
+static uint64_t version_next(const struct role *r)
+{
+    uint64_t version = r->has_seen ? r->seen.version : 0, known = store_state(r->store)->seen_version;
+    return (known > version ? known : version) + 1;
+}
+
+static struct register_value claim_value(const struct role *r, enum claim_kind kind, const struct holdings *h)
+{
+    struct register_value v = {.version = 0};
+    if (r->has_seen)
+        v = r->seen;
+    v.cluster = store_state(r->store)->cluster;
+    v.version = version_next(r);
+    v.epoch = epoch_next(r);
+    claim_set(r, kind, h, &v);
+    v.leader = r->self;
+    if (kind == CLAIM_UNCLEAN)
+        v.unclean = v.epoch;
+    v.lost = (struct sighting){.epoch = 0};
+    return v;
+}
+
+static bool claim_allowed(const struct role *r, enum claim_kind kind, const struct holdings *h, const char **why)
+{
+    if (kind == CLAIM_CLEAN)
+        return role_eligible(r, h, why);
+    *why = r->kind == ROLE_ALONE ? "no Consul is configured" : "this node leads already";
+    return r->kind == ROLE_FOLLOWER;
+}
+
+int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *out,
+               const char **why)
+{
+    if (!claim_allowed(r, kind, h, why))
+        return -ERR_NOT_ELIGIBLE;
+    r->claim = claim_value(r, kind, h);
+    r->claimed_ns = clock_ns();
+    r->claiming = true;
+    if (kind == CLAIM_UNCLEAN)
+        say_warn("role", "UNCLEAN claim of epoch=%llu: what other nodes hold beyond this one's history is moved aside",
+                 (unsigned long long)r->claim.epoch);
+    *out = r->claim;
+    return 0;
+}
+
+int role_lead(struct role *r, const struct register_value *v, uint64_t index)
+{
+    struct state *state = store_state(r->store);
+    if (r->kind != ROLE_FOLLOWER || !r->claiming || !register_eq(v, &r->claim))
+        return -ERR_CONFLICT;
+    struct sighting s = register_sighting(v);
+    if (v->epoch <= state->epoch || is_past(r, &s))
+        return -ERR_CONFLICT;        /* more has been promised, or heard of, since the claim was made */
+    take_epoch(r, v->epoch, &state->incarnation);
+    state_led_add(state, v->epoch);
+    seen_note(r, &s);
+    save(r);
+    r->kind = ROLE_LEADER;
+    r->claiming = r->regressed = r->foreign = false;
+    r->has_seen = true;
+    r->seen = *v;
+    r->seen_index = index;
+    r->synced = (struct synced){.now = *v};
+    r->news_ns = clock_ns();
+    r->confirmed_ns = 0;
+    confirm(r, r->claimed_ns);
+    return 0;
+}
+
+/* ---- following ---- */
+
+void role_forget(struct role *r)
+{
+    struct state *state = store_state(r->store);
+    state->epoch = state->seen_epoch = state->seen_version = state->unclean = 0;
+    state->led_count = 0;
+    state->counts = false;
+    state->leader = state->seen_leader = (struct id){{0}};
+    r->epoch = 0;
+    save(r);
+}
+
+void role_told(struct role *r, const struct sighting *known)
+{
+    if (seen_note(r, known))
+        save(r);
+}
+
+/* May the epoch be promised? (A leader's version is that of its last confirmed set: in its own epoch more may have been
+ * seen already.) */
+static bool is_old(const struct role *r, const struct sighting *by)
+{
+    const struct state *state = store_state(r->store);
+    struct sighting s = *by;
+    bool equal = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
+#ifdef MUTANT_EQUAL_EPOCH
+    equal = by->epoch == state->epoch;
+#endif
+    if (s.epoch == state->seen_epoch && s.version < state->seen_version)
+        s.version = state->seen_version;
+    return (by->epoch <= state->epoch && !equal) || is_past(r, &s);
+}
+
+int role_promise(struct role *r, const struct sighting *by)
+{
+    if (r->kind == ROLE_ALONE || is_old(r, by))
+        return -ERR_OLD_EPOCH;
+    bool again = by->epoch == store_state(r->store)->epoch;
+    depose(r, "a leader of a higher epoch has been heard of");
+    r->claiming = false;
+    if (!seen_note(r, by) && again)
+        return 0;
+    take_epoch(r, by->epoch, &by->leader);
+#ifdef MUTANT_PROMISE_FORGOTTEN
+    return 0;
+#endif
+    save(r);
+    return 0;
+}
+
+/* ---- the synced set ---- */
+
+void role_ask(struct role *r, const struct members *set)
+{
+    struct synced *s = &r->synced;
+    ENSURE(r->kind == ROLE_LEADER);
+    ENSURE(!s->asking);
+    ENSURE(members_have(set, &r->self));
+    s->asked = s->now;
+    s->asked.version++;
+    s->asked.set = *set;
+    s->asking = true;
+}
+
+const struct register_value *role_wanted(struct role *r)
+{
+    struct sighting known = role_known(r);
+    if (r->kind == ROLE_LEADER)
+        return r->synced.asking ? &r->synced.asked : NULL;
+    if (!r->regressed || !r->has_seen || sighting_eq(&r->seen.lost, &known))
+        return NULL;
+    r->mark = r->seen;
+    r->mark.lost = known;
+    return &r->mark;
+}
+
+bool role_counts(const struct role *r, const struct member *m)
+{
+    const struct synced *s = &r->synced;
+    return members_have(&s->now.set, m) || (s->asking && members_have(&s->asked.set, m));
+}
+
+unsigned role_copies(const struct role *r)
+{
+    const struct synced *s = &r->synced;
+    unsigned n = s->now.set.count;
+    return s->asking && s->asked.set.count < n ? s->asked.set.count : n;
+}

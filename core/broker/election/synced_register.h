@@ -1,0 +1,64 @@
+/*
+ * The register: the one value in Consul that says who leads which epoch, and whose copies count. It is changed only by
+ * compare-and-set. A member of the cluster is "name:incarnation", so that a wiped disk under an old name is somebody
+ * else.
+ *
+ * These are plain values; broker/election/role.h has the rules.
+ */
+#ifndef BROKER_ELECTION_SYNCED_REGISTER_H
+#define BROKER_ELECTION_SYNCED_REGISTER_H
+
+#include "base/id.h"
+#include "base/limits.h"
+
+enum { MEMBER_TEXT_MAX = NODE_NAME_MAX + 1 + ID_TEXT_SIZE };
+
+struct member {
+    char text[MEMBER_TEXT_MAX + 1];
+};
+
+struct members {
+    struct member at[MEMBERS_MAX];
+    unsigned count;
+};
+
+/* What is remembered of a register: enough to tell whether another one goes on from it. */
+struct sighting {
+    uint64_t epoch, version;
+    struct id leader;             /* of that epoch: its incarnation; zero: not known */
+};
+
+struct register_value {
+    struct id cluster;
+    uint64_t epoch, version;      /* version grows with each claim and change: Consul lets an identical value succeed
+                                     unseen */
+    struct member leader;
+    struct members set;           /* the synced set */
+    uint64_t unclean;             /* the highest epoch that was claimed without membership; 0: none */
+    struct sighting lost;         /* the newest that a node knows of and this does not go on from: nobody leads or
+                                     claims by it; epoch 0: none */
+};
+
+struct member member_of(const char *name, const struct id *incarnation);
+
+/* 0 or -ERR_BAD_VALUE. */
+int member_parse(slice text, struct member *out);
+slice member_name(const struct member *m);
+struct id member_incarnation(const struct member *m);
+bool member_eq(const struct member *a, const struct member *b);
+
+bool members_have(const struct members *set, const struct member *m);
+bool members_add(struct members *set, const struct member *m);       /* false: it was there, or there is no room */
+bool members_remove(struct members *set, const struct member *m);    /* false: it was not there */
+bool members_eq(const struct members *a, const struct members *b);   /* in any order */
+
+bool register_eq(const struct register_value *a, const struct register_value *b);
+
+struct sighting register_sighting(const struct register_value *v);
+bool sighting_eq(const struct sighting *a, const struct sighting *b);
+
+/* Can `later` be what was seen, or have been written after it? Each write raises the version, a claim the epoch as
+ * well, and an epoch has one leader: otherwise Consul has gone back, and may have gone another way since. */
+bool sighting_follows(const struct sighting *later, const struct sighting *seen);
+
+#endif

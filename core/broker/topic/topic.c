@@ -1,0 +1,202 @@
+#include "broker/topic/topic.h"
+
+#include "base/err.h"
+#include "base/least.h"
+#include "broker/topic/topics.h"
+
+static bool is_name_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+}
+
+bool topic_name_ok(slice name)
+{
+    if (name.n == 0 || name.n > TOPIC_NAME_MAX)
+        return false;
+    if (name.p[0] == '.' || name.p[0] == '-' || name.p[0] == '_')
+        return false;
+    for (size_t i = 0; i < name.n; i++)
+        if (!is_name_byte(name.p[i]))
+            return false;
+    return true;
+}
+
+/* ---- appending ---- */
+
+int topic_append(struct topic *t, struct append *a, uint64_t *first)
+{
+    int rc = topics_may_append(t);
+    if (rc < 0)
+        return rc;
+    a->epoch = topics_role(t->topics)->epoch;
+    a->has_stated = t->settings.replication == REPLICATION_LIVE;
+    a->stated = t->peers.at < t->disk.at ? t->peers.at : t->disk.at;
+    rc = journal_append(t->journal, a, first);
+    if (rc < 0)
+        return rc;
+    if (*first > t->begun && journal_active_first(t->journal) == *first) {
+        t->sealed = *first;
+        t->shipping_seal = true;
+    }
+    mark_advance(&t->tail, *first + a->count);
+    t->count.appended_messages += a->count;
+    t->count.appended_bytes += a->messages.n;
+    return 0;
+}
+
+/* ---- marks ---- */
+
+struct mark *topic_own_mark(struct topic *t)
+{
+    return t->settings.durability == DURABILITY_COMMIT ? &t->disk : &t->written;
+}
+
+struct mark *topic_ack_mark(struct topic *t)
+{
+    return t->settings.replication == REPLICATION_LIVE ? &t->peers : topic_own_mark(t);
+}
+
+uint64_t topic_readable(struct topic *t)
+{
+    return t->readable.at;
+}
+
+/* The network overlaps the disk write in live mode; in the others nobody holds what the leader has not acknowledged, so
+ * a follower may serve all that it has. */
+uint64_t topic_shippable(struct topic *t)
+{
+    if (t->settings.replication == REPLICATION_LIVE)
+        return t->written.at;
+    uint64_t own = topic_own_mark(t)->at;
+    return t->ship < own ? t->ship : own;
+}
+
+static void raise(struct mark *m, uint64_t to)
+{
+    if (to > m->at)
+        mark_advance(m, to);
+}
+
+void topic_settle(struct topic *t)
+{
+    const struct topics_watch *watch = topics_watch(t->topics);
+    uint64_t own = topic_own_mark(t)->at;
+    if (topics_role(t->topics)->kind == ROLE_FOLLOWER) {
+        raise(&t->peers, least(t->told_peers, own));
+        raise(&t->readable, least(t->told_readable, own));
+    } else {
+        raise(&t->peers, watch ? watch->peers(watch->arg, t) : own);
+        raise(&t->readable, topic_ack_mark(t)->at);
+    }
+    if (watch && t->settings.replication == REPLICATION_LIVE)
+        journal_note_stated(t->journal, t->peers.at, false);
+    if (watch)
+        watch->moved(watch->arg, t);
+}
+
+void topic_moved(struct topic *t, uint64_t written, uint64_t disk)
+{
+    mark_advance(&t->written, written);
+    mark_advance(&t->disk, disk);
+    topic_settle(t);
+}
+
+void topic_fail(struct topic *t, int rc)
+{
+    mark_fail(&t->tail, rc);
+    mark_fail(&t->written, rc);
+    mark_fail(&t->disk, rc);
+    mark_fail(&t->peers, rc);
+}
+
+/* ---- a history that was another's ---- */
+
+static void marks_cut(struct topic *t, uint64_t to)
+{
+    struct mark *all[] = {&t->tail, &t->written, &t->disk, &t->peers, &t->readable};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        mark_cut(all[i], to);
+    t->told_peers = least(t->told_peers, to);
+    t->told_readable = least(t->told_readable, to);
+    t->acked_written = least(t->acked_written, to);
+    t->acked_disk = least(t->acked_disk, to);
+}
+
+int topic_cut(struct topic *t, uint64_t to)
+{
+    uint64_t messages = 0;
+    int rc = journal_cut(t->journal, to, &messages);
+    if (rc == 0)
+        marks_cut(t, to);
+    return rc;
+}
+
+int topic_restart(struct topic *t, uint64_t first, bool keep)
+{
+    int rc = journal_restart(t->journal, first, keep);
+    if (rc < 0)
+        return rc;
+    marks_cut(t, first);
+    raise(&t->tail, first);
+    raise(&t->written, first);
+    raise(&t->disk, first);
+    raise(&t->readable, first);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+/* Whether this node can tell that nothing of that epoch exists but what it has. A leader cannot of a higher one: Consul
+ * may have given its lock away before it has heard of that. */
+static bool knows_epoch(const struct role *r, uint64_t epoch)
+{
+    return r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && epoch <= r->epoch);
+}
+
+/* Whether the message before `offset` is of that epoch; a damaged one may be. *found and *end are the epoch's. */
+static bool is_of_epoch(struct topic *t, uint64_t offset, uint64_t epoch, uint64_t found, uint64_t end)
+{
+    struct batch_head head;
+    if (found < epoch)
+        return false;
+    return offset == end || journal_batch_of(t->journal, offset - 1, &head) < 0 || head.epoch == epoch;
+}
+
+int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
+{
+    const struct role *r = topics_role(t->topics);
+    if (epoch == EPOCH_UNKNOWN)
+        return 0;
+    int rc = journal_epoch_end(t->journal, epoch, found, end);
+    if (rc < 0)
+        return rc;
+    bool knows = knows_epoch(r, epoch);
+    if (knows && epoch > r->epoch)
+        return -ERR_TRUNCATED;
+    if (offset <= topic_first(t))
+        return 0;
+    bool open = !knows && *end == t->tail.at;      /* nothing later is here: what the token speaks of may yet come */
+    if (open && (offset > *end || (offset == *end && *found < epoch)))
+        return 0;
+    if (offset > *end)
+        return -ERR_TRUNCATED;
+    if (is_of_epoch(t, offset, epoch, *found, *end))
+        return 0;
+    if (open && *found < epoch)
+        return -ERR_UNAVAILABLE;
+    *end = offset - 1;                             /* there is another message than the reader's, if not earlier */
+    return -ERR_TRUNCATED;
+}
+
+uint64_t topic_first(const struct topic *t)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    return info.first;
+}
+
+int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next)
+{
+    return journal_read(t->journal, from, least(to, topic_readable(t)), bytes_max, out, next);
+}

@@ -1,0 +1,83 @@
+/*
+ * What nodes say to each other: the types of frames on a link, and reading and writing of their fields. doc/wire.md is
+ * the same for those who do not read C, with the order in which frames come.
+ *
+ * All numbers are little-endian. Text is two bytes of size and the bytes. A topic is a slot, a number from 1 on
+ * that the follower gives out and never uses twice on a connection; the name in POSITION only finds a topic that is
+ * there.
+ *
+ *   follower -> leader
+ *     HELLO     u16 WIRE_VERSION, cluster id, nonce, text member, text http, u8 flags
+ *     PROOF     proof of the leader's nonce, u64 epoch, u64 version and id (incarnation) of the leader of the newest
+ *               register that it knows of: seen, or promised by
+ *     PROMISE   u64 epoch: promised, on disk
+ *     POSITION  u32 slot, topic id (u64 epoch, u64 offset), u64 epoch, u64 end, text name: its history of that epoch
+ *               ends there
+ *     START     u32 slot, u64 tail, u64 disk: send from `tail` on
+ *     ACK       (u32 slot, u64 written, u64 disk) ...: everything below is written here, and on this node's disk
+ *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
+ *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
+ *   leader -> follower
+ *     CHALLENGE nonce, proof of the follower's nonce
+ *     WELCOME   u64 epoch, u64 version of the register, u64 unclean epoch, text member
+ *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
+ *               found epoch, u64 end, u64 first, u8 has crc, u32 crc: the leader's history of the last epoch that is
+ *               at most the one asked for ends there; the checksum of the batch that ends at the smaller of both ends
+ *     DATA      u32 slot, u64 readable, u64 peers, u64 first, u64 next, u64 file first, u8 has crc, u32 crc, batches
+ *     MARKS     (u32 slot, u64 readable, u64 peers) ...
+ *     CAUGHT    nothing: this node has all that is acknowledged
+ *     FILE      u32 slot, u64 first, u64 position, u64 size of all, bytes; size 0: there is none
+ *     DIFFERS   u32 slot, u64 first: the file of AUDIT is another here
+ *   both
+ *     REFUSE    text why; the sender closes
+ *     PING      nothing: still here
+ *
+ * To change it: 1. raise WIRE_VERSION; 2. change the table here and in doc/wire.md; 3. a node refuses another version
+ * by name, so a cluster is upgraded node by node, followers first, only while both speak the same.
+ */
+#ifndef BROKER_WIRE_WIRE_H
+#define BROKER_WIRE_WIRE_H
+
+#include "base/buf.h"
+#include "base/id.h"
+
+enum { WIRE_VERSION = 1 };
+
+enum wire_type {
+    WIRE_HELLO = 'h', WIRE_PROOF = 'o', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
+    WIRE_WANT = 'n', WIRE_AUDIT = 'a',
+    WIRE_CHALLENGE = 'C', WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
+    WIRE_FILE = 'F', WIRE_DIFFERS = 'X',
+    WIRE_REFUSE = 'R', WIRE_PING = 'i',
+};
+
+enum { HELLO_AMNESIAC = 1 };
+enum { POINT_UNKNOWN, POINT_EARLIER, POINT_EXACT, POINT_UNREADABLE };
+
+enum { WIRE_MARKS_ENTRY = 20, WIRE_ACK_ENTRY = 20 };
+
+void put_u8(struct buf *out, unsigned v);
+void put_u16(struct buf *out, unsigned v);
+void put_u32(struct buf *out, uint32_t v);
+void put_u64(struct buf *out, uint64_t v);
+void put_id(struct buf *out, const struct id *id);
+void put_text(struct buf *out, slice text);
+
+/* A frame that is being read. Reading past its end gives zeros and sets `bad`; look at it once, at the end. */
+struct wire {
+    slice rest;
+    bool bad;
+};
+
+uint8_t get_u8(struct wire *w);
+uint16_t get_u16(struct wire *w);
+uint32_t get_u32(struct wire *w);
+uint64_t get_u64(struct wire *w);
+struct id get_id(struct wire *w);
+slice get_text(struct wire *w);
+slice get_bytes(struct wire *w, size_t n);
+
+/* Was everything there, and nothing more? */
+bool wire_done(const struct wire *w);
+
+#endif

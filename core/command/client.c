@@ -1,0 +1,272 @@
+#include "command/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/say.h"
+#include "command/line_edit.h"
+#include "net/frame.h"
+
+enum { EXIT_LUA = 1, EXIT_INTERRUPTED = 128 + SIGINT };
+
+struct client {
+    int fd;              /* owned */
+    struct buf answer;   /* the last one, or the hello */
+};
+
+/* ---- what people see ---- */
+
+/* What a message holds must not reach the terminal as a command to it. */
+static void put_char_safely(FILE *to, slice *rest)
+{
+    unsigned char c = (unsigned char)rest->p[0], next = rest->n > 1 ? (unsigned char)rest->p[1] : 0;
+    bool is_c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+    if (is_c1)
+        fprintf(to, "\\u%04x", next);
+    else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+        fprintf(to, "\\x%02x", c);
+    else
+        putc(c, to);
+    *rest = slice_skip(*rest, is_c1 ? 2 : 1);
+}
+
+static void put_text(FILE *to, slice text)
+{
+    if (isatty(fileno(to)))
+        while (text.n > 0)
+            put_char_safely(to, &text);
+    else
+        fwrite(text.p, 1, text.n, to);
+    fflush(to);
+}
+
+static void put_line(FILE *to, slice text)
+{
+    put_text(to, text);
+    put_text(to, SLICE("\n"));
+}
+
+static int fail(int code, const char *what, const char *why)
+{
+    fprintf(stderr, "lignum console: %s: %s\n", what, why);
+    return code;
+}
+
+/* ---- one question, one answer ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signo)
+{
+    (void)signo;
+    interrupted = 1;
+}
+
+/* From now on Ctrl-C is looked at only where an answer is awaited. */
+static void interrupts_hold(void)
+{
+    sigset_t set;
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaction(SIGINT, &action, NULL);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    sigtimedwait(&set, NULL, &(struct timespec){0});   /* one that came too late for the last line */
+    interrupted = 0;
+}
+
+/* Waits for a frame. The first Ctrl-C asks the broker to stop the line; if that brings nothing, the second leaves. */
+static void await_frame(struct client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    sigset_t set;
+    sigprocmask(SIG_BLOCK, NULL, &set);
+    sigdelset(&set, SIGINT);
+    for (int times = 0; ppoll(&p, 1, NULL, &set) < 0;) {
+        if (errno != EINTR || !interrupted)
+            continue;
+        interrupted = 0;
+        if (++times > 1)
+            exit(EXIT_INTERRUPTED);
+        frame_write(c->fd, 'I', SLICE(""));
+    }
+}
+
+static int next_frame(struct client *c, unsigned char *type)
+{
+    await_frame(c);
+    return frame_read(c->fd, type, &c->answer);
+}
+
+/* Sends a frame and shows output until the answer to it comes. Its type, or 0: the broker has gone. */
+static unsigned char ask(struct client *c, unsigned char type, slice text)
+{
+    unsigned char got = 0;
+    interrupts_hold();
+    int rc = frame_write(c->fd, type, text);
+    while (rc == 0 && (rc = next_frame(c, &got)) == 0 && got == 'O')
+        put_text(stdout, buf_slice(&c->answer));
+    return rc == 0 ? got : 0;
+}
+
+static int lost(void)
+{
+    return fail(EXIT_UNAVAILABLE, "the broker", "has closed the connection");
+}
+
+/* ---- a script ---- */
+
+static int run_script(struct client *c, slice code)
+{
+    if (code.n > FRAME_SIZE_MAX)
+        return fail(EXIT_LUA, "the script", "is larger than 1 MiB");
+    switch (ask(c, 'L', code)) {
+    case 'R':
+        if (buf_size(&c->answer) > 0)
+            put_line(stdout, buf_slice(&c->answer));
+        return 0;
+    case 'E':
+        put_line(stderr, buf_slice(&c->answer));
+        return EXIT_LUA;
+    case 'M':
+        return fail(EXIT_LUA, "the script", "ends in the middle of a statement");
+    default:
+        return lost();
+    }
+}
+
+static int run_stdin(struct client *c)
+{
+    struct buf code = {0};
+    ssize_t n = 1;
+    while (n > 0 && buf_size(&code) <= FRAME_SIZE_MAX) {
+        n = read(STDIN_FILENO, buf_reserve(&code, 64 * KIB), 64 * KIB);
+        code.end += n > 0 ? (size_t)n : 0;
+    }
+    int rc = n < 0 ? fail(EXIT_LUA, "standard input", strerror(errno)) : run_script(c, buf_slice(&code));
+    buf_fini(&code);
+    return rc;
+}
+
+/* ---- a terminal ---- */
+
+static void complete(void *arg, slice before, struct buf *names)
+{
+    struct client *c = arg;
+    if (before.n <= FRAME_SIZE_MAX && ask(c, 'C', before) == 'C')
+        buf_move(names, &c->answer);
+}
+
+/* Runs all lines so far. Whether they are done with; false: more are wanted. *code is set when it is time to leave. */
+static bool run_lines(struct client *c, slice lines, int *code)
+{
+    if (lines.n > FRAME_SIZE_MAX) {
+        put_line(stderr, SLICE("too long for one statement"));
+        return true;
+    }
+    unsigned char type = ask(c, 'L', lines);
+    if (type == 'M')
+        return false;
+    if (type == 0)
+        *code = lost();
+    else if (buf_size(&c->answer) > 0)
+        put_line(type == 'R' ? stdout : stderr, buf_slice(&c->answer));
+    return true;
+}
+
+/* A statement may take several lines; all of it is sent again with each, so the broker keeps nothing. */
+static int converse(struct client *c, struct edit *e)
+{
+    struct buf lines = {0};
+    slice line;
+    int rc, code = -1;
+    while (code < 0 && (rc = edit_read(e, buf_size(&lines) > 0 ? "     .. " : "lignum> ", &line)) != -EPIPE) {
+        if (rc < 0)
+            buf_clear(&lines);
+        if (rc < 0 || (buf_size(&lines) == 0 && slice_trim(line).n == 0))
+            continue;
+        if (buf_size(&lines) > 0)
+            buf_add_char(&lines, '\n');
+        buf_add_slice(&lines, line);
+        if (run_lines(c, buf_slice(&lines), &code))
+            buf_clear(&lines);
+    }
+    buf_fini(&lines);
+    return code;
+}
+
+static int run_terminal(struct client *c)
+{
+    struct edit *e = edit_new(&(struct edit_options){complete, c});
+    if (!e)
+        return fail(EXIT_SOFTWARE, "the terminal", "cannot be used for editing");
+    put_text(stdout, buf_slice(&c->answer));
+    put_line(stdout, SLICE(". help() shows what there is, Ctrl-D leaves."));
+    int code = converse(c, e);
+    if (code < 0)
+        putchar('\n');
+    edit_free(e);
+    return code < 0 ? 0 : code;
+}
+
+/* ---- the connection ---- */
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof a.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(a.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0)
+        return fd;
+    int rc = -errno;
+    close(fd);
+    return rc;
+}
+
+/* 0, or the exit code after a sentence. */
+static int client_open(struct client *c, const char *path)
+{
+    unsigned char type;
+    c->fd = connect_to(path);
+    if (c->fd < 0) {
+        fprintf(stderr, "lignum console: nobody listens at %s (%s); does the broker run, and with this console path?\n",
+                path, strerror(-c->fd));
+        return EXIT_UNAVAILABLE;
+    }
+    int rc = frame_read(c->fd, &type, &c->answer);
+    if (rc == 0 && type == 'H')
+        return 0;
+    int code = rc == 0 && type == 'E' ? EXIT_UNAVAILABLE : lost();
+    if (rc == 0 && type == 'E')
+        put_line(stderr, buf_slice(&c->answer));
+    close(c->fd);
+    buf_fini(&c->answer);
+    return code;
+}
+
+int console_client(const char *path, const char *code)
+{
+    struct client c = {0};
+    int rc = client_open(&c, path);
+    if (rc != 0)
+        return rc;
+    if (code)
+        rc = run_script(&c, slice_from(code));
+    else
+        rc = isatty(STDIN_FILENO) ? run_terminal(&c) : run_stdin(&c);
+    close(c.fd);
+    buf_fini(&c.answer);
+    return rc;
+}

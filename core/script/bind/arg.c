@@ -1,0 +1,140 @@
+#include "script/bind/arg.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+int arg_fail(lua_State *L, const char *usage, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return luaL_error(L, "%s: %s", usage, text);
+}
+
+void *arg_test(lua_State *L, int index, enum kind kind)
+{
+    void *object = lua_touserdata(L, index);
+    if (object == NULL || !lua_getmetatable(L, index))
+        return NULL;
+    bool same = lua_topointer(L, -1) == vm_of_thread(L)->kind[kind];
+    lua_pop(L, 1);
+    return same ? object : NULL;
+}
+
+void *arg_object(lua_State *L, int index, enum kind kind, const char *usage)
+{
+    static const char *const names[KINDS] = {
+        [KIND_TOPIC] = "a topic",     [KIND_BATCH] = "a batch", [KIND_RANGE] = "a range of records",
+        [KIND_REQUEST] = "a request", [KIND_FETCH] = "a fetch", [KIND_LIST] = "a list",
+        [KIND_TREE] = "a tree of routes",
+    };
+    void *object = arg_test(L, index, kind);
+    if (object == NULL)
+        arg_fail(L, usage, "it must be called on %s, not on %s (a colon, not a dot, before the name?)", names[kind],
+                 luaL_typename(L, index));
+    return object;
+}
+
+slice arg_text(lua_State *L, int index, const char *name, const char *usage)
+{
+    slice text;
+    if (lua_type(L, index) != LUA_TSTRING)
+        arg_fail(L, usage, "%s must be a string, not %s", name, luaL_typename(L, index));
+    text.p = lua_tolstring(L, index, &text.n);
+    return text;
+}
+
+uint64_t arg_whole(lua_State *L, int index, const char *name, const char *usage)
+{
+    int whole = 0;
+    lua_Integer value = 0;
+    if (lua_type(L, index) == LUA_TNUMBER)
+        value = lua_tointegerx(L, index, &whole);
+    if (!whole || value < 0)
+        arg_fail(L, usage, "%s must be a whole number of 0 or more, not %s", name, luaL_tolstring(L, index, NULL));
+    return (uint64_t)value;
+}
+
+double arg_seconds(lua_State *L, int index, const char *name, const char *usage)
+{
+    double value = -1;
+    if (lua_type(L, index) == LUA_TNUMBER)
+        value = lua_tonumber(L, index);
+    if (!isfinite(value) || value < 0)
+        arg_fail(L, usage, "%s must be a number of seconds, not %s", name, luaL_tolstring(L, index, NULL));
+    return value;
+}
+
+uint32_t seconds_to_ms(double seconds)
+{
+    double ms = ceil(seconds * 1000.0);
+    return ms < (double)UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+uint32_t arg_ms(lua_State *L, int index, uint32_t otherwise, const char *usage)
+{
+    if (lua_isnoneornil(L, index))
+        return otherwise;
+    return seconds_to_ms(arg_seconds(L, index, "timeout", usage));
+}
+
+static const struct arg_field *field_find(const struct arg_field *fields, slice name)
+{
+    while (fields->kind != ARG_END && !slice_eq(name, slice_from(fields->name)))
+        fields++;
+    return fields->kind == ARG_END ? NULL : fields;
+}
+
+static void field_keep(lua_State *L, int *out)
+{
+    lua_insert(L, -2);
+    *out = lua_gettop(L) - 1;
+}
+
+/* The value lies on top and is popped, or else stays below the key that lua_next needs. */
+static void field_take(lua_State *L, const struct arg_field *f, const char *usage)
+{
+    switch (f->kind) {
+    case ARG_TEXT:
+        *(slice *)f->out = arg_text(L, -1, f->name, usage);
+        break;
+    case ARG_WHOLE:
+        *(uint64_t *)f->out = arg_whole(L, -1, f->name, usage);
+        break;
+    case ARG_SECONDS:
+        *(double *)f->out = arg_seconds(L, -1, f->name, usage);
+        break;
+    case ARG_TABLE:
+        if (!lua_istable(L, -1))
+            arg_fail(L, usage, "%s must be a table, not %s", f->name, luaL_typename(L, -1));
+        field_keep(L, f->out);
+        return;
+    case ARG_ANY:
+        field_keep(L, f->out);
+        return;
+    case ARG_END:
+        break;
+    }
+    lua_pop(L, 1);
+}
+
+void arg_fields(lua_State *L, int index, const struct arg_field *fields, const char *usage)
+{
+    if (lua_isnoneornil(L, index))
+        return;
+    if (!lua_istable(L, index))
+        arg_fail(L, usage, "argument %d must be a table, not %s", index - 1, luaL_typename(L, index));
+    luaL_checkstack(L, 16, usage);
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        const struct arg_field *f = NULL;
+        if (lua_type(L, -2) == LUA_TSTRING)
+            f = field_find(fields, slice_from(lua_tostring(L, -2)));
+        if (f == NULL)
+            arg_fail(L, usage, "there is no field %s", luaL_tolstring(L, -2, NULL));
+        field_take(L, f, usage);
+    }
+}

@@ -1,0 +1,19 @@
+/* What the bindings of `cluster` share: l_cluster.c, l_register.c and l_status.c. */
+#ifndef SCRIPT_BIND_CLUSTER_H
+#define SCRIPT_BIND_CLUSTER_H
+
+#include <lua.h>
+
+#include "broker/cluster/cluster.h"
+
+void register_push(lua_State *L, const struct register_value *v);
+
+/* The register at `index`; raises for what is none. */
+void register_check(lua_State *L, int index, struct register_value *out, const char *usage);
+
+/* A field "name:incarnation" of the table at that index; false: there is none. */
+bool field_member(lua_State *L, int table, const char *name, struct member *out);
+
+int l_status(lua_State *L);
+
+#endif

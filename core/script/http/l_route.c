@@ -1,0 +1,283 @@
+/*
+ * Finding a route. The routes of a draft (scripts/lignum/route.lua) are made a tree by segment once, which is C's: to
+ * find one is to compare the path where it lies, as it came, and Lua is asked for nothing but the route itself.
+ *
+ * A tree is one piece of memory. Its user value is the list that it was made of: route number i is at i.
+ */
+#include "base/ensure.h"
+#include "script/bind/arg.h"
+#include "script/bind/bind.h"
+#include "script/http/request.h"
+
+#define TREE "core.tree(routes)"
+#define ROUTE "req:route(tree)"
+#define WALK "core.walk(tree, method, path)"
+
+enum { ROUTES = 1 };
+
+/* 0 is none: the root is nobody's child, and routes are numbered from 1 on. */
+struct node {
+    slice segment;
+    uint32_t child, next;             /* the first literal segment below it, and the one beside it */
+    uint32_t named;                   /* the {name} below it */
+    uint32_t route;                   /* the first of the path that ends here */
+};
+
+struct leaf {
+    slice method, names[ROUTE_NAMES_MAX];
+    unsigned name_count;
+    lua_Integer id;                   /* of its counters */
+    uint32_t next;                    /* another method of the same path */
+};
+
+struct tree {
+    struct node *nodes;
+    struct leaf *leaves;
+    char *text;                       /* of methods and paths: where the next goes */
+    uint32_t node_count;
+    size_t nodes_max, text_left;
+};
+
+/* Cuts a segment and the slash before it off the front of a path. False at the end. */
+static bool segment_next(slice *path, slice *segment)
+{
+    if (path->n == 0)
+        return false;
+    slice rest = slice_skip(*path, 1);
+    const char *slash = memchr(rest.p, '/', rest.n);
+    *segment = slice_of(rest.p, slash == NULL ? rest.n : (size_t)(slash - rest.p));
+    *path = slice_skip(rest, segment->n);
+    return true;
+}
+
+/* ---- making a tree ---- */
+
+/* A field of the route on top; it stays in the route. */
+static slice text_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    slice text = arg_text(L, -1, name, TREE);
+    lua_pop(L, 1);
+    return text;
+}
+
+static slice tree_keep(struct tree *t, slice text)
+{
+    ENSURE(text.n <= t->text_left);
+    slice kept = slice_of(memcpy(t->text, text.p, text.n), text.n);
+    t->text += text.n;
+    t->text_left -= text.n;
+    return kept;
+}
+
+/* That of a segment below `parent`, made where it is not there. */
+static uint32_t node_below(struct tree *t, uint32_t parent, slice segment, bool named)
+{
+    uint32_t *at = named ? &t->nodes[parent].named : &t->nodes[parent].child;
+    while (*at != 0 && !named && !slice_eq(t->nodes[*at].segment, segment))
+        at = &t->nodes[*at].next;
+    if (*at == 0) {
+        ENSURE(t->node_count < t->nodes_max);
+        *at = t->node_count++;
+        t->nodes[*at].segment = segment;
+    }
+    return *at;
+}
+
+/* The route on top, number i. */
+static void tree_add(lua_State *L, struct tree *t, uint32_t i)
+{
+    struct leaf *leaf = &t->leaves[i];
+    uint32_t at = 0;
+    slice path = tree_keep(t, text_field(L, "path"));
+    slice segment;
+    leaf->method = tree_keep(t, text_field(L, "method"));
+    while (segment_next(&path, &segment)) {
+        bool named = segment.n > 2 && segment.p[0] == '{';
+        at = node_below(t, at, segment, named);
+        if (!named)
+            continue;
+        if (leaf->name_count == ROUTE_NAMES_MAX)
+            arg_fail(L, TREE, "a path has too many names");
+        leaf->names[leaf->name_count++] = slice_of(segment.p + 1, segment.n - 2);
+    }
+    lua_getfield(L, -1, "id");
+    leaf->id = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    leaf->next = t->nodes[at].route;
+    t->nodes[at].route = i;
+}
+
+static size_t slashes(slice path)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < path.n; i++)
+        n += path.p[i] == '/';
+    return n;
+}
+
+static struct tree *tree_new(lua_State *L, size_t routes, size_t nodes, size_t text)
+{
+    size_t of_nodes = nodes * sizeof(struct node), of_leaves = (routes + 1) * sizeof(struct leaf);
+    struct tree *t = object_new(L, KIND_TREE, sizeof(*t) + of_nodes + of_leaves + text, 1);
+    t->nodes = (struct node *)(void *)(t + 1);
+    t->leaves = (struct leaf *)(void *)(t->nodes + nodes);
+    t->text = (char *)(t->leaves + routes + 1);
+    t->node_count = 1;
+    t->nodes_max = nodes;
+    t->text_left = text;
+    return t;
+}
+
+/* core.tree(routes) -> tree */
+static int l_tree(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    size_t count = lua_rawlen(L, 1), nodes = 1, text = 0;
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, 1, (lua_Integer)i);
+        slice path = text_field(L, "path");
+        nodes += slashes(path);
+        text += path.n + text_field(L, "method").n;
+        lua_pop(L, 1);
+    }
+    struct tree *t = tree_new(L, count, nodes, text);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, 1, (lua_Integer)i);
+        tree_add(L, t, (uint32_t)i);
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, 2, ROUTES);
+    return 1;
+}
+
+/* ---- finding ---- */
+
+/* The first route of a path below a node, or 0. A literal segment goes before a {name}; a dead end goes back. It goes
+ * no deeper than the tree does, which has no more names on a way than a route may have. */
+static uint32_t descend(const struct tree *t, uint32_t at, slice path, struct params *found)
+{
+    slice segment;
+    if (!segment_next(&path, &segment))
+        return t->nodes[at].route;
+    uint32_t child = t->nodes[at].child;
+    while (child != 0 && !slice_eq(t->nodes[child].segment, segment))
+        child = t->nodes[child].next;
+    uint32_t route = child == 0 ? 0 : descend(t, child, path, found);
+    if (route != 0 || t->nodes[at].named == 0 || segment.n == 0)
+        return route;
+    found->values[found->count++] = segment;
+    route = descend(t, t->nodes[at].named, path, found);
+    found->count -= route == 0;
+    return route;
+}
+
+static uint32_t of_method(const struct tree *t, uint32_t route, slice method)
+{
+    while (route != 0 && !slice_eq(t->leaves[route].method, method))
+        route = t->leaves[route].next;
+    return route;
+}
+
+/* The route of a method and path; 0, and the first of that path, or 0, in *others. */
+static uint32_t find(const struct tree *t, slice method, slice path, struct params *found, uint32_t *others)
+{
+    found->count = 0;
+    *others = path.n == 0 || path.p[0] != '/' ? 0 : descend(t, 0, path, found);
+    uint32_t route = of_method(t, *others, method);
+    if (route == 0 && slice_eq(method, SLICE("HEAD")))
+        route = of_method(t, *others, SLICE("GET"));
+    found->names = t->leaves[route].names;
+    return route;
+}
+
+static void push_leaf(lua_State *L, int tree, uint32_t route)
+{
+    lua_getiuservalue(L, tree, ROUTES);
+    lua_rawgeti(L, -1, route);
+    lua_remove(L, -2);
+}
+
+/* Of a path whose first route is `route`: method -> route, or nil. */
+static void push_methods(lua_State *L, int tree, uint32_t route)
+{
+    const struct tree *t = lua_touserdata(L, tree);
+    if (route == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_newtable(L);
+    for (; route != 0; route = t->leaves[route].next) {
+        lua_pushlstring(L, t->leaves[route].method.p, t->leaves[route].method.n);
+        push_leaf(L, tree, route);
+        lua_rawset(L, -3);
+    }
+}
+
+static const struct tree *tree_check(lua_State *L, int index, const char *usage)
+{
+    const struct tree *t = arg_test(L, index, KIND_TREE);
+    if (t == NULL)
+        arg_fail(L, usage, "the tree must be one of core.tree, not a %s", luaL_typename(L, index));
+    return t;
+}
+
+/* req:route(tree) -> route | nil, methods | nil.  The request has its params from then on, and is counted under the
+ * route, which errors name. */
+int l_request_route(lua_State *L)
+{
+    char text[HTTP_TARGET_MAX];
+    struct http_request *r = request_check(L, 1, ROUTE);
+    const struct tree *t = tree_check(L, 2, ROUTE);
+    struct params found;
+    uint32_t others;
+    slice path = request_path(r, text);
+    uint32_t route = find(t, r->head.method, path, &found, &others);
+    lua_settop(L, 2);
+    if (route == 0) {
+        lua_pushnil(L);
+        push_methods(L, 2, others);
+        return 2;
+    }
+    request_found(L, &found, path.p == text);
+    lua_Integer id = t->leaves[route].id;
+    const struct vm *vm = vm_of(L);
+    if (id > 0 && id <= (lua_Integer)vm->route_count) {
+        r->route = vm->routes[id].counter;
+        task_where(task_self(L), vm->routes[id].pattern);
+    }
+    push_leaf(L, 2, route);
+    return 1;
+}
+
+/* core.walk(tree, method, path) -> route | nil, methods | nil, params | nil */
+static int l_walk(lua_State *L)
+{
+    const struct tree *t = tree_check(L, 1, WALK);
+    slice method = arg_text(L, 2, "method", WALK);
+    slice path = arg_text(L, 3, "path", WALK);
+    struct params found;
+    uint32_t others;
+    uint32_t route = find(t, method, path, &found, &others);
+    lua_settop(L, 3);
+    if (route == 0)
+        lua_pushnil(L);
+    else
+        push_leaf(L, 1, route);
+    push_methods(L, 1, others);
+    if (route == 0)
+        lua_pushnil(L);
+    else
+        push_params(L, &found);
+    return 3;
+}
+
+void route_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"tree", l_tree}, {"walk", l_walk}, {NULL, NULL}};
+    kind_open(L, &(struct kind_options){KIND_TREE, NULL, NULL, NULL, NULL});
+    lua_pop(L, 1);
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,80 @@
+#include "script/message/batch.h"
+
+#include "base/ensure.h"
+
+bool cursor_next_batch(struct cursor *c)
+{
+    if (c->rest.n < BATCH_HEAD_SIZE)
+        return false;
+    ENSURE(batch_head_read(c->rest.p, &c->head) == 0);   /* the store has checked it */
+    ENSURE(c->head.size <= c->rest.n);
+    c->messages = slice_of(c->rest.p + BATCH_HEAD_SIZE, c->head.size - BATCH_HEAD_SIZE);
+    c->rest = slice_skip(c->rest, c->head.size);
+    c->offset = c->head.first - 1;
+    c->left = c->head.count;
+    return true;
+}
+
+bool cursor_next(struct cursor *c, struct message *m)
+{
+    while (c->left == 0)
+        if (!cursor_next_batch(c))
+            return false;
+    ENSURE(message_read(&c->messages, m) == 0);
+    c->left--;
+    c->offset++;
+    return true;
+}
+
+/* By the heads alone: where the messages end that fit into the limit. */
+static void cut_count(struct batch *b, const struct batch_range *range)
+{
+    struct cursor c = {.rest = buf_slice(&b->raw)};
+    while (b->count < range->limit && cursor_next_batch(&c)) {
+        uint64_t low = c.head.first > range->from ? c.head.first : range->from;
+        uint64_t high = c.head.first + c.head.count < range->to ? c.head.first + c.head.count : range->to;
+        if (low >= high)
+            continue;
+        uint64_t n = high - low < range->limit - b->count ? high - low : range->limit - b->count;
+        b->count += n;
+        b->to = low + n;
+        b->epoch = c.head.epoch;
+    }
+}
+
+/* A single stored batch can be larger than what was asked for. */
+static void cut_bytes(struct batch *b, size_t bytes)
+{
+    struct cursor c = {.rest = buf_slice(&b->raw)};
+    struct message m;
+    size_t size = 0;
+    uint64_t count = 0;
+    while (cursor_next(&c, &m) && c.offset < b->to) {
+        if (c.offset < b->from)
+            continue;
+        size += m.payload.n + m.key.n + m.headers.n;
+        if (size > bytes && count > 0)
+            break;
+        count++;
+        b->epoch = c.head.epoch;
+    }
+    b->to -= b->count - count;
+    b->count = count;
+}
+
+void batch_cut(struct batch *b, const struct batch_range *range)
+{
+    b->from = b->to = range->from;
+    b->count = b->epoch = 0;
+    cut_count(b, range);
+    if (buf_size(&b->raw) > range->bytes)
+        cut_bytes(b, range->bytes);
+}
+
+void batch_release(struct vm *vm, struct batch *b)
+{
+    vm_release(vm, b->claimed);
+    b->claimed = 0;
+    buf_fini(&b->raw);
+    buf_fini(&b->index);
+}

@@ -1,0 +1,239 @@
+/*
+ * topic:create, topic:set and topic:delete: settings from Lua tables and back. A change takes effect once its record
+ * in _topics is committed, which all three wait for.
+ */
+#include <stdio.h>
+
+#include "base/err.h"
+#include "script/bind/arg.h"
+#include "script/bind/bind.h"
+#include "script/topic/topic_handle.h"
+#include "script/vm/task.h"
+
+#define CREATE "topic:create([settings])"
+#define SET "topic:set(settings)"
+#define DELETE "topic:delete()"
+
+enum { CHANGE_MS = 30 * 1000 };
+
+/* ---- from Lua ---- */
+
+struct reading {
+    lua_State *L;
+    struct topic_settings *settings;
+    struct buf *why;
+    char text[32];                    /* of the number that is being set */
+};
+
+static bool is_age(const char *name)
+{
+    size_t n = strlen(name);
+    return n >= 4 && strcmp(name + n - 4, ".age") == 0;
+}
+
+/* Ages are seconds in Lua, milliseconds in settings. */
+static int number_text(struct reading *r, const char *name, slice *text)
+{
+    int whole = 1;
+    lua_Integer value;
+    if (is_age(name)) {
+        double ms = lua_tonumber(r->L, -1) * 1000.0 + 0.5;
+        whole = ms >= 0 && ms < 1e15;
+        value = whole ? (lua_Integer)ms : 0;
+    } else {
+        value = lua_tointegerx(r->L, -1, &whole);
+    }
+    if (!whole) {
+        buf_addf(r->why, "%s must be %s of 0 or more", name, is_age(name) ? "seconds" : "a whole number");
+        return -ERR_BAD_VALUE;
+    }
+    int n = snprintf(r->text, sizeof(r->text), "%lld", (long long)value);
+    *text = slice_of(r->text, (size_t)n);
+    return 0;
+}
+
+/* The value on top is the setting `name`. What is neither number nor string is passed as "", which no setting may be,
+ * so that settings_set says what would be right, or that there is no such setting. */
+static int read_value(struct reading *r, const char *name)
+{
+    slice text = SLICE("");
+    int rc = 0;
+    if (lua_type(r->L, -1) == LUA_TNUMBER)
+        rc = number_text(r, name, &text);
+    else if (lua_type(r->L, -1) == LUA_TSTRING)
+        text.p = lua_tolstring(r->L, -1, &text.n);
+    return rc < 0 ? rc : settings_set(r->settings, slice_from(name), text, r->why);
+}
+
+/* The table on top: retain = {...}, segment = {...}. */
+static int read_group(struct reading *r, const char *group)
+{
+    int rc = 0;
+    char name[64];
+    lua_pushnil(r->L);
+    while (rc == 0 && lua_next(r->L, -2)) {
+        lua_pushvalue(r->L, -2);      /* a number would be changed in place */
+        snprintf(name, sizeof(name), "%s.%s", group, lua_type(r->L, -1) == LUA_TSTRING ? lua_tostring(r->L, -1) : "?");
+        lua_pop(r->L, 1);
+        rc = read_value(r, name);
+        lua_pop(r->L, 1);
+    }
+    if (rc < 0)
+        lua_pop(r->L, 1);
+    return rc;
+}
+
+static int read_field(struct reading *r)
+{
+    if (lua_type(r->L, -2) != LUA_TSTRING) {
+        buf_add_slice(r->why, SLICE("settings have names"));
+        return -ERR_BAD_VALUE;
+    }
+    const char *name = lua_tostring(r->L, -2);
+    bool group = strcmp(name, "retain") == 0 || strcmp(name, "segment") == 0;
+    if (!group)
+        return read_value(r, name);
+    if (lua_istable(r->L, -1))
+        return read_group(r, name);
+    buf_addf(r->why, "%s must be a table", name);
+    return -ERR_BAD_VALUE;
+}
+
+/* Reads the table at index 2 over *s. 0, or -ERR_BAD_VALUE with a sentence in the VM's scratch buffer. */
+static int read_settings(lua_State *L, struct topic_settings *s, const char *usage)
+{
+    struct reading r = {.L = L, .settings = s, .why = vm_scratch(vm_of(L))};
+    int rc = 0;
+    if (!lua_istable(L, 2))
+        arg_fail(L, usage, "settings must be a table, not %s", luaL_typename(L, 2));
+    luaL_checkstack(L, 16, usage);
+    lua_pushnil(L);
+    while (rc == 0 && lua_next(L, 2)) {
+        rc = read_field(&r);
+        lua_pop(L, 1);
+    }
+    return rc;
+}
+
+static int fail_settings(lua_State *L, int rc)
+{
+    const struct buf *why = &vm_of(L)->scratch;
+    return push_fail_because(L, rc, "%.*s", (int)buf_size(why), why->data);
+}
+
+/* ---- to Lua ---- */
+
+static void push_pair(void *arg, const char *name, slice text)
+{
+    lua_State *L = arg;
+    uint64_t number;
+    const char *dot = strchr(name, '.');
+    if (dot != NULL) {
+        lua_pushlstring(L, name, (size_t)(dot - name));
+        luaL_getsubtable(L, -2, lua_tostring(L, -1));
+    }
+    if (slice_u64(text, &number) < 0)
+        lua_pushlstring(L, text.p, text.n);
+    else if (is_age(name))
+        lua_pushnumber(L, (double)number / 1000.0);
+    else
+        lua_pushinteger(L, (lua_Integer)number);
+    lua_setfield(L, -2, dot == NULL ? name : dot + 1);
+    if (dot != NULL)
+        lua_pop(L, 2);
+}
+
+void push_settings(lua_State *L, const struct topic_settings *s)
+{
+    luaL_checkstack(L, 8, NULL);
+    settings_each(s, push_pair, L);
+}
+
+/* ---- changes ---- */
+
+static int change_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    if (rc < 0)
+        return push_fail(L, -ERR_UNKNOWN_OUTCOME);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int change_wait(lua_State *L, struct task *self, uint64_t want, lua_KFunction done)
+{
+    struct mark *mark = topic_ack_mark(topics_log(vm_services(L)->topics));
+    return task_park_on(L, self, mark, want, CHANGE_MS, 0, done);
+}
+
+static int create_done(lua_State *L, int status, lua_KContext context)
+{
+    struct topic *t;
+    struct topic_handle *h = handle_check(L, CREATE);
+    if (lua_tointeger(L, -1) == 0 && handle_find(L, h, &t) < 0)
+        return push_fail_because(L, topics_create_failed(vm_services(L)->topics),
+                                 "the directory of %s could not be made; the log says why", h->name);
+    return change_done(L, status, context);
+}
+
+static int create_again(lua_State *L, const struct topic *t, const struct topic_settings *s)
+{
+    if (!settings_equal(&t->settings, s))
+        return push_fail(L, -ERR_TOPIC_EXISTS);
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
+/* topic:create([settings]) -> true | false: it was there | nil, message, code */
+int l_topic_create(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, CREATE);
+    struct task *self = task_self(L);
+    struct topics *ts = vm_services(L)->topics;
+    struct topic_settings s = settings_default;
+    struct topic *t;
+    uint64_t want;
+    int rc = lua_isnoneornil(L, 2) ? 0 : read_settings(L, &s, CREATE);
+    if (rc < 0)
+        return fail_settings(L, rc);
+    if (handle_find(L, h, &t) == 0 && !t->deleting)
+        return create_again(L, t, &s);
+    rc = topics_create(ts, handle_name(h), &s, &want);
+    if (rc < 0)
+        return push_fail(L, rc);
+    return change_wait(L, self, want, create_done);
+}
+
+/* topic:set(settings) -> true | nil, message, code */
+int l_topic_set(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, SET);
+    struct task *self = task_self(L);
+    struct topic *t;
+    uint64_t want;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    struct topic_settings s = t->settings;
+    rc = read_settings(L, &s, SET);
+    if (rc < 0)
+        return fail_settings(L, rc);
+    rc = topics_set(t->topics, t, &s, &want);
+    return rc < 0 ? push_fail(L, rc) : change_wait(L, self, want, change_done);
+}
+
+/* topic:delete() -> true | nil, message, code */
+int l_topic_delete(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, DELETE);
+    struct task *self = task_self(L);
+    struct topic *t;
+    uint64_t want;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    rc = topics_delete(t->topics, t, &want);
+    return rc < 0 ? push_fail(L, rc) : change_wait(L, self, want, change_done);
+}

@@ -1,0 +1,167 @@
+#include "script/vm/budget.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "script/vm/state.h"
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+enum {
+    TICK_MS = 5,
+    WATCHDOG_TICKS = 1000 / TICK_MS,  /* over the budget for so long and no hook: it is inside one C call */
+};
+
+/* ---- the hook ---- */
+
+/* Names the innermost Lua function's line; a C function has none. */
+static void note_place(struct budget *b, lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0) {
+            snprintf(b->place, sizeof(b->place), "%s:%d: ", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+}
+
+/* A thread may still carry the hook of a run that is over, or inherit it; it loses it here. */
+static void on_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct budget *b = &vm_of(L)->budget;
+    if (!b->over) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    budget_stop(L);
+}
+
+int budget_stop(lua_State *L)
+{
+    struct budget *b = &vm_of(L)->budget;
+    if (b->place[0] == '\0')
+        note_place(b, L);
+    if (lua_isyieldable(L))
+        return lua_yield(L, 0);
+    lua_pushliteral(L, "not enough memory");  /* lua_error knows this string */
+    return lua_error(L);
+}
+
+/* ---- the signal handler: only what is safe in one ---- */
+
+static void arm(const struct budget *b)
+{
+    for (struct budget_frame *f = b->top; f != NULL; f = f->below)
+        lua_sethook(f->L, on_hook, LUA_MASKCOUNT, 1);
+}
+
+static void bark(struct budget *b)
+{
+    static const char tail[] = " has been inside one call of C for 1 s\n";
+    char line[256] = "watchdog: ";
+    size_t at = strlen(line);
+    for (const char *p = b->where; p != NULL && *p != '\0' && at < sizeof(line) - sizeof(tail); p++)
+        line[at++] = *p;
+    memcpy(line + at, tail, sizeof(tail) - 1);
+    ssize_t n = write(STDERR_FILENO, line, at + sizeof(tail) - 1);
+    (void)n;
+}
+
+static void on_tick(int signo, siginfo_t *info, void *context)
+{
+    (void)signo;
+    (void)context;
+    int saved = errno;
+    struct budget *b = info->si_value.sival_ptr;
+    unsigned n = 1 + (unsigned)info->si_overrun;
+    b->ticks += n;
+    if (b->top != NULL) {
+        b->lua_ticks += n;
+        unsigned spent = b->ticks - b->began;
+        if (spent > b->limit) {
+            b->over = 1;
+            arm(b);
+        }
+        if (spent > b->limit + WATCHDOG_TICKS && !b->told) {
+            b->told = 1;
+            bark(b);
+        }
+    }
+    errno = saved;
+}
+
+/* ---- the timer ---- */
+
+int budget_init(struct budget *b)
+{
+    int signo = SIGRTMIN + 1;
+    struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signo, .sigev_value.sival_ptr = b};
+    struct timespec tick = {.tv_nsec = TICK_MS * (long)NS_PER_MS};
+    struct itimerspec every = {tick, tick};
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    *b = (struct budget){0};
+    if (sigaction(signo, &action, NULL) < 0 || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &b->timer) < 0)
+        return -errno;
+    return timer_settime(b->timer, 0, &every, NULL) < 0 ? -errno : 0;
+}
+
+void budget_fini(struct budget *b)
+{
+    timer_delete(b->timer);
+}
+
+/* ---- runs ---- */
+
+void budget_begin(struct budget *b, struct budget_run *run, lua_State *L, uint32_t budget_ms)
+{
+    *run = (struct budget_run){
+        .frame.L = L, .outer = b->top, .where = b->where, .began = b->began, .limit = b->limit, .over = b->over};
+    b->top = NULL;
+    b->began = b->ticks;
+    b->limit = (budget_ms + TICK_MS - 1) / TICK_MS;
+    b->over = 0;
+    b->told = 0;
+    b->place[0] = '\0';
+    b->top = &run->frame;
+}
+
+bool budget_end(struct budget *b, struct budget_run *run)
+{
+    b->top = NULL;
+    bool over = b->over;
+    b->exceeded += over;
+    b->where = run->where;
+    b->began = run->began;
+    b->limit = run->limit;
+    b->over = run->over;
+    b->top = run->outer;
+    return over;
+}
+
+void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L)
+{
+    *frame = (struct budget_frame){L, b->top};
+    b->top = frame;
+    if (b->over)
+        arm(b);
+}
+
+void budget_pop(struct budget *b, const struct budget_frame *frame)
+{
+    b->top = frame->below;
+}
+
+uint64_t budget_lua_ns(const struct budget *b)
+{
+    return b->lua_ticks * (uint64_t)TICK_MS * NS_PER_MS;
+}

@@ -1,0 +1,239 @@
+/*
+ * The standard libraries as scripts get them.
+ *
+ * Left out is what runs other programs, loads machine code by name, writes files, or loads bytecode, which can crash
+ * the process. A finaliser (__gc) cannot be stopped by the budget's hook, so scripts have none; <close> does that work.
+ * What a trusted script needs all the same it can ask for by name: require("lignum.core").unsafe has execute, exit,
+ * popen, open, remove, rename, tmpname and loadlib.
+ */
+#include <lualib.h>
+
+#include "base/say.h"
+#include "script/bind/bind.h"
+#include "script/vm/state.h"
+
+/* load(chunk, name, mode, env): mode is always "t". */
+static int l_load(lua_State *L)
+{
+    int n = lua_gettop(L);
+    if (n < 3)
+        lua_settop(L, n = 3);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 3);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, n, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int l_loadfile(lua_State *L)
+{
+    int n = lua_gettop(L);
+    luaL_checkstring(L, 1);   /* none would mean standard input */
+    if (n < 2)
+        lua_settop(L, n = 2);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, n, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int l_dofile(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    lua_settop(L, 1);
+    if (luaL_loadfilex(L, path, "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, LUA_MULTRET);
+    return lua_gettop(L) - 1;
+}
+
+static int l_setmetatable(lua_State *L)
+{
+    if (lua_type(L, 2) == LUA_TTABLE) {
+        lua_pushliteral(L, "__gc");
+        if (lua_rawget(L, 2) != LUA_TNIL)
+            return luaL_error(L, "finalisers (__gc) cannot be had in Lignum's scripts; use `local x <close>`");
+        lua_pop(L, 1);
+    }
+    if (lua_istable(L, 1))
+        message_make_whole(L, 1);
+    lua_settop(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+/* "stop" or a wild setting would let memory grow. */
+static int l_collectgarbage(lua_State *L)
+{
+    static const char *const words[] = {"collect", "count", "step", NULL};
+    switch (luaL_checkoption(L, 1, "collect", words)) {
+    case 1:
+        lua_pushnumber(L, (double)vm_of(L)->used / KIB);
+        return 1;
+    case 2:
+        lua_pushboolean(L, lua_gc(L, LUA_GCSTEP, 0));
+        return 1;
+    default:
+        lua_pushinteger(L, lua_gc(L, LUA_GCCOLLECT));
+        return 1;
+    }
+}
+
+static int l_print(lua_State *L)
+{
+    luaL_Buffer b;
+    int n = lua_gettop(L);
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1)
+            luaL_addchar(&b, ' ');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_pushresult(&b);
+    say_info("print", "%s", lua_tostring(L, -1));
+    return 0;
+}
+
+static int l_open(lua_State *L)
+{
+    const char *mode = luaL_optstring(L, 2, "r");
+    luaL_checkstring(L, 1);
+    if (strcmp(mode, "r") != 0 && strcmp(mode, "rb") != 0)
+        return luaL_error(L, "io.open(path [, \"r\" | \"rb\"]): scripts only read files");
+    lua_settop(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 2, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int l_lines(lua_State *L)
+{
+    luaL_checkstring(L, 1);   /* none would mean standard input */
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* What require does for modules in Lua, without bytecode. */
+static int search_lua(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchpath");
+    lua_pushstring(L, name);
+    lua_getfield(L, -3, "path");
+    lua_call(L, 2, 2);
+    if (lua_isnil(L, -2))
+        return 1;
+    lua_pop(L, 1);
+    if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK)
+        return luaL_error(L, "%s", lua_tostring(L, -1));
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* Puts our function in place of `name` of the table on top, with the old one as its upvalue. */
+static void wrap(lua_State *L, const char *name, lua_CFunction fn)
+{
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, fn, 1);
+    lua_setfield(L, -2, name);
+}
+
+/* Replaces the library by a table of these of its fields. */
+static void keep(lua_State *L, const char *library, const char *const *names)
+{
+    lua_getglobal(L, library);
+    lua_newtable(L);
+    for (; *names != NULL; names++) {
+        lua_getfield(L, -2, *names);
+        lua_setfield(L, -2, *names);
+    }
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, library);
+    lua_pop(L, 1);
+    lua_setglobal(L, library);
+    lua_pop(L, 1);
+}
+
+static void drop(lua_State *L, const char *name)
+{
+    lua_pushnil(L);
+    lua_setfield(L, -2, name);
+}
+
+static void move(lua_State *L, const char *library, const char *const *names)
+{
+    lua_getglobal(L, library);
+    for (; *names != NULL; names++) {
+        lua_getfield(L, -1, *names);
+        lua_setfield(L, -3, *names);
+    }
+    lua_pop(L, 1);
+}
+
+/* Left in the registry for core_open. */
+static void collect_unsafe(lua_State *L)
+{
+    lua_newtable(L);
+    move(L, "os", (const char *const[]){"execute", "exit", "remove", "rename", "tmpname", NULL});
+    move(L, "io", (const char *const[]){"popen", "open", NULL});
+    move(L, "package", (const char *const[]){"loadlib", NULL});
+    lua_setfield(L, LUA_REGISTRYINDEX, "lignum.unsafe");
+}
+
+static void limit_base(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    wrap(L, "load", l_load);
+    wrap(L, "loadfile", l_loadfile);
+    wrap(L, "dofile", l_dofile);
+    wrap(L, "setmetatable", l_setmetatable);
+    wrap(L, "collectgarbage", l_collectgarbage);
+    wrap(L, "print", l_print);
+    lua_pop(L, 1);
+}
+
+static void limit_package(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    drop(L, "loadlib");
+    lua_getfield(L, -1, "searchers");
+    lua_pushcfunction(L, search_lua);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 2);
+}
+
+static void limit_files(lua_State *L)
+{
+    lua_getglobal(L, "io");
+    wrap(L, "open", l_open);
+    wrap(L, "lines", l_lines);
+    lua_pop(L, 1);
+}
+
+void libs_open(lua_State *L, const struct vm *vm)
+{
+    (void)vm;
+    luaL_openlibs(L);
+    collect_unsafe(L);
+    keep(L, "os", (const char *const[]){"time", "date", "clock", "getenv", "difftime", NULL});
+    keep(L, "io", (const char *const[]){"open", "lines", "type", NULL});
+    keep(L, "debug", (const char *const[]){"traceback", NULL});
+    limit_base(L);
+    limit_package(L);
+    limit_files(L);
+    lua_getglobal(L, "string");
+    drop(L, "dump");
+    lua_pop(L, 1);
+    coroutine_open(L);
+}

@@ -1,0 +1,106 @@
+/* Unlinking, which can take long, on the disk thread. */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/disk/io.h"
+#include "store/log/inner.h"
+
+struct remove_job {
+    struct job job;
+    struct journal *journal;     /* NULL: the trash */
+    struct path dir;
+    struct buf paths;
+    int rc;
+    bool sync_failed;
+};
+
+static void remove_one(struct remove_job *r, const char *path)
+{
+    if (io.unlink(path) < 0 && errno != ENOENT)
+        r->rc = -errno;
+}
+
+/* Each is gone for good before the next: after a power loss there must be no hole between two files. */
+static void remove_files_run(struct job *job)
+{
+    struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    slice rest = buf_slice(&r->paths);
+    while (r->rc == 0 && rest.n > 0) {
+        size_t n = strlen(rest.p);
+        remove_one(r, rest.p);
+        uint64_t first;
+        const char *name = strrchr(rest.p, '/') + 1;
+        if (r->rc == 0 && file_name_read(name, &first) == FILE_SEALED) {
+            r->rc = io_sync_dir_or_all(r->dir.s, r->journal->store->root_fd);
+            r->sync_failed = r->rc < 0;
+        }
+        rest = slice_skip(rest, n + 1);
+    }
+}
+
+static bool dot(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static void remove_topic(struct remove_job *r, const char *topic)
+{
+    DIR *dir = opendir(topic);
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (!dot(e->d_name))
+            remove_one(r, path_of("%s/%s", topic, e->d_name).s);
+    closedir(dir);
+    if (io.rmdir(topic) < 0)
+        r->rc = -errno;
+}
+
+static void remove_trash_run(struct job *job)
+{
+    struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    DIR *dir = opendir(r->dir.s);
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (!dot(e->d_name))
+            remove_topic(r, path_of("%s/%s", r->dir.s, e->d_name).s);
+    closedir(dir);
+}
+
+static void remove_done(struct job *job)
+{
+    struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    if (r->sync_failed)
+        store_io_failed(r->journal->store, "fsync", r->dir.s, r->rc);
+    if (r->rc < 0)
+        say_warn("store", "cannot remove old files in %s: %s", r->dir.s, strerror(-r->rc));
+    if (r->journal)
+        r->journal->jobs--;
+    buf_fini(&r->paths);
+    mem_free(r);
+}
+
+void remove_files(struct journal *j, struct buf *paths)
+{
+    struct remove_job *r = MEM_NEW(struct remove_job);
+    r->job.run = remove_files_run;
+    r->job.done = remove_done;
+    r->journal = j;
+    r->dir = topic_path(j);
+    buf_move(&r->paths, paths);
+    j->jobs++;
+    sync_submit(j->store->sync, &r->job);
+}
+
+void remove_trash(struct store *s)
+{
+    struct remove_job *r = MEM_NEW(struct remove_job);
+    r->job.run = remove_trash_run;
+    r->job.done = remove_done;
+    r->dir = path_of("%s/trash", s->root);
+    sync_submit(s->sync, &r->job);
+}

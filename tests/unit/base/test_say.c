@@ -1,0 +1,78 @@
+#include "base/say.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "unit/unit.h"
+
+/* From here on, what the test says goes to a file. */
+static void capture(void)
+{
+    int fd = open("said", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    CHECK(dup2(fd, STDERR_FILENO) >= 0);
+    close(fd);
+}
+
+static slice without_time(slice line)
+{
+    int64_t ms;
+    CHECK(line.n > 24);
+    CHECK_EQ(clock_parse(slice_of(line.p, 24), &ms), 0);
+    CHECK(ms <= clock_wall_ms());
+    return slice_skip(line, 24);
+}
+
+TEST(test_a_line_has_time_level_area_and_text)
+{
+    capture();
+    say_info("store", "recovered topic=%s next=%d", "orders", 42);
+    CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" info store: recovered topic=orders next=42\n"));
+}
+
+TEST(test_a_message_cannot_forge_a_line)
+{
+    capture();
+    say_error("net", "bad\r\n\t\x1b[0m \x7f \xc3\xa4 \\");
+    CHECK_SLICE(without_time(unit_read_file("said")),
+                SLICE(" error net: bad\\x0d\\x0a\\x09\\x1b[0m \\x7f \xc3\xa4 \\\n"));
+}
+
+TEST(test_what_is_below_the_level_is_not_said)
+{
+    capture();
+    say_debug("net", "not by default");
+    say_set_level(SAY_ERROR);
+    say_warn("net", "not now");
+    CHECK_EQ(unit_read_file("said").n, 0);
+    say_set_level(SAY_DEBUG);
+    say_debug("net", "now");
+    CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" debug net: now\n"));
+}
+
+static void check_cut(char filler)
+{
+    static char text[3 * PIPE_BUF];
+    capture();
+    memset(text, filler, sizeof text - 1);
+    say_info("net", "%s", text);
+    slice said = unit_read_file("said");
+    CHECK_EQ(said.n, PIPE_BUF);
+    CHECK_SLICE(slice_skip(said, said.n - 4), SLICE("...\n"));
+    CHECK(memchr(said.p, '\n', said.n) == said.p + said.n - 1);
+}
+
+TEST(test_an_endless_message_is_one_cut_line)
+{
+    check_cut('x');
+    check_cut('\n');
+}
+
+TEST(test_fatal_says_an_error_and_exits_with_its_code)
+{
+    capture();
+    CHECK_DIES(say_fatal(EXIT_IO, "store", "fdatasync failed"), EXIT_IO);
+    CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" error store: fdatasync failed\n"));
+}

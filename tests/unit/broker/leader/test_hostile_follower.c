@@ -1,0 +1,624 @@
+/* Followers that are none, or lie, at a leader. */
+#include "unit/wild.h"
+
+/* ---- greetings, as a follower ---- */
+
+struct hello {
+    unsigned version;
+    const struct id *cluster;     /* NULL: the right one */
+    const char *member, *http;
+    unsigned flags;
+};
+
+static const struct hello usual = {.version = WIRE_VERSION, .member = MEMBER, .http = "127.0.0.1:2"};
+
+static void put_hello(struct buf *out, const struct node *leader, struct hello h)
+{
+    put_u16(out, h.version);
+    put_id(out, h.cluster != NULL ? h.cluster : &store_state(leader->store)->cluster);
+    buf_add(out, NONCE, NONCE_SIZE);
+    put_text(out, slice_from(h.member));
+    put_text(out, slice_from(h.http));
+    put_u8(out, h.flags);
+}
+
+static void send_hello(struct wild *w, const struct node *leader, struct hello h)
+{
+    struct buf out = {0};
+    put_hello(&out, leader, h);
+    wild_send(w, WIRE_HELLO, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static const struct sighting nothing = {.epoch = 0};
+
+/* Of the nonce in the CHALLENGE that was taken last; `role` "": zeros. */
+static void send_proof(struct wild *w, const char *key, const char *role, const struct sighting *known)
+{
+    struct secret s;
+    struct buf out = {0};
+    char proof[PROOF_SIZE];
+    CHECK_EQ(secret_init(&s, slice_from(key)), 0);
+    secret_prove(&s, role, slice_of(w->payload.p, NONCE_SIZE), proof);
+    buf_add(&out, proof, PROOF_SIZE);
+    put_u64(&out, known->epoch);
+    put_u64(&out, known->version);
+    put_id(&out, &known->leader);
+    wild_send(w, WIRE_PROOF, buf_slice(&out));
+    buf_fini(&out);
+    secret_fini(&s);
+}
+
+static void send_promise(struct wild *w, uint64_t epoch)
+{
+    struct buf out = {0};
+    put_u64(&out, epoch);
+    wild_send(w, WIRE_PROMISE, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static const struct peer *wild_peer(const struct node *leader)
+{
+    LIST_EACH(node, &cluster_leader(leader->cluster)->peers) {
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (strcmp(p->member.text, MEMBER) == 0 && p->phase == PEER_READY && !p->doomed)
+            return p;
+    }
+    return NULL;
+}
+
+static struct wild ready_follower(const struct node *leader)
+{
+    struct wild w = dial_to(leader);
+    send_hello(&w, leader, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, rig.secret, "follower", &nothing);
+    WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
+    send_promise(&w, leader->role.epoch);
+    WAIT_UNTIL((wild_turn(&w), wild_peer(leader) != NULL));
+    return w;
+}
+
+/* At once, and not for its silence. */
+static void check_refused(struct wild *w)
+{
+    uint64_t begun = clock_ns();
+    WAIT_UNTIL(wild_ended(w));
+    CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
+    wild_close(w);
+}
+
+TEST(test_a_greeting_that_does_not_fit_is_refused)
+{
+    static const struct id other = {{9}};
+    struct hello bad[] = {usual, usual, usual, usual, usual, usual, usual, usual};
+    char longest[HTTP_TEXT_MAX + 1] = {0};
+    memset(longest, 'h', HTTP_TEXT_MAX);
+    bad[0].version++;
+    bad[1].cluster = &other;
+    bad[2].member = "n1:000102030405060708090a0b0c0d0e0f";   /* the leader's own name */
+    bad[3].member = "nobody";
+    bad[4].member = "a b:000102030405060708090a0b0c0d0e0f";
+    bad[5].http = longest;
+    bad[6].http = "127.0.0.1:2\"";
+    bad[7].http = "127.0.0.1:2\n";
+    rig_up(1);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct wild w = dial_to(&rig.nodes[0]);
+        send_hello(&w, &rig.nodes[0], bad[i]);
+        uint64_t begun = clock_ns();
+        WAIT_UNTIL(wild_got(&w, WIRE_REFUSE));
+        CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
+        check_refused(&w);
+    }
+    struct wild w = ready_follower(&rig.nodes[0]);
+    wild_close(&w);
+    rig_down();
+}
+
+TEST(test_a_greeting_cut_anywhere_or_too_long_is_refused)
+{
+    struct buf out = {0};
+    rig_up(1);
+    put_hello(&out, &rig.nodes[0], usual);
+    buf_add_char(&out, 'x');
+    for (size_t n = 0; n <= buf_size(&out); n++) {
+        struct wild w = dial_to(&rig.nodes[0]);
+        wild_send(&w, WIRE_HELLO, slice_of(out.data, n));
+        WAIT_UNTIL(wild_take(&w));
+        CHECK_EQ(w.type, n == buf_size(&out) - 1 ? WIRE_CHALLENGE : WIRE_REFUSE);
+        wild_close(&w);
+    }
+    buf_fini(&out);
+    rig_down();
+}
+
+TEST(test_a_greeting_out_of_order_is_refused)
+{
+    static const unsigned char types[] = {WIRE_PROOF, WIRE_PROMISE, WIRE_POSITION, WIRE_START, WIRE_ACK, WIRE_WANT,
+                                          WIRE_AUDIT, WIRE_CHALLENGE, WIRE_WELCOME, WIRE_DATA, WIRE_REFUSE, 0, 255};
+    static const char zeros[64];
+    rig_up(1);
+    for (size_t i = 0; i < sizeof(types); i++) {
+        struct wild w = dial_to(&rig.nodes[0]);
+        wild_send(&w, types[i], slice_of(zeros, sizeof zeros));
+        check_refused(&w);
+        w = dial_to(&rig.nodes[0]);
+        send_hello(&w, &rig.nodes[0], usual);
+        WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+        if (types[i] == WIRE_PROOF)
+            send_hello(&w, &rig.nodes[0], usual);
+        else
+            wild_send(&w, types[i], slice_of(zeros, sizeof zeros));
+        check_refused(&w);
+    }
+    CHECK(wild_peer(&rig.nodes[0]) == NULL);
+    rig_down();
+}
+
+TEST(test_a_promise_of_another_epoch_is_refused)
+{
+    rig_up(1);
+    struct wild w = dial_to(&rig.nodes[0]);
+    send_hello(&w, &rig.nodes[0], usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", &nothing);
+    WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
+    send_promise(&w, 2);
+    check_refused(&w);
+    rig_down();
+}
+
+TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct wild w = dial_to(a);
+    send_hello(&w, a, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", &(struct sighting){.epoch = 2});
+    check_refused(&w);
+    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
+    rig_down();
+}
+
+/* Consul was rolled back: what a follower knows of is not what epoch 1, version 1 goes on from, though no epoch is
+ * higher. */
+static void check_outdated(struct sighting known)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct wild w = dial_to(a);
+    send_hello(&w, a, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", &known);
+    check_refused(&w);
+    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
+    CHECK(role_behind(&a->role));
+    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
+    rig.reg = *cluster_change(a->cluster);           /* what Consul says is marked with what the follower knew */
+    CHECK_EQ(rig.reg.lost.version, known.version);
+    if (!id_is_zero(&known.leader))
+        CHECK(id_eq(&rig.reg.lost.leader, &known.leader));
+    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
+    CHECK(cluster_change(a->cluster) == NULL);
+    rig_down();
+}
+
+TEST(test_a_follower_that_knows_another_leader_of_this_epoch_ends_it)
+{
+    check_outdated((struct sighting){1, 1, {{9}}});
+}
+
+TEST(test_a_follower_that_knows_a_newer_set_of_this_epoch_ends_it)
+{
+    check_outdated((struct sighting){.epoch = 1, .version = 9});
+}
+
+TEST(test_a_follower_that_knows_of_this_very_leader_is_welcome)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct sighting known = role_known(&a->role);
+    struct wild w = dial_to(a);
+    send_hello(&w, a, usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+    send_proof(&w, "", "", &known);
+    WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
+    wild_close(&w);
+    rig_down();
+}
+
+TEST(test_without_the_secret_nobody_follows)
+{
+    rig.secret = "the secret of this cluster";
+    rig_up(2);
+    struct node *a = &rig.nodes[0];
+    static const char *const keys[] = {"", "the secret of that cluster", "the secret of this cluster"};
+    for (int i = 0; i < 3; i++) {
+        struct wild w = dial_to(a);
+        send_hello(&w, a, usual);
+        WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
+        send_proof(&w, keys[i], i < 2 ? "follower" : "leader", &(struct sighting){.epoch = 99});
+        check_refused(&w);
+    }
+    CHECK_EQ(a->role.kind, ROLE_LEADER);             /* nor is its word about epochs believed */
+    struct wild w = ready_follower(a);
+    wild_close(&w);
+    rig_down();
+}
+
+static unsigned peers_of(const struct node *n)
+{
+    return cluster_leader(n->cluster)->peer_count;
+}
+
+static uint64_t connected_since(const struct node *leader, const struct node *n)
+{
+    LIST_EACH(node, &cluster_leader(leader->cluster)->peers) {
+        const struct peer *p = LIST_OWNER(node, struct peer, all);
+        if (member_eq(&p->member, &n->role.self))
+            return p->since_ns;
+    }
+    return 0;
+}
+
+TEST(test_greetings_are_bounded_in_number_and_time)
+{
+    struct wild w[LINKS_MAX + 10];
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    uint64_t since = connected_since(a, b);
+    for (int i = 0; i < LINKS_MAX + 10; i++)
+        w[i] = dial_to(a);
+    WAIT_UNTIL(peers_of(a) == LINKS_MAX);
+    turn_for(50);
+    CHECK_EQ(peers_of(a), LINKS_MAX);
+    CHECK_EQ(connected_since(a, b), since);          /* those who are there are not pushed out, */
+    struct wild late = ready_follower(a);            /* nor is one of ours kept out */
+    CHECK_EQ(peers_of(a), LINKS_MAX);
+    wild_close(&late);
+    WAIT_UNTIL(peers_of(a) < LINKS_MAX);
+    LIST_EACH(node, &cluster_leader(a->cluster)->peers)
+        LIST_OWNER(node, struct peer, all)->since_ns -= GREETING_MS * NS_PER_MS;
+    uint64_t begun = clock_ns();
+    WAIT_UNTIL(peers_of(a) == 1);
+    CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
+    CHECK(is_connected(b));
+    for (int i = 0; i < LINKS_MAX + 10; i++)
+        wild_close(&w[i]);
+    rig_down();
+}
+
+TEST(test_a_node_that_does_not_lead_refuses)
+{
+    node_up(0);
+    struct wild w = dial_to(&rig.nodes[0]);
+    send_hello(&w, &rig.nodes[0], usual);
+    WAIT_UNTIL(wild_got(&w, WIRE_REFUSE));
+    check_refused(&w);
+    rig_down();
+}
+
+/* ---- a follower that lies ---- */
+
+static void send_position(struct wild *w, uint32_t slot, const struct topic *t)
+{
+    struct buf out = {0};
+    put_u32(&out, slot);
+    put_u64(&out, t->id.epoch);
+    put_u64(&out, t->id.offset);
+    put_u64(&out, 0);
+    put_u64(&out, 0);
+    put_text(&out, slice_from(t->name));
+    wild_send(w, WIRE_POSITION, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void send_start(struct wild *w, uint32_t slot, uint64_t tail)
+{
+    struct buf out = {0};
+    put_u32(&out, slot);
+    put_u64(&out, tail);
+    put_u64(&out, tail);
+    wild_send(w, WIRE_START, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void send_ack(struct wild *w, uint32_t slot, uint64_t offset)
+{
+    struct buf out = {0};
+    put_u32(&out, slot);
+    put_u64(&out, offset);
+    put_u64(&out, offset);
+    wild_send(w, WIRE_ACK, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* It claims to have everything, and so becomes a member: _topics on slot 1, t on slot 2. */
+static struct wild member_of_two(struct topic *t)
+{
+    struct node *a = &rig.nodes[0];
+    struct wild w = ready_follower(a);
+    send_position(&w, 1, topics_log(a->topics));
+    send_position(&w, 2, t);
+    send_start(&w, 1, topics_log(a->topics)->tail.at);
+    send_start(&w, 2, t->tail.at);
+    struct member evil;
+    CHECK_EQ(member_parse(SLICE(MEMBER), &evil), 0);
+    WAIT_UNTIL((wild_turn(&w), members_have(&a->role.synced.now.set, &evil)));
+    return w;
+}
+
+/* b does not acknowledge: whatever else is said, peers stays. */
+static void check_peers_stays(struct topic *t, struct wild *w)
+{
+    uint64_t until = clock_ns() + 100 * NS_PER_MS;
+    while (clock_ns() < until) {
+        wild_turn(w);
+        turn_for(5);
+        CHECK_EQ(t->peers.at, 3);
+    }
+}
+
+static void check_closed_and_peers_stays(struct topic *t, struct wild *w)
+{
+    check_refused(w);
+    CHECK_EQ(t->peers.at, 3);
+    rig_down();
+}
+
+/* DATA of t as far as `next` has come on this slot. */
+static bool was_sent(struct wild *w, uint32_t slot, uint64_t next)
+{
+    while (wild_got(w, WIRE_DATA)) {
+        struct wire f = {.rest = w->payload};
+        if (get_u32(&f) == slot && (get_bytes(&f, 24), get_u64(&f)) == next)
+            return true;
+    }
+    return false;
+}
+
+/* As if it had not asked for this topic yet. */
+static void forget_feed(struct topic *t, const struct node *n)
+{
+    LIST_EACH(node, &t->feeds) {
+        struct feed *f = LIST_OWNER(node, struct feed, of_topic);
+        if (member_eq(&f->peer->member, &n->role.self))
+            feed_free(f);
+    }
+}
+
+/* Two feeds of one would make up for the one of b that is not there yet. */
+TEST(test_one_follower_does_not_count_twice)
+{
+    struct topic *t = live_topic_of_two();
+    struct wild w = member_of_two(t);
+    rig.consul_away = true;
+    forget_feed(t, &rig.nodes[1]);
+    send_position(&w, 3, t);
+    send_start(&w, 3, 3);
+    publish(t, 1, 100);
+    WAIT_UNTIL(was_sent(&w, 2, 4) || w.closed);
+    send_ack(&w, 2, 4);
+    check_peers_stays(t, &w);
+    WAIT_UNTIL(was_sent(&w, 3, 4) || w.closed);
+    send_ack(&w, 3, 4);
+    check_peers_stays(t, &w);
+    check_closed_and_peers_stays(t, &w);
+}
+
+/* It is ready and counts, and has asked for nothing. */
+TEST(test_a_member_without_the_topic_keeps_peers_down)
+{
+    struct topic *t = live_topic_of_two();
+    struct node *a = &rig.nodes[0];
+    struct wild w = ready_follower(a);
+    struct member evil;
+    CHECK_EQ(member_parse(SLICE(MEMBER), &evil), 0);
+    rig.consul_away = true;
+    CHECK(members_add(&a->role.synced.now.set, &evil));
+    leader_recount(cluster_leader(a->cluster));
+    publish(t, 1, 100);
+    WAIT_UNTIL(acked(t, &rig.nodes[1]) == 4 && t->disk.at == 4);
+    check_peers_stays(t, &w);
+    wild_close(&w);
+    rig_down();
+}
+
+TEST(test_an_acknowledgement_of_what_was_not_sent_is_refused)
+{
+    struct topic *t = live_topic_of_two();
+    struct wild w = member_of_two(t);
+    rig.nodes[1].syncs_not = true;
+    send_ack(&w, 2, 5);
+    check_closed_and_peers_stays(t, &w);
+}
+
+TEST(test_a_start_beyond_the_leaders_tail_is_refused)
+{
+    struct topic *t = live_topic_of_two();
+    struct node *a = &rig.nodes[0];
+    struct wild w = ready_follower(a);
+    send_position(&w, 1, t);
+    send_start(&w, 1, 4);
+    check_closed_and_peers_stays(t, &w);
+}
+
+TEST(test_a_second_start_is_refused)
+{
+    struct topic *t = live_topic_of_two();
+    struct wild w = member_of_two(t);
+    send_start(&w, 2, 0);
+    check_closed_and_peers_stays(t, &w);
+}
+
+TEST(test_a_slot_that_names_another_topic_is_refused)
+{
+    struct topic *t = live_topic_of_two();
+    struct wild w = member_of_two(t);
+    send_position(&w, 1, t);
+    check_closed_and_peers_stays(t, &w);
+}
+
+/* One frame must not make the leader's table grow by 128 MB. */
+TEST(test_slots_are_given_out_one_after_the_other)
+{
+    static const uint32_t bad[] = {0, 2, 100, SLOTS_MAX, SLOTS_MAX + 1, UINT32_MAX};
+    struct topic *t = live_topic_of_two();
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct wild w = ready_follower(&rig.nodes[0]);
+        send_position(&w, bad[i], t);
+        check_refused(&w);
+    }
+    rig_down();
+}
+
+TEST(test_slots_that_are_not_known_are_passed_over)
+{
+    struct topic *t = live_topic_of_two();
+    struct wild w = member_of_two(t);
+    rig.nodes[1].syncs_not = true;
+    publish(t, 1, 100);
+    send_ack(&w, 0, 4);
+    send_ack(&w, 77, 4);
+    send_ack(&w, UINT32_MAX, UINT64_MAX);
+    send_start(&w, 77, 4);
+    check_peers_stays(t, &w);
+    CHECK(!wild_ended(&w));
+    wild_close(&w);
+    rig_down();
+}
+
+/* Questions whose answers are larger than they are, from one who does not read. */
+TEST(test_who_does_not_read_the_answers_is_not_listened_to)
+{
+    skip_syncs();
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    struct topic_settings s = settings_of(REPLICATION_LIVE);
+    s.segment_bytes = 1 * MIB;
+    struct topic *t = make_topic(a, "t", &s);
+    publish(t, 10, 200 * KIB);
+    WAIT_UNTIL(t->peers.at == 10 && run("ls n1/topics/t/*.log > list 2>&1") == 0);
+    struct wild w = ready_follower(a);
+    send_position(&w, 1, t);
+    struct buf want = {0};
+    put_u32(&want, 1);
+    put_u64(&want, 0);
+    put_u64(&want, 0);
+    for (int i = 0; i < 20000; i++)
+        wild_send(&w, WIRE_WANT, buf_slice(&want));  /* for 5 GB */
+    buf_fini(&want);
+    for (int i = 0; i < 100; i++) {
+        slice rest = buf_slice(&w.out);
+        ssize_t n = send(w.fd, rest.p, rest.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        buf_drop(&w.out, n > 0 ? (size_t)n : 0);
+        turn_for(1);
+        const struct peer *p = wild_peer(a);
+        CHECK(p == NULL || link_unsent(p->link) < 2 * LINK_FRAME_MAX);
+    }
+    WAIT_UNTIL(peers_of(a) == 0);                    /* and does not stay */
+    wild_close(&w);
+    rig_down();
+}
+
+/* ---- frames gone wrong, to a ready leader ---- */
+
+static void put_valid(struct buf *out, unsigned char type, const struct topic *t)
+{
+    uint32_t slot = type == WIRE_POSITION ? 3 : 2;
+    put_u32(out, slot);
+    if (type == WIRE_POSITION) {
+        put_u64(out, t->id.epoch);
+        put_u64(out, t->id.offset);
+        put_u64(out, 1);
+        put_u64(out, 3);
+        put_text(out, SLICE("t"));
+    } else if (type == WIRE_ACK) {
+        put_u64(out, 3);
+        put_u64(out, 3);
+        put_u32(out, 1);
+        put_u64(out, 1);
+        put_u64(out, 1);
+    } else {
+        put_u64(out, 0);
+        put_u64(out, 0);
+        if (type == WIRE_AUDIT)
+            put_u32(out, 0);
+    }
+}
+
+static const unsigned char from_followers[] = {WIRE_POSITION, WIRE_START, WIRE_ACK, WIRE_WANT, WIRE_AUDIT};
+
+TEST(test_every_truncated_frame_of_a_follower_closes_the_connection)
+{
+    struct topic *t = live_topic_of_two();
+    rig.nodes[1].syncs_not = true;
+    publish(t, 1, 100);
+    for (size_t k = 0; k < sizeof(from_followers); k++) {
+        struct buf out = {0};
+        put_valid(&out, from_followers[k], t);
+        for (size_t n = 0; n < buf_size(&out); n++) {
+            if (from_followers[k] == WIRE_ACK && n % WIRE_ACK_ENTRY == 0)
+                continue;                            /* fewer entries are well formed */
+            struct wild w = ready_follower(&rig.nodes[0]);
+            wild_send(&w, from_followers[k], slice_of(out.data, n));
+            check_refused(&w);
+        }
+        buf_fini(&out);
+    }
+    CHECK_EQ(t->peers.at, 3);
+    rig_down();
+}
+
+TEST(test_frames_of_no_known_type_close_the_connection)
+{
+    rig_up(1);
+    for (unsigned type = 0; type < 256; type++) {
+        if (memchr(from_followers, (int)type, sizeof from_followers) != NULL || type == WIRE_PING)
+            continue;
+        struct wild w = ready_follower(&rig.nodes[0]);
+        wild_send(&w, (unsigned char)type, SLICE("12345678"));
+        check_refused(&w);
+    }
+    rig_down();
+}
+
+TEST(test_mangled_frames_of_a_member_move_no_mark)
+{
+    srand(1);
+    struct topic *t = live_topic_of_two();
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct wild w = member_of_two(t);
+    b->syncs_not = true;
+    publish(t, 1, 100);
+    unsigned closed = 0;
+    for (unsigned i = 0; i < 4000; i++) {
+        if (wild_peer(a) == NULL) {
+            closed++;
+            wild_close(&w);
+            w = ready_follower(a);
+            send_position(&w, 1, topics_log(a->topics));
+            send_position(&w, 2, t);
+            send_start(&w, 2, (uint64_t)rand() % 4);
+        }
+        unsigned char type = from_followers[(size_t)rand() % sizeof(from_followers)];
+        struct buf out = {0};
+        put_valid(&out, type, t);
+        mangle(&out);
+        wild_send(&w, type, buf_slice(&out));
+        buf_fini(&out);
+        wild_ended(&w);
+        loop_again(&rig.loop);
+        rig_turn();
+        CHECK_EQ(t->peers.at, 3);
+        CHECK(peers_of(a) < 5);
+    }
+    CHECK(closed > 100);
+    CHECK_EQ(a->role.kind, ROLE_LEADER);
+    b->syncs_not = false;
+    wild_close(&w);
+    WAIT_UNTIL(t->peers.at == 4);                    /* it is asked out, and all goes on */
+    rig_down();
+}

@@ -1,0 +1,221 @@
+/* The set of topics: its log, its effects, and what a restart makes of it. The store below is the real one. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "broker/topic/topics.h"
+#include "unit/unit.h"
+
+struct node {
+    struct store *store;
+    struct role role;
+    struct topics *topics;
+};
+
+static void node_open(struct node *n)
+{
+    struct buf why = {0};
+    struct store_options o = {.path = "data", .node_name = "n1", .files_max = 16, .sync_interval_ms = 1000,
+                              .moved = topics_moved};
+    CHECK_EQ(store_open(&o, &n->store, &why), 0);
+    CHECK_EQ(role_init_alone(&n->role, n->store), 0);
+    CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
+    buf_fini(&why);
+}
+
+static void node_close(struct node *n)
+{
+    topics_close(n->topics);
+    store_close(n->store);
+}
+
+/* Turns the store's part of the loop until everything appended to t is on disk. */
+static void settle(struct node *n, struct topic *t)
+{
+    while (t->disk.at < t->tail.at) {
+        store_flush(n->store);
+        store_sync(n->store);
+        store_collect(n->store);
+    }
+    topics_apply(n->topics);
+}
+
+static struct topic *create(struct node *n, const char *name)
+{
+    uint64_t want;
+    CHECK_EQ(topics_create(n->topics, slice_from(name), &settings_default, &want), 0);
+    settle(n, topics_log(n->topics));
+    struct topic *t = topics_find(n->topics, slice_from(name));
+    CHECK(t != NULL);
+    return t;
+}
+
+static uint64_t append(struct topic *t, const char *payload)
+{
+    struct buf messages = {0};
+    struct message m = {.payload = slice_from(payload)};
+    message_write(&messages, &m);
+    struct append a = {.messages = buf_slice(&messages), .count = 1};
+    uint64_t first;
+    CHECK_EQ(topic_append(t, &a, &first), 0);
+    buf_fini(&messages);
+    return first;
+}
+
+TEST(test_a_topic_exists_only_once_its_record_is_committed)
+{
+    struct node n;
+    uint64_t want;
+    node_open(&n);
+    CHECK_EQ(topics_create(n.topics, SLICE("orders"), &settings_default, &want), 0);
+    CHECK(topics_find(n.topics, SLICE("orders")) == NULL);
+    settle(&n, topics_log(n.topics));
+    CHECK(topics_find(n.topics, SLICE("orders")) != NULL);
+    node_close(&n);
+}
+
+TEST(test_creating_twice_at_once_makes_one_topic)
+{
+    struct node n;
+    uint64_t a;
+    uint64_t b;
+    struct topic_settings other = settings_default;
+    other.copies = 2;
+    node_open(&n);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &settings_default, &a), 0);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &settings_default, &b), 0);
+    CHECK_EQ(a, b);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &other, &b), -ERR_TOPIC_EXISTS);
+    settle(&n, topics_log(n.topics));
+    CHECK_EQ(topics_count(n.topics), 2);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &settings_default, &b), -ERR_TOPIC_EXISTS);
+    node_close(&n);
+}
+
+TEST(test_topics_and_messages_are_there_after_a_restart)
+{
+    struct node n;
+    node_open(&n);
+    struct topic *t = create(&n, "orders");
+    struct topic_id id = t->id;
+    CHECK_EQ(append(t, "one"), 0);
+    CHECK_EQ(append(t, "two"), 1);
+    settle(&n, t);
+    uint64_t epoch = n.role.epoch;
+    node_close(&n);
+    node_open(&n);
+    t = topics_find(n.topics, SLICE("orders"));
+    CHECK(t != NULL);
+    CHECK_EQ(t->id.offset, id.offset);
+    CHECK_EQ(t->tail.at, 2);
+    CHECK_EQ(topic_readable(t), 2);
+    CHECK_EQ(n.role.epoch, epoch + 1);
+    CHECK_EQ(append(t, "three"), 2);
+    settle(&n, t);
+    node_close(&n);
+}
+
+TEST(test_a_deleted_topic_is_gone_and_its_name_begins_anew)
+{
+    struct node n;
+    uint64_t want;
+    node_open(&n);
+    struct topic *t = create(&n, "t");
+    append(t, "old");
+    settle(&n, t);
+    struct topic_ref ref = topic_ref(t);
+    CHECK_EQ(topics_delete(n.topics, t, &want), 0);
+    CHECK_EQ(topics_may_append(t), -ERR_UNKNOWN_TOPIC);
+    settle(&n, topics_log(n.topics));
+    CHECK(topics_find(n.topics, SLICE("t")) == NULL);
+    CHECK(topic_deref(n.topics, ref) == NULL);
+    t = create(&n, "t");
+    CHECK(topic_deref(n.topics, ref) == NULL);
+    CHECK_EQ(t->tail.at, 0);
+    node_close(&n);
+    node_open(&n);
+    CHECK_EQ(topics_find(n.topics, SLICE("t"))->tail.at, 0);
+    node_close(&n);
+}
+
+TEST(test_a_directory_that_outlived_its_delete_record_is_moved_aside_for_its_successor)
+{
+    struct node n;
+    uint64_t want;
+    node_open(&n);
+    struct topic *t = create(&n, "t");
+    append(t, "old");
+    settle(&n, t);
+    CHECK_EQ(rename("data/topics/t", "kept"), 0);
+    CHECK_EQ(mkdir("data/topics/t", 0755), 0);
+    CHECK_EQ(topics_delete(n.topics, t, &want), 0);
+    settle(&n, topics_log(n.topics));
+    create(&n, "t");
+    node_close(&n);
+    CHECK_EQ(rename("data/topics/t", "new"), 0);
+    CHECK_EQ(rename("kept", "data/topics/t"), 0);   /* as if the rename into the trash had been lost */
+    node_open(&n);
+    t = topics_find(n.topics, SLICE("t"));
+    CHECK(t != NULL);
+    CHECK_EQ(t->tail.at, 0);
+    node_close(&n);
+}
+
+static uint64_t changed_retention(struct node *n, struct topic *t)
+{
+    struct topic_settings s = t->settings;
+    uint64_t want;
+    s.retain.messages = 10;
+    CHECK_EQ(topics_set(n->topics, t, &s, &want), 0);
+    settle(n, topics_log(n->topics));
+    return t->settings.retain.messages;
+}
+
+TEST(test_changed_settings_are_kept)
+{
+    struct node n;
+    node_open(&n);
+    CHECK_EQ(changed_retention(&n, create(&n, "t")), 10);
+    node_close(&n);
+    node_open(&n);
+    CHECK_EQ(topics_find(n.topics, SLICE("t"))->settings.retain.messages, 10);
+    node_close(&n);
+}
+
+TEST(test_the_log_of_topics_cannot_be_changed_by_clients)
+{
+    struct node n;
+    uint64_t want;
+    node_open(&n);
+    struct topic *log = topics_log(n.topics);
+    CHECK_EQ(topics_delete(n.topics, log, &want), -ERR_FORBIDDEN);
+    CHECK_EQ(topics_set(n.topics, log, &settings_default, &want), -ERR_FORBIDDEN);
+    CHECK_EQ(topics_create(n.topics, SLICE("_topics"), &settings_default, &want), -ERR_BAD_TOPIC);
+    node_close(&n);
+}
+
+TEST(test_topic_names_are_refused_by_the_rules)
+{
+    static const char *const bad[] = {"", ".", "..", ".a", "-a", "_a", "a b", "a/b", "a\n", "\xc3\xa9"};
+    char longest[TOPIC_NAME_MAX + 2];
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK(!topic_name_ok(slice_from(bad[i])));
+    memset(longest, 'x', sizeof(longest));
+    CHECK(topic_name_ok(slice_of(longest, TOPIC_NAME_MAX)));
+    CHECK(!topic_name_ok(slice_of(longest, TOPIC_NAME_MAX + 1)));
+    CHECK(topic_name_ok(SLICE("Orders.2026-11_a")));
+}
+
+TEST(test_live_with_more_copies_than_nodes_is_refused_not_weakened)
+{
+    struct node n;
+    uint64_t want;
+    struct topic_settings s = settings_default;
+    s.replication = REPLICATION_LIVE;
+    s.copies = 2;
+    node_open(&n);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &s, &want), 0);
+    settle(&n, topics_log(n.topics));
+    CHECK_EQ(topics_may_append(topics_find(n.topics, SLICE("t"))), -ERR_NO_COPIES);
+    node_close(&n);
+}

@@ -1,0 +1,139 @@
+/*
+ * Answers of unknown length, and clients that end before their answer.
+ */
+#include "unit/http_rig.h"
+
+#define H "Host: x\r\n"
+#define PING "GET /ping HTTP/1.1\r\n" H "\r\n"
+
+static void count_call(void *arg)
+{
+    ++*(int *)arg;
+}
+
+TEST(test_a_streamed_answer_comes_in_chunks_and_says_when_it_has_drained)
+{
+    struct rig *rig = rig_new(NULL);
+    struct buf in = {0};
+    int fd = dial(rig), drained = 0;
+    SEND(rig, fd, "GET /stream HTTP/1.1\r\n" H "\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    struct http_request *r = rig->parked[0];
+    CHECK(http_chunk(r, SLICE("hello")) >= 5);
+    http_on_drained(r, count_call, &drained);
+    loop_again(&rig->loop);
+    RIG_UNTIL(rig, drained == 1);
+    CHECK_EQ(http_chunk(r, SLICE("")), 0);
+    http_chunk(r, SLICE("0123456789abcdef"));
+    http_end(r);
+    loop_again(&rig->loop);
+    SEND(rig, fd, PING);
+    while (!memmem(in.data ? in.data : "", buf_size(&in), "/ping", 5))
+        CHECK(receive(rig, fd, &in) > 0);
+    char *body = memmem(in.data, buf_size(&in), "\r\n\r\n", 4);
+    CHECK(memmem(in.data, buf_size(&in), "Transfer-Encoding: chunked\r\n", 28));
+    CHECK(slice_starts(slice_from(body), SLICE("\r\n\r\n5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\nHTTP/1.1 ")));
+    CHECK_EQ(drained, 1);
+    buf_fini(&in);
+    rig_free(rig);
+}
+
+TEST(test_a_streamed_answer_to_http_1_0_is_plain_and_ends_with_the_connection)
+{
+    struct rig *rig = rig_new(NULL);
+    struct buf in = {0};
+    int fd = dial(rig);
+    SEND(rig, fd, "GET /stream HTTP/1.0\r\n\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    http_chunk(rig->parked[0], SLICE("hello"));
+    http_end(rig->parked[0]);
+    loop_again(&rig->loop);
+    while (receive(rig, fd, &in) > 0)
+        ;
+    buf_add_char(&in, '\0');
+    CHECK(strstr(in.data, "\r\n\r\nhello"));
+    CHECK(!strstr(in.data, "chunked"));
+    buf_fini(&in);
+    rig_free(rig);
+}
+
+static void reset(int fd)
+{
+    struct linger now = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}
+
+TEST(test_a_reset_client_is_gone_its_waiter_told_and_its_answer_dropped)
+{
+    struct rig *rig = rig_new(NULL);
+    int drained = 0;
+    int fd = dial(rig), parked = dial(rig);
+    SEND(rig, fd, "GET /stream HTTP/1.1\r\n" H "\r\n");
+    SEND(rig, parked, "GET /park HTTP/1.1\r\n" H "A: b\r\n\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 2);
+    bool first = slice_eq(rig->parked[0]->head.path, SLICE("/stream"));
+    struct http_request *stream = rig->parked[!first], *park = rig->parked[first];
+    struct buf much = {0};
+    pattern_add(&much, 8 * MIB);
+    http_chunk(stream, buf_slice(&much));
+    http_on_drained(stream, count_call, &drained);
+    loop_again(&rig->loop);
+    rig_run(rig);
+    CHECK_EQ(drained, 0);
+    CHECK(!http_gone(stream));
+    reset(fd);
+    reset(parked);
+    RIG_UNTIL(rig, http_gone(stream) && http_gone(park));
+    CHECK_EQ(drained, 1);
+    CHECK_EQ(rig_stats(rig).connections, 0);
+    CHECK_EQ(http_chunk(stream, SLICE("x")), 0);
+    CHECK_SLICE(http_head_find(&park->head, SLICE("a")), SLICE("b"));
+    http_end(stream);
+    http_answer(park, &rig_ok, SLICE("nobody hears this"));
+    CHECK_EQ(rig_stats(rig).requests_in_flight, 0);
+    http_drain(rig->http);
+    CHECK(http_drained(rig->http));
+    buf_fini(&much);
+    rig_free(rig);
+}
+
+TEST(test_a_client_that_has_sent_its_last_byte_still_gets_its_answers)
+{
+    struct rig *rig = rig_new(NULL);
+    struct buf in = {0};
+    int fd = dial(rig);
+    SEND(rig, fd, "GET /park HTTP/1.1\r\n" H "\r\n" PING);
+    shutdown(fd, SHUT_WR);
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    http_answer(rig->parked[0], &rig_ok, SLICE("late"));
+    loop_again(&rig->loop);
+    struct reply r = expect_reply(rig, fd, &in, false);
+    CHECK_SLICE(r.body, SLICE("late"));
+    buf_drop(&in, r.size);
+    CHECK_SLICE(expect_reply(rig, fd, &in, false).body, SLICE("GET /ping?|"));
+    expect_end(rig, fd);
+    buf_fini(&in);
+    rig_free(rig);
+}
+
+TEST(test_an_aborted_stream_ends_without_its_last_chunk)
+{
+    struct rig *rig = rig_new(NULL);
+    struct buf in = {0};
+    int fd = dial(rig);
+    SEND(rig, fd, "GET /stream HTTP/1.1\r\n" H "\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 1);
+    http_chunk(rig->parked[0], SLICE("hello"));
+    http_abort(rig->parked[0]);
+    loop_again(&rig->loop);
+    while (receive(rig, fd, &in) > 0)
+        ;
+    buf_add_char(&in, '\0');
+    CHECK(strstr(in.data, "\r\n\r\n5\r\nhello\r\n"));
+    CHECK(!strstr(in.data, "\r\n0\r\n"));
+    CHECK_EQ(rig_stats(rig).connections, 0);
+    CHECK_EQ(rig_stats(rig).requests_in_flight, 0);
+    buf_fini(&in);
+    rig_free(rig);
+}

@@ -1,0 +1,539 @@
+/* A link between a loop and a socket that the test holds. */
+#include "net/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "unit/unit.h"
+
+enum { HEAD = 5 };
+
+struct fixture {
+    struct loop loop;
+    struct link *link;
+    int peer;
+    unsigned char type;       /* of the frame that was taken */
+    slice payload;
+    bool (*enough)(struct fixture *f);
+};
+
+static void fixture_open(struct fixture *f)
+{
+    int fds[2];
+    *f = (struct fixture){.peer = -1};
+    CHECK_EQ(loop_init(&f->loop), 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    CHECK_EQ(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    f->link = link_new(&f->loop, fds[0], false);
+    f->peer = fds[1];
+}
+
+static void fixture_close(struct fixture *f)
+{
+    link_free(f->link);
+    loop_fini(&f->loop);
+    if (f->peer >= 0)
+        close(f->peer);
+}
+
+static void turn(void *arg)
+{
+    struct fixture *f = arg;
+    if (f->enough(f))
+        loop_stop(&f->loop);
+}
+
+static void run_until(struct fixture *f, bool (*enough)(struct fixture *f))
+{
+    f->enough = enough;
+    loop_again(&f->loop);
+    loop_run(&f->loop, turn, f);
+}
+
+static bool has_frame(struct fixture *f)
+{
+    return link_take(f->link, &f->type, &f->payload);
+}
+
+static bool has_ended(struct fixture *f)
+{
+    return link_state(f->link) == LINK_ENDED;
+}
+
+static bool is_open(struct fixture *f)
+{
+    return link_state(f->link) == LINK_OPEN;
+}
+
+static bool has_sent_all(struct fixture *f)
+{
+    return link_unsent(f->link) == 0;
+}
+
+static bool no_frame_then_end(struct fixture *f)
+{
+    CHECK(!has_frame(f));
+    return has_ended(f);
+}
+
+/* One iteration of the loop that finds whatever the kernel has for us. */
+static bool at_once(struct fixture *f)
+{
+    (void)f;
+    return true;
+}
+
+static void put(struct fixture *f, const void *bytes, size_t n)
+{
+    CHECK_EQ(write(f->peer, bytes, n), (ssize_t)n);
+}
+
+static void put_head(struct fixture *f, size_t size, char type)
+{
+    char head[HEAD] = {(char)size, (char)(size >> 8), (char)(size >> 16), (char)(size >> 24), type};
+    put(f, head, HEAD);
+}
+
+static char *pattern(size_t n)
+{
+    char *bytes = mem_resize(NULL, n + 1);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (char)(i * 7 + i / 251);
+    return bytes;
+}
+
+/* ---- in ---- */
+
+TEST(test_a_frame_of_any_size_is_taken_byte_by_byte)
+{
+    static const size_t sizes[] = {0, 1, 2, 4, 5, 6, 255, 256, 257, 300};
+    struct fixture f;
+    fixture_open(&f);
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        size_t n = sizes[s];
+        char *bytes = pattern(n), head[HEAD] = {(char)n, (char)(n >> 8), 0, 0, 'x'};
+        for (size_t i = 0; i < HEAD + n; i++) {
+            run_until(&f, at_once);
+            CHECK(!has_frame(&f));
+            put(&f, i < HEAD ? &head[i] : &bytes[i - HEAD], 1);
+        }
+        run_until(&f, has_frame);
+        CHECK_EQ(f.type, 'x');
+        CHECK_SLICE(f.payload, slice_of(bytes, n));
+        CHECK(!has_frame(&f));
+        mem_free(bytes);
+    }
+    fixture_close(&f);
+}
+
+/* Two frames, divided at every place. */
+TEST(test_frames_are_taken_wherever_reads_divide_them)
+{
+    static const char bytes[] = "\3\0\0\0aone\0\0\0\0b\5\0\0\0cthree";
+    size_t n = sizeof(bytes) - 1;
+    for (size_t cut = 1; cut < n; cut++) {
+        struct fixture f;
+        fixture_open(&f);
+        put(&f, bytes, cut);
+        run_until(&f, at_once);
+        struct buf seen = {0};
+        while (has_frame(&f))
+            buf_addf(&seen, "%c%.*s ", f.type, SLICE_ARGS(f.payload));
+        put(&f, bytes + cut, n - cut);
+        while (buf_size(&seen) < strlen("aone b cthree ")) {
+            run_until(&f, has_frame);
+            buf_addf(&seen, "%c%.*s ", f.type, SLICE_ARGS(f.payload));
+        }
+        CHECK_SLICE(buf_slice(&seen), SLICE("aone b cthree "));
+        buf_fini(&seen);
+        fixture_close(&f);
+    }
+}
+
+TEST(test_a_frame_too_large_for_a_greeting_ends_the_link)
+{
+    struct fixture f;
+    char *bytes = pattern(LINK_GREETING_MAX);
+    fixture_open(&f);
+    put_head(&f, LINK_GREETING_MAX, 'a');
+    put(&f, bytes, LINK_GREETING_MAX);
+    run_until(&f, has_frame);
+    CHECK_SLICE(f.payload, slice_of(bytes, LINK_GREETING_MAX));
+    put_head(&f, LINK_GREETING_MAX + 1, 'a');
+    run_until(&f, no_frame_then_end);    /* by its head alone: nothing of it is waited for */
+    CHECK_EQ(link_error(f.link), -EPROTO);
+    CHECK(!has_frame(&f));
+    mem_free(bytes);
+    fixture_close(&f);
+}
+
+/* Writes at the peer what the socket takes, until all of `size` and its head is there and the link has a frame. */
+struct sender {
+    struct fixture f;
+    const char *bytes;
+    size_t size, sent;
+};
+
+static bool sends_and_takes(struct fixture *f)
+{
+    struct sender *s = (struct sender *)f;
+    if (s->sent < s->size) {
+        ssize_t n = send(f->peer, s->bytes + s->sent, s->size - s->sent, MSG_DONTWAIT);
+        s->sent += n > 0 ? (size_t)n : 0;
+        loop_again(&f->loop);
+    }
+    return has_frame(f);
+}
+
+TEST(test_a_trusted_peer_may_send_a_largest_frame_and_none_larger)
+{
+    struct sender s = {.size = LINK_FRAME_MAX};
+    fixture_open(&s.f);
+    link_trust(s.f.link);
+    s.bytes = pattern(LINK_FRAME_MAX);
+    put_head(&s.f, LINK_FRAME_MAX, 'D');
+    run_until(&s.f, sends_and_takes);
+    CHECK_SLICE(s.f.payload, slice_of(s.bytes, LINK_FRAME_MAX));
+    put_head(&s.f, LINK_FRAME_MAX + 1, 'D');
+    run_until(&s.f, no_frame_then_end);
+    CHECK_EQ(link_error(s.f.link), -EPROTO);
+    mem_free((char *)(uintptr_t)s.bytes);
+    fixture_close(&s.f);
+}
+
+/* A frame that was handed out, one of which half is there, and what was written stay whatever is given back. */
+TEST(test_a_link_at_rest_keeps_what_is_on_its_way)
+{
+    struct fixture f;
+    fixture_open(&f);
+    link_trust(f.link);
+    put_head(&f, 5, 'a');
+    put(&f, "first", 5);
+    put_head(&f, 6, 'b');
+    put(&f, "sec", 3);
+    run_until(&f, has_frame);
+    buf_add_slice(link_begin(f.link, 'c'), SLICE("written"));
+    link_end(f.link);
+    for (int i = 0; i < 3; i++)
+        link_rest(f.link);
+    CHECK_SLICE(f.payload, SLICE("first"));
+    put(&f, "ond", 3);
+    run_until(&f, has_frame);
+    CHECK_SLICE(f.payload, SLICE("second"));
+    for (int i = 0; i < 3; i++)
+        link_rest(f.link);
+    CHECK_SLICE(f.payload, SLICE("second"));
+    link_flush(f.link);
+    CHECK_EQ(link_unsent(f.link), 0);
+    fixture_close(&f);
+}
+
+/* A hostile size must not reserve memory, nor wrap. */
+TEST(test_the_largest_size_that_can_be_written_is_refused)
+{
+    struct fixture f;
+    fixture_open(&f);
+    link_trust(f.link);
+    put(&f, "\xff\xff\xff\xffx", HEAD);
+    run_until(&f, no_frame_then_end);
+    CHECK_EQ(link_error(f.link), -EPROTO);
+    fixture_close(&f);
+}
+
+static bool holds_back(struct fixture *f)
+{
+    static char bytes[64 * KIB];
+    struct sender *s = (struct sender *)f;
+    ssize_t n = send(f->peer, bytes, sizeof bytes, MSG_DONTWAIT);
+    s->sent += n > 0 ? (size_t)n : 0;
+    s->size = n > 0 ? 0 : s->size + 1;   /* refusals in a row */
+    loop_again(&f->loop);
+    return s->size > 100;
+}
+
+TEST(test_what_nobody_takes_is_not_read_without_end)
+{
+    struct sender s = {.size = 0};
+    fixture_open(&s.f);
+    run_until(&s.f, holds_back);
+    CHECK(s.sent < 2 * MIB);             /* the socket's buffers, and one read beyond a largest greeting */
+    fixture_close(&s.f);
+}
+
+/* Sends empty frames until the link reads no more. How many went into it and the socket. */
+static size_t fill_with_frames(struct fixture *f)
+{
+    static const char frames[64 * HEAD];
+    size_t sent = 0;
+    for (unsigned refused = 0; refused < 100; run_until(f, at_once)) {
+        ssize_t n = send(f->peer, frames, sizeof frames, MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        refused = n > 0 ? 0 : refused + 1;
+    }
+    return sent / HEAD;
+}
+
+/* The buffer was full and is taken empty, to the last byte: no part of a frame is left that would be waited for. */
+TEST(test_a_link_that_was_held_back_reads_on_once_all_is_taken)
+{
+    struct fixture f;
+    fixture_open(&f);
+    size_t sent = fill_with_frames(&f), taken = 0;
+    for (unsigned idle = 0; idle < 100 && taken < sent; idle++) {
+        while (has_frame(&f))
+            taken++;
+        run_until(&f, at_once);
+    }
+    CHECK_EQ(taken, sent);
+    fixture_close(&f);
+}
+
+TEST(test_frames_that_came_before_the_end_are_still_taken)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put(&f, "\2\0\0\0aab\2\0\0\0bcd\2\0\0\0ce", 20);
+    close(f.peer);
+    f.peer = -1;
+    run_until(&f, has_ended);
+    CHECK_EQ(link_error(f.link), -EPIPE);
+    CHECK(has_frame(&f));
+    CHECK_SLICE(f.payload, SLICE("ab"));
+    CHECK(has_frame(&f));
+    CHECK_SLICE(f.payload, SLICE("cd"));
+    CHECK(!has_frame(&f));               /* the third one is not whole */
+    CHECK(!has_frame(&f));
+    fixture_close(&f);
+}
+
+/* ---- out ---- */
+
+static void send_frame(struct link *k, unsigned char type, slice payload)
+{
+    buf_add_slice(link_begin(k, type), payload);
+    link_end(k);
+}
+
+TEST(test_nothing_goes_out_before_the_flush_and_then_all_at_once)
+{
+    struct fixture f;
+    char got[64];
+    fixture_open(&f);
+    send_frame(f.link, 'a', SLICE("one"));
+    send_frame(f.link, 'b', SLICE(""));
+    send_frame(f.link, 'c', SLICE("three"));
+    CHECK_EQ(recv(f.peer, got, sizeof got, MSG_DONTWAIT), -1);
+    CHECK_EQ(link_unsent(f.link), 3 * HEAD + 8);
+    link_flush(f.link);
+    CHECK_EQ(link_unsent(f.link), 0);
+    ssize_t n = recv(f.peer, got, sizeof got, MSG_DONTWAIT);
+    CHECK_SLICE(slice_of(got, (size_t)n), SLICE("\3\0\0\0aone\0\0\0\0b\5\0\0\0cthree"));
+    fixture_close(&f);
+}
+
+TEST(test_a_cancelled_frame_was_never_begun)
+{
+    struct fixture f;
+    char got[64];
+    fixture_open(&f);
+    link_cancel((link_begin(f.link, 'x'), f.link));
+    CHECK_EQ(link_unsent(f.link), 0);
+    send_frame(f.link, 'a', SLICE("one"));
+    buf_add_slice(link_begin(f.link, 'x'), SLICE("forget me"));
+    link_cancel(f.link);
+    send_frame(f.link, 'b', SLICE("two"));
+    link_flush(f.link);
+    ssize_t n = recv(f.peer, got, sizeof got, MSG_DONTWAIT);
+    CHECK_SLICE(slice_of(got, (size_t)n), SLICE("\3\0\0\0aone\3\0\0\0btwo"));
+    fixture_close(&f);
+}
+
+/* The buffer is moved by what was sent of it, while a frame is written behind. */
+TEST(test_frames_keep_their_sizes_behind_a_send_that_was_cut_short)
+{
+    struct fixture f;
+    char *big = pattern(300 * KIB);
+    fixture_open(&f);
+    send_frame(f.link, 'a', slice_of(big, 300 * KIB));
+    send_frame(f.link, 'p', SLICE("pre"));   /* the buffer grows, and has room behind it then */
+    link_flush(f.link);
+    CHECK(link_unsent(f.link) > 0);
+    send_frame(f.link, 'm', SLICE("mid"));   /* fits without moving what waits */
+    buf_add_slice(link_begin(f.link, 'x'), SLICE("so would this"));
+    link_cancel(f.link);
+    send_frame(f.link, 'b', slice_of(big, 300 * KIB));
+    buf_add_slice(link_begin(f.link, 'x'), slice_of(big, 300 * KIB));
+    link_cancel(f.link);
+    send_frame(f.link, 'c', SLICE("end"));
+    struct buf got = {0};
+    while (buf_size(&got) < 2 * (HEAD + 300 * KIB) + 3 * (HEAD + 3)) {
+        run_until(&f, at_once);
+        ssize_t n = recv(f.peer, buf_reserve(&got, MIB), MIB, MSG_DONTWAIT);
+        got.end += n > 0 ? (size_t)n : 0;
+    }
+    CHECK_EQ(link_unsent(f.link), 0);
+    slice s = buf_slice(&got);
+    CHECK_SLICE(slice_of(s.p + HEAD, 300 * KIB), slice_of(big, 300 * KIB));
+    s = slice_skip(s, HEAD + 300 * KIB);
+    CHECK_SLICE(slice_of(s.p, 2 * (HEAD + 3)), SLICE("\3\0\0\0ppre\3\0\0\0mmid"));
+    s = slice_skip(s, 2 * (HEAD + 3));
+    CHECK_SLICE(slice_of(s.p, HEAD), SLICE("\0\xb0\4\0b"));
+    CHECK_SLICE(slice_of(s.p + HEAD, 300 * KIB), slice_of(big, 300 * KIB));
+    CHECK_SLICE(slice_skip(s, HEAD + 300 * KIB), SLICE("\3\0\0\0cend"));
+    buf_fini(&got);
+    mem_free(big);
+    fixture_close(&f);
+}
+
+TEST(test_a_peer_that_never_reads_shows_in_unsent)
+{
+    struct fixture f;
+    char *big = pattern(256 * KIB);
+    fixture_open(&f);
+    size_t sent = 0;
+    while (link_unsent(f.link) < MIB) {
+        send_frame(f.link, 'D', slice_of(big, 256 * KIB));
+        sent += HEAD + 256 * KIB;
+        link_flush(f.link);
+        run_until(&f, at_once);
+    }
+    CHECK(link_unsent(f.link) <= MIB + HEAD + 256 * KIB);
+    CHECK_EQ(link_state(f.link), LINK_OPEN);
+    while (link_unsent(f.link) > 0) {    /* it reads after all: the rest follows by itself */
+        static char got[256 * KIB];
+        ssize_t n = recv(f.peer, got, sizeof got, MSG_DONTWAIT);
+        sent -= n > 0 ? (size_t)n : 0;
+        run_until(&f, at_once);
+    }
+    CHECK(sent < MIB);
+    mem_free(big);
+    fixture_close(&f);
+}
+
+TEST(test_sending_to_a_peer_that_has_closed_ends_the_link_and_nothing_else)
+{
+    struct fixture f;
+    fixture_open(&f);
+    close(f.peer);
+    f.peer = -1;
+    send_frame(f.link, 'a', SLICE("one"));
+    link_flush(f.link);
+    CHECK_EQ(link_state(f.link), LINK_ENDED);
+    CHECK_EQ(link_error(f.link), -EPIPE);
+    send_frame(f.link, 'a', SLICE("two"));
+    link_flush(f.link);                  /* harmless */
+    fixture_close(&f);
+}
+
+TEST(test_a_link_that_is_shut_sends_its_last_word)
+{
+    struct fixture f;
+    char got[64];
+    fixture_open(&f);
+    send_frame(f.link, 'R', SLICE("go away"));
+    link_shut(f.link);
+    CHECK_EQ(link_state(f.link), LINK_ENDED);
+    CHECK_EQ(read(f.peer, got, sizeof got), HEAD + 7);
+    CHECK_EQ(read(f.peer, got, sizeof got), 0);
+    fixture_close(&f);
+}
+
+/* ---- coming together ---- */
+
+static void dial(struct fixture *f, uint16_t port)
+{
+    char text[32];
+    *f = (struct fixture){.peer = -1};
+    CHECK_EQ(loop_init(&f->loop), 0);
+    snprintf(text, sizeof text, "127.0.0.1:%u", port);
+    int fd = address_dial(slice_from(text));
+    CHECK(fd >= 0);
+    f->link = link_new(&f->loop, fd, true);
+}
+
+TEST(test_a_link_to_nobody_is_refused)
+{
+    struct fixture f;
+    uint16_t port;
+    int door = address_listen(SLICE("127.0.0.1:0"), &port);
+    close(door);
+    dial(&f, port);
+    send_frame(f.link, 'h', SLICE("hello"));
+    link_flush(f.link);
+    run_until(&f, has_ended);
+    CHECK_EQ(link_error(f.link), -ECONNREFUSED);
+    CHECK(!has_frame(&f));
+    fixture_close(&f);
+}
+
+TEST(test_what_was_written_while_connecting_goes_out_then)
+{
+    struct fixture f;
+    uint16_t port;
+    union address from;
+    char got[64];
+    int door = address_listen(SLICE("127.0.0.1:0"), &port);
+    dial(&f, port);
+    CHECK_EQ(link_state(f.link), LINK_CONNECTING);
+    send_frame(f.link, 'h', SLICE("hello"));
+    link_flush(f.link);
+    CHECK_EQ(link_unsent(f.link), HEAD + 5);
+    run_until(&f, is_open);
+    run_until(&f, has_sent_all);
+    f.peer = address_accept(door, &from);
+    CHECK(f.peer >= 0);
+    CHECK_EQ(fcntl(f.peer, F_SETFL, 0), 0);
+    CHECK_EQ(read(f.peer, got, sizeof got), HEAD + 5);
+    fixture_close(&f);
+    close(door);
+}
+
+struct guests {
+    int fds[4];
+    unsigned count;
+};
+
+static void on_accept(void *arg, int fd, const union address *from)
+{
+    struct guests *g = arg;
+    char text[ADDRESS_TEXT_MAX];
+    address_format(from, text);
+    CHECK(address_is_loopback(slice_from(text)));
+    g->fds[g->count++] = fd;
+}
+
+static struct guests *expected;
+
+static bool all_came(struct fixture *f)
+{
+    (void)f;
+    return expected->count == 3;
+}
+
+TEST(test_a_door_lets_in_all_who_knock)
+{
+    struct guests g = {.count = 0};
+    struct link_door door = {.on_accept = on_accept, .arg = &g};
+    struct fixture f = {.peer = -1};
+    uint16_t port;
+    char text[32];
+    int dialled[3];
+    expected = &g;
+    CHECK_EQ(loop_init(&f.loop), 0);
+    CHECK_EQ(link_door_open(&door, &f.loop, SLICE("127.0.0.1:0"), &port), 0);
+    snprintf(text, sizeof text, "127.0.0.1:%u", port);
+    for (int i = 0; i < 3; i++)
+        CHECK((dialled[i] = address_dial(slice_from(text))) >= 0);
+    run_until(&f, all_came);
+    link_door_close(&door);
+    link_door_close(&door);              /* twice is harmless */
+    for (int i = 0; i < 3; i++) {
+        close(dialled[i]);
+        close(g.fds[i]);
+    }
+    loop_fini(&f.loop);
+}

@@ -1,0 +1,257 @@
+/* When a round of the disk thread waits for more: told by the clock, then with a store on a slow disk. */
+#include "store/log/commit_wait.h"
+
+#include <poll.h>
+
+#include "base/clock.h"
+#include "unit/journals.h"
+
+#define US (NS_PER_MS / 1000)
+
+static struct gather g;
+static uint64_t now = NS_PER_S;
+
+static void come(unsigned count, uint64_t every_ns)
+{
+    for (unsigned i = 0; i < count; i++) {
+        now += every_ns;
+        gather_add(&g);
+        gather_look(&g, now);
+    }
+}
+
+/* A round of so long, during which as many come, one each `every_ns`. */
+static void round_of(uint64_t took_ns, unsigned count, uint64_t every_ns)
+{
+    uint64_t end = now + took_ns;
+    gather_begin(&g, now);
+    come(count, every_ns);
+    CHECK(now <= end);
+    now = end;
+    gather_end(&g, now, took_ns);
+}
+
+static void halves_of(unsigned count, uint64_t took_ns, uint64_t every_ns)
+{
+    g = (struct gather){0};
+    come(count, every_ns);
+    for (int i = 0; i < 3; i++)
+        round_of(took_ns, count, every_ns);
+}
+
+TEST(test_those_who_were_answered_are_waited_for)
+{
+    halves_of(8, NS_PER_MS, 10 * US);
+    for (unsigned i = 0; i < 8; i++) {
+        CHECK(gather_waits(&g, now));
+        come(1, 10 * US);
+    }
+    CHECK(!gather_waits(&g, now));
+    round_of(NS_PER_MS, 0, 0);                       /* of all 16: nobody else is there */
+    come(1, 10 * US);
+    CHECK(gather_waits(&g, now));
+    come(15, 10 * US);
+    CHECK(!gather_waits(&g, now));
+}
+
+TEST(test_nothing_waits_longer_than_half_a_round)
+{
+    halves_of(8, NS_PER_MS, 10 * US);
+    come(5, 10 * US);
+    now += 449 * US;
+    CHECK(gather_waits(&g, now));
+    now += 2 * US;
+    CHECK(!gather_waits(&g, now));
+}
+
+TEST(test_those_who_did_not_come_are_not_waited_for_again)
+{
+    halves_of(8, NS_PER_MS, 10 * US);
+    CHECK(gather_waits(&g, now));
+    now += NS_PER_MS;
+    CHECK(!gather_waits(&g, now));
+    round_of(NS_PER_MS, 1, 10 * US);
+    CHECK(!gather_waits(&g, now));
+}
+
+TEST(test_idle_time_says_nothing_about_how_fast_they_come)
+{
+    halves_of(8, NS_PER_MS, 10 * US);
+    CHECK(gather_waits(&g, now));
+    come(8, 10 * US);
+    round_of(NS_PER_MS, 0, 0);
+    now += NS_PER_S;
+    come(16, 1 * US);
+    CHECK(!gather_waits(&g, now));
+    round_of(NS_PER_MS, 0, 0);
+    come(1, 10 * US);
+    CHECK(gather_waits(&g, now));
+}
+
+TEST(test_clients_that_publish_when_they_like_are_not_waited_for)
+{
+    halves_of(8, NS_PER_MS, 100 * US);
+    CHECK(!gather_waits(&g, now));
+    halves_of(1, NS_PER_MS, 900 * US);
+    CHECK(!gather_waits(&g, now));
+}
+
+TEST(test_more_than_can_be_served_in_time_are_not_waited_for)
+{
+    halves_of(30, NS_PER_MS, 10 * US);
+    CHECK(!gather_waits(&g, now));
+    halves_of(20, NS_PER_MS, 10 * US);
+    CHECK(gather_waits(&g, now));
+}
+
+TEST(test_a_client_alone_does_not_wait)
+{
+    g = (struct gather){0};
+    for (int i = 0; i < 10; i++) {
+        come(1, 10 * US);
+        CHECK(!gather_waits(&g, now));
+        round_of(NS_PER_MS, 0, 0);
+        CHECK(!gather_waits(&g, now));
+    }
+}
+
+TEST(test_a_quick_disk_is_not_waited_for)
+{
+    halves_of(4, 90 * US, 1 * US);
+    CHECK(!gather_waits(&g, now));
+    halves_of(4, 110 * US, 1 * US);
+    CHECK(gather_waits(&g, now));
+}
+
+TEST(test_a_stall_of_the_disk_says_nothing_about_the_next_round)
+{
+    halves_of(4, 90 * US, 1 * US);
+    round_of(NS_PER_S, 4, 1 * US);
+    CHECK(!gather_waits(&g, now));
+    halves_of(4, NS_PER_MS, 1 * US);
+    round_of(NS_PER_S, 4, 1 * US);
+    now += 501 * US;
+    CHECK(!gather_waits(&g, now));
+}
+
+TEST(test_a_disk_that_takes_seconds_delays_nobody_by_half_of_them)
+{
+    halves_of(4, NS_PER_S, 1 * US);
+    CHECK(gather_waits(&g, now));
+    now += 5 * NS_PER_MS;
+    CHECK(!gather_waits(&g, now));
+}
+
+/* ---- with clients that think before they publish again ---- */
+
+enum { ROUND_US = 1000, THINKERS_MAX = 16 };
+
+struct thinker {
+    uint64_t comes_ns;
+    enum { THINKS, WANTS_A_ROUND, HAS_A_ROUND } at;
+};
+
+static struct thinker thinkers[THINKERS_MAX];
+
+static void thinkers_come(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (thinkers[i].at == THINKS && thinkers[i].comes_ns <= now) {
+            thinkers[i].at = WANTS_A_ROUND;
+            gather_add(&g);
+        }
+    gather_look(&g, now);
+}
+
+static void thinkers_go(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (thinkers[i].at == WANTS_A_ROUND)
+            thinkers[i].at = HAS_A_ROUND;
+    gather_begin(&g, now);
+}
+
+static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
+{
+    unsigned answers = 0;
+    gather_end(&g, now, ROUND_US * US);
+    for (unsigned i = 0; i < count; i++)
+        if (thinkers[i].at == HAS_A_ROUND) {
+            thinkers[i] = (struct thinker){now + think_us[i] * US, THINKS};
+            answers++;
+        }
+    return answers;
+}
+
+/* How many answers they get in half a second. They begin one after the other. */
+static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_wait)
+{
+    unsigned answers = 0, left_us = 0;
+    g = (struct gather){0};
+    for (unsigned i = 0; i < count; i++)
+        thinkers[i] = (struct thinker){now + (i + 1) * ROUND_US * US / 4, THINKS};
+    for (unsigned us = 0; us < 500 * 1000; us++) {
+        now += US;
+        if (left_us > 0 && --left_us == 0)
+            answers += thinkers_are_answered(count, think_us);
+        thinkers_come(count);
+        if (left_us == 0 && g.waiting > 0 && !(may_wait && gather_waits(&g, now))) {
+            thinkers_go(count);
+            left_us = ROUND_US;
+        }
+    }
+    return answers;
+}
+
+TEST(test_one_who_thinks_longer_delays_the_others_but_now_and_then)
+{
+    for (unsigned think_us = 600; think_us <= 5000; think_us += 100)
+        for (unsigned count = 2; count <= 4; count++) {
+            const unsigned each[] = {think_us, 50, 55, 60};
+            CHECK(answers_to(count, each, true) >= answers_to(count, each, false) * 93 / 100);
+        }
+}
+
+TEST(test_a_crowd_that_came_in_time_is_waited_for_again_wherever_it_comes_from)
+{
+    unsigned each[12];
+    for (unsigned i = 0; i < 12; i++)
+        each[i] = 240 + i;                           /* a network's way there and back */
+    CHECK(answers_to(12, each, true) >= answers_to(12, each, false) * 3 / 2);
+}
+
+/* ---- with a store ---- */
+
+static volatile int syncs;                           /* begun; the disk thread counts */
+
+static int sync_slowly(int fd)
+{
+    (void)fd;
+    syncs++;
+    usleep(3000);
+    return 0;
+}
+
+enum { CLIENTS = 8, EACH = 50 };
+
+/* Clients that publish when they have been answered; one begins before the others. */
+TEST(test_on_a_slow_disk_a_round_has_all_that_clients_send)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    settle_store(s);
+    io.sync_data = sync_slowly;
+    for (append_some(j, 1, 10); j->disk < CLIENTS * EACH;) {
+        while (j->tail < j->disk + CLIENTS && j->tail < CLIENTS * EACH && syncs > 0)
+            append_some(j, 1, 10);
+        store_flush(s);
+        store_sync(s);
+        uint64_t at = store_deadline_ns(s), time = clock_ns();
+        struct pollfd p = {.fd = store_event_fd(s), .events = POLLIN};
+        poll(&p, 1, at == 0 ? 5 : at > time ? (int)((at - time) / NS_PER_MS) + 1 : 0);
+        store_collect(s);
+    }
+    CHECK(syncs >= EACH);
+    CHECK(syncs < EACH * 3 / 2);                     /* twice, if they took turns */
+    store_close(s);
+}

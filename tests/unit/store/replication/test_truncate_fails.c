@@ -1,0 +1,405 @@
+/* Cuts that fail or are killed on their way, and what is kept of what they cut. */
+#include "unit/cuts.h"
+#include "command/offline.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+
+static ssize_t pwrite_no_space(int fd, const void *p, size_t n, off_t at)
+{
+    (void)fd, (void)p, (void)n, (void)at;
+    return errno = ENOSPC, -1;
+}
+
+TEST(test_a_cut_that_cannot_be_copied_changes_nothing)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    ssize_t (*was)(int, const void *, size_t, off_t) = io.pwrite;
+    uint64_t messages = 99;
+    io.pwrite = pwrite_no_space;
+    CHECK_EQ(journal_cut(j, 14, &messages), -ENOSPC);
+    io.pwrite = was;
+    CHECK_EQ(messages, 99);
+    CHECK_EQ(j->tail, 34);
+    CHECK_EQ(rmdir("data/diverged"), 0);       /* nothing is left of it */
+    CHECK_EQ(mkdir("data/diverged", 0750), 0);
+    append_some(j, 2, 20);
+    settle_store(s);
+    check_reads_all(j);
+    store_close(s);
+}
+
+static int unlink_all_but_checkpoints(const char *path)
+{
+    return strstr(path, "/checkpoint") ? (errno = EACCES, -1) : unlink(path);
+}
+
+static int sync_all_but_diverged(int fd)
+{
+    char path[PATH_SIZE] = "";
+    CHECK(readlink(path_of("/proc/self/fd/%d", fd).s, path, sizeof path - 1) > 0);
+    return strcmp(strrchr(path, '/'), "/diverged") == 0 ? (errno = EIO, -1) : fsync(fd);
+}
+
+/* No name of a file of the journal is left in diverged/: what is appended would be seen there. */
+TEST(test_a_cut_that_fails_after_it_was_copied_leaves_no_copy)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    struct io was = io;
+    uint64_t messages;
+    for (int i = 0; i < 2; i++) {
+        if (i == 0)
+            io.unlink = unlink_all_but_checkpoints;
+        else
+            io.sync_all = sync_all_but_diverged;
+        CHECK_EQ(journal_cut(j, 14, &messages), i == 0 ? -EACCES : -EIO);
+        io = was;
+        CHECK_EQ(rmdir("data/diverged"), 0);
+        CHECK_EQ(mkdir("data/diverged", 0750), 0);
+        append_some(j, 2, 20);
+        settle_store(s);
+        check_reads_all(j);
+    }
+    store_close(s);
+}
+
+TEST(test_a_cut_without_a_descriptor_changes_nothing)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    uint64_t messages;
+    for (uint64_t to = 0; to < 34; to += 2) {
+        take_descriptors();
+        CHECK_EQ(journal_cut(j, to, &messages), -EMFILE);
+        CHECK(nothing_kept());
+        give_descriptors();
+        CHECK_EQ(j->tail, 34);
+        check_reads_all(j);
+    }
+    CHECK_EQ(journal_cut(j, 14, &messages), 0);
+    check_is_cut_at(j, 14);
+    store_close(s);
+}
+
+static int refusal;
+
+static int link_refused(const char *from, const char *to)
+{
+    (void)from, (void)to;
+    return errno = refusal, -1;
+}
+
+TEST(test_where_no_links_can_be_made_there_are_copies)
+{
+    static const int refusals[] = {EPERM, EXDEV};
+    io.link = link_refused;
+    for (int i = 0; i < 2; i++) {
+        struct journal *j;
+        struct store *s = four_files(&j);
+        uint64_t messages;
+        refusal = refusals[i];
+        CHECK_EQ(journal_cut(j, 14, &messages), 0);
+        store_close(s);
+        CHECK_EQ(store_verify("data"), 0);
+        CHECK(exists(path_of("%s/00000000000000000020.qwal", diverged_name(14).s).s));
+        CHECK_EQ(run(path_of("cat %s/* | grep -qa 'message 33'", diverged_name(14).s).s), 0);
+        CHECK_EQ(run("rm -r data"), 0);
+    }
+}
+
+/* -- a crash at any point --------------------------------------------------------------------------------- */
+
+static struct io real;
+static int calls_left;
+
+/* kill -9 just before the call that changes the disk. */
+static void count_down(void)
+{
+    if (calls_left-- == 0)
+        _exit(99);
+}
+
+static int counted_open(const char *path, int flags, mode_t mode)
+{
+    if (flags & (O_CREAT | O_TRUNC))
+        count_down();
+    return real.open(path, flags, mode);
+}
+
+static ssize_t counted_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+    count_down();
+    return real.pwrite(fd, p, n, at);
+}
+
+static int counted_truncate(int fd, off_t size)
+{
+    count_down();
+    return real.truncate(fd, size);
+}
+
+static int counted_rename(const char *from, const char *to)
+{
+    count_down();
+    return real.rename(from, to);
+}
+
+static int counted_link(const char *from, const char *to)
+{
+    count_down();
+    return real.link(from, to);
+}
+
+static int counted_unlink(const char *path)
+{
+    count_down();
+    return real.unlink(path);
+}
+
+static int counted_mkdir(const char *path, mode_t mode)
+{
+    count_down();
+    return real.mkdir(path, mode);
+}
+
+static void count_calls(int most)
+{
+    calls_left = most;
+    real = io;
+    io.open = counted_open;
+    io.pwrite = counted_pwrite;
+    io.truncate = counted_truncate;
+    io.rename = counted_rename;
+    io.link = counted_link;
+    io.unlink = counted_unlink;
+    io.mkdir = counted_mkdir;
+}
+
+/* Opens the base of the test and does this after n calls; false once it came to its end. */
+static bool killed_after(int calls, void (*act)(struct journal *j))
+{
+    CHECK_EQ(run("rm -rf data; cp -a base data"), 0);
+    pid_t child = unit_fork();
+    if (child == 0) {
+        struct store *s = open_store();
+        struct journal *j = open_journal_with(s, "t", ten_each);
+        count_calls(calls);
+        act(j);
+        io = real;
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 99 || WEXITSTATUS(status) == 0);
+    return WEXITSTATUS(status) == 99;
+}
+
+static uint64_t cut_to;
+
+static void cut_there(struct journal *j)
+{
+    uint64_t messages;
+    CHECK_EQ(journal_cut(j, cut_to, &messages), 0);
+}
+
+static void check_cut_killed_anywhere(uint64_t to)
+{
+    struct journal *j;
+    cut_to = to;
+    store_close(four_files(&j));
+    CHECK_EQ(run("mv data base"), 0);
+    int calls = 0;
+    bool killed = true, seen_old = false, seen_cut = false;
+    for (; killed; calls++) {
+        killed = killed_after(calls, cut_there);
+        struct store *s = open_store();
+        j = open_journal_with(s, "t", ten_each);
+        CHECK_EQ(j->damage_count, 0);
+        CHECK(j->tail == 34 || (j->tail % 10 == 0 && j->tail > to) || j->tail == to);
+        seen_old = seen_old || j->tail == 34;
+        seen_cut = seen_cut || j->tail == to;
+        check_reads_all(j);
+        uint64_t messages, tail = j->tail;
+        CHECK_EQ(journal_cut(j, to, &messages), 0);
+        CHECK_EQ(messages, tail - to);
+        check_is_cut_at(j, to);
+        append_some(j, 3, 10);
+        store_close(s);
+        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(run("ls data/diverged/t-*[0-9]/00000000000000000030.qwal >/dev/null"), 0);   /* nothing is lost */
+    }
+    CHECK(calls > 10);
+    CHECK(seen_old);
+    CHECK(seen_cut);
+}
+
+TEST(test_a_cut_killed_at_any_point_leaves_a_history_without_holes)
+{
+    check_cut_killed_anywhere(14);
+}
+
+TEST(test_a_cut_of_everything_killed_at_any_point_leaves_a_history_without_holes)
+{
+    check_cut_killed_anywhere(0);
+}
+
+/* After a cut that was killed the journal goes on, by appending or by another cut. What was kept stays as it was, but
+ * for names of files that the journal still has: they go, and the journal has all of those files. */
+static void check_kept_is_not_written_to(uint64_t to, bool appends)
+{
+    struct journal *j;
+    cut_to = to;
+    store_close(four_files(&j));
+    CHECK_EQ(run("mv data base"), 0);
+    bool killed = true, seen_shared = false;
+    for (int calls = 0; killed; calls++) {
+        uint64_t messages;
+        killed = killed_after(calls, cut_there);
+        CHECK_EQ(run("rm -rf kept; cp -r data/diverged kept"), 0);
+        seen_shared = seen_shared || run("find data/diverged -type f -links +1 | grep -q .") == 0;
+        struct store *s = open_store();
+        j = open_journal_with(s, "t", ten_each);
+        sync_wait(s->sync);                    /* a copy that was not complete goes by way of trash/ */
+        CHECK_EQ(run("find data -type f -links +1 | grep -q ."), 256);
+        if (appends || j->tail <= 26)
+            append_some(j, 3, 10);
+        else
+            CHECK_EQ(journal_cut(j, 26, &messages), 0);
+        uint64_t tail = j->tail;
+        store_close(s);
+        CHECK_EQ(run("cd kept; for f in `find . -type f`; do test ! -e ../data/diverged/$f || "
+                     "cmp $f ../data/diverged/$f || exit 1; done"), 0);
+        CHECK_EQ(run("cat `find data/topics data/diverged -type f` > all; for i in `seq 0 33`; do "
+                     "grep -qa \"message $i \" all || exit 1; done"), 0);
+        CHECK(tail > to);
+    }
+    CHECK(seen_shared);
+    CHECK_EQ(run("rm -r base data"), 0);
+}
+
+TEST(test_what_a_killed_cut_has_kept_is_not_written_to)
+{
+    for (int appends = 0; appends < 2; appends++) {
+        check_kept_is_not_written_to(14, appends);
+        check_kept_is_not_written_to(0, appends);
+    }
+}
+
+/* A large file that goes whole is not copied: that would hold up everybody for as long as it takes. */
+TEST(test_files_that_go_whole_are_kept_under_a_second_name)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    slice was = file_bytes(30, FILE_ACTIVE), first = file_bytes(0, FILE_SEALED);
+    uint64_t messages;
+    CHECK_EQ(run("ls -i data/topics/t/*30.qwal | cut -d' ' -f1 > inodes; ls -i data/topics/t/*00.log | cut -d' ' -f1 "
+                 ">> inodes"), 0);
+    CHECK_EQ(journal_cut(j, 0, &messages), 0);
+    append_some(j, 40, 20);                          /* and is not written to any more */
+    store_close(s);
+    struct path dir = diverged_name(0);
+    CHECK_SLICE(read_whole(path_of("%s/00000000000000000030.qwal", dir.s).s), was);
+    CHECK_SLICE(read_whole(path_of("%s/00000000000000000000.log", dir.s).s), first);
+    CHECK_EQ(run(path_of("ls -i %s/*30.qwal %s/*00.log | sed 's/^ *//' | cut -d' ' -f1 | sort > kept; sort inodes | "
+                         "cmp - kept", dir.s, dir.s).s), 0);
+    CHECK_EQ(store_verify("data"), 0);
+}
+
+/* -- beginning again -------------------------------------------------------------------------------------- */
+
+TEST(test_a_journal_begins_again_where_it_is_told)
+{
+    for (int keep = 0; keep < 2; keep++) {
+        struct journal *j;
+        struct store *s = four_files(&j);
+        append_some(j, 1, 10);                 /* not even written */
+        CHECK_EQ(journal_restart(j, 500, keep), 0);
+        CHECK_EQ(journal_first(j), 500);
+        CHECK_EQ(j->tail, 500);
+        CHECK_EQ(j->disk, 500);
+        CHECK_EQ(j->epoch, 0);
+        abandon_store(s);
+        s = open_store();
+        j = open_journal_with(s, "t", ten_each);
+        CHECK_EQ(j->tail, 500);
+        CHECK_EQ(j->damage_count, 0);
+        append_some(j, 2, 10);
+        settle_store(s);
+        CHECK_EQ(journal_first(j), 500);
+        check_reads_all(j);
+        store_close(s);
+        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(run("ls data/trash | wc -l | grep -q '^0$'"), 0);
+        CHECK_EQ(run("ls data/diverged | grep -q '^t-500-'"), keep ? 0 : 256);
+        CHECK_EQ(run("rm -r data"), 0);
+    }
+}
+
+static int rename_within_a_filesystem(const char *from, const char *to)
+{
+    if (strstr(from, "data/topics") && strstr(to, "data/diverged"))
+        return errno = EXDEV, -1;
+    return rename(from, to);
+}
+
+TEST(test_what_goes_to_diverged_on_another_filesystem_is_copied)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    slice was = file_bytes(30, FILE_ACTIVE);
+    io.rename = rename_within_a_filesystem;
+    CHECK_EQ(journal_restart(j, 500, true), 0);
+    CHECK_EQ(journal_first(j), 500);
+    CHECK_EQ(run("mkdir data/topics/u; echo whatever > data/topics/u/file"), 0);
+    CHECK_EQ(store_set_aside(s, SLICE("u")), 0);
+    store_close(s);
+    CHECK_SLICE(read_whole(path_of("%s/00000000000000000030.qwal", diverged_name(500).s).s), was);
+    CHECK_EQ(run("ls data/diverged/t-500-*/*.log | wc -l | grep -q '^3$'"), 0);
+    CHECK_EQ(run("grep -q whatever data/diverged/u-*/file"), 0);
+    CHECK(!exists("data/topics/u"));
+    CHECK_EQ(run("ls data/trash | wc -l | grep -q '^0$'"), 0);
+    CHECK_EQ(store_verify("data"), 0);
+}
+
+TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    struct io was = io;
+    io.rename = rename_within_a_filesystem;
+    io.pwrite = pwrite_no_space;
+    CHECK_EQ(journal_restart(j, 500, true), -ENOSPC);
+    io = was;
+    CHECK_EQ(rmdir("data/diverged"), 0);
+    CHECK_EQ(mkdir("data/diverged", 0750), 0);
+    CHECK_EQ(j->tail, 34);
+    append_some(j, 2, 20);
+    settle_store(s);
+    check_reads_all(j);
+    store_close(s);
+}
+
+static void restart_at_500(struct journal *j)
+{
+    CHECK_EQ(journal_restart(j, 500, true), 0);
+}
+
+TEST(test_a_restart_killed_at_any_point_leaves_all_or_nothing)
+{
+    struct journal *j;
+    store_close(four_files(&j));
+    CHECK_EQ(run("mv data base"), 0);
+    bool killed = true;
+    for (int calls = 0; killed; calls++) {
+        killed = killed_after(calls, restart_at_500);
+        struct store *s = open_store();
+        j = open_journal_with(s, "t", ten_each);
+        CHECK_EQ(j->damage_count, 0);
+        CHECK(j->tail == 34 || j->tail == 0 || j->tail == 500);
+        check_reads_all(j);
+        store_close(s);
+    }
+}

@@ -1,0 +1,301 @@
+/* Cuts through files so large that the disk thread has work to do first. */
+#include "unit/cuts.h"
+#include "command/offline.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+
+enum { SIZE = 1000 * KIB, COUNT = 70 };
+
+static const struct journal_options one_file = {
+    .segment_messages = 1000 * 1000, .segment_bytes = 1024 * MIB, .durability = DURABILITY_COMMIT,
+};
+
+/* One file of 70 batches. */
+static struct journal *large_topic(struct store *s, const char *name)
+{
+    struct journal *j = open_journal_with(s, name, one_file);
+    for (int i = 0; i < COUNT; i++) {
+        append_some(j, 1, SIZE);
+        store_flush(s);
+    }
+    settle_store(s);
+    return j;
+}
+
+static unsigned turns;
+
+/* Until the cut is done, as the loop would. */
+static int cut_in_turns(struct journal *j, uint64_t to)
+{
+    uint64_t messages = 0;
+    int rc;
+    for (turns = 0; (rc = journal_cut(j, to, &messages)) == -ERR_BUSY && turns < 1000; turns++) {
+        CHECK_EQ(j->tail, COUNT);
+        store_sync(j->store);
+        sync_wait(j->store->sync);
+    }
+    if (rc == 0)
+        CHECK_EQ(messages, COUNT - to);
+    return rc;
+}
+
+TEST(test_a_large_cut_may_be_asked_for_at_any_time)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    uint64_t messages = 0;
+    unsigned asked = 0;
+    while (journal_cut(j, 40, &messages) == -ERR_BUSY) {
+        store_collect(s);
+        store_sync(s);
+        asked++;
+    }
+    CHECK(asked > 20);
+    CHECK_EQ(messages, 30);
+    check_reads_all(j);
+    store_close(s);
+}
+
+static size_t written_by_loop;
+
+static ssize_t counting_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+    written_by_loop += gettid() == getpid() ? n : 0;
+    return pwrite(fd, p, n, at);
+}
+
+TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
+{
+    skip_syncs();
+    static const uint64_t cuts[] = {66, 40, 1, COUNT - 1};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        uint64_t to = cuts[i];
+        struct store *s = open_store();
+        struct journal *j = large_topic(s, "t");
+        written_by_loop = 0;
+        io.pwrite = counting_pwrite;
+        CHECK_EQ(cut_in_turns(j, to), 0);
+        io.pwrite = pwrite;
+        CHECK(turns >= 10);                    /* in steps */
+        CHECK(written_by_loop < 1 * KIB);
+        CHECK_EQ(j->tail, to);
+        CHECK_EQ(j->disk, to);
+        CHECK_EQ(j->jobs, 0);
+        check_reads_all(j);
+        append_some(j, 2, 100);
+        settle_store(s);
+        check_reads_all(j);
+        store_close(s);
+        CHECK_EQ(store_verify("data"), 0);
+        struct path kept = diverged_name(to);
+        CHECK(!strstr(kept.s, ".part"));
+        CHECK_EQ(run(path_of("mkdir -p copy/torn copy/trash copy/diverged copy/topics; cp data/state copy; mv %s "
+                             "copy/topics/t", kept.s).s), 0);
+        s = open_store_with((struct store_options){.path = "copy", .files_max = 8});
+        j = open_journal_with(s, "t", one_file);
+        CHECK_EQ(journal_first(j), to);
+        CHECK_EQ(j->tail, COUNT);
+        check_reads_all(j);
+        abandon_store(s);
+        CHECK_EQ(run("rm -r data copy"), 0);
+    }
+}
+
+TEST(test_a_cut_at_the_end_of_a_large_sealed_file_is_done_in_turns_too)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    struct journal_options o = one_file;
+    o.id = j->options.id;
+    o.segment_messages = COUNT;
+    journal_set_options(j, &o);
+    append_some(j, 3, 10);
+    settle_store(s);
+    CHECK_EQ(j->parts_count, 2);
+    uint64_t messages;
+    CHECK_EQ(journal_cut(j, COUNT, &messages), -ERR_BUSY);
+    for (unsigned i = 0; i < 100 && journal_cut(j, COUNT, &messages) == -ERR_BUSY; i++) {
+        store_sync(s);
+        sync_wait(s->sync);
+    }
+    CHECK_EQ(j->tail, COUNT);
+    CHECK_EQ(j->parts_count, 1);
+    CHECK_EQ(messages, 3);
+    append_some(j, 1, 10);
+    settle_store(s);
+    check_reads_all(j);
+    store_close(s);
+    CHECK_EQ(store_verify("data"), 0);
+}
+
+/* What was done for a cut that does not come is removed, and what it was done for may be another cut. */
+TEST(test_what_was_done_ahead_in_vain_is_removed)
+{
+    skip_syncs();
+    for (int way = 0; way < 6; way++)
+        for (int steps = 0; steps < 30; steps += 7) {
+            struct store *s = open_store();
+            struct journal *j = large_topic(s, "t");
+            uint64_t messages;
+            CHECK_EQ(journal_cut(j, 60, &messages), -ERR_BUSY);
+            for (int i = 0; i < steps; i++) {
+                store_sync(s);
+                sync_wait(s->sync);
+            }
+            store_sync(s);                     /* one may be under way */
+            if (way == 0)
+                append_some(j, 1, 10);
+            else if (way == 1)
+                CHECK_EQ(journal_restart(j, 500, false), 0);
+            else if (way == 2)
+                CHECK_EQ(journal_delete(j), 0);
+            else if (way == 3)
+                journal_close(j);
+            else if (way == 4)
+                CHECK_EQ(journal_cut(j, 3, &messages), -ERR_BUSY);
+            else
+                CHECK_EQ(journal_cut(j, 71, &messages), -ERR_BAD_RANGE);
+            sync_wait(s->sync);
+            if (way < 4)
+                CHECK(nothing_kept());
+            if (way == 0) {
+                settle_store(s);
+                CHECK_EQ(journal_cut(j, COUNT, &messages), -ERR_BUSY);
+                check_reads_all(j);
+            } else if (way > 3) {
+                CHECK_EQ(cut_in_turns(j, 3), 0);
+                CHECK_EQ(run("ls data/diverged | wc -l | grep -q '^1$'"), 0);
+                check_reads_all(j);
+            }
+            store_close(s);
+            CHECK_EQ(run("ls data/diverged | grep part"), 256);
+            CHECK_EQ(run("rm -r data"), 0);
+        }
+}
+
+static int rename_refused(const char *from, const char *to)
+{
+    return strstr(from, "/diverged/") ? (errno = EXDEV, -1) : rename(from, to);
+}
+
+/* As often as a node is killed: what it had copied by then must not fill the disk. */
+static void check_unfinished_copy_is_removed(void)
+{
+    pid_t child = unit_fork();
+    if (child == 0) {
+        struct store *s = open_store();
+        struct journal *j = large_topic(s, "t");
+        uint64_t messages;
+        CHECK_EQ(journal_cut(j, 3, &messages), -ERR_BUSY);
+        for (int i = 0; i < 5; i++) {
+            store_sync(s);
+            sync_wait(s->sync);
+        }
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(run("ls -d data/diverged/t-3-*.part >/dev/null"), 0);
+    CHECK_EQ(run("mkdir data/diverged/t-60-1 data/diverged/mine.part"), 0);
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", one_file);
+    CHECK_EQ(j->tail, COUNT);
+    check_reads_all(j);
+    store_close(s);
+    CHECK_EQ(run("ls data/diverged | tr '\\n' ' ' | grep -qx 'mine.part t-60-1 '"), 0);
+    CHECK_EQ(run("ls data/trash | grep -q ."), 256);
+    CHECK_EQ(run("rm -r data"), 0);
+}
+
+TEST(test_a_copy_that_a_kill_left_unfinished_is_removed_by_the_next_start)
+{
+    skip_syncs();
+    check_unfinished_copy_is_removed();
+    io.rename = rename_refused;
+    check_unfinished_copy_is_removed();
+}
+
+static ssize_t pwrite_no_space(int fd, const void *p, size_t n, off_t at)
+{
+    return gettid() == getpid() ? pwrite(fd, p, n, at) : (errno = ENOSPC, -1);
+}
+
+TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    uint64_t messages;
+    io.pwrite = pwrite_no_space;
+    CHECK_EQ(journal_cut(j, 50, &messages), -ERR_BUSY);
+    for (int i = 0; i < 30; i++) {
+        store_sync(s);
+        sync_wait(s->sync);
+    }
+    CHECK(nothing_kept());                     /* what was copied does not fill the disk until somebody asks */
+    CHECK_EQ(journal_cut(j, 50, &messages), -ENOSPC);
+    CHECK_EQ(cut_in_turns(j, 50), -ENOSPC);
+    io.pwrite = pwrite;
+    CHECK(nothing_kept());
+    CHECK_EQ(j->tail, COUNT);
+    CHECK_EQ(cut_in_turns(j, 50), 0);
+    check_reads_all(j);
+    store_close(s);
+}
+
+TEST(test_a_large_cut_without_a_descriptor_changes_nothing)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    uint64_t messages;
+    for (int left = 0; left < 6; left++) {
+        take_descriptors();
+        for (int fd = 150; fd < 150 + left; fd++)
+            close(fd);
+        int rc = journal_cut(j, 50 - (uint64_t)left, &messages);
+        CHECK(rc == -EMFILE || (rc == -ERR_BUSY && left > 0));
+        if (rc == -EMFILE)
+            CHECK(nothing_kept());
+        give_descriptors();
+    }
+    CHECK_EQ(cut_in_turns(j, 44), 0);
+    check_reads_all(j);
+    store_close(s);
+}
+
+TEST(test_damage_below_a_large_cut_refuses_it)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    change_file(FILE_0, 30 * SIZE, SLICE("\xff\xfe\xfd"));
+    CHECK_EQ(cut_in_turns(j, 50), -ERR_DAMAGED);
+    CHECK(nothing_kept());
+    CHECK_EQ(s->stats.damaged, 1);
+    CHECK_EQ(cut_in_turns(j, 20), 0);
+    CHECK_EQ(s->stats.damaged, 0);
+    check_reads_all(j);
+    store_close(s);
+}
+
+TEST(test_large_cuts_of_two_topics_wait_for_each_other)
+{
+    skip_syncs();
+    struct store *s = open_store();
+    struct journal *a = large_topic(s, "a"), *b = large_topic(s, "b");
+    uint64_t messages;
+    CHECK_EQ(journal_cut(a, 50, &messages), -ERR_BUSY);
+    uint64_t copied = file_size(path_of("%s/%020d.qwal", diverged_name_of("a", 50).s, 50).s);
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(journal_cut(b, 40, &messages), -ERR_BUSY);   /* at once: with no step of the other on the way */
+    CHECK_EQ(file_size(path_of("%s/%020d.qwal", diverged_name_of("a", 50).s, 50).s), copied);
+    CHECK_EQ(cut_in_turns(b, 40), 0);          /* once what was begun for a is ready */
+    CHECK_EQ(journal_cut(a, 50, &messages), 0);
+    check_reads_all(a);
+    check_reads_all(b);
+    store_close(s);
+}
