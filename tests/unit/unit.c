@@ -1,6 +1,7 @@
 #include "unit/unit.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -158,7 +159,9 @@ static bool report(const struct unit_test *test, int status, int output)
 
 static bool run(const struct unit_test *test)
 {
-    char dir[] = "/tmp/lignum-unit-XXXXXX";
+    char dir[PATH_MAX];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/lignum-unit-XXXXXX", tmp ? tmp : "/tmp");
     int status, output = memfd_create("output", MFD_CLOEXEC);
     if (output < 0 || !mkdtemp(dir))
         unit_failed(__FILE__, __LINE__, "%s: %m", dir);
