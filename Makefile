@@ -1,6 +1,6 @@
-# Lignum. `make run` and `make test` do everything, from a fresh Debian 12 on; `make help` lists the rest.
+# Lignum. On a fresh Debian 12, `make run` and `make test` install what is missing, build, and run. `make help` lists all targets.
 #
-# MODE is release (default), asan, faults, a mutant (below) or fuzz; objects live under build/MODE, so modes never mix.
+# MODE is release (default), asan, faults, a mutant (below) or fuzz. Objects are under build/MODE, so modes never mix.
 MODE    ?= release
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
@@ -48,7 +48,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-cluster bench-peers torture torture-mutants doc install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -84,7 +84,7 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
-# ---- set-up: quick when nothing is missing; says what to install where it may not ----
+# ---- set-up: quick when nothing is missing; without root it prints what to install ----
 
 deps:
 	@tests/install $(DEPS_BUILD)
@@ -92,23 +92,23 @@ deps:
 deps-test: deps
 	@tests/install $(DEPS_TEST)
 
-# The tests of the cluster run against a real one.
+# The cluster's tests run against a real Consul.
 consul:
 	@tests/consul >/dev/null
 
-# ---- what a person calls ----
+# ---- targets for people ----
 
 run: binary
 	build/lignum serve $(ARGS)
 
-# Consul and three nodes on this host, until Ctrl-C (ARGS="--fresh" forgets an earlier run).
+# Consul and three nodes on this host, until Ctrl-C (ARGS="--fresh" deletes the data of an earlier run).
 cluster: binary consul
 	@tests/install python3
 	@tests/cluster $(ARGS)
 
 unit: $(UNITS)
 
-# All that the tests run, and what needs no run.
+# Builds every binary that the tests run, and runs the static checks.
 test-build: deps-test consul tidy lint
 	@$(MAKE) --no-print-directory binary unit bench-tools
 	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
@@ -161,7 +161,8 @@ bench-cluster: binary bench-tools deps-test
 	@RUNLEVEL=1 tests/install etcd-server || true
 	@tests/bench/three.py $(ARGS)
 
-# One by one: what this Debian does not have is left out. RUNLEVEL keeps their services from starting.
+# Installs one package at a time, so that one that this Debian lacks does not stop the others. RUNLEVEL=1 keeps their services
+# from starting.
 bench-peers:
 	@for package in $(PEERS); do RUNLEVEL=1 tests/install $$package || true; done
 
@@ -171,7 +172,7 @@ tidy:
 test-big: test-build
 	@tests/run --big
 
-# What can be thought through is: all interleavings of a small cluster, and that each rule is needed.
+# Checks all interleavings of a small cluster, and that leaving out any rule breaks a promise.
 model:
 	@tests/install spin gcc
 	@echo "spin searches tests/model: about 4 minutes (ARGS=--long: 15 minutes)"
@@ -182,6 +183,13 @@ lint:
 
 doc: deps-test
 	@lua5.4 tests/doc.lua > doc/api.md
+
+# compile_commands.json for clangd and clang-tidy; MODE chooses whose flags it has.
+compdb: deps
+	@tests/install python3
+	@$(MAKE) --no-print-directory -n -B V=1 binary unit bench-tools $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c)) \
+	    | tests/compdb > compile_commands.json.new
+	@mv compile_commands.json.new compile_commands.json
 
 install: binary
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lignum $(DESTDIR)$(PREFIX)/share/doc/lignum
@@ -194,21 +202,25 @@ clean:
 	rm -rf build
 
 help:
-	@echo "make run        install what is missing, build, start a node on 127.0.0.1:8080 with data/ (ARGS=... adds flags)"
-	@echo "make cluster    Consul and three nodes on this host, until Ctrl-C; says what to try (ARGS=--fresh: from nothing)"
-	@echo "make test       install what is missing, build, run all tests (about 5 minutes)"
-	@echo "make            build build/lignum          make install   PREFIX, DESTDIR          make clean"
-	@echo "make asan       the tests under AddressSanitizer and UBSan (about 6 minutes)"
-	@echo "make test-big   the long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
-	@echo "make model      spin searches the model of replication and its mutants (about 4 minutes; ARGS=--long: 15 minutes)"
-	@echo "make torture    a cluster of three under every fault that we know, as root (25 minutes; ARGS=... --help)"
-	@echo "make torture-mutants   builds with a rule left out, each of which must be caught (about 15 minutes)"
-	@echo "make bench-cluster     failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
-	@echo "make fuzz       HTTP parser, segment reader and replication frames, a minute each"
-	@echo "make bench      the figures of doc/performance.md (about 13 minutes); bench-peers installs what it compares with"
-	@echo "make bench-quick   the main ratios against Redis and this machine's limits (under 2 minutes)"
-	@echo "make bench-profile where a node's CPU time goes under each load (90 seconds; perf)"
-	@echo "make tidy lint  layers, names, dead files; luacheck"
-	@echo "make doc        doc/api.md from scripts/lignum/api.lua"
+	@echo "make run              install what is missing, build, start a node on 127.0.0.1:8080 with data/ (ARGS=... adds flags)"
+	@echo "make cluster          run Consul and three nodes on this host until Ctrl-C (ARGS=--fresh: without the data of an earlier run)"
+	@echo "make test             install what is missing, build, run all tests (about 6 minutes)"
+	@echo "make                  build build/lignum"
+	@echo "make install          install under PREFIX (/usr/local), within DESTDIR"
+	@echo "make clean            delete build/"
+	@echo "make asan             run all tests under AddressSanitizer and UBSan (about 6 minutes)"
+	@echo "make test-big         run all tests in their long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
+	@echo "make model            check the model of replication and its mutants with spin (about 4 minutes; ARGS=--long: 15 minutes)"
+	@echo "make torture          run a cluster of three under every known fault, as root (25 minutes; ARGS=--help lists the options)"
+	@echo "make torture-mutants  run builds that lack one safety rule each; the checker must catch every one (about 15 minutes)"
+	@echo "make fuzz             fuzz the HTTP parser, the segment reader and the replication frames, a minute each"
+	@echo "make bench            measure the figures of doc/performance.md and write them there (about 13 minutes)"
+	@echo "make bench-peers      install the brokers that bench compares with"
+	@echo "make bench-quick      measure the main ratios against Redis and this machine's limits (under 2 minutes)"
+	@echo "make bench-profile    print where a node's CPU time goes under each load (90 seconds; needs perf)"
+	@echo "make bench-cluster    measure failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
+	@echo "make tidy lint        check layers, names, dead files; run luacheck"
+	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
+	@echo "make compdb           write compile_commands.json for clangd and clang-tidy"
 
 -include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/core/*/*/*.d $(B)/tests/*/*.d $(B)/tests/*/*/*.d $(B)/tests/*/*/*/*.d)
