@@ -1,8 +1,7 @@
---- A draft: everything that lignum.lua and the routes say, before it is live.
+--- A draft: the configuration, hooks and routes of one lignum.lua before they are live.
 ---
---- build() runs in modules of its own (modules.lua). It either returns a world, which init.lua
---- makes live by one assignment, or raises one string with an error on each line and has changed
---- nothing.
+--- Each draft has its own copies of all modules (modules.lua). build() either returns a world, which init.lua makes
+--- live by one assignment, or raises one string with an error on each line and has changed nothing.
 local config = require "lignum.config"
 local core = require "lignum.core"
 local election = require "lignum.election"
@@ -20,23 +19,17 @@ local strict = require "lignum.strict"
 
 local M = {}
 
-local complete = false     -- from then on nothing can be declared
+local complete = false     -- true once lignum.lua is loaded: nothing can be declared any more
 
-local RESERVE <const> = 64 * 1024
+local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
 local ROUTES = { "api", "message", "topic", "cluster", "metrics", "openapi" }
 
--- What of Lua itself lignum.lua sees.
+-- The globals of Lua that lignum.lua sees.
 local LUA = {
   "assert", "error", "getmetatable", "ipairs", "load", "next", "pairs", "pcall", "rawequal", "rawget",
   "rawlen", "rawset", "require", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall", "_VERSION",
   "coroutine", "io", "math", "os", "string", "table", "utf8",
 }
-
-local function copy(t)
-  local c = {}
-  for k, v in pairs(t) do c[k] = v end
-  return c
-end
 
 local function print_to_log(...)
   local parts = table.pack(...)
@@ -44,12 +37,13 @@ local function print_to_log(...)
   core.say.info(table.concat(parts, "\t"))
 end
 
----The functions of api.lua, without the verbs: what lignum.lua and the console share.
+---The functions of api.lua without the verbs: lignum.lua and the console share them.
 ---@return table<string, any>
 function M.api()
   local api = {
     topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
-    time = copy(core.time), json = copy(core.json), node = copy(core.node), say = copy(core.say),
+    time = modules.copy(core.time), json = modules.copy(core.json), node = modules.copy(core.node),
+    say = modules.copy(core.say),
     cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
     route = { get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete },
@@ -74,8 +68,8 @@ local function environment()
   return env
 end
 
--- Guards the environment. While lignum.lua is read an unknown name is noted and reading goes on, to
--- find all errors.
+-- Guards the environment. While lignum.lua is loaded, an unknown name is reported and loading goes on, to find all
+-- errors.
 local function guard(env)
   local sink = strict.sink()
   return strict.guard(env, {
@@ -96,7 +90,7 @@ local function guard(env)
   })
 end
 
--- Where a coroutine has stopped: "lignum.lua:12: ", or nothing when no line of Lua is known.
+-- The innermost line of Lua in a coroutine that has failed: "lignum.lua:12: ", or "" when none is known.
 local function place_in(thread)
   for line in debug.traceback(thread):gmatch("[^\n]+") do
     local place = line:match("^%s*([^%[%s].-:%d+): in ")
@@ -105,16 +99,16 @@ local function place_in(thread)
   return ""
 end
 
--- In a coroutine, because an error for want of memory does not say where it was; asking that takes a little memory too,
--- which is kept for it.
+-- An out-of-memory error has no place in its text. lignum.lua runs in a coroutine so that the place can be found
+-- afterwards; the memory that this takes is reserved before.
 local function run_file(path, env)
   local chunk, problem = modules.load_file(path, env)
   if not chunk then return config.report(nil, problem) end
-  local kept = { ("x"):rep(RESERVE) }     -- luacheck: ignore 241
+  local reserve = { ("x"):rep(RESERVE) }     -- luacheck: ignore 241
   local thread = coroutine.create(chunk)
   local ok, why = coroutine.resume(thread)
   if ok then return end
-  kept[1] = nil
+  reserve[1] = nil
   local place = why == "not enough memory" and place_in(thread)
   coroutine.close(thread)
   config.report(nil, place and place .. "over limits.script_memory" or tostring(why))
@@ -122,15 +116,15 @@ end
 
 ---@class lignum.World
 ---@field handle fun(req: lignum.Request): integer, any, table?
----@field config table   the module lignum.config of this draft
----@field http table     the module lignum.http of this draft, as are the next ones
+---@field config table   module lignum.config of this draft; the fields below are its modules too
+---@field http table
 ---@field policy table
 ---@field hooks table
 ---@field api fun(): table<string, any>
 ---@field help table
 ---@field pretty table
 
----Builds a world, or raises all errors.
+---Builds a world, or raises one error that lists all problems.
 ---@param options { config?: string, set?: string[] }
 ---@return lignum.World
 function M.build(options)
@@ -140,7 +134,7 @@ function M.build(options)
   config.set(options.set)
   local errors = config.finish()
   if #errors > 0 then error(table.concat(errors, "\n"), 0) end
-  config.values.authorize = hooks.get("authorize")      -- C warns where it should be there and is not
+  config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
   route.seal()
   publish.seal()

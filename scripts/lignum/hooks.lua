@@ -1,4 +1,4 @@
---- The functions that lignum.lua may define: which there are, and where they stand.
+--- The hooks: global functions that lignum.lua may define.
 local core = require "lignum.core"
 local near = require "lignum.near"
 
@@ -8,7 +8,7 @@ local KNOWN = { on_publish = true, authorize = true, may_lead = true, on_leader_
 
 local defined = {}      -- [name] = { fn =, place = }
 
----What reading the global `name` gives, if it names a hook.
+---Whether the global `name` is a hook, and its function if it is defined.
 ---@param name string
 ---@return boolean known
 ---@return function?
@@ -16,23 +16,21 @@ function M.read(name)
   return KNOWN[name] == true, defined[name] and defined[name].fn
 end
 
-local function problem_with(name, value)
-  if name == "replication" then return 'belongs into a rule: topic "*" { replication = function(topic, state) ... }' end
-  if not KNOWN[name] then
-    return ("is no hook%s; for a variable write `local %s`"):format(near.hint(name, near.names(KNOWN)), tostring(name))
-  end
-  if type(value) ~= "function" then return "must be a function" end
-  if defined[name] then return "is defined already, at " .. defined[name].place end
-end
-
----Takes a hook, or says what is wrong.
+---Defines a hook.
 ---@param name string
 ---@param value any
 ---@param place string
----@return string? problem
+---@return string? problem   when it cannot be defined
 function M.define(name, value, place)
-  local problem = problem_with(name, value)
-  if problem then return tostring(name) .. ": " .. problem end
+  if name == "replication" then
+    return 'replication: belongs in a rule: topic "*" { replication = function(topic, state) ... }'
+  end
+  if not KNOWN[name] then
+    return ("%s: is not a hook%s; for a variable write `local %s`"):format(tostring(name),
+      near.hint(name, near.names(KNOWN)), tostring(name))
+  end
+  if type(value) ~= "function" then return name .. ": must be a function" end
+  if defined[name] then return ("%s: is already defined, at %s"):format(name, defined[name].place) end
   defined[name] = { fn = value, place = place }
 end
 
@@ -44,14 +42,14 @@ function M.get(name)
   if hook then return hook.fn, hook.place end
 end
 
----An error in the words of a hook's place.
+---Raises an error at the place where the hook is defined.
 ---@param name string
 ---@param what string
 function M.complain(name, what)
   error(("%s: %s %s"):format(defined[name].place, name, what), 0)
 end
 
----Calls a hook by its name, so that an error says which failed.
+---Calls a hook. While it runs, errors of the core name it (core.where).
 ---@param name string
 ---@param argument any
 ---@return any ...

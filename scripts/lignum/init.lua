@@ -1,4 +1,4 @@
---- What C calls (core/script/vm/vm.h). The only state here is which world is live.
+--- The functions that C calls (core/script/vm/vm.h). The only state here is the live world.
 local core = require "lignum.core"
 local election = require "lignum.election"
 local modules = require "lignum.modules"
@@ -9,10 +9,11 @@ local M = {}
 
 local live   ---@type lignum.World
 
--- All strings of all drafts share it: the one thing that a file which is refused could leave changed.
+-- All drafts share the metatable of strings, so a rejected lignum.lua could otherwise leave it changed.
 getmetatable("").__metatable = "guarded"
 
----Reads lignum.lua into a draft and makes it live, or raises one error a line and changes nothing.
+---Loads lignum.lua into a draft and makes it live. On failure it raises an error with one problem per line, and changes
+---nothing.
 ---@param options { config?: string, set?: string[], scripts?: string }
 function M.load(options)
   local draft = modules.new().require("lignum.draft")
@@ -52,7 +53,7 @@ M.repl_eval = repl.eval
 M.repl_complete = repl.complete
 M.repl_close = repl.close
 
--- What the objects of C have from Lua.
+-- Methods of the core's objects that are written in Lua.
 
 function core.Request.json(req, shape)
   local value, why, code = live.http.decode_object(req.body, shape)
@@ -61,7 +62,8 @@ end
 
 local append = core.Topic.append
 
--- A topic that is not there is created by its first publish, whoever publishes; that costs the others one comparison.
+-- The first append to a missing topic creates it, from a route and from lignum.lua alike. It costs other appends one
+-- comparison.
 function core.Topic.append(topic, what, options)
   local first, count, epoch = append(topic, what, options)
   if first or epoch ~= "unknown_topic" then return first, count, epoch end

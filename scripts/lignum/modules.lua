@@ -1,25 +1,27 @@
---- A require of its own for each draft of the configuration.
+--- A separate `require` for each draft of the configuration.
 ---
---- Every module of scripts/ and every rock in Lua is loaded anew with each draft, so that a reload
---- takes up what has changed on disk, a failed one leaves no trace, and module-level state *is* the
---- draft's state. Requests in flight hold the modules that they began with. Shared by all drafts
---- are only what C made (lignum.core, libraries), modules in C, and what the long-running duties know.
+--- Every module of scripts/ and every rock in Lua is loaded again for each draft. So a reload picks up what has
+--- changed on disk, a failed reload leaves no trace, and module-level variables belong to one draft. Requests in
+--- flight keep the modules that they began with. All drafts share what C has made (lignum.core, the libraries),
+--- modules in C, and the modules in SHARED, whose tasks outlive a reload.
 local M = {}
 
 local SHARED = { ["lignum.election"] = true, ["lignum.roster"] = true }
 
-local function copy(t)
+---A shallow copy of a table.
+---@param t table
+---@return table
+function M.copy(t)
   local c = {}
   for k, v in pairs(t) do c[k] = v end
   return c
 end
 
--- The globals of a draft: libraries are copied, so that a script that changes one changes only its
--- own.
+-- The globals of a draft. Libraries are copied, so a script that changes one changes only its own copy.
 local function globals()
-  local g = copy(_G)
+  local g = M.copy(_G)
   for name, value in pairs(g) do
-    if type(value) == "table" then g[name] = copy(value) end
+    if type(value) == "table" then g[name] = M.copy(value) end
   end
   g._G = g
   return g
@@ -48,7 +50,7 @@ function M.load_file(path, env)
   return load(text, "@" .. path, "t", env)
 end
 
----A fresh set of globals with a require that keeps to itself.
+---New globals, with a `require` that loads modules into them.
 ---@return table globals
 function M.new()
   local g, loaded, loading = globals(), {}, {}
@@ -56,7 +58,7 @@ function M.new()
   local function load_module(name)
     if SHARED[name] then return require(name) end
     local path = package.searchpath(name, package.path)
-    if not path then return require(name) end            -- in C, or not there: the real one says so
+    if not path then return require(name) end    -- a module in C, or none: then Lua's own require raises the error
     local chunk, problem = M.load_file(path, g)
     if not chunk then error(problem, 0) end
     loading[name] = true

@@ -1,7 +1,7 @@
---- The nearest of some names: "did you mean".
+--- Finds the name that a misspelt one was probably meant to be, for "did you mean".
 local M = {}
 
--- Changes of one letter (insert, delete, replace, swap of neighbours) that make a into b.
+-- How many edits of one letter (insert, delete, replace, swap with a neighbour) turn a into b.
 local function distance(a, b)
   local before, last = nil, {}
   for j = 0, #b do last[j] = j end
@@ -19,7 +19,7 @@ local function distance(a, b)
   return last[#b]
 end
 
----The name that was probably meant, or nil when none is near.
+---The name closest to `wrong`, or nil when none is close enough.
 ---@param wrong string
 ---@param names string[]
 ---@return string?
@@ -35,17 +35,17 @@ function M.find(wrong, names)
   return best
 end
 
----The end of a sentence: "; did you mean retain?", or nothing.
+---A suggestion to append to an error: "; did you mean retain?", or "" when no name is close.
 ---@param wrong string
 ---@param names string[]
----@param prefix? string  what stands before the name
+---@param prefix? string  put before the suggested name
 ---@return string
 function M.hint(wrong, names, prefix)
   local name = M.find(wrong, names)
   return name and ("; did you mean " .. (prefix or "") .. name .. "?") or ""
 end
 
----The keys of a table that are text, sorted.
+---The string keys of a table, sorted.
 ---@param map table
 ---@return string[]
 function M.names(map)

@@ -1,4 +1,4 @@
---- Values as valid Lua, sorted, and never longer than they may be.
+--- Formats values as valid Lua, with sorted keys and bounded length and depth.
 local M = {}
 
 local WIDTH <const> = 90
@@ -23,7 +23,7 @@ local function quote(text)
 end
 
 local function number(n)
-  if n == math.mininteger then return "math.mininteger" end      -- its digits would read as a float
+  if n == math.mininteger then return "math.mininteger" end      -- its digits would be read as a float
   if math.type(n) == "integer" then return ("%d"):format(n) end
   if n ~= n then return "0/0" end
   if n == math.huge then return "math.huge" end
@@ -53,7 +53,7 @@ end
 
 local write
 
--- What Lua has no literal for. A topic's own text is Lua; a batch is shown as its messages.
+-- Values without a literal in Lua. A topic's tostring() is valid Lua; a batch is shown as its messages.
 local function opaque(value, state, depth)
   local text = tostring(value)
   if text:find('^topic "') then return text end

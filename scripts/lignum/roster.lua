@@ -1,15 +1,15 @@
---- Who takes part in the cluster, as far as this node knows: for routes, hooks and metrics.
+--- The nodes of the cluster as far as this node knows, for routes, hooks and metrics.
 local core = require "lignum.core"
 
 local cluster = core.cluster
 
 local M = {
-  seen = nil,        ---@type lignum.View?   what the keys in Consul said last
+  seen = nil,        ---@type lignum.View?   what Consul's keys last said
   consul = nil,      ---@type lignum.Consul?
-  role = "alone",    -- as it was a moment ago: what costs nothing to look at
+  role = "alone",    -- this node's last known role: cheaper than status(), may lag behind it
 }
 
----cluster.status(), also of a node of its own.
+---cluster.status(), or the same for a node without a cluster.
 ---@return lignum.ClusterStatus
 function M.status()
   if cluster then return cluster.status() end
@@ -20,13 +20,13 @@ function M.status()
   }
 end
 
----How many requests Consul has had from this node.
+---The number of requests that this node has sent to Consul.
 ---@return integer
 function M.requests()
   return M.consul and M.consul.requests or 0
 end
 
----The names of the synced set.
+---The names of the synced set's members, sorted.
 ---@param status lignum.ClusterStatus
 ---@return string[]
 function M.synced(status)
@@ -38,7 +38,7 @@ function M.synced(status)
   return names
 end
 
----All nodes that take part, by name, this one included.
+---All nodes of the cluster sorted by name, this one included.
 ---@param status lignum.ClusterStatus
 ---@return { name: string, http: string, role: string, member: string }[]
 function M.nodes(status)
@@ -54,7 +54,7 @@ function M.nodes(status)
   return nodes
 end
 
----What the hooks may_lead and replication are given.
+---The argument of the hook may_lead and of replication functions.
 ---@return lignum.ClusterState
 function M.state()
   local status = M.status()

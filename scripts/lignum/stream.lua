@@ -1,15 +1,15 @@
---- text/event-stream: messages as server-sent events, for as long as the client listens.
+--- text/event-stream: messages as server-sent events, until the client disconnects.
 ---
---- Each event's data is one message as in an NDJSON read (or its payload, with raw=1), its id is
---- `epoch:offset`; a client that comes back with Last-Event-ID goes on after it. A comment each 15
---- seconds keeps proxies from closing.
+--- The data of an event is one message as in an NDJSON read (with raw=1 its payload); its id is `epoch:offset`. A
+--- client that reconnects with Last-Event-ID continues after that message. A comment every 15 seconds keeps proxies
+--- from closing the connection.
 local core = require "lignum.core"
 local range = require "lignum.range"
 
 local M = {}
 
-local QUIET <const> = 15     -- seconds
-local PIECE <const> = 500    -- messages of one step
+local QUIET <const> = 15     -- seconds without messages until a comment is sent
+local PIECE <const> = 500    -- messages of one read
 
 M.HEADERS = {
   ["Content-Type"] = "text/event-stream",
@@ -17,18 +17,19 @@ M.HEADERS = {
   ["X-Accel-Buffering"] = "no",
 }
 
--- The event that ends a stream, and says why.
+-- The event that ends a stream with an error.
 local function failure(why, code, point)
   point = point or {}
   local problem = core.json.encode { code = code, detail = why, epoch = point.epoch, offset = point.offset }
   return "event: error\ndata: " .. problem .. "\n\n"
 end
 
--- Ends that say nothing: the client is to come again, or has gone.
+-- A stream that ends with these sends no event: the client shall reconnect, or has disconnected.
 local QUIET_ENDS = { stopping = true, cancelled = true }
 
--- Messages from there on, once there are any or it has been quiet for long; or nothing, and the event that says why,
--- if one does. What the client has may have been cut off meanwhile: then it is told up to where it is still right.
+-- Waits for messages at `from` and reads them; after QUIET seconds without any the batch is empty. On failure: nil and
+-- the event to send, if there is one. The wait may outlast a truncation of messages that the client has; then the event
+-- says up to where the client's copy is valid.
 local function next_batch(t, asked, from, epoch)
   local batch, point
   local ok, why, code = t:wait(from, QUIET)
@@ -40,7 +41,7 @@ local function next_batch(t, asked, from, epoch)
   return nil, not QUIET_ENDS[code] and failure(why, code, point) or nil
 end
 
----A body that streams from `from` on (up to `to`, if there is one).
+---A body that streams the messages from `asked.from`, up to `asked.to` if given.
 ---@param t lignum.Topic
 ---@param asked lignum.Asked
 ---@param raw boolean

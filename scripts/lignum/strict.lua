@@ -1,20 +1,20 @@
---- Environments in which a misspelt global is an error with its place, instead of a nil that
---- travels.
+--- Environments in which using an undefined global is an error at the place of use, instead of a nil that fails
+--- somewhere else.
 local near = require "lignum.near"
 
 local M = {}
 
----Guards an environment: what it does not have can be neither read nor made.
+---Guards an environment: globals that it does not have can be neither read nor assigned.
 ---@param env table
 ---@param on { read: fun(name: string, problem: string): any, write: fun(name: string, value: any): boolean }
----  read: what an unknown name is worth (it may raise); write: true when it has taken the value
+---  read: returns the value of an unknown name, or raises; write: returns true when it has accepted the value
 ---@return table env
 function M.guard(env, on)
   return setmetatable(env, {
     __index = function(_, name)
       local hint = near.hint(name, near.names(env))
       local value = on.read(name, ("there is no global %s%s"):format(tostring(name), hint))
-      return value                       -- not a tail call: read counts levels to find the place
+      return value                       -- not a tail call: on.read counts stack levels to find the place
     end,
     __newindex = function(_, name, value)
       if not on.write(name, value) then
@@ -25,8 +25,8 @@ function M.guard(env, on)
   })
 end
 
----Something that takes any call and any field: what stands for an unknown name while lignum.lua is
----read, so that the errors after it are found as well.
+---A value that accepts any call and any field access. It replaces an unknown name while lignum.lua is loaded, so that
+---loading goes on and later errors are reported as well.
 ---@return table
 function M.sink()
   local sink = {}

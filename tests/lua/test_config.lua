@@ -25,7 +25,7 @@ end)
 test("config_mistakes_are_named", function()
   for text, words in pairs {
     ["on_publsh = function() end"] = "did you mean on_publish?",
-    ["function replication() end"] = "belongs into a rule",
+    ["function replication() end"] = "belongs in a rule",
     ["cors {}"] = "cors: is not built yet",
     ["x = 1"] = "write `local x`",
     ["store {} store {}"] = "was declared already, at lignum.lua:1",
