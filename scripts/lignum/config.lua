@@ -1,8 +1,7 @@
---- The verbs of lignum.lua, and what they have said.
+--- The verbs of lignum.lua (`store {...}`, `topic "*" {...}`), and the configuration that they declare.
 ---
---- A verb only notes its value and its place. finish() then checks everything by the schema and
---- collects all errors; get() and the rest answer from the result. This module is loaded anew with
---- each draft (modules.lua), so what it notes is the draft.
+--- A verb only records its value and its place in the file. finish() then checks everything by the schema and collects
+--- all errors. This module is loaded again for each draft (modules.lua), so its state belongs to one draft.
 local core = require "lignum.core"
 local modules = require "lignum.modules"
 local schema = require "lignum.schema"
@@ -22,11 +21,11 @@ local declared = {}     -- [verb] = { value =, place = }
 local errors = {}
 local loading = true
 
--- Verbs that the design has and this version has not.
+-- Verbs that are planned. The name is reserved, so that a file which uses one fails with a clear message.
 local NOT_YET = { "cors", "tls", "peers" }
 
----Notes an error that was met elsewhere.
----@param place string?  nil: the text begins with it
+---Records an error.
+---@param place string?  "lignum.lua:12"; nil: the text already begins with it
 ---@param text string
 function M.report(place, text)
   local all = place and place .. ": " .. text or text
@@ -34,13 +33,13 @@ function M.report(place, text)
 end
 
 local function only_while_loading(verb)
-  if not loading then error(verb .. " works only while lignum.lua is being loaded", 3) end
+  if not loading then error(verb .. " can be used only while lignum.lua is loaded", 3) end
 end
 
 local function declare(verb, value, place)
   local earlier = declared[verb]
   if earlier then
-    return M.report(place, ("%s: was declared already, at %s"):format(verb, earlier.place))
+    return M.report(place, ("%s: is already declared, at %s"):format(verb, earlier.place))
   end
   declared[verb] = { value = value, place = place }
 end
@@ -60,7 +59,7 @@ local function declare_rule(pattern, place)
   local rule = { pattern = pattern, place = place }
   M.rules[#M.rules + 1] = rule
   if not good then
-    M.report(place, ('topic["%s"]: a pattern is made of A-Z a-z 0-9 . _ - * ?'):format(pattern))
+    M.report(place, ('topic["%s"]: a pattern may contain only A-Z a-z 0-9 . _ - * ?'):format(pattern))
   end
   return setmetatable({}, {
     __call = function(_, settings)
@@ -68,7 +67,7 @@ local function declare_rule(pattern, place)
       rule.settings = settings
     end,
     __index = function()
-      error(("topic(%q) declares a policy while lignum.lua is being loaded; for the topic itself call topic() inside a "
+      error(("topic(%q) declares a rule while lignum.lua is loaded; to use the topic itself, call topic() inside a "
         .. "function"):format(pattern), 2)
     end,
   })
@@ -80,13 +79,13 @@ local function every(seconds, fn)
   only_while_loading("every")
   local place = core.caller(2)
   if not math.type(seconds) or not (seconds >= 0.001 and seconds <= EVERY_MAX) then
-    return M.report(place, ("every: wants a number of seconds, from 0.001 to %d"):format(EVERY_MAX))
+    return M.report(place, ("every: needs a number of seconds from 0.001 to %d"):format(EVERY_MAX))
   end
-  if type(fn) ~= "function" then return M.report(place, "every: wants a function after the seconds") end
+  if type(fn) ~= "function" then return M.report(place, "every: needs a function after the seconds") end
   M.timers[#M.timers + 1] = { seconds = seconds, fn = fn, where = ("every %g s at %s"):format(seconds, place) }
 end
 
----The verbs by name. `node`, `cluster` and `topic` are also what they are at run time.
+---The verbs by name. `node`, `cluster` and `topic` are functions of the API as well, once lignum.lua is loaded.
 ---@return table<string, any>
 function M.verbs()
   local verbs = { listen = listen, every = every }
@@ -97,7 +96,7 @@ function M.verbs()
     end
   end
   for _, name in ipairs(NOT_YET) do
-    verbs[name] = function() M.report(core.caller(2), name .. ": is not built yet in this version") end
+    verbs[name] = function() M.report(core.caller(2), name .. ": is not available in this version") end
   end
   function verbs.topic(name)
     if loading then return declare_rule(name, core.caller(2)) end
@@ -106,7 +105,7 @@ function M.verbs()
   return verbs
 end
 
--- `--set`: paths -------------------------------------------------------------------------------
+-- --set ---------------------------------------------------------------------------------------
 
 local function rule_for(pattern)
   for _, rule in ipairs(M.rules) do
@@ -117,7 +116,7 @@ local function rule_for(pattern)
   return rule
 end
 
--- Puts a value at "a.b.c" of a table, making tables on the way.
+-- Sets root.a.b.c for the path "a.b.c"; creates missing tables on the way.
 local function put(root, path, value)
   local at, last = root, nil
   for name in path:gmatch("[^.]+") do
@@ -130,9 +129,9 @@ local function put(root, path, value)
   at[last] = value
 end
 
-local function set_of_topic(path, text)
+local function set_topic_key(path, text)
   local pattern, rest = path:match('^topic%["?([^%]"]+)"?%]%.(.+)$')
-  if not pattern then return M.report("--set " .. path, 'topics are written topic["PATTERN"].key') end
+  if not pattern then return M.report("--set " .. path, 'write topic["PATTERN"].key=value') end
   local key, problem = schema.find(schema.topic, rest, ('topic["%s"]'):format(pattern))
   if not key then return M.report("--set " .. path, problem) end
   local rule = rule_for(pattern)
@@ -140,7 +139,7 @@ local function set_of_topic(path, text)
   put(rule.settings, rest, schema.parse(key, text))
 end
 
-local function set_of_key(path, text, seen)
+local function set_key(path, text, seen)
   local key, problem = schema.find(schema.keys, path)
   if not key then return M.report("--set " .. path, problem) end
   local verb, rest = path:match("^([^.]+)%.?(.*)$")
@@ -158,23 +157,23 @@ local function set_of_key(path, text, seen)
   if type(declared[verb].value) == "table" then put(declared[verb].value, rest, value) end
 end
 
----Values of the command line: they win over the file. An address given again adds to the list.
+---Applies the values of the command line, which override the file. An address given several times makes a list.
 ---@param assignments string[]?  "store.segment.messages=10", 'topic["orders.*"].copies=2'
 function M.set(assignments)
   local seen = {}
   for _, assignment in ipairs(assignments or {}) do
     local path, text = assignment:match("^%s*([^=]-)%s*=%s*(.-)%s*$")
     if not path or path == "" then
-      M.report("--set " .. assignment, "wants key.path=value")
+      M.report("--set " .. assignment, "must be key.path=value")
     elseif path:find("^topic%f[^%w_]") then
-      set_of_topic(path, text)
+      set_topic_key(path, text)
     else
-      set_of_key(path, text, seen)
+      set_key(path, text, seen)
     end
   end
 end
 
--- The end of a draft ---------------------------------------------------------------------------
+-- Checking the whole draft ---------------------------------------------------------------------
 
 local function check_values()
   local checked = {}
@@ -190,11 +189,11 @@ end
 local function check_rule(rule, earlier)
   local path = ('topic["%s"]'):format(rule.pattern)
   if rule.settings == nil then
-    return M.report(rule.place, path .. ": has no settings; write topic \"" .. rule.pattern .. "\" {}")
+    return M.report(rule.place, ('%s: has no settings; write topic "%s" {}'):format(path, rule.pattern))
   end
   local hidden = earlier[rule.pattern] or earlier["*"]
   if hidden then
-    M.report(rule.place, ("%s: is never reached, because topic %q at %s comes first"):format(path, hidden.pattern,
+    M.report(rule.place, ("%s: is never used, because topic %q at %s comes first"):format(path, hidden.pattern,
       hidden.place))
   end
   earlier[rule.pattern] = rule
@@ -217,7 +216,7 @@ local function is_loopback(address)
   return host:find("^127%.") ~= nil or host == "::1" or host == "localhost"
 end
 
--- The secret may stand in a file, so that lignum.lua can be shown.
+-- The secret may be in a file of its own, so that lignum.lua can be shared.
 local function read_secret(replication, complain)
   if not replication.secret_file then return end
   local text, problem = modules.read_file(replication.secret_file)
@@ -227,7 +226,7 @@ local function read_secret(replication, complain)
   replication.secret = secret
 end
 
--- What the keys of a cluster have to do with each other.
+-- Checks of keys that depend on each other, and the defaults that follow from other keys.
 local function check_cluster(all)
   local cluster, place = all.cluster, declared.cluster and declared.cluster.place
   local replication, tls = cluster.replication, cluster.consul.tls
@@ -235,7 +234,7 @@ local function check_cluster(all)
     M.report(place, ("cluster.%s: %s"):format(path, problem))
   end
   tls.enabled = tls.enabled or (tls.ca or tls.cert) ~= nil
-  if (tls.cert == nil) ~= (tls.key == nil) then complain("consul.tls", "cert and key belong together") end
+  if (tls.cert == nil) ~= (tls.key == nil) then complain("consul.tls", "cert and key must be given together") end
   if cluster.lease >= cluster.consul.ttl then
     complain("lease", ("must be less than cluster.consul.ttl, which is %g"):format(cluster.consul.ttl))
   end
@@ -243,18 +242,18 @@ local function check_cluster(all)
   replication.advertise = replication.advertise or replication.listen
   if #cluster.consul.address == 0 then return end
   if is_wildcard(replication.advertise) then
-    complain("replication.advertise", "must be the address at which the other nodes reach " .. replication.listen)
+    complain("replication.advertise", "must be the address at which other nodes reach " .. replication.listen)
   end
   if is_wildcard(all.node.advertise) then
-    complain("consul.address", "the others and Consul must be told where to reach this node: set node.advertise")
+    complain("consul.address", "other nodes and Consul need an address that reaches this node: set node.advertise")
   end
   if not is_loopback(replication.listen) and not replication.secret and not replication.insecure then
-    complain("replication.listen", ("%s is beyond loopback: set replication.secret, or insecure = true")
+    complain("replication.listen", ("%s is not a loopback address: set replication.secret, or insecure = true")
       :format(replication.listen))
   end
 end
 
--- By line; those of the command line last.
+-- Sorted by line; those of the command line last.
 local function errors_in_order()
   table.sort(errors, function(a, b)
     if a.line ~= b.line then return a.line < b.line end
@@ -265,7 +264,7 @@ local function errors_in_order()
   return texts
 end
 
----Checks all that was declared. The list of errors is empty when the draft may become live.
+---Checks everything that was declared. The draft may become live when the list of errors is empty.
 ---@return string[] errors
 function M.finish()
   loading = false

@@ -1,13 +1,13 @@
---- What becomes of topics that are not there yet: the first `topic "pattern" {...}` that matches
---- decides.
+--- The settings of new topics: the first rule `topic "pattern" {...}` that matches the name decides.
 local config = require "lignum.config"
 local core = require "lignum.core"
+local modules = require "lignum.modules"
 local roster = require "lignum.roster"
 local schema = require "lignum.schema"
 
 local M = {}
 
--- [pattern] = the same as a Lua pattern
+-- [pattern] = the equivalent Lua pattern
 local compiled = setmetatable({}, {
   __index = function(all, pattern)
     local lua = pattern:gsub("[^%w*?]", "%%%0"):gsub("%*", ".*"):gsub("%?", ".")
@@ -22,7 +22,7 @@ local function rule_of(name)
   end
 end
 
----The replication that a rule chooses for a topic: a word, or what its function says now.
+---The replication mode that a rule chooses for a topic, either fixed or by its function.
 ---@param rule lignum.Rule
 ---@param name string
 ---@return "wal"|"live"|nil
@@ -37,7 +37,7 @@ local function replication_of(rule, name)
     type(chosen) == "string" and '"' .. chosen .. '"' or tostring(chosen)), 0)
 end
 
----Whether there is a rule with such a function.
+---Whether any rule chooses replication by a function.
 ---@return boolean
 function M.has_functions()
   for _, rule in ipairs(config.rules) do
@@ -46,7 +46,7 @@ function M.has_functions()
   return false
 end
 
----What a rule's function would choose for a topic that is there; nil where no function decides.
+---The mode that a rule's function chooses for an existing topic; nil when no function decides.
 ---@param name string
 ---@return "wal"|"live"|nil
 function M.chosen(name)
@@ -54,24 +54,19 @@ function M.chosen(name)
   return rule and type(rule.settings.replication) == "function" and replication_of(rule, name) or nil
 end
 
--- What a rule says, as settings.
-local function settings_of(rule, name, given)
-  local settings = {}
-  for key, value in pairs(rule.settings) do settings[key] = value end
-  settings.replication = given and given.replication or replication_of(rule, name)
-  return settings
-end
-
----Settings of a new topic of that name: its rule over the store's defaults, and what is given over
----both.
+---The settings of a new topic: `given` takes precedence over the topic's rule, and the rule over the store's defaults.
 ---@param name string
 ---@param given? lignum.Settings
 ---@return lignum.Settings settings
 ---@return boolean auto_create
----@return string? place  of the rule
+---@return string? place    of the rule
 function M.settings(name, given)
   local rule = rule_of(name)
-  local own = rule and settings_of(rule, name, given) or {}
+  local own = {}
+  if rule then
+    own = modules.copy(rule.settings)
+    own.replication = given and given.replication or replication_of(rule, name)   -- no call when it is given
+  end
   local defaults = schema.fill(schema.settings)
   defaults.durability = config.values.store.durability
   defaults.segment = config.values.store.segment
@@ -80,7 +75,7 @@ function M.settings(name, given)
   return settings, own.auto_create ~= false, rule and rule.place
 end
 
----Creates a topic that somebody publishes to, if the policy allows it. It may be there already.
+---Creates a topic for its first publish, if its rule allows that. It is no error when the topic already exists.
 ---@param name string
 ---@return boolean? ok
 ---@return string? message
@@ -88,7 +83,7 @@ end
 function M.create(name)
   local settings, auto_create, place = M.settings(name)
   if not auto_create then
-    local why = ("there is no topic %s, and %s says auto_create = false"):format(name, place)
+    local why = ("there is no topic %s, and its rule at %s has auto_create = false"):format(name, place)
     return nil, why, "unknown_topic"
   end
   local created, why, code = core.topic(name):create(settings)

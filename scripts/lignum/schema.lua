@@ -1,17 +1,16 @@
---- The keys of lignum.lua: kind, default, bounds and meaning of each, once. config.lua checks by
---- it, `--set` is typed by it, help() shows it, and the bodies of PUT and PATCH on topics are
---- checked by the same rules.
+--- The keys of lignum.lua: kind, default, bounds and description of each. config.lua checks lignum.lua by them, `--set`
+--- takes the types of its values from them, help() shows them, and the bodies of PUT and PATCH on topics are checked by
+--- them.
 ---
---- To add a key: add its line here, show it in lignum.lua at the top level, name it in
---- doc/operate.md (a test compares the three), and read it in C with vm_config_... or in Lua with
---- config.get.
+--- To add a key: add a line here, show it in lignum.lua at the top level and describe it in doc/operate.md (a test
+--- compares the three). Read it in C with vm_config_... or in Lua with config.get.
 local core = require "lignum.core"
 local near = require "lignum.near"
 
 local limits = core.limits
 local M = {}
 
----Units that numbers in lignum.lua and in --set may be multiplied with.
+---Units for numbers in lignum.lua (`64 * MiB`) and in --set (`64MiB`).
 M.units = {
   second = 1, minute = 60, hour = 3600, day = 86400,
   KB = 1000, MB = 1000000, GB = 1000000000, TB = 1000000000000,
@@ -24,8 +23,8 @@ local OFFSET_MAX <const> = 1 << 53
 
 ---@class lignum.Key
 ---@field kind string
----@field default any      a value, or function(config) that makes it
----@field shown? string    the default in words, where it is made
+---@field default any      a value, or function(config) that computes it
+---@field shown? string    describes a computed default
 ---@field min? number
 ---@field max? number
 ---@field words? string[]
@@ -37,7 +36,7 @@ local function key(kind, default, text, more)
   return k
 end
 
--- Pairs of name and key, kept in this order for documentation.
+-- A group of keys, from a list of alternating names and keys. The order is kept for documentation.
 local function group(list)
   local g = { kind = "group", fields = {}, order = {} }
   for i = 1, #list, 2 do
@@ -64,21 +63,21 @@ local function word(default, text, words)
 end
 
 local function durability()
-  return word("commit", "what a message has survived when it is acknowledged: commit: fdatasync; interval: a sync each "
-    .. "store.sync_interval; os: whenever the kernel likes", { "commit", "interval", "os" })
+  return word("commit", "when a message is acknowledged: commit: after fdatasync; interval, os: after the write; "
+    .. "interval syncs every store.sync_interval, os leaves it to the kernel", { "commit", "interval", "os" })
 end
 
 local function segment()
   return group {
-    "messages", count(limits.segment_messages_default, "a file is full with this many messages, ...", 1,
+    "messages", count(limits.segment_messages_default, "a file is full at this many messages, ...", 1,
       limits.segment_messages_max),
     "bytes", size(limits.segment_bytes_default, "... or this many bytes, ...", 4 * KiB, limits.segment_bytes_max),
-    "age", time(0, "... or when its first message is this old at the next publish; 0 = never", 0, 36500 * DAY),
+    "age", time(0, "... or when its first message is this old at a publish; 0 = never", 0, 36500 * DAY),
   }
 end
 
-local REPLICATION <const> = "wal: acknowledged at the leader's disk, followers trail by whole files and sync "
-  .. "intervals; live: acknowledged when all of the synced set have it"
+local REPLICATION <const> = "wal: acknowledged when the leader's disk has it, followers receive it with a delay; "
+  .. "live: acknowledged when every member of the synced set has it"
 
 local function settings(replication, more)
   local list = {
@@ -86,84 +85,84 @@ local function settings(replication, more)
     "copies", count(1, "nodes that must have a message before it is acknowledged (live)", 1, 15),
     "durability", durability(),
     "retain", group {
-      "age", time(0, "messages older than this may go; 0 = none", 0, 36500 * DAY),
-      "bytes", size(0, "what is beyond this size may go, oldest first; 0 = no bound", 0, OFFSET_MAX),
-      "messages", count(0, "what is beyond this number may go, oldest first; 0 = no bound", 0, OFFSET_MAX),
+      "age", time(0, "messages older than this may be deleted; 0 = never", 0, 36500 * DAY),
+      "bytes", size(0, "beyond this size the oldest may be deleted; 0 = no bound", 0, OFFSET_MAX),
+      "messages", count(0, "beyond this number the oldest may be deleted; 0 = no bound", 0, OFFSET_MAX),
     },
     "segment", segment(),
   }
   return group(table.move(more, 1, #more, #list + 1, list))
 end
 
----What a topic has: bodies of PUT and PATCH.
+---The settings of a topic, as in bodies of PUT and PATCH.
 M.settings = settings(word("wal", REPLICATION, { "wal", "live" }), {})
 
----What `topic "pattern" { ... }` takes: settings of topics yet to come.
+---The keys of `topic "pattern" { ... }`: settings for topics that are created later.
 M.topic = settings(key("mode", "wal", REPLICATION .. "; or function(topic, state) that returns one of them",
   { words = { "wal", "live" } }), {
-  "auto_create", key("flag", true, "whether a publish to a topic that is not there creates it"),
+  "auto_create", key("flag", true, "whether a publish to a missing topic creates it"),
 })
 
 local function consul()
   return group {
-    "address", key("addresses", {}, "where Consul is: \"HOST:PORT\", or a list, of which the next is asked when one "
-      .. "fails; none: a node of its own", { shown = "none" }),
-    "key", key("path", "service/lignum/key/master", "the lock; the same on all nodes of a cluster"),
+    "address", key("addresses", {}, "Consul's address: \"HOST:PORT\", or a list, of which the next is tried when "
+      .. "one fails; none: a node without a cluster", { shown = "none" }),
+    "key", key("path", "service/lignum/key/master", "the key of the lock; the same on all nodes of a cluster"),
     "token", key("text", nil, "ACL token", { shown = "none" }),
     "tls", group {
-      "enabled", key("flag", false, "https; on by itself where a file is named here"),
-      "ca", key("text", nil, "file of certificates that Consul's is checked by", { shown = "the system's" }),
+      "enabled", key("flag", false, "use https; true by default when ca or cert is given"),
+      "ca", key("text", nil, "file of CA certificates to verify Consul's with", { shown = "the system's" }),
       "cert", key("text", nil, "file of this node's certificate", { shown = "none" }),
-      "key", key("text", nil, "file of its key", { shown = "none" }),
+      "key", key("text", nil, "file of the key to cert", { shown = "none" }),
     },
-    "ttl", time(15, "how long a session lives without a sign of life", 10, DAY),
-    "check_interval", time(1, "how often Consul asks for this node's /healthz", 0.1, 60),
-    "check_timeout", time(1, "how long it waits for the answer", 0.1, 60),
-    "agent_check", key("flag", false, "whether a session ends with its agent too; for agents on the nodes' own hosts"),
+    "ttl", time(15, "a session that is not renewed ends after this time", 10, DAY),
+    "check_interval", time(1, "how often Consul checks this node's /healthz", 0.1, 60),
+    "check_timeout", time(1, "how long Consul waits for the answer", 0.1, 60),
+    "agent_check", key("flag", false, "end the session also when its agent fails; for agents on the nodes' hosts"),
   }
 end
 
 local function cluster()
   return group {
-    "name", key("name", nil, "the same as node.name, which goes first", { shown = "that of node" }),
+    "name", key("name", nil, "the same as node.name, which takes precedence", { shown = "node.name" }),
     "consul", consul(),
     "replication", group {
       "listen", key("address", "127.0.0.1:8126", "where followers connect"),
-      "advertise", key("text", nil, "the address that they are told", { shown = "the same" }),
-      "secret", key("text", nil, "what all nodes know, and nobody else", { shown = "none" }),
-      "secret_file", key("text", nil, "a file that holds it", { shown = "none" }),
-      "insecure", key("flag", false, "replicate beyond loopback without a secret"),
+      "advertise", key("text", nil, "the address that followers are told", { shown = "listen" }),
+      "secret", key("text", nil, "shared by all nodes of the cluster", { shown = "none" }),
+      "secret_file", key("text", nil, "a file that contains the secret", { shown = "none" }),
+      "insecure", key("flag", false, "allow replication beyond loopback without a secret"),
     },
     "lag_max", time(5, "a follower this far behind leaves the synced set", 0.1, DAY),
-    "lease", time(10, "a leader that has not heard from Consul for so long acknowledges nothing", 1, DAY),
-    "sync_interval", time(1, "how often followers are sent what WAL topics have on disk", 0.01, 3600),
+    "lease", time(10, "a leader without contact to Consul for this long stops acknowledging", 1, DAY),
+    "sync_interval", time(1, "how often followers are sent the synced messages of WAL topics", 0.01, 3600),
   }
 end
 
 M.keys = group {
-  "listen", key("addresses", { "127.0.0.1:8080" }, "addresses to serve HTTP on: \"HOST:PORT\", or a list of them"),
+  "listen", key("addresses", { "127.0.0.1:8080" }, "addresses to serve HTTP on: \"HOST:PORT\" or a list"),
   "store", group {
-    "path", key("text", "data", "the data directory; relative to where lignum was started"),
+    "path", key("text", "data", "the data directory; relative to the directory in which lignum is started"),
     "durability", durability(),
     "sync_interval", time(1, "how often durability \"interval\" syncs", 0.01, 3600),
     "segment", segment(),
-    "audit", time(30, "between two full files that are read in search of damage; 0 = never", 0, DAY),
-    "files", count(limits.files_open_max, "log files held open at most", 16, 1000000),
+    "audit", time(30, "pause between checks of two sealed files for damage; 0 = never", 0, DAY),
+    "files", count(limits.files_open_max, "most log files kept open", 16, 1000000),
   },
   "limits", group {
     "connections", count(limits.http_connections_max, "HTTP connections at once", 1, 1000000),
     "body", size(limits.http_body_max, "one request's body", KiB, limits.http_body_max),
-    "bodies", size(limits.http_bodies_max, "all bodies in memory together", MiB, TiB),
+    "bodies", size(limits.http_bodies_max, "all request bodies in memory together", MiB, TiB),
     "head_timeout", time(limits.http_head_ms / 1000, "from a request's first byte to the end of its head", 0.1, 3600),
-    "body_timeout", time(limits.http_body_ms / 1000, "from there to the end of its body", 0.1, 86400),
+    "body_timeout", time(limits.http_body_ms / 1000, "from the end of the head to the end of the body", 0.1, 86400),
     "idle_timeout", time(limits.http_idle_ms / 1000, "between two requests of a connection", 0.1, 86400),
-    "write_timeout", time(limits.http_write_ms / 1000, "until the client has taken an answer", 0.1, 86400),
+    "write_timeout", time(limits.http_write_ms / 1000, "for the client to receive an answer", 0.1, 86400),
     "tasks", count(limits.tasks_max, "requests at once; three quarters of them may wait for messages", 16, 1000000),
-    "script_time", time(limits.task_budget_ms / 1000, "Lua running without waiting", 0.01, 60),
-    "script_memory", size(limits.vm_memory_max, "memory of all Lua together", 8 * MiB, TiB),
+    "script_time", time(limits.task_budget_ms / 1000, "how long Lua may run without waiting", 0.01, 60),
+    "script_memory", size(limits.vm_memory_max, "memory of all Lua code together", 8 * MiB, TiB),
   },
   "log", group {
-    "level", word("info", "the least that is said", { "debug", "info", "warn", "error" }),
+    "level", word("info", "the lowest level that is logged", { "debug", "info", "warn", "error" }),
   },
   "console", group {
     "path", key("text", function(config) return config.store.path .. "/console.sock" end,
@@ -173,8 +172,8 @@ M.keys = group {
   "node", group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
       { shown = "the host's name" }),
-    "advertise", key("text", function(config) return config.listen[1] end, "the address that others are told",
-      { shown = "the first of listen" }),
+    "advertise", key("text", function(config) return config.listen[1] end,
+      "the address of this node that others are told", { shown = "the first address of listen" }),
   },
 }
 
@@ -191,7 +190,7 @@ local function within(n, k)
   return n
 end
 
--- Each takes a value and its key and returns the value as it is kept, or nil and what is wrong.
+-- Checks by kind: kinds.KIND(value, key) returns the value to store, or nil and the problem.
 local kinds = {}
 
 function kinds.integer(value, k)
@@ -245,7 +244,7 @@ function kinds.address(value)
   return value
 end
 
--- Of a key in Consul.
+-- The path of a key in Consul.
 function kinds.path(value)
   if type(value) ~= "string" or #value > 256 or not value:find("^[%w._-]+[%w._/-]*$") or value:find("/$") then
     return nil, "must be a path such as service/lignum/key/master, not " .. show(value)
@@ -274,12 +273,12 @@ end
 
 local check_group
 
----Checks a value by its key. Problems go to report(path, problem), all of them.
+---Checks a value by its key. Each problem is passed to report(path, problem).
 ---@param k lignum.Key
 ---@param value any
 ---@param path string
 ---@param report fun(path: string, problem: string)
----@return any value   as it is kept; nothing is filled in
+---@return any value   to store; defaults are not filled in
 function M.check(k, value, path, report)
   if k.kind == "group" then return check_group(k, value, path, report) end
   local kept, problem = kinds[k.kind](value, k)
@@ -310,10 +309,10 @@ function check_group(g, value, path, report)
   return kept
 end
 
----The value with the defaults of what is absent.
+---Fills in the defaults of absent keys.
 ---@param k lignum.Key
 ---@param value any
----@param config table   what made defaults may look at
+---@param config table?  passed to computed defaults; nil: the result itself
 ---@return any
 function M.fill(k, value, config)
   if k.kind ~= "group" then
@@ -329,7 +328,7 @@ function M.fill(k, value, config)
   return full
 end
 
----One value over another, key by key.
+---Merges two values of a group key by key; `over` takes precedence.
 ---@param g table
 ---@param over table?
 ---@param under table
@@ -349,7 +348,7 @@ function M.merge(g, over, under)
   return merged
 end
 
----The key at a path such as "store.segment.messages", or nil and what is wrong.
+---The key at a path such as "store.segment.messages", or nil and the problem.
 ---@param g table
 ---@param path string
 ---@param prefix? string
@@ -358,14 +357,14 @@ end
 function M.find(g, path, prefix)
   local k, done = g, prefix or ""
   for name in path:gmatch("[^.]+") do
-    if k.kind ~= "group" then return nil, "there is no such key; " .. done .. " has no parts" end
+    if k.kind ~= "group" then return nil, ("there is no such key; %s is not a group"):format(done) end
     local inner = k.fields[name]
     if not inner then
       return nil, "there is no such key" .. near.hint(name, k.order, done == "" and "" or done .. ".")
     end
     k, done = inner, join(done, name)
   end
-  if k.kind == "group" then return nil, "has parts: " .. table.concat(k.order, ", ") end
+  if k.kind == "group" then return nil, "is a group of keys: " .. table.concat(k.order, ", ") end
   return k
 end
 
@@ -375,7 +374,7 @@ local function parse_number(text)
   return n and factor and n * factor or nil
 end
 
----The value that a text of `--set` stands for; checked later like any other.
+---Converts a text of `--set` to its key's type. The value is checked later, like those of lignum.lua.
 ---@param k lignum.Key
 ---@param text string
 ---@return any

@@ -139,8 +139,9 @@ test("cluster_keys_are_checked_and_belong_together", function()
     ["cluster { consul = { ttl = 5 } }"] = "cluster.consul.ttl: must be at least 10",
     ["cluster { lease = 15 }"] = "cluster.lease: must be less than cluster.consul.ttl, which is 15",
     ["cluster { consul = { key = '/x' } }"] = "cluster.consul.key: must be a path",
-    ["cluster { consul = { tls = { cert = 'x' } } }"] = "cert and key belong together",
-    ["cluster { consul = { address = 'x:1' }, replication = { listen = '10.0.0.1:8126' } }"] = "is beyond loopback",
+    ["cluster { consul = { tls = { cert = 'x' } } }"] = "cert and key must be given together",
+    ["cluster { consul = { address = 'x:1' }, replication = { listen = '10.0.0.1:8126' } }"] =
+      "10.0.0.1:8126 is not a loopback address",
     ["cluster { consul = { address = 'x:1' }, replication = { listen = '0.0.0.0:8126', secret = 's' } }"] =
       "cluster.replication.advertise: must be the address",
     ["listen '0.0.0.0:80' cluster { consul = { address = 'x:1' } }"] = "set node.advertise",

@@ -26,16 +26,16 @@ test("config_mistakes_are_named", function()
   for text, words in pairs {
     ["on_publsh = function() end"] = "did you mean on_publish?",
     ["function replication() end"] = "belongs in a rule",
-    ["cors {}"] = "cors: is not built yet",
+    ["cors {}"] = "cors: is not available in this version",
     ["x = 1"] = "write `local x`",
-    ["store {} store {}"] = "was declared already, at lignum.lua:1",
+    ["store {} store {}"] = "is already declared, at lignum.lua:1",
     ['topic "a"'] = "has no settings",
-    ['topic "*" {} topic "a" {}'] = "is never reached",
-    ['topic "a" {} topic "a" {}'] = "is never reached",
+    ['topic "*" {} topic "a" {}'] = "is never used",
+    ['topic "a" {} topic "a" {}'] = "is never used",
     ['topic "a" { copies = 99 }'] = 'topic["a"].copies: must be at most 15, not 99',
     ["store { segment = { bytes = 2 * GiB } }"] = "store.segment.bytes: must be at most 1073741824",
     ['topic "a" { segment = { messages = 1 << 40 } }'] = 'topic["a"].segment.messages: must be at most 1000000000',
-    ["every(5)"] = "wants a function",
+    ["every(5)"] = "needs a function",
     ['listen "8080"'] = 'must be "HOST:PORT"',
     ["local t = topic('a') local i = t:info()"] = "call topic() inside a function",
     ['route.get("/ping", function() end)'] = "is declared already",
@@ -59,8 +59,8 @@ test("config_set_wins_over_the_file_and_is_typed", function()
   check.equal(world.config.rules[1].settings, { auto_create = false })
   check.equal(world.config.rules[2].settings, { copies = 2, retain = { age = 5 * 86400 } })
   for assignment, words in pairs {
-    ["store.segmnt.messages=1"] = "did you mean store.segment?", ["store=1"] = "has parts",
-    ["nonsense"] = "wants key.path=value", ["limits.body=many"] = "limits.body: must be a whole number",
+    ["store.segmnt.messages=1"] = "did you mean store.segment?", ["store=1"] = "is a group of keys",
+    ["nonsense"] = "must be key.path=value", ["limits.body=many"] = "limits.body: must be a whole number",
     ["topic.x=1"] = 'topic["PATTERN"].key',
   } do
     local _, why = check.draft(nil, { assignment })
