@@ -1,4 +1,4 @@
---- What routes share: errors, query parameters, JSON bodies, media types.
+--- Shared by routes: errors, query parameters, JSON bodies, media types.
 local core = require "lignum.core"
 local near = require "lignum.near"
 
@@ -9,7 +9,7 @@ local M = {}
 
 local OFFSET_MAX <const> = 1 << 53    -- beyond this JSON numbers are not exact in every client
 
----For bodies that are ready-made JSON text.
+---The Content-Type of a body that is already JSON text.
 M.JSON = "application/json"
 
 local function problem_headers(code, retryable)
@@ -20,7 +20,7 @@ local function problem_headers(code, retryable)
   return headers
 end
 
--- Text that a client sent may be in it, and JSON carries only UTF-8.
+-- A detail may quote what a client sent, and JSON can only carry UTF-8.
 local function printable(text)
   if type(text) ~= "string" or utf8.len(text) then return text end
   return (text:gsub("[\x80-\xff]", function(c) return ("\\x%02x"):format(c:byte()) end))
@@ -46,7 +46,7 @@ end
 
 -- Query parameters -----------------------------------------------------------------------------
 
----The query, when it has only parameters of these names: a misspelt one would silently read
+---The query, or an error when it has a parameter that is not in `names`: ignoring a misspelt one would silently return
 ---something else.
 ---@param req lignum.Request
 ---@param names table<string, any>
@@ -67,12 +67,12 @@ local function range_problem(name, min, max, value)
   return nil, ("%s must be a whole number from %d to %d, not %s"):format(name, min, max, value), "bad_value"
 end
 
----A whole number in text.
+---Parses a decimal number.
 ---@param text string?
 ---@param name string   of the parameter, for the error
 ---@param min integer
 ---@param max integer
----@return integer? value   nil without a problem when there was no text
+---@return integer? value   nil without a problem when text is nil
 ---@return string? problem
 ---@return string? code
 function M.integer(text, name, min, max)
@@ -82,7 +82,7 @@ function M.integer(text, name, min, max)
   return n
 end
 
----A flag in text: 1, true or nothing at all; 0 or false.
+---Parses a flag: "1", "true" and "" are true; "0", "false" and nil are false.
 ---@param text string?
 ---@param name string
 ---@return boolean? value
@@ -94,7 +94,7 @@ function M.flag(text, name)
   return nil, ("%s must be 1 or 0, not %s"):format(name, text), "bad_value"
 end
 
----An offset as a number in JSON.
+---Checks an offset that a JSON body gives as a number.
 ---@param value any
 ---@param name string
 ---@return integer? offset
@@ -135,7 +135,7 @@ local function check_field(value, name, kind)
   end
 end
 
--- Large bodies are lists of objects of one shape.
+-- [shape] = its field names. Large bodies are lists of objects of one shape, so the names are kept.
 local fields = setmetatable({}, {
   __mode = "k",
   __index = function(all, shape)
@@ -144,7 +144,7 @@ local fields = setmetatable({}, {
   end,
 })
 
----Checks the fields of an object against a shape.
+---Checks an object's fields against a shape, as Request:json (api.lua) describes it.
 ---@param object table
 ---@param shape table<string, string>
 ---@return string? problem
@@ -160,7 +160,7 @@ function M.check_shape(object, shape)
   end
 end
 
----A body in JSON that must be an object.
+---Decodes a body that must be a JSON object.
 ---@param text string
 ---@param shape? table<string, string>
 ---@return table? value
@@ -178,11 +178,11 @@ end
 
 -- Media types ----------------------------------------------------------------------------------
 
--- Clients send the same few again and again, with each request.
+-- [Content-Type] = media type. Clients send few different ones, but one with every request.
 local media_types, media_type_count = {}, 0
 local MEDIA_TYPES_MAX <const> = 64
 
----The media type of a Content-Type, without parameters and in lower case.
+---The media type in a Content-Type: without parameters, in lower case.
 ---@param text string?
 ---@return string?
 function M.media_type(text)
@@ -195,16 +195,16 @@ function M.media_type(text)
   return found
 end
 
----Refuses a body that is compressed or otherwise encoded.
+---An error when a body has a content coding, such as gzip.
 ---@param coding string?   the request's Content-Encoding
 ---@return string? problem
 function M.encoded(coding)
   if coding and coding:lower() ~= "identity" then
-    return ("Content-Encoding %s is not understood; send the body as it is"):format(coding)
+    return ("Content-Encoding %s is not supported; send the body without one"):format(coding)
   end
 end
 
--- The preference that an Accept header gives a type: that of its most particular range.
+-- The quality that an Accept header gives a media type; its most specific range decides.
 local function quality(accept, wanted)
   local best, rank = 0, 0
   local family = wanted:match("^[^/]+")
@@ -228,14 +228,14 @@ local function preferred(accept, types)
   return best
 end
 
--- [types][accept] = what is preferred, or false: like media types, few and sent with each request.
+-- [types][accept] = the preferred type, or false. Few different ones are sent, but one with every request.
 local preferences, preference_count = setmetatable({}, { __mode = "k" }), 0
 local PREFERENCES_MAX <const> = 64
 
----Which of these media types a client would rather have; the first of them among equals.
+---The one of these media types that a client prefers; of equal ones the first.
 ---@param accept string?   the request's Accept
 ---@param types string[]
----@return string? type   nil: none
+---@return string? type   nil: it accepts none of them
 function M.accepts(accept, types)
   if not accept or accept == "*/*" then return types[1] end
   local known = preferences[types]

@@ -1,4 +1,4 @@
---- Publishing in a client's name: the operator's on_publish, then the log.
+--- Publishing for a client: calls the hook on_publish, then appends to the topic.
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -13,21 +13,21 @@ local M = {}
 
 local UNDERSCORE <const> = byte("_")
 
-local on_publish     ---@type fun(msg: lignum.Message): table?   the operator's hook, if there is one
+local on_publish     ---@type fun(msg: lignum.Message): table?   the operator's hook, if defined
 
 local Refusal = {}
 
----Takes the hook that lignum.lua has defined.
+---Reads the hook `on_publish` that lignum.lua has defined.
 function M.seal()
   on_publish = hooks.get("on_publish")
 end
 
----What on_publish returns to refuse a message.
+---Makes the value that on_publish returns to reject a message.
 ---@param why string
 ---@param code? string
 ---@return table refusal
 function M.reject(why, code)
-  if type(why) ~= "string" then error("reject(why [, code]) wants a sentence", 2) end
+  if type(why) ~= "string" then error("reject(why [, code]): why must be a string", 2) end
   if code ~= nil and not core.errors[code] then error("reject: there is no error code " .. tostring(code), 2) end
   return setmetatable({ why = why, code = code or "rejected" }, Refusal)
 end
@@ -36,45 +36,40 @@ local function complain(what)
   hooks.complain("on_publish", what)
 end
 
-local function check_text(value, name)
-  if type(value) ~= "string" then complain(("left a %s in msg.%s, which must be text"):format(type(value), name)) end
+local function check_field(value, name, kind)
+  if type(value) ~= kind then complain(("set msg.%s to a %s; it must be a %s"):format(name, type(value), kind)) end
 end
 
-local function check_headers(headers)
-  if headers == nil then return end
-  if type(headers) ~= "table" then complain("left a " .. type(headers) .. " in msg.headers, which must be a table") end
-  for name, value in pairs(headers) do
-    if type(name) ~= "string" or type(value) ~= "string" then complain("left what is not text in msg.headers") end
-  end
-end
-
--- What the hook has made of a message; the topic it shall go to, or nil and the refusal.
+-- Checks a message that the hook has seen, and what the hook has returned. Returns the topic to append to, or nil and
+-- the refusal.
 local function judge(message, refusal)
   if refusal ~= nil then
     if getmetatable(refusal) == Refusal then return nil, refusal end
     complain("must return nothing or reject(...), not a " .. type(refusal))
   end
-  local to = message.topic
+  local to, headers = message.topic, message.headers
   message.topic = nil
-  check_text(message.payload, "payload")
-  check_text(to, "topic")
-  if message.key ~= nil then check_text(message.key, "key") end
-  check_headers(message.headers)
+  check_field(message.payload, "payload", "string")
+  check_field(to, "topic", "string")
+  if message.key ~= nil then check_field(message.key, "key", "string") end
+  if headers == nil then return to end
+  check_field(headers, "headers", "table")
+  for header, value in pairs(headers) do
+    if type(header) ~= "string" or type(value) ~= "string" then
+      complain("set msg.headers to a table that holds something else than strings")
+    end
+  end
   return to
 end
 
--- Shows one message to the hook; the same results.
-local function ask(message, name)
-  message.topic = name
-  message.headers = message.headers or {}
-  return judge(message, on_publish(message))
-end
-
--- Shows all of them; the same results.
+-- Shows all messages to the hook. Returns the topic to append to, or nil, the refusal and the index of its message.
 local function ask_all(messages, name)
   core.where("on_publish")
   for i = 1, #messages do
-    local to, refusal = ask(messages[i], name)
+    local message = messages[i]
+    message.topic = name
+    message.headers = message.headers or {}
+    local to, refusal = judge(message, on_publish(message))
     if not to then
       core.where(nil)
       return nil, refusal, i
@@ -89,25 +84,24 @@ local function ask_all(messages, name)
 end
 
 local function append(name, what, options)
-  if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are the broker's own", "forbidden" end
+  if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are reserved for the broker", "forbidden" end
   local t = topic(name)
   local first, count, epoch = append_to(t, what, options)
   return first, count, epoch, t
 end
 
----How a topic has acknowledged what a request published.
+---How a topic has acknowledged the messages of a request.
 ---@param t lignum.Topic
----@param next integer   the offset after it
+---@param next integer   the offset after the last message
 ---@param req lignum.Request
----@return string? durability     nil: the topic is gone again
----@return string committed        or what is wrong
+---@return string? durability     nil: the topic was deleted
+---@return string committed        or the problem
 ---@return integer|string copies   or the code
 function M.acknowledged(t, next, req)
   return t:acknowledges(next, req:header("lignum-ack"))
 end
 
----The answer to a publish that failed. Whatever is not said to be unknown has not been appended and
----never will be.
+---The answer to a failed publish. With any code but unknown_outcome nothing was appended, and nothing will be.
 ---@param code string
 ---@param why string
 ---@return integer status
@@ -120,14 +114,14 @@ function M.fail(code, why)
   return http.fail(code, why, more)
 end
 
----Appends messages in a request's name, after on_publish has seen them.
+---Appends messages for a request, after on_publish has seen them.
 ---@param name string                 the topic
 ---@param messages lignum.Message[]
 ---@param req lignum.Request
 ---@return integer? first
----@return integer|string count       or what is wrong
+---@return integer|string count       or the problem
 ---@return integer|string epoch       or the code
----@return lignum.Topic? topic        that they went to
+---@return lignum.Topic? topic        the topic appended to
 function M.messages(name, messages, req)
   if on_publish then
     local to, refusal, at = ask_all(messages, name)
@@ -140,12 +134,12 @@ function M.messages(name, messages, req)
   return append(name, messages, { request = req })
 end
 
----The receipt of what has been appended in a request's name.
+---The receipt for the messages of a request.
 ---@param req lignum.Request
----@param first integer?          as M.messages returned them, a failure too
+---@param first integer?          the results of M.messages, also those of a failure
 ---@param count integer|string
 ---@param epoch integer|string
----@param t lignum.Topic?         that it went to
+---@param t lignum.Topic?         the topic appended to
 ---@return string? receipt
 ---@return string? message
 ---@return string? code
@@ -154,7 +148,7 @@ function M.receipt(req, first, count, epoch, t)
   return receipt(t, first, count, epoch, req:header("lignum-ack"))
 end
 
--- What the hook has changed, refused or sent elsewhere.
+-- Publishes a message that on_publish has changed, rejected or rerouted.
 local function publish_changed(req, message, refusal)
   local to
   to, refusal = judge(message, refusal)
@@ -163,11 +157,11 @@ local function publish_changed(req, message, refusal)
   return M.receipt(req, append(to, message, { request = req }))
 end
 
----Appends what a request carries as its body, when the core understands it as it came and on_publish, where there is
----one, need not see it message by message.
+---Appends the body of a request without unpacking it in Lua, if that is possible: the body is not JSON, and when
+---on_publish is defined, it is one message with nothing but a payload.
 ---@param req lignum.Request
 ---@param name string   the topic
----@return string|false|nil receipt   false: it is not of that kind, and nothing has been done
+---@return string|false|nil receipt   false: it is not possible; nothing has been done
 ---@return string? message
 ---@return string? code
 function M.request(req, name)
@@ -177,7 +171,7 @@ function M.request(req, name)
   local ok
   ok, why, code = policy.create(name)
   if not ok then return nil, why, code end
-  return publish(req, name)     -- on_publish has seen it
+  return publish(req, name)     -- on_publish has already seen it
 end
 
 return M

@@ -1,8 +1,7 @@
---- What a read asks for: from, to, limit, bytes, wait and min_offset of a query, made into offsets.
+--- Parses the query of a read: from, to, limit, bytes, wait and min_offset.
 ---
---- An offset may be written as a number, as a token `epoch:offset` (what Lignum-Next-Offset
---- carries), as `earliest` or `latest`, or as a time: RFC 3339, or `-15m` for a quarter of an hour
---- ago (s, m, h, d).
+--- An offset may be written as a number, as a token `epoch:offset` (from the header Lignum-Next-Offset), as `earliest`
+--- or `latest`, or as a time: RFC 3339, or `-15m` for 15 minutes ago (s, m, h, d).
 local core = require "lignum.core"
 local http = require "lignum.http"
 
@@ -12,9 +11,9 @@ local M = {}
 local SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
 local OFFSET_LAST <const> = http.OFFSET_MAX - 1
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
-local MIN_OFFSET_WAIT <const> = 5     -- seconds, where the request itself says no `wait`
+local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the query has no `wait`
 
----A token's parts.
+---Parses a token `epoch:offset`; nil when the text is not one.
 ---@param text string
 ---@return integer? epoch
 ---@return integer? offset
@@ -26,48 +25,46 @@ function M.token(text)
   return math.tointeger(tonumber(epoch)), position
 end
 
--- Refuses a token of a history that was cut off; the last result is the point up to which it and the present one are
--- the same. On a node that may yet get what it speaks of, it is past the end.
-local function check_token(t, epoch, offset)
-  local ok, why, code, point = t:check(epoch, offset)
-  if not ok then return nil, why, code, point end
-  return offset
-end
-
----Whether what the client has is still part of this history: it may have been cut while the client waited.
+---Checks that the client's last message is still part of the topic's history: it may have been truncated while the
+---client waited.
 ---@param t lignum.Topic
----@param epoch integer?   of the last message that the client has; nil: it has not said
+---@param epoch integer?   of the client's last message; nil: unknown
 ---@param from integer     the offset after it
 ---@return boolean? ok
 ---@return string? problem
 ---@return string? code
----@return table? point
-function M.still(t, epoch, from)
+---@return table? point    with log_truncated: { epoch =, offset = } up to which the histories agree
+function M.check(t, epoch, from)
   if not epoch then return true end
   return t:check(epoch, from)
 end
 
-local function seconds_ago(text)
-  local n, unit = text:match("^%-(%d+)([smhd])$")
-  return n and #n <= 10 and core.now() - tonumber(n) * SECONDS[unit] or nil
-end
-
 local function offset_at_time(t, text, name)
-  local seconds = seconds_ago(text) or core.time.parse(text)
+  local n, unit = text:match("^%-(%d+)([smhd])$")
+  local seconds
+  if n and #n <= 10 then
+    seconds = core.now() - tonumber(n) * SECONDS[unit]
+  else
+    seconds = core.time.parse(text)
+  end
   if not seconds then
     return nil, ("%s must be an offset, epoch:offset, earliest, latest, a time such as "
       .. "2026-11-23T10:00:00Z, or -15m; not %s"):format(name, text), "bad_value"
   end
-  return t:offset_at(math.max(seconds, 0))     -- before 1970 there were no messages
+  return t:offset_at(math.max(seconds, 0))     -- no message is older than 1970
 end
 
+-- The offset that a text stands for. A token of a truncated history fails with log_truncated and the point up to which
+-- the histories agree. A token past the end is accepted: this node may still receive its message.
 local function resolve(t, info, text, name)
   if text:find("^%d+$") then return http.integer(text, name, 0, OFFSET_LAST) end
   if text == "earliest" then return info.first end
   if text == "latest" then return info.next end
   local epoch, offset = M.token(text)
-  if epoch then return check_token(t, epoch, offset) end
-  return offset_at_time(t, text, name)
+  if not epoch then return offset_at_time(t, text, name) end
+  local ok, why, code, point = t:check(epoch, offset)
+  if not ok then return nil, why, code, point end
+  return offset
 end
 
 local function seconds_of(text)
@@ -79,7 +76,7 @@ local function seconds_of(text)
   return n
 end
 
--- Waits until the topic is readable up to min_offset: read your writes.
+-- Waits until the topic is readable up to min_offset, so that a client can read its own writes.
 local function wait_for(t, info, text, wait)
   local epoch, offset = M.token(text)
   local there, why, code, point
@@ -93,21 +90,21 @@ local function wait_for(t, info, text, wait)
     info = t:info() or info
   end
   if epoch then
-    there, why, code, point = check_token(t, epoch, offset)
+    there, why, code, point = t:check(epoch, offset)
     if not there then return nil, why, code, point end
   end
   if offset <= info.next then return true end
-  return nil, ("offset %d is not here yet; the next one is %d"):format(offset, info.next), "unavailable"
+  return nil, ("offset %d is not available yet; the next offset is %d"):format(offset, info.next), "unavailable"
 end
 
 ---@class lignum.Asked
 ---@field from integer
----@field epoch integer?       of the message before it, where `from` is a token
+---@field epoch integer?       of the message before `from`, when `from` is a token
 ---@field to integer?
 ---@field limit integer
 ---@field bytes integer
 ---@field wait number          seconds
----@field fixed boolean        from is a number, so the same question means the same later
+---@field fixed boolean        `from` is a number or token, so the same query has the same meaning later
 
 local function bounds(query)
   local limit, why, code = http.integer(query.limit, "limit", 1, limits.read_count_max)
@@ -121,7 +118,7 @@ local function bounds(query)
   return { limit = limit or limits.read_count_default, bytes = bytes or limits.read_size_default, wait = wait }
 end
 
----Makes a query into a range of a topic. May wait, for min_offset.
+---Converts a query to a range of a topic. Waits for min_offset.
 ---@param t lignum.Topic
 ---@param info lignum.TopicInfo
 ---@param query table<string, string>

@@ -1,8 +1,7 @@
---- Routes: which handler answers METHOD /path/{name}.
+--- Routes: declares the handler of METHOD /path/{name}, and calls it.
 ---
---- Paths are found by segment, where a literal segment goes before a {name}; the core does it, in a tree that it
---- makes of all routes (core.tree). The tree belongs to one draft (modules.lua), so a reload never mixes old and new
---- routes.
+--- The core finds the route of a path, segment by segment, in a tree of all routes (core.tree). A literal segment takes
+--- precedence over a {name}. The tree belongs to one draft (modules.lua), so a reload never mixes old and new routes.
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -12,45 +11,46 @@ local find_route = core.Request.route
 
 local M = {}
 
-local OPEN <const> = "/healthz"     -- Consul asks for it, without credentials, and it says nothing
-local authorize      ---@type fun(req: lignum.Request): any, string?, string?   the operator's hook, if there is one
+local OPEN <const> = "/healthz"     -- not authorized: Consul requests it without credentials; it discloses nothing
+local authorize      ---@type fun(req: lignum.Request): any, string?, string?   the operator's hook, if defined
 local sealed = false -- true once the draft is complete
 
 ---@class lignum.Route
----@field id integer        of its counters
+---@field id integer        of the route's counters
 ---@field method string
 ---@field path string
 ---@field fn function
 ---@field place string
 
 local all = {}                       ---@type lignum.Route[]
-local declared = {}                  ---@type table<string, lignum.Route>   by method and path, whatever its names
-local tree                           -- made when all are known
+local declared = {}                  ---@type table<string, lignum.Route>   by method and path, with {} for each {name}
+local tree                           -- built by seal(), from all routes
 
 -- Registering ----------------------------------------------------------------------------------
 
 local function check_path(path)
   if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then
-    error(("route %s: a path begins with /"):format(tostring(path)), 4)
+    error(("route %s: a path must begin with /"):format(tostring(path)), 4)
   end
   local plain = path:gsub("/{[%a_][%w_]*}%f[/\0]", "/")
   if find(plain, "[{}%s?#]") then
-    error(("route %s: a {name} is a whole segment of letters, digits and _; no ? # or space"):format(path), 4)
+    error(("route %s: a {name} must be a whole segment of letters, digits and _; ? # and space are not allowed"):format(
+      path), 4)
   end
 end
 
 local function add(method, path, fn, place)
   check_path(path)
-  if type(fn) ~= "function" then error(("route %s %s wants a function"):format(method, path), 3) end
-  if sealed then error("routes can be declared only while lignum.lua is being loaded", 3) end
+  if type(fn) ~= "function" then error(("route %s %s needs a function"):format(method, path), 3) end
+  if sealed then error("routes can be declared only while lignum.lua is loaded", 3) end
   local shape, names = path:gsub("{[^}]*}", "{}")
   if names > core.limits.route_names_max then
-    error(("route %s: more than %d names"):format(path, core.limits.route_names_max), 3)
+    error(("route %s: has more than %d names"):format(path, core.limits.route_names_max), 3)
   end
   local key = method .. " " .. shape
   local other = declared[key]
   if other then
-    error(("route %s %s is declared already, at %s"):format(method, path, other.place), 3)
+    error(("route %s %s is already declared, at %s"):format(method, path, other.place), 3)
   end
   local route = {
     id = core.route(method .. " " .. path), method = method, path = path, fn = fn, place = place,
@@ -63,7 +63,7 @@ for _, method in ipairs { "GET", "POST", "PUT", "PATCH", "DELETE" } do
   M[method:lower()] = function(path, fn) add(method, path, fn, core.caller(2)) end
 end
 
----Ends registering, and takes the hook that lignum.lua has defined.
+---Builds the tree of routes and reads the hook `authorize`. No route can be declared after this.
 function M.seal()
   sealed = true
   tree = core.tree(all)
@@ -88,14 +88,14 @@ end
 
 local function wrong_method(methods, method)
   if method == "OPTIONS" then return 204, nil, { Allow = allow(methods) } end
-  local status, body, headers = http.fail("method_not_allowed", "this path takes " .. allow(methods))
+  local status, body, headers = http.fail("method_not_allowed", "this path supports " .. allow(methods))
   headers.Allow = allow(methods)
   return status, body, headers
 end
 
 -- Answering ------------------------------------------------------------------------------------
 
--- The answer to a request that the operator's hook does not let through, or nothing.
+-- The answer to a request that the hook `authorize` rejects, or nothing.
 local function refused(req)
   local allowed, code, detail = hooks.call("authorize", req)
   if allowed == true then return nil end

@@ -34,7 +34,7 @@ local function next_batch(t, asked, from, epoch)
   local batch, point
   local ok, why, code = t:wait(from, QUIET)
   if ok or code == "timeout" then
-    ok, why, code, point = range.still(t, epoch, from)
+    ok, why, code, point = range.check(t, epoch, from)
     if ok then batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = asked.bytes } end
   end
   if batch then return batch end

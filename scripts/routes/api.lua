@@ -1,4 +1,4 @@
---- /api: the interface that Lignum has always had (doc/http.md, "The first interface").
+--- /api: the original interface (doc/http.md, "The first interface").
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
@@ -15,19 +15,19 @@ local M = {}
 local READ = { topic = "string", from = "any?", to = "any" }
 local ALL <const> = core.limits.read_count_max
 local MOST <const> = core.limits.read_size_max
-local PIECE <const> = 1000     -- messages of one step of a larger range
+local PIECE <const> = 1000     -- messages per read of a large range
 
 ---`GET /ping`
 function M.ping()
   return 200, "PONG"
 end
 
----`POST /api/message`: appends one message, which is text.
+---`POST /api/message`: appends one message of text.
 ---@param req lignum.Request
 function M.post(req)
   local body, why, code = req:json { topic = "string", message = "string" }
   if not body then return publish.fail(code, why) end
-  if body.topic == "" then return publish.fail("bad_topic", "topic is empty") end
+  if body.topic == "" then return publish.fail("bad_topic", "topic must not be empty") end
 
   local first, count, epoch, t = publish.messages(body.topic, { { payload = body.message } }, req)
   if not first then return publish.fail(epoch, count) end
@@ -49,7 +49,7 @@ local function query_of(req)
   return { topic = query.topic, from = number_in(query.from), to = number_in(query.to) }
 end
 
--- What is asked for, in a body as ever or in the query.
+-- The topic and range of a read, from the body (the original form) or from the query.
 local function asked_of(req)
   local asked, why, code
   if req.body == "" then
@@ -57,7 +57,7 @@ local function asked_of(req)
   else
     asked, why, code = req:json(READ)
   end
-  if asked and asked.topic == "" then return nil, "topic is empty", "bad_value" end
+  if asked and asked.topic == "" then return nil, "topic must not be empty", "bad_value" end
   return asked, why, code
 end
 
@@ -83,8 +83,7 @@ local function items(batch)
   return table.concat(parts, ",")
 end
 
--- Writes a range that is too large for one batch, piece by piece: callers of this interface expect
--- all of it.
+-- Streams a range that is too large for one batch in several reads: clients of this interface expect the whole range.
 local function stream(t, from, to)
   return function(write)
     local count = 0

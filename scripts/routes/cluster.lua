@@ -1,4 +1,4 @@
---- Who leads, who follows, how far they are; and whether this node can serve.
+--- /v1/cluster (leader, followers and their lag), /healthz and /readyz.
 local core = require "lignum.core"
 local http = require "lignum.http"
 local roster = require "lignum.roster"
@@ -12,12 +12,6 @@ local function url(address)
   return address and "http://" .. address or json.null
 end
 
--- What the leader knows of its followers.
-local function add_lag(node, follower)
-  node.lag, node.lag_bytes, node.lag_seconds = follower.lag_messages, follower.lag_bytes, follower.lag_seconds
-  node.connected = follower.connected
-end
-
 local function nodes_of(status)
   local synced, followers, nodes = {}, {}, json.array {}
   for _, name in ipairs(roster.synced(status)) do synced[name] = true end
@@ -25,7 +19,11 @@ local function nodes_of(status)
   for i, n in ipairs(roster.nodes(status)) do
     local node = { name = n.name, http = url(n.http), role = n.role, in_set = synced[n.name] == true }
     if n.role ~= "follower" then node.lag = 0 end
-    if followers[n.name] then add_lag(node, followers[n.name]) end
+    local f = followers[n.name]
+    if f then
+      node.lag, node.lag_bytes, node.lag_seconds = f.lag_messages, f.lag_bytes, f.lag_seconds
+      node.connected = f.connected
+    end
     if n.name == status.self.name and status.role == "follower" then
       node.connected, node.staleness = status.connected, status.staleness
     end
@@ -34,7 +32,7 @@ local function nodes_of(status)
   return nodes
 end
 
----`GET /v1/cluster`. A node of its own leads itself.
+---`GET /v1/cluster`. A node without a cluster is its own leader.
 function M.get()
   local status = roster.status()
   local leader = status.leader
@@ -46,26 +44,26 @@ function M.get()
   }
 end
 
----`GET /healthz`: the process runs and answers.
+---`GET /healthz`: answers as long as the process runs.
 function M.health()
   return 200, "ok\n"
 end
 
--- Why this node's part in the cluster keeps it from serving, or nothing.
+-- Why the state of the cluster keeps this node from serving, or nil.
 local function problem_of(status)
   if status.role == "alone" then return nil end
   if status.regressed then
-    return "Consul has gone back to an older state than this node has seen, or to none; when nothing newer will come "
-      .. "back: cluster.adopt() on the node that shall lead", "set_regressed"
+    return "Consul went back to an older state than this node has seen, or lost its state; if the newer state is lost "
+      .. "for good, run cluster.adopt() on the node that shall lead", "set_regressed"
   end
   if status.role == "leader" then
-    return status.suspended and "this node leads, and cannot make sure of it at Consul" or nil, "unconfirmed"
+    return status.suspended and "this node leads, but cannot confirm that with Consul" or nil, "unconfirmed"
   end
   if status.leader then return nil end
-  return "there is no leader" .. (status.why and "; this node does not try: " .. status.why or ""), "no_leader"
+  return "there is no leader" .. (status.why and "; this node does not try to lead: " .. status.why or ""), "no_leader"
 end
 
----`GET /readyz`: it can serve; with the reason when not.
+---`GET /readyz`: whether this node can serve, and the reason when not.
 function M.ready()
   local ready, why = core.node.ready()
   if not ready then return http.fail("unavailable", why) end

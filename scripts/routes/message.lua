@@ -9,7 +9,7 @@ local route = require "lignum.route"
 local stream = require "lignum.stream"
 
 local topic, json = core.topic, core.json
--- Found here once: looking a method up in a request or topic costs as much as calling it.
+-- Kept in locals: looking up a method of a request or topic costs as much as calling it.
 local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
 local read_from = core.Topic.read
 local media_type = http.media_type
@@ -29,19 +29,19 @@ local function check_headers(headers)
   end
 end
 
--- A message of its envelope, or nil and what is wrong.
+-- Converts an envelope to a message, or returns nil and the problem.
 local function message_of(envelope)
   if type(envelope) ~= "table" then return nil, "a message must be an object" end
   local problem = http.check_shape(envelope, ENVELOPE) or envelope.headers and check_headers(envelope.headers)
   if problem then return nil, problem end
   local data, encoded = envelope.data, envelope.base64
-  if (data == nil) == (encoded == nil) then return nil, "exactly one of data and base64 must be there" end
+  if (data == nil) == (encoded == nil) then return nil, "a message must have either data or base64" end
   local payload = data or base64.decode(encoded)
-  if not payload then return nil, "base64 is not valid base64 with padding" end
+  if not payload then return nil, "base64 must be valid base64 with padding" end
   return { key = envelope.key, headers = envelope.headers, payload = payload }
 end
 
--- The messages of a JSON body: one envelope or a list of them.
+-- The messages in a JSON body, which is one envelope or a list of envelopes.
 local function messages_of(body)
   local value, why, code = json.decode(body)
   if value == nil then return nil, why or "the body is empty", code or "bad_json" end
@@ -57,7 +57,7 @@ local function messages_of(body)
   return messages
 end
 
--- What is not appended as it came: JSON, and what on_publish has to see message by message.
+-- Publishes a body that must be unpacked first: JSON, or messages that on_publish has to see one by one.
 local function post_messages(req, name)
   local coding, kind = header(req, "content-encoding", "content-type")
   local problem = http.encoded(coding)
@@ -84,7 +84,7 @@ end
 
 -- Read -----------------------------------------------------------------------------------------
 
--- One that may not wait leaves its connection to somebody else.
+-- A client that may not wait (too many do) is disconnected, so that its connection becomes free.
 local function fail(code, why, more)
   local status, body, headers = http.fail(code, why, more)
   if code == "too_many_requests" then headers.Connection = "close" end
@@ -100,7 +100,7 @@ local EVENTS <const> = "text/event-stream"
 local RECORDS <const> = "application/vnd.lignum.records"
 local PRODUCED = { "application/json", NDJSON, EVENTS, RECORDS }
 
--- Resuming: Last-Event-ID is the last message that the client has; it goes on after it.
+-- Resumes a stream: Last-Event-ID names the client's last message; the stream continues after it.
 local function resume(req, query)
   local id = req:header("last-event-id") or query.last_event_id
   if not id or id == "" then return true end
@@ -110,14 +110,14 @@ local function resume(req, query)
   return true
 end
 
--- Reads, and once more after a wait when there was nothing and the client would rather wait.
+-- Reads; when there is nothing and the query has `wait`, waits and reads again.
 local function read(t, what, asked)
   local batch, why, code = read_from(t, what)
   if not batch or batch.next > what.from or asked.wait == 0 then return batch, why, code end
   local there, ok, point
   there, why, code = t:wait(what.from, asked.wait)
   if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
-  ok, why, code, point = range.still(t, asked.epoch, what.from)
+  ok, why, code, point = range.check(t, asked.epoch, what.from)
   if not ok then return nil, why, code, point end
   return read_from(t, what)
 end
@@ -138,9 +138,9 @@ end
 local function get(req, query, kind)
   local raw, why, code = http.flag(query.raw, "raw")
   if why then return http.fail(code, why) end
-  if not kind then return http.fail("not_acceptable", "this can be had as " .. table.concat(PRODUCED, ", ")) end
+  if not kind then return http.fail("not_acceptable", "messages are available as " .. table.concat(PRODUCED, ", ")) end
 
-  if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, a line each
+  if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, one per line
   local t, ok = topic(param(req, "topic")), true
   local info
   info, why, code = t:info()
@@ -165,7 +165,7 @@ local function get(req, query, kind)
   if not batch then return fail_read(t, why, code, point) end
   if form ~= "records" then batch:as(form) end
   if asked.fixed and batch:known(req) then return 304, nil, batch end
-  return 200, batch, batch      -- which says itself where to go on (lignum.Batch)
+  return 200, batch, batch      -- a batch renders itself, and its headers (api.lua, lignum.Batch)
 end
 
 ---`GET /v1/topics/{topic}/messages`
@@ -173,7 +173,7 @@ end
 function M.get(req)
   local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
-  if form then     -- most readers ask so that the core understands it as it stands, and waits for them
+  if form then     -- the core handles the most frequent queries itself, including the wait
     local name = param(req, "topic")
     local batch, known, code = read_request(req, name, form)
     if batch then return known and 304 or 200, not known and batch or nil, batch end

@@ -1,4 +1,4 @@
---- /metrics: the counters of all layers as Prometheus text.
+--- /metrics: the counters of all layers in Prometheus' text format.
 local core = require "lignum.core"
 local roster = require "lignum.roster"
 local route = require "lignum.route"
@@ -7,7 +7,7 @@ local format = string.format
 
 local M = {}
 
--- Series of single topics are bounded: beyond this a scrape would cost more than it tells.
+-- A limited number of topics get series of their own, to bound the size of a scrape.
 local TOPICS_SHOWN <const> = 1000
 
 local function number(n)
@@ -18,11 +18,11 @@ local function label(text)
   return text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", "\\n") .. ""
 end
 
----A page that is being written.
+---A page, as a list of texts.
 local Page = {}
 Page.__index = Page
 
--- Begins a family: its name without `lignum_`, its type and what it counts.
+-- Begins a metric family: its name without `lignum_`, its type and its help text.
 function Page:family(name, kind, help)
   self.name = "lignum_" .. name
   self:add("# HELP %s %s\n# TYPE %s %s\n", self.name, help, self.name, kind)
@@ -32,7 +32,7 @@ function Page:add(text, ...)
   self[#self + 1] = format(text, ...)
 end
 
--- One sample of the family; labels come as `name="value"`, or not at all.
+-- Adds one sample of the family. Labels, if any, are `name="value"`.
 function Page:sample(value, labels)
   self:add("%s%s %s\n", self.name, labels and "{" .. labels .. "}" or "", number(value))
 end
@@ -55,9 +55,9 @@ end
 
 local function add_node(page)
   local info = core.node.info()
-  page:family("build_info", "gauge", "The version that runs.")
+  page:family("build_info", "gauge", "The version of this node.")
   page:sample(1, format('version="%s"', label(info.version)))
-  page:one("ready", "gauge", "1 when the node can serve.", core.node.ready() and 1 or 0)
+  page:one("ready", "gauge", "1 when the node is ready to serve.", core.node.ready() and 1 or 0)
   page:one("epoch", "gauge", "The epoch of this node's leader.", info.epoch)
 end
 
@@ -72,29 +72,30 @@ local function add_followers(page, followers)
   end
   each("follower_connected", "gauge", "1 when the follower is connected to this leader.", "connected")
   each("follower_in_set", "gauge", "1 when the follower counts in the synced set.", "in_set")
-  each("follower_lag_messages", "gauge", "Messages that the follower has yet to acknowledge.", "lag_messages")
-  each("follower_lag_bytes", "gauge", "The same in bytes.", "lag_bytes")
-  each("follower_lag_seconds", "gauge", "Since when the follower has not been level.", "lag_seconds")
+  each("follower_lag_messages", "gauge", "Messages that the follower has not acknowledged yet.", "lag_messages")
+  each("follower_lag_bytes", "gauge", "Bytes of messages that the follower has not acknowledged yet.", "lag_bytes")
+  each("follower_lag_seconds", "gauge", "Seconds since the follower last had all messages.", "lag_seconds")
 end
 
 local function add_cluster(page)
   local status = roster.status()
-  page:family("role", "gauge", "1 for what this node is in its cluster.")
+  page:family("role", "gauge", "1 for the role of this node in its cluster.")
   page:sample(1, format('role="%s"', status.role))
   page:one("leader_known", "gauge", "1 when this node knows the leader.", status.leader and 1 or 0)
-  page:one("leader_suspended", "gauge", "1 when this leader cannot make sure of its claim at Consul.",
+  page:one("leader_suspended", "gauge", "1 when this leader cannot confirm its claim with Consul.",
     status.suspended and 1 or 0)
-  page:one("register_regressed", "gauge", "1 when Consul has less than this node has seen.",
+  page:one("register_regressed", "gauge", "1 when Consul's register is older than one that this node has seen.",
     status.regressed and 1 or 0)
   page:one("synced_nodes", "gauge", "Members of the synced set.", #roster.synced(status))
-  page:one("nodes", "gauge", "Nodes that take part.", #roster.nodes(status))
-  page:one("elections_total", "counter", "Elections that this node has won since its start.", status.elections or 0)
+  page:one("nodes", "gauge", "Nodes of the cluster.", #roster.nodes(status))
+  page:one("elections_total", "counter", "Elections won by this node since its start.", status.elections or 0)
   page:one("consul_requests_total", "counter", "Requests to Consul.", roster.requests())
   page:one("replication_sent_bytes_total", "counter", "Bytes sent to followers.", status.shipped_bytes or 0)
   page:one("replication_received_bytes_total", "counter", "Bytes received from leaders.", status.received_bytes or 0)
-  page:one("diverged_messages_total", "counter", "Messages moved aside because the leader's history is another.",
+  page:one("diverged_messages_total", "counter", "Messages moved aside that the leader's history does not contain.",
     status.diverged or 0)
-  page:one("staleness_seconds", "gauge", "How old what this node answers to reads may be.", status.staleness or 0)
+  page:one("staleness_seconds", "gauge", "How far reads of this node may lag behind the leader, in seconds.",
+    status.staleness or 0)
   add_followers(page, status.followers)
 end
 
@@ -114,36 +115,36 @@ end
 
 local function add_http(page, http)
   page:one("http_connections", "gauge", "Open HTTP connections.", http.connections)
-  page:one("http_requests_in_flight", "gauge", "Requests not answered yet.", http.in_flight)
+  page:one("http_requests_in_flight", "gauge", "Requests that are not answered yet.", http.in_flight)
   page:one("http_accepted_total", "counter", "Connections accepted.", http.accepted)
   page:one("http_refused_total", "counter", "Connections refused at a limit.", http.refused)
   page:one("http_received_bytes_total", "counter", "Bytes received.", http.bytes_in)
   page:one("http_sent_bytes_total", "counter", "Bytes sent.", http.bytes_out)
-  page:one("http_bad_requests_total", "counter", "Requests refused for their framing.", http.bad_requests)
-  page:one("http_timeouts_total", "counter", "Connections ended at a deadline.", http.timeouts)
+  page:one("http_bad_requests_total", "counter", "Requests refused because of invalid framing.", http.bad_requests)
+  page:one("http_timeouts_total", "counter", "Connections closed by a timeout.", http.timeouts)
   add_routes(page, http.routes)
 end
 
 local function add_store(page, store)
-  page:family("store_sync_duration_seconds", "histogram", "Rounds of the disk thread.")
+  page:family("store_sync_duration_seconds", "histogram", "Duration of a round of syncs on the disk thread.")
   page:histogram(store.sync)
-  page:one("store_synced_files_total", "counter", "Files that were synced.", store.synced_files)
+  page:one("store_synced_files_total", "counter", "Files synced.", store.synced_files)
   page:one("store_written_bytes_total", "counter", "Bytes written to log files.", store.written_bytes)
-  page:one("store_open_files", "gauge", "Log files held open.", store.files_open)
-  page:one("store_torn_bytes", "gauge", "Bytes cut from torn tails at this start.", store.torn_bytes)
+  page:one("store_open_files", "gauge", "Log files kept open.", store.files_open)
+  page:one("store_torn_bytes", "gauge", "Bytes removed from torn tails at this start.", store.torn_bytes)
   page:one("store_damaged_ranges", "gauge", "Ranges known to be damaged.", store.damaged)
   page:one("store_free_bytes", "gauge", "Free space of the data directory's disk.", store.disk_free)
   page:one("store_size_bytes", "gauge", "Size of the data directory's disk.", store.disk_size)
 end
 
 local function add_lua(page, vm)
-  page:one("lua_memory_bytes", "gauge", "Memory of all Lua.", vm.memory)
-  page:one("lua_memory_limit_bytes", "gauge", "Most that Lua may have.", vm.memory_max)
-  page:one("lua_cpu_seconds_total", "counter", "Time spent in Lua.", vm.cpu)
+  page:one("lua_memory_bytes", "gauge", "Memory of all Lua code.", vm.memory)
+  page:one("lua_memory_limit_bytes", "gauge", "Limit of the memory of all Lua code.", vm.memory_max)
+  page:one("lua_cpu_seconds_total", "counter", "Time spent running Lua code.", vm.cpu)
   page:one("lua_tasks", "gauge", "Requests, timers and console lines that run or wait.", vm.tasks_live)
-  page:one("lua_tasks_started_total", "counter", "Tasks begun.", vm.tasks_started)
+  page:one("lua_tasks_started_total", "counter", "Tasks started.", vm.tasks_started)
   page:one("lua_tasks_failed_total", "counter", "Tasks that ended in an error.", vm.tasks_failed)
-  page:one("lua_budget_exceeded_total", "counter", "Tasks stopped for their use of time.",
+  page:one("lua_budget_exceeded_total", "counter", "Tasks stopped because they ran too long.",
     vm.budget_exceeded)
 end
 
@@ -151,13 +152,13 @@ local function add_process(page, process)
   page:one("process_cpu_seconds_total", "counter", "CPU time of the process.", process.cpu)
   page:one("process_resident_memory_bytes", "gauge", "Resident memory.", process.rss)
   page:one("process_open_fds", "gauge", "Open descriptors.", process.fds)
-  page:one("process_max_fds", "gauge", "Most descriptors that may be open.", process.fds_max)
-  page:one("process_start_time_seconds", "gauge", "Start, since 1970.", process.start_time)
+  page:one("process_max_fds", "gauge", "Limit of open descriptors.", process.fds_max)
+  page:one("process_start_time_seconds", "gauge", "Start time in seconds since 1970.", process.start_time)
 end
 
 local function add_topics(page, stats)
   local totals = stats.totals
-  page:one("topics", "gauge", "Topics, the broker's own included.", stats.topics_count)
+  page:one("topics", "gauge", "Topics, including the broker's own.", stats.topics_count)
   page:one("appended_messages_total", "counter", "Messages appended.", totals.appended_messages)
   page:one("appended_bytes_total", "counter", "Bytes of messages appended.", totals.appended_bytes)
   page:one("read_messages_total", "counter", "Messages read.", totals.read_messages)
@@ -167,10 +168,10 @@ local function add_topics(page, stats)
     page:family(name, "gauge", help)
     for _, t in ipairs(stats.topics) do page:sample(t[field], format('topic="%s"', t.name)) end
   end
-  each("topic_first_offset", "The earliest offset that is kept.", "first")
+  each("topic_first_offset", "The earliest stored offset.", "first")
   each("topic_next_offset", "The offset after the last readable message.", "next")
   each("topic_bytes", "Bytes of a topic's log.", "bytes")
-  page:one("topics_omitted", "gauge", "Topics without series of their own here.",
+  page:one("topics_omitted", "gauge", "Topics without series of their own on this page.",
     stats.topics_count - #stats.topics)
 end
 

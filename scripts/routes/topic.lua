@@ -1,4 +1,4 @@
---- /v1/topics: what topics there are, and their settings.
+--- /v1/topics: lists, creates, changes and deletes topics.
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
@@ -13,10 +13,10 @@ local M = {}
 local LIST = { pattern = true, after = true, limit = true, internal = true }
 local LIMIT <const>, LIMIT_MAX <const> = 1000, 10000
 
-local SWITCH_WAIT <const> = 30     -- seconds
-local SWITCH_LOOK <const> = 0.02
+local SWITCH_WAIT <const> = 30     -- seconds for the synced set to receive what a topic holds
+local SWITCH_POLL <const> = 0.02   -- seconds between two checks of that
 
--- A topic as one object: settings, positions, followers (none on a node of its own).
+-- A topic as one object: settings, positions and followers.
 local function describe(info)
   local all = {}
   for name, value in pairs(info) do all[name] = value end
@@ -35,7 +35,7 @@ local function named(query, internal)
   return list
 end
 
----`GET /v1/topics`: a page of them, in the order of names.
+---`GET /v1/topics`: one page of topics, sorted by name.
 ---@param req lignum.Request
 function M.list(req)
   local query, why, code = http.query(req, LIST)
@@ -67,7 +67,7 @@ function M.get(req)
   return 200, describe(info)
 end
 
--- The settings in a body; an empty one has none.
+-- The settings in a body; none in an empty body.
 local function settings_of(req)
   if req.body == "" then return {} end
   local body, why, code = req:json()
@@ -80,7 +80,7 @@ local function settings_of(req)
   return settings
 end
 
----`PUT /v1/topics/{topic}`: creates it; what the body leaves open is decided by lignum.lua.
+---`PUT /v1/topics/{topic}`: creates it. The rules of lignum.lua decide the settings that the body does not give.
 ---@param req lignum.Request
 function M.put(req)
   local given, why, code = settings_of(req)
@@ -93,22 +93,23 @@ function M.put(req)
   return created and 201 or 200, describe(t:info()), created and { Location = "/v1/topics/" .. name } or nil
 end
 
--- A topic that has become live keeps its promise for all that it holds once the synced set has that.
+-- Waits until the synced set has all messages below `tail`. Only then is a topic that has become live protected as a
+-- whole, its older messages included.
 local function wait_for_peers(t, tail)
-  local until_then = core.time.clock() + SWITCH_WAIT
+  local deadline = core.time.clock() + SWITCH_WAIT
   while true do
     local info, why, code = t:info()
     if not info then return nil, why, code end
     if info.peers >= tail or info.replication ~= "live" then return info end
-    if core.time.clock() > until_then then
-      local why_not = "the topic is live, but of its messages below %d the synced set has only those below %d yet"
-      return nil, why_not:format(tail, info.peers), "timeout"
+    if core.time.clock() > deadline then
+      local late = "the topic is live, but the synced set has only its messages below %d; those below %d are due"
+      return nil, late:format(info.peers, tail), "timeout"
     end
-    core.sleep(SWITCH_LOOK)
+    core.sleep(SWITCH_POLL)
   end
 end
 
----`PATCH /v1/topics/{topic}`. From wal to live it answers once the synced set has what the topic held.
+---`PATCH /v1/topics/{topic}`. A change from wal to live is answered once the synced set has the topic's messages.
 ---@param req lignum.Request
 function M.patch(req)
   local given, why, code = settings_of(req)

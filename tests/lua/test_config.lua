@@ -38,7 +38,7 @@ test("config_mistakes_are_named", function()
     ["every(5)"] = "needs a function",
     ['listen "8080"'] = 'must be "HOST:PORT"',
     ["local t = topic('a') local i = t:info()"] = "call topic() inside a function",
-    ['route.get("/ping", function() end)'] = "is declared already",
+    ['route.get("/ping", function() end)'] = "is already declared",
   } do
     local _, why = check.draft(text)
     check.has(why, words)

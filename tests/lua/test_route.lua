@@ -72,14 +72,14 @@ test("route_declared_twice_names_both_places", function()
   local _, why = check.draft [[
 route.get("/x/{a}", function() end)
 route.get("/x/{b}", function() end)]]
-  check.has(why, "lignum.lua:2: route GET /x/{b} is declared already, at lignum.lua:1")
+  check.has(why, "lignum.lua:2: route GET /x/{b} is already declared, at lignum.lua:1")
 end)
 
 test("route_bad_declarations_are_refused", function()
   for text, words in pairs {
-    ['route.get("x", print)'] = "begins with /", ['route.get("/x")'] = "wants a function",
+    ['route.get("x", print)'] = "must begin with /", ['route.get("/x")'] = "needs a function",
     ['route.get("/a{x}", print)'] = "whole segment", ['route.get("/{}", print)'] = "whole segment",
-    ['route.get("/a?b", print)'] = "no ?",
+    ['route.get("/a?b", print)'] = "? # and space are not allowed",
   } do
     local _, why = check.draft(text)
     check.has(why, words)
