@@ -48,7 +48,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-cluster bench-peers torture torture-mutants doc compdb install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -157,6 +157,10 @@ bench-profile: binary bench-tools
 	@tests/install linux-perf || true
 	@tests/bench/profile.py $(ARGS)
 
+bench-instructions: binary bench-tools
+	@tests/install python3 valgrind
+	@tests/bench/instructions.py $(ARGS)
+
 bench-cluster: binary bench-tools deps-test
 	@RUNLEVEL=1 tests/install etcd-server || true
 	@tests/bench/three.py $(ARGS)
@@ -218,6 +222,7 @@ help:
 	@echo "make bench-peers      install the brokers that bench compares with"
 	@echo "make bench-quick      measure the main ratios against Redis and this machine's limits (under 2 minutes)"
 	@echo "make bench-profile    print where a node's CPU time goes under each load (90 seconds; needs perf)"
+	@echo "make bench-instructions  count instructions a request with callgrind (2 minutes; ARGS=\"OLD NEW\" compares two builds)"
 	@echo "make bench-cluster    measure failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
 	@echo "make tidy lint        check layers, names, dead files; run luacheck"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
