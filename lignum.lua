@@ -35,7 +35,7 @@ limits {
   body_timeout = 60 * second,      -- from there to the end of its body
   idle_timeout = 75 * second,      -- between two requests
   write_timeout = 60 * second,     -- until the client has taken an answer
-  tasks = 20000,                   -- requests, timers and console lines at once
+  tasks = 20000,                   -- requests at once
   script_time = 0.2 * second,      -- Lua running without waiting
   script_memory = 256 * MiB,
 }

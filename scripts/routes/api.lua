@@ -1,4 +1,4 @@
---- /api: the original interface (doc/http.md, "The first interface").
+--- /api: the original interface (doc/http.md, "The original interface").
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
