@@ -1,8 +1,9 @@
 --- A small client of Consul's HTTP interface.
 ---
---- Whatever Consul answers is checked for its shape before it is believed. Calls return `nil, message, code` when the
---- outcome is unknown or Consul cannot be had, and `false, message` when it has said no. Each address gets its turn: a
---- call that may be repeated goes on to the next one itself, the others leave that to the next call.
+--- The shape of each answer is checked before it is used. Calls return `nil, message, code` when Consul is not
+--- available or the outcome is unknown, and `false, message` when Consul has refused (with the code session_gone when
+--- the session does not exist). With several addresses, a request that may be repeated is sent to the next address
+--- when one fails; others leave that to the next call.
 local base64 = require "lignum.base64"
 local core = require "lignum.core"
 
@@ -10,14 +11,14 @@ local fetch, json = core.fetch, core.json
 
 local M = {}
 
-local TIMEOUT <const> = 3            -- seconds, of a call that does not wait
+local TIMEOUT <const> = 3            -- seconds for a request that does not wait for changes
 local ANSWER_MAX <const> = 1 << 20
 local INDEX_MAX <const> = 1 << 53
 
 ---@class lignum.Consul
 ---@field settings table      cluster.consul of lignum.lua
----@field at integer          whose turn it is among the addresses
----@field requests integer    so far
+---@field at integer          index of the address in use
+---@field requests integer    sent so far
 local Client = {}
 Client.__index = Client
 
@@ -62,12 +63,12 @@ local function first_line(text)
   return text:match("^[^\r\n]*"):sub(1, 200):gsub("[^\32-\126]", "?") .. ""
 end
 
--- Consul says with 500 both that it cannot answer and that a session is not there.
+-- Consul answers 500 both when it cannot answer and when a session does not exist.
 local function is_refusal(answer)
   return answer.status < 500 or answer.body:find("invalid session", 1, true) ~= nil
 end
 
----One request, and the next address where this one gives no answer.
+---Sends a request; without an answer, to the next address.
 ---@param method string
 ---@param path string
 ---@param o { query?: table, body?: string, timeout?: number, farewell?: boolean, once?: boolean }
@@ -78,7 +79,7 @@ function Client:request(method, path, o)
   local count = #self.settings.address
   local answer, why, code
   for _ = 1, o.once and 1 or count do
-    if self.at > count then self.at = 1 end     -- a reload may have changed the list
+    if self.at > count then self.at = 1 end     -- after a reload the list may be shorter
     answer, why, code = send(self, method, path, o)
     if answer and is_refusal(answer) then return answer end
     if code == "stopping" then return nil, why, code end
@@ -93,25 +94,25 @@ local function unexpected(answer, what)
   return nil, ("Consul answered %s with %d: %s"):format(what, answer.status, first_line(answer.body)), "bad_answer"
 end
 
--- A decoded body of that Lua type, or nil.
+-- The decoded body if it has that Lua type, or nil.
 local function decoded(answer, kind)
   local value = json.decode(answer.body)
   return type(value) == kind and value or nil
 end
 
--- An answer that is `true` or `false` and nothing else.
+-- Checks an answer that must be `true` or `false`.
 local function verdict(answer, what)
   local word = answer.status == 200 and answer.body:match("^%s*(%a+)%s*$")
   if word == "true" then return true end
   if word == "false" then return false, "Consul refused " .. what end
-  if answer.body:find("invalid session", 1, true) then return false, "the session is gone" end
+  if answer.body:find("invalid session", 1, true) then return false, "the session is gone", "session_gone" end
   return unexpected(answer, what)
 end
 
 -- Services -------------------------------------------------------------------------------------
 
----Registers a service with the agent. Its check begins as passing, or no session could be made yet.
----@param service table   as Consul has it
+---Registers a service with the agent. Its check starts as passing; otherwise no session could be made yet.
+---@param service table   as in Consul's interface
 ---@return boolean? ok
 ---@return string? why
 ---@return string? code
@@ -136,7 +137,7 @@ end
 
 -- Sessions -------------------------------------------------------------------------------------
 
----Makes a session that ends when a check fails, or when nobody renews it. What it holds goes with it.
+---Makes a session that ends when a check fails or when it is not renewed. The keys that it holds are deleted then.
 ---@param o { name: string, checks: string[], ttl: number, agent_check: boolean }
 ---@return string? id
 ---@return string? why
@@ -222,8 +223,8 @@ local function index_of(answer)
   return text:find("^%d+$") and #text < 16 and math.tointeger(tonumber(text)) or nil
 end
 
----Reads a key, or all keys that begin with it. With an index it waits until there is a higher one, or the time is
----over. The index to go on from is 0 where Consul's has gone backwards.
+---Reads a key, or all keys with that prefix. With an index it waits for a higher one, at most `wait` seconds. The index
+---returned is 0 when Consul's has gone backwards.
 ---@param key string
 ---@param o { recurse?: boolean, index?: integer, wait?: number, farewell?: boolean, timeout?: number }
 ---@return { index: integer, keys: lignum.ConsulKey[] }? snapshot
@@ -246,8 +247,8 @@ function Client:read(key, o)
   return { index = index, keys = keys }
 end
 
----Writes a key. With a session the session holds it from then on, if no other does; with an index only if the key still
----has it (0: there is none).
+---Writes a key. With `session` only if no other session holds the key; then the session holds it. With `cas` only if
+---that is the key's ModifyIndex (0: the key does not exist).
 ---@param key string
 ---@param value string
 ---@param o { session?: string, cas?: integer, release?: string, farewell?: boolean, timeout?: number }
@@ -270,7 +271,7 @@ function Client:delete(key)
   return verdict(answer, "to delete " .. key)
 end
 
--- What a transaction of this client is answered with: an index for each key.
+-- The ModifyIndex of each key in the answer to a transaction; nil when the answer is not as expected.
 local function indexes_of(answer, count)
   local results = decoded(answer, "table")
   results = results and results.Results
@@ -293,9 +294,9 @@ local function refusals_of(answer)
   return #said > 0 and table.concat(said, "; ") or nil
 end
 
----All of these, or none: { verb = "lock"|"cas"|"check-session", key =, value =, session =, index = }.
----@param operations table[]
----@return integer[]|false|nil indexes   the ModifyIndex of each key; false: none was done; nil: unknown
+---Executes all operations or none.
+---@param operations table[]   { verb = "lock"|"cas"|"check-session", key =, value =, session =, index = }
+---@return integer[]|false|nil indexes   the ModifyIndex of each key; false: nothing was done; nil: unknown
 ---@return string? why
 ---@return string? code
 function Client:txn(operations)

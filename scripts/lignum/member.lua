@@ -1,23 +1,23 @@
---- This node at Consul: its service with a health check, its session, and its key among the nodes.
+--- This node at Consul: its service with a health check, its session, and its key below <key>/nodes/.
 local core = require "lignum.core"
 local view = require "lignum.view"
 
 local M = {}
 
-local FORGOTTEN <const> = "24h"      -- after which Consul forgets a node that does not come back
-local FAREWELL <const> = 1           -- seconds for each of the last words
-local SETTLES <const> = 20           -- attempts, 25 ms apart, until Consul knows the check that a session wants
-local SETTLE <const> = 0.025
+local FORGOTTEN <const> = "24h"      -- after which Consul removes the service of a node that does not come back
+local FAREWELL <const> = 1           -- seconds for each request at shutdown
+local ATTEMPTS <const> = 20          -- to make a session: Consul's servers learn of a new health check with a delay
+local PAUSE <const> = 0.025          -- seconds between two of them
 
 ---@class lignum.Member
 ---@field consul lignum.Consul
----@field key string          the lock
+---@field key string          of the lock
 ---@field settings table      cluster.consul of lignum.lua
 ---@field me table            cluster.status().self
 ---@field session string?
 ---@field check string?       the id of this process's health check
 ---@field published string?   the value of this node's key
----@field refused string?     the lock's session whose holder is gone, as far as this node can see
+---@field refused string?     session of the lock's holder, when its port refuses this node
 local Member = {}
 Member.__index = Member
 
@@ -33,9 +33,9 @@ function Member:node_key()
   return self.key .. "/nodes/" .. self.me.name
 end
 
--- The service's id is the node's, so that the next process takes over its registration, and no other node of that
--- name. The check's is the process's: an agent that knows a check goes on with what it thinks of it, and no session is
--- made on one that fails.
+-- The service's id belongs to the node (name and data directory), so that its next process takes over the registration
+-- and no other node of the same name does. The check's id belongs to the process: an agent keeps the state of a check
+-- that it knows, and Consul makes no session with a failing check.
 function Member:service()
   local host, port = self.me.http:match("^%[?(.-)%]?:(%d+)$")
   local id = ("lignum:%s:%s"):format(self.me.name, self.me.member:match(":(%x+)$"):sub(1, 8))
@@ -51,8 +51,8 @@ function Member:service()
   }
 end
 
--- Sessions of an earlier process of this node: that we listen where it did proves that it is gone. The data directory
--- proves nothing, for it may be a copy.
+-- The sessions of earlier processes of this node. An entry with this node's addresses belongs to one: this process
+-- listens there now, so the other is gone. An equal data directory proves nothing, because it may be a copy.
 function Member:leftovers(seen)
   local me, sessions = self.me, {}
   local function look(entry, session)
@@ -65,31 +65,30 @@ function Member:leftovers(seen)
   return sessions
 end
 
--- Who else lives under this node's name, in words, or nothing. Registering would take over that one's health check, and
--- so end its session.
+-- Describes another running node with this node's name, if there is one. Registering would replace that node's health
+-- check, and thereby end its session.
 function Member:namesake(seen, leftovers)
   local entry = seen.nodes[self.me.name]
   if not entry or leftovers[entry.session] then return nil end
   local where = "it is at " .. entry.http
   if entry.member ~= self.me.member then return where end
-  return where .. ", and has the same data directory, or this one is a copy: a copy must never run"
+  return where .. ", and one of the two has a copy of the other's data directory: a copy must never run"
 end
 
--- A check is known to the servers a moment after the agent has it.
 function Member:new_session(check)
   local id, why, code
-  for _ = 1, SETTLES do
+  for _ = 1, ATTEMPTS do
     id, why, code = self.consul:create_session {
       name = "lignum:" .. self.me.name, checks = { check }, ttl = self.settings.ttl,
       agent_check = self.settings.agent_check,
     }
-    if id or not why:find("[Cc]heck") then break end
-    core.sleep(SETTLE)
+    if id or not why:find("[Cc]heck") then break end   -- Consul says only in words that it does not know the check
+    core.sleep(PAUSE)
   end
   return id, why, code
 end
 
----Registers the node and makes a session, where there is none. What an earlier process has left is ended first.
+---Registers the node and makes a session, unless it has one. Ends sessions of earlier processes of this node first.
 ---@return boolean? ok      false: another node has the name
 ---@return string? why
 ---@return string? code
@@ -102,7 +101,7 @@ function Member:arrive()
   local namesake = self:namesake(seen, leftovers)
   if namesake then return false, namesake end
   for session in pairs(leftovers) do
-    core.say.info(("cluster: ends what an earlier process of this node has left at Consul session=%s"):format(session))
+    core.say.info(("cluster: ends the session of an earlier process of this node session=%s"):format(session))
     self.consul:destroy_session(session)
   end
   local _, service = self:service()
@@ -117,8 +116,8 @@ function Member:arrive()
   return true
 end
 
----Asks Consul whether the session lives, which also renews it. Forgets one that is gone.
----@return boolean? there
+---Renews the session. Forgets it when it is gone.
+---@return boolean? there   false: it is gone
 ---@return string? why
 ---@return string? code
 function Member:renew()
@@ -129,7 +128,7 @@ function Member:renew()
   return there, why, code
 end
 
----What this node tells the others.
+---The entry that this node publishes to the other nodes.
 ---@param status table   cluster.status()
 ---@param more? { eligible: boolean, vacancy: integer }
 ---@return lignum.Entry
@@ -142,9 +141,9 @@ function Member:entry(status, more)
   }
 end
 
----Writes this node's key, if that would change it.
+---Writes this node's key, if its value has changed.
 ---@param entry lignum.Entry
----@return boolean? ok      false: another node has the name
+---@return boolean? ok      false: another node has the name, or (session_gone) the session is gone
 ---@return string? why
 ---@return string? code
 function Member:publish(entry)
@@ -153,19 +152,20 @@ function Member:publish(entry)
   local ok, why, code = self.consul:write(self:node_key(), value, { session = self.session })
   if ok then
     self.published = value
-  elseif ok == false and why:find("session is gone", 1, true) then
+  elseif code == "session_gone" then
     self.session = nil
   end
   return ok, why, code
 end
 
----What stands in the lock while this node holds it.
+---The value of the lock while this node holds it.
 ---@return string
 function Member:lock_value()
   return view.entry_text(self.me)
 end
 
----The end of a session lets go of all that it holds. These calls go on while the broker shuts down.
+---Ends the session, which releases all keys that it holds, and deregisters the service. These requests are sent even
+---while the broker shuts down.
 function Member:leave()
   local o = { farewell = true, timeout = FAREWELL }
   local session = self.session

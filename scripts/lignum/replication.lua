@@ -1,10 +1,9 @@
---- How far followers of WAL topics are sent, and which topics are live: what Lua decides about
---- replication, and the hooks that are asked or told when the cluster changes.
+--- Replication: up to which offset WAL topics are shipped to followers, and the hooks that are called when the cluster
+--- changes. Three duties: ship, choose and tell.
 ---
---- The core offers one thing: topic:ship(offset), how far followers may be sent (never beyond what the
---- leader has on disk). The WAL mode is wal() below: a sealed file at once, the rest each
---- cluster.sync_interval. An operator's own mode is a function of the same form, `ship` in lignum.lua.
---- Live topics need nobody here: the core sends each batch as it comes.
+--- The core offers topic:ship(offset): messages below that offset may be sent to followers, as far as the leader has
+--- synced them. The WAL mode is wal() below: a sealed file is shipped at once, the rest every cluster.sync_interval.
+--- The hook `ship` replaces it. Live topics need no decision: the core sends each batch as soon as it is appended.
 local core = require "lignum.core"
 local roster = require "lignum.roster"
 
@@ -12,18 +11,18 @@ local cluster, say, clock = core.cluster, core.say, core.time.clock
 
 local M = {}
 
-local IDLE <const> = 5             -- seconds between two looks of a node that does not lead
-local PIECE <const> = 200          -- topics between two chances for the others
+local IDLE <const> = 5             -- seconds between two checks when the core reports no change
+local PIECE <const> = 200          -- topics after which other tasks get a turn
 
 local live                         ---@type lignum.World
 
 ---@class lignum.Pending
 ---@field topic lignum.Topic
 ---@field tail integer
----@field disk integer      below it everything is on the leader's disk
----@field sealed integer    where the file being written begins
----@field shipped integer
----@field due boolean       sync_interval has gone by
+---@field disk integer      all messages below it are on the leader's disk
+---@field sealed integer    first offset of the active file
+---@field shipped integer   messages below it may already be sent
+---@field due boolean       sync_interval has passed
 
 ---The WAL mode.
 ---@param p lignum.Pending
@@ -32,7 +31,8 @@ function M.wal(p)
   return p.due and p.disk or p.sealed
 end
 
--- The operator's own mode, where there is one. A failing one falls back to the WAL mode, which ships more, not less.
+-- The offset below which a topic may be shipped, by the hook `ship` or the WAL mode. When the hook fails, the WAL mode
+-- is used: it ships more, not less.
 local function offset_of(p)
   if not live.hooks.get("ship") then return M.wal(p) end
   local ok, offset = pcall(live.hooks.call, "ship", p)
@@ -51,7 +51,8 @@ local function ship_all(list, due)
   end
 end
 
--- The core names only so many at once, and those first that it has not named for longest: each topic is looked at once.
+-- Ships all topics that have something to ship. One call of pending() returns a limited number of topics, those first
+-- that it has not returned for longest; this repeats the call until only topics return that were shipped already.
 local function ship_due(list)
   local seen = {}
   while #list > 0 do
@@ -66,9 +67,9 @@ local function ship_due(list)
   end
 end
 
--- Topics with something to ship; a node that does not lead has none.
-local function wait_for_some(until_then)
-  if roster.status().role == "leader" then return cluster.pending(math.max(until_then - clock(), 0.001)) end
+-- Waits for topics with something to ship, at most until `deadline`. A node that does not lead has none.
+local function wait_for_pending(deadline)
+  if roster.status().role == "leader" then return cluster.pending(math.max(deadline - clock(), 0.001)) end
   local _, why, code = cluster.wait(IDLE)
   if code then return nil, why, code end
   return {}
@@ -77,7 +78,7 @@ end
 local function ship()
   local next_sync = clock()
   while true do
-    local list, why, code = wait_for_some(next_sync)
+    local list, why, code = wait_for_pending(next_sync)
     if code == "stopping" then return end
     local due = clock() >= next_sync
     if due then ship_due(list or {}) else ship_all(list or {}, false) end
@@ -86,22 +87,22 @@ local function ship()
   end
 end
 
--- Gives a topic the mode that its rule's function chooses now.
-local function decide(topic)
+-- Sets a topic's replication to the mode that its rule's function chooses.
+local function choose_mode(topic)
   local info = topic:info()
   local ok, chosen = pcall(live.policy.chosen, topic.name)
   if not ok then return say.error(tostring(chosen)) end
   if not info or not chosen or chosen == info.replication then return end
   local done, why = topic:set { replication = chosen }
   if done then
-    say.info(("cluster: topic %s is %s from now on"):format(topic.name, chosen))
+    say.info(("cluster: the replication of topic %s is now %s"):format(topic.name, chosen))
   else
-    say.warn(("cluster: topic %s cannot become %s: %s"):format(topic.name, chosen, why))
+    say.warn(("cluster: the replication of topic %s cannot be changed to %s: %s"):format(topic.name, chosen, why))
   end
 end
 
--- What a rule's function may look at: when it changes, the function is asked again.
-local function picture(status)
+-- The part of the cluster's state that rule functions decide by: when it changes, they are called again.
+local function summary(status)
   local parts = { status.role, status.epoch, table.concat(roster.synced(status), ",") }
   for _, f in ipairs(status.followers) do parts[#parts + 1] = f.name .. tostring(f.connected) end
   return table.concat(parts, " ")
@@ -111,10 +112,10 @@ local function choose()
   local before, world
   while true do
     local status = roster.status()
-    local now = picture(status)
+    local now = summary(status)
     if status.role == "leader" and live.policy.has_functions() and (now ~= before or world ~= live) then
       for i, topic in ipairs(core.topics()) do
-        decide(topic)
+        choose_mode(topic)
         if i % PIECE == 0 then core.sleep(0) end
       end
     end
@@ -123,7 +124,7 @@ local function choose()
   end
 end
 
--- Tells the operator's on_leader_change.
+-- Calls the hook on_leader_change.
 local function tell()
   local before
   while true do
@@ -139,7 +140,7 @@ local function tell()
   end
 end
 
----Takes what a (re)load has made live.
+---Uses what a (re)load has made live.
 ---@param world lignum.World
 function M.use(world)
   live = world
@@ -148,9 +149,9 @@ end
 ---@return { seconds: number, fn: function, where: string, duty: boolean }[]
 function M.duties()
   return {
-    { seconds = 1, fn = ship, where = "the cluster's duty to ship", duty = true },
-    { seconds = 1, fn = choose, where = "the cluster's duty to choose modes", duty = true },
-    { seconds = 1, fn = tell, where = "the cluster's duty to tell", duty = true },
+    { seconds = 1, fn = ship, where = "the cluster's duty ship", duty = true },
+    { seconds = 1, fn = choose, where = "the cluster's duty choose", duty = true },
+    { seconds = 1, fn = tell, where = "the cluster's duty tell", duty = true },
   }
 end
 

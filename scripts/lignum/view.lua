@@ -1,24 +1,24 @@
---- What the keys of a cluster in Consul say, and who should try to lead: pure functions.
+--- Parses the keys of a cluster in Consul, and ranks the nodes that may lead. Pure functions.
 ---
 ---     <key>              the lock; its value names the holder
----     <key>/synced       the register
----     <key>/nodes/NAME   each node that takes part, for as long as its session lives
+---     <key>/synced       the synced register
+---     <key>/nodes/NAME   a node that takes part, as long as its session lives
 local core = require "lignum.core"
 
 local json = core.json
 
 local M = {}
 
-local MEMBERS_MAX <const> = 32       -- as the core has it, which raises for what is none
+local MEMBERS_MAX <const> = 32       -- as in the core, which raises an error for more
 
 ---@class lignum.Register
 ---@field cluster string
 ---@field epoch integer
 ---@field version integer
----@field leader string        "name:incarnation", as are the next ones
+---@field leader string        a member: "name:incarnation"
 ---@field members string[]
----@field unclean integer      the highest epoch that was claimed without membership; 0: none
----@field lost { epoch: integer, version: integer, leader: string }?   a newer one that Consul has lost, as a node knows
+---@field unclean integer      the highest epoch that was claimed by a node which was not a member; 0: none
+---@field lost { epoch: integer, version: integer, leader: string }?   the flag: a newer register that Consul has lost
 
 ---@class lignum.Entry
 ---@field member string
@@ -28,15 +28,15 @@ local MEMBERS_MAX <const> = 32       -- as the core has it, which raises for wha
 ---@field role string?
 ---@field position { epoch: integer, messages: integer }
 ---@field eligible boolean     it may claim
----@field vacancy integer      1 + the epoch whose end it has seen; 0: none
----@field refused string?     the lock's session whose holder it was connected to, and finds gone
+---@field vacancy integer      1 + the epoch of the leader that it finds gone; 0: none
+---@field refused string?      session of the lock's holder, when the node was connected to it and is now refused
 ---@field session string?
 
 ---@class lignum.View
 ---@field lock { session: string?, value: string, holder: lignum.Entry? }
 ---@field register lignum.Register?
----@field index integer        of the register; 0: there is none
----@field problem string?      why what stands there is no register
+---@field index integer        ModifyIndex of the register; 0: there is none
+---@field problem string?      why the value of its key is not a register
 ---@field nodes table<string, lignum.Entry>
 
 local function whole(value)
@@ -62,7 +62,7 @@ local function members_of(list)
   return members
 end
 
--- A newer register that Consul has lost, in one that says so; false: what stands there is none.
+-- The flag of a register: nil when it has none, false when the value is not a valid flag.
 local function lost_of(t)
   if t == nil then return nil end
   if type(t) ~= "table" then return false end
@@ -73,7 +73,7 @@ local function lost_of(t)
   return lost.epoch and lost.epoch > 0 and lost.version and lost.leader and lost or false
 end
 
----The register in a text, or nil.
+---Parses a register; nil when the text is not one.
 ---@param text string
 ---@return lignum.Register?
 function M.register(text)
@@ -89,7 +89,7 @@ function M.register(text)
   return r
 end
 
----A register as it is written: the same text for the same values.
+---The text of a register. Equal registers have equal texts.
 ---@param r lignum.Register
 ---@return string
 function M.register_text(r)
@@ -111,7 +111,7 @@ function M.same_register(a, b)
   return M.register_text(a) == M.register_text(b)
 end
 
----Whether `a` was written before `b`; none is older than any.
+---Whether `a` was written before `b`. No register is older than any register.
 ---@param a lignum.Register?
 ---@param b lignum.Register?
 ---@return boolean
@@ -126,7 +126,7 @@ local function address(text)
   return type(text) == "string" and #text <= 256 and text:find("^[%w._:%[%]-]+:%d+$") and text or nil
 end
 
----A node in the value of a key, or nil.
+---Parses the value of a node's key; nil when it is not valid.
 ---@param text string
 ---@return lignum.Entry?
 function M.entry(text)
@@ -145,7 +145,7 @@ function M.entry(text)
   }
 end
 
----A node as it is written: the same text for the same values.
+---The value of a node's key. Equal entries have equal texts.
 ---@param e lignum.Entry
 ---@return string
 function M.entry_text(e)
@@ -157,7 +157,7 @@ function M.entry_text(e)
     e.position.epoch, e.position.messages, e.eligible, e.vacancy, refused)
 end
 
----All of it.
+---Parses all keys of a cluster.
 ---@param keys lignum.ConsulKey[]
 ---@param key string   the lock
 ---@return lignum.View
@@ -169,7 +169,7 @@ function M.of(keys, key)
       view.lock = { session = k.session, value = k.value, holder = M.entry(k.value) }
     elseif k.key == inside then
       view.index, view.register = k.index, M.register(k.value)
-      if not view.register then view.problem = ("what stands at %s is not a register"):format(inside) end
+      if not view.register then view.problem = ("the value of %s is not a register"):format(inside) end
     elseif k.key:sub(1, #nodes) == nodes and k.session then
       local entry = M.entry(k.value)
       if entry and nodes .. entry.name == k.key then
@@ -181,7 +181,7 @@ function M.of(keys, key)
   return view
 end
 
----The node that holds the lock, by the lock's own words or by its session.
+---The node that holds the lock: the one with the lock's session, or else the one that the lock names.
 ---@param view lignum.View
 ---@return lignum.Entry?
 function M.holder(view)
@@ -193,19 +193,19 @@ function M.holder(view)
   return lock.holder
 end
 
-local function host(replication)
+local function host_of(replication)
   return replication:match("^(.*):%d+$")
 end
 
----Whether the holder of the lock, which this node was connected to and whose port refuses it now, is gone: its host is
----this node's, so that nothing lies between them, or another node says the same of it.
+---Whether the process that holds the lock is gone, when its port refuses a connection of this node. That proves it on
+---the same host, without a network in between; on another host a second node has to report the same.
 ---@param view lignum.View
 ---@param me { name: string, replication: string }
 ---@return boolean
 function M.is_gone(view, me)
   local holder = M.holder(view)
   if not holder then return false end
-  if host(holder.replication) == host(me.replication) then return true end
+  if host_of(holder.replication) == host_of(me.replication) then return true end
   for name, node in pairs(view.nodes) do
     if name ~= me.name and node.member ~= holder.member and node.refused == view.lock.session then return true end
   end
@@ -218,9 +218,9 @@ local function is_ahead(a, b)
   return a.name < b.name
 end
 
----How many should try before this node, and whether some have yet to say where they stand.
+---The number of nodes that should try to lead before this node, and whether all of them have published a position.
 ---@param view lignum.View
----@param me lignum.Entry   as it is published for this vacancy
+---@param me lignum.Entry   as published for this vacancy
 ---@return integer rank
 ---@return boolean all_known
 function M.rank(view, me)

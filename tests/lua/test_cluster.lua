@@ -193,7 +193,7 @@ test("replication_all_that_is_due_goes_out_however_many_topics_there_are", funct
   for _, t in ipairs(waiting) do
     t.ship = function(_, offset) shipped, t.shipped = shipped + 1, offset end
   end
-  local function pending(timeout)              -- as the core does: so many, and those then go to the end
+  local function pending(timeout)   -- like the core: at most 1000 topics, which then move to the end
     if timeout > 0 then asked = asked + 1 end
     if asked > 1 then return nil, "the broker stops", "stopping" end
     local list, left = {}, {}

@@ -142,7 +142,7 @@ end"""
             n1.start()
             self.leader()
             took = time.monotonic() - began
-            ended.append("ends what an earlier process" in n1.said())
+            ended.append("ends the session of an earlier process" in n1.said())
             self.assertLess(took, 2)
             self.assertEqual(n1.publish("t", b"y")["first"], i + 1)
             print("figure: a lone node that was killed leads again %.2f s after its start" % took)
@@ -187,7 +187,7 @@ end"""
             first.publish("t", b"y")
             self.assertEqual((self.status(first)["role"], self.status(first)["epoch"]), ("leader", epoch))
             self.assertNotEqual(self.status(second)["role"], "leader")
-        self.assertNotIn("ends what an earlier process", second.said())
+        self.assertNotIn("ends the session of an earlier process", second.said())
 
     def test_a_killed_node_that_comes_back_at_another_address_waits_for_its_session_to_end(self):
         first = self.node("n1").start()
