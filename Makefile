@@ -9,7 +9,7 @@ Q       := $(if $(V),,@)
 
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libedit-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
-DEPS_TEST  := lua5.4 lua-check python3 curl prometheus iproute2 iptables
+DEPS_TEST  := lua5.4 lua-check patch python3 curl prometheus iproute2 iptables
 
 # libcurl is loaded at the first fetch (core/net/fetch.c), so only its headers are needed here.
 PKGS     := lua5.4 libevent_core libedit
@@ -21,24 +21,23 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
             -Wwrite-strings -Wundef -Wformat=2 -Wvla $(if $(CI),-Werror)
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 DEFINES   = -D_GNU_SOURCE -DLIGNUM_VERSION='"$(VERSION)"' -DLIGNUM_SCRIPTS='"$(PREFIX)/share/lignum/scripts"'
-COMPILE   = $(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) $(MODE_FLAGS) $(DEFINES) -Icore -Itests $(INCS) -MMD -MP
+COMPILE   = $(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) $(MODE_FLAGS) $(DEFINES) -I$(CORE) -Itests $(INCS) -MMD -MP
 LINK      = $(CC) $(CFLAGS) $(MODE_FLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,-E
 
 SANITIZE := -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 MODE_FLAGS_release    := -D_FORTIFY_SOURCE=3
 MODE_FLAGS_faults     := -D_FORTIFY_SOURCE=3 -DFAULTS
-MODE_FLAGS_mutant-ack := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_ACK_BEFORE_SYNC
-MODE_FLAGS_mutant-peers   := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_ACK_BEFORE_PEERS
-MODE_FLAGS_mutant-promise := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_PROMISE_FORGOTTEN
-MODE_FLAGS_mutant-epoch   := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_EQUAL_EPOCH
-MODE_FLAGS_mutant-cut     := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_CUT_TO_COMMIT
-MODE_FLAGS_mutant-shrink  := -D_FORTIFY_SOURCE=3 -DFAULTS -DMUTANT_SHRINK_ALONE
+MODE_FLAGS_mutant     := -D_FORTIFY_SOURCE=3 -DFAULTS
 MODE_FLAGS_asan       := -O1 $(SANITIZE) -DFAULTS
 MODE_FLAGS_fuzz       := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
-MODE_FLAGS            := $(MODE_FLAGS_$(MODE))
+MODE_FLAGS            := $(MODE_FLAGS_$(firstword $(subst -, ,$(MODE))))
 ifeq ($(MODE),fuzz)
 CC := clang
 endif
+
+# MODE=mutant-NAME builds core with tests/mutants/NAME.patch applied: one rule is left out, which a test must notice.
+MUTANT  := $(patsubst mutant-%,%,$(filter mutant-%,$(MODE)))
+CORE    := $(if $(MUTANT),$(B)/src/core,core)
 
 # Layers and their rooms: core/LAYER/*.c and core/LAYER/ROOM/*.c; tests/unit has the same folders.
 OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard core/*/*.c core/*/*/*.c))
@@ -60,10 +59,22 @@ $(B)/lignum: $(MAINS) $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
 	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
-$(B)/%.o: %.c Makefile | deps
+$(B)/core/%.o: $(CORE)/%.c Makefile | deps
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC   $<")
 	$(Q)$(COMPILE) -c -o $@ $<
+
+$(B)/tests/%.o: tests/%.c Makefile | deps
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  CC   $<")
+	$(Q)$(COMPILE) -c -o $@ $<
+
+ifneq ($(MUTANT),)
+SOURCES := $(wildcard core/*.[ch] core/*/*.[ch] core/*/*/*.[ch])
+$(B)/src/applied: tests/mutants/$(MUTANT).patch tests/mutants/apply $(SOURCES)
+	$(Q)tests/mutants/apply $(MUTANT) $(B)/src && touch $@
+$(SOURCES:%=$(B)/src/%): $(B)/src/applied ;
+endif
 
 $(UNITS): %: %.o $(B)/tests/unit/unit.o $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
@@ -138,10 +149,11 @@ torture: deps-test
 	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
 	@tests/torture $(ARGS)
 
-MUTANTS := peers promise epoch cut shrink
+# Those that a torture must catch; the others are caught by tests of `make test`.
+MUTANTS  = $(patsubst tests/mutants/%.patch,mutant-%,$(shell grep -l '^Caught by: tests/torture' tests/mutants/*.patch))
 
 torture-mutants: deps-test
-	@for m in faults $(MUTANTS:%=mutant-%); do $(MAKE) --no-print-directory MODE=$$m build/$$m/lignum || exit 1; done
+	@for m in faults $(MUTANTS); do $(MAKE) --no-print-directory MODE=$$m build/$$m/lignum || exit 1; done
 	@tests/torture --mutants $(ARGS)
 
 bench: binary bench-tools
@@ -172,6 +184,7 @@ bench-peers:
 
 tidy:
 	@lua5.4 tests/tidy.lua
+	@tests/mutants/apply --check
 
 test-big: test-build
 	@tests/run --big

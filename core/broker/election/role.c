@@ -342,9 +342,6 @@ static bool is_old(const struct role *r, const struct sighting *by)
     const struct state *state = store_state(r->store);
     struct sighting s = *by;
     bool equal = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
-#ifdef MUTANT_EQUAL_EPOCH
-    equal = by->epoch == state->epoch;
-#endif
     if (s.epoch == state->seen_epoch && s.version < state->seen_version)
         s.version = state->seen_version;
     return (by->epoch <= state->epoch && !equal) || is_past(r, &s);
@@ -360,9 +357,6 @@ int role_promise(struct role *r, const struct sighting *by)
     if (!seen_note(r, by) && again)
         return 0;
     take_epoch(r, by->epoch, &by->leader);
-#ifdef MUTANT_PROMISE_FORGOTTEN
-    return 0;
-#endif
     save(r);
     return 0;
 }

@@ -114,8 +114,5 @@ bool sighting_follows(const struct sighting *later, const struct sighting *seen)
 {
     if (later->epoch != seen->epoch)
         return later->epoch > seen->epoch && later->version > seen->version;
-#ifdef MUTANT_EQUAL_EPOCH
-    return later->version >= seen->version;
-#endif
     return later->version >= seen->version && (id_is_zero(&seen->leader) || id_eq(&later->leader, &seen->leader));
 }

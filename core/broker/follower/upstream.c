@@ -336,12 +336,6 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
         if (rc < 0 || found > 0)
             return rc;
     }
-#ifdef MUTANT_CUT_TO_COMMIT
-    common = least(common, t->peers.at);
-    struct point blind = *p;         /* its checksum is of the batch where the histories part */
-    blind.has_crc = false;
-    p = &blind;
-#endif
     rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, common);
     if (rc == 0)
         start(f, t);

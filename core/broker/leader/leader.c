@@ -177,9 +177,6 @@ uint64_t leader_peers(struct leader *l, struct topic *t)
         if (feed_acked(f) < least)
             least = feed_acked(f);
     }
-#ifdef MUTANT_ACK_BEFORE_PEERS
-    return topic_own_mark(t)->at;
-#endif
     return counted < l->counted ? 0 : least;
 }
 

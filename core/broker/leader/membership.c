@@ -125,10 +125,6 @@ static void ask_out(struct leader *l, const struct member *m, const char *why)
     say_warn("leader", "asking to take a member out of the synced set member=%s reason=\"%s\" left=%u", m->text, why,
              set.count);
     role_ask(l->o.role, &set);
-#ifdef MUTANT_SHRINK_ALONE
-    l->o.role->synced.now.set = set;
-    l->o.role->synced.asking = false;
-#endif
 }
 
 /* The first member that had better go, and why; NULL: all are well. */

@@ -13,9 +13,6 @@ static void journal_flush(struct journal *j)
 {
     journal_write(j);
     journal_want_round(j);
-#ifdef MUTANT_ACK_BEFORE_SYNC
-    j->disk = j->written;    /* the defect that the power loss test must catch */
-#endif
     spare_want(j);
     store_moved(j);
 }
