@@ -183,7 +183,7 @@ bench-peers:
 	@for package in $(PEERS); do RUNLEVEL=1 tests/install $$package || true; done
 
 tidy:
-	@lua5.4 tests/tidy.lua
+	@lua5.4 tests/tidy.lua $(ARGS)
 	@tests/mutants/apply --check
 
 test-big: test-build
@@ -237,7 +237,7 @@ help:
 	@echo "make bench-profile    print where a node's CPU time goes under each load (90 seconds; needs perf)"
 	@echo "make bench-instructions  count instructions a request with callgrind (2 minutes; ARGS=\"OLD NEW\" compares two builds)"
 	@echo "make bench-cluster    measure failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
-	@echo "make tidy lint        check layers, names, dead files; run luacheck"
+	@echo "make tidy lint        check layers, rooms, names, dead files; run luacheck (make tidy ARGS=--graph: rooms and circles)"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
 	@echo "make compdb           write compile_commands.json for clangd and clang-tidy"
 

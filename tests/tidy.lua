@@ -1,11 +1,14 @@
--- The rules of the house that a machine can check: layers, who may include what, headers that
--- stand alone, dead files, names, line lengths. Sizes are printed and never fail.
+-- The rules of the house that a machine can check: layers and rooms, who may include what, headers
+-- that stand alone, dead files, names, line lengths. Sizes and circles are printed and never fail.
 --
---     lua5.4 tests/tidy.lua [root]
+--     lua5.4 tests/tidy.lua [--graph] [root]
 --
 -- Prints "file:line: what" for each violation and exits 1, or one line that begins "tidy: ok".
+-- With --graph it checks nothing, and prints which room uses which, and the circles.
 
-local root = arg[1] or "."
+local graph = dofile(arg[0]:match("^(.-)[^/]*$") .. "graph.lua")
+local graph_wanted = arg[1] == "--graph"
+local root = arg[graph_wanted and 2 or 1] or "."
 local problems = {}
 
 local function complain(path, line, what)
@@ -31,7 +34,8 @@ local function load_file(path)
   end
   local folder, stem, ext = path:match("^(.-)/?([^/]+)%.(%w+)$")
   return { path = path, text = text, lines = lines, folder = folder, stem = stem, ext = ext,
-           layer = path:match("^core/(%w+)/") or (path:match("^core/") and "top") }
+           layer = path:match("^core/(%w+)/") or (path:match("^core/") and "top"),
+           room = path:match("^core/%w+/([%w_]+)/") }
 end
 
 local function list_files()
@@ -56,6 +60,12 @@ local MAY_USE <const> = {
   command = { base = true, store = true, net = true, broker = true, script = true, console = true, command = true },
 }
 
+-- The rooms of a layer, lowest first: a file in a room uses its own room and those before it. What
+-- stands in the layer's own folder uses all of them, and no room uses that. A layer that is not
+-- named here has no order of its rooms yet.
+local ROOMS <const> = {
+}
+
 -- Who may include a foreign header; each pattern is matched against the path of the file.
 local ONLY <const> = {
   { header = "^lua%.h$",      by = { "^core/script/", "^core/console/" } },
@@ -73,6 +83,25 @@ local function matches_any(text, patterns)
   return false
 end
 
+---The place of a room in its layer's order: 0 in a layer without one, math.huge for no room.
+local function rank(layer, room)
+  for i, name in ipairs(ROOMS[layer] or {}) do
+    if name == room then return i end
+  end
+  return not ROOMS[layer] and 0 or not room and math.huge or nil
+end
+
+local function check_room(file)
+  if ROOMS[file.layer] and not rank(file.layer, file.room) then
+    complain(file.path, 1, ("core/%s/%s is not among the layer's ROOMS"):format(file.layer, file.room))
+  end
+end
+
+---Whether a file may use what belongs to this room of its own layer.
+local function may_use_room(file, room)
+  return (rank(file.layer, file.room) or 0) >= (rank(file.layer, room) or 0)
+end
+
 local function check_own_include(file, line, header)
   local layer = header:match("^(%w+)/[%w_/]+%.h$")
   if file.layer == "top" then
@@ -83,6 +112,8 @@ local function check_own_include(file, line, header)
     complain(file.path, line, ('write "%s" with its layer'):format(header))
   elseif not MAY_USE[file.layer][layer] then
     complain(file.path, line, ('%s may not include "%s"'):format(file.layer, header))
+  elseif file.layer == layer and not may_use_room(file, header:match("^%w+/([%w_]+)/")) then
+    complain(file.path, line, ('%s/%s may not include "%s"'):format(layer, file.room, header))
   end
 end
 
@@ -253,7 +284,8 @@ local function c_functions(file, found)
     if name then
       local last = i
       while last < #file.lines and not file.lines[last]:find("^}") do last = last + 1 end
-      found[#found + 1] = { name = name, file = file, line = first, size = last - first + 1 }
+      found[#found + 1] = { name = name, file = file, line = first, size = last - first + 1,
+                            static = head:find("%f[%w_]static%f[^%w_]") ~= nil }
     end
   end
 end
@@ -294,6 +326,20 @@ local function sizes(what, functions)
     longest.size, longest.file.path, longest.line)
 end
 
+---A function of a later room is not called either, whichever header declares it.
+local function check_room_uses(files, uses)
+  for _, file in ipairs(files) do
+    if file.layer and file.ext == "c" then
+      for other, by in pairs(uses[graph.module_of(file)]) do
+        local layer, room = other:match("^core/(%w+)/([%w_]+)/")
+        if layer == file.layer and by:find("%(") and not may_use_room(file, room) then
+          complain(file.path, 1, ("calls %s, which core/%s/%s defines"):format(by, layer, room))
+        end
+      end
+    end
+  end
+end
+
 -- all -----------------------------------------------------------------------------------------
 
 local files = list_files()
@@ -302,7 +348,10 @@ local headers, in_core, in_tests, in_lua, long = {}, {}, {}, {}, {}
 for _, file in ipairs(files) do
   check_file_name(file)
   check_lines(file)
-  if file.layer then check_includes(file) end
+  if file.layer then
+    check_room(file)
+    check_includes(file)
+  end
   if file.ext == "h" then
     check_header(file)
     headers[#headers + 1] = file.path
@@ -316,7 +365,13 @@ for _, file in ipairs(files) do
   end
   if #file.lines > 500 then long[#long + 1] = ("%s (%d)"):format(file.path, #file.lines) end
 end
+local uses = graph.uses_of(files, in_core)
+if graph_wanted then
+  graph.print(uses)
+  os.exit(0)
+end
 compile_headers(headers)
+check_room_uses(files, uses)
 check_dead_c(files)
 check_dead_scripts(files)
 check_names(in_core)
@@ -327,5 +382,5 @@ if #problems > 0 then
   print(table.concat(problems, "\n"))
   os.exit(1)
 end
-print(("tidy: ok, %d files; %s; %s; over 500 lines: %s"):format(#files, sizes("core", in_core),
-  sizes("lua", in_lua), #long > 0 and table.concat(long, ", ") or "none"))
+print(("tidy: ok, %d files; %s; %s; %s; over 500 lines: %s"):format(#files, sizes("core", in_core),
+  sizes("lua", in_lua), graph.summary(uses), #long > 0 and table.concat(long, ", ") or "none"))
