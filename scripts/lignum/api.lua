@@ -1,51 +1,51 @@
 ---@meta lignum
---- Every function that the core gives to Lua: the one description from which help(), the console's
---- completion, doc/api.md and editors take theirs. A test fails where it and the running tables differ.
+--- The Lua interface: describes every function that scripts may call and every hook. help(), the console's completion,
+--- doc/api.md and editors use this description. A test compares it with the running tables.
 ---
---- Beyond LuaLS's own tags: `@waits` until when a call waits (none: it does not), `@where` it may be
---- called ("anywhere", or "tasks": handlers, hooks, timers and the console, but not while lignum.lua is
---- being loaded), `@errors` the codes it may return as `nil, message, code`, `@example` one line or more.
+--- Tags in addition to those of LuaLS: `@waits` until when a call waits (absent: it does not wait), `@where` it may be
+--- called ("anywhere", or "tasks": request handlers, hooks, timers and console lines, but not while lignum.lua is
+--- loaded), `@errors` the codes that it may return as `nil, message, code`, `@example` a line of Lua.
 
 ---@class lignum.Topic
---- A topic by name. It need not exist: the calls say so then.
+--- A topic by name. It need not exist: then its methods fail with unknown_topic.
 ---@field name string
 local Topic = {}
 
 ---@class lignum.Message
 ---@field payload string
 ---@field key? string
----@field headers? table<string, string>   in on_publish there always is one, which is made when it is first asked for
----@field offset? integer   only in what is read
----@field epoch? integer    only in what is read
----@field time? number      seconds since 1970, only in what is read
+---@field headers? table<string, string>   in on_publish always a table, which is made at the first access
+---@field offset? integer   only of messages that were read
+---@field epoch? integer    only of messages that were read
+---@field time? number      seconds since 1970, only of messages that were read
 
----The topic of that name.
+---Returns the topic with that name.
 ---@where tasks
 ---@param name string
 ---@return lignum.Topic
 ---@example local t = topic("orders")
 function topic(name) end
 
----All topics whose names match a pattern (`*` any characters, `?` one), sorted by name.
+---Returns all topics whose names match a pattern (`*` any characters, `?` one character), sorted by name.
 ---@where tasks
----@param pattern? string  default "*"; names that begin with `_` only when it begins with `_`
+---@param pattern? string  default "*"; only a pattern that begins with `_` matches names that begin with `_`
 ---@return lignum.Topic[]
 ---@example for _, t in ipairs(topics("orders.*")) do print(t.name, t:info().next) end
 function topics(pattern) end
 
----Appends one message, or a list of messages as one batch that is stored as a whole or not at all. A request
----appends what it carries: its body as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
----application/x-ndjson one message a line; `Producer-Id`, `Producer-Epoch`, `Producer-Seq` and `Lignum-Ack` are read.
----Those four are read from `options.request` where a handler appends something else in its name. Any code but
----unknown_outcome means that the batch will never appear.
----A topic that is not there is created as lignum.lua says.
----@waits until the topic's acknowledging mark has the batch
+---Appends one message, or a list of messages as one batch, which is stored as a whole or not at all. Given a request,
+---it appends the request's body: as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
+---application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq` and
+---`Lignum-Ack` are taken from that request, or from `options.request` when a handler appends something else for it.
+---After any error code but unknown_outcome the batch will never appear. A topic that does not exist is created by the
+---rules of lignum.lua.
+---@waits until the batch is acknowledged
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
 ---@param options? { ack?: "peers", timeout?: number, request?: lignum.Request }
 ---@return integer? first   the first offset
----@return integer|string count   how many messages; or what is wrong
----@return integer|string epoch   or the code
+---@return integer|string count   the number of messages; or the message of the error
+---@return integer|string epoch   or the code of the error
 ---@errors unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
@@ -58,9 +58,9 @@ function Topic:append(what, options) end
 ---@field epoch? integer
 ---@field format? "records"
 
----Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes.
----`epoch` is that of the message before `from`, where the reader has it: a read that gives nothing says it again to the
----client. With format "records" the result can only be answered with: stored batches, straight from the file.
+---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes. `epoch` is
+---the epoch of the message before `from`, if the reader knows it: an empty result repeats it. With format "records" the
+---result is stored batches, sent directly from the file; it can only be used as the body of an answer.
 ---@where tasks
 ---@param range lignum.ReadRange
 ---@return lignum.Batch|lignum.Range|nil batch
@@ -70,12 +70,12 @@ function Topic:append(what, options) end
 ---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
 function Topic:read(range) end
 
----A request that waits holds one of the places for such until it has been answered; they are three quarters of
----limits.tasks and limits.connections.
----@waits until the topic has a readable message at `offset`, or the timeout; or the client of the request has gone
+---Waits for a message. The number of requests that may wait is limited to three quarters of limits.tasks and of
+---limits.connections; a request counts until it is answered.
+---@waits until the topic has a readable message at `offset`, the timeout passes, or the request's client disconnects
 ---@where tasks
 ---@param offset integer
----@param timeout? number  seconds; default and most 60
+---@param timeout? number  seconds; default and maximum 60
 ---@return boolean? there
 ---@return string? message
 ---@return string? code
@@ -83,7 +83,7 @@ function Topic:read(range) end
 ---@example if topic("orders"):wait(100, 5) then print "there" end
 function Topic:wait(offset, timeout) end
 
----The offset of the first batch appended at or after a time; the next offset when there is none.
+---Returns the offset of the first batch appended at or after a time; the next offset when there is none.
 ---@where tasks
 ---@param time number  seconds since 1970
 ---@return integer? offset
@@ -93,7 +93,7 @@ function Topic:wait(offset, timeout) end
 ---@example topic("orders"):read { from = topic("orders"):offset_at(now() - 60) }
 function Topic:offset_at(time) end
 
----Lets followers be sent offsets below `offset`. On a node of its own it changes only what info() shows.
+---Allows messages below `offset` to be sent to followers. Without a cluster it only changes the result of info().
 ---@where tasks
 ---@param offset integer
 ---@return boolean? ok
@@ -103,9 +103,10 @@ function Topic:offset_at(time) end
 ---@example topic("orders"):ship(topic("orders"):info().disk)
 function Topic:ship(offset) end
 
----Does a token belong to this history: was the message before `offset` written in that epoch? If not, the fourth result
----says up to where the histories agree. A node that may yet get there says true; unavailable: it cannot tell. Of epoch
----0, that of a message which could not be read, anything is true.
+---Checks whether a token belongs to this history: whether the message before `offset` was written in that epoch. If
+---not, the fourth result is the point up to which the histories agree. A node that may still receive that message
+---returns true; one that cannot tell fails with unavailable. Epoch 0, that of a message which could not be read, is
+---always true.
 ---@where anywhere
 ---@param epoch integer
 ---@param offset integer
@@ -121,24 +122,25 @@ function Topic:check(epoch, offset) end
 ---@field replication? "wal"|"live"
 ---@field copies? integer
 ---@field durability? "commit"|"interval"|"os"
----@field retain? { age?: number, bytes?: integer, messages?: integer }   age in seconds; 0 = no bound
+---@field retain? { age?: number, bytes?: integer, messages?: integer }   age in seconds; 0: no bound
 ---@field segment? { messages?: integer, bytes?: integer, age?: number }
 
 ---@class lignum.TopicInfo : lignum.Settings
 ---@field name string
 ---@field id string           "epoch:offset" of its creation
----@field first integer       earliest offset
----@field next integer        offset after the last readable message
----@field tail integer
----@field written integer
----@field disk integer
----@field peers integer
----@field ship integer
+---@field first integer       the earliest offset
+---@field next integer        the offset after the last readable message
+---@field tail integer        the offset of the next message to append
+---@field written integer     messages below it survive a crash of the process
+---@field disk integer        messages below it are synced
+---@field peers integer       messages below it are on the disks of the synced set
+---@field ship integer        messages below it may be sent to followers
 ---@field bytes integer
 ---@field segments integer
----@field damaged integer     ranges known to be damaged
----@field last_time? number   seconds, of the last batch
+---@field damaged integer     known damaged ranges
+---@field last_time? number   of the last batch, seconds since 1970
 
+---Returns the topic's settings and positions.
 ---@where tasks
 ---@return lignum.TopicInfo? info
 ---@return string? message
@@ -147,25 +149,25 @@ function Topic:check(epoch, offset) end
 ---@example print(topic("orders"):info().next)
 function Topic:info() end
 
----In what way the topic acknowledges, as every answer to a publish states it; or has acknowledged what was appended,
----where that came to less, because the mode has changed meanwhile.
+---Returns how the topic acknowledges, as each answer to a publish states it. With `next`: how it has acknowledged the
+---messages below that offset, which is less if the mode has changed since.
 ---@where tasks
----@param next? integer   the offset after what was appended
----@param ack? "peers"    what append was asked for
+---@param next? integer   the offset after the appended messages
+---@param ack? "peers"    as given to append
 ---@return string? durability  "commit", "interval" or "os"
 ---@return string committed    "written", "disk" or "peers"
----@return integer copies      nodes that have it when it is acknowledged
+---@return integer copies      nodes that have a message when it is acknowledged
 ---@errors unknown_topic
 ---@example print(topic("orders"):acknowledges())
 function Topic:acknowledges(next, ack) end
 
----What a publish is answered with, as JSON: {"topic", "first", "next", "count", "epoch", "durability", "committed",
+---Makes the answer to a publish, as JSON: {"topic", "first", "next", "count", "epoch", "durability", "committed",
 ---"copies"}.
 ---@where tasks
----@param first integer   as append returned them
+---@param first integer   the results of append
 ---@param count integer
 ---@param epoch integer
----@param ack? "peers"    what append was asked for
+---@param ack? "peers"    as given to append
 ---@return string? json
 ---@return string? message
 ---@return string? code
@@ -173,7 +175,7 @@ function Topic:acknowledges(next, ack) end
 ---@example local t = topic("orders"); print(t:receipt(t:append("one")))
 function Topic:receipt(first, count, epoch, ack) end
 
----Creates the topic; settings that are not given are the defaults.
+---Creates the topic. Settings that are not given have their defaults.
 ---@waits until the creation is committed
 ---@where tasks
 ---@param settings? lignum.Settings
@@ -184,7 +186,7 @@ function Topic:receipt(first, count, epoch, ack) end
 ---@example topic("orders"):create { retain = { age = 7 * day } }
 function Topic:create(settings) end
 
----Changes some settings and leaves the others.
+---Changes the given settings and keeps the others.
 ---@waits until the change is committed
 ---@where tasks
 ---@param settings lignum.Settings
@@ -206,31 +208,31 @@ function Topic:set(settings) end
 function Topic:delete() end
 
 ---@class lignum.Batch
---- What read returned: `#batch` messages, `batch[i]` one of them as a table. A handler returns it as a body,
---- rendered by the core.
----@field next integer   the offset to read on from
----@field epoch integer  of its last message; when empty, of the message before `next`, or 0 where that is not known
+--- The result of read: `#batch` messages; `batch[i]` is one of them as a table. A handler can return it as the body of
+--- an answer; the core renders it.
+---@field next integer   the offset at which to continue reading
+---@field epoch integer  of its last message; if it is empty, of the message before `next`, or 0 when that is unknown
 local Batch = {}
 
----Chooses how it is rendered as a body: "json" (the answer of /v1), "api" (the answer of /api/message), "ndjson", "raw"
----(payloads alone, a line each), "events" (of text/event-stream, each with the line that ndjson has) or "raw_events"
----(with the payload).
+---Sets the format in which the batch is rendered as a body: "json" (as in /v1), "api" (as in /api/message), "ndjson",
+---"raw" (one payload per line), "events" (text/event-stream; the data of an event is a line of ndjson) or "raw_events"
+---(the data is the payload).
 ---@where tasks
 ---@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"
 ---@return lignum.Batch self
 ---@example return 200, batch:as("ndjson")
 function Batch:as(format) end
 
----The same as a string.
+---Renders the batch to a string.
 ---@where tasks
 ---@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"  default "json"
 ---@return string
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end
 
----Whether the client of a request has this already: its If-None-Match names the ETag. From then on the headers carry
----that ETag, if the range can never change. As headers of an answer a batch gives its content type,
----`Lignum-Next-Offset`, `Lignum-Epoch` and `Lignum-Earliest`.
+---Whether the client of a request already has this range: its If-None-Match matches the range's ETag. If the range can
+---never change, its headers contain that ETag after this call. Used as the headers of an answer, a batch gives its
+---content type, `Lignum-Next-Offset`, `Lignum-Epoch` and `Lignum-Earliest`.
 ---@where tasks
 ---@param req lignum.Request
 ---@return boolean
@@ -238,13 +240,13 @@ function Batch:render(format) end
 function Batch:known(req) end
 
 ---@class lignum.Range
---- What read returned with format "records"; a body, and nothing else. It may begin below `from` and end past `to`,
---- because batches are not cut.
+--- The result of read with format "records". It can only be used as a body. It may begin before `from` and end after
+--- `to`, because it consists of whole batches.
 ---@field first integer
----@field next integer   the offset to read on from
+---@field next integer   the offset at which to continue reading
 local Range = {}
 
----The same as of a batch.
+---As for a batch.
 ---@where tasks
 ---@param req lignum.Request
 ---@return boolean
@@ -253,40 +255,40 @@ function Range:known(req) end
 
 ---@class lignum.Request
 ---@field method string
----@field path string                     percent-decoded, but for %2F, which stays as it is written
----@field target string                   path and query as they came
----@field params table<string, string>    of the route's {names}
----@field query table<string, string>     percent-decoded; of a repeated name the last
+---@field path string                     percent-decoded, except %2F
+---@field target string                   path and query, not decoded
+---@field params table<string, string>    the values of the route's {names}
+---@field query table<string, string>     percent-decoded; the last value of a repeated name
 ---@field headers table<string, string>   names in lower case; repeated ones joined with ", "
 ---@field body string
 ---@field peer string                     "address:port"
 local Request = {}
 
----Headers, without building the table of all.
+---Returns headers by name, without building the table of all.
 ---@where tasks
 ---@param ... string   names, in any case
----@return string? ...   the value of each
+---@return string? ...   the value of each name
 ---@example local token = req:header("Authorization")
 function Request:header(...) end
 
----One of the `params`, without building the table of all.
+---Returns one of the `params`, without building the table of all.
 ---@where tasks
 ---@param name string
 ---@return string? value
 ---@example local name = req:param("name")
 function Request:param(name) end
 
----The messages that append(request) would append, as tables: what on_publish gets to see.
+---Returns the messages that append(request) would append, as on_publish sees them.
 ---@where tasks
----@return lignum.Message[]? messages   header names in lower case
+---@return lignum.Message[]? messages   with header names in lower case
 ---@return string? message
 ---@return string? code
 ---@errors bad_value too_large
 ---@example local messages, why, code = req:messages()
 function Request:messages() end
 
----The body as a table. A shape names the fields that there may be and their types ("string", "integer", "number",
----"boolean", "table", "any"; with `?` optional); any other field is an error, which names the field.
+---Decodes the body, which must be a JSON object. A shape lists the allowed fields and their types ("string", "integer",
+---"number", "boolean", "table", "any"; optional with `?`). Any other field is an error.
 ---@where tasks
 ---@param shape? table<string, string>
 ---@return table? value
@@ -299,12 +301,12 @@ function Request:json(shape) end
 ---@class lignum.http
 http = {}
 
----An error as application/problem+json, to be returned by a handler: `return http.fail("not_found", "no such
+---Makes an answer of type application/problem+json for a handler to return: `return http.fail("not_found", "no such
 ---order")`.
 ---@where anywhere
----@param code string    a word of the table of errors
----@param detail? string  a sentence; default that of the table
----@param more? table     further members, such as `offset`, `earliest`, `limit`, `appended`
+---@param code string    an error code
+---@param detail? string  a sentence; default: the sentence of the code
+---@param more? table     additional members, such as `offset`, `earliest`, `limit`, `appended`
 ---@return integer status
 ---@return table body
 ---@return table headers
@@ -314,10 +316,10 @@ function http.fail(code, detail, more) end
 ---@class lignum.route
 route = {}
 
----Declares `METHOD /path/{name}` and its handler `function(req) return status, body, headers end`. The body is a
----string, a table (sent as JSON), a batch, or a function that gets `write(bytes)` and streams: write waits while
----much is unsent, and returns false when the client is gone. The headers are a table, or a string: the Content-Type
----alone.
+---Declares the handler of `METHOD /path/{name}`: `function(req) return status, body, headers end`. The body is a
+---string, a table (sent as JSON), a batch, or a function that is called with `write(bytes)` and streams the body:
+---write waits while much is unsent, and returns false when the client has disconnected. The headers are a table, or a
+---string for the Content-Type alone.
 ---@where lignum.lua and routes, while they are loaded
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table|string|nil
@@ -331,22 +333,24 @@ function route.delete(path, fn) end
 ---@class lignum.json
 json = {}
 
+---Encodes a value as JSON.
 ---@where anywhere
 ---@param value any
 ---@return string
 ---@example json.encode { ok = true, list = json.array {} }
 function json.encode(value) end
 
+---Decodes JSON.
 ---@where anywhere
 ---@param text string
----@return any value    json.null stands for null
+---@return any value    null is json.null
 ---@return string? message
 ---@return string? code
 ---@errors bad_json
 ---@example local v, why = json.decode('{"a": 1}')
 function json.decode(text) end
 
----Marks a table as a list, so that an empty one is `[]`.
+---Makes a table encode as a list, so that an empty one is `[]`.
 ---@where anywhere
 ---@param list table
 ---@return table list
@@ -356,6 +360,7 @@ function json.array(list) end
 ---@class lignum.node
 node = {}
 
+---Returns the name of the host.
 ---@where anywhere
 ---@return string
 ---@example cluster { name = node.hostname() }
@@ -372,31 +377,33 @@ function node.hostname() end
 ---@field uptime number   seconds
 ---@field advertise string
 
+---Describes this node.
 ---@where tasks
 ---@return lignum.NodeInfo
 ---@example print(node.info().epoch)
 function node.info() end
 
----The epoch in which this node leads: each start of a node of its own takes a new one.
+---Returns the epoch in which this node leads. A node without a cluster takes a new one at each start.
 ---@where tasks
 ---@return integer
 ---@example print(node.epoch())
 function node.epoch() end
 
+---Whether this node is ready to serve.
 ---@where tasks
 ---@return boolean ready
----@return string? why not
+---@return string? why   when it is not
 ---@example print(node.ready())
 function node.ready() end
 
 ---@class lignum.Histogram
----@field buckets { le: number, count: integer }[]   count of what took at most `le` seconds, rising
+---@field buckets { le: number, count: integer }[]   cumulative: `count` took at most `le` seconds
 ---@field count integer
 ---@field sum number         seconds
 
 ---@class lignum.RouteStats
 ---@field pattern string      "GET /ping"
----@field by_class integer[]  answers of 1xx to 5xx
+---@field by_class integer[]  the numbers of answers 1xx to 5xx
 ---@field latency lignum.Histogram
 
 ---@class lignum.HttpStats
@@ -432,7 +439,7 @@ function node.ready() end
 ---@field budget_exceeded integer
 
 ---@class lignum.TopicStats
----@field name? string       not in totals; nor are first, next, bytes and segments
+---@field name? string       name, first, next, bytes and segments are absent in totals
 ---@field first? integer
 ---@field next? integer
 ---@field bytes? integer
@@ -443,23 +450,23 @@ function node.ready() end
 ---@field read_bytes integer
 
 ---@class lignum.Stats
---- Times in seconds, sizes in bytes; the names are those of the C structures.
+--- Times are in seconds, sizes in bytes.
 ---@field http lignum.HttpStats
 ---@field store lignum.StoreStats
 ---@field vm lignum.VmStats
 ---@field process { cpu: number, rss: integer, fds: integer, fds_max: integer, start_time: number }
----@field topics lignum.TopicStats[]   the first by name
+---@field topics lignum.TopicStats[]   the first ones by name
 ---@field topics_count integer
 ---@field totals lignum.TopicStats
 
----Counters of all layers, as /metrics shows them.
+---Returns the counters of all layers, as in /metrics.
 ---@where tasks
----@param topics_max? integer   how many topics to list; default 100
+---@param topics_max? integer   most topics to list; default 100
 ---@return lignum.Stats
 ---@example print(node.stats().vm.memory)
 function node.stats(topics_max) end
 
----Asks for a reload of lignum.lua; its outcome is said in the log.
+---Starts a reload of lignum.lua. The outcome is logged.
 ---@where tasks
 ---@example node.reload()
 function node.reload() end
@@ -478,7 +485,7 @@ cluster = {}
 ---@field name string
 ---@field http? string
 ---@field connected boolean
----@field in_set boolean      counted in the synced set
+---@field in_set boolean      counts in the synced set
 ---@field lag_messages integer
 ---@field lag_bytes integer
 ---@field lag_seconds number
@@ -490,42 +497,42 @@ cluster = {}
 ---@field role "alone"|"follower"|"leader"
 ---@field epoch integer
 ---@field leader? lignum.ClusterNode
----@field connected boolean   follower: to its leader
----@field register? lignum.Register   as last seen
----@field eligible boolean    may claim
----@field why? string         why not
----@field empty boolean       holds no message
+---@field connected boolean   follower: connected to its leader
+---@field register? lignum.Register   the synced register as last read
+---@field eligible boolean    this node may claim the register
+---@field why? string         why it may not
+---@field empty boolean       this node holds no messages
 ---@field position { epoch: integer, messages: integer }
----@field suspended boolean   leader: not confirmed for a lease; acknowledges nothing
----@field regressed boolean   knows of a newer register than Consul has now, or of another history
----@field behind boolean      has been told of a newer register than it has read
----@field amnesiac boolean
----@field diverged integer    messages that were moved aside
+---@field suspended boolean   leader: Consul has not confirmed it for a lease; it acknowledges nothing
+---@field regressed boolean   this node knows of a register that is newer than Consul's, or of another history
+---@field behind boolean      another node knows of a newer register than this one has read
+---@field amnesiac boolean    it may have lost messages that it acknowledged
+---@field diverged integer    messages moved aside because the leader's history does not contain them
 ---@field followers lignum.Follower[]
 ---@field shipped_bytes integer
 ---@field received_bytes integer
----@field elections integer   that this node has won since its start
----@field staleness? number   follower: seconds since it was level with its leader
+---@field elections integer   won by this node since its start
+---@field staleness? number   follower: seconds since it last had all that its leader had
 
 ---@class lignum.ClusterState
---- What the hooks are given.
+--- The argument of hooks.
 ---@field name string         this node's
 ---@field role string
 ---@field epoch integer
----@field leader? string      its name
+---@field leader? string      the leader's name
 ---@field synced string[]     names of the synced set
 ---@field nodes { name: string, http: string, role: string, member: string }[]
 ---@field followers lignum.Follower[]
 ---@field position { epoch: integer, messages: integer }
 
----Who leads, who follows, how far they are.
+---Describes the cluster as this node sees it: roles, epoch, followers and their lag.
 ---@where tasks
 ---@return lignum.ClusterStatus
 ---@example print(cluster.status().role)
 function cluster.status() end
 
----Makes the register at Consul this node's: with its cluster id, and itself as the only member of the synced set. For
----a node with messages that meets an empty or foreign register. All other nodes follow what this one holds.
+---Claims the synced register for this node, with its cluster id and itself as the only member of the synced set. For a
+---node with messages that finds an empty register or another cluster's. All other nodes then follow its history.
 ---@waits until this node leads
 ---@where tasks
 ---@return boolean? ok
@@ -535,8 +542,8 @@ function cluster.status() end
 ---@example cluster.adopt()
 function cluster.adopt() end
 
----Leads without being a member of the synced set, as when all members are lost for good. Messages that only they had
----are lost.
+---Leads without being a member of the synced set, when all members are lost for good. Messages that only they had are
+---lost.
 ---@waits until this node leads
 ---@where tasks
 ---@return boolean? ok
@@ -549,24 +556,26 @@ function cluster.claim_unclean() end
 ---@class lignum.time
 time = {}
 
----Seconds since 1970 with milliseconds.
+---Returns the seconds since 1970, with milliseconds.
 ---@where anywhere
 ---@return number
 ---@example local began = time.now()
 function time.now() end
 
----Seconds on a clock that nobody sets: how long something took, and until when to wait. Where it begins means nothing.
+---Returns the seconds of a monotonic clock, for durations and deadlines. Its start is arbitrary.
 ---@where anywhere
 ---@return number
 ---@example local until_then = time.clock() + 5
 function time.clock() end
 
+---Formats a time.
 ---@where anywhere
----@param seconds number
+---@param seconds number   since 1970
 ---@return string   RFC 3339 in UTC with milliseconds
 ---@example time.format(now())
 function time.format(seconds) end
 
+---Parses a time.
 ---@where anywhere
 ---@param text string  RFC 3339
 ---@return number? seconds
@@ -582,15 +591,16 @@ function time.parse(text) end
 ---@example local began = now()
 function now() end
 
----@waits for that long; 0 gives the others a turn
+---Waits. With 0 it only lets other tasks run.
+---@waits for that time
 ---@where tasks
 ---@param seconds number
 ---@example sleep(0.5)
 function sleep(seconds) end
 
----Runs a function again and again, as a task of its own; never twice at once.
+---Runs a function repeatedly in a task of its own. A run begins when the previous one has ended.
 ---@where lignum.lua, while it is loaded
----@param seconds number   between the end of one run and the start of the next
+---@param seconds number   from the end of a run to the start of the next
 ---@param fn fun()
 ---@example every(60, function() say.info("topics: " .. #topics()) end)
 function every(seconds, fn) end
@@ -601,23 +611,23 @@ function every(seconds, fn) end
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field timeout? number      seconds
----@field redirects? integer   followed at most; default 0
----@field max? integer         bytes of the answer's body
----@field ca? string           file of certificates that the server's is checked by; default the system's
----@field cert? string         file of the certificate that says who we are
----@field key? string          file of its key
----@field fresh? boolean       on a connection of its own; otherwise a request may go out twice, when a kept one ends
----@field farewell? boolean    goes on while the broker shuts down
----@field leader? boolean      it goes to the leader: fails once that is silent for too long, or another node leads
+---@field redirects? integer   most redirects to follow; default 0
+---@field max? integer         most bytes of the answer's body
+---@field ca? string           file of CA certificates to verify the server's with; default: the system's
+---@field cert? string         file of the client's certificate
+---@field key? string          file of the key to cert
+---@field fresh? boolean       use a new connection; on a kept one that the server closes, a request may be sent twice
+---@field farewell? boolean    continue while the broker shuts down
+---@field leader? boolean      fail when the leader is silent for too long or another node leads
 
----An outgoing HTTP request. Only http and https; redirects only up to `redirects`.
----@waits until the answer is there, or the timeout
+---Sends an HTTP or HTTPS request.
+---@waits until the answer is complete, or the timeout
 ---@where tasks
 ---@param request lignum.Fetch
 ---@return { status: integer, headers: table<string, string>, body: string }? answer
 ---@return string? message
 ---@return string? code
----@return boolean? unsent     true: a fresh request that reached nobody
+---@return boolean? unsent     true: a fresh request that did not reach the server
 ---@errors bad_value fetch_failed timeout too_large busy stopping
 ---@example local r, why = fetch { url = "http://127.0.0.1:8500/v1/status/leader", timeout = 2 }
 function fetch(request) end
@@ -625,6 +635,7 @@ function fetch(request) end
 ---@class lignum.say
 --- Writes one line to the log.
 say = {}
+
 ---@where anywhere
 ---@param text string
 ---@example say.debug("cache miss: " .. key)
@@ -642,7 +653,7 @@ function say.warn(text) end
 ---@example say.error("cannot reach the billing service")
 function say.error(text) end
 
----In on_publish: refuses the message, with 400 unless `code` names another error.
+---Makes the value with which on_publish rejects a message. The answer is 400, or the status of `code`.
 ---@where on_publish
 ---@param why string
 ---@param code? string
@@ -650,15 +661,15 @@ function say.error(text) end
 ---@example if #msg.payload == 0 then return reject("empty message") end
 function reject(why, code) end
 
----A hook, if you define it: sees each message before it is stored. It may change `payload`, `key` and `headers`, set
----another `topic` where the message stands alone, or return reject(...), which refuses the whole batch.
+---A hook: called with each message before it is stored. It may change `payload`, `key` and `headers`, set another
+---`topic` (for a single message), or return reject(...), which rejects the whole batch.
 ---@where you define it in lignum.lua
 ---@param msg lignum.Message   with `topic`
 ---@return table? refusal
 ---@example function on_publish(msg) if #msg.payload == 0 then return reject("empty message") end end
 function on_publish(msg) end
 
----A hook, if you define it: may this request go on? Anything but true refuses it, and so does an error.
+---A hook: whether a request is allowed. Any result but true refuses it, and so does an error.
 ---@where you define it in lignum.lua
 ---@param req lignum.Request
 ---@return boolean allowed
@@ -667,52 +678,52 @@ function on_publish(msg) end
 ---@example function authorize(req) return req:header("authorization") == "Bearer secret" end
 function authorize(req) end
 
----A hook, if you define it: may this node try to lead? Anything but true is a no, and so is an error. Asked whenever
----there is no leader and the core would let it.
+---A hook: whether this node may try to lead. Any result but true means no, and so does an error. Called while there is
+---no leader and this node could lead.
 ---@where you define it in lignum.lua
 ---@param state lignum.ClusterState
 ---@return boolean allowed
 ---@example function may_lead(state) return state.name ~= "backup" end
 function may_lead(state) end
 
----A hook, if you define it: told when the leader is another one, or none, or of another epoch.
+---A hook: called when the leader or its epoch has changed, also when there is no leader any more.
 ---@where you define it in lignum.lua
----@param event { leader?: lignum.ClusterNode, epoch: integer, leads: boolean, was?: string }   leads: this node does
+---@param event { leader?: lignum.ClusterNode, epoch: integer, leads: boolean, was?: string }   was: the former leader
 ---@example function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
 function on_leader_change(event) end
 
 ---@class lignum.Pending
 ---@field topic lignum.Topic
 ---@field tail integer
----@field disk integer      below it everything is on the leader's disk
----@field sealed integer    where the file being written begins
----@field shipped integer   below it everything may be sent
----@field due boolean       cluster.sync_interval has gone by
+---@field disk integer      messages below it are on the leader's disk
+---@field sealed integer    the first offset of the active file
+---@field shipped integer   messages below it may already be sent
+---@field due boolean       cluster.sync_interval has passed
 
----A hook, if you define it: how far followers of a WAL topic may be sent. Asked on the leader, for each WAL topic that
----has more on disk than was shipped, when a file was sealed and each cluster.sync_interval. Without it: what is sealed
----at once, the rest when it is due.
+---A hook: up to which offset a WAL topic is sent to followers. Called on the leader for each WAL topic that has more on
+---disk than was shipped: when a file is sealed, and every cluster.sync_interval. Without it sealed files are shipped at
+---once, and the rest when it is due.
 ---@where you define it in lignum.lua
 ---@param p lignum.Pending
----@return integer? offset   nothing: not yet
+---@return integer? offset   nil: nothing more yet
 ---@example function ship(p) return p.disk - p.shipped >= 1000 and p.disk or p.sealed end
 function ship(p) end
 
 ---@class lignum.core
---- What only Lignum's own scripts use: `require "lignum.core"`. It also holds everything above that is written in C.
+--- For Lignum's own scripts: `require "lignum.core"`. It also contains the functions above that are written in C.
 ---@field version string
 ---@field errors table<string, { status: integer, sentence: string, retryable: boolean }>
 ---@field limits table<string, integer>   of core/base/limits.h, in lower case
----@field Request table                   the methods of requests
+---@field Request table                   the methods of Request
 core = {}
 
----Names the hook that runs now, for errors; nil: none.
+---Sets the name of the hook that runs, for error messages; nil: none.
 ---@where scripts/lignum
 ---@param name? string
 ---@example core.where("on_publish")
 function core.where(name) end
 
----Where a function on the call stack is: 1 the caller of this one, 2 its caller, as for error().
+---Returns the place of a call: with level 1 of the calling function, 2 of its caller, as for error().
 ---@where scripts/lignum
 ---@param level integer
 ---@return string place   "lignum.lua:12"
@@ -726,44 +737,44 @@ function core.caller(level) end
 ---@example local id = core.route("GET /ping")
 function core.route(pattern) end
 
----Appends what a request carries to the topic of that name, as topic:append(request) does, when the core understands it
----as it came: no JSON, and no content coding. Where there is a hook, it is shown the message first, and errors name it;
----then the request is published only when it is one message that has nothing but a payload, and the hook has left that
----as it was. The topic has to be there.
----@waits while the hook does, and until the topic's acknowledging mark has the message
+---Appends a request's body to a topic, as topic:append(request) does, if the core can use the body directly: it is not
+---JSON and has no content coding. With a hook, the body must also be a single message with nothing but a payload; the
+---hook is called with it first, and the message is published only if the hook leaves it unchanged. The topic must
+---exist.
+---@waits while the hook waits, and until the message is acknowledged
 ---@where scripts/lignum
 ---@param topic string
 ---@param hook? fun(msg: lignum.Message): any   on_publish
----@return string|false|nil receipt   as topic:receipt gives it; false: it is not published, and not of that kind
----@return any message                what is wrong; with false: the message, which the hook has been shown
----@return any code                   with false: what the hook returned
+---@return string|false|nil receipt   as from topic:receipt; false: nothing was published
+---@return any message                with false: the message, if the hook was called with it
+---@return any code                   with false: the result of the hook
 ---@errors forbidden bad_topic unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
 ---@example local receipt, why, code = req:publish("orders", on_publish)
 function Request:publish(topic, hook) end
 
----Reads of the topic of that name what a request's query asks for, where that is `from` as an offset or token and
----nothing else but whole numbers named to, limit, bytes and wait. False is for any other query, and for a token that is
----not of this history.
----@waits as long as the query says, as topic:wait does, where there is nothing yet
+---Reads the range of a request's query from a topic. It supports only queries with `from` as an offset or token, and
+---to, limit, bytes and wait as whole numbers; for any other query, and for a token of another history, the result is
+---false.
+---@waits as topic:wait, for the time in the query, when there is nothing to read yet
 ---@where scripts/lignum
 ---@param topic string
----@param form "json"|"ndjson"|"records"   to answer with
+---@param form "json"|"ndjson"|"records"   the format of the answer
 ---@return lignum.Batch|lignum.Range|false|nil batch
----@return boolean|string|nil known        whether the client has it already (Batch:known); or what is wrong
+---@return boolean|string|nil known        whether the client already has it (Batch:known); or the message of the error
 ---@return string? code
 ---@errors unknown_topic bad_topic offset_gone damaged too_many_requests stopping
 ---@example local batch, known, code = req:read("orders", "ndjson")
 function Request:read(topic, form) end
 
----Makes a list of routes the tree in which they are found: of each its `method`, `path` and `id` are looked at.
+---Builds the tree in which routes are found. It uses the `method`, `path` and `id` of each route.
 ---@where scripts/lignum
 ---@param routes lignum.Route[]
 ---@return userdata tree
 ---@example local tree = core.tree { { method = "GET", path = "/hello/{name}", id = core.route("GET /hello/{name}") } }
 function core.tree(routes) end
 
----Finds the route of a request in a tree. It gets its `params` and is counted under the route. Without a route, the
----methods that its path has, if any.
+---Finds the route of a request. Sets the request's `params`, and counts it for the route. Without a route, the second
+---result is a set of the methods that its path supports, if any.
 ---@where scripts/lignum
 ---@param tree userdata
 ---@return table? route
@@ -771,7 +782,7 @@ function core.tree(routes) end
 ---@example local route, methods = req:route(tree)
 function Request:route(tree) end
 
----The same for a method and a path.
+---Finds the route of a method and a path.
 ---@where scripts/lignum
 ---@param tree userdata
 ---@param method string

@@ -1,15 +1,15 @@
---- api.lua, read: what help(), the console's completion and doc/api.md know of each function.
+--- Reads api.lua, and renders it for help(), the console's completion and doc/api.md.
 local near = require "lignum.near"
 
 local M = {}
 
 ---@class lignum.Entry
----@field name string       "topic", "Topic:append", "json.encode"; of a class "Topic"
+---@field name string       "topic", "Topic:append", "json.encode"; for a class "Topic"
 ---@field kind "function"|"class"
 ---@field owner string      "Topic", "json", or "" for globals
 ---@field signature string
----@field text string       sentences
----@field also string[]     signatures that share the description
+---@field text string       the description
+---@field also string[]     other signatures with the same description
 ---@field fields string[]   of a class
 ---@field params string[]
 ---@field returns string[]
@@ -24,7 +24,7 @@ local function new_entry()
   return { text = "", also = {}, fields = {}, params = {}, returns = {} }
 end
 
--- One comment line of a block.
+-- Adds one comment line to an entry.
 local function take_comment(entry, line)
   local tag, rest = line:match("^%-%-%-@(%w+)%s*(.*)$")
   if not tag then
@@ -39,19 +39,8 @@ local function take_comment(entry, line)
   end
 end
 
-local function close_class(entry)
-  entry.kind, entry.name, entry.owner, entry.signature = "class", entry.class, entry.class, entry.class
-  return entry
-end
-
-local function close_function(entry, signature)
-  local name = signature:match("^[%w_.:]+")
-  entry.kind, entry.name, entry.signature = "function", name, signature
-  entry.owner = name:match("^(.-)[.:]") or ""
-  return entry
-end
-
----Reads the text of api.lua.
+---Parses the text of api.lua. A block of comments belongs to the function in the next line, or is a class; a function
+---without a block shares the description of the function before it.
 ---@param text string
 ---@return lignum.Entry[]
 function M.parse(text)
@@ -62,12 +51,18 @@ function M.parse(text)
       entry = entry or new_entry()
       take_comment(entry, line)
     elseif signature and entry then
-      entries[#entries + 1] = close_function(entry, signature)
+      local name = signature:match("^[%w_.:]+")
+      entry.kind, entry.name, entry.signature = "function", name, signature
+      entry.owner = name:match("^(.-)[.:]") or ""
+      entries[#entries + 1] = entry
       entry = nil
     elseif signature then
       table.insert(entries[#entries].also, signature)
     else
-      if entry and entry.class then entries[#entries + 1] = close_class(entry) end
+      if entry and entry.class then
+        entry.kind, entry.name, entry.owner, entry.signature = "class", entry.class, entry.class, entry.class
+        entries[#entries + 1] = entry
+      end
       entry = nil
     end
   end
@@ -87,7 +82,7 @@ function M.entries()
   return cached
 end
 
----Entries of that name: whole ("json.encode", "Topic:append"), or its last part ("append").
+---The entries with that name, which is whole ("json.encode", "Topic:append") or its last part ("append").
 ---@param name string
 ---@return lignum.Entry[]
 function M.find(name)
@@ -155,7 +150,7 @@ local function names_by_owner()
   return owners, names
 end
 
----What there is, for help().
+---The overview for help(): all functions, by owner.
 ---@return string
 function M.overview()
   local owners, names = names_by_owner()
@@ -166,8 +161,8 @@ function M.overview()
     lines[#lines + 1] = indent .. text:sub(#indent + 1)
   end
   lines[#lines + 1] = [[
-  config    the live configuration, to look at; _ is the last result
-help "append" or help(json.encode) says more, help "store.segment" explains keys of lignum.lua.]]
+  config    the live configuration, read-only; _ is the last result
+help "append" or help(json.encode) describes a function, help "store.segment" describes keys of lignum.lua.]]
   return table.concat(lines, "\n")
 end
 
@@ -191,7 +186,7 @@ function M.each_key(g, path, visit)
   end
 end
 
----What there is to say of the keys whose path is or begins with `name`.
+---Describes the keys whose path is `name` or begins with it.
 ---@param name string
 ---@return string[] lines
 function M.keys(name)
@@ -207,7 +202,7 @@ function M.keys(name)
   return lines
 end
 
----Help on a name.
+---Describes everything with a name: functions, classes, keys of lignum.lua.
 ---@param name string
 ---@return string
 function M.on(name)
@@ -221,10 +216,10 @@ function M.on(name)
     names[#names + 1] = e.name
     names[#names + 1] = e.name:match("[%w_]+$")
   end
-  return ("there is nothing called %s%s"):format(name, near.hint(name, names))
+  return ("nothing is named %s%s"):format(name, near.hint(name, names))
 end
 
--- As a page ------------------------------------------------------------------------------------
+-- As Markdown ----------------------------------------------------------------------------------
 
 local function add_items(out, title, items)
   if #items == 0 then return end
@@ -262,8 +257,9 @@ function M.markdown(entries)
   local out = { [[
 # The Lua interface
 
-Made from `scripts/lignum/api.lua` by `make doc`; change that file. A function fails with `nil, message, code`;
-the codes are those of doc/http.md. "Tasks" are handlers, hooks, timers and the console: what may wait.
+Generated from `scripts/lignum/api.lua` by `make doc`; edit that file. A function that fails returns
+`nil, message, code`; [http.md](http.md) lists the codes. *Tasks* are request handlers, hooks, timers and console lines:
+they may wait.
 
 ## Functions
 ]] }

@@ -1,30 +1,29 @@
---- The console: runs lines, prints results, completes names.
+--- The console: runs statements, formats their results, completes names.
 ---
---- Each session has its own globals. Behind them lie the functions of api.lua, the live
---- configuration to look at, and Lua itself; use() puts the new ones there after a reload. The
---- client sends an unfinished statement again with each further line, so nothing of it is kept
---- here.
+--- Each session has its own globals. Names that it has not set are looked up in `shared`: the functions of api.lua, the
+--- live configuration (read-only) and Lua itself; use() replaces them after a reload. The client sends an unfinished
+--- statement again with each further line, so nothing of it is kept here.
 local M = {}
 
 local live           ---@type lignum.World
 local sessions = {}  -- [id] = { env =, write = }
-local shared = {}    -- globals of all sessions
+local shared = {}    -- the globals that all sessions see
 
--- A view of the configuration that cannot be changed.
+-- A view of a table that cannot be changed.
 local function read_only(t)
   local view = {}
   for k, v in pairs(t) do view[k] = type(v) == "table" and read_only(v) or v end
   return setmetatable({}, {
     __index = view,
     __newindex = function()
-      error("the live configuration is only to look at; change lignum.lua and node.reload()", 2)
+      error("the live configuration is read-only; change lignum.lua and run node.reload()", 2)
     end,
     __pairs = function() return next, view end,
     __len = function() return #view end,
   })
 end
 
----Makes a world the one that sessions see.
+---Shows a new world to all sessions.
 ---@param world lignum.World
 function M.use(world)
   live = world
@@ -52,14 +51,13 @@ local function help_text(subject)
   local help = live.help
   if subject == nil then return help.overview() end
   if type(subject) == "string" then return help.on(subject) end
-  local name = name_of(subject)
-  if name then return help.on(name) end
-  return help.on(type(subject) == "userdata" and "Topic" or tostring(subject))
+  return help.on(name_of(subject) or type(subject) == "userdata" and "Topic" or tostring(subject))
 end
 
--- Sessions ---------------------------------------------------------------------------------------
+-- Running ----------------------------------------------------------------------------------------
 
-local function new_session()
+local function session_of(id)
+  if sessions[id] then return sessions[id] end
   local session = {}
   local env = setmetatable({}, { __index = shared })
   function env.print(...)
@@ -72,18 +70,12 @@ local function new_session()
   end
   env._G = env
   session.env = env
+  sessions[id] = session
   return session
 end
 
-local function session_of(id)
-  sessions[id] = sessions[id] or new_session()
-  return sessions[id]
-end
-
--- Running ----------------------------------------------------------------------------------------
-
--- What was typed as a function: an expression is a statement that lacks its return. Where both
--- fail, and one of them only at the end, there is more to come.
+-- Compiles the text as an expression or else as a statement. When both fail, and one of them only at its end, the
+-- statement is unfinished (third result).
 local function compile(text, env)
   local chunk, as_expression = load("return " .. text, "=console", "t", env)
   if chunk then return chunk end
@@ -94,18 +86,12 @@ local function compile(text, env)
   return nil, as_statement, unfinished ~= nil
 end
 
-local function show(results)
-  local texts = {}
-  for i = 2, results.n do texts[#texts + 1] = live.pretty.format(results[i]) end
-  return table.concat(texts, ", ")
-end
-
----Runs what was typed.
+---Runs a statement or expression.
 ---@param id integer    of the session
 ---@param text string   all lines of the statement so far
 ---@param write fun(text: string)
----@return "more"|"ok"|"error" what
----@return string? text
+---@return "more"|"ok"|"error" what   "more": the statement is unfinished
+---@return string? text               the results, or the error
 function M.eval(id, text, write)
   local session = session_of(id)
   session.write = write
@@ -118,7 +104,9 @@ function M.eval(id, text, write)
     return "error", type(why) == "string" and why or live.pretty.format(why)
   end
   if results.n > 1 then session.env._ = results[2] end
-  return "ok", show(results)
+  local texts = {}
+  for i = 2, results.n do texts[#texts + 1] = live.pretty.format(results[i]) end
+  return "ok", table.concat(texts, ", ")
 end
 
 ---@param id integer
@@ -128,7 +116,7 @@ end
 
 -- Completion -------------------------------------------------------------------------------------
 
--- Visits the names in a table and in the tables behind it, without calling anything.
+-- Visits the string keys of a table and of its __index tables, without calling any function.
 local function each_name(t, visit)
   for _ = 1, 4 do
     if type(t) ~= "table" then return end
@@ -160,7 +148,7 @@ local function methods(value)
   return names
 end
 
--- The value at "a.b.c", as far as it can be had without calling anything.
+-- The value of the expression "a.b.c", found without calling any function; nil when that is not possible.
 local function value_at(env, path)
   local value = env
   for name in path:gmatch("[^.]+") do value = raw_field(value, name) end
@@ -175,10 +163,10 @@ local function fields(value)
   return names
 end
 
----Names that go on what stands before the cursor: each with the word that it completes.
+---Completes the word before the cursor.
 ---@param id integer
----@param text string  up to the cursor
----@return string[] names
+---@param text string     the line up to the cursor
+---@return string[] names  each a replacement for the word
 function M.complete(id, text)
   local env = session_of(id).env
   local word = text:match("[%w_.:]*$")

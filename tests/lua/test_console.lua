@@ -60,7 +60,7 @@ test("repl_shows_topics_batches_and_the_configuration", function()
   check.has(text, 'key = "k"')
   check.has(select(2, run "topics('console')"), 'topic "console"')
   check.equal(select(2, run "config.limits.script_time"), "10")
-  check.has(select(2, run "config.limits.script_time = 1"), "only to look at")
+  check.has(select(2, run "config.limits.script_time = 1"), "is read-only")
 end)
 
 test("repl_completes_without_calling_anything", function()
