@@ -1,82 +1,82 @@
--- Lignum's configuration. What stands here is the default: delete what you do not change.
--- It is Lua. Reload it with `kill -HUP`, or node.reload() in `lignum console`; a mistake changes nothing.
--- `lignum check -c lignum.lua` says what is wrong. doc/operate.md explains every key, doc/api.md every function.
--- Units: second minute hour day, KB MB GB TB (1000), KiB MiB GiB TiB (1024). Times are seconds.
+-- Lignum's configuration. All values here are the defaults: delete the ones that you do not change.
+-- It is Lua. Reload it with `kill -HUP` or node.reload() in `lignum console`; a file with errors changes nothing.
+-- `lignum check -c lignum.lua` lists the errors. doc/operate.md describes every key, doc/api.md every function.
+-- Units: second minute hour day, KB MB GB TB (1000), KiB MiB GiB TiB (1024). Times are in seconds.
 
-listen "127.0.0.1:8080"            -- or { "0.0.0.0:8080", "[::1]:8080" }; beyond loopback define authorize
+listen "127.0.0.1:8080"            -- or { "0.0.0.0:8080", "[::1]:8080" }; beyond loopback, define authorize
 
 store {
-  path = "data",                   -- relative to where lignum was started
+  path = "data",                   -- relative to the directory in which lignum is started
   durability = "commit",           -- commit: acknowledged = fdatasynced; interval; os
-  sync_interval = 1 * second,      -- of durability "interval"
-  audit = 30 * second,             -- between two full files that are read in search of damage; 0 = never
-  files = 4096,                    -- log files held open; at most a quarter of ulimit -n
-  segment = {                      -- a file of a topic is full with ...
+  sync_interval = 1 * second,      -- for durability "interval"
+  audit = 30 * second,             -- pause between checks of two sealed files for damage; 0 = never
+  files = 4096,                    -- log files kept open; at most a quarter of ulimit -n
+  segment = {                      -- a file of a topic is full at the first of these bounds
     messages = 1000000,
     bytes = 64 * MiB,
-    age = 0,                       -- 0 = never; judged at the next publish
+    age = 0,                       -- of its first message; checked at each publish; 0 = never
   },
 }
 
--- The first pattern that matches a new topic's name decides, so the particular comes before the general.
+-- The first pattern that matches a new topic's name decides, so put specific patterns before general ones.
 topic "*" {
-  auto_create = true,              -- whether a first publish creates it
+  auto_create = true,              -- whether the first publish creates the topic
   replication = "wal",             -- or "live", or function(topic, state) return "live" end
   copies = 1,                      -- nodes that must have a message before it is acknowledged
-  -- durability = "commit", segment = { bytes = 64 * MiB }: as in store, unless given here
+  -- durability = "commit", segment = { bytes = 64 * MiB }: default to those of store
   retain = { age = 0, bytes = 0, messages = 0 },   -- 0 = keep everything
 }
 
 limits {
   connections = 20000,
-  body = 8 * MiB,                  -- of one request; all together:
-  bodies = 256 * MiB,              -- and, counted apart, all answers that clients have yet to take
+  body = 8 * MiB,                  -- of one request
+  bodies = 256 * MiB,              -- of all requests in memory; as much again for answers not sent yet
   head_timeout = 10 * second,      -- from a request's first byte to the end of its head
-  body_timeout = 60 * second,      -- from there to the end of its body
-  idle_timeout = 75 * second,      -- between two requests
-  write_timeout = 60 * second,     -- until the client has taken an answer
+  body_timeout = 60 * second,      -- from the end of the head to the end of the body
+  idle_timeout = 75 * second,      -- between two requests of a connection
+  write_timeout = 60 * second,     -- for the client to receive an answer
   tasks = 20000,                   -- requests at once
-  script_time = 0.2 * second,      -- Lua running without waiting
+  script_time = 0.2 * second,      -- how long Lua may run without waiting
   script_memory = 256 * MiB,
 }
 
 log { level = "info" }             -- debug, info, warn, error
 
-cluster {                          -- without consul.address this is a node of its own
+cluster {                          -- without consul.address the node has no cluster
   -- name = node.hostname(),       -- the same as node.name
   consul = {
-    -- address = "127.0.0.1:8500", -- or a list, of which the next is asked when one fails; also --consul HOST:PORT
+    -- address = "127.0.0.1:8500", -- or a list: the next is tried when one fails; also --consul HOST:PORT
     key = "service/lignum/key/master",   -- the same on all nodes of a cluster
     -- token = os.getenv "CONSUL_HTTP_TOKEN",
     -- tls = { enabled = false, ca = "ca.pem", cert = "node.pem", key = "node.key" },
-    ttl = 15 * second,             -- of a session that nobody renews
-    check_interval = 1 * second,   -- between two looks of Consul at this node's /healthz,
-    check_timeout = 1 * second,    -- which must answer in that time
-    agent_check = false,           -- true: a node goes with its agent; for agents on the nodes' own hosts
+    ttl = 15 * second,             -- a session that is not renewed ends after this time
+    check_interval = 1 * second,   -- how often Consul checks this node's /healthz,
+    check_timeout = 1 * second,    -- and how long it waits for the answer
+    agent_check = false,           -- true: end the session also when Consul's agent fails
   },
   replication = {
-    listen = "127.0.0.1:8126",     -- also --replication HOST:PORT; beyond loopback with a secret
+    listen = "127.0.0.1:8126",     -- also --replication HOST:PORT; beyond loopback, set a secret
     -- advertise = "10.0.0.1:8126", secret_file = "secret" (or secret = "..."), insecure = false,
   },
   lag_max = 5 * second,            -- a follower further behind leaves the synced set
-  lease = 10 * second,             -- a leader that has not heard from Consul for so long acknowledges nothing
-  sync_interval = 1 * second,      -- how often followers are sent what WAL topics have on disk
+  lease = 10 * second,             -- a leader without contact to Consul this long stops acknowledging
+  sync_interval = 1 * second,      -- how often followers are sent the synced messages of WAL topics
 }
 
 -- console { path = "data/console.sock" }
 -- node { name = node.hostname(), advertise = "127.0.0.1:8080" }
 
--- Functions stand only where there is something to decide.
+-- Hooks: define only the ones that you need.
 --
--- function authorize(req)         -- anything but true refuses the request
+-- function authorize(req)         -- any result but true refuses the request
 --   return req:header("authorization") == "Bearer " .. os.getenv("LIGNUM_TOKEN")
 -- end
 --
--- function on_publish(msg)        -- reshape, refuse or reroute a message before it is stored
+-- function on_publish(msg)        -- change, reject or reroute a message before it is stored
 --   if #msg.payload == 0 then return reject("empty message") end
 -- end
 --
--- function may_lead(state)        -- anything but true, and this node does not try
+-- function may_lead(state)        -- any result but true keeps this node from leading
 --   return state.name ~= "backup"
 -- end
 --

@@ -5,8 +5,7 @@
 ---     log:publish("orders", "hello")
 ---     for message in log:tail "orders" do print(message.offset, message.payload) end
 ---
---- A call that fails returns nil, a sentence and the code that the broker gave ("unreachable" when there was no
---- answer).
+--- A call that fails returns nil, a message and the broker's error code ("unreachable" when there was no answer).
 local http = require "socket.http"
 local json = require "dkjson"
 local ltn12 = require "ltn12"
@@ -20,7 +19,7 @@ M.VERSION = "0.1.0"
 ---@class lignum.Client
 ---@field base string
 ---@field headers table<string, string>   sent with every request
----@field timeout number                  seconds without a byte
+---@field timeout number                  seconds to wait for data
 local Client = {}
 Client.__index = Client
 
@@ -44,7 +43,7 @@ local function headers_with(own, more, body)
   return all
 end
 
--- One request: the decoded answer, or nil, a sentence and a code.
+-- Sends a request. Returns the decoded answer, or nil, a message and a code.
 local function call(client, method, path, body, headers)
   local parts = {}
   http.TIMEOUT = client.timeout
@@ -67,15 +66,11 @@ end
 
 -- Publish ----------------------------------------------------------------------------------------
 
-local function is_text(bytes)
-  return utf8.len(bytes) ~= nil
-end
-
 local function envelope(message)
   if type(message) == "string" then message = { payload = message } end
-  if type(message.payload) ~= "string" then error("a message is a string, or a table with payload", 3) end
+  if type(message.payload) ~= "string" then error("a message must be a string or a table with a string payload", 3) end
   local out = { key = message.key, headers = message.headers }
-  if is_text(message.payload) then
+  if utf8.len(message.payload) then
     out.data = message.payload
   else
     out.base64 = mime.b64(message.payload)
@@ -93,11 +88,11 @@ local function path_of(topic, query)
   return #parts > 0 and path .. "?" .. table.concat(parts, "&") or path
 end
 
----Appends a message, or a list of them as one batch. Answers when the broker has acknowledged it.
+---Appends a message, or a list of messages as one batch. Returns when the broker has acknowledged it.
 ---@param topic string
----@param what string|table|(string|table)[]  a payload; { payload =, key =, headers = }; or a list of these
----@return integer? first   offset of the first
----@return string|table answer   what the broker said; or what is wrong
+---@param what string|table|(string|table)[]  a payload, { payload =, key =, headers = }, or a list of these
+---@return integer? first   offset of the first message
+---@return string|table answer   the broker's answer; or the message of the error
 ---@return string? code
 ---@example log:publish("orders", { payload = "hello", key = "42" })
 function Client:publish(topic, what)
@@ -125,11 +120,11 @@ local function message_of(stored)
   }
 end
 
----Reads messages of a range.
+---Reads a range of messages.
 ---@param topic string
 ---@param range? { from?: integer|string, to?: integer|string, limit?: integer, bytes?: integer, wait?: number }
 ---@return table[]? messages  each with offset, epoch, time, key, headers, payload
----@return integer|string next  where to read on; or what is wrong
+---@return integer|string next  the offset at which to continue; or the message of the error
 ---@return string? code
 ---@example local messages, next = log:read("orders", { from = "-15m", limit = 10 })
 function Client:read(topic, range)
@@ -140,10 +135,10 @@ function Client:read(topic, range)
   return messages, answer.next
 end
 
----Messages one after the other, waiting for those to come. Ends, with an error, when a read fails: offsets up to
----the last message seen are then done with.
+---Iterates over messages, and waits for new ones. Raises an error when a read fails; reading can continue after the
+---last message returned.
 ---@param topic string
----@param options? { from?: integer|string, limit?: integer, wait?: number }  from "latest" by default, wait 30 s
+---@param options? { from?: integer|string, limit?: integer, wait?: number }  default: from "latest", wait 30 s
 ---@return fun(): table iterator
 ---@example for m in log:tail("orders", { from = "earliest" }) do print(m.payload) end
 function Client:tail(topic, options)

@@ -1,4 +1,4 @@
---- What the tests here share: each test's name is a claim, each prints one line.
+--- Helpers for the tests in this directory. A test's name is a claim; each test prints one line.
 local modules = require "lignum.modules"
 local pretty = require "lignum.pretty"
 local core = require "lignum.core"
@@ -23,26 +23,26 @@ local function same(a, b)
   return pretty.format(a) == pretty.format(b)
 end
 
----Both values look the same.
+---Checks that two values are formatted equally.
 function M.equal(got, want)
   if not same(got, want) then error(("got %s, want %s"):format(pretty.format(got), pretty.format(want)), 2) end
 end
 
----The text holds the words, as they stand.
+---Checks that a text contains `words`.
 function M.has(text, words)
   if not tostring(text):find(words, 1, true) then error(("%q is not in %q"):format(words, tostring(text)), 2) end
 end
 
----The function raises an error that holds the words.
+---Checks that a function raises an error that contains `words`.
 function M.raises(words, fn, ...)
   local ok, why = pcall(fn, ...)
-  if ok then error("no error where one was due: " .. words, 2) end
+  if ok then error("no error was raised; expected: " .. words, 2) end
   if not tostring(why):find(words, 1, true) then
     error(("%q is not in the error %q"):format(words, tostring(why)), 2)
   end
 end
 
----A draft of its own: what `text` as lignum.lua makes of it, or the error that it raises; and the draft's require.
+---Builds a draft with `text` as its lignum.lua. Returns the world and the draft's require, or nil and the error.
 ---@param text string?
 ---@param set string[]?
 ---@return table? world
@@ -60,7 +60,7 @@ function M.draft(text, set)
   return nil, (world:gsub(path or "^$", "lignum.lua"))
 end
 
--- The drafts made here take this in place of the core's, which wants an object of C.
+-- Replaces the core's function in drafts made here, so that a request may be a table.
 local route_of = core.Request.route
 
 function core.Request.route(req, tree)
@@ -71,7 +71,7 @@ function core.Request.route(req, tree)
   return route, methods
 end
 
----A request as handlers see it.
+---A request as a table, for handlers.
 ---@param method string
 ---@param path string
 ---@param headers? table<string, string>

@@ -1,4 +1,4 @@
--- The configuration of the broker in which tests/lua runs. Modules beside it (check.lua) can be required.
+-- The configuration of the broker in which tests/lua runs. The tests can require modules of this directory (check.lua).
 limits { script_time = 10 }
 
 topic "policy.*" { durability = "os", segment = { messages = 7 } }

@@ -4,7 +4,7 @@ local help = require "lignum.help"
 local modules = require "lignum.modules"
 local function test(name, fn) check.test(print, name, fn) end
 
--- Functions that only lignum.lua sees, or that it defines.
+-- Functions that only lignum.lua can call or define.
 local NOT_HERE = {
   every = true, on_publish = true, authorize = true, may_lead = true, on_leader_change = true,
   ship = true,
@@ -21,7 +21,7 @@ end
 test("api_every_described_function_is_there", function()
   for _, e in ipairs(help.entries()) do
     if e.kind == "function" and not NOT_HERE[e.name] and type(running(e)) ~= "function" then
-      error("api.lua describes " .. e.name .. ", which is not there")
+      error("api.lua describes " .. e.name .. ", which does not exist")
     end
   end
 end)
@@ -55,7 +55,7 @@ test("api_every_example_is_lua", function()
   for _, e in ipairs(help.entries()) do
     if e.kind == "function" and not e.example then error(e.name .. " has no example") end
     if e.example and not (load("return " .. e.example) or load(e.example)) then
-      error(e.name .. " has an example that is no Lua: " .. e.example)
+      error(e.name .. " has an example that is not Lua: " .. e.example)
     end
   end
 end)
@@ -70,7 +70,7 @@ end)
 
 test("api_the_page_is_made_from_it", function()
   local page = modules.read_file(check.root .. "/doc/api.md")
-  if page ~= help.markdown(help.entries()) then error("doc/api.md is old: run make doc") end
+  if page ~= help.markdown(help.entries()) then error("doc/api.md is out of date: run make doc") end
 end)
 
 test("http_md_has_every_error", function()

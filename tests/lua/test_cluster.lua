@@ -92,7 +92,7 @@ test("view_a_leader_is_gone_for_its_own_host_or_where_another_node_says_so_too",
     check.equal(view.is_gone(seen(host, o), me), gone)
   end
   local own = seen("10.0.0.1", {})
-  own.nodes.b.refused = "5-a"                      -- what this node says itself is no second opinion
+  own.nodes.b.refused = "5-a"                      -- this node's own report does not count as a second one
   check.equal(view.is_gone(own, me), false)
   check.equal(view.entry(view.entry_text(entry("a", { refused = "5-a" }))).refused, "5-a")
   check.equal(view.entry((view.entry_text(entry("a", { refused = "5-a" })):gsub("5%-a", "x y"))).refused, nil)
@@ -129,7 +129,7 @@ test("view_the_furthest_goes_first_and_the_silent_are_waited_for", function()
   check.equal(rank { entry("c", { position = { epoch = 2, messages = 10 } }) }, { 0, true })
   check.equal(rank { entry("a", { position = { epoch = 9, messages = 0 }, eligible = false }) }, { 0, true })
   check.equal(rank { entry("a", { vacancy = 3 }) }, { 0, false })
-  check.equal(rank { entry("z", { vacancy = 3 }) }, { 0, true })      -- not a member: it cannot claim
+  check.equal(rank { entry("z", { vacancy = 3 }) }, { 0, true })      -- not a member, so it cannot claim
 end)
 
 test("cluster_keys_are_checked_and_belong_together", function()
@@ -180,7 +180,7 @@ topic "*" { replication = "live" }]]
   check.raises('must return "wal" or "live", not "both"', policy.settings, "bad")
 end)
 
--- A module of its own copy, with these in place of what it requires.
+-- Loads a separate copy of a module, which requires these modules instead of the real ones.
 local function loaded_with(name, modules)
   local text = assert(io.open(check.root .. "/scripts/lignum/" .. name .. ".lua")):read("a")
   local env = setmetatable({ require = function(wanted) return modules[wanted] end }, { __index = _G })

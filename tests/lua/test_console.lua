@@ -3,7 +3,7 @@ local pretty = require "lignum.pretty"
 local repl = require "lignum.repl"
 local function test(name, fn) check.test(print, name, fn) end
 
-local ID <const> = -1      -- a session of our own
+local ID <const> = -1      -- of a session that no client has
 
 local function run(text)
   local out = {}

@@ -3,7 +3,7 @@ local range = require "lignum.range"
 local stream = require "lignum.stream"
 local function test(name, fn) check.test(print, name, fn) end
 
--- A node's topic that ends at `tail`, whatever else its fields say.
+-- A stand-in for a topic that ends at `tail`.
 local function topic_of(tail)
   local t = { tail = tail, waits = 0 }
   function t:info() return { first = 0, next = self.tail } end
