@@ -9,7 +9,8 @@ Q       := $(if $(V),,@)
 
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libedit-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
-DEPS_TEST  := lua5.4 lua-check patch python3 curl prometheus iproute2 iptables
+DEPS_TEST  := lua5.4 lua-check patch python3 python3-pytest python3-pytest-xdist python3-pytest-timeout curl prometheus \
+              iproute2 iptables
 
 # libcurl is loaded at the first fetch (core/net/fetch.c), so only its headers are needed here.
 PKGS     := lua5.4 libevent_core libedit

@@ -641,9 +641,8 @@ class Test(unittest.TestCase):
                 print("--- stderr of %s (%s)\n%s" % (b.folder, self.id(), b.said_from(0)[-3000:]))
 
     def _failed(self):
-        """Also during clean-up, when the outcome itself only knows of the clean-up."""
-        result = getattr(getattr(self, "_outcome", None), "result", None)
-        return result is not None and any(getattr(t, "test_case", t) is self for t, _ in result.failures + result.errors)
+        """Also during clean-up: what pytest has noted of this test."""
+        return bool(getattr(getattr(getattr(self, "_outcome", None), "result", None), "_excinfo", None))
 
     # -- claims used by several files
 

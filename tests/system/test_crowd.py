@@ -5,9 +5,11 @@ import socket
 import time
 import unittest
 
+import pytest
+
 from lignum import SANITIZED, Background, Connection, Test, raise_descriptors, request_bytes, wait_until
 
-ALONE = True
+pytestmark = pytest.mark.alone
 
 
 class Crowd(Test):

@@ -8,9 +8,11 @@ import subprocess
 import time
 import unittest
 
+import pytest
+
 from lignum import BIG, SANITIZED, Test, in_threads, wait_until
 
-ALONE = True
+pytestmark = pytest.mark.alone
 
 
 class Metrics(Test):

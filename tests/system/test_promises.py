@@ -12,10 +12,10 @@ from lignum import ROOT
 def known_tests():
     """Names of all tests of the project: C, Lua and Python."""
     names = set()
-    for path in glob.glob(os.path.join(ROOT, "tests", "unit", "*.c")):
+    for path in glob.glob(os.path.join(ROOT, "tests", "unit", "**", "*.c"), recursive=True):
         names |= set(re.findall(r"^TEST\((test_\w+)\)", open(path).read(), re.M))
     for path in glob.glob(os.path.join(ROOT, "tests", "system", "test_*.py")):
-        names |= set(re.findall(r"^    def (test_\w+)\(", open(path).read(), re.M))
+        names |= set(re.findall(r"^ *def (test_\w+)\(", open(path).read(), re.M))
     for path in glob.glob(os.path.join(ROOT, "tests", "lua", "*.lua")):
         names |= set(re.findall(r"\b(test_\w+)", open(path).read()))
     return names

@@ -4,6 +4,8 @@ lies above the checkpoints."""
 import time
 import unittest
 
+import pytest
+
 from lignum import BIG, SANITIZED, Test, in_threads
 
 TOPICS = 1000 if BIG else 100
@@ -11,9 +13,8 @@ BATCH = [b"x" * 1024] * 1000                       # 1 MB
 BATCHES = 10                                       # 10 MB a topic
 
 
+@pytest.mark.alone
 class Startup(Test):
-    ALONE = True
-
     @unittest.skipIf(SANITIZED, "measures time")
     def test_a_node_with_much_data_is_ready_in_time(self):
         b = self.broker()

@@ -10,6 +10,8 @@ import signal
 import time
 import unittest
 
+import pytest
+
 from lignum import BIG, SANITIZED, Test, in_threads, raise_descriptors, wait_until
 
 TINY = ["store.segment.messages=10"]
@@ -162,9 +164,8 @@ class Retention(Test):
         in_threads(publisher, reader, reader)
 
 
+@pytest.mark.alone
 class Many(Test):
-    ALONE = True
-
     def test_many_topics_under_a_small_descriptor_limit(self):
         count = 20000 if BIG else 1000 if SANITIZED else 3000
         b = self.broker(descriptors=1024)
