@@ -97,7 +97,7 @@ enum {
     CATCHUP_RATE = 224 * MIB,           /* bytes a second to a node that is not in the set: publishers go first */
     CATCHUP_BURST = 1 * MIB,
     SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */
-    GREETING_MS = 5 * 1000,             /* from a connection to the end of the greeting */
+    HANDSHAKE_MS = 5 * 1000,             /* from a connection to the end of the greeting */
     LEASE_MS = 10 * 1000,               /* of a confirmation from Consul */
     LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */
     PING_MS = 250,                      /* between two words from a leader that has nothing to say */

@@ -33,7 +33,7 @@ struct node {
     struct topic *t;
     struct leader *leader;
     struct follower *follower;
-    struct topics_watch watch;
+    struct topic_hooks hooks;
     struct buf committed;         /* what can be read of t at first */
 };
 
@@ -114,7 +114,7 @@ static void read_topic(struct node *n, struct buf *out)
 static void lead(struct node *n)
 {
     struct holdings empty = {.empty = true, .copies_min = 1};
-    struct register_value v;
+    struct synced_register v;
     const char *why;
     role_see(&n->role, NULL, 0, &empty, clock_ns());
     ENSURE(role_claim(&n->role, CLAIM_CLEAN, &empty, &v, &why) == 0);
@@ -138,8 +138,8 @@ static void node_open(struct node *n, const char *path)
                                                     .secret = &secret, .http = "h", .lag_max_ns = NS_PER_S});
     n->follower = follower_new(&(struct follower_options){.loop = &loop, .role = &n->role, .topics = n->topics,
                                                           .secret = &secret, .http = "h"});
-    n->watch = (struct topics_watch){on_peers, on_moved, on_opened, on_dropped, n};
-    topics_set_watch(n->topics, &n->watch);
+    n->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, n};
+    topics_set_hooks(n->topics, &n->hooks);
     follower_opened(n->follower, topics_log(n->topics));
     lead(n);
     ENSURE(topics_create(n->topics, SLICE("t"), &live, &want) == 0);
@@ -162,7 +162,7 @@ static void open_once(void)
     ENSURE(loop_init(&loop) == 0);
     snprintf(path, sizeof(path), "%s/leader", root);
     node_open(&leading, path);
-    struct members *set = &leading.role.synced.now.set;
+    struct members *set = &leading.role.synced.confirmed.set;
     struct member wild = other("wild"), missing = other("missing");
     members_add(set, &wild);
     members_add(set, &missing);
@@ -266,7 +266,7 @@ static void to_leader(struct script *s)
         leader_arrived(l, p);
     }
     for (int i = 0; i < FRAMES_MAX && !p->doomed && next_frame(s, leading.t, &type, &payload); i++) {
-        (p->phase == PEER_READY ? peer_frame : peer_greet)(p, type, payload);
+        (p->phase == PEER_READY ? peer_frame : handshake_frame)(p, type, payload);
         frame_free(payload);
         leader_send(l);
         ENSURE(leading.t->peers.at == MESSAGES);

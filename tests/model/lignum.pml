@@ -1,6 +1,6 @@
 /* One topic, three nodes, Consul as an oracle: who leads, whose copies count, what is acknowledged, what is cut.
  *
- * This is the model of core/broker (role.c, leader.c, feed.c, tend.c, upstream.c), in spin's language. tests/model/run
+ * This is the model of core/broker (role.c, leader.c, feed.c, membership.c, upstream.c), in spin's language. tests/model/run
  * searches it, and checks that each mutant (one -D: a rule left out) ends with an error. Variants, one -D each:
  *
  *   (none)     a live topic under durability "commit"
@@ -113,7 +113,7 @@ bit cons[NE];                                   /* one of those has looked at th
 #endif
 #ifdef RB_ORDER                                 /* mutant: epoch first, then version */
 #define CONTINUES(c,v,k,kv) (num[c] > num[k] || (SAME(c,k) && (v) >= (kv)))
-#else                                           /* register_follows: each write is one version more */
+#else                                           /* stamp_follows: each write is one version more */
 #define CONTINUES(c,v,k,kv) ((num[c] > num[k] && (v) > (kv)) || (SAME(c,k) && (v) >= (kv)))
 #endif
 #define FOLLOWS(n,c,v) (CONTINUES(c,v,si[n],ver[n]) && (num[prm[n]] < num[c] || SAME(prm[n],c)))

@@ -42,7 +42,7 @@ static struct rig {
     struct watch due;             /* ends the sleep when a store wants to sync */
     struct node nodes[NODES_MAX];
     bool has_register;
-    struct register_value reg;
+    struct synced_register reg;
     uint64_t index;
     bool consul_away;             /* changes of the set are not confirmed */
     uint64_t lag_max_ns;
@@ -125,7 +125,7 @@ static enum verdict node_see(struct node *n)
 
 static void rig_confirm(struct node *n)
 {
-    const struct register_value *v = cluster_change(n->cluster);
+    const struct synced_register *v = cluster_pending_write(n->cluster);
     if (v == NULL)
         return;
     rig.reg = *v;
@@ -135,7 +135,7 @@ static void rig_confirm(struct node *n)
 
 static void claim(struct node *n, enum claim_kind kind)
 {
-    struct register_value v;
+    struct synced_register v;
     const char *why = "";
     node_see(n);
     if (cluster_claim(n->cluster, kind, &v, &why) < 0)
@@ -235,7 +235,7 @@ static bool is_connected(const struct node *n)
 
 static bool in_set(const struct node *leader, const struct node *n)
 {
-    return members_have(&leader->role.synced.now.set, &n->role.self);
+    return members_have(&leader->role.synced.confirmed.set, &n->role.self);
 }
 
 static void join(struct node *n, const struct node *leader)

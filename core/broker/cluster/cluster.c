@@ -9,7 +9,7 @@
 #include "base/say.h"
 
 #define SURVEY_NS (20 * NS_PER_MS)
-#define TEND_SOON_NS (50 * NS_PER_MS)
+#define TICK_SOON_NS (50 * NS_PER_MS)
 #define REDIAL_NS (20 * NS_PER_MS)   /* until a leader that has just gone is dialled: is its process there? */
 
 enum { TEXT_MAX = 128 };
@@ -30,11 +30,11 @@ struct cluster {
     struct secret secret;
     struct link_door door;
     char http[TEXT_MAX], replication[TEXT_MAX];
-    struct topics_watch watch;
-    struct watch tend;
-    bool due;                        /* for tending */
+    struct topic_hooks hooks;
+    struct watch tick;
+    bool due;                        /* for a tick */
     bool leading, suspended;         /* as acted upon so far */
-    unsigned connection, lost;       /* follower_connection and follower_lost, as scripts know them */
+    unsigned connection, lost;       /* follower_connection and follower_leader_losses, as scripts know them */
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t elections;              /* that this node has won */
     struct survey survey;
@@ -75,7 +75,7 @@ static void on_accept(void *arg, int fd, const union address *from)
     leader_accept(((struct cluster *)arg)->leader, fd, from);
 }
 
-static void on_tend(void *arg)
+static void on_tick(void *arg)
 {
     ((struct cluster *)arg)->due = true;
 }
@@ -135,8 +135,8 @@ static void sides_new(struct cluster *c, const struct cluster_options *o)
         .lag_max_ns = o->lag_max_ns});
     c->follower = follower_new(&(struct follower_options){
         .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http});
-    c->watch = (struct topics_watch){on_peers, on_moved, on_opened, on_dropped, c};
-    topics_set_watch(c->topics, &c->watch);
+    c->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, c};
+    topics_set_hooks(c->topics, &c->hooks);
     struct topic *t;
     for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++)
         follower_opened(c->follower, t);
@@ -164,17 +164,17 @@ int cluster_new(const struct cluster_options *o, struct cluster **out, struct bu
     mark_init(&c->drains, 0);
     sides_new(c, o);
     c->turned_ns = clock_ns();
-    watch_timer(c->loop, &c->tend, on_tend, c);
-    watch_arm(&c->tend, TEND_SOON_NS);
+    watch_timer(c->loop, &c->tick, on_tick, c);
+    watch_arm(&c->tick, TICK_SOON_NS);
     *out = c;
     return 0;
 }
 
 void cluster_free(struct cluster *c)
 {
-    topics_set_watch(c->topics, NULL);
+    topics_set_hooks(c->topics, NULL);
     link_door_close(&c->door);
-    watch_fini(&c->tend);
+    watch_fini(&c->tick);
     leader_free(c->leader);
     follower_free(c->follower);
     secret_fini(&c->secret);
@@ -208,7 +208,7 @@ static void act_on_role(struct cluster *c)
         follower_follow(c->follower, NULL);
         leader_begin(c->leader);
         say_info("cluster", "leads epoch=%llu members=%u", (unsigned long long)c->role->epoch,
-                 c->role->synced.now.set.count);
+                 c->role->synced.confirmed.set.count);
     } else {
         leader_end(c->leader);
         topics_fail(c->topics, -ERR_UNKNOWN_OUTCOME);
@@ -219,7 +219,7 @@ static void act_on_role(struct cluster *c)
 /* A leader without a confirmation acknowledges nothing: those who wait get the truth, that it is not known. */
 static void act_on_lease(struct cluster *c)
 {
-    bool suspended = c->leading && !role_confirmed(c->role, clock_ns());
+    bool suspended = c->leading && !role_lease_valid(c->role, clock_ns());
     if (suspended == c->suspended)
         return;
     c->suspended = suspended;
@@ -240,7 +240,7 @@ void cluster_awake(struct cluster *c)
         say_warn("cluster", "was away for %llu ms: asks Consul before it acknowledges anything",
                  (unsigned long long)((now - c->turned_ns) / NS_PER_MS));
     if (away) {
-        role_doubt(c->role);
+        role_expire_lease(c->role);
         act_on_lease(c);
     }
     c->turned_ns = now;
@@ -251,7 +251,7 @@ void cluster_awake(struct cluster *c)
 /* Scripts are to know when the connection to the leader comes, goes, or finds nobody. */
 static bool connection_changed(struct cluster *c)
 {
-    unsigned now = follower_connection(c->follower), lost = follower_lost(c->follower);
+    unsigned now = follower_connection(c->follower), lost = follower_leader_losses(c->follower);
     if (c->connection == now && c->lost == lost)
         return false;
     c->connection = now;
@@ -269,24 +269,24 @@ void cluster_receive(struct cluster *c)
         cluster_resign(c, unfit);
     act_on_role(c);                  /* a promise may have ended this node's own epoch */
     if (connection_changed(c))
-        watch_arm(&c->tend, REDIAL_NS);
+        watch_arm(&c->tick, REDIAL_NS);
     if (leader_sealed(c->leader))
         mark_advance(&c->seals, c->seals.at + 1);
 }
 
-static void tend(struct cluster *c)
+static void tick(struct cluster *c)
 {
-    bool asking = c->role->synced.asking;
+    bool asking = c->role->synced.proposing;
     if (c->leading && store_stalled_ns(c->role->store) > c->role->lease_ns)
         cluster_resign(c, "its disk does not answer");
     act_on_lease(c);
-    bool soon = leader_tend(c->leader);
-    soon = follower_tend(c->follower) || soon;
+    bool soon = leader_tick(c->leader);
+    soon = follower_tick(c->follower) || soon;
     connection_changed(c);
-    if (asking != c->role->synced.asking)
+    if (asking != c->role->synced.proposing)
         changed(c);
     c->due = false;
-    watch_arm(&c->tend, soon ? TEND_SOON_NS : PING_MS * NS_PER_MS);
+    watch_arm(&c->tick, soon ? TICK_SOON_NS : PING_MS * NS_PER_MS);
 }
 
 /* What is on its way to the disk here is not yet acknowledged, but may be before this node ends. */
@@ -301,7 +301,7 @@ static void drain(struct cluster *c)
 void cluster_send(struct cluster *c)
 {
     if (c->due)
-        tend(c);
+        tick(c);
     leader_send(c->leader);
     follower_send(c->follower);
     if (c->draining)
@@ -321,7 +321,7 @@ void cluster_audited(void *cluster, struct topic *t, const struct file_info *fil
 /* ---- what scripts say ---- */
 
 /* A node without a message takes the id of the cluster that it finds, and with it its epochs from the start. */
-static void adopt_id(struct cluster *c, const struct register_value *v, const struct holdings *h)
+static void adopt_id(struct cluster *c, const struct synced_register *v, const struct holdings *h)
 {
     struct state *state = store_state(c->role->store);
     if (!h->empty || id_eq(&v->cluster, &state->cluster))
@@ -331,13 +331,13 @@ static void adopt_id(struct cluster *c, const struct register_value *v, const st
         say_error("cluster", "cannot take the cluster's id: %s", err_sentence(rc));
         return;
     }
-    role_forget(c->role);
+    role_reset_epochs(c->role);
     say_info("cluster", "joins the cluster that Consul names");
 }
 
 /* For recovery, which is bound by the marks of a set that this node is in (store/recovery/inspect.c). Being late with
  * it does no harm. */
-static void note_membership(struct cluster *c, const struct register_value *v)
+static void note_membership(struct cluster *c, const struct synced_register *v)
 {
     struct state *state = store_state(c->role->store);
     bool counts = members_have(&v->set, &c->role->self);
@@ -349,35 +349,35 @@ static void note_membership(struct cluster *c, const struct register_value *v)
         say_fatal(EXIT_IO, "cluster", "the state cannot be written: %s", err_sentence(rc));
 }
 
-enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked_ns,
+enum verdict cluster_see(struct cluster *c, const struct synced_register *v, uint64_t index, uint64_t asked_ns,
                          bool *stale)
 {
     struct holdings h = topics_holdings(c->topics);
-    *stale = role_overtaken(c->role, v, asked_ns);
+    *stale = role_read_is_stale(c->role, v, asked_ns);
     if (*stale)
         return VERDICT_OTHER;
     if (v != NULL)
         adopt_id(c, v, &h);
-    bool asking = c->role->synced.asking, leading = c->leading;
+    bool asking = c->role->synced.proposing, leading = c->leading;
     enum verdict verdict = role_see(c->role, v, index, &h, asked_ns);
     if (verdict == VERDICT_OURS || verdict == VERDICT_OTHER)
         note_membership(c, v);
     act_on_role(c);
     act_on_lease(c);
-    if (leading && c->leading && asking != c->role->synced.asking) {
+    if (leading && c->leading && asking != c->role->synced.proposing) {
         leader_recount(c->leader);
         changed(c);
     }
     return verdict;
 }
 
-int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value *out, const char **why)
+int cluster_claim(struct cluster *c, enum claim_kind kind, struct synced_register *out, const char **why)
 {
     struct holdings h = topics_holdings(c->topics);
     return role_claim(c->role, kind, &h, out, why);
 }
 
-int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t index)
+int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t index)
 {
     int rc = role_lead(c->role, v, index);
     c->elections += rc == 0;
@@ -421,14 +421,14 @@ void cluster_follow(struct cluster *c, const struct leader_address *leader)
         changed(c);
 }
 
-unsigned cluster_lost(const struct cluster *c)
+unsigned cluster_leader_losses(const struct cluster *c)
 {
-    return follower_lost(c->follower);
+    return follower_leader_losses(c->follower);
 }
 
-const struct register_value *cluster_change(const struct cluster *c)
+const struct synced_register *cluster_pending_write(const struct cluster *c)
 {
-    return role_wanted(c->role);
+    return role_pending_write(c->role);
 }
 
 struct mark *cluster_changes(struct cluster *c)

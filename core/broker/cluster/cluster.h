@@ -3,7 +3,7 @@
  * lignum.lua names a Consul; without it a node is alone and none of this exists.
  *
  * Scripts talk to Consul and tell here what it said (cluster_see, cluster_lead, cluster_follow); what may be written to
- * it comes from here (cluster_claim, cluster_change). The rules are broker/election/role.h's.
+ * it comes from here (cluster_claim, cluster_pending_write). The rules are broker/election/role.h's.
  */
 #ifndef BROKER_CLUSTER_CLUSTER_H
 #define BROKER_CLUSTER_CLUSTER_H
@@ -45,12 +45,12 @@ void cluster_audited(void *cluster, struct topic *t, const struct file_info *fil
 
 /* `asked_ns`: clock_ns() when the read was begun; an answer that has been overtaken is told apart from a register that
  * went back in time, and changes nothing (then *stale). */
-enum verdict cluster_see(struct cluster *c, const struct register_value *v, uint64_t index, uint64_t asked_ns,
+enum verdict cluster_see(struct cluster *c, const struct synced_register *v, uint64_t index, uint64_t asked_ns,
                          bool *stale);
 
 /* As role_claim and role_lead. */
-int cluster_claim(struct cluster *c, enum claim_kind kind, struct register_value *out, const char **why);
-int cluster_lead(struct cluster *c, const struct register_value *v, uint64_t index);
+int cluster_claim(struct cluster *c, enum claim_kind kind, struct synced_register *out, const char **why);
+int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t index);
 void cluster_resign(struct cluster *c, const char *why);
 
 /* Before an orderly end: nothing more is appended here, and what is goes to the followers. The mark rises once they
@@ -62,11 +62,11 @@ bool cluster_draining(const struct cluster *c);
 void cluster_follow(struct cluster *c, const struct leader_address *leader);
 
 /* Grows, and changes with it (cluster_changes), when what was sent to the leader before need not be waited for
- * (follower_lost). */
-unsigned cluster_lost(const struct cluster *c);
+ * (follower_leader_losses). */
+unsigned cluster_leader_losses(const struct cluster *c);
 
-/* As role_wanted: what is to be written to the register, until it is seen to say that. */
-const struct register_value *cluster_change(const struct cluster *c);
+/* As role_pending_write: what is to be written to the register, until it is seen to say that. */
+const struct synced_register *cluster_pending_write(const struct cluster *c);
 
 /* Rises with every change of what can be asked here, and when a `wal` topic has sealed a file that Lua may ship. */
 struct mark *cluster_changes(struct cluster *c);

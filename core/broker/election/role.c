@@ -36,8 +36,8 @@ int role_init_alone(struct role *r, struct store *s)
     struct state *state = store_state(s);
     role_init(r, s);
     r->kind = ROLE_ALONE;
-    r->synced.now.set.count = 1;
-    r->synced.now.set.at[0] = r->self;
+    r->synced.confirmed.set.count = 1;
+    r->synced.confirmed.set.at[0] = r->self;
     take_epoch(r, state->epoch + 1, &state->incarnation);
     state_led_add(state, r->epoch);
     return store_save_state(s);
@@ -54,31 +54,31 @@ const char *role_name(const struct role *r)
     return names[r->kind];
 }
 
-bool role_confirmed(const struct role *r, uint64_t now_ns)
+bool role_lease_valid(const struct role *r, uint64_t now_ns)
 {
     return r->kind == ROLE_ALONE || now_ns < r->confirmed_ns + r->lease_ns;
 }
 
-void role_doubt(struct role *r)
+void role_expire_lease(struct role *r)
 {
-    r->doubted_ns = clock_ns();
+    r->expired_ns = clock_ns();
     r->confirmed_ns = 0;
 }
 
 /* What is true of the register was so after the question and may have ended before its answer was looked at. */
 static void confirm(struct role *r, uint64_t asked_ns)
 {
-    if (asked_ns >= r->doubted_ns && asked_ns > r->confirmed_ns)
+    if (asked_ns >= r->expired_ns && asked_ns > r->confirmed_ns)
         r->confirmed_ns = asked_ns;
 }
 
 /* ---- the register as it is seen ---- */
 
 /* (A node that was alone before has an epoch of its own in which it has seen no register.) */
-struct sighting role_known(const struct role *r)
+struct register_stamp role_known(const struct role *r)
 {
     const struct state *state = store_state(r->store);
-    struct sighting known = {state->seen_epoch, state->seen_version, state->seen_leader};
+    struct register_stamp known = {state->seen_epoch, state->seen_version, state->seen_leader};
     if (state->epoch > known.epoch) {
         known.epoch = state->epoch;
         known.leader = state->leader;
@@ -86,15 +86,15 @@ struct sighting role_known(const struct role *r)
     return known;
 }
 
-static bool is_past(const struct role *r, const struct sighting *s)
+static bool is_past(const struct role *r, const struct register_stamp *s)
 {
-    struct sighting known = role_known(r);
-    return !sighting_follows(s, &known);
+    struct register_stamp known = role_known(r);
+    return !stamp_follows(s, &known);
 }
 
 /* Remembers the highest epoch, with its leader, and the highest version. Of two leaders of one epoch it remembers the
  * one that it is told of: the other is the one that Consul names. True when something is news, and is to be saved. */
-static bool seen_note(struct role *r, const struct sighting *s)
+static bool seen_note(struct role *r, const struct register_stamp *s)
 {
     struct state *state = store_state(r->store);
     bool another = s->epoch == state->seen_epoch && !id_is_zero(&s->leader) && !id_eq(&s->leader, &state->seen_leader);
@@ -114,7 +114,7 @@ void role_resign(struct role *r)
 {
     if (r->kind == ROLE_LEADER)
         r->kind = ROLE_FOLLOWER;
-    r->synced.asking = false;
+    r->synced.proposing = false;
     r->claiming = false;
 }
 
@@ -127,13 +127,13 @@ static void depose(struct role *r, const char *why)
 }
 
 /* The register is this epoch's and names us. Anything but what we wrote was written by a stranger. */
-static enum verdict see_ours(struct role *r, const struct register_value *v, uint64_t asked_ns)
+static enum verdict see_ours(struct role *r, const struct synced_register *v, uint64_t asked_ns)
 {
-    struct synced *s = &r->synced;
-    if (s->asking && register_eq(v, &s->asked)) {
-        s->now = s->asked;
-        s->asking = false;
-    } else if (!register_eq(v, &s->now)) {
+    struct synced_set *s = &r->synced;
+    if (s->proposing && synced_register_eq(v, &s->proposed)) {
+        s->confirmed = s->proposed;
+        s->proposing = false;
+    } else if (!synced_register_eq(v, &s->confirmed)) {
         depose(r, "somebody else has written the register");
         return VERDICT_OTHER;
     }
@@ -160,13 +160,13 @@ static enum verdict refuse(struct role *r, const char *why, enum verdict verdict
     return verdict;
 }
 
-bool role_overtaken(const struct role *r, const struct register_value *v, uint64_t asked_ns)
+bool role_read_is_stale(const struct role *r, const struct synced_register *v, uint64_t asked_ns)
 {
-    struct sighting s = v != NULL ? register_sighting(v) : (struct sighting){.epoch = 0};
+    struct register_stamp s = v != NULL ? synced_register_stamp(v) : (struct register_stamp){.epoch = 0};
     return asked_ns < r->news_ns && (v == NULL ? r->has_seen : is_past(r, &s));
 }
 
-enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h,
+enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t index, const struct holdings *h,
                       uint64_t asked_ns)
 {
     r->foreign = false;
@@ -181,7 +181,7 @@ enum verdict role_see(struct role *r, const struct register_value *v, uint64_t i
     r->regressed = false;
     if (r->foreign)
         return refuse(r, "the register is another cluster's", VERDICT_FOREIGN);
-    struct sighting s = register_sighting(v);
+    struct register_stamp s = synced_register_stamp(v);
     bool news = seen_note(r, &v->lost);
     r->regressed = is_past(r, &s);
     news = (!r->regressed && seen_note(r, &s)) || news;
@@ -199,7 +199,7 @@ enum verdict role_see(struct role *r, const struct register_value *v, uint64_t i
 
 bool role_behind(const struct role *r)
 {
-    struct sighting s = register_sighting(&r->seen);
+    struct register_stamp s = synced_register_stamp(&r->seen);
     return r->has_seen && !r->foreign && !r->regressed && is_past(r, &s);
 }
 
@@ -225,7 +225,7 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
     return false;
 }
 
-static void claim_set(const struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *v)
+static void claim_set(const struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *v)
 {
     if (kind == CLAIM_UNCLEAN || !r->has_seen) {
         v->set.count = 0;
@@ -253,9 +253,9 @@ static uint64_t version_next(const struct role *r)
     return (known > version ? known : version) + 1;
 }
 
-static struct register_value claim_value(const struct role *r, enum claim_kind kind, const struct holdings *h)
+static struct synced_register claim_value(const struct role *r, enum claim_kind kind, const struct holdings *h)
 {
-    struct register_value v = {.version = 0};
+    struct synced_register v = {.version = 0};
     if (r->has_seen)
         v = r->seen;
     v.cluster = store_state(r->store)->cluster;
@@ -265,7 +265,7 @@ static struct register_value claim_value(const struct role *r, enum claim_kind k
     v.leader = r->self;
     if (kind == CLAIM_UNCLEAN)
         v.unclean = v.epoch;
-    v.lost = (struct sighting){.epoch = 0};
+    v.lost = (struct register_stamp){.epoch = 0};
     return v;
 }
 
@@ -277,7 +277,7 @@ static bool claim_allowed(const struct role *r, enum claim_kind kind, const stru
     return r->kind == ROLE_FOLLOWER;
 }
 
-int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *out,
+int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *out,
                const char **why)
 {
     if (!claim_allowed(r, kind, h, why))
@@ -292,12 +292,12 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
     return 0;
 }
 
-int role_lead(struct role *r, const struct register_value *v, uint64_t index)
+int role_lead(struct role *r, const struct synced_register *v, uint64_t index)
 {
     struct state *state = store_state(r->store);
-    if (r->kind != ROLE_FOLLOWER || !r->claiming || !register_eq(v, &r->claim))
+    if (r->kind != ROLE_FOLLOWER || !r->claiming || !synced_register_eq(v, &r->claim))
         return -ERR_CONFLICT;
-    struct sighting s = register_sighting(v);
+    struct register_stamp s = synced_register_stamp(v);
     if (v->epoch <= state->epoch || is_past(r, &s))
         return -ERR_CONFLICT;        /* more has been promised, or heard of, since the claim was made */
     take_epoch(r, v->epoch, &state->incarnation);
@@ -309,7 +309,7 @@ int role_lead(struct role *r, const struct register_value *v, uint64_t index)
     r->has_seen = true;
     r->seen = *v;
     r->seen_index = index;
-    r->synced = (struct synced){.now = *v};
+    r->synced = (struct synced_set){.confirmed = *v};
     r->news_ns = clock_ns();
     r->confirmed_ns = 0;
     confirm(r, r->claimed_ns);
@@ -318,7 +318,7 @@ int role_lead(struct role *r, const struct register_value *v, uint64_t index)
 
 /* ---- following ---- */
 
-void role_forget(struct role *r)
+void role_reset_epochs(struct role *r)
 {
     struct state *state = store_state(r->store);
     state->epoch = state->seen_epoch = state->seen_version = state->unclean = 0;
@@ -329,7 +329,7 @@ void role_forget(struct role *r)
     save(r);
 }
 
-void role_told(struct role *r, const struct sighting *known)
+void role_learn(struct role *r, const struct register_stamp *known)
 {
     if (seen_note(r, known))
         save(r);
@@ -337,17 +337,17 @@ void role_told(struct role *r, const struct sighting *known)
 
 /* May the epoch be promised? (A leader's version is that of its last confirmed set: in its own epoch more may have been
  * seen already.) */
-static bool is_old(const struct role *r, const struct sighting *by)
+static bool is_old(const struct role *r, const struct register_stamp *by)
 {
     const struct state *state = store_state(r->store);
-    struct sighting s = *by;
+    struct register_stamp s = *by;
     bool equal = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
     if (s.epoch == state->seen_epoch && s.version < state->seen_version)
         s.version = state->seen_version;
     return (by->epoch <= state->epoch && !equal) || is_past(r, &s);
 }
 
-int role_promise(struct role *r, const struct sighting *by)
+int role_promise(struct role *r, const struct register_stamp *by)
 {
     if (r->kind == ROLE_ALONE || is_old(r, by))
         return -ERR_OLD_EPOCH;
@@ -363,39 +363,39 @@ int role_promise(struct role *r, const struct sighting *by)
 
 /* ---- the synced set ---- */
 
-void role_ask(struct role *r, const struct members *set)
+void role_propose(struct role *r, const struct members *set)
 {
-    struct synced *s = &r->synced;
+    struct synced_set *s = &r->synced;
     ENSURE(r->kind == ROLE_LEADER);
-    ENSURE(!s->asking);
+    ENSURE(!s->proposing);
     ENSURE(members_have(set, &r->self));
-    s->asked = s->now;
-    s->asked.version++;
-    s->asked.set = *set;
-    s->asking = true;
+    s->proposed = s->confirmed;
+    s->proposed.version++;
+    s->proposed.set = *set;
+    s->proposing = true;
 }
 
-const struct register_value *role_wanted(struct role *r)
+const struct synced_register *role_pending_write(struct role *r)
 {
-    struct sighting known = role_known(r);
+    struct register_stamp known = role_known(r);
     if (r->kind == ROLE_LEADER)
-        return r->synced.asking ? &r->synced.asked : NULL;
-    if (!r->regressed || !r->has_seen || sighting_eq(&r->seen.lost, &known))
+        return r->synced.proposing ? &r->synced.proposed : NULL;
+    if (!r->regressed || !r->has_seen || stamp_eq(&r->seen.lost, &known))
         return NULL;
-    r->mark = r->seen;
-    r->mark.lost = known;
-    return &r->mark;
+    r->flagged = r->seen;
+    r->flagged.lost = known;
+    return &r->flagged;
 }
 
 bool role_counts(const struct role *r, const struct member *m)
 {
-    const struct synced *s = &r->synced;
-    return members_have(&s->now.set, m) || (s->asking && members_have(&s->asked.set, m));
+    const struct synced_set *s = &r->synced;
+    return members_have(&s->confirmed.set, m) || (s->proposing && members_have(&s->proposed.set, m));
 }
 
 unsigned role_copies(const struct role *r)
 {
-    const struct synced *s = &r->synced;
-    unsigned n = s->now.set.count;
-    return s->asking && s->asked.set.count < n ? s->asked.set.count : n;
+    const struct synced_set *s = &r->synced;
+    unsigned n = s->confirmed.set.count;
+    return s->proposing && s->proposed.set.count < n ? s->proposed.set.count : n;
 }

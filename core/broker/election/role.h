@@ -20,12 +20,17 @@
 
 enum role_kind { ROLE_ALONE, ROLE_FOLLOWER, ROLE_LEADER };
 
-/* The synced set of a leader. One change at a time [m]: idle (not asking), then asked, from before the request is sent,
- * when old and new set both count [m], then confirmed: the register has been seen with exactly that value [m]. */
-struct synced {
-    struct register_value now;     /* confirmed */
-    struct register_value asked;   /* while asking */
-    bool asking;
+/*
+ * The synced set of a leader. It changes one step at a time [m]:
+ *
+ *   idle        `confirmed` counts                        role_propose -> proposing
+ *   proposing   both sets count, from before the request  role_see of exactly `proposed` -> idle; role_resign -> idle
+ *               is sent until Consul has confirmed it [m]
+ */
+struct synced_set {
+    struct synced_register confirmed;
+    struct synced_register proposed;   /* while proposing */
+    bool proposing;
 };
 
 struct role {
@@ -33,20 +38,20 @@ struct role {
     uint64_t epoch;                /* led, or promised */
     struct member self;
     struct store *store;           /* outlives us */
-    struct synced synced;          /* of a leader */
+    struct synced_set synced;          /* of a leader */
     bool claiming;                 /* `claim` was given out and is not yet confirmed */
-    struct register_value claim;
+    struct synced_register claim;
     bool has_seen;
-    struct register_value seen;    /* the register as it was last seen, whosever it is */
+    struct synced_register seen;    /* the register as it was last seen, whosever it is */
     uint64_t seen_index;           /* its ModifyIndex in Consul */
     bool regressed;                /* it does not go on from what is known: Consul was rolled back */
-    struct register_value mark;    /* the same register, saying so */
+    struct synced_register flagged;  /* the same register, saying so */
     bool foreign;                  /* it is another cluster's */
     uint64_t news_ns;              /* when the newest was learned of it, here or from a leader */
     uint64_t lease_ns;             /* how long a confirmation lasts */
     uint64_t claimed_ns;           /* when `claim` was given out */
     uint64_t confirmed_ns;         /* when Consul was asked that last confirmed the claim */
-    uint64_t doubted_ns;           /* what was asked before confirms nothing */
+    uint64_t expired_ns;           /* what was asked before confirms nothing */
 };
 
 /* Takes a new epoch. Waits for the disk. 0 or -errno. */
@@ -64,10 +69,10 @@ static inline bool role_leads(const struct role *r)
 }
 
 /* May a leader acknowledge now? Not when its claim was last confirmed longer ago than the lease. */
-bool role_confirmed(const struct role *r, uint64_t now_ns);
+bool role_lease_valid(const struct role *r, uint64_t now_ns);
 
 /* It does not know any more that it leads, until it has asked again: an answer may have waited here for long. */
-void role_doubt(struct role *r);
+void role_expire_lease(struct role *r);
 
 /* What this node can do depends on what it holds. */
 struct holdings {
@@ -81,11 +86,11 @@ enum verdict { VERDICT_EMPTY, VERDICT_OURS, VERDICT_OTHER, VERDICT_FOREIGN, VERD
 /* Tells what the register held (v NULL: nothing) at that index some time after asked_ns, when Consul was asked. Steps
  * down (kind becomes ROLE_FOLLOWER) where that says that this node does not lead any more. Waits for the disk when it
  * is news. */
-enum verdict role_see(struct role *r, const struct register_value *v, uint64_t index, const struct holdings *h,
+enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t index, const struct holdings *h,
                       uint64_t asked_ns);
 
 /* Has something newer been learned since that was asked? Then it is not for role_see. */
-bool role_overtaken(const struct role *r, const struct register_value *v, uint64_t asked_ns);
+bool role_read_is_stale(const struct role *r, const struct synced_register *v, uint64_t asked_ns);
 
 enum claim_kind { CLAIM_CLEAN, CLAIM_UNCLEAN };
 
@@ -95,7 +100,7 @@ enum claim_kind { CLAIM_CLEAN, CLAIM_UNCLEAN };
  * CLAIM_UNCLEAN: whatever the register holds, and without membership. The cluster id is this node's, the set is this
  * node alone, and what others hold beyond its history is lost to the cluster (they keep it in diverged/).
  * 0; -ERR_NOT_ELIGIBLE with a sentence in *why. */
-int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct register_value *out,
+int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *out,
                const char **why);
 
 /* Could it claim? Else why not. */
@@ -103,25 +108,25 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
 
 /* Consul has confirmed the claim: leads from now on. Waits for the disk. 0; -ERR_CONFLICT: this is not what was
  * claimed. */
-int role_lead(struct role *r, const struct register_value *v, uint64_t index);
+int role_lead(struct role *r, const struct synced_register *v, uint64_t index);
 
 /* Stops leading; the epoch is over for this process [m]. */
 void role_resign(struct role *r);
 
 /* The node has taken another cluster's id: no epoch of that one has been seen or promised. Waits for the disk. */
-void role_forget(struct role *r);
+void role_reset_epochs(struct role *r);
 
 /* Promises the epoch of a leader, which leads it by that register. On disk before it returns 0 [m]; -ERR_OLD_EPOCH: a
  * higher one, or an equal one to somebody else, is promised, or a register is known that this one does not go on from
  * [m]. */
-int role_promise(struct role *r, const struct sighting *by);
+int role_promise(struct role *r, const struct register_stamp *by);
 
 /* The newest register that this node knows of: seen, told, or promised by. */
-struct sighting role_known(const struct role *r);
+struct register_stamp role_known(const struct role *r);
 
 /* Another node knows of this register: what does not go on from it is the past, whatever Consul says. Waits for the
  * disk when that is news. */
-void role_told(struct role *r, const struct sighting *known);
+void role_learn(struct role *r, const struct register_stamp *known);
 
 /* Is the register that was last seen older than what another node has told of since? It may just not have been read. */
 bool role_behind(const struct role *r);
@@ -129,10 +134,10 @@ bool role_behind(const struct role *r);
 /* What is to be written to the register by cas at seen_index; NULL: nothing. A leader's new set that is asked for; or
  * the register as it was seen, when Consul was rolled back, marked with what this node knows of: then every node that
  * reads it knows, and nobody leads or claims by it [m]. */
-const struct register_value *role_wanted(struct role *r);
+const struct synced_register *role_pending_write(struct role *r);
 
 /* Asks for a new synced set. Not while one is asked for, and never without the leader [m]. */
-void role_ask(struct role *r, const struct members *set);
+void role_propose(struct role *r, const struct members *set);
 
 /* Do these copies count? Those of both sets while a change is asked for [m]. */
 bool role_counts(const struct role *r, const struct member *m);

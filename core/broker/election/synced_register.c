@@ -93,24 +93,24 @@ bool members_eq(const struct members *a, const struct members *b)
     return true;
 }
 
-bool register_eq(const struct register_value *a, const struct register_value *b)
+bool synced_register_eq(const struct synced_register *a, const struct synced_register *b)
 {
     return id_eq(&a->cluster, &b->cluster) && a->epoch == b->epoch && a->version == b->version &&
            member_eq(&a->leader, &b->leader) && members_eq(&a->set, &b->set) && a->unclean == b->unclean &&
-           sighting_eq(&a->lost, &b->lost);
+           stamp_eq(&a->lost, &b->lost);
 }
 
-struct sighting register_sighting(const struct register_value *v)
+struct register_stamp synced_register_stamp(const struct synced_register *v)
 {
-    return (struct sighting){v->epoch, v->version, member_incarnation(&v->leader)};
+    return (struct register_stamp){v->epoch, v->version, member_incarnation(&v->leader)};
 }
 
-bool sighting_eq(const struct sighting *a, const struct sighting *b)
+bool stamp_eq(const struct register_stamp *a, const struct register_stamp *b)
 {
     return a->epoch == b->epoch && a->version == b->version && id_eq(&a->leader, &b->leader);
 }
 
-bool sighting_follows(const struct sighting *later, const struct sighting *seen)
+bool stamp_follows(const struct register_stamp *later, const struct register_stamp *seen)
 {
     if (later->epoch != seen->epoch)
         return later->epoch > seen->epoch && later->version > seen->version;

@@ -23,19 +23,19 @@ struct members {
 };
 
 /* What is remembered of a register: enough to tell whether another one goes on from it. */
-struct sighting {
+struct register_stamp {
     uint64_t epoch, version;
     struct id leader;             /* of that epoch: its incarnation; zero: not known */
 };
 
-struct register_value {
+struct synced_register {
     struct id cluster;
     uint64_t epoch, version;      /* version grows with each claim and change: Consul lets an identical value succeed
                                      unseen */
     struct member leader;
     struct members set;           /* the synced set */
     uint64_t unclean;             /* the highest epoch that was claimed without membership; 0: none */
-    struct sighting lost;         /* the newest that a node knows of and this does not go on from: nobody leads or
+    struct register_stamp lost;         /* the newest that a node knows of and this does not go on from: nobody leads or
                                      claims by it; epoch 0: none */
 };
 
@@ -52,13 +52,13 @@ bool members_add(struct members *set, const struct member *m);       /* false: i
 bool members_remove(struct members *set, const struct member *m);    /* false: it was not there */
 bool members_eq(const struct members *a, const struct members *b);   /* in any order */
 
-bool register_eq(const struct register_value *a, const struct register_value *b);
+bool synced_register_eq(const struct synced_register *a, const struct synced_register *b);
 
-struct sighting register_sighting(const struct register_value *v);
-bool sighting_eq(const struct sighting *a, const struct sighting *b);
+struct register_stamp synced_register_stamp(const struct synced_register *v);
+bool stamp_eq(const struct register_stamp *a, const struct register_stamp *b);
 
 /* Can `later` be what was seen, or have been written after it? Each write raises the version, a claim the epoch as
  * well, and an epoch has one leader: otherwise Consul has gone back, and may have gone another way since. */
-bool sighting_follows(const struct sighting *later, const struct sighting *seen);
+bool stamp_follows(const struct register_stamp *later, const struct register_stamp *seen);
 
 #endif

@@ -50,7 +50,7 @@ static void unplace_all(struct follower *f)
     f->by_slot = NULL;
     f->slots = f->slots_cap = 0;
     f->log_placed = false;
-    mend_forget(f);
+    refetch_cancel(f);
 }
 
 static void hang_up(struct follower *f)
@@ -64,7 +64,7 @@ static void hang_up(struct follower *f)
 
 void follower_free(struct follower *f)
 {
-    mend_forget(f);
+    refetch_cancel(f);
     if (f->link != NULL)
         link_free(f->link);
     mem_free(f->by_slot);
@@ -195,7 +195,7 @@ static void ask_again(struct follower *f)
     f->held_ns = clock_ns() + HELD_NS;
     LIST_EACH(node, &f->held) {
         struct topic *t = LIST_OWNER(node, struct topic, placing);
-        if (t == f->mending.topic)
+        if (t == f->refetch.topic)
             continue;
         t->held = false;
         list_remove(node);
@@ -219,7 +219,7 @@ void follower_send(struct follower *f)
     if (f->phase == UPSTREAM_READY) {
         ask_positions(f);
         send_acks(f);
-        mend_go_on(f);
+        refetch_continue(f);
     }
     if (f->link == NULL)
         return;
@@ -244,7 +244,7 @@ static void silent(struct follower *f, const char *why)
     upstream_fail(f, why);
 }
 
-bool follower_tend(struct follower *f)
+bool follower_tick(struct follower *f)
 {
     uint64_t now = clock_ns();
     if (!f->follows)
@@ -254,7 +254,7 @@ bool follower_tend(struct follower *f)
             dial(f);
         return true;                 /* `now` is before what dial() has noted */
     }
-    if (f->phase != UPSTREAM_READY && now - f->since_ns > GREETING_MS * NS_PER_MS)
+    if (f->phase != UPSTREAM_READY && now - f->since_ns > HANDSHAKE_MS * NS_PER_MS)
         silent(f, "its greeting took too long");
     else if (now - f->heard_ns > SILENCE_MS * NS_PER_MS)
         silent(f, "it has been silent for too long");
@@ -285,7 +285,7 @@ void follower_dropped(struct follower *f, struct topic *t)
     list_remove(&t->placing);
     if (t->slot < f->slots)
         f->by_slot[t->slot] = NULL;
-    mend_dropped(f, t);
+    refetch_topic_dropped(f, t);
 }
 
 unsigned follower_connection(const struct follower *f)
@@ -293,7 +293,7 @@ unsigned follower_connection(const struct follower *f)
     return (f->phase == UPSTREAM_READY ? 2 : 0) | (f->refused ? 1 : 0);
 }
 
-unsigned follower_lost(const struct follower *f)
+unsigned follower_leader_losses(const struct follower *f)
 {
     return f->lost;
 }
@@ -308,7 +308,7 @@ void follower_info(const struct follower *f, struct follower_info *out)
     *out = (struct follower_info){
         .connected = f->phase == UPSTREAM_READY, .refused = f->refused,
         .staleness = (double)follower_staleness_ms(f) / 1000.0, .received_bytes = f->received_bytes,
-        .diverged_messages = f->diverged_messages, .mended_files = f->mended_files,
+        .diverged_messages = f->diverged_messages, .refetched_files = f->refetched_files,
     };
     struct list *head = (struct list *)(uintptr_t)&f->unplaced;
     LIST_EACH(node, head)

@@ -39,7 +39,7 @@ void follower_free(struct follower *f);
 void follower_follow(struct follower *f, const struct leader_address *leader);
 const struct leader_address *follower_leader(const struct follower *f);   /* or NULL */
 
-/* For topics_watch. */
+/* For topic_hooks. */
 void follower_moved(struct follower *f, struct topic *t);
 void follower_opened(struct follower *f, struct topic *t);
 void follower_dropped(struct follower *f, struct topic *t);
@@ -49,7 +49,7 @@ void follower_receive(struct follower *f);
 void follower_send(struct follower *f);
 
 /* From a timer: deadlines, connecting again. True when the next look should come soon. */
-bool follower_tend(struct follower *f);
+bool follower_tick(struct follower *f);
 
 /* A sealed file has been read and is sound: the leader is asked whether its own is the same. */
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *file);
@@ -61,13 +61,13 @@ unsigned follower_connection(const struct follower *f);
 
 /* A number that grows when nothing that was asked of the leader until then need be waited for: this node follows
  * another one or nobody from then on, or the leader has been silent for too long. */
-unsigned follower_lost(const struct follower *f);
+unsigned follower_leader_losses(const struct follower *f);
 
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when last tried */
     double staleness;                /* seconds since it was last heard; negative: never */
-    uint64_t received_bytes, diverged_messages, mended_files;
+    uint64_t received_bytes, diverged_messages, refetched_files;
     unsigned unplaced;               /* topics that are not being sent yet */
 };
 void follower_info(const struct follower *f, struct follower_info *out);

@@ -11,45 +11,45 @@
 #define LOOK_NS (2 * NS_PER_S)       /* between two looks for damage */
 #define AGAIN_NS (30 * NS_PER_S)     /* after a repair that failed */
 
-void mend_forget(struct follower *f)
+void refetch_cancel(struct follower *f)
 {
-    if (f->mending.repair != NULL)
-        repair_abort(f->mending.repair);
-    f->mending.repair = NULL;
-    f->mending.topic = NULL;
-    f->mending.at_ns = clock_ns() + LOOK_NS;
+    if (f->refetch.repair != NULL)
+        repair_abort(f->refetch.repair);
+    f->refetch.repair = NULL;
+    f->refetch.topic = NULL;
+    f->refetch.at_ns = clock_ns() + LOOK_NS;
 }
 
-void mend_soon(struct follower *f)
+void refetch_soon(struct follower *f)
 {
-    if (f->mending.at_ns < clock_ns() + LOOK_NS)
-        f->mending.at_ns = 0;        /* not after a repair that failed */
+    if (f->refetch.at_ns < clock_ns() + LOOK_NS)
+        f->refetch.at_ns = 0;        /* not after a repair that failed */
 }
 
-void mend_dropped(struct follower *f, struct topic *t)
+void refetch_topic_dropped(struct follower *f, struct topic *t)
 {
-    if (f->mending.topic == t)
-        mend_forget(f);
+    if (f->refetch.topic == t)
+        refetch_cancel(f);
 }
 
 static void want(struct follower *f)
 {
     struct buf *out = link_begin(f->link, WIRE_WANT);
-    put_u32(out, f->mending.topic->slot);
-    put_u64(out, f->mending.first);
-    put_u64(out, f->mending.position);
+    put_u32(out, f->refetch.topic->slot);
+    put_u64(out, f->refetch.first);
+    put_u64(out, f->refetch.position);
     link_end(f->link);
-    f->mending.asked_ns = clock_ns();
+    f->refetch.asked_ns = clock_ns();
 }
 
 /* ---- replicating again ---- */
 
 /* Before anything goes, this node is one that may have forgotten: that is on its disk, and the leader is told so when
  * it connects anew. */
-void mend_by_replicating(struct follower *f, struct topic *t, uint64_t first)
+void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first)
 {
     struct state *state = store_state(f->o.role->store);
-    mend_forget(f);
+    refetch_cancel(f);
     state->amnesiac = true;
     int rc = store_save_state(f->o.role->store);
     if (rc < 0)
@@ -89,7 +89,7 @@ static bool may_forget(const struct follower *f, struct topic *t)
     return from >= topic_own_mark(t)->at || info.epoch == 0 || is_damaged_from(t, from) || !is_member(f->o.role);
 }
 
-static int refetch_cut(struct topic *t)
+static int cut_from_refetch(struct topic *t)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
@@ -99,7 +99,7 @@ static int refetch_cut(struct topic *t)
     return rc;
 }
 
-bool mend_refetch(struct follower *f, struct topic *t)
+bool refetch_cut(struct follower *f, struct topic *t)
 {
     uint64_t messages = t->tail.at > t->refetch_from ? t->tail.at - t->refetch_from : 0;
     t->refetch = messages > 0;
@@ -109,7 +109,7 @@ bool mend_refetch(struct follower *f, struct topic *t)
         say_warn("mend", "topic=%s waits until this node is out of the synced set: its copy may be needed", t->name);
         return false;
     }
-    int rc = refetch_cut(t);
+    int rc = cut_from_refetch(t);
     if (rc == -ERR_BUSY)
         return false;
     if (rc < 0) {
@@ -131,37 +131,37 @@ static void mend(struct follower *f, struct topic *t, uint64_t from)
     if (journal_file(t->journal, from, &info) < 0)
         return;
     if (!info.sealed) {              /* the leader's grows while we would fetch it */
-        mend_by_replicating(f, t, info.first);
+        refetch_by_replicating(f, t, info.first);
         return;
     }
-    f->mending.first = info.first;
-    f->mending.position = 0;
-    int rc = repair_begin(t->journal, info.first, &f->mending.repair);
+    f->refetch.first = info.first;
+    f->refetch.position = 0;
+    int rc = repair_begin(t->journal, info.first, &f->refetch.repair);
     if (rc < 0) {
         say_error("mend", "cannot begin topic=%s file=%020llu: %s", t->name, (unsigned long long)info.first,
                   err_sentence(rc));
         return;
     }
     say_info("mend", "fetching a damaged file topic=%s file=%020llu", t->name, (unsigned long long)info.first);
-    f->mending.topic = t;
+    f->refetch.topic = t;
     want(f);
 }
 
-void mend_go_on(struct follower *f)
+void refetch_continue(struct follower *f)
 {
     struct topic *t;
     uint64_t from, to, now = clock_ns();
-    if (f->mending.topic != NULL && now - f->mending.asked_ns > AGAIN_NS)
-        mend_forget(f);              /* the leader is damaged there too, and has nobody to make room for */
-    if (f->mending.topic != NULL || now < f->mending.at_ns)
+    if (f->refetch.topic != NULL && now - f->refetch.asked_ns > AGAIN_NS)
+        refetch_cancel(f);              /* the leader is damaged there too, and has nobody to make room for */
+    if (f->refetch.topic != NULL || now < f->refetch.at_ns)
         return;
-    f->mending.at_ns = now + LOOK_NS;
+    f->refetch.at_ns = now + LOOK_NS;
     size_t count = topics_count(f->o.topics);
     for (size_t i = 0; i < count; i++) {
-        size_t at = (f->mending.from + i) % count;
+        size_t at = (f->refetch.from + i) % count;
         t = topics_at(f->o.topics, at);
         if (t->known && journal_damage(t->journal, 0, &from, &to)) {
-            f->mending.from = at + 1;
+            f->refetch.from = at + 1;
             mend(f, t, from);
             return;
         }
@@ -174,46 +174,46 @@ static void failed(struct follower *f, struct topic *t, uint64_t first, int rc)
     say_warn("mend", "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
              (unsigned long long)first, err_sentence(rc));
     if (rc == -ERR_DIVERGED)
-        mend_by_replicating(f, t, first);
+        refetch_by_replicating(f, t, first);
     else
-        f->mending.at_ns = clock_ns() + AGAIN_NS;
+        f->refetch.at_ns = clock_ns() + AGAIN_NS;
 }
 
 static void finish(struct follower *f)
 {
-    struct topic *t = f->mending.topic;
-    uint64_t first = f->mending.first;
-    int rc = repair_end(f->mending.repair);
-    f->mending.repair = NULL;
-    mend_forget(f);
+    struct topic *t = f->refetch.topic;
+    uint64_t first = f->refetch.first;
+    int rc = repair_end(f->refetch.repair);
+    f->refetch.repair = NULL;
+    refetch_cancel(f);
     if (rc < 0) {
         failed(f, t, first, rc);
         return;
     }
-    f->mending.at_ns = f->held_ns = 0;
-    f->mended_files++;
+    f->refetch.at_ns = f->held_ns = 0;
+    f->refetched_files++;
     say_info("mend", "mended topic=%s file=%020llu", t->name, (unsigned long long)first);
 }
 
-void mend_take(struct follower *f, struct wire *w)
+void refetch_on_file(struct follower *f, struct wire *w)
 {
     uint32_t slot = get_u32(w);
     uint64_t first = get_u64(w), position = get_u64(w), size = get_u64(w);
-    struct topic *t = f->mending.topic;
-    if (w->bad || t == NULL || slot != t->slot || first != f->mending.first || position != f->mending.position)
+    struct topic *t = f->refetch.topic;
+    if (w->bad || t == NULL || slot != t->slot || first != f->refetch.first || position != f->refetch.position)
         return;
     if (size == 0 || w->rest.n == 0) {
-        mend_by_replicating(f, t, first);
+        refetch_by_replicating(f, t, first);
         return;
     }
-    int rc = repair_add(f->mending.repair, w->rest);
+    int rc = repair_add(f->refetch.repair, w->rest);
     if (rc < 0) {
         say_error("mend", "cannot write topic=%s: %s", t->name, err_sentence(rc));
-        mend_forget(f);
+        refetch_cancel(f);
         return;
     }
-    f->mending.position += w->rest.n;
-    if (f->mending.position < size)
+    f->refetch.position += w->rest.n;
+    if (f->refetch.position < size)
         want(f);
     else
         finish(f);
@@ -233,7 +233,7 @@ void follower_audited(struct follower *f, struct topic *t, const struct file_inf
     link_end(f->link);
 }
 
-void mend_differs(struct follower *f, struct wire *w)
+void refetch_on_differs(struct follower *f, struct wire *w)
 {
     uint32_t slot = get_u32(w);
     uint64_t first = get_u64(w);
@@ -242,5 +242,5 @@ void mend_differs(struct follower *f, struct wire *w)
         return;
     say_error("mend", "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,
               (unsigned long long)first);
-    mend_by_replicating(f, t, first);
+    refetch_by_replicating(f, t, first);
 }

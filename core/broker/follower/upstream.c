@@ -37,7 +37,7 @@ static void on_challenge(struct follower *f, slice payload)
         upstream_fail(f, "its secret is not this node's");
         return;
     }
-    struct sighting known = role_known(f->o.role);
+    struct register_stamp known = role_known(f->o.role);
     char proof[PROOF_SIZE];
     secret_prove(f->o.secret, "follower", nonce, proof);
     struct buf *out = link_begin(f->link, WIRE_PROOF);
@@ -61,7 +61,7 @@ static void on_welcome(struct follower *f, slice payload)
         return;
     }
     struct id id = member_incarnation(&member);
-    if (role_promise(f->o.role, &(struct sighting){epoch, version, id}) < 0) {
+    if (role_promise(f->o.role, &(struct register_stamp){epoch, version, id}) < 0) {
         put_text(link_begin(f->link, WIRE_REFUSE), SLICE("a newer epoch has been promised"));
         link_end(f->link);
         link_shut(f->link);
@@ -148,7 +148,7 @@ void upstream_ask(struct follower *f, struct topic *t)
 {
     struct journal_info info;
     list_remove(&t->placing);
-    if (t->refetch && !mend_refetch(f, t)) {
+    if (t->refetch && !refetch_cut(f, t)) {
         upstream_hold(f, t);
         return;
     }
@@ -303,7 +303,7 @@ static int settle_without_batch(struct follower *f, struct topic *t, const struc
         return topic_restart(t, p->first, info.damaged > 0);
     if (rc < 0)
         return rc;
-    mend_by_replicating(f, t, p->first);
+    refetch_by_replicating(f, t, p->first);
     return HUNG_UP;
 }
 
@@ -360,7 +360,7 @@ static void on_point(struct follower *f, struct wire *w)
     t->known = true;
     if (p.kind == POINT_UNREADABLE)
         say_warn("follower", "the leader cannot read its topic=%s: asks again", t->name);
-    if (p.kind == POINT_UNREADABLE || t == f->mending.topic) {
+    if (p.kind == POINT_UNREADABLE || t == f->refetch.topic) {
         upstream_hold(f, t);
         return;
     }
@@ -372,7 +372,7 @@ static void on_point(struct follower *f, struct wire *w)
     if (rc == -ERR_DAMAGED) {
         say_error("follower", "topic=%s cannot be compared: it is damaged here, and mended first", t->name);
         upstream_hold(f, t);
-        mend_soon(f);
+        refetch_soon(f);
         return;
     }
     if (rc < 0 && !f->stuck)
@@ -400,7 +400,7 @@ static void data_failed(struct follower *f, struct topic *t, const struct shipme
     say_error("follower", "cannot store what the leader sent topic=%s offset=%llu: %s", t->name,
               (unsigned long long)t->tail.at, err_sentence(rc));
     if (rc == -ERR_DIVERGED)
-        mend_by_replicating(f, t, from > topic_first(t) ? from : topic_first(t));
+        refetch_by_replicating(f, t, from > topic_first(t) ? from : topic_first(t));
     else
         upstream_fail(f, err_sentence(rc));
 }
@@ -500,10 +500,10 @@ void upstream_frame(struct follower *f, unsigned char type, slice payload)
         on_caught(f);
         break;
     case WIRE_FILE:
-        mend_take(f, &w);
+        refetch_on_file(f, &w);
         break;
     case WIRE_DIFFERS:
-        mend_differs(f, &w);
+        refetch_on_differs(f, &w);
         break;
     case WIRE_PING:
         break;

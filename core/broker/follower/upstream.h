@@ -22,7 +22,7 @@ struct follower {
     char nonce[NONCE_SIZE];          /* ours */
     uint64_t since_ns, heard_ns, spoken_ns, dial_at_ns, retry_ns;
     uint64_t told_ns;                /* when a leader whose epoch is promised was last heard; 0: never */
-    unsigned lost;                   /* follower_lost */
+    unsigned lost;                   /* follower_leader_losses */
     bool refused, said;              /* said: the log knows that it cannot be reached */
     bool stuck;                      /* only an operator can say whose history counts: not dialled so soon */
     uint64_t unclean;                /* the leader's highest unclean epoch */
@@ -33,14 +33,14 @@ struct follower {
     struct list unacked;             /* placed ones with something to acknowledge */
     struct topic **by_slot;          /* owned; NULL: it was dropped */
     uint32_t slots, slots_cap;
-    uint64_t received_bytes, diverged_messages, mended_files;
+    uint64_t received_bytes, diverged_messages, refetched_files;
     struct {
         struct repair *repair;       /* NULL: none is under way */
         struct topic *topic;
         uint64_t first, position, asked_ns;
         uint64_t at_ns;              /* when to look for damage again, */
         size_t from;                 /* and with which topic, by place: one that cannot be mended holds up none */
-    } mending;
+    } refetch;
 };
 
 /* upstream.c */
@@ -55,13 +55,13 @@ void upstream_settle(struct follower *f);   /* from a timer: is this node's hist
 void upstream_fail(struct follower *f, const char *why);
 
 /* refetch.c */
-void mend_go_on(struct follower *f);
-void mend_forget(struct follower *f);
-void mend_dropped(struct follower *f, struct topic *t);
-void mend_take(struct follower *f, struct wire *w);         /* FILE */
-void mend_differs(struct follower *f, struct wire *w);      /* DIFFERS */
-void mend_by_replicating(struct follower *f, struct topic *t, uint64_t first);
-void mend_soon(struct follower *f);                         /* damage has been found */
-bool mend_refetch(struct follower *f, struct topic *t);     /* false: not yet */
+void refetch_continue(struct follower *f);
+void refetch_cancel(struct follower *f);
+void refetch_topic_dropped(struct follower *f, struct topic *t);
+void refetch_on_file(struct follower *f, struct wire *w);         /* FILE */
+void refetch_on_differs(struct follower *f, struct wire *w);      /* DIFFERS */
+void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first);
+void refetch_soon(struct follower *f);                         /* damage has been found */
+bool refetch_cut(struct follower *f, struct topic *t);     /* false: not yet */
 
 #endif

@@ -69,13 +69,13 @@ static void on_hello(struct peer *p, slice payload)
 
 /* A follower that knows of a register from which this leader's does not go on: the epoch is over, or Consul was rolled
  * back. What is asked for may be in Consul already, and seen there. */
-static const char *outdated(const struct leader *l, const struct sighting *known)
+static const char *outdated(const struct leader *l, const struct register_stamp *known)
 {
-    const struct synced *s = &l->o.role->synced;
-    struct sighting ours = register_sighting(s->asking ? &s->asked : &s->now);
+    const struct synced_set *s = &l->o.role->synced;
+    struct register_stamp ours = synced_register_stamp(s->proposing ? &s->proposed : &s->confirmed);
     if (known->epoch > ours.epoch)
         return "a follower knows of a higher epoch";
-    if (!sighting_follows(&ours, known))
+    if (!stamp_follows(&ours, known))
         return "a follower knows of a newer register, or of another leader of this epoch: Consul was rolled back "
                "(set_regressed)";
     return NULL;
@@ -86,8 +86,8 @@ static void welcome(struct peer *p)
     const struct role *role = p->leader->o.role;
     struct buf *out = link_begin(p->link, WIRE_WELCOME);
     put_u64(out, role->epoch);
-    put_u64(out, role->synced.now.version);
-    put_u64(out, role->synced.now.unclean);
+    put_u64(out, role->synced.confirmed.version);
+    put_u64(out, role->synced.confirmed.unclean);
     put_text(out, slice_from(role->self.text));
     link_end(p->link);
     link_trust(p->link);
@@ -98,7 +98,7 @@ static void on_proof(struct peer *p, slice payload)
 {
     struct wire w = {.rest = payload};
     slice proof = get_bytes(&w, PROOF_SIZE);
-    struct sighting known = {.epoch = get_u64(&w)};
+    struct register_stamp known = {.epoch = get_u64(&w)};
     known.version = get_u64(&w);
     known.leader = get_id(&w);
     if (!wire_done(&w) || !secret_check(p->leader->o.secret, "follower", slice_of(p->nonce, NONCE_SIZE), proof)) {
@@ -113,7 +113,7 @@ static void on_proof(struct peer *p, slice payload)
         return;
     }
     p->leader->outdated = why;
-    role_told(p->leader->o.role, &known);
+    role_learn(p->leader->o.role, &known);
     peer_refuse(p, why);
 }
 
@@ -143,7 +143,7 @@ static void on_promise(struct peer *p, slice payload)
     leader_arrived(p->leader, p);
 }
 
-void peer_greet(struct peer *p, unsigned char type, slice payload)
+void handshake_frame(struct peer *p, unsigned char type, slice payload)
 {
     if (type == WIRE_HELLO && p->phase == PEER_HELLO)
         on_hello(p, payload);

@@ -144,10 +144,10 @@ void leader_end(struct leader *l)
 void leader_recount(struct leader *l)
 {
     const struct role *role = l->o.role;
-    const struct members *now = &role->synced.now.set;
+    const struct members *now = &role->synced.confirmed.set;
     unsigned due = now->count;
-    for (unsigned i = 0; role->synced.asking && i < role->synced.asked.set.count; i++)
-        due += !members_have(now, &role->synced.asked.set.at[i]);
+    for (unsigned i = 0; role->synced.proposing && i < role->synced.proposed.set.count; i++)
+        due += !members_have(now, &role->synced.proposed.set.at[i]);
     l->counted = 0;
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
@@ -240,7 +240,7 @@ static void peer_receive(struct peer *p)
         if (p->phase == PEER_READY)
             peer_frame(p, type, payload);
         else
-            peer_greet(p, type, payload);
+            handshake_frame(p, type, payload);
     }
     if (link_state(p->link) == LINK_ENDED)
         p->doomed = true;

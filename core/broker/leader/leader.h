@@ -41,7 +41,7 @@ void leader_end(struct leader *l);
 /* The synced set has changed, or one has been asked for or confirmed. */
 void leader_recount(struct leader *l);
 
-/* For topics_watch. */
+/* For topic_hooks. */
 uint64_t leader_peers(struct leader *l, struct topic *t);
 void leader_moved(struct leader *l, struct topic *t);
 void leader_dropped(struct leader *l, struct topic *t);
@@ -50,9 +50,9 @@ void leader_dropped(struct leader *l, struct topic *t);
 void leader_receive(struct leader *l);
 void leader_send(struct leader *l);
 
-/* From a timer, a few times a second: words to silent links, deadlines, and who ought to be in the set (role_ask). True
- * when something is not as it should be yet, so that the next look should come soon. */
-bool leader_tend(struct leader *l);
+/* Called by a timer a few times a second: pings silent links, enforces deadlines, proposes changes of the synced set
+ * (role_propose). True when something is not settled yet, so that the next tick should come soon. */
+bool leader_tick(struct leader *l);
 
 /* Up to max `wal` topics that have more to ship than Lua has let out. Their number. */
 unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max);

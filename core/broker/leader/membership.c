@@ -20,7 +20,7 @@ static void ping(struct peer *p, uint64_t now)
 
 static void deadline(struct peer *p, uint64_t now)
 {
-    bool late = p->phase != PEER_READY && now - p->since_ns > GREETING_MS * NS_PER_MS;
+    bool late = p->phase != PEER_READY && now - p->since_ns > HANDSHAKE_MS * NS_PER_MS;
     if (late || now - p->heard_ns > SILENCE_MS * NS_PER_MS)
         peer_refuse(p, late ? "its greeting took too long" : "it has been silent for too long");
 }
@@ -36,7 +36,7 @@ static void absent_add(struct leader *l, const struct member *m, bool expected)
 
 void absent_begin(struct leader *l)
 {
-    const struct members *set = &l->o.role->synced.now.set;
+    const struct members *set = &l->o.role->synced.confirmed.set;
     l->absent_count = 0;
     for (unsigned i = 0; i < set->count; i++)
         absent_add(l, &set->at[i], true);
@@ -120,17 +120,17 @@ static bool lacking(const struct peer *p, uint64_t now)
 
 static void ask_out(struct leader *l, const struct member *m, const char *why)
 {
-    struct members set = l->o.role->synced.now.set;
+    struct members set = l->o.role->synced.confirmed.set;
     members_remove(&set, m);
     say_warn("leader", "asking to take a member out of the synced set member=%s reason=\"%s\" left=%u", m->text, why,
              set.count);
-    role_ask(l->o.role, &set);
+    role_propose(l->o.role, &set);
 }
 
 /* The first member that had better go, and why; NULL: all are well. */
 static const struct member *misfit(const struct leader *l, uint64_t now, const char **why)
 {
-    const struct members *set = &l->o.role->synced.now.set;
+    const struct members *set = &l->o.role->synced.confirmed.set;
     struct list *peers = (struct list *)(uintptr_t)&l->peers;
     for (unsigned i = 0; i < l->absent_count; i++) {
         const struct absent *a = &l->absent[i];
@@ -155,7 +155,7 @@ static bool shrink(struct leader *l, uint64_t now)
 {
     const char *why;
     const struct member *m = misfit(l, now, &why);
-    bool can = m != NULL && l->o.role->synced.now.set.count > topics_holdings(l->o.topics).copies_min;
+    bool can = m != NULL && l->o.role->synced.confirmed.set.count > topics_holdings(l->o.topics).copies_min;
     if (m == NULL || can)
         l->stalled_ns = 0;
     else if (l->stalled_ns == 0)
@@ -185,7 +185,7 @@ static void confirm_caught_up(struct peer *p)
  * old one is asked out as absent. */
 static bool grow(struct leader *l)
 {
-    struct members set = l->o.role->synced.now.set;
+    struct members set = l->o.role->synced.confirmed.set;
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
         if (p->phase != PEER_READY || p->doomed || p->amnesiac || members_have(&set, &p->member))
@@ -194,7 +194,7 @@ static bool grow(struct leader *l)
         if (!p->caught_up || !members_add(&set, &p->member))
             continue;
         say_info("leader", "asking for a new member of the synced set member=%s size=%u", p->member.text, set.count);
-        role_ask(l->o.role, &set);
+        role_propose(l->o.role, &set);
         return true;
     }
     return false;
@@ -202,7 +202,7 @@ static bool grow(struct leader *l)
 
 static bool set_is_whole(const struct leader *l)
 {
-    const struct members *set = &l->o.role->synced.now.set;
+    const struct members *set = &l->o.role->synced.confirmed.set;
     struct list *head = (struct list *)(uintptr_t)&l->peers;
     LIST_EACH(node, head) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
@@ -212,7 +212,7 @@ static bool set_is_whole(const struct leader *l)
     return l->missing == 0;
 }
 
-bool leader_tend(struct leader *l)
+bool leader_tick(struct leader *l)
 {
     uint64_t now = clock_ns();
     LIST_EACH(node, &l->peers) {
@@ -227,7 +227,7 @@ bool leader_tend(struct leader *l)
         return l->peer_count > 0;
     LIST_EACH(node, &l->peers)
         confirm_caught_up(LIST_OWNER(node, struct peer, all));
-    if (!l->o.role->synced.asking && (grow(l) || shrink(l, now)))
+    if (!l->o.role->synced.proposing && (grow(l) || shrink(l, now)))
         leader_recount(l);
     return !set_is_whole(l);
 }

@@ -65,7 +65,7 @@ struct leader {
 };
 
 /* handshake.c: frames of a peer that is not ready yet. */
-void peer_greet(struct peer *p, unsigned char type, slice payload);
+void handshake_frame(struct peer *p, unsigned char type, slice payload);
 void peer_refuse(struct peer *p, const char *why);   /* says it, to the log too, and dooms it */
 
 /* leader.c */

@@ -80,19 +80,19 @@ static void raise(struct mark *m, uint64_t to)
 
 void topic_settle(struct topic *t)
 {
-    const struct topics_watch *watch = topics_watch(t->topics);
+    const struct topic_hooks *hooks = topics_hooks(t->topics);
     uint64_t own = topic_own_mark(t)->at;
     if (topics_role(t->topics)->kind == ROLE_FOLLOWER) {
         raise(&t->peers, least(t->told_peers, own));
         raise(&t->readable, least(t->told_readable, own));
     } else {
-        raise(&t->peers, watch ? watch->peers(watch->arg, t) : own);
+        raise(&t->peers, hooks ? hooks->peers(hooks->arg, t) : own);
         raise(&t->readable, topic_ack_mark(t)->at);
     }
-    if (watch && t->settings.replication == REPLICATION_LIVE)
+    if (hooks && t->settings.replication == REPLICATION_LIVE)
         journal_note_stated(t->journal, t->peers.at, false);
-    if (watch)
-        watch->moved(watch->arg, t);
+    if (hooks)
+        hooks->moved(hooks->arg, t);
 }
 
 void topic_moved(struct topic *t, uint64_t written, uint64_t disk)

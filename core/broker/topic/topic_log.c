@@ -146,7 +146,7 @@ bool topics_apply(struct topics *ts)
         say_fatal(EXIT_IO, "topics", "cannot read back " LOG_NAME ", which was just written: %s; run `lignum verify`",
                   err_sentence(rc));
     changes_forget(ts, ts->applied);
-    if (ts->watch != NULL)
+    if (ts->hooks != NULL)
         journal_note_stated(ts->log->journal, committed, true);   /* for a restart while nobody leads */
     return true;
 }

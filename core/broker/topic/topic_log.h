@@ -17,7 +17,7 @@ struct topics {
     uint64_t applied;             /* records of the log below this have taken effect */
     struct list changes;          /* in the order of their records */
     struct map deleted;           /* while opening: topics whose directory should be gone */
-    const struct topics_watch *watch;   /* or NULL: this node is alone */
+    const struct topic_hooks *hooks;   /* or NULL: this node is alone */
     int create_failed;            /* why the last create that did not take effect did not */
     bool opening, stopping;
     bool unread;                  /* the records that this leader began with and has yet to apply could not be read */

@@ -94,8 +94,8 @@ int topic_open_journal(struct topics *ts, struct topic *t)
         return rc;
     marks_begin(ts, t);
     journal_set_owner(t->journal, t);
-    if (ts->watch != NULL)
-        ts->watch->opened(ts->watch->arg, t);
+    if (ts->hooks != NULL)
+        ts->hooks->opened(ts->hooks->arg, t);
     topic_settle(t);
     return 0;
 }
@@ -111,8 +111,8 @@ void topic_drop(struct topics *ts, struct topic *t)
     registry_remove(&ts->all, t);
     if (t->journal != NULL)
         journal_set_owner(t->journal, NULL);
-    if (ts->watch != NULL)
-        ts->watch->dropped(ts->watch->arg, t);
+    if (ts->hooks != NULL)
+        ts->hooks->dropped(ts->hooks->arg, t);
     topic_fail(t, -ERR_UNKNOWN_TOPIC);
     mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
     int rc = t->journal == NULL ? 0 : journal_delete(t->journal);
@@ -227,7 +227,7 @@ int topics_may_append(const struct topic *t)
         return -ERR_UNKNOWN_TOPIC;
     if (!role_leads(role))
         return -ERR_NOT_LEADER;
-    if (role->kind == ROLE_LEADER && !role_confirmed(role, clock_ns()))
+    if (role->kind == ROLE_LEADER && !role_lease_valid(role, clock_ns()))
         return -ERR_UNCONFIRMED;
     if (changes_pending(t->topics, t))
         return -ERR_UNAVAILABLE;
@@ -241,14 +241,14 @@ struct role *topics_role(const struct topics *ts)
     return ts->role;
 }
 
-void topics_set_watch(struct topics *ts, const struct topics_watch *watch)
+void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks)
 {
-    ts->watch = watch;
+    ts->hooks = hooks;
 }
 
-const struct topics_watch *topics_watch(const struct topics *ts)
+const struct topic_hooks *topics_hooks(const struct topics *ts)
 {
-    return ts->watch;
+    return ts->hooks;
 }
 
 void topics_settle(struct topics *ts)

@@ -51,15 +51,15 @@ int topics_may_append(const struct topic *t);
 struct role *topics_role(const struct topics *ts);
 
 /* What replication is told of, and asked for (broker/cluster/cluster.c). */
-struct topics_watch {
+struct topic_hooks {
     uint64_t (*peers)(void *arg, struct topic *t);     /* while leading: what every member that counts has of it */
     void (*moved)(void *arg, struct topic *t);         /* marks have been settled */
     void (*opened)(void *arg, struct topic *t);
     void (*dropped)(void *arg, struct topic *t);       /* it is about to be freed */
     void *arg;
 };
-void topics_set_watch(struct topics *ts, const struct topics_watch *watch);   /* outlives us */
-const struct topics_watch *topics_watch(const struct topics *ts);
+void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks);   /* outlives us */
+const struct topic_hooks *topics_hooks(const struct topics *ts);
 
 /* Everything's marks follow anew from what is known: the role or the synced set has changed. */
 void topics_settle(struct topics *ts);

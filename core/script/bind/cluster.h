@@ -6,10 +6,10 @@
 
 #include "broker/cluster/cluster.h"
 
-void register_push(lua_State *L, const struct register_value *v);
+void register_push(lua_State *L, const struct synced_register *v);
 
 /* The register at `index`; raises for what is none. */
-void register_check(lua_State *L, int index, struct register_value *out, const char *usage);
+void register_check(lua_State *L, int index, struct synced_register *out, const char *usage);
 
 /* A field "name:incarnation" of the table at that index; false: there is none. */
 bool field_member(lua_State *L, int table, const char *name, struct member *out);

@@ -46,7 +46,7 @@ static int l_asked(lua_State *L)
 static int l_see(lua_State *L)
 {
     struct cluster *c = cluster_of(L, SEE);
-    struct register_value v;
+    struct synced_register v;
     bool there = !lua_isnoneornil(L, 1), stale;
     if (there)
         register_check(L, 1, &v, SEE);
@@ -61,7 +61,7 @@ static int l_see(lua_State *L)
 static int l_claim(lua_State *L)
 {
     struct cluster *c = cluster_of(L, CLAIM);
-    struct register_value v;
+    struct synced_register v;
     const char *why;
     bool unclean = false;
     if (lua_istable(L, 2)) {
@@ -79,7 +79,7 @@ static int l_claim(lua_State *L)
 static int l_lead(lua_State *L)
 {
     struct cluster *c = cluster_of(L, LEAD);
-    struct register_value v;
+    struct synced_register v;
     register_check(L, 1, &v, LEAD);
     int rc = cluster_lead(c, &v, arg_whole(L, 2, "index", LEAD));
     if (rc < 0)
@@ -128,7 +128,7 @@ static int l_resign(lua_State *L)
 static int l_change(lua_State *L)
 {
     struct cluster *c = cluster_of(L, "cluster.change()");
-    const struct register_value *v = cluster_change(c);
+    const struct synced_register *v = cluster_pending_write(c);
     struct cluster_info info;
     if (v == NULL)
         return 0;

@@ -21,7 +21,7 @@ struct fetching {
     int error, status;
     bool unsent, farewell;
     const struct cluster *cluster;    /* outlives us; it goes to the leader: ends when that is lost; or NULL */
-    unsigned lost;                    /* cluster_lost when it began */
+    unsigned lost;                    /* cluster_leader_losses when it began */
 };
 
 static void on_fetched(void *arg, struct fetch_result *r)
@@ -184,7 +184,7 @@ static int fetch_woken(lua_State *L, int status, lua_KContext context)
     struct fetching *f = lua_touserdata(L, (int)context);
     if (lua_tointeger(L, -1) < 0 || f->fetch == NULL)
         return fetch_done(L, status, context);
-    if (cluster_lost(f->cluster) == f->lost) {
+    if (cluster_leader_losses(f->cluster) == f->lost) {
         lua_pop(L, 1);
         return fetch_wait(L, task_self(L), f, (int)context);
     }
@@ -223,7 +223,7 @@ static int l_fetch(lua_State *L)
     f->tasks = vm_of(L)->tasks;
     f->farewell = is_set(L, w.farewell);
     f->cluster = is_set(L, w.leader) ? vm_services(L)->cluster : NULL;
-    f->lost = f->cluster == NULL ? 0 : cluster_lost(f->cluster);
+    f->lost = f->cluster == NULL ? 0 : cluster_leader_losses(f->cluster);
     int rc = fetch_start(fetcher, &o, on_fetched, f, &f->fetch);
     if (rc < 0)
         return push_fail(L, rc);

@@ -5,7 +5,7 @@
 
 /* ---- to Lua ---- */
 
-static void set_lost(lua_State *L, const struct sighting *lost)
+static void set_lost(lua_State *L, const struct register_stamp *lost)
 {
     lua_createtable(L, 0, 3);
     set_whole(L, "epoch", lost->epoch);
@@ -14,7 +14,7 @@ static void set_lost(lua_State *L, const struct sighting *lost)
     lua_setfield(L, -2, "lost");
 }
 
-void register_push(lua_State *L, const struct register_value *v)
+void register_push(lua_State *L, const struct synced_register *v)
 {
     lua_createtable(L, 0, 7);
     set_id(L, "cluster", &v->cluster);
@@ -56,7 +56,7 @@ static bool members_read(lua_State *L, int table, struct members *out)
     return ok;
 }
 
-static bool lost_read(lua_State *L, int table, struct sighting *out)
+static bool lost_read(lua_State *L, int table, struct register_stamp *out)
 {
     bool ok = lua_getfield(L, table, "lost") == LUA_TTABLE;
     int lost = lua_gettop(L);
@@ -68,9 +68,9 @@ static bool lost_read(lua_State *L, int table, struct sighting *out)
     return ok;
 }
 
-void register_check(lua_State *L, int index, struct register_value *out, const char *usage)
+void register_check(lua_State *L, int index, struct synced_register *out, const char *usage)
 {
-    *out = (struct register_value){.epoch = 0};
+    *out = (struct synced_register){.epoch = 0};
     if (!lua_istable(L, index))
         arg_fail(L, usage, "the register must be a table, not %s", luaL_typename(L, index));
     const char *cluster = field_text(L, index, "cluster");

@@ -72,7 +72,7 @@ static void set_following(lua_State *L, const struct follower_info *f)
     set_flag(L, "connected", f->connected);
     set_flag(L, "refused", f->refused);
     set_whole(L, "diverged", f->diverged_messages);
-    set_whole(L, "mended_files", f->mended_files);
+    set_whole(L, "mended_files", f->refetched_files);
     set_whole(L, "received_bytes", f->received_bytes);
     set_whole(L, "unplaced", f->unplaced);
     if (f->staleness >= 0)

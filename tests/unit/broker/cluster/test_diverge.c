@@ -168,7 +168,7 @@ TEST(test_a_node_that_lags_refuses_no_token_that_it_may_yet_get)
     CHECK_EQ(token(b, 2, 8), 0);
     CHECK_EQ(token(b, 1, 6), -ERR_TRUNCATED);
     CHECK_EQ(token(b, 2, 9), -ERR_TRUNCATED);
-    role_doubt(&a->role);                            /* it has never heard of that, and does not know if it leads */
+    role_expire_lease(&a->role);                /* it has heard nothing of that, and its lease is over */
     CHECK_EQ(token(a, 2, 8), 0);
     CHECK_EQ(token(a, 1, 6), -ERR_TRUNCATED);        /* epoch 1 was its own */
     cluster_resign(a->cluster, "the test says so");
@@ -220,7 +220,7 @@ static struct topic *lost_epoch(struct topic *t, unsigned beyond)
     change_leaders(beyond);
     struct topic *u = topic_at(b, "t");
     rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
-    b->role.synced.now.set = rig.reg.set;            /* as if a had been asked in: nothing commits without it */
+    b->role.synced.confirmed.set = rig.reg.set;            /* as if a had been asked in: nothing commits without it */
     leader_recount(cluster_leader(b->cluster));
     for (unsigned i = 0; i < 3; i++)
         CHECK_EQ(try_publish(u, 100, "lost"), 0);
@@ -600,7 +600,7 @@ TEST(test_a_new_leader_shows_no_more_than_it_knew_to_be_committed)
     b->paused = true;
     cluster_resign(a->cluster, "the test says so");
     node_see(b);
-    struct register_value v;
+    struct synced_register v;
     const char *why;
     CHECK_EQ(cluster_claim(b->cluster, CLAIM_CLEAN, &v, &why), 0);
     b->role.claim.set = (struct members){{b->role.self, a->role.self}, 2};   /* not yet without a */

@@ -353,7 +353,7 @@ TEST(test_a_follower_that_asks_for_a_new_topic_at_once_gets_it)
     node_down(c);
     rig.consul_away = true;
     CHECK_EQ(topics_create(a->topics, SLICE("t"), &s, &want), 0);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL && acked(topics_log(a->topics), b) == want);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL && acked(topics_log(a->topics), b) == want);
     rig_confirm(a);
     CHECK_EQ(topic_readable(topics_log(a->topics)), want);
     cluster_send(a->cluster);

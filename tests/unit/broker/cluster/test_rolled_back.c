@@ -23,7 +23,7 @@ static void two_histories(struct node **a, struct node **b)
     WAIT_UNTIL(topic_at(*b, "t") != NULL && topic_at(*b, "t")->disk.at == 2);
     cluster_resign((*a)->cluster, "the test says so");
     cluster_follow((*b)->cluster, NULL);
-    struct register_value backup = rig.reg;
+    struct synced_register backup = rig.reg;
     lead(*a);
     publish_of(t, 3, "of a");
     cluster_resign((*a)->cluster, "the test says so");
@@ -131,7 +131,7 @@ TEST(test_a_node_that_has_yet_to_be_sent_anything_makes_no_register_when_consul_
     rig_up(2);
     struct node *a = &rig.nodes[0], *c = node_up(2);
     const char *why;
-    struct register_value v;
+    struct synced_register v;
     struct topic *t = make_live(a, "t");
     publish(t, 1, 100);
     WAIT_UNTIL(topic_readable(t) == 1);

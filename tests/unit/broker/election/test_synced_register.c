@@ -99,42 +99,43 @@ TEST(test_sets_are_equal_in_any_order)
 
 TEST(test_registers_differ_in_every_field)
 {
-    struct register_value v = {.cluster = {{1}}, .epoch = 5, .version = 9, .leader = named("a"),
+    struct synced_register v = {.cluster = {{1}}, .epoch = 5, .version = 9, .leader = named("a"),
                                .set = {{named("a"), named("b")}, 2}, .unclean = 3, .lost = {6, 10, {{2}}}}, w = v;
-    CHECK(register_eq(&v, &w));
+    CHECK(synced_register_eq(&v, &w));
     w.cluster.bytes[0] = 2;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.epoch++;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.version++;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.leader = named("b");
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.set.count = 1;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.unclean = 4;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.lost.epoch = 7;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.lost.version = 7;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
     w = v;
     w.lost.leader.bytes[0] = 7;
-    CHECK(!register_eq(&v, &w));
+    CHECK(!synced_register_eq(&v, &w));
 }
 
 TEST(test_a_register_follows_what_its_own_history_has_seen_and_nothing_else)
 {
-    static const struct sighting seen = {5, 9, {{1}}}, nothing = {.epoch = 0}, leaderless = {.epoch = 5, .version = 9};
+    static const struct register_stamp seen = {5, 9, {{1}}}, nothing = {.epoch = 0};
+    static const struct register_stamp leaderless = {.epoch = 5, .version = 9};
     static const struct {
-        struct sighting later;
+        struct register_stamp later;
         bool follows;
     } cases[] = {
         {{5, 9, {{1}}}, true},       /* the same */
@@ -151,8 +152,8 @@ TEST(test_a_register_follows_what_its_own_history_has_seen_and_nothing_else)
         {{6, 8, {{1}}}, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        CHECK_EQ(sighting_follows(&cases[i].later, &seen), cases[i].follows);
-        CHECK(sighting_follows(&cases[i].later, &nothing));
+        CHECK_EQ(stamp_follows(&cases[i].later, &seen), cases[i].follows);
+        CHECK(stamp_follows(&cases[i].later, &nothing));
     }
-    CHECK(sighting_follows(&cases[8].later, &leaderless));
+    CHECK(stamp_follows(&cases[8].later, &leaderless));
 }

@@ -138,7 +138,7 @@ TEST(test_a_leader_of_an_epoch_that_is_over_is_refused)
 {
     rig_up(2);
     struct node *b = &rig.nodes[1];
-    struct sighting higher = {.epoch = 7, .version = 99, .leader = {{1}}};
+    struct register_stamp higher = {.epoch = 7, .version = 99, .leader = {{1}}};
     CHECK_EQ(role_promise(&b->role, &higher), 0);
     for (uint64_t epoch = 6; epoch <= 7; epoch++) {  /* and so is another leader of the same one */
         struct wild_leader l = wild_leader_of(epoch);

@@ -49,8 +49,8 @@ TEST(test_a_sound_copy_goes_only_once_the_node_is_out_of_the_set)
     struct topic *t = both_have("t", 1, 15);
     rig.consul_away = true;
     say_that_it_differs(t, b, 0);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
-    CHECK_EQ(cluster_change(a->cluster)->set.count, 1);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
+    CHECK_EQ(cluster_pending_write(a->cluster)->set.count, 1);
     check_untouched(b, 15);
     turn_for(2500);                                  /* it looks again every two seconds */
     check_untouched(b, 15);
@@ -209,7 +209,7 @@ TEST(test_a_leader_that_cannot_tell_where_histories_part_makes_room_and_does_not
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     const char *why;
     two_epochs();
-    CHECK(members_add(&a->role.synced.now.set, &b->role.self));   /* it is needed */
+    CHECK(members_add(&a->role.synced.confirmed.set, &b->role.self));   /* it is needed */
     follow(b, a);
     WAIT_UNTIL(a->role.kind == ROLE_FOLLOWER);
     WAIT_UNTIL(!cluster_eligible(a->cluster, &why));
@@ -246,7 +246,7 @@ static void damaged_where_epoch_1_ends(unsigned lost)
     cluster_follow(b->cluster, NULL);
     lead(b);
     rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
-    b->role.synced.now.set = rig.reg.set;            /* nothing commits without a */
+    b->role.synced.confirmed.set = rig.reg.set;            /* nothing commits without a */
     leader_recount(cluster_leader(b->cluster));
     for (unsigned i = 0; i < lost; i++)
         CHECK_EQ(try_publish(u, 100, "lost"), 0);

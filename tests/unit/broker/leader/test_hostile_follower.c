@@ -30,10 +30,10 @@ static void send_hello(struct wild *w, const struct node *leader, struct hello h
     buf_fini(&out);
 }
 
-static const struct sighting nothing = {.epoch = 0};
+static const struct register_stamp nothing = {.epoch = 0};
 
 /* Of the nonce in the CHALLENGE that was taken last; `role` "": zeros. */
-static void send_proof(struct wild *w, const char *key, const char *role, const struct sighting *known)
+static void send_proof(struct wild *w, const char *key, const char *role, const struct register_stamp *known)
 {
     struct secret s;
     struct buf out = {0};
@@ -176,7 +176,7 @@ TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
     struct wild w = dial_to(a);
     send_hello(&w, a, usual);
     WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", &(struct sighting){.epoch = 2});
+    send_proof(&w, "", "", &(struct register_stamp){.epoch = 2});
     check_refused(&w);
     CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
     rig_down();
@@ -184,7 +184,7 @@ TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
 
 /* Consul was rolled back: what a follower knows of is not what epoch 1, version 1 goes on from, though no epoch is
  * higher. */
-static void check_outdated(struct sighting known)
+static void check_outdated(struct register_stamp known)
 {
     rig_up(1);
     struct node *a = &rig.nodes[0];
@@ -196,30 +196,30 @@ static void check_outdated(struct sighting known)
     CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
     CHECK(role_behind(&a->role));
     CHECK_EQ(node_see(a), VERDICT_REGRESSED);
-    rig.reg = *cluster_change(a->cluster);           /* what Consul says is marked with what the follower knew */
+    rig.reg = *cluster_pending_write(a->cluster);           /* what Consul says is marked with what the follower knew */
     CHECK_EQ(rig.reg.lost.version, known.version);
     if (!id_is_zero(&known.leader))
         CHECK(id_eq(&rig.reg.lost.leader, &known.leader));
     CHECK_EQ(node_see(a), VERDICT_REGRESSED);
-    CHECK(cluster_change(a->cluster) == NULL);
+    CHECK(cluster_pending_write(a->cluster) == NULL);
     rig_down();
 }
 
 TEST(test_a_follower_that_knows_another_leader_of_this_epoch_ends_it)
 {
-    check_outdated((struct sighting){1, 1, {{9}}});
+    check_outdated((struct register_stamp){1, 1, {{9}}});
 }
 
 TEST(test_a_follower_that_knows_a_newer_set_of_this_epoch_ends_it)
 {
-    check_outdated((struct sighting){.epoch = 1, .version = 9});
+    check_outdated((struct register_stamp){.epoch = 1, .version = 9});
 }
 
 TEST(test_a_follower_that_knows_of_this_very_leader_is_welcome)
 {
     rig_up(1);
     struct node *a = &rig.nodes[0];
-    struct sighting known = role_known(&a->role);
+    struct register_stamp known = role_known(&a->role);
     struct wild w = dial_to(a);
     send_hello(&w, a, usual);
     WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
@@ -239,7 +239,7 @@ TEST(test_without_the_secret_nobody_follows)
         struct wild w = dial_to(a);
         send_hello(&w, a, usual);
         WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-        send_proof(&w, keys[i], i < 2 ? "follower" : "leader", &(struct sighting){.epoch = 99});
+        send_proof(&w, keys[i], i < 2 ? "follower" : "leader", &(struct register_stamp){.epoch = 99});
         check_refused(&w);
     }
     CHECK_EQ(a->role.kind, ROLE_LEADER);             /* nor is its word about epochs believed */
@@ -280,7 +280,7 @@ TEST(test_greetings_are_bounded_in_number_and_time)
     wild_close(&late);
     WAIT_UNTIL(peers_of(a) < LINKS_MAX);
     LIST_EACH(node, &cluster_leader(a->cluster)->peers)
-        LIST_OWNER(node, struct peer, all)->since_ns -= GREETING_MS * NS_PER_MS;
+        LIST_OWNER(node, struct peer, all)->since_ns -= HANDSHAKE_MS * NS_PER_MS;
     uint64_t begun = clock_ns();
     WAIT_UNTIL(peers_of(a) == 1);
     CHECK(clock_ns() - begun < SILENCE_MS / 2 * NS_PER_MS);
@@ -346,7 +346,7 @@ static struct wild member_of_two(struct topic *t)
     send_start(&w, 2, t->tail.at);
     struct member evil;
     CHECK_EQ(member_parse(SLICE(MEMBER), &evil), 0);
-    WAIT_UNTIL((wild_turn(&w), members_have(&a->role.synced.now.set, &evil)));
+    WAIT_UNTIL((wild_turn(&w), members_have(&a->role.synced.confirmed.set, &evil)));
     return w;
 }
 
@@ -417,7 +417,7 @@ TEST(test_a_member_without_the_topic_keeps_peers_down)
     struct member evil;
     CHECK_EQ(member_parse(SLICE(MEMBER), &evil), 0);
     rig.consul_away = true;
-    CHECK(members_add(&a->role.synced.now.set, &evil));
+    CHECK(members_add(&a->role.synced.confirmed.set, &evil));
     leader_recount(cluster_leader(a->cluster));
     publish(t, 1, 100);
     WAIT_UNTIL(acked(t, &rig.nodes[1]) == 4 && t->disk.at == 4);

@@ -15,11 +15,11 @@ TEST(test_a_node_joins_once_it_has_all_on_its_disk)
     follow(b, a);
     WAIT_UNTIL(topic_at(b, "_topics")->written.at == topic_at(a, "_topics")->tail.at);
     turn_for(200);
-    CHECK(cluster_change(a->cluster) == NULL);
+    CHECK(cluster_pending_write(a->cluster) == NULL);
     b->syncs_not = false;
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
     CHECK_EQ(acked(t, b), 5);
-    CHECK(members_have(&cluster_change(a->cluster)->set, &b->role.self));
+    CHECK(members_have(&cluster_pending_write(a->cluster)->set, &b->role.self));
     b->syncs_not = true;
     publish(t, 1, 100);                              /* asked for, it counts */
     WAIT_UNTIL(t->disk.at == 6 && topic_at(b, "t")->written.at == 6);
@@ -43,7 +43,7 @@ TEST(test_who_is_asked_for_and_goes_away_counts_all_the_same)
     struct topic *t = make_live(a, "t");
     rig.consul_away = true;
     follow(b, a);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
     node_down(b);
     publish(t, 1, 100);                              /* Consul may have said yes, and b may lead next */
     turn_for(500);
@@ -51,7 +51,7 @@ TEST(test_who_is_asked_for_and_goes_away_counts_all_the_same)
     CHECK_EQ(t->peers.at, 0);
     rig_confirm(a);
     CHECK_EQ(t->peers.at, 0);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
     rig_confirm(a);
     WAIT_UNTIL(t->peers.at == 1);
     rig_down();
@@ -77,8 +77,8 @@ TEST(test_a_node_joins_only_with_all_that_the_epoch_began_with)
     c->syncs_not = true;
     follow(c, a);
     WAIT_UNTIL(topic_at(c, "t")->written.at == 2);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);  /* b is asked out, for being away */
-    CHECK(!members_have(&cluster_change(a->cluster)->set, &c->role.self));
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);  /* b is asked out, for being away */
+    CHECK(!members_have(&cluster_pending_write(a->cluster)->set, &c->role.self));
     rig_down();
 }
 
@@ -91,8 +91,8 @@ TEST(test_a_member_that_is_gone_is_asked_out_and_counts_until_that_is_confirmed)
     rig.consul_away = true;
     node_down(&rig.nodes[1]);
     publish(t, 1, 100);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
-    CHECK_EQ(cluster_change(a->cluster)->set.count, 1);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
+    CHECK_EQ(cluster_pending_write(a->cluster)->set.count, 1);
     turn_for(50);
     CHECK_EQ(t->disk.at, 1);
     CHECK_EQ(t->peers.at, 0);
@@ -113,7 +113,7 @@ TEST(test_the_set_does_not_shrink_below_copies)
     publish(t, 1, 100);
     WAIT_UNTIL(leader_stalled_ns(cluster_leader(a->cluster)) > 0);
     turn_for(200);
-    CHECK(cluster_change(a->cluster) == NULL);
+    CHECK(cluster_pending_write(a->cluster) == NULL);
     CHECK_EQ(t->peers.at, 0);
     node_up(1);
     follow(&rig.nodes[1], a);
@@ -133,7 +133,7 @@ TEST(test_copies_need_a_set_of_that_size)
     b = node_up(1);
     rig.consul_away = true;
     follow(b, a);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
     CHECK_EQ(try_publish(t, 100, "early"), -ERR_NO_COPIES);   /* the smaller of both sets counts */
     rig_confirm(a);
     CHECK_EQ(try_publish(t, 100, "now"), 0);
@@ -235,8 +235,8 @@ TEST(test_an_amnesiac_member_that_does_not_catch_up_is_asked_out)
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = forgetful_member(make_live(a, "t"));
     follow(b, a);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
-    CHECK(!members_have(&cluster_change(a->cluster)->set, &b->role.self));
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
+    CHECK(!members_have(&cluster_pending_write(a->cluster)->set, &b->role.self));
     rig_down();
 }
 
@@ -248,13 +248,13 @@ TEST(test_an_amnesiac_member_that_has_caught_up_counts_also_while_the_set_cannot
     struct node *b = forgetful_member(t);
     publish(t, 1, 100);
     follow(b, a);
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL && topic_at(b, "t")->written.at == 2);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL && topic_at(b, "t")->written.at == 2);
     turn_for(100);
     CHECK(store_state(b->store)->amnesiac);
     CHECK_EQ(t->peers.at, 1);
     b->syncs_not = false;
     WAIT_UNTIL(!store_state(b->store)->amnesiac && t->peers.at == 2);
-    CHECK(cluster_change(a->cluster) != NULL);       /* what was asked for may have happened: both sets count */
+    CHECK(cluster_pending_write(a->cluster) != NULL);       /* what was asked for may have happened: both sets count */
     rig_confirm(a);
     rig.consul_away = false;
     WAIT_UNTIL(in_set(a, b));
@@ -317,8 +317,8 @@ TEST(test_a_topic_that_was_idle_for_long_is_not_behind_with_its_next_message)
     publish(t, 1, 100);
     turn_for(20);
     CHECK_EQ(acked(t, b), 1);
-    leader_tend(cluster_leader(a->cluster));
-    CHECK(!a->role.synced.asking);
+    leader_tick(cluster_leader(a->cluster));
+    CHECK(!a->role.synced.proposing);
     struct peer_info info;
     CHECK(leader_peer(cluster_leader(a->cluster), 0, &info));
     CHECK(info.lag_seconds < 1);
@@ -351,7 +351,7 @@ TEST(test_a_member_that_connects_anew_is_not_taken_for_absent)
     cluster_follow(b->cluster, &at);
     WAIT_UNTIL(is_connected(b));
     turn_for(600);
-    CHECK(cluster_change(a->cluster) == NULL);
+    CHECK(cluster_pending_write(a->cluster) == NULL);
     CHECK(in_set(a, b));
     rig_down();
 }
@@ -395,8 +395,8 @@ TEST(test_histories_that_differ_within_an_epoch_are_left_alone)
     CHECK_EQ(count_in("n2/diverged"), 0);
     CHECK(in_set(a, b));
     /* It connects again and again, and never gets anywhere: that does not keep it in the set. */
-    WAIT_UNTIL(cluster_change(a->cluster) != NULL);
-    CHECK_EQ(cluster_change(a->cluster)->set.count, 1);
+    WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
+    CHECK_EQ(cluster_pending_write(a->cluster)->set.count, 1);
     rig_confirm(a);
     WAIT_UNTIL(t->peers.at == 2);
     rig_down();
