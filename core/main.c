@@ -115,12 +115,16 @@ static void turn(void *arg)
     if (topics_apply(s->topics) || changed)
         trim_arm(s);
     script_accept(s->vm);                  /* 1. bytes -> requests */
+    if (s->console != NULL)
+        console_receive(s->console);       /* 1. the console's lines -> tasks */
     tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
     store_flush(s->store);                 /* 3. tails -> files */
     if (s->cluster != NULL)
         cluster_send(s->cluster);          /* 4. ranges -> followers, acknowledgements -> leader */
     store_sync(s->store);                  /* 5. dirty -> the disk thread */
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
+    if (s->console != NULL)
+        console_send(s->console);          /* 6. output -> the console's clients */
     if (tasks_ready(vm_tasks(s->vm)))
         loop_again(&s->loop);              /* steps 3 and 6 woke one, and no event will say so */
     due_arm(s);

@@ -81,8 +81,8 @@ enum {
     FETCH_IDLE_MAX = 16,                /* connections kept for the next fetch */
 
     /* console */
-    FRAME_SIZE_MAX = 1 * MIB,
-    FRAME_UNSENT_MAX = 4 * MIB,         /* a peer that leaves more than this unread is cut off */
+    CONSOLE_FRAME_MAX = 1 * MIB,        /* a line, a result */
+    CONSOLE_UNSENT_MAX = 4 * MIB,       /* a client that leaves more than this unread is not listened to */
     CONSOLES_MAX = 16,
 
     /* cluster */
@@ -108,7 +108,7 @@ _Static_assert(PAYLOAD_SIZE_MAX * 2 <= BATCH_SIZE_MAX, "two largest messages fit
 _Static_assert(HEADERS_SIZE_MAX + KEY_SIZE_MAX <= 64 * KIB - 2, "both lengths are 16 bits in a record");
 _Static_assert(SEGMENT_SPACE_STEP_MAX >= BATCH_SIZE_MAX, "one step makes room for any batch");
 _Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index entries");
-_Static_assert(FRAME_SIZE_MAX * 2 <= FRAME_UNSENT_MAX, "a largest frame fits behind another");
+_Static_assert(CONSOLE_FRAME_MAX <= LINK_FRAME_MAX, "a link can carry the console's frames");
 _Static_assert(SHIPMENT_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one shipment");
 _Static_assert(LINK_FRAME_MAX >= BATCH_SIZE_MAX + 64 + 128, "a largest batch fits one frame");
 _Static_assert(PING_MS * 4 <= SILENCE_MS, "a lost word or two is not yet silence");

@@ -103,7 +103,7 @@ static void await_frame(struct client *c)
 static int next_frame(struct client *c, unsigned char *type)
 {
     await_frame(c);
-    return frame_read(c->fd, type, &c->answer);
+    return frame_read(c->fd, CONSOLE_FRAME_MAX, type, &c->answer);
 }
 
 /* Sends a frame and shows output until the answer to it comes. Its type, or 0: the broker has gone. */
@@ -126,7 +126,7 @@ static int lost(void)
 
 static int run_script(struct client *c, slice code)
 {
-    if (code.n > FRAME_SIZE_MAX)
+    if (code.n > CONSOLE_FRAME_MAX)
         return fail(EXIT_LUA, "the script", "is larger than 1 MiB");
     switch (ask(c, 'L', code)) {
     case 'R':
@@ -147,7 +147,7 @@ static int run_stdin(struct client *c)
 {
     struct buf code = {0};
     ssize_t n = 1;
-    while (n > 0 && buf_size(&code) <= FRAME_SIZE_MAX) {
+    while (n > 0 && buf_size(&code) <= CONSOLE_FRAME_MAX) {
         n = read(STDIN_FILENO, buf_reserve(&code, 64 * KIB), 64 * KIB);
         code.end += n > 0 ? (size_t)n : 0;
     }
@@ -161,14 +161,14 @@ static int run_stdin(struct client *c)
 static void complete(void *arg, slice before, struct buf *names)
 {
     struct client *c = arg;
-    if (before.n <= FRAME_SIZE_MAX && ask(c, 'C', before) == 'C')
+    if (before.n <= CONSOLE_FRAME_MAX && ask(c, 'C', before) == 'C')
         buf_move(names, &c->answer);
 }
 
 /* Runs all lines so far. Whether they are done with; false: more are wanted. *code is set when it is time to leave. */
 static bool run_lines(struct client *c, slice lines, int *code)
 {
-    if (lines.n > FRAME_SIZE_MAX) {
+    if (lines.n > CONSOLE_FRAME_MAX) {
         put_line(stderr, SLICE("too long for one statement"));
         return true;
     }
@@ -245,7 +245,7 @@ static int client_open(struct client *c, const char *path)
                 path, strerror(-c->fd));
         return EXIT_UNAVAILABLE;
     }
-    int rc = frame_read(c->fd, &type, &c->answer);
+    int rc = frame_read(c->fd, CONSOLE_FRAME_MAX, &type, &c->answer);
     if (rc == 0 && type == 'H')
         return 0;
     int code = rc == 0 && type == 'E' ? EXIT_UNAVAILABLE : lost();

@@ -7,93 +7,73 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "console/session.h"
+#include "net/acceptor.h"
 #include "net/frame.h"
 
-enum { BACKLOG = CONSOLES_MAX, PAUSE_MS = 1000 };
+enum { BACKLOG = CONSOLES_MAX };
 
 struct console {
     struct vm *vm;                           /* outlives us */
     struct loop *loop;                       /* outlives us */
-    int fd;                                  /* owned */
-    struct watch connected;
-    struct watch pause;                      /* after an accept that failed */
+    struct acceptor acceptor;
     struct session *sessions[CONSOLES_MAX];  /* owned; NULL: free */
+    unsigned open;                           /* sessions */
     unsigned last_id;
     struct sockaddr_un address;
     struct stat file;                        /* the socket's, to remove no other */
 };
 
-/* ---- clients come and go ---- */
+/* ---- clients ---- */
 
-static struct session **slot_find(struct console *c, unsigned id)
-{
-    for (int i = 0; i < CONSOLES_MAX; i++)
-        if (c->sessions[i] ? session_id(c->sessions[i]) == id : id == 0)
-            return &c->sessions[i];
-    return NULL;
-}
-
-static struct session **slot_free(struct console *c)
-{
-    return slot_find(c, 0);
-}
-
-static void on_session_closed(void *arg, unsigned id)
-{
-    struct session **slot = slot_find(arg, id);
-    session_free(*slot);
-    *slot = NULL;
-    say_info("console", "closed session=%u", id);
-}
-
-/* A frame this short always fits into a new socket's buffer. */
 static void refuse(int fd, const struct ucred *peer, const char *why)
 {
     say_warn("console", "refused pid=%d uid=%u reason=\"%s\"", peer->pid, peer->uid, why);
-    frame_write(fd, 'E', slice_from(why));
+    frame_write(fd, 'E', slice_from(why));   /* does not wait: the buffer of a new socket has room for it */
     close(fd);
 }
 
-static void admit(struct console *c, int fd)
+static void on_accept(void *arg, int fd, const union address *from)
 {
-    struct session **slot = slot_free(c);
+    (void)from;
+    struct console *c = arg;
     struct ucred peer = {.pid = 0, .uid = (uid_t)-1};
     socklen_t size = sizeof peer;
+    int slot = 0;
+    while (slot < CONSOLES_MAX && c->sessions[slot] != NULL)
+        slot++;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || (peer.uid != geteuid() && peer.uid != 0)) {
         refuse(fd, &peer, "only the broker's own user and root may use its console");
-    } else if (!slot) {
+    } else if (slot == CONSOLES_MAX) {
         refuse(fd, &peer, "too many consoles are open");
     } else {
         c->last_id++;
-        *slot = session_new(&(struct session_options){c->vm, c->loop, fd, c->last_id, on_session_closed, c});
+        c->open++;
+        c->sessions[slot] = session_new(&(struct session_options){c->vm, c->loop, fd, c->last_id});
         say_info("console", "opened session=%u pid=%d uid=%u", c->last_id, peer.pid, peer.uid);
     }
 }
 
-static void on_connected(void *arg);
-
-static void on_pause_over(void *arg)
+void console_receive(struct console *c)
 {
-    struct console *c = arg;
-    watch_readable(c->loop, &c->connected, c->fd, on_connected, c);
+    for (int i = 0; c->open > 0 && i < CONSOLES_MAX; i++)
+        if (c->sessions[i] != NULL)
+            session_receive(c->sessions[i]);
 }
 
-/* Out of descriptors, the waiting client would make us spin. */
-static void on_connected(void *arg)
+void console_send(struct console *c)
 {
-    struct console *c = arg;
-    int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-        admit(c, fd);
-    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        say_warn("console", "cannot accept error=\"%s\"", strerror(errno));
-        watch_fini(&c->connected);
-        watch_arm(&c->pause, PAUSE_MS * NS_PER_MS);
+    for (int i = 0; c->open > 0 && i < CONSOLES_MAX; i++) {
+        struct session *s = c->sessions[i];
+        if (s == NULL || session_send(s))
+            continue;
+        say_info("console", "closed session=%u", session_id(s));
+        session_free(s);
+        c->sessions[i] = NULL;
+        c->open--;
     }
 }
 
@@ -140,52 +120,45 @@ static int bind_or_replace(int fd, const struct sockaddr_un *a)
     return bind_private(fd, a);
 }
 
+/* The listening socket, or -errno. */
 static int listen_on(struct console *c)
 {
-    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (c->fd < 0)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
         return -errno;
-    int rc = bind_or_replace(c->fd, &c->address);
-    if (rc == 0 && (listen(c->fd, BACKLOG) < 0 || lstat(c->address.sun_path, &c->file) < 0))
+    int rc = bind_or_replace(fd, &c->address);
+    if (rc == 0 && (listen(fd, BACKLOG) < 0 || lstat(c->address.sun_path, &c->file) < 0))
         rc = -errno;
     if (rc < 0)
-        close(c->fd);
-    return rc;
+        close(fd);
+    return rc < 0 ? rc : fd;
 }
 
 int console_listen(struct vm *vm, struct loop *loop, const char *path, struct console **out)
 {
     struct console *c = MEM_NEW(struct console);
     int rc = address_set(&c->address, path);
-    if (rc == 0)
-        rc = listen_on(c);
-    if (rc < 0) {
+    int fd = rc < 0 ? rc : listen_on(c);
+    if (fd < 0) {
         mem_free(c);
-        return rc;
+        return fd;
     }
     c->vm = vm;
     c->loop = loop;
-    watch_readable(loop, &c->connected, c->fd, on_connected, c);
-    watch_timer(loop, &c->pause, on_pause_over, c);
+    c->acceptor = (struct acceptor){.on_accept = on_accept, .arg = c, .area = "console"};
+    acceptor_open(&c->acceptor, loop, fd);
     *out = c;
     return 0;
 }
 
-static void socket_remove(struct console *c)
-{
-    struct stat now;
-    close(c->fd);
-    if (lstat(c->address.sun_path, &now) == 0 && now.st_ino == c->file.st_ino && now.st_dev == c->file.st_dev)
-        unlink(c->address.sun_path);
-}
-
 void console_free(struct console *c)
 {
-    watch_fini(&c->connected);
-    watch_fini(&c->pause);
+    acceptor_close(&c->acceptor);
     for (int i = 0; i < CONSOLES_MAX; i++)
-        if (c->sessions[i])
+        if (c->sessions[i] != NULL)
             session_free(c->sessions[i]);
-    socket_remove(c);
+    struct stat now;
+    if (lstat(c->address.sun_path, &now) == 0 && now.st_ino == c->file.st_ino && now.st_dev == c->file.st_dev)
+        unlink(c->address.sun_path);
     mem_free(c);
 }

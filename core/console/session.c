@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "net/frame.h"
+#include "net/link.h"
 
 enum {
     OUTPUT_CHUNK = 64 * KIB,
@@ -14,19 +14,19 @@ enum {
     NOTICE_MAX = 64,                 /* of what was cut off */
 };
 
-_Static_assert(OUTPUT_UNSENT_MAX + OUTPUT_CHUNK + FRAME_SIZE_MAX < FRAME_UNSENT_MAX,
-               "neither output nor the result behind it cuts the client off");
+_Static_assert(OUTPUT_UNSENT_MAX + OUTPUT_CHUNK + CONSOLE_FRAME_MAX < CONSOLE_UNSENT_MAX,
+               "a client that reads nothing of a line's output can still interrupt it");
 
 struct session {
     struct vm *vm;                   /* outlives us */
-    struct frame_stream *stream;     /* owned; NULL once closed */
+    struct loop *loop;               /* outlives us */
+    struct link *link;               /* owned; NULL once closed */
     unsigned id;
     bool busy;                       /* `task` runs */
     bool blocked;                    /* `writer` waits for the client to take output */
+    bool held;                       /* frames are left in the link until the client reads */
     struct task_ticket task, writer;
     slice text;                      /* of the frame that is being handled */
-    void (*on_closed)(void *arg, unsigned id);
-    void *arg;
 };
 
 /* ---- sessions by their id, for Lua may keep `write` for longer than the session lives ---- */
@@ -62,30 +62,29 @@ static struct session *session_find(lua_State *L, lua_Integer id)
 
 /* ---- what the client is told ---- */
 
-static void session_send(struct session *s, unsigned char type, slice text)
+static void add_frame(struct session *s, unsigned char type, slice text)
 {
-    if (s->stream)
-        frame_send(s->stream, type, text);
+    buf_add_slice(link_begin(s->link, type), text);
+    link_end(s->link);
 }
 
 /* A result too large for a frame is cut, and says so. */
-static void send_result(struct session *s, unsigned char type, slice text)
+static void add_result(struct session *s, unsigned char type, slice text)
 {
-    if (text.n <= FRAME_SIZE_MAX) {
-        session_send(s, type, text);
+    if (text.n <= CONSOLE_FRAME_MAX) {
+        add_frame(s, type, text);
         return;
     }
-    struct buf cut = {0};
-    slice head = slice_of(text.p, FRAME_SIZE_MAX - NOTICE_MAX);
-    buf_add_slice(&cut, head);
-    buf_addf(&cut, "\n... (%zu more bytes)", text.n - head.n);
-    session_send(s, type, buf_slice(&cut));
-    buf_fini(&cut);
+    size_t kept = CONSOLE_FRAME_MAX - NOTICE_MAX;
+    struct buf *out = link_begin(s->link, type);
+    buf_add(out, text.p, kept);
+    buf_addf(out, "\n... (%zu more bytes)", text.n - kept);
+    link_end(s->link);
 }
 
 static int l_write_from(lua_State *L, int status, lua_KContext at);
 
-/* Only one can wait. What another task prints meanwhile (a timer that a line of this session has set) is dropped. */
+/* Only one can wait. What another task prints meanwhile (a timer that a line of this session set) is dropped. */
 static int wait_for_client(lua_State *L, struct session *s, lua_KContext at)
 {
     if (s->blocked)
@@ -96,15 +95,14 @@ static int wait_for_client(lua_State *L, struct session *s, lua_KContext at)
     return task_park(L, self, OUTPUT_WAIT_MS, at, l_write_from);
 }
 
-static void on_drained(void *arg)
+static void wake_writer(struct session *s)
 {
-    struct session *s = arg;
     if (s->blocked)
         task_wake(vm_tasks(s->vm), s->writer, 0);
     s->blocked = false;
 }
 
-/* The session is looked up again after each wait: it may be over, and then nobody wants the rest. */
+/* The session is looked up again after each wait: it may be over, and then the rest is dropped. */
 static int l_write_from(lua_State *L, int status, lua_KContext at)
 {
     slice text;
@@ -117,17 +115,17 @@ static int l_write_from(lua_State *L, int status, lua_KContext at)
         s->blocked = false;
     if (rc < 0)
         return luaL_error(L, "the console does not take its output: %s", err_sentence(rc));
-    for (slice rest = slice_skip(text, (size_t)at); s && s->stream && rest.n > 0;) {
-        if (frame_unsent(s->stream) > OUTPUT_UNSENT_MAX)
+    for (slice rest = slice_skip(text, (size_t)at); s && s->link && rest.n > 0;) {
+        if (link_unsent(s->link) > OUTPUT_UNSENT_MAX)
             return wait_for_client(L, s, (lua_KContext)(text.n - rest.n));
         slice chunk = slice_of(rest.p, rest.n < OUTPUT_CHUNK ? rest.n : OUTPUT_CHUNK);
-        frame_send(s->stream, 'O', chunk);
+        add_frame(s, 'O', chunk);
         rest = slice_skip(rest, chunk.n);
     }
     return 0;
 }
 
-/* write(text): shows text to the client. Waits while much is on its way. */
+/* write(text): shows text to the client. Waits while the client has much to read. */
 static int l_write(lua_State *L)
 {
     luaL_checkstring(L, 1);
@@ -159,16 +157,18 @@ static void on_evaluated(void *arg, const struct task_result *r)
 {
     struct session *s = arg;
     s->busy = false;
+    if (s->link == NULL)
+        return;
     if (r->rc < 0) {
-        send_result(s, 'E', r->rc == -ERR_CANCELLED ? SLICE("interrupted") : slice_from(r->message));
+        add_result(s, 'E', r->rc == -ERR_CANCELLED ? SLICE("interrupted") : slice_from(r->message));
         return;
     }
     lua_settop(r->L, lua_gettop(r->L) - r->values + 2);
     slice what = slice_at(r->L, -2), text = slice_at(r->L, -1);
     if (slice_eq(what, SLICE("more")))
-        session_send(s, 'M', SLICE(""));
+        add_frame(s, 'M', SLICE(""));
     else
-        send_result(s, slice_eq(what, SLICE("ok")) ? 'R' : 'E', text);
+        add_result(s, slice_eq(what, SLICE("ok")) ? 'R' : 'E', text);
 }
 
 static int push_complete(lua_State *L, void *arg)
@@ -180,31 +180,30 @@ static int push_complete(lua_State *L, void *arg)
     return 2;
 }
 
-static void add_names(struct buf *out, lua_State *L)
-{
-    lua_Integer n = lua_type(L, -1) == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, -1) : 0;
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, i);
-        slice name = slice_at(L, -1);
-        lua_pop(L, 1);
-        if (buf_size(out) + name.n >= FRAME_SIZE_MAX)
-            return;
-        buf_add_slice(out, name);
-        buf_add_char(out, '\n');
-    }
-}
-
+/* The names are an array of strings. Those that do not fit into a frame are left out. */
 static void on_completed(void *arg, const struct task_result *r)
 {
     struct session *s = arg;
-    struct buf names = {0};
     s->busy = false;
+    if (s->link == NULL)
+        return;
+    struct buf *out = link_begin(s->link, 'C');
+    size_t before = buf_size(out);
+    lua_Integer count = 0;
     if (r->rc == 0 && r->values > 0) {
         lua_settop(r->L, lua_gettop(r->L) - r->values + 1);
-        add_names(&names, r->L);
+        count = lua_type(r->L, -1) == LUA_TTABLE ? (lua_Integer)lua_rawlen(r->L, -1) : 0;
     }
-    session_send(s, 'C', buf_slice(&names));
-    buf_fini(&names);
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_rawgeti(r->L, -1, i);
+        slice name = slice_at(r->L, -1);
+        lua_pop(r->L, 1);
+        if (buf_size(out) - before + name.n >= CONSOLE_FRAME_MAX)
+            break;
+        buf_add_slice(out, name);
+        buf_add_char(out, '\n');
+    }
+    link_end(s->link);
 }
 
 static void start(struct session *s, const char *where, int (*push)(lua_State *L, void *arg),
@@ -215,51 +214,53 @@ static void start(struct session *s, const char *where, int (*push)(lua_State *L
     task_start(vm_tasks(s->vm), &o, &s->task);
 }
 
-static void on_frame(void *arg, unsigned char type, slice payload)
+static void handle(struct session *s, unsigned char type)
 {
-    struct session *s = arg;
-    s->text = payload;
     if (type == 'I' && s->busy)
         task_cancel(vm_tasks(s->vm), s->task);
     else if (type == 'L' && s->busy)
-        session_send(s, 'E', SLICE("another line is still running"));
+        add_frame(s, 'E', SLICE("another line is still running"));
     else if (type == 'C' && s->busy)
-        session_send(s, 'C', SLICE(""));
+        add_frame(s, 'C', SLICE(""));
     else if (type == 'L')
         start(s, "the console's line", push_eval, on_evaluated);
     else if (type == 'C')
         start(s, "the console's completion", push_complete, on_completed);
 }
 
+void session_receive(struct session *s)
+{
+    unsigned char type;
+    while (!(s->held = link_unsent(s->link) > CONSOLE_UNSENT_MAX) && link_take(s->link, &type, &s->text))
+        handle(s, type);
+}
+
+bool session_send(struct session *s)
+{
+    link_flush(s->link);
+    link_rest(s->link);
+    if (link_unsent(s->link) == 0)
+        wake_writer(s);
+    if (s->held && link_unsent(s->link) <= CONSOLE_UNSENT_MAX)
+        loop_again(s->loop);   /* no event announces the frames that were left */
+    return link_state(s->link) != LINK_ENDED;
+}
+
 /* ---- its life ---- */
-
-static void on_closed(void *arg)
-{
-    struct session *s = arg;
-    s->on_closed(s->arg, s->id);
-}
-
-static void send_hello(struct session *s)
-{
-    const struct services *services = vm_services(vm_state(s->vm));
-    struct buf hello = {0};
-    buf_addf(&hello, "Lignum " LIGNUM_VERSION ", node %s, %s, epoch %llu", store_state(services->store)->name,
-             role_name(services->role), (unsigned long long)services->role->epoch);
-    session_send(s, 'H', buf_slice(&hello));
-    buf_fini(&hello);
-}
 
 struct session *session_new(const struct session_options *o)
 {
-    static const struct frame_events events = {on_frame, on_drained, on_closed};
     struct session *s = MEM_NEW(struct session);
     s->vm = o->vm;
+    s->loop = o->loop;
     s->id = o->id;
-    s->on_closed = o->on_closed;
-    s->arg = o->arg;
-    s->stream = frame_stream_new(o->loop, o->fd, &events, s);
+    s->link = link_new(o->loop, o->fd, false);
+    link_allow(s->link, CONSOLE_FRAME_MAX);
     registry_set(s, true);
-    send_hello(s);
+    const struct services *services = vm_services(vm_state(s->vm));
+    buf_addf(link_begin(s->link, 'H'), "Lignum " LIGNUM_VERSION ", node %s, %s, epoch %llu",
+             store_state(services->store)->name, role_name(services->role), (unsigned long long)services->role->epoch);
+    link_end(s->link);
     return s;
 }
 
@@ -283,16 +284,16 @@ static void on_repl_closed(void *arg, const struct task_result *r)
     (void)r;
 }
 
-/* First the stream, so that what still prints while it is cancelled does not wait; then its tasks, and the id last, for
- * ending a task may run code that looks it up. */
+/* The link goes first, so that what its task prints while it is cancelled does not wait. The id goes last, because code
+ * that runs while the task ends may look it up. */
 void session_free(struct session *s)
 {
     struct tasks *ts = vm_tasks(s->vm);
-    frame_stream_free(s->stream);
-    s->stream = NULL;
+    link_free(s->link);
+    s->link = NULL;
     if (s->busy)
         task_cancel(ts, s->task);
-    on_drained(s);
+    wake_writer(s);
     registry_set(s, false);
     struct task_options o = {.where = "the console's end", .push = push_close, .done = on_repl_closed, .arg = s};
     task_start(ts, &o, NULL);

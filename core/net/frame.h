@@ -1,38 +1,31 @@
 /*
- * Framed streams: a socket that carries frames of a type and bytes, both ways. The console speaks it over a Unix
- * socket; replication will over TCP.
+ * Frames: what travels between nodes (doc/wire.md) and between the console and its client.
  *
- *     0  4  size of the payload, little-endian, at most FRAME_SIZE_MAX
+ *     0  4  size of the payload, little-endian
  *     4  1  type
  *     5     payload
+ *
+ * The one place that knows these bytes. net/link.h carries frames over a socket of the loop; the functions below read
+ * and write whole frames on a blocking socket, as the console's client does.
  */
 #ifndef NET_FRAME_H
 #define NET_FRAME_H
 
 #include "base/buf.h"
-#include "net/loop.h"
 
-struct frame_stream;
+enum { FRAME_HEAD_SIZE = 5 };
 
-/* All are called from the loop and only record. None but on_closed may free the stream. */
-struct frame_events {
-    void (*on_frame)(void *arg, unsigned char type, slice payload);
-    void (*on_drained)(void *arg);   /* what had to wait has been sent; may be NULL */
-    void (*on_closed)(void *arg);    /* by the peer, an error or a bad frame; call frame_stream_free */
+struct frame_head {
+    size_t size;               /* of the payload */
+    unsigned char type;
 };
 
-/* Takes the non-blocking socket over. */
-struct frame_stream *frame_stream_new(struct loop *l, int fd, const struct frame_events *events, void *arg);
-void frame_stream_free(struct frame_stream *f);
+void frame_head_write(char to[FRAME_HEAD_SIZE], struct frame_head head);
+struct frame_head frame_head_read(const char from[FRAME_HEAD_SIZE]);
 
-/* Sends a frame or queues what the socket does not take. Past FRAME_UNSENT_MAX of waiting bytes the stream is cut
- * (on_closed follows from the loop): a peer that does not read does not grow our memory. */
-void frame_send(struct frame_stream *f, unsigned char type, slice payload);
-size_t frame_unsent(const struct frame_stream *f);
-
-/* Blocking use, for the client: whole frames on a plain blocking socket; signals do not break one off. 0, or -errno,
- * -EPIPE at the end, -EPROTO for what is no frame. */
+/* Signals do not interrupt a frame. 0, or -errno; -EPIPE: the peer closed the connection; -EPROTO: the payload is
+ * larger than size_max. */
 int frame_write(int fd, unsigned char type, slice payload);
-int frame_read(int fd, unsigned char *type, struct buf *payload);
+int frame_read(int fd, size_t size_max, unsigned char *type, struct buf *payload);
 
 #endif

@@ -22,6 +22,9 @@ static const char host_init[] =
     "function M.config(path) return CONFIG and CONFIG[path] end\n"
     "function M.handle(req) return HANDLE(req) end\n"
     "function M.timers() return TIMERS or {} end\n"
+    "function M.repl_eval(...) return EVAL(...) end\n"
+    "function M.repl_complete(...) return COMPLETE(...) end\n"
+    "function M.repl_close() end\n"
     "return M\n";
 
 struct host {

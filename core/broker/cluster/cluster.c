@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "net/acceptor.h"
 
 #define SURVEY_NS (20 * NS_PER_MS)
 #define TICK_SOON_NS (50 * NS_PER_MS)
@@ -28,7 +29,7 @@ struct cluster {
     struct leader *leader;           /* owned */
     struct follower *follower;       /* owned */
     struct secret secret;
-    struct link_door door;
+    struct acceptor acceptor;   /* of the replication port */
     char http[TEXT_MAX], replication[TEXT_MAX];
     struct topic_hooks hooks;
     struct watch tick;
@@ -112,17 +113,17 @@ static int secret_set(struct cluster *c, const struct cluster_options *o, struct
     return buf_size(why) > 0 ? -ERR_BAD_VALUE : 0;
 }
 
-static int door_open(struct cluster *c, const struct cluster_options *o, struct buf *why)
+static int acceptor_start(struct cluster *c, const struct cluster_options *o, struct buf *why)
 {
     uint16_t port = 0;
-    c->door.on_accept = on_accept;
-    c->door.arg = c;
-    int rc = link_door_open(&c->door, o->loop, slice_from(o->listen), &port);
-    if (rc < 0) {
-        buf_addf(why, "cluster.replication.listen \"%s\": %s", o->listen, err_sentence(rc));
-        return rc;
+    int fd = address_listen(slice_from(o->listen), &port);
+    if (fd < 0) {
+        buf_addf(why, "cluster.replication.listen \"%s\": %s", o->listen, err_sentence(fd));
+        return fd;
     }
-    rc = advertise_set(c, o->advertise, o->listen, port);
+    c->acceptor = (struct acceptor){.on_accept = on_accept, .arg = c, .area = "link"};
+    acceptor_open(&c->acceptor, o->loop, fd);
+    int rc = advertise_set(c, o->advertise, o->listen, port);
     if (rc < 0)
         buf_addf(why, "cluster.replication.advertise \"%s\" is not an address: %s", o->advertise, err_sentence(rc));
     return rc;
@@ -151,9 +152,9 @@ int cluster_new(const struct cluster_options *o, struct cluster **out, struct bu
     snprintf(c->http, sizeof(c->http), "%s", o->http);
     int rc = secret_set(c, o, why);
     if (rc == 0)
-        rc = door_open(c, o, why);
+        rc = acceptor_start(c, o, why);
     if (rc < 0) {
-        link_door_close(&c->door);
+        acceptor_close(&c->acceptor);
         secret_fini(&c->secret);
         mem_free(c);
         return rc;
@@ -173,7 +174,7 @@ int cluster_new(const struct cluster_options *o, struct cluster **out, struct bu
 void cluster_free(struct cluster *c)
 {
     topics_set_hooks(c->topics, NULL);
-    link_door_close(&c->door);
+    acceptor_close(&c->acceptor);
     watch_fini(&c->tick);
     leader_free(c->leader);
     follower_free(c->follower);

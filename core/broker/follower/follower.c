@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/follower/upstream.h"
+#include "net/address.h"
 
 /* Dialling again: soon at first, as a leader may just be starting to lead, then more slowly; where an operator has to
  * say whose history counts, much more slowly. */

@@ -46,7 +46,7 @@ static void on_challenge(struct follower *f, slice payload)
     put_u64(out, known.version);
     put_id(out, &known.leader);
     link_end(f->link);
-    link_trust(f->link);
+    link_allow(f->link, LINK_FRAME_MAX);
     f->phase = UPSTREAM_WELCOME;
 }
 

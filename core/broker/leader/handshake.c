@@ -90,7 +90,7 @@ static void welcome(struct peer *p)
     put_u64(out, role->synced.confirmed.unclean);
     put_text(out, slice_from(role->self.text));
     link_end(p->link);
-    link_trust(p->link);
+    link_allow(p->link, LINK_FRAME_MAX);
     p->phase = PEER_PROMISE;
 }
 

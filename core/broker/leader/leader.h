@@ -13,6 +13,7 @@
 #define BROKER_LEADER_LEADER_H
 
 #include "broker/topic/topics.h"
+#include "net/address.h"
 #include "net/link.h"
 #include "net/secret.h"
 

@@ -140,7 +140,7 @@ static void push_limits(lua_State *L)
         {"wait_ms_max", WAIT_MS_MAX}, {"route_names_max", ROUTE_NAMES_MAX},
         {"tasks_max", TASKS_MAX}, {"task_budget_ms", TASK_BUDGET_MS},
         {"vm_memory_max", VM_MEMORY_MAX}, {"fetch_body_max", FETCH_BODY_MAX}, {"fetch_ms", FETCH_MS},
-        {"fetches_max", FETCHES_MAX}, {"frame_size_max", FRAME_SIZE_MAX}, {"consoles_max", CONSOLES_MAX},
+        {"fetches_max", FETCHES_MAX}, {"frame_size_max", CONSOLE_FRAME_MAX}, {"consoles_max", CONSOLES_MAX},
     };
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {

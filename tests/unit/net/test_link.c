@@ -8,6 +8,8 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "net/address.h"
+#include "net/frame.h"
 #include "unit/unit.h"
 
 enum { HEAD = 5 };
@@ -15,7 +17,7 @@ enum { HEAD = 5 };
 struct fixture {
     struct loop loop;
     struct link *link;
-    int peer;
+    int fd, peer;             /* the link's end and the other one */
     unsigned char type;       /* of the frame that was taken */
     slice payload;
     bool (*enough)(struct fixture *f);
@@ -29,6 +31,7 @@ static void fixture_open(struct fixture *f)
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     CHECK_EQ(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
     f->link = link_new(&f->loop, fds[0], false);
+    f->fd = fds[0];
     f->peer = fds[1];
 }
 
@@ -193,7 +196,7 @@ TEST(test_a_trusted_peer_may_send_a_largest_frame_and_none_larger)
 {
     struct sender s = {.size = LINK_FRAME_MAX};
     fixture_open(&s.f);
-    link_trust(s.f.link);
+    link_allow(s.f.link, LINK_FRAME_MAX);
     s.bytes = pattern(LINK_FRAME_MAX);
     put_head(&s.f, LINK_FRAME_MAX, 'D');
     run_until(&s.f, sends_and_takes);
@@ -205,12 +208,48 @@ TEST(test_a_trusted_peer_may_send_a_largest_frame_and_none_larger)
     fixture_close(&s.f);
 }
 
+TEST(test_the_owner_sets_the_bound_and_a_blocking_peer_gets_a_frame_of_that_size_back)
+{
+    struct fixture f;
+    slice big = {pattern(CONSOLE_FRAME_MAX), CONSOLE_FRAME_MAX};
+    fixture_open(&f);
+    link_allow(f.link, CONSOLE_FRAME_MAX);
+    pid_t child = unit_fork();
+    if (child == 0) {
+        struct buf back = {0};
+        unsigned char type;
+        close(f.fd);
+        CHECK_EQ(frame_write(f.peer, 'L', big), 0);
+        CHECK_EQ(frame_read(f.peer, CONSOLE_FRAME_MAX, &type, &back), 0);
+        CHECK_EQ(type, 'R');
+        CHECK_SLICE(buf_slice(&back), big);
+        frame_write(f.peer, 'L', slice_of(big.p, 1));
+        char head[HEAD] = {1, 0, 16, 0, 'L'};   /* one byte more */
+        CHECK_EQ(send(f.peer, head, sizeof head, MSG_NOSIGNAL), HEAD);
+        _exit(0);
+    }
+    close(f.peer);
+    f.peer = -1;
+    run_until(&f, has_frame);
+    CHECK_SLICE(f.payload, big);
+    buf_add_slice(link_begin(f.link, 'R'), big);
+    link_end(f.link);
+    link_flush(f.link);
+    run_until(&f, has_frame);
+    CHECK_EQ(f.payload.n, 1);
+    run_until(&f, no_frame_then_end);
+    CHECK_EQ(link_error(f.link), -EPROTO);
+    unit_check_died(__FILE__, __LINE__, "the peer", child, 0);
+    mem_free((char *)(uintptr_t)big.p);
+    fixture_close(&f);
+}
+
 /* A frame that was handed out, one of which half is there, and what was written stay whatever is given back. */
 TEST(test_a_link_at_rest_keeps_what_is_on_its_way)
 {
     struct fixture f;
     fixture_open(&f);
-    link_trust(f.link);
+    link_allow(f.link, LINK_FRAME_MAX);
     put_head(&f, 5, 'a');
     put(&f, "first", 5);
     put_head(&f, 6, 'b');
@@ -237,7 +276,7 @@ TEST(test_the_largest_size_that_can_be_written_is_refused)
 {
     struct fixture f;
     fixture_open(&f);
-    link_trust(f.link);
+    link_allow(f.link, LINK_FRAME_MAX);
     put(&f, "\xff\xff\xff\xffx", HEAD);
     run_until(&f, no_frame_then_end);
     CHECK_EQ(link_error(f.link), -EPROTO);
@@ -490,50 +529,4 @@ TEST(test_what_was_written_while_connecting_goes_out_then)
     CHECK_EQ(read(f.peer, got, sizeof got), HEAD + 5);
     fixture_close(&f);
     close(door);
-}
-
-struct guests {
-    int fds[4];
-    unsigned count;
-};
-
-static void on_accept(void *arg, int fd, const union address *from)
-{
-    struct guests *g = arg;
-    char text[ADDRESS_TEXT_MAX];
-    address_format(from, text);
-    CHECK(address_is_loopback(slice_from(text)));
-    g->fds[g->count++] = fd;
-}
-
-static struct guests *expected;
-
-static bool all_came(struct fixture *f)
-{
-    (void)f;
-    return expected->count == 3;
-}
-
-TEST(test_a_door_lets_in_all_who_knock)
-{
-    struct guests g = {.count = 0};
-    struct link_door door = {.on_accept = on_accept, .arg = &g};
-    struct fixture f = {.peer = -1};
-    uint16_t port;
-    char text[32];
-    int dialled[3];
-    expected = &g;
-    CHECK_EQ(loop_init(&f.loop), 0);
-    CHECK_EQ(link_door_open(&door, &f.loop, SLICE("127.0.0.1:0"), &port), 0);
-    snprintf(text, sizeof text, "127.0.0.1:%u", port);
-    for (int i = 0; i < 3; i++)
-        CHECK((dialled[i] = address_dial(slice_from(text))) >= 0);
-    run_until(&f, all_came);
-    link_door_close(&door);
-    link_door_close(&door);              /* twice is harmless */
-    for (int i = 0; i < 3; i++) {
-        close(dialled[i]);
-        close(g.fds[i]);
-    }
-    loop_fini(&f.loop);
 }
