@@ -256,7 +256,7 @@ static int store_up(struct server *s)
         .path = s->data.data,
         .node_name = config_text(s->vm, "node.name", &name),
         .files_max = config_files_max(s->vm),
-        .sync_interval_ms = config_ms(s->vm, "store.sync_interval", 1000),
+        .sync_interval_ms = config_ms(s->vm, "store.sync_interval", SYNC_INTERVAL_MS),
         .moved = topics_moved,
     };
     int rc = store_open(&o, &s->store, &why);

@@ -1,9 +1,14 @@
 /*
- * Every bound there is, with its reason. Those that an operator may lower or raise are the defaults
- * of keys in lignum.lua (scripts/lignum/schema.lua names them); the rest is fixed.
+ * All bounds, with their reasons. C, the scripts (core.limits) and the OpenAPI document take them from here;
+ * tests/lua/test_limits.lua compares the pages of doc/. Bounds that an operator may change are the defaults of keys in
+ * lignum.lua (scripts/lignum/schema.lua); the others are fixed.
+ *
+ * To add a bound: add it to the enum; if scripts or pages need it, also to LIMITS_OF_SCRIPTS below.
  */
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
+
+#include <stdint.h>
 
 enum {
     KIB = 1024,
@@ -14,6 +19,7 @@ enum {
     TOPICS_MAX = 100 * 1000,            /* each costs about 1 KiB of memory */
     TRIM_MS = 10 * 1000,                /* between two looks at what retention may remove */
     NODE_NAME_MAX = 64,
+    NODE_ADDRESS_MAX = 127,             /* "HOST:PORT" as nodes tell it to each other */
 
     /* messages */
     PAYLOAD_SIZE_MAX = 1 * MIB,         /* larger payloads belong in object storage */
@@ -25,6 +31,7 @@ enum {
     /* files */
     SEGMENT_MESSAGES_DEFAULT = 1000 * 1000,
     SEGMENT_MESSAGES_MAX = 1000 * 1000 * 1000,
+    SEGMENT_BYTES_MIN = 4 * KIB,
     SEGMENT_BYTES_DEFAULT = 64 * MIB,   /* retention's step, and what a follower is sent at a time */
     SEGMENT_BYTES_MAX = 1024 * MIB,     /* positions in an index are 32 bits */
     SEGMENT_SPACE_FIRST = 64 * KIB,     /* preallocated for a new topic; doubles from there */
@@ -33,6 +40,7 @@ enum {
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
     INDEXES_SIZE_MAX = 4 * MIB,         /* of sealed files, in memory: 85 files of the default size are read at once */
     FILES_OPEN_MAX = 4096,              /* log files held open; at most a quarter of the descriptors there are */
+    SYNC_INTERVAL_MS = 1000,            /* between two syncs of durability `interval` */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
 
     /* replication */
@@ -66,6 +74,10 @@ enum {
     READ_COUNT_DEFAULT = 1000,
     READ_SIZE_DEFAULT = 1 * MIB,
     WAIT_MS_MAX = 60 * 1000,            /* a long-poll; below the idle timeout of proxies */
+    TOPICS_PAGE_MAX = 10 * 1000,        /* topics of one answer to GET /v1/topics */
+    TOPICS_PAGE_DEFAULT = 1000,
+    OFFSET_DIGITS_MAX = 16,             /* of an offset in a query or token: those of JSON_INTEGER_MAX */
+    EPOCH_DIGITS_MAX = 18,              /* of an epoch in a token: any such number fits 64 bits */
 
     /* scripts */
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
@@ -87,6 +99,7 @@ enum {
 
     /* cluster */
     MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps in mind */
+    COPIES_MAX = MEMBERS_MAX,           /* a message cannot be on more nodes than the synced set has */
     LINK_GREETING_MAX = 4 * KIB,        /* of a peer that has not shown who it is */
     LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and what is said about it */
     LINK_UNSENT_MAX = 1 * MIB,          /* no more is read from files for a follower that has this much before it */
@@ -104,6 +117,24 @@ enum {
     SILENCE_MS = 3 * 1000,              /* a link on which nothing came for this long is dead */
 };
 
+/* Beyond the range of an int. */
+#define JSON_INTEGER_MAX ((INT64_C(1) << 53) - 1)          /* every JSON parser reads integers up to this exactly */
+#define AGE_S_MAX (INT64_C(100) * 366 * 24 * 3600)         /* of retention and of files: 100 years of any length */
+
+/* What scripts see as core.limits, with names in lower case (script/bind/l_limits.c). */
+#define LIMITS_OF_SCRIPTS(X) \
+    X(TOPIC_NAME_MAX) X(TOPICS_MAX) X(NODE_NAME_MAX) X(NODE_ADDRESS_MAX) \
+    X(PAYLOAD_SIZE_MAX) X(KEY_SIZE_MAX) X(HEADERS_SIZE_MAX) X(BATCH_COUNT_MAX) X(BATCH_SIZE_MAX) \
+    X(SEGMENT_MESSAGES_DEFAULT) X(SEGMENT_MESSAGES_MAX) X(SEGMENT_BYTES_MIN) X(SEGMENT_BYTES_DEFAULT) \
+    X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
+    X(HTTP_HEAD_MAX) X(HTTP_HEADERS_MAX) X(HTTP_TARGET_MAX) X(HTTP_BODY_MAX) X(HTTP_BODIES_MAX) \
+    X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) \
+    X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
+    X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
+    X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(VM_MEMORY_MAX) \
+    X(FETCH_BODY_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
+    X(MEMBERS_MAX) X(COPIES_MAX) X(LEASE_MS) X(LAG_MS) X(JSON_INTEGER_MAX) X(AGE_S_MAX)
+
 _Static_assert(PAYLOAD_SIZE_MAX * 2 <= BATCH_SIZE_MAX, "two largest messages fit one batch");
 _Static_assert(HEADERS_SIZE_MAX + KEY_SIZE_MAX <= 64 * KIB - 2, "both lengths are 16 bits in a record");
 _Static_assert(SEGMENT_SPACE_STEP_MAX >= BATCH_SIZE_MAX, "one step makes room for any batch");
@@ -112,6 +143,7 @@ _Static_assert(CONSOLE_FRAME_MAX <= LINK_FRAME_MAX, "a link can carry the consol
 _Static_assert(SHIPMENT_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one shipment");
 _Static_assert(LINK_FRAME_MAX >= BATCH_SIZE_MAX + 64 + 128, "a largest batch fits one frame");
 _Static_assert(PING_MS * 4 <= SILENCE_MS, "a lost word or two is not yet silence");
-_Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX, "the default is allowed");
+_Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX && READ_COUNT_DEFAULT <= READ_COUNT_MAX, "the defaults are allowed");
+_Static_assert(JSON_INTEGER_MAX < INT64_C(10000000000000000), "it has OFFSET_DIGITS_MAX digits");
 
 #endif

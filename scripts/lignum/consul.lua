@@ -13,7 +13,7 @@ local M = {}
 
 local TIMEOUT <const> = 3            -- seconds for a request that does not wait for changes
 local ANSWER_MAX <const> = 1 << 20
-local INDEX_MAX <const> = 1 << 53
+local INDEX_MAX <const> = core.limits.json_integer_max
 
 ---@class lignum.Consul
 ---@field settings table      cluster.consul of lignum.lua
@@ -194,7 +194,7 @@ end
 
 local function whole(value)
   local n = math.type(value) and math.tointeger(value)
-  return n and n >= 0 and n < INDEX_MAX and n or nil
+  return n and n >= 0 and n <= INDEX_MAX and n or nil
 end
 
 local function key_of(item)
@@ -220,7 +220,7 @@ end
 
 local function index_of(answer)
   local text = answer.headers["x-consul-index"] or ""
-  return text:find("^%d+$") and #text < 16 and math.tointeger(tonumber(text)) or nil
+  return text:find("^%d+$") and whole(tonumber(text)) or nil
 end
 
 ---Reads a key, or all keys with that prefix. With an index it waits for a higher one, at most `wait` seconds. The index

@@ -7,7 +7,7 @@ local json = core.json
 
 local M = {}
 
-local OFFSET_MAX <const> = 1 << 53    -- beyond this JSON numbers are not exact in every client
+local limits = core.limits
 
 ---The Content-Type of a body that is already JSON text.
 M.JSON = "application/json"
@@ -77,7 +77,7 @@ end
 ---@return string? code
 function M.integer(text, name, min, max)
   if text == nil then return nil end
-  local n = text:find("^%d+$") and #text <= 16 and math.tointeger(tonumber(text))
+  local n = text:find("^%d+$") and #text <= limits.offset_digits_max and math.tointeger(tonumber(text))
   if not n or n < min or n > max then return range_problem(name, min, max, text) end
   return n
 end
@@ -102,14 +102,12 @@ end
 ---@return string? code
 function M.offset(value, name)
   local n = math.type(value) and math.tointeger(value)
-  if not n or n < 0 or n >= OFFSET_MAX then
+  if not n or n < 0 or n > limits.json_integer_max then
     local shown = type(value) == "string" and '"' .. value .. '"' or tostring(value)
-    return range_problem(name, 0, OFFSET_MAX - 1, shown)
+    return range_problem(name, 0, limits.json_integer_max, shown)
   end
   return n
 end
-
-M.OFFSET_MAX = OFFSET_MAX
 
 -- JSON bodies ----------------------------------------------------------------------------------
 

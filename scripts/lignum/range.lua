@@ -9,7 +9,7 @@ local limits = core.limits
 local M = {}
 
 local SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
-local OFFSET_LAST <const> = http.OFFSET_MAX - 1
+local OFFSET_LAST <const> = limits.json_integer_max
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
 local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the query has no `wait`
 
@@ -19,7 +19,7 @@ local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the
 ---@return integer? offset
 function M.token(text)
   local epoch, offset = text:match("^(%d+):(%d+)$")
-  if not epoch or #epoch > 18 or #offset > 16 then return nil end
+  if not epoch or #epoch > limits.epoch_digits_max or #offset > limits.offset_digits_max then return nil end
   local position = math.tointeger(tonumber(offset))
   if position > OFFSET_LAST then return nil end
   return math.tointeger(tonumber(epoch)), position

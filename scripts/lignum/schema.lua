@@ -19,14 +19,13 @@ M.units = {
 
 local KiB <const>, MiB <const>, TiB <const> = 1 << 10, 1 << 20, 1 << 40
 local DAY <const> = 86400
-local OFFSET_MAX <const> = 1 << 53
 
 ---@class lignum.Key
 ---@field kind string
 ---@field default any      a value, or function(config) that computes it
 ---@field shown? string    describes a computed default
 ---@field min? number
----@field max? number
+---@field max? number      of a text: its length
 ---@field words? string[]
 ---@field text string
 
@@ -71,8 +70,9 @@ local function segment()
   return group {
     "messages", count(limits.segment_messages_default, "a file is full at this many messages, ...", 1,
       limits.segment_messages_max),
-    "bytes", size(limits.segment_bytes_default, "... or this many bytes, ...", 4 * KiB, limits.segment_bytes_max),
-    "age", time(0, "... or when its first message is this old at a publish; 0 = never", 0, 36500 * DAY),
+    "bytes", size(limits.segment_bytes_default, "... or this many bytes, ...", limits.segment_bytes_min,
+      limits.segment_bytes_max),
+    "age", time(0, "... or when its first message is this old at a publish; 0 = never", 0, limits.age_s_max),
   }
 end
 
@@ -82,12 +82,13 @@ local REPLICATION <const> = "wal: acknowledged when the leader's disk has it, fo
 local function settings(replication, more)
   local list = {
     "replication", replication,
-    "copies", count(1, "nodes that must have a message before it is acknowledged (live)", 1, 15),
+    "copies", count(1, "nodes that must have a message before it is acknowledged (live)", 1, limits.copies_max),
     "durability", durability(),
     "retain", group {
-      "age", time(0, "messages older than this may be deleted; 0 = never", 0, 36500 * DAY),
-      "bytes", size(0, "beyond this size the oldest may be deleted; 0 = no bound", 0, OFFSET_MAX),
-      "messages", count(0, "beyond this number the oldest may be deleted; 0 = no bound", 0, OFFSET_MAX),
+      "age", time(0, "messages older than this may be deleted; 0 = never", 0, limits.age_s_max),
+      "bytes", size(0, "beyond this size the oldest may be deleted; 0 = no bound", 0, limits.json_integer_max),
+      "messages", count(0, "beyond this number the oldest may be deleted; 0 = no bound", 0,
+        limits.json_integer_max),
     },
     "segment", segment(),
   }
@@ -128,13 +129,14 @@ local function cluster()
     "consul", consul(),
     "replication", group {
       "listen", key("address", "127.0.0.1:8126", "where followers connect"),
-      "advertise", key("text", nil, "the address that followers are told", { shown = "listen" }),
+      "advertise", key("text", nil, "the address that followers are told",
+        { shown = "listen", max = limits.node_address_max }),
       "secret", key("text", nil, "shared by all nodes of the cluster", { shown = "none" }),
       "secret_file", key("text", nil, "a file that contains the secret", { shown = "none" }),
       "insecure", key("flag", false, "allow replication beyond loopback without a secret"),
     },
-    "lag_max", time(5, "a follower this far behind leaves the synced set", 0.1, DAY),
-    "lease", time(10, "a leader without contact to Consul for this long stops acknowledging", 1, DAY),
+    "lag_max", time(limits.lag_ms / 1000, "a follower this far behind leaves the synced set", 0.1, DAY),
+    "lease", time(limits.lease_ms / 1000, "a leader without contact to Consul this long stops acknowledging", 1, DAY),
     "sync_interval", time(1, "how often followers are sent the synced messages of WAL topics", 0.01, 3600),
   }
 end
@@ -144,9 +146,10 @@ M.keys = group {
   "store", group {
     "path", key("text", "data", "the data directory; relative to the directory in which lignum is started"),
     "durability", durability(),
-    "sync_interval", time(1, "how often durability \"interval\" syncs", 0.01, 3600),
+    "sync_interval", time(limits.sync_interval_ms / 1000, "how often durability \"interval\" syncs", 0.01, 3600),
     "segment", segment(),
-    "audit", time(30, "pause between checks of two sealed files for damage; 0 = never", 0, DAY),
+    "audit", time(limits.audit_pause_ms / 1000, "pause between checks of two sealed files for damage; 0 = never", 0,
+      DAY),
     "files", count(limits.files_open_max, "most log files kept open", 16, 1000000),
   },
   "limits", group {
@@ -173,7 +176,8 @@ M.keys = group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
       { shown = "the host's name" }),
     "advertise", key("text", function(config) return config.listen[1] end,
-      "the address of this node that others are told", { shown = "the first address of listen" }),
+      "the address of this node that others are told",
+      { shown = "the first address of listen", max = limits.node_address_max }),
   },
 }
 
@@ -211,10 +215,11 @@ function kinds.flag(value)
   return value
 end
 
-function kinds.text(value)
+function kinds.text(value, k)
   if type(value) ~= "string" or value == "" or value:find("%c") then
     return nil, "must be text, not " .. show(value)
   end
+  if k.max and #value > k.max then return nil, ("must be at most %d characters long"):format(k.max) end
   return value
 end
 
@@ -236,7 +241,7 @@ end
 local function address_ok(text)
   if type(text) ~= "string" then return false end
   local port = text:match("^%[[%x:.]+%]:(%d+)$") or text:match("^[%w._-]+:(%d+)$")
-  return port ~= nil and #port <= 5 and tonumber(port) <= 65535
+  return port ~= nil and #port <= 5 and tonumber(port) <= 65535 and #text <= limits.node_address_max
 end
 
 function kinds.address(value)

@@ -5,11 +5,9 @@
 ---     <key>/nodes/NAME   a node that takes part, as long as its session lives
 local core = require "lignum.core"
 
-local json = core.json
+local json, limits = core.json, core.limits
 
 local M = {}
-
-local MEMBERS_MAX <const> = 32       -- as in the core, which raises an error for more
 
 ---@class lignum.Register
 ---@field cluster string
@@ -45,15 +43,14 @@ local function whole(value)
 end
 
 local HEX <const> = ("[0-9a-f]"):rep(32)
-local NAME_MAX <const> = 64
 
 local function is_member(text)
   local name = type(text) == "string" and text:match("^([%w._-]+):" .. HEX .. "$")
-  return name ~= nil and name ~= false and #name <= NAME_MAX
+  return name ~= nil and name ~= false and #name <= limits.node_name_max
 end
 
 local function members_of(list)
-  if type(list) ~= "table" or #list == 0 or #list > MEMBERS_MAX then return nil end
+  if type(list) ~= "table" or #list == 0 or #list > limits.members_max then return nil end
   local members, seen = {}, {}
   for i, member in ipairs(list) do
     if not is_member(member) or seen[member] then return nil end
@@ -122,8 +119,8 @@ function M.is_older(a, b)
   return a.version < b.version
 end
 
-local function address(text)
-  return type(text) == "string" and #text <= 256 and text:find("^[%w._:%[%]-]+:%d+$") and text or nil
+local function is_address(text)
+  return type(text) == "string" and #text <= limits.node_address_max and text:find("^[%w._:%[%]-]+:%d+$") ~= nil
 end
 
 ---Parses the value of a node's key; nil when it is not valid.
@@ -132,7 +129,7 @@ end
 function M.entry(text)
   local t = json.decode(text)
   if type(t) ~= "table" or not is_member(t.member) then return nil end
-  if not address(t.http) or not address(t.replication) then return nil end
+  if not is_address(t.http) or not is_address(t.replication) then return nil end
   local name = t.member:match("^(.*):")
   if t.name ~= name then return nil end
   local p = type(t.position) == "table" and t.position or {}

@@ -1,6 +1,8 @@
---- /openapi.json: OpenAPI 3.1 of what the other files here declare (a test compares the two).
+--- /openapi.json: describes the routes of the other files here in OpenAPI 3.1. A test compares the two; bounds come
+--- from core.limits and schema.lua.
 local core = require "lignum.core"
 local route = require "lignum.route"
+local schema = require "lignum.schema"
 
 local list = core.json.array
 local limits = core.limits
@@ -13,16 +15,16 @@ local function ref(name)
   return { ["$ref"] = "#/components/schemas/" .. name }
 end
 
-local function array_of(schema)
-  return { type = "array", items = schema }
+local function array_of(items)
+  return { type = "array", items = items }
 end
 
 local function object(properties, required)
   return { type = "object", properties = properties, required = list(required or {}) }
 end
 
-local function text(description)
-  return { type = "string", description = description }
+local function text(description, max)
+  return { type = "string", description = description, maxLength = max }
 end
 
 local function integer(minimum, description)
@@ -33,20 +35,20 @@ local function words(...)
   return { type = "string", enum = list { ... } }
 end
 
-local function content(media_type, schema)
-  return { [media_type] = { schema = schema } }
+local function content(media_type, of)
+  return { [media_type] = { schema = of } }
 end
 
-local function answer(description, media_type, schema)
-  return { description = description, content = media_type and content(media_type, schema) }
+local function answer(description, media_type, of)
+  return { description = description, content = media_type and content(media_type, of) }
 end
 
-local function json(description, schema)
-  return answer(description, "application/json", schema)
+local function json(description, of)
+  return answer(description, "application/json", of)
 end
 
-local function query(name, schema, description)
-  return { name = name, ["in"] = "query", schema = schema, description = description }
+local function query(name, of, description)
+  return { name = name, ["in"] = "query", schema = of, description = description }
 end
 
 local function header(name, description)
@@ -55,11 +57,10 @@ end
 
 local TOPIC = {
   name = "topic", ["in"] = "path", required = true,
-  schema = { type = "string", pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" },
+  schema = { type = "string", pattern = ("^[A-Za-z0-9][A-Za-z0-9._-]{0,%d}$"):format(limits.topic_name_max - 1) },
 }
 
--- An operation: what it does, its answers by status (each also has `default`, a problem), and the
--- rest.
+-- An operation: its summary, its answers by status (`default` is added: a problem), and other fields.
 local function operation(summary, responses, more)
   local op = more or {}
   op.summary = summary
@@ -75,51 +76,54 @@ end
 
 -- Schemas --------------------------------------------------------------------------------------
 
-local retain = object {
-  age = { type = "number", minimum = 0, description = "seconds; 0 = no bound" },
-  bytes = integer(0, "0 = no bound"),
-  messages = integer(0, "0 = no bound"),
-}
+local UNITS = { seconds = "seconds; ", bytes = "bytes; " }
 
-local segment = object {
-  age = { type = "number", minimum = 0, description = "seconds; 0 = never" },
-  bytes = integer(4096),
-  messages = integer(1),
-}
+-- The JSON schema of a key in schema.lua.
+local function of_key(k)
+  if k.kind == "group" then
+    local properties = {}
+    for name, inner in pairs(k.fields) do properties[name] = of_key(inner) end
+    return object(properties)
+  end
+  return {
+    type = k.kind == "word" and "string" or k.kind == "seconds" and "number" or "integer",
+    enum = k.words and list(k.words), minimum = k.min, maximum = k.max, description = (UNITS[k.kind] or "") .. k.text,
+  }
+end
 
 local function settings(more)
-  local properties = {
-    replication = words("wal", "live"),
-    copies = { type = "integer", minimum = 1, maximum = 15 },
-    durability = words("commit", "interval", "os"),
-    retain = retain,
-    segment = segment,
-  }
-  for name, schema in pairs(more or {}) do properties[name] = schema end
+  local properties = of_key(schema.settings).properties
+  for name, of in pairs(more or {}) do properties[name] = of end
   return properties
 end
 
+local PAYLOAD_MAX <const> = limits.payload_size_max
+
+local function envelope(data, base64)
+  return {
+    key = text(nil, limits.key_size_max), headers = { type = "object", additionalProperties = { type = "string" } },
+    data = text(data, PAYLOAD_MAX), base64 = text(base64, (PAYLOAD_MAX + 2) // 3 * 4),
+  }
+end
+
+local message = envelope("the payload, if it is valid UTF-8", "the payload otherwise")
+message.offset, message.epoch, message.time = integer(0), integer(0), { type = "string", format = "date-time" }
+
 local schemas = {
   Problem = object({
-    type = text(), title = text(), status = integer(400), code = text("a word of the table of errors in doc/http.md"),
+    type = text(), title = text(), status = integer(400), code = text("one of the error codes in doc/http.md"),
     detail = text(), retryable = { type = "boolean" },
     appended = { type = "boolean", description = "false: the message will never appear" },
-    earliest = integer(0), next = integer(0),
-    epoch = integer(0, "log_truncated: where the histories part,"), offset = integer(0, "and from which offset on"),
+    limit = integer(0, "too_large: the limit"), earliest = integer(0), next = integer(0),
+    epoch = integer(0, "log_truncated: the last epoch in which the histories agree,"),
+    offset = integer(0, "and up to which offset"),
   }, { "title", "status", "code", "detail", "retryable" }),
 
-  Message = object({
-    offset = integer(0), epoch = integer(0), time = { type = "string", format = "date-time" },
-    key = text(), headers = { type = "object", additionalProperties = { type = "string" } },
-    data = text("the payload, when it is valid UTF-8"), base64 = text("the payload otherwise"),
-  }, { "offset", "epoch", "time" }),
+  Message = object(message, { "offset", "epoch", "time" }),
 
   Envelope = {
     type = "object", additionalProperties = false,
-    properties = {
-      key = text(), headers = { type = "object", additionalProperties = { type = "string" } },
-      data = text(), base64 = text(),
-    },
+    properties = envelope("the payload, if it is valid UTF-8", "or the payload in base64, with padding"),
     oneOf = list { { required = list { "data" } }, { required = list { "base64" } } },
   },
 
@@ -143,15 +147,15 @@ local schemas = {
   }, { "name", "id", "first", "next", "bytes" }),
 
   Cluster = object({
-    self = text("this node's name"), role = words("alone", "leader", "follower"), epoch = integer(0),
-    cluster = text("its id"),
+    self = text("the name of this node"), role = words("alone", "leader", "follower"), epoch = integer(0),
+    cluster = text("the id of the cluster"),
     leader = { oneOf = list { object({ name = text(), http = text() }, { "name", "http" }), { type = "null" } } },
     synced = array_of { type = "string" },
     nodes = array_of(object({
       name = text(), http = text(), role = words("alone", "leader", "follower"),
       in_set = { type = "boolean", description = "counts in the synced set" }, connected = { type = "boolean" },
       lag = integer(0, "messages; on the leader"), lag_bytes = integer(0), lag_seconds = { type = "number" },
-      staleness = { type = "number", description = "seconds; of this node, when it follows" },
+      staleness = { type = "number", description = "seconds; only of this node, when it follows" },
     }, { "name", "role" })),
   }, { "self", "role", "epoch", "leader", "synced", "nodes" }),
 
@@ -165,7 +169,7 @@ local paths = {}
 paths["/ping"] = { get = operation("Answers PONG", { ["200"] = answer("PONG", "text/plain", text()) }) }
 
 paths["/api/message"] = {
-  post = operation("Publish one message, which is text", {
+  post = operation("Publish one message of text", {
     ["200"] = json("Appended", object({
       status = { const = "message commited" }, data = text(), offset = integer(0), epoch = integer(0),
       durability = text(), committed = text(),
@@ -174,7 +178,7 @@ paths["/api/message"] = {
     requestBody = body(content("application/json",
       object({ topic = text(), message = text() }, { "topic", "message" }))),
   }),
-  get = operation("Read the messages of [from, to); the same three may stand in a JSON body", {
+  get = operation("Read the messages of [from, to); the parameters may also be given as a JSON body", {
     ["200"] = json("As far as they exist", object({
       messages = array_of(object({ Id = integer(0), Data = text() }, { "Id", "Data" })), count = integer(0),
     }, { "messages", "count" })),
@@ -196,22 +200,23 @@ paths["/api/topics"] = {
 
 paths["/v1/topics"] = {
   get = operation("A page of topics, by name", {
-    ["200"] = json("after: ask again with it for the next page",
+    ["200"] = json("`after` is the parameter for the next page, if there is one",
       object({ topics = array_of(ref("Topic")), after = text() }, { "topics" })),
   }, {
     parameters = {
       query("pattern", text("* any characters, ? one")), query("after", text()),
-      query("limit", { type = "integer", minimum = 1, maximum = 10000, default = 1000 }),
-      query("internal", { type = "boolean" }, "the broker's own too"),
+      query("limit", { type = "integer", minimum = 1, maximum = limits.topics_page_max,
+        default = limits.topics_page_default }),
+      query("internal", { type = "boolean" }, "include the broker's own"),
     },
   }),
 }
 
 paths["/v1/topics/{topic}"] = {
   parameters = list { TOPIC },
-  get = operation("Settings and positions", { ["200"] = json("The topic", ref("Topic")) }),
+  get = operation("The settings and positions of a topic", { ["200"] = json("The topic", ref("Topic")) }),
   put = operation("Create it", {
-    ["200"] = json("It was there, with the same settings", ref("Topic")),
+    ["200"] = json("It exists, with the same settings", ref("Topic")),
     ["201"] = json("Created", ref("Topic")),
   }, { requestBody = body(content("application/json", ref("Settings")), false) }),
   patch = operation("Change some settings", { ["200"] = json("Changed", ref("Topic")) },
@@ -221,19 +226,21 @@ paths["/v1/topics/{topic}"] = {
 
 paths["/v1/topics/{topic}/messages"] = {
   parameters = list { TOPIC },
-  post = operation("Publish: a batch is appended as a whole or not at all", {
+  post = operation("Publish: a batch is stored as a whole or not at all", {
     ["200"] = json("Acknowledged", ref("Published")),
   }, {
     parameters = {
-      header("Lignum-Key", "the key, where the body is one message"),
-      header("Lignum-Ack", "peers: more than the topic's mode gives"),
-      header("Lignum-Forward", "never: a follower answers 307 with the leader's address instead of forwarding"),
+      header("Lignum-Key", "the key, if the body is one message"),
+      header("Lignum-Ack", "peers: answer when every member of the synced set has it"),
+      header("Lignum-Forward", "never: a follower does not forward, but answers 307 with the leader's address"),
       header("Producer-Id"), header("Producer-Epoch"), header("Producer-Seq"),
     },
     requestBody = body {
-      ["application/json"] = { schema = { oneOf = list { ref("Envelope"), array_of(ref("Envelope")) } } },
-      ["application/x-ndjson"] = { schema = text("each line is one message, as it stands") },
-      ["*/*"] = { schema = text("one message, byte for byte") },
+      ["application/json"] = { schema = { oneOf = list {
+        ref("Envelope"), { type = "array", items = ref("Envelope"), minItems = 1, maxItems = limits.batch_count_max },
+      } } },
+      ["application/x-ndjson"] = { schema = text("each line is the payload of one message") },
+      ["*/*"] = { schema = text("the payload of one message", PAYLOAD_MAX) },
     },
   }),
   get = operation("Read, or follow as server-sent events", {
@@ -241,12 +248,12 @@ paths["/v1/topics/{topic}/messages"] = {
       description = "Messages",
       content = {
         ["application/json"] = { schema = ref("Read") },
-        ["application/x-ndjson"] = { schema = text("one message a line; with raw=1 its payload alone") },
+        ["application/x-ndjson"] = { schema = text("one message per line; with raw=1 only its payload") },
         ["text/event-stream"] = { schema = text("id: epoch:offset, data: one message") },
-        ["application/vnd.lignum.records"] = { schema = text("stored batches, doc/format.md") },
+        ["application/vnd.lignum.records"] = { schema = text("stored batches, see doc/format.md") },
       },
     },
-    ["304"] = answer("The range is as the ETag says"),
+    ["304"] = answer("The client has this range already, by its ETag"),
   }, {
     parameters = {
       query("from", text(), "offset, epoch:offset, earliest (default), latest, RFC 3339, or -15m"),
@@ -256,19 +263,19 @@ paths["/v1/topics/{topic}/messages"] = {
       query("bytes", { type = "integer", minimum = 1, maximum = limits.read_size_max,
         default = limits.read_size_default }),
       query("wait", { type = "number", minimum = 0, maximum = limits.wait_ms_max // 1000 },
-        "seconds to wait when there is nothing yet"),
+        "seconds to wait when there is no message yet"),
       query("min_offset", text(), "wait until the log has reached this offset"),
-      query("raw", { type = "boolean" }, "payloads alone"),
-      query("last_event_id", text(), "as Last-Event-ID, which goes first"),
-      header("Last-Event-ID", "epoch:offset of the last event; goes on after it"),
+      query("raw", { type = "boolean" }, "only payloads"),
+      query("last_event_id", text(), "the same as Last-Event-ID, which takes precedence"),
+      header("Last-Event-ID", "epoch:offset of the last event; the stream continues after it"),
       header("If-None-Match"),
     },
   }),
 }
 
-paths["/v1/cluster"] = { get = operation("Who leads", { ["200"] = json("The cluster", ref("Cluster")) }) }
-paths["/healthz"] = { get = operation("Alive?", { ["200"] = answer("Yes", "text/plain", text()) }) }
-paths["/readyz"] = { get = operation("Ready to serve?", { ["200"] = answer("Yes", "text/plain", text()) }) }
+paths["/v1/cluster"] = { get = operation("Leader and nodes", { ["200"] = json("The cluster", ref("Cluster")) }) }
+paths["/healthz"] = { get = operation("The process runs", { ["200"] = answer("Yes", "text/plain", text()) }) }
+paths["/readyz"] = { get = operation("The node can serve", { ["200"] = answer("Yes", "text/plain", text()) }) }
 paths["/metrics"] = { get = operation("Prometheus text", { ["200"] = answer("Metrics", "text/plain", text()) }) }
 paths["/openapi.json"] = {
   get = operation("This document", { ["200"] = json("OpenAPI 3.1", { type = "object" }) }),
@@ -278,7 +285,7 @@ M.document = {
   openapi = "3.1.0",
   info = {
     title = "Lignum", version = core.version, license = { name = "MIT", identifier = "MIT" },
-    description = "A durable message log. doc/http.md says what each call promises.",
+    description = "A durable message log. doc/http.md describes what each call guarantees.",
   },
   paths = paths,
   components = {

@@ -11,7 +11,7 @@ local topic, json = core.topic, core.json
 local M = {}
 
 local LIST = { pattern = true, after = true, limit = true, internal = true }
-local LIMIT <const>, LIMIT_MAX <const> = 1000, 10000
+local LIMIT <const>, LIMIT_MAX <const> = core.limits.topics_page_default, core.limits.topics_page_max
 
 local SWITCH_WAIT <const> = 30     -- seconds for the synced set to receive what a topic holds
 local SWITCH_POLL <const> = 0.02   -- seconds between two checks of that

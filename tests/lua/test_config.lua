@@ -32,7 +32,7 @@ test("config_mistakes_are_named", function()
     ['topic "a"'] = "has no settings",
     ['topic "*" {} topic "a" {}'] = "is never used",
     ['topic "a" {} topic "a" {}'] = "is never used",
-    ['topic "a" { copies = 99 }'] = 'topic["a"].copies: must be at most 15, not 99',
+    ['topic "a" { copies = 99 }'] = 'topic["a"].copies: must be at most 32, not 99',
     ["store { segment = { bytes = 2 * GiB } }"] = "store.segment.bytes: must be at most 1073741824",
     ['topic "a" { segment = { messages = 1 << 40 } }'] = 'topic["a"].segment.messages: must be at most 1000000000',
     ["every(5)"] = "needs a function",

@@ -13,8 +13,6 @@
 #define TICK_SOON_NS (50 * NS_PER_MS)
 #define REDIAL_NS (20 * NS_PER_MS)   /* until a leader that has just gone is dialled: is its process there? */
 
-enum { TEXT_MAX = 128 };
-
 /* What is known of all topics together. */
 struct survey {
     uint64_t at_ns;
@@ -30,7 +28,7 @@ struct cluster {
     struct follower *follower;       /* owned */
     struct secret secret;
     struct acceptor acceptor;   /* of the replication port */
-    char http[TEXT_MAX], replication[TEXT_MAX];
+    char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
     struct topic_hooks hooks;
     struct watch tick;
     bool due;                        /* for a tick */

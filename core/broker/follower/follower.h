@@ -28,7 +28,7 @@ struct follower_options {
 /* A leader, as the register and its lock name it. */
 struct leader_address {
     struct member member;
-    char http[128], replication[128];
+    char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
     uint64_t epoch;
 };
 

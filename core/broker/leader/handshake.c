@@ -19,7 +19,7 @@ static bool is_address(slice text)
     for (size_t i = 0; i < text.n; i++)
         if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '"' || text.p[i] == '\\')
             return false;
-    return text.n < HTTP_TEXT_MAX;
+    return text.n <= NODE_ADDRESS_MAX;
 }
 
 static const char *hello_refusal(struct peer *p, const struct id *cluster, slice member)

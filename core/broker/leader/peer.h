@@ -9,8 +9,6 @@
 #include "broker/leader/leader.h"
 #include "broker/wire/wire.h"
 
-enum { HTTP_TEXT_MAX = 128 };
-
 enum peer_phase { PEER_HELLO, PEER_PROOF, PEER_PROMISE, PEER_READY };
 
 struct peer {
@@ -19,7 +17,7 @@ struct peer {
     struct link *link;               /* owned */
     enum peer_phase phase;
     char address[ADDRESS_TEXT_MAX];
-    char http[HTTP_TEXT_MAX];
+    char http[NODE_ADDRESS_MAX + 1];
     char nonce[NONCE_SIZE];          /* ours */
     struct member member;            /* from HELLO on */
     bool amnesiac;                   /* its copies count nowhere until it has caught up */

@@ -15,17 +15,17 @@ struct setting {
 
 #define FIELD(member) offsetof(struct topic_settings, member), sizeof(((struct topic_settings *)0)->member)
 
-static const uint64_t age_max = UINT64_C(100) * 366 * 24 * 3600 * 1000;
+static const uint64_t age_max = AGE_S_MAX * 1000;
 
 static const struct setting table[] = {
     {"replication", FIELD(replication), 0, 0, {"wal", "live"}},
-    {"copies", FIELD(copies), 1, 16, {0}},
+    {"copies", FIELD(copies), 1, COPIES_MAX, {0}},
     {"durability", FIELD(durability), 0, 0, {"commit", "interval", "os"}},
     {"retain.age", FIELD(retain.age_ms), 0, age_max, {0}},
-    {"retain.bytes", FIELD(retain.bytes), 0, INT64_MAX, {0}},
-    {"retain.messages", FIELD(retain.messages), 0, INT64_MAX, {0}},
+    {"retain.bytes", FIELD(retain.bytes), 0, JSON_INTEGER_MAX, {0}},
+    {"retain.messages", FIELD(retain.messages), 0, JSON_INTEGER_MAX, {0}},
     {"segment.messages", FIELD(segment_messages), 1, SEGMENT_MESSAGES_MAX, {0}},
-    {"segment.bytes", FIELD(segment_bytes), 4 * KIB, SEGMENT_BYTES_MAX, {0}},
+    {"segment.bytes", FIELD(segment_bytes), SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, {0}},
     {"segment.age", FIELD(segment_age_ms), 0, age_max, {0}},
 };
 enum { SETTINGS = sizeof(table) / sizeof(table[0]) };

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "base/err.h"
-#include "base/limits.h"
 #include "script/bind/arg.h"
 #include "script/http/request.h"
 #include "script/vm/task.h"
@@ -119,36 +118,6 @@ static void push_errors(lua_State *L)
     }
 }
 
-static void push_limits(lua_State *L)
-{
-    static const struct {
-        const char *name;
-        long long value;
-    } limits[] = {
-        {"kib", KIB}, {"mib", MIB}, {"topic_name_max", TOPIC_NAME_MAX}, {"topics_max", TOPICS_MAX},
-        {"node_name_max", NODE_NAME_MAX}, {"payload_size_max", PAYLOAD_SIZE_MAX}, {"key_size_max", KEY_SIZE_MAX},
-        {"headers_size_max", HEADERS_SIZE_MAX}, {"batch_count_max", BATCH_COUNT_MAX},
-        {"batch_size_max", BATCH_SIZE_MAX}, {"segment_messages_default", SEGMENT_MESSAGES_DEFAULT},
-        {"segment_bytes_default", SEGMENT_BYTES_DEFAULT}, {"segment_messages_max", SEGMENT_MESSAGES_MAX},
-        {"segment_bytes_max", SEGMENT_BYTES_MAX},
-        {"checkpoint_every", CHECKPOINT_EVERY}, {"files_open_max", FILES_OPEN_MAX}, {"http_head_max", HTTP_HEAD_MAX},
-        {"http_headers_max", HTTP_HEADERS_MAX}, {"http_target_max", HTTP_TARGET_MAX}, {"http_body_max", HTTP_BODY_MAX},
-        {"http_bodies_max", HTTP_BODIES_MAX}, {"http_connections_max", HTTP_CONNECTIONS_MAX},
-        {"http_head_ms", HTTP_HEAD_MS}, {"http_body_ms", HTTP_BODY_MS}, {"http_idle_ms", HTTP_IDLE_MS},
-        {"http_write_ms", HTTP_WRITE_MS}, {"read_count_max", READ_COUNT_MAX}, {"read_size_max", READ_SIZE_MAX},
-        {"read_count_default", READ_COUNT_DEFAULT}, {"read_size_default", READ_SIZE_DEFAULT},
-        {"wait_ms_max", WAIT_MS_MAX}, {"route_names_max", ROUTE_NAMES_MAX},
-        {"tasks_max", TASKS_MAX}, {"task_budget_ms", TASK_BUDGET_MS},
-        {"vm_memory_max", VM_MEMORY_MAX}, {"fetch_body_max", FETCH_BODY_MAX}, {"fetch_ms", FETCH_MS},
-        {"fetches_max", FETCHES_MAX}, {"frame_size_max", CONSOLE_FRAME_MAX}, {"consoles_max", CONSOLES_MAX},
-    };
-    lua_newtable(L);
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-        lua_pushinteger(L, limits[i].value);
-        lua_setfield(L, -2, limits[i].name);
-    }
-}
-
 int wait_is_over(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
@@ -177,8 +146,7 @@ int core_open(lua_State *L)
     cluster_open(L);
     push_errors(L);
     lua_setfield(L, -2, "errors");
-    push_limits(L);
-    lua_setfield(L, -2, "limits");
+    limits_open(L);
     lua_getfield(L, LUA_REGISTRYINDEX, "lignum.unsafe");
     lua_setfield(L, -2, "unsafe");
     lua_pushliteral(L, LIGNUM_VERSION);

@@ -19,6 +19,7 @@ void say_open(lua_State *L);
 void json_open(lua_State *L);
 void fetch_open(lua_State *L);
 void cluster_open(lua_State *L);
+void limits_open(lua_State *L);
 
 /* Makes the metatable of a kind: `meta` goes into it; __index becomes `methods`, or, when `index` is given, that
  * function with the table of methods as its first upvalue and one of the numbers of `fields`, from 1 on, as its second.

@@ -88,10 +88,10 @@ static int l_lead(lua_State *L)
     return 1;
 }
 
-static bool take_text(lua_State *L, const char *name, char out[128])
+static bool take_address(lua_State *L, const char *name, char out[NODE_ADDRESS_MAX + 1])
 {
     const char *text = field_text(L, 1, name);
-    return text != NULL && strlen(text) < 128 && snprintf(out, 128, "%s", text) > 0;
+    return text != NULL && strlen(text) <= NODE_ADDRESS_MAX && snprintf(out, NODE_ADDRESS_MAX + 1, "%s", text) > 0;
 }
 
 /* cluster.follow {member=, http=, replication=, epoch=} -> true */
@@ -100,8 +100,8 @@ static int l_follow(lua_State *L)
     struct cluster *c = cluster_of(L, FOLLOW);
     struct leader_address a = {.epoch = 0};
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (!field_member(L, 1, "member", &a.member) || !take_text(L, "http", a.http) ||
-        !take_text(L, "replication", a.replication) || !field_whole(L, 1, "epoch", &a.epoch))
+    if (!field_member(L, 1, "member", &a.member) || !take_address(L, "http", a.http) ||
+        !take_address(L, "replication", a.replication) || !field_whole(L, 1, "epoch", &a.epoch))
         return arg_fail(L, FOLLOW, "member, http, replication and epoch must be there");
     cluster_follow(c, &a);
     lua_pushboolean(L, 1);

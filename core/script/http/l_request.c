@@ -13,8 +13,6 @@
 #define PARAM "req:param(name)"
 #define MESSAGES "req:messages()"
 
-enum { OFFSET_DIGITS = 16, EPOCH_DIGITS = 18 };   /* at most */
-#define OFFSET_LAST ((UINT64_C(1) << 53) - 1)     /* beyond it JSON numbers are not exact in every client */
 
 struct object {
     struct serving *serving;          /* of this request while the generations are equal */
@@ -278,16 +276,16 @@ static bool take_number(slice text, size_t digits, uint64_t *out)
 /* An offset, or epoch:offset, whose colon many clients escape. */
 static bool take_from(slice text, struct question *q)
 {
-    char plain[EPOCH_DIGITS + OFFSET_DIGITS + 3];
+    char plain[EPOCH_DIGITS_MAX + OFFSET_DIGITS_MAX + 3];
     slice epoch;
     if (text.n > sizeof(plain))
         return false;
     long n = http_unescape(text, plain, true);
     slice offset = slice_of(plain, n < 0 ? 0 : (size_t)n);
     q->token = memchr(plain, ':', offset.n) != NULL;
-    if (q->token && !(slice_split(&offset, ':', &epoch) && take_number(epoch, EPOCH_DIGITS, &q->epoch)))
+    if (q->token && !(slice_split(&offset, ':', &epoch) && take_number(epoch, EPOCH_DIGITS_MAX, &q->epoch)))
         return false;
-    return take_number(offset, OFFSET_DIGITS, &q->from);
+    return take_number(offset, OFFSET_DIGITS_MAX, &q->from);
 }
 
 static bool question_take(struct question *q, slice name, slice value)
@@ -301,7 +299,7 @@ static bool question_take(struct question *q, slice name, slice value)
         return q->from == UNSAID && take_from(value, q);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         if (slice_eq(name, numbers[i].name))
-            return *numbers[i].value == UNSAID && take_number(value, OFFSET_DIGITS, numbers[i].value);
+            return *numbers[i].value == UNSAID && take_number(value, OFFSET_DIGITS_MAX, numbers[i].value);
     return false;
 }
 
@@ -322,7 +320,7 @@ bool request_question(const struct http_request *r, struct question *q)
     while (slice_split(&rest, '&', &value))
         if (!slice_split(&value, '=', &name) || !question_take(q, name, value))
             return false;
-    return q->from <= OFFSET_LAST && settle(&q->to, q->from + 1, OFFSET_LAST, UINT64_MAX) &&
+    return q->from <= JSON_INTEGER_MAX && settle(&q->to, q->from + 1, JSON_INTEGER_MAX, UINT64_MAX) &&
            settle(&q->limit, 1, READ_COUNT_MAX, READ_COUNT_DEFAULT) &&
            settle(&q->bytes, 1, READ_SIZE_MAX, READ_SIZE_DEFAULT) && settle(&q->wait_s, 0, WAIT_MS_MAX / 1000, 0);
 }

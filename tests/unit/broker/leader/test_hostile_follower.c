@@ -92,14 +92,14 @@ TEST(test_a_greeting_that_does_not_fit_is_refused)
 {
     static const struct id other = {{9}};
     struct hello bad[] = {usual, usual, usual, usual, usual, usual, usual, usual};
-    char longest[HTTP_TEXT_MAX + 1] = {0};
-    memset(longest, 'h', HTTP_TEXT_MAX);
+    char too_long[NODE_ADDRESS_MAX + 2] = {0};
+    memset(too_long, 'h', NODE_ADDRESS_MAX + 1);
     bad[0].version++;
     bad[1].cluster = &other;
     bad[2].member = "n1:000102030405060708090a0b0c0d0e0f";   /* the leader's own name */
     bad[3].member = "nobody";
     bad[4].member = "a b:000102030405060708090a0b0c0d0e0f";
-    bad[5].http = longest;
+    bad[5].http = too_long;
     bad[6].http = "127.0.0.1:2\"";
     bad[7].http = "127.0.0.1:2\n";
     rig_up(1);

@@ -41,8 +41,8 @@ TEST(test_a_wrong_setting_is_refused_by_name)
 {
     check_refused(SLICE("colour"), SLICE("red"), SLICE("there is no setting \"colour\""));
     check_refused(SLICE("replication"), SLICE("both"), SLICE("replication must be \"wal\" or \"live\""));
-    check_refused(SLICE("copies"), SLICE("0"), SLICE("copies must be a whole number from 1 to 16"));
-    check_refused(SLICE("copies"), SLICE("-1"), SLICE("copies must be a whole number from 1 to 16"));
+    check_refused(SLICE("copies"), SLICE("0"), SLICE("copies must be a whole number from 1 to 32"));
+    check_refused(SLICE("copies"), SLICE("-1"), SLICE("copies must be a whole number from 1 to 32"));
     check_refused(SLICE("segment.bytes"), SLICE("1.5"),
                   SLICE("segment.bytes must be a whole number from 4096 to 1073741824"));
 }

@@ -282,7 +282,7 @@ TEST(test_a_setting_that_is_unknown_or_impossible_is_named)
     CHECK_EVAL("return (select(2, topic('n'):create {retain = {aeg = 1}}))", "there is no setting \"retain.aeg\"");
     CHECK_EVAL("return (select(2, topic('n'):create {retain = 7}))", "retain must be a table");
     CHECK_EVAL("return (select(2, topic('n'):create {copies = 1.5}))", "copies must be a whole number of 0 or more");
-    CHECK_EVAL("return (select(2, topic('n'):create {copies = -1}))", "copies must be a whole number from 1 to 16");
+    CHECK_EVAL("return (select(2, topic('n'):create {copies = -1}))", "copies must be a whole number from 1 to 32");
     CHECK_EVAL("return (select(2, topic('n'):create {durability = true}))", "durability must be \"commit\" or "
                                                                             "\"interval\" or \"os\"");
     CHECK_EVAL("return CODE(topic('n'):info())", "nil unknown_topic");
