@@ -38,19 +38,19 @@ enum {
     SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* most that is preallocated at once */
     CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
-    INDEXES_SIZE_MAX = 4 * MIB,         /* of sealed files, in memory: 85 files of the default size are read at once */
+    INDEX_CACHE_SIZE_MAX = 4 * MIB,     /* of sealed files, in memory: 85 files of the default size are read at once */
     FILES_OPEN_MAX = 4096,              /* log files held open; at most a quarter of the descriptors there are */
     SYNC_INTERVAL_MS = 1000,            /* between two syncs of durability `interval` */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
 
     /* replication */
-    SHIPMENT_SIZE_MAX = 9 * MIB,        /* of batches in one; a largest batch is sent whole */
+    BATCH_RUN_SIZE_MAX = 9 * MIB,       /* of batches in one; a largest batch is sent whole */
     AUDIT_STEP = 1 * MIB,               /* read at once by an audit: acknowledgements wait that long */
     AUDIT_PAUSE_MS = 30 * 1000,         /* between two files: 64 MiB each makes 2 MiB a second */
     AUDIT_RATE = 16 * MIB,              /* bytes a second: a file of the default size in 4 s */
     AUDIT_RANGES_MAX = 64,              /* told apart in one file; further ones lengthen the last */
-    CUT_AT_ONCE = 64 * MIB,             /* a file larger than the default is cut after work on the disk thread */
-    CUT_STEP = 4 * MIB,                 /* of that work: acknowledgements wait that long */
+    TRUNCATE_AT_ONCE = 64 * MIB,        /* a file larger than the default is cut after work on the disk thread */
+    TRUNCATE_STEP = 4 * MIB,            /* of that work: acknowledgements wait that long */
     LED_RANGES_MAX = 64,                /* of epochs that this node led; the oldest are forgotten */
 
     /* HTTP */
@@ -140,7 +140,7 @@ _Static_assert(HEADERS_SIZE_MAX + KEY_SIZE_MAX <= 64 * KIB - 2, "both lengths ar
 _Static_assert(SEGMENT_SPACE_STEP_MAX >= BATCH_SIZE_MAX, "one step makes room for any batch");
 _Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index entries");
 _Static_assert(CONSOLE_FRAME_MAX <= LINK_FRAME_MAX, "a link can carry the console's frames");
-_Static_assert(SHIPMENT_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one shipment");
+_Static_assert(BATCH_RUN_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one run");
 _Static_assert(LINK_FRAME_MAX >= BATCH_SIZE_MAX + 64 + 128, "a largest batch fits one frame");
 _Static_assert(PING_MS * 4 <= SILENCE_MS, "a lost word or two is not yet silence");
 _Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX && READ_COUNT_DEFAULT <= READ_COUNT_MAX, "the defaults are allowed");

@@ -125,7 +125,7 @@ static void empty_folder(const char *path)
     closedir(dir);
 }
 
-static void remove_topic(void)
+static void delete_topic(void)
 {
     empty_folder(path_of("%s/topics/t", store->root).s);
     ENSURE(rmdir(path_of("%s/topics/t", store->root).s) == 0);
@@ -161,6 +161,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     put_file(path_of("%s/00000000000000000000%s", dir.s, data[0] & SEALED ? ".log" : ".qwal").s, file, n);
     free(file);
     try_topic(data[0] & CLEAN);
-    remove_topic();
+    delete_topic();
     return 0;
 }

@@ -99,7 +99,7 @@ static void settle_store(struct store *s)
     store_flush(s);
     do {
         store_sync(s);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
     } while (!list_empty(&s->unsynced));
 }
 
@@ -160,7 +160,7 @@ static void check_reads_all(struct journal *j)
 /* Ends a store as kill -9 would: what the kernel has stays, nothing else is written. */
 static void abandon_store(struct store *s)
 {
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     while (!list_empty(&s->journals))
         journal_free(list_first(&s->journals, struct journal, all));
     store_free(s);
@@ -169,7 +169,7 @@ static void abandon_store(struct store *s)
 /* The same for one journal of a store that goes on: quicker, where thousands of states are tried. */
 static void abandon_journal(struct journal *j)
 {
-    sync_wait(j->store->sync);
+    worker_wait(j->store->worker);
     journal_free(j);
 }
 

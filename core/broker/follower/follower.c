@@ -37,7 +37,7 @@ static void place_later(struct follower *f, struct topic *t)
     t->slot = 0;
     t->known = t->placed = t->held = false;
     t->acked_written = t->acked_disk = 0;
-    journal_put_off(t->journal, false);
+    journal_defer_sync(t->journal, false);
     list_remove(&t->placing);
     list_push(&f->unplaced, &t->placing);
 }

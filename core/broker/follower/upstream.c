@@ -394,7 +394,7 @@ static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
 }
 
 /* Where the files' boundaries differ (damage can do that), the file that is being written is fetched again. */
-static void data_failed(struct follower *f, struct topic *t, const struct shipment *s, int rc)
+static void data_failed(struct follower *f, struct topic *t, const struct batch_run *s, int rc)
 {
     uint64_t from = least(journal_active_first(t->journal), s->file_first);
     say_error("follower", "cannot store what the leader sent topic=%s offset=%llu: %s", t->name,
@@ -409,7 +409,7 @@ static void on_data(struct follower *f, struct wire *w)
 {
     struct topic *t = topic_of(f, get_u32(w));
     uint64_t readable = get_u64(w), peers = get_u64(w);
-    struct shipment s = {.first = get_u64(w)};
+    struct batch_run s = {.first = get_u64(w)};
     s.next = get_u64(w);
     s.file_first = get_u64(w);
     s.has_file_crc = get_u8(w);
@@ -428,7 +428,7 @@ static void on_data(struct follower *f, struct wire *w)
     }
     mark_advance(&t->tail, s.next);
     take_marks(t, readable, peers);
-    journal_put_off(t->journal, t->tail.at < t->told_peers);   /* the others have more: this node is not one of them */
+    journal_defer_sync(t->journal, t->tail.at < t->told_peers);   /* no member while it lacks what they have */
     topic_settle(t);
 }
 

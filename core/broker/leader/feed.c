@@ -332,7 +332,7 @@ static void put_marks(struct buf *out, struct feed *f)
 }
 
 /* The fields in front of the batches, whose place was left free. */
-static void data_head(struct buf *out, size_t at, struct feed *f, const struct shipment *s)
+static void data_head(struct buf *out, size_t at, struct feed *f, const struct batch_run *s)
 {
     struct buf head = {0};
     put_u32(&head, f->slot);
@@ -350,12 +350,12 @@ static void data_head(struct buf *out, size_t at, struct feed *f, const struct s
 static int feed_send_data(struct feed *f, uint64_t to)
 {
     struct link *k = f->peer->link;
-    struct shipment s = {0};
+    struct batch_run s = {0};
     struct buf *out = link_begin(k, WIRE_DATA);
     size_t at = buf_size(out);
     memset(buf_reserve(out, DATA_HEAD), 0, DATA_HEAD);
     out->end += DATA_HEAD;
-    int rc = journal_ship(f->topic->journal, f->sent, to, SHIP_SIZE, out, &s);
+    int rc = journal_read_batches(f->topic->journal, f->sent, to, SHIP_SIZE, out, &s);
     if (rc < 0 || s.next == s.first) {
         link_cancel(k);
         return rc;

@@ -112,7 +112,7 @@ void topic_fail(struct topic *t, int rc)
 
 /* ---- a history that was another's ---- */
 
-static void marks_cut(struct topic *t, uint64_t to)
+static void marks_truncate(struct topic *t, uint64_t to)
 {
     struct mark *all[] = {&t->tail, &t->written, &t->disk, &t->peers, &t->readable};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -126,9 +126,9 @@ static void marks_cut(struct topic *t, uint64_t to)
 int topic_cut(struct topic *t, uint64_t to)
 {
     uint64_t messages = 0;
-    int rc = journal_cut(t->journal, to, &messages);
+    int rc = journal_truncate(t->journal, to, &messages);
     if (rc == 0)
-        marks_cut(t, to);
+        marks_truncate(t, to);
     return rc;
 }
 
@@ -137,7 +137,7 @@ int topic_restart(struct topic *t, uint64_t first, bool keep)
     int rc = journal_restart(t->journal, first, keep);
     if (rc < 0)
         return rc;
-    marks_cut(t, first);
+    marks_truncate(t, first);
     raise(&t->tail, first);
     raise(&t->written, first);
     raise(&t->disk, first);

@@ -94,7 +94,7 @@ void topic_settle(struct topic *t);
 void topic_fail(struct topic *t, int rc);
 
 /* A follower's part of the log that the leader does not have: moved to diverged/ and cut. Waits for the disk. 0 or an
- * error of journal_cut; after -ERR_BUSY it is to be tried again. */
+ * error of journal_truncate; after -ERR_BUSY it is to be tried again. */
 int topic_cut(struct topic *t, uint64_t to);
 
 /* Begins anew at an offset, as the leader has nothing older; `keep`: what was there goes to diverged/. `peers` does not

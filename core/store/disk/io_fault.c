@@ -324,7 +324,7 @@ static void read_rule(char *text)
         read_condition(r, condition);
 }
 
-void fault_install(void)
+void io_fault_install(void)
 {
     const char *text = getenv("LIGNUM_FAULT");
     if (!text || real.open)
@@ -344,7 +344,7 @@ void fault_install(void)
 
 #else
 
-void fault_install(void)
+void io_fault_install(void)
 {
 }
 

@@ -24,6 +24,6 @@
 #ifndef STORE_DISK_IO_FAULT_H
 #define STORE_DISK_IO_FAULT_H
 
-void fault_install(void);
+void io_fault_install(void);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 
-struct sync {
+struct worker {
     pthread_t thread;
     sem_t work;                /* counts the jobs that were not begun, and one more when the thread is to end */
     pthread_mutex_t lock;      /* guards the lists */
@@ -23,7 +23,7 @@ struct sync {
 };
 
 /* NULL: the thread is to end. */
-static struct job *sync_take(struct sync *s)
+static struct job *worker_take(struct worker *s)
 {
     struct job *job = NULL;
     while (sem_wait(&s->work) < 0)
@@ -38,7 +38,7 @@ static struct job *sync_take(struct sync *s)
     return job;
 }
 
-static void sync_finish(struct sync *s, struct job *job)
+static void worker_finish(struct worker *s, struct job *job)
 {
     uint64_t one = 1;
     pthread_mutex_lock(&s->lock);
@@ -48,40 +48,40 @@ static void sync_finish(struct sync *s, struct job *job)
     ENSURE(write(s->event_fd, &one, sizeof one) == sizeof one);
 }
 
-static void *sync_main(void *arg)
+static void *worker_main(void *arg)
 {
-    struct sync *s = arg;
+    struct worker *s = arg;
     struct job *job;
-    while ((job = sync_take(s)) != NULL) {
+    while ((job = worker_take(s)) != NULL) {
         job->run(job);
-        sync_finish(s, job);
+        worker_finish(s, job);
     }
     return NULL;
 }
 
-static int sync_start_thread(struct sync *s)
+static int worker_start_thread(struct worker *s)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);   /* signals are the loop's */
-    int rc = pthread_create(&s->thread, NULL, sync_main, s);
+    int rc = pthread_create(&s->thread, NULL, worker_main, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -rc;
 }
 
-int sync_new(struct sync **out)
+int worker_new(struct worker **out)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0)
         return -errno;
-    struct sync *s = MEM_NEW(struct sync);
+    struct worker *s = MEM_NEW(struct worker);
     s->event_fd = fd;
     list_init(&s->urgent);
     list_init(&s->later);
     list_init(&s->finished);
     pthread_mutex_init(&s->lock, NULL);
     sem_init(&s->work, 0, 0);
-    int rc = sync_start_thread(s);
+    int rc = worker_start_thread(s);
     if (rc < 0) {
         close(fd);
         mem_free(s);
@@ -91,7 +91,7 @@ int sync_new(struct sync **out)
     return 0;
 }
 
-void sync_free(struct sync *s)
+void worker_free(struct worker *s)
 {
     ENSURE(s->under_way == 0);
     sem_post(&s->work);
@@ -102,7 +102,7 @@ void sync_free(struct sync *s)
     mem_free(s);
 }
 
-void sync_submit(struct sync *s, struct job *job)
+void worker_submit(struct worker *s, struct job *job)
 {
     s->under_way++;
     pthread_mutex_lock(&s->lock);
@@ -111,12 +111,12 @@ void sync_submit(struct sync *s, struct job *job)
     sem_post(&s->work);
 }
 
-int sync_event_fd(const struct sync *s)
+int worker_event_fd(const struct worker *s)
 {
     return s->event_fd;
 }
 
-void sync_collect(struct sync *s)
+void worker_collect(struct worker *s)
 {
     uint64_t count;
     ssize_t got = read(s->event_fd, &count, sizeof count);
@@ -134,11 +134,11 @@ void sync_collect(struct sync *s)
     }
 }
 
-void sync_wait(struct sync *s)
+void worker_wait(struct worker *s)
 {
     struct pollfd event = {.fd = s->event_fd, .events = POLLIN};
     while (s->under_way > 0) {
         poll(&event, 1, -1);
-        sync_collect(s);
+        worker_collect(s);
     }
 }

@@ -2,7 +2,7 @@
  * The one disk thread: it runs jobs, one at a time, so that the loop never waits for the disk.
  *
  * A job is embedded in its owner. `run` is called on the disk thread and touches nothing but the job; `done` is
- * called on the loop thread, from sync_collect, and may submit more. Urgent jobs (rounds of fdatasync, which
+ * called on the loop thread, from worker_collect, and may submit more. Urgent jobs (rounds of fdatasync, which
  * acknowledgements wait for) overtake the others (sealing, spare files, unlinking). Completions are made known
  * through an eventfd.
  */
@@ -18,18 +18,18 @@ struct job {
     bool urgent;
 };
 
-struct sync;
+struct worker;
 
-int sync_new(struct sync **out);      /* 0 or -errno */
-void sync_free(struct sync *s);       /* nothing may be under way */
+int worker_new(struct worker **out);      /* 0 or -errno */
+void worker_free(struct worker *s);       /* nothing may be under way */
 
-void sync_submit(struct sync *s, struct job *job);
-int sync_event_fd(const struct sync *s);
+void worker_submit(struct worker *s, struct job *job);
+int worker_event_fd(const struct worker *s);
 
 /* Calls `done` for all that has finished. */
-void sync_collect(struct sync *s);
+void worker_collect(struct worker *s);
 
 /* Waits until nothing is under way, not even what `done` submitted. */
-void sync_wait(struct sync *s);
+void worker_wait(struct worker *s);
 
 #endif

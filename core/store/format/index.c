@@ -42,7 +42,7 @@ void index_put(struct index *ix, struct index_entry e)
     ix->due = e.position + INDEX_EVERY;
 }
 
-void index_cut(struct index *ix, uint64_t offset)
+void index_truncate(struct index *ix, uint64_t offset)
 {
     while (ix->count && ix->entries[ix->count - 1].offset >= offset)
         ix->count--;

@@ -36,7 +36,7 @@ static inline void index_note(struct index *ix, struct index_entry e)
 }
 
 /* Forgets the entries from this offset on. */
-void index_cut(struct index *ix, uint64_t offset);
+void index_truncate(struct index *ix, uint64_t offset);
 
 /* The last entry at or below an offset, a position; the last one before a time. NULL: begin at the file's start. */
 const struct index_entry *index_at_offset(const struct index *ix, uint64_t offset);

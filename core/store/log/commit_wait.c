@@ -8,19 +8,19 @@
 
 enum { VAIN_MAX = 6 };                   /* a pause is at most 2^6 - 2 rounds */
 
-void gather_add(struct gather *g)
+void commit_wait_add(struct commit_wait *g)
 {
     g->waiting++;
     g->came_ns = 0;
 }
 
-void gather_look(struct gather *g, uint64_t now_ns)
+void commit_wait_note_time(struct commit_wait *g, uint64_t now_ns)
 {
     if (g->came_ns == 0)
         g->came_ns = now_ns;
 }
 
-bool gather_waits(struct gather *g, uint64_t now_ns)
+bool commit_wait_waits(struct commit_wait *g, uint64_t now_ns)
 {
     bool waits = g->waiting > 0 && g->waiting < g->before + g->covered && now_ns < g->until_ns;
     g->waited |= waits;
@@ -29,7 +29,7 @@ bool gather_waits(struct gather *g, uint64_t now_ns)
 
 /* Either all came in that time, or only those who came meanwhile. Waits in vain are tried ever more rarely: while the
  * others come fast, each wait looks worthwhile, and one who thinks for longer is waited for each time in vain. */
-static void learn(struct gather *g, uint64_t now_ns)
+static void learn(struct commit_wait *g, uint64_t now_ns)
 {
     bool vain = g->waiting < g->before + g->covered;
     unsigned came = vain ? g->waiting - g->before : g->waiting;
@@ -38,7 +38,7 @@ static void learn(struct gather *g, uint64_t now_ns)
     g->pause = vain ? (1U << g->vain) - 2 : 0;    /* 0, 2, 6, ... rounds: chance may spoil one */
 }
 
-void gather_begin(struct gather *g, uint64_t now_ns)
+void commit_wait_begin(struct commit_wait *g, uint64_t now_ns)
 {
     if (g->waited)
         learn(g, now_ns);
@@ -51,17 +51,17 @@ void gather_begin(struct gather *g, uint64_t now_ns)
 }
 
 /* Those who came meanwhile were answered after the round before. A few late ones do not tell. */
-static void measure(struct gather *g)
+static void measure(struct commit_wait *g)
 {
     if (g->before > 0 && 4 * g->before >= g->covered)
         g->pace_ns = (g->came_ns - g->began_ns) / g->before;
 }
 
-void gather_end(struct gather *g, uint64_t now_ns, uint64_t took_ns)
+void commit_wait_end(struct commit_wait *g, uint64_t now_ns, uint64_t took_ns)
 {
     uint64_t usual_ns = least(took_ns, g->took_ns);    /* one that stalled says nothing about the next */
     uint64_t most_ns = least(usual_ns / 2, WAIT_MAX_NS);
-    gather_look(g, now_ns);
+    commit_wait_note_time(g, now_ns);
     g->before = g->waiting;
     measure(g);
     g->took_ns = took_ns;

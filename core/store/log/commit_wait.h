@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 /* A zeroed one is valid. Times are nanoseconds of clock_ns(). */
-struct gather {
+struct commit_wait {
     unsigned waiting;             /* batches that want a round and are in none */
     unsigned covered;             /* by the round that runs, or ran last */
     unsigned before;              /* waited when that ended */
@@ -32,10 +32,10 @@ struct gather {
     unsigned pause;               /* rounds that do not wait because of that */
 };
 
-void gather_add(struct gather *g);                                       /* a batch was appended that wants a round */
-void gather_look(struct gather *g, uint64_t now_ns);                     /* in each turn */
-bool gather_waits(struct gather *g, uint64_t now_ns);                    /* shall the next round not begin yet? */
-void gather_begin(struct gather *g, uint64_t now_ns);                    /* a round begins, with all that waits */
-void gather_end(struct gather *g, uint64_t now_ns, uint64_t took_ns);    /* it is over */
+void commit_wait_add(struct commit_wait *g);                              /* a batch was appended that wants a round */
+void commit_wait_note_time(struct commit_wait *g, uint64_t now_ns);       /* in each turn */
+bool commit_wait_waits(struct commit_wait *g, uint64_t now_ns);           /* shall the next round not begin yet? */
+void commit_wait_begin(struct commit_wait *g, uint64_t now_ns);           /* a round begins, with all that waits */
+void commit_wait_end(struct commit_wait *g, uint64_t now_ns, uint64_t took_ns);   /* it is over */
 
 #endif

@@ -8,7 +8,7 @@
 #include "store/disk/io.h"
 #include "store/log/inner.h"
 
-struct remove_job {
+struct delete_job {
     struct job job;
     struct journal *journal;     /* NULL: the trash */
     struct path dir;
@@ -17,20 +17,20 @@ struct remove_job {
     bool sync_failed;
 };
 
-static void remove_one(struct remove_job *r, const char *path)
+static void delete_one(struct delete_job *r, const char *path)
 {
     if (io.unlink(path) < 0 && errno != ENOENT)
         r->rc = -errno;
 }
 
 /* Each is gone for good before the next: after a power loss there must be no hole between two files. */
-static void remove_files_run(struct job *job)
+static void delete_files_run(struct job *job)
 {
-    struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
     slice rest = buf_slice(&r->paths);
     while (r->rc == 0 && rest.n > 0) {
         size_t n = strlen(rest.p);
-        remove_one(r, rest.p);
+        delete_one(r, rest.p);
         uint64_t first;
         const char *name = strrchr(rest.p, '/') + 1;
         if (r->rc == 0 && file_name_read(name, &first) == FILE_SEALED) {
@@ -46,34 +46,34 @@ static bool dot(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static void remove_topic(struct remove_job *r, const char *topic)
+static void delete_topic(struct delete_job *r, const char *topic)
 {
     DIR *dir = opendir(topic);
     if (!dir)
         return;
     for (struct dirent *e; (e = readdir(dir));)
         if (!dot(e->d_name))
-            remove_one(r, path_of("%s/%s", topic, e->d_name).s);
+            delete_one(r, path_of("%s/%s", topic, e->d_name).s);
     closedir(dir);
     if (io.rmdir(topic) < 0)
         r->rc = -errno;
 }
 
-static void remove_trash_run(struct job *job)
+static void delete_trash_run(struct job *job)
 {
-    struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
     DIR *dir = opendir(r->dir.s);
     if (!dir)
         return;
     for (struct dirent *e; (e = readdir(dir));)
         if (!dot(e->d_name))
-            remove_topic(r, path_of("%s/%s", r->dir.s, e->d_name).s);
+            delete_topic(r, path_of("%s/%s", r->dir.s, e->d_name).s);
     closedir(dir);
 }
 
-static void remove_done(struct job *job)
+static void delete_done(struct job *job)
 {
-    struct remove_job *r = LIST_OWNER(job, struct remove_job, job);
+    struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
     if (r->sync_failed)
         store_io_failed(r->journal->store, "fsync", r->dir.s, r->rc);
     if (r->rc < 0)
@@ -84,23 +84,23 @@ static void remove_done(struct job *job)
     mem_free(r);
 }
 
-void remove_files(struct journal *j, struct buf *paths)
+void delete_later_files(struct journal *j, struct buf *paths)
 {
-    struct remove_job *r = MEM_NEW(struct remove_job);
-    r->job.run = remove_files_run;
-    r->job.done = remove_done;
+    struct delete_job *r = MEM_NEW(struct delete_job);
+    r->job.run = delete_files_run;
+    r->job.done = delete_done;
     r->journal = j;
     r->dir = topic_path(j);
     buf_move(&r->paths, paths);
     j->jobs++;
-    sync_submit(j->store->sync, &r->job);
+    worker_submit(j->store->worker, &r->job);
 }
 
-void remove_trash(struct store *s)
+void delete_later_trash(struct store *s)
 {
-    struct remove_job *r = MEM_NEW(struct remove_job);
-    r->job.run = remove_trash_run;
-    r->job.done = remove_done;
+    struct delete_job *r = MEM_NEW(struct delete_job);
+    r->job.run = delete_trash_run;
+    r->job.done = delete_done;
     r->dir = path_of("%s/trash", s->root);
-    sync_submit(s->sync, &r->job);
+    worker_submit(s->worker, &r->job);
 }

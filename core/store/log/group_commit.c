@@ -21,7 +21,7 @@ struct entry {
     struct checkpoint checkpoint;
 };
 
-struct round {
+struct group_commit {
     struct job job;
     struct store *store;         /* outlives us */
     bool busy;
@@ -41,41 +41,41 @@ struct round {
     uint64_t took_ns;
 };
 
-static void round_run(struct job *job);
-static void round_done(struct job *job);
+static void group_commit_run(struct job *job);
+static void group_commit_done(struct job *job);
 
-void round_new(struct store *s)
+void group_commit_new(struct store *s)
 {
-    struct round *r = MEM_NEW(struct round);
+    struct group_commit *r = MEM_NEW(struct group_commit);
     r->store = s;
     r->root_fd = s->root_fd;
-    r->job = (struct job){.run = round_run, .done = round_done, .urgent = true};
+    r->job = (struct job){.run = group_commit_run, .done = group_commit_done, .urgent = true};
     list_init(&r->sealing);
-    s->round = r;
+    s->commit = r;
 }
 
-void round_free(struct store *s)
+void group_commit_free(struct store *s)
 {
-    ENSURE(!s->round->busy);
-    mem_free(s->round->entries);
-    buf_fini(&s->round->dirs);
-    mem_free(s->round);
-    s->round = NULL;
+    ENSURE(!s->commit->busy);
+    mem_free(s->commit->entries);
+    buf_fini(&s->commit->dirs);
+    mem_free(s->commit);
+    s->commit = NULL;
 }
 
-bool round_busy(const struct store *s)
+bool group_commit_busy(const struct store *s)
 {
-    return s->round->busy;
+    return s->commit->busy;
 }
 
 uint64_t store_stalled_ns(const struct store *s)
 {
-    return s->round->busy ? clock_ns() - s->round->submitted_ns : 0;
+    return s->commit->busy ? clock_ns() - s->commit->submitted_ns : 0;
 }
 
 /* -- on the disk thread ----------------------------------------------------------------------------------- */
 
-static int round_sync_files(struct round *r)
+static int group_commit_sync_files(struct group_commit *r)
 {
     for (unsigned i = 0; i < r->files; i++)
         if (io.sync_data(r->fds[i]) < 0)
@@ -83,7 +83,7 @@ static int round_sync_files(struct round *r)
     return 0;
 }
 
-static int round_sync_dirs(struct round *r)
+static int group_commit_sync_dirs(struct group_commit *r)
 {
     for (slice rest = buf_slice(&r->dirs); rest.n > 0; rest = slice_skip(rest, strlen(rest.p) + 1)) {
         int rc = io_sync_dir_or_all(rest.p, r->root_fd);
@@ -93,24 +93,24 @@ static int round_sync_dirs(struct round *r)
     return 0;
 }
 
-static int round_sync_whole(struct round *r)
+static int group_commit_sync_whole(struct group_commit *r)
 {
     return io.sync_fs(r->root_fd) == 0 ? 0 : (r->failed = "syncfs", -errno);
 }
 
-static void round_run(struct job *job)
+static void group_commit_run(struct job *job)
 {
-    struct round *r = LIST_OWNER(job, struct round, job);
+    struct group_commit *r = LIST_OWNER(job, struct group_commit, job);
     uint64_t begun = clock_ns();
-    r->rc = r->whole ? round_sync_whole(r) : round_sync_files(r);
+    r->rc = r->whole ? group_commit_sync_whole(r) : group_commit_sync_files(r);
     if (r->rc == 0 && !r->whole)
-        r->rc = round_sync_dirs(r);
+        r->rc = group_commit_sync_dirs(r);
     r->took_ns = clock_ns() - begun;
 }
 
 /* -- before and after ------------------------------------------------------------------------------------- */
 
-static void round_add_file(struct round *r, struct segment *seg)
+static void group_commit_add_file(struct group_commit *r, struct segment *seg)
 {
     seg->file.dirty = false;
     if (r->files == SYNC_ONE_BY_ONE_MAX)
@@ -124,12 +124,12 @@ static void round_add_file(struct round *r, struct segment *seg)
     r->segments[r->files++] = seg;
 }
 
-static void round_add_dir(struct round *r, const char *path)
+static void group_commit_add_dir(struct group_commit *r, const char *path)
 {
     buf_add(&r->dirs, path, strlen(path) + 1);
 }
 
-static struct entry *round_add_entry(struct round *r)
+static struct entry *group_commit_add_entry(struct group_commit *r)
 {
     if (r->count == r->cap) {
         r->cap = r->cap ? r->cap * 2 : 16;
@@ -138,52 +138,52 @@ static struct entry *round_add_entry(struct round *r)
     return &r->entries[r->count++];
 }
 
-static void round_add(struct round *r, struct journal *j)
+static void group_commit_add(struct group_commit *r, struct journal *j)
 {
-    struct entry *e = round_add_entry(r);
+    struct entry *e = group_commit_add_entry(r);
     bool active = j->active && (j->options.durability != DURABILITY_OS || r->store->closing);
     *e = (struct entry){.journal = j, .disk = active || !j->active ? j->written : j->active->first};
     e->has_checkpoint = active && buf_size(&j->pending) == 0;
     if (e->has_checkpoint)
         e->checkpoint = journal_checkpoint(j);
     LIST_EACH(node, &j->sealing)
-        round_add_file(r, LIST_OWNER(node, struct segment, sealing));
+        group_commit_add_file(r, LIST_OWNER(node, struct segment, sealing));
     list_splice(&r->sealing, &j->sealing);
     if (active)
-        round_add_file(r, j->active);
+        group_commit_add_file(r, j->active);
     if (j->dir_dirty)
-        round_add_dir(r, topic_path(j).s);
+        group_commit_add_dir(r, topic_path(j).s);
     j->dir_dirty = false;
     j->in_round = true;
 }
 
-static void round_add_all(struct round *r, struct list *journals)
+static void group_commit_add_all(struct group_commit *r, struct list *journals)
 {
     while (!list_empty(journals)) {
         struct journal *j = list_first(journals, struct journal, unsynced);
         list_remove(&j->unsynced);
-        round_add(r, j);
+        group_commit_add(r, j);
     }
 }
 
-void round_submit(struct store *s, struct list *journals, struct list *more)
+void group_commit_submit(struct store *s, struct list *journals, struct list *more)
 {
-    struct round *r = s->round;
+    struct group_commit *r = s->commit;
     ENSURE(!r->busy);
     r->whole = s->files.dirty_closed;
-    round_add_all(r, journals);
+    group_commit_add_all(r, journals);
     if (more)
-        round_add_all(r, more);
+        group_commit_add_all(r, more);
     if (s->topics_dirty)
-        round_add_dir(r, path_of("%s/topics", s->root).s);
+        group_commit_add_dir(r, path_of("%s/topics", s->root).s);
     s->topics_dirty = false;
     if (s->files.dirty_closed)         /* also when opening a file for this round closed another */
         r->whole = true;
     s->files.dirty_closed = false;
     r->busy = true;
     r->submitted_ns = clock_ns();
-    gather_begin(&s->gather, r->submitted_ns);
-    sync_submit(s->sync, &r->job);
+    commit_wait_begin(&s->commit_wait, r->submitted_ns);
+    worker_submit(s->worker, &r->job);
 }
 
 static void entry_done(struct store *s, struct entry *e)
@@ -203,7 +203,7 @@ static void entry_done(struct store *s, struct entry *e)
         s->options.moved(j->owner, j->written, j->disk);
 }
 
-static void round_count(struct round *r)
+static void group_commit_count(struct group_commit *r)
 {
     struct store_stats *stats = &r->store->stats;
     hist_record(&stats->sync, r->took_ns);
@@ -211,14 +211,14 @@ static void round_count(struct round *r)
     stats->synced_files += r->count;
 }
 
-static void round_done(struct job *job)
+static void group_commit_done(struct job *job)
 {
-    struct round *r = LIST_OWNER(job, struct round, job);
+    struct group_commit *r = LIST_OWNER(job, struct group_commit, job);
     struct store *s = r->store;
     if (r->rc < 0)
         store_io_failed(s, r->failed, s->root, r->rc);
-    round_count(r);
-    gather_end(&s->gather, clock_ns(), r->took_ns);
+    group_commit_count(r);
+    commit_wait_end(&s->commit_wait, clock_ns(), r->took_ns);
     r->busy = false;
     for (unsigned i = 0; i < r->files; i++)
         r->segments[i]->file.pins--;

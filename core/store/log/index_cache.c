@@ -11,7 +11,7 @@ static size_t index_bytes(const struct segment *seg)
     return seg->index.cap * sizeof *seg->index.entries;
 }
 
-void indexes_forget(struct segment *seg)
+void index_cache_forget(struct segment *seg)
 {
     struct store *s = seg->journal->store;
     if (list_alone(&seg->indexed))
@@ -20,23 +20,23 @@ void indexes_forget(struct segment *seg)
     s->indexed_bytes -= index_bytes(seg);
 }
 
-void indexes_drop(struct segment *seg)
+void index_cache_drop(struct segment *seg)
 {
     if (seg->scanned)
         return;                        /* made in spite of damage: the file's index may be what was wrong */
-    indexes_forget(seg);
+    index_cache_forget(seg);
     index_fini(&seg->index);
     seg->index_whole = seg->written < FILE_HEAD_SIZE + INDEX_EVERY;
 }
 
-static void indexes_remember(struct segment *seg)
+static void index_cache_remember(struct segment *seg)
 {
     struct store *s = seg->journal->store;
-    indexes_forget(seg);
+    index_cache_forget(seg);
     list_push(&s->indexed, &seg->indexed);
     s->indexed_bytes += index_bytes(seg);
     while (s->indexed_bytes > s->indexed_max && s->indexed.next != &seg->indexed)
-        indexes_drop(list_first(&s->indexed, struct segment, indexed));
+        index_cache_drop(list_first(&s->indexed, struct segment, indexed));
 }
 
 /* Indexes what lies below `written`, by heads only. */
@@ -64,7 +64,7 @@ static int index_bring(struct segment *seg)
     return rc == -ERR_DAMAGED ? segment_scan(seg) : rc;
 }
 
-int indexes_want(struct segment *seg)
+int index_cache_want(struct segment *seg)
 {
     int rc = segment_use(seg);
     if (rc == 0 && !seg->index_whole)
@@ -73,6 +73,6 @@ int indexes_want(struct segment *seg)
         return rc;
     seg->index_whole = true;
     if (seg->renamed && !seg->scanned)
-        indexes_remember(seg);
+        index_cache_remember(seg);
     return 0;
 }

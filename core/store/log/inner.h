@@ -23,11 +23,11 @@ struct part {
     struct segment *segment;      /* owned; NULL unless open */
 };
 
-struct range {
+struct damaged_range {
     uint64_t from, to;            /* offsets */
 };
 
-enum spare { SPARE_NONE, SPARE_MAKING, SPARE_READY };
+enum preallocate { PREALLOCATE_NONE, PREALLOCATE_RUNNING, PREALLOCATE_READY };
 
 struct journal {
     struct store *store;          /* outlives us */
@@ -50,7 +50,7 @@ struct journal {
     struct list sealing;          /* segments that ended since the last round */
     struct buf pending;           /* the end of the active file, not yet written */
 
-    struct range *damage;         /* owned; offsets that cannot be read */
+    struct damaged_range *damage;         /* owned; offsets that cannot be read */
     uint32_t damage_count;
 
     uint64_t checkpoint_sequence;
@@ -58,15 +58,15 @@ struct journal {
     bool checkpoint_clean;        /* the last one still says all there is */
     bool dir_dirty;               /* a file was made: fsync the directory before `disk` rises */
     bool in_round;
-    bool put_off;                 /* journal_put_off */
+    bool put_off;                 /* journal_defer_sync */
     bool repairing;               /* there is a struct repair */
-    struct ahead *ahead;          /* owned; what was done ahead for a cut, or NULL */
-    unsigned char spare;          /* enum spare */
+    struct preparation *preparation;   /* owned; what was done ahead for a cut, or NULL */
+    unsigned char preallocated;   /* enum preallocate */
     unsigned jobs;                /* under way for us, other than the round */
 };
 
 /* One turn of syncing: see group_commit.c. */
-struct round;
+struct group_commit;
 
 struct store {
     char *root;                   /* owned */
@@ -77,16 +77,16 @@ struct store {
     struct files files;
     struct list indexed;          /* sealed segments whose index is in memory; the most recently used last */
     size_t indexed_bytes, indexed_max;
-    struct sync *sync;
+    struct worker *worker;
     struct list journals;
     struct list dirty;            /* with pending bytes */
     struct list unsynced;         /* that want a round at once */
     struct list unsynced_later;   /* that can wait for the interval */
-    struct gather gather;         /* what those wait for */
+    struct commit_wait commit_wait;         /* what those wait for */
     uint64_t interval_due_ns;     /* when unsynced_later must go; 0 = it is empty */
-    struct round *round;          /* owned */
+    struct group_commit *commit;          /* owned */
     struct audit *audit;          /* owned; NULL when there is none */
-    struct list ahead;            /* the struct ahead that goes on, if any */
+    struct list preparations;     /* the one that goes on, if any */
     bool topics_dirty;            /* topics/ has a new entry */
     bool minted;                  /* the state was lost: which epochs this node led is not known */
     bool was_clean;               /* the last run ended by store_close */
@@ -115,7 +115,7 @@ struct part *part_add(struct journal *j, uint64_t first, uint64_t size, struct s
 struct part *part_of(const struct journal *j, uint64_t offset);      /* the last with first <= offset, or NULL */
 int part_segment(struct journal *j, struct part *part, struct segment **out);
 void journal_write(struct journal *j);                               /* pending bytes to the file */
-void journal_want_round(struct journal *j);
+void journal_want_sync(struct journal *j);
 uint64_t journal_first(const struct journal *j);
 int journal_begin(struct journal *j, uint64_t first, uint64_t epoch, uint64_t need);   /* a new active file */
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin);   /* in a new file? */
@@ -127,9 +127,9 @@ void journal_free(struct journal *j);
 void segment_evicted(struct file *f);
 
 /* index_cache.c */
-int indexes_want(struct segment *seg);               /* has its index in memory, and its file open. 0 or -errno */
-void indexes_drop(struct segment *seg);              /* whoever wants it again reads the file of it */
-void indexes_forget(struct segment *seg);            /* it is no longer that of a sealed file */
+int index_cache_want(struct segment *seg);   /* has its index in memory, and its file open. 0 or -errno */
+void index_cache_drop(struct segment *seg);              /* whoever wants it again reads the file of it */
+void index_cache_forget(struct segment *seg);            /* it is no longer that of a sealed file */
 
 /* read.c */
 int segment_of(struct journal *j, uint64_t offset, struct segment **out);   /* that of the batch that holds it */
@@ -139,13 +139,13 @@ bool damage_add(struct journal *j, uint64_t from, uint64_t to);      /* false: i
 void damage_missing(struct journal *j, uint64_t from, uint64_t to);  /* the same, said as a hole between files */
 void damage_keep(struct journal *j, uint64_t from, uint64_t to);     /* forgets all but what lies in there */
 void damage_drop(struct journal *j, uint64_t from, uint64_t to);     /* forgets what lies in there */
-void damage_look(struct segment *seg);                               /* something is wrong there: scans it, if never */
-void damage_known(struct segment *seg);                              /* and it is noted, though no scan finds it */
+void damage_scan(struct segment *seg);                               /* something is wrong there: scans it, if never */
+void damage_note_file(struct segment *seg);                              /* and it is noted, though no scan finds it */
 
 /* sealed_file.c */
 struct part *part_sealed(struct journal *j, uint64_t first);         /* the sealed file that begins there, or NULL */
 bool file_unusable(int rc);                                          /* not an I/O error: its bytes are wrong */
-uint64_t part_until(const struct journal *j, const struct part *part);   /* where the next file begins, or the tail */
+uint64_t part_end(const struct journal *j, const struct part *part);   /* where the next file begins, or the tail */
 
 /* audit.c */
 void audit_step(struct store *s);                                    /* goes on with it when that is due */
@@ -153,8 +153,8 @@ uint64_t audit_deadline_ns(const struct store *s);
 void audit_cancel(struct journal *j);                                /* that of one of its files */
 
 /* truncate_prepare.c */
-void ahead_step(struct store *s);                                    /* goes on with it */
-void ahead_cancel(struct journal *j);                                /* it was in vain */
+void prepare_step(struct store *s);                                    /* goes on with it */
+void prepare_cancel(struct journal *j);                                /* it was in vain */
 
 /* truncate.c */
 int journal_reopen(struct journal *j);              /* the file that ends at the tail is active again */
@@ -166,21 +166,21 @@ int part_end_crc(struct journal *j, struct part *part, uint32_t *crc);   /* that
 int journal_recover(struct journal *j);
 
 /* preallocate.c */
-struct path spare_path(const struct journal *j);
-void spare_want(struct journal *j);                                  /* has one made if the active file is half full */
-int spare_take(struct journal *j, const char *path);                 /* 0: it is called `path` now */
+struct path preallocate_path(const struct journal *j);
+void preallocate_want(struct journal *j);   /* has one made if the active file is half full */
+int preallocate_take(struct journal *j, const char *path);   /* 0: it is called `path` now */
 
 /* seal.c */
 void seal_submit(struct segment *seg);
 
 /* group_commit.c */
-void round_new(struct store *s);
-void round_free(struct store *s);
-bool round_busy(const struct store *s);
-void round_submit(struct store *s, struct list *journals, struct list *more);
+void group_commit_new(struct store *s);
+void group_commit_free(struct store *s);
+bool group_commit_busy(const struct store *s);
+void group_commit_submit(struct store *s, struct list *journals, struct list *more);
 
 /* delete_later.c */
-void remove_files(struct journal *j, struct buf *paths);             /* NUL-terminated, oldest first; takes them */
-void remove_trash(struct store *s);                                  /* all there is in trash/ */
+void delete_later_files(struct journal *j, struct buf *paths);   /* NUL-terminated, oldest first; takes them */
+void delete_later_trash(struct store *s);   /* all there is in trash/ */
 
 #endif

@@ -82,7 +82,7 @@ void journal_free(struct journal *j)
 {
     ENSURE(!j->repairing);
     audit_cancel(j);
-    ahead_cancel(j);
+    prepare_cancel(j);
     for (uint32_t i = 0; i < j->parts_count; i++)
         if (j->parts[i].segment)
             segment_free(j->parts[i].segment);
@@ -124,8 +124,8 @@ void journal_close(struct journal *j)
         c.clean = true;
         journal_save_checkpoint(j, &c);
     }
-    if (j->spare == SPARE_READY)
-        io.unlink(spare_path(j).s);
+    if (j->preallocated == PREALLOCATE_READY)
+        io.unlink(preallocate_path(j).s);
     journal_free(j);
 }
 
@@ -138,7 +138,7 @@ void journal_set_options(struct journal *j, const struct journal_options *o)
     j->options = *o;
 }
 
-void journal_put_off(struct journal *j, bool on)
+void journal_defer_sync(struct journal *j, bool on)
 {
     if (j->put_off == on)
         return;
@@ -146,7 +146,7 @@ void journal_put_off(struct journal *j, bool on)
     if (on || list_alone(&j->unsynced))
         return;
     list_remove(&j->unsynced);
-    journal_want_round(j);
+    journal_want_sync(j);
 }
 
 void journal_set_owner(struct journal *j, void *owner)
@@ -244,7 +244,7 @@ static void journal_head_again(struct journal *j, uint64_t epoch)
 
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin)
 {
-    ahead_cancel(j);
+    prepare_cancel(j);
     int rc = store_note_durability(j->store, j->options.durability);
     if (rc == 0)
         rc = begin ? journal_begin(j, j->tail, epoch, size) : segment_reserve(j->active, size);
@@ -300,7 +300,7 @@ static void journal_note(struct journal *j, const struct batch_head *head, const
     if (list_alone(&j->dirty))
         list_push(&j->store->dirty, &j->dirty);
     if (durability_now(j) == DURABILITY_COMMIT)
-        gather_add(&j->store->gather);
+        commit_wait_add(&j->store->commit_wait);
 }
 
 /* A turn that appends much must not hold it all in memory. */
@@ -356,7 +356,7 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
 
 /* -- marks and checkpoints -------------------------------------------------------------------------------- */
 
-void journal_want_round(struct journal *j)
+void journal_want_sync(struct journal *j)
 {
     struct store *s = j->store;
     enum durability d = durability_now(j);

@@ -64,7 +64,7 @@ void journal_set_options(struct journal *j, const struct journal_options *o);
 /* While nobody waits for it, what is appended is synced no more often than under durability `interval`: a round for
  * each piece of what is caught up with costs whoever shares the disk. Off again, what was put off is in the next
  * round. */
-void journal_put_off(struct journal *j, bool on);
+void journal_defer_sync(struct journal *j, bool on);
 
 /* Appends one batch in memory. 0 and its first offset; -ENOSPC when it fits into no space that can be
  * taken (nothing has moved); -ERR_TOO_LARGE past BATCH_SIZE_MAX or BATCH_COUNT_MAX. */
@@ -93,7 +93,7 @@ int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_ma
 int journal_at_time(struct journal *j, int64_t time_ms, uint64_t *offset);
 
 /* Deletes sealed files that retention no longer keeps, through the disk thread. The number of files. */
-int journal_trim(struct journal *j, const struct retain *keep, int64_t now_ms);
+int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms);
 
 struct journal_info {
     uint64_t first, tail, written, disk;
@@ -116,7 +116,7 @@ uint64_t journal_active_first(const struct journal *j);
 /* -- replication ------------------------------------------------------------------------------------------ */
 
 /* What a follower is sent: whole batches as they stand in one file. */
-struct shipment {
+struct batch_run {
     uint64_t first, next;         /* their offsets: the first batch begins exactly at `first` */
     uint64_t file_first;          /* first offset of the file that they stand in */
     bool has_file_crc;            /* first == file_first, and a sound file comes before it, */
@@ -124,16 +124,17 @@ struct shipment {
 };
 
 /* Appends whole verified batches from offset `from` on that begin below `to` and are written, to `out`: one if there is
- * one, then no more than bytes_max (or SHIPMENT_SIZE_MAX) in all, and none past a file's end. End records are not
+ * one, then no more than bytes_max (or BATCH_RUN_SIZE_MAX) in all, and none past a file's end. End records are not
  * among them: a follower writes the same bytes itself when a shipment begins the next file. first == next: there is
  * nothing yet. 0; -ERR_GONE; -ERR_DAMAGED; -ERR_BAD_RANGE: `from` is inside a batch or past the tail; -errno. */
-int journal_ship(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, struct shipment *s);
+int journal_read_batches(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out,
+                         struct batch_run *s);
 
 /* Appends shipped batches, byte for byte, at the tail. A journal that receives rolls its files here, as s->file_first
  * says, and never by its own options. The bytes come from a network: everything is checked before anything moves.
  * 0; -ERR_DAMAGED: they are no valid batches from the tail on; -ERR_DIVERGED: boundaries or checksum of the files
  * differ from ours; -ERR_TOO_LARGE; -ENOSPC. */
-int journal_receive(struct journal *j, const struct shipment *s, slice batches);
+int journal_receive(struct journal *j, const struct batch_run *s, slice batches);
 
 /* The highest epoch <= `epoch` that any batch has, and the offset after the last batch of it: where the history of
  * that epoch ends here. *found = 0 and *end = the first offset when there is none. 0; -ERR_DAMAGED; -errno. */
@@ -153,7 +154,7 @@ int journal_batch_before(struct journal *j, uint64_t end, struct batch_head *out
  * were set aside. 0; -ERR_BUSY: a file so large is read and copied on the disk thread first, to be asked for again;
  * -ERR_BAD_RANGE: not a boundary; -ERR_DAMAGED: the file that `to` lies in is damaged below it; -ENOSPC or -errno:
  * there is no copy. After an error nothing is cut. */
-int journal_cut(struct journal *j, uint64_t to, uint64_t *messages);
+int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages);
 
 /* Empties the journal so that it goes on at offset `first`, where a file of the leader begins. What it held is moved to
  * data/diverged/ if `keep`, or else deleted. Marks as above. Waits for the disk. 0; or -errno, and nothing has

@@ -7,7 +7,7 @@
 #include "store/disk/io.h"
 #include "store/log/inner.h"
 
-struct spare_job {
+struct preallocate_job {
     struct job job;
     struct journal *journal;
     struct path path, dir;
@@ -15,12 +15,12 @@ struct spare_job {
     int rc;
 };
 
-struct path spare_path(const struct journal *j)
+struct path preallocate_path(const struct journal *j)
 {
     return path_of("%s/spare", topic_path(j).s);
 }
 
-static int spare_fill(const struct spare_job *s, int fd)
+static int preallocate_fill(const struct preallocate_job *s, int fd)
 {
     int rc = -io.allocate(fd, 0, (off_t)s->space);
     if (rc == 0 && io.sync_all(fd) < 0)
@@ -28,15 +28,15 @@ static int spare_fill(const struct spare_job *s, int fd)
     return rc;
 }
 
-static void spare_run(struct job *job)
+static void preallocate_run(struct job *job)
 {
-    struct spare_job *s = LIST_OWNER(job, struct spare_job, job);
+    struct preallocate_job *s = LIST_OWNER(job, struct preallocate_job, job);
     int fd = io.open(s->path.s, O_RDWR | O_CREAT | O_EXCL, 0640);
     if (fd < 0) {
         s->rc = -errno;
         return;
     }
-    s->rc = spare_fill(s, fd);
+    s->rc = preallocate_fill(s, fd);
     close(fd);
     if (s->rc == 0)
         s->rc = io_sync_dir(s->dir.s);
@@ -44,18 +44,18 @@ static void spare_run(struct job *job)
         io.unlink(s->path.s);
 }
 
-static void spare_done(struct job *job)
+static void preallocate_done(struct job *job)
 {
-    struct spare_job *s = LIST_OWNER(job, struct spare_job, job);
+    struct preallocate_job *s = LIST_OWNER(job, struct preallocate_job, job);
     struct journal *j = s->journal;
     if (s->rc == -EIO)
         store_io_failed(j->store, "fsync", s->path.s, s->rc);
-    j->spare = s->rc == 0 ? SPARE_READY : SPARE_NONE;
+    j->preallocated = s->rc == 0 ? PREALLOCATE_READY : PREALLOCATE_NONE;
     j->jobs--;
     mem_free(s);
 }
 
-static bool spare_worth(const struct journal *j)
+static bool preallocate_worth(const struct journal *j)
 {
     const struct segment *seg = j->active;
     const struct journal_options *o = &j->options;
@@ -63,27 +63,27 @@ static bool spare_worth(const struct journal *j)
         && (seg->size > o->segment_bytes / 2 || seg->next - seg->first > o->segment_messages / 2);
 }
 
-void spare_want(struct journal *j)
+void preallocate_want(struct journal *j)
 {
-    if (j->spare != SPARE_NONE || j->active->spare_asked || !spare_worth(j))
+    if (j->preallocated != PREALLOCATE_NONE || j->active->preallocated || !preallocate_worth(j))
         return;
-    struct spare_job *s = MEM_NEW(struct spare_job);
-    s->job.run = spare_run;
-    s->job.done = spare_done;
+    struct preallocate_job *s = MEM_NEW(struct preallocate_job);
+    s->job.run = preallocate_run;
+    s->job.done = preallocate_done;
     s->journal = j;
-    s->path = spare_path(j);
+    s->path = preallocate_path(j);
     s->dir = topic_path(j);
     s->space = j->active->space < SEGMENT_SPACE_STEP_MAX ? j->active->space : SEGMENT_SPACE_STEP_MAX;
-    j->active->spare_asked = true;
-    j->spare = SPARE_MAKING;
+    j->active->preallocated = true;
+    j->preallocated = PREALLOCATE_RUNNING;
     j->jobs++;
-    sync_submit(j->store->sync, &s->job);
+    worker_submit(j->store->worker, &s->job);
 }
 
-int spare_take(struct journal *j, const char *path)
+int preallocate_take(struct journal *j, const char *path)
 {
-    if (j->spare != SPARE_READY)
+    if (j->preallocated != PREALLOCATE_READY)
         return -ENOENT;
-    j->spare = SPARE_NONE;
-    return io.rename(spare_path(j).s, path) < 0 ? -errno : 0;
+    j->preallocated = PREALLOCATE_NONE;
+    return io.rename(preallocate_path(j).s, path) < 0 ? -errno : 0;
 }

@@ -9,7 +9,7 @@
 enum { READ_CHUNK = 1 * MIB, RANGE_COPY_MAX = 64 * KIB };
 
 /* One call's way through the segments. */
-struct reading {
+struct batch_read {
     uint64_t next;         /* offset of the batch that comes next */
     uint64_t to;
     size_t left;           /* bytes that may still be added after the first batch */
@@ -22,7 +22,7 @@ struct reading {
 
 /* Takes the whole batches at the front of n bytes that the reader wants. Their size, with the bytes needed to go on in
  * *need; or -ERR_DAMAGED. */
-static ssize_t reading_take(struct reading *r, const char *p, size_t n, size_t *need)
+static ssize_t batch_read_take(struct batch_read *r, const char *p, size_t n, size_t *need)
 {
     size_t used = 0;
     struct batch_head head;
@@ -50,7 +50,7 @@ static ssize_t reading_take(struct reading *r, const char *p, size_t n, size_t *
 }
 
 /* How much to read at once: about what is wanted, going by the average message. */
-static size_t reading_chunk(const struct reading *r, const struct segment *seg, uint64_t position, size_t need)
+static size_t batch_read_chunk(const struct batch_read *r, const struct segment *seg, uint64_t position, size_t need)
 {
     uint64_t left = seg->written - position;
     uint64_t average = seg->written / (seg->next - seg->first) + 1;
@@ -64,7 +64,7 @@ static size_t reading_chunk(const struct reading *r, const struct segment *seg, 
 }
 
 /* Reads n bytes of what comes next, of which the first r->have were read before. Where they begin, or NULL: see *rc. */
-static char *reading_fill(struct reading *r, int fd, size_t n, uint64_t position, int *rc)
+static char *batch_read_fill(struct batch_read *r, int fd, size_t n, uint64_t position, int *rc)
 {
     r->out->end += r->have;
     buf_reserve(r->out, n - r->have);
@@ -75,14 +75,14 @@ static char *reading_fill(struct reading *r, int fd, size_t n, uint64_t position
     return *rc < 0 ? NULL : p;
 }
 
-static int reading_step(struct reading *r, struct segment *seg, uint64_t *position, size_t *need)
+static int batch_read_step(struct batch_read *r, struct segment *seg, uint64_t *position, size_t *need)
 {
-    size_t n = reading_chunk(r, seg, *position, *need);
+    size_t n = batch_read_chunk(r, seg, *position, *need);
     if (n < *need)
         return -ERR_DAMAGED;           /* a batch that would end past what was written */
     int rc;
-    char *p = reading_fill(r, seg->file.fd, n, *position, &rc);
-    ssize_t used = p ? reading_take(r, p, n, need) : rc;
+    char *p = batch_read_fill(r, seg->file.fd, n, *position, &rc);
+    ssize_t used = p ? batch_read_take(r, p, n, need) : rc;
     if (used < 0)
         return (int)used;
     r->have = n - (size_t)used;
@@ -92,13 +92,13 @@ static int reading_step(struct reading *r, struct segment *seg, uint64_t *positi
 }
 
 /* Offsets are due, but no bytes are left for them: the file's end is lost. Good batches before it are an answer. */
-static int reading_stuck(struct reading *r)
+static int batch_read_stuck(struct batch_read *r)
 {
     r->done = true;
     return r->some ? 0 : -ERR_DAMAGED;
 }
 
-static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
+static int read_segment(struct batch_read *r, struct segment *seg, uint64_t offset)
 {
     struct hint at;
     int rc = segment_find(seg, offset, &at);
@@ -110,11 +110,11 @@ static int read_segment(struct reading *r, struct segment *seg, uint64_t offset)
     r->have = 0;
     size_t need = BATCH_HEAD_SIZE;
     while (rc == 0 && !r->done && at.position < seg->written)
-        rc = reading_step(r, seg, &at.position, &need);
+        rc = batch_read_step(r, seg, &at.position, &need);
     if (rc < 0)
         return rc;
     if (!r->done && r->next < seg->next)
-        return reading_stuck(r);
+        return batch_read_stuck(r);
     if (at.position < seg->written || !seg->ended)
         segment_hint(seg, r->next, at.position);
     return 0;
@@ -129,11 +129,11 @@ int segment_of(struct journal *j, uint64_t offset, struct segment **out)
     int rc = part_segment(j, part, out);
     if (rc < 0 || offset < (*out)->next)
         return rc;
-    damage_missing(j, (*out)->next, part_until(j, part));
+    damage_missing(j, (*out)->next, part_end(j, part));
     return -ERR_DAMAGED;
 }
 
-static int read_all(struct journal *j, struct reading *r)
+static int read_all(struct journal *j, struct batch_read *r)
 {
     int rc = 0;
     for (uint64_t offset = r->next; rc == 0 && !r->done && offset < r->to; offset = r->next) {
@@ -151,7 +151,7 @@ int journal_read(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max
 {
     if (from < journal_first(j))
         return -ERR_GONE;
-    struct reading r = {.next = from, .to = to < j->written ? to : j->written, .left = bytes_max, .out = out};
+    struct batch_read r = {.next = from, .to = to < j->written ? to : j->written, .left = bytes_max, .out = out};
     size_t end = buf_size(out);
     int rc = read_all(j, &r);
     if (rc < 0) {
@@ -218,7 +218,7 @@ static int span_extend(struct segment *seg, struct span *s, uint64_t size)
 static int range_avoid_damage(const struct journal *j, uint64_t from, uint64_t *to)
 {
     for (uint32_t i = 0; i < j->damage_count; i++) {
-        const struct range *d = &j->damage[i];
+        const struct damaged_range *d = &j->damage[i];
         if (d->from <= from && from < d->to)
             return -ERR_DAMAGED;
         if (d->from > from && d->from < *to)
@@ -272,7 +272,7 @@ static int range_refer(struct segment *seg, struct span *s, uint64_t size, int *
 {
     int rc = range_check_begin(seg, &s->begin);
     if (rc == 0)
-        rc = indexes_want(seg);
+        rc = index_cache_want(seg);
     if (rc == 0)
         rc = span_extend(seg, s, size);
     if (rc < 0)
@@ -355,7 +355,7 @@ static int part_at_time(struct journal *j, int64_t time_ms, struct part **out)
 
 static int segment_at_time(struct segment *seg, int64_t time_ms, uint64_t *offset)
 {
-    int rc = indexes_want(seg);
+    int rc = index_cache_want(seg);
     if (rc < 0)
         return rc;
     struct walk w = walk_begin(seg, index_before_time(&seg->index, time_ms));

@@ -11,7 +11,7 @@
 #include "store/replication/set_aside.h"
 
 /* May the oldest file go? What is kept is at least what was asked for: the bound falls within the oldest file left. */
-static bool trim_may(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t bytes)
+static bool retention_allows(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t bytes)
 {
     const struct part *oldest = &j->parts[0];
     if (keep->bytes && bytes - oldest->size >= keep->bytes)
@@ -39,14 +39,14 @@ static void part_drop_oldest(struct journal *j, struct buf *paths)
     memmove(oldest, oldest + 1, j->parts_count * sizeof *oldest);
 }
 
-int journal_trim(struct journal *j, const struct retain *keep, int64_t now_ms)
+int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms)
 {
     struct buf paths = {0};
     struct journal_info info;
     journal_info(j, &info);
     int count = 0;
     while (j->parts_count > 1 && !(j->parts[0].segment && j->parts[0].segment->pinned)) {
-        if (!trim_may(j, keep, now_ms, info.bytes))
+        if (!retention_allows(j, keep, now_ms, info.bytes))
             break;
         info.bytes -= j->parts[0].size;
         part_drop_oldest(j, &paths);
@@ -56,7 +56,7 @@ int journal_trim(struct journal *j, const struct retain *keep, int64_t now_ms)
         return 0;
     damage_keep(j, j->parts[0].first, UINT64_MAX);
     say_info("store", "retention topic=%s files=%d first=%" PRIu64, j->name, count, journal_first(j));
-    remove_files(j, &paths);
+    delete_later_files(j, &paths);
     return count;
 }
 
@@ -75,7 +75,7 @@ int journal_delete(struct journal *j)
     rc = io_sync_dir_or_all(path_of("%s/topics", s->root).s, s->root_fd);
     if (rc < 0)
         store_io_failed(s, "fsync", from.s, rc);
-    remove_trash(s);
+    delete_later_trash(s);
     return 0;
 }
 
@@ -83,10 +83,10 @@ int store_set_aside(struct store *s, slice name)
 {
     struct path from = path_of("%s/topics/%.*s", s->root, SLICE_ARGS(name));
     struct path to = path_of("%s/diverged/%.*s-%lld", s->root, SLICE_ARGS(name), (long long)clock_wall_ms());
-    int rc = diverged_move(s, from.s, to.s);
+    int rc = set_aside_move(s, from.s, to.s);
     if (rc < 0)
         return rc;
-    remove_trash(s);
+    delete_later_trash(s);
     say_warn("store", "a directory of another topic of the same name was set aside topic=%.*s to=%s", SLICE_ARGS(name),
              to.s);
     return io_sync_dir(path_of("%s/topics", s->root).s);

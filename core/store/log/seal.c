@@ -21,7 +21,7 @@ struct seal {
     bool sync_failed;
 };
 
-static int seal_cut(struct seal *s, int fd)
+static int seal_truncate(struct seal *s, int fd)
 {
     if (io.truncate(fd, (off_t)s->size) < 0)
         return -errno;
@@ -39,7 +39,7 @@ static void seal_run(struct job *job)
         s->rc = -errno;
         return;
     }
-    s->rc = seal_cut(s, fd);
+    s->rc = seal_truncate(s, fd);
     close(fd);
     if (s->rc == 0 && io.rename(s->from.s, s->to.s) < 0)
         s->rc = -errno;
@@ -58,7 +58,7 @@ static void seal_done(struct job *job)
     if (seg->renamed && seg->index_whole)
         index_save(&seg->index, file_path(j, seg->first, FILE_INDEX).s);   /* only derived: may fail */
     if (seg->renamed)
-        indexes_drop(seg);
+        index_cache_drop(seg);
     seg->pinned = false;
     j->jobs--;
     if (seg->file.fd < 0)
@@ -77,5 +77,5 @@ void seal_submit(struct segment *seg)
     s->to = file_path(j, seg->first, FILE_SEALED);
     s->size = seg->size + END_RECORD_SIZE;
     j->jobs++;
-    sync_submit(j->store->sync, &s->job);
+    worker_submit(j->store->worker, &s->job);
 }

@@ -13,7 +13,7 @@ struct part *part_sealed(struct journal *j, uint64_t first)
     return part;
 }
 
-uint64_t part_until(const struct journal *j, const struct part *part)
+uint64_t part_end(const struct journal *j, const struct part *part)
 {
     return part + 1 < j->parts + j->parts_count ? part[1].first : j->tail;
 }
@@ -21,10 +21,10 @@ uint64_t part_until(const struct journal *j, const struct part *part)
 /* Behind a sound end a whole file is missing; otherwise the file has lost its own. */
 static void file_describe(struct journal *j, const struct part *part, uint64_t offset, struct file_info *f)
 {
-    f->next = f->has_crc || !f->sealed ? part->segment->next : part_until(j, part);
+    f->next = f->has_crc || !f->sealed ? part->segment->next : part_end(j, part);
     if (offset < f->next)
         return;
-    *f = (struct file_info){.first = f->next, .next = part_until(j, part), .sealed = true};
+    *f = (struct file_info){.first = f->next, .next = part_end(j, part), .sealed = true};
 }
 
 bool file_unusable(int rc)

@@ -34,7 +34,7 @@ void segment_free(struct segment *seg)
 {
     files_close(&seg->journal->store->files, &seg->file);
     list_remove(&seg->sealing);
-    indexes_forget(seg);
+    index_cache_forget(seg);
     index_fini(&seg->index);
     mem_free(seg);
 }
@@ -100,7 +100,7 @@ static int segment_make_file(struct segment *seg)
 {
     struct files *files = &seg->journal->store->files;
     struct path path = segment_path(seg);
-    if (spare_take(seg->journal, path.s) < 0)
+    if (preallocate_take(seg->journal, path.s) < 0)
         return files_open(files, &seg->file, path.s, O_RDWR | O_CREAT | O_EXCL);
     int rc = files_open(files, &seg->file, path.s, O_RDWR);
     if (rc < 0)
@@ -234,7 +234,7 @@ int segment_find(struct segment *seg, uint64_t offset, struct hint *at)
 {
     if (segment_find_hint(seg, offset, at))
         return 0;
-    int rc = indexes_want(seg);
+    int rc = index_cache_want(seg);
     if (rc == 0)
         rc = segment_find_walking(seg, offset, at);
     if (rc != -ERR_DAMAGED || seg->scanned)

@@ -36,9 +36,9 @@ struct segment {
     bool ended;                   /* has its end record; nothing is added */
     bool renamed;                 /* is called .log */
     bool pinned;                  /* a job needs it: it survives the closing of its descriptor */
-    bool index_whole;             /* the index in memory covers all of it; else indexes_want it first */
+    bool index_whole;             /* the index in memory covers all of it; else index_cache_want it first */
     bool scanned;                 /* damage was looked for */
-    bool spare_asked;             /* its successor was ordered */
+    bool preallocated;             /* its successor was ordered */
     unsigned hint_at;             /* the oldest hint, replaced next */
     struct hint last;             /* start of the last batch */
     struct hint hints[SEGMENT_HINTS];   /* where readers stopped */

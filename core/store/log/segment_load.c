@@ -146,7 +146,7 @@ int segment_scan(struct segment *seg)
         return rc;
     if (!seg->ended)
         r.size = seg->written;
-    indexes_forget(seg);
+    index_cache_forget(seg);
     index_fini(&seg->index);
     struct scan s;
     rc = scan_begin(&r, seg->first, &s);

@@ -259,9 +259,9 @@ static struct store *store_new(const struct store_options *o)
     s->node_name = mem_copy(o->node_name, strlen(o->node_name));
     s->lock_fd = s->root_fd = -1;
     list_init(&s->indexed);
-    s->indexed_max = INDEXES_SIZE_MAX;
+    s->indexed_max = INDEX_CACHE_SIZE_MAX;
     list_init(&s->journals);
-    list_init(&s->ahead);
+    list_init(&s->preparations);
     list_init(&s->dirty);
     list_init(&s->unsynced);
     list_init(&s->unsynced_later);
@@ -271,10 +271,10 @@ static struct store *store_new(const struct store_options *o)
 
 void store_free(struct store *s)
 {
-    if (s->round)
-        round_free(s);
-    if (s->sync)
-        sync_free(s->sync);
+    if (s->commit)
+        group_commit_free(s);
+    if (s->worker)
+        worker_free(s->worker);
     if (s->root_fd >= 0)
         close(s->root_fd);
     if (s->lock_fd >= 0)
@@ -297,23 +297,23 @@ static int store_start(struct store *s, struct buf *why)
         rc = state_open(s, why);
     if (rc == 0)
         rc = settle(s, why);
-    if (rc == 0 && (rc = sync_new(&s->sync)) < 0)
+    if (rc == 0 && (rc = worker_new(&s->worker)) < 0)
         buf_addf(why, "cannot start the disk thread: %s", strerror(-rc));
     return rc;
 }
 
 int store_open(const struct store_options *o, struct store **out, struct buf *why)
 {
-    fault_install();
+    io_fault_install();
     struct store *s = store_new(o);
     int rc = store_start(s, why);
     if (rc < 0) {
         store_free(s);
         return rc;
     }
-    round_new(s);
-    diverged_sweep(s);
-    remove_trash(s);
+    group_commit_new(s);
+    set_aside_sweep(s);
+    delete_later_trash(s);
     *out = s;
     return 0;
 }
@@ -323,7 +323,7 @@ void store_close(struct store *s)
     store_sync_all(s);
     while (!list_empty(&s->journals))
         journal_close(list_first(&s->journals, struct journal, all));
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     int rc = io.sync_fs(s->root_fd) < 0 ? -errno : 0;   /* the checkpoints, so that "clean" is true */
     if (rc < 0)
         store_io_failed(s, "syncfs", s->root, rc);

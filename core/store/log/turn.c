@@ -12,8 +12,8 @@ static void store_moved(struct journal *j)
 static void journal_flush(struct journal *j)
 {
     journal_write(j);
-    journal_want_round(j);
-    spare_want(j);
+    journal_want_sync(j);
+    preallocate_want(j);
     store_moved(j);
 }
 
@@ -31,31 +31,31 @@ void store_flush(struct store *s)
 void store_sync(struct store *s)
 {
     audit_step(s);
-    ahead_step(s);
+    prepare_step(s);
     uint64_t now = clock_ns();
-    gather_look(&s->gather, now);
-    if (round_busy(s))
+    commit_wait_note_time(&s->commit_wait, now);
+    if (group_commit_busy(s))
         return;
     if (list_empty(&s->unsynced_later))
         s->interval_due_ns = 0;
     bool due = s->interval_due_ns && (s->closing || now >= s->interval_due_ns);
     if (list_empty(&s->unsynced) && !due)
         return;
-    if (!due && !s->closing && gather_waits(&s->gather, now))
+    if (!due && !s->closing && commit_wait_waits(&s->commit_wait, now))
         return;
-    round_submit(s, &s->unsynced, due ? &s->unsynced_later : NULL);
+    group_commit_submit(s, &s->unsynced, due ? &s->unsynced_later : NULL);
     if (due)
         s->interval_due_ns = 0;
 }
 
 int store_event_fd(const struct store *s)
 {
-    return sync_event_fd(s->sync);
+    return worker_event_fd(s->worker);
 }
 
 void store_collect(struct store *s)
 {
-    sync_collect(s->sync);
+    worker_collect(s->worker);
 }
 
 /* Of two deadlines, each 0 when there is none. */
@@ -67,9 +67,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* The end of a round will wake the loop anyway. */
 static uint64_t sync_deadline_ns(const struct store *s)
 {
-    if (round_busy(s))
+    if (group_commit_busy(s))
         return 0;
-    return list_empty(&s->unsynced) ? s->interval_due_ns : earlier(s->gather.until_ns, s->interval_due_ns);
+    return list_empty(&s->unsynced) ? s->interval_due_ns : earlier(s->commit_wait.until_ns, s->interval_due_ns);
 }
 
 uint64_t store_deadline_ns(const struct store *s)
@@ -82,13 +82,13 @@ void store_sync_all(struct store *s)
     bool closing = s->closing;
     s->closing = true;
     store_flush(s);
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     LIST_EACH(node, &s->journals) {
         struct journal *j = LIST_OWNER(node, struct journal, all);
         if (j->disk < j->written || !list_empty(&j->sealing))
-            journal_want_round(j);
+            journal_want_sync(j);
     }
     store_sync(s);
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     s->closing = closing;
 }

@@ -28,7 +28,7 @@ struct audit {
     int fd;                      /* the disk thread's while busy, as all that follows */
     struct reader reader;        /* owned */
     struct scan scan;
-    struct range damage[AUDIT_RANGES_MAX];
+    struct damaged_range damage[AUDIT_RANGES_MAX];
     unsigned damage_count;
     bool ended;
     int rc;
@@ -38,11 +38,11 @@ struct audit {
 
 static void audit_note(struct audit *a, uint64_t from, uint64_t to)
 {
-    struct range *last = a->damage_count ? &a->damage[a->damage_count - 1] : NULL;
+    struct damaged_range *last = a->damage_count ? &a->damage[a->damage_count - 1] : NULL;
     if (last && (last->to == from || a->damage_count == AUDIT_RANGES_MAX))
         last->to = to;
     else
-        a->damage[a->damage_count++] = (struct range){from, to};
+        a->damage[a->damage_count++] = (struct damaged_range){from, to};
 }
 
 static int audit_begin(struct audit *a)
@@ -123,7 +123,7 @@ static int audit_verdict(struct audit *a)
     if (!part_sealed(j, a->head.first))
         return -ERR_GONE;
     for (unsigned i = 0; i < a->damage_count; i++) {
-        struct range r = a->damage[i];
+        struct damaged_range r = a->damage[i];
         if (damage_add(j, r.from, r.to))
             say_error("store", "damaged records topic=%s file=%020" PRIu64 " from=%" PRIu64 " to=%" PRIu64 " (audit)",
                       j->name, a->head.first, r.from, r.to);
@@ -148,7 +148,7 @@ void audit_step(struct store *s)
         return;
     a->busy = true;
     a->journal->jobs++;
-    sync_submit(s->sync, &a->job);
+    worker_submit(s->worker, &a->job);
 }
 
 uint64_t audit_deadline_ns(const struct store *s)
@@ -185,7 +185,7 @@ int journal_audit(struct journal *j, uint64_t first, void (*done)(void *arg, int
     if (fd < 0)
         return fd == -ENOENT ? -ERR_GONE : fd;
     struct audit *a = MEM_NEW(struct audit);
-    *a = (struct audit){.journal = j, .until = part_until(j, part), .done = done, .arg = arg, .fd = fd, .due_ns = 1};
+    *a = (struct audit){.journal = j, .until = part_end(j, part), .done = done, .arg = arg, .fd = fd, .due_ns = 1};
     a->head = (struct file_head){.cluster = j->store->state.cluster, .topic = j->options.id, .first = first};
     a->job = (struct job){.run = audit_run, .done = audit_done};
     j->store->audit = a;

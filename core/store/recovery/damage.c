@@ -9,16 +9,16 @@
 bool damage_add(struct journal *j, uint64_t from, uint64_t to)
 {
     for (uint32_t i = 0; i < j->damage_count; i++) {
-        struct range *r = &j->damage[i];
+        struct damaged_range *r = &j->damage[i];
         if (r->from <= from && to <= r->to)
             return false;
         if (r->from == r->to && r->from >= from && r->to <= to) {
-            *r = (struct range){from, to};
+            *r = (struct damaged_range){from, to};
             return true;
         }
     }
     j->damage = mem_resize(j->damage, (j->damage_count + 1) * sizeof *j->damage);
-    j->damage[j->damage_count++] = (struct range){from, to};
+    j->damage[j->damage_count++] = (struct damaged_range){from, to};
     j->store->stats.damaged++;
     return true;
 }
@@ -29,7 +29,7 @@ void damage_missing(struct journal *j, uint64_t from, uint64_t to)
         say_error("store", "missing records topic=%s from=%" PRIu64 " to=%" PRIu64, j->name, from, to);
 }
 
-static void damage_set(struct journal *j, struct range *ranges, uint32_t count)
+static void damage_set(struct journal *j, struct damaged_range *ranges, uint32_t count)
 {
     j->store->stats.damaged += count - j->damage_count;
     mem_free(j->damage);
@@ -38,16 +38,16 @@ static void damage_set(struct journal *j, struct range *ranges, uint32_t count)
 }
 
 /* The part of r within [from, to) is kept. An empty range is kept when it lies there. */
-static void range_keep(struct range r, uint64_t from, uint64_t to, struct range *out, uint32_t *count)
+static void range_keep(struct damaged_range r, uint64_t from, uint64_t to, struct damaged_range *out, uint32_t *count)
 {
     if (r.from >= to || (r.to <= from && r.from < from))
         return;
-    out[(*count)++] = (struct range){r.from > from ? r.from : from, r.to < to ? r.to : to};
+    out[(*count)++] = (struct damaged_range){r.from > from ? r.from : from, r.to < to ? r.to : to};
 }
 
 void damage_keep(struct journal *j, uint64_t from, uint64_t to)
 {
-    struct range *kept = mem_new((j->damage_count + 1) * sizeof *kept);
+    struct damaged_range *kept = mem_new((j->damage_count + 1) * sizeof *kept);
     uint32_t count = 0;
     for (uint32_t i = 0; i < j->damage_count; i++)
         range_keep(j->damage[i], from, to, kept, &count);
@@ -56,10 +56,10 @@ void damage_keep(struct journal *j, uint64_t from, uint64_t to)
 
 void damage_drop(struct journal *j, uint64_t from, uint64_t to)
 {
-    struct range *kept = mem_new((2 * j->damage_count + 1) * sizeof *kept);
+    struct damaged_range *kept = mem_new((2 * j->damage_count + 1) * sizeof *kept);
     uint32_t count = 0;
     for (uint32_t i = 0; i < j->damage_count; i++) {
-        struct range r = j->damage[i];
+        struct damaged_range r = j->damage[i];
         if (r.from >= from && r.to <= to)
             continue;
         range_keep(r, 0, from, kept, &count);
@@ -69,13 +69,13 @@ void damage_drop(struct journal *j, uint64_t from, uint64_t to)
     damage_set(j, kept, count);
 }
 
-void damage_look(struct segment *seg)
+void damage_scan(struct segment *seg)
 {
     if (!seg->scanned)
         segment_scan(seg);
 }
 
-void damage_known(struct segment *seg)
+void damage_note_file(struct segment *seg)
 {
     struct journal *j = seg->journal;
     for (uint32_t i = 0; i < j->damage_count; i++)

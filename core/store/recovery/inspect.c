@@ -21,7 +21,7 @@ static bool zeros(const char *p, size_t n)
 }
 
 /* Where its batches begin, and whether it is ours at all. */
-static int look_head(struct recovery *r, struct found *f)
+static int inspect_head(struct recovery *r, struct found *f)
 {
     char in[FILE_HEAD_SIZE + BATCH_HEAD_SIZE] = {0};
     struct segment *seg = f->segment;
@@ -63,7 +63,7 @@ static bool mark_binds(const struct journal *j, const struct batch_head *head)
 }
 
 /* The marks that a valid batch states. */
-static void look_marks(struct recovery *r, const struct batch_head *head)
+static void inspect_marks(struct recovery *r, const struct batch_head *head)
 {
     if ((head->flags & BATCH_FLAG_PEERS) && head->disk > r->stated)
         r->stated = head->disk;
@@ -72,7 +72,7 @@ static void look_marks(struct recovery *r, const struct batch_head *head)
 }
 
 /* The walk over the valid batches. What it ended with, or -errno. */
-static int look_batches(struct recovery *r, struct reader *reader, struct scan *s, struct index *index)
+static int inspect_batches(struct recovery *r, struct reader *reader, struct scan *s, struct index *index)
 {
     struct batch_head head;
     const char *bytes;
@@ -81,21 +81,21 @@ static int look_batches(struct recovery *r, struct reader *reader, struct scan *
         int found = scan_next(reader, s, &head, &bytes);
         if (found != SCAN_BATCH)
             return found;
-        look_marks(r, &head);
+        inspect_marks(r, &head);
         index_note(index, (struct index_entry){head.first, position, head.time_ms});
     }
 }
 
 /* From the checkpoint when it can be believed: bad bytes just there make it doubtful. One of a file without batches is
  * of no use: the first one may have brought another header, of another checksum, since. */
-static int look_walk(struct recovery *r, struct found *f, struct reader *reader, struct scan *s)
+static int inspect_walk(struct recovery *r, struct found *f, struct reader *reader, struct scan *s)
 {
     struct segment *seg = f->segment;
     if (checkpoint_fits(r, f) && r->checkpoint.position > FILE_HEAD_SIZE) {
         *s = scan_of_checkpoint(&r->checkpoint);
         seg->index_whole = s->position < FILE_HEAD_SIZE + INDEX_EVERY;
         seg->index.due = s->position > seg->index.due ? s->position : seg->index.due;
-        f->end = look_batches(r, reader, s, &seg->index);
+        f->end = inspect_batches(r, reader, s, &seg->index);
         if (f->end < 0 || f->end != SCAN_BAD || s->position > r->checkpoint.position)
             return f->end < 0 ? f->end : 0;
         say_warn("store", "checkpoint not believed topic=%s", r->journal->name);
@@ -105,12 +105,12 @@ static int look_walk(struct recovery *r, struct found *f, struct reader *reader,
     int rc = scan_begin(reader, f->first, s);
     if (rc < 0)
         return rc;
-    f->end = f->headless ? SCAN_BAD : look_batches(r, reader, s, &seg->index);
+    f->end = f->headless ? SCAN_BAD : inspect_batches(r, reader, s, &seg->index);
     return f->end < 0 ? f->end : 0;
 }
 
 /* Disk marks stated by valid batches after the bad bytes count too. */
-static int look_beyond(struct recovery *r, struct reader *reader, struct scan s)
+static int inspect_beyond(struct recovery *r, struct reader *reader, struct scan s)
 {
     struct batch_head head;
     const char *bytes;
@@ -119,7 +119,7 @@ static int look_beyond(struct recovery *r, struct reader *reader, struct scan s)
         r->disk = s.fallen;
     while ((rc = scan_resync(reader, &s)) > 0) {
         while ((rc = scan_next(reader, &s, &head, &bytes)) == SCAN_BATCH)
-            look_marks(r, &head);
+            inspect_marks(r, &head);
         if (rc < 0 || rc == SCAN_SEALED)
             break;
     }
@@ -127,7 +127,7 @@ static int look_beyond(struct recovery *r, struct reader *reader, struct scan s)
 }
 
 /* Zeros that go on to the end of the file, or something behind them? */
-static int look_end(struct reader *reader, struct found *f, const struct scan *s)
+static int inspect_end(struct reader *reader, struct found *f, const struct scan *s)
 {
     if (f->end != SCAN_END)
         return 0;
@@ -138,7 +138,7 @@ static int look_end(struct reader *reader, struct found *f, const struct scan *s
     return rc;
 }
 
-static void look_accept(struct found *f, const struct scan *s)
+static void inspect_accept(struct found *f, const struct scan *s)
 {
     struct segment *seg = f->segment;
     seg->next = s->next;
@@ -150,15 +150,15 @@ static void look_accept(struct found *f, const struct scan *s)
     f->fallen = s->fallen != 0;
 }
 
-static int look_open(struct recovery *r, struct found *f)
+static int inspect_open(struct recovery *r, struct found *f)
 {
     f->segment = segment_new(r->journal, f->first);
     int rc = segment_use(f->segment);
-    return rc < 0 ? rc : look_head(r, f);
+    return rc < 0 ? rc : inspect_head(r, f);
 }
 
 /* After a failed write, the page cache holds what the disk does not: read the disk. */
-static int look_direct(const struct recovery *r, const struct found *f, struct reader *reader)
+static int inspect_direct(const struct recovery *r, const struct found *f, struct reader *reader)
 {
     int fd = f->segment->file.fd;
     if (r->journal->store->read_direct) {
@@ -174,41 +174,41 @@ static int look_direct(const struct recovery *r, const struct found *f, struct r
 }
 
 /* Reads one file from where that is needed to its end. */
-static int look(struct recovery *r, struct found *f)
+static int inspect_file(struct recovery *r, struct found *f)
 {
     struct reader *reader = &r->journal->store->reader;
     struct scan s;
-    int rc = look_open(r, f);
+    int rc = inspect_open(r, f);
     if (rc == 0)
-        rc = look_direct(r, f, reader);
+        rc = inspect_direct(r, f, reader);
     if (rc < 0)
         return rc;
-    rc = look_walk(r, f, reader, &s);
+    rc = inspect_walk(r, f, reader, &s);
     if (rc == 0)
-        rc = look_end(reader, f, &s);
+        rc = inspect_end(reader, f, &s);
     if (rc == 0)
-        look_accept(f, &s);
+        inspect_accept(f, &s);
     if (rc == 0 && f->end == SCAN_BAD)
-        rc = look_beyond(r, reader, s);
+        rc = inspect_beyond(r, reader, s);
     if (reader->fd != f->segment->file.fd)
         close(reader->fd);
     return rc;
 }
 
 /* After a clean stop a clean checkpoint stands for the file: only what surrounds it is looked at. */
-static int look_clean(struct recovery *r, struct found *f, bool *done)
+static int inspect_clean(struct recovery *r, struct found *f, bool *done)
 {
     char after[BATCH_HEAD_SIZE] = {0};
     *done = false;
     if (!r->journal->store->was_clean || !r->checkpoint.clean)
         return 0;
-    int rc = look_open(r, f);
+    int rc = inspect_open(r, f);
     if (rc == 0 && checkpoint_fits(r, f)
         && pread(f->segment->file.fd, after, sizeof after, (off_t)r->checkpoint.position) >= 0
         && zeros(after, sizeof after)) {
         struct scan s = scan_of_checkpoint(&r->checkpoint);
         f->end = SCAN_END;
-        look_accept(f, &s);
+        inspect_accept(f, &s);
         f->segment->index_whole = s.position < FILE_HEAD_SIZE + INDEX_EVERY;
         f->segment->index.due = s.position > f->segment->index.due ? s.position : f->segment->index.due;
         r->journal->checkpoint_clean = *done = true;
@@ -220,14 +220,14 @@ static int look_clean(struct recovery *r, struct found *f, bool *done)
     return rc;
 }
 
-int recovery_look(struct recovery *r)
+int recovery_inspect(struct recovery *r)
 {
     for (size_t i = 0; i < r->count; i++) {
         struct found *f = &r->files[i];
         bool done = false;
-        int rc = f->sealed || !recovery_last(r, f) ? 0 : look_clean(r, f, &done);
+        int rc = f->sealed || !recovery_last(r, f) ? 0 : inspect_clean(r, f, &done);
         if (rc == 0 && !f->sealed && !done)
-            rc = look(r, f);
+            rc = inspect_file(r, f);
         if (rc < 0)
             return rc;
     }

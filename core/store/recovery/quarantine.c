@@ -9,24 +9,24 @@
 #include "store/format/scan.h"
 #include "store/recovery/recover.h"
 
-static struct path torn_path(const struct journal *j, uint64_t offset, unsigned n, const char *suffix)
+static struct path quarantine_path(const struct journal *j, uint64_t offset, unsigned n, const char *suffix)
 {
     return path_of("%s/torn/%s-%" PRIu64 "-%u%s", j->store->root, j->name, offset, n, suffix);
 }
 
 /* A name that is not taken. */
-struct path torn_name(const struct journal *j, uint64_t offset, const char *suffix)
+struct path quarantine_name(const struct journal *j, uint64_t offset, const char *suffix)
 {
     struct path path;
     struct stat st;
     unsigned n = 0;
     do
-        path = torn_path(j, offset, n++, suffix);
+        path = quarantine_path(j, offset, n++, suffix);
     while (lstat(path.s, &st) == 0);
     return path;
 }
 
-static int sync_torn_dir(const struct journal *j)
+static int quarantine_sync_dir(const struct journal *j)
 {
     return io_sync_dir(path_of("%s/torn", j->store->root).s);
 }
@@ -47,16 +47,16 @@ static int copy_bytes(struct reader *r, uint64_t from, uint64_t end, int to)
     return io.sync_all(to) < 0 ? -errno : 0;
 }
 
-static int torn_copy(const struct journal *j, struct reader *r, const struct segment *seg, uint64_t end)
+static int quarantine_copy(const struct journal *j, struct reader *r, const struct segment *seg, uint64_t end)
 {
-    struct path path = torn_name(j, seg->next, ".bin");
+    struct path path = quarantine_name(j, seg->next, ".bin");
     int fd = io.open(path.s, O_WRONLY | O_CREAT | O_EXCL, 0640);
     if (fd < 0)
         return -errno;
     int rc = copy_bytes(r, seg->size, end, fd);
     close(fd);
     if (rc == 0)
-        rc = sync_torn_dir(j);
+        rc = quarantine_sync_dir(j);
     if (rc == 0)
         say_warn("store", "torn tail topic=%s next=%" PRIu64 " bytes=%" PRIu64 " copy=%s (never acknowledged)", j->name,
                  seg->next, end - seg->size, path.s);
@@ -65,7 +65,7 @@ static int torn_copy(const struct journal *j, struct reader *r, const struct seg
 }
 
 /* Cuts the file at seg->size and takes the space again, so that zeros follow. */
-static int cut_file(struct segment *seg, uint64_t space)
+static int truncate_file(struct segment *seg, uint64_t space)
 {
     if (io.truncate(seg->file.fd, (off_t)seg->size) < 0)
         return -errno;
@@ -76,7 +76,7 @@ static int cut_file(struct segment *seg, uint64_t space)
     return io.sync_all(seg->file.fd) < 0 ? -errno : 0;
 }
 
-int torn_cut(struct segment *seg)
+int quarantine_tail(struct segment *seg)
 {
     struct reader r = {0};
     int rc = segment_use(seg);
@@ -87,20 +87,20 @@ int torn_cut(struct segment *seg)
     uint64_t end, space = seg->space;
     rc = reader_last_byte(&r, seg->size, &end);
     if (rc == 0 && end > seg->size)
-        rc = torn_copy(seg->journal, &r, seg, end);
+        rc = quarantine_copy(seg->journal, &r, seg, end);
     reader_fini(&r);
-    return rc < 0 ? rc : cut_file(seg, space);
+    return rc < 0 ? rc : truncate_file(seg, space);
 }
 
-int torn_move(struct journal *j, struct segment *seg)
+int quarantine_file(struct journal *j, struct segment *seg)
 {
-    struct path from = segment_path(seg), to = torn_name(j, seg->first, ".qwal");
+    struct path from = segment_path(seg), to = quarantine_name(j, seg->first, ".qwal");
     j->store->stats.torn_bytes += seg->size;
     say_warn("store", "torn file topic=%s first=%" PRIu64 " moved=%s (never acknowledged as durable)", j->name,
              seg->first, to.s);
     segment_free(seg);
     if (io.rename(from.s, to.s) < 0)
         return -errno;
-    int rc = sync_torn_dir(j);
+    int rc = quarantine_sync_dir(j);
     return rc < 0 ? rc : io_sync_dir(topic_path(j).s);
 }

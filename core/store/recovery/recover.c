@@ -104,7 +104,7 @@ static int write_end_again(struct journal *j, struct found *f)
     char end[END_RECORD_SIZE];
     struct batch_head like = {.first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last};
     end_record_write(end, &like, seg->crc);
-    int rc = torn_cut(seg);
+    int rc = quarantine_tail(seg);
     if (rc == 0)
         rc = io_write(seg->file.fd, end, sizeof end, seg->size);
     return rc < 0 ? rc : finish_seal(j, f);
@@ -139,7 +139,7 @@ static int set_aside_from(struct recovery *r, struct found *f)
     for (; rc == 0 && f < r->files + r->count; f++) {
         struct segment *seg = f->segment;
         f->segment = NULL;
-        rc = torn_move(r->journal, seg);
+        rc = quarantine_file(r->journal, seg);
     }
     return rc;
 }
@@ -155,7 +155,7 @@ static bool any_sealed_from(const struct recovery *r, const struct found *f)
 static int keep_active(struct recovery *r, struct found *f)
 {
     struct journal *j = r->journal;
-    int rc = f->end == SCAN_BAD ? torn_cut(f->segment) : 0;
+    int rc = f->end == SCAN_BAD ? quarantine_tail(f->segment) : 0;
     if (rc < 0)
         return rc;
     j->active = f->segment;
@@ -303,9 +303,9 @@ int journal_recover(struct journal *j)
     }
     int rc = list_files(&r);
     if (rc == 0 && r.linked)
-        rc = diverged_let_go(j);
+        rc = set_aside_release(j);
     if (rc == 0)
-        rc = recovery_look(&r);
+        rc = recovery_inspect(&r);
     if (rc == 0)
         rc = judge_all(&r);
     if (rc == 0)

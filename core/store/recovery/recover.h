@@ -44,12 +44,12 @@ struct recovery {
 };
 
 /* inspect.c: reads the .qwal files from where that is needed on. 0 or an error. */
-int recovery_look(struct recovery *r);
+int recovery_inspect(struct recovery *r);
 bool recovery_last(const struct recovery *r, const struct found *f);
 
 /* quarantine.c: the ways to set bytes aside. 0 or -errno; said. */
-int torn_cut(struct segment *seg);                          /* what stands after seg->size */
-int torn_move(struct journal *j, struct segment *seg);      /* a whole file; frees the segment */
-struct path torn_name(const struct journal *j, uint64_t offset, const char *suffix);   /* one not taken */
+int quarantine_tail(struct segment *seg);                          /* what stands after seg->size */
+int quarantine_file(struct journal *j, struct segment *seg);      /* a whole file; frees the segment */
+struct path quarantine_name(const struct journal *j, uint64_t offset, const char *suffix);   /* one not taken */
 
 #endif

@@ -37,7 +37,7 @@ static int repair_place(struct journal *j, uint64_t first, struct part **part, u
     struct part *at = part_of(j, first);
     if (!at)
         return -ERR_GONE;
-    *until = part_until(j, at);
+    *until = part_end(j, at);
     *part = part_sealed(j, first);
     if (*part)
         return 0;
@@ -138,7 +138,7 @@ static int repair_check(struct repair *r)
 static int repair_keep(struct repair *r, const struct path *from)
 {
     struct journal *j = r->journal;
-    struct path to = torn_name(j, r->first, ".log");
+    struct path to = quarantine_name(j, r->first, ".log");
     if (io.link(from->s, to.s) < 0)
         return -errno;
     int rc = io_sync_dir(path_of("%s/torn", j->store->root).s);
@@ -193,7 +193,7 @@ int repair_end(struct repair *r)
     struct journal *j = r->journal;
     store_sync_all(j->store);
     audit_cancel(j);
-    ahead_cancel(j);
+    prepare_cancel(j);
     int rc = io.sync_all(r->fd) < 0 ? -errno : 0;
     if (rc == 0)
         rc = repair_check(r);

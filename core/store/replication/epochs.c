@@ -44,7 +44,7 @@ static int batch_find(struct journal *j, uint64_t offset, struct batch_head *hea
     if (rc == 0)
         rc = batch_read(seg, at, head);
     if (rc == -ERR_DAMAGED)
-        damage_look(seg);              /* so that it is known, and mended */
+        damage_scan(seg);              /* so that it is known, and mended */
     *first = at.offset;
     return rc;
 }
@@ -118,7 +118,7 @@ static int segment_epoch_end(struct segment *seg, uint64_t epoch, uint64_t *foun
     struct hint last = {0};
     const struct index_entry *entry = NULL;
     struct batch_head head;
-    int rc = indexes_want(seg);
+    int rc = index_cache_want(seg);
     if (rc == 0)
         rc = entry_at_epoch(seg, epoch, &entry);
     if (rc < 0)
@@ -177,9 +177,9 @@ int journal_epoch_end(struct journal *j, uint64_t epoch, uint64_t *found, uint64
     int rc = epoch_end(j, epoch, found, end, &in);
     if (rc != -ERR_DAMAGED || in == NULL)
         return rc;
-    damage_look(in);
+    damage_scan(in);
     rc = epoch_end(j, epoch, found, end, &in);
     if (rc == -ERR_DAMAGED)
-        damage_known(in);
+        damage_note_file(in);
     return rc;
 }

@@ -32,7 +32,7 @@ int part_end_crc(struct journal *j, struct part *part, uint32_t *crc)
 /* -- the leader ------------------------------------------------------------------------------------------- */
 
 /* What the file before this one ends with. A hole between them, or a damaged end: the follower is told nothing. */
-static int ship_file_crc(struct journal *j, struct shipment *s)
+static int previous_file_crc(struct journal *j, struct batch_run *s)
 {
     const struct part *part = part_of(j, s->first);
     struct part *before = part > j->parts ? &j->parts[part - j->parts - 1] : NULL;
@@ -44,7 +44,8 @@ static int ship_file_crc(struct journal *j, struct shipment *s)
     return rc == -ERR_DAMAGED ? 0 : rc;
 }
 
-static int ship_read(struct journal *j, uint64_t to, size_t bytes_max, struct buf *out, struct shipment *s)
+static int read_from_file(struct journal *j, uint64_t to, size_t bytes_max, struct buf *out,
+                         struct batch_run *s)
 {
     struct segment *seg;
     struct batch_head head = {0};
@@ -57,23 +58,24 @@ static int ship_read(struct journal *j, uint64_t to, size_t bytes_max, struct bu
     if (rc < 0)
         return rc;
     if (batch_head_read(out->data + out->at + begin, &head) == 0 && head.first == s->first)
-        return ship_file_crc(j, s);
+        return previous_file_crc(j, s);
     out->end = out->at + begin;
     return -ERR_BAD_RANGE;
 }
 
-int journal_ship(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, struct shipment *s)
+int journal_read_batches(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out,
+                         struct batch_run *s)
 {
-    struct shipment made = {.first = from, .next = from};
+    struct batch_run made = {.first = from, .next = from};
     if (from > j->tail)
         return -ERR_BAD_RANGE;
     if (from < journal_first(j))
         return -ERR_GONE;
     if (to > j->written)
         to = j->written;
-    if (bytes_max > SHIPMENT_SIZE_MAX)
-        bytes_max = SHIPMENT_SIZE_MAX;
-    int rc = from < to ? ship_read(j, to, bytes_max, out, &made) : 0;
+    if (bytes_max > BATCH_RUN_SIZE_MAX)
+        bytes_max = BATCH_RUN_SIZE_MAX;
+    int rc = from < to ? read_from_file(j, to, bytes_max, out, &made) : 0;
     if (rc == 0)
         *s = made;
     return rc;
@@ -99,11 +101,11 @@ static bool batch_sound(slice bytes, uint64_t next, struct batch_head *head)
 }
 
 /* Do these bytes continue the journal as the shipment says? *epoch: of the first batch. */
-static int receive_check(const struct journal *j, const struct shipment *s, slice bytes, uint64_t *epoch)
+static int receive_check(const struct journal *j, const struct batch_run *s, slice bytes, uint64_t *epoch)
 {
     struct batch_head head, before = {.epoch = j->epoch, .time_ms = j->time_ms};
     uint64_t next = j->tail;
-    if (bytes.n > SHIPMENT_SIZE_MAX)
+    if (bytes.n > BATCH_RUN_SIZE_MAX)
         return -ERR_TOO_LARGE;
     if (s->first != next || s->file_first > s->first || bytes.n == 0)
         return -ERR_DAMAGED;
@@ -120,7 +122,7 @@ static int receive_check(const struct journal *j, const struct shipment *s, slic
 
 /* Is the file that ends at the tail the one that the leader has there? One of ours that is damaged at its end cannot
  * tell; that is known, and repaired in another way. */
-static int receive_check_file(struct journal *j, const struct shipment *s)
+static int receive_check_file(struct journal *j, const struct batch_run *s)
 {
     uint32_t crc = 0;
     struct part *before = j->tail ? part_of(j, j->tail - 1) : NULL;
@@ -151,7 +153,7 @@ static int receive_reopen(struct journal *j, uint64_t file_first)
     return rc == -ERR_DAMAGED ? -ERR_DIVERGED : rc;
 }
 
-static int receive_place(struct journal *j, const struct shipment *s, uint64_t epoch, size_t size)
+static int receive_place(struct journal *j, const struct batch_run *s, uint64_t epoch, size_t size)
 {
     bool goes_on = j->active && j->active->first == s->file_first;
     int rc = receive_check_file(j, s);
@@ -164,7 +166,7 @@ static int receive_place(struct journal *j, const struct shipment *s, uint64_t e
     return journal_make_room(j, epoch, size, !goes_on && s->first == s->file_first);
 }
 
-int journal_receive(struct journal *j, const struct shipment *s, slice batches)
+int journal_receive(struct journal *j, const struct batch_run *s, slice batches)
 {
     uint64_t epoch = 0;
     int rc = receive_check(j, s, batches, &epoch);

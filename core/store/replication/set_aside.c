@@ -24,7 +24,7 @@
 #include "store/disk/io.h"
 #include "store/log/inner.h"
 
-struct path diverged_path(const struct journal *j, uint64_t offset)
+struct path set_aside_path(const struct journal *j, uint64_t offset)
 {
     struct path path;
     long long now_ms = clock_wall_ms();
@@ -34,7 +34,7 @@ struct path diverged_path(const struct journal *j, uint64_t offset)
     return path;
 }
 
-int diverged_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out)
+int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out)
 {
     char chunk[64 * KIB];
     while (at < end) {
@@ -63,7 +63,7 @@ static int write_head(struct segment *seg, struct hint at, int fd)
     return io_write(fd, head, sizeof head, 0);
 }
 
-int diverged_begin(struct segment *seg, struct hint at, const char *dir)
+int set_aside_begin(struct segment *seg, struct hint at, const char *dir)
 {
     int rc = segment_use(seg);
     if (rc < 0)
@@ -82,10 +82,10 @@ int diverged_begin(struct segment *seg, struct hint at, const char *dir)
 /* Copies the batches from a place in a file on. */
 static int keep_rest(struct segment *seg, struct hint at, const char *dir)
 {
-    int fd = diverged_begin(seg, at, dir);
+    int fd = set_aside_begin(seg, at, dir);
     if (fd < 0)
         return fd;
-    int rc = diverged_copy(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
+    int rc = set_aside_copy(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
     if (rc == 0 && io.sync_all(fd) < 0)
         rc = -errno;
     close(fd);
@@ -138,7 +138,7 @@ static DIR *open_dir(struct store *s, const char *path)
     return dir;
 }
 
-void diverged_drop(struct store *s, const char *path)
+void set_aside_drop(struct store *s, const char *path)
 {
     if (access(path, F_OK) < 0 && errno == ENOENT)
         return;
@@ -154,7 +154,7 @@ void diverged_drop(struct store *s, const char *path)
     io.rmdir(path);
 }
 
-int diverged_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead)
+int set_aside_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead)
 {
     struct path part = path_of("%s.part", dir);
     if (!ahead && io.mkdir(part.s, 0750) < 0)
@@ -166,7 +166,7 @@ int diverged_keep(struct journal *j, uint32_t index, struct hint at, const char 
     else if (rc == 0)
         rc = -errno;
     if (rc < 0)
-        diverged_drop(j->store, renamed ? dir : part.s);
+        set_aside_drop(j->store, renamed ? dir : part.s);
     return rc;
 }
 
@@ -179,7 +179,7 @@ static int copy_file(const char *from, const char *to)
     if (in < 0)
         return -errno;
     int out = io.open(to, O_WRONLY | O_CREAT | O_EXCL, 0640);
-    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : diverged_copy(in, 0, (uint64_t)st.st_size, out, 0);
+    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : set_aside_copy(in, 0, (uint64_t)st.st_size, out, 0);
     if (rc == 0 && io.sync_all(out) < 0)
         rc = -errno;
     if (out >= 0)
@@ -201,7 +201,7 @@ static int copy_files(const char *from, const char *to)
     return rc < 0 ? rc : io_sync_dir(to);
 }
 
-int diverged_move(struct store *s, const char *from, const char *to)
+int set_aside_move(struct store *s, const char *from, const char *to)
 {
     if (io.rename(from, to) == 0)
         return 0;
@@ -216,14 +216,14 @@ int diverged_move(struct store *s, const char *from, const char *to)
     if (rc == 0 && io.rename(part.s, to) < 0)
         rc = -errno;
     if (rc < 0) {
-        diverged_drop(s, part.s);
+        set_aside_drop(s, part.s);
         return rc;
     }
     rc = io_sync_dir(path_of("%s/diverged", s->root).s);
     if (rc == 0 && io.rename(from, path_of("%s/trash/%s", s->root, strrchr(to, '/') + 1).s) < 0)
         rc = -errno;
     if (rc < 0)
-        diverged_drop(s, to);
+        set_aside_drop(s, to);
     return rc;
 }
 
@@ -236,14 +236,14 @@ static bool is_part(const char *name)
     return n > k && name[n - k - 1] >= '0' && name[n - k - 1] <= '9' && strcmp(name + n - k, suffix) == 0;
 }
 
-void diverged_sweep(struct store *s)
+void set_aside_sweep(struct store *s)
 {
     struct path all = path_of("%s/diverged", s->root);
     DIR *dir = opendir(all.s);
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct path path = path_of("%s/%s", all.s, e->d_name);
         if (is_part(e->d_name) && io.rename(path.s, path_of("%s/trash/%s", s->root, e->d_name).s) < 0)
-            diverged_drop(s, path.s);
+            set_aside_drop(s, path.s);
     }
     if (dir)
         closedir(dir);
@@ -284,7 +284,7 @@ static int let_go_in(struct journal *j, const char *path)
     return rc;
 }
 
-int diverged_let_go(struct journal *j)
+int set_aside_release(struct journal *j)
 {
     struct path all = path_of("%s/diverged", j->store->root);
     size_t n = strlen(j->name);

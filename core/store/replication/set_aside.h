@@ -11,33 +11,33 @@ struct journal;
 struct store;
 
 /* A name for what begins with this offset that nothing has yet. */
-struct path diverged_path(const struct journal *j, uint64_t offset);
+struct path set_aside_path(const struct journal *j, uint64_t offset);
 
 /* Keeps what stands in the index-th part from a place on, and all later parts, in a directory. Waits for the disk.
  * `ahead`: what goes of the index-th part is there already, by the name with .part. 0; or an error, and nothing is left
  * of it. */
-int diverged_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead);
+int set_aside_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead);
 
 /* Begins the copy of what goes of a file that is cut through, in this directory. A descriptor, or -errno. */
-int diverged_begin(struct segment *seg, struct hint at, const char *dir);
+int set_aside_begin(struct segment *seg, struct hint at, const char *dir);
 
 /* Copies the bytes [at, end) of a file, to `out` on in the other. On any thread. 0 or -errno. */
-int diverged_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
+int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
 
 /* Removes that directory, if it is there: nothing is cut after all. What cannot be removed ends the process. May close
  * any segment, if there are no descriptors left. */
-void diverged_drop(struct store *s, const char *path);
+void set_aside_drop(struct store *s, const char *path);
 
 /* Moves the directory of a topic, into which nobody writes any more, to a name in diverged/. Where that is on another
  * filesystem it is copied there, which waits for the disk, and moved to trash/. What was moved is not fsynced yet; a
  * copy is. 0; or -errno, and it is where it was. */
-int diverged_move(struct store *s, const char *from, const char *to);
+int set_aside_move(struct store *s, const char *from, const char *to);
 
 /* Removes copies that did not become complete before a crash: what they are of is still in its topic. By way of trash/,
  * or at once where diverged/ is on another filesystem. */
-void diverged_sweep(struct store *s);
+void set_aside_sweep(struct store *s);
 
 /* Takes away the names that files of the journal have in diverged/ too: a crash in a cut leaves such. 0 or -errno. */
-int diverged_let_go(struct journal *j);
+int set_aside_release(struct journal *j);
 
 #endif

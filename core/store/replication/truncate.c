@@ -28,7 +28,7 @@
 #include "store/replication/set_aside.h"
 #include "store/replication/truncate_prepare.h"
 
-struct cut {
+struct truncation {
     struct journal *journal;
     uint32_t index;        /* of the part that is the last one afterwards */
     struct hint at;        /* where it ends then */
@@ -40,7 +40,7 @@ struct cut {
 /* -- finding the place ------------------------------------------------------------------------------------ */
 
 /* Where in this file does the batch of that offset begin? The head that stands there has to say so. */
-static int cut_find_batch(struct segment *seg, struct hint *at)
+static int truncate_find_batch(struct segment *seg, struct hint *at)
 {
     uint64_t to = at->offset;
     struct batch_head head;
@@ -58,7 +58,7 @@ static int cut_find_batch(struct segment *seg, struct hint *at)
 }
 
 /* The file that ends there, or else the one that begins there, without batches. */
-static int cut_find(struct cut *c)
+static int truncate_find(struct truncation *c)
 {
     struct journal *j = c->journal;
     struct segment *seg;
@@ -78,11 +78,11 @@ static int cut_find(struct cut *c)
         c->at.position = seg->size;
         return 0;
     }
-    return begins ? 0 : cut_find_batch(seg, &c->at);
+    return begins ? 0 : truncate_find_batch(seg, &c->at);
 }
 
 /* What stays of the file must be sound: its checksum is needed for the end record that it will get. */
-static int cut_scan_file(struct cut *c, struct segment *seg)
+static int truncate_scan_file(struct truncation *c, struct segment *seg)
 {
     struct journal *j = c->journal;
     struct reader *reader = &j->store->reader;
@@ -105,24 +105,24 @@ static int cut_scan_file(struct cut *c, struct segment *seg)
 }
 
 /* Is there so much to read and to copy that the loop should not wait for it? */
-static bool cut_is_large(const struct cut *c, const struct segment *seg)
+static bool truncate_is_large(const struct truncation *c, const struct segment *seg)
 {
-    return c->at.position > FILE_HEAD_SIZE && seg->written > CUT_AT_ONCE;
+    return c->at.position > FILE_HEAD_SIZE && seg->written > TRUNCATE_AT_ONCE;
 }
 
-static int cut_scan(struct cut *c, bool keep)
+static int truncate_scan(struct truncation *c, bool keep)
 {
     struct segment *seg = NULL;
     int rc = part_segment(c->journal, &c->journal->parts[c->index], &seg);
-    c->ahead = rc == 0 && keep && cut_is_large(c, seg);
+    c->ahead = rc == 0 && keep && truncate_is_large(c, seg);
     if (c->ahead)
-        rc = ahead_cut(seg, c->at, &c->scan, &c->kept);
+        rc = prepare_take(seg, c->at, &c->scan, &c->kept);
     else if (rc == 0)
-        rc = cut_scan_file(c, seg);
+        rc = truncate_scan_file(c, seg);
     if (rc != -ERR_DAMAGED || seg == NULL)
         return rc;
-    damage_look(seg);                  /* so that it is known, and mended */
-    damage_known(seg);
+    damage_scan(seg);                  /* so that it is known, and mended */
+    damage_note_file(seg);
     return rc;
 }
 
@@ -134,21 +134,21 @@ static int unlink_if_there(const char *path)
 }
 
 /* From here on the journal cannot be what it was: an error is the end. */
-static void cut_must(struct journal *j, const char *what, int rc)
+static void truncate_must(struct journal *j, const char *what, int rc)
 {
     if (rc < 0)
         store_io_failed(j->store, what, topic_path(j).s, rc);
 }
 
-static int cut_checkpoint(struct journal *j)
+static int truncate_checkpoint(struct journal *j)
 {
     int rc = unlink_if_there(path_of("%s/checkpoint", topic_path(j).s).s);
     if (rc == 0)
-        cut_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
+        truncate_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
     return rc;
 }
 
-static void cut_remove_last(struct journal *j)
+static void truncate_remove_last(struct journal *j)
 {
     struct part *part = &j->parts[j->parts_count - 1];
     bool active = part->segment && part->segment == j->active;
@@ -157,8 +157,8 @@ static void cut_remove_last(struct journal *j)
         segment_free(part->segment);
     part->segment = NULL;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        cut_must(j, "unlink", unlink_if_there(file_path(j, part->first, kinds[i]).s));
-    cut_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
+        truncate_must(j, "unlink", unlink_if_there(file_path(j, part->first, kinds[i]).s));
+    truncate_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
     if (active)
         j->active = NULL;
     else
@@ -167,26 +167,26 @@ static void cut_remove_last(struct journal *j)
 }
 
 /* Makes a sealed file one that is written. */
-static void cut_unseal(struct journal *j, struct segment *seg)
+static void truncate_unseal(struct journal *j, struct segment *seg)
 {
     struct part *part = &j->parts[j->parts_count - 1];
     struct path from = segment_path(seg);
     files_close(&j->store->files, &seg->file);
-    cut_must(j, "unlink", unlink_if_there(file_path(j, seg->first, FILE_INDEX).s));
-    indexes_forget(seg);
+    truncate_must(j, "unlink", unlink_if_there(file_path(j, seg->first, FILE_INDEX).s));
+    index_cache_forget(seg);
     seg->ended = seg->renamed = false;
     if (strcmp(from.s, segment_path(seg).s) != 0)
-        cut_must(j, "rename", io.rename(from.s, segment_path(seg).s) < 0 ? -errno : 0);
-    cut_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
+        truncate_must(j, "rename", io.rename(from.s, segment_path(seg).s) < 0 ? -errno : 0);
+    truncate_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
     j->bytes_sealed -= part->size;
     part->size = 0;
 }
 
-static void cut_truncate(struct journal *j, struct segment *seg, uint64_t size)
+static void truncate_last(struct journal *j, struct segment *seg, uint64_t size)
 {
-    cut_must(j, "open", segment_use(seg));
-    cut_must(j, "truncate", io.truncate(seg->file.fd, (off_t)size) < 0 ? -errno : 0);
-    cut_must(j, "fsync", io.sync_all(seg->file.fd) < 0 ? -errno : 0);
+    truncate_must(j, "open", segment_use(seg));
+    truncate_must(j, "truncate", io.truncate(seg->file.fd, (off_t)size) < 0 ? -errno : 0);
+    truncate_must(j, "fsync", io.sync_all(seg->file.fd) < 0 ? -errno : 0);
 }
 
 static int make_empty(struct segment *seg, const char *path)
@@ -208,18 +208,18 @@ static int make_empty(struct segment *seg, const char *path)
 }
 
 /* A file with the same header, and nothing else, takes its name. */
-static void cut_empty(struct journal *j, struct segment *seg)
+static void truncate_empty(struct journal *j, struct segment *seg)
 {
     struct path empty = path_of("%s/cut", topic_path(j).s);
-    cut_must(j, "write", make_empty(seg, empty.s));
+    truncate_must(j, "write", make_empty(seg, empty.s));
     files_close(&j->store->files, &seg->file);
-    cut_must(j, "rename", io.rename(empty.s, segment_path(seg).s) < 0 ? -errno : 0);
-    cut_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
+    truncate_must(j, "rename", io.rename(empty.s, segment_path(seg).s) < 0 ? -errno : 0);
+    truncate_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
 }
 
 /* -- in memory -------------------------------------------------------------------------------------------- */
 
-static void marks_cut(struct journal *j, uint64_t to)
+static void marks_truncate(struct journal *j, uint64_t to)
 {
     j->tail = j->written = j->disk = to;
     if (j->stated > to)
@@ -229,21 +229,21 @@ static void marks_cut(struct journal *j, uint64_t to)
     damage_keep(j, 0, to);
 }
 
-static void segment_cut(struct segment *seg, const struct cut *c)
+static void segment_truncate(struct segment *seg, const struct truncation *c)
 {
     seg->next = c->at.offset;
     seg->size = seg->written = seg->space = c->at.position;
     seg->epoch = c->scan.epoch;
     seg->time_last = c->scan.time_ms;
     seg->crc = c->scan.crc;
-    seg->scanned = seg->spare_asked = false;
+    seg->scanned = seg->preallocated = false;
     seg->last = (struct hint){.offset = UINT64_MAX};
     memset(seg->hints, 0, sizeof seg->hints);
-    index_cut(&seg->index, c->at.offset);
+    index_truncate(&seg->index, c->at.offset);
 }
 
 /* Epoch and time of the batch before the cut, which may stand in the file before. */
-static void note_last_batch(struct journal *j, const struct cut *c)
+static void note_last_batch(struct journal *j, const struct truncation *c)
 {
     struct segment *before;
     j->epoch = c->scan.epoch;
@@ -255,22 +255,22 @@ static void note_last_batch(struct journal *j, const struct cut *c)
     j->active->time_last = j->time_ms;         /* files are searched by time */
 }
 
-static void cut_apply(struct cut *c)
+static void truncate_apply(struct truncation *c)
 {
     struct journal *j = c->journal;
     struct segment *seg;
     while (j->parts_count > c->index + 1)
-        cut_remove_last(j);
-    cut_must(j, "open", part_segment(j, &j->parts[c->index], &seg));
+        truncate_remove_last(j);
+    truncate_must(j, "open", part_segment(j, &j->parts[c->index], &seg));
     if (seg->ended)
-        cut_unseal(j, seg);
+        truncate_unseal(j, seg);
     if (c->at.position == FILE_HEAD_SIZE)
-        cut_empty(j, seg);
+        truncate_empty(j, seg);
     else
-        cut_truncate(j, seg, c->at.position);
-    segment_cut(seg, c);
+        truncate_last(j, seg, c->at.position);
+    segment_truncate(seg, c);
     j->active = seg;
-    marks_cut(j, c->at.offset);
+    marks_truncate(j, c->at.offset);
     note_last_batch(j, c);
     struct checkpoint now = journal_checkpoint(j);
     journal_save_checkpoint(j, &now);
@@ -279,17 +279,17 @@ static void cut_apply(struct cut *c)
 /* -- the calls -------------------------------------------------------------------------------------------- */
 
 /* All that can still be undone: after an error the journal is what it was, and has no file in common with a copy. */
-static int cut_prepare(struct cut *c, bool keep)
+static int truncate_prepare(struct truncation *c, bool keep)
 {
     struct journal *j = c->journal;
     if (!c->ahead)
-        c->kept = diverged_path(j, c->at.offset);
-    int rc = keep ? diverged_keep(j, c->index, c->at, c->kept.s, c->ahead) : 0;
+        c->kept = set_aside_path(j, c->at.offset);
+    int rc = keep ? set_aside_keep(j, c->index, c->at, c->kept.s, c->ahead) : 0;
     if (rc < 0)
         return rc;
-    rc = cut_checkpoint(j);
+    rc = truncate_checkpoint(j);
     if (rc < 0 && keep)
-        diverged_drop(j->store, c->kept.s);
+        set_aside_drop(j->store, c->kept.s);
     else if (keep)
         say_warn("store", "history cut off topic=%s from=%" PRIu64 " messages=%" PRIu64 " copy=%s", j->name,
                  c->at.offset, j->tail - c->at.offset, c->kept.s);
@@ -298,41 +298,41 @@ static int cut_prepare(struct cut *c, bool keep)
 
 /* Whether there is nothing to be done yet: to find that out must not wait for the disk, as it may be asked for many
  * topics, again and again. */
-static bool cut_has_to_wait(const struct journal *j, uint64_t to)
+static bool truncate_has_to_wait(const struct journal *j, uint64_t to)
 {
-    if (ahead_going_on(j, to))
+    if (prepare_running(j, to))
         return true;
     const struct part *part = part_of(j, to);
     if (part->first == to && part > j->parts)
         part--;
-    return ahead_is_anothers(j) && (part->segment ? part->segment->size : part->size) > CUT_AT_ONCE;
+    return prepare_of_another(j) && (part->segment ? part->segment->size : part->size) > TRUNCATE_AT_ONCE;
 }
 
-static int cut_at(struct journal *j, uint64_t to, bool keep)
+static int truncate_at(struct journal *j, uint64_t to, bool keep)
 {
-    struct cut c = {.journal = j, .at.offset = to};
-    if (keep && cut_has_to_wait(j, to))
+    struct truncation c = {.journal = j, .at.offset = to};
+    if (keep && truncate_has_to_wait(j, to))
         return -ERR_BUSY;
     store_sync_all(j->store);
     audit_cancel(j);
-    int rc = cut_find(&c);
+    int rc = truncate_find(&c);
     if (rc == 0)
-        rc = cut_scan(&c, keep);
+        rc = truncate_scan(&c, keep);
     if (rc != -ERR_BUSY)
-        ahead_cancel(j);
+        prepare_cancel(j);
     if (rc == 0)
-        rc = cut_prepare(&c, keep);
+        rc = truncate_prepare(&c, keep);
     if (rc == 0)
-        cut_apply(&c);
+        truncate_apply(&c);
     return rc == -ERR_FORMAT || rc == -ERR_TOPIC_EXISTS ? -ERR_DAMAGED : rc;
 }
 
-int journal_cut(struct journal *j, uint64_t to, uint64_t *messages)
+int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages)
 {
     if (to < journal_first(j) || to > j->tail)
         return -ERR_BAD_RANGE;
     uint64_t count = j->tail - to;
-    int rc = count ? cut_at(j, to, true) : 0;
+    int rc = count ? truncate_at(j, to, true) : 0;
     if (rc == 0)
         *messages = count;
     return rc;
@@ -340,7 +340,7 @@ int journal_cut(struct journal *j, uint64_t to, uint64_t *messages)
 
 int journal_reopen(struct journal *j)
 {
-    return cut_at(j, j->tail, false);
+    return truncate_at(j, j->tail, false);
 }
 
 /* Moves the whole directory away and makes an empty one. */
@@ -349,13 +349,13 @@ static int restart_move(struct journal *j, const char *to, bool keep)
     struct path from = topic_path(j);
     int rc = 0;
     if (keep)
-        rc = diverged_move(j->store, from.s, to);
+        rc = set_aside_move(j->store, from.s, to);
     else if (io.rename(from.s, to) < 0)
         rc = -errno;
     if (rc < 0 || io.mkdir(from.s, 0750) == 0)
         return rc;
     rc = -errno;
-    cut_must(j, "rename", io.rename(to, from.s) < 0 ? -errno : 0);
+    truncate_must(j, "rename", io.rename(to, from.s) < 0 ? -errno : 0);
     return rc;
 }
 
@@ -369,8 +369,8 @@ static void restart_forget(struct journal *j, uint64_t first)
     j->bytes_sealed = j->epoch = j->checkpoint_position = 0;
     j->time_ms = 0;
     j->checkpoint_clean = false;
-    j->spare = SPARE_NONE;
-    marks_cut(j, 0);
+    j->preallocated = PREALLOCATE_NONE;
+    marks_truncate(j, 0);
     j->tail = j->written = j->disk = first;
 }
 
@@ -379,19 +379,19 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     struct store *s = j->store;
     store_sync_all(s);
     audit_cancel(j);
-    ahead_cancel(j);
-    struct path to = keep ? diverged_path(j, first) : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->root, j->name, first,
+    prepare_cancel(j);
+    struct path to = keep ? set_aside_path(j, first) : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->root, j->name, first,
                                                               (long long)clock_wall_ms());
     int rc = restart_move(j, to.s, keep);
     if (rc < 0)
         return rc;
-    cut_must(j, "fsync of a directory", io_sync_dir(path_of("%s/%s", s->root, keep ? "diverged" : "trash").s));
-    cut_must(j, "fsync of a directory", io_sync_dir(path_of("%s/topics", s->root).s));
+    truncate_must(j, "fsync of a directory", io_sync_dir(path_of("%s/%s", s->root, keep ? "diverged" : "trash").s));
+    truncate_must(j, "fsync of a directory", io_sync_dir(path_of("%s/topics", s->root).s));
     say_warn("store", "journal begun again topic=%s first=%" PRIu64 " was=%s", j->name, first, to.s);
     restart_forget(j, first);
     rc = journal_begin_empty(j);
     if (rc < 0 && rc != -ENOSPC)       /* a full disk: the next append tries again */
-        cut_must(j, "write", rc);
-    remove_trash(s);
+        truncate_must(j, "write", rc);
+    delete_later_trash(s);
     return 0;
 }

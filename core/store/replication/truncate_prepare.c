@@ -15,7 +15,7 @@
 #include "store/replication/set_aside.h"
 #include "store/replication/truncate_prepare.h"
 
-struct ahead {
+struct preparation {
     struct job job;
     struct list link;            /* alone in store.ahead until it has ended */
     struct journal *journal;     /* outlives us */
@@ -34,11 +34,11 @@ struct ahead {
 
 /* -- on the disk thread ----------------------------------------------------------------------------------- */
 
-static int ahead_scan(struct ahead *a)
+static int prepare_scan(struct preparation *a)
 {
     struct batch_head head;
     const char *bytes;
-    uint64_t until = a->scan.position + CUT_STEP;
+    uint64_t until = a->scan.position + TRUNCATE_STEP;
     while (a->scan.position < a->at.position && a->scan.position < until) {
         int found = scan_next(&a->reader, &a->scan, &head, &bytes);
         if (found != SCAN_BATCH)
@@ -50,25 +50,25 @@ static int ahead_scan(struct ahead *a)
 }
 
 /* Synced as it goes: all of it at the end would keep rounds waiting. */
-static int ahead_copy(struct ahead *a)
+static int prepare_copy(struct preparation *a)
 {
-    uint64_t until = a->end - a->copied < CUT_STEP ? a->end : a->copied + CUT_STEP;
-    int rc = diverged_copy(a->in, a->copied, until, a->out, a->copied - a->at.position + FILE_HEAD_SIZE);
+    uint64_t until = a->end - a->copied < TRUNCATE_STEP ? a->end : a->copied + TRUNCATE_STEP;
+    int rc = set_aside_copy(a->in, a->copied, until, a->out, a->copied - a->at.position + FILE_HEAD_SIZE);
     if (rc == 0)
         a->copied = until;
     return rc == 0 && io.sync_all(a->out) < 0 ? -errno : rc;
 }
 
-static void ahead_run(struct job *job)
+static void prepare_run(struct job *job)
 {
-    struct ahead *a = LIST_OWNER(job, struct ahead, job);
-    a->rc = a->scan.position < a->at.position ? ahead_scan(a) : ahead_copy(a);
+    struct preparation *a = LIST_OWNER(job, struct preparation, job);
+    a->rc = a->scan.position < a->at.position ? prepare_scan(a) : prepare_copy(a);
     a->ended = a->rc < 0 || (a->scan.position == a->at.position && a->copied == a->end);
 }
 
 /* -- on the loop thread ----------------------------------------------------------------------------------- */
 
-static void ahead_close(struct ahead *a)
+static void prepare_close(struct preparation *a)
 {
     list_remove(&a->link);
     reader_fini(&a->reader);
@@ -79,67 +79,69 @@ static void ahead_close(struct ahead *a)
     a->in = a->out = -1;
 }
 
-static void ahead_drop_copy(const struct ahead *a)
+static void prepare_drop_copy(const struct preparation *a)
 {
-    diverged_drop(a->journal->store, path_of("%s.part", a->dir.s).s);
+    set_aside_drop(a->journal->store, path_of("%s.part", a->dir.s).s);
 }
 
-static void ahead_drop(struct ahead *a)
+static void prepare_drop(struct preparation *a)
 {
-    ahead_close(a);
-    ahead_drop_copy(a);
+    prepare_close(a);
+    prepare_drop_copy(a);
     mem_free(a);
 }
 
-static void ahead_done(struct job *job)
+static void prepare_done(struct job *job)
 {
-    struct ahead *a = LIST_OWNER(job, struct ahead, job);
+    struct preparation *a = LIST_OWNER(job, struct preparation, job);
     a->busy = false;
     a->journal->jobs--;
     if (a->cancelled) {
-        ahead_drop(a);
+        prepare_drop(a);
         return;
     }
     if (a->ended)
-        ahead_close(a);
+        prepare_close(a);
     if (a->rc < 0)
-        ahead_drop_copy(a);            /* at once: it may be what has filled the disk, and nobody need ask again */
+        prepare_drop_copy(a);            /* at once: it may be what has filled the disk, and nobody need ask again */
 }
 
-void ahead_step(struct store *s)
+void prepare_step(struct store *s)
 {
-    struct ahead *a = list_empty(&s->ahead) ? NULL : list_first(&s->ahead, struct ahead, link);
-    if (!a || a->busy)
+    if (list_empty(&s->preparations))
+        return;
+    struct preparation *a = list_first(&s->preparations, struct preparation, link);
+    if (a->busy)
         return;
     a->busy = true;
     a->journal->jobs++;
-    sync_submit(s->sync, &a->job);
+    worker_submit(s->worker, &a->job);
 }
 
-void ahead_cancel(struct journal *j)
+void prepare_cancel(struct journal *j)
 {
-    struct ahead *a = j->ahead;
+    struct preparation *a = j->preparation;
     if (!a)
         return;
-    j->ahead = NULL;
+    j->preparation = NULL;
     a->cancelled = true;
     if (!a->busy)
-        ahead_drop(a);
+        prepare_drop(a);
 }
 
-bool ahead_going_on(const struct journal *j, uint64_t to)
+bool prepare_running(const struct journal *j, uint64_t to)
 {
-    const struct ahead *a = j->ahead;
+    const struct preparation *a = j->preparation;
     return a && (a->busy || !a->ended) && a->at.offset == to;
 }
 
-bool ahead_is_anothers(const struct journal *j)
+bool prepare_of_another(const struct journal *j)
 {
-    const struct list *all = &j->store->ahead;
-    return !list_empty(all) && list_first(all, struct ahead, link) != j->ahead;
+    const struct list *all = &j->store->preparations;
+    return !list_empty(all) && list_first(all, struct preparation, link) != j->preparation;
 }
 
-static int ahead_open(struct ahead *a, struct segment *seg)
+static int prepare_open(struct preparation *a, struct segment *seg)
 {
     char head[FILE_HEAD_SIZE];
     struct path part = path_of("%s.part", a->dir.s);
@@ -155,51 +157,51 @@ static int ahead_open(struct ahead *a, struct segment *seg)
         rc = -errno;
     if (rc < 0 || a->copied == a->end)
         return rc;
-    int fd = diverged_begin(seg, a->at, part.s);
+    int fd = set_aside_begin(seg, a->at, part.s);
     a->out = fd < 0 ? -1 : fd;
     return fd < 0 ? fd : 0;
 }
 
 /* One at a time: each has files open, and a buffer. */
-static int ahead_begin(struct segment *seg, struct hint at)
+static int prepare_begin(struct segment *seg, struct hint at)
 {
     struct journal *j = seg->journal;
-    if (!list_empty(&j->store->ahead))
+    if (!list_empty(&j->store->preparations))
         return -ERR_BUSY;
-    struct ahead *a = MEM_NEW(struct ahead);
-    *a = (struct ahead){.journal = j, .first = seg->first, .tail = j->tail, .at = at, .copied = at.position,
-                        .end = seg->written, .dir = diverged_path(j, at.offset), .in = -1, .out = -1};
-    a->job = (struct job){.run = ahead_run, .done = ahead_done};
+    struct preparation *a = MEM_NEW(struct preparation);
+    *a = (struct preparation){.journal = j, .first = seg->first, .tail = j->tail, .at = at, .copied = at.position,
+                        .end = seg->written, .dir = set_aside_path(j, at.offset), .in = -1, .out = -1};
+    a->job = (struct job){.run = prepare_run, .done = prepare_done};
     list_init(&a->link);
-    int rc = ahead_open(a, seg);
+    int rc = prepare_open(a, seg);
     if (rc < 0) {
-        ahead_drop(a);
+        prepare_drop(a);
         return rc;
     }
     say_info("store", "reads and copies a large file before it is cut topic=%s file=%020" PRIu64 " from=%" PRIu64,
              j->name, seg->first, at.offset);
-    list_push(&j->store->ahead, &a->link);
-    j->ahead = a;
+    list_push(&j->store->preparations, &a->link);
+    j->preparation = a;
     return -ERR_BUSY;
 }
 
-int ahead_cut(struct segment *seg, struct hint at, struct scan *scan, struct path *dir)
+int prepare_take(struct segment *seg, struct hint at, struct scan *scan, struct path *dir)
 {
     struct journal *j = seg->journal;
-    struct ahead *a = j->ahead;
+    struct preparation *a = j->preparation;
     if (a && (a->first != seg->first || a->tail != j->tail || a->at.offset != at.offset || a->end != seg->written)) {
-        ahead_cancel(j);
+        prepare_cancel(j);
         return -ERR_BUSY;              /* begun anew the next time: the segment may have gone with it */
     }
     if (!a)
-        return ahead_begin(seg, at);
+        return prepare_begin(seg, at);
     int rc = a->ended ? a->rc : -ERR_BUSY;
     if (rc < 0)
         return rc;
     *scan = a->scan;
     *dir = a->dir;
-    j->ahead = NULL;
-    ahead_close(a);
+    j->preparation = NULL;
+    prepare_close(a);
     mem_free(a);
     return 0;
 }

@@ -13,7 +13,7 @@ struct probe {
     int number, ran_as, *clock;
     bool done;
     sem_t *gate;           /* run waits for it */
-    struct sync *again;    /* done submits it once more */
+    struct worker *again;    /* done submits it once more */
 };
 
 static void probe_run(struct job *job)
@@ -30,9 +30,9 @@ static void probe_done(struct job *job)
     struct probe *p = LIST_OWNER(job, struct probe, job);
     p->done = true;
     if (p->again) {
-        struct sync *s = p->again;
+        struct worker *s = p->again;
         p->again = NULL;
-        sync_submit(s, &p->job);
+        worker_submit(s, &p->job);
     }
 }
 
@@ -43,55 +43,55 @@ static struct probe probe(int *clock, bool urgent)
 
 TEST(test_urgent_jobs_overtake_and_others_keep_their_order)
 {
-    struct sync *s;
-    CHECK_EQ(sync_new(&s), 0);
+    struct worker *s;
+    CHECK_EQ(worker_new(&s), 0);
     sem_t gate;
     sem_init(&gate, 0, 0);
     int clock = 0;
     struct probe first = probe(&clock, false), a = first, b = first, u = probe(&clock, true);
     first.gate = &gate;
-    sync_submit(s, &first.job);
-    sync_submit(s, &a.job);
-    sync_submit(s, &b.job);
-    sync_submit(s, &u.job);
+    worker_submit(s, &first.job);
+    worker_submit(s, &a.job);
+    worker_submit(s, &b.job);
+    worker_submit(s, &u.job);
     sem_post(&gate);
-    sync_wait(s);
+    worker_wait(s);
     CHECK(first.ran_as < a.ran_as);
     CHECK(a.ran_as < b.ran_as);
     CHECK(u.ran_as < b.ran_as);
     CHECK(first.done && a.done && b.done && u.done);
-    sync_free(s);
+    worker_free(s);
     sem_destroy(&gate);
 }
 
 TEST(test_waiting_covers_what_completions_submit)
 {
-    struct sync *s;
-    CHECK_EQ(sync_new(&s), 0);
+    struct worker *s;
+    CHECK_EQ(worker_new(&s), 0);
     int clock = 0;
     struct probe p = probe(&clock, false);
     p.again = s;
-    sync_submit(s, &p.job);
-    sync_wait(s);
+    worker_submit(s, &p.job);
+    worker_wait(s);
     CHECK_EQ(clock, 2);
-    sync_free(s);
+    worker_free(s);
 }
 
 TEST(test_a_completion_makes_the_descriptor_readable_until_it_is_collected)
 {
-    struct sync *s;
-    CHECK_EQ(sync_new(&s), 0);
+    struct worker *s;
+    CHECK_EQ(worker_new(&s), 0);
     int clock = 0;
     struct probe p = probe(&clock, true);
-    struct pollfd fd = {.fd = sync_event_fd(s), .events = POLLIN};
+    struct pollfd fd = {.fd = worker_event_fd(s), .events = POLLIN};
     CHECK_EQ(poll(&fd, 1, 0), 0);
-    sync_submit(s, &p.job);
+    worker_submit(s, &p.job);
     CHECK_EQ(poll(&fd, 1, 10 * 1000), 1);
     CHECK(!p.done);
-    sync_collect(s);
+    worker_collect(s);
     CHECK(p.done);
     CHECK_EQ(poll(&fd, 1, 0), 0);
-    sync_free(s);
+    worker_free(s);
 }
 
 static sigset_t thread_mask;
@@ -109,17 +109,17 @@ static void mask_done(struct job *job)
 
 TEST(test_the_disk_thread_takes_no_signals)
 {
-    struct sync *s;
-    CHECK_EQ(sync_new(&s), 0);
+    struct worker *s;
+    CHECK_EQ(worker_new(&s), 0);
     struct job job = {.run = mask_run, .done = mask_done};
-    sync_submit(s, &job);
-    sync_wait(s);
+    worker_submit(s, &job);
+    worker_wait(s);
     CHECK(sigismember(&thread_mask, SIGTERM));
     CHECK(sigismember(&thread_mask, SIGHUP));
     sigset_t ours;
     pthread_sigmask(SIG_SETMASK, NULL, &ours);
     CHECK(!sigismember(&ours, SIGTERM));
-    sync_free(s);
+    worker_free(s);
 }
 
 /* -- rounds ----------------------------------------------------------------------------------------------- */
@@ -211,7 +211,7 @@ TEST(test_a_dirty_file_that_was_closed_is_reached_by_syncing_the_whole_filesyste
     append_to(4);                          /* four dirty files, two descriptors */
     store_flush(s);
     store_sync(s);
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     CHECK_EQ(fs_syncs, 1);
     for (int i = 0; i < 4; i++)
         CHECK_EQ(journals[i]->disk, 2);
@@ -232,7 +232,7 @@ TEST(test_what_is_written_while_a_round_is_under_way_is_one_round)
         store_flush(s);
         store_sync(s);
     }
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     settle_store(s);
     CHECK_EQ(s->stats.syncs, before + 2);
     CHECK_EQ(journals[0]->disk, 102);
@@ -261,7 +261,7 @@ TEST(test_the_loop_and_the_disk_thread_share_nothing_unguarded)
         store_collect(s);
         if (turn % 50 == 49)
             for (int i = 0; i < 12; i++) {
-                journal_trim(journals[i], &keep, 0);
+                journal_apply_retention(journals[i], &keep, 0);
                 check_reads_all(journals[i]);
             }
     }

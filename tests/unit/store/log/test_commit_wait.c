@@ -8,15 +8,15 @@
 
 #define US (NS_PER_MS / 1000)
 
-static struct gather g;
+static struct commit_wait g;
 static uint64_t now = NS_PER_S;
 
 static void come(unsigned count, uint64_t every_ns)
 {
     for (unsigned i = 0; i < count; i++) {
         now += every_ns;
-        gather_add(&g);
-        gather_look(&g, now);
+        commit_wait_add(&g);
+        commit_wait_note_time(&g, now);
     }
 }
 
@@ -24,16 +24,16 @@ static void come(unsigned count, uint64_t every_ns)
 static void round_of(uint64_t took_ns, unsigned count, uint64_t every_ns)
 {
     uint64_t end = now + took_ns;
-    gather_begin(&g, now);
+    commit_wait_begin(&g, now);
     come(count, every_ns);
     CHECK(now <= end);
     now = end;
-    gather_end(&g, now, took_ns);
+    commit_wait_end(&g, now, took_ns);
 }
 
 static void halves_of(unsigned count, uint64_t took_ns, uint64_t every_ns)
 {
-    g = (struct gather){0};
+    g = (struct commit_wait){0};
     come(count, every_ns);
     for (int i = 0; i < 3; i++)
         round_of(took_ns, count, every_ns);
@@ -43,15 +43,15 @@ TEST(test_those_who_were_answered_are_waited_for)
 {
     halves_of(8, NS_PER_MS, 10 * US);
     for (unsigned i = 0; i < 8; i++) {
-        CHECK(gather_waits(&g, now));
+        CHECK(commit_wait_waits(&g, now));
         come(1, 10 * US);
     }
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     round_of(NS_PER_MS, 0, 0);                       /* of all 16: nobody else is there */
     come(1, 10 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
     come(15, 10 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
 }
 
 TEST(test_nothing_waits_longer_than_half_a_round)
@@ -59,87 +59,87 @@ TEST(test_nothing_waits_longer_than_half_a_round)
     halves_of(8, NS_PER_MS, 10 * US);
     come(5, 10 * US);
     now += 449 * US;
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
     now += 2 * US;
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
 }
 
 TEST(test_those_who_did_not_come_are_not_waited_for_again)
 {
     halves_of(8, NS_PER_MS, 10 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
     now += NS_PER_MS;
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     round_of(NS_PER_MS, 1, 10 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
 }
 
 TEST(test_idle_time_says_nothing_about_how_fast_they_come)
 {
     halves_of(8, NS_PER_MS, 10 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
     come(8, 10 * US);
     round_of(NS_PER_MS, 0, 0);
     now += NS_PER_S;
     come(16, 1 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     round_of(NS_PER_MS, 0, 0);
     come(1, 10 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
 }
 
 TEST(test_clients_that_publish_when_they_like_are_not_waited_for)
 {
     halves_of(8, NS_PER_MS, 100 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     halves_of(1, NS_PER_MS, 900 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
 }
 
 TEST(test_more_than_can_be_served_in_time_are_not_waited_for)
 {
     halves_of(30, NS_PER_MS, 10 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     halves_of(20, NS_PER_MS, 10 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
 }
 
 TEST(test_a_client_alone_does_not_wait)
 {
-    g = (struct gather){0};
+    g = (struct commit_wait){0};
     for (int i = 0; i < 10; i++) {
         come(1, 10 * US);
-        CHECK(!gather_waits(&g, now));
+        CHECK(!commit_wait_waits(&g, now));
         round_of(NS_PER_MS, 0, 0);
-        CHECK(!gather_waits(&g, now));
+        CHECK(!commit_wait_waits(&g, now));
     }
 }
 
 TEST(test_a_quick_disk_is_not_waited_for)
 {
     halves_of(4, 90 * US, 1 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     halves_of(4, 110 * US, 1 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
 }
 
 TEST(test_a_stall_of_the_disk_says_nothing_about_the_next_round)
 {
     halves_of(4, 90 * US, 1 * US);
     round_of(NS_PER_S, 4, 1 * US);
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
     halves_of(4, NS_PER_MS, 1 * US);
     round_of(NS_PER_S, 4, 1 * US);
     now += 501 * US;
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
 }
 
 TEST(test_a_disk_that_takes_seconds_delays_nobody_by_half_of_them)
 {
     halves_of(4, NS_PER_S, 1 * US);
-    CHECK(gather_waits(&g, now));
+    CHECK(commit_wait_waits(&g, now));
     now += 5 * NS_PER_MS;
-    CHECK(!gather_waits(&g, now));
+    CHECK(!commit_wait_waits(&g, now));
 }
 
 /* ---- with clients that think before they publish again ---- */
@@ -158,9 +158,9 @@ static void thinkers_come(unsigned count)
     for (unsigned i = 0; i < count; i++)
         if (thinkers[i].at == THINKS && thinkers[i].comes_ns <= now) {
             thinkers[i].at = WANTS_A_ROUND;
-            gather_add(&g);
+            commit_wait_add(&g);
         }
-    gather_look(&g, now);
+    commit_wait_note_time(&g, now);
 }
 
 static void thinkers_go(unsigned count)
@@ -168,13 +168,13 @@ static void thinkers_go(unsigned count)
     for (unsigned i = 0; i < count; i++)
         if (thinkers[i].at == WANTS_A_ROUND)
             thinkers[i].at = HAS_A_ROUND;
-    gather_begin(&g, now);
+    commit_wait_begin(&g, now);
 }
 
 static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
 {
     unsigned answers = 0;
-    gather_end(&g, now, ROUND_US * US);
+    commit_wait_end(&g, now, ROUND_US * US);
     for (unsigned i = 0; i < count; i++)
         if (thinkers[i].at == HAS_A_ROUND) {
             thinkers[i] = (struct thinker){now + think_us[i] * US, THINKS};
@@ -187,7 +187,7 @@ static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
 static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_wait)
 {
     unsigned answers = 0, left_us = 0;
-    g = (struct gather){0};
+    g = (struct commit_wait){0};
     for (unsigned i = 0; i < count; i++)
         thinkers[i] = (struct thinker){now + (i + 1) * ROUND_US * US / 4, THINKS};
     for (unsigned us = 0; us < 500 * 1000; us++) {
@@ -195,7 +195,7 @@ static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_w
         if (left_us > 0 && --left_us == 0)
             answers += thinkers_are_answered(count, think_us);
         thinkers_come(count);
-        if (left_us == 0 && g.waiting > 0 && !(may_wait && gather_waits(&g, now))) {
+        if (left_us == 0 && g.waiting > 0 && !(may_wait && commit_wait_waits(&g, now))) {
             thinkers_go(count);
             left_us = ROUND_US;
         }

@@ -69,7 +69,7 @@ TEST(a_roll_that_found_no_descriptor_can_be_tried_again)
     struct journal *j = open_journal(s, "t");
     append_some(j, 1, 700 * KIB);
     settle_store(s);
-    CHECK_EQ(j->spare, SPARE_READY);
+    CHECK_EQ(j->preallocated, PREALLOCATE_READY);
     real = io;
     io.open = open_no_segment;
     CHECK_EQ(try_append(j, 1, 500 * KIB, 1000), -EMFILE);
@@ -94,8 +94,8 @@ TEST(retention_removes_a_file_whose_sealing_failed)
     append_some(j, 1, 20);
     settle_store(s);
     CHECK(exists(FILE_0));
-    CHECK_EQ(journal_trim(j, &(struct retain){.messages = 1}, 1000), 1);
-    sync_wait(s->sync);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000), 1);
+    worker_wait(s->worker);
     CHECK(!exists(FILE_0));
     io.rename = real.rename;
     store_close(s);
@@ -125,10 +125,10 @@ static void trim_without_syncs(void)
     append_some(j, 1, 20);
     append_some(j, 1, 20);
     settle_store(s);
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     io.sync_all = no_sync;
-    CHECK_EQ(journal_trim(j, &(struct retain){.messages = 1}, 1000), 1);
-    sync_wait(s->sync);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000), 1);
+    worker_wait(s->worker);
 }
 
 TEST(a_failed_fsync_of_a_directory_that_lost_a_file_ends_the_process)

@@ -248,7 +248,7 @@ TEST(test_marks_rise_in_their_order_and_the_owner_is_told)
     journal_set_owner(j, &spoken_disk);
     append_some(j, 3, 10);
     CHECK_EQ(spoken_written, 0);
-    sync_wait(s->sync);                    /* what the opening had begun */
+    worker_wait(s->worker);                    /* what the opening had begun */
     store_flush(s);
     CHECK_EQ(spoken_written, 3);
     CHECK_EQ(spoken_disk, 0);
@@ -261,7 +261,7 @@ TEST(test_marks_rise_in_their_order_and_the_owner_is_told)
     CHECK_EQ(spoken_written, 5);
     CHECK_EQ(spoken_disk, 3);
     store_sync(s);
-    sync_wait(s->sync);
+    worker_wait(s->worker);
     CHECK_EQ(spoken_disk, 5);
     store_close(s);
 }
@@ -283,7 +283,7 @@ TEST(test_durability_decides_when_the_disk_mark_rises)
     CHECK_EQ(interval->disk, 0);
     while (interval->disk == 0) {
         store_sync(s);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
     }
     CHECK_EQ(store_deadline_ns(s), 0);
     CHECK_EQ(os->disk, 0);
@@ -390,7 +390,7 @@ TEST(test_an_offset_below_the_first_is_gone_and_one_above_is_nothing)
         append_some(j, 1, 10);
     settle_store(s);
     struct retain keep = {.messages = 12};
-    CHECK_EQ(journal_trim(j, &keep, 0), 2);
+    CHECK_EQ(journal_apply_retention(j, &keep, 0), 2);
     CHECK_EQ(read_all_of(j, 19, 35), -ERR_GONE);
     CHECK_EQ(read_all_of(j, 20, 35), 35);
     CHECK_EQ(read_all_of(j, 99, 200), 99);
@@ -416,14 +416,14 @@ TEST(test_retention_keeps_at_least_what_was_asked_for)
     journal_info(j, &info);
     uint64_t part = j->parts[0].size;
     struct retain by_bytes = {.bytes = info.bytes - part - 1}, by_age = {.age_ms = 100}, none = {0};
-    CHECK_EQ(journal_trim(j, &none, INT64_MAX), 0);
-    CHECK_EQ(journal_trim(j, &by_bytes, 0), 1);
+    CHECK_EQ(journal_apply_retention(j, &none, INT64_MAX), 0);
+    CHECK_EQ(journal_apply_retention(j, &by_bytes, 0), 1);
     journal_info(j, &info);
     CHECK(info.bytes >= by_bytes.bytes);
     CHECK_EQ(info.first, 10);
-    CHECK_EQ(journal_trim(j, &by_age, 1019 + 100), 0);      /* the last of the file is just old enough to stay */
-    CHECK_EQ(journal_trim(j, &by_age, 1019 + 101), 1);
-    CHECK_EQ(journal_trim(j, &by_age, 1000 * 1000), 2);     /* never the active one */
+    CHECK_EQ(journal_apply_retention(j, &by_age, 1019 + 100), 0);      /* its last message is just young enough */
+    CHECK_EQ(journal_apply_retention(j, &by_age, 1019 + 101), 1);
+    CHECK_EQ(journal_apply_retention(j, &by_age, 1000 * 1000), 2);     /* never the active one */
     CHECK_EQ(journal_first(j), 40);
     store_close(s);
 }
@@ -596,7 +596,7 @@ TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
         CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
     }
     uint64_t messages;
-    CHECK_EQ(journal_cut(j, 1850, &messages), 0);           /* a file that is written again is none of them */
+    CHECK_EQ(journal_truncate(j, 1850, &messages), 0);           /* a file that is written again is none of them */
     CHECK_EQ(messages, 150);
     CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
     store_close(s);
@@ -760,7 +760,7 @@ TEST(test_a_failed_sync_ends_the_process_and_the_next_start_reads_the_disk)
         store_flush(s);
         io.sync_data = sync_fails;
         store_sync(s);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
     }, EXIT_IO);
     CHECK(exists("data/io-failed"));
     struct store *s = open_store();

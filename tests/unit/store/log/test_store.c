@@ -333,7 +333,7 @@ TEST(test_names_of_topics_are_listed)
 TEST(test_trash_left_by_a_crash_is_emptied)
 {
     struct store *s = open_store();
-    sync_wait(s->sync);                /* or what its own start empties the trash of is this */
+    worker_wait(s->worker);                /* or what its own start empties the trash of is this */
     CHECK_EQ(mkdir("data/trash/old-1-5", 0755), 0);
     put_file("data/trash/old-1-5/x.log", SLICE("x"));
     abandon_store(s);

@@ -52,7 +52,7 @@ static int audit(struct store *s, struct journal *j, uint64_t first)
         return rc;
     while (verdict == 1) {
         store_sync(s);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
     }
     return verdict;
 }
@@ -94,7 +94,7 @@ TEST(test_a_file_is_described_by_any_of_its_offsets)
         CHECK_EQ(f.crc, end_record_file_crc(bytes.p + bytes.n - END_RECORD_SIZE));
     }
     CHECK_EQ(journal_file(j, 35, &f), -ERR_BAD_RANGE);
-    CHECK_EQ(journal_trim(j, &(struct retain){.messages = 1}, 0), 3);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 0), 3);
     CHECK_EQ(journal_file(j, 29, &f), -ERR_GONE);
     CHECK_EQ(journal_audit(j, 20, on_audited, NULL), -ERR_GONE);
     CHECK_EQ(journal_audit(j, 30, on_audited, NULL), -ERR_GONE);
@@ -193,7 +193,7 @@ TEST(test_an_audit_takes_its_time_and_lets_rounds_go_first)
         store_flush(s);
         store_sync(s);
         CHECK(store_deadline_ns(s) > 0 || s->audit == NULL || j->jobs > 0);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
         CHECK(j->disk > disk);
         disk = j->disk;
     }

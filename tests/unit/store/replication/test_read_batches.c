@@ -52,9 +52,9 @@ static void stop_both(struct node *a, struct node *b, struct buf *out)
 static int ship_once(struct node *a, struct node *b, size_t bytes_max)
 {
     struct buf out = {0};
-    struct shipment s;
+    struct batch_run s;
     store_flush(a->store);
-    CHECK_EQ(journal_ship(a->journal, b->journal->tail, UINT64_MAX, bytes_max, &out, &s), 0);
+    CHECK_EQ(journal_read_batches(a->journal, b->journal->tail, UINT64_MAX, bytes_max, &out, &s), 0);
     int rc = s.next > s.first ? journal_receive(b->journal, &s, buf_slice(&out)) : 0;
     buf_fini(&out);
     return rc;
@@ -153,26 +153,26 @@ TEST(test_a_shipment_begins_at_its_offset_and_ends_with_the_file)
         append_some(a.journal, 2, 20);
     settle_store(a.store);
     struct buf out = {0};
-    struct shipment s;
+    struct batch_run s;
     for (uint64_t from = 0; from < 24; from += 2) {
         buf_clear(&out);
-        CHECK_EQ(journal_ship(a.journal, from, UINT64_MAX, MIB, &out, &s), 0);
+        CHECK_EQ(journal_read_batches(a.journal, from, UINT64_MAX, MIB, &out, &s), 0);
         CHECK_EQ(s.first, from);
         CHECK_EQ(s.file_first, from / 10 * 10);
         CHECK_EQ(s.next, from < 20 ? s.file_first + 10 : 24);
         CHECK_EQ(s.has_file_crc, from == 10 || from == 20);
-        CHECK_EQ(journal_ship(a.journal, from, from + 1, MIB, &out, &s), 0);
+        CHECK_EQ(journal_read_batches(a.journal, from, from + 1, MIB, &out, &s), 0);
         CHECK_EQ(s.next, from + 2);
     }
     buf_clear(&out);
-    CHECK_EQ(journal_ship(a.journal, 5, UINT64_MAX, MIB, &out, &s), -ERR_BAD_RANGE);
-    CHECK_EQ(journal_ship(a.journal, 25, UINT64_MAX, MIB, &out, &s), -ERR_BAD_RANGE);
+    CHECK_EQ(journal_read_batches(a.journal, 5, UINT64_MAX, MIB, &out, &s), -ERR_BAD_RANGE);
+    CHECK_EQ(journal_read_batches(a.journal, 25, UINT64_MAX, MIB, &out, &s), -ERR_BAD_RANGE);
     CHECK_EQ(buf_size(&out), 0);
-    CHECK_EQ(journal_ship(a.journal, 24, UINT64_MAX, MIB, &out, &s), 0);
+    CHECK_EQ(journal_read_batches(a.journal, 24, UINT64_MAX, MIB, &out, &s), 0);
     CHECK_EQ(s.next, 24);
-    CHECK_EQ(journal_trim(a.journal, &(struct retain){.messages = 1}, 0), 2);
-    CHECK_EQ(journal_ship(a.journal, 2, UINT64_MAX, MIB, &out, &s), -ERR_GONE);
-    CHECK_EQ(journal_ship(a.journal, 20, UINT64_MAX, MIB, &out, &s), 0);
+    CHECK_EQ(journal_apply_retention(a.journal, &(struct retain){.messages = 1}, 0), 2);
+    CHECK_EQ(journal_read_batches(a.journal, 2, UINT64_MAX, MIB, &out, &s), -ERR_GONE);
+    CHECK_EQ(journal_read_batches(a.journal, 20, UINT64_MAX, MIB, &out, &s), 0);
     CHECK(!s.has_file_crc);
     buf_fini(&out);
     node_stop(&a, false);
@@ -208,7 +208,7 @@ static void check_still(const struct node *n, struct still was)
     CHECK_EQ(is.files, was.files);
 }
 
-static void check_refused(struct node *n, struct shipment s, slice bytes, int code)
+static void check_refused(struct node *n, struct batch_run s, slice bytes, int code)
 {
     struct still was = still_of(n);
     CHECK_EQ(journal_receive(n->journal, &s, bytes), code);
@@ -216,21 +216,21 @@ static void check_refused(struct node *n, struct shipment s, slice bytes, int co
 }
 
 /* b has the first `have` of 14 messages of a; the rest of the file after them is the shipment. */
-static struct shipment next_shipment(struct node *a, struct node *b, uint64_t have, struct buf *out)
+static struct batch_run next_shipment(struct node *a, struct node *b, uint64_t have, struct buf *out)
 {
-    struct shipment s;
+    struct batch_run s;
     two_nodes(a, b, ten_each);
     a->journal->epoch = 3;
     for (int i = 0; i < 14; i++)
         CHECK_EQ(try_append(a->journal, 1, 20, 5000 + i), 0);
     settle_store(a->store);
     while (b->journal->tail < have) {
-        CHECK_EQ(journal_ship(a->journal, b->journal->tail, have, MIB, out, &s), 0);
+        CHECK_EQ(journal_read_batches(a->journal, b->journal->tail, have, MIB, out, &s), 0);
         CHECK_EQ(journal_receive(b->journal, &s, buf_slice(out)), 0);
         buf_clear(out);
     }
     settle_store(b->store);
-    CHECK_EQ(journal_ship(a->journal, have, UINT64_MAX, MIB, out, &s), 0);
+    CHECK_EQ(journal_read_batches(a->journal, have, UINT64_MAX, MIB, out, &s), 0);
     return s;
 }
 
@@ -238,7 +238,7 @@ TEST(test_every_flipped_bit_of_a_shipment_is_refused)
 {
     struct node a, b;
     struct buf out = {0};
-    struct shipment s = next_shipment(&a, &b, 12, &out);
+    struct batch_run s = next_shipment(&a, &b, 12, &out);
     CHECK_EQ(s.next, 14);
     for (size_t bit = 0; bit < buf_size(&out) * 8; bit++) {
         out.data[bit / 8] = (char)(out.data[bit / 8] ^ (1 << bit % 8));
@@ -258,7 +258,7 @@ TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
 {
     struct node a, b;
     struct buf out = {0};
-    struct shipment good = next_shipment(&a, &b, 10, &out), s = good;
+    struct batch_run good = next_shipment(&a, &b, 10, &out), s = good;
     slice bytes = buf_slice(&out);
     CHECK(good.has_file_crc);
     s.file_crc ^= 1;
@@ -281,8 +281,8 @@ TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
     s = good;
     s.file_first = 0;                      /* our last one, which is still open: but then there is no checksum */
     check_refused(&b, s, bytes, -ERR_DAMAGED);
-    char *large = mem_new(SHIPMENT_SIZE_MAX + 1);
-    check_refused(&b, good, slice_of(large, SHIPMENT_SIZE_MAX + 1), -ERR_TOO_LARGE);
+    char *large = mem_new(BATCH_RUN_SIZE_MAX + 1);
+    check_refused(&b, good, slice_of(large, BATCH_RUN_SIZE_MAX + 1), -ERR_TOO_LARGE);
     mem_free(large);
     CHECK_EQ(journal_receive(b.journal, &good, bytes), 0);
     settle_store(b.store);
@@ -304,7 +304,7 @@ static int receive_made(struct node *b, struct batch_head first, struct batch_he
         batch_head_write(p, heads[i]);
         out.end += heads[i]->size;
     }
-    struct shipment s = {.first = 12, .next = 14, .file_first = 10};
+    struct batch_run s = {.first = 12, .next = 14, .file_first = 10};
     struct still was = still_of(b);
     int rc = journal_receive(b->journal, &s, buf_slice(&out));
     if (rc < 0)
@@ -353,8 +353,8 @@ TEST(test_what_does_not_fit_on_the_disk_is_refused_and_received_later)
         buf_clear(&out);
         append_some(a.journal, 1, 100 * KIB);
         settle_store(a.store);
-        struct shipment s;
-        CHECK_EQ(journal_ship(a.journal, have, UINT64_MAX, MIB, &out, &s), 0);
+        struct batch_run s;
+        CHECK_EQ(journal_read_batches(a.journal, have, UINT64_MAX, MIB, &out, &s), 0);
         int (*allocate)(int, off_t, off_t) = io.allocate;
         io.allocate = no_space;
         check_refused(&b, s, buf_slice(&out), -ENOSPC);
@@ -413,7 +413,7 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
             a.journal->epoch = 8;
             append_some(a.journal, 1, 20);
         } else
-            CHECK_EQ(journal_cut(a.journal, 10, &messages), 0);
+            CHECK_EQ(journal_truncate(a.journal, 10, &messages), 0);
         CHECK_EQ(leader ? 0 : journal_begin_empty(b.journal), 0);
         append_some(a.journal, 10, 20);
         append_some(a.journal, 1, 20);
@@ -459,7 +459,7 @@ static void node_again(struct node *n)
 static void node_cut(struct node *n, uint64_t to)
 {
     uint64_t count, before = n->journal->tail;
-    CHECK_EQ(journal_cut(n->journal, to, &count), 0);
+    CHECK_EQ(journal_truncate(n->journal, to, &count), 0);
     CHECK_EQ(count, before - to);
     CHECK_EQ(n->journal->tail, to);
     CHECK(count == 0 || n->journal->disk == to);

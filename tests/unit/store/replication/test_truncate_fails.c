@@ -18,7 +18,7 @@ TEST(test_a_cut_that_cannot_be_copied_changes_nothing)
     ssize_t (*was)(int, const void *, size_t, off_t) = io.pwrite;
     uint64_t messages = 99;
     io.pwrite = pwrite_no_space;
-    CHECK_EQ(journal_cut(j, 14, &messages), -ENOSPC);
+    CHECK_EQ(journal_truncate(j, 14, &messages), -ENOSPC);
     io.pwrite = was;
     CHECK_EQ(messages, 99);
     CHECK_EQ(j->tail, 34);
@@ -54,7 +54,7 @@ TEST(test_a_cut_that_fails_after_it_was_copied_leaves_no_copy)
             io.unlink = unlink_all_but_checkpoints;
         else
             io.sync_all = sync_all_but_diverged;
-        CHECK_EQ(journal_cut(j, 14, &messages), i == 0 ? -EACCES : -EIO);
+        CHECK_EQ(journal_truncate(j, 14, &messages), i == 0 ? -EACCES : -EIO);
         io = was;
         CHECK_EQ(rmdir("data/diverged"), 0);
         CHECK_EQ(mkdir("data/diverged", 0750), 0);
@@ -72,13 +72,13 @@ TEST(test_a_cut_without_a_descriptor_changes_nothing)
     uint64_t messages;
     for (uint64_t to = 0; to < 34; to += 2) {
         take_descriptors();
-        CHECK_EQ(journal_cut(j, to, &messages), -EMFILE);
+        CHECK_EQ(journal_truncate(j, to, &messages), -EMFILE);
         CHECK(nothing_kept());
         give_descriptors();
         CHECK_EQ(j->tail, 34);
         check_reads_all(j);
     }
-    CHECK_EQ(journal_cut(j, 14, &messages), 0);
+    CHECK_EQ(journal_truncate(j, 14, &messages), 0);
     check_is_cut_at(j, 14);
     store_close(s);
 }
@@ -100,7 +100,7 @@ TEST(test_where_no_links_can_be_made_there_are_copies)
         struct store *s = four_files(&j);
         uint64_t messages;
         refusal = refusals[i];
-        CHECK_EQ(journal_cut(j, 14, &messages), 0);
+        CHECK_EQ(journal_truncate(j, 14, &messages), 0);
         store_close(s);
         CHECK_EQ(store_verify("data"), 0);
         CHECK(exists(path_of("%s/00000000000000000020.qwal", diverged_name(14).s).s));
@@ -202,7 +202,7 @@ static uint64_t cut_to;
 static void cut_there(struct journal *j)
 {
     uint64_t messages;
-    CHECK_EQ(journal_cut(j, cut_to, &messages), 0);
+    CHECK_EQ(journal_truncate(j, cut_to, &messages), 0);
 }
 
 static void check_cut_killed_anywhere(uint64_t to)
@@ -223,7 +223,7 @@ static void check_cut_killed_anywhere(uint64_t to)
         seen_cut = seen_cut || j->tail == to;
         check_reads_all(j);
         uint64_t messages, tail = j->tail;
-        CHECK_EQ(journal_cut(j, to, &messages), 0);
+        CHECK_EQ(journal_truncate(j, to, &messages), 0);
         CHECK_EQ(messages, tail - to);
         check_is_cut_at(j, to);
         append_some(j, 3, 10);
@@ -262,12 +262,12 @@ static void check_kept_is_not_written_to(uint64_t to, bool appends)
         seen_shared = seen_shared || run("find data/diverged -type f -links +1 | grep -q .") == 0;
         struct store *s = open_store();
         j = open_journal_with(s, "t", ten_each);
-        sync_wait(s->sync);                    /* a copy that was not complete goes by way of trash/ */
+        worker_wait(s->worker);                    /* a copy that was not complete goes by way of trash/ */
         CHECK_EQ(run("find data -type f -links +1 | grep -q ."), 256);
         if (appends || j->tail <= 26)
             append_some(j, 3, 10);
         else
-            CHECK_EQ(journal_cut(j, 26, &messages), 0);
+            CHECK_EQ(journal_truncate(j, 26, &messages), 0);
         uint64_t tail = j->tail;
         store_close(s);
         CHECK_EQ(run("cd kept; for f in `find . -type f`; do test ! -e ../data/diverged/$f || "
@@ -297,7 +297,7 @@ TEST(test_files_that_go_whole_are_kept_under_a_second_name)
     uint64_t messages;
     CHECK_EQ(run("ls -i data/topics/t/*30.qwal | cut -d' ' -f1 > inodes; ls -i data/topics/t/*00.log | cut -d' ' -f1 "
                  ">> inodes"), 0);
-    CHECK_EQ(journal_cut(j, 0, &messages), 0);
+    CHECK_EQ(journal_truncate(j, 0, &messages), 0);
     append_some(j, 40, 20);                          /* and is not written to any more */
     store_close(s);
     struct path dir = diverged_name(0);

@@ -30,10 +30,10 @@ static int cut_in_turns(struct journal *j, uint64_t to)
 {
     uint64_t messages = 0;
     int rc;
-    for (turns = 0; (rc = journal_cut(j, to, &messages)) == -ERR_BUSY && turns < 1000; turns++) {
+    for (turns = 0; (rc = journal_truncate(j, to, &messages)) == -ERR_BUSY && turns < 1000; turns++) {
         CHECK_EQ(j->tail, COUNT);
         store_sync(j->store);
-        sync_wait(j->store->sync);
+        worker_wait(j->store->worker);
     }
     if (rc == 0)
         CHECK_EQ(messages, COUNT - to);
@@ -47,7 +47,7 @@ TEST(test_a_large_cut_may_be_asked_for_at_any_time)
     struct journal *j = large_topic(s, "t");
     uint64_t messages = 0;
     unsigned asked = 0;
-    while (journal_cut(j, 40, &messages) == -ERR_BUSY) {
+    while (journal_truncate(j, 40, &messages) == -ERR_BUSY) {
         store_collect(s);
         store_sync(s);
         asked++;
@@ -116,10 +116,10 @@ TEST(test_a_cut_at_the_end_of_a_large_sealed_file_is_done_in_turns_too)
     settle_store(s);
     CHECK_EQ(j->parts_count, 2);
     uint64_t messages;
-    CHECK_EQ(journal_cut(j, COUNT, &messages), -ERR_BUSY);
-    for (unsigned i = 0; i < 100 && journal_cut(j, COUNT, &messages) == -ERR_BUSY; i++) {
+    CHECK_EQ(journal_truncate(j, COUNT, &messages), -ERR_BUSY);
+    for (unsigned i = 0; i < 100 && journal_truncate(j, COUNT, &messages) == -ERR_BUSY; i++) {
         store_sync(s);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
     }
     CHECK_EQ(j->tail, COUNT);
     CHECK_EQ(j->parts_count, 1);
@@ -140,10 +140,10 @@ TEST(test_what_was_done_ahead_in_vain_is_removed)
             struct store *s = open_store();
             struct journal *j = large_topic(s, "t");
             uint64_t messages;
-            CHECK_EQ(journal_cut(j, 60, &messages), -ERR_BUSY);
+            CHECK_EQ(journal_truncate(j, 60, &messages), -ERR_BUSY);
             for (int i = 0; i < steps; i++) {
                 store_sync(s);
-                sync_wait(s->sync);
+                worker_wait(s->worker);
             }
             store_sync(s);                     /* one may be under way */
             if (way == 0)
@@ -155,15 +155,15 @@ TEST(test_what_was_done_ahead_in_vain_is_removed)
             else if (way == 3)
                 journal_close(j);
             else if (way == 4)
-                CHECK_EQ(journal_cut(j, 3, &messages), -ERR_BUSY);
+                CHECK_EQ(journal_truncate(j, 3, &messages), -ERR_BUSY);
             else
-                CHECK_EQ(journal_cut(j, 71, &messages), -ERR_BAD_RANGE);
-            sync_wait(s->sync);
+                CHECK_EQ(journal_truncate(j, 71, &messages), -ERR_BAD_RANGE);
+            worker_wait(s->worker);
             if (way < 4)
                 CHECK(nothing_kept());
             if (way == 0) {
                 settle_store(s);
-                CHECK_EQ(journal_cut(j, COUNT, &messages), -ERR_BUSY);
+                CHECK_EQ(journal_truncate(j, COUNT, &messages), -ERR_BUSY);
                 check_reads_all(j);
             } else if (way > 3) {
                 CHECK_EQ(cut_in_turns(j, 3), 0);
@@ -189,10 +189,10 @@ static void check_unfinished_copy_is_removed(void)
         struct store *s = open_store();
         struct journal *j = large_topic(s, "t");
         uint64_t messages;
-        CHECK_EQ(journal_cut(j, 3, &messages), -ERR_BUSY);
+        CHECK_EQ(journal_truncate(j, 3, &messages), -ERR_BUSY);
         for (int i = 0; i < 5; i++) {
             store_sync(s);
-            sync_wait(s->sync);
+            worker_wait(s->worker);
         }
         _exit(0);
     }
@@ -230,13 +230,13 @@ TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
     struct journal *j = large_topic(s, "t");
     uint64_t messages;
     io.pwrite = pwrite_no_space;
-    CHECK_EQ(journal_cut(j, 50, &messages), -ERR_BUSY);
+    CHECK_EQ(journal_truncate(j, 50, &messages), -ERR_BUSY);
     for (int i = 0; i < 30; i++) {
         store_sync(s);
-        sync_wait(s->sync);
+        worker_wait(s->worker);
     }
     CHECK(nothing_kept());                     /* what was copied does not fill the disk until somebody asks */
-    CHECK_EQ(journal_cut(j, 50, &messages), -ENOSPC);
+    CHECK_EQ(journal_truncate(j, 50, &messages), -ENOSPC);
     CHECK_EQ(cut_in_turns(j, 50), -ENOSPC);
     io.pwrite = pwrite;
     CHECK(nothing_kept());
@@ -256,7 +256,7 @@ TEST(test_a_large_cut_without_a_descriptor_changes_nothing)
         take_descriptors();
         for (int fd = 150; fd < 150 + left; fd++)
             close(fd);
-        int rc = journal_cut(j, 50 - (uint64_t)left, &messages);
+        int rc = journal_truncate(j, 50 - (uint64_t)left, &messages);
         CHECK(rc == -EMFILE || (rc == -ERR_BUSY && left > 0));
         if (rc == -EMFILE)
             CHECK(nothing_kept());
@@ -288,13 +288,13 @@ TEST(test_large_cuts_of_two_topics_wait_for_each_other)
     struct store *s = open_store();
     struct journal *a = large_topic(s, "a"), *b = large_topic(s, "b");
     uint64_t messages;
-    CHECK_EQ(journal_cut(a, 50, &messages), -ERR_BUSY);
+    CHECK_EQ(journal_truncate(a, 50, &messages), -ERR_BUSY);
     uint64_t copied = file_size(path_of("%s/%020d.qwal", diverged_name_of("a", 50).s, 50).s);
     for (int i = 0; i < 100; i++)
-        CHECK_EQ(journal_cut(b, 40, &messages), -ERR_BUSY);   /* at once: with no step of the other on the way */
+        CHECK_EQ(journal_truncate(b, 40, &messages), -ERR_BUSY);   /* at once: with no step of the other on the way */
     CHECK_EQ(file_size(path_of("%s/%020d.qwal", diverged_name_of("a", 50).s, 50).s), copied);
     CHECK_EQ(cut_in_turns(b, 40), 0);          /* once what was begun for a is ready */
-    CHECK_EQ(journal_cut(a, 50, &messages), 0);
+    CHECK_EQ(journal_truncate(a, 50, &messages), 0);
     check_reads_all(a);
     check_reads_all(b);
     store_close(s);
