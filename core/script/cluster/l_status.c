@@ -1,6 +1,6 @@
 /* cluster.status: where this node stands. */
 #include "base/clock.h"
-#include "script/bind/cluster.h"
+#include "script/cluster/register.h"
 #include "script/bind/field.h"
 #include "script/vm/state.h"
 

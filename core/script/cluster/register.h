@@ -1,6 +1,6 @@
-/* What the bindings of `cluster` share: l_cluster.c, l_register.c and l_status.c. */
-#ifndef SCRIPT_BIND_CLUSTER_H
-#define SCRIPT_BIND_CLUSTER_H
+/* What the bindings of `cluster` share: l_cluster.c, register.c and l_status.c. */
+#ifndef SCRIPT_CLUSTER_REGISTER_H
+#define SCRIPT_CLUSTER_REGISTER_H
 
 #include <lua.h>
 

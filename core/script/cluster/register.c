@@ -1,6 +1,6 @@
 /* The register (broker/election/synced_register.h) as a table of Lua's. */
 #include "script/bind/arg.h"
-#include "script/bind/cluster.h"
+#include "script/cluster/register.h"
 #include "script/bind/field.h"
 
 /* ---- to Lua ---- */

@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "script/bind/arg.h"
 #include "script/bind/bind.h"
-#include "script/bind/cluster.h"
+#include "script/cluster/register.h"
 #include "script/bind/field.h"
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
