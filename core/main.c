@@ -55,7 +55,7 @@ static void config_apply(struct server *s)
         cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
                            config_ns(s->vm, "cluster.lag_max", LAG_MS));
     auditor_set_pause(s->auditor, config_ns(s->vm, "store.audit", AUDIT_PAUSE_MS));
-    script_start_timers(s->vm);
+    timers_start(s->vm);
 }
 
 static void reload_now(struct server *s)
@@ -114,7 +114,7 @@ static void turn(void *arg)
     }
     if (topics_apply(s->topics) || changed)
         trim_arm(s);
-    script_accept(s->vm);                  /* 1. bytes -> requests */
+    serve_accept(s->vm);                   /* 1. bytes -> requests */
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */
     tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
@@ -233,7 +233,7 @@ static int scripts_up(struct server *s)
     struct vm_options o = {.scripts = scripts_dir(s->cli), .config = s->cli->config, .set = s->cli->set};
     struct buf why = {0};
     int code = 0;
-    if (vm_new(&o, &s->vm) < 0)
+    if (script_new(o, &s->vm) < 0)
         code = fail(EXIT_USAGE, "scripts", slice_from(o.scripts));
     else if (vm_load(s->vm, &why) < 0)
         code = fail(EXIT_USAGE, "configuration", buf_slice(&why));
@@ -429,7 +429,7 @@ static int services_up(struct server *s)
         .ready = is_ready,
         .arg = s,
     };
-    vm_attach(s->vm, &services);
+    script_attach(s->vm, &services);
     return 0;
 }
 

@@ -64,6 +64,7 @@ local MAY_USE <const> = {
 -- stands in the layer's own folder uses all of them, and no room uses that. A layer that is not
 -- named here has no order of its rooms yet.
 local ROOMS <const> = {
+  script = { "vm", "bind", "message", "http", "topic", "cluster" },
 }
 
 -- Who may include a foreign header; each pattern is matched against the path of the file.

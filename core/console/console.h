@@ -15,6 +15,7 @@
 #define CONSOLE_CONSOLE_H
 
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 struct console;
 

@@ -9,6 +9,7 @@
 #define CONSOLE_SESSION_H
 
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 struct session;
 

@@ -1,18 +1,22 @@
 /*
- * What main needs of the script layer beyond the VM and tasks: requests go in, timers run.
+ * The script layer as main sees it. main also calls serve_accept and tasks_run in each turn, timers_start after each
+ * load, and vm_load and vm_config_* for the live configuration.
  */
 #ifndef SCRIPT_SCRIPT_H
 #define SCRIPT_SCRIPT_H
 
+#include "script/http/serve.h"
+#include "script/timers.h"
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
-/* Step 2 begins: every request that http_next has becomes a task that calls handle(request) and answers. */
-void script_accept(struct vm *vm);
+/* vm_new with everything that scripts see; `o.open` is set here. vm_free ends it. */
+int script_new(struct vm_options o, struct vm **out);
 
-/* Starts the timers that the live configuration declares with every(), ending those of the one before. */
-void script_start_timers(struct vm *vm);
+/* vm_attach, and the counters of the routes. */
+void script_attach(struct vm *vm, const struct services *services);
 
-/* An error as application/problem+json; installed as the HTTP server's http_render_error. */
+/* An error as application/problem+json, for http_on_error. */
 void script_render_error(struct buf *out, int error, slice detail, struct http_answer *answer);
 
 #endif

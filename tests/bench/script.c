@@ -3,7 +3,7 @@
  * Run it in an empty directory.
  */
 #include "base/json.h"
-#include "script/message/batch.h"
+#include "script/message/render.h"
 #include "unit/host.h"
 
 enum { TASKS = 300 * 1000, LIVE = 64 };

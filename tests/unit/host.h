@@ -5,6 +5,7 @@
 #ifndef UNIT_HOST_H
 #define UNIT_HOST_H
 
+#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,7 +14,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "script/script.h"
-#include "script/vm/state.h"
+#include "store/log/store.h"
 
 static const char host_init[] =
     "for name, value in pairs(require 'lignum.core') do _G[name] = value end\n"
@@ -63,7 +64,7 @@ static inline void host_open_vm(struct host *h, size_t memory_max)
     mkdir("scripts", 0777);
     mkdir("scripts/lignum", 0777);
     host_write("scripts/lignum/init.lua", host_init);
-    ENSURE(vm_new(&o, &h->vm) == 0);
+    ENSURE(script_new(o, &h->vm) == 0);
 }
 
 static inline void host_open_store(struct host *h)
@@ -93,7 +94,7 @@ static inline void host_open(struct host *h, size_t memory_max)
     watch_readable(&h->loop, &h->synced, store_event_fd(h->store), host_on_synced, h);
     struct services services = {.loop = &h->loop, .http = h->http, .topics = h->topics, .store = h->store,
                                 .role = &h->role, .fetcher = h->fetcher, .advertise = "127.0.0.1:1"};
-    vm_attach(h->vm, &services);
+    script_attach(h->vm, &services);
 }
 
 static inline void host_close(struct host *h)
@@ -113,7 +114,7 @@ static inline void host_turn(void *arg)
 {
     struct host *h = arg;
     topics_apply(h->topics);
-    script_accept(h->vm);
+    serve_accept(h->vm);
     tasks_run(vm_tasks(h->vm));
     store_flush(h->store);
     store_sync(h->store);

@@ -1,5 +1,6 @@
 #include "script/bind/arg.h"
 
+#include <lauxlib.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,30 +13,6 @@ int arg_fail(lua_State *L, const char *usage, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     return luaL_error(L, "%s: %s", usage, text);
-}
-
-void *arg_test(lua_State *L, int index, enum kind kind)
-{
-    void *object = lua_touserdata(L, index);
-    if (object == NULL || !lua_getmetatable(L, index))
-        return NULL;
-    bool same = lua_topointer(L, -1) == vm_of_thread(L)->kind[kind];
-    lua_pop(L, 1);
-    return same ? object : NULL;
-}
-
-void *arg_object(lua_State *L, int index, enum kind kind, const char *usage)
-{
-    static const char *const names[KINDS] = {
-        [KIND_TOPIC] = "a topic",     [KIND_BATCH] = "a batch", [KIND_RANGE] = "a range of records",
-        [KIND_REQUEST] = "a request", [KIND_FETCH] = "a fetch", [KIND_LIST] = "a list",
-        [KIND_TREE] = "a tree of routes",
-    };
-    void *object = arg_test(L, index, kind);
-    if (object == NULL)
-        arg_fail(L, usage, "it must be called on %s, not on %s (a colon, not a dot, before the name?)", names[kind],
-                 luaL_typename(L, index));
-    return object;
 }
 
 slice arg_text(lua_State *L, int index, const char *name, const char *usage)
@@ -88,13 +65,7 @@ static const struct arg_field *field_find(const struct arg_field *fields, slice 
     return fields->kind == ARG_END ? NULL : fields;
 }
 
-static void field_keep(lua_State *L, int *out)
-{
-    lua_insert(L, -2);
-    *out = lua_gettop(L) - 1;
-}
-
-/* The value lies on top and is popped, or else stays below the key that lua_next needs. */
+/* Takes the value on top. It is popped, or moved below the key that lua_next needs. */
 static void field_take(lua_State *L, const struct arg_field *f, const char *usage)
 {
     switch (f->kind) {
@@ -110,10 +81,10 @@ static void field_take(lua_State *L, const struct arg_field *f, const char *usag
     case ARG_TABLE:
         if (!lua_istable(L, -1))
             arg_fail(L, usage, "%s must be a table, not %s", f->name, luaL_typename(L, -1));
-        field_keep(L, f->out);
-        return;
+        /* fall through */
     case ARG_ANY:
-        field_keep(L, f->out);
+        lua_insert(L, -2);
+        *(int *)f->out = lua_gettop(L) - 1;
         return;
     case ARG_END:
         break;

@@ -2,11 +2,17 @@
  * fetch {url = ...}. The object that holds the request lies on the waiting call's stack and is closed with it, so a
  * cancelled task's request ends at once.
  */
+#include <lauxlib.h>
+#include <string.h>
+
 #include "base/err.h"
+#include "base/limits.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
-#include "script/vm/state.h"
+#include "script/bind/object.h"
+#include "script/bind/result.h"
+#include "script/bind/tables.h"
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 #define USAGE \
     "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=, ca=, cert=, key=, fresh=, farewell=, leader=}"
@@ -220,7 +226,7 @@ static int l_fetch(lua_State *L)
     struct fetching *f = object_new(L, KIND_FETCH, sizeof(*f), 0);
     int index = lua_gettop(L);
     lua_toclose(L, index);
-    f->tasks = vm_of(L)->tasks;
+    f->tasks = vm_tasks(vm_of(L));
     f->farewell = is_set(L, w.farewell);
     f->cluster = is_set(L, w.leader) ? vm_services(L)->cluster : NULL;
     f->lost = f->cluster == NULL ? 0 : cluster_leader_losses(f->cluster);

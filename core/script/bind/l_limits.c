@@ -4,7 +4,7 @@
 #include <ctype.h>
 
 #include "base/limits.h"
-#include "script/bind/bind.h"
+#include "script/bind/tables.h"
 
 void limits_open(lua_State *L)
 {

@@ -2,17 +2,20 @@
  * node: who this node is, and the counters of all layers.
  */
 #include <dirent.h>
+#include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
 #include "script/bind/field.h"
-#include "script/vm/task.h"
+#include "script/bind/tables.h"
+#include "script/vm/vm.h"
 
 #define STATS "node.stats([topics_max])"
 

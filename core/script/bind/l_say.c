@@ -1,10 +1,11 @@
 /*
  * say.debug, say.info, say.warn, say.error: one line each to the log.
  */
-#include "base/say.h"
+#include <lauxlib.h>
 
+#include "base/say.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
+#include "script/bind/tables.h"
 
 static int write_line(lua_State *L, enum say_level level, const char *usage)
 {

@@ -1,13 +1,16 @@
 /*
  * now, sleep, and time.now, time.clock, time.format, time.parse.
  */
+#include <lauxlib.h>
 #include <math.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
+#include "script/bind/result.h"
+#include "script/bind/tables.h"
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 #define SLEEP "sleep(seconds)"
 #define FORMAT "time.format(seconds)"

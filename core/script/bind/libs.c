@@ -1,16 +1,15 @@
-/*
- * The standard libraries as scripts get them.
- *
- * Left out is what runs other programs, loads machine code by name, writes files, or loads bytecode, which can crash
- * the process. A finaliser (__gc) cannot be stopped by the budget's hook, so scripts have none; <close> does that work.
- * What a trusted script needs all the same it can ask for by name: require("lignum.core").unsafe has execute, exit,
- * popen, open, remove, rename, tmpname and loadlib.
- */
-#include <lualib.h>
+#include "script/bind/libs.h"
 
+#include <lauxlib.h>
+#include <lualib.h>
+#include <string.h>
+
+#include "base/limits.h"
 #include "base/say.h"
-#include "script/bind/bind.h"
-#include "script/vm/state.h"
+#include "script/bind/lazy_message.h"
+#include "script/vm/vm.h"
+
+static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
 /* load(chunk, name, mode, env): mode is always "t". */
 static int l_load(lua_State *L)
@@ -29,7 +28,7 @@ static int l_load(lua_State *L)
 static int l_loadfile(lua_State *L)
 {
     int n = lua_gettop(L);
-    luaL_checkstring(L, 1);   /* none would mean standard input */
+    luaL_checkstring(L, 1);   /* without one Lua reads standard input */
     if (n < 2)
         lua_settop(L, n = 2);
     lua_pushliteral(L, "t");
@@ -59,7 +58,7 @@ static int l_setmetatable(lua_State *L)
         lua_pop(L, 1);
     }
     if (lua_istable(L, 1))
-        message_make_whole(L, 1);
+        lazy_message_complete(L, 1);
     lua_settop(L, 2);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
@@ -67,13 +66,13 @@ static int l_setmetatable(lua_State *L)
     return 1;
 }
 
-/* "stop" or a wild setting would let memory grow. */
+/* Only these: "stop", or an extreme setting of the collector, would let memory grow. */
 static int l_collectgarbage(lua_State *L)
 {
     static const char *const words[] = {"collect", "count", "step", NULL};
     switch (luaL_checkoption(L, 1, "collect", words)) {
     case 1:
-        lua_pushnumber(L, (double)vm_of(L)->used / KIB);
+        lua_pushnumber(L, (double)vm_memory(vm_of(L))->used / KIB);
         return 1;
     case 2:
         lua_pushboolean(L, lua_gc(L, LUA_GCSTEP, 0));
@@ -115,14 +114,14 @@ static int l_open(lua_State *L)
 
 static int l_lines(lua_State *L)
 {
-    luaL_checkstring(L, 1);   /* none would mean standard input */
+    luaL_checkstring(L, 1);   /* without one Lua reads standard input */
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     return lua_gettop(L);
 }
 
-/* What require does for modules in Lua, without bytecode. */
+/* The searcher of require for modules in Lua; it loads no bytecode. */
 static int search_lua(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -140,11 +139,20 @@ static int search_lua(lua_State *L)
     return 2;
 }
 
-/* Puts our function in place of `name` of the table on top, with the old one as its upvalue. */
+/* ---- leaving out and replacing ---- */
+
+/* Puts our function in place of field `name` of the table on top, with the old one as its upvalue. */
 static void wrap(lua_State *L, const char *name, lua_CFunction fn)
 {
     lua_getfield(L, -1, name);
     lua_pushcclosure(L, fn, 1);
+    lua_setfield(L, -2, name);
+}
+
+/* Removes field `name` of the table on top. */
+static void drop(lua_State *L, const char *name)
+{
+    lua_pushnil(L);
     lua_setfield(L, -2, name);
 }
 
@@ -165,13 +173,8 @@ static void keep(lua_State *L, const char *library, const char *const *names)
     lua_pop(L, 1);
 }
 
-static void drop(lua_State *L, const char *name)
-{
-    lua_pushnil(L);
-    lua_setfield(L, -2, name);
-}
-
-static void move(lua_State *L, const char *library, const char *const *names)
+/* Copies these fields of the library into the table on top. */
+static void copy(lua_State *L, const char *library, const char *const *names)
 {
     lua_getglobal(L, library);
     for (; *names != NULL; names++) {
@@ -181,18 +184,20 @@ static void move(lua_State *L, const char *library, const char *const *names)
     lua_pop(L, 1);
 }
 
-/* Left in the registry for core_open. */
-static void collect_unsafe(lua_State *L)
+void libs_open(lua_State *L)
 {
-    lua_newtable(L);
-    move(L, "os", (const char *const[]){"execute", "exit", "remove", "rename", "tmpname", NULL});
-    move(L, "io", (const char *const[]){"popen", "open", NULL});
-    move(L, "package", (const char *const[]){"loadlib", NULL});
-    lua_setfield(L, LUA_REGISTRYINDEX, "lignum.unsafe");
-}
+    luaL_openlibs(L);
 
-static void limit_base(lua_State *L)
-{
+    lua_newtable(L);
+    copy(L, "os", (const char *const[]){"execute", "exit", "remove", "rename", "tmpname", NULL});
+    copy(L, "io", (const char *const[]){"popen", "open", NULL});
+    copy(L, "package", (const char *const[]){"loadlib", NULL});
+    lua_setfield(L, LUA_REGISTRYINDEX, unsafe_key);
+
+    keep(L, "os", (const char *const[]){"time", "date", "clock", "getenv", "difftime", NULL});
+    keep(L, "io", (const char *const[]){"open", "lines", "type", NULL});
+    keep(L, "debug", (const char *const[]){"traceback", NULL});
+
     lua_pushglobaltable(L);
     wrap(L, "load", l_load);
     wrap(L, "loadfile", l_loadfile);
@@ -201,39 +206,26 @@ static void limit_base(lua_State *L)
     wrap(L, "collectgarbage", l_collectgarbage);
     wrap(L, "print", l_print);
     lua_pop(L, 1);
-}
 
-static void limit_package(lua_State *L)
-{
     lua_getglobal(L, "package");
     drop(L, "loadlib");
     lua_getfield(L, -1, "searchers");
     lua_pushcfunction(L, search_lua);
     lua_rawseti(L, -2, 2);
     lua_pop(L, 2);
-}
 
-static void limit_files(lua_State *L)
-{
     lua_getglobal(L, "io");
     wrap(L, "open", l_open);
     wrap(L, "lines", l_lines);
     lua_pop(L, 1);
-}
 
-void libs_open(lua_State *L, const struct vm *vm)
-{
-    (void)vm;
-    luaL_openlibs(L);
-    collect_unsafe(L);
-    keep(L, "os", (const char *const[]){"time", "date", "clock", "getenv", "difftime", NULL});
-    keep(L, "io", (const char *const[]){"open", "lines", "type", NULL});
-    keep(L, "debug", (const char *const[]){"traceback", NULL});
-    limit_base(L);
-    limit_package(L);
-    limit_files(L);
     lua_getglobal(L, "string");
     drop(L, "dump");
     lua_pop(L, 1);
-    coroutine_open(L);
+}
+
+void unsafe_open(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, unsafe_key);
+    lua_setfield(L, -2, "unsafe");
 }

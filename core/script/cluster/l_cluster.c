@@ -1,16 +1,20 @@
 /*
- * cluster: this node's part in one (broker/cluster/cluster.h). Scripts carry the register between here and Consul.
+ * cluster: this node's part in one (broker/cluster/cluster.h). Scripts carry the register between the core and Consul.
  */
+#include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
-#include "script/cluster/register.h"
 #include "script/bind/field.h"
+#include "script/bind/result.h"
+#include "script/cluster/register.h"
+#include "script/cluster/tables.h"
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 #define SEE "cluster.see(register | nil, index [, asked])"
 #define CLAIM "cluster.claim(register | nil [, {unclean=}])"

@@ -1,8 +1,11 @@
-/* cluster.status: where this node stands. */
+/*
+ * cluster.status: this node's role, its leader and its followers.
+ */
 #include "base/clock.h"
-#include "script/cluster/register.h"
 #include "script/bind/field.h"
-#include "script/vm/state.h"
+#include "script/cluster/register.h"
+#include "script/cluster/tables.h"
+#include "script/vm/vm.h"
 
 static void set_member(lua_State *L, const struct member *m)
 {

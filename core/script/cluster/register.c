@@ -1,18 +1,11 @@
-/* The register (broker/election/synced_register.h) as a table of Lua's. */
-#include "script/bind/arg.h"
 #include "script/cluster/register.h"
+
+#include <lauxlib.h>
+
+#include "script/bind/arg.h"
 #include "script/bind/field.h"
 
 /* ---- to Lua ---- */
-
-static void set_lost(lua_State *L, const struct register_stamp *lost)
-{
-    lua_createtable(L, 0, 3);
-    set_whole(L, "epoch", lost->epoch);
-    set_whole(L, "version", lost->version);
-    set_id(L, "leader", &lost->leader);
-    lua_setfield(L, -2, "lost");
-}
 
 void register_push(lua_State *L, const struct synced_register *v)
 {
@@ -28,8 +21,13 @@ void register_push(lua_State *L, const struct synced_register *v)
     }
     lua_setfield(L, -2, "members");
     set_whole(L, "unclean", v->unclean);
-    if (v->lost.epoch > 0)
-        set_lost(L, &v->lost);
+    if (v->lost.epoch > 0) {
+        lua_createtable(L, 0, 3);
+        set_whole(L, "epoch", v->lost.epoch);
+        set_whole(L, "version", v->lost.version);
+        set_id(L, "leader", &v->lost.leader);
+        lua_setfield(L, -2, "lost");
+    }
 }
 
 /* ---- from Lua ---- */

@@ -1,13 +1,21 @@
 /*
- * Finding a route. The routes of a draft (scripts/lignum/route.lua) are made a tree by segment once, which is C's: to
- * find one is to compare the path where it lies, as it came, and Lua is asked for nothing but the route itself.
+ * core.route, core.tree and core.walk, and req:route: finding the route of a request.
  *
- * A tree is one piece of memory. Its user value is the list that it was made of: route number i is at i.
+ * The routes of a draft (scripts/lignum/route.lua) are made into a tree by segment, once, in C: finding a route is
+ * comparing the path where it lies, and Lua is asked for nothing but the route's table.
+ *
+ * A tree is one piece of memory. Its user value is the list that it was made from: route number i is at i.
  */
+#include <lauxlib.h>
+#include <string.h>
+
 #include "base/ensure.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
+#include "script/bind/object.h"
 #include "script/http/request.h"
+#include "script/http/routes.h"
+#include "script/http/tables.h"
+#include "script/vm/task.h"
 
 #define TREE "core.tree(routes)"
 #define ROUTE "req:route(tree)"
@@ -15,30 +23,31 @@
 
 enum { ROUTES = 1 };
 
-/* 0 is none: the root is nobody's child, and routes are numbered from 1 on. */
+/* Index 0 means none: node 0 is the root, which is no child, and routes are numbered from 1 on. */
 struct node {
     slice segment;
-    uint32_t child, next;             /* the first literal segment below it, and the one beside it */
+    uint32_t child, next;             /* the first literal segment below this one; its next sibling */
     uint32_t named;                   /* the {name} below it */
-    uint32_t route;                   /* the first of the path that ends here */
+    uint32_t route;                   /* the first route whose path ends here */
 };
 
 struct leaf {
     slice method, names[ROUTE_NAMES_MAX];
     unsigned name_count;
-    lua_Integer id;                   /* of its counters */
-    uint32_t next;                    /* another method of the same path */
+    lua_Integer id;                   /* its number in routes.h, or 0 */
+    uint32_t next;                    /* the next route of the same path, with another method */
 };
 
 struct tree {
     struct node *nodes;
     struct leaf *leaves;
-    char *text;                       /* of methods and paths: where the next goes */
+    char *text;                       /* where the next method or path is copied to */
+    size_t text_left;
     uint32_t node_count;
-    size_t nodes_max, text_left;
+    size_t nodes_max;
 };
 
-/* Cuts a segment and the slash before it off the front of a path. False at the end. */
+/* Takes a slash and the segment after it off the front of a path. False at the end. */
 static bool segment_next(slice *path, slice *segment)
 {
     if (path->n == 0)
@@ -70,7 +79,7 @@ static slice tree_keep(struct tree *t, slice text)
     return kept;
 }
 
-/* That of a segment below `parent`, made where it is not there. */
+/* Finds the node of a segment below `parent`, or makes it. */
 static uint32_t node_below(struct tree *t, uint32_t parent, slice segment, bool named)
 {
     uint32_t *at = named ? &t->nodes[parent].named : &t->nodes[parent].child;
@@ -108,14 +117,6 @@ static void tree_add(lua_State *L, struct tree *t, uint32_t i)
     t->nodes[at].route = i;
 }
 
-static size_t slashes(slice path)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < path.n; i++)
-        n += path.p[i] == '/';
-    return n;
-}
-
 static struct tree *tree_new(lua_State *L, size_t routes, size_t nodes, size_t text)
 {
     size_t of_nodes = nodes * sizeof(struct node), of_leaves = (routes + 1) * sizeof(struct leaf);
@@ -138,7 +139,8 @@ static int l_tree(lua_State *L)
     for (size_t i = 1; i <= count; i++) {
         lua_rawgeti(L, 1, (lua_Integer)i);
         slice path = text_field(L, "path");
-        nodes += slashes(path);
+        for (size_t k = 0; k < path.n; k++)
+            nodes += path.p[k] == '/';
         text += path.n + text_field(L, "method").n;
         lua_pop(L, 1);
     }
@@ -155,8 +157,8 @@ static int l_tree(lua_State *L)
 
 /* ---- finding ---- */
 
-/* The first route of a path below a node, or 0. A literal segment goes before a {name}; a dead end goes back. It goes
- * no deeper than the tree does, which has no more names on a way than a route may have. */
+/* The first route of a path below a node, or 0. A literal segment is tried before a {name}, and a dead end returns to
+ * the last choice. The recursion is as deep as the tree, in which no path has more names than ROUTE_NAMES_MAX. */
 static uint32_t descend(const struct tree *t, uint32_t at, slice path, struct params *found)
 {
     slice segment;
@@ -181,7 +183,7 @@ static uint32_t of_method(const struct tree *t, uint32_t route, slice method)
     return route;
 }
 
-/* The route of a method and path; 0, and the first of that path, or 0, in *others. */
+/* The route of a method and path. 0 when there is none; *others then is the first route of that path, or 0. */
 static uint32_t find(const struct tree *t, slice method, slice path, struct params *found, uint32_t *others)
 {
     found->count = 0;
@@ -200,7 +202,7 @@ static void push_leaf(lua_State *L, int tree, uint32_t route)
     lua_remove(L, -2);
 }
 
-/* Of a path whose first route is `route`: method -> route, or nil. */
+/* Pushes the routes of a path, whose first is `route`, as method -> route; nil when it is 0. */
 static void push_methods(lua_State *L, int tree, uint32_t route)
 {
     const struct tree *t = lua_touserdata(L, tree);
@@ -218,15 +220,15 @@ static void push_methods(lua_State *L, int tree, uint32_t route)
 
 static const struct tree *tree_check(lua_State *L, int index, const char *usage)
 {
-    const struct tree *t = arg_test(L, index, KIND_TREE);
+    const struct tree *t = object_test(L, index, KIND_TREE);
     if (t == NULL)
         arg_fail(L, usage, "the tree must be one of core.tree, not a %s", luaL_typename(L, index));
     return t;
 }
 
-/* req:route(tree) -> route | nil, methods | nil.  The request has its params from then on, and is counted under the
- * route, which errors name. */
-int l_request_route(lua_State *L)
+/* req:route(tree) -> route | nil, methods | nil.  From then on the request has its params, and is counted under the
+ * route, by which errors name it. */
+static int l_request_route(lua_State *L)
 {
     char text[HTTP_TARGET_MAX];
     struct http_request *r = request_check(L, 1, ROUTE);
@@ -241,12 +243,11 @@ int l_request_route(lua_State *L)
         push_methods(L, 2, others);
         return 2;
     }
-    request_found(L, &found, path.p == text);
-    lua_Integer id = t->leaves[route].id;
-    const struct vm *vm = vm_of(L);
-    if (id > 0 && id <= (lua_Integer)vm->route_count) {
-        r->route = vm->routes[id].counter;
-        task_where(task_self(L), vm->routes[id].pattern);
+    request_set_params(L, &found, path.p == text);
+    const struct route *registered = route_get(vm_of(L), (uint64_t)t->leaves[route].id);
+    if (registered != NULL) {
+        r->route = registered->counter;
+        task_where(task_self(L), registered->pattern);
     }
     push_leaf(L, 2, route);
     return 1;
@@ -274,10 +275,23 @@ static int l_walk(lua_State *L)
     return 3;
 }
 
+/* core.route("POST /v1/topics/{topic}/messages") -> its number, for counters and errors; 0: there are too many */
+static int l_route(lua_State *L)
+{
+    slice pattern = arg_text(L, 1, "pattern", "core.route(pattern)");
+    lua_pushinteger(L, route_register(vm_of(L), pattern));
+    return 1;
+}
+
+/* After request_open. */
 void route_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"tree", l_tree}, {"walk", l_walk}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"route", l_route}, {"tree", l_tree}, {"walk", l_walk}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_TREE, NULL, NULL, NULL, NULL});
     lua_pop(L, 1);
     luaL_setfuncs(L, functions, 0);
+    lua_getfield(L, -1, "Request");
+    lua_pushcfunction(L, l_request_route);
+    lua_setfield(L, -2, "route");
+    lua_pop(L, 1);
 }

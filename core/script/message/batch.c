@@ -6,7 +6,7 @@ bool cursor_next_batch(struct cursor *c)
 {
     if (c->rest.n < BATCH_HEAD_SIZE)
         return false;
-    ENSURE(batch_head_read(c->rest.p, &c->head) == 0);   /* the store has checked it */
+    ENSURE(batch_head_read(c->rest.p, &c->head) == 0);   /* the store has verified it */
     ENSURE(c->head.size <= c->rest.n);
     c->messages = slice_of(c->rest.p + BATCH_HEAD_SIZE, c->head.size - BATCH_HEAD_SIZE);
     c->rest = slice_skip(c->rest, c->head.size);
@@ -26,7 +26,7 @@ bool cursor_next(struct cursor *c, struct message *m)
     return true;
 }
 
-/* By the heads alone: where the messages end that fit into the limit. */
+/* Reads the heads only: where the messages end that fit into the limit. */
 static void cut_count(struct batch *b, const struct batch_range *range)
 {
     struct cursor c = {.rest = buf_slice(&b->raw)};
@@ -42,7 +42,7 @@ static void cut_count(struct batch *b, const struct batch_range *range)
     }
 }
 
-/* A single stored batch can be larger than what was asked for. */
+/* A single stored batch can be larger than the bytes that were asked for, so count message by message. */
 static void cut_bytes(struct batch *b, size_t bytes)
 {
     struct cursor c = {.rest = buf_slice(&b->raw)};
@@ -71,9 +71,9 @@ void batch_cut(struct batch *b, const struct batch_range *range)
         cut_bytes(b, range->bytes);
 }
 
-void batch_release(struct vm *vm, struct batch *b)
+void batch_release(struct memory *memory, struct batch *b)
 {
-    vm_release(vm, b->claimed);
+    memory_release(memory, b->claimed);
     b->claimed = 0;
     buf_fini(&b->raw);
     buf_fini(&b->index);

@@ -1,8 +1,6 @@
-/*
- * What a client is told about a read besides its messages (doc/http.md, section 2). Each read says it, so it is
- * written here, from numbers straight to bytes.
- */
-#include "script/message/batch.h"
+#include "script/message/read_headers.h"
+
+#include <string.h>
 
 static void add_pair(struct buf *out, uint64_t a, char between, uint64_t b)
 {
@@ -11,35 +9,51 @@ static void add_pair(struct buf *out, uint64_t a, char between, uint64_t b)
     buf_add_u64(out, b);
 }
 
-void facts_add_tag(struct buf *out, const struct read_facts *f, slice form)
+/* "<topic id>/<epoch>:<from>-<next>/<form>", quotes included. */
+static void add_tag(struct buf *out, const struct read_headers *h, slice form)
 {
     buf_add_char(out, '"');
-    add_pair(out, f->id_epoch, ':', f->id_offset);
+    add_pair(out, h->id_epoch, ':', h->id_offset);
     buf_add_char(out, '/');
-    buf_add_u64(out, f->epoch);
+    buf_add_u64(out, h->epoch);
     buf_add_char(out, ':');
-    add_pair(out, f->asked, '-', f->next);
+    add_pair(out, h->asked, '-', h->next);
     buf_add_char(out, '/');
     buf_add_slice(out, form);
     buf_add_char(out, '"');
 }
 
-void facts_add_headers(struct buf *lines, const struct read_facts *f, slice form)
+void read_headers_write(struct buf *lines, const struct read_headers *h, slice form)
 {
     buf_add_slice(lines, SLICE("Lignum-Next-Offset: "));
-    add_pair(lines, f->epoch, ':', f->next);
+    add_pair(lines, h->epoch, ':', h->next);
     buf_add_slice(lines, SLICE("\r\nLignum-Epoch: "));
-    buf_add_u64(lines, f->epoch_now);
+    buf_add_u64(lines, h->epoch_now);
     buf_add_slice(lines, SLICE("\r\nLignum-Earliest: "));
-    buf_add_u64(lines, f->earliest);
-    if (f->staleness_ms >= 0) {
+    buf_add_u64(lines, h->earliest);
+    if (h->staleness_ms >= 0) {
         buf_add_slice(lines, SLICE("\r\nLignum-Staleness-Ms: "));
-        buf_add_u64(lines, (uint64_t)f->staleness_ms);
+        buf_add_u64(lines, (uint64_t)h->staleness_ms);
     }
     buf_add_slice(lines, SLICE("\r\n"));
-    if (!f->tagged)
+    if (!h->tagged)
         return;
     buf_add_slice(lines, SLICE("ETag: "));
-    facts_add_tag(lines, f, form);
+    add_tag(lines, h, form);
     buf_add_slice(lines, SLICE("\r\n"));
+}
+
+bool read_headers_match(struct read_headers *h, const struct http_request *r, slice form, struct buf *tag)
+{
+    h->tagged = h->fixed;
+    if (!h->tagged)
+        return false;
+    slice list = http_head_find(&r->head, SLICE("if-none-match"));
+    if (list.n == 0)
+        return false;
+    if (slice_eq(list, SLICE("*")))
+        return true;
+    /* A list of quoted tags, none of which contains a quote: to find the quoted tag is to find the element. */
+    add_tag(tag, h, form);
+    return list.n >= buf_size(tag) && memmem(list.p, list.n, tag->data + tag->at, buf_size(tag)) != NULL;
 }

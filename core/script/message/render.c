@@ -1,51 +1,45 @@
-/*
- * Messages as text, straight from the stored bytes into the answer (doc/http.md, section 2).
- *
- * What JSON cannot hold: a payload that is not UTF-8 becomes "base64" in the formats json and ndjson, and its bad bytes
- * U+FFFD in the format api, which has no word for bytes. A key that is not UTF-8 becomes "key_base64"; bad bytes in
- * headers become U+FFFD.
- */
+#include "script/message/render.h"
+
 #include "base/clock.h"
 #include "base/json.h"
-#include "script/message/batch.h"
 
-enum { PER_MESSAGE = 96 };   /* bytes of JSON around a payload, about */
+enum { PER_MESSAGE = 96 };   /* estimate of the bytes of JSON around a payload */
 
-/* What all messages of one stored batch have in common: ,"epoch":1,"time":"..."
- * And their offsets, which follow each other: the digits of the last one are counted up. */
-struct common {
-    struct buf text;
-    uint64_t first;
-    struct buf digits;
-    uint64_t offset;
+/* Text that is reused from message to message. */
+struct reused {
+    struct buf batch;                 /* ,"epoch":1,"time":"...", the same for all messages of a stored batch */
+    uint64_t batch_first;             /* that batch */
+    struct buf digits;                /* of the last offset: the next one is one more */
+    uint64_t offset;                  /* the last offset */
 };
 
-static void add_offset(struct buf *out, struct common *common, uint64_t offset)
+static void add_offset(struct buf *out, struct reused *reused, uint64_t offset)
 {
-    struct buf *digits = &common->digits;
-    bool next = buf_size(digits) > 0 && offset == common->offset + 1;
+    struct buf *digits = &reused->digits;
+    bool next = buf_size(digits) > 0 && offset == reused->offset + 1;
     if (next && digits->data[digits->end - 1] != '9') {
         digits->data[digits->end - 1]++;
     } else {
         buf_clear(digits);
         buf_add_u64(digits, offset);
     }
-    common->offset = offset;
+    reused->offset = offset;
     buf_add_slice(out, buf_slice(digits));
 }
 
-static void common_make(struct common *common, const struct batch_head *head)
+static void add_batch_fields(struct buf *out, struct reused *reused, const struct batch_head *head)
 {
-    struct buf *out = &common->text;
-    if (buf_size(out) > 0 && common->first == head->first)
-        return;
-    common->first = head->first;
-    buf_clear(out);
-    buf_add_slice(out, SLICE(",\"epoch\":"));
-    buf_add_u64(out, head->epoch);
-    buf_add_slice(out, SLICE(",\"time\":\""));
-    clock_format(out, head->time_ms);
-    buf_add_char(out, '"');
+    struct buf *text = &reused->batch;
+    if (buf_size(text) == 0 || reused->batch_first != head->first) {
+        reused->batch_first = head->first;
+        buf_clear(text);
+        buf_add_slice(text, SLICE(",\"epoch\":"));
+        buf_add_u64(text, head->epoch);
+        buf_add_slice(text, SLICE(",\"time\":\""));
+        clock_format(text, head->time_ms);
+        buf_add_char(text, '"');
+    }
+    buf_add_slice(out, buf_slice(text));
 }
 
 static void add_base64(struct buf *out, slice name, slice bytes)
@@ -54,28 +48,6 @@ static void add_base64(struct buf *out, slice name, slice bytes)
     buf_add_char(out, '"');
     base64_add(out, bytes);
     buf_add_char(out, '"');
-}
-
-static void add_headers(struct buf *out, slice rest)
-{
-    slice name;
-    slice value;
-    buf_add_slice(out, SLICE(",\"headers\":{"));
-    while (header_read(&rest, &name, &value)) {
-        json_key(out, name);
-        json_string(out, value);
-    }
-    buf_add_char(out, '}');
-}
-
-static void add_key(struct buf *out, slice key)
-{
-    if (!utf8_valid(key)) {
-        add_base64(out, SLICE(",\"key_base64\":"), key);
-        return;
-    }
-    buf_add_slice(out, SLICE(",\"key\":"));
-    json_string(out, key);
 }
 
 static void add_payload(struct buf *out, slice payload)
@@ -93,16 +65,26 @@ static void add_payload(struct buf *out, slice payload)
     json_string(out, payload);
 }
 
-static void add_message(struct buf *out, const struct cursor *c, const struct message *m, struct common *common)
+static void add_message(struct buf *out, const struct cursor *c, const struct message *m, struct reused *reused)
 {
-    common_make(common, &c->head);
     buf_add_slice(out, SLICE("{\"offset\":"));
-    add_offset(out, common, c->offset);
-    buf_add_slice(out, buf_slice(&common->text));
-    if (m->key.p != NULL)
-        add_key(out, m->key);
-    if (m->headers.n > 0)
-        add_headers(out, m->headers);
+    add_offset(out, reused, c->offset);
+    add_batch_fields(out, reused, &c->head);
+    if (m->key.p != NULL && utf8_valid(m->key)) {
+        buf_add_slice(out, SLICE(",\"key\":"));
+        json_string(out, m->key);
+    } else if (m->key.p != NULL) {
+        add_base64(out, SLICE(",\"key_base64\":"), m->key);
+    }
+    if (m->headers.n > 0) {
+        slice name, value, rest = m->headers;
+        buf_add_slice(out, SLICE(",\"headers\":{"));
+        while (header_read(&rest, &name, &value)) {
+            json_key(out, name);
+            json_string(out, value);
+        }
+        buf_add_char(out, '}');
+    }
     add_payload(out, m->payload);
     buf_add_char(out, '}');
 }
@@ -116,7 +98,7 @@ static void add_api(struct buf *out, const struct cursor *c, const struct messag
     buf_add_char(out, '}');
 }
 
-/* Lines end in LF, CR or both: in an event each becomes a line of its own. */
+/* A line ends in LF, CR or both; each becomes one data line of the event. */
 static void add_data_lines(struct buf *out, slice text)
 {
     buf_add_slice(out, SLICE("data: "));
@@ -130,9 +112,9 @@ static void add_data_lines(struct buf *out, slice text)
     }
 }
 
-/* Of text/event-stream. */
+/* One event of text/event-stream. */
 static void add_event(struct buf *out, const struct batch *b, const struct cursor *c, const struct message *m,
-                      struct common *common)
+                      struct reused *reused)
 {
     buf_add_slice(out, SLICE("id: "));
     buf_add_u64(out, c->head.epoch);
@@ -143,7 +125,7 @@ static void add_event(struct buf *out, const struct batch *b, const struct curso
         add_data_lines(out, m->payload);
     } else {
         buf_add_slice(out, SLICE("data: "));
-        add_message(out, c, m, common);
+        add_message(out, c, m, reused);
     }
     buf_add_char(out, '\n');
 }
@@ -175,7 +157,7 @@ static void add_tail(struct buf *out, const struct batch *b)
 }
 
 static void add_one(struct buf *out, const struct batch *b, const struct cursor *c, const struct message *m,
-                    struct common *common)
+                    struct reused *reused)
 {
     bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API;
     if (listed && c->offset > b->from && out->data[out->end - 1] != '[')
@@ -185,9 +167,9 @@ static void add_one(struct buf *out, const struct batch *b, const struct cursor 
     else if (b->format == FORMAT_API)
         add_api(out, c, m);
     else if (b->format == FORMAT_EVENTS || b->format == FORMAT_RAW_EVENTS)
-        add_event(out, b, c, m, common);
+        add_event(out, b, c, m, reused);
     else
-        add_message(out, c, m, common);
+        add_message(out, c, m, reused);
     if (!listed)
         buf_add_char(out, '\n');
 }
@@ -195,22 +177,22 @@ static void add_one(struct buf *out, const struct batch *b, const struct cursor 
 void batch_render(struct buf *out, const struct batch *b)
 {
     struct cursor c = {.rest = buf_slice(&b->raw)};
-    struct common common = {0};
+    struct reused reused = {0};
     struct message m;
     size_t size = buf_size(&b->raw);
     buf_reserve(out, size + size / 8 + (size_t)b->count * PER_MESSAGE + PER_MESSAGE);
     add_head(out, b);
     while (cursor_next(&c, &m) && c.offset < b->to)
         if (c.offset >= b->from)
-            add_one(out, b, &c, &m, &common);
+            add_one(out, b, &c, &m, &reused);
     add_tail(out, b);
-    buf_fini(&common.text);
-    buf_fini(&common.digits);
+    buf_fini(&reused.batch);
+    buf_fini(&reused.digits);
 }
 
 static const struct {
     slice name, type;
-} forms[] = {
+} formats[] = {
     [FORMAT_JSON] = {SLICE("json"), SLICE("application/json")},
     [FORMAT_API] = {SLICE("api"), SLICE("application/json")},
     [FORMAT_LINES] = {SLICE("ndjson"), SLICE("application/x-ndjson")},
@@ -221,20 +203,20 @@ static const struct {
 
 bool batch_format_named(slice name, enum batch_format *out)
 {
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
-        if (slice_eq(name, forms[i].name)) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+        if (slice_eq(name, formats[i].name)) {
             *out = (enum batch_format)i;
             return true;
         }
     return false;
 }
 
-slice batch_form(const struct batch *b)
+slice batch_format_name(const struct batch *b)
 {
-    return forms[b->format].name;
+    return formats[b->format].name;
 }
 
-slice batch_type(const struct batch *b)
+slice batch_media_type(const struct batch *b)
 {
-    return forms[b->format].type;
+    return formats[b->format].type;
 }

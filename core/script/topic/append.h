@@ -1,34 +1,28 @@
 /*
- * Appending, as topic:append (l_append.c) and req:publish (l_publish.c) share it.
+ * Appending a draft and waiting for its acknowledgement, as topic:append and req:publish share it.
  */
 #ifndef SCRIPT_TOPIC_APPEND_H
 #define SCRIPT_TOPIC_APPEND_H
 
+#include "broker/topic/topic.h"
 #include "script/message/encode.h"
-#include "script/vm/task.h"
+#include "script/vm/wait.h"
 
-struct appending {
+struct append_options {
     struct topic *topic;
     struct draft *draft;
-    bool peers;                       /* wait for what `peers` says, whatever the topic acknowledges at */
-    uint32_t timeout_ms;              /* 0: the usual one */
+    bool peers;                       /* wait for the mark `peers`, whatever the topic acknowledges at */
+    uint32_t timeout_ms;              /* 0: ACK_MS */
     lua_KFunction done;               /* as task_park's; its context is `peers` */
 };
 
-/* Appends a draft, or fails with `rc`, which its making came to. Pushes the first offset, the count and the epoch, and
- * waits for the acknowledging mark. Call as `return append(...)`. */
-int append(lua_State *L, struct task *self, int rc, const struct appending *a);
+enum { ACK_MS = 30 * 1000 };          /* how long an append waits for its acknowledgement */
 
-/* A `done`: the three -> first, count, epoch | nil, message, code. */
-int appended(lua_State *L, int status, lua_KContext context);
+/* Appends the draft, or fails with `rc`, the result of encoding it. Pushes the first offset, the count and the epoch,
+ * and waits for the acknowledging mark. Call as `return append_and_wait(...)`. */
+MAY_RAISE int append_and_wait(lua_State *L, struct task *self, int rc, const struct append_options *o);
 
-/* What a publish is answered with. */
-struct receipt {
-    uint64_t first, count, epoch;
-    bool peers;                       /* they were waited for */
-};
-
-/* Pushes it as JSON. */
-int push_receipt(lua_State *L, struct topic *t, const struct receipt *r);
+/* A `done` that returns these three, or nil, message, code. */
+MAY_RAISE int append_done(lua_State *L, int status, lua_KContext context);
 
 #endif

@@ -1,13 +1,16 @@
 /*
- * Batches and ranges of records as Lua sees them: #batch, batch[i], ipairs(batch), next, epoch, as and render.
+ * Batches and ranges of records as scripts see them: #batch, batch[i], ipairs(batch), next, epoch, as, render, known.
  */
-#include <unistd.h>
+#include <lauxlib.h>
+#include <string.h>
 
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
+#include "script/bind/object.h"
 #include "script/http/request.h"
-#include "script/message/batch.h"
 #include "script/message/encode.h"
+#include "script/message/records.h"
+#include "script/message/render.h"
+#include "script/topic/tables.h"
 
 #define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\")"
 #define KNOWN "batch:known(request)"
@@ -25,7 +28,7 @@ static void index_make(struct batch *b)
         if (!cursor_next_batch(&c))
             return;
         while (c.left > 0) {
-            struct place place = {(uint32_t)(head - base), (uint32_t)(c.messages.p - base)};
+            struct batch_place place = {(uint32_t)(head - base), (uint32_t)(c.messages.p - base)};
             cursor_next(&c, &m);
             if (c.offset >= b->from && c.offset < b->to)
                 buf_add(&b->index, &place, sizeof(place));
@@ -36,7 +39,7 @@ static void index_make(struct batch *b)
 /* Pushes message i, from 1 on; nil past the end. */
 static int push_at(lua_State *L, struct batch *b, lua_Integer i)
 {
-    struct place place;
+    struct batch_place place;
     struct batch_head head;
     struct message m;
     if (i < 1 || (uint64_t)i > b->count)
@@ -87,7 +90,7 @@ static int count_batch(lua_State *L)
 
 static int collect_batch(lua_State *L)
 {
-    batch_release(vm_of(L), lua_touserdata(L, 1));
+    batch_release(vm_memory(vm_of(L)), lua_touserdata(L, 1));
     return 0;
 }
 
@@ -105,7 +108,7 @@ static enum batch_format check_format(lua_State *L, int index, const char *usage
 /* batch:as(format) -> batch */
 static int l_as(lua_State *L)
 {
-    struct batch *b = arg_object(L, 1, KIND_BATCH, AS);
+    struct batch *b = object_check(L, 1, KIND_BATCH, AS);
     b->format = check_format(L, 2, AS);
     lua_settop(L, 1);
     return 1;
@@ -114,7 +117,7 @@ static int l_as(lua_State *L)
 /* batch:render([format]) -> string */
 static int l_render(lua_State *L)
 {
-    struct batch *b = arg_object(L, 1, KIND_BATCH, RENDER);
+    struct batch *b = object_check(L, 1, KIND_BATCH, RENDER);
     enum batch_format before = b->format;
     struct buf *out = vm_scratch(vm_of(L));
     if (b->sent)
@@ -127,48 +130,32 @@ static int l_render(lua_State *L)
     return 1;
 }
 
-/* ---- what the client has ---- */
+/* ---- known ---- */
 
-/* Is it in the list of quoted tags? None holds a quote. */
-static bool tag_listed(slice list, slice tag)
-{
-    return slice_eq(list, SLICE("*")) || (list.n >= tag.n && memmem(list.p, list.n, tag.p, tag.n) != NULL);
-}
-
-bool facts_known(lua_State *L, struct read_facts *f, const struct http_request *r, slice form)
-{
-    f->tagged = f->fixed;
-    if (!f->tagged)
-        return false;
-    slice list = http_head_find(&r->head, SLICE("if-none-match"));
-    if (list.n == 0)
-        return false;
-    struct buf *tag = vm_scratch(vm_of(L));
-    facts_add_tag(tag, f, form);
-    return tag_listed(list, buf_slice(tag));
-}
-
-/* batch:known(request) -> whether the client has it already.  From then on its headers have the ETag, if it can. */
+/* batch:known(request) -> whether the client has it already, by If-None-Match.  From then on the headers of a batch
+ * that cannot change have an ETag. */
 static int l_known(lua_State *L)
 {
-    struct batch *b = arg_object(L, 1, KIND_BATCH, KNOWN);
-    lua_pushboolean(L, facts_known(L, &b->facts, request_check(L, 2, KNOWN), batch_form(b)));
+    struct batch *b = object_check(L, 1, KIND_BATCH, KNOWN);
+    const struct http_request *r = request_check(L, 2, KNOWN);
+    lua_pushboolean(L, read_headers_match(&b->headers, r, batch_format_name(b), vm_scratch(vm_of(L))));
     return 1;
 }
 
-/* The same of a range. */
-static int l_range_known(lua_State *L)
+/* records:known(request), the same */
+static int l_records_known(lua_State *L)
 {
-    struct range *r = arg_object(L, 1, KIND_RANGE, KNOWN);
-    lua_pushboolean(L, facts_known(L, &r->facts, request_check(L, 2, KNOWN), SLICE("records")));
+    struct records *records = object_check(L, 1, KIND_RECORDS, KNOWN);
+    const struct http_request *r = request_check(L, 2, KNOWN);
+    lua_pushboolean(L, read_headers_match(&records->headers, r, SLICE("records"), vm_scratch(vm_of(L))));
     return 1;
 }
 
-/* ---- ranges ---- */
+/* ---- ranges of records ---- */
 
-static int index_range(lua_State *L)
+static int index_records(lua_State *L)
 {
-    const struct range *r = lua_touserdata(L, 1);
+    const struct records *r = lua_touserdata(L, 1);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
         return 1;
@@ -182,30 +169,20 @@ static int index_range(lua_State *L)
     return 1;
 }
 
-void range_release(struct vm *vm, struct range *r)
+static int collect_records(lua_State *L)
 {
-    vm_release(vm, r->claimed);
-    r->claimed = 0;
-    buf_fini(&r->bytes);
-    if (r->fd >= 0)
-        close(r->fd);
-    r->fd = -1;
-}
-
-static int collect_range(lua_State *L)
-{
-    range_release(vm_of(L), lua_touserdata(L, 1));
+    records_release(vm_memory(vm_of(L)), lua_touserdata(L, 1));
     return 0;
 }
 
 void batch_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"as", l_as}, {"render", l_render}, {"known", l_known}, {NULL, NULL}};
-    static const luaL_Reg range_methods[] = {{"known", l_range_known}, {NULL, NULL}};
+    static const luaL_Reg records_methods[] = {{"known", l_records_known}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__len", count_batch}, {"__gc", collect_batch}, {NULL, NULL}};
-    static const luaL_Reg range_meta[] = {{"__gc", collect_range}, {NULL, NULL}};
+    static const luaL_Reg records_meta[] = {{"__gc", collect_records}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_BATCH, meta, methods, index_batch, NULL});
     lua_setfield(L, -2, "Batch");
-    kind_open(L, &(struct kind_options){KIND_RANGE, range_meta, range_methods, index_range, NULL});
+    kind_open(L, &(struct kind_options){KIND_RECORDS, records_meta, records_methods, index_records, NULL});
     lua_setfield(L, -2, "Range");
 }

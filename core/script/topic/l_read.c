@@ -1,27 +1,34 @@
 /*
- * topic:read; and req:read, for what most readers ask, in one call and without a table.
+ * topic:read; and req:read, which serves the usual form of a read in one call, without a Lua table of its range.
  */
+#include <lauxlib.h>
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
+#include "script/bind/object.h"
+#include "script/bind/result.h"
+#include "script/http/read_query.h"
 #include "script/http/request.h"
-#include "script/message/batch.h"
+#include "script/message/records.h"
+#include "script/message/render.h"
+#include "script/topic/tables.h"
 #include "script/topic/topic_handle.h"
 
 #define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\"})"
 #define READ "req:read(topic, \"json\" | \"ndjson\" | \"records\")"
 
-struct options {
+struct read_options {
     struct batch_range range;
-    uint64_t epoch;                   /* of the message before `from`, as the reader has it; or EPOCH_UNKNOWN */
+    uint64_t epoch;                   /* of the message before `from` in the reader's copy, or EPOCH_UNKNOWN */
     bool records;
-    enum batch_format format;         /* where it is no records */
+    enum batch_format format;         /* of a batch, when !records */
 };
 
-/* More than may be had at once is as much as may be had. */
-static void check_options(lua_State *L, struct options *o)
+/* A limit above the maximum is the maximum. */
+static void check_options(lua_State *L, struct read_options *o)
 {
     slice format = {0};
     const struct arg_field fields[] = {
@@ -51,11 +58,11 @@ static void count_read(struct topic *t, uint64_t messages, uint64_t bytes)
     t->count.read_bytes += bytes;
 }
 
-static struct read_facts facts_of(lua_State *L, struct topic *t, const struct batch_range *range, uint64_t next)
+static struct read_headers headers_of(lua_State *L, struct topic *t, const struct batch_range *range, uint64_t next)
 {
     uint64_t epoch = topics_role(t->topics)->epoch;
     const struct cluster *cluster = vm_services(L)->cluster;
-    return (struct read_facts){
+    return (struct read_headers){
         .id_epoch = t->id.epoch, .id_offset = t->id.offset, .asked = range->from, .next = next,
         .epoch = epoch, .epoch_now = epoch, .earliest = topic_first(t),
         .staleness_ms = cluster == NULL ? -1 : cluster_staleness_ms(cluster),
@@ -63,10 +70,10 @@ static struct read_facts facts_of(lua_State *L, struct topic *t, const struct ba
     };
 }
 
-/* The epoch of the message before `offset`, which a token for `offset` carries: with a later one, a client that has
- * read what is about to be cut would not be told. EPOCH_UNKNOWN where that message cannot be read, be it damaged, gone
- * or not here yet: a node that has it would refuse a guess. Before offset 0 there is none, so the present epoch, `now`,
- * will do. */
+/* The epoch of the message before `offset`, which a token for `offset` carries: with a later epoch, a client that has
+ * read messages that are about to be truncated would not be told. EPOCH_UNKNOWN when that message cannot be read
+ * (damaged, deleted, or not on this node yet), because a node that has it would refuse a guess. Before offset 0 there
+ * is no message, so the present epoch, `now`, is right. */
 static uint64_t epoch_before(struct topic *t, uint64_t offset, uint64_t now)
 {
     struct buf one = {0};
@@ -81,23 +88,23 @@ static uint64_t epoch_before(struct topic *t, uint64_t offset, uint64_t now)
     return there ? head.epoch : EPOCH_UNKNOWN;
 }
 
-/* Of a read that ends at `next`. One that gave nothing says again what the reader has: what this node has there may be
- * cut already, or be another's. */
-static uint64_t epoch_to_go_on(struct topic *t, const struct options *o, uint64_t next, uint64_t now)
+/* The epoch for the token of a read that returned nothing and ends at `next`. It repeats the reader's own, if known:
+ * this node's message there may belong to another history. */
+static uint64_t epoch_of_empty_read(struct topic *t, const struct read_options *o, uint64_t next, uint64_t now)
 {
     return next == o->range.from && o->epoch != EPOCH_UNKNOWN ? o->epoch : epoch_before(t, next, now);
 }
 
-/* Offsets have no holes, so a limit of messages is an end, too: nothing is read only to be left out. */
-static uint64_t end_of(const struct batch_range *range)
+/* Offsets have no gaps, so the limit of messages also bounds the range: nothing is read that is then left out. */
+static uint64_t range_end(const struct batch_range *range)
 {
     return least(range->to, range->from + range->limit);
 }
 
-static int read_batch(lua_State *L, struct topic *t, const struct options *o)
+static int read_batch(lua_State *L, struct topic *t, const struct read_options *o)
 {
     const struct batch_range *range = &o->range;
-    uint64_t next, to = end_of(range);
+    uint64_t next, to = range_end(range);
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
     memcpy(b->topic, t->name, sizeof(b->topic));
     b->format = o->format;
@@ -106,24 +113,24 @@ static int read_batch(lua_State *L, struct topic *t, const struct options *o)
         if (rc < 0)
             return fail(L, t, rc, range->from);
     }
-    vm_claim(L, b->raw.cap);
+    memory_claim(vm_memory(vm_of(L)), L, b->raw.cap);
     b->claimed = b->raw.cap;
     batch_cut(b, range);
-    b->facts = facts_of(L, t, range, b->to);
-    b->facts.epoch = b->count > 0 ? b->epoch : epoch_to_go_on(t, o, b->to, b->facts.epoch_now);
+    b->headers = headers_of(L, t, range, b->to);
+    b->headers.epoch = b->count > 0 ? b->epoch : epoch_of_empty_read(t, o, b->to, b->headers.epoch_now);
     if (b->count == 0)
-        b->epoch = b->facts.epoch;
+        b->epoch = b->headers.epoch;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }
 
-static int read_range(lua_State *L, struct topic *t, const struct options *o)
+static int read_records(lua_State *L, struct topic *t, const struct read_options *o)
 {
     const struct batch_range *range = &o->range;
     struct file_range file = {.fd = -1, .first = range->from, .next = range->from};
-    struct range *r = object_new(L, KIND_RANGE, sizeof(*r), 0);
+    struct records *r = object_new(L, KIND_RECORDS, sizeof(*r), 0);
     r->fd = -1;
-    uint64_t to = least(end_of(range), topic_readable(t));
+    uint64_t to = least(range_end(range), topic_readable(t));
     if (range->from < to) {
         int rc = journal_range(t->journal, range->from, to, (size_t)range->bytes, &file);
         if (rc < 0)
@@ -135,24 +142,24 @@ static int read_range(lua_State *L, struct topic *t, const struct options *o)
     r->size = file.size;
     r->first = file.first;
     r->next = file.next;
-    r->facts = facts_of(L, t, range, r->next);
-    r->facts.epoch = file.epoch > 0 ? file.epoch : epoch_to_go_on(t, o, r->next, r->facts.epoch_now);
-    vm_claim(L, r->bytes.cap);
+    r->headers = headers_of(L, t, range, r->next);
+    r->headers.epoch = file.epoch > 0 ? file.epoch : epoch_of_empty_read(t, o, r->next, r->headers.epoch_now);
+    memory_claim(vm_memory(vm_of(L)), L, r->bytes.cap);
     r->claimed = r->bytes.cap;
     count_read(t, r->next - r->first, r->size);
     return 1;
 }
 
-static int read_any(lua_State *L, struct topic *t, const struct options *o)
+static int read_any(lua_State *L, struct topic *t, const struct read_options *o)
 {
-    return o->records ? read_range(L, t, o) : read_batch(L, t, o);
+    return o->records ? read_records(L, t, o) : read_batch(L, t, o);
 }
 
 /* topic:read(range) -> batch | nil, message, code */
 int l_topic_read(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, USAGE);
-    struct options o = {.range = {UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}};
+    struct read_options o = {.range = {UINT64_MAX, UINT64_MAX, READ_COUNT_DEFAULT, READ_SIZE_DEFAULT}};
     struct topic *t;
     check_options(L, &o);
     int rc = handle_find(L, h, &t);
@@ -166,26 +173,19 @@ int l_topic_read(lua_State *L)
     return read_any(L, t, &o);
 }
 
-/* ---- what a request asks for ---- */
+/* ---- req:read ---- */
 
-static void check_form(lua_State *L, int index, struct options *o)
-{
-    slice form = arg_text(L, index, "the form", READ);
-    o->records = slice_eq(form, SLICE("records"));
-    if (!o->records && !batch_format_named(form, &o->format))
-        arg_fail(L, READ, "there is no form %s", form.p);
-}
-
-/* Whether the client has what lies on top. */
-static bool is_known(lua_State *L, const struct http_request *r, const struct options *o)
+/* Does the client have the object on top already? */
+static bool client_has(lua_State *L, const struct http_request *r, const struct read_options *o)
 {
     void *object = lua_touserdata(L, -1);
+    struct buf *tag = vm_scratch(vm_of(L));
     if (o->records)
-        return facts_known(L, &((struct range *)object)->facts, r, SLICE("records"));
-    return facts_known(L, &((struct batch *)object)->facts, r, batch_form(object));
+        return read_headers_match(&((struct records *)object)->headers, r, SLICE("records"), tag);
+    return read_headers_match(&((struct batch *)object)->headers, r, batch_format_name(object), tag);
 }
 
-static int push_not_here(lua_State *L)
+static int push_false(lua_State *L)
 {
     lua_pushboolean(L, 0);
     return 1;
@@ -193,36 +193,38 @@ static int push_not_here(lua_State *L)
 
 static int read_waited(lua_State *L, int status, lua_KContext context);
 
-/* `may_wait`: where there is nothing yet and the request would rather wait, that comes first. */
-static int read_asked(lua_State *L, bool may_wait)
+/* `may_wait`: if there is nothing to read yet, and the query allows it, wait first. */
+static int read_request(lua_State *L, bool may_wait)
 {
     const struct http_request *r = request_check(L, 1, READ);
     slice name = arg_text(L, 2, "topic", READ);
-    struct options o = {0};
-    struct question q;
+    slice form = arg_text(L, 3, "the form", READ);
+    struct read_options o = {.records = slice_eq(form, SLICE("records"))};
+    struct read_query q;
     struct topic *t;
     uint64_t found, end;
-    check_form(L, 3, &o);
-    if (!request_question(r, &q))
-        return push_not_here(L);
+    if (!o.records && !batch_format_named(form, &o.format))
+        arg_fail(L, READ, "there is no form %s", form.p);
+    if (!read_query_parse(r->head.query, &q))
+        return push_false(L);
     o.range = (struct batch_range){q.from, q.to, q.limit, q.bytes};
     o.epoch = q.epoch;
     int rc = name_find(L, name, &t);
     if (rc < 0)
         return name_fail(L, name, rc);
     if (q.token && topic_check(t, q.epoch, q.from, &found, &end) < 0)
-        return push_not_here(L);
+        return push_false(L);
     if (may_wait && q.wait_s > 0 && q.from >= topic_readable(t))
         return wait_readable(L, t, q.from, (uint32_t)(q.wait_s * MS_PER_S), read_waited);
     int results = read_any(L, t, &o);
     if (results > 1)
         return results;
-    lua_pushboolean(L, is_known(L, r, &o));
+    lua_pushboolean(L, client_has(L, r, &o));
     return 2;
 }
 
-/* What was there before may have been cut, or deleted, meanwhile. A client that sends no more may still read: it gets
- * what there is. */
+/* Looks everything up again: messages may have been truncated, or the topic deleted, meanwhile. -ERR_CANCELLED means
+ * that the client has closed its sending side; it may still read, and gets what there is. */
 static int read_waited(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
@@ -231,13 +233,21 @@ static int read_waited(lua_State *L, int status, lua_KContext context)
     if (rc < 0 && rc != -ERR_TIMEOUT && rc != -ERR_CANCELLED)
         return push_fail(L, rc);
     lua_pop(L, 1);
-    return read_asked(L, false);
+    return read_request(L, false);
 }
 
-/* req:read(topic, form) -> batch, known | nil, message, code; false for what is not to be answered here: what a query
- * says besides, and with which words, is scripts/routes/message.lua's, and how a token is refused. */
-int l_request_read(lua_State *L)
+/* req:read(topic, form) -> batch, known | nil, message, code | false.  false: scripts/routes/message.lua answers, which
+ * handles every other form of query, and tokens that are refused. */
+static int l_request_read(lua_State *L)
 {
     lua_settop(L, 3);
-    return read_asked(L, true);
+    return read_request(L, true);
+}
+
+void read_open(lua_State *L)
+{
+    lua_getfield(L, -1, "Request");
+    lua_pushcfunction(L, l_request_read);
+    lua_setfield(L, -2, "read");
+    lua_pop(L, 1);
 }

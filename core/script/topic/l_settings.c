@@ -1,14 +1,18 @@
 /*
- * topic:create, topic:set and topic:delete: settings from Lua tables and back. A change takes effect once its record
- * in _topics is committed, which all three wait for.
+ * topic:create, topic:set and topic:delete; settings from Lua tables and back. A change takes effect once its record in
+ * _topics is committed, which all three wait for.
  */
+#include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
+#include "script/bind/result.h"
+#include "script/topic/tables.h"
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 #define CREATE "topic:create([settings])"
 #define SET "topic:set(settings)"
@@ -18,11 +22,11 @@ enum { CHANGE_MS = 30 * 1000 };
 
 /* ---- from Lua ---- */
 
-struct reading {
+struct settings_reader {
     lua_State *L;
     struct topic_settings *settings;
     struct buf *why;
-    char text[32];                    /* of the number that is being set */
+    char text[32];                    /* the number that is being set */
 };
 
 static bool is_age(const char *name)
@@ -32,7 +36,7 @@ static bool is_age(const char *name)
 }
 
 /* Ages are seconds in Lua, milliseconds in settings. */
-static int number_text(struct reading *r, const char *name, slice *text)
+static int number_text(struct settings_reader *r, const char *name, slice *text)
 {
     int whole = 1;
     lua_Integer value;
@@ -52,9 +56,9 @@ static int number_text(struct reading *r, const char *name, slice *text)
     return 0;
 }
 
-/* The value on top is the setting `name`. What is neither number nor string is passed as "", which no setting may be,
- * so that settings_set says what would be right, or that there is no such setting. */
-static int read_value(struct reading *r, const char *name)
+/* Sets `name` to the value on top. A value that is neither number nor string is passed as "", which no setting accepts,
+ * so that settings_set names the values it accepts, or says that there is no such setting. */
+static int read_value(struct settings_reader *r, const char *name)
 {
     slice text = SLICE("");
     int rc = 0;
@@ -65,14 +69,14 @@ static int read_value(struct reading *r, const char *name)
     return rc < 0 ? rc : settings_set(r->settings, slice_from(name), text, r->why);
 }
 
-/* The table on top: retain = {...}, segment = {...}. */
-static int read_group(struct reading *r, const char *group)
+/* The table on top is the value of a group: retain = {...}, segment = {...}. */
+static int read_group(struct settings_reader *r, const char *group)
 {
     int rc = 0;
     char name[64];
     lua_pushnil(r->L);
     while (rc == 0 && lua_next(r->L, -2)) {
-        lua_pushvalue(r->L, -2);      /* a number would be changed in place */
+        lua_pushvalue(r->L, -2);      /* lua_tostring would change a number in place, and confuse lua_next */
         snprintf(name, sizeof(name), "%s.%s", group, lua_type(r->L, -1) == LUA_TSTRING ? lua_tostring(r->L, -1) : "?");
         lua_pop(r->L, 1);
         rc = read_value(r, name);
@@ -83,7 +87,7 @@ static int read_group(struct reading *r, const char *group)
     return rc;
 }
 
-static int read_field(struct reading *r)
+static int read_field(struct settings_reader *r)
 {
     if (lua_type(r->L, -2) != LUA_TSTRING) {
         buf_add_slice(r->why, SLICE("settings have names"));
@@ -99,10 +103,10 @@ static int read_field(struct reading *r)
     return -ERR_BAD_VALUE;
 }
 
-/* Reads the table at index 2 over *s. 0, or -ERR_BAD_VALUE with a sentence in the VM's scratch buffer. */
-static int read_settings(lua_State *L, struct topic_settings *s, const char *usage)
+/* Reads the table at index 2 over *s. 0, or -ERR_BAD_VALUE with a sentence in `why`. */
+static int read_settings(lua_State *L, struct topic_settings *s, struct buf *why, const char *usage)
 {
-    struct reading r = {.L = L, .settings = s, .why = vm_scratch(vm_of(L))};
+    struct settings_reader r = {.L = L, .settings = s, .why = why};
     int rc = 0;
     if (!lua_istable(L, 2))
         arg_fail(L, usage, "settings must be a table, not %s", luaL_typename(L, 2));
@@ -115,9 +119,8 @@ static int read_settings(lua_State *L, struct topic_settings *s, const char *usa
     return rc;
 }
 
-static int fail_settings(lua_State *L, int rc)
+static int fail_settings(lua_State *L, int rc, const struct buf *why)
 {
-    const struct buf *why = &vm_of(L)->scratch;
     return push_fail_because(L, rc, "%.*s", (int)buf_size(why), why->data);
 }
 
@@ -178,15 +181,7 @@ static int create_done(lua_State *L, int status, lua_KContext context)
     return change_done(L, status, context);
 }
 
-static int create_again(lua_State *L, const struct topic *t, const struct topic_settings *s)
-{
-    if (!settings_equal(&t->settings, s))
-        return push_fail(L, -ERR_TOPIC_EXISTS);
-    lua_pushboolean(L, 0);
-    return 1;
-}
-
-/* topic:create([settings]) -> true | false: it was there | nil, message, code */
+/* topic:create([settings]) -> true | false: it exists already, with these settings | nil, message, code */
 int l_topic_create(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, CREATE);
@@ -195,11 +190,16 @@ int l_topic_create(lua_State *L)
     struct topic_settings s = settings_default;
     struct topic *t;
     uint64_t want;
-    int rc = lua_isnoneornil(L, 2) ? 0 : read_settings(L, &s, CREATE);
+    struct buf *why = vm_scratch(vm_of(L));
+    int rc = lua_isnoneornil(L, 2) ? 0 : read_settings(L, &s, why, CREATE);
     if (rc < 0)
-        return fail_settings(L, rc);
-    if (handle_find(L, h, &t) == 0 && !t->deleting)
-        return create_again(L, t, &s);
+        return fail_settings(L, rc, why);
+    if (handle_find(L, h, &t) == 0 && !t->deleting) {
+        if (!settings_equal(&t->settings, &s))
+            return push_fail(L, -ERR_TOPIC_EXISTS);
+        lua_pushboolean(L, 0);
+        return 1;
+    }
     rc = topics_create(ts, handle_name(h), &s, &want);
     if (rc < 0)
         return push_fail(L, rc);
@@ -217,9 +217,10 @@ int l_topic_set(lua_State *L)
     if (rc < 0)
         return handle_fail(L, h, rc);
     struct topic_settings s = t->settings;
-    rc = read_settings(L, &s, SET);
+    struct buf *why = vm_scratch(vm_of(L));
+    rc = read_settings(L, &s, why, SET);
     if (rc < 0)
-        return fail_settings(L, rc);
+        return fail_settings(L, rc, why);
     rc = topics_set(t->topics, t, &s, &want);
     return rc < 0 ? push_fail(L, rc) : change_wait(L, self, want, change_done);
 }

@@ -1,15 +1,20 @@
 /*
- * topic(name), topics(pattern), and what a topic can be asked. Appending, reading and changing are in l_append.c,
+ * topic(name) and topics(pattern), and the queries of a topic. Appending, reading and changing are in l_append.c,
  * l_read.c and l_settings.c.
  */
-#include "script/topic/topic_handle.h"
+#include <lauxlib.h>
+#include <string.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "script/bind/arg.h"
-#include "script/bind/bind.h"
 #include "script/bind/field.h"
-#include "script/topic/append.h"
-#include "script/vm/task.h"
+#include "script/bind/object.h"
+#include "script/bind/result.h"
+#include "script/topic/receipt.h"
+#include "script/topic/tables.h"
+#include "script/topic/topic_handle.h"
+#include "script/vm/vm.h"
 
 #define TOPIC "topic(name)"
 #define TOPICS "topics([pattern])"
@@ -21,70 +26,12 @@
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack])"
 
-/* ---- handles ---- */
-
-struct topic_handle *handle_check(lua_State *L, const char *usage)
+/* topic(name) -> topic.  The handles of existing topics are kept by name in the upvalue, a weak table. */
+static int l_topic(lua_State *L)
 {
-    return arg_object(L, 1, KIND_TOPIC, usage);
-}
-
-slice handle_name(const struct topic_handle *h)
-{
-    return slice_of(h->name, h->name_size);
-}
-
-int name_find(lua_State *L, slice name, struct topic **out)
-{
-    struct topic *t = topics_find(vm_services(L)->topics, name);
-    if (t == NULL)
-        return topic_name_ok(name) ? -ERR_UNKNOWN_TOPIC : -ERR_BAD_TOPIC;
-    *out = t;
-    return 0;
-}
-
-int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
-{
-    struct topic *t = h->found ? topic_deref(vm_services(L)->topics, h->ref) : NULL;
-    int rc = t != NULL ? 0 : name_find(L, handle_name(h), &t);
-    h->found = rc == 0;
-    if (rc < 0)
-        return rc;
-    h->ref = topic_ref(t);
-    *out = t;
-    return 0;
-}
-
-int name_fail(lua_State *L, slice name, int rc)
-{
-    if (rc == -ERR_UNKNOWN_TOPIC)
-        return push_fail_because(L, rc, "there is no topic %.*s", SLICE_ARGS(name));
-    return push_fail(L, rc);
-}
-
-int handle_fail(lua_State *L, const struct topic_handle *h, int rc)
-{
-    return name_fail(L, handle_name(h), rc);
-}
-
-static struct topic_handle *handle_new(lua_State *L, slice name)
-{
-    struct topic_handle *h = object_new(L, KIND_TOPIC, sizeof(*h) + name.n + 1, 0);
-    h->name_size = name.n;
-    memcpy(h->name, name.p, name.n);
-    return h;
-}
-
-void push_topic_handle(lua_State *L, const struct topic *t)
-{
-    struct topic_handle *h = handle_new(L, slice_from(t->name));
-    h->ref = topic_ref(t);
-    h->found = true;
-}
-
-/* Handles of topics that exist are kept, by name, in the upvalue, as long as nothing is collected. The name is at 1. */
-static int push_handle(lua_State *L, slice name)
-{
+    slice name = arg_text(L, 1, "name", TOPIC);
     struct topic *t;
+    vm_services(L);
     lua_pushvalue(L, 1);
     if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TUSERDATA)
         return 1;
@@ -95,14 +42,6 @@ static int push_handle(lua_State *L, slice name)
     lua_pushvalue(L, -2);
     lua_rawset(L, lua_upvalueindex(1));
     return 1;
-}
-
-/* topic(name) -> topic */
-static int l_topic(lua_State *L)
-{
-    slice name = arg_text(L, 1, "name", TOPIC);
-    vm_services(L);
-    return push_handle(L, name);
 }
 
 static int index_topic(lua_State *L)
@@ -127,7 +66,7 @@ static int name_topic(lua_State *L)
 
 /* ---- topics(pattern) ---- */
 
-/* `*` any characters, `?` one. On a mismatch the last star takes one character more. */
+/* `*` stands for any characters, `?` for one. On a mismatch the last star takes one more character. */
 static bool matches(slice pattern, slice name)
 {
     size_t p = 0, n = 0, star = SIZE_MAX, from = 0;
@@ -169,20 +108,9 @@ static int l_topics(lua_State *L)
     return 1;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
-int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, lua_KFunction cont)
-{
-    struct task *self = task_self(L);
-    int rc = task_linger(self);
-    if (rc < 0)
-        return push_fail_because(L, rc, "too many requests wait at once");
-    task_may_stop(self);
-    task_may_leave(self);
-    return task_park_on(L, self, &t->readable, offset + 1, ms, 0, cont);
-}
-
-/* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits until it can be read. */
+/* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits until the offset can be read. */
 static int l_wait(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, WAIT);
@@ -236,7 +164,7 @@ static int l_ship(lua_State *L)
     return 1;
 }
 
-/* Where each follower stands, as its leader knows it; none on other nodes. */
+/* How far each follower is, on a leader; an empty list on other nodes. */
 static void set_followers(lua_State *L, const struct topic *t)
 {
     struct feed_info f;
@@ -283,7 +211,7 @@ static void push_info(lua_State *L, struct topic *t)
     push_settings(L, &t->settings);
 }
 
-/* What is wrong with a token, and where the histories part: true | nil, message, code, {epoch, offset}. */
+/* Fails a check: nil, message, code, and the {epoch, offset} up to which the two histories can agree. */
 static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
 {
     push_fail_because(L, -ERR_TRUNCATED,
@@ -328,32 +256,8 @@ static int l_info(lua_State *L)
     return 1;
 }
 
-static const char *durability_name(const struct topic *t)
-{
-    static const char *const names[] = {"commit", "interval", "os"};
-    return names[t->settings.durability];
-}
-
-/* In the words of the HTTP interface. */
-static const char *mark_name(const struct topic *t, const struct mark *mark)
-{
-    return mark == &t->peers ? "peers" : mark == &t->disk ? "disk" : "written";
-}
-
-static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
-{
-    return mark == &t->peers ? role_copies(topics_role(t->topics)) : 1;
-}
-
-/* What had the batch when it was answered. A topic that became live meanwhile has not made more of it. */
-static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peers)
-{
-    const struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
-    return mark->at >= next ? mark : topic_own_mark(t);
-}
-
-/* topic:acknowledges([next [, ack]]) -> durability, committed, copies | nil, message, code.  In general, or of what was
- * appended up to an offset. */
+/* topic:acknowledges([next [, ack]]) -> durability, committed, copies | nil, message, code.  In general, or for the
+ * messages below the offset `next`. */
 static int l_acknowledges(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, ACKNOWLEDGES);
@@ -362,43 +266,7 @@ static int l_acknowledges(lua_State *L)
     if (rc < 0)
         return handle_fail(L, h, rc);
     uint64_t next = lua_isnoneornil(L, 2) ? 0 : arg_whole(L, 2, "next", ACKNOWLEDGES);
-    const struct mark *mark = mark_reached(t, next, !lua_isnoneornil(L, 3));
-    lua_pushstring(L, durability_name(t));
-    lua_pushstring(L, mark_name(t, mark));
-    lua_pushinteger(L, mark_copies(t, mark));
-    return 3;
-}
-
-static void add_word(struct buf *out, slice key, const char *word)
-{
-    buf_add_slice(out, key);
-    buf_add_slice(out, slice_from(word));
-}
-
-static void add_number(struct buf *out, slice key, uint64_t v)
-{
-    buf_add_slice(out, key);
-    buf_add_u64(out, v);
-}
-
-/* Each publish is answered by one, so it is written here, not by a table and the encoder; no name or word in it needs
- * an escape. */
-int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
-{
-    const struct mark *mark = mark_reached(t, r->first + r->count, r->peers);
-    struct buf *out = vm_scratch(vm_of(L));
-    add_word(out, SLICE("{\"topic\":\""), t->name);
-    add_number(out, SLICE("\",\"first\":"), r->first);
-    add_number(out, SLICE(",\"next\":"), r->first + r->count);
-    add_number(out, SLICE(",\"count\":"), r->count);
-    add_number(out, SLICE(",\"epoch\":"), r->epoch);
-    add_word(out, SLICE(",\"durability\":\""), durability_name(t));
-    add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));
-    add_number(out, SLICE("\",\"copies\":"), mark_copies(t, mark));
-    buf_add_slice(out, SLICE("}\n"));
-    lua_pushlstring(L, buf_slice(out).p, buf_size(out));
-    vm_scratch_done(out);
-    return 1;
+    return push_acknowledgement(L, t, next, !lua_isnoneornil(L, 3));
 }
 
 /* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code */

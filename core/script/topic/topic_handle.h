@@ -1,10 +1,14 @@
 /*
- * Topics as Lua objects: a name, and a reference to the topic that had it when it was last looked up.
+ * Topics as Lua objects: a name, and a reference to the topic that last had it. A handle may outlive its topic; each
+ * use looks the topic up again, by reference, then by name.
  */
 #ifndef SCRIPT_TOPIC_TOPIC_HANDLE_H
 #define SCRIPT_TOPIC_TOPIC_HANDLE_H
 
-#include "script/vm/state.h"
+#include <lua.h>
+
+#include "broker/topic/topics.h"
+#include "script/vm/raise.h"
 
 struct topic_handle {
     struct topic_ref ref;
@@ -14,32 +18,24 @@ struct topic_handle {
 };
 
 /* The handle at index 1. */
-struct topic_handle *handle_check(lua_State *L, const char *usage);
+MAY_RAISE struct topic_handle *handle_check(lua_State *L, const char *usage);
 slice handle_name(const struct topic_handle *h);
 
-/* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have it. */
-int name_find(lua_State *L, slice name, struct topic **out);
-int handle_find(lua_State *L, struct topic_handle *h, struct topic **out);
+/* Pushes a new handle of a name, or of a topic. */
+MAY_RAISE struct topic_handle *handle_new(lua_State *L, slice name);
+MAY_RAISE void push_topic_handle(lua_State *L, const struct topic *t);
 
-/* A handle of that topic, on the stack. */
-void push_topic_handle(lua_State *L, const struct topic *t);
+/* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have this name. */
+MAY_RAISE int name_find(lua_State *L, slice name, struct topic **out);
+MAY_RAISE int handle_find(lua_State *L, struct topic_handle *h, struct topic **out);
 
-/* push_fail for what these said, with the name. */
-int name_fail(lua_State *L, slice name, int rc);
-int handle_fail(lua_State *L, const struct topic_handle *h, int rc);
+/* push_fail for what these returned, with the name. */
+MAY_RAISE int name_fail(lua_State *L, slice name, int rc);
+MAY_RAISE int handle_fail(lua_State *L, const struct topic_handle *h, int rc);
 
-/* Parks the running task until `offset` of t can be read, or ms have passed; call it as `return wait_readable(...)`.
- * `cont` finds the rc on top of the stack, as of task_park. -ERR_TOO_MANY, where it may not wait, is pushed as by
- * push_fail. */
-int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, lua_KFunction cont);
-
-/* In l_append.c, l_read.c, l_settings.c. */
-int l_topic_append(lua_State *L);
-int l_topic_read(lua_State *L);
-int l_request_read(lua_State *L);
-int l_topic_create(lua_State *L);
-int l_topic_set(lua_State *L);
-int l_topic_delete(lua_State *L);
-void push_settings(lua_State *L, const struct topic_settings *s);  /* into the table on top */
+/* Parks the running task until `offset` of t can be read, or ms have passed; call as `return wait_readable(...)`.
+ * `cont` finds the rc on top of the stack, as after task_park. Where the task may not wait, it pushes -ERR_TOO_MANY by
+ * push_fail instead. */
+MAY_RAISE int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, lua_KFunction cont);
 
 #endif

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "script/vm/state.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -15,56 +14,51 @@
 
 enum {
     TICK_MS = 5,
-    WATCHDOG_TICKS = 1000 / TICK_MS,  /* over the budget for so long and no hook: it is inside one C call */
+    WATCHDOG_TICKS = 1000 / TICK_MS,  /* this long over the budget, and the hook has not struck: one C call */
 };
 
 /* ---- the hook ---- */
 
-/* Names the innermost Lua function's line; a C function has none. */
-static void note_place(struct budget *b, lua_State *L)
+void innermost_line(lua_State *L, char place[PLACE_MAX])
 {
     lua_Debug ar;
+    place[0] = '\0';
     for (int level = 0; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
         if (ar.currentline > 0) {
-            snprintf(b->place, sizeof(b->place), "%s:%d: ", ar.short_src, ar.currentline);
+            snprintf(place, PLACE_MAX, "%s:%d: ", ar.short_src, ar.currentline);
             return;
         }
     }
 }
 
-/* A thread may still carry the hook of a run that is over, or inherit it; it loses it here. */
-static void on_hook(lua_State *L, lua_Debug *ar)
+void budget_on_hook(struct budget *b, lua_State *L)
 {
-    (void)ar;
-    struct budget *b = &vm_of(L)->budget;
-    if (!b->over) {
-        lua_sethook(L, NULL, 0, 0);
-        return;
-    }
-    budget_stop(L);
+    if (b->over)
+        budget_stop(b, L);
+    else
+        lua_sethook(L, NULL, 0, 0);   /* left over from an earlier run, or inherited from the thread that created L */
 }
 
-int budget_stop(lua_State *L)
+int budget_stop(struct budget *b, lua_State *L)
 {
-    struct budget *b = &vm_of(L)->budget;
     if (b->place[0] == '\0')
-        note_place(b, L);
+        innermost_line(L, b->place);
     if (lua_isyieldable(L))
         return lua_yield(L, 0);
-    lua_pushliteral(L, "not enough memory");  /* lua_error knows this string */
+    lua_pushliteral(L, "not enough memory");  /* lua_error turns this very string into Lua's memory error */
     return lua_error(L);
 }
 
-/* ---- the signal handler: only what is safe in one ---- */
+/* ---- the signal handler: async-signal-safe calls only, and lua_sethook, which Lua allows in one ---- */
 
 static void arm(const struct budget *b)
 {
     for (struct budget_frame *f = b->top; f != NULL; f = f->below)
-        lua_sethook(f->L, on_hook, LUA_MASKCOUNT, 1);
+        lua_sethook(f->L, b->hook, LUA_MASKCOUNT, 1);
 }
 
-static void bark(struct budget *b)
+static void write_watchdog_line(struct budget *b)
 {
     static const char tail[] = " has been inside one call of C for 1 s\n";
     char line[256] = "watchdog: ";
@@ -93,7 +87,7 @@ static void on_tick(int signo, siginfo_t *info, void *context)
         }
         if (spent > b->limit + WATCHDOG_TICKS && !b->told) {
             b->told = 1;
-            bark(b);
+            write_watchdog_line(b);
         }
     }
     errno = saved;
@@ -101,7 +95,7 @@ static void on_tick(int signo, siginfo_t *info, void *context)
 
 /* ---- the timer ---- */
 
-int budget_init(struct budget *b)
+int budget_init(struct budget *b, lua_Hook hook)
 {
     int signo = SIGRTMIN + 1;
     struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
@@ -109,7 +103,7 @@ int budget_init(struct budget *b)
     struct timespec tick = {.tv_nsec = TICK_MS * (long)NS_PER_MS};
     struct itimerspec every = {tick, tick};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-    *b = (struct budget){0};
+    *b = (struct budget){.hook = hook};
     if (sigaction(signo, &action, NULL) < 0 || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &b->timer) < 0)
         return -errno;
     return timer_settime(b->timer, 0, &every, NULL) < 0 ? -errno : 0;

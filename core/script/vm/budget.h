@@ -1,14 +1,24 @@
 /*
- * How long Lua may run without waiting.
+ * A budget of CPU time for each run of Lua: how long scripts may compute between two waits.
  *
- * A timer of the thread's CPU time sends a signal every few milliseconds that this thread computes; an idle or waiting
- * broker gets none, and code within its budget pays nothing. When a run is over its budget the handler sets a hook on
- * every Lua thread of the run, as lua.c does for Ctrl-C.
+ * A timer on the thread's CPU clock sends a signal every few milliseconds that the thread computes. An idle or waiting
+ * broker gets no signals, and code within its budget pays nothing. Once a run has used up its budget, the signal
+ * handler sets a hook on every Lua thread of the run, as lua.c does for Ctrl-C.
  *
- * The hook yields out of the task, which is then never resumed: no pcall sees a yield, and the task's pending <close>
- * variables are closed when its thread is reset. Where a yield is not possible (in sort, gsub, while loading) it
- * raises, at each instruction from then on, Lua's own memory error: that one calls no message handler, in which hooks
- * would be off. Who began the run says what it really was.
+ * The hook yields out of the task, which is never resumed: no pcall catches a yield, and the task's pending <close>
+ * variables are closed when its thread is reset. Where a yield is impossible (in sort, gsub, while loading) the hook
+ * raises Lua's own memory error, at each instruction from then on; a memory error calls no message handler, in which
+ * hooks would be off. The caller that began the run reports the real cause.
+ *
+ * States:
+ *     idle      top == NULL              no Lua runs; signals only count ticks
+ *     running   top != NULL, !over       from budget_begin on
+ *     over      top != NULL, over        set by the signal handler, and kept until budget_end: budget_push arms the
+ *                                        hook on each further thread
+ *
+ * Invariants: the frames from `top` down are the threads that are inside lua_resume or lua_pcall, innermost first.
+ * `top` is NULL while `began`, `limit` and `over` change hands, so the handler never sees one run's start with another
+ * run's limit. The handler writes ticks, lua_ticks, over and told; everything else is written outside of it.
  */
 #ifndef SCRIPT_VM_BUDGET_H
 #define SCRIPT_VM_BUDGET_H
@@ -19,46 +29,59 @@
 #include <stdint.h>
 #include <time.h>
 
-/* One Lua thread that is inside lua_resume or lua_pcall; lives on the C stack of who called that. */
+#include "script/vm/raise.h"
+
+enum { PLACE_MAX = 96 };
+
+/* One Lua thread that is inside lua_resume or lua_pcall; lives on the C stack of that call's caller. */
 struct budget_frame {
     lua_State *L;
-    struct budget_frame *below;       /* who resumed it, NULL for the first thread of the run */
+    struct budget_frame *below;         /* the thread that resumed this one; NULL for the first of a run */
 };
 
 /* Shared with the signal handler, hence the volatiles. */
 struct budget {
-    struct budget_frame *volatile top;  /* innermost; NULL: no Lua runs */
-    const char *volatile where;         /* what runs, for the watchdog */
-    volatile unsigned ticks, began, limit;
-    volatile unsigned lua_ticks;        /* those during which Lua ran */
-    volatile sig_atomic_t over, told;
-    char place[96];                     /* "lignum.lua:12: ", where the hook struck first; "" before that */
+    struct budget_frame *volatile top;  /* the innermost frame */
+    const char *volatile where;         /* what runs, for the watchdog's line; ends with a NUL at any moment */
+    volatile unsigned ticks;            /* of CPU time since the start */
+    volatile unsigned began, limit;     /* the run's first tick and how many it may use */
+    volatile unsigned lua_ticks;        /* ticks during which Lua ran */
+    volatile sig_atomic_t over, told;   /* told: the watchdog has written its line about this run */
+    lua_Hook hook;                      /* calls budget_on_hook */
+    char place[PLACE_MAX];              /* "lignum.lua:12: ", where the hook first struck; "" until then */
     timer_t timer;
-    uint64_t exceeded;                  /* runs that were ended so */
+    uint64_t exceeded;                  /* runs that went over */
 };
 
+/* Runs nest, because cancelling a task from a task runs the cancelled one's <close> variables. */
 struct budget_run {
     struct budget_frame frame;
-    struct budget_frame *outer;         /* a run may begin within another: cancelling a task from a task */
+    /* The outer run, suspended until this one ends: */
+    struct budget_frame *outer;
     const char *where;
     unsigned began, limit;
     sig_atomic_t over;
 };
 
-int budget_init(struct budget *b);
+/* `hook` finds the budget of its lua_State and calls budget_on_hook. 0, or -errno. */
+int budget_init(struct budget *b, lua_Hook hook);
 void budget_fini(struct budget *b);
+MAY_RAISE void budget_on_hook(struct budget *b, lua_State *L);
 
-/* A run of `L` begins and ends; they nest. budget_end says whether it went over. */
+/* Around a lua_resume or lua_pcall that begins a run of `L`. budget_end returns whether the run went over. */
 void budget_begin(struct budget *b, struct budget_run *run, lua_State *L, uint32_t budget_ms);
 bool budget_end(struct budget *b, struct budget_run *run);
 
-/* A further thread of the same run: around each lua_resume that a script asks for. */
+/* Around a lua_resume within a run: `L` is one more thread of it. */
 void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L);
 void budget_pop(struct budget *b, const struct budget_frame *frame);
 
-/* In a C function that has to end because the run is over: `return budget_stop(L)`. */
-int budget_stop(lua_State *L);
+/* Ends a C function whose run is over: `return budget_stop(b, L)`. */
+MAY_RAISE int budget_stop(struct budget *b, lua_State *L);
 
 uint64_t budget_lua_ns(const struct budget *b);
+
+/* Writes "file:line: " of the innermost Lua function that runs on L, or "" when only C functions do. */
+void innermost_line(lua_State *L, char place[PLACE_MAX]);
 
 #endif

@@ -1,11 +1,7 @@
-/*
- * coroutine.resume, wrap, close and yield for scripts, which differ from Lua's own in two ways.
- *
- * The budget has to know every thread that runs, so each resume is noted. And a call of ours that waits (topic:append,
- * sleep, ...) may be made in any coroutine: its yield passes through all that resumed it up to the task, and the result
- * comes back down the same way. Meanwhile nobody else can resume such a coroutine.
- */
-#include "script/bind/bind.h"
+#include "script/vm/coroutine.h"
+
+#include <lauxlib.h>
+
 #include "script/vm/state.h"
 #include "script/vm/task.h"
 
@@ -16,12 +12,6 @@ static lua_State *check_coroutine(lua_State *L)
     lua_State *co = lua_tothread(L, 1);
     luaL_argexpected(L, co, 1, "coroutine");
     return co;
-}
-
-static int refuse(lua_State *L)
-{
-    lua_pushliteral(L, "cannot resume a coroutine that waits, or that belongs to a task");
-    return FAILED;
 }
 
 static int move_values(lua_State *from, lua_State *to, int n)
@@ -35,15 +25,17 @@ static int move_values(lua_State *from, lua_State *to, int n)
     return n;
 }
 
-/* Resumes co with what lies on top of L. The number of results on L; FAILED: the error is there; WAITS; OVER: the
- * budget is, and co was stopped by its hook. */
+/* Resumes `co` with the `args` values on top of L. Returns the number of results on L; FAILED: the error value is on L;
+ * WAITS: a binding in `co` waits; OVER: the budget is used up and the hook has stopped `co`. */
 static int resume(lua_State *L, lua_State *co, int args)
 {
     struct vm *vm = vm_of(L);
     struct budget_frame frame;
     int results;
-    if (thread_is_ours(co))
-        return refuse(L);
+    if (thread_is_ours(co)) {
+        lua_pushliteral(L, "cannot resume a coroutine that waits, or that belongs to a task");
+        return FAILED;
+    }
     if (move_values(L, co, args) < 0)
         return FAILED;
     budget_push(&vm->budget, &frame, co);
@@ -70,13 +62,13 @@ static int resume_results(lua_State *L, int n)
     if (n == WAITS)
         return lua_yieldk(L, 0, 0, after_wait);
     if (n == OVER)
-        return budget_stop(L);
+        return budget_stop(&vm_of(L)->budget, L);
     lua_pushboolean(L, n >= 0);
     lua_insert(L, n >= 0 ? -(n + 1) : -2);
     return n >= 0 ? n + 1 : 2;
 }
 
-/* On top lies what the wait came to. */
+/* On top lies how the wait ended, for the binding in `co`. */
 static int after_wait(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
@@ -104,7 +96,7 @@ static int close_thread(lua_State *L, lua_State *co)
     return status;
 }
 
-/* As Lua's own does it: the error goes on, with the place of the call before it. */
+/* Passes the error on with the line of the call in front, as Lua's own wrap does. */
 static int wrap_error(lua_State *L, lua_State *co)
 {
     int status = lua_status(co);
@@ -127,7 +119,7 @@ static int wrap_results(lua_State *L, lua_State *co, int n)
     if (n == WAITS)
         return lua_yieldk(L, 0, 0, wrap_after_wait);
     if (n == OVER)
-        return budget_stop(L);
+        return budget_stop(&vm_of(L)->budget, L);
     return n == FAILED ? wrap_error(L, co) : n;
 }
 
@@ -158,7 +150,7 @@ static int l_wrap(lua_State *L)
 
 /* ---- close and yield ---- */
 
-/* Only a suspended or dead coroutine can be closed: not one that runs, nor one that waits for the one it resumed. */
+/* Only a suspended or dead coroutine can be closed: not one that runs, nor one that has resumed another. */
 static bool is_closable(lua_State *L, lua_State *co)
 {
     lua_Debug ar;
@@ -181,7 +173,7 @@ static int l_close(lua_State *L)
     return 2;
 }
 
-/* A task's own thread is resumed by what it waits for, so a bare yield would never end. */
+/* The thread of a task is only resumed when its wait ends, so a bare yield would never return. */
 static int l_yield(lua_State *L)
 {
     if (thread_is_ours(L))

@@ -7,7 +7,7 @@ static bool is_full(const struct pool *pool)
 {
 #if defined(__SANITIZE_ADDRESS__)
     (void)pool;
-    return true;   /* the sanitizer shall see each piece come and go */
+    return true;   /* so that the sanitizer sees each piece allocated and freed */
 #else
     return pool->kept >= POOL_KEPT_MAX;
 #endif
@@ -15,7 +15,7 @@ static bool is_full(const struct pool *pool)
 
 static bool is_small(size_t size)
 {
-    return size - 1 < POOL_SIZE_MAX;   /* not 0 either */
+    return size - 1 < POOL_SIZE_MAX;   /* false for 0, too */
 }
 
 static size_t class_of(size_t size)
@@ -49,7 +49,7 @@ void pool_give(struct pool *pool, void *p, size_t size)
     pool->kept += (class_of(size) + 1) * POOL_GRAIN;
 }
 
-/* Shrinking never fails: Lua counts on it. */
+/* Shrinking never fails, which Lua relies on. */
 void *pool_resize(struct pool *pool, void *p, size_t old, size_t size)
 {
     if (!is_small(old) && !is_small(size))

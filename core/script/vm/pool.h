@@ -1,9 +1,9 @@
 /*
- * Small pieces of memory for Lua, which asks for dozens in each request and gives them back some thousand requests
- * later: freed pieces of a size are kept in a list, the last one first out, where malloc would merge and split them.
+ * Small pieces of memory for Lua, which takes dozens in each request and frees them some thousand requests later: the
+ * freed pieces of a size are kept in a list, last in, first out, where malloc would merge and split them.
  *
- * A piece's size rounded up to the grain is its class. What all classes keep is bounded together: which sizes are
- * wanted is the scripts' affair.
+ * A piece's class is its size rounded up to the grain. One bound covers what all classes keep together, because which
+ * sizes are in demand depends on the scripts.
  */
 #ifndef SCRIPT_VM_POOL_H
 #define SCRIPT_VM_POOL_H
@@ -19,16 +19,16 @@ enum {
 };
 
 struct pool {
-    void *first[POOL_CLASSES];                        /* each piece holds the next one of its class */
-    size_t kept;                                      /* bytes */
+    void *first[POOL_CLASSES];                        /* each freed piece holds the address of the next one */
+    size_t kept;                                      /* bytes in all lists */
 };
 
-/* What malloc, free and realloc do. Sizes are not 0, and those given are what was asked for. */
+/* As malloc, free and realloc. Sizes are never 0; pool_give and pool_resize get the size that was asked for. */
 void *pool_take(struct pool *pool, size_t size);
 void pool_give(struct pool *pool, void *p, size_t size);
 void *pool_resize(struct pool *pool, void *p, size_t old, size_t size);
 
-/* Gives all that is kept back to malloc. */
+/* Returns all kept pieces to malloc. */
 void pool_trim(struct pool *pool);
 
 #endif

@@ -1,69 +1,20 @@
-/*
- * The life of a task is one circle: task_start or a wake makes it ready, run() resumes it, and the resumed function
- * parks it again (task_park) or ends it (finish). Everything that says "from now on somebody else's" to a wait is
- * t->wait, a number that grows when a wait ends; t->life grows when a task ends.
- */
 #include "script/vm/task.h"
 
+#include <lauxlib.h>
+
 #include "base/clock.h"
-#include "base/ensure.h"
 #include "base/err.h"
-#include "base/list.h"
+#include "base/limits.h"
 #include "base/mem.h"
-#include "script/vm/state.h"
-#include "script/vm/timeout.h"
+#include "script/vm/run.h"
+#include "script/vm/task_state.h"
 
 enum {
-    WHERE_MAX = 128,
     IDLE_MAX = 256,           /* coroutines kept for reuse */
-    TURN_MS = 10,             /* of tasks, before others get their turn */
+    TURN_MS = 10,             /* for tasks, before the other steps of the turn */
     LOOK_EVERY = 32,          /* tasks between two looks at the clock */
     STACK_RESERVE = 8,        /* slots that push() may count on, besides Lua's own 20 */
 };
-
-enum task_state { TASK_IDLE, TASK_READY, TASK_RUNNING, TASK_PARKED };
-
-struct task {
-    struct tasks *tasks;
-    lua_State *L;             /* anchored in the registry by ref; NULL: none at the moment */
-    int ref;
-    unsigned index, life, wait;
-    enum task_state state;
-    bool begun, cancelled, left, may_stop, may_leave, appended, broken, guest, lingers;
-    int args;                 /* of the function that lies on L, until it has begun */
-    int rc;                   /* what the wait came to */
-    struct list link;         /* in ready or idle */
-    struct timeout timeout;
-    struct waiter waiter;     /* of a mark */
-    const char *where, *hook; /* hook: NULL, or that which runs */
-    char where_text[WHERE_MAX];
-    void (*done)(void *arg, const struct task_result *result);
-    void *arg;
-};
-
-struct tasks {
-    struct vm *vm;            /* outlives us */
-    struct task **all;        /* owned */
-    unsigned count, cap, max, live, idle;
-    unsigned guests, lingering, lingering_max;
-    uint32_t budget_ms;
-    struct list ready, spare; /* spare: TASK_IDLE ones, those with a coroutine first */
-    struct task *running;
-    struct timeouts timeouts;
-    bool timing, stopping;
-    struct buf message;       /* of the task that just failed */
-    uint64_t started, failed;
-};
-
-/* As much of it as fits. The last byte is never touched, so the watchdog's signal always finds an end. */
-static void copy_text(char *to, size_t size, const char *text)
-{
-    size_t n = strnlen(text, size - 1);
-    memcpy(to, text, n);
-    to[n] = '\0';
-}
-
-/* ---- the pool ---- */
 
 struct tasks *tasks_new(struct vm *vm)
 {
@@ -83,29 +34,12 @@ void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms)
     ts->budget_ms = budget_ms;
 }
 
-void tasks_set_lingering(struct tasks *ts, unsigned max)
+struct tasks_stats tasks_stats(const struct tasks *ts)
 {
-    ts->lingering_max = max;
+    return (struct tasks_stats){.started = ts->started, .live = ts->live, .failed = ts->failed};
 }
 
-size_t tasks_live(const struct tasks *ts)
-{
-    return ts->live;
-}
-
-bool tasks_stopping(const struct tasks *ts)
-{
-    return ts->stopping;
-}
-
-void tasks_count(const struct tasks *ts, struct vm_stats *out)
-{
-    out->tasks_started = ts->started;
-    out->tasks_live = ts->live;
-    out->tasks_failed = ts->failed;
-}
-
-static void on_mark(struct waiter *w, int rc);
+/* ---- the pool ---- */
 
 static struct task *task_new(struct tasks *ts)
 {
@@ -116,25 +50,10 @@ static struct task *task_new(struct tasks *ts)
     struct task *t = MEM_NEW(struct task);
     t->tasks = ts;
     t->index = ts->count;
-    t->waiter.wake = on_mark;
     list_init(&t->link);
-    list_init(&t->waiter.link);
+    wait_init(t);
     ts->all[ts->count++] = t;
     return t;
-}
-
-static void coroutine_make(struct task *t)
-{
-    lua_State *L = t->tasks->vm->L;
-    t->L = lua_newthread(L);
-    thread_set_ours(t->L, true);
-    t->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-static void coroutine_drop(struct task *t)
-{
-    luaL_unref(t->tasks->vm->L, LUA_REGISTRYINDEX, t->ref);
-    t->L = NULL;
 }
 
 static struct task *task_take(struct tasks *ts)
@@ -146,15 +65,25 @@ static struct task *task_take(struct tasks *ts)
         t = list_first(&ts->spare, struct task, link);
         list_remove(&t->link);
     }
-    if (t->L == NULL)
-        coroutine_make(t);
-    else
+    if (t->L == NULL) {
+        lua_State *L = ts->vm->L;
+        t->L = lua_newthread(L);
+        thread_set_ours(t->L, true);
+        t->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else {
         ts->idle--;
+    }
     ts->live++;
     return t;
 }
 
-/* The coroutines of a burst are given back; the few most recently used are kept, the warmest first. */
+static void coroutine_drop(struct task *t)
+{
+    luaL_unref(t->tasks->vm->L, LUA_REGISTRYINDEX, t->ref);
+    t->L = NULL;
+}
+
+/* After a burst only the most recently used coroutines are kept, to be reused first while they are in the cache. */
 static void task_give(struct task *t)
 {
     struct tasks *ts = t->tasks;
@@ -174,136 +103,15 @@ static void task_give(struct task *t)
     }
 }
 
-/* ---- waiting and waking ---- */
-
-static void make_ready(struct task *t)
-{
-    t->state = TASK_READY;
-    list_push(&t->tasks->ready, &t->link);
-}
-
-static void wait_end(struct task *t, int rc)
-{
-    t->rc = rc;
-    t->wait++;
-    t->may_stop = t->may_leave = false;
-    timeout_clear(&t->timeout);
-    waiter_cancel(&t->waiter);
-}
-
-static void wake(struct task *t, int rc)
-{
-    wait_end(t, rc);
-    make_ready(t);
-}
-
-static void on_mark(struct waiter *w, int rc)
-{
-    wake(LIST_OWNER(w, struct task, waiter), rc);
-}
-
-struct task_ticket task_ticket(const struct task *t)
-{
-    return (struct task_ticket){t->index, t->wait};
-}
-
-bool task_wake(struct tasks *ts, struct task_ticket ticket, int rc)
-{
-    if (ticket.index >= ts->count)
-        return false;
-    struct task *t = ts->all[ticket.index];
-    if (t->state != TASK_PARKED || t->wait != ticket.generation)
-        return false;
-    wake(t, rc);
-    return true;
-}
-
-static void on_due(void *arg)
-{
-    struct tasks *ts = arg;
-    struct timeout *due;
-    uint64_t now = clock_ns();
-    while ((due = timeouts_next(&ts->timeouts, now)) != NULL)
-        wake(LIST_OWNER(due, struct task, timeout), -ERR_TIMEOUT);
-}
-
-static void timeout_begin(struct task *t, uint32_t timeout_ms)
-{
-    struct tasks *ts = t->tasks;
-    if (!ts->timing) {
-        timeouts_init(&ts->timeouts, ts->vm->services.loop, on_due, ts);
-        ts->timing = true;
-    }
-    timeout_set(&ts->timeouts, &t->timeout, clock_ns() + timeout_ms * NS_PER_MS);
-}
-
-int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ctx, lua_KFunction cont)
-{
-    t->state = TASK_PARKED;
-    if (timeout_ms != 0)
-        timeout_begin(t, timeout_ms);
-    if (t->may_stop && t->tasks->stopping)
-        wake(t, -ERR_STOPPING);
-    else if (t->may_leave && t->left)
-        wake(t, -ERR_CANCELLED);
-    return lua_yieldk(L, 0, ctx, cont);
-}
-
-int task_park_on(lua_State *L, struct task *t, struct mark *m, uint64_t want, uint32_t timeout_ms, lua_KContext ctx,
-                 lua_KFunction cont)
-{
-    if (m->at >= want) {
-        lua_pushinteger(L, 0);
-        return cont(L, LUA_OK, ctx);
-    }
-    mark_wait(m, &t->waiter, want);
-    return task_park(L, t, timeout_ms, ctx, cont);
-}
-
-void task_may_stop(struct task *t)
-{
-    t->may_stop = true;
-}
-
-void task_may_leave(struct task *t)
-{
-    t->may_leave = true;
-}
-
-bool task_is_guest(const struct task *t)
-{
-    return t->guest;
-}
-
-int task_linger(struct task *t)
-{
-    struct tasks *ts = t->tasks;
-    if (!t->guest || t->lingers)
-        return 0;
-    if (ts->lingering >= ts->lingering_max)
-        return -ERR_TOO_MANY;
-    ts->lingering++;
-    t->lingers = true;
-    return 0;
-}
-
-void tasks_stop(struct tasks *ts)
-{
-    ts->stopping = true;
-    for (unsigned i = 0; i < ts->count; i++)
-        if (ts->all[i]->state == TASK_PARKED && ts->all[i]->may_stop)
-            wake(ts->all[i], -ERR_STOPPING);
-}
-
 /* ---- for bindings ---- */
 
-/* All threads of the run up to the task's own have to be able to yield, for the wait passes through each. */
 struct task *task_self(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct task *t = vm->tasks == NULL ? NULL : vm->tasks->running;
     if (t == NULL)
-        luaL_error(L, "this may be called in a task only (a handler, hook, timer or the console), not while loading");
+        luaL_error(L, "%s", ONLY_IN_A_TASK);
+    /* A wait passes through every thread of the run up to the task's own, so each of them must be able to yield. */
     for (struct budget_frame *f = vm->budget.top; f != NULL; f = f->below)
         if (!lua_isyieldable(f->L))
             luaL_error(L, "this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
@@ -313,6 +121,11 @@ struct task *task_self(lua_State *L)
 bool task_waits(const struct tasks *ts)
 {
     return ts != NULL && ts->running != NULL && ts->running->state != TASK_RUNNING;
+}
+
+bool task_is_guest(const struct task *t)
+{
+    return t->guest;
 }
 
 void task_where(struct task *t, const char *where)
@@ -331,132 +144,87 @@ void task_appended(struct task *t)
     t->appended = true;
 }
 
-/* ---- failures ---- */
+/* ---- the end of a task ---- */
 
-static slice describe(struct task *t, struct error_cause cause)
-{
-    struct buf *out = &t->tasks->message;
-    buf_clear(out);
-    if (t->where[0] != '\0' || t->hook != NULL)
-        buf_addf(out, "%s failed: ", t->hook == NULL ? t->where : t->hook);
-    error_describe(out, t->L, t->tasks->vm, cause);
-    buf_add_char(out, '\0');
-    return buf_slice(out);
-}
-
-/* ---- running ---- */
-
-struct run {
-    struct budget_run budget;
-    struct task *outer;
-    bool capped;
-};
-
-static void run_begin(struct run *r, struct task *t)
+/* Runs the pending <close> variables with a budget of their own, then drops the coroutine: in Lua 5.4.4 a thread that
+ * was stopped inside xpcall keeps a stale message handler (L->errfunc). */
+static void coroutine_close(struct task *t)
 {
     struct tasks *ts = t->tasks;
-    budget_begin(&ts->vm->budget, &r->budget, t->L, ts->budget_ms);
-    ts->vm->budget.where = t->where;
-    r->outer = ts->running;
-    r->capped = ts->vm->capped;
-    ts->running = t;
-    ts->vm->capped = true;
-}
-
-/* Whether it went over its budget. */
-static bool run_end(struct run *r, struct task *t)
-{
-    struct tasks *ts = t->tasks;
-    ts->vm->capped = r->capped;
-    ts->running = r->outer;
-    return budget_end(&ts->vm->budget, &r->budget);
-}
-
-/* Runs what is left to be closed, with a budget of its own, and lets go of the coroutine: in Lua 5.4.4 one that was
- * stopped inside xpcall keeps a stale message handler (L->errfunc). One that died by an error raised in a hook has its
- * hooks off for good: what it would still close could not be stopped. */
-static void coroutine_end(struct task *t)
-{
+    struct task *outer = ts->running;
     struct run r;
     if (!t->broken) {
-        run_begin(&r, t);
+        run_begin(&r, ts->vm, t->L, ts->budget_ms, t->where);
+        ts->running = t;
         lua_resetthread(t->L);
-        run_end(&r, t);
+        ts->running = outer;
+        run_end(&r, ts->vm);
     }
     coroutine_drop(t);
 }
 
-/* Ends it. What is to be closed is closed before `done` hears of a failure, for that may still use the request. */
+/* For a failure, tasks.message has been written. */
 static void finish(struct task *t, struct task_result result)
 {
     result.appended = t->appended;
-    t->state = TASK_RUNNING;   /* for who looks while it closes; nothing can wake or cancel it */
+    t->state = TASK_RUNNING;   /* nothing can wake or cancel it while it closes */
     if (result.rc < 0) {
         t->tasks->failed += result.rc != -ERR_CANCELLED;
-        coroutine_end(t);
+        coroutine_close(t);    /* before done(), which may answer the request that the <close> variables use */
         result.message = t->tasks->message.data;
     }
     t->done(t->arg, &result);
     if (t->L != NULL)
         lua_settop(t->L, 0);
     task_give(t);
-    vm_relieve(t->tasks->vm);
+    memory_relieve(&t->tasks->vm->memory, t->tasks->vm->L);
 }
 
-static void finish_failed(struct task *t, struct error_cause cause)
+static void finish_failed(struct task *t, struct failure f)
 {
-    t->broken = cause.over && cause.status != LUA_YIELD;
-    describe(t, cause);
-    finish(t, (struct task_result){.rc = error_code(cause)});
+    struct buf *message = &t->tasks->message;
+    buf_clear(message);
+    if (t->where[0] != '\0' || t->hook != NULL)
+        buf_addf(message, "%s failed: ", t->hook == NULL ? t->where : t->hook);
+    failure_describe(message, t->L, t->tasks->vm, f);
+    buf_add_char(message, '\0');
+    t->broken = f.over && f.status != LUA_YIELD;
+    finish(t, (struct task_result){.rc = failure_code(f)});
 }
 
-static void finish_cancelled(struct task *t)
-{
-    buf_clear(&t->tasks->message);
-    buf_addf(&t->tasks->message, "%s was cancelled", t->where);
-    buf_add_char(&t->tasks->message, '\0');
-    finish(t, (struct task_result){.rc = -ERR_CANCELLED});
-}
+/* ---- running ---- */
 
-/* It yielded, but not through task_park, so nothing would ever wake it. */
-static void finish_strange(struct task *t)
+static void resume(struct task *t)
 {
-    lua_pushliteral(t->L, "a library in C yielded outside of any coroutine");
-    finish_failed(t, (struct error_cause){.status = LUA_ERRRUN});
-}
-
-static int resume(struct task *t, int *values, bool *over)
-{
+    struct tasks *ts = t->tasks;
+    struct task *outer = ts->running;
     struct run r;
-    int args = t->args;
+    int values, args = t->args;
+    list_remove(&t->link);
     if (t->begun) {
         lua_pushinteger(t->L, t->rc);
         args = 1;
     }
     t->begun = true;
     t->state = TASK_RUNNING;
-    run_begin(&r, t);
-    int status = lua_resume(t->L, NULL, args, values);
-    *over = run_end(&r, t);
-    return status;
-}
 
-static void run(struct task *t)
-{
-    int values;
-    bool over;
-    list_remove(&t->link);
-    int status = resume(t, &values, &over);
-    if (status == LUA_OK)
+    run_begin(&r, ts->vm, t->L, ts->budget_ms, t->where);
+    ts->running = t;
+    int status = lua_resume(t->L, NULL, args, &values);
+    ts->running = outer;
+    bool over = run_end(&r, ts->vm);
+
+    if (status == LUA_OK) {
         finish(t, (struct task_result){.L = t->L, .values = values});
-    else if (status != LUA_YIELD)
-        finish_failed(t, (struct error_cause){status, over, t->tasks->budget_ms});
-    else if (t->state == TASK_RUNNING && over)
-        finish_failed(t, (struct error_cause){status, over, t->tasks->budget_ms});
-    else if (t->state == TASK_RUNNING)
-        finish_strange(t);
-    else if (t->cancelled)
-        task_cancel(t->tasks, (struct task_ticket){t->index, t->life});
+    } else if (status != LUA_YIELD || (t->state == TASK_RUNNING && over)) {
+        finish_failed(t, (struct failure){status, over, ts->budget_ms});
+    } else if (t->state == TASK_RUNNING) {
+        /* It yielded, but not through task_park: nothing would ever wake it. */
+        lua_pushliteral(t->L, "a library in C yielded outside of any coroutine");
+        finish_failed(t, (struct failure){.status = LUA_ERRRUN});
+    } else if (t->cancelled) {
+        task_cancel(ts, (struct task_ticket){t->index, t->life});
+    }
 }
 
 bool tasks_ready(const struct tasks *ts)
@@ -468,7 +236,7 @@ void tasks_run(struct tasks *ts)
 {
     uint64_t until = 0;
     for (unsigned n = 1; !list_empty(&ts->ready); n++) {
-        run(list_first(&ts->ready, struct task, link));
+        resume(list_first(&ts->ready, struct task, link));
         if (n % LOOK_EVERY != 0)
             continue;
         uint64_t now = clock_ns();
@@ -495,46 +263,34 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->arg = o->arg;
     t->hook = NULL;
     t->where = t->where_text;
-    copy_text(t->where_text, sizeof(t->where_text), o->where);
+    /* As much as fits. The last byte is never written, so the watchdog's signal handler always finds an end. */
+    size_t n = strnlen(o->where, WHERE_MAX - 1);
+    memcpy(t->where_text, o->where, n);
+    t->where_text[n] = '\0';
     lua_checkstack(t->L, STACK_RESERVE);
     t->args = o->push(t->L, o->arg);
     ts->started++;
-    make_ready(t);
+    task_make_ready(t);
     if (ticket != NULL)
         *ticket = (struct task_ticket){t->index, t->life};
     return 0;
 }
 
-static struct task *task_of(const struct tasks *ts, struct task_ticket ticket)
-{
-    if (ticket.index >= ts->count)
-        return NULL;
-    struct task *t = ts->all[ticket.index];
-    return t->life == ticket.generation && t->state != TASK_IDLE ? t : NULL;
-}
-
-void task_left(struct tasks *ts, struct task_ticket ticket)
-{
-    struct task *t = task_of(ts, ticket);
-    if (t == NULL)
-        return;
-    t->left = true;
-    if (t->state == TASK_PARKED && t->may_leave)
-        wake(t, -ERR_CANCELLED);
-}
-
 void task_cancel(struct tasks *ts, struct task_ticket ticket)
 {
-    struct task *t = task_of(ts, ticket);
+    struct task *t = task_of(ts, ticket.index, ticket.generation);
     if (t == NULL)
         return;
     if (t->state == TASK_RUNNING) {
-        t->cancelled = true;   /* ends when it next waits */
+        t->cancelled = true;
         return;
     }
     list_remove(&t->link);
     wait_end(t, -ERR_CANCELLED);
-    finish_cancelled(t);
+    buf_clear(&ts->message);
+    buf_addf(&ts->message, "%s was cancelled", t->where);
+    buf_add_char(&ts->message, '\0');
+    finish(t, (struct task_result){.rc = -ERR_CANCELLED});
 }
 
 void tasks_free(struct tasks *ts)

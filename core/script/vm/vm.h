@@ -1,5 +1,5 @@
 /*
- * The Lua state: memory cap, loading of scripts, and the swap of a draft configuration for the live one.
+ * The Lua state: its start and end, calls from C, and the swap of a draft configuration for the live one.
  *
  * scripts/lignum/init.lua is the only script that C loads by name. It returns the entry points that C calls:
  *
@@ -16,9 +16,11 @@
 
 #include <lua.h>
 
-#include "broker/cluster/cluster.h"
-#include "net/fetch.h"
-#include "net/http.h"
+#include "base/buf.h"
+#include "script/vm/memory.h"
+#include "script/vm/services.h"
+#include "script/vm/slot.h"
+#include "script/vm/thread.h"   /* vm_of(L) */
 
 struct vm;
 struct tasks;
@@ -27,44 +29,48 @@ struct vm_options {
     const char *scripts;          /* directory that holds lignum/ and routes/ */
     const char *config;           /* path of lignum.lua; NULL = defaults only */
     const char *const *set;       /* "store.segment.messages=10", ..., NULL-terminated: they win over the file */
-    size_t memory_max;            /* where limits.script_memory says nothing; 0 = VM_MEMORY_MAX */
+    size_t memory_max;            /* the cap when limits.script_memory is not set; 0 = VM_MEMORY_MAX */
+    void (*open)(lua_State *L);   /* opens the libraries that scripts see; script_new sets it */
 };
 
-/* What bindings act on. Set once everything is open; before that, only what works at load time may be called. */
-struct services {
-    struct loop *loop;
-    struct http_server *http;
-    struct topics *topics;
-    struct store *store;
-    struct role *role;
-    struct cluster *cluster;      /* NULL: this node is alone */
-    struct fetcher *fetcher;
-    const char *advertise;        /* address that others are told */
-    void (*reload)(void *arg);    /* asks main for a reload in the next turn */
-    bool (*ready)(void *arg, const char **why);
-    void *arg;
-};
-
+/* Opens the libraries and loads init.lua. 0; -ERR_SCRIPT..., which has been said, or -errno. Called by script_new. */
 int vm_new(const struct vm_options *o, struct vm **out);
 void vm_free(struct vm *vm);
 
-/* load(options) for the first time or again. 0, or -ERR_BAD_VALUE with one error a line in `why`: nothing has changed
- * then. */
+/* load(options), at the start or again. 0, or -ERR_BAD_VALUE with one error a line in `why`, and nothing changed. */
 int vm_load(struct vm *vm, struct buf *why);
 
+/* From now on bindings may act on the services. Called by script_attach. */
 void vm_attach(struct vm *vm, const struct services *services);
-const struct services *vm_services(lua_State *L);    /* raises "not while loading" before vm_attach */
-struct tasks *vm_tasks(struct vm *vm);
-struct vm *vm_of(lua_State *L);
-lua_State *vm_state(struct vm *vm);
+MAY_RAISE const struct services *vm_services(lua_State *L);    /* raises before vm_attach, and while loading */
 
-/* Live configuration. The text is copied into `out`, which is left alone when there is no such key. */
+struct tasks *vm_tasks(const struct vm *vm);
+lua_State *vm_state(const struct vm *vm);
+struct memory *vm_memory(struct vm *vm);
+struct slots *vm_slots(struct vm *vm);
+
+/* Live configuration. vm_config_text appends the value to `out`; false, and nothing appended: there is no such key.
+ * vm_config_flag: every value but false and nil is true, because `authorize` is a function. */
 bool vm_config_text(struct vm *vm, const char *path, struct buf *out);
 double vm_config_number(struct vm *vm, const char *path, double otherwise);
 bool vm_config_flag(struct vm *vm, const char *path, bool otherwise);
 
-/* Pushes an entry point. */
-void vm_push_entry(struct vm *vm, lua_State *L, const char *name);
+/* Pushes an entry point; vm_push_handle: handle, by a reference instead of its name. */
+MAY_RAISE void vm_push_entry(struct vm *vm, lua_State *L, const char *name);
+void vm_push_handle(lua_State *L);
+
+/* Calls the function below `nargs` arguments on the main thread, outside of any task, with a budget and the cap. 0, or
+ * -ERR_SCRIPT... with the message instead of results on the stack. */
+int vm_call(struct vm *vm, int nargs, int nresults, uint32_t budget_ms);
+
+/* Buffers for the binding that runs now, empty; a call that raises leaks nothing through them. They are different
+ * ones, so that a body, its headers and the keys of a table can be written at the same time. */
+struct buf *vm_scratch(struct vm *vm);
+struct buf *vm_scratch_headers(struct vm *vm);
+struct buf *vm_scratch_keys(struct vm *vm);
+
+/* Frees the memory of a scratch buffer that one large call has grown. */
+void vm_scratch_done(struct buf *b);
 
 struct vm_stats {
     size_t memory, memory_max;

@@ -244,7 +244,7 @@ TEST(test_a_stream_that_fails_is_cut_off)
 
 static bool has_ended(struct host *host)
 {
-    return tasks_live(vm_tasks(host->vm)) == 0;
+    return tasks_stats(vm_tasks(host->vm)).live == 0;
 }
 
 static bool has_begun(struct host *host)
@@ -362,10 +362,10 @@ TEST(test_timers_run_again_and_again_and_end_with_their_configuration)
     host_eval(&h, "TICKS, OLD = 0, 0\n"
                   "TIMERS = {{seconds = 0.001, where = 'a', fn = function() OLD = OLD + 1\n"
                   "if OLD > 1 then sleep(0.01) end error('old') end}}");
-    script_start_timers(h.vm);
+    timers_start(h.vm);
     host_eval(&h, "while OLD < 2 do sleep(0.001) end\n"
                   "TIMERS = {{seconds = 0.001, where = 'b', fn = function() TICKS = TICKS + 1 end}}");
-    script_start_timers(h.vm);
+    timers_start(h.vm);
     host_eval(&h, "OLD = 0 sleep(0.02)");   /* the old one was in the middle of a run */
     host_turns(&h, has_ticked);
     CHECK_SLICE(host_eval(&h, "return OLD"), SLICE("0"));
@@ -378,7 +378,7 @@ TEST(test_a_timer_never_runs_twice_at_once)
     host_eval(&h, "TICKS, RUNNING, MOST = 0, 0, 0\n"
                   "TIMERS = {{seconds = 0.001, where = 'a', fn = function() RUNNING = RUNNING + 1\n"
                   "MOST = math.max(MOST, RUNNING) sleep(0.01) RUNNING = RUNNING - 1 TICKS = TICKS + 1 end}}");
-    script_start_timers(h.vm);
+    timers_start(h.vm);
     host_turns(&h, has_ticked);
     CHECK_SLICE(host_eval(&h, "return MOST"), SLICE("1"));
     host_close(&h);

@@ -1,6 +1,7 @@
 /* Topics as scripts see them: what append makes of what it is given, reading, rendering, and changes of topics. */
-#include "script/bind/arg.h"
+#include "script/bind/object.h"
 #include "script/message/batch.h"
+#include "script/message/records.h"
 #include "unit/host.h"
 #include "unit/unit.h"
 
@@ -131,12 +132,12 @@ static uint64_t epoch_told(const char *code)
     CHECK_EVAL(code, "");
     lua_State *L = vm_state(h.vm);
     lua_getglobal(L, "B");
-    const struct batch *b = arg_test(L, -1, KIND_BATCH);
-    const struct range *r = arg_test(L, -1, KIND_RANGE);
+    const struct batch *b = object_test(L, -1, KIND_BATCH);
+    const struct records *r = object_test(L, -1, KIND_RECORDS);
     lua_pop(L, 1);
     if (b != NULL)
-        CHECK_EQ(b->epoch, b->facts.epoch);
-    return b != NULL ? b->facts.epoch : r->facts.epoch;
+        CHECK_EQ(b->epoch, b->headers.epoch);
+    return b != NULL ? b->headers.epoch : r->headers.epoch;
 }
 
 TEST(test_a_read_that_gives_nothing_does_not_change_what_the_reader_has)

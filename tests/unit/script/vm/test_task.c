@@ -4,6 +4,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "script/vm/budget.h"
 #include "unit/host.h"
 #include "unit/unit.h"
 
@@ -119,7 +120,7 @@ static void match_for_ever(void)
     struct itimerval often = {{0, 100 * 1000}, {0, 100 * 1000}};
     dup2(open("stderr", O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
     struct budget again;
-    budget_init(&again);                 /* timers are not inherited by a forked process */
+    budget_init(&again, NULL);               /* timers are not inherited by a forked process */
     budget_fini(&again);
     open_host(20);
     signal(SIGALRM, on_alarm);

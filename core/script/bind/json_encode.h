@@ -1,0 +1,18 @@
+/*
+ * Lua values as JSON: integers exact, keys sorted, and a table is a list when it is marked by json.array or has nothing
+ * but the keys 1 to n.
+ */
+#ifndef SCRIPT_BIND_JSON_ENCODE_H
+#define SCRIPT_BIND_JSON_ENCODE_H
+
+#include <lua.h>
+
+#include "base/buf.h"
+#include "script/vm/raise.h"
+
+enum { JSON_DEPTH_MAX = 64 };         /* of tables; the encoder recurses no deeper */
+
+/* Appends the value at `index`. Raises for a value that JSON cannot represent. */
+MAY_RAISE void json_encode(lua_State *L, int index, struct buf *out);
+
+#endif

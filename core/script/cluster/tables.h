@@ -1,0 +1,16 @@
+/*
+ * The Lua table of this room, `cluster`; see bind/tables.h.
+ */
+#ifndef SCRIPT_CLUSTER_TABLES_H
+#define SCRIPT_CLUSTER_TABLES_H
+
+#include <lua.h>
+
+#include "script/vm/raise.h"
+
+MAY_RAISE void cluster_open(lua_State *L);
+
+/* A function of it, in l_status.c. */
+MAY_RAISE int l_status(lua_State *L);
+
+#endif

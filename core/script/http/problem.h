@@ -1,0 +1,16 @@
+/*
+ * An error as application/problem+json (RFC 9457).
+ */
+#ifndef SCRIPT_HTTP_PROBLEM_H
+#define SCRIPT_HTTP_PROBLEM_H
+
+#include "base/buf.h"
+
+struct problem {
+    int rc;
+    slice detail;                     /* n == 0: the code's own sentence */
+    bool appended;                    /* something may have been stored all the same */
+};
+void problem_render(struct buf *out, const struct problem *p);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * The route patterns that scripts have registered, numbered from 1 on: what errors and counters call a request by.
+ *
+ * A pattern is registered once and never forgotten, so its text may name a running task.
+ */
+#ifndef SCRIPT_HTTP_ROUTES_H
+#define SCRIPT_HTTP_ROUTES_H
+
+#include "base/slice.h"
+#include "net/http.h"
+#include "script/vm/vm.h"
+
+struct route {
+    char *pattern;                    /* owned */
+    unsigned counter;                 /* http_route's number, once attached */
+};
+
+/* The number of a pattern. 0: there are too many. */
+unsigned route_register(struct vm *vm, slice pattern);
+
+/* NULL: no route has this number. */
+const struct route *route_get(struct vm *vm, uint64_t number);
+
+/* Gives each pattern a counter of the server, those registered later included. */
+void routes_attach(struct vm *vm, struct http_server *http);
+
+#endif

@@ -1,0 +1,84 @@
+#include "script/http/serve.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "script/http/answer.h"
+#include "script/http/request.h"
+#include "script/vm/task.h"
+
+enum { SAID_PER_S = 20 };             /* failed requests in the log */
+
+struct said {
+    uint64_t second;
+    unsigned count;                   /* in that second */
+};
+
+/* A limited number of lines a second: a client that makes a script fail again and again must not fill the disk. */
+static void say_failure(struct vm *vm, const char *message)
+{
+    struct slots *slots = vm_slots(vm);
+    if (slot_get(slots, SLOT_SAID) == NULL)
+        slot_set(slots, SLOT_SAID, MEM_NEW(struct said), mem_free);
+    struct said *said = slot_get(slots, SLOT_SAID);
+    uint64_t second = clock_ns() / NS_PER_S;
+    if (said->second != second)
+        *said = (struct said){.second = second};
+    if (said->count++ < SAID_PER_S)
+        say_warn("script", "%s", message);
+}
+
+static int push_request(lua_State *L, void *arg)
+{
+    lua_pushcfunction(L, answer_run);
+    request_push(L, arg);
+    return 1;
+}
+
+/* `stopping` promises that nothing was done: a follower that gets it sends the request to the next leader. */
+static int answer_code(const struct vm *vm, const struct task_result *r)
+{
+    bool stopping = r->rc == -ERR_CANCELLED || (r->rc < 0 && tasks_stopping(vm_tasks(vm)));
+    if (!stopping)
+        return r->rc;
+    return r->appended ? -ERR_UNKNOWN_OUTCOME : -ERR_STOPPING;
+}
+
+static void on_served(void *arg, const struct task_result *r)
+{
+    struct exchange *x = arg;
+    if (r->rc < 0 && r->rc != -ERR_CANCELLED)
+        say_failure(x->vm, r->message);
+    if (x->request != NULL) {
+        struct problem p = {.rc = answer_code(x->vm, r), .appended = r->appended};
+        if (r->rc < 0)
+            p.detail = slice_from(r->message);
+        answer_error(x, &p);
+    }
+    exchange_free(x);
+}
+
+static void on_left(void *arg)
+{
+    struct exchange *x = arg;
+    task_left(vm_tasks(x->vm), x->worker);
+}
+
+void serve_accept(struct vm *vm)
+{
+    struct http_request *r;
+    struct http_server *http = vm_services(vm_state(vm))->http;
+    while ((r = http_next(http)) != NULL) {
+        struct exchange *x = exchange_new(vm, r);
+        struct task_options o = {
+            .where = "a request", .push = push_request, .done = on_served, .arg = x, .guest = true};
+        int rc = task_start(vm_tasks(vm), &o, &x->worker);
+        if (rc == 0) {
+            http_on_left(r, on_left, x);
+        } else {
+            answer_error(x, &(struct problem){.rc = rc, .detail = SLICE("too many requests at once")});
+            exchange_free(x);
+        }
+    }
+}

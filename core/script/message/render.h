@@ -1,0 +1,21 @@
+/*
+ * Batches as text, straight from the stored bytes into the answer (doc/http.md, section 2).
+ *
+ * Bytes that JSON cannot hold: in the formats json and ndjson a payload that is not UTF-8 becomes "base64", in the
+ * format api, which has no field for bytes, its bad bytes become U+FFFD. A key that is not UTF-8 becomes "key_base64".
+ * Bad bytes in headers become U+FFFD.
+ */
+#ifndef SCRIPT_MESSAGE_RENDER_H
+#define SCRIPT_MESSAGE_RENDER_H
+
+#include "script/message/batch.h"
+
+void batch_render(struct buf *out, const struct batch *b);
+
+/* The format that scripts call by this name. False: there is none. */
+bool batch_format_named(slice name, enum batch_format *out);
+
+slice batch_format_name(const struct batch *b);   /* also a part of the ETag */
+slice batch_media_type(const struct batch *b);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * What a request carries: its body as messages, and what its headers say about the append.
+ *
+ * The body is one message, or with content type application/x-ndjson one message a line: empty lines are skipped, and a
+ * CR before the LF is dropped. A single message takes from the request Lignum-Key as its key, Lignum-Header-NAME as its
+ * header "name" (in lower case; the bytes are not decoded), and Content-Type as its header "content-type", unless that
+ * is application/octet-stream, or application/x-www-form-urlencoded, which curl sends unasked.
+ */
+#ifndef SCRIPT_MESSAGE_REQUEST_BODY_H
+#define SCRIPT_MESSAGE_REQUEST_BODY_H
+
+#include "net/http.h"
+#include "script/message/encode.h"
+
+enum body {
+    BODY_PAYLOAD,                     /* one message that has nothing but a payload */
+    BODY_MESSAGE,                     /* one message with a key or headers */
+    BODY_LINES,                       /* one message a line */
+    BODY_OTHER,                       /* JSON, which describes the messages; or a body with a content coding */
+};
+enum body body_of(const struct http_request *r);
+
+/* Adds the body and finishes; BODY_OTHER as one message. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
+int draft_encode_body(struct draft *d, const struct http_request *r, enum body body);
+
+/* Takes Producer-Id, Producer-Epoch, Producer-Seq and Lignum-Ack. 0 or -ERR_BAD_VALUE. */
+int draft_take_headers(struct draft *d, const struct http_request *r);
+
+#endif

@@ -1,0 +1,70 @@
+#include "script/topic/receipt.h"
+
+#include "base/buf.h"
+#include "broker/topic/topics.h"
+#include "script/vm/vm.h"
+
+static const char *durability_name(const struct topic *t)
+{
+    static const char *const names[] = {"commit", "interval", "os"};
+    return names[t->settings.durability];
+}
+
+static const char *mark_name(const struct topic *t, const struct mark *mark)
+{
+    return mark == &t->peers ? "peers" : mark == &t->disk ? "disk" : "written";
+}
+
+static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
+{
+    return mark == &t->peers ? role_copies(topics_role(t->topics)) : 1;
+}
+
+/* The mark that had passed `next` when the append was answered. A topic that has become live since acknowledges at
+ * `peers`, which need not have it. */
+static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peers)
+{
+    const struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
+    return mark->at >= next ? mark : topic_own_mark(t);
+}
+
+int push_acknowledgement(lua_State *L, struct topic *t, uint64_t next, bool peers)
+{
+    const struct mark *mark = mark_reached(t, next, peers);
+    lua_pushstring(L, durability_name(t));
+    lua_pushstring(L, mark_name(t, mark));
+    lua_pushinteger(L, mark_copies(t, mark));
+    return 3;
+}
+
+static void add_word(struct buf *out, slice key, const char *word)
+{
+    buf_add_slice(out, key);
+    buf_add_slice(out, slice_from(word));
+}
+
+static void add_number(struct buf *out, slice key, uint64_t v)
+{
+    buf_add_slice(out, key);
+    buf_add_u64(out, v);
+}
+
+/* Every publish is answered by one, so it is written directly, not as a table for the encoder. No name or word in it
+ * needs an escape. */
+int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
+{
+    const struct mark *mark = mark_reached(t, r->first + r->count, r->peers);
+    struct buf *out = vm_scratch(vm_of(L));
+    add_word(out, SLICE("{\"topic\":\""), t->name);
+    add_number(out, SLICE("\",\"first\":"), r->first);
+    add_number(out, SLICE(",\"next\":"), r->first + r->count);
+    add_number(out, SLICE(",\"count\":"), r->count);
+    add_number(out, SLICE(",\"epoch\":"), r->epoch);
+    add_word(out, SLICE(",\"durability\":\""), durability_name(t));
+    add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));
+    add_number(out, SLICE("\",\"copies\":"), mark_copies(t, mark));
+    buf_add_slice(out, SLICE("}\n"));
+    lua_pushlstring(L, buf_slice(out).p, buf_size(out));
+    vm_scratch_done(out);
+    return 1;
+}

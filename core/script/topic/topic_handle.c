@@ -1,0 +1,78 @@
+#include "script/topic/topic_handle.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "script/bind/object.h"
+#include "script/bind/result.h"
+#include "script/vm/task.h"
+#include "script/vm/vm.h"
+
+struct topic_handle *handle_check(lua_State *L, const char *usage)
+{
+    return object_check(L, 1, KIND_TOPIC, usage);
+}
+
+slice handle_name(const struct topic_handle *h)
+{
+    return slice_of(h->name, h->name_size);
+}
+
+int name_find(lua_State *L, slice name, struct topic **out)
+{
+    struct topic *t = topics_find(vm_services(L)->topics, name);
+    if (t == NULL)
+        return topic_name_ok(name) ? -ERR_UNKNOWN_TOPIC : -ERR_BAD_TOPIC;
+    *out = t;
+    return 0;
+}
+
+int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
+{
+    struct topic *t = h->found ? topic_deref(vm_services(L)->topics, h->ref) : NULL;
+    int rc = t != NULL ? 0 : name_find(L, handle_name(h), &t);
+    h->found = rc == 0;
+    if (rc < 0)
+        return rc;
+    h->ref = topic_ref(t);
+    *out = t;
+    return 0;
+}
+
+int name_fail(lua_State *L, slice name, int rc)
+{
+    if (rc == -ERR_UNKNOWN_TOPIC)
+        return push_fail_because(L, rc, "there is no topic %.*s", SLICE_ARGS(name));
+    return push_fail(L, rc);
+}
+
+int handle_fail(lua_State *L, const struct topic_handle *h, int rc)
+{
+    return name_fail(L, handle_name(h), rc);
+}
+
+struct topic_handle *handle_new(lua_State *L, slice name)
+{
+    struct topic_handle *h = object_new(L, KIND_TOPIC, sizeof(*h) + name.n + 1, 0);
+    h->name_size = name.n;
+    memcpy(h->name, name.p, name.n);
+    return h;
+}
+
+void push_topic_handle(lua_State *L, const struct topic *t)
+{
+    struct topic_handle *h = handle_new(L, slice_from(t->name));
+    h->ref = topic_ref(t);
+    h->found = true;
+}
+
+int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, lua_KFunction cont)
+{
+    struct task *self = task_self(L);
+    int rc = task_linger(self);
+    if (rc < 0)
+        return push_fail_because(L, rc, "too many requests wait at once");
+    task_may_stop(self);
+    task_may_leave(self);
+    return task_park_on(L, self, &t->readable, offset + 1, ms, 0, cont);
+}

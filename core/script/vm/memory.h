@@ -1,0 +1,41 @@
+/*
+ * The memory of all scripts together, under one cap: Lua's own heap, and what Lua's objects own outside of it.
+ *
+ * The cap holds during runs only. Between runs the core itself creates Lua values (a task's coroutine, a request
+ * object), where a failed allocation would be a panic.
+ */
+#ifndef SCRIPT_VM_MEMORY_H
+#define SCRIPT_VM_MEMORY_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "script/vm/pool.h"
+#include "script/vm/raise.h"
+
+struct memory {
+    size_t used, max;             /* bytes of Lua's heap; the cap on used + foreign */
+    size_t foreign;               /* bytes that Lua's objects own outside of Lua's heap */
+    size_t foreign_next;          /* memory_claim collects garbage when `foreign` passes this */
+    size_t relieve_at;            /* memory_relieve collects garbage when used + foreign reaches this */
+    bool capped;                  /* a run is on: allocations fail at the cap */
+    struct pool pool;             /* freed small pieces */
+};
+
+void memory_init(struct memory *m, size_t max);
+void memory_fini(struct memory *m);
+void memory_set_max(struct memory *m, size_t max);
+
+/* A lua_Alloc; `ud` is the struct memory. */
+void *memory_allocate(void *ud, void *p, size_t old, size_t size);
+
+/* Counts `n` bytes that a Lua object owns outside of Lua's heap, so that garbage is collected in time. Raises a memory
+ * error when the cap would be passed even so. memory_release gives them back. */
+MAY_RAISE void memory_claim(struct memory *m, lua_State *L, size_t n);
+void memory_release(struct memory *m, size_t n);
+
+/* Call after each task: collects all garbage when little is left below the cap. Lua does so by itself when one of its
+ * own allocations fails, but not for the buffers of its string functions. */
+void memory_relieve(struct memory *m, lua_State *L);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * The parts of the broker that bindings act on. main.c fills it once all of them are open and hands it to
+ * script_attach; until then only calls that work while loading are allowed.
+ */
+#ifndef SCRIPT_VM_SERVICES_H
+#define SCRIPT_VM_SERVICES_H
+
+#include <stdbool.h>
+
+#include "broker/cluster/cluster.h"
+#include "net/fetch.h"
+#include "net/http.h"
+
+/* Everything pointed to outlives the VM's tasks. */
+struct services {
+    struct loop *loop;
+    struct http_server *http;
+    struct topics *topics;
+    struct store *store;
+    struct role *role;
+    struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */
+    struct fetcher *fetcher;
+    const char *advertise;        /* the address that other nodes are told */
+    void (*reload)(void *arg);    /* asks main for a reload in the next turn */
+    bool (*ready)(void *arg, const char **why);
+    void *arg;                    /* of `reload` and `ready` */
+};
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * The inside of tasks, for task.c, wait.c and coroutine.c only.
+ *
+ *     state     where it is                     left by
+ *     idle      in tasks.spare                  task_start -> ready
+ *     ready     in tasks.ready                  tasks_run -> running; task_cancel -> running (it closes)
+ *     running   on the C stack of tasks_run     task_park -> parked; the end of its function, or an error -> idle
+ *               or task_cancel
+ *     parked    in a mark's list, or its        a mark, task_wake, a timeout, tasks_stop, task_left -> ready;
+ *               ticket is with whoever wakes    task_cancel -> running (it closes)
+ *
+ * A task that ends is `running` while its pending <close> variables run, so that nothing can wake or cancel it, and
+ * then calls done() exactly once.
+ *
+ * Two numbers make late calls harmless. `wait` numbers the waits: it grows when one ends, and a wake-up with an older
+ * number is ignored. `life` numbers the uses of the struct: it grows when the task ends, and a ticket of task_start
+ * with an older number is ignored.
+ */
+#ifndef SCRIPT_VM_TASK_STATE_H
+#define SCRIPT_VM_TASK_STATE_H
+
+#include "base/list.h"
+#include "broker/topic/mark.h"
+#include "script/vm/state.h"
+#include "script/vm/timeout.h"
+
+enum { WHERE_MAX = 128 };
+
+enum task_state { TASK_IDLE, TASK_READY, TASK_RUNNING, TASK_PARKED };
+
+struct task_result;
+
+struct task {
+    struct tasks *tasks;
+    lua_State *L;             /* anchored in the registry by ref; NULL: no coroutine at the moment */
+    int ref;
+    unsigned index;           /* in tasks.all */
+    unsigned life, wait;
+    enum task_state state;
+    bool begun;               /* its function has been called; until then the function and `args` lie on L */
+    bool cancelled;           /* while running: it ends when it next waits */
+    bool left;                /* task_left: the client has gone */
+    bool may_stop, may_leave; /* tasks_stop, task_left may end the wait that is on or comes next */
+    bool appended;
+    bool broken;              /* an error raised in a hook ended it: its hooks are off, so it must not run again */
+    bool guest, lingers;      /* counted in tasks.guests, in tasks.lingering */
+    int args;
+    int rc;                   /* how the last wait ended */
+    struct list link;         /* in tasks.ready or tasks.spare */
+    struct timeout timeout;   /* of the wait */
+    struct waiter waiter;     /* for a mark */
+    const char *where, *hook; /* for messages; hook: NULL, or the hook that runs */
+    char where_text[WHERE_MAX];
+    void (*done)(void *arg, const struct task_result *result);
+    void *arg;
+};
+
+struct tasks {
+    struct vm *vm;            /* outlives us */
+    struct task **all;        /* owned; never shrinks, so an index stays valid */
+    unsigned count, cap;      /* of `all` */
+    unsigned live, idle;      /* tasks that are not idle; idle ones that keep a coroutine */
+    unsigned guests, max;     /* and how many there may be */
+    unsigned lingering, lingering_max;
+    uint32_t budget_ms;
+    struct list ready, spare; /* spare: idle tasks, those with a coroutine first */
+    struct task *running;     /* the innermost; NULL: none */
+    struct timeouts timeouts; /* once `timing` */
+    bool timing, stopping;
+    struct buf message;       /* of the task that failed last */
+    uint64_t started, failed;
+};
+
+/* The task of a ticket of task_start; NULL once it has ended. */
+static inline struct task *task_of(const struct tasks *ts, unsigned index, unsigned life)
+{
+    if (index >= ts->count || ts->all[index]->life != life || ts->all[index]->state == TASK_IDLE)
+        return NULL;
+    return ts->all[index];
+}
+
+static inline void task_make_ready(struct task *t)
+{
+    t->state = TASK_READY;
+    list_push(&t->tasks->ready, &t->link);
+}
+
+/* wait.c: makes a new task's waiter ready for use. */
+void wait_init(struct task *t);
+
+/* wait.c: ends the wait, if one is on, with `rc`; the caller decides what becomes of the task. */
+void wait_end(struct task *t, int rc);
+
+#endif
