@@ -32,6 +32,7 @@ local REACT_UNCONNECTED <const> = 0.05   -- the same while there is no connectio
 local DRAIN <const> = 0.15         -- for followers to receive what a leader that shuts down holds
 local STALLED_MAX <const> = 3      -- that a leader waits for a member which `copies` keeps in the synced set
 local STAND_BACK <const> = 5       -- after which it tries to lead again, so that another node can before
+local TRIED <const> = 300          -- after which a node that did not reach a member may try again
 local ARRIVE <const> = 3           -- that an operator's command waits for this node's session
 local STEPS_MAX <const> = 40       -- steps of watch per second
 
@@ -42,6 +43,9 @@ local next_query = QUERY           -- how long the next blocking query of watch 
 local vacancy                      -- { since =, epoch = } while the lock is free
 local not_before = 0               -- this node claims nothing before that time
 local connected_to                 -- the leader that this node was last connected to
+local unconnected_since            -- when this follower lost the connection to its leader
+local offered                      -- { epoch =, at = }: this node stepped aside as the leader of that epoch
+local not_reached = {}             -- [session of a member] = when this node last found that it does not reach it
 local started = false
 
 local function resign(why)
@@ -261,6 +265,64 @@ local function renew()
   if leads then cluster.resign("shutting down") end
 end
 
+-- Who reaches whom ------------------------------------------------------------------------------
+
+-- The members that are connected to this leader, and itself.
+local function connected_members(status)
+  local connected = { [status.self.member] = true }
+  for _, f in ipairs(status.followers) do connected[f.member] = f.connected or nil end
+  return connected
+end
+
+-- Notes which members this node does not reach, and for a leader also which others may. A note lasts until this node
+-- reaches the member, or for TRIED seconds. The other nodes read it in this node's key at Consul.
+local function note_reach(status)
+  local view, now = roster.seen, clock()
+  local names, others = {}, {}
+  if status.role == "leader" then
+    local connected = connected_members(status)
+    for _, node in pairs(view.nodes) do
+      if connected[node.member] then not_reached[node.session] = nil end
+    end
+    if status.stalled >= STALLED_MAX then
+      local sessions
+      sessions, names = views.unreached(view, connected)
+      for _, session in ipairs(sessions) do not_reached[session] = now end
+      others = views.better(view, status.self.name, connected, #sessions)
+    end
+  elseif status.connected or not status.leader then
+    unconnected_since = nil
+    local holder = status.connected and views.holder(view)
+    if holder and holder.member == status.leader.member then not_reached[view.lock.session] = nil end
+  else
+    unconnected_since = unconnected_since or now
+    local holder = views.holder(view)
+    if now - unconnected_since >= STALLED_MAX and holder and holder.member == status.leader.member then
+      not_reached[view.lock.session] = now
+    end
+  end
+
+  local list = {}
+  for session, at in pairs(not_reached) do
+    if now > at + TRIED then not_reached[session] = nil else list[#list + 1] = session end
+  end
+  table.sort(list)
+  member.unreached = list[1] and list or nil
+  return names, others
+end
+
+-- Live topics wait for a member that this leader does not reach and that `copies` keeps in the synced set. A leader
+-- steps aside if a node that is connected to it may reach that member, because it has not tried yet. A member that is
+-- gone from Consul is no reason: nobody reaches it.
+local function step_aside(status, missing, others)
+  local declined = offered and status.epoch == offered.epoch + 1 and clock() < offered.at + TRIED
+  if #missing == 0 or #others == 0 or declined then return end
+  offered = { epoch = status.epoch, at = clock() }
+  not_before = clock() + STAND_BACK
+  resign(("live topics need %s, which it does not reach; %s may"):format(table.concat(missing, ", "),
+    table.concat(others, ", ")))
+end
+
 -- react ----------------------------------------------------------------------------------------
 
 -- The leader's host answers, and its port refuses connections: the process is gone, and nobody need wait until Consul
@@ -277,24 +339,10 @@ local function free_lock(status)
   return client:destroy_session(view.lock.session)
 end
 
--- Live topics wait for a member that this leader neither reaches nor may leave out. If that member, or another one, is
--- registered at Consul, it may reach more nodes than this one: the leader steps aside.
-local function step_aside(status)
-  if status.role ~= "leader" or status.stalled < STALLED_MAX or not roster.seen then return end
-  for name, node in pairs(roster.seen.nodes) do
-    for _, other in ipairs(status.register.members) do
-      if name ~= status.self.name and node.member == other then
-        not_before = clock() + STAND_BACK
-        return resign("it does not reach members that live topics need, and those are registered at Consul")
-      end
-    end
-  end
-end
-
 local function react()
   while true do
     local status = cluster.status()
-    step_aside(status)
+    if roster.seen then step_aside(status, note_reach(status)) end
     -- A leader that has stopped releases the lock here, because watch may be waiting for a change of it. After a
     -- rollback watch does so, once the register is flagged.
     local stopped = roster.role == "leader" and status.role ~= "leader"

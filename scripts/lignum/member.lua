@@ -18,6 +18,7 @@ local PAUSE <const> = 0.025          -- seconds between two of them
 ---@field check string?       the id of this process's health check
 ---@field published string?   the value of this node's key
 ---@field refused string?     session of the lock's holder, when its port refuses this node
+---@field unreached string[]? sessions of members that this node could not reach when it tried last
 local Member = {}
 Member.__index = Member
 
@@ -137,7 +138,7 @@ function Member:entry(status, more)
   return {
     member = me.member, name = me.name, http = me.http, replication = me.replication, role = status.role,
     position = status.position, eligible = more and more.eligible or false, vacancy = more and more.vacancy or 0,
-    refused = not status.connected and self.refused or nil,
+    refused = not status.connected and self.refused or nil, unreached = self.unreached,
   }
 end
 

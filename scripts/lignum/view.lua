@@ -28,6 +28,7 @@ local M = {}
 ---@field eligible boolean     it may claim
 ---@field vacancy integer      1 + the epoch of the leader that it finds gone; 0: none
 ---@field refused string?      session of the lock's holder, when the node was connected to it and is now refused
+---@field unreached string[]?  sessions of members that it could not reach when it tried last
 ---@field session string?
 
 ---@class lignum.View
@@ -119,6 +120,14 @@ function M.is_older(a, b)
   return a.version < b.version
 end
 
+local function sessions_of(list)
+  if type(list) ~= "table" or #list > limits.members_max then return nil end
+  for _, session in ipairs(list) do
+    if type(session) ~= "string" or not session:find("^[%x-]+$") then return nil end
+  end
+  return #list > 0 and list or nil
+end
+
 local function is_address(text)
   return type(text) == "string" and #text <= limits.node_address_max and text:find("^[%w._:%[%]-]+:%d+$") ~= nil
 end
@@ -139,6 +148,7 @@ function M.entry(text)
     position = { epoch = whole(p.epoch) or 0, messages = whole(p.messages) or 0 },
     eligible = t.eligible == true, vacancy = whole(t.vacancy) or 0,
     refused = type(t.refused) == "string" and t.refused:match("^[%x-]+$") or nil,
+    unreached = sessions_of(t.unreached),
   }
 end
 
@@ -149,9 +159,10 @@ function M.entry_text(e)
   local text = ('{"member":"%s","name":"%s","http":%s,"replication":%s'):format(e.member, e.name, json.encode(e.http),
     json.encode(e.replication))
   if not e.role then return text .. "}" end
-  local refused = e.refused and (',"refused":"%s"'):format(e.refused) or ""
+  local more = e.refused and (',"refused":"%s"'):format(e.refused) or ""
+  if e.unreached then more = ('%s,"unreached":["%s"]'):format(more, table.concat(e.unreached, '","')) end
   return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d%s}'):format(text, e.role,
-    e.position.epoch, e.position.messages, e.eligible, e.vacancy, refused)
+    e.position.epoch, e.position.messages, e.eligible, e.vacancy, more)
 end
 
 ---Parses all keys of a cluster.
@@ -209,7 +220,63 @@ function M.is_gone(view, me)
   return false
 end
 
-local function is_ahead(a, b)
+-- The members of the synced set, and the sessions at Consul. Nodes without a session are gone.
+local function who_is_there(view)
+  local in_set, sessions = {}, {}
+  for _, m in ipairs(view.register and view.register.members or {}) do in_set[m] = true end
+  for _, node in pairs(view.nodes) do
+    if node.session then sessions[node.session] = true end
+  end
+  return in_set, sessions
+end
+
+local function count_there(list, sessions)
+  local count = 0
+  for _, session in ipairs(list or {}) do
+    if sessions[session] then count = count + 1 end
+  end
+  return count
+end
+
+---The sessions of the members of the synced set that are registered at Consul and not among those connected.
+---@param view lignum.View
+---@param connected table<string, true>   members, this node among them
+---@return string[] sessions
+---@return string[] names
+function M.unreached(view, connected)
+  local in_set, sessions, names = who_is_there(view), {}, {}
+  for name, node in pairs(view.nodes) do
+    if in_set[node.member] and not connected[node.member] and node.session then
+      sessions[#sessions + 1], names[#names + 1] = node.session, name
+    end
+  end
+  table.sort(names)
+  return sessions, names
+end
+
+---The connected members that have not found yet that they reach no more members than this leader does.
+---@param view lignum.View
+---@param me string              this node's name
+---@param connected table<string, true>
+---@param unreached integer      the number of members that this leader does not reach
+---@return string[] names
+function M.better(view, me, connected, unreached)
+  local in_set, sessions = who_is_there(view)
+  local names = {}
+  for name, node in pairs(view.nodes) do
+    if name ~= me and in_set[node.member] and connected[node.member] and
+      count_there(node.unreached, sessions) < unreached then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+-- A node that reaches more members comes first: under the others nothing is acknowledged by all of them.
+local function is_ahead(a, b, sessions)
+  local less, more = count_there(a.unreached, sessions), count_there(b.unreached, sessions)
+  if less ~= more then return less < more end
   if a.position.epoch ~= b.position.epoch then return a.position.epoch > b.position.epoch end
   if a.position.messages ~= b.position.messages then return a.position.messages > b.position.messages end
   return a.name < b.name
@@ -221,14 +288,13 @@ end
 ---@return integer rank
 ---@return boolean all_known
 function M.rank(view, me)
-  local member = {}
-  for _, m in ipairs(view.register and view.register.members or {}) do member[m] = true end
+  local in_set, sessions = who_is_there(view)
   local rank, all_known = 0, true
   for name, other in pairs(view.nodes) do
-    if name ~= me.name and (member[other.member] or not view.register) then
+    if name ~= me.name and (in_set[other.member] or not view.register) then
       if other.vacancy ~= me.vacancy then
         all_known = false
-      elseif other.eligible and is_ahead(other, me) then
+      elseif other.eligible and is_ahead(other, me, sessions) then
         rank = rank + 1
       end
     end

@@ -132,6 +132,32 @@ test("view_the_furthest_goes_first_and_the_silent_are_waited_for", function()
   check.equal(rank { entry("z", { vacancy = 3 }) }, { 0, true })      -- not a member, so it cannot claim
 end)
 
+test("view_who_reaches_fewer_members_goes_later_and_only_one_that_may_reach_more_is_better", function()
+  local function seen(unreached_by_b, session_of_c)
+    local set = register { members = { member("a"), member("b"), member("c") } }
+    return { register = set, lock = {}, index = 0, nodes = {
+      a = entry("a", { session = "1-a", unreached = { "1-c" } }), c = entry("c", { session = session_of_c }),
+      b = entry("b", { session = "1-b", unreached = unreached_by_b, position = { epoch = 1, messages = 5 } }),
+    } }
+  end
+  local connected = { [member("a")] = true, [member("b")] = true }
+  local sessions, names = view.unreached(seen(nil, "1-c"), connected)
+  check.equal({ sessions, names }, { { "1-c" }, { "c" } })
+  check.equal({ view.unreached(seen(nil, nil), connected) }, { {}, {} })               -- it is gone from Consul
+  check.equal(view.better(seen(nil, "1-c"), "a", connected, 1), { "b" })
+  check.equal(view.better(seen({ "1-c" }, "1-c"), "a", connected, 1), {})              -- b has tried
+  check.equal(view.better(seen({ "0-c" }, "1-c"), "a", connected, 1), { "b" })         -- that was an earlier process
+  check.equal(view.better(seen(nil, "1-c"), "a", { [member("a")] = true }, 2), {})     -- b is not reached either
+  local v = seen(nil, "1-c")
+  check.equal({ (view.rank(v, v.nodes.a)), (view.rank(v, v.nodes.b)) }, { 2, 1 })      -- c has the longer log
+  v = seen({ "1-c" }, "1-c")
+  check.equal({ (view.rank(v, v.nodes.a)), (view.rank(v, v.nodes.b)) }, { 1, 2 })
+  check.equal(view.entry(view.entry_text(v.nodes.a)).unreached, { "1-c" })
+  for _, wrong in ipairs { '"x"', '["x y"]', "[5]", "[]" } do
+    check.equal(view.entry((view.entry_text(v.nodes.a):gsub('%["1%-c"%]', wrong))).unreached, nil)
+  end
+end)
+
 test("cluster_keys_are_checked_and_belong_together", function()
   for text, words in pairs {
     ["cluster { consul = { adress = 'x:1' } }"] = "did you mean cluster.consul.address?",
