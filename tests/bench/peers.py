@@ -16,6 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 import lignum  # noqa: E402
+from client import Connection  # noqa: E402
+from common import BINARY, die_with_parent, raise_descriptors, wait_until  # noqa: E402
 
 TOOLS = os.path.join(ROOT, "build/release/tests/bench")
 
@@ -50,10 +52,6 @@ def cpu_seconds(pid):
         except OSError:
             continue
     return total
-
-
-def die_with_parent():
-    lignum.LIBC.prctl(lignum.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server:
@@ -110,7 +108,7 @@ class Server:
             self.process = subprocess.Popen(self.command(), cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, preexec_fn=die_with_parent)
         try:
-            lignum.wait_until(self.listens, self.patience, self.name + " listens", every=0.02)
+            wait_until(self.listens, self.patience, self.name + " listens", every=0.02)
         except BaseException:
             self.__exit__()
             raise
@@ -143,15 +141,15 @@ class Lignum(Server):
     def __init__(self, folder):
         super().__init__(folder)
         self.broker = lignum.Broker(folder, config=self.config, env=self.more_env,
-                                    descriptors=lignum.raise_descriptors(1 << 20))
+                                    descriptors=raise_descriptors(1 << 20))
 
     @classmethod
     def missing(cls):
-        return not os.path.exists(lignum.BINARY)
+        return not os.path.exists(BINARY)
 
     @classmethod
     def version(cls):
-        return subprocess.run([lignum.BINARY, "--version"], capture_output=True, text=True).stdout.strip()
+        return subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout.strip()
 
     def __enter__(self):
         self.broker.start()
@@ -351,7 +349,7 @@ class Etcd(Server):
                 "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer]
 
     def ready(self):
-        with lignum.Connection(self.port) as c:
+        with Connection(self.port) as c:
             return c.request("GET", "/health").status == 200
 
 

@@ -11,6 +11,7 @@ Exit code: 0; 1 when a target was missed in every round.
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,8 +24,8 @@ import targets
 
 sys.path.insert(0, os.path.join(peers.ROOT, "tests", "system"))
 import cluster  # noqa: E402
-import lignum  # noqa: E402
-from lignum import wait_until  # noqa: E402
+from client import Connection  # noqa: E402
+from common import wait_until  # noqa: E402
 
 PATH = "v1/topics/%s/messages"
 
@@ -91,7 +92,7 @@ class EtcdOfThree(peers.Etcd):
 
     def leader(self):
         for member in self.members:
-            with lignum.Connection(member.port) as c:
+            with Connection(member.port) as c:
                 if json.loads(c.request("GET", "/v2/stats/self").body)["state"] == "StateLeader":
                     return member.port
         return None
@@ -155,7 +156,7 @@ def failovers(o, how):
             if how == "kill":
                 leader.kill()
             else:
-                leader.signal(lignum.signal.SIGTERM)
+                leader.signal(signal.SIGTERM)
             took.append(write_until_taken(c, since, "f"))
             if how == "stop":
                 leader.wait_exit()

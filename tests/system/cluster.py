@@ -1,10 +1,9 @@
 """A cluster under test: a real Consul and N brokers, each of which can be killed, frozen, stopped, wiped and cut off.
 
-    class Something(ClusterTest):
-        def test_claim(self):
-            c = self.cluster(topics={"orders": {"replication": "live", "copies": 2}})
-            c.leader().kill()
-            c.wait_leader()
+    def test_claim(cluster):
+        c = cluster(topics={"orders": {"replication": "live", "copies": 2}})
+        c.leader().kill()
+        c.wait_leader()
 
 Everybody is on loopback, or with net=True on a network of namespaces of their own (tests/system/network.py; only root), where
 hosts can be cut from each other. Whatever a test does, its processes and namespaces go away with it.
@@ -12,39 +11,25 @@ hosts can be cut from each other. Whatever a test does, its processes and namesp
 
 import contextlib
 import functools
-import itertools
 import json
 import os
 import re
 import shutil
-import socket
+import signal
 import tempfile
-import time
 import unittest
 
+import common
 import consul
 import history
-import lignum
 import network
-from lignum import PATIENCE, Broker, Test, wait_until
+from client import payload_of
+from common import PATIENCE, free_port, wait_until
+import lignum
+from lignum import Broker, Test
 
 KEY = "service/lignum/key/master"
 REGISTER, NODES = KEY + "/synced", KEY + "/nodes/"
-_numbers = itertools.count(os.getpid() * 53 % 12000)
-
-
-def free_port():
-    """Below the range from which the kernel gives ports away, so that a node finds its own again after a restart."""
-    for _ in range(12000):
-        port = 15000 + next(_numbers) % 12000
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port")
 
 
 class Node(Broker):
@@ -85,20 +70,6 @@ cluster {
         self.write_config(self.config())
         return super().spawn()
 
-    def start(self, timeout=PATIENCE):
-        self.spawn()
-        return self.wait_ready(timeout)
-
-    def wait_ready(self, timeout=PATIENCE):
-        def ready():
-            if " main: ready " in self.said():
-                return True
-            if self.process.poll() is not None:
-                raise RuntimeError("%s ended with %d:\n%s" % (self.name, self.process.returncode, self.said()))
-            return False
-        wait_until(ready, timeout, "%s is ready" % self.name, every=0.005)
-        return self
-
     def kill(self):
         super().kill()
         self.frozen = False
@@ -109,11 +80,11 @@ cluster {
 
     def freeze(self):
         self.frozen = True
-        lignum.freeze(self.process.pid)
+        common.freeze(self.process.pid)
 
     def thaw(self):
         if self.frozen:
-            self.signal(lignum.signal.SIGCONT)
+            self.signal(signal.SIGCONT)
             self.frozen = False
 
     def wipe(self):
@@ -156,7 +127,7 @@ cluster {
                 if a.status != 200:
                     raise AssertionError("reading %s of %s from %s: %r" % (topic, self.name, at, a))
                 page = json.loads(a.body)
-                out += [(m["epoch"], m["offset"], lignum.payload_of(m)) for m in page["messages"]]
+                out += [(m["epoch"], m["offset"], payload_of(m)) for m in page["messages"]]
                 if not page["messages"]:
                     return out
                 at = page["next"]
@@ -209,15 +180,18 @@ cluster {
 
 
 class Cluster:
-    def __init__(self, folder, count=3, net=False, config="", secret=None, sync_interval=0.5, lag_max=2, lease=6, node=Node, **kw):
+    def __init__(self, folder, count=3, net=False, config="", secret=None, sync_interval=0.5, lag_max=2, lease=6, node=Node,
+                 on_new=lambda thing: None, **kw):
+        """`on_new` hears of Consul and each node as it is made."""
         self.folder, self.config = folder, config
         self.secret = secret or ("between namespaces" if net else None)
         self.sync_interval, self.lag_max, self.lease = sync_interval, lag_max, lease
         self.nodes = []
         names = ["n%d" % (i + 1) for i in range(count)]
         self.net = network.Network(["consul", *names]) if net else None
-        self.consul = consul.Consul(os.path.join(folder, "consul"), free_port, self.net and self.net["consul"])
-        self.kind, self.settings = node, kw
+        self.consul = consul.Consul(os.path.join(folder, "consul"), self.net and self.net["consul"])
+        self.kind, self.settings, self.on_new = node, kw, on_new
+        on_new(self.consul)
         for name in names:
             self.add(name)
 
@@ -229,6 +203,7 @@ class Cluster:
         os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         node = self.kind(self, name, self.net[name] if self.net else None, **dict(self.settings, **kw))
         self.nodes.append(node)
+        self.on_new(node)
         return node
 
     def __getitem__(self, name):
@@ -256,7 +231,7 @@ class Cluster:
         running = [n for n in self.nodes if n.running()]
         for node in running:
             node.thaw()
-            node.signal(lignum.signal.SIGTERM)
+            node.signal(signal.SIGTERM)
         for node in running:
             code = node.wait_exit()
             if code != 0:
@@ -452,9 +427,3 @@ class ClusterTest(Test):
                 print("--- stderr of %s (%s)\n%s" % (node.name, self.id(), node.said_from(0)[-2500:]))
         if keep:
             shutil.copytree(c.folder, os.path.join(keep, self.id()), dirs_exist_ok=True)
-
-
-def seconds(f):
-    began = time.monotonic()
-    f()
-    return time.monotonic() - began

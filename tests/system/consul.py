@@ -1,15 +1,18 @@
 """A real Consul server of one agent, with its data on disk, that can be killed, frozen and started again."""
 
 import base64
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 
-from lignum import LIBC, PATIENCE, PR_SET_PDEATHSIG, ROOT, Connection, freeze, wait_until
+from client import Connection
+from common import PATIENCE, ROOT, die_with_parent, free_port, freeze, wait_until
 
 
+@functools.cache
 def binary():
     """The program's path, or None and why not."""
     p = subprocess.run([os.path.join(ROOT, "tests/consul")], stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -17,14 +20,15 @@ def binary():
 
 
 class Consul:
-    """`ports` is a function that gives free ports; `host` the network host it lives on (tests/system/network.py), or None."""
+    """`host` is the network host that it lives on (tests/system/network.py), or None; `more` is added to its configuration."""
 
-    def __init__(self, folder, ports, host=None, program=None):
-        self.folder, self.place = folder, host
+    def __init__(self, folder, host=None, **more):
+        self.folder, self.name = folder, os.path.basename(folder)
+        self.place, self.more = host, more
         self.host = host.address if host else "127.0.0.1"
-        self.program = program or binary()[0]
-        self.port, self.process = ports(), None
-        self.internal = [ports() for _ in range(3)]
+        self.program = binary()[0]
+        self.port, self.process = free_port(), None
+        self.internal = [free_port() for _ in range(3)]
         self.log = os.path.join(folder, "log")
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, "config.json"), "w") as f:
@@ -36,18 +40,19 @@ class Consul:
 
     def config(self):
         server, serf, wan = self.internal
+        ports = {"http": self.port, "server": server, "serf_lan": serf, "serf_wan": wan, "dns": -1, "grpc": -1}
         return {
             "server": True, "bootstrap_expect": 1, "node_name": "consul", "data_dir": os.path.join(self.folder, "data"),
             "bind_addr": self.host, "client_addr": self.host, "disable_host_node_id": True, "disable_update_check": True,
-            "ports": {"http": self.port, "server": server, "serf_lan": serf, "serf_wan": wan, "dns": -1, "grpc": -1},
             "performance": {"raft_multiplier": 1}, "leave_on_terminate": False, "log_level": "warn",
+            **self.more, "ports": dict(ports, **self.more.get("ports", {})),
         }
 
     # -- life
 
     def start(self, timeout=PATIENCE):
         def prepare():
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            die_with_parent()
             if self.place:
                 self.place.enter()
         with open(self.log, "ab") as log:
@@ -66,6 +71,13 @@ class Consul:
                 raise RuntimeError("Consul ended with %d:\n%s" % (self.process.returncode, f.read()[-2000:]))
         a = self.request("PUT", "/v1/kv/works", "1", timeout=2)
         return a.status == 200
+
+    def said_last(self, size):
+        if not os.path.exists(self.log):
+            return ""
+        with open(self.log, "rb") as f:
+            f.seek(max(0, os.path.getsize(self.log) - size))
+            return f.read().decode("utf-8", "replace")
 
     def running(self):
         return self.process is not None and self.process.poll() is None

@@ -1,302 +1,32 @@
-"""The harness of the system tests: real brokers, spoken to over loopback.
+"""Brokers under test: real processes with a data directory and a console of their own, spoken to over loopback.
 
-A test class derives from Test and asks it for brokers: `b = self.broker(config="...")`. Each has a data
-directory and a socket of its own, and is ended with the test. Ending is a check too: a broker must leave with
-the exit code that the test expects (0 unless it says otherwise) and must not have said a sanitizer's report.
-
-Nothing here sleeps as synchronisation: wait_until polls a condition, and fails with what it waited for. Only
-processes that a test started are signalled, each by its own id.
-
-Environment: LIGNUM (the binary under test), LIGNUM_FAULTS and LIGNUM_MUTANT (builds with fault points).
+Stopping one is a check too: it must leave with the exit code that is expected, and must not have said a sanitizer's report.
+Only processes that were started here are signalled, each by its own id.
 """
 
-import contextlib
-import ctypes
-import json
 import os
 import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import threading
 import time
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BINARY = os.path.abspath(os.environ.get("LIGNUM", os.path.join(ROOT, "build/release/lignum")))
-FAULTS = os.path.abspath(os.environ.get("LIGNUM_FAULTS", os.path.join(ROOT, "build/faults/lignum")))
-MUTANT = os.path.abspath(os.environ.get("LIGNUM_MUTANT", os.path.join(ROOT, "build/mutant-ack/lignum")))
-SANITIZED = "asan" in BINARY or bool(os.environ.get("LIGNUM_SANITIZED"))
-BIG = bool(os.environ.get("LIGNUM_BIG"))
-
-# How much slower than on a quiet machine something may be before it counts as stuck.
-PATIENCE = 60 if SANITIZED else 30
-
-LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
+from client import *        # noqa: F401, F403: for tests that are still classes of unittest
+from common import *        # noqa: F401, F403
 
 SANITIZER_SIGNS = ("AddressSanitizer", "LeakSanitizer", "UndefinedBehaviorSanitizer", "runtime error:",
                    "ThreadSanitizer", "ENSURE")
 
-
-def wait_until(condition, timeout=PATIENCE, what=None, every=0.01):
-    """Polls until the condition holds and returns what it returned. The last exception is part of the report."""
-    end = time.monotonic() + timeout
-    trouble = None
-    while True:
-        try:
-            value = condition()
-            if value:
-                return value
-            trouble = None
-        except (OSError, AssertionError, ValueError) as e:
-            trouble = e
-        if time.monotonic() > end:
-            raise AssertionError("after %g s still not: %s%s" % (
-                timeout, what or getattr(condition, "__name__", "condition"),
-                " (%s)" % trouble if trouble else ""))
-        time.sleep(every)
-
-
-def freeze(pid):
-    """SIGSTOP, and until all its threads stand: some run on for a moment on other processors."""
-    os.kill(pid, signal.SIGSTOP)
-
-    def stands():
-        for thread in os.listdir("/proc/%d/task" % pid):
-            with open("/proc/%d/task/%s/stat" % (pid, thread)) as f:
-                if f.read().rpartition(")")[2].split()[0] != "T":
-                    return False
-        return True
-    wait_until(stands, what="all threads are stopped", every=0.001)
-
-
-def _crc_table():
-    table = []
-    for n in range(256):
-        for _ in range(8):
-            n = (n >> 1) ^ 0x82F63B78 if n & 1 else n >> 1
-        table.append(n)
-    return table
-
-
-CRC_TABLE = _crc_table()
-
-
-def crc32c(*parts):
-    crc = 0xFFFFFFFF
-    for part in parts:
-        for byte in part:
-            crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
-
-
-def raise_descriptors(want):
-    """Raises this process's own limit as far as allowed; the limit that holds now."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < want:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(want, hard), hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-# --------------------------------------------------------------------------------------------- HTTP
-
-class BadAnswer(AssertionError):
-    """The broker's answer is not HTTP as RFC 9112 has it."""
-
-
-class Closed(OSError):
-    """The broker closed the connection where an answer was due."""
-
-
-class Answer:
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = status, headers, body
-
-    def __repr__(self):
-        return "%d %r %r" % (self.status, self.headers, self.body[:300])
-
-    def header(self, name):
-        values = [v for n, v in self.headers if n == name.lower()]
-        return ", ".join(values) if values else None
-
-    @property
-    def text(self):
-        return self.body.decode("utf-8")
-
-    @property
-    def json(self):
-        """The body as strict JSON: no NaN, no repeated names."""
-        def pairs(items):
-            names = [n for n, _ in items]
-            if len(set(names)) != len(names):
-                raise BadAnswer("a name twice in %r" % names)
-            return dict(items)
-
-        def constant(c):
-            raise BadAnswer("%s is not JSON" % c)
-        try:
-            return json.loads(self.body.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-        except (ValueError, UnicodeDecodeError) as e:
-            raise BadAnswer("not JSON: %s in %r" % (e, self.body[:300]))
-
-
-TOKEN = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
-
-
-class Connection:
-    """One connection, keep-alive, with a strict reader. send() takes raw bytes; answer() reads one answer."""
-
-    def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1"):
-        self.socket = socket.socket()
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(timeout)
-        try:
-            self.socket.connect((host, port))
-        except OSError:
-            self.socket.close()
-            raise
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.input = b""
-        self.interim = []   # 1xx statuses seen before the last answer
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
-
-    def more(self):
-        data = self.socket.recv(1 << 16)
-        if not data:
-            raise Closed("closed by the broker; unread input %r" % self.input[:200])
-        self.input += data
-
-    def _until(self, mark, most=1 << 20):
-        while mark not in self.input:
-            if len(self.input) > most:
-                raise BadAnswer("no %r in %d bytes" % (mark, most))
-            self.more()
-        found, _, self.input = self.input.partition(mark)
-        return found
-
-    def _exactly(self, n):
-        parts, have = [self.input], len(self.input)
-        while have < n:
-            data = self.socket.recv(min(1 << 20, n - have))
-            if not data:
-                raise Closed("closed %d bytes before the end of a body" % (n - have))
-            parts.append(data)
-            have += len(data)
-        whole = b"".join(parts)
-        self.input = whole[n:]
-        return whole[:n]
-
-    def _rest(self):
-        with contextlib.suppress(Closed):
-            while True:
-                self.more()
-        rest, self.input = self.input, b""
-        return rest
-
-    def head(self):
-        """Status, minor version and headers of the next answer; interim ones are noted and skipped."""
-        self.interim = []
-        while True:
-            lines = self._until(b"\r\n\r\n").split(b"\r\n")
-            m = re.match(rb"^HTTP/1\.([01]) ([1-5]\d\d) ([\t\x20-\x7e]*)$", lines[0])
-            if not m:
-                raise BadAnswer("bad status line %r" % lines[0])
-            headers = []
-            for line in lines[1:]:
-                name, colon, value = line.partition(b":")
-                if not colon or not TOKEN.match(name) or re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value):
-                    raise BadAnswer("bad header line %r" % line)
-                headers.append((name.decode().lower(), value.strip(b" \t").decode("latin-1")))
-            status = int(m.group(2))
-            if status >= 200:
-                return status, headers
-            self.interim.append(status)
-
-    def chunk(self):
-        """One chunk of a chunked answer; b"" is the last."""
-        line = self._until(b"\r\n", 64)
-        if not re.match(rb"^[0-9A-Fa-f]+$", line):
-            raise BadAnswer("bad chunk size %r" % line)
-        size = int(line, 16)
-        data = self._exactly(size)
-        if self._exactly(2) != b"\r\n":
-            raise BadAnswer("a chunk of %d bytes is not followed by CRLF" % size)
-        return data
-
-    def answer(self, method="GET"):
-        status, headers = self.head()
-        names = [n for n, _ in headers]
-        lengths = [v for n, v in headers if n == "content-length"]
-        codings = [v for n, v in headers if n == "transfer-encoding"]
-        if len(lengths) + len(codings) > 1:
-            raise BadAnswer("framed more than once: %r" % headers)
-        for once in ("content-type", "date", "server", "connection"):
-            if names.count(once) > 1:
-                raise BadAnswer("%s more than once" % once)
-        if method == "HEAD" or status in (204, 304):
-            body = b""
-        elif lengths:
-            body = self._exactly(int(lengths[0]))
-        elif codings:
-            if codings[0] != "chunked":
-                raise BadAnswer("unknown coding %r" % codings[0])
-            body = b"".join(iter(self.chunk, b""))
-        else:
-            body = self._rest()
-        return Answer(status, headers, body)
-
-    def request(self, method, target, body=None, headers=()):
-        self.send(request_bytes(method, target, body, headers))
-        return self.answer(method)
-
-    def closed(self, timeout=PATIENCE):
-        """True once the broker has closed its side, having sent nothing more."""
-        self.socket.settimeout(timeout)
-        try:
-            data = self.socket.recv(1 << 16)
-        except ConnectionResetError:
-            return True
-        if data:
-            raise BadAnswer("unexpected bytes %r" % (self.input + data)[:200])
-        return True
-
-
-def request_bytes(method, target, body=None, headers=()):
-    if isinstance(headers, dict):
-        headers = headers.items()
-    if isinstance(body, str):
-        body = body.encode()
-    lines = ["%s %s HTTP/1.1" % (method, target), "Host: localhost"]
-    lines += ["%s: %s" % (n, v) for n, v in headers]
-    if body is not None:
-        lines.append("Content-Length: %d" % len(body))
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b"")
-
-
-# ------------------------------------------------------------------------------------------- broker
 
 class Broker:
     """One broker process and its directory. Started by start() or by entering it."""
 
     def __init__(self, folder, config=None, flags=(), set=(), env=None, descriptors=None, binary=None,
                  data=None, listen="127.0.0.1:0"):
-        self.folder = folder
+        self.folder, self.name = folder, os.path.basename(folder)
         self.host = "127.0.0.1"
         self.data = data or os.path.join(folder, "data")
         self.console = os.path.join(folder, "console")
@@ -334,7 +64,7 @@ class Broker:
         limit = self.descriptors
 
         def prepare():
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)     # a test run that is killed leaves no broker behind
+            die_with_parent()
             if limit:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
             self.in_child()
@@ -349,20 +79,35 @@ class Broker:
     def in_child(self):
         """What else the new process does before it becomes the broker."""
 
-    def start(self, timeout=PATIENCE):
-        self.spawn()
-
-        def listens():
-            text = self.said()
-            m = re.search(r"listening address=\S*?:(\d+)", text)
-            if m and " main: ready " in text:
-                self.port = int(m.group(1))
-                return True
-            if self.process.poll() is not None:
-                raise RuntimeError("the broker ended with %d:\n%s" % (self.process.returncode, self.said()))
+    def serves(self):
+        """True once it says that it is ready; its port is known from then on."""
+        text = self.said()
+        m = re.search(r"listening address=\S*?:(\d+)", text)
+        if not m or " main: ready " not in text:
             return False
-        wait_until(listens, timeout, "the broker listens", every=0.002)
+        self.port = int(m[1])
+        return True
+
+    def settles(self, timeout=PATIENCE):
+        """True once it serves, False when it has ended by itself: wait_exit() then tells how."""
+        wait_until(lambda: self.serves() or self.process.poll() is not None, timeout, "%s serves or ends" % self.name, every=0.002)
+        return self.running()
+
+    def wait_ready(self, timeout=PATIENCE):
+        if not self.settles(timeout):
+            raise RuntimeError("%s ended with %d:\n%s" % (self.name, self.process.returncode, self.said()))
         return self
+
+    def try_start(self, timeout=PATIENCE):
+        return self.spawn().settles(timeout)
+
+    def start(self, timeout=PATIENCE):
+        return self.spawn().wait_ready(timeout)
+
+    def seconds_to_ready(self, timeout=PATIENCE):
+        began = time.monotonic()
+        self.start(timeout)
+        return time.monotonic() - began
 
     def __enter__(self):
         return self.start()
@@ -436,6 +181,12 @@ class Broker:
     def said(self):
         """What the present process has written to stderr."""
         return self.said_from(self.said_before)
+
+    def said_last(self, size):
+        """The end of what all its processes have written."""
+        if not os.path.exists(self.stderr_path):
+            return ""
+        return self.said_from(max(0, os.path.getsize(self.stderr_path) - size))
 
     def check_said(self):
         text = self.said_from(0)
@@ -544,20 +295,28 @@ class Broker:
     def ready(self):
         return self.get("/readyz").status == 200
 
+    def in_flight(self):
+        """How many requests it has not answered yet, besides the one that asks."""
+        return sum(v for n, v in self.metrics().items() if n.startswith("lignum_http_requests_in_flight")) - 1
+
     # -- the command line
 
     def lignum(self, *words, **kw):
         return lignum(*words, binary=self.binary, cwd=self.folder, **kw)
 
+    def evaluate(self, code, **kw):
+        """Runs a line of Lua in its console, whatever comes of it."""
+        return self.lignum("console", self.console, "-e", code, **kw)
+
+    def lua(self, code):
+        """What a line of Lua that must succeed answers in its console."""
+        ran = self.evaluate(code)
+        if ran.code != 0:
+            raise AssertionError("%s: %r" % (code, ran))
+        return ran.out.strip()
+
     def verify(self):
         return self.lignum("verify", self.data)
-
-
-def payload_of(m):
-    if "base64" in m:
-        import base64
-        return base64.b64decode(m["base64"], validate=True)
-    return m["data"].encode()
 
 
 class Ran:
@@ -664,58 +423,3 @@ class Test(unittest.TestCase):
 
     def assertFlat(self, before, after, most_kb, what):
         self.assertLessEqual(after - before, most_kb, "%s grew from %d to %d kB" % (what, before, after))
-
-
-def in_threads(*functions):
-    """Runs all at once and raises the first failure among them."""
-    failures = []
-
-    def guarded(f):
-        try:
-            f()
-        except BaseException as e:      # also of a failing assertion: it is raised again below
-            failures.append(e)
-    threads = [threading.Thread(target=guarded, args=(f,), daemon=True) for f in functions]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if failures:
-        raise failures[0]
-
-
-class Background:
-    """A function that is called again and again on a thread of its own until stopped; its failure is raised then."""
-
-    def __init__(self, step):
-        self.step, self.over, self.failure, self.count = step, threading.Event(), None, 0
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self):
-        while not self.over.is_set():
-            try:
-                self.step()
-                self.count += 1
-            except BaseException as e:
-                self.failure = e
-                return
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def stop(self):
-        self.over.set()
-        self.thread.join(PATIENCE)
-
-    def __exit__(self, kind, *_):
-        self.stop()
-        if self.failure and not kind:
-            raise self.failure
-
-    def progresses(self, steps=20, timeout=PATIENCE):
-        """Waits until it has made that many more steps."""
-        target = self.count + steps
-        wait_until(lambda: self.failure or self.count >= target, timeout, "work in the background goes on")
-        if self.failure:
-            raise self.failure

@@ -3,8 +3,8 @@
 A test that failed shows the last lines of every broker and Consul that it had, and the command that repeats it. At the end
 stand a line for each file, the reasons for which tests were skipped, and the figures that tests measured (`figure`).
 
-With $LIGNUM_RESULTS it also writes {"passed": [...], "failed": [...], "skipped": [...]} to that file, for tests/run. A test counts once: as failed
-when its set-up, its body or its teardown failed. A file that cannot be read counts as one failed test.
+With $LIGNUM_RESULTS it also writes {"passed": [...], "failed": [...], "skipped": [...]} to that file, for tests/run. A test
+counts once: as failed when its set-up, its body or its teardown failed. A file that cannot be read counts as one failed test.
 """
 
 import json
@@ -35,6 +35,11 @@ def has_failed(item):
     return item.stash.get(FAILED, False)
 
 
+def seed_of(item):
+    """The same each time: the test's name, unless $LIGNUM_SEED is set."""
+    return os.environ.get("LIGNUM_SEED", item.name)
+
+
 def part_of(nodeid):
     """tests/run's name for a test or a file of pytest's."""
     name = nodeid.rpartition("/")[2] if "::" not in nodeid else nodeid
@@ -58,10 +63,9 @@ def pytest_runtest_makereport(item):
     for name, text in _ended + [(name, thing.said_last(TAIL)) for thing, name in _running.items()]:
         if text:
             report.sections.append(("the end of what %s said" % name, text))
-    seed = os.environ.get("LIGNUM_SEED")
+    seed = "LIGNUM_SEED=%s " % shlex.quote(seed_of(item)) if "rng" in item.fixturenames else ""
     report.sections.append(("to repeat it", "%s%s --only %s" % (
-        "LIGNUM_SEED=%s " % shlex.quote(seed) if seed else "", os.environ.get("LIGNUM_RUN", "tests/run"),
-        shlex.quote(part_of(item.nodeid)))))
+        seed, os.environ.get("LIGNUM_RUN", "tests/run"), shlex.quote(part_of(item.nodeid)))))
 
 
 # -------------------------------------------------------------------------------- in the process that hears of them

@@ -3,7 +3,7 @@
     with Run(cluster, {"a": "live", "b": "wal"}) as run:
         with run.fault("kill", node):
             ...
-    self.assertEqual(run.findings, [])
+    assert run.findings == []
 """
 
 import contextlib
@@ -14,7 +14,8 @@ import threading
 import time
 
 import history
-from lignum import PATIENCE, BadAnswer, payload_of, request_bytes, wait_until
+from client import BadAnswer, payload_of, request_bytes
+from common import PATIENCE, wait_until
 
 PROBLEMS = OSError, BadAnswer
 
