@@ -1,240 +1,253 @@
 """Many clients, slow clients and few descriptors: one client cannot stall another, and nothing grows."""
 
 import os
+import resource
 import socket
 import time
-import unittest
 
 import pytest
 
-from lignum import SANITIZED, Background, Connection, Test, raise_descriptors, request_bytes, wait_until
+from client import Connection, assert_status, request_bytes
+from common import SANITIZED, Background, hold_for, raise_descriptors, wait_until
 
 pytestmark = pytest.mark.alone
 
 
-class Crowd(Test):
-    def test_ten_thousand_idle_connections_do_not_hinder_publishing(self):
-        allowed = raise_descriptors(20000)
-        count = min(10000, allowed - 500)
-        if count < 2000:
-            self.skipTest("only %d descriptors are allowed here" % allowed)
-        b = self.broker(descriptors=allowed, set=["limits.idle_timeout=300"])
-        b.publish("t", b"warm")
-        before = b.status("VmRSS")
-        idle = []
-        try:
-            for i in range(count):
-                c = Connection(b.port)
-                idle.append(c)
-                if i % 4 == 0:       # a quarter have made a request, and a quarter are in the middle of one
-                    c.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-                elif i % 4 == 1:
-                    c.send(b"GET /ping HT")
-            for c in idle[::4]:
-                self.assertEqual(c.answer().body, b"PONG")
-            wait_until(lambda: connections(b) >= count, what="all are accepted")
-            took = []
-            with b.connect() as c:
-                for i in range(300):
-                    began = time.monotonic()
-                    self.assertEqual(c.request("POST", "/v1/topics/t/messages", b"x").status, 200)
-                    took.append(time.monotonic() - began)
-            took.sort()
-            grown = b.status("VmRSS") - before
-            print("figure: %d idle connections: publish median %.2f ms, p99 %.2f ms, %.2f kB each" % (
-                count, took[150] * 1e3, took[297] * 1e3, grown / count))
-            self.assertLess(took[150], 0.5)
-            if not SANITIZED:
-                self.assertLess(grown / count, 12, "kB for an idle connection")
-            # An idle crowd costs no processor either.
-            cpu, end = b.cpu_seconds(), time.monotonic() + 1
-            wait_until(lambda: time.monotonic() > end)
-            self.assertLess(b.cpu_seconds() - cpu, 0.3)
-        finally:
-            for c in idle:
-                c.close()
-        wait_until(lambda: connections(b) < 20, what="all are gone")
-
-    def test_running_out_of_descriptors_neither_stalls_nor_spins(self):
-        b = self.broker(descriptors=256, set=["limits.idle_timeout=300"])
-        b.publish("t", b"x")
-        with b.connect() as own:
-            own.request("GET", "/ping")
-            crowd = []
-            try:
-                for _ in range(600):
-                    s = socket.socket()
-                    s.setblocking(False)
-                    s.connect_ex(("127.0.0.1", b.port))
-                    crowd.append(s)
-                # The one that is in goes on, new topics (files) included.
-                for i in range(30):
-                    self.assertEqual(own.request("POST", "/v1/topics/t%d/messages" % i, b"x").status, 200)
-                cpu, end = b.cpu_seconds(), time.monotonic() + 1
-                wait_until(lambda: time.monotonic() > end)
-                self.assertLess(b.cpu_seconds() - cpu, 0.5, "no spinning on accept")
-            finally:
-                for s in crowd:
-                    s.close()
-        wait_until(lambda: b.get("/ping").status == 200, what="new connections are taken again")
-        self.assertEqual(b.messages("t29"), [b"x"])
-
-    def test_a_client_that_never_reads_does_not_grow_the_broker_or_stall_others(self):
-        b = self.broker()
-        for _ in range(16):
-            b.publish("big", os.urandom(1 << 19))
-        b.messages("big")
-        before = b.status("VmRSS")
-        lazy = []
-        try:
-            for _ in range(10):
-                c = Connection(b.port, receive_buffer=4096)
-                c.socket.settimeout(0.3)
-                lazy.append(c)
-                request = b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n"
-                try:
-                    for _ in range(2000):      # pipelined without end, and nothing is read
-                        c.send(request * 10)
-                except OSError:
-                    pass
-            with b.connect() as c:
-                began = time.monotonic()
-                for _ in range(50):
-                    self.assertEqual(c.request("POST", "/v1/topics/t/messages", b"x").status, 200)
-                self.assertLess(time.monotonic() - began, 10)
-            grown = b.status("VmRSS") - before
-            print("figure: 10 clients that never read: RSS grew by %d kB" % grown)
-            # Each may hold one rendered answer (8 MiB of payload as base64) and one input buffer.
-            self.assertLess(grown, 10 * 16 * 1024 * (3 if SANITIZED else 1))
-        finally:
-            for c in lazy:
-                c.close()
-        wait_until(lambda: connections(b) < 5)
-
-    def test_answers_that_nobody_takes_are_bounded_together(self):
-        b = self.broker(set=["limits.bodies=16777216"])
-        for _ in range(16):
-            b.publish("big", os.urandom(1 << 19))
-        lazy = []
-        try:
-            for _ in range(4):             # 8 MiB each, of which the kernel takes a little
-                c = Connection(b.port, receive_buffer=4096)
-                c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
-                lazy.append(c)
-                wait_until(lambda: lazy[-1].socket.recv(1, socket.MSG_PEEK), what="the answer has begun")
-            with b.connect() as c:
-                self.assertStatus(c.request("GET", "/v1/topics"), 429, "too_many_requests")
-        finally:
-            for c in lazy:
-                c.close()
-        wait_until(lambda: b.get("/v1/topics").status == 200, what="it serves again")
-
-    def test_a_client_that_never_reads_is_disconnected_in_the_end(self):
-        b = self.broker(set=["limits.write_timeout=1"])
-        for _ in range(8):
-            b.publish("big", os.urandom(1 << 20))
-        with Connection(b.port, receive_buffer=4096) as c:
-            c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_until(lambda: connections(b) >= 2)
-            wait_until(lambda: connections(b) == 1, 20, "the broker has let go of it")
-
-    def test_a_slow_reader_gets_every_byte(self):
-        b = self.broker()
-        payload = os.urandom(1 << 20)
-        for _ in range(4):
-            b.publish("big", payload)
-        with Connection(b.port, receive_buffer=8192) as c:
-            c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
-            with Background(lambda: b.publish("other", b"x")) as others:
-                others.progresses(30)
-                page = c.answer().json
-        self.assertEqual(len(page["messages"]), 4)
-
-    def test_long_polls_of_clients_that_have_gone_end_at_once(self):
-        b = self.broker()
-        b.publish("t", "one")
-        before = b.descriptors_open()
-        for _ in range(200):
-            with b.connect() as c:
-                c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
-
-    def test_long_polls_leave_room_for_others_and_are_told_to_come_again(self):
-        b = self.broker(set=["limits.tasks=16"])           # of which 12 may wait
-        b.publish("t", b"one")
-        target, held = "/v1/topics/t/messages?from=1&wait=60", []
-        try:
-            for _ in range(12):
-                held.append(b.connect())
-                held[-1].send(request_bytes("GET", target))
-            wait_until(lambda: b.metrics()["lignum_lua_tasks"] >= 12, what="all wait")
-            a = b.get(target)
-            self.assertStatus(a, 429, "too_many_requests")
-            self.assertEqual((a.header("retry-after"), a.header("connection")), ("1", "close"))
-            self.assertStatus(b.get("/v1/topics/t/messages?min_offset=9"), 429, "too_many_requests")
-            events = b.request("GET", target, headers={"Accept": "text/event-stream"})
-            self.assertIn(b"event: error\ndata: {", events.body)
-            self.assertIn(b'"code":"too_many_requests"', events.body)
-            self.assertEqual(b.get("/v1/topics/t/messages?from=0&wait=60").json["next"], 1)   # need not wait
-            self.assertEqual(b.get("/healthz").status, 200)
-            self.assertEqual(b.publish("t", b"two")["first"], 1)
-            for c in held:
-                self.assertEqual(len(c.answer().json["messages"]), 1)
-            self.assertEqual(b.get("/v1/topics/t/messages?from=2&wait=0.01").json["messages"], [])
-        finally:
-            for c in held:
-                c.close()
-
-    def test_a_client_that_closed_only_its_sending_side_still_gets_the_answer(self):
-        b = self.broker()
-        b.publish("t", "one")
-        with b.connect() as c:
-            c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
-            c.socket.shutdown(socket.SHUT_WR)
-            a = c.answer()
-            self.assertEqual((a.status, a.json["messages"]), (200, []))
-
-    def test_all_bodies_together_are_bounded(self):
-        b = self.broker(set=["limits.bodies=%d" % (32 << 20)])
-        b.publish("t", b"warm")
-        before = b.status("VmRSS")
-        held = []
-        try:
-            for _ in range(40):
-                c = b.connect()
-                held.append(c)
-                c.socket.settimeout(2)
-                try:
-                    c.send(request_bytes("POST", "/v1/topics/t/messages", None, {"Content-Length": 8 << 20}))
-                    c.send(b"x" * ((8 << 20) - 1))
-                except OSError:
-                    pass
-            grown = b.status("VmRSS") - before
-            print("figure: 40 bodies of 8 MiB against a bound of 32 MiB: RSS grew by %d kB" % grown)
-            if not SANITIZED:
-                self.assertLess(grown, 96 * 1024)
-            self.assertEqual(b.publish("t", b"small")["first"], 1)
-        finally:
-            for c in held:
-                c.close()
-
-    def test_connections_beyond_the_limit_are_refused_and_counted(self):
-        b = self.broker(set=["limits.connections=20"])
-        held = [b.connect() for _ in range(20)]
-        try:
-            for c in held[:-1]:
-                self.assertEqual(c.request("GET", "/ping").status, 200)
-            with held[0] as c:
-                self.assertEqual(c.request("GET", "/ping").status, 200)
-        finally:
-            for c in held:
-                c.close()
-        wait_until(lambda: b.get("/ping").status == 200)
+@pytest.fixture
+def allowed():
+    """How many descriptors this process may have, raised for the test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield raise_descriptors(20000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def connections(b):
     return int(b.metrics()["lignum_http_connections"])
 
 
-if __name__ == "__main__":
-    unittest.main()
+def test_ten_thousand_idle_connections_do_not_hinder_publishing(node, allowed, figure):
+    count = min(10000, allowed - 500)
+    if count < 2000:
+        pytest.skip("only %d descriptors are allowed here" % allowed)
+    b = node(descriptors=allowed, set=["limits.idle_timeout=300"])
+    b.publish("t", b"warm")
+    before = b.status("VmRSS")
+    idle = []
+    try:
+        for i in range(count):
+            c = Connection(b.port)
+            idle.append(c)
+            if i % 4 == 0:       # a quarter have made a request, and a quarter are in the middle of one
+                c.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            elif i % 4 == 1:
+                c.send(b"GET /ping HT")
+        for c in idle[::4]:
+            assert c.answer().body == b"PONG"
+        wait_until(lambda: connections(b) >= count, what="all are accepted")
+        took = []
+        with b.connect() as c:
+            for i in range(300):
+                began = time.monotonic()
+                assert c.request("POST", "/v1/topics/t/messages", b"x").status == 200
+                took.append(time.monotonic() - began)
+        took.sort()
+        grown = b.status("VmRSS") - before
+        figure("%d idle connections: publish median %.2f ms, p99 %.2f ms, %.2f kB each", count, took[150] * 1e3,
+               took[297] * 1e3, grown / count)
+        assert took[150] < 0.5
+        if not SANITIZED:
+            assert grown / count < 12, "kB for an idle connection"
+        # An idle crowd costs no processor either.
+        cpu = b.cpu_seconds()
+        hold_for(1, "idle, over which the CPU time is measured")
+        assert b.cpu_seconds() - cpu < 0.3
+    finally:
+        for c in idle:
+            c.close()
+    wait_until(lambda: connections(b) < 20, what="all are gone")
+
+
+def test_running_out_of_descriptors_neither_stalls_nor_spins(node):
+    b = node(descriptors=256, set=["limits.idle_timeout=300"])
+    b.publish("t", b"x")
+    with b.connect() as own:
+        own.request("GET", "/ping")
+        crowd = []
+        try:
+            for _ in range(600):
+                s = socket.socket()
+                s.setblocking(False)
+                s.connect_ex(("127.0.0.1", b.port))
+                crowd.append(s)
+            # The one that is in goes on, new topics (files) included.
+            for i in range(30):
+                assert own.request("POST", "/v1/topics/t%d/messages" % i, b"x").status == 200
+            cpu = b.cpu_seconds()
+            hold_for(1, "crowded, over which the CPU time is measured")
+            assert b.cpu_seconds() - cpu < 0.5, "no spinning on accept"
+        finally:
+            for s in crowd:
+                s.close()
+    wait_until(lambda: b.get("/ping").status == 200, what="new connections are taken again")
+    assert b.messages("t29") == [b"x"]
+
+
+def test_a_client_that_never_reads_does_not_grow_the_broker_or_stall_others(node, figure):
+    b = node()
+    for _ in range(16):
+        b.publish("big", os.urandom(1 << 19))
+    b.messages("big")
+    before = b.status("VmRSS")
+    lazy = []
+    try:
+        for _ in range(10):
+            c = Connection(b.port, receive_buffer=4096)
+            c.socket.settimeout(0.3)
+            lazy.append(c)
+            request = b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n"
+            try:
+                for _ in range(2000):      # pipelined without end, and nothing is read
+                    c.send(request * 10)
+            except OSError:
+                pass
+        with b.connect() as c:
+            began = time.monotonic()
+            for _ in range(50):
+                assert c.request("POST", "/v1/topics/t/messages", b"x").status == 200
+            assert time.monotonic() - began < 10
+        grown = b.status("VmRSS") - before
+        figure("10 clients that never read: RSS grew by %d kB", grown)
+        # Each may hold one rendered answer (8 MiB of payload as base64) and one input buffer.
+        assert grown < 10 * 16 * 1024 * (3 if SANITIZED else 1)
+    finally:
+        for c in lazy:
+            c.close()
+    wait_until(lambda: connections(b) < 5)
+
+
+def test_answers_that_nobody_takes_are_bounded_together(node):
+    b = node(set=["limits.bodies=16777216"])
+    for _ in range(16):
+        b.publish("big", os.urandom(1 << 19))
+    lazy = []
+    try:
+        for _ in range(4):             # 8 MiB each, of which the kernel takes a little
+            c = Connection(b.port, receive_buffer=4096)
+            c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
+            lazy.append(c)
+            wait_until(lambda: lazy[-1].socket.recv(1, socket.MSG_PEEK), what="the answer has begun")
+        with b.connect() as c:
+            assert_status(c.request("GET", "/v1/topics"), 429, "too_many_requests")
+    finally:
+        for c in lazy:
+            c.close()
+    wait_until(lambda: b.get("/v1/topics").status == 200, what="it serves again")
+
+
+def test_a_client_that_never_reads_is_disconnected_in_the_end(node):
+    b = node(set=["limits.write_timeout=1"])
+    for _ in range(8):
+        b.publish("big", os.urandom(1 << 20))
+    with Connection(b.port, receive_buffer=4096) as c:
+        c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: connections(b) >= 2)
+        wait_until(lambda: connections(b) == 1, 20, "the broker has let go of it")
+
+
+def test_a_slow_reader_gets_every_byte(node):
+    b = node()
+    payload = os.urandom(1 << 20)
+    for _ in range(4):
+        b.publish("big", payload)
+    with Connection(b.port, receive_buffer=8192) as c:
+        c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
+        with Background(lambda: b.publish("other", b"x")) as others:
+            others.progresses(30)
+            page = c.answer().json
+    assert len(page["messages"]) == 4
+
+
+def test_long_polls_of_clients_that_have_gone_end_at_once(node):
+    b = node()
+    b.publish("t", "one")
+    before = b.descriptors_open()
+    for _ in range(200):
+        with b.connect() as c:
+            c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
+
+
+def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):
+    b = node(set=["limits.tasks=16"])           # of which 12 may wait
+    b.publish("t", b"one")
+    target, held = "/v1/topics/t/messages?from=1&wait=60", []
+    try:
+        for _ in range(12):
+            held.append(b.connect())
+            held[-1].send(request_bytes("GET", target))
+        wait_until(lambda: b.metrics()["lignum_lua_tasks"] >= 12, what="all wait")
+        a = b.get(target)
+        assert_status(a, 429, "too_many_requests")
+        assert (a.header("retry-after"), a.header("connection")) == ("1", "close")
+        assert_status(b.get("/v1/topics/t/messages?min_offset=9"), 429, "too_many_requests")
+        events = b.request("GET", target, headers={"Accept": "text/event-stream"})
+        assert b"event: error\ndata: {" in events.body
+        assert b'"code":"too_many_requests"' in events.body
+        assert b.get("/v1/topics/t/messages?from=0&wait=60").json["next"] == 1   # need not wait
+        assert b.get("/healthz").status == 200
+        assert b.publish("t", b"two")["first"] == 1
+        for c in held:
+            assert len(c.answer().json["messages"]) == 1
+        assert b.get("/v1/topics/t/messages?from=2&wait=0.01").json["messages"] == []
+    finally:
+        for c in held:
+            c.close()
+
+
+def test_a_client_that_closed_only_its_sending_side_still_gets_the_answer(node):
+    b = node()
+    b.publish("t", "one")
+    with b.connect() as c:
+        c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        c.socket.shutdown(socket.SHUT_WR)
+        a = c.answer()
+        assert (a.status, a.json["messages"]) == (200, [])
+
+
+def test_all_bodies_together_are_bounded(node, figure):
+    b = node(set=["limits.bodies=%d" % (32 << 20)])
+    b.publish("t", b"warm")
+    before = b.status("VmRSS")
+    held = []
+    try:
+        for _ in range(40):
+            c = b.connect()
+            held.append(c)
+            c.socket.settimeout(2)
+            try:
+                c.send(request_bytes("POST", "/v1/topics/t/messages", None, {"Content-Length": 8 << 20}))
+                c.send(b"x" * ((8 << 20) - 1))
+            except OSError:
+                pass
+        grown = b.status("VmRSS") - before
+        figure("40 bodies of 8 MiB against a bound of 32 MiB: RSS grew by %d kB", grown)
+        if not SANITIZED:
+            assert grown < 96 * 1024
+        assert b.publish("t", b"small")["first"] == 1
+    finally:
+        for c in held:
+            c.close()
+
+
+def test_connections_beyond_the_limit_are_refused_and_counted(node):
+    b = node(set=["limits.connections=20"])
+    held = [b.connect() for _ in range(20)]
+    try:
+        for c in held[:-1]:
+            assert c.request("GET", "/ping").status == 200
+        with held[0] as c:
+            assert c.request("GET", "/ping").status == 200
+    finally:
+        for c in held:
+            c.close()
+    wait_until(lambda: b.get("/ping").status == 200)

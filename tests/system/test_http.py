@@ -3,9 +3,11 @@
 import re
 import socket
 import time
-import unittest
 
-from lignum import BadAnswer, Broker, Closed, Connection, Test, request_bytes, wait_until
+import pytest
+
+from client import BadAnswer, Closed, Connection, assert_refused, assert_status, request_bytes
+from common import as_id, wait_until
 
 HOST = b"Host: x\r\n"
 
@@ -92,214 +94,231 @@ REFUSED = {
 }
 
 
-class Hostile(Test):
-    @classmethod
-    def setUpClass(cls):
-        cls.b = cls.share(set=["limits.head_timeout=2", "limits.body_timeout=2", "limits.idle_timeout=3"])
-        cls.b.publish("hostile", b"first")
+@pytest.fixture(scope="module")
+def b(share_node):
+    b = share_node(set=["limits.head_timeout=2", "limits.body_timeout=2", "limits.idle_timeout=3"])
+    b.publish("hostile", b"first")
+    return b
 
-    def test_every_malformed_request_is_answered_once_and_closed(self):
-        for what, (request, status) in REFUSED.items():
-            with self.subTest(what=what), self.b.connect() as c:
-                c.send(request + get(b"/healthz"))      # which must not be answered
-                a = c.answer()
-                self.assertEqual(a.status, status, a)
-                self.assertEqual((a.header("connection") or "").lower(), "close")
-                self.assertTrue(c.closed(5))
-        self.assertEqual(self.b.topic("hostile")["next"], 1, "nothing of that was appended")
 
-    def test_errors_of_the_server_itself_are_problems_too(self):
-        with self.b.connect() as c:
-            c.send(b"GET /ping HTTP/1.1\r\n\r\n")
-            a = c.answer()
-        self.assertStatus(a, 400, "bad_request")
-        self.assertIs(a.json["appended"], False)
-        self.assertIn("Host", a.json["detail"])
+@pytest.mark.parametrize("what", REFUSED)
+def test_every_malformed_request_is_answered_once_and_closed(b, what):
+    request, status = REFUSED[what]
+    with b.connect() as c:
+        c.send(request + get(b"/healthz"))      # which must not be answered
+        a = c.answer()
+        assert a.status == status, a
+        assert (a.header("connection") or "").lower() == "close"
+        assert c.closed(5)
+    assert b.topic("hostile")["next"] == 1, "nothing of that was appended"
 
-    def test_the_same_bytes_one_by_one_get_the_same_answer(self):
-        for request, status in [(get(), 200), (chunked(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n"), 200),
-                                REFUSED["bare CR"], REFUSED["chunk longer than said"], REFUSED["folded header"]]:
-            with self.b.connect() as c:
-                for i in range(len(request)):
-                    try:
-                        c.send(request[i:i + 1])
-                    except OSError:
-                        break       # refused before its end
-                self.assertEqual(c.answer().status, status, request)
 
-    def test_http_1_0_is_answered_and_closed(self):
-        with self.b.connect() as c:
-            c.send(b"GET /ping HTTP/1.0\r\n\r\n")
-            a = c.answer()
-            self.assertEqual((a.status, a.body), (200, b"PONG"))
-            self.assertTrue(c.closed(5))
-        with self.b.connect() as c:     # no chunks towards HTTP/1.0
-            c.send(b"GET /v1/topics/hostile/messages HTTP/1.0\r\n\r\n")
-            a = c.answer()
-            self.assertEqual(a.status, 200)
-            self.assertIsNone(a.header("transfer-encoding"))
+def test_errors_of_the_server_itself_are_problems_too(b):
+    with b.connect() as c:
+        c.send(b"GET /ping HTTP/1.1\r\n\r\n")
+        a = c.answer()
+    assert_refused(a, 400, "bad_request")
+    assert "Host" in a.json["detail"]
 
-    def test_connection_close_is_honoured(self):
-        with self.b.connect() as c:
-            a = c.request("GET", "/ping", headers={"Connection": "close"})
-            self.assertEqual(a.header("connection").lower(), "close")
-            self.assertTrue(c.closed(5))
 
-    def test_pipelined_requests_are_answered_in_order(self):
-        n = 200
-        with self.b.connect() as c:
-            out = b"".join(request_bytes("POST", "/v1/topics/pipelined/messages", b"%d" % i) for i in range(n))
-            c.send(out + get())
-            for i in range(n):
-                a = c.answer()
-                self.assertEqual((a.status, a.json["first"]), (200, i))
-            self.assertEqual(c.answer().body, b"PONG")
-        self.assertEqual(self.b.messages("pipelined"), [b"%d" % i for i in range(n)])
-
-    def test_pipelining_behind_a_waiting_request_keeps_the_order(self):
-        # libevent's own server exits its process here.
-        with self.b.connect() as c:
-            c.send(get(b"/v1/topics/hostile/messages?from=1&wait=1") + get() + get(b"/healthz"))
-            self.assertEqual(c.answer().json["messages"], [])
-            self.assertEqual(c.answer().body, b"PONG")
-            self.assertEqual(c.answer().status, 200)
-
-    def test_a_client_that_goes_while_it_waits_is_let_go_when_its_wait_ends(self):
-        before = self.b.descriptors_open()
-        for _ in range(50):
-            with self.b.connect() as c:
-                c.send(get(b"/v1/topics/hostile/messages?from=1&wait=2") + get())
-        for _ in range(50):
-            with self.b.connect() as c:
-                c.send(post(b"Content-Length: 1000\r\n", b"cut short"))
-        wait_until(lambda: self.b.descriptors_open() <= before, what="their sockets are closed")
-        self.assertEqual(self.b.topic("hostile")["next"], 1)
-
-    def test_expect_100_continue_is_answered_before_the_body(self):
-        with self.b.connect() as c:
-            c.send(post(b"Expect: 100-continue\r\nContent-Length: 5\r\n").replace(b"hostile", b"expected"))
-            while b"\r\n\r\n" not in c.input:
-                c.more()
-            self.assertTrue(c.input.startswith(b"HTTP/1.1 100 "), c.input)
-            c.send(b"hello")
-            self.assertEqual(c.answer().status, 200)
-            self.assertEqual(c.interim, [100])
-        self.assertEqual(self.b.messages("expected"), [b"hello"])
-
-    def test_expect_100_continue_of_too_large_a_body_is_refused_at_once(self):
-        with self.b.connect() as c:
-            c.send(post(b"Expect: 100-continue\r\nContent-Length: 100000000\r\n"))
-            a = c.answer()
-            self.assertStatus(a, 413, "too_large")
-            self.assertEqual(a.json["limit"], 8 << 20)
-            self.assertEqual(c.interim, [])
-
-    def test_the_413_reaches_a_client_that_is_still_sending(self):
-        with self.b.connect() as c:
-            c.send(post(b"Content-Length: 12000000\r\n"))
-            try:
-                for _ in range(12):
-                    c.send(b"x" * 1000000)
-            except OSError:
-                pass
-            self.assertStatus(c.answer(), 413)
-
-    def test_a_chunked_upload_is_one_message(self):
-        body = b"".join(b"%x\r\n" % n + b"z" * n + b"\r\n" for n in [1, 10, 4096, 65536, 100000]) + b"0\r\n\r\n"
-        with self.b.connect() as c:
-            c.send(chunked(body).replace(b"hostile", b"chunks") + get())
-            self.assertEqual(c.answer().status, 200)
-            self.assertEqual(c.answer().body, b"PONG")
-        self.assertEqual(self.b.messages("chunks"), [b"z" * (1 + 10 + 4096 + 65536 + 100000)])
-
-    def test_many_tiny_chunks_are_not_quadratic(self):
-        n = 200000
-        with self.b.connect() as c:
-            began = time.monotonic()
-            c.send(chunked(b"1\r\nx\r\n" * n + b"0\r\n\r\n").replace(b"hostile", b"tiny-chunks"))
-            self.assertEqual(c.answer().status, 200)
-            self.assertLess(time.monotonic() - began, 10)
-        self.assertEqual(self.b.messages("tiny-chunks"), [b"x" * n])
-
-    def test_an_empty_line_before_a_request_is_skipped_once(self):
-        with self.b.connect() as c:
-            c.send(b"\r\n" + get())
-            self.assertEqual(c.answer().body, b"PONG")
-            c.send(b"\r\n\r\n" + get())
-            self.assertEqual(c.answer().status, 400)
-
-    def test_a_slow_head_is_ended_by_an_absolute_deadline(self):
-        # One byte at a time re-arms nothing.
-        self.trickles(get(headers=b"A: " + b"a" * 500 + b"\r\n"))
-
-    def test_a_slow_body_is_ended_by_an_absolute_deadline(self):
-        self.trickles(post(b"Content-Length: 1000\r\n", b"x" * 1000))
-
-    def trickles(self, request):
-        began = time.monotonic()
-        with self.b.connect() as c:
-            c.socket.settimeout(0.05)
-            answer = b""
+def test_the_same_bytes_one_by_one_get_the_same_answer(b):
+    upload = chunked(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n").replace(b"hostile", b"slowly")
+    for request, status in [(get(), 200), (upload, 200), REFUSED["bare CR"], REFUSED["chunk longer than said"],
+                            REFUSED["folded header"]]:
+        with b.connect() as c:
             for i in range(len(request)):
                 try:
                     c.send(request[i:i + 1])
-                    data = c.socket.recv(65536)
-                    answer += data
-                    if not data or b"\r\n\r\n" in answer:
-                        break
-                except socket.timeout:
-                    continue
                 except OSError:
+                    break       # refused before its end
+            assert c.answer().status == status, request
+
+
+def test_http_1_0_is_answered_and_closed(b):
+    with b.connect() as c:
+        c.send(b"GET /ping HTTP/1.0\r\n\r\n")
+        a = c.answer()
+        assert (a.status, a.body) == (200, b"PONG")
+        assert c.closed(5)
+    with b.connect() as c:     # no chunks towards HTTP/1.0
+        c.send(b"GET /v1/topics/hostile/messages HTTP/1.0\r\n\r\n")
+        a = c.answer()
+        assert a.status == 200
+        assert a.header("transfer-encoding") is None
+
+
+def test_connection_close_is_honoured(b):
+    with b.connect() as c:
+        a = c.request("GET", "/ping", headers={"Connection": "close"})
+        assert a.header("connection").lower() == "close"
+        assert c.closed(5)
+
+
+def test_pipelined_requests_are_answered_in_order(b):
+    n = 200
+    with b.connect() as c:
+        out = b"".join(request_bytes("POST", "/v1/topics/pipelined/messages", b"%d" % i) for i in range(n))
+        c.send(out + get())
+        for i in range(n):
+            a = c.answer()
+            assert (a.status, a.json["first"]) == (200, i)
+        assert c.answer().body == b"PONG"
+    assert b.messages("pipelined") == [b"%d" % i for i in range(n)]
+
+
+def test_pipelining_behind_a_waiting_request_keeps_the_order(b):
+    # libevent's own server exits its process here.
+    with b.connect() as c:
+        c.send(get(b"/v1/topics/hostile/messages?from=1&wait=1") + get() + get(b"/healthz"))
+        assert c.answer().json["messages"] == []
+        assert c.answer().body == b"PONG"
+        assert c.answer().status == 200
+
+
+def test_a_client_that_goes_while_it_waits_is_let_go_when_its_wait_ends(b):
+    before = b.descriptors_open()
+    for _ in range(50):
+        with b.connect() as c:
+            c.send(get(b"/v1/topics/hostile/messages?from=1&wait=2") + get())
+    for _ in range(50):
+        with b.connect() as c:
+            c.send(post(b"Content-Length: 1000\r\n", b"cut short"))
+    wait_until(lambda: b.descriptors_open() <= before, what="their sockets are closed")
+    assert b.topic("hostile")["next"] == 1
+
+
+def test_expect_100_continue_is_answered_before_the_body(b):
+    with b.connect() as c:
+        c.send(post(b"Expect: 100-continue\r\nContent-Length: 5\r\n").replace(b"hostile", b"expected"))
+        while b"\r\n\r\n" not in c.input:
+            c.more()
+        assert c.input.startswith(b"HTTP/1.1 100 "), c.input
+        c.send(b"hello")
+        assert c.answer().status == 200
+        assert c.interim == [100]
+    assert b.messages("expected") == [b"hello"]
+
+
+def test_expect_100_continue_of_too_large_a_body_is_refused_at_once(b):
+    with b.connect() as c:
+        c.send(post(b"Expect: 100-continue\r\nContent-Length: 100000000\r\n"))
+        a = c.answer()
+        assert_status(a, 413, "too_large")
+        assert a.json["limit"] == 8 << 20
+        assert c.interim == []
+
+
+def test_the_413_reaches_a_client_that_is_still_sending(b):
+    with b.connect() as c:
+        c.send(post(b"Content-Length: 12000000\r\n"))
+        try:
+            for _ in range(12):
+                c.send(b"x" * 1000000)
+        except OSError:
+            pass
+        assert_status(c.answer(), 413)
+
+
+def test_a_chunked_upload_is_one_message(b):
+    body = b"".join(b"%x\r\n" % n + b"z" * n + b"\r\n" for n in [1, 10, 4096, 65536, 100000]) + b"0\r\n\r\n"
+    with b.connect() as c:
+        c.send(chunked(body).replace(b"hostile", b"chunks") + get())
+        assert c.answer().status == 200
+        assert c.answer().body == b"PONG"
+    assert b.messages("chunks") == [b"z" * (1 + 10 + 4096 + 65536 + 100000)]
+
+
+def test_many_tiny_chunks_are_not_quadratic(b):
+    n = 200000
+    with b.connect() as c:
+        began = time.monotonic()
+        c.send(chunked(b"1\r\nx\r\n" * n + b"0\r\n\r\n").replace(b"hostile", b"tiny-chunks"))
+        assert c.answer().status == 200
+        assert time.monotonic() - began < 10
+    assert b.messages("tiny-chunks") == [b"x" * n]
+
+
+def test_an_empty_line_before_a_request_is_skipped_once(b):
+    with b.connect() as c:
+        c.send(b"\r\n" + get())
+        assert c.answer().body == b"PONG"
+        c.send(b"\r\n\r\n" + get())
+        assert c.answer().status == 400
+
+
+def test_a_slow_head_is_ended_by_an_absolute_deadline(b):
+    # One byte at a time re-arms nothing.
+    trickles(b, get(headers=b"A: " + b"a" * 500 + b"\r\n"))
+
+
+def test_a_slow_body_is_ended_by_an_absolute_deadline(b):
+    trickles(b, post(b"Content-Length: 1000\r\n", b"x" * 1000))
+
+
+def trickles(b, request):
+    began = time.monotonic()
+    with b.connect() as c:
+        c.socket.settimeout(0.05)
+        answer = b""
+        for i in range(len(request)):
+            try:
+                c.send(request[i:i + 1])
+                data = c.socket.recv(65536)
+                answer += data
+                if not data or b"\r\n\r\n" in answer:
                     break
-            took = time.monotonic() - began
-            self.assertTrue(answer.startswith(b"HTTP/1.1 408 "), answer[:100])
-        self.assertLess(took, 8)
-
-    def test_an_idle_connection_is_closed_in_the_end(self):
-        with self.b.connect() as c:
-            c.request("GET", "/ping")
-            self.assertTrue(c.closed(10))
-
-    def test_percent_escapes_are_decoded_once(self):
-        a = self.b.post("/v1/topics/%2561/messages", b"x")
-        self.assertNotEqual(a.status, 200, "a doubly escaped name is not decoded twice")
-
-    def test_answers_have_date_and_no_broken_headers(self):
-        a = self.b.get("/ping")
-        date = a.header("date")
-        if date is not None:
-            self.assertRegex(date, r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
-
-    def test_a_half_closed_client_gets_its_answer(self):
-        with self.b.connect() as c:
-            c.send(post(b"Content-Length: 5\r\n", b"hello").replace(b"hostile", b"half-closed"))
-            c.socket.shutdown(socket.SHUT_WR)
-            self.assertEqual(c.answer().status, 200)
-            self.assertTrue(c.closed(5))
-
-    def test_after_all_that_memory_and_descriptors_are_as_before(self):
-        self.b.get("/ping")
-        wait_until(lambda: self.b.descriptors_open() < 40, what="descriptors are given back")
-        self.assertLess(self.b.status("VmRSS"), 400 * 1024)
+            except socket.timeout:
+                continue
+            except OSError:
+                break
+        took = time.monotonic() - began
+        assert answer.startswith(b"HTTP/1.1 408 "), answer[:100]
+    assert took < 8
 
 
-class Strict(Test):
-    def test_this_client_notices_a_wrong_answer(self):
-        """The harness itself: its reader refuses what a broken server might send."""
-        server = socket.socket()
-        self.addCleanup(server.close)
-        server.bind(("127.0.0.1", 0))
-        server.listen(16)
-        for text in [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
-                     b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n",
-                     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n"]:
-            with Connection(server.getsockname()[1], timeout=2) as c:
-                peer, _ = server.accept()
-                peer.sendall(text)
-                peer.close()
-                with self.assertRaises((BadAnswer, Closed)):
-                    c.answer()
+def test_an_idle_connection_is_closed_in_the_end(b):
+    with b.connect() as c:
+        c.request("GET", "/ping")
+        assert c.closed(10)
 
 
-if __name__ == "__main__":
-    unittest.main()
+def test_percent_escapes_are_decoded_once(b):
+    a = b.post("/v1/topics/%2561/messages", b"x")
+    assert a.status != 200, "a doubly escaped name is not decoded twice"
+
+
+def test_answers_have_date_and_no_broken_headers(b):
+    a = b.get("/ping")
+    date = a.header("date")
+    if date is not None:
+        assert re.search(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$", date)
+
+
+def test_a_half_closed_client_gets_its_answer(b):
+    with b.connect() as c:
+        c.send(post(b"Content-Length: 5\r\n", b"hello").replace(b"hostile", b"half-closed"))
+        c.socket.shutdown(socket.SHUT_WR)
+        assert c.answer().status == 200
+        assert c.closed(5)
+
+
+def test_after_all_that_memory_and_descriptors_are_as_before(b):
+    b.get("/ping")
+    wait_until(lambda: b.descriptors_open() < 40, what="descriptors are given back")
+    assert b.status("VmRSS") < 400 * 1024
+
+
+@pytest.mark.parametrize("text", [
+    b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
+], ids=as_id)
+def test_this_client_notices_a_wrong_answer(text):
+    """The harness itself: its reader refuses what a broken server might send."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Connection(server.getsockname()[1], timeout=2) as c:
+        peer, _ = server.accept()
+        peer.sendall(text)
+        peer.close()
+        with pytest.raises((BadAnswer, Closed)):
+            c.answer()

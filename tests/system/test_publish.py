@@ -1,0 +1,160 @@
+"""/v1: publishing (doc/http.md)."""
+
+import base64
+import json
+import os
+
+import pytest
+
+from client import assert_refused, assert_status, payload_of
+from common import SANITIZED, as_id
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def b(share_node):
+    return share_node(set=["store.segment.messages=10"])
+
+
+def test_a_body_is_one_message_byte_for_byte(b):
+    bodies = [b"plain", b"", bytes(range(256)), b"\n", b"a\nb\r\n", b"|#|", b"\xff\xfe", os.urandom(70000), b"\x00"]
+    for i, body in enumerate(bodies):
+        a = b.publish("bytes", body)
+        assert {k: a[k] for k in ("topic", "first", "next", "count", "durability", "committed", "copies")} == (
+            {"topic": "bytes", "first": i, "next": i + 1, "count": 1, "durability": "commit",
+             "committed": "disk", "copies": 1})
+    assert b.messages("bytes") == bodies
+
+
+def test_content_type_key_and_headers_are_kept(b):
+    b.publish("meta", b"x", {"Content-Type": "image/png", "Lignum-Key": "k1", "Lignum-Header-Trace": "abc",
+                                  "Lignum-Header-X-Y": "1 2"})
+    m = b.read("meta")["messages"][0]
+    assert m["key"] == "k1"
+    headers = {n.lower(): v for n, v in m["headers"].items()}
+    assert headers == {"content-type": "image/png", "trace": "abc", "x-y": "1 2"}
+
+
+def test_ndjson_lines_are_messages_as_they_stand(b):
+    body = b'{"a": 1}\nplain text\r\n\n  spaced  \n\r\n\xff\xfe\nlast without newline'
+    a = b.ok("POST", "/v1/topics/lines/messages", body, NDJSON).json
+    want = [b'{"a": 1}', b"plain text", b"  spaced  ", b"\xff\xfe", b"last without newline"]
+    assert (a["first"], a["next"], a["count"]) == (0, 5, 5)
+    assert b.messages("lines") == want
+    for empty in [b"", b"\n\n\r\n"]:
+        a = b.post("/v1/topics/lines/messages", empty, headers=NDJSON)
+        assert_refused(a, 400)
+
+
+def test_json_envelopes_one_and_many(b):
+    one = {"key": "k", "headers": {"h": "v"}, "data": "text"}
+    a = b.ok("POST", "/v1/topics/envelope/messages", json.dumps(one), JSON).json
+    assert (a["first"], a["count"]) == (0, 1)
+    many = [{"data": "a"}, {"base64": base64.b64encode(b"\x00\xff").decode()}, {"key": "", "data": ""},
+            {"data": "\u0000\U0001f600"}]
+    a = b.ok("POST", "/v1/topics/envelope/messages", json.dumps(many), JSON).json
+    assert (a["first"], a["next"], a["count"]) == (1, 5, 4)
+    m = b.read("envelope")["messages"]
+    assert (m[0]["key"], m[0]["headers"], m[0]["data"]) == ("k", {"h": "v"}, "text")
+    assert [payload_of(x) for x in m[1:]] == [b"a", b"\x00\xff", b"", "\u0000\U0001f600".encode()]
+    assert "key" not in m[1]
+    assert m[3]["key"] == ""
+    assert "headers" not in m[1]
+
+
+@pytest.mark.parametrize("body", [
+    '{}', '[]', '[{"data": "good"}, {}]', '[{"data": "good"}, {"data": 5}]', '{"data": "x", "base64": "eA=="}',
+    '{"base64": "!!"}', '{"data": {"a": 1}}', '{"data": null}', '[{"data": "good"}, 5]', '{"key": 5, "data": "x"}',
+    '{"headers": {"a": 1}, "data": "x"}', '{"dato": "x"}', '"x"', '[[]]', '{"data": "x"} x', '{"base64": "eA"}',
+    '[{"data": "good"}, {"data": "x", "extra": 1}]',
+], ids=as_id)
+def test_bad_envelopes_append_nothing_of_their_batch(b, body):
+    a = b.post("/v1/topics/bad-envelope/messages", body, headers=JSON)
+    assert_refused(a, 400)
+    t = b.get("/v1/topics/bad-envelope")
+    assert t.status == 404 or t.json["next"] == 0, t
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes the script's time")
+def test_envelopes_up_to_the_limits_cost_no_script_its_time(b):
+    payload = os.urandom(1 << 20)
+    body = json.dumps([{"base64": base64.b64encode(payload).decode()}] * 5)
+    b.ok("POST", "/v1/topics/large-envelope/messages", body, JSON)
+    assert b.messages("large-envelope") == [payload] * 5
+    body = "[" + ",".join(['{"data": "%05d"}' % i for i in range(65536)]) + "]"
+    a = b.ok("POST", "/v1/topics/many-envelopes/messages", body, JSON).json
+    assert a["count"] == 65536
+    assert b.messages("many-envelopes", from_=65535) == [b"65535"]
+
+
+def test_a_batch_is_appended_as_a_whole_or_not_at_all(b):
+    big = b"x" * (1 << 20)
+    body = b"good\n" + big + b"x\n"
+    a = b.post("/v1/topics/whole/messages", body, headers=NDJSON)
+    assert_status(a, 413, "too_large")
+    assert a.json["limit"] == 1 << 20
+    assert a.json["appended"] is False
+    a = b.ok("POST", "/v1/topics/whole/messages", b"good\n" + big + b"\n", NDJSON).json
+    assert a["count"] == 2
+    assert b.messages("whole") == [b"good", big]
+
+
+def test_limits_of_messages_name_the_limit(b):
+    a = b.post("/v1/topics/limits/messages", b"x" * ((1 << 20) + 1))
+    assert_status(a, 413, "too_large")
+    assert a.json["limit"] == 1 << 20
+    a = b.post("/v1/topics/limits/messages", b"x", headers={"Lignum-Key": "k" * 5000})
+    assert a.status in (400, 413), a
+    a = b.post("/v1/topics/limits/messages", b"\n".join([b"x"] * 70000), headers=NDJSON)
+    assert_status(a, 413, "too_large")
+    a = b.post("/v1/topics/limits/messages", b"x" * ((8 << 20) + 1))
+    assert_status(a, 413, "too_large")
+    t = b.get("/v1/topics/limits")
+    assert t.status == 404 or t.json["next"] == 0, t
+
+
+@pytest.mark.parametrize("name", [
+    "a%20b", "%2e%2e", ".", "..", ".x", "-x", "_x", "a%2fb", "%c3%a9", "x" * 129, "a%0ab", "a%00b", "a*b",
+], ids=as_id)
+def test_bad_topic_names_in_the_path_are_400(b, name):
+    a = b.post("/v1/topics/%s/messages" % name, b"x")
+    assert a.status in (400, 403, 404), a
+
+
+def test_an_escaped_topic_name_in_the_path_is_decoded(b):
+    a = b.post("/v1/topics/%74est-escaped/messages", b"x")
+    assert a.json["topic"] == "test-escaped"
+
+
+def test_auto_create_false_makes_publishing_to_an_unknown_topic_404(node):
+    b = node(config='topic "made.*" { auto_create = false }\ntopic "*" {}')
+    a = b.post("/v1/topics/made.one/messages", b"x")
+    assert_refused(a, 404, "unknown_topic")
+    b.ok("PUT", "/v1/topics/made.one", "{}", status=201)
+    b.publish("made.one", b"x")
+    b.publish("free", b"x")
+
+
+def test_unknown_media_types_are_taken_as_bytes_but_codings_are_refused(b):
+    a = b.post("/v1/topics/media/messages", b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+    assert_refused(a, 415, "unsupported_media")
+    b.publish("media", b"x", {"Content-Type": "weird/thing; a=b"})
+
+
+def test_every_answer_says_its_durability(b):
+    for durability, committed in [("commit", "disk"), ("interval", "written"), ("os", "written")]:
+        name = "durability-" + durability
+        b.ok("PUT", "/v1/topics/" + name, json.dumps({"durability": durability}), status=201)
+        a = b.publish(name, b"x")
+        assert (a["durability"], a["committed"]) == (durability, committed)
+        assert b.messages(name) == [b"x"]
+
+
+def test_producer_headers_are_taken_and_checked(b):
+    b.publish("producer", b"x", {"Producer-Id": "7", "Producer-Epoch": "1", "Producer-Seq": "1"})
+    for headers in [{"Producer-Id": "x"}, {"Producer-Id": "1", "Producer-Seq": "-1"},
+                    {"Producer-Id": "1", "Producer-Epoch": "99999999"}]:
+        a = b.post("/v1/topics/producer/messages", b"x", headers=headers)
+        assert_refused(a, 400)

@@ -1,0 +1,273 @@
+"""/v1: reading (doc/http.md)."""
+
+import json
+import os
+import re
+import struct
+import time
+
+import pytest
+
+from client import assert_refused, assert_status
+from common import as_id, crc32c, wait_until
+
+PAYLOADS = [b"m%d" % i for i in range(25)]
+
+
+@pytest.fixture(scope="module")
+def b(share_node):
+    b = share_node(set=["store.segment.messages=10"])
+    for p in PAYLOADS:
+        b.publish("read", p)
+    return b
+
+
+def test_answer_has_the_documented_fields(b):
+    a = b.ok("GET", "/v1/topics/read/messages?from=3&to=5")
+    body = a.json
+    assert set(body) == {"topic", "messages", "next", "epoch"}
+    assert (body["topic"], body["next"]) == ("read", 5)
+    m = body["messages"][0]
+    assert set(m) == {"offset", "epoch", "time", "data"}
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", m["time"])
+    assert a.header("lignum-next-offset") == "%d:5" % m["epoch"]
+    assert a.header("lignum-epoch") == str(body["epoch"])
+    assert a.header("lignum-earliest") == "0"
+
+
+def test_every_range_across_tiny_segments_equals_what_was_published(b):
+    with b.connect() as c:
+        for begin in range(0, 26):
+            for end in range(begin + 1, 28):
+                a = c.request("GET", "/v1/topics/read/messages?from=%d&to=%d" % (begin, end))
+                got = [(m["offset"], m["data"].encode()) for m in a.json["messages"]]
+                want = [(i, PAYLOADS[i]) for i in range(begin, min(end, 25))]
+                assert got == want, (begin, end)
+                assert a.json["next"] == max(begin, min(end, 25)), (begin, end)
+
+
+def test_limit_and_bytes_bound_an_answer(b):
+    for limit in [1, 9, 10, 11, 20, 25, 26]:
+        body = b.read("read", from_=0, limit=limit)
+        assert len(body["messages"]) == min(limit, 25)
+        assert body["next"] == min(limit, 25)
+    body = b.read("read", from_=0, bytes=1)
+    assert len(body["messages"]) == 1, "at least one message, or a reader never gets on"
+    body = b.read("read", from_=0, bytes=6)
+    assert len(body["messages"]) < 10
+
+
+def test_from_takes_words_and_times(b):
+    assert b.read("read", from_="earliest", limit=1)["messages"][0]["offset"] == 0
+    assert b.read("read", from_="latest")["messages"] == []
+    assert b.read("read", from_="latest")["next"] == 25
+    assert len(b.read("read", from_="-15m")["messages"]) == 25
+    assert len(b.read("read", from_="-1h")["messages"]) == 25
+    assert len(b.read("read", from_="2020-01-01T00:00:00Z")["messages"]) == 25
+    assert b.read("read", from_="2099-01-01T00:00:00Z")["messages"] == []
+
+
+def test_a_time_finds_the_first_message_at_or_after_it(b):
+    for i in range(12):
+        b.publish("timed", b"%d" % i)
+        before = time.time()
+        wait_until(lambda: time.time() >= before + 0.003)
+    times = [m["time"] for m in b.read("timed")["messages"]]
+    assert times == sorted(times)
+    for t in times:
+        first = b.read("timed", from_=t, limit=1)["messages"][0]["offset"]
+        assert first == times.index(t)
+
+
+def test_past_the_end_is_empty_and_unknown_topics_are_404(b):
+    body = b.read("read", from_=1000)
+    assert body["messages"] == []
+    assert_status(b.get("/v1/topics/absent/messages"), 404, "unknown_topic")
+    assert_status(b.get("/v1/topics/absent"), 404, "unknown_topic")
+
+
+@pytest.mark.parametrize("words, name", [
+    ("from=-1", "from"), ("from=x", "from"), ("from=1.5", "from"), ("from=0&to=0", "from"), ("from=5&to=3", "from"),
+    ("limit=0", "limit"), ("limit=-1", "limit"), ("limit=x", "limit"), ("limit=1000000000", "limit"), ("bytes=0", "bytes"),
+    ("bytes=x", "bytes"), ("wait=x", "wait"), ("wait=-1", "wait"), ("wait=61", "wait"), ("form=1", "form"),
+    ("raw=maybe", "raw"), ("from=99999999999999999999999", "from"), ("from=0x10", "from"), ("from=1e3", "from"),
+    ("from=", "from"), ("to=x", "to"), ("from=2026-13-01T00:00:00Z", "from"),
+], ids=as_id)
+def test_bad_parameters_are_400_and_named(b, words, name):
+    a = b.get("/v1/topics/read/messages?" + words)
+    assert_status(a, 400)
+    assert name in a.json["detail"]
+
+
+@pytest.mark.parametrize("target, headers", [
+    ("/v1/topics/read/messages?%ff=1", {}), ("/v1/topics/read/messages?from=%ff", {}), ("/v1/topics/read/messages?raw=%ff", {}),
+    ("/v1/topics/read/messages?wait=%ff", {}), ("/v1/topics?limit=%ff", {}), ("/api/message?%ff=1", {}),
+    ("/v1/topics/read/messages", {"Accept": "text/event-stream", "Last-Event-ID": "\xff"}),
+], ids=as_id)
+def test_what_is_not_utf8_is_refused_by_its_own_error(b, target, headers):
+    a = b.get(target, headers=headers)
+    assert_status(a, 400, "bad_value")
+    assert "\\xff" in a.json["detail"].replace("\\255", "\\xff")
+
+
+def test_a_coding_that_is_not_utf8_is_refused_by_its_own_error(b):
+    a = b.post("/v1/topics/read/messages", b"x", headers={"Content-Encoding": "\xff"})
+    assert_refused(a, 415, "unsupported_media")
+
+
+@pytest.mark.parametrize("time_of", [
+    "-9999999999d", "-99999d", "1960-01-01T00:00:00Z",
+], ids=as_id)
+def test_times_before_all_messages_read_from_the_earliest(b, time_of):
+    assert b.read("read", from_=time_of, limit=1)["messages"][0]["offset"] == 0
+
+
+def test_ndjson_and_raw_reads(b):
+    a = b.get("/v1/topics/read/messages?from=8&to=12", headers={"Accept": "application/x-ndjson"})
+    assert a.header("content-type") == "application/x-ndjson"
+    lines = a.body.split(b"\n")
+    assert lines.pop() == b""
+    assert [json.loads(l)["offset"] for l in lines] == [8, 9, 10, 11]
+    a = b.get("/v1/topics/read/messages?from=8&to=12&raw=1", headers={"Accept": "application/x-ndjson"})
+    assert a.body == b"m8\nm9\nm10\nm11\n"
+    assert re.search(r"^\d+:12$", a.header("lignum-next-offset"))
+
+
+def test_records_are_the_stored_batches_checksums_included(b):
+    got, at = b"", 0
+    while True:
+        a = b.get("/v1/topics/read/messages?from=%d" % at, headers={"Accept": "application/vnd.lignum.records"})
+        assert_status(a, 200)
+        assert a.header("content-type") == "application/vnd.lignum.records"
+        if not a.body:
+            break
+        got += a.body
+        at = int(a.header("lignum-next-offset").partition(":")[2])
+    seen, rest = [], got
+    while rest:
+        size, crc, first, count, flags = struct.unpack_from("<IIQIH", rest)
+        batch, rest = rest[:size], rest[size:]
+        assert crc == crc32c(struct.pack("<Q", first), batch[8:])
+        if flags & 1:
+            continue
+        at = 64
+        for i in range(count):
+            payload, key, headers = struct.unpack_from("<IHH", batch, at)
+            at += 8 + (0 if key == 0xffff else key) + headers
+            seen.append((first + i, batch[at:at + payload]))
+            at += payload
+    assert seen == list(enumerate(PAYLOADS))
+
+
+def test_accept_picks_the_form_or_is_406(b):
+    for accept, want in [("*/*", "application/json"), ("application/*", "application/json"),
+                         ("application/json", "application/json"),
+                         ("text/html, application/x-ndjson;q=0.9", "application/x-ndjson")]:
+        a = b.get("/v1/topics/read/messages", headers={"Accept": accept})
+        assert (a.status, a.header("content-type")) == (200, want), accept
+    assert_status(b.get("/v1/topics/read/messages", headers={"Accept": "image/png"}), 406, "not_acceptable")
+
+
+def test_a_token_claims_no_later_epoch_than_that_of_the_last_message(node):
+    b = node()
+    epoch = b.publish("t", b"x")["epoch"]
+    b.restart()
+    for query, accept in [("from=1", "application/json"), ("from=1&wait=0.05", "application/json"),
+                          ("from=0", "application/json"), ("from=0", "application/vnd.lignum.records"),
+                          ("from=1", "application/vnd.lignum.records"), ("from=latest", "application/json")]:
+        a = b.get("/v1/topics/t/messages?" + query, headers={"Accept": accept})
+        assert a.header("lignum-next-offset") == "%d:1" % epoch, (query, accept)
+    assert b.publish("t", b"y")["epoch"] == epoch + 1
+    a = b.get("/v1/topics/t/messages?from=1")
+    assert a.header("lignum-next-offset") == "%d:2" % (epoch + 1)
+
+
+def test_tokens_of_this_history_are_taken_and_others_refused(b):
+    token = b.get("/v1/topics/read/messages?from=0&to=7").header("lignum-next-offset")
+    assert b.read("read", from_=token, limit=1)["messages"][0]["offset"] == 7
+    assert b.read("read", from_="0:7", limit=1)["messages"][0]["offset"] == 7
+    assert b.read("read", min_offset="0:7", limit=1)["next"] == 1
+    a = b.get("/v1/topics/read/messages?from=99:3")
+    assert_status(a, 409, "log_truncated")
+    assert_status(b.get("/v1/topics/read/messages?from=1:9999999999999999"), 400, "bad_value")
+    assert b.read("read", min_offset=25)["next"] == 25
+    a = b.get("/v1/topics/read/messages?min_offset=1000&wait=0")
+    assert_status(a, 503, "unavailable")
+    assert a.header("retry-after") is not None
+
+
+def test_a_range_that_cannot_change_has_a_tag(b):
+    a = b.get("/v1/topics/read/messages?from=3&to=9")
+    tag = a.header("etag")
+    assert tag is not None
+    assert b.get("/v1/topics/read/messages?from=3&to=9", headers={"If-None-Match": tag}).status == 304
+    assert b.get("/v1/topics/read/messages?from=3").header("etag") is None, "that will grow"
+    a = b.get("/v1/topics/read/messages?from=3&to=9", headers={"If-None-Match": '"x", W/"y"'})
+    assert (a.status, a.header("etag")) == (200, tag)
+
+
+def test_a_read_says_the_same_however_it_is_asked_for(b):
+    for accept in "application/json", "application/x-ndjson", "application/vnd.lignum.records":
+        of = {"Accept": accept}
+        plain = b.get("/v1/topics/read/messages?from=3&to=9&limit=4", headers=of)
+        roundabout = b.get("/v1/topics/read/messages?from=3&to=9&limit=4&wait=0.0", headers=of)
+        assert plain.status == 200
+        assert plain.body == roundabout.body
+        for name in "etag", "content-type", "lignum-next-offset", "lignum-epoch", "lignum-earliest":
+            assert plain.header(name) is not None, name
+            assert plain.header(name) == roundabout.header(name), name
+        tag = plain.header("etag")
+        again = b.get("/v1/topics/read/messages?from=3&to=9&limit=4", headers=dict(of, **{"If-None-Match": tag}))
+        assert (again.status, again.header("etag")) == (304, tag)
+    assert_status(b.get("/v1/topics/read/messages?from=9&to=3"), 400, "bad_range")
+    assert_status(b.get("/v1/topics/read/messages?from=1&limit=0"), 400, "bad_value")
+    assert_status(b.get("/v1/topics/nothing/messages?from=1"), 404, "unknown_topic")
+
+
+def test_records_are_the_same_bytes_in_small_and_large_pieces(b):
+    for i in range(40):
+        b.publish("pieces", b"%d" % i * 2000)
+
+    def walk(piece):
+        whole, at = b"", 0
+        while at < 40:
+            a = b.get("/v1/topics/pieces/messages?from=%d&bytes=%d" % (at, piece),
+                      headers={"Accept": "application/vnd.lignum.records"})
+            whole, at = whole + a.body, int(a.header("lignum-next-offset").split(":")[1])
+        return whole
+    whole = walk(1)
+    assert len(whole) > 40 * 2000
+    for piece in 9000, 33000, 1000000:
+        assert walk(piece) == whole
+
+
+def test_records_end_with_the_batch_that_reaches_the_limit(b):
+    b.publish_lines("limited", [b"a", b"b", b"c"])
+    for i in range(5):
+        b.publish("limited", b"%d" % i)
+
+    def next_after(query):
+        a = b.get("/v1/topics/limited/messages?" + query, headers={"Accept": "application/vnd.lignum.records"})
+        return int(a.header("lignum-next-offset").split(":")[1])
+    for query, want in [("from=0", 8), ("from=0&limit=1", 3), ("from=1&limit=2", 3), ("from=0&limit=4", 4),
+                        ("from=3&limit=2", 5), ("from=3&to=5", 5), ("from=3&limit=2&to=4", 4), ("from=7&limit=9", 8)]:
+        assert next_after(query) == want, query
+
+
+def test_head_has_the_headers_of_get_and_no_body(b):
+    with b.connect() as c:
+        for target in ["/ping", "/v1/topics/read", "/v1/topics/read/messages?from=0&to=3", "/nothing"]:
+            get = c.request("GET", target)
+            head = c.request("HEAD", target)
+            assert head.status == get.status
+            assert head.header("content-type") == get.header("content-type")
+            if head.header("content-length") is not None:
+                assert int(head.header("content-length")) == len(get.body)
+        assert c.request("GET", "/ping").body == b"PONG", "the connection is still in step"
+
+
+def test_large_reads_are_whole(b):
+    payloads = [os.urandom(900 * 1024) for _ in range(12)]
+    for p in payloads:
+        b.publish("large", p)
+    assert b.messages("large") == payloads

@@ -1,0 +1,152 @@
+"""/v1: topics, and what stands around them (doc/http.md)."""
+
+import json
+import re
+
+import pytest
+
+from client import assert_refused, assert_status
+from common import as_id
+
+@pytest.fixture(scope="module")
+def b(share_node):
+    return share_node(set=["store.segment.messages=10"])
+
+
+def test_put_creates_is_idempotent_and_refuses_other_settings(b):
+    settings = json.dumps({"durability": "interval", "retain": {"messages": 100}})
+    a = b.request("PUT", "/v1/topics/put", settings)
+    assert_status(a, 201)
+    a = b.request("PUT", "/v1/topics/put", settings)
+    assert_status(a, 200)
+    a = b.request("PUT", "/v1/topics/put", json.dumps({"durability": "os"}))
+    assert_status(a, 409, "topic_exists")
+    t = b.topic("put")
+    assert (t["name"], t["durability"], t["first"], t["next"]) == ("put", "interval", 0, 0)
+    assert t["retain"]["messages"] == 100
+
+
+def test_topics_are_listed_in_order_of_names_without_the_internal_ones(b):
+    for name in ["list-b", "list-a", "list-c"]:
+        b.publish(name, b"x")
+    topics = b.ok("GET", "/v1/topics").json["topics"]
+    names = [t["name"] for t in topics]
+    assert names == sorted(names)
+    assert {"list-a", "list-b", "list-c"} <= set(names)
+    assert "_topics" not in names
+    internal = [t["name"] for t in b.ok("GET", "/v1/topics?internal=1").json["topics"]]
+    assert "_topics" in internal
+    one = next(t for t in topics if t["name"] == "list-a")
+    for field in ["first", "next", "bytes", "replication", "copies", "durability", "retain"]:
+        assert field in one
+
+
+def test_patch_changes_some_settings_and_leaves_the_others(b):
+    b.ok("PUT", "/v1/topics/patch", json.dumps({"durability": "os", "retain": {"messages": 50}}), status=201)
+    b.ok("PATCH", "/v1/topics/patch", json.dumps({"durability": "commit"}))
+    t = b.topic("patch")
+    assert (t["durability"], t["retain"]["messages"]) == ("commit", 50)
+    assert b.publish("patch", b"x")["durability"] == "commit"
+    assert_status(b.request("PATCH", "/v1/topics/absent", "{}"), 404, "unknown_topic")
+
+
+@pytest.mark.parametrize("body, word", [
+    ({"durability": "sometimes"}, "durability"), ({"replication": "maybe"}, "replication"), ({"copies": 0}, "copies"),
+    ({"copies": 1.5}, "copies"), ({"copies": "2"}, "copies"), ({"retain": 5}, "retain"),
+    ({"retain": {"mesages": 5}}, "mesages"), ({"retain": {"bytes": -1}}, "bytes"), ({"segment": {"messages": 0}}, "messages"),
+    ({"retention": {}}, "retention"),
+], ids=as_id)
+def test_settings_that_cannot_be_are_refused_with_their_name(b, body, word):
+    for method in ["PUT", "PATCH"]:
+        b.request("PUT", "/v1/topics/settings", "{}")
+        name = "settings" if method == "PATCH" else "settings-new"
+        a = b.request(method, "/v1/topics/" + name, json.dumps(body))
+        assert_status(a, 400)
+        assert word in a.json["detail"]
+    assert_status(b.get("/v1/topics/settings-new"), 404, "unknown_topic")
+
+
+def test_delete_removes_the_topic_and_a_new_one_of_that_name_is_empty(b):
+    b.publish_lines("deleted", [b"%d" % i for i in range(35)])
+    a = b.request("DELETE", "/v1/topics/deleted")
+    assert a.status in (200, 204), a
+    assert_status(b.get("/v1/topics/deleted"), 404, "unknown_topic")
+    assert_status(b.get("/v1/topics/deleted/messages"), 404, "unknown_topic")
+    assert_status(b.request("DELETE", "/v1/topics/deleted"), 404, "unknown_topic")
+    assert b.publish("deleted", b"new")["first"] == 0
+    assert b.messages("deleted") == [b"new"]
+
+
+def test_internal_topics_are_read_only_to_clients(b):
+    for a in [b.post("/v1/topics/_topics/messages", b"x"), b.request("DELETE", "/v1/topics/_topics"),
+              b.request("PATCH", "/v1/topics/_topics", '{"durability": "os"}'),
+              b.request("PUT", "/v1/topics/_mine", "{}"), b.post("/v1/topics/_mine/messages", b"x")]:
+        assert a.status in (400, 403), a
+    assert b.topic("_topics")["durability"] == "commit"
+
+
+def test_copies_beyond_one_are_refused_on_a_node_of_its_own(b):
+    b.ok("PUT", "/v1/topics/copies", json.dumps({"replication": "live", "copies": 2}), status=201)
+    a = b.post("/v1/topics/copies/messages", b"x")
+    assert_refused(a, 503, "not_enough_copies")
+    assert a.header("retry-after") is not None
+    assert b.topic("copies")["next"] == 0
+
+
+def test_healthz_and_readyz_answer_200_when_serving(b):
+    assert_status(b.get("/healthz"), 200)
+    assert_status(b.get("/readyz"), 200)
+
+
+def test_cluster_of_one_says_who_it_is(node):
+    b = node(flags=["--name", "n1"])
+    body = b.ok("GET", "/v1/cluster").json
+    assert body["self"] == "n1"
+    assert body["role"] == "alone"
+    assert body["epoch"] >= 1
+
+
+def test_openapi_is_valid_json_and_names_routes_that_exist(b):
+    spec = b.ok("GET", "/openapi.json").json
+    assert re.search(r"^3\.1\.", spec["openapi"])
+    assert "title" in spec["info"]
+    assert "version" in spec["info"]
+    assert {"/ping", "/api/message", "/api/topics", "/v1/topics", "/v1/topics/{topic}",
+            "/v1/topics/{topic}/messages", "/healthz", "/readyz", "/metrics"} <= set(spec["paths"])
+    b.publish("openapi", b"x")
+    for path, item in spec["paths"].items():
+        named = set(re.findall(r"\{(\w+)\}", path))
+        for method, operation in item.items():
+            if method not in ("get", "put", "post", "delete", "patch", "head", "options"):
+                continue
+            parameters = [resolved(spec, p) for p in item.get("parameters", []) + operation.get("parameters", [])]
+            assert {p["name"] for p in parameters if p["in"] == "path"} == named, (method, path)
+            assert operation["responses"], (method, path)
+            if method == "get":
+                a = b.get(re.sub(r"\{\w+\}", "openapi", path))
+                assert a.status not in (404, 405), path
+    for ref in re.findall(r'"\$ref": ?"([^"]+)"', json.dumps(spec)):
+        resolved(spec, {"$ref": ref})
+
+
+def resolved(spec, value):
+    while "$ref" in value:
+        at = spec
+        assert value["$ref"].startswith("#/")
+        for word in value["$ref"][2:].split("/"):
+            at = at[word]
+        value = at
+    return value
+
+
+def test_errors_come_from_one_table(b):
+    # Every code that the broker answers with stands in doc/http.md.
+    for target, status, code in [("/nothing", 404, "not_found"), ("/v1/topics/absent", 404, "unknown_topic"),
+                                 ("/v1/topics/a%20b", 400, "bad_topic")]:
+        a = b.get(target)
+        assert_status(a, status, code)
+
+
+def test_no_other_site_is_allowed_to_read_answers(b):
+    a = b.get("/ping", headers={"Origin": "https://example.org"})
+    assert a.header("access-control-allow-origin") is None
