@@ -5,105 +5,115 @@ import os
 import re
 import threading
 import time
-import unittest
 
-from lignum import SANITIZED, Background, Test, in_threads, wait_until
+import pytest
+
+from client import assert_status
+from common import SANITIZED, Background, as_id, hold_for, in_threads, wait_until
 
 
-class Reload(Test):
-    def test_reload_under_load_fails_no_request(self):
-        def config(n):
-            return ('route.get("/version", function() return 200, "%d" end)\n'
-                    'function on_publish(msg) msg.headers["version"] = "%d" end\n' % (n, n))
-        b = self.broker(config=config(0))
-        local = threading.local()
-        counts = [0]
+def on_own_connections(b, step):
+    """A function that calls step(connection) on a connection of each thread's own."""
+    local = threading.local()
 
-        def publish():
-            c = getattr(local, "c", None) or b.connect()
-            local.c = c
-            a = c.request("POST", "/v1/topics/t/messages", b"x")
-            if a.status != 200:
-                raise AssertionError(a)
-            if c.request("GET", "/version").status != 200:
-                raise AssertionError("the route is gone")
-            counts[0] += 1
-        with Background(publish) as one, Background(publish) as two, Background(publish) as three:
-            for n in range(1, 15):
-                b.write_config(config(n))
-                b.reload()
-                self.assertEqual(b.get("/version").body, b"%d" % n)
-                for load in (one, two, three):
-                    load.progresses(5)
-        versions = [int(m["headers"]["version"]) for m in b.read("t", from_=0, limit=100000, bytes=8 << 20)["messages"]]
-        self.assertEqual(versions, sorted(versions))
-        self.assertEqual(versions[-1], 14)
+    def run():
+        if not hasattr(local, "connection"):
+            local.connection = b.connect()
+        step(local.connection)
+    return run
 
-    def test_a_broken_file_changes_nothing_and_says_why(self):
-        good = 'route.get("/here", function() return 200, "here" end)\nfunction on_publish(m) m.payload = m.payload .. "!" end'
-        b = self.broker(config=good)
-        for broken, word in [("x = = 1", "lignum.lua:1"), ("store { segmnt = {} }", "segment"), ('error("no")', "no"),
-                             ('getmetatable("").__index = nil error("no")', "lignum.lua:1"),
-                             ('string.format = nil table.sort = nil error("no")', "refused"),
-                             ("\n\nundefined()", "lignum.lua:3"), ("while true do end", "lignum.lua:1"),
-                             ('local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end', "lignum.lua:1"),
-                             ('route.get("/here", function() return 200, "new" end)\nroute.get("/here", 7)', "lignum.lua:2")]:
-            with self.subTest(broken=broken):
-                b.write_config(broken)
-                said = b.reload(expect=False)
-                self.assertIn(word, said)
-                self.assertEqual(b.get("/here").body, b"here")
-                b.publish("t", b"x")
-        self.assertEqual(set(b.messages("t")), {b"x!"})
-        b.write_config('route.get("/other", function() return 200, "other" end)')
+
+# ---- reloads
+
+def test_reload_under_load_fails_no_request(node):
+    def config(n):
+        return ('route.get("/version", function() return 200, "%d" end)\n'
+                'function on_publish(msg) msg.headers["version"] = "%d" end\n' % (n, n))
+    b = node(config=config(0))
+
+    def step(c):
+        assert_status(c.request("POST", "/v1/topics/t/messages", b"x"), 200)
+        assert_status(c.request("GET", "/version"), 200)
+    publish = on_own_connections(b, step)
+    with Background(publish) as one, Background(publish) as two, Background(publish) as three:
+        for n in range(1, 15):
+            b.write_config(config(n))
+            b.reload()
+            assert b.get("/version").body == b"%d" % n
+            for load in (one, two, three):
+                load.progresses(5)
+    versions = [int(m["headers"]["version"]) for m in b.read("t", from_=0, limit=100000, bytes=8 << 20)["messages"]]
+    assert versions == sorted(versions)
+    assert versions[-1] == 14
+
+
+def test_a_broken_file_changes_nothing_and_says_why(node):
+    good = 'route.get("/here", function() return 200, "here" end)\nfunction on_publish(m) m.payload = m.payload .. "!" end'
+    b = node(config=good)
+    for broken, word in [("x = = 1", "lignum.lua:1"), ("store { segmnt = {} }", "segment"), ('error("no")', "no"),
+                         ('getmetatable("").__index = nil error("no")', "lignum.lua:1"),
+                         ('string.format = nil table.sort = nil error("no")', "refused"),
+                         ("\n\nundefined()", "lignum.lua:3"), ("while true do end", "lignum.lua:1"),
+                         ('local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end', "lignum.lua:1"),
+                         ('route.get("/here", function() return 200, "new" end)\nroute.get("/here", 7)', "lignum.lua:2")]:
+        b.write_config(broken)
+        said = b.reload(expect=False)
+        assert word in said, broken
+        assert b.get("/here").body == b"here", broken
+        b.publish("t", b"x")
+    assert set(b.messages("t")) == {b"x!"}
+    b.write_config('route.get("/other", function() return 200, "other" end)')
+    b.reload()
+    assert b.get("/here").status == 404
+    assert b.get("/other").body == b"other"
+
+
+def test_a_file_that_has_gone_is_an_error_too(node):
+    b = node(config='route.get("/here", function() return 200, "here" end)')
+    os.unlink(b.config_path)
+    assert "lignum.lua" in b.reload(expect=False)
+    assert b.get("/here").body == b"here"
+
+
+def test_requests_in_flight_finish_on_the_old_tables(node):
+    b = node(config='route.get("/slow", function() sleep(1) return 200, "old" end)')
+    answers = []
+
+    def slow():
+        answers.append(b.get("/slow").body)
+
+    def reloader():
+        wait_until(lambda: b.in_flight() >= 1, what="the slow one is in flight")
+        b.write_config('route.get("/slow", function() return 200, "new" end)')
         b.reload()
-        self.assertEqual(b.get("/here").status, 404)
-        self.assertEqual(b.get("/other").body, b"other")
+        assert b.get("/slow").body == b"new"
+    in_threads(slow, reloader)
+    assert answers == [b"old"]
 
-    def test_a_file_that_has_gone_is_an_error_too(self):
-        b = self.broker(config='route.get("/here", function() return 200, "here" end)')
-        os.unlink(b.config_path)
-        self.assertIn("lignum.lua", b.reload(expect=False))
-        self.assertEqual(b.get("/here").body, b"here")
 
-    def test_requests_in_flight_finish_on_the_old_tables(self):
-        b = self.broker(config='route.get("/slow", function() sleep(1) return 200, "old" end)')
-        answers = []
-
-        def slow():
-            answers.append(b.get("/slow").body)
-
-        def reloader():
-            wait_until(lambda: sum(v for n, v in b.metrics().items()
-                                   if n.startswith("lignum_http_requests_in_flight")) > 1)
-            b.write_config('route.get("/slow", function() return 200, "new" end)')
-            b.reload()
-            self.assertEqual(b.get("/slow").body, b"new")
-        in_threads(slow, reloader)
-        self.assertEqual(answers, [b"old"])
-
-    def test_many_reloads_do_not_grow_memory(self):
-        if SANITIZED:
-            self.skipTest("memory under a sanitizer says nothing")
-        b = self.broker(config="\n".join('route.get("/r%d", function() return 200, "x" end)' % i for i in range(100)))
-        for _ in range(20):
-            b.reload()
-        before = b.status("VmRSS")
-        for _ in range(100):
-            b.reload()
-        self.assertFlat(before, b.status("VmRSS"), 6 * 1024, "RSS over 100 reloads")
-
-    def test_limits_change_with_a_reload(self):
-        b = self.broker(config="limits { body = 2 * KiB }")
-        self.assertStatus(b.post("/v1/topics/t/messages", b"x" * 3000), 413)
-        b.write_config("limits { body = 4 * KiB }")
+@pytest.mark.skipif(SANITIZED, reason="memory under a sanitizer says nothing")
+def test_many_reloads_do_not_grow_memory(node):
+    b = node(config="\n".join('route.get("/r%d", function() return 200, "x" end)' % i for i in range(100)))
+    for _ in range(20):
         b.reload()
-        self.assertStatus(b.post("/v1/topics/t/messages", b"x" * 3000), 200)
+    before = b.status("VmRSS")
+    for _ in range(100):
+        b.reload()
+    assert b.status("VmRSS") - before <= 6 * 1024, "RSS over 100 reloads"
 
 
-class Hooks(Test):
-    def test_on_publish_changes_rejects_and_reroutes(self):
-        b = self.broker(config='''
+def test_limits_change_with_a_reload(node):
+    b = node(config="limits { body = 2 * KiB }")
+    assert_status(b.post("/v1/topics/t/messages", b"x" * 3000), 413)
+    b.write_config("limits { body = 4 * KiB }")
+    b.reload()
+    assert_status(b.post("/v1/topics/t/messages", b"x" * 3000), 200)
+
+
+# ---- hooks
+
+def test_on_publish_changes_rejects_and_reroutes(node):
+    b = node(config='''
 function on_publish(msg)
   if #msg.payload == 0 then return reject("empty message") end
   if msg.payload == "teapot" then return reject("too hot", "too_many_requests") end
@@ -111,22 +121,23 @@ function on_publish(msg)
   if msg.topic == "in" then msg.topic = "out" end
   if msg.key == "k" then msg.key = "changed" msg.headers["seen"] = "yes" end
 end''')
-        a = b.post("/v1/topics/t/messages", b"")
-        self.assertStatus(a, 400, "rejected")
-        self.assertIn("empty message", a.json["detail"])
-        self.assertIs(a.json["appended"], False)
-        self.assertStatus(b.post("/v1/topics/t/messages", b"teapot"), 429, "too_many_requests")
-        b.publish("t", b"secret word")
-        self.assertEqual(b.messages("t"), [b"***"])
-        self.assertEqual(b.publish("in", b"routed")["topic"], "out")
-        self.assertEqual(b.messages("out"), [b"routed"])
-        self.assertEqual(b.get("/v1/topics/in").status, 404)
-        b.publish("keyed", b"x", {"Lignum-Key": "k"})
-        m = b.read("keyed")["messages"][0]
-        self.assertEqual((m["key"], m["headers"]["seen"]), ("changed", "yes"))
+    a = b.post("/v1/topics/t/messages", b"")
+    assert_status(a, 400, "rejected")
+    assert "empty message" in a.json["detail"]
+    assert a.json["appended"] is False
+    assert_status(b.post("/v1/topics/t/messages", b"teapot"), 429, "too_many_requests")
+    b.publish("t", b"secret word")
+    assert b.messages("t") == [b"***"]
+    assert b.publish("in", b"routed")["topic"] == "out"
+    assert b.messages("out") == [b"routed"]
+    assert b.get("/v1/topics/in").status == 404
+    b.publish("keyed", b"x", {"Lignum-Key": "k"})
+    m = b.read("keyed")["messages"][0]
+    assert (m["key"], m["headers"]["seen"]) == ("changed", "yes")
 
-    def test_on_publish_may_change_any_part_of_a_message_or_none(self):
-        b = self.broker(config="""
+
+def test_on_publish_may_change_any_part_of_a_message_or_none(node):
+    b = node(config="""
 function on_publish(msg)
   local do_it = {
     nothing = function() end,
@@ -144,23 +155,24 @@ function on_publish(msg)
   }
   return do_it[msg.topic]()
 end""")
-        want = {"nothing": {}, "payload": {"data": "other"}, "same": {}, "key": {"key": "k"}, "header": {"headers": {"a": "b"}},
-                "headers": {"headers": {"c": "d"}}, "none": {}, "wait": {"key": "late"}}
-        for topic, changes in want.items():
-            b.publish(topic, b"payload")
-            message = b.read(topic)["messages"][0]
-            found = {k: message[k] for k in ("data", "key", "headers") if k in message}
-            self.assertEqual(found, dict({"data": "payload"}, **changes), topic)
-        b.publish("topic", b"payload")
-        self.assertEqual(b.read("elsewhere")["messages"][0]["data"], "payload")
-        self.assertEqual(b.post("/v1/topics/refuse/messages", b"payload").status, 400)
-        for topic in "wrong", "gone":
-            a = b.post("/v1/topics/%s/messages" % topic, b"payload")
-            self.assertStatus(a, 500)
-            self.assertIn("on_publish", a.json["detail"])
+    want = {"nothing": {}, "payload": {"data": "other"}, "same": {}, "key": {"key": "k"}, "header": {"headers": {"a": "b"}},
+            "headers": {"headers": {"c": "d"}}, "none": {}, "wait": {"key": "late"}}
+    for topic, changes in want.items():
+        b.publish(topic, b"payload")
+        message = b.read(topic)["messages"][0]
+        found = {k: message[k] for k in ("data", "key", "headers") if k in message}
+        assert found == dict({"data": "payload"}, **changes), topic
+    b.publish("topic", b"payload")
+    assert b.read("elsewhere")["messages"][0]["data"] == "payload"
+    assert b.post("/v1/topics/refuse/messages", b"payload").status == 400
+    for topic in "wrong", "gone":
+        a = b.post("/v1/topics/%s/messages" % topic, b"payload")
+        assert_status(a, 500)
+        assert "on_publish" in a.json["detail"]
 
-    def test_a_message_that_a_hook_has_looked_through_is_a_table_like_any_other(self):
-        b = self.broker(config="""
+
+def test_a_message_that_a_hook_has_looked_through_is_a_table_like_any_other(node):
+    b = node(config="""
 local kept
 function on_publish(msg)
   local do_it = {
@@ -194,68 +206,73 @@ function on_publish(msg)
   }
   if do_it[msg.topic] then return do_it[msg.topic]() end
 end""")
-        want = {"copied": {}, "copies": {"headers": {"a": "b"}}, "class": {"headers": {"a": "b"}},
-                "pairs": {"data": "headers:table payload:string topic:string"}, "asks": {"data": "nilniltable"},
-                "raw": {"key": "k"}, "raw_headers": {"headers": {"a": "b"}},
-                "headers_first": {"headers": {"a": "b"}, "key": "k"},
-                "keep": {}, "other": {}, "kept": {"data": "payloadkeeptable"}, "own": {},
-                "json": {"data": '{"headers":{},"payload":"payload","topic":"json"}'}, "appended": {}, "copy": {}}
-        for topic, changes in want.items():
-            if topic not in ("copy", "copies"):
-                b.publish(topic, b"payload")
-            message = b.read(topic)["messages"][0]
-            found = {k: message[k] for k in ("data", "key", "headers") if k in message}
-            self.assertEqual(found, dict({"data": "payload"}, **changes), topic)
+    want = {"copied": {}, "copies": {"headers": {"a": "b"}}, "class": {"headers": {"a": "b"}},
+            "pairs": {"data": "headers:table payload:string topic:string"}, "asks": {"data": "nilniltable"},
+            "raw": {"key": "k"}, "raw_headers": {"headers": {"a": "b"}},
+            "headers_first": {"headers": {"a": "b"}, "key": "k"},
+            "keep": {}, "other": {}, "kept": {"data": "payloadkeeptable"}, "own": {},
+            "json": {"data": '{"headers":{},"payload":"payload","topic":"json"}'}, "appended": {}, "copy": {}}
+    for topic, changes in want.items():
+        if topic not in ("copy", "copies"):
+            b.publish(topic, b"payload")
+        message = b.read(topic)["messages"][0]
+        found = {k: message[k] for k in ("data", "key", "headers") if k in message}
+        assert found == dict({"data": "payload"}, **changes), topic
 
-    def test_a_hook_is_asked_once_for_the_first_message_of_a_topic(self):
-        b = self.broker(config="""
+
+def test_a_hook_is_asked_once_for_the_first_message_of_a_topic(node):
+    b = node(config="""
 local asked = 0
 function on_publish(msg) asked = asked + 1 end
 route.get("/asked", function() return 200, tostring(asked) end)""")
-        b.publish("new", b"first")
-        self.assertEqual(b.get("/asked").body, b"1")
+    b.publish("new", b"first")
+    assert b.get("/asked").body == b"1"
 
-    def test_what_cannot_be_published_is_refused_before_a_hook_sees_it(self):
-        for config in "", "function on_publish(msg) error('it was shown') end":
-            b = self.broker(config=config)
-            publish = lambda body, **headers: b.post("/v1/topics/t/messages", body, headers={
-                name.replace("_", "-"): value for name, value in headers.items()})
-            self.assertStatus(publish(b"x", Content_Encoding="gzip"), 415, "unsupported_media")
-            self.assertStatus(publish(b"x", Content_Encoding=""), 415, "unsupported_media")
-            self.assertStatus(publish(b"x", Content_Type="application/json"), 400, "bad_json")
-            self.assertStatus(publish(b"x", Content_Type="APPLICATION/JSON ;charset=utf-8"), 400, "bad_json")
-            self.assertStatus(publish(b"x", Content_Type="application/json x"), 400, "bad_json")
-            self.assertEqual(b.get("/v1/topics/t").status, 404)
-            self.assertStatus(publish(b"x" * (1 << 20) + b"x"), 413, "too_large")
-            for more in {"Content_Encoding": "Identity"}, {"Content_Type": "application/jsonx"}:
-                self.assertStatus(publish(b"x", **more), 500 if config else 200)
-            b.stop()
 
-    def test_on_publish_sees_every_message_of_every_way_of_publishing(self):
-        b = self.broker(config='function on_publish(msg) msg.payload = "<" .. msg.payload .. ">" end')
-        b.publish("t", b"raw")
-        b.publish_lines("t", [b"l1", b"l2"])
-        b.ok("POST", "/v1/topics/t/messages", '[{"data": "e1"}, {"data": "e2"}]', {"Content-Type": "application/json"})
-        a = b.ok("POST", "/api/message", '{"topic": "t", "message": "api"}').json
-        self.assertEqual(a["offset"], 5)
-        self.assertEqual(b.messages("t"), [b"<raw>", b"<l1>", b"<l2>", b"<e1>", b"<e2>", b"<api>"])
+def test_what_cannot_be_published_is_refused_before_a_hook_sees_it(node):
+    for config in "", "function on_publish(msg) error('it was shown') end":
+        b = node(config=config)
+        publish = lambda body, **headers: b.post("/v1/topics/t/messages", body, headers={
+            name.replace("_", "-"): value for name, value in headers.items()})
+        assert_status(publish(b"x", Content_Encoding="gzip"), 415, "unsupported_media")
+        assert_status(publish(b"x", Content_Encoding=""), 415, "unsupported_media")
+        assert_status(publish(b"x", Content_Type="application/json"), 400, "bad_json")
+        assert_status(publish(b"x", Content_Type="APPLICATION/JSON ;charset=utf-8"), 400, "bad_json")
+        assert_status(publish(b"x", Content_Type="application/json x"), 400, "bad_json")
+        assert b.get("/v1/topics/t").status == 404
+        assert_status(publish(b"x" * (1 << 20) + b"x"), 413, "too_large")
+        for more in {"Content_Encoding": "Identity"}, {"Content_Type": "application/jsonx"}:
+            assert_status(publish(b"x", **more), 500 if config else 200)
+        b.stop()
 
-    def test_one_rejection_refuses_its_whole_batch_and_batches_are_not_rerouted(self):
-        b = self.broker(config='''
+
+def test_on_publish_sees_every_message_of_every_way_of_publishing(node):
+    b = node(config='function on_publish(msg) msg.payload = "<" .. msg.payload .. ">" end')
+    b.publish("t", b"raw")
+    b.publish_lines("t", [b"l1", b"l2"])
+    b.ok("POST", "/v1/topics/t/messages", '[{"data": "e1"}, {"data": "e2"}]', {"Content-Type": "application/json"})
+    a = b.ok("POST", "/api/message", '{"topic": "t", "message": "api"}').json
+    assert a["offset"] == 5
+    assert b.messages("t") == [b"<raw>", b"<l1>", b"<l2>", b"<e1>", b"<e2>", b"<api>"]
+
+
+def test_one_rejection_refuses_its_whole_batch_and_batches_are_not_rerouted(node):
+    b = node(config='''
 function on_publish(msg)
   if msg.payload == "bad" then return reject("bad one") end
   if msg.payload == "move" then msg.topic = "elsewhere" end
 end''')
-        b.publish("t", b"first")
-        self.assertStatus(b.post("/v1/topics/t/messages", b"a\nbad\nb", headers={"Content-Type": "application/x-ndjson"}),
-                          400, "rejected")
-        a = b.post("/v1/topics/t/messages", b"a\nmove\nb", headers={"Content-Type": "application/x-ndjson"})
-        self.assertGreaterEqual(a.status, 400)
-        self.assertEqual(b.messages("t"), [b"first"])
-        self.assertEqual(b.get("/v1/topics/elsewhere").status, 404)
+    b.publish("t", b"first")
+    assert_status(b.post("/v1/topics/t/messages", b"a\nbad\nb", headers={"Content-Type": "application/x-ndjson"}),
+                  400, "rejected")
+    a = b.post("/v1/topics/t/messages", b"a\nmove\nb", headers={"Content-Type": "application/x-ndjson"})
+    assert a.status >= 400
+    assert b.messages("t") == [b"first"]
+    assert b.get("/v1/topics/elsewhere").status == 404
 
-    def test_on_publish_cannot_make_what_may_not_be_stored(self):
-        b = self.broker(config='''
+
+def test_on_publish_cannot_make_what_may_not_be_stored(node):
+    b = node(config='''
 function on_publish(msg)
   if msg.payload == "topic" then msg.topic = "../../etc" end
   if msg.payload == "internal" then msg.topic = "_topics" end
@@ -264,113 +281,113 @@ function on_publish(msg)
   if msg.payload == "large" then msg.payload = ("x"):rep(2000000) end
   if msg.payload == "headers" then msg.headers = "x" end
 end''')
-        for word in ["topic", "internal", "payload", "number", "large", "headers"]:
-            a = b.post("/v1/topics/t/messages", word)
-            self.assertGreaterEqual(a.status, 400, (word, a))
-            self.assertIs(a.json["appended"], False)
-        b.publish("t", b"fine")
-        self.assertEqual(b.messages("t"), [b"fine"])
+    for word in ["topic", "internal", "payload", "number", "large", "headers"]:
+        a = b.post("/v1/topics/t/messages", word)
+        assert a.status >= 400, (word, a)
+        assert a.json["appended"] is False
+    b.publish("t", b"fine")
+    assert b.messages("t") == [b"fine"]
 
-    def test_authorize_denies_and_allows(self):
-        b = self.broker(config='''
+
+def test_authorize_denies_and_allows(node):
+    b = node(config='''
 function authorize(request)
   if request.path == "/healthz" then return true end
   local token = request:header("Authorization")
   if token == nil then return false, "unauthorized" end
   return token == "Bearer good"
 end''')
-        self.assertEqual(b.get("/healthz").status, 200)
-        self.assertStatus(b.get("/v1/topics"), 401)
-        self.assertStatus(b.get("/v1/topics", headers={"Authorization": "Bearer bad"}), 403, "forbidden")
-        self.assertStatus(b.get("/v1/topics", headers={"Authorization": "Bearer good"}), 200)
-        a = b.post("/v1/topics/t/messages", b"x", headers={"Authorization": "Bearer bad"})
-        self.assertStatus(a, 403)
-        self.assertEqual(b.get("/v1/topics/t", headers={"Authorization": "Bearer good"}).status, 404)
-
-    def test_a_failing_authorize_denies(self):
-        for body in ['error("broken")', "local x = nil; return x.y", "while true do end", "return nil", "return 'yes' == 1",
-                     "return setmetatable({}, {__index = error})[1]"]:
-            with self.subTest(body=body):
-                b = self.broker(config="function authorize(request) %s end" % body)
-                for method, target in [("GET", "/v1/topics"), ("POST", "/v1/topics/t/messages"), ("POST", "/api/message"),
-                                       ("GET", "/metrics"), ("GET", "/nothing"), ("DELETE", "/v1/topics/t")]:
-                    a = b.request(method, target, b"{}" if method == "POST" else None)
-                    self.assertGreaterEqual(a.status, 400, a)
-                b.write_config("")
-                b.reload()
-                self.assertEqual(b.get("/v1/topics/t").status, 404, "nothing was stored")
-                b.stop()
-
-    RUNAWAYS = {
-        "an endless loop": ("while true do end", "script_timeout"),
-        "a loop under pcall": ("while true do pcall(function() while true do end end) end", "script_timeout"),
-        "a loop in a coroutine": ("while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
-                                  "script_timeout"),
-        "a loop in coroutine.wrap": ("coroutine.wrap(function() while true do end end)()", "script_timeout"),
-        "a loop in xpcall's handler": ("xpcall(error, function() while true do end end)", "script_timeout"),
-        "a goto loop": ("::again:: goto again", "script_timeout"),
-        "memory": ("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(10000) .. i end", ("script_memory", "script_timeout")),
-        "one huge string": ("local s = 'x' while true do s = s .. s end", ("script_memory", "script_timeout")),
-        "an error": ("error('my own mistake')", "script_error"),
-        "an error that is a table": ("error({})", "script_error"),
-        "an error that is nil": ("error(nil)", "script_error"),
-        "a wrong type": ("local x = nil; return x.y.z", "script_error"),
-        "deep recursion": ("local function f() return 1 + f() end return f()", ("script_error", "script_timeout", "script_memory")),
-    }
-
-    def test_a_runaway_hook_costs_only_its_own_request(self):
-        config = ["function on_publish(msg)"]
-        lines = {}
-        for what, (body, _) in self.RUNAWAYS.items():
-            config.append("  if msg.payload == %s then" % json.dumps(what))
-            config.append("    %s" % body)
-            lines[what] = len(config)
-            config.append("  end")
-        config.append("end")
-        b = self.broker(config="\n".join(config), set=["limits.script_memory=%d" % (32 << 20), "limits.script_time=0.2"])
-        local = threading.local()
-
-        def fine():
-            c = getattr(local, "c", None) or b.connect()
-            local.c = c
-            a = c.request("POST", "/v1/topics/fine/messages", b"x")
-            if a.status != 200:
-                raise AssertionError(a)
-        with Background(fine) as others:
-            for what, (body, code) in self.RUNAWAYS.items():
-                with self.subTest(what=what):
-                    a = b.post("/v1/topics/bad/messages", what.encode())
-                    self.assertGreaterEqual(a.status, 500, a)
-                    self.assertIn(a.json["code"], code, a)      # a part of the word will do, or one of two
-                    self.assertIn("on_publish", a.json["detail"])
-                    if what not in ("an error that is nil", "an error that is a table", "deep recursion"):
-                        self.assertIn("lignum.lua:%d" % lines[what], a.json["detail"])
-                    self.assertIs(a.json["appended"], False)
-                    others.progresses(20)
-        t = b.get("/v1/topics/bad")
-        self.assertTrue(t.status == 404 or t.json["next"] == 0, t)
-        self.assertLess(b.status("VmRSS"), 200 * 1024)
-
-    def test_a_long_c_call_is_named_by_the_watchdog_or_ended(self):
-        b = self.broker(config='function on_publish(msg)\n  return (("a"):rep(24)):find(("a?"):rep(24) .. ("a"):rep(24) .. "b")\nend',
-                        set=["limits.script_time=0.1"])
-        b.post("/v1/topics/t/messages", b"x")
-        self.assertEqual(b.get("/ping").status, 200)
+    assert b.get("/healthz").status == 200
+    assert_status(b.get("/v1/topics"), 401)
+    assert_status(b.get("/v1/topics", headers={"Authorization": "Bearer bad"}), 403, "forbidden")
+    assert_status(b.get("/v1/topics", headers={"Authorization": "Bearer good"}), 200)
+    a = b.post("/v1/topics/t/messages", b"x", headers={"Authorization": "Bearer bad"})
+    assert_status(a, 403)
+    assert b.get("/v1/topics/t", headers={"Authorization": "Bearer good"}).status == 404
 
 
-class Routes(Test):
-    def test_what_a_script_writes_into_params_is_that_requests_alone(self):
-        b = self.broker(config='''
+@pytest.mark.parametrize("body", [
+    'error("broken")', "local x = nil; return x.y", "while true do end", "return nil", "return 'yes' == 1",
+    "return setmetatable({}, {__index = error})[1]",
+], ids=as_id)
+def test_a_failing_authorize_denies(node, body):
+    b = node(config="function authorize(request) %s end" % body)
+    for method, target in [("GET", "/v1/topics"), ("POST", "/v1/topics/t/messages"), ("POST", "/api/message"),
+                           ("GET", "/metrics"), ("GET", "/nothing"), ("DELETE", "/v1/topics/t")]:
+        a = b.request(method, target, b"{}" if method == "POST" else None)
+        assert a.status >= 400, a
+    b.write_config("")
+    b.reload()
+    assert b.get("/v1/topics/t").status == 404, "nothing was stored"
+    b.stop()
+
+
+RUNAWAYS = {
+    "an endless loop": ("while true do end", "script_timeout"),
+    "a loop under pcall": ("while true do pcall(function() while true do end end) end", "script_timeout"),
+    "a loop in a coroutine": ("while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+                              "script_timeout"),
+    "a loop in coroutine.wrap": ("coroutine.wrap(function() while true do end end)()", "script_timeout"),
+    "a loop in xpcall's handler": ("xpcall(error, function() while true do end end)", "script_timeout"),
+    "a goto loop": ("::again:: goto again", "script_timeout"),
+    "memory": ("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(10000) .. i end", ("script_memory", "script_timeout")),
+    "one huge string": ("local s = 'x' while true do s = s .. s end", ("script_memory", "script_timeout")),
+    "an error": ("error('my own mistake')", "script_error"),
+    "an error that is a table": ("error({})", "script_error"),
+    "an error that is nil": ("error(nil)", "script_error"),
+    "a wrong type": ("local x = nil; return x.y.z", "script_error"),
+    "deep recursion": ("local function f() return 1 + f() end return f()", ("script_error", "script_timeout", "script_memory")),
+}
+
+
+def test_a_runaway_hook_costs_only_its_own_request(node):
+    config = ["function on_publish(msg)"]
+    lines = {}
+    for what, (body, _) in RUNAWAYS.items():
+        config.append("  if msg.payload == %s then" % json.dumps(what))
+        config.append("    %s" % body)
+        lines[what] = len(config)
+        config.append("  end")
+    config.append("end")
+    b = node(config="\n".join(config), set=["limits.script_memory=%d" % (32 << 20), "limits.script_time=0.2"])
+    fine = on_own_connections(b, lambda c: assert_status(c.request("POST", "/v1/topics/fine/messages", b"x"), 200))
+    with Background(fine) as others:
+        for what, (body, code) in RUNAWAYS.items():
+            a = b.post("/v1/topics/bad/messages", what.encode())
+            assert a.status >= 500, a
+            assert a.json["code"] in code, a      # a part of the word will do, or one of two
+            assert "on_publish" in a.json["detail"], what
+            if what not in ("an error that is nil", "an error that is a table", "deep recursion"):
+                assert "lignum.lua:%d" % lines[what] in a.json["detail"]
+            assert a.json["appended"] is False
+            others.progresses(20)
+    t = b.get("/v1/topics/bad")
+    assert t.status == 404 or t.json["next"] == 0, t
+    assert b.status("VmRSS") < 200 * 1024
+
+
+def test_a_long_c_call_is_named_by_the_watchdog_or_ended(node):
+    b = node(config='function on_publish(msg)\n  return (("a"):rep(24)):find(("a?"):rep(24) .. ("a"):rep(24) .. "b")\nend',
+             set=["limits.script_time=0.1"])
+    b.post("/v1/topics/t/messages", b"x")
+    assert b.get("/ping").status == 200
+
+
+# ---- routes, timers, rocks
+
+def test_what_a_script_writes_into_params_is_that_requests_alone(node):
+    b = node(config='''
 route.get("/whoami", function(req)
   local before = req.params.user
   req.params.user = req.query.user
   return 200, { before = before, now = req.params.user }
 end)''')
-        self.assertEqual(b.get("/whoami?user=alice").json, {"now": "alice"})
-        self.assertEqual(b.get("/whoami").json, {})
+    assert b.get("/whoami?user=alice").json == {"now": "alice"}
+    assert b.get("/whoami").json == {}
 
-    def test_an_operators_own_routes(self):
-        b = self.broker(config='''
+
+def test_an_operators_own_routes(node):
+    b = node(config='''
 local count = 0
 route.get("/hello/{name}", function(req) return 200, { hello = req.params.name, q = req.query.q } end)
 route.post("/orders", function(req)
@@ -391,78 +408,81 @@ route.get("/list", function() return 200, json.array {} end)
 route.get("/bad-status", function() return 42, "x" end)
 route.get("/bad-body", function() return 200, { f = print } end)
 ''')
-        self.assertEqual(b.get("/hello/w%20%C3%A9?q=a+b").json, {"hello": "w é", "q": "a b"})
-        a = b.post("/orders", '{"id": 9007199254740991}')
-        self.assertEqual((a.status, a.json, a.header("location")), (201, {"first": 0}, "/orders/0"))
-        self.assertEqual(b.messages("orders"), [b'{"id":9007199254740991}'])
-        a = b.post("/orders", '{"id": "x"}')
-        self.assertStatus(a, 400, "bad_value")
-        self.assertIn("id", a.json["detail"])
-        self.assertIn("nota", b.post("/orders", '{"id": 1, "nota": 1}').json["detail"])
-        self.assertEqual(b.get("/text").body, b"text")
-        a = b.get("/stream")
-        self.assertEqual((a.body, a.header("transfer-encoding")), (b"part 1\npart 2\npart 3\n", "chunked"))
-        a = b.get("/empty")
-        self.assertEqual((a.status, a.body), (204, b""))
-        self.assertEqual(b.get("/read").json["messages"][0]["offset"], 0)
-        self.assertStatus(b.get("/fails"), 404, "not_found")
-        a = b.get("/err")
-        self.assertStatus(a, 500, "script_error")
-        self.assertIn("lignum.lua", a.json["detail"])
-        a = b.get("/headers")
-        self.assertIsNone(a.header("injected"))
-        self.assertEqual(b.get("/list").body, b"[]")
-        self.assertEqual(b.get("/bad-status").status, 500)
-        self.assertEqual(b.get("/bad-body").status, 500)
-        self.assertEqual(b.request("DELETE", "/text").status, 405)
-        self.assertEqual(b.get("/ping").body, b"PONG")
+    assert b.get("/hello/w%20%C3%A9?q=a+b").json == {"hello": "w é", "q": "a b"}
+    a = b.post("/orders", '{"id": 9007199254740991}')
+    assert (a.status, a.json, a.header("location")) == (201, {"first": 0}, "/orders/0")
+    assert b.messages("orders") == [b'{"id":9007199254740991}']
+    a = b.post("/orders", '{"id": "x"}')
+    assert_status(a, 400, "bad_value")
+    assert "id" in a.json["detail"]
+    assert "nota" in b.post("/orders", '{"id": 1, "nota": 1}').json["detail"]
+    assert b.get("/text").body == b"text"
+    a = b.get("/stream")
+    assert (a.body, a.header("transfer-encoding")) == (b"part 1\npart 2\npart 3\n", "chunked")
+    a = b.get("/empty")
+    assert (a.status, a.body) == (204, b"")
+    assert b.get("/read").json["messages"][0]["offset"] == 0
+    assert_status(b.get("/fails"), 404, "not_found")
+    a = b.get("/err")
+    assert_status(a, 500, "script_error")
+    assert "lignum.lua" in a.json["detail"]
+    a = b.get("/headers")
+    assert a.header("injected") is None
+    assert b.get("/list").body == b"[]"
+    assert b.get("/bad-status").status == 500
+    assert b.get("/bad-body").status == 500
+    assert b.request("DELETE", "/text").status == 405
+    assert b.get("/ping").body == b"PONG"
 
-    def test_streaming_to_a_client_that_leaves_ends_the_task(self):
-        b = self.broker(config='''
+
+def test_streaming_to_a_client_that_leaves_ends_the_task(node):
+    b = node(config='''
 route.get("/endless", function() return 200, function(write)
   local mark <close> = setmetatable({}, {__close = function() say.info("stream closed") end})
   while true do write(("x"):rep(10000)) end
 end end)''')
-        with b.connect() as c:
-            c.send(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, _ = c.head()
-            self.assertEqual(status, 200)
-            for _ in range(20):
-                self.assertTrue(c.chunk())
-        wait_until(lambda: "stream closed" in b.said())
-        self.assertLess(b.status("VmRSS"), 100 * 1024)
+    with b.connect() as c:
+        c.send(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, _ = c.head()
+        assert status == 200
+        for _ in range(20):
+            assert c.chunk()
+    wait_until(lambda: "stream closed" in b.said())
+    assert b.status("VmRSS") < 100 * 1024
 
-    def test_rocks_can_be_required(self):
-        b = self.made(config='')
-        share = os.path.join(b.folder, "rocks", "share", "lua", "5.4")
-        os.makedirs(share)
-        with open(os.path.join(share, "shout.lua"), "w") as f:
-            f.write("return function(s) return s:upper() end")
-        b.write_config('local shout = require "shout"\nroute.get("/shout/{w}", function(r) return 200, shout(r.params.w) end)')
-        b.start()
-        self.assertEqual(b.get("/shout/abc").body, b"ABC")
-        b.write_config('require "no.such.rock"')
-        self.assertIn("no.such.rock", b.reload(expect=False))
 
-    def test_every_runs_again_and_again_and_survives_its_own_errors(self):
-        b = self.broker(config='''
+def test_rocks_can_be_required(make_node):
+    b = make_node(config='')
+    share = os.path.join(b.folder, "rocks", "share", "lua", "5.4")
+    os.makedirs(share)
+    with open(os.path.join(share, "shout.lua"), "w") as f:
+        f.write("return function(s) return s:upper() end")
+    b.write_config('local shout = require "shout"\nroute.get("/shout/{w}", function(r) return 200, shout(r.params.w) end)')
+    b.start()
+    assert b.get("/shout/abc").body == b"ABC"
+    b.write_config('require "no.such.rock"')
+    assert "no.such.rock" in b.reload(expect=False)
+
+
+def test_every_runs_again_and_again_and_survives_its_own_errors(node):
+    b = node(config='''
 every(0.02, function() topic("ticks"):append("tick") end)
 every(0.02, function() error("broken timer") end)
 every(0.02, function() while true do end end)''', set=["limits.script_time=0.05"])
-        wait_until(lambda: b.get("/v1/topics/ticks").status == 200 and b.topic("ticks")["next"] >= 5,
-                   what="five ticks")
-        self.assertRegex(b.said(), r"lignum\.lua:3")
-        wait_until(lambda: re.search(r"lignum\.lua:4", b.said()), what="the endless one is named")
-        b.write_config("")
-        b.reload()
-        at = b.topic("ticks")["next"]
-        end = time.monotonic() + 0.2
-        wait_until(lambda: time.monotonic() > end)
-        self.assertLessEqual(b.topic("ticks")["next"], at + 1, "a reload ends the timers of before")
+    wait_until(lambda: b.get("/v1/topics/ticks").status == 200 and b.topic("ticks")["next"] >= 5,
+               what="five ticks")
+    assert re.search(r"lignum\.lua:3", b.said())
+    wait_until(lambda: re.search(r"lignum\.lua:4", b.said()), what="the endless one is named")
+    b.write_config("")
+    b.reload()
+    at = b.topic("ticks")["next"]
+    hold_for(0.2, "ten times a timer's period")
+    assert b.topic("ticks")["next"] <= at + 1, "a reload ends the timers of before"
 
-    def test_fetch_waits_like_any_call(self):
-        other = self.broker(config='route.get("/late", function() sleep(0.3) return 200, "late" end)')
-        b = self.broker(config='''
+
+def test_fetch_waits_like_any_call(node):
+    other = node(config='route.get("/late", function() sleep(0.3) return 200, "late" end)')
+    b = node(config='''
 route.get("/via", function(req)
   local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 5 }
   if not r then return http.fail(code, why) end
@@ -470,15 +490,15 @@ route.get("/via", function(req)
 end)
 route.get("/refused", function() local r, why, code = fetch { url = "http://127.0.0.1:1/" } return 200, { code = code } end)
 route.get("/scheme", function() local r, why, code = fetch { url = "file:///etc/passwd" } return 200, { code = code } end)
-route.get("/timeout", function() local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 0.05 } return 200, { code = code } end)
+route.get("/timeout", function()
+  local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 0.05 }
+  return 200, { code = code }
+end)
 ''' % (other.port, other.port))
-        began = time.monotonic()
-        in_threads(*[lambda: self.assertEqual(b.get("/via").body, b"late")] * 10)
-        self.assertLess(time.monotonic() - began, 2.5, "ten at once do not queue up behind each other")
-        self.assertEqual(b.get("/refused").json, {"code": "fetch_failed"})
-        self.assertEqual(b.get("/scheme").json, {"code": "bad_value"})
-        self.assertEqual(b.get("/timeout").json, {"code": "timeout"})
-
-
-if __name__ == "__main__":
-    unittest.main()
+    began, bodies = time.monotonic(), []
+    in_threads(*[lambda: bodies.append(b.get("/via").body)] * 10)
+    assert bodies == [b"late"] * 10
+    assert time.monotonic() - began < 2.5, "ten at once do not queue up behind each other"
+    assert b.get("/refused").json == {"code": "fetch_failed"}
+    assert b.get("/scheme").json == {"code": "bad_value"}
+    assert b.get("/timeout").json == {"code": "timeout"}
