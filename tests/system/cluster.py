@@ -16,8 +16,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
-import unittest
 
 import common
 import consul
@@ -25,8 +23,7 @@ import history
 import network
 from client import payload_of
 from common import PATIENCE, free_port, wait_until
-import lignum
-from lignum import Broker, Test
+from lignum import Broker
 
 KEY = "service/lignum/key/master"
 REGISTER, NODES = KEY + "/synced", KEY + "/nodes/"
@@ -356,74 +353,3 @@ def why_no_cluster():
     """What is missing here for a cluster; None when nothing is."""
     why = consul.binary()[1]
     return "no Consul: " + why if why else None
-
-
-class ClusterTest(Test):
-    """Gives clusters that end with the test, and whose nodes must leave properly if it went well."""
-
-    def setUp(self):
-        super().setUp()
-        why = why_no_cluster()
-        if why:
-            self.skipTest(why)
-
-    def need_network(self):
-        why = network.why_not()
-        if why:
-            self.skipTest(why)
-
-    def unstarted(self, count=3, net=False, **kw):
-        if net:
-            self.need_network()
-        self.need(kw.get("binary") or lignum.BINARY, "the binary")
-        folder = os.path.join(self.folder, "c%d" % self.brokers)
-        self.brokers += 1
-        os.makedirs(folder)
-        c = Cluster(folder, count, net, **kw)
-        self.addCleanup(self._end_cluster, c)
-        return c
-
-    def cluster(self, count=3, topics=None, **kw):
-        """A cluster that is whole and has these topics: {name: settings}."""
-        c = self.unstarted(count, **kw)
-        c.start()
-        if topics:
-            c.create(topics)
-            c.wait_equal()
-        return c
-
-    @classmethod
-    def share_cluster(cls, count=3, **kw):
-        """A cluster for all tests of a class, as long as they leave it whole; for setUpClass."""
-        why = why_no_cluster()
-        if why:
-            raise unittest.SkipTest(why)
-        folder = tempfile.mkdtemp(prefix="lignum-", dir=os.environ.get("LIGNUM_TMP"))
-        cls.addClassCleanup(shutil.rmtree, folder, True)
-        c = Cluster(folder, count, **kw)
-
-        def end():
-            try:
-                c.stop()
-            finally:
-                c.close()
-        cls.addClassCleanup(end)
-        return c.start()
-
-    def _end_cluster(self, c):
-        try:
-            if not self._failed():
-                c.stop()
-            c.check_said()
-        finally:
-            c.close()
-            if self._failed():
-                self.tell(c)
-
-    def tell(self, c):
-        keep = os.environ.get("LIGNUM_KEEP")
-        for node in c.nodes:
-            if os.path.exists(node.stderr_path):
-                print("--- stderr of %s (%s)\n%s" % (node.name, self.id(), node.said_from(0)[-2500:]))
-        if keep:
-            shutil.copytree(c.folder, os.path.join(keep, self.id()), dirs_exist_ok=True)

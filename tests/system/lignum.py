@@ -7,15 +7,12 @@ Only processes that were started here are signalled, each by its own id.
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-import unittest
 
-from client import *        # noqa: F401, F403: for tests that are still classes of unittest
-from common import *        # noqa: F401, F403
+from client import Connection, payload_of
+from common import BINARY, PATIENCE, die_with_parent, wait_until
 
 SANITIZER_SIGNS = ("AddressSanitizer", "LeakSanitizer", "UndefinedBehaviorSanitizer", "runtime error:",
                    "ThreadSanitizer", "ENSURE")
@@ -333,93 +330,3 @@ def lignum(*words, binary=None, cwd=None, input=None, timeout=PATIENCE, env=None
                        env=dict(os.environ, **(env or {})), **({} if input is not None else
                                                                {"stdin": subprocess.DEVNULL}))
     return Ran(p.returncode, p.stdout.decode("utf-8", "replace"), p.stderr.decode("utf-8", "replace"))
-
-
-# -------------------------------------------------------------------------------------------- tests
-
-class Test(unittest.TestCase):
-    """Gives brokers and folders that end with the test."""
-
-    def setUp(self):
-        # Short, because the console's socket path has to fit into 108 bytes.
-        self.folder = tempfile.mkdtemp(prefix="lignum-", dir=os.environ.get("LIGNUM_TMP"))
-        self.addCleanup(shutil.rmtree, self.folder, True)
-        self.brokers = 0
-
-    def need(self, path, what):
-        if not os.access(path, os.X_OK):
-            self.skipTest("%s is not there: %s" % (what, os.path.relpath(path, ROOT)))
-
-    def made(self, **kw):
-        """A broker that is not started yet. `expect_exit` is how it must leave at the end (None: do not look)."""
-        expect = kw.pop("expect_exit", 0)
-        self.need(kw.get("binary") or BINARY, "the binary")
-        self.brokers += 1
-        folder = kw.pop("folder", None) or os.path.join(self.folder, "b%d" % self.brokers)
-        os.makedirs(folder, exist_ok=True)
-        b = Broker(folder, **kw)
-        self.addCleanup(self._end, b, expect)
-        return b
-
-    def broker(self, **kw):
-        return self.made(**kw).start()
-
-    @classmethod
-    def share(cls, **kw):
-        """A broker for all tests of a class, where they only look at answers; for setUpClass."""
-        if not os.access(BINARY, os.X_OK):
-            raise unittest.SkipTest("the binary is not there: %s" % os.path.relpath(BINARY, ROOT))
-        folder = tempfile.mkdtemp(prefix="lignum-", dir=os.environ.get("LIGNUM_TMP"))
-        cls.addClassCleanup(shutil.rmtree, folder, True)
-        b = Broker(folder, **kw)
-
-        def end():
-            try:
-                b.stop()        # fails too when it has ended by itself
-            finally:
-                b.kill()
-        cls.addClassCleanup(end)
-        return b.start()
-
-    def _end(self, b, expect):
-        """Runs after the test: a broker that still runs is stopped properly, which is a check as well."""
-        try:
-            if b.running():
-                if expect is None or self._failed():
-                    b.kill()
-                else:
-                    b.stop(expect)
-            elif not b.awaited and expect is not None:
-                self.fail("the broker ended with %d when nobody asked it to:\n%s" % (
-                    b.process.returncode, b.said()[-3000:]))
-            if b.process:
-                b.check_said()
-        finally:
-            b.kill()
-            if self._failed() and os.path.exists(b.stderr_path):
-                print("--- stderr of %s (%s)\n%s" % (b.folder, self.id(), b.said_from(0)[-3000:]))
-
-    def _failed(self):
-        """Also during clean-up: what pytest has noted of this test."""
-        return bool(getattr(getattr(getattr(self, "_outcome", None), "result", None), "_excinfo", None))
-
-    # -- claims used by several files
-
-    def assertStatus(self, answer, status, code=None):
-        if answer.status != status:
-            self.fail("%d where %d was due: %r" % (answer.status, status, answer))
-        if code:
-            self.assertProblem(answer, code)
-
-    def assertProblem(self, answer, code):
-        """An error of RFC 9457 with our members."""
-        self.assertEqual(answer.header("content-type"), "application/problem+json", answer)
-        p = answer.json
-        self.assertEqual(p.get("code"), code, p)
-        self.assertEqual(p.get("status"), answer.status, p)
-        self.assertIsInstance(p.get("detail"), str, p)
-        self.assertIsInstance(p.get("retryable"), bool, p)
-        return p
-
-    def assertFlat(self, before, after, most_kb, what):
-        self.assertLessEqual(after - before, most_kb, "%s grew from %d to %d kB" % (what, before, after))
