@@ -42,7 +42,7 @@ CORE    := $(if $(MUTANT),$(B)/src/core,core)
 
 # Layers and their rooms: core/LAYER/*.c and core/LAYER/ROOM/*.c; tests/unit has the same folders.
 OBJS    := $(patsubst %.c,$(B)/%.o,$(wildcard core/*/*.c core/*/*/*.c))
-MAINS   := $(B)/core/main.o $(B)/core/config.o
+MAINS   := $(patsubst %.c,$(B)/%.o,$(wildcard core/*.c))
 UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard tests/bench/*.c))) \
            $(B)/tests/bench/slow_disk.so

@@ -1,6 +1,10 @@
 #include "config.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -41,6 +45,25 @@ void config_log_level(struct vm *vm)
     if (vm_config_text(vm, "log.level", &name) && say_level_parse(buf_slice(&name), &level) == 0)
         say_set_level(level);
     buf_fini(&name);
+}
+
+/* CHECKOUT/build/MODE/lignum finds CHECKOUT/scripts, PREFIX/bin/lignum finds PREFIX/share/lignum/scripts. */
+const char *config_scripts_dir(const char *told)
+{
+    static const char *const places[] = {"../../scripts", "../share/lignum/scripts"};
+    static char path[PATH_MAX];
+    char place[PATH_MAX + 64];
+    if (told != NULL)
+        return told;
+    ssize_t n = readlink("/proc/self/exe", place, PATH_MAX);
+    while (n > 0 && place[n - 1] != '/')
+        n--;
+    for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(place + n, 64, "%s", places[i]);
+        if (realpath(place, path) != NULL)
+            return path;
+    }
+    return LIGNUM_SCRIPTS;
 }
 
 /* ---- descriptors ---- */

@@ -1,6 +1,6 @@
 /*
- * What the values in lignum.lua are to the core: seconds as milliseconds, and the process's descriptors shared out
- * among log files and connections. Every value has a default, so asking cannot fail.
+ * Values of lignum.lua in the core's units (seconds become milliseconds), and how the process's descriptors are divided
+ * between log files and connections. Every value has a default, so none of these fails.
  */
 #ifndef CONFIG_H
 #define CONFIG_H
@@ -15,12 +15,15 @@ const char *config_text(struct vm *vm, const char *path, struct buf *out);
 uint32_t config_ms(struct vm *vm, const char *path, uint32_t otherwise);
 uint64_t config_ns(struct vm *vm, const char *path, uint32_t otherwise_ms);
 
-/* Does it name a Consul? */
+/* True when it names a Consul. */
 bool config_is_clustered(struct vm *vm);
 
 void config_log_level(struct vm *vm);   /* sets it */
 
-/* As many descriptors as the system lets us have; before the others are asked. */
+/* Where the scripts are: `told` unless NULL, else found from the place of this program. Valid until exit. */
+const char *config_scripts_dir(const char *told);
+
+/* Raises the limit of descriptors as far as the system allows. To be called before the two below. */
 void config_raise_descriptors(void);
 unsigned config_files_max(struct vm *vm);
 struct http_limits config_http_limits(struct vm *vm);

@@ -1,193 +1,16 @@
 /*
- * The broker's process: what is set up in which order, the turn, and the way down. The only file that knows all layers.
+ * The node's process: its parts are set up in stages, turn.c drives them, and the stages are taken down in reverse.
+ * This file and turn.c are the only ones that know all layers.
  */
-#include <limits.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/cluster/audit.h"
-#include "command/cli.h"
-#include "command/client.h"
-#include "command/offline.h"
 #include "config.h"
-#include "console/console.h"
 #include "net/address.h"
-#include "script/script.h"
-
-enum { DRAIN_MS = 10 * 1000 };
-
-struct server {
-    const struct cli *cli;
-    struct loop loop;
-    struct vm *vm;
-    struct store *store;
-    struct role role;
-    struct topics *topics;
-    struct http_server *http;
-    struct fetcher *fetcher;
-    struct console *console;
-    struct cluster *cluster;               /* NULL: this node is alone */
-    struct auditor *auditor;
-    struct buf data, advertise;            /* NUL-terminated */
-    struct watch synced, due, trim, drain, hup, term, interrupt;
-    uint64_t due_at;                       /* what `due` is armed for, or 0 */
-    bool trim_armed, reload, stopping;
-};
-
-/* ---- configuration that may change at a reload ---- */
-
-static void config_apply(struct server *s)
-{
-    struct http_limits limits = config_http_limits(s->vm);
-    config_log_level(s->vm);
-    http_set_limits(s->http, &limits);
-    unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
-    unsigned least = tasks < limits.connections ? tasks : limits.connections;
-    tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
-    tasks_set_lingering(vm_tasks(s->vm), least - least / TASKS_RESERVED);
-    if (s->cluster != NULL)
-        cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
-                           config_ns(s->vm, "cluster.lag_max", LAG_MS));
-    auditor_set_pause(s->auditor, config_ns(s->vm, "store.audit", AUDIT_PAUSE_MS));
-    timers_start(s->vm);
-}
-
-static void reload_now(struct server *s)
-{
-    struct buf why = {0};
-    s->reload = false;
-    if (vm_load(s->vm, &why) == 0) {
-        config_apply(s);
-        say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);
-    } else {
-        slice rest = buf_slice(&why);
-        slice line;
-        while (slice_split(&rest, '\n', &line))
-            say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
-    }
-    buf_fini(&why);
-}
-
-/* ---- the turn ---- */
-
-static void due_arm(struct server *s)
-{
-    uint64_t at = store_deadline_ns(s->store);
-    if (at == s->due_at)
-        return;
-    uint64_t now = clock_ns();
-    s->due_at = at;
-    if (at == 0)
-        watch_disarm(&s->due);
-    else
-        watch_arm(&s->due, at > now ? at - now : 0);
-}
-
-/* Not again while it is armed: changes that never stop must not put it off for ever. */
-static void trim_arm(struct server *s)
-{
-    if (!s->trim_armed)
-        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
-    s->trim_armed = true;
-}
-
-/* A node of a cluster hands over first: what followers have yet to be sent, and then a word to Consul. */
-static bool said_farewell(const struct server *s)
-{
-    bool draining = s->cluster != NULL && cluster_draining(s->cluster);
-    return !draining && !tasks_ready(vm_tasks(s->vm)) && fetcher_busy(s->fetcher) == 0;
-}
-
-static void turn(void *arg)
-{
-    struct server *s = arg;
-    bool changed = topics_apply(s->topics);   /* before others ask for what they were told of in the last turn */
-    if (s->cluster != NULL) {
-        cluster_awake(s->cluster);
-        cluster_receive(s->cluster);       /* 1. frames of other nodes -> journals, marks */
-    }
-    if (topics_apply(s->topics) || changed)
-        trim_arm(s);
-    serve_accept(s->vm);                   /* 1. bytes -> requests */
-    if (s->console != NULL)
-        console_receive(s->console);       /* 1. the console's lines -> tasks */
-    tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
-    store_flush(s->store);                 /* 3. tails -> files */
-    if (s->cluster != NULL)
-        cluster_send(s->cluster);          /* 4. ranges -> followers, acknowledgements -> leader */
-    store_sync(s->store);                  /* 5. dirty -> the disk thread */
-    http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
-    if (s->console != NULL)
-        console_send(s->console);          /* 6. output -> the console's clients */
-    if (tasks_ready(vm_tasks(s->vm)))
-        loop_again(&s->loop);              /* steps 3 and 6 woke one, and no event will say so */
-    due_arm(s);
-    if (s->reload)
-        reload_now(s);
-    if (s->stopping && http_drained(s->http) && said_farewell(s))
-        loop_stop(&s->loop);
-}
-
-static void on_synced(void *arg)
-{
-    struct server *s = arg;
-    if (s->cluster != NULL)
-        cluster_awake(s->cluster);         /* before a mark that has risen is taken for this epoch's */
-    store_collect(s->store);
-}
-
-/* The timer only ends the sleep: store_sync finds that its time has come. */
-static void on_due(void *arg)
-{
-    ((struct server *)arg)->due_at = 0;
-}
-
-static void on_trim(void *arg)
-{
-    struct server *s = arg;
-    s->trim_armed = false;
-    if (topics_trim(s->topics))
-        trim_arm(s);
-}
-
-static void on_reload(void *arg)
-{
-    ((struct server *)arg)->reload = true;
-}
-
-static void on_drained_too_long(void *arg)
-{
-    struct server *s = arg;
-    say_warn("main", "connections did not finish in time and are closed");
-    loop_stop(&s->loop);
-}
-
-static void on_stop(void *arg)
-{
-    struct server *s = arg;
-    if (s->stopping) {
-        loop_stop(&s->loop);
-        return;
-    }
-    say_info("main", "stopping");
-    s->stopping = true;
-    http_drain(s->http);
-    tasks_stop(vm_tasks(s->vm));
-    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS);
-}
-
-static bool is_ready(void *arg, const char **why)
-{
-    struct server *s = arg;
-    *why = "shutting down";
-    return !s->stopping;
-}
+#include "server.h"
 
 /* ---- stages: up in this order, down in reverse ---- */
 
@@ -209,28 +32,10 @@ static void loop_down(struct server *s)
     loop_fini(&s->loop);
 }
 
-/* CHECKOUT/build/MODE/lignum finds CHECKOUT/scripts, PREFIX/bin/lignum finds PREFIX/share/lignum/scripts. */
-static const char *scripts_dir(const struct cli *cli)
-{
-    static const char *const places[] = {"../../scripts", "../share/lignum/scripts"};
-    static char path[PATH_MAX];
-    char place[PATH_MAX + 64];
-    if (cli->scripts != NULL)
-        return cli->scripts;
-    ssize_t n = readlink("/proc/self/exe", place, PATH_MAX);
-    while (n > 0 && place[n - 1] != '/')
-        n--;
-    for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-        snprintf(place + n, 64, "%s", places[i]);
-        if (realpath(place, path) != NULL)
-            return path;
-    }
-    return LIGNUM_SCRIPTS;
-}
-
 static int scripts_up(struct server *s)
 {
-    struct vm_options o = {.scripts = scripts_dir(s->cli), .config = s->cli->config, .set = s->cli->set};
+    const struct cli *cli = s->cli;
+    struct vm_options o = {.scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set};
     struct buf why = {0};
     int code = 0;
     if (script_new(o, &s->vm) < 0)
@@ -425,8 +230,8 @@ static int services_up(struct server *s)
         .cluster = s->cluster,
         .fetcher = s->fetcher,
         .advertise = s->advertise.data,
-        .reload = on_reload,
-        .ready = is_ready,
+        .reload = server_reload,
+        .ready = server_is_ready,
         .arg = s,
     };
     script_attach(s->vm, &services);
@@ -458,34 +263,11 @@ static void console_down(struct server *s)
         console_free(s->console);
 }
 
-/* Ignored where nobody watches them: on the way down, which ends by itself and must leave the data as it should be. */
-static void watch_stops(struct server *s)
-{
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGTERM, SIG_IGN);
-    signal(SIGINT, SIG_IGN);
-    watch_signal(&s->loop, &s->hup, SIGHUP, on_reload, s);
-    watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
-    watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
-}
-
 static int watches_up(struct server *s)
 {
-    watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
-    watch_precise_timer(&s->loop, &s->due, on_due, s);
-    watch_timer(&s->loop, &s->trim, on_trim, s);
-    watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
-    watch_stops(s);
-    trim_arm(s);
-    config_apply(s);
+    server_watch(s);
+    server_configure(s);
     return 0;
-}
-
-static void watches_down(struct server *s)
-{
-    struct watch *all[] = {&s->synced, &s->due, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        watch_fini(all[i]);
 }
 
 struct stage {
@@ -497,7 +279,7 @@ static const struct stage stages[] = {
     {loop_up, loop_down},         {scripts_up, scripts_down}, {store_up, store_down},
     {topics_up, topics_down},     {http_up, http_down},       {cluster_up, cluster_down},
     {auditor_up, auditor_down},   {services_up, services_down}, {console_up, console_down},
-    {watches_up, watches_down},
+    {watches_up, server_unwatch},
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 
@@ -524,8 +306,6 @@ static int serve(const struct cli *cli)
     return code;
 }
 
-/* ---- the other commands ---- */
-
 static int check(const struct cli *cli)
 {
     struct server s = {.cli = cli};
@@ -539,28 +319,8 @@ static int check(const struct cli *cli)
 
 int main(int argc, char **argv)
 {
-    static struct cli cli;                 /* what it points to lives as long */
-    if (cli_parse(argc, argv, &cli) < 0)
+    static struct cli cli;                 /* what points to it lives as long */
+    if (cli_parse(argc, argv, &(struct cli_node){serve, check}, &cli) < 0)
         return EXIT_USAGE;
-    if (cli.config == NULL && access("lignum.lua", R_OK) == 0)
-        cli.config = "lignum.lua";
-    switch (cli.command) {
-    case CLI_SERVE:
-        return serve(&cli);
-    case CLI_CHECK:
-        return check(&cli);
-    case CLI_VERIFY:
-        return store_verify(cli.args[0]);
-    case CLI_DUMP:
-        return store_dump(cli.args[0], slice_from(cli.args[1]), cli.from, cli.to);
-    case CLI_CONSOLE:
-        return console_client(cli.arg_count > 0 ? cli.args[0] : "data/console.sock", cli.eval);
-    case CLI_HELP:
-        cli_help();
-        return 0;
-    case CLI_VERSION:
-        puts("lignum " LIGNUM_VERSION);
-        return 0;
-    }
-    return EXIT_USAGE;
+    return cli.run(&cli);
 }

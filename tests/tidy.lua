@@ -72,7 +72,7 @@ local ONLY <const> = {
   { header = "^lua%.h$",      by = { "^core/script/", "^core/console/" } },
   { header = "^lauxlib%.h$",  by = { "^core/script/", "^core/console/" } },
   { header = "^lualib%.h$",   by = { "^core/script/", "^core/console/" } },
-  { header = "^event2/",      by = { "^core/net/", "^core/main%.c$" } },
+  { header = "^event2/",      by = { "^core/net/" } },
   { header = "^curl/",        by = { "^core/net/fetch%.c$" } },
   { header = "^pthread%.h$",  by = { "^core/store/disk/worker%.c$" } },
 }

@@ -1,29 +1,37 @@
 /*
- * The command line. Flags are other names for keys of lignum.lua, so most of them end up in `set`, which wins over the
- * file; nothing else needs to know that there were flags.
+ * The command line: what to run, and with what.
+ *
+ * Most flags are other names for keys of lignum.lua. They end up in `set`, which takes precedence over the file, so
+ * nothing else needs to know of flags.
+ *
+ * To add a command: a file in core/command with a function (const struct cli *) -> exit code, a line in `commands` and
+ * one in the help text of cli.c.
  */
 #ifndef COMMAND_CLI_H
 #define COMMAND_CLI_H
 
 #include <stdint.h>
 
-enum { CLI_SET_MAX = 64 };
-
-enum cli_command { CLI_SERVE, CLI_CHECK, CLI_VERIFY, CLI_DUMP, CLI_CONSOLE, CLI_HELP, CLI_VERSION };
+enum { CLI_SET_MAX = 64, CLI_ARGS_MAX = 4 };
 
 struct cli {
-    enum cli_command command;
-    const char *config;                    /* -c */
-    const char *scripts;                   /* --scripts */
+    int (*run)(const struct cli *cli);     /* returns the exit code */
+    const char *config;                    /* -c; NULL: none */
+    const char *scripts;                   /* --scripts; NULL: where this program finds them */
     const char *set[CLI_SET_MAX + 1];      /* "key.path=value", NULL-terminated */
-    const char *args[4];                   /* of verify, dump, console */
+    const char *args[CLI_ARGS_MAX];        /* those that are not given are NULL */
     unsigned set_count, arg_count;
     const char *eval;                      /* console -e */
     uint64_t from, to;                     /* dump */
 };
 
+/* The two commands that need the whole node. */
+struct cli_node {
+    int (*serve)(const struct cli *cli);
+    int (*check)(const struct cli *cli);
+};
+
 /* 0; or -1, after one sentence on standard error that names the flag. */
-int cli_parse(int argc, char **argv, struct cli *out);
-void cli_help(void);
+int cli_parse(int argc, char **argv, const struct cli_node *node, struct cli *out);
 
 #endif

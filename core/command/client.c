@@ -18,32 +18,28 @@
 enum { EXIT_LUA = 1, EXIT_INTERRUPTED = 128 + SIGINT };
 
 struct client {
-    int fd;              /* owned */
-    struct buf answer;   /* the last one, or the hello */
+    int fd;              /* owned; blocking */
+    struct buf answer;   /* payload of the last frame */
 };
 
-/* ---- what people see ---- */
+/* ---- output ---- */
 
-/* What a message holds must not reach the terminal as a command to it. */
-static void put_char_safely(FILE *to, slice *rest)
-{
-    unsigned char c = (unsigned char)rest->p[0], next = rest->n > 1 ? (unsigned char)rest->p[1] : 0;
-    bool is_c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
-    if (is_c1)
-        fprintf(to, "\\u%04x", next);
-    else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
-        fprintf(to, "\\x%02x", c);
-    else
-        putc(c, to);
-    *rest = slice_skip(*rest, is_c1 ? 2 : 1);
-}
-
+/* Control characters of ASCII and of Latin-1 are escaped on a terminal: text from a message must not control it. */
 static void put_text(FILE *to, slice text)
 {
-    if (isatty(fileno(to)))
-        while (text.n > 0)
-            put_char_safely(to, &text);
-    else
+    bool terminal = isatty(fileno(to));
+    for (size_t i = 0; terminal && i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i], next = i + 1 < text.n ? (unsigned char)text.p[i + 1] : 0;
+        if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+            fprintf(to, "\\u%04x", next);
+            i++;
+        } else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+            fprintf(to, "\\x%02x", c);
+        } else {
+            putc(c, to);
+        }
+    }
+    if (!terminal)
         fwrite(text.p, 1, text.n, to);
     fflush(to);
 }
@@ -60,7 +56,7 @@ static int fail(int code, const char *what, const char *why)
     return code;
 }
 
-/* ---- one question, one answer ---- */
+/* ---- requests ---- */
 
 static volatile sig_atomic_t interrupted;
 
@@ -70,7 +66,7 @@ static void on_interrupt(int signo)
     interrupted = 1;
 }
 
-/* From now on Ctrl-C is looked at only where an answer is awaited. */
+/* Blocks SIGINT, which is then delivered only while await_frame waits, and forgets one that is pending. */
 static void interrupts_hold(void)
 {
     sigset_t set;
@@ -79,11 +75,11 @@ static void interrupts_hold(void)
     sigaddset(&set, SIGINT);
     sigaction(SIGINT, &action, NULL);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    sigtimedwait(&set, NULL, &(struct timespec){0});   /* one that came too late for the last line */
+    sigtimedwait(&set, NULL, &(struct timespec){0});   /* a pending one was meant for the last line */
     interrupted = 0;
 }
 
-/* Waits for a frame. The first Ctrl-C asks the broker to stop the line; if that brings nothing, the second leaves. */
+/* Waits for a frame. The first Ctrl-C asks the broker to stop the line; a second one before it answers exits. */
 static void await_frame(struct client *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -100,20 +96,18 @@ static void await_frame(struct client *c)
     }
 }
 
-static int next_frame(struct client *c, unsigned char *type)
-{
-    await_frame(c);
-    return frame_read(c->fd, CONSOLE_FRAME_MAX, type, &c->answer);
-}
-
-/* Sends a frame and shows output until the answer to it comes. Its type, or 0: the broker has gone. */
+/* Sends a frame and shows output until the answer arrives in c->answer. Its type, or 0: the broker has gone. */
 static unsigned char ask(struct client *c, unsigned char type, slice text)
 {
-    unsigned char got = 0;
+    unsigned char got = 'O';
     interrupts_hold();
     int rc = frame_write(c->fd, type, text);
-    while (rc == 0 && (rc = next_frame(c, &got)) == 0 && got == 'O')
-        put_text(stdout, buf_slice(&c->answer));
+    while (rc == 0 && got == 'O') {
+        await_frame(c);
+        rc = frame_read(c->fd, CONSOLE_FRAME_MAX, &got, &c->answer);
+        if (rc == 0 && got == 'O')
+            put_text(stdout, buf_slice(&c->answer));
+    }
     return rc == 0 ? got : 0;
 }
 
@@ -122,7 +116,7 @@ static int lost(void)
     return fail(EXIT_UNAVAILABLE, "the broker", "has closed the connection");
 }
 
-/* ---- a script ---- */
+/* ---- scripts ---- */
 
 static int run_script(struct client *c, slice code)
 {
@@ -156,7 +150,7 @@ static int run_stdin(struct client *c)
     return rc;
 }
 
-/* ---- a terminal ---- */
+/* ---- terminal ---- */
 
 static void complete(void *arg, slice before, struct buf *names)
 {
@@ -165,11 +159,11 @@ static void complete(void *arg, slice before, struct buf *names)
         buf_move(names, &c->answer);
 }
 
-/* Runs all lines so far. Whether they are done with; false: more are wanted. *code is set when it is time to leave. */
+/* Runs a statement. False: it is not complete, more lines are needed. *code is set when the client has to exit. */
 static bool run_lines(struct client *c, slice lines, int *code)
 {
     if (lines.n > CONSOLE_FRAME_MAX) {
-        put_line(stderr, SLICE("too long for one statement"));
+        put_line(stderr, SLICE("the statement is larger than 1 MiB"));
         return true;
     }
     unsigned char type = ask(c, 'L', lines);
@@ -182,7 +176,8 @@ static bool run_lines(struct client *c, slice lines, int *code)
     return true;
 }
 
-/* A statement may take several lines; all of it is sent again with each, so the broker keeps nothing. */
+/* A statement may take several lines; all of it is sent again with each new line, so the broker keeps no state. Returns
+ * the exit code, or -1 after Ctrl-D. */
 static int converse(struct client *c, struct edit *e)
 {
     struct buf lines = {0};
@@ -207,9 +202,9 @@ static int run_terminal(struct client *c)
 {
     struct edit *e = edit_new(&(struct edit_options){complete, c});
     if (!e)
-        return fail(EXIT_SOFTWARE, "the terminal", "cannot be used for editing");
+        return fail(EXIT_SOFTWARE, "the terminal", "does not support line editing");
     put_text(stdout, buf_slice(&c->answer));
-    put_line(stdout, SLICE(". help() shows what there is, Ctrl-D leaves."));
+    put_line(stdout, SLICE(". help() lists the functions, Ctrl-D exits."));
     int code = converse(c, e);
     if (code < 0)
         putchar('\n');
@@ -217,7 +212,7 @@ static int run_terminal(struct client *c)
     return code < 0 ? 0 : code;
 }
 
-/* ---- the connection ---- */
+/* ---- connection ---- */
 
 static int connect_to(const char *path)
 {
@@ -235,13 +230,13 @@ static int connect_to(const char *path)
     return rc;
 }
 
-/* 0, or the exit code after a sentence. */
+/* Connects and reads the hello. 0, or the exit code after a sentence. */
 static int client_open(struct client *c, const char *path)
 {
     unsigned char type;
     c->fd = connect_to(path);
     if (c->fd < 0) {
-        fprintf(stderr, "lignum console: nobody listens at %s (%s); does the broker run, and with this console path?\n",
+        fprintf(stderr, "lignum console: cannot connect to %s (%s); is the broker running with this console.path?\n",
                 path, strerror(-c->fd));
         return EXIT_UNAVAILABLE;
     }

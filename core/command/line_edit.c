@@ -16,7 +16,7 @@ enum { HISTORY_LINES = 1000, WIDTH_USUAL = 80, GAP = 2 };
 struct edit {
     EditLine *el;            /* owned */
     History *history;        /* owned */
-    struct buf path;         /* of the history, NUL-terminated; empty: it is not kept */
+    struct buf path;         /* of the history file, NUL-terminated; empty: history is not saved */
     const char *prompt;
     bool abandoned;          /* by Ctrl-C */
     struct edit_options options;
@@ -53,7 +53,7 @@ static slice last_word(slice text)
 struct matches {
     unsigned count;
     size_t longest;
-    slice common;            /* beginning of all */
+    slice common;            /* the longest common beginning */
 };
 
 static bool next_match(slice *names, slice word, slice *name)
@@ -109,7 +109,7 @@ static unsigned char complete(EditLine *el, wint_t key)
     struct edit *e = edit_of(el);
     const LineInfo *line = el_line(el);
     slice before = slice_of(line->buffer, (size_t)(line->cursor - line->buffer));
-    char *text = mem_copy(before.p, before.n);   /* libedit's is its own until the next call */
+    char *text = mem_copy(before.p, before.n);   /* a copy: libedit may change its own while the broker is asked */
     slice word = last_word(slice_of(text, before.n));
     struct buf names = {0};
     e->options.complete(e->options.arg, slice_of(text, before.n), &names);
@@ -152,7 +152,7 @@ static void history_open(struct edit *e)
     el_set(e->el, EL_HIST, history, e->history);
 }
 
-/* Saved at each line, so that a console that is killed loses none. libedit makes the file 0600. */
+/* Saved after each line, so that a console that is killed loses none. libedit creates the file with mode 0600. */
 static void remember(struct edit *e, const char *line)
 {
     HistEvent event;
@@ -166,7 +166,7 @@ static void remember(struct edit *e, const char *line)
 static void bind_keys(EditLine *el)
 {
     el_set(el, EL_EDITOR, "emacs");
-    /* In wide characters, for el_set leaks its copies. */
+    /* The wide form, because el_set leaks the strings that it converts. */
     el_wset(el, EL_ADDFN, L"lignum-complete", L"complete the name before the cursor", complete);
     el_wset(el, EL_ADDFN, L"lignum-abandon", L"give this line up", abandon);
     el_set(el, EL_BIND, "^R", "em-inc-search-prev", NULL);
@@ -206,7 +206,7 @@ int edit_read(struct edit *e, const char *prompt, slice *line)
     int n = 0;
     e->prompt = prompt;
     e->abandoned = false;
-    el_set(e->el, EL_PREP_TERM, 1);   /* before the prompt shows: a Ctrl-D right after it must arrive as a key */
+    el_set(e->el, EL_PREP_TERM, 1);   /* before the prompt, so that a Ctrl-D right after it arrives as a key */
     const char *text = el_gets(e->el, &n);
     if (e->abandoned)
         return -EINTR;

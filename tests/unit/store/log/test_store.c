@@ -1,5 +1,6 @@
 #include "unit/journals.h"
-#include "command/offline.h"
+#include "command/dump.h"
+#include "command/verify.h"
 
 #include <fcntl.h>
 #include <signal.h>

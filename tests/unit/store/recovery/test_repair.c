@@ -1,5 +1,5 @@
 #include "unit/journals.h"
-#include "command/offline.h"
+#include "command/verify.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,5 +1,6 @@
 #include "unit/cuts.h"
-#include "command/offline.h"
+#include "command/dump.h"
+#include "command/verify.h"
 
 /* Grows again and is the same, byte for byte, as what was there before. */
 static void check_grows_again(struct journal *j, const slice before[4])

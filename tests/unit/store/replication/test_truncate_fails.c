@@ -1,6 +1,6 @@
 /* Cuts that fail or are killed on their way, and what is kept of what they cut. */
 #include "unit/cuts.h"
-#include "command/offline.h"
+#include "command/verify.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,6 +1,6 @@
 /* Cuts through files so large that the disk thread has work to do first. */
 #include "unit/cuts.h"
-#include "command/offline.h"
+#include "command/verify.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,0 +1,171 @@
+#include "command/topic_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/disk/lock.h"
+#include "store/disk/path.h"
+#include "store/format/checkpoint.h"
+#include "store/format/scan.h"
+
+int data_dir_open(struct data_dir *d, const char *path)
+{
+    struct buf why = {0};
+    *d = (struct data_dir){.path = path, .root_fd = -1, .lock_fd = -1};
+    d->state = (struct state){.led = {{0, UINT64_MAX}}, .led_count = 1};   /* then every stated disk mark binds */
+    int rc = lock_take(path, true, &d->root_fd, &d->lock_fd, &why);
+    if (rc == 0)
+        state_load(path, &d->state);
+    else
+        say_error("store", "%.*s", SLICE_ARGS(buf_slice(&why)));
+    buf_fini(&why);
+    return rc;
+}
+
+void data_dir_close(struct data_dir *d)
+{
+    if (d->root_fd >= 0)
+        close(d->root_fd);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    buf_fini(&d->state.unknown);
+}
+
+bool flaw_is_torn_tail(const struct topic_files *t, const struct flaw *f)
+{
+    return f->at_end && f->from >= t->disk;
+}
+
+static void flaw_add(struct topic_files *t, struct flaw f)
+{
+    t->flaws = mem_resize(t->flaws, (t->flaw_count + 1) * sizeof f);
+    t->flaws[t->flaw_count++] = f;
+}
+
+/* Reads one file whole. Then t->next is the offset after its last message. 0 or -errno. */
+static int read_file(struct topic_files *t, struct reader *r, uint64_t first, bool sealed)
+{
+    const char *bytes;
+    struct file_head file_head;
+    struct batch_head head;
+    struct scan s;
+    unsigned version = 0;
+    ssize_t n = reader_get(r, 0, FILE_HEAD_SIZE, &bytes);
+    int rc = n < FILE_HEAD_SIZE ? -ERR_DAMAGED : file_head_read((const unsigned char *)bytes, &file_head, &version);
+    if (rc == -ERR_FORMAT) {
+        flaw_add(t, (struct flaw){first, first, first, false, "not a Lignum file, or of a newer version"});
+        return 0;
+    }
+    if (rc < 0 || file_head.first != first)
+        flaw_add(t, (struct flaw){first, first, first, true, "bad file header"});
+    rc = scan_begin(r, first, &s);
+    int found = SCAN_BATCH;
+    while (rc == 0 && found != SCAN_END && found != SCAN_SEALED) {
+        found = scan_next(r, &s, &head, &bytes);
+        if (found < 0) {
+            rc = found;
+        } else if (found == SCAN_BATCH) {
+            t->messages += head.count;
+            t->bytes += head.size;
+            t->crc = t->crc * 31 + head.crc;
+            if (head.disk > t->disk && state_led(&t->dir->state, head.epoch))
+                t->disk = head.disk;
+            if (t->on_batch)
+                t->on_batch(t->arg, &head, bytes);
+        } else if (found == SCAN_BAD) {
+            uint64_t from = s.next;
+            int more = scan_resync(r, &s);
+            if (more < 0)
+                return more;
+            flaw_add(t, (struct flaw){first, from, s.next, more == 0 || !sealed, "bad bytes"});
+            if (more == 0)
+                break;
+        } else if (found == SCAN_END) {
+            uint64_t end = s.position;
+            rc = reader_last_byte(r, s.position, &end);
+            if (rc == 0 && end > s.position)
+                flaw_add(t, (struct flaw){first, s.next, s.next, true, "bytes after the last batch"});
+            if (rc == 0 && sealed)
+                flaw_add(t, (struct flaw){first, s.next, s.next, false, "end record missing"});
+        }
+    }
+    if (rc == 0)
+        t->next = s.next;
+    return rc;
+}
+
+/* The file that begins with this offset, sealed or not. Its descriptor, or -errno. */
+static int open_file(const struct topic_files *t, uint64_t first, bool *sealed)
+{
+    for (int kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++) {
+        struct path path = path_of("%s/%s/%s/%0*" PRIu64 "%s", t->dir->path, t->folder, t->name, FILE_DIGITS, first,
+                                   file_suffix[kind]);
+        int fd = open(path.s, O_RDONLY | O_CLOEXEC);
+        *sealed = kind == FILE_SEALED;
+        if (fd >= 0 || errno != ENOENT)
+            return fd < 0 ? -errno : fd;
+    }
+    return -ENOENT;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* The first offsets of the topic's files, in order; the caller frees them. 0 or -errno. */
+static int list_files(struct topic_files *t, uint64_t **firsts)
+{
+    uint64_t first;
+    DIR *dir = opendir(path_of("%s/%s/%s", t->dir->path, t->folder, t->name).s);
+    if (!dir)
+        return -errno;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (file_name_read(e->d_name, &first) < FILE_INDEX) {
+            *firsts = mem_resize(*firsts, (t->count + 1) * sizeof **firsts);
+            (*firsts)[t->count++] = first;
+        }
+    closedir(dir);
+    if (t->count > 0)
+        qsort(*firsts, t->count, sizeof **firsts, by_number);
+    return 0;
+}
+
+int topic_files_read(struct topic_files *t)
+{
+    struct checkpoint c;
+    struct reader r = {0};
+    uint64_t *firsts = NULL;
+    int rc = list_files(t, &firsts);
+    if (checkpoint_load(path_of("%s/%s/%s/checkpoint", t->dir->path, t->folder, t->name).s, &c) == 0)
+        t->disk = c.disk;
+    for (size_t i = 0; rc == 0 && i < t->count; i++) {
+        bool sealed;
+        if (i > 0 && firsts[i] != t->next)
+            flaw_add(t, (struct flaw){firsts[i], t->next, firsts[i], true, "missing before this file"});
+        int fd = open_file(t, firsts[i], &sealed);
+        rc = fd < 0 ? fd : reader_init(&r, fd);
+        if (rc == 0)
+            rc = read_file(t, &r, firsts[i], sealed);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (rc == 0 && t->disk > t->next)
+        flaw_add(t, (struct flaw){t->next, t->next, t->disk, false, "missing at the end"});
+    reader_fini(&r);
+    mem_free(firsts);
+    return rc;
+}
+
+void topic_files_fini(struct topic_files *t)
+{
+    mem_free(t->flaws);
+}

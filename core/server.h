@@ -1,0 +1,47 @@
+/*
+ * A running node: its parts, and the turn that drives them. Known to main.c, which sets the parts up and takes them
+ * down, and to turn.c.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "broker/cluster/audit.h"
+#include "command/cli.h"
+#include "console/console.h"
+#include "script/script.h"
+
+struct server {
+    const struct cli *cli;
+    struct loop loop;
+    struct vm *vm;
+    struct store *store;
+    struct role role;
+    struct topics *topics;
+    struct http_server *http;
+    struct fetcher *fetcher;
+    struct console *console;               /* NULL: it is switched off */
+    struct cluster *cluster;               /* NULL: this node is alone */
+    struct auditor *auditor;
+    struct buf data, advertise;            /* NUL-terminated */
+    struct watch synced, due, trim, drain, hup, term, interrupt;
+    uint64_t due_at;                       /* what `due` is armed for, or 0 */
+    bool trim_armed;
+    bool reload;                           /* asked for; the turn does it */
+    bool stopping;                         /* set once; the loop stops when everything has drained */
+};
+
+/* Applies what a reload may change. */
+void server_configure(struct server *s);
+
+/* Events that end the loop's sleep: a finished sync, timers, signals. */
+void server_watch(struct server *s);
+void server_unwatch(struct server *s);
+
+/* A struct server; called by the loop after each iteration. */
+void turn(void *arg);
+
+/* For Lua: asks for a reload; whether the node is ready, or why not. */
+void server_reload(void *arg);
+bool server_is_ready(void *arg, const char **why);
+
+#endif

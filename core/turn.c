@@ -1,0 +1,190 @@
+/*
+ * The turn: all that a node does, once per iteration of the loop, in the order in which a message travels. Callbacks of
+ * the loop only record what happened, with one exception: on_synced raises marks, so that what waits for them is
+ * resumed in the turn that follows.
+ */
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/say.h"
+#include "config.h"
+#include "server.h"
+
+enum { DRAIN_MS = 10 * 1000 };
+
+/* ---- configuration that may change at a reload ---- */
+
+void server_configure(struct server *s)
+{
+    struct http_limits limits = config_http_limits(s->vm);
+    config_log_level(s->vm);
+    http_set_limits(s->http, &limits);
+    unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
+    unsigned least = tasks < limits.connections ? tasks : limits.connections;
+    tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
+    tasks_set_lingering(vm_tasks(s->vm), least - least / TASKS_RESERVED);
+    if (s->cluster != NULL)
+        cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
+                           config_ns(s->vm, "cluster.lag_max", LAG_MS));
+    auditor_set_pause(s->auditor, config_ns(s->vm, "store.audit", AUDIT_PAUSE_MS));
+    timers_start(s->vm);
+}
+
+static void reload_now(struct server *s)
+{
+    struct buf why = {0};
+    s->reload = false;
+    if (vm_load(s->vm, &why) == 0) {
+        server_configure(s);
+        say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);
+    } else {
+        slice rest = buf_slice(&why);
+        slice line;
+        while (slice_split(&rest, '\n', &line))
+            say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
+    }
+    buf_fini(&why);
+}
+
+/* ---- the turn ---- */
+
+/* The `due` timer follows the store: it fires when a delayed sync has to begin. */
+static void due_arm(struct server *s)
+{
+    uint64_t at = store_deadline_ns(s->store);
+    if (at == s->due_at)
+        return;
+    uint64_t now = clock_ns();
+    s->due_at = at;
+    if (at == 0)
+        watch_disarm(&s->due);
+    else
+        watch_arm(&s->due, at > now ? at - now : 0);
+}
+
+/* An armed timer is left alone: otherwise topics that keep changing would put the look at retention off without end. */
+static void trim_arm(struct server *s)
+{
+    if (!s->trim_armed)
+        watch_arm(&s->trim, TRIM_MS * NS_PER_MS);
+    s->trim_armed = true;
+}
+
+/* A member of a cluster hands over before it stops: followers get what they lack, Consul gets a word. */
+static bool handed_over(const struct server *s)
+{
+    bool draining = s->cluster != NULL && cluster_draining(s->cluster);
+    return !draining && !tasks_ready(vm_tasks(s->vm)) && fetcher_busy(s->fetcher) == 0;
+}
+
+void turn(void *arg)
+{
+    struct server *s = arg;
+    bool changed = topics_apply(s->topics);   /* first, so that the other steps see the topics of the last turn */
+    if (s->cluster != NULL) {
+        cluster_awake(s->cluster);
+        cluster_receive(s->cluster);       /* 1. frames of other nodes -> journals, marks */
+    }
+    if (topics_apply(s->topics) || changed)
+        trim_arm(s);
+    serve_accept(s->vm);                   /* 1. bytes -> requests */
+    if (s->console != NULL)
+        console_receive(s->console);       /* 1. the console's lines -> tasks */
+    tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
+    store_flush(s->store);                 /* 3. tails -> files */
+    if (s->cluster != NULL)
+        cluster_send(s->cluster);          /* 4. ranges -> followers, acknowledgements -> leader */
+    store_sync(s->store);                  /* 5. dirty -> the disk thread */
+    http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
+    if (s->console != NULL)
+        console_send(s->console);          /* 6. output -> the console's clients */
+    if (tasks_ready(vm_tasks(s->vm)))
+        loop_again(&s->loop);              /* steps 3 to 6 made one ready, and no event announces that */
+    due_arm(s);
+    if (s->reload)
+        reload_now(s);
+    if (s->stopping && http_drained(s->http) && handed_over(s))
+        loop_stop(&s->loop);
+}
+
+/* ---- events ---- */
+
+static void on_synced(void *arg)
+{
+    struct server *s = arg;
+    if (s->cluster != NULL)
+        cluster_awake(s->cluster);         /* first: after a long sleep, its epoch may be over */
+    store_collect(s->store);
+}
+
+/* Ends the sleep; store_sync of the turn finds that its time has come. */
+static void on_due(void *arg)
+{
+    ((struct server *)arg)->due_at = 0;
+}
+
+static void on_trim(void *arg)
+{
+    struct server *s = arg;
+    s->trim_armed = false;
+    if (topics_trim(s->topics))
+        trim_arm(s);
+}
+
+void server_reload(void *arg)
+{
+    ((struct server *)arg)->reload = true;
+}
+
+static void on_drained_too_long(void *arg)
+{
+    struct server *s = arg;
+    say_warn("main", "connections did not finish in time and are closed");
+    loop_stop(&s->loop);
+}
+
+/* The first signal lets requests finish, the second one stops at once. */
+static void on_stop(void *arg)
+{
+    struct server *s = arg;
+    if (s->stopping) {
+        loop_stop(&s->loop);
+        return;
+    }
+    say_info("main", "stopping");
+    s->stopping = true;
+    http_drain(s->http);
+    tasks_stop(vm_tasks(s->vm));
+    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS);
+}
+
+bool server_is_ready(void *arg, const char **why)
+{
+    struct server *s = arg;
+    *why = "shutting down";
+    return !s->stopping;
+}
+
+void server_watch(struct server *s)
+{
+    watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
+    watch_precise_timer(&s->loop, &s->due, on_due, s);
+    watch_timer(&s->loop, &s->trim, on_trim, s);
+    watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
+    /* Ignored wherever they are not watched: on the way down, which ends by itself and must complete. */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    watch_signal(&s->loop, &s->hup, SIGHUP, server_reload, s);
+    watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
+    watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
+    trim_arm(s);
+}
+
+void server_unwatch(struct server *s)
+{
+    struct watch *all[] = {&s->synced, &s->due, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        watch_fini(all[i]);
+}
