@@ -62,7 +62,7 @@ static int store_up(struct server *s)
         .node_name = config_text(s->vm, "node.name", &name),
         .files_max = config_files_max(s->vm),
         .sync_interval_ms = config_ms(s->vm, "store.sync_interval", SYNC_INTERVAL_MS),
-        .moved = topics_moved,
+        .moved = topic_moved,
     };
     int rc = store_open(&o, &s->store, &why);
     buf_fini(&name);

@@ -62,8 +62,9 @@ local MAY_USE <const> = {
 
 -- The rooms of a layer, lowest first: a file in a room uses its own room and those before it. What
 -- stands in the layer's own folder uses all of them, and no room uses that. A layer that is not
--- named here has no order of its rooms yet.
+-- named here has no order of its rooms yet. Rooms in braces stand side by side: neither uses the other.
 local ROOMS <const> = {
+  broker = { "election", "topic", "wire", { "leader", "follower" }, "cluster" },
   script = { "vm", "bind", "message", "http", "topic", "cluster" },
 }
 
@@ -86,8 +87,10 @@ end
 
 ---The place of a room in its layer's order: 0 in a layer without one, math.huge for no room.
 local function rank(layer, room)
-  for i, name in ipairs(ROOMS[layer] or {}) do
-    if name == room then return i end
+  for i, names in ipairs(ROOMS[layer] or {}) do
+    for _, name in ipairs(type(names) == "table" and names or { names }) do
+      if name == room then return i end
+    end
   end
   return not ROOMS[layer] and 0 or not room and math.huge or nil
 end
@@ -100,7 +103,8 @@ end
 
 ---Whether a file may use what belongs to this room of its own layer.
 local function may_use_room(file, room)
-  return (rank(file.layer, file.room) or 0) >= (rank(file.layer, room) or 0)
+  return not ROOMS[file.layer] or file.room == room
+    or (rank(file.layer, file.room) or 0) > (rank(file.layer, room) or 0)
 end
 
 local function check_own_include(file, line, header)

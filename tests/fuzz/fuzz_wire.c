@@ -125,7 +125,7 @@ static void lead(struct node *n)
 static void node_open(struct node *n, const char *path)
 {
     struct buf why = {0};
-    struct store_options o = {.path = path, .node_name = "fuzz", .files_max = 16, .moved = topics_moved};
+    struct store_options o = {.path = path, .node_name = "fuzz", .files_max = 16, .moved = topic_moved};
     struct topic_settings live = settings_default;
     uint64_t want;
     live.replication = REPLICATION_LIVE;
@@ -276,7 +276,7 @@ static void to_leader(struct script *s)
     p->doomed = true;
     leader_receive(l);
     ENSURE(list_empty(&l->peers));
-    ENSURE(list_empty(&leading.t->feeds));
+    ENSURE(list_empty(&leading.t->lead.feeds));
     l->outdated = NULL;
 }
 
@@ -286,7 +286,7 @@ static void follower_restore(void)
 {
     struct state *state = store_state(following.store);
     struct topic *t = following.t;
-    t->told_readable = t->told_peers = MESSAGES;
+    t->follow.told_readable = t->follow.told_peers = MESSAGES;
     if (t->tail.at == MESSAGES && topic_first(t) == 0 && !state->amnesiac && state->epoch == 1)
         return;
     state->amnesiac = false;
@@ -294,7 +294,7 @@ static void follower_restore(void)
     state->leader = state->incarnation;
     state->unclean = following.follower->unclean = 0;
     ENSURE(topic_restart(t, 0, false) == 0);
-    t->told_readable = t->told_peers = MESSAGES;
+    t->follow.told_readable = t->follow.told_peers = MESSAGES;
     publish(&following);
 }
 
@@ -325,7 +325,7 @@ static void follower_connect(unsigned flags, int *far)
         return;
     f->phase = UPSTREAM_READY;
     upstream_ask(f, following.t);
-    following.t->placed = flags & PLACED;
+    following.t->follow.placed = flags & PLACED;
 }
 
 static void to_follower(struct script *s)

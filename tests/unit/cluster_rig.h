@@ -78,7 +78,7 @@ static struct node *node_up(int i)
     *n = (struct node){.up = true};
     snprintf(n->name, sizeof n->name, "n%d", i + 1);
     struct store_options so = {.path = n->name, .node_name = n->name, .files_max = 64,
-                               .sync_interval_ms = 100, .moved = topics_moved};
+                               .sync_interval_ms = 100, .moved = topic_moved};
     CHECK_EQ(store_open(&so, &n->store, &why), 0);
     role_init_follower(&n->role, n->store);
     CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
@@ -299,7 +299,7 @@ static int try_publish(struct topic *t, size_t size, const char *text)
     message_write(&messages, &m);
     struct append a = {.messages = buf_slice(&messages), .count = 1, .time_ms = clock_wall_ms()};
     uint64_t first;
-    int rc = topic_append(t, &a, &first);
+    int rc = topics_append(t, &a, &first);
     buf_fini(&messages);
     return rc;
 }
@@ -313,7 +313,7 @@ static void publish(struct topic *t, unsigned count, size_t size)
 /* As topic:ship, of all. */
 static void ship(struct topic *t)
 {
-    t->ship = t->tail.at;
+    t->lead.ship = t->tail.at;
     topic_settle(t);
 }
 

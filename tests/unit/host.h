@@ -71,7 +71,7 @@ static inline void host_open_store(struct host *h)
 {
     struct buf why = {0};
     struct store_options o = {
-        .path = "data", .node_name = "n1", .files_max = 16, .sync_interval_ms = 1000, .moved = topics_moved};
+        .path = "data", .node_name = "n1", .files_max = 16, .sync_interval_ms = 1000, .moved = topic_moved};
     ENSURE(store_open(&o, &h->store, &why) == 0);
     ENSURE(role_init_alone(&h->role, h->store) == 0);
     ENSURE(topics_open(h->store, &h->role, &h->topics, &why) == 0);

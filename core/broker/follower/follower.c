@@ -32,14 +32,14 @@ struct follower *follower_new(const struct follower_options *o)
 /* What a leader said of offsets that have not come may not be said of those that come from the next one. */
 static void place_later(struct follower *f, struct topic *t)
 {
-    t->told_readable = least(t->told_readable, t->tail.at);
-    t->told_peers = least(t->told_peers, t->tail.at);
-    t->slot = 0;
-    t->known = t->placed = t->held = false;
-    t->acked_written = t->acked_disk = 0;
+    t->follow.told_readable = least(t->follow.told_readable, t->tail.at);
+    t->follow.told_peers = least(t->follow.told_peers, t->tail.at);
+    t->follow.slot = 0;
+    t->follow.known = t->follow.placed = t->follow.held = false;
+    t->follow.acked_written = t->follow.acked_disk = 0;
     journal_defer_sync(t->journal, false);
-    list_remove(&t->placing);
-    list_push(&f->unplaced, &t->placing);
+    list_remove(&t->follow.placing);
+    list_push(&f->unplaced, &t->follow.placing);
 }
 
 static void unplace_all(struct follower *f)
@@ -113,7 +113,7 @@ static void forget_differences(struct follower *f)
 {
     struct topic *t;
     for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
-        t->refetch = false;
+        t->follow.refetch = false;
 }
 
 void follower_follow(struct follower *f, const struct leader_address *leader)
@@ -165,24 +165,24 @@ void follower_receive(struct follower *f)
 static bool has_news(struct topic *t)
 {
     struct mark *own = topic_own_mark(t);
-    return t->placed && own->at > (own == &t->disk ? t->acked_disk : t->acked_written);
+    return t->follow.placed && own->at > (own == &t->disk ? t->follow.acked_disk : t->follow.acked_written);
 }
 
 static void send_acks(struct follower *f)
 {
     struct buf *out = NULL;
     LIST_EACH(node, &f->unacked) {
-        struct topic *t = LIST_OWNER(node, struct topic, placing);
-        list_remove(&t->placing);
+        struct topic *t = LIST_OWNER(node, struct topic, follow.placing);
+        list_remove(&t->follow.placing);
         if (!has_news(t))
             continue;
         if (out == NULL)
             out = link_begin(f->link, WIRE_ACK);
-        t->acked_written = t->written.at;
-        t->acked_disk = t->disk.at;
-        put_u32(out, t->slot);
-        put_u64(out, t->acked_written);
-        put_u64(out, t->acked_disk);
+        t->follow.acked_written = t->written.at;
+        t->follow.acked_disk = t->disk.at;
+        put_u32(out, t->follow.slot);
+        put_u64(out, t->follow.acked_written);
+        put_u64(out, t->follow.acked_disk);
     }
     if (out != NULL)
         link_end(f->link);
@@ -195,10 +195,10 @@ static void ask_again(struct follower *f)
         return;
     f->held_ns = clock_ns() + HELD_NS;
     LIST_EACH(node, &f->held) {
-        struct topic *t = LIST_OWNER(node, struct topic, placing);
+        struct topic *t = LIST_OWNER(node, struct topic, follow.placing);
         if (t == f->refetch.topic)
             continue;
-        t->held = false;
+        t->follow.held = false;
         list_remove(node);
         list_push(&f->unplaced, node);
     }
@@ -209,10 +209,10 @@ static void ask_positions(struct follower *f)
 {
     struct topic *log = topics_log(f->o.topics);
     ask_again(f);
-    if (!f->log_placed && !log->held && !list_alone(&log->placing))
+    if (!f->log_placed && !log->follow.held && !list_alone(&log->follow.placing))
         upstream_ask(f, log);
     while (f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
-        upstream_ask(f, list_first(&f->unplaced, struct topic, placing));
+        upstream_ask(f, list_first(&f->unplaced, struct topic, follow.placing));
 }
 
 void follower_send(struct follower *f)
@@ -272,8 +272,8 @@ bool follower_tick(struct follower *f)
 
 void follower_moved(struct follower *f, struct topic *t)
 {
-    if (has_news(t) && list_alone(&t->placing))
-        list_push(&f->unacked, &t->placing);
+    if (has_news(t) && list_alone(&t->follow.placing))
+        list_push(&f->unacked, &t->follow.placing);
 }
 
 void follower_opened(struct follower *f, struct topic *t)
@@ -283,9 +283,9 @@ void follower_opened(struct follower *f, struct topic *t)
 
 void follower_dropped(struct follower *f, struct topic *t)
 {
-    list_remove(&t->placing);
-    if (t->slot < f->slots)
-        f->by_slot[t->slot] = NULL;
+    list_remove(&t->follow.placing);
+    if (t->follow.slot < f->slots)
+        f->by_slot[t->follow.slot] = NULL;
     refetch_topic_dropped(f, t);
 }
 

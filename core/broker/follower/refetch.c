@@ -35,7 +35,7 @@ void refetch_topic_dropped(struct follower *f, struct topic *t)
 static void want(struct follower *f)
 {
     struct buf *out = link_begin(f->link, WIRE_WANT);
-    put_u32(out, f->refetch.topic->slot);
+    put_u32(out, f->refetch.topic->follow.slot);
     put_u64(out, f->refetch.first);
     put_u64(out, f->refetch.position);
     link_end(f->link);
@@ -55,8 +55,8 @@ void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first)
     if (rc < 0)
         say_fatal(EXIT_IO, "mend", "the state cannot be written: %s", err_sentence(rc));
     say_warn("mend", "topic=%s has to be replicated again from offset=%llu on", t->name, (unsigned long long)first);
-    t->refetch_from = t->refetch && t->refetch_from < first ? t->refetch_from : first;
-    t->refetch = true;
+    t->follow.refetch_from = t->follow.refetch && t->follow.refetch_from < first ? t->follow.refetch_from : first;
+    t->follow.refetch = true;
     upstream_fail(f, "damage here is mended by replicating again");
 }
 
@@ -84,7 +84,7 @@ static bool is_member(const struct role *r)
 static bool may_forget(const struct follower *f, struct topic *t)
 {
     struct journal_info info;
-    uint64_t from = t->refetch_from;
+    uint64_t from = t->follow.refetch_from;
     journal_info(t->journal, &info);
     return from >= topic_own_mark(t)->at || info.epoch == 0 || is_damaged_from(t, from) || !is_member(f->o.role);
 }
@@ -93,17 +93,17 @@ static int cut_from_refetch(struct topic *t)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
-    int rc = topic_cut(t, t->refetch_from);
+    int rc = topic_truncate(t, t->follow.refetch_from);
     if (rc == -ERR_DAMAGED || rc == -ERR_BAD_RANGE)
-        rc = topic_restart(t, t->refetch_from, info.epoch > 0 || info.damaged > 0);
+        rc = topic_restart(t, t->follow.refetch_from, info.epoch > 0 || info.damaged > 0);
     return rc;
 }
 
 bool refetch_cut(struct follower *f, struct topic *t)
 {
-    uint64_t messages = t->tail.at > t->refetch_from ? t->tail.at - t->refetch_from : 0;
-    t->refetch = messages > 0;
-    if (!t->refetch)
+    uint64_t messages = t->tail.at > t->follow.refetch_from ? t->tail.at - t->follow.refetch_from : 0;
+    t->follow.refetch = messages > 0;
+    if (!t->follow.refetch)
         return true;
     if (!may_forget(f, t)) {
         say_warn("mend", "topic=%s waits until this node is out of the synced set: its copy may be needed", t->name);
@@ -117,8 +117,8 @@ bool refetch_cut(struct follower *f, struct topic *t)
         return false;
     }
     say_warn("mend", "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/", t->name,
-             (unsigned long long)t->refetch_from);
-    t->refetch = false;
+             (unsigned long long)t->follow.refetch_from);
+    t->follow.refetch = false;
     f->diverged_messages += messages;
     return true;
 }
@@ -160,7 +160,7 @@ void refetch_continue(struct follower *f)
     for (size_t i = 0; i < count; i++) {
         size_t at = (f->refetch.from + i) % count;
         t = topics_at(f->o.topics, at);
-        if (t->known && journal_damage(t->journal, 0, &from, &to)) {
+        if (t->follow.known && journal_damage(t->journal, 0, &from, &to)) {
             f->refetch.from = at + 1;
             mend(f, t, from);
             return;
@@ -200,7 +200,7 @@ void refetch_on_file(struct follower *f, struct wire *w)
     uint32_t slot = get_u32(w);
     uint64_t first = get_u64(w), position = get_u64(w), size = get_u64(w);
     struct topic *t = f->refetch.topic;
-    if (w->bad || t == NULL || slot != t->slot || first != f->refetch.first || position != f->refetch.position)
+    if (w->bad || t == NULL || slot != t->follow.slot || first != f->refetch.first || position != f->refetch.position)
         return;
     if (size == 0 || w->rest.n == 0) {
         refetch_by_replicating(f, t, first);
@@ -223,10 +223,10 @@ void refetch_on_file(struct follower *f, struct wire *w)
 
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *ours)
 {
-    if (f->phase != UPSTREAM_READY || !t->placed || !ours->has_crc)
+    if (f->phase != UPSTREAM_READY || !t->follow.placed || !ours->has_crc)
         return;
     struct buf *out = link_begin(f->link, WIRE_AUDIT);
-    put_u32(out, t->slot);
+    put_u32(out, t->follow.slot);
     put_u64(out, ours->first);
     put_u64(out, ours->next);
     put_u32(out, ours->crc);
@@ -238,7 +238,7 @@ void refetch_on_differs(struct follower *f, struct wire *w)
     uint32_t slot = get_u32(w);
     uint64_t first = get_u64(w);
     struct topic *t = slot < f->slots ? f->by_slot[slot] : NULL;
-    if (!wire_done(w) || t == NULL || !t->placed || first < topic_first(t) || first >= t->tail.at)
+    if (!wire_done(w) || t == NULL || !t->follow.placed || first < topic_first(t) || first >= t->tail.at)
         return;
     say_error("mend", "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,
               (unsigned long long)first);

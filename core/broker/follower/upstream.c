@@ -125,7 +125,7 @@ static struct topic *topic_of(const struct follower *f, uint32_t slot)
 static void put_position(struct follower *f, struct topic *t, uint64_t epoch, uint64_t end)
 {
     struct buf *out = link_begin(f->link, WIRE_POSITION);
-    put_u32(out, t->slot);
+    put_u32(out, t->follow.slot);
     put_u64(out, t->id.epoch);
     put_u64(out, t->id.offset);
     put_u64(out, epoch);
@@ -138,26 +138,26 @@ void upstream_hold(struct follower *f, struct topic *t)
 {
     if (list_empty(&f->held))
         f->held_ns = clock_ns() + HELD_NS;
-    t->held = true;
-    list_remove(&t->placing);
-    list_push(&f->held, &t->placing);
+    t->follow.held = true;
+    list_remove(&t->follow.placing);
+    list_push(&f->held, &t->follow.placing);
 }
 
 /* Where there is no batch, and yet an end, all that the leader has is asked about: does it go as far as that? */
 void upstream_ask(struct follower *f, struct topic *t)
 {
     struct journal_info info;
-    list_remove(&t->placing);
-    if (t->refetch && !refetch_cut(f, t)) {
+    list_remove(&t->follow.placing);
+    if (t->follow.refetch && !refetch_cut(f, t)) {
         upstream_hold(f, t);
         return;
     }
-    if (t->slot == 0 && f->slots == SLOTS_MAX) {
+    if (t->follow.slot == 0 && f->slots == SLOTS_MAX) {
         upstream_fail(f, "all slots of the connection are used up");
         return;
     }
-    if (t->slot == 0)
-        t->slot = slot_new(f, t);
+    if (t->follow.slot == 0)
+        t->follow.slot = slot_new(f, t);
     journal_info(t->journal, &info);
     put_position(f, t, info.epoch == 0 && info.tail > 0 ? f->o.role->epoch : info.epoch, info.tail);
 }
@@ -166,14 +166,14 @@ static void start(struct follower *f, struct topic *t)
 {
     store_flush(f->o.role->store);     /* `tail` is told as what is written */
     struct buf *out = link_begin(f->link, WIRE_START);
-    t->acked_written = t->tail.at;
-    t->acked_disk = t->disk.at;
-    put_u32(out, t->slot);
-    put_u64(out, t->acked_written);
-    put_u64(out, t->acked_disk);
+    t->follow.acked_written = t->tail.at;
+    t->follow.acked_disk = t->disk.at;
+    put_u32(out, t->follow.slot);
+    put_u64(out, t->follow.acked_written);
+    put_u64(out, t->follow.acked_disk);
     link_end(f->link);
-    t->placed = true;
-    t->unsettled = t->tail.at;
+    t->follow.placed = true;
+    t->follow.unsettled = t->tail.at;
     if (t == topics_log(f->o.topics))
         f->log_placed = true;
 }
@@ -229,7 +229,7 @@ static int cut(struct follower *f, struct topic *t, uint64_t to)
     uint64_t beyond = t->tail.at - to;
     int rc = cut_check(f, t, to);
     if (rc == 0)
-        rc = topic_cut(t, to);
+        rc = topic_truncate(t, to);
     if (rc < 0)
         return rc;
     f->diverged_messages += beyond;
@@ -355,9 +355,9 @@ static void on_point(struct follower *f, struct wire *w)
         upstream_fail(f, "a POINT is not well formed");
         return;
     }
-    if (t == NULL || t->placed || p.kind == POINT_UNKNOWN)
+    if (t == NULL || t->follow.placed || p.kind == POINT_UNKNOWN)
         return;                      /* dropped here, or there: its record comes, or has come */
-    t->known = true;
+    t->follow.known = true;
     if (p.kind == POINT_UNREADABLE)
         say_warn("follower", "the leader cannot read its topic=%s: asks again", t->name);
     if (p.kind == POINT_UNREADABLE || t == f->refetch.topic) {
@@ -385,12 +385,12 @@ static void on_point(struct follower *f, struct wire *w)
 
 static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
 {
-    if (readable > t->told_readable)
-        t->told_readable = readable;
-    if (peers > t->told_peers)
-        t->told_peers = peers;
-    if (peers >= t->unsettled)
-        t->unsettled = 0;
+    if (readable > t->follow.told_readable)
+        t->follow.told_readable = readable;
+    if (peers > t->follow.told_peers)
+        t->follow.told_peers = peers;
+    if (peers >= t->follow.unsettled)
+        t->follow.unsettled = 0;
 }
 
 /* Where the files' boundaries differ (damage can do that), the file that is being written is fetched again. */
@@ -418,7 +418,7 @@ static void on_data(struct follower *f, struct wire *w)
         upstream_fail(f, "a DATA is not well formed");
         return;
     }
-    if (t == NULL || !t->placed)
+    if (t == NULL || !t->follow.placed)
         return;
     f->received_bytes += w->rest.n;
     int rc = journal_receive(t->journal, &s, w->rest);
@@ -428,7 +428,7 @@ static void on_data(struct follower *f, struct wire *w)
     }
     mark_advance(&t->tail, s.next);
     take_marks(t, readable, peers);
-    journal_defer_sync(t->journal, t->tail.at < t->told_peers);   /* no member while it lacks what they have */
+    journal_defer_sync(t->journal, t->tail.at < t->follow.told_peers);   /* no publish waits for it yet */
     topic_settle(t);
 }
 
@@ -437,7 +437,7 @@ static void on_marks(struct follower *f, struct wire *w)
     while (!w->bad && w->rest.n > 0) {
         struct topic *t = topic_of(f, get_u32(w));
         uint64_t readable = get_u64(w), peers = get_u64(w);
-        if (w->bad || t == NULL || !t->placed)
+        if (w->bad || t == NULL || !t->follow.placed)
             continue;
         take_marks(t, readable, peers);
         topic_settle(t);
@@ -472,9 +472,9 @@ void upstream_settle(struct follower *f)
     if (!f->stuck && f->unclean <= state->unclean)
         return;
     for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++) {
-        if (!t->placed)
+        if (!t->follow.placed)
             return;
-        settled = settled && t->unsettled == 0;
+        settled = settled && t->follow.unsettled == 0;
     }
     f->stuck = false;
     if (!settled || f->unclean <= state->unclean)

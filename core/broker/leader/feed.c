@@ -13,7 +13,7 @@ enum { DATA_HEAD = 4 + 5 * 8 + 1 + 4 };
 
 struct feed *peer_feed(const struct peer *p, struct topic *t)
 {
-    LIST_EACH(node, &t->feeds) {
+    LIST_EACH(node, &t->lead.feeds) {
         struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (f->peer == p)
             return f;
@@ -46,7 +46,7 @@ static struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
     f->caught_ns = f->goal_ns = clock_ns();
     f->goal = t->tail.at;
     list_init(&f->dirty);
-    list_push(&t->feeds, &f->of_topic);
+    list_push(&t->lead.feeds, &f->of_topic);
     slots_grow(p, slot);
     p->by_slot[slot] = f;
     return f;
@@ -471,7 +471,7 @@ static bool feed_caught_up(const struct feed *f)
 {
     const struct topic *t = f->topic;
     uint64_t acked = feed_acked(f);
-    return f->started && acked >= t->begun && acked >= t->peers.at;
+    return f->started && acked >= t->lead.begun && acked >= t->peers.at;
 }
 
 void peer_caught_up(struct peer *p)

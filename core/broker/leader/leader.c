@@ -106,10 +106,10 @@ void leader_free(struct leader *l)
 
 static void topic_begin(struct leader *l, struct topic *t)
 {
-    t->begun = t->ship = t->sealed = t->tail.at;
-    t->begun_ns = clock_ns();
-    t->shipping_seal = false;
-    list_remove(&t->unshipped);
+    t->lead.begun = t->lead.ship = t->lead.sealed = t->tail.at;
+    t->lead.begun_ns = clock_ns();
+    t->lead.has_new_seal = false;
+    list_remove(&t->lead.unshipped);
     leader_moved(l, t);
 }
 
@@ -169,7 +169,7 @@ uint64_t leader_peers(struct leader *l, struct topic *t)
     unsigned counted = 0;
     if (l->missing > 0 || (live && role_copies(l->o.role) < t->settings.copies))
         return 0;
-    LIST_EACH(node, &t->feeds) {
+    LIST_EACH(node, &t->lead.feeds) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (!f->peer->counted)
             continue;
@@ -182,13 +182,13 @@ uint64_t leader_peers(struct leader *l, struct topic *t)
 
 static void unshipped_note(struct leader *l, struct topic *t)
 {
-    if (t->settings.replication == REPLICATION_LIVE || t->ship >= topic_own_mark(t)->at) {
-        list_remove(&t->unshipped);
+    if (t->settings.replication == REPLICATION_LIVE || t->lead.ship >= topic_own_mark(t)->at) {
+        list_remove(&t->lead.unshipped);
         return;
     }
-    if (list_alone(&t->unshipped))
-        list_push(&l->unshipped, &t->unshipped);
-    l->sealed = l->sealed || (t->shipping_seal && topic_own_mark(t)->at >= t->sealed);
+    if (list_alone(&t->lead.unshipped))
+        list_push(&l->unshipped, &t->lead.unshipped);
+    l->sealed = l->sealed || (t->lead.has_new_seal && topic_own_mark(t)->at >= t->lead.sealed);
 }
 
 void leader_moved(struct leader *l, struct topic *t)
@@ -196,15 +196,15 @@ void leader_moved(struct leader *l, struct topic *t)
     if (!l->leading)
         return;
     unshipped_note(l, t);
-    LIST_EACH(node, &t->feeds)
+    LIST_EACH(node, &t->lead.feeds)
         feed_moved(LIST_OWNER(node, struct feed, of_topic));
 }
 
 void leader_dropped(struct leader *l, struct topic *t)
 {
     (void)l;
-    list_remove(&t->unshipped);
-    LIST_EACH(node, &t->feeds)
+    list_remove(&t->lead.unshipped);
+    LIST_EACH(node, &t->lead.feeds)
         feed_free(LIST_OWNER(node, struct feed, of_topic));
 }
 
@@ -213,10 +213,10 @@ unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max)
     unsigned n = 0;
     l->sealed = false;
     LIST_EACH(node, &l->unshipped) {
-        struct topic *t = LIST_OWNER(node, struct topic, unshipped);
+        struct topic *t = LIST_OWNER(node, struct topic, lead.unshipped);
         if (n == max || (n > 0 && t == out[0]))
             break;
-        t->shipping_seal = false;
+        t->lead.has_new_seal = false;
         out[n++] = t;
         list_remove(node);           /* to the end: the others come first next time */
         list_push(&l->unshipped, node);
@@ -269,7 +269,7 @@ void leader_ship_all(struct leader *l)
 {
     struct topic *t;
     for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++) {
-        t->ship = t->tail.at;
+        t->lead.ship = t->tail.at;
         topic_settle(t);
     }
 }
@@ -360,7 +360,7 @@ bool leader_peer(const struct leader *l, unsigned i, struct peer_info *out)
 
 bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out)
 {
-    struct list *head = (struct list *)(uintptr_t)&t->feeds;
+    struct list *head = (struct list *)(uintptr_t)&t->lead.feeds;
     LIST_EACH(node, head) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (f->started && i-- == 0) {

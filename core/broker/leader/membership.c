@@ -113,7 +113,7 @@ static bool lacking(const struct peer *p, uint64_t now)
     if (p->started >= topics_count(l->o.topics) || now - p->since_ns <= l->o.lag_max_ns)
         return false;
     for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++)
-        if (is_live(t) && now - t->begun_ns > l->o.lag_max_ns && !has_started(p, t))
+        if (is_live(t) && now - t->lead.begun_ns > l->o.lag_max_ns && !has_started(p, t))
             return true;
     return false;
 }

@@ -1,17 +1,29 @@
 /*
- * Topic settings as pairs of text: "replication" "live", "retain.age" "86400000". They are the headers of the records
- * in _topics, the fields of the HTTP interface and the keys of lignum.lua, by one table (settings.c).
+ * The settings of a topic, and their form as pairs of text: "replication" "live", "retain.age" "86400000". The pairs
+ * are the headers of records in _topics, the fields of the HTTP interface and the keys of lignum.lua; the table in
+ * settings.c defines all of them.
  *
  *   replication        wal | live
  *   copies             1 and up
  *   durability         commit | interval | os
- *   retain.age         milliseconds, 0 = for ever        retain.bytes, retain.messages   0 = no bound
+ *   retain.age         milliseconds; retain.bytes and retain.messages: 0 = no bound, as for the age
  *   segment.messages, segment.bytes, segment.age (milliseconds, 0 = never)
  */
 #ifndef BROKER_TOPIC_SETTINGS_H
 #define BROKER_TOPIC_SETTINGS_H
 
-#include "broker/topic/topic.h"
+#include "store/log/journal.h"
+
+enum replication { REPLICATION_WAL, REPLICATION_LIVE };
+
+struct topic_settings {
+    enum replication replication;
+    uint32_t copies;
+    enum durability durability;
+    struct retain retain;
+    uint64_t segment_messages, segment_bytes;
+    int64_t segment_age_ms;
+};
 
 extern const struct topic_settings settings_default;
 

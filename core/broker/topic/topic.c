@@ -1,8 +1,8 @@
 #include "broker/topic/topic.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
-#include "broker/topic/topics.h"
 
 static bool is_name_byte(char c)
 {
@@ -26,18 +26,15 @@ bool topic_name_ok(slice name)
 
 int topic_append(struct topic *t, struct append *a, uint64_t *first)
 {
-    int rc = topics_may_append(t);
-    if (rc < 0)
-        return rc;
-    a->epoch = topics_role(t->topics)->epoch;
+    a->epoch = t->shared->role->epoch;
     a->has_stated = t->settings.replication == REPLICATION_LIVE;
-    a->stated = t->peers.at < t->disk.at ? t->peers.at : t->disk.at;
-    rc = journal_append(t->journal, a, first);
+    a->stated = least(t->peers.at, t->disk.at);
+    int rc = journal_append(t->journal, a, first);
     if (rc < 0)
         return rc;
-    if (*first > t->begun && journal_active_first(t->journal) == *first) {
-        t->sealed = *first;
-        t->shipping_seal = true;
+    if (*first > t->lead.begun && journal_active_first(t->journal) == *first) {   /* it begins a file */
+        t->lead.sealed = *first;
+        t->lead.has_new_seal = true;
     }
     mark_advance(&t->tail, *first + a->count);
     t->count.appended_messages += a->count;
@@ -62,14 +59,33 @@ uint64_t topic_readable(struct topic *t)
     return t->readable.at;
 }
 
-/* The network overlaps the disk write in live mode; in the others nobody holds what the leader has not acknowledged, so
- * a follower may serve all that it has. */
+/* In live mode the network overlaps the disk write. In `wal` mode a follower never holds what the leader has not
+ * acknowledged, so it may serve all that it has. */
 uint64_t topic_shippable(struct topic *t)
 {
     if (t->settings.replication == REPLICATION_LIVE)
         return t->written.at;
-    uint64_t own = topic_own_mark(t)->at;
-    return t->ship < own ? t->ship : own;
+    return least(t->lead.ship, topic_own_mark(t)->at);
+}
+
+/* What a node alone has is committed. In a cluster, a node knows what every member had only from what records of a live
+ * topic state, and that retention removes only what they had. Of a `wal` topic it holds only what the leader had
+ * acknowledged (topic_shippable), so readers may have all. */
+void topic_begin_marks(struct topic *t)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    bool alone = t->shared->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
+    uint64_t stated = live && info.stated < info.first ? info.first : info.stated;
+    mark_init(&t->tail, info.tail);
+    mark_init(&t->written, info.written);
+    mark_init(&t->disk, info.disk);
+    mark_init(&t->peers, alone ? info.disk : stated);
+    mark_init(&t->readable, alone || !live ? info.disk : stated);
+    t->follow.told_readable = t->readable.at;
+    t->follow.told_peers = t->peers.at;
+    t->lead.begun = t->lead.ship = t->lead.sealed = info.tail;
+    t->lead.begun_ns = clock_ns();
 }
 
 static void raise(struct mark *m, uint64_t to)
@@ -80,11 +96,11 @@ static void raise(struct mark *m, uint64_t to)
 
 void topic_settle(struct topic *t)
 {
-    const struct topic_hooks *hooks = topics_hooks(t->topics);
+    const struct topic_hooks *hooks = t->shared->hooks;
     uint64_t own = topic_own_mark(t)->at;
-    if (topics_role(t->topics)->kind == ROLE_FOLLOWER) {
-        raise(&t->peers, least(t->told_peers, own));
-        raise(&t->readable, least(t->told_readable, own));
+    if (t->shared->role->kind == ROLE_FOLLOWER) {
+        raise(&t->peers, least(t->follow.told_peers, own));
+        raise(&t->readable, least(t->follow.told_readable, own));
     } else {
         raise(&t->peers, hooks ? hooks->peers(hooks->arg, t) : own);
         raise(&t->readable, topic_ack_mark(t)->at);
@@ -95,8 +111,9 @@ void topic_settle(struct topic *t)
         hooks->moved(hooks->arg, t);
 }
 
-void topic_moved(struct topic *t, uint64_t written, uint64_t disk)
+void topic_moved(void *topic, uint64_t written, uint64_t disk)
 {
+    struct topic *t = topic;
     mark_advance(&t->written, written);
     mark_advance(&t->disk, disk);
     topic_settle(t);
@@ -110,20 +127,20 @@ void topic_fail(struct topic *t, int rc)
     mark_fail(&t->peers, rc);
 }
 
-/* ---- a history that was another's ---- */
+/* ---- where this node's history is not the leader's ---- */
 
 static void marks_truncate(struct topic *t, uint64_t to)
 {
     struct mark *all[] = {&t->tail, &t->written, &t->disk, &t->peers, &t->readable};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         mark_cut(all[i], to);
-    t->told_peers = least(t->told_peers, to);
-    t->told_readable = least(t->told_readable, to);
-    t->acked_written = least(t->acked_written, to);
-    t->acked_disk = least(t->acked_disk, to);
+    t->follow.told_peers = least(t->follow.told_peers, to);
+    t->follow.told_readable = least(t->follow.told_readable, to);
+    t->follow.acked_written = least(t->follow.acked_written, to);
+    t->follow.acked_disk = least(t->follow.acked_disk, to);
 }
 
-int topic_cut(struct topic *t, uint64_t to)
+int topic_truncate(struct topic *t, uint64_t to)
 {
     uint64_t messages = 0;
     int rc = journal_truncate(t->journal, to, &messages);
@@ -147,14 +164,7 @@ int topic_restart(struct topic *t, uint64_t first, bool keep)
 
 /* ---- reading ---- */
 
-/* Whether this node can tell that nothing of that epoch exists but what it has. A leader cannot of a higher one: Consul
- * may have given its lock away before it has heard of that. */
-static bool knows_epoch(const struct role *r, uint64_t epoch)
-{
-    return r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && epoch <= r->epoch);
-}
-
-/* Whether the message before `offset` is of that epoch; a damaged one may be. *found and *end are the epoch's. */
+/* Whether the message before `offset` is of that epoch; a damaged one may be. `found` and `end` are the epoch's. */
 static bool is_of_epoch(struct topic *t, uint64_t offset, uint64_t epoch, uint64_t found, uint64_t end)
 {
     struct batch_head head;
@@ -165,18 +175,20 @@ static bool is_of_epoch(struct topic *t, uint64_t offset, uint64_t epoch, uint64
 
 int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
 {
-    const struct role *r = topics_role(t->topics);
+    const struct role *r = t->shared->role;
     if (epoch == EPOCH_UNKNOWN)
         return 0;
     int rc = journal_epoch_end(t->journal, epoch, found, end);
     if (rc < 0)
         return rc;
-    bool knows = knows_epoch(r, epoch);
+    /* Is nothing of that epoch missing here? A leader cannot know it of an epoch above its own: Consul may have given
+     * the lock to another node without its knowing yet. */
+    bool knows = r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && epoch <= r->epoch);
     if (knows && epoch > r->epoch)
         return -ERR_TRUNCATED;
     if (offset <= topic_first(t))
         return 0;
-    bool open = !knows && *end == t->tail.at;      /* nothing later is here: what the token speaks of may yet come */
+    bool open = !knows && *end == t->tail.at;      /* nothing later is here, so the reader's messages may still come */
     if (open && (offset > *end || (offset == *end && *found < epoch)))
         return 0;
     if (offset > *end)
@@ -185,7 +197,7 @@ int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *foun
         return 0;
     if (open && *found < epoch)
         return -ERR_UNAVAILABLE;
-    *end = offset - 1;                             /* there is another message than the reader's, if not earlier */
+    *end = offset - 1;                             /* the histories differ there at the latest */
     return -ERR_TRUNCATED;
 }
 

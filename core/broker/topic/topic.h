@@ -1,75 +1,99 @@
 /*
  * A topic: its settings, its journal and its marks.
  *
- * The hot path is topic_append, then waiting on topic_ack_mark. A topic is found by name in broker/topic/topics.h and
- * lives until it is deleted; what may outlive it keeps a topic_ref and asks topic_deref.
+ * To publish: topics_append (broker/topic/topics.h), then a wait on topic_ack_mark. struct topics finds topics by name
+ * and owns them; code that may outlive a topic keeps a topic_ref and resolves it with topic_deref.
  *
- * How marks follow from each other is topic_settle's alone:
+ *   open       from topics_open, or from the commit of its create record (topics_apply)
+ *   deleting   topics_delete has appended its delete record, and appends are refused. It is open again if this node
+ *              stops leading before the commit (topics_fail): the next leader may not have the record
+ *   freed      by topics_apply when the delete record is committed
+ *
+ * disk <= written <= tail holds at all times. Only topic_settle derives the other two marks, by the node's role:
  *
  *            alone             leader                              follower
- *   peers    own mark          what every counted member has       what the leader said, as far as it is on this disk
- *   readable ack mark          ack mark                            what the leader said, as far as it is on this disk
+ *   peers    own mark          what every counted member has       what the leader stated, as far as it is on this disk
+ *   readable ack mark          ack mark                            what the leader stated, as far as it is on this disk
  *
- * where a node's own mark is `disk`, or `written` under the weaker durabilities.
+ * A node's own mark is `disk`, or `written` under the weaker durabilities. `peers` and `readable` never fall, also when
+ * settings change; only topic_truncate and topic_restart lower marks.
  */
 #ifndef BROKER_TOPIC_TOPIC_H
 #define BROKER_TOPIC_TOPIC_H
 
+#include "broker/election/role.h"
 #include "broker/topic/mark.h"
-#include "store/log/journal.h"
+#include "broker/topic/settings.h"
 
-enum replication { REPLICATION_WAL, REPLICATION_LIVE };
-
-/* How a topic was created; records of _topics carry exactly these (broker/topic/settings.h). */
-struct topic_settings {
-    enum replication replication;
-    uint32_t copies;
-    enum durability durability;
-    struct retain retain;
-    uint64_t segment_messages, segment_bytes;
-    int64_t segment_age_ms;
-};
-
+struct topic;
 struct topics;
 
-struct topic {
-    char name[TOPIC_NAME_MAX + 1];
-    struct topics *topics;           /* outlives us */
-    struct topic_id id;
-    struct topic_settings settings;
-    struct journal *journal;         /* owned */
-    struct mark tail, written, disk, peers;
-    struct mark readable;            /* readers see offsets below; it never goes back, also when settings change */
-    uint64_t ship;                   /* how far Lua lets a `wal` topic be sent to followers */
-    bool deleting;                   /* its delete record is appended, not yet committed */
-    unsigned index, generation;      /* for topic_ref */
-    struct {
-        uint64_t appended_messages, appended_bytes, read_messages, read_bytes;
-    } count;
+/* Set by the cluster (broker/cluster/cluster.c): what replication knows of topics, and is told of them. */
+struct topic_hooks {
+    uint64_t (*peers)(void *arg, struct topic *t);     /* while leading: what every member that counts has of it */
+    void (*moved)(void *arg, struct topic *t);         /* marks have been settled */
+    void (*opened)(void *arg, struct topic *t);
+    void (*dropped)(void *arg, struct topic *t);       /* it is about to be freed */
+    void *arg;
+};
 
-    /* While this node leads (broker/leader/leader.c) */
+/* What all topics of a node share; struct topics owns it. */
+struct topic_shared {
+    struct role *role;                   /* outlives us */
+    const struct topic_hooks *hooks;     /* outlives us; NULL: this node is alone */
+};
+
+/* A topic on the node that leads. Owned by broker/leader; topic_append notes here when a file is sealed. */
+struct topic_lead {
     struct list feeds;               /* one for each follower that has asked for it */
     uint64_t begun, begun_ns;        /* the tail when this epoch began here, or the topic in it, and when that was */
+    uint64_t ship;                   /* how far Lua lets a `wal` topic be sent to followers */
     uint64_t sealed;                 /* where its last full file ended */
-    bool shipping_seal;              /* a file was sealed since Lua last looked */
+    bool has_new_seal;               /* a file was sealed since Lua last looked */
     struct list unshipped;           /* in leader.unshipped while Lua may have something to ship */
+};
 
-    /* While it follows (broker/follower/follower.c) */
-    uint64_t told_readable, told_peers;
+/*
+ * A topic on a node that follows. Owned by broker/follower, which says how it moves between these states; topic_settle
+ * reads what the leader stated.
+ *
+ *   unplaced   in follower.unplaced
+ *   asked      POSITION is sent; `placing` is in no list
+ *   held       `held`; in follower.held: it cannot be asked for yet, or was without success
+ *   placed     `placed`; the leader sends it. In follower.unacked while there is something to acknowledge
+ */
+struct topic_follow {
+    uint64_t told_readable, told_peers;   /* the leader's marks, as it stated them */
     uint64_t unsettled;              /* the tail at START, until the leader says that all below is committed; then 0 */
-    struct list placing;             /* in one of the follower's lists */
+    struct list placing;             /* in one of the follower's lists, or in none */
     uint32_t slot;                   /* on the connection to the leader; 0: none yet */
     bool known;                      /* the leader has it, and knows the slot */
-    bool placed;                     /* the leader sends it */
-    bool held;                       /* it could not be asked for, or without success: it is again later */
+    bool placed, held;
     bool refetch;                    /* what is here from refetch_from on has to be replicated again (refetch.c) */
     uint64_t refetch_from;
     uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */
 };
 
-/* Appends one batch: moves tail, nothing else yet. 0 and the first offset; -ENOSPC, -ERR_TOO_LARGE, -ERR_STOPPING,
- * -ERR_NO_COPIES, -ERR_NOT_LEADER, -ERR_UNCONFIRMED, -ERR_UNAVAILABLE: nothing was appended then. `a->epoch` and
- * `a->stated` are filled in here. */
+struct topic {
+    char name[TOPIC_NAME_MAX + 1];
+    struct topics *topics;           /* outlives us */
+    const struct topic_shared *shared;   /* outlives us */
+    struct topic_id id;
+    struct topic_settings settings;
+    struct journal *journal;         /* owned */
+    struct mark tail, written, disk, peers;
+    struct mark readable;            /* readers see offsets below it */
+    bool deleting;
+    unsigned index, generation;      /* for topic_ref */
+    struct {
+        uint64_t appended_messages, appended_bytes, read_messages, read_bytes;
+    } count;
+    struct topic_lead lead;
+    struct topic_follow follow;
+};
+
+/* Appends one batch, for topics_append, which checks first whether it may: moves tail, nothing else yet. 0 and the
+ * first offset; -ENOSPC, -ERR_TOO_LARGE: nothing was appended. `a->epoch` and `a->stated` are filled in here. */
 int topic_append(struct topic *t, struct append *a, uint64_t *first);
 
 /* The mark at which the topic acknowledges: its own, peers in live mode. */
@@ -84,21 +108,25 @@ uint64_t topic_readable(struct topic *t);
 /* How far followers may be sent now. */
 uint64_t topic_shippable(struct topic *t);
 
-/* The journal's marks have risen. */
-void topic_moved(struct topic *t, uint64_t written, uint64_t disk);
+/* The journal is open: marks begin at what it holds. */
+void topic_begin_marks(struct topic *t);
 
-/* Something that peers or readable follow from has changed. */
+/* For store_options.moved: the marks of a topic's journal have risen. */
+void topic_moved(void *topic, uint64_t written, uint64_t disk);
+
+/* Call when something has changed from which peers or readable follow. */
 void topic_settle(struct topic *t);
 
-/* Whoever waits for an acknowledgement gets this error; readers go on waiting. */
+/* Ends all waits for acknowledgements with this error; readers go on waiting. */
 void topic_fail(struct topic *t, int rc);
 
-/* A follower's part of the log that the leader does not have: moved to diverged/ and cut. Waits for the disk. 0 or an
- * error of journal_truncate; after -ERR_BUSY it is to be tried again. */
-int topic_cut(struct topic *t, uint64_t to);
+/* Removes messages from `to` on, which the leader does not have: they are copied to diverged/ first. Waits for the
+ * disk. 0 or an error of journal_truncate; after -ERR_BUSY the caller tries again later. */
+int topic_truncate(struct topic *t, uint64_t to);
 
-/* Begins anew at an offset, as the leader has nothing older; `keep`: what was there goes to diverged/. `peers` does not
- * rise by that: what retention has removed of a `wal` topic need not have been everybody's. Waits for the disk. */
+/* Empties the topic and continues at `first`, the oldest offset that the leader has; `keep`: what was here goes to
+ * diverged/. `peers` does not rise by that: of a `wal` topic, retention may have removed messages that not every member
+ * had. Waits for the disk. */
 int topic_restart(struct topic *t, uint64_t first, bool keep);
 
 uint64_t topic_first(const struct topic *t);
@@ -106,16 +134,16 @@ uint64_t topic_first(const struct topic *t);
 /* journal_read, up to what is readable, counted. */
 int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next);
 
-/* What a token has for the epoch of a message that could not be read. No message has this epoch. */
+/* A token has this epoch when the message before its offset could not be read. No message has it. */
 enum { EPOCH_UNKNOWN = 0 };
 
-/* Does a token belong to this history, of one who has read up to `offset`, at last a message of that epoch? It does
- * when the message before that offset is of that epoch here. A leader that is sure of itself has seen every epoch that
- * there was. Any other node may lack what the token speaks of: an epoch that is later than all it has, or more of its
- * last one. A token of EPOCH_UNKNOWN says nothing, and belongs to any.
- * 0; -ERR_TRUNCATED: what the reader has from *end on, or of epochs after *found, is not in this history;
- * -ERR_UNAVAILABLE: what is here beyond that offset is older than the token, and which of the two goes on is not known
- * here; -ERR_DAMAGED; -errno. */
+/* Does a token belong to this history? Its reader has read up to `offset`, at last a message of `epoch`. It belongs
+ * when the message before that offset is of that epoch here. A leader that holds its lease has seen every epoch up to
+ * its own. Any other node may lack what the token speaks of: an epoch later than all it has, or more of its last one. A
+ * token of EPOCH_UNKNOWN belongs to any history. 0; -ERR_TRUNCATED: what the reader has from *end on, or of epochs
+ * after *found, is not in this history;
+ * -ERR_UNAVAILABLE: what is here beyond that offset is older than the token, and this node cannot tell which of the two
+ * is the cluster's; -ERR_DAMAGED; -errno. */
 int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end);
 
 /* Is this name fit for a client's topic (doc/http.md, "Strictness")? */

@@ -1,46 +1,66 @@
 /*
- * The log of topics, _topics: changes are asked for by appending records, and take effect once those are committed, in
- * order. broker/topic/topics.c (the set of topics) and topic_log.c share this, and nobody else.
+ * The log of topics, _topics: creating, setting and deleting topics are records in it. A record's key is a topic's
+ * name, its payload the word create, set or delete, its headers the settings. Its epoch and offset are the id of the
+ * topic that a create record makes.
+ *
+ * This reads and writes the records, and lists the changes that are appended and have not taken effect yet. What a
+ * record does when it is committed is up to struct topics (topics.c).
+ *
+ * A change is appended (topic_log_append, or topic_log_begin: by the leader before), then applied
+ * (topic_log_forget_below follows topics_apply). It is forgotten unapplied when leading ends: the next leader may not
+ * have its record.
  */
 #ifndef BROKER_TOPIC_TOPIC_LOG_H
 #define BROKER_TOPIC_TOPIC_LOG_H
 
-#include "broker/topic/topics.h"
+#include "broker/topic/topic.h"
 
-#define LOG_NAME "_topics"
+#define TOPIC_LOG_NAME "_topics"
 
-struct topics {
-    struct store *store;          /* outlives us */
-    struct role *role;            /* outlives us */
-    struct registry all;
-    struct topic *log;
-    uint64_t applied;             /* records of the log below this have taken effect */
+struct topic_log {
+    struct topic *topic;          /* the struct topics owns it */
+    uint64_t applied;             /* records below this have taken effect */
     struct list changes;          /* in the order of their records */
-    struct map deleted;           /* while opening: topics whose directory should be gone */
-    const struct topic_hooks *hooks;   /* or NULL: this node is alone */
-    int create_failed;            /* why the last create that did not take effect did not */
-    bool opening, stopping;
-    bool unread;                  /* the records that this leader began with and has yet to apply could not be read */
+    bool unread;                  /* the records with which this epoch began could not all be read */
 };
 
-/* topic_log.c */
-int changes_open(struct topics *ts);                         /* the log itself, and what its records say */
-void changes_forget(struct topics *ts, uint64_t below);      /* those under way, or all: UINT64_MAX */
+/* A change whose record is appended and not yet applied. */
+struct change {
+    struct list link;
+    char name[TOPIC_NAME_MAX + 1];
+    struct topic_settings settings;
+    uint64_t want;                /* the offset after its record */
+    bool creates;
+};
 
-/* Are there records about this topic that this leader began with, and does not know to be committed? What they change
- * was perhaps acknowledged by the leader before, so that nothing may be taken by older settings, or into a topic that
- * is deleted. Others are not held up, for that may last as long as a member is away; but for the log itself. */
-bool changes_pending(const struct topics *ts, const struct topic *t);
+/* Calls fn for each record below `to` from *from on; *from is then the offset after the last that was read. 0;
+ * -ERR_DAMAGED; -errno. */
+typedef void topic_log_fn(void *arg, const struct message *m, struct topic_id id);
+int topic_log_read(const struct topic_log *log, uint64_t *from, uint64_t to, topic_log_fn *fn, void *arg);
 
-/* topics.c */
-struct topic *topic_add(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings);
-struct journal_options journal_options_of(const struct topic *t);
-int topic_open_journal(struct topics *ts, struct topic *t);
-void topic_drop(struct topics *ts, struct topic *t);         /* and deletes its journal */
+/* The settings in a record's headers, on top of what *s holds. An unknown one is logged and ignored. */
+void topic_log_settings(const struct message *m, struct topic_settings *s);
 
-static inline slice topic_name(const struct topic *t)
-{
-    return slice_from(t->name);
-}
+/* Appends a record; `what` is create, set or delete, settings NULL for the last. 0 and the offset after it, or an error
+ * of topic_append. */
+int topic_log_append(struct topic_log *log, slice name, const char *what, const struct topic_settings *settings,
+                     uint64_t *want);
+
+/* Adds a change to those under way; settings: it creates the topic. */
+void topic_log_remember(struct topic_log *log, slice name, const struct topic_settings *settings, uint64_t want);
+
+/* The last change of that name that is under way, or NULL. */
+const struct change *topic_log_find(const struct topic_log *log, slice name);
+
+/* Forgets changes whose records are below this offset; UINT64_MAX: all. */
+void topic_log_forget_below(struct topic_log *log, uint64_t offset);
+
+/* Leading has begun: changes under way are those with records that have not taken effect. Reads them. */
+void topic_log_begin(struct topic_log *log);
+
+/* Does this leader hold records about a topic from before its epoch that it does not know to be committed? The leader
+ * before may have acknowledged what they change, so messages are neither taken by the older settings, nor into a topic
+ * that is deleted. Other topics do not wait, since it may last as long as a member is away; the log itself does. */
+bool topic_log_pending(const struct topic_log *log, const struct topic *t);
 
 #endif

@@ -1,4 +1,6 @@
-#include "broker/topic/topic_log.h"
+#include "broker/topic/topics.h"
+
+#include <errno.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -6,7 +8,17 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/topic/registry.h"
+#include "broker/topic/topic_log.h"
+
+struct topics {
+    struct topic_shared shared;
+    struct store *store;          /* outlives us */
+    struct registry all;
+    struct topic_log log;
+    struct map deleted;           /* while opening: topics whose directory should be gone */
+    int create_failed;            /* why the last create that did not take effect did not */
+    bool opening, stopping;
+};
 
 struct topic *topics_find(struct topics *ts, slice name)
 {
@@ -30,27 +42,33 @@ struct topic *topics_at(struct topics *ts, size_t i)
 
 struct topic *topics_log(struct topics *ts)
 {
-    return ts->log;
+    return ts->log.topic;
 }
 
-struct topic *topic_add(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
+struct role *topics_role(const struct topics *ts)
+{
+    return ts->shared.role;
+}
+
+/* ---- one topic ---- */
+
+static struct topic *topic_add(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
 {
     ENSURE(name.n <= TOPIC_NAME_MAX);
     struct topic *t = MEM_NEW(struct topic);
     memcpy(t->name, name.p, name.n);
     t->topics = ts;
+    t->shared = &ts->shared;
     t->id = id;
     t->settings = *settings;
-    list_init(&t->feeds);
-    list_init(&t->unshipped);
-    list_init(&t->placing);
+    list_init(&t->lead.feeds);
+    list_init(&t->lead.unshipped);
+    list_init(&t->follow.placing);
     registry_add(&ts->all, t);
     return t;
 }
 
-/* ---- journals ---- */
-
-struct journal_options journal_options_of(const struct topic *t)
+static struct journal_options journal_options_of(const struct topic *t)
 {
     return (struct journal_options){
         .id = t->id,
@@ -61,58 +79,37 @@ struct journal_options journal_options_of(const struct topic *t)
     };
 }
 
-/* What a node alone has is committed. In a cluster a node knows what every member had only from what records of a live
- * topic state (and that retention removes nothing else); of a `wal` topic it holds only what was acknowledged
- * (topic_shippable), so readers may have all. */
-static void marks_begin(const struct topics *ts, struct topic *t)
+static int topic_open_journal(struct topics *ts, struct topic *t)
 {
-    struct journal_info info;
-    journal_info(t->journal, &info);
-    bool alone = ts->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
-    uint64_t stated = live && info.stated < info.first ? info.first : info.stated;
-    mark_init(&t->tail, info.tail);
-    mark_init(&t->written, info.written);
-    mark_init(&t->disk, info.disk);
-    mark_init(&t->peers, alone ? info.disk : stated);
-    mark_init(&t->readable, alone || !live ? info.disk : stated);
-    t->told_readable = t->readable.at;
-    t->told_peers = t->peers.at;
-    t->begun = t->ship = t->sealed = info.tail;
-    t->begun_ns = clock_ns();
-}
-
-int topic_open_journal(struct topics *ts, struct topic *t)
-{
+    const struct topic_hooks *hooks = ts->shared.hooks;
     struct journal_options o = journal_options_of(t);
-    int rc = journal_open(ts->store, topic_name(t), &o, &t->journal);
-    if (rc == -ERR_TOPIC_EXISTS) {   /* deleted and created anew, and a crash before the directory was removed */
-        rc = store_set_aside(ts->store, topic_name(t));
+    slice name = slice_from(t->name);
+    int rc = journal_open(ts->store, name, &o, &t->journal);
+    if (rc == -ERR_TOPIC_EXISTS) {   /* of a deleted topic of this name, left by a crash before it was removed */
+        rc = store_set_aside(ts->store, name);
         if (rc == 0)
-            rc = journal_open(ts->store, topic_name(t), &o, &t->journal);
+            rc = journal_open(ts->store, name, &o, &t->journal);
     }
     if (rc < 0)
         return rc;
-    marks_begin(ts, t);
+    topic_begin_marks(t);
     journal_set_owner(t->journal, t);
-    if (ts->hooks != NULL)
-        ts->hooks->opened(ts->hooks->arg, t);
+    if (hooks != NULL)
+        hooks->opened(hooks->arg, t);
     topic_settle(t);
     return 0;
 }
 
-void topics_moved(void *owner, uint64_t written, uint64_t disk)
+/* The journal's owner is unset first: deleting waits for a sync that is under way, which would raise the topic's
+ * marks. */
+static void topic_drop(struct topics *ts, struct topic *t)
 {
-    topic_moved(owner, written, disk);
-}
-
-/* First of all nobody is told any more that its marks rise: deleting waits for a sync that is under way. */
-void topic_drop(struct topics *ts, struct topic *t)
-{
+    const struct topic_hooks *hooks = ts->shared.hooks;
     registry_remove(&ts->all, t);
     if (t->journal != NULL)
         journal_set_owner(t->journal, NULL);
-    if (ts->hooks != NULL)
-        ts->hooks->dropped(ts->hooks->arg, t);
+    if (hooks != NULL)
+        hooks->dropped(hooks->arg, t);
     topic_fail(t, -ERR_UNKNOWN_TOPIC);
     mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
     int rc = t->journal == NULL ? 0 : journal_delete(t->journal);
@@ -121,39 +118,199 @@ void topic_drop(struct topics *ts, struct topic *t)
     mem_free(t);
 }
 
-/* ---- opening and closing ---- */
+/* ---- records taking effect ---- */
 
-/* A crash between the delete's commit and the removal of the directory leaves it behind: the record decides. */
-static void leftover_remove(struct topics *ts, slice name)
+/* While opening, only the registry is built, and journals are opened once all records are known. A second create of a
+ * name then means that a delete between them took effect, or that the first could not make the directory: the later
+ * record decides what the directory should hold. */
+static void apply_create(struct topics *ts, const struct message *m, struct topic_id id)
 {
-    struct topic *t = map_get(&ts->deleted, name);
-    if (t == NULL) {
-        say_warn("topics", "a directory has no record in " LOG_NAME " and is left alone directory=%.*s",
-                 SLICE_ARGS(name));
+    struct topic *before = topics_find(ts, m->key);
+    if (before != NULL && !ts->opening)
+        return;                   /* two clients asked at once: the first record made it */
+    struct topic_settings settings = settings_default;
+    topic_log_settings(m, &settings);
+    if (before != NULL) {
+        before->id = id;
+        before->settings = settings;
         return;
     }
-    struct journal_options o = journal_options_of(t);
-    if (journal_open(ts->store, name, &o, &t->journal) == 0)
-        journal_delete(t->journal);
+    struct topic *t = topic_add(ts, m->key, id, &settings);
+    if (ts->opening)
+        return;
+    int rc = topic_open_journal(ts, t);
+    if (rc == 0)
+        return;
+    say_error("topics", "cannot open a new topic's directory topic=%s error=%s", t->name, err_sentence(rc));
+    ts->create_failed = rc;
+    registry_remove(&ts->all, t);
+    mem_free(t);
 }
 
+static void apply_set(struct topics *ts, const struct message *m)
+{
+    struct topic *t = topics_find(ts, m->key);
+    if (t == NULL)
+        return;
+    topic_log_settings(m, &t->settings);
+    if (ts->opening)
+        return;
+    struct journal_options o = journal_options_of(t);
+    journal_set_options(t->journal, &o);
+    topic_settle(t);
+}
+
+static void apply_delete(struct topics *ts, const struct message *m)
+{
+    struct topic *t = topics_find(ts, m->key);
+    if (t == NULL)
+        return;
+    if (!ts->opening) {
+        topic_drop(ts, t);
+        return;
+    }
+    registry_remove(&ts->all, t);
+    struct topic *before = map_remove(&ts->deleted, slice_from(t->name));
+    mem_free(before);
+    map_put(&ts->deleted, slice_from(t->name), t);
+}
+
+static void record_apply(void *arg, const struct message *m, struct topic_id id)
+{
+    struct topics *ts = arg;
+    if (slice_eq(m->payload, SLICE("create")))
+        apply_create(ts, m, id);
+    else if (slice_eq(m->payload, SLICE("set")))
+        apply_set(ts, m);
+    else if (slice_eq(m->payload, SLICE("delete")))
+        apply_delete(ts, m);
+    else
+        say_error("topics", "a record in " TOPIC_LOG_NAME " is not understood offset=%llu",
+                  (unsigned long long)id.offset);
+}
+
+bool topics_apply(struct topics *ts)
+{
+    struct topic_log *log = &ts->log;
+    uint64_t committed = topic_readable(log->topic);
+    if (log->applied >= committed)
+        return false;
+    int rc = topic_log_read(log, &log->applied, committed, record_apply, ts);
+    if (rc < 0)
+        say_fatal(EXIT_IO, "topics",
+                  "cannot read back " TOPIC_LOG_NAME ", which was just written: %s; run `lignum verify`",
+                  err_sentence(rc));
+    topic_log_forget_below(log, log->applied);
+    if (ts->shared.hooks != NULL)
+        journal_note_stated(log->topic->journal, committed, true);   /* for a restart while no node leads */
+    return true;
+}
+
+bool topics_undone(const struct topics *ts)
+{
+    return ts->log.applied > ts->log.topic->tail.at;
+}
+
+/* ---- asking for changes ---- */
+
+static int change_append(struct topics *ts, slice name, const char *what, const struct topic_settings *settings,
+                         uint64_t *want)
+{
+    int rc = topics_may_append(ts->log.topic);
+    return rc < 0 ? rc : topic_log_append(&ts->log, name, what, settings, want);
+}
+
+int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
+{
+    if (!topic_name_ok(name))
+        return -ERR_BAD_TOPIC;
+    const struct change *c = topic_log_find(&ts->log, name);
+    if (c != NULL && c->creates) {
+        if (!settings_equal(&c->settings, settings))
+            return -ERR_TOPIC_EXISTS;
+        *want = c->want;
+        return 0;
+    }
+    if (c == NULL && topics_find(ts, name) != NULL)
+        return -ERR_TOPIC_EXISTS;
+    if (ts->all.count >= TOPICS_MAX)
+        return -ERR_TOO_MANY;
+    int rc = change_append(ts, name, "create", settings, want);
+    if (rc == 0)
+        topic_log_remember(&ts->log, name, settings, *want);
+    return rc;
+}
+
+int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want)
+{
+    if (t == ts->log.topic)
+        return -ERR_FORBIDDEN;
+    if (t->deleting)
+        return -ERR_UNKNOWN_TOPIC;
+    return change_append(ts, slice_from(t->name), "set", settings, want);
+}
+
+int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
+{
+    if (t == ts->log.topic)
+        return -ERR_FORBIDDEN;
+    if (t->deleting)
+        return -ERR_UNKNOWN_TOPIC;
+    int rc = change_append(ts, slice_from(t->name), "delete", NULL, want);
+    if (rc < 0)
+        return rc;
+    t->deleting = true;
+    topic_log_remember(&ts->log, slice_from(t->name), NULL, *want);
+    return 0;
+}
+
+int topics_create_failed(const struct topics *ts)
+{
+    return ts->create_failed == -ENOSPC || ts->create_failed == -EDQUOT ? -ENOSPC : -ERR_INTERNAL;
+}
+
+/* ---- opening and closing ---- */
+
+/* A crash between a delete's commit and the removal of its directory leaves the directory behind. It is removed if its
+ * record says so; one without any record is not ours to remove. */
 static void leftovers_remove(struct topics *ts)
 {
     slice name;
-    for (size_t at = 0; store_next_name(ts->store, &at, &name);)
-        if (topics_find(ts, name) == NULL)
-            leftover_remove(ts, name);
     struct topic *t;
+    for (size_t at = 0; store_next_name(ts->store, &at, &name);) {
+        if (topics_find(ts, name) != NULL)
+            continue;
+        t = map_get(&ts->deleted, name);
+        if (t == NULL) {
+            say_warn("topics", "a directory has no record in " TOPIC_LOG_NAME " and is left alone directory=%.*s",
+                     SLICE_ARGS(name));
+            continue;
+        }
+        struct journal_options o = journal_options_of(t);
+        if (journal_open(ts->store, name, &o, &t->journal) == 0)
+            journal_delete(t->journal);
+    }
     for (size_t at = 0; (t = map_next(&ts->deleted, &at)) != NULL;)
         mem_free(t);
     map_fini(&ts->deleted);
+}
+
+static int log_open(struct topics *ts)
+{
+    struct topic_settings settings = settings_default;
+    settings.replication = REPLICATION_LIVE;
+    ts->log.topic = topic_add(ts, SLICE(TOPIC_LOG_NAME), (struct topic_id){0, 0}, &settings);
+    int rc = topic_open_journal(ts, ts->log.topic);
+    if (rc < 0)
+        return rc;
+    return topic_log_read(&ts->log, &ts->log.applied, topic_readable(ts->log.topic), record_apply, ts);
 }
 
 static int journals_open(struct topics *ts, struct buf *why)
 {
     for (size_t i = 0; i < ts->all.count; i++) {
         struct topic *t = ts->all.sorted[i];
-        int rc = t == ts->log ? 0 : topic_open_journal(ts, t);
+        int rc = t == ts->log.topic ? 0 : topic_open_journal(ts, t);
         if (rc < 0) {
             buf_addf(why, "topic %s: %s", t->name, err_sentence(rc));
             return rc;
@@ -166,14 +323,14 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
 {
     struct topics *ts = MEM_NEW(struct topics);
     ts->store = s;
-    ts->role = role;
+    ts->shared.role = role;
     registry_init(&ts->all);
     map_init(&ts->deleted);
-    list_init(&ts->changes);
+    list_init(&ts->log.changes);
     ts->opening = true;
-    int rc = changes_open(ts);
+    int rc = log_open(ts);
     if (rc < 0)
-        buf_addf(why, "the log of topics (" LOG_NAME ") cannot be read: %s; `lignum verify` says more",
+        buf_addf(why, "the log of topics (" TOPIC_LOG_NAME ") cannot be read: %s; `lignum verify` says more",
                  err_sentence(rc));
     if (rc == 0)
         rc = journals_open(ts, why);
@@ -189,7 +346,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
 
 void topics_close(struct topics *ts)
 {
-    changes_forget(ts, UINT64_MAX);
+    topic_log_forget_below(&ts->log, UINT64_MAX);
     for (size_t i = 0; i < ts->all.count; i++) {
         if (ts->all.sorted[i]->journal != NULL)
             journal_set_owner(ts->all.sorted[i]->journal, NULL);
@@ -199,7 +356,7 @@ void topics_close(struct topics *ts)
     mem_free(ts);
 }
 
-/* ---- the rest ---- */
+/* ---- all topics ---- */
 
 bool topics_trim(struct topics *ts)
 {
@@ -220,8 +377,9 @@ bool topics_trim(struct topics *ts)
 
 int topics_may_append(const struct topic *t)
 {
-    const struct role *role = t->topics->role;
-    if (t->topics->stopping)
+    const struct topics *ts = t->topics;
+    const struct role *role = ts->shared.role;
+    if (ts->stopping)
         return -ERR_STOPPING;
     if (t->deleting)
         return -ERR_UNKNOWN_TOPIC;
@@ -229,26 +387,22 @@ int topics_may_append(const struct topic *t)
         return -ERR_NOT_LEADER;
     if (role->kind == ROLE_LEADER && !role_lease_valid(role, clock_ns()))
         return -ERR_UNCONFIRMED;
-    if (changes_pending(t->topics, t))
+    if (topic_log_pending(&ts->log, t))
         return -ERR_UNAVAILABLE;
     if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > role_copies(role))
         return -ERR_NO_COPIES;
     return 0;
 }
 
-struct role *topics_role(const struct topics *ts)
+int topics_append(struct topic *t, struct append *a, uint64_t *first)
 {
-    return ts->role;
+    int rc = topics_may_append(t);
+    return rc < 0 ? rc : topic_append(t, a, first);
 }
 
 void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks)
 {
-    ts->hooks = hooks;
-}
-
-const struct topic_hooks *topics_hooks(const struct topics *ts)
-{
-    return ts->hooks;
+    ts->shared.hooks = hooks;
 }
 
 void topics_settle(struct topics *ts)
@@ -257,18 +411,19 @@ void topics_settle(struct topics *ts)
         topic_settle(ts->all.sorted[i]);
 }
 
+void topics_begin(struct topics *ts)
+{
+    store_flush(ts->store);       /* reading covers what is written, and the tail may be above that */
+    topic_log_begin(&ts->log);
+}
+
 void topics_fail(struct topics *ts, int rc)
 {
-    changes_forget(ts, UINT64_MAX);
+    topic_log_forget_below(&ts->log, UINT64_MAX);
     for (size_t i = 0; i < ts->all.count; i++) {
         ts->all.sorted[i]->deleting = false;
         topic_fail(ts->all.sorted[i], rc);
     }
-}
-
-bool topics_undone(const struct topics *ts)
-{
-    return ts->applied > ts->log->tail.at;
 }
 
 struct holdings topics_holdings(const struct topics *ts)
@@ -280,7 +435,7 @@ struct holdings topics_holdings(const struct topics *ts)
         journal_info(t->journal, &info);
         h.empty = h.empty && info.tail == 0;
         h.damaged = h.damaged || info.damaged > 0;
-        bool counts = t != ts->log && t->settings.replication == REPLICATION_LIVE;
+        bool counts = t != ts->log.topic && t->settings.replication == REPLICATION_LIVE;
         if (counts && (h.copies_min == 0 || t->settings.copies < h.copies_min))
             h.copies_min = t->settings.copies;
     }

@@ -25,7 +25,7 @@ int append_and_wait(lua_State *L, struct task *self, int rc, const struct append
     uint64_t first;
     d->append.time_ms = clock_wall_ms();
     if (rc == 0)
-        rc = topic_append(t, &d->append, &first);
+        rc = topics_append(t, &d->append, &first);
     vm_scratch_done(d->out);
     if (rc < 0)
         return d->why[0] == '\0' ? push_fail(L, rc) : push_fail_because(L, rc, "%s", d->why);
@@ -34,8 +34,8 @@ int append_and_wait(lua_State *L, struct task *self, int rc, const struct append
     lua_pushinteger(L, d->append.count);
     lua_pushinteger(L, (lua_Integer)d->append.epoch);
     struct mark *mark = o->peers ? &t->peers : topic_ack_mark(t);
-    if (o->peers && t->ship < first + d->append.count)
-        t->ship = first + d->append.count;   /* a `wal` topic ships later; this append waits for its peers now */
+    if (o->peers && t->lead.ship < first + d->append.count)
+        t->lead.ship = first + d->append.count;   /* a `wal` topic ships later; this append waits for its peers now */
     uint32_t timeout_ms = o->timeout_ms == 0 ? ACK_MS : o->timeout_ms;
     return task_park_on(L, self, mark, first + d->append.count, timeout_ms, o->peers, o->done);
 }

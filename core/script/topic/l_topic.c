@@ -157,8 +157,8 @@ static int l_ship(lua_State *L)
         return handle_fail(L, h, rc);
     if (offset > t->tail.at)
         return push_fail_because(L, -ERR_BAD_RANGE, "the topic ends at %llu", (unsigned long long)t->tail.at);
-    if (offset > t->ship)
-        t->ship = offset;
+    if (offset > t->lead.ship)
+        t->lead.ship = offset;
     topic_settle(t);
     lua_pushboolean(L, 1);
     return 1;
@@ -199,7 +199,7 @@ static void push_info(lua_State *L, struct topic *t)
     set_whole(L, "written", t->written.at);
     set_whole(L, "disk", t->disk.at);
     set_whole(L, "peers", t->peers.at);
-    set_whole(L, "ship", t->ship);
+    set_whole(L, "ship", t->lead.ship);
     set_whole(L, "bytes", info.bytes);
     set_whole(L, "segments", info.segments);
     set_whole(L, "damaged", info.damaged);

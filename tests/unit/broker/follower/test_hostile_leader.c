@@ -173,7 +173,7 @@ static void lied_to_again(struct lied_to *x)
     wild_leader_greet(&x->l);
     x->log_slot = agree(&x->l);
     x->slot = agree(&x->l);
-    WAIT_UNTIL((wild_turn(&x->l.w), x->t->placed));
+    WAIT_UNTIL((wild_turn(&x->l.w), x->t->follow.placed));
     memcpy(x->data.data, &x->slot, 4);
 }
 
@@ -274,7 +274,7 @@ TEST(test_marks_that_promise_too_much_show_no_more_than_there_is)
     put_u64(&out, 0);
     put_u64(&out, 0);
     wild_send(&x.l.w, WIRE_MARKS, buf_slice(&out));
-    WAIT_UNTIL((wild_turn(&x.l.w), x.t->told_readable == UINT64_MAX));
+    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow.told_readable == UINT64_MAX));
     CHECK_EQ(topic_readable(x.t), 3);
     CHECK_EQ(x.t->peers.at, 3);
     out.end -= 1;
@@ -308,7 +308,7 @@ TEST(test_mangled_frames_of_a_leader_take_nothing_away)
     srand(2);
     struct lied_to x = lied_to();
     struct buf before = {0}, now = {0};
-    x.t->told_readable = x.t->told_peers = 3;
+    x.t->follow.told_readable = x.t->follow.told_peers = 3;
     read_topic(x.t, &before);
     unsigned closed = 0;
     for (unsigned i = 0; i < 2000; i++) {

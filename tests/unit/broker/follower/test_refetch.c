@@ -23,7 +23,7 @@ static bool is_amnesiac(const struct node *n)
 
 static void say_that_it_differs(struct topic *t, const struct node *n, uint64_t first)
 {
-    LIST_EACH(node, &t->feeds) {
+    LIST_EACH(node, &t->lead.feeds) {
         struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (!member_eq(&f->peer->member, &n->role.self))
             continue;
@@ -229,7 +229,7 @@ TEST(test_a_follower_whose_leader_cannot_tell_asks_again_and_goes_on_with_the_re
     turn_for(2500);
     CHECK_EQ(a->role.kind, ROLE_LEADER);             /* there is nobody to lead instead */
     CHECK(is_connected(b));
-    CHECK(!topic_at(b, "t")->placed);
+    CHECK(!topic_at(b, "t")->follow.placed);
     damage(a, "massage 5", "message 5");
     WAIT_UNTIL(in_set(a, b) && topic_readable(topic_at(b, "t")) == 10);
     CHECK_EQ(acked(t, b), 10);

@@ -16,7 +16,7 @@ static void node_open(struct node *n)
 {
     struct buf why = {0};
     struct store_options o = {.path = "data", .node_name = "n1", .files_max = 16, .sync_interval_ms = 1000,
-                              .moved = topics_moved};
+                              .moved = topic_moved};
     CHECK_EQ(store_open(&o, &n->store, &why), 0);
     CHECK_EQ(role_init_alone(&n->role, n->store), 0);
     CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
@@ -57,7 +57,7 @@ static uint64_t append(struct topic *t, const char *payload)
     message_write(&messages, &m);
     struct append a = {.messages = buf_slice(&messages), .count = 1};
     uint64_t first;
-    CHECK_EQ(topic_append(t, &a, &first), 0);
+    CHECK_EQ(topics_append(t, &a, &first), 0);
     buf_fini(&messages);
     return first;
 }

@@ -150,7 +150,7 @@ TEST(test_a_read_that_gives_nothing_does_not_change_what_the_reader_has)
     CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1}"), 1);
     CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 2}"), 2);
     CHECK_EQ(epoch_told("B = T:read {from = 6}"), 1);
-    CHECK_EQ(topic_cut(topics_find(h.topics, SLICE("t")), 4), 0);     /* while a reader is at 6 */
+    CHECK_EQ(topic_truncate(topics_find(h.topics, SLICE("t")), 4), 0);     /* while a reader is at 6 */
     CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1}"), 1);
     CHECK_EQ(epoch_told("B = T:read {from = 6, epoch = 1, format = 'records'}"), 1);
     h.role.kind = ROLE_ALONE;
