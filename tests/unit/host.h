@@ -1,6 +1,6 @@
 /*
  * A whole script layer for tests: a Lua state, tasks, a real store and topics in the current directory, an HTTP server
- * and a loop. Lua's side is a few lines; the names of lignum.core are globals there.
+ * and a loop. init.lua is a few lines here, and makes the names of lignum.core globals.
  */
 #ifndef UNIT_HOST_H
 #define UNIT_HOST_H
@@ -37,10 +37,10 @@ struct host {
     struct http_server *http;
     struct fetcher *fetcher;
     struct watch synced, guard;
-    bool (*until)(struct host *h);    /* host_turns ends then */
+    bool (*until)(struct host *h);    /* host_turns ends when it returns true */
     int running;                      /* tasks of host_start that have not ended */
-    int rc;                           /* of the last one that ended, */
-    char text[512];                   /* its first result or its message, */
+    int rc;                           /* of the task that ended last, */
+    char text[512];                   /* its first result or its message */
     bool appended;
     struct task_ticket ticket;        /* of the last one started */
 };

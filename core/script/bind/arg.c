@@ -58,13 +58,6 @@ uint32_t arg_ms(lua_State *L, int index, uint32_t otherwise, const char *usage)
     return seconds_to_ms(arg_seconds(L, index, "timeout", usage));
 }
 
-static const struct arg_field *field_find(const struct arg_field *fields, slice name)
-{
-    while (fields->kind != ARG_END && !slice_eq(name, slice_from(fields->name)))
-        fields++;
-    return fields->kind == ARG_END ? NULL : fields;
-}
-
 /* Takes the value on top. It is popped, or moved below the key that lua_next needs. */
 static void field_take(lua_State *L, const struct arg_field *f, const char *usage)
 {
@@ -101,10 +94,11 @@ void arg_fields(lua_State *L, int index, const struct arg_field *fields, const c
     luaL_checkstack(L, 16, usage);
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        const struct arg_field *f = NULL;
-        if (lua_type(L, -2) == LUA_TSTRING)
-            f = field_find(fields, slice_from(lua_tostring(L, -2)));
-        if (f == NULL)
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        const struct arg_field *f = fields;
+        while (f->kind != ARG_END && !slice_eq(slice_from(name), slice_from(f->name)))
+            f++;
+        if (f->kind == ARG_END)
             arg_fail(L, usage, "there is no field %s", luaL_tolstring(L, -2, NULL));
         field_take(L, f, usage);
     }

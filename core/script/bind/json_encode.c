@@ -12,11 +12,12 @@
 struct encoder {
     lua_State *L;
     struct buf *out;
-    struct buf *keys;                 /* slices: the keys of the objects that are open */
-    slice field;                      /* the last key, for errors */
+    struct buf *keys;                 /* an array of slices: the keys of the objects that are open */
+    slice field;                      /* the last key, for messages */
     int depth;
 };
 
+/* Encodes the value on top. Like everything that gets an encoder, it MAY_RAISE. */
 static void encode_value(struct encoder *e);
 
 static void fail(struct encoder *e, const char *what)
@@ -72,8 +73,8 @@ static int compare_keys(const void *a, const void *b)
     return order != 0 ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-/* Puts the keys of the table on top, in order, behind those of the tables around it. Their number. */
-static size_t take_keys(struct encoder *e)
+/* Appends the keys of the table on top, sorted, to those of the tables around it. Returns how many there are. */
+static size_t add_keys(struct encoder *e)
 {
     size_t begin = buf_size(e->keys);
     size_t n = 0;
@@ -94,7 +95,7 @@ static size_t take_keys(struct encoder *e)
 static void encode_object(struct encoder *e)
 {
     size_t begin = buf_size(e->keys);
-    size_t n = take_keys(e);
+    size_t n = add_keys(e);
     buf_add_char(e->out, '{');
     for (size_t i = 0; i < n; i++) {
         slice key;
@@ -110,11 +111,11 @@ static void encode_object(struct encoder *e)
     e->keys->end = e->keys->at + begin;
 }
 
-/* A table with something at 1 and nothing but a list's places. */
+/* A table that json.array has marked, or one whose keys are 1 to n, n > 0. */
 static bool is_list(struct encoder *e)
 {
     lua_Unsigned n = lua_rawlen(e->L, -1);
-    lua_Unsigned places = 0;
+    lua_Unsigned integers = 0;
     lua_Unsigned others = 0;
     if (lua_getmetatable(e->L, -1)) {
         bool marked = kind_is_top(e->L, KIND_LIST);
@@ -125,8 +126,8 @@ static bool is_list(struct encoder *e)
     if (n == 0)
         return false;
     for (lua_pushnil(e->L); lua_next(e->L, -2); lua_pop(e->L, 1))
-        lua_isinteger(e->L, -2) ? places++ : others++;
-    return places == n && others == 0;
+        lua_isinteger(e->L, -2) ? integers++ : others++;
+    return integers == n && others == 0;
 }
 
 static void encode_table(struct encoder *e)
@@ -140,14 +141,6 @@ static void encode_table(struct encoder *e)
     else
         encode_object(e);
     e->depth--;
-}
-
-/* json.null is the light userdata NULL; nothing else is left that JSON has. */
-static void encode_null(struct encoder *e)
-{
-    if (!lua_islightuserdata(e->L, -1) || lua_touserdata(e->L, -1) != NULL)
-        fail(e, lua_isfunction(e->L, -1) ? "a function" : "a userdata or thread");
-    buf_add_slice(e->out, SLICE("null"));
 }
 
 static void encode_value(struct encoder *e)
@@ -168,8 +161,10 @@ static void encode_value(struct encoder *e)
     case LUA_TTABLE:
         encode_table(e);
         break;
-    default:
-        encode_null(e);
+    default:   /* json.null is the light userdata NULL */
+        if (!lua_islightuserdata(e->L, -1) || lua_touserdata(e->L, -1) != NULL)
+            fail(e, lua_isfunction(e->L, -1) ? "a function" : "a userdata or thread");
+        buf_add_slice(e->out, SLICE("null"));
     }
 }
 

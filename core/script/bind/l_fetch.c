@@ -1,6 +1,5 @@
 /*
- * fetch {url = ...}. The object that holds the request lies on the waiting call's stack and is closed with it, so a
- * cancelled task's request ends at once.
+ * fetch {url = ...}: an HTTP request to another server, for which the task waits.
  */
 #include <lauxlib.h>
 #include <string.h>
@@ -19,15 +18,25 @@
 
 enum { HEADERS_MAX = 64 };
 
+/*
+ * One call of fetch: a Lua object on the stack of the waiting call, closed with it, so that the request of a cancelled
+ * task ends at once.
+ *
+ * States:
+ *     on the way   fetch != NULL             on_fetched -> over; fetch_woken, when the leader is lost -> over
+ *     over         fetch == NULL             error, status, headers, body, detail tell how it ended
+ *     closed       buffers freed             close_fetch, from any state
+ */
 struct fetching {
     struct tasks *tasks;              /* outlives us */
-    struct task_ticket ticket;
-    struct fetch *fetch;              /* NULL once it is over */
-    struct buf headers, body, detail; /* owned; the answer */
+    struct task_ticket ticket;        /* the wait of the call */
+    struct fetch *fetch;
+    struct buf headers, body, detail; /* owned; detail: why it failed */
     int error, status;
-    bool unsent, farewell;
-    const struct cluster *cluster;    /* outlives us; it goes to the leader: ends when that is lost; or NULL */
-    unsigned lost;                    /* cluster_leader_losses when it began */
+    bool unsent;                      /* it failed before the request was sent */
+    bool farewell;                    /* goes on while the broker stops */
+    const struct cluster *cluster;    /* outlives us; NULL unless the request goes to the leader and ends with it */
+    unsigned losses;                  /* cluster_leader_losses when it began */
 };
 
 static void on_fetched(void *arg, struct fetch_result *r)
@@ -58,22 +67,22 @@ static int close_fetch(lua_State *L)
 
 /* ---- the request ---- */
 
-struct wish {
+struct fetch_args {
     slice url, method, body, ca, cert, key;
     double timeout;
     uint64_t redirects, max;
-    int headers, fresh, farewell, leader;   /* on the stack, 0: none */
+    int headers, fresh, farewell, leader;   /* where on the stack they are; 0: absent */
     const char *lines[HEADERS_MAX + 1];
 };
 
-/* Lines "Name: value", which stay on the stack. */
-static void take_headers(lua_State *L, struct wish *w)
+/* Makes the lines "Name: value", which stay on the stack. */
+static void take_headers(lua_State *L, struct fetch_args *a)
 {
     int n = 0;
-    if (w->headers == 0)
+    if (a->headers == 0)
         return;
     luaL_checkstack(L, HEADERS_MAX + 8, USAGE);
-    for (lua_pushnil(L); lua_next(L, w->headers);) {
+    for (lua_pushnil(L); lua_next(L, a->headers);) {
         slice name = arg_text(L, -2, "the name of a header", USAGE);
         slice value = arg_text(L, -1, "the value of a header", USAGE);
         if (n == HEADERS_MAX)
@@ -81,26 +90,26 @@ static void take_headers(lua_State *L, struct wish *w)
         if (!http_header_ok(name, value))
             arg_fail(L, USAGE, "the header %s cannot be sent", name.p);
         lua_pushfstring(L, "%s: %s", name.p, value.p);
-        w->lines[n++] = lua_tostring(L, -1);
+        a->lines[n++] = lua_tostring(L, -1);
         lua_insert(L, -3);
         lua_pop(L, 1);
     }
 }
 
-static void check_wish(lua_State *L, struct wish *w)
+static void check_args(lua_State *L, struct fetch_args *a)
 {
     const struct arg_field fields[] = {
-        {"url", ARG_TEXT, &w->url},           {"method", ARG_TEXT, &w->method},      {"body", ARG_TEXT, &w->body},
-        {"timeout", ARG_SECONDS, &w->timeout}, {"redirects", ARG_WHOLE, &w->redirects}, {"max", ARG_WHOLE, &w->max},
-        {"headers", ARG_TABLE, &w->headers},  {"ca", ARG_TEXT, &w->ca},              {"cert", ARG_TEXT, &w->cert},
-        {"key", ARG_TEXT, &w->key},           {"fresh", ARG_ANY, &w->fresh},
-        {"farewell", ARG_ANY, &w->farewell},  {"leader", ARG_ANY, &w->leader}, {NULL, ARG_END, NULL}};
+        {"url", ARG_TEXT, &a->url}, {"method", ARG_TEXT, &a->method}, {"body", ARG_TEXT, &a->body},
+        {"headers", ARG_TABLE, &a->headers}, {"timeout", ARG_SECONDS, &a->timeout}, {"max", ARG_WHOLE, &a->max},
+        {"redirects", ARG_WHOLE, &a->redirects}, {"ca", ARG_TEXT, &a->ca}, {"cert", ARG_TEXT, &a->cert},
+        {"key", ARG_TEXT, &a->key}, {"fresh", ARG_ANY, &a->fresh}, {"farewell", ARG_ANY, &a->farewell},
+        {"leader", ARG_ANY, &a->leader}, {NULL, ARG_END, NULL}};
     lua_settop(L, 1);
     luaL_checktype(L, 1, LUA_TTABLE);
     arg_fields(L, 1, fields, USAGE);
-    if (w->url.p == NULL)
+    if (a->url.p == NULL)
         arg_fail(L, USAGE, "url is missing");
-    take_headers(L, w);
+    take_headers(L, a);
 }
 
 static bool is_set(lua_State *L, int index)
@@ -108,20 +117,20 @@ static bool is_set(lua_State *L, int index)
     return index != 0 && lua_toboolean(L, index);
 }
 
-static struct fetch_options options_of(lua_State *L, const struct wish *w)
+static struct fetch_options options_of(lua_State *L, const struct fetch_args *a)
 {
     return (struct fetch_options){
-        .url = w->url.p,
-        .method = w->method.p,
-        .body = w->body,
-        .headers = w->headers == 0 ? NULL : w->lines,
-        .timeout_ms = w->timeout > 0 ? seconds_to_ms(w->timeout) : 0,
-        .body_max = (size_t)(w->max < FETCH_BODY_MAX ? w->max : FETCH_BODY_MAX),
-        .redirects = (unsigned)(w->redirects < 16 ? w->redirects : 16),
-        .ca_file = w->ca.p,
-        .cert_file = w->cert.p,
-        .key_file = w->key.p,
-        .fresh = is_set(L, w->fresh),
+        .url = a->url.p,
+        .method = a->method.p,
+        .body = a->body,
+        .headers = a->headers == 0 ? NULL : a->lines,
+        .timeout_ms = a->timeout > 0 ? seconds_to_ms(a->timeout) : 0,
+        .body_max = (size_t)(a->max < FETCH_BODY_MAX ? a->max : FETCH_BODY_MAX),
+        .redirects = (unsigned)(a->redirects < 16 ? a->redirects : 16),
+        .ca_file = a->ca.p,
+        .cert_file = a->cert.p,
+        .key_file = a->key.p,
+        .fresh = is_set(L, a->fresh),
     };
 }
 
@@ -184,13 +193,13 @@ static int fetch_done(lua_State *L, int status, lua_KContext context)
 
 static int fetch_wait(lua_State *L, struct task *self, struct fetching *f, int index);
 
-/* The cluster has changed, or one of the other things that end the wait has come. */
+/* The continuation of a request to the leader: woken by its end, like fetch_done, or by a change of the cluster. */
 static int fetch_woken(lua_State *L, int status, lua_KContext context)
 {
     struct fetching *f = lua_touserdata(L, (int)context);
     if (lua_tointeger(L, -1) < 0 || f->fetch == NULL)
         return fetch_done(L, status, context);
-    if (cluster_leader_losses(f->cluster) == f->lost) {
+    if (cluster_leader_losses(f->cluster) == f->losses) {
         lua_pop(L, 1);
         return fetch_wait(L, task_self(L), f, (int)context);
     }
@@ -198,7 +207,7 @@ static int fetch_woken(lua_State *L, int status, lua_KContext context)
     fetch_cancel(f->fetch);
     f->fetch = NULL;
     f->error = -ERR_FETCH;
-    buf_add_slice(&f->detail, SLICE("it is silent, or leads no longer"));
+    buf_add_slice(&f->detail, SLICE("the leader is silent, or no longer leads"));
     return fetch_done(L, status, context);
 }
 
@@ -213,23 +222,23 @@ static int fetch_wait(lua_State *L, struct task *self, struct fetching *f, int i
     return task_park_on(L, self, changes, changes->at + 1, 0, index, fetch_woken);
 }
 
-/* fetch(request) -> {status, headers, body} | nil, message, code [, unsent].  Waits for the answer. A farewell is what
- * a node that is shutting down has yet to say: that does not end it. */
+/* fetch(request) -> {status, headers, body} | nil, message, code [, unsent].  Waits for the answer. A farewell is a
+ * request that a node still sends while it shuts down. */
 static int l_fetch(lua_State *L)
 {
-    struct wish w = {.max = FETCH_BODY_MAX};
-    check_wish(L, &w);
+    struct fetch_args a = {.max = FETCH_BODY_MAX};
+    check_args(L, &a);
     struct task *self = task_self(L);
     struct fetcher *fetcher = vm_services(L)->fetcher;
-    struct fetch_options o = options_of(L, &w);
+    struct fetch_options o = options_of(L, &a);
     o.guest = task_is_guest(self);
     struct fetching *f = object_new(L, KIND_FETCH, sizeof(*f), 0);
     int index = lua_gettop(L);
     lua_toclose(L, index);
     f->tasks = vm_tasks(vm_of(L));
-    f->farewell = is_set(L, w.farewell);
-    f->cluster = is_set(L, w.leader) ? vm_services(L)->cluster : NULL;
-    f->lost = f->cluster == NULL ? 0 : cluster_leader_losses(f->cluster);
+    f->farewell = is_set(L, a.farewell);
+    f->cluster = is_set(L, a.leader) ? vm_services(L)->cluster : NULL;
+    f->losses = f->cluster == NULL ? 0 : cluster_leader_losses(f->cluster);
     int rc = fetch_start(fetcher, &o, on_fetched, f, &f->fetch);
     if (rc < 0)
         return push_fail(L, rc);

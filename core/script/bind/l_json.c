@@ -33,32 +33,25 @@ static int l_encode(lua_State *L)
 
 /* ---- decoding ---- */
 
-/* Of a number, which cjson has made a float. */
+/* cjson makes every number a float. */
 static bool is_whole(double v)
 {
     return fabs(v) <= exact_max && v == floor(v);
 }
 
-/* The number on top is the value of the key below it, in the table below both. */
-static void make_integer(lua_State *L, double v)
-{
-    if (!is_whole(v))
-        return;
-    lua_pushvalue(L, -2);
-    lua_pushinteger(L, (lua_Integer)v);
-    lua_rawset(L, -5);
-}
-
-/* In the table on top whole numbers become integers; cjson has bounded the depth. */
+/* Makes the whole numbers in the table on top integers. cjson has bounded the depth. */
 static void make_integers(lua_State *L)
 {
     luaL_checkstack(L, 8, "json");
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         int type = lua_type(L, -1);
-        if (type == LUA_TNUMBER)
-            make_integer(L, lua_tonumber(L, -1));
-        else if (type == LUA_TTABLE)
+        if (type == LUA_TTABLE) {
             make_integers(L);
+        } else if (type == LUA_TNUMBER && is_whole(lua_tonumber(L, -1))) {
+            lua_pushvalue(L, -2);
+            lua_pushinteger(L, (lua_Integer)lua_tonumber(L, -2));
+            lua_rawset(L, -5);
+        }
     }
 }
 
@@ -70,28 +63,26 @@ static int fail_decode(lua_State *L, const char *why)
     return 3;
 }
 
-/* Is one of the eight bytes below 0x20? (Each that is sets its own highest bit; a borrow needs a true one below it.) */
-static bool word_has_control(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return ((v - UINT64_C(0x2020202020202020)) & ~v & UINT64_C(0x8080808080808080)) != 0;
-}
-
+/* Eight bytes at a time: subtracting 0x20 sets the highest bit of each byte below it. A borrow from the byte below may
+ * set it, too, but only if that byte is a control character itself. */
 static bool has_control(slice text)
 {
     const char *p = text.p;
     size_t left = text.n;
-    for (; left >= 8; left -= 8, p += 8)
-        if (word_has_control(p))
+    for (; left >= 8; left -= 8, p += 8) {
+        uint64_t v;
+        memcpy(&v, p, sizeof(v));
+        if (((v - UINT64_C(0x2020202020202020)) & ~v & UINT64_C(0x8080808080808080)) != 0)
             return true;
+    }
     for (; left > 0; left--, p++)
         if ((unsigned char)*p < 0x20)
             return true;
     return false;
 }
 
-/* RFC 8259 wants control characters in strings escaped; lua-cjson lets them pass. Texts on one line have none. */
+/* RFC 8259 requires control characters in strings to be escaped, which lua-cjson does not check. A text on one line has
+ * none, so the first look usually decides. */
 static bool has_bare_control(slice text)
 {
     bool quoted = false;
@@ -139,7 +130,7 @@ static int l_array(lua_State *L)
     return 1;
 }
 
-/* Strict: no nan, inf, hexadecimal; bounded depth. */
+/* Pushes cjson's decoder, strict: no nan, inf or hexadecimal numbers, and a bounded depth. */
 static void push_decoder(lua_State *L)
 {
     lua_pushcfunction(L, luaopen_cjson_safe);

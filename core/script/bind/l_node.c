@@ -1,5 +1,5 @@
 /*
- * node: who this node is, and the counters of all layers.
+ * node: the identity of this node, and the counters of all layers.
  */
 #include <dirent.h>
 #include <lauxlib.h>
@@ -26,7 +26,7 @@ static double seconds_of(uint64_t ns)
     return (double)ns / (double)NS_PER_S;
 }
 
-/* ---- who ---- */
+/* ---- identity ---- */
 
 /* node.hostname() -> string */
 static int l_hostname(lua_State *L)
@@ -37,7 +37,7 @@ static int l_hostname(lua_State *L)
     return 1;
 }
 
-/* Seconds from boot to the start of this process, of /proc/self/stat; 0 when that cannot be read. */
+/* Seconds from boot to the start of this process, by /proc/self/stat; 0 when that cannot be read. */
 static double started_after_boot(void)
 {
     char text[1024];
@@ -48,7 +48,7 @@ static double started_after_boot(void)
     size_t n = fread(text, 1, sizeof(text) - 1, file);
     fclose(file);
     text[n] = '\0';
-    const char *p = strrchr(text, ')');   /* the name before may hold anything */
+    const char *p = strrchr(text, ')');   /* the name, field 2, may contain blanks and parentheses */
     for (int field = 2; p != NULL && field < 22; field++)
         p = strchr(p + 1, ' ');
     if (p == NULL || sscanf(p, " %llu", &ticks) != 1)
@@ -112,7 +112,7 @@ static int l_reload(lua_State *L)
 
 /* ---- counters ---- */
 
-/* {buckets = {{le=, count=}, ...}, sum =, count =}; counts are cumulative, as Prometheus has them. */
+/* {buckets = {{le=, count=}, ...}, sum =, count =}; the counts are cumulative, as Prometheus wants them. */
 static void set_hist(lua_State *L, const char *name, const struct hist *h)
 {
     uint64_t count = 0;
@@ -221,7 +221,7 @@ static uint64_t open_descriptors(void)
     while (readdir(dir) != NULL)
         n++;
     closedir(dir);
-    return n > 3 ? n - 3 : 0;   /* . and .. and the one that looks */
+    return n > 3 ? n - 3 : 0;   /* without ., .. and the descriptor of `dir` */
 }
 
 static void set_process(lua_State *L)
@@ -265,25 +265,21 @@ static void set_topics(lua_State *L, struct topics *ts, uint64_t max)
     set_whole(L, "topics_count", topics_count(ts));
 }
 
-static void add_totals(const struct topic *t, uint64_t sum[4])
-{
-    sum[0] += t->count.appended_messages;
-    sum[1] += t->count.appended_bytes;
-    sum[2] += t->count.read_messages;
-    sum[3] += t->count.read_bytes;
-}
-
 static void set_totals(lua_State *L, struct topics *ts)
 {
-    uint64_t sum[4] = {0};
+    uint64_t appended_messages = 0, appended_bytes = 0, read_messages = 0, read_bytes = 0;
     struct topic *t;
-    for (size_t i = 0; (t = topics_at(ts, i)) != NULL; i++)
-        add_totals(t, sum);
+    for (size_t i = 0; (t = topics_at(ts, i)) != NULL; i++) {
+        appended_messages += t->count.appended_messages;
+        appended_bytes += t->count.appended_bytes;
+        read_messages += t->count.read_messages;
+        read_bytes += t->count.read_bytes;
+    }
     lua_createtable(L, 0, 4);
-    set_whole(L, "appended_messages", sum[0]);
-    set_whole(L, "appended_bytes", sum[1]);
-    set_whole(L, "read_messages", sum[2]);
-    set_whole(L, "read_bytes", sum[3]);
+    set_whole(L, "appended_messages", appended_messages);
+    set_whole(L, "appended_bytes", appended_bytes);
+    set_whole(L, "read_messages", read_messages);
+    set_whole(L, "read_bytes", read_bytes);
     lua_setfield(L, -2, "totals");
 }
 

@@ -23,7 +23,7 @@ static int l_now(lua_State *L)
     return 1;
 }
 
-/* time.clock() -> seconds on a clock that nobody sets */
+/* time.clock() -> seconds on the monotonic clock */
 static int l_clock(lua_State *L)
 {
     lua_pushnumber(L, (double)clock_ns() / (double)NS_PER_S);
@@ -61,7 +61,7 @@ static int sleep_done(lua_State *L, int status, lua_KContext context)
     return 0;
 }
 
-/* sleep(seconds).  Waits for that long; 0 lets others go first. */
+/* sleep(seconds).  Waits for that long; 0 lets other tasks run. */
 static int l_sleep(lua_State *L)
 {
     uint32_t ms = seconds_to_ms(arg_seconds(L, 1, "seconds", SLEEP));

@@ -11,7 +11,7 @@
 
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
-/* load(chunk, name, mode, env): mode is always "t". */
+/* load(chunk, name, mode, env), with mode always "t". Upvalue: Lua's load. */
 static int l_load(lua_State *L)
 {
     int n = lua_gettop(L);
@@ -54,7 +54,7 @@ static int l_setmetatable(lua_State *L)
     if (lua_type(L, 2) == LUA_TTABLE) {
         lua_pushliteral(L, "__gc");
         if (lua_rawget(L, 2) != LUA_TNIL)
-            return luaL_error(L, "finalisers (__gc) cannot be had in Lignum's scripts; use `local x <close>`");
+            return luaL_error(L, "finalizers (__gc) are not available in Lignum's scripts; use `local x <close>`");
         lua_pop(L, 1);
     }
     if (lua_istable(L, 1))

@@ -35,11 +35,11 @@ static struct cluster *cluster_of(lua_State *L, const char *usage)
     return c;
 }
 
-/* ---- Consul's words ---- */
+/* ---- what Consul says ---- */
 
 static const char *const verdicts[] = {"empty", "ours", "other", "foreign", "regressed"};
 
-/* cluster.asked() -> integer: for cluster.see, before a read is begun */
+/* cluster.asked() -> integer: the present time for cluster.see; taken before the read from Consul begins */
 static int l_asked(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)clock_ns());
@@ -61,7 +61,8 @@ static int l_see(lua_State *L)
     return 1;
 }
 
-/* cluster.claim(register | nil [, {unclean=}]) -> register | nil, message, code.  Of what was last seen. */
+/* cluster.claim(register | nil [, {unclean=}]) -> register | nil, message, code.  The claim follows from the register
+ * that was last seen, not from the argument. */
 static int l_claim(lua_State *L)
 {
     struct cluster *c = cluster_of(L, CLAIM);
@@ -106,7 +107,7 @@ static int l_follow(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     if (!field_member(L, 1, "member", &a.member) || !take_address(L, "http", a.http) ||
         !take_address(L, "replication", a.replication) || !field_whole(L, 1, "epoch", &a.epoch))
-        return arg_fail(L, FOLLOW, "member, http, replication and epoch must be there");
+        return arg_fail(L, FOLLOW, "member, http, replication and epoch are required");
     cluster_follow(c, &a);
     lua_pushboolean(L, 1);
     return 1;
@@ -155,7 +156,7 @@ static int wait_done(lua_State *L, int status, lua_KContext context)
     return 1;
 }
 
-/* cluster.wait([timeout]) -> integer | nil, message, code.  Waits until something that can be asked here changes. */
+/* cluster.wait([timeout]) -> integer | nil, message, code.  Waits until something that this table shows changes. */
 static int l_wait(lua_State *L)
 {
     struct mark *changes = cluster_changes(cluster_of(L, WAIT));
@@ -165,8 +166,8 @@ static int l_wait(lua_State *L)
     return task_park_on(L, self, changes, changes->at + 1, ms ? ms : 1, 0, wait_done);
 }
 
-/* cluster.drain(timeout) -> true | nil, message, code.  Nothing is appended from now on; waits until followers have
- * all. */
+/* cluster.drain(timeout) -> true | nil, message, code.  Refuses appends from now on, and waits until the followers have
+ * everything. */
 static int l_drain(lua_State *L)
 {
     struct cluster *c = cluster_of(L, DRAIN);
@@ -216,7 +217,8 @@ static int pending_done(lua_State *L, int status, lua_KContext context)
     return push_all_pending(L);
 }
 
-/* cluster.pending([timeout]) -> list | nil, message, code.  Waits until one has sealed a file, or for the timeout. */
+/* cluster.pending([timeout]) -> list | nil, message, code.  The topics with messages that are not shipped yet. Waits
+ * until one of them has sealed a file, or for the timeout. */
 static int l_pending(lua_State *L)
 {
     struct cluster *c = cluster_of(L, PENDING);

@@ -82,23 +82,6 @@ static void set_following(lua_State *L, const struct follower_info *f)
         set_number(L, "staleness", f->staleness);
 }
 
-static void set_position(lua_State *L, const struct cluster_info *info)
-{
-    lua_createtable(L, 0, 2);
-    set_whole(L, "epoch", info->position_epoch);
-    set_whole(L, "messages", info->position_messages);
-    lua_setfield(L, -2, "position");
-}
-
-static void set_eligible(lua_State *L, struct cluster *c)
-{
-    const char *why;
-    bool eligible = cluster_eligible(c, &why);
-    set_flag(L, "eligible", eligible);
-    if (!eligible)
-        set_text(L, "why", why);
-}
-
 static void push_alone(lua_State *L, const struct services *s)
 {
     lua_createtable(L, 0, 10);
@@ -137,8 +120,15 @@ int l_status(lua_State *L)
     }
     set_following(L, &info.following);
     set_followers(L, s->cluster);
-    set_position(L, &info);
-    set_eligible(L, s->cluster);
+    lua_createtable(L, 0, 2);
+    set_whole(L, "epoch", info.position_epoch);
+    set_whole(L, "messages", info.position_messages);
+    lua_setfield(L, -2, "position");
+    const char *why;
+    bool eligible = cluster_eligible(s->cluster, &why);
+    set_flag(L, "eligible", eligible);
+    if (!eligible)
+        set_text(L, "why", why);
     set_flag(L, "empty", info.holdings.empty);
     set_flag(L, "suspended", info.suspended);
     set_number(L, "stalled", (double)info.stalled_ns / (double)NS_PER_S);

@@ -141,7 +141,7 @@ static void send_batch(lua_State *L, struct exchange *x, struct http_answer *a, 
 {
     struct buf *out = vm_scratch(x->vm);
     if (b->sent)
-        luaL_error(L, "this batch has been answered with already");
+        luaL_error(L, "this batch has been sent as an answer already");
     default_type(a, batch_media_type(b));
     batch_render(out, b);
     b->sent = true;
@@ -153,7 +153,7 @@ static void send_records(lua_State *L, struct exchange *x, struct http_answer *a
 {
     int fd = records->fd;
     if (records->sent)
-        luaL_error(L, "this range has been answered with already");
+        luaL_error(L, "this range has been sent as an answer already");
     default_type(a, RECORDS_TYPE);
     records->sent = true;
     records->fd = -1;
@@ -195,7 +195,7 @@ static int write_done(lua_State *L, int status, lua_KContext context)
 /* write(bytes) -> true; false once the client has gone.  Waits while much is unsent. */
 static int l_write(lua_State *L)
 {
-    slice bytes = arg_text(L, 1, "what is written", "write(bytes)");
+    slice bytes = arg_text(L, 1, "bytes", "write(bytes)");
     struct exchange *x = request_exchange(L, lua_upvalueindex(1));
     struct task *self = task_self(L);
     if (x == NULL || x->task != self)

@@ -23,12 +23,6 @@ static int push_slice(lua_State *L, slice s)
     return 1;
 }
 
-static int push_path(lua_State *L)
-{
-    char text[HTTP_TARGET_MAX];
-    return push_slice(L, request_path(request_at(L, 1), text));
-}
-
 /* The path and the query, not decoded. */
 static int push_target(lua_State *L, const struct http_head *head)
 {
@@ -121,9 +115,10 @@ static const char *const field_names[] = {
 
 static int push_field(lua_State *L, enum field field)
 {
+    char text[HTTP_TARGET_MAX];
     switch (field) {
     case FIELD_PATH:
-        return push_path(L);
+        return push_slice(L, request_path(request_at(L, 1), text));
     case FIELD_TARGET:
         return push_target(L, &request_at(L, 1)->head);
     case FIELD_METHOD:

@@ -27,7 +27,7 @@ struct http_request *request_at(lua_State *L, int index)
 {
     struct exchange *x = request_exchange(L, index);
     if (x == NULL)
-        luaL_error(L, "this request has been answered; what is needed of it later must be kept before");
+        luaL_error(L, "this request has been answered; copy what you need from it before that");
     return x->request;
 }
 

@@ -139,7 +139,7 @@ int draft_encode(struct draft *d, lua_State *L, int index, const char *usage)
 {
     int rc = 0;
     if (!lua_istable(L, index)) {
-        struct message m = {.payload = arg_text(L, index, "what is appended", usage)};
+        struct message m = {.payload = arg_text(L, index, "the value to append", usage)};
         rc = draft_add(d, &m);
     } else if (is_message(L, index)) {
         rc = is_empty(L, index) ? 0 : add_table(d, L, index, usage);

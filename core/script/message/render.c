@@ -156,35 +156,39 @@ static void add_tail(struct buf *out, const struct batch *b)
     }
 }
 
-static void add_one(struct buf *out, const struct batch *b, const struct cursor *c, const struct message *m,
-                    struct reused *reused)
-{
-    bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API;
-    if (listed && c->offset > b->from && out->data[out->end - 1] != '[')
-        buf_add_char(out, ',');
-    if (b->format == FORMAT_RAW)
-        buf_add_slice(out, m->payload);
-    else if (b->format == FORMAT_API)
-        add_api(out, c, m);
-    else if (b->format == FORMAT_EVENTS || b->format == FORMAT_RAW_EVENTS)
-        add_event(out, b, c, m, reused);
-    else
-        add_message(out, c, m, reused);
-    if (!listed)
-        buf_add_char(out, '\n');
-}
-
 void batch_render(struct buf *out, const struct batch *b)
 {
     struct cursor c = {.rest = buf_slice(&b->raw)};
     struct reused reused = {0};
     struct message m;
     size_t size = buf_size(&b->raw);
+    bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API;
     buf_reserve(out, size + size / 8 + (size_t)b->count * PER_MESSAGE + PER_MESSAGE);
     add_head(out, b);
-    while (cursor_next(&c, &m) && c.offset < b->to)
-        if (c.offset >= b->from)
-            add_one(out, b, &c, &m, &reused);
+    while (cursor_next(&c, &m) && c.offset < b->to) {
+        if (c.offset < b->from)
+            continue;
+        if (listed && c.offset > b->from && out->data[out->end - 1] != '[')
+            buf_add_char(out, ',');
+        switch (b->format) {
+        case FORMAT_RAW:
+            buf_add_slice(out, m.payload);
+            break;
+        case FORMAT_API:
+            add_api(out, &c, &m);
+            break;
+        case FORMAT_EVENTS:
+        case FORMAT_RAW_EVENTS:
+            add_event(out, b, &c, &m, &reused);
+            break;
+        case FORMAT_JSON:
+        case FORMAT_LINES:
+            add_message(out, &c, &m, &reused);
+            break;
+        }
+        if (!listed)
+            buf_add_char(out, '\n');
+    }
     add_tail(out, b);
     buf_fini(&reused.batch);
     buf_fini(&reused.digits);

@@ -130,7 +130,7 @@ static int refuse_message_headers(struct draft *d, const struct http_request *r)
         slice name = r->head.headers[i].name;
         bool header = name.n >= 14 && slice_ieq(slice_of(name.p, 14), SLICE("lignum-header-"));
         if (header || slice_ieq(name, SLICE("lignum-key")))
-            return draft_fail(d, -ERR_BAD_VALUE, "%.*s goes with a single message, not with lines", SLICE_ARGS(name));
+            return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to lines", SLICE_ARGS(name));
     }
     return 0;
 }

@@ -66,7 +66,7 @@ int l_topic_append(lua_State *L)
     if (rc < 0)
         return handle_fail(L, h, rc);
     if (t == topics_log(t->topics))
-        return push_fail_because(L, -ERR_FORBIDDEN, "%s is the broker's own", h->name);
+        return push_fail_because(L, -ERR_FORBIDDEN, "%s is reserved for the broker", h->name);
     rc = encode(L, &d, &call);
     struct append_options o = {t, &d, call.peers || d.ack_peers, call.timeout_ms, append_done};
     return append_and_wait(L, self, rc, &o);

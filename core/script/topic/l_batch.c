@@ -45,7 +45,7 @@ static int push_at(lua_State *L, struct batch *b, lua_Integer i)
     if (i < 1 || (uint64_t)i > b->count)
         return 0;
     if (b->sent)
-        return luaL_error(L, "this batch has been answered with; its messages are gone");
+        return luaL_error(L, "this batch has been sent as an answer; its messages are gone");
     if (b->index.data == NULL)
         index_make(b);
     memcpy(&place, b->index.data + (size_t)(i - 1) * sizeof(place), sizeof(place));
@@ -121,7 +121,7 @@ static int l_render(lua_State *L)
     enum batch_format before = b->format;
     struct buf *out = vm_scratch(vm_of(L));
     if (b->sent)
-        return luaL_error(L, "this batch has been answered with; its messages are gone");
+        return luaL_error(L, "this batch has been sent as an answer; its messages are gone");
     b->format = lua_isnoneornil(L, 2) ? FORMAT_JSON : check_format(L, 2, RENDER);
     batch_render(out, b);
     b->format = before;

@@ -60,7 +60,7 @@ static int publish(lua_State *L, struct task *self, const struct http_request *r
     struct topic *t;
     slice name = topic_name(L);
     if (slice_starts(name, SLICE("_")))
-        return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are the broker's own");
+        return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are reserved for the broker");
     int rc = name_find(L, name, &t);
     if (rc < 0)
         return name_fail(L, name, rc);

@@ -27,7 +27,7 @@ struct read_options {
     enum batch_format format;         /* of a batch, when !records */
 };
 
-/* A limit above the maximum is the maximum. */
+/* Limits above the maximum are lowered to it. */
 static void check_options(lua_State *L, struct read_options *o)
 {
     slice format = {0};

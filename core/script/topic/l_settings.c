@@ -90,7 +90,7 @@ static int read_group(struct settings_reader *r, const char *group)
 static int read_field(struct settings_reader *r)
 {
     if (lua_type(r->L, -2) != LUA_TSTRING) {
-        buf_add_slice(r->why, SLICE("settings have names"));
+        buf_add_slice(r->why, SLICE("settings must have names"));
         return -ERR_BAD_VALUE;
     }
     const char *name = lua_tostring(r->L, -2);
@@ -177,7 +177,7 @@ static int create_done(lua_State *L, int status, lua_KContext context)
     struct topic_handle *h = handle_check(L, CREATE);
     if (lua_tointeger(L, -1) == 0 && handle_find(L, h, &t) < 0)
         return push_fail_because(L, topics_create_failed(vm_services(L)->topics),
-                                 "the directory of %s could not be made; the log says why", h->name);
+                                 "the directory of %s could not be created; the log has the reason", h->name);
     return change_done(L, status, context);
 }
 

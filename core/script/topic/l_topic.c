@@ -215,7 +215,8 @@ static void push_info(lua_State *L, struct topic *t)
 static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
 {
     push_fail_because(L, -ERR_TRUNCATED,
-                      "the token is of a history that was cut off; this one agrees up to %llu:%llu at most",
+                      "the token belongs to a history that was truncated; this one agrees with it up to %llu:%llu "
+                      "at most",
                       (unsigned long long)found, (unsigned long long)end);
     lua_createtable(L, 0, 2);
     set_whole(L, "epoch", found);
@@ -236,7 +237,7 @@ static int l_check(lua_State *L)
     if (rc == -ERR_TRUNCATED)
         return push_truncated(L, found, end);
     if (rc == -ERR_UNAVAILABLE)
-        return push_fail_because(L, rc, "this node has nothing of epoch %llu yet, and what it has at %llu is older",
+        return push_fail_because(L, rc, "this node has no message of epoch %llu yet, and the one at %llu is older",
                                  (unsigned long long)epoch, (unsigned long long)offset);
     if (rc < 0)
         return handle_fail(L, h, rc);

@@ -50,26 +50,7 @@ static void sift_down(struct timeouts *ts, struct timeout *t)
     put(ts, i, t);
 }
 
-static void insert(struct timeouts *ts, struct timeout *t)
-{
-    if (ts->count + 1 >= ts->cap) {
-        ts->cap = ts->cap == 0 ? 64 : ts->cap * 2;
-        ts->heap = mem_resize(ts->heap, ts->cap * sizeof(ts->heap[0]));
-    }
-    put(ts, ++ts->count, t);
-    sift_up(ts, t);
-}
-
-static void remove_first(struct timeouts *ts)
-{
-    struct timeout *last = ts->heap[ts->count--];
-    ts->heap[1]->place = 0;
-    if (ts->count > 0) {
-        last->place = 1;
-        sift_down(ts, last);
-    }
-}
-
+/* Sets the timer for the first entry, unless it is set for an earlier time already. */
 static void arm(struct timeouts *ts, uint64_t now)
 {
     uint64_t key = ts->heap[1]->key;
@@ -83,12 +64,16 @@ void timeout_set(struct timeouts *ts, struct timeout *t, uint64_t at)
 {
     t->at = at;
     if (t->place != 0 && t->key <= at)
-        return;
+        return;                /* timeouts_next moves it when its key is due */
     t->key = at;
-    if (t->place == 0)
-        insert(ts, t);
-    else
-        sift_up(ts, t);
+    if (t->place == 0) {
+        if (ts->count + 1 >= ts->cap) {
+            ts->cap = ts->cap == 0 ? 64 : ts->cap * 2;
+            ts->heap = mem_resize(ts->heap, ts->cap * sizeof(ts->heap[0]));
+        }
+        put(ts, ++ts->count, t);
+    }
+    sift_up(ts, t);
     if (t->place == 1)
         arm(ts, clock_ns());
 }
@@ -106,7 +91,12 @@ struct timeout *timeouts_next(struct timeouts *ts, uint64_t now)
             sift_down(ts, t);
             continue;
         }
-        remove_first(ts);
+        struct timeout *last = ts->heap[ts->count--];
+        t->place = 0;
+        if (ts->count > 0) {
+            last->place = 1;
+            sift_down(ts, last);
+        }
         if (t->at != 0)
             return t;
     }

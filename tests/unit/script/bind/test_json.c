@@ -32,7 +32,7 @@ TEST(test_tables_are_lists_or_objects)
     host_close(&h);
 }
 
-TEST(test_what_json_has_no_word_for_is_refused_and_named)
+TEST(test_values_that_json_cannot_represent_are_refused_and_named)
 {
     host_open(&h, 0);
     CHECK_REFUSED("'\\xff'", "json: a string that is not UTF-8");

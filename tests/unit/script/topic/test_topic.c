@@ -1,4 +1,4 @@
-/* Topics as scripts see them: what append makes of what it is given, reading, rendering, and changes of topics. */
+/* Topics as scripts see them: appending, reading, rendering, and changes of topics. */
 #include "script/bind/object.h"
 #include "script/message/batch.h"
 #include "script/message/records.h"
@@ -55,7 +55,7 @@ TEST(test_append_refuses_what_it_cannot_store)
 TEST(test_append_of_a_wrong_type_is_an_error_that_shows_the_usage)
 {
     open_topic();
-    CHECK_EVAL("return (select(2, pcall(T.append, T, 7))):match(': what is appended must be a string, not number$') "
+    CHECK_EVAL("return (select(2, pcall(T.append, T, 7))):match(': the value to append must be a string, not number$') "
                "~= nil",
                "true");
     CHECK_EVAL("return (select(2, pcall(T.append, T, {{payload = 7}}))):match('payload must be a string') ~= "
@@ -74,12 +74,12 @@ TEST(test_an_append_waits_until_it_is_on_disk)
     host_close(&h);
 }
 
-TEST(test_a_receipt_says_no_more_than_was_waited_for)
+TEST(test_a_receipt_states_no_more_than_the_append_waited_for)
 {
     open_topic();
     CHECK_EVAL("return T:receipt(T:append('x')):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
     struct topic *t = topics_find(h.topics, SLICE("t"));
-    t->settings.replication = REPLICATION_LIVE;      /* since it was appended, and its followers have nothing */
+    t->settings.replication = REPLICATION_LIVE;      /* it becomes live after the append; its followers have nothing */
     t->peers.at = 0;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
     CHECK_EVAL("return table.concat({T:acknowledges(1)}, ' ')", "commit disk 1");
@@ -97,7 +97,7 @@ TEST(test_an_append_that_is_not_confirmed_in_time_is_unknown)
 {
     open_topic();
     host_start(&h, "return CODE(T:append('x', {timeout = 0.01}))");
-    tasks_run(vm_tasks(h.vm));            /* and nobody flushes */
+    tasks_run(vm_tasks(h.vm));            /* and the store is not flushed */
     h.until = host_idle;
     while (h.running > 0) {
         loop_again(&h.loop);
@@ -126,7 +126,7 @@ TEST(test_reading_is_cut_at_single_messages)
     host_close(&h);
 }
 
-/* Of Lignum-Next-Offset, and in a batch's own text. */
+/* The epoch in Lignum-Next-Offset, which a batch also has in its text. */
 static uint64_t epoch_told(const char *code)
 {
     CHECK_EVAL(code, "");
@@ -140,7 +140,7 @@ static uint64_t epoch_told(const char *code)
     return b != NULL ? b->headers.epoch : r->headers.epoch;
 }
 
-TEST(test_a_read_that_gives_nothing_does_not_change_what_the_reader_has)
+TEST(test_an_empty_read_repeats_the_epoch_of_the_reader)
 {
     open_topic();
     host_eval(&h, "T:append {'a', 'b', 'c', 'd'} T:append {'e', 'f'}");
@@ -170,14 +170,14 @@ static void check_unknown_before(const char *from)
     }
 }
 
-/* Any other epoch than that of the message before would be refused by those who can read it. */
+/* A node that can read the message before would refuse any other epoch than that message's. */
 TEST(test_an_empty_read_whose_last_message_cannot_be_read_claims_no_epoch)
 {
     open_topic();
     host_eval(&h, "T:append {'a', 'b', 'c', 'd'} T:append {'e', 'f'}");
     h.role.epoch = 3;
     CHECK_EQ(epoch_told("B = T:read {from = 6}"), 1);
-    check_unknown_before("9");                                         /* not here yet */
+    check_unknown_before("9");                                         /* not on this node yet */
     CHECK_EQ(system("file=`ls data/topics/t/*.qwal` && at=`grep -obUa e $file | tail -n1 | cut -d: -f1` && "
                     "printf X | dd of=$file bs=1 seek=$at conv=notrunc status=none"), 0);
     CHECK_EVAL("return CODE(T:read {from = 5})", "nil damaged");
@@ -186,11 +186,11 @@ TEST(test_an_empty_read_whose_last_message_cannot_be_read_claims_no_epoch)
     CHECK_EVAL("return CODE(T:check(3, 6))", "nil log_truncated");
     CHECK_EVAL("return CODE(T:check(0, 6))", "true nil");
     CHECK_EQ(topic_restart(topics_find(h.topics, SLICE("t")), 20, false), 0);
-    check_unknown_before("20");                                        /* gone */
+    check_unknown_before("20");                                        /* deleted */
     host_close(&h);
 }
 
-TEST(test_an_empty_read_from_the_very_beginning_has_the_present_epoch)
+TEST(test_an_empty_read_from_offset_0_has_the_present_epoch)
 {
     open_topic();
     h.role.epoch = 3;

@@ -13,7 +13,7 @@ static struct {
     size_t size;
 } pieces[PIECES];
 
-/* As Lua asks. */
+/* In the form in which Lua allocates. */
 static void *resize(void *p, size_t old, size_t size)
 {
     if (size > 0)

@@ -60,7 +60,7 @@ TEST(test_callbacks_of_c_functions_cannot_hide_the_budget)
     host_close(&h);
 }
 
-TEST(test_after_a_budget_error_the_next_tasks_are_whole)
+TEST(test_a_budget_error_does_not_affect_the_next_tasks)
 {
     open_host(20);
     for (int i = 0; i < 3; i++) {
@@ -79,11 +79,11 @@ TEST(test_a_coroutine_that_outlives_a_budget_error_can_be_used)
                   "while true do coroutine.resume(CO) end");
     CHECK_EQ(h.rc, -ERR_SCRIPT_TIME);
     host_eval(&h, "return coroutine.status(CO) == 'suspended' and select(2, coroutine.resume(CO))");
-    CHECK_EQ(h.rc, 0);   /* where it was stopped is chance: in itself, or in its caller */
+    CHECK_EQ(h.rc, 0);   /* it is chance whether the hook struck in it or in its caller */
     host_close(&h);
 }
 
-TEST(test_what_is_left_to_close_is_closed_within_a_budget_of_its_own)
+TEST(test_pending_close_variables_run_within_a_budget_of_their_own)
 {
     open_host(20);
     CHECK_OVER("local x <close> = setmetatable({}, {__close = function() CLOSED = true end}) while true do end", "1");
@@ -115,7 +115,7 @@ static void on_alarm(int signo)
         _exit(42);
 }
 
-static void match_for_ever(void)
+static void match_without_end(void)
 {
     struct itimerval often = {{0, 100 * 1000}, {0, 100 * 1000}};
     dup2(open("stderr", O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
@@ -130,12 +130,12 @@ static void match_for_ever(void)
 
 TEST(test_the_watchdog_names_a_task_that_is_stuck_in_c)
 {
-    CHECK_DIES(match_for_ever(), 42);
+    CHECK_DIES(match_without_end(), 42);
 }
 
 /* ---- memory ---- */
 
-TEST(test_a_hog_is_stopped_at_the_cap_and_others_go_on)
+TEST(test_a_script_is_stopped_at_the_cap_of_memory_and_others_go_on)
 {
     host_open(&h, 16 * MIB);
     CHECK_EVAL("local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000000) .. #t end",
@@ -190,7 +190,7 @@ TEST(test_a_wait_passes_through_coroutines)
     host_close(&h);
 }
 
-TEST(test_nobody_else_resumes_a_coroutine_that_waits)
+TEST(test_a_coroutine_that_waits_cannot_be_resumed)
 {
     open_host(200);
     host_start(&h, "CO = coroutine.create(function() sleep(0.02) return 'slept' end)\n"
@@ -202,7 +202,7 @@ TEST(test_nobody_else_resumes_a_coroutine_that_waits)
     host_close(&h);
 }
 
-TEST(test_nobody_resumes_the_thread_of_a_task)
+TEST(test_the_thread_of_a_task_cannot_be_resumed)
 {
     open_host(200);
     host_start(&h, "SELF = coroutine.running() sleep(0.005) DONE = true");
@@ -212,7 +212,7 @@ TEST(test_nobody_resumes_the_thread_of_a_task)
     host_close(&h);
 }
 
-TEST(test_a_wait_where_none_is_possible_says_so)
+TEST(test_a_wait_where_no_yield_is_possible_says_so)
 {
     open_host(200);
     CHECK_EVAL("table.sort({2, 1}, function(a, b) sleep(1) return a < b end)",
@@ -221,7 +221,7 @@ TEST(test_a_wait_where_none_is_possible_says_so)
     host_close(&h);
 }
 
-/* Bindings of the test's own: parks with a timeout and says what came of it. */
+/* A binding of the test's own: parks with a timeout and returns how the wait ended. */
 static struct task_ticket parked;
 
 static int park_done(lua_State *L, int status, lua_KContext context)
@@ -262,13 +262,13 @@ TEST(test_a_late_wake_is_refused)
     CHECK(task_wake(vm_tasks(h.vm), first, 0));
     CHECK(!task_wake(vm_tasks(h.vm), first, 0));
     tasks_run(vm_tasks(h.vm));
-    CHECK(!task_wake(vm_tasks(h.vm), first, 0));       /* it waits again, but for something else */
+    CHECK(!task_wake(vm_tasks(h.vm), first, 0));       /* it waits again: that is another wait */
     host_turns(&h, host_idle);
     CHECK_SLICE(slice_from(h.text), SLICE("woken timeout"));
     host_close(&h);
 }
 
-TEST(test_a_wake_for_a_task_that_has_ended_wakes_nobody)
+TEST(test_a_wake_for_a_task_that_has_ended_wakes_no_later_task)
 {
     open_parker();
     parked.generation = UINT32_MAX;
@@ -317,7 +317,7 @@ TEST(test_the_time_of_an_earlier_wait_does_not_end_a_later_one)
 
 /* ---- ends ---- */
 
-TEST(test_cancelling_closes_what_is_pending)
+TEST(test_cancelling_runs_pending_close_variables)
 {
     open_parker();
     parked.generation = UINT32_MAX;
@@ -326,7 +326,7 @@ TEST(test_cancelling_closes_what_is_pending)
     task_cancel(vm_tasks(h.vm), h.ticket);
     CHECK_EQ(h.rc, -ERR_CANCELLED);
     CHECK_EQ(h.running, 0);
-    task_cancel(vm_tasks(h.vm), h.ticket);             /* long over: nothing happens */
+    task_cancel(vm_tasks(h.vm), h.ticket);             /* it has ended: no effect */
     CHECK_EVAL("return CLOSED", "false");
     host_close(&h);
 }
@@ -399,7 +399,7 @@ TEST(test_guests_that_linger_leave_places_to_others_until_they_end)
     CHECK_EQ(host_start(&h, "sleep(0.03) return select(3, topic('t'):wait(1, 60))"), 0);   /* while the first sleeps */
     host_turns(&h, one_is_left);
     CHECK_SLICE(slice_from(h.text), SLICE("too_many_requests"));
-    CHECK_EQ(host_start(&h, "return topic('t'):wait(0, 60)"), 0);       /* that is no waiting */
+    CHECK_EQ(host_start(&h, "return topic('t'):wait(0, 60)"), 0);       /* it can be read already: no wait */
     host_turns(&h, one_is_left);
     CHECK_SLICE(slice_from(h.text), SLICE("true"));
     host_turns(&h, host_idle);

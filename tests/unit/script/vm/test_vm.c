@@ -20,7 +20,7 @@ TEST(test_bytecode_is_never_loaded)
     host_close(&h);
 }
 
-TEST(test_what_reaches_out_is_off_unless_asked_for)
+TEST(test_functions_that_reach_outside_are_off_unless_asked_for)
 {
     host_open(&h, 0);
     CHECK_EVAL("local t = {} for name in pairs(os) do t[#t + 1] = name end table.sort(t) return table.concat(t, ' ')",
@@ -36,11 +36,11 @@ TEST(test_what_reaches_out_is_off_unless_asked_for)
     host_close(&h);
 }
 
-TEST(test_scripts_cannot_have_finalisers)
+TEST(test_scripts_cannot_have_finalizers)
 {
     host_open(&h, 0);
     CHECK_EVAL("setmetatable({}, {__gc = function() while true do end end})",
-               "a test failed: test:1: finalisers (__gc) cannot be had in Lignum's scripts; use `local x <close>`");
+               "a test failed: test:1: finalizers (__gc) are not available in Lignum's scripts; use `local x <close>`");
     CHECK_EVAL("return getmetatable(setmetatable({}, {__index = 'x'})).__index", "x");
     host_close(&h);
 }

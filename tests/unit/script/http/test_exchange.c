@@ -1,4 +1,4 @@
-/* Requests and answers over a real connection: what a handler sees, and what becomes of what it returns. */
+/* Requests and answers over a real connection: what a handler sees, and how its results are answered; and fetch. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -157,7 +157,7 @@ static bool has_appended(struct host *host)
     return t != NULL && t->disk.at == 1;
 }
 
-/* A follower sends a request again that is answered with 503 and `stopping`. */
+/* A follower repeats a request that was answered with 503 and `stopping`. */
 TEST(test_a_handler_that_a_stop_ends_after_an_append_does_not_deny_it)
 {
     open_server("function HANDLE(r) topic('t'):create() topic('t'):append('x') sleep(60) end");
@@ -206,7 +206,7 @@ TEST(test_a_request_is_gone_once_it_is_answered)
     open_server("function HANDLE(r) KEPT = r return 200, 'x' end");
     GET("/");
     CHECK_SLICE(host_eval(&h, "return (select(2, pcall(function() return KEPT.path end)))"),
-                SLICE("test:1: this request has been answered; what is needed of it later must be kept before"));
+                SLICE("test:1: this request has been answered; copy what you need from it before that"));
     CHECK_SLICE(host_eval(&h, "return tostring(pcall(function() return KEPT.params end))"), SLICE("false"));
     CHECK_SLICE(host_eval(&h, "return tostring(pcall(function() return KEPT:param('x') end))"), SLICE("false"));
     host_close(&h);
@@ -218,7 +218,7 @@ TEST(test_a_request_that_is_answered_while_a_hook_sees_its_message_is_not_publis
                 "return r:publish('t', coroutine.yield) end) KEPT() return 200, 'x' end");
     GET("/");
     CHECK_SLICE(host_eval(&h, "return (select(2, pcall(KEPT)))"),
-                SLICE("test:2: this request has been answered; what is needed of it later must be kept before"));
+                SLICE("test:2: this request has been answered; copy what you need from it before that"));
     host_close(&h);
 }
 
@@ -275,7 +275,7 @@ TEST(test_requests_past_the_limit_of_tasks_are_refused_with_429)
     host_close(&h);
 }
 
-/* A request with that query. */
+/* The request to read with this query. */
 static const char *read_with(const char *query)
 {
     static char path[256];
@@ -311,7 +311,7 @@ TEST(test_a_request_reads_what_its_query_asks_for)
         CHECK_BODY(ask(read_with(others[i])), "false nil");
     host_eval(&h, "topic('t'):delete()");
     CHECK_BODY(ask(read_with("from=0")), "nil unknown_topic");
-    CHECK_BODY(ask(read_with("frm=0")), "false nil");      /* what is wrong with it comes first */
+    CHECK_BODY(ask(read_with("frm=0")), "false nil");      /* the malformed query is found before the topic */
     host_close(&h);
 }
 
@@ -336,51 +336,13 @@ TEST(test_a_request_is_appended_as_its_content_type_says)
                "<{\"a\":1}><  ><last>[-||{\"a\":1}][-||  ][-||last]");
     CHECK_BODY(POST("Content-Type: application/x-ndjson\r\n", "\n\r\n"), "there is no message to append");
     CHECK_BODY(POST("Content-Type: application/x-ndjson\r\nLignum-Key: k\r\n", "x"),
-               "Lignum-Key goes with a single message, not with lines");
+               "Lignum-Key applies to a single message, not to lines");
     CHECK_BODY(POST("Producer-Id: 12x\r\n", "x"), "Producer-Id must be a whole number up to 18446744073709551615");
     CHECK_BODY(POST("Producer-Epoch: 65536\r\n", "x"), "Producer-Epoch must be a whole number up to 65535");
     CHECK_BODY(POST("Lignum-Ack: all\r\n", "x"), "Lignum-Ack must be peers");
     CHECK_BODY(POST("Producer-Id: 1\r\nProducer-Epoch: 2\r\nProducer-Seq: 3\r\nLignum-Ack: "
                     "peers\r\n", "x"), "<x>[-||x]");
 #undef POST
-    host_close(&h);
-}
-
-/* ---- timers ---- */
-
-static bool has_ticked(struct host *host)
-{
-    lua_getglobal(vm_state(host->vm), "TICKS");
-    lua_Integer n = lua_tointeger(vm_state(host->vm), -1);
-    lua_pop(vm_state(host->vm), 1);
-    return n >= 3;
-}
-
-TEST(test_timers_run_again_and_again_and_end_with_their_configuration)
-{
-    host_open(&h, 0);
-    host_eval(&h, "TICKS, OLD = 0, 0\n"
-                  "TIMERS = {{seconds = 0.001, where = 'a', fn = function() OLD = OLD + 1\n"
-                  "if OLD > 1 then sleep(0.01) end error('old') end}}");
-    timers_start(h.vm);
-    host_eval(&h, "while OLD < 2 do sleep(0.001) end\n"
-                  "TIMERS = {{seconds = 0.001, where = 'b', fn = function() TICKS = TICKS + 1 end}}");
-    timers_start(h.vm);
-    host_eval(&h, "OLD = 0 sleep(0.02)");   /* the old one was in the middle of a run */
-    host_turns(&h, has_ticked);
-    CHECK_SLICE(host_eval(&h, "return OLD"), SLICE("0"));
-    host_close(&h);
-}
-
-TEST(test_a_timer_never_runs_twice_at_once)
-{
-    host_open(&h, 0);
-    host_eval(&h, "TICKS, RUNNING, MOST = 0, 0, 0\n"
-                  "TIMERS = {{seconds = 0.001, where = 'a', fn = function() RUNNING = RUNNING + 1\n"
-                  "MOST = math.max(MOST, RUNNING) sleep(0.01) RUNNING = RUNNING - 1 TICKS = TICKS + 1 end}}");
-    timers_start(h.vm);
-    host_turns(&h, has_ticked);
-    CHECK_SLICE(host_eval(&h, "return MOST"), SLICE("1"));
     host_close(&h);
 }
 
