@@ -345,6 +345,43 @@ local function check_room_uses(files, uses)
   end
 end
 
+-- Lua errors ----------------------------------------------------------------------------------
+
+-- Calls of Lua that can raise, if only because memory runs out.
+local RAISING <const> = {
+  "^lua_error$", "^luaL_error$", "^luaL_check", "^luaL_ref$", "^luaL_tolstring$", "^lua_new",
+  "^lua_createtable$", "^lua_[gs]etfield$", "^lua_pushl?string$", "^lua_pushlstring$",
+  "^lua_pushliteral$", "^lua_pushv?fstring$", "^lua_pushcclosure$", "^lua_concat$", "^lua_next$",
+}
+
+---In core/script a function that gets a lua_State and can raise has the mark of
+---script/vm/raise.h in its header.
+local function check_raises(files, functions)
+  local marked, unmarked = {}, {}
+  for _, file in ipairs(files) do
+    if file.layer == "script" and file.ext == "h" then
+      for head in file.text:gsub("/%*.-%*/", ""):gmatch("[^;{}#]+%b()[^;{}]*;") do
+        local name = head:gsub("__attribute__%s*%b()", ""):match("([%a_][%w_]*)%s*%b()%s*;")
+        if name and head:find("MAY_RAISE") then
+          marked[name] = true
+        elseif name and head:find("lua_State %*") then
+          unmarked[name] = true
+        end
+      end
+    end
+  end
+  for _, f in ipairs(functions) do
+    if unmarked[f.name] and f.file.layer == "script" and not f.static then
+      local body = table.concat(f.file.lines, "\n", f.line + 1, f.line + f.size - 1)
+      for callee in body:gmatch("([%a_][%w_]*)%s*%(") do
+        if callee ~= f.name and (marked[callee] or matches_any(callee, RAISING)) then
+          complain(f.file.path, f.line, ("%s calls %s: mark it MAY_RAISE"):format(f.name, callee))
+        end
+      end
+    end
+  end
+end
+
 -- all -----------------------------------------------------------------------------------------
 
 local files = list_files()
@@ -377,6 +414,7 @@ if graph_wanted then
 end
 compile_headers(headers)
 check_room_uses(files, uses)
+check_raises(files, in_core)
 check_dead_c(files)
 check_dead_scripts(files)
 check_names(in_core)
