@@ -41,7 +41,7 @@ static void open_once(void)
     struct store_options o = {.path = root, .node_name = "fuzz", .files_max = 4};
     struct buf why = {0};
     ENSURE(store_open(&o, &store, &why) == 0);
-    memset(&store->state.cluster, 7, sizeof store->state.cluster);
+    memset(&store->disk.state.cluster, 7, sizeof store->disk.state.cluster);
 }
 
 static void repair_head(char *file)
@@ -127,9 +127,9 @@ static void empty_folder(const char *path)
 
 static void delete_topic(void)
 {
-    empty_folder(path_of("%s/topics/t", store->root).s);
-    ENSURE(rmdir(path_of("%s/topics/t", store->root).s) == 0);
-    empty_folder(path_of("%s/torn", store->root).s);
+    empty_folder(path_of("%s/topics/t", store->disk.root).s);
+    ENSURE(rmdir(path_of("%s/topics/t", store->disk.root).s) == 0);
+    empty_folder(path_of("%s/torn", store->disk.root).s);
 }
 
 static void try_topic(bool clean)
@@ -156,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(file, data + 1, n);
     if (data[0] & REPAIR)
         repair(file, n);
-    struct path dir = path_of("%s/topics/t", store->root);
+    struct path dir = path_of("%s/topics/t", store->disk.root);
     ENSURE(mkdir(dir.s, 0700) == 0);
     put_file(path_of("%s/00000000000000000000%s", dir.s, data[0] & SEALED ? ".log" : ".qwal").s, file, n);
     free(file);

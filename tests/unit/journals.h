@@ -35,8 +35,8 @@ static struct store *open_store_with(struct store_options o)
     int rc = store_open(&o, &s, &why);
     if (rc < 0)
         unit_failed(__FILE__, __LINE__, "store_open: %d %.*s", rc, SLICE_ARGS(buf_slice(&why)));
-    s->state.led[0] = (struct led){0, UINT64_MAX};   /* a node alone, whatever epochs a test uses */
-    s->state.led_count = 1;
+    s->disk.state.led[0] = (struct led){0, UINT64_MAX};   /* a node alone, whatever epochs a test uses */
+    s->disk.state.led_count = 1;
     CHECK_EQ(store_save_state(s), 0);
     return s;
 }
@@ -99,7 +99,7 @@ static void settle_store(struct store *s)
     store_flush(s);
     do {
         store_sync(s);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
     } while (!list_empty(&s->unsynced));
 }
 
@@ -160,7 +160,7 @@ static void check_reads_all(struct journal *j)
 /* Ends a store as kill -9 would: what the kernel has stays, nothing else is written. */
 static void abandon_store(struct store *s)
 {
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
     while (!list_empty(&s->journals))
         journal_free(list_first(&s->journals, struct journal, all));
     store_free(s);
@@ -169,7 +169,7 @@ static void abandon_store(struct store *s)
 /* The same for one journal of a store that goes on: quicker, where thousands of states are tried. */
 static void abandon_journal(struct journal *j)
 {
-    worker_wait(j->store->worker);
+    worker_wait(j->store->disk.worker);
     journal_free(j);
 }
 

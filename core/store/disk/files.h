@@ -1,9 +1,14 @@
 /*
- * Open files are bounded: past `max`, the one used longest ago is closed. Whoever wants to use a file again
- * finds fd at -1 and opens it anew.
+ * Log files that are open, at most `max` of them: opening another one closes the one used longest ago. Its owner then
+ * finds fd == -1, and opens the file again when it needs it.
  *
- * A file is embedded in its owner. While the disk thread works on one it is pinned, and stays open. Only the loop
- * thread calls these.
+ * A struct file is embedded in its owner. Its states:
+ *
+ *   closed    fd == -1, and in no list.
+ *   open      fd >= 0, and in files.used. files_open opens it; files_close or an eviction closes it.
+ *   pinned    open with pins > 0: a job of the disk thread uses the descriptor, so that it stays open.
+ *
+ * Only the loop thread calls these functions.
  */
 #ifndef STORE_DISK_FILES_H
 #define STORE_DISK_FILES_H
@@ -13,30 +18,30 @@
 struct file {
     struct list link;         /* in files.used while open */
     int fd;                   /* -1 while closed */
-    unsigned pins;
-    bool dirty;               /* written since a sync of it was last begun */
+    unsigned pins;            /* jobs of the disk thread that use fd */
+    bool dirty;               /* written since a sync of it was last submitted */
 };
 
 struct files {
-    struct list used;         /* the most recent last */
+    struct list used;         /* open files, the most recently used last */
     unsigned open, max;
-    bool dirty_closed;        /* a dirty one was closed: only syncfs is sure to reach it now */
-    void (*on_evict)(struct file *f);   /* it was closed to make room; may free its owner */
+    bool dirty_closed;        /* a dirty file was closed: only syncfs is sure to reach its bytes */
+    void (*on_evict)(struct file *f);   /* called once f is closed to make room; may free its owner */
 };
 
 void files_init(struct files *s, unsigned max, void (*on_evict)(struct file *f));
 void file_init(struct file *f);
 
-/* Opens path with room made for it. 0 or -errno. */
+/* Opens path, after evictions where `max` or the process's limit demands them. 0 or -errno. */
 int files_open(struct files *s, struct file *f, const char *path, int flags);
 
-/* Closes the one used longest ago, for somebody else who wants its descriptor. False: there is none. */
+/* Closes the file used longest ago, to free a descriptor for another use. False: no open file can be closed. */
 bool files_evict(struct files *s);
 
-/* Says that it was used just now. */
+/* Makes f the most recently used file. */
 void files_touch(struct files *s, struct file *f);
 
-/* Closes it, if it is open, at its owner's wish: on_evict is not called. */
+/* Closes f if it is open. on_evict is not called. */
 void files_close(struct files *s, struct file *f);
 
 #endif

@@ -11,7 +11,7 @@ static int real_open(const char *path, int flags, mode_t mode)
     return open(path, flags | O_CLOEXEC, mode);
 }
 
-/* The script budget's signal may come at any time (script/vm/budget.c). */
+/* The signal of the script budget (script/vm/budget.c) may interrupt it at any time. */
 static int real_allocate(int fd, off_t from, off_t n)
 {
     int rc;

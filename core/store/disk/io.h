@@ -1,12 +1,11 @@
 /*
- * The few system calls through which the store changes the disk, as function pointers: a test swaps one to
- * let a write fail, a disk fill, or a sync be withheld. In production they are the calls themselves. What only
- * reads goes to the kernel directly, and so does closing.
+ * The system calls that change the disk, as function pointers. A test replaces one to make a write fail, fill the disk
+ * or drop a sync; in production they are the calls themselves. Calls that only read, and close, are made directly.
  *
- * Unless said, they return -1 and set errno as the calls do.
+ * Unless stated otherwise they return -1 and set errno, as the calls do.
  *
- * `LIGNUM_FAULT` (only in builds with -DFAULTS, which `make test` makes) sets them from the
- * environment of a real process; see io_fault.h.
+ * Builds with -DFAULTS (as `make test` makes) let the environment variable LIGNUM_FAULT replace them in a running
+ * process: see io_fault.h.
  */
 #ifndef STORE_DISK_IO_H
 #define STORE_DISK_IO_H
@@ -24,7 +23,7 @@ struct io {
     int (*sync_fs)(int fd);                         /* syncfs */
     int (*rename)(const char *from, const char *to);
     int (*link)(const char *from, const char *to);
-    int (*exchange)(const char *a, const char *b);  /* two names of files, at once; not on every filesystem */
+    int (*exchange)(const char *a, const char *b);  /* swaps two names atomically; some filesystems cannot */
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);
@@ -32,13 +31,13 @@ struct io {
 
 extern struct io io;
 
-/* fsyncs the directory at this path. 0 or -errno. */
+/* Fsyncs the directory at this path. 0 or -errno. */
 int io_sync_dir(const char *path);
 
-/* The same; when no descriptor is left to open it with, by a syncfs of the filesystem that root_fd is on. */
+/* The same. Where no descriptor is left to open the directory with, a syncfs of root_fd's filesystem replaces it. */
 int io_sync_dir_or_all(const char *path, int root_fd);
 
-/* Writes all n bytes, or says why not: 0, or -errno (-EIO for a short write). Never tried again. */
+/* Writes all n bytes. 0, or -errno (-EIO for a short write). A failed write is never repeated. */
 int io_write(int fd, const void *p, size_t n, uint64_t at);
 
 #endif

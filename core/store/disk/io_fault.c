@@ -54,7 +54,7 @@ static bool rule_applies(struct rule *r, const char *op, const char *path)
     return atomic_fetch_add(&r->calls, 1) >= r->after;
 }
 
-/* The error that this call is to fail with, SHORT_WRITE, or 0. */
+/* The error that this call fails with, SHORT_WRITE, or 0. */
 static int fault(const char *op, int fd)
 {
     struct path path = path_of_fd(fd);
@@ -71,7 +71,7 @@ static _Noreturn void log_failed(void)
     say_fatal(EXIT_SOFTWARE, "fault", "cannot write the log %s: %s", log_path.s, strerror(errno));
 }
 
-/* flock goes by open files, so each thread opens the log for itself. */
+/* An flock belongs to an open file description, so each thread opens the log itself. */
 static int log_file(void)
 {
     if (log_fd < 0)
@@ -81,7 +81,7 @@ static int log_file(void)
     return log_fd;
 }
 
-/* Whoever holds this may change the disk. */
+/* The disk is changed only while this is held. */
 static void log_lock(void)
 {
     if (!log_path.s[0])
@@ -91,14 +91,14 @@ static void log_lock(void)
             log_failed();
 }
 
-/* Leaves errno alone: it is the call's. */
+/* Keeps errno, which the call has set. */
 static void log_unlock(void)
 {
     if (log_path.s[0] && flock(log_file(), LOCK_UN) < 0)
         log_failed();
 }
 
-/* In one writev, which another thread's does not tear. */
+/* One writev, so that the lines of two threads do not mix. */
 static void log_bytes(const char *line, const void *p, size_t n)
 {
     struct iovec parts[3] = {
@@ -312,7 +312,7 @@ static void read_rule(char *text)
     char *rest = text, *op = strsep(&rest, ":"), *error = strsep(&rest, ":");
     if (strncmp(text, "log=", 4) == 0 && !error) {
         log_path = path_of("%s", text + 4);
-        log_file();                    /* fails at once */
+        log_file();                    /* ends the process now if it cannot be written */
         return;
     }
     if (!error || rules_count == RULES_MAX)

@@ -17,12 +17,6 @@ static int fail(struct buf *why, int rc, const char *what, const char *root)
     return rc;
 }
 
-static int sync_parent(const char *root)
-{
-    struct path parent = path_of("%s/..", root);
-    return io_sync_dir(parent.s);
-}
-
 static int open_root(const char *root, bool shared, int *root_fd, struct buf *why)
 {
     if (strlen(root) > ROOT_SIZE_MAX) {
@@ -30,7 +24,7 @@ static int open_root(const char *root, bool shared, int *root_fd, struct buf *wh
         return -ENAMETOOLONG;
     }
     if (!shared && io.mkdir(root, 0750) == 0) {
-        int rc = sync_parent(root);
+        int rc = io_sync_dir(path_of("%s/..", root).s);
         if (rc < 0)
             return fail(why, rc, "cannot fsync the parent of", root);
     } else if (!shared && errno != EEXIST) {
@@ -51,7 +45,8 @@ static bool is_ours(const char *name)
     return false;
 }
 
-/* A directory with state or topics is Lignum's whatever else lies in it; one without must hold nothing foreign. */
+/* A directory with `state` or `topics` is Lignum's, whatever other files it has. One without them may hold only names
+ * that Lignum makes. */
 static int refuse_foreign(const char *root, struct buf *why)
 {
     struct path foreign = {""};
@@ -72,6 +67,7 @@ static int refuse_foreign(const char *root, struct buf *why)
     return -ERR_FORMAT;
 }
 
+/* Names the process that holds the lock: it has written its pid into the file. */
 static int lock_busy(int fd, const char *root, struct buf *why)
 {
     char pid[16] = "";

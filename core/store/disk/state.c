@@ -13,23 +13,37 @@
 
 enum { STATE_SIZE_MAX = 64 * KIB, LED_NOT_SAID = LED_RANGES_MAX + 1 };
 
-static bool take_text(slice value, char *out, size_t size)
-{
-    if (value.n >= size)
-        return false;
-    memcpy(out, value.p, value.n);
-    out[value.n] = 0;
-    return true;
-}
+enum field_kind { TEXT, ID, NUMBER, FLAG, LED };
 
-static bool take_flag(slice value, bool *out)
-{
-    *out = slice_eq(value, SLICE("1"));
-    return *out || slice_eq(value, SLICE("0"));
-}
+/* The lines of the file, in its order. */
+#define FIELD(member) offsetof(struct state, member), sizeof ((struct state *)0)->member
+static const struct field {
+    const char *key;
+    enum field_kind kind;
+    size_t at, size;               /* in struct state */
+} fields[] = {
+    {"name", TEXT, FIELD(name)},
+    {"cluster", ID, FIELD(cluster)},
+    {"incarnation", ID, FIELD(incarnation)},
+    {"leader", ID, FIELD(leader)},
+    {"epoch", NUMBER, FIELD(epoch)},
+    {"seen_epoch", NUMBER, FIELD(seen_epoch)},
+    {"seen_version", NUMBER, FIELD(seen_version)},
+    {"seen_leader", ID, FIELD(seen_leader)},
+    {"unclean", NUMBER, FIELD(unclean)},
+    {"led", LED, FIELD(led)},
+    {"boot", TEXT, FIELD(boot)},
+    {"clean", FLAG, FIELD(clean)},
+    {"weak", FLAG, FIELD(weak)},
+    {"counts", FLAG, FIELD(counts)},
+    {"amnesiac", FLAG, FIELD(amnesiac)},
+};
+enum { FIELDS_COUNT = sizeof fields / sizeof *fields };
+
+/* -- reading ---------------------------------------------------------------------------------------------- */
 
 /* "1-5,8" */
-static bool take_led(slice value, struct state *s)
+static bool led_parse(struct state *s, slice value)
 {
     slice part, first;
     s->led_count = 0;
@@ -45,55 +59,31 @@ static bool take_led(slice value, struct state *s)
     return true;
 }
 
-static bool state_take_numbers(struct state *s, slice key, slice value, bool *ok)
+static bool field_parse(struct state *s, const struct field *f, slice value)
 {
-    if (slice_eq(key, SLICE("epoch")))
-        *ok = slice_u64(value, &s->epoch) == 0;
-    else if (slice_eq(key, SLICE("seen_epoch")))
-        *ok = slice_u64(value, &s->seen_epoch) == 0;
-    else if (slice_eq(key, SLICE("seen_version")))
-        *ok = slice_u64(value, &s->seen_version) == 0;
-    else if (slice_eq(key, SLICE("unclean")))
-        *ok = slice_u64(value, &s->unclean) == 0;
-    else if (slice_eq(key, SLICE("led")))
-        *ok = take_led(value, s);
-    else
-        return false;
-    return true;
+    void *at = (char *)s + f->at;
+    switch (f->kind) {
+    case TEXT:
+        if (value.n >= f->size)
+            return false;
+        memcpy(at, value.p, value.n);
+        ((char *)at)[value.n] = 0;
+        return true;
+    case ID:
+        return id_parse(value, at) == 0;
+    case NUMBER:
+        return slice_u64(value, at) == 0;
+    case FLAG:
+        *(bool *)at = slice_eq(value, SLICE("1"));
+        return *(bool *)at || slice_eq(value, SLICE("0"));
+    case LED:
+        return led_parse(s, value);
+    }
+    return false;
 }
 
-static bool state_take(struct state *s, slice key, slice value, slice line)
-{
-    if (slice_eq(key, SLICE("name")))
-        return take_text(value, s->name, sizeof s->name);
-    if (slice_eq(key, SLICE("cluster")))
-        return id_parse(value, &s->cluster) == 0;
-    if (slice_eq(key, SLICE("incarnation")))
-        return id_parse(value, &s->incarnation) == 0;
-    if (slice_eq(key, SLICE("leader")))
-        return id_parse(value, &s->leader) == 0;
-    if (slice_eq(key, SLICE("seen_leader")))
-        return id_parse(value, &s->seen_leader) == 0;
-    bool ok;
-    if (state_take_numbers(s, key, value, &ok))
-        return ok;
-    if (slice_eq(key, SLICE("boot")))
-        return take_text(value, s->boot, sizeof s->boot);
-    if (slice_eq(key, SLICE("clean")))
-        return take_flag(value, &s->clean);
-    if (slice_eq(key, SLICE("weak")))
-        return take_flag(value, &s->weak);
-    if (slice_eq(key, SLICE("counts")))
-        return take_flag(value, &s->counts);
-    if (slice_eq(key, SLICE("amnesiac")))
-        return take_flag(value, &s->amnesiac);
-    buf_add_slice(&s->unknown, line);
-    buf_add_char(&s->unknown, '\n');
-    return true;
-}
-
-/* "lignum-state=N" comes first, so that even a file in another form says which version it is. */
-static int state_version(slice *text, uint64_t *version)
+/* The first line states the version, so that it is known even where the rest has another form. */
+static int version_parse(slice *text, uint64_t *version)
 {
     slice line;
     static const slice prefix = {"lignum-state=", 13};
@@ -102,7 +92,7 @@ static int state_version(slice *text, uint64_t *version)
     return slice_u64(slice_skip(line, prefix.n), version) < 0 ? -ERR_DAMAGED : 0;
 }
 
-static bool state_sum_ok(slice all)
+static bool sum_valid(slice all)
 {
     enum { SUM_LINE = 13 };            /* crc=xxxxxxxx\n */
     if (all.n < SUM_LINE)
@@ -116,20 +106,27 @@ static bool state_sum_ok(slice all)
 static int state_parse(slice all, struct state *out)
 {
     uint64_t version;
-    slice rest = all, line, key;
-    int rc = state_version(&rest, &version);
+    slice rest = all, line;
+    int rc = version_parse(&rest, &version);
     if (rc < 0)
         return rc;
     if (version != STATE_VERSION)
         return -ERR_FORMAT;
-    if (!state_sum_ok(all))
+    if (!sum_valid(all))
         return -ERR_DAMAGED;
-    while (slice_split(&rest, '\n', &line)) {
-        slice whole = line;
-        if (slice_starts(line, SLICE("crc=")))
-            break;
-        if (!slice_split(&line, '=', &key) || !state_take(out, key, line, whole))
+    while (slice_split(&rest, '\n', &line) && !slice_starts(line, SLICE("crc="))) {
+        slice key, value = line;
+        if (!slice_split(&value, '=', &key))
             return -ERR_DAMAGED;
+        size_t i = 0;
+        while (i < FIELDS_COUNT && !slice_eq(key, slice_from(fields[i].key)))
+            i++;
+        if (i == FIELDS_COUNT) {
+            buf_add_slice(&out->unknown, line);
+            buf_add_char(&out->unknown, '\n');
+        } else if (!field_parse(out, &fields[i], value)) {
+            return -ERR_DAMAGED;
+        }
     }
     return 0;
 }
@@ -148,7 +145,8 @@ int state_load(const char *dir, struct state *out)
     struct state s = {.led_count = LED_NOT_SAID};
     rc = state_parse(slice_of(text, (size_t)n), &s);
     if (s.led_count == LED_NOT_SAID) {
-        s.led[0] = (struct led){0, s.epoch};   /* written when all nodes were alone, and led whatever they had */
+        /* Written by a version whose nodes were all alone: each led whatever it had. */
+        s.led[0] = (struct led){0, s.epoch};
         s.led_count = 1;
     }
     if (rc < 0)
@@ -158,28 +156,34 @@ int state_load(const char *dir, struct state *out)
     return rc;
 }
 
-static void state_format(const struct state *s, struct buf *out)
+/* -- writing ---------------------------------------------------------------------------------------------- */
+
+static void field_format(const struct state *s, const struct field *f, struct buf *out)
 {
-    buf_addf(out, "lignum-state=%d\nname=%s\ncluster=", STATE_VERSION, s->name);
-    id_format(out, &s->cluster);
-    buf_addf(out, "\nincarnation=");
-    id_format(out, &s->incarnation);
-    buf_addf(out, "\nleader=");
-    id_format(out, &s->leader);
-    buf_addf(out, "\nepoch=%" PRIu64 "\nseen_epoch=%" PRIu64 "\nseen_version=%" PRIu64, s->epoch, s->seen_epoch,
-             s->seen_version);
-    buf_addf(out, "\nseen_leader=");
-    id_format(out, &s->seen_leader);
-    buf_addf(out, "\nunclean=%" PRIu64 "\nled=", s->unclean);
-    for (unsigned i = 0; i < s->led_count; i++)
-        buf_addf(out, "%s%" PRIu64 "-%" PRIu64, i ? "," : "", s->led[i].first, s->led[i].last);
-    buf_addf(out, "\nboot=%s\nclean=%d\nweak=%d\ncounts=%d\namnesiac=%d\n", s->boot, s->clean, s->weak, s->counts,
-             s->amnesiac);
-    buf_add_slice(out, buf_slice(&s->unknown));
-    buf_addf(out, "crc=%08" PRIx32 "\n", crc32c(0, out->data + out->at, buf_size(out)));
+    const void *at = (const char *)s + f->at;
+    buf_addf(out, "%s=", f->key);
+    switch (f->kind) {
+    case TEXT:
+        buf_addf(out, "%s", (const char *)at);
+        break;
+    case ID:
+        id_format(out, at);
+        break;
+    case NUMBER:
+        buf_addf(out, "%" PRIu64, *(const uint64_t *)at);
+        break;
+    case FLAG:
+        buf_addf(out, "%d", *(const bool *)at);
+        break;
+    case LED:
+        for (unsigned i = 0; i < s->led_count; i++)
+            buf_addf(out, "%s%" PRIu64 "-%" PRIu64, i ? "," : "", s->led[i].first, s->led[i].last);
+        break;
+    }
+    buf_add_char(out, '\n');
 }
 
-/* Written over what is there, and cut only afterwards: that takes no space. */
+/* Overwrites the old file and truncates it last: a full disk has room for that. */
 static int write_new(const char *path, slice text)
 {
     int fd = io.open(path, O_WRONLY | O_CREAT, 0640);
@@ -192,30 +196,31 @@ static int write_new(const char *path, slice text)
     return rc;
 }
 
-/* There is no old one at first, and not every filesystem can exchange names. */
-static int put_in_place(const char *new, const char *path)
-{
-    if (io.exchange(new, path) == 0)
-        return 0;
-    return io.rename(new, path) < 0 ? -errno : 0;
-}
-
 int state_save(const char *dir, const struct state *s)
 {
     struct path new = path_of("%s/state.new", dir), path = path_of("%s/state", dir);
     struct buf text = {0};
-    state_format(s, &text);
-    /* After a kill -9 the disk may still call `state` what the kernel calls state.new already. */
+    buf_addf(&text, "lignum-state=%d\n", STATE_VERSION);
+    for (size_t i = 0; i < FIELDS_COUNT; i++)
+        field_format(s, &fields[i], &text);
+    buf_add_slice(&text, buf_slice(&s->unknown));
+    buf_addf(&text, "crc=%08" PRIx32 "\n", crc32c(0, text.data + text.at, buf_size(&text)));
+
+    /* After a kill -9 the directory on disk may still call `state` what the kernel calls state.new. */
     int rc = io_sync_dir(dir);
     if (rc == 0)
         rc = write_new(new.s, buf_slice(&text));
     buf_fini(&text);
-    if (rc == 0)
-        rc = put_in_place(new.s, path.s);
-    return rc < 0 ? rc : io_sync_dir(dir);
+    if (rc < 0)
+        return rc;
+    /* The first save has nothing to exchange with, and not every filesystem can exchange names. */
+    if (io.exchange(new.s, path.s) < 0 && io.rename(new.s, path.s) < 0)
+        return -errno;
+    return io_sync_dir(dir);
 }
 
-/* The next epoch makes the last range longer; another one begins its own. */
+/* -- epochs led ------------------------------------------------------------------------------------------- */
+
 void state_led_add(struct state *s, uint64_t epoch)
 {
     struct led *last = s->led_count ? &s->led[s->led_count - 1] : NULL;

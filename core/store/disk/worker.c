@@ -14,59 +14,38 @@
 
 struct worker {
     pthread_t thread;
-    sem_t work;                /* counts the jobs that were not begun, and one more when the thread is to end */
-    pthread_mutex_t lock;      /* guards the lists */
-    struct list urgent, later; /* jobs not begun */
+    sem_t work;                  /* the number of queued jobs, plus one when the thread is to end */
+    pthread_mutex_t lock;        /* guards the lists */
+    struct list urgent, normal;  /* queued */
     struct list finished;
     int event_fd;
-    unsigned under_way;        /* submitted and not collected; the loop thread's own */
+    unsigned under_way;          /* jobs that are not idle; used by the loop thread only */
 };
-
-/* NULL: the thread is to end. */
-static struct job *worker_take(struct worker *s)
-{
-    struct job *job = NULL;
-    while (sem_wait(&s->work) < 0)
-        ENSURE(errno == EINTR);
-    pthread_mutex_lock(&s->lock);
-    struct list *from = list_empty(&s->urgent) ? &s->later : &s->urgent;
-    if (!list_empty(from)) {
-        job = list_first(from, struct job, link);
-        list_remove(&job->link);
-    }
-    pthread_mutex_unlock(&s->lock);
-    return job;
-}
-
-static void worker_finish(struct worker *s, struct job *job)
-{
-    uint64_t one = 1;
-    pthread_mutex_lock(&s->lock);
-    list_push(&s->finished, &job->link);
-    pthread_mutex_unlock(&s->lock);
-    /* The counter cannot overflow, and a signal cannot come here: they are blocked. */
-    ENSURE(write(s->event_fd, &one, sizeof one) == sizeof one);
-}
 
 static void *worker_main(void *arg)
 {
-    struct worker *s = arg;
-    struct job *job;
-    while ((job = worker_take(s)) != NULL) {
-        job->run(job);
-        worker_finish(s, job);
-    }
-    return NULL;
-}
+    struct worker *w = arg;
+    for (;;) {
+        while (sem_wait(&w->work) < 0)
+            ENSURE(errno == EINTR);
+        pthread_mutex_lock(&w->lock);
+        struct list *queue = list_empty(&w->urgent) ? &w->normal : &w->urgent;
+        struct job *job = list_empty(queue) ? NULL : list_first(queue, struct job, link);
+        if (job)
+            list_remove(&job->link);
+        pthread_mutex_unlock(&w->lock);
+        if (!job)
+            return NULL;                 /* woken by worker_free */
 
-static int worker_start_thread(struct worker *s)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);   /* signals are the loop's */
-    int rc = pthread_create(&s->thread, NULL, worker_main, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -rc;
+        job->run(job);
+
+        pthread_mutex_lock(&w->lock);
+        list_push(&w->finished, &job->link);
+        pthread_mutex_unlock(&w->lock);
+        uint64_t one = 1;
+        /* The counter cannot overflow, and this thread blocks all signals. */
+        ENSURE(write(w->event_fd, &one, sizeof one) == sizeof one);
+    }
 }
 
 int worker_new(struct worker **out)
@@ -74,71 +53,76 @@ int worker_new(struct worker **out)
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0)
         return -errno;
-    struct worker *s = MEM_NEW(struct worker);
-    s->event_fd = fd;
-    list_init(&s->urgent);
-    list_init(&s->later);
-    list_init(&s->finished);
-    pthread_mutex_init(&s->lock, NULL);
-    sem_init(&s->work, 0, 0);
-    int rc = worker_start_thread(s);
+    struct worker *w = MEM_NEW(struct worker);
+    w->event_fd = fd;
+    list_init(&w->urgent);
+    list_init(&w->normal);
+    list_init(&w->finished);
+    pthread_mutex_init(&w->lock, NULL);
+    sem_init(&w->work, 0, 0);
+
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);   /* the loop thread handles signals */
+    int rc = -pthread_create(&w->thread, NULL, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc < 0) {
         close(fd);
-        mem_free(s);
+        mem_free(w);
         return rc;
     }
-    *out = s;
+    *out = w;
     return 0;
 }
 
-void worker_free(struct worker *s)
+void worker_free(struct worker *w)
 {
-    ENSURE(s->under_way == 0);
-    sem_post(&s->work);
-    pthread_join(s->thread, NULL);
-    sem_destroy(&s->work);
-    pthread_mutex_destroy(&s->lock);
-    close(s->event_fd);
-    mem_free(s);
+    ENSURE(w->under_way == 0);
+    sem_post(&w->work);
+    pthread_join(w->thread, NULL);
+    sem_destroy(&w->work);
+    pthread_mutex_destroy(&w->lock);
+    close(w->event_fd);
+    mem_free(w);
 }
 
-void worker_submit(struct worker *s, struct job *job)
+void worker_submit(struct worker *w, struct job *job)
 {
-    s->under_way++;
-    pthread_mutex_lock(&s->lock);
-    list_push(job->urgent ? &s->urgent : &s->later, &job->link);
-    pthread_mutex_unlock(&s->lock);
-    sem_post(&s->work);
+    w->under_way++;
+    pthread_mutex_lock(&w->lock);
+    list_push(job->urgent ? &w->urgent : &w->normal, &job->link);
+    pthread_mutex_unlock(&w->lock);
+    sem_post(&w->work);
 }
 
-int worker_event_fd(const struct worker *s)
+int worker_event_fd(const struct worker *w)
 {
-    return s->event_fd;
+    return w->event_fd;
 }
 
-void worker_collect(struct worker *s)
+void worker_collect(struct worker *w)
 {
     uint64_t count;
-    ssize_t got = read(s->event_fd, &count, sizeof count);
-    (void)got;   /* EAGAIN when called for nothing */
+    ssize_t got = read(w->event_fd, &count, sizeof count);
+    (void)got;                           /* EAGAIN: nothing has finished */
     struct list finished;
     list_init(&finished);
-    pthread_mutex_lock(&s->lock);
-    list_splice(&finished, &s->finished);
-    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_lock(&w->lock);
+    list_splice(&finished, &w->finished);
+    pthread_mutex_unlock(&w->lock);
     while (!list_empty(&finished)) {
         struct job *job = list_first(&finished, struct job, link);
         list_remove(&job->link);
-        s->under_way--;
+        w->under_way--;
         job->done(job);
     }
 }
 
-void worker_wait(struct worker *s)
+void worker_wait(struct worker *w)
 {
-    struct pollfd event = {.fd = s->event_fd, .events = POLLIN};
-    while (s->under_way > 0) {
+    struct pollfd event = {.fd = w->event_fd, .events = POLLIN};
+    while (w->under_way > 0) {
         poll(&event, 1, -1);
-        worker_collect(s);
+        worker_collect(w);
     }
 }

@@ -1,10 +1,14 @@
 /*
- * The one disk thread: it runs jobs, one at a time, so that the loop never waits for the disk.
+ * The disk thread. It runs one job at a time, so that the loop thread does not wait for the disk.
  *
- * A job is embedded in its owner. `run` is called on the disk thread and touches nothing but the job; `done` is
- * called on the loop thread, from worker_collect, and may submit more. Urgent jobs (rounds of fdatasync, which
- * acknowledgements wait for) overtake the others (sealing, spare files, unlinking). Completions are made known
- * through an eventfd.
+ * A job is embedded in its owner. Its states:
+ *
+ *   idle       the owner's.
+ *   queued     by worker_submit. Urgent jobs (group commits, which acknowledgements wait for) run before all others
+ *              (sealing, preallocating, deleting, steps of an audit).
+ *   running    on the disk thread. `run` may use the job and what it points to, and nothing else of the store.
+ *   finished   the event descriptor is readable. worker_collect, on the loop thread, makes the job idle and calls
+ *              `done`, which may free the job or submit jobs.
  */
 #ifndef STORE_DISK_WORKER_H
 #define STORE_DISK_WORKER_H
@@ -14,22 +18,22 @@
 struct job {
     struct list link;
     void (*run)(struct job *job);
-    void (*done)(struct job *job);   /* owns the job again */
+    void (*done)(struct job *job);
     bool urgent;
 };
 
 struct worker;
 
 int worker_new(struct worker **out);      /* 0 or -errno */
-void worker_free(struct worker *s);       /* nothing may be under way */
+void worker_free(struct worker *w);       /* all jobs must be idle */
 
-void worker_submit(struct worker *s, struct job *job);
-int worker_event_fd(const struct worker *s);
+void worker_submit(struct worker *w, struct job *job);
+int worker_event_fd(const struct worker *w);
 
-/* Calls `done` for all that has finished. */
-void worker_collect(struct worker *s);
+/* Calls `done` for each finished job. */
+void worker_collect(struct worker *w);
 
-/* Waits until nothing is under way, not even what `done` submitted. */
-void worker_wait(struct worker *s);
+/* Collects until all jobs are idle, including those that `done` submitted. */
+void worker_wait(struct worker *w);
 
 #endif

@@ -34,7 +34,7 @@ static void delete_files_run(struct job *job)
         uint64_t first;
         const char *name = strrchr(rest.p, '/') + 1;
         if (r->rc == 0 && file_name_read(name, &first) == FILE_SEALED) {
-            r->rc = io_sync_dir_or_all(r->dir.s, r->journal->store->root_fd);
+            r->rc = io_sync_dir_or_all(r->dir.s, r->journal->store->disk.root_fd);
             r->sync_failed = r->rc < 0;
         }
         rest = slice_skip(rest, n + 1);
@@ -75,7 +75,7 @@ static void delete_done(struct job *job)
 {
     struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
     if (r->sync_failed)
-        store_io_failed(r->journal->store, "fsync", r->dir.s, r->rc);
+        disk_failed(&r->journal->store->disk, "fsync", r->dir.s, r->rc);
     if (r->rc < 0)
         say_warn("store", "cannot remove old files in %s: %s", r->dir.s, strerror(-r->rc));
     if (r->journal)
@@ -93,7 +93,7 @@ void delete_later_files(struct journal *j, struct buf *paths)
     r->dir = topic_path(j);
     buf_move(&r->paths, paths);
     j->jobs++;
-    worker_submit(j->store->worker, &r->job);
+    worker_submit(j->store->disk.worker, &r->job);
 }
 
 void delete_later_trash(struct store *s)
@@ -101,6 +101,6 @@ void delete_later_trash(struct store *s)
     struct delete_job *r = MEM_NEW(struct delete_job);
     r->job.run = delete_trash_run;
     r->job.done = delete_done;
-    r->dir = path_of("%s/trash", s->root);
-    worker_submit(s->worker, &r->job);
+    r->dir = path_of("%s/trash", s->disk.root);
+    worker_submit(s->disk.worker, &r->job);
 }

@@ -48,7 +48,7 @@ void group_commit_new(struct store *s)
 {
     struct group_commit *r = MEM_NEW(struct group_commit);
     r->store = s;
-    r->root_fd = s->root_fd;
+    r->root_fd = s->disk.root_fd;
     r->job = (struct job){.run = group_commit_run, .done = group_commit_done, .urgent = true};
     list_init(&r->sealing);
     s->commit = r;
@@ -170,20 +170,20 @@ void group_commit_submit(struct store *s, struct list *journals, struct list *mo
 {
     struct group_commit *r = s->commit;
     ENSURE(!r->busy);
-    r->whole = s->files.dirty_closed;
+    r->whole = s->disk.files.dirty_closed;
     group_commit_add_all(r, journals);
     if (more)
         group_commit_add_all(r, more);
     if (s->topics_dirty)
-        group_commit_add_dir(r, path_of("%s/topics", s->root).s);
+        group_commit_add_dir(r, path_of("%s/topics", s->disk.root).s);
     s->topics_dirty = false;
-    if (s->files.dirty_closed)         /* also when opening a file for this round closed another */
+    if (s->disk.files.dirty_closed)         /* also when opening a file for this round closed another */
         r->whole = true;
-    s->files.dirty_closed = false;
+    s->disk.files.dirty_closed = false;
     r->busy = true;
     r->submitted_ns = clock_ns();
     commit_wait_begin(&s->commit_wait, r->submitted_ns);
-    worker_submit(s->worker, &r->job);
+    worker_submit(s->disk.worker, &r->job);
 }
 
 static void entry_done(struct store *s, struct entry *e)
@@ -216,7 +216,7 @@ static void group_commit_done(struct job *job)
     struct group_commit *r = LIST_OWNER(job, struct group_commit, job);
     struct store *s = r->store;
     if (r->rc < 0)
-        store_io_failed(s, r->failed, s->root, r->rc);
+        disk_failed(&s->disk, r->failed, s->disk.root, r->rc);
     group_commit_count(r);
     commit_wait_end(&s->commit_wait, clock_ns(), r->took_ns);
     r->busy = false;

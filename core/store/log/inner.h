@@ -9,7 +9,7 @@
 #define STORE_LOG_INNER_H
 
 #include "base/map.h"
-#include "store/disk/worker.h"
+#include "store/disk/disk.h"
 #include "store/format/checkpoint.h"
 #include "store/format/scan.h"
 #include "store/log/commit_wait.h"
@@ -69,15 +69,11 @@ struct journal {
 struct group_commit;
 
 struct store {
-    char *root;                   /* owned */
+    struct disk disk;
     char *node_name;              /* owned */
     struct store_options options;
-    struct state state;
-    int lock_fd, root_fd;
-    struct files files;
     struct list indexed;          /* sealed segments whose index is in memory; the most recently used last */
     size_t indexed_bytes, indexed_max;
-    struct worker *worker;
     struct list journals;
     struct list dirty;            /* with pending bytes */
     struct list unsynced;         /* that want a round at once */
@@ -92,7 +88,6 @@ struct store {
     bool was_clean;               /* the last run ended by store_close */
     bool read_direct;             /* it ended by a failed write: believe only the disk */
     bool closing;                 /* everything wants a round, whatever its durability */
-    struct buf scratch;           /* the window of walks */
     struct reader reader;         /* of recovery: its buffer serves all journals */
     struct buf names;             /* what store_next_name found */
     struct store_stats stats;
@@ -108,7 +103,6 @@ struct path file_path(const struct journal *j, uint64_t first, enum file_kind ki
 bool store_led(const struct store *s, uint64_t epoch);
 void store_note_epoch(struct store *s, uint64_t epoch);              /* one that a topic has */
 int store_note_durability(struct store *s, enum durability d);       /* before anything is appended under it */
-_Noreturn void store_io_failed(struct store *s, const char *what, const char *path, int rc);
 
 /* journal.c */
 struct part *part_add(struct journal *j, uint64_t first, uint64_t size, struct segment *seg);

@@ -174,7 +174,7 @@ static void active_write(struct journal *j, slice bytes)
     if (rc == 0)
         rc = io_write(seg->file.fd, bytes.p, bytes.n, seg->written);
     if (rc < 0)
-        store_io_failed(j->store, "write", segment_path(seg).s, rc);
+        disk_failed(&j->store->disk, "write", segment_path(seg).s, rc);
     seg->file.dirty = true;
     seg->written = seg->size;
     j->written = j->tail;
@@ -223,7 +223,7 @@ int journal_begin(struct journal *j, uint64_t first, uint64_t epoch, uint64_t ne
 
 int journal_begin_empty(struct journal *j)
 {
-    int rc = journal_begin(j, j->tail, j->store->state.epoch, 0);
+    int rc = journal_begin(j, j->tail, j->store->disk.state.epoch, 0);
     if (rc < 0)
         return rc;
     journal_write(j);

@@ -49,7 +49,7 @@ static void preallocate_done(struct job *job)
     struct preallocate_job *s = LIST_OWNER(job, struct preallocate_job, job);
     struct journal *j = s->journal;
     if (s->rc == -EIO)
-        store_io_failed(j->store, "fsync", s->path.s, s->rc);
+        disk_failed(&j->store->disk, "fsync", s->path.s, s->rc);
     j->preallocated = s->rc == 0 ? PREALLOCATE_READY : PREALLOCATE_NONE;
     j->jobs--;
     mem_free(s);
@@ -77,7 +77,7 @@ void preallocate_want(struct journal *j)
     j->active->preallocated = true;
     j->preallocated = PREALLOCATE_RUNNING;
     j->jobs++;
-    worker_submit(j->store->worker, &s->job);
+    worker_submit(j->store->disk.worker, &s->job);
 }
 
 int preallocate_take(struct journal *j, const char *path)

@@ -66,28 +66,28 @@ int journal_delete(struct journal *j)
     if (j->in_round || j->jobs || !list_empty(&j->sealing))
         store_sync_all(s);
     struct path from = topic_path(j);
-    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, s->root, j->name, j->options.id.epoch,
+    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, s->disk.root, j->name, j->options.id.epoch,
                              j->options.id.offset);
     int rc = io.rename(from.s, to.s) < 0 ? -errno : 0;
     journal_free(j);
     if (rc < 0)
         return rc;
-    rc = io_sync_dir_or_all(path_of("%s/topics", s->root).s, s->root_fd);
+    rc = io_sync_dir_or_all(path_of("%s/topics", s->disk.root).s, s->disk.root_fd);
     if (rc < 0)
-        store_io_failed(s, "fsync", from.s, rc);
+        disk_failed(&s->disk, "fsync", from.s, rc);
     delete_later_trash(s);
     return 0;
 }
 
 int store_set_aside(struct store *s, slice name)
 {
-    struct path from = path_of("%s/topics/%.*s", s->root, SLICE_ARGS(name));
-    struct path to = path_of("%s/diverged/%.*s-%lld", s->root, SLICE_ARGS(name), (long long)clock_wall_ms());
+    struct path from = path_of("%s/topics/%.*s", s->disk.root, SLICE_ARGS(name));
+    struct path to = path_of("%s/diverged/%.*s-%lld", s->disk.root, SLICE_ARGS(name), (long long)clock_wall_ms());
     int rc = set_aside_move(s, from.s, to.s);
     if (rc < 0)
         return rc;
     delete_later_trash(s);
     say_warn("store", "a directory of another topic of the same name was set aside topic=%.*s to=%s", SLICE_ARGS(name),
              to.s);
-    return io_sync_dir(path_of("%s/topics", s->root).s);
+    return io_sync_dir(path_of("%s/topics", s->disk.root).s);
 }

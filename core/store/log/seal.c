@@ -51,7 +51,7 @@ static void seal_done(struct job *job)
     struct segment *seg = s->segment;
     struct journal *j = seg->journal;
     if (s->sync_failed)
-        store_io_failed(j->store, "fsync", s->from.s, s->rc);
+        disk_failed(&j->store->disk, "fsync", s->from.s, s->rc);
     if (s->rc < 0)
         say_error("store", "cannot seal %s: %s (the next start tries again)", s->from.s, strerror(-s->rc));
     seg->renamed = s->rc == 0;
@@ -77,5 +77,5 @@ void seal_submit(struct segment *seg)
     s->to = file_path(j, seg->first, FILE_SEALED);
     s->size = seg->size + END_RECORD_SIZE;
     j->jobs++;
-    worker_submit(j->store->worker, &s->job);
+    worker_submit(j->store->disk.worker, &s->job);
 }

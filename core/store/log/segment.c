@@ -32,7 +32,7 @@ struct segment *segment_new(struct journal *j, uint64_t first)
 
 void segment_free(struct segment *seg)
 {
-    files_close(&seg->journal->store->files, &seg->file);
+    files_close(&seg->journal->store->disk.files, &seg->file);
     list_remove(&seg->sealing);
     index_cache_forget(seg);
     index_fini(&seg->index);
@@ -46,7 +46,7 @@ struct path segment_path(const struct segment *seg)
 
 int segment_use(struct segment *seg)
 {
-    struct files *files = &seg->journal->store->files;
+    struct files *files = &seg->journal->store->disk.files;
     if (seg->file.fd >= 0) {
         files_touch(files, &seg->file);
         return 0;
@@ -98,7 +98,7 @@ int segment_reserve(struct segment *seg, uint64_t need)
 /* The spare when there is one, or a file made now. */
 static int segment_make_file(struct segment *seg)
 {
-    struct files *files = &seg->journal->store->files;
+    struct files *files = &seg->journal->store->disk.files;
     struct path path = segment_path(seg);
     if (preallocate_take(seg->journal, path.s) < 0)
         return files_open(files, &seg->file, path.s, O_RDWR | O_CREAT | O_EXCL);
@@ -115,7 +115,7 @@ void segment_begin(struct segment *seg, uint64_t epoch)
 {
     struct journal *j = seg->journal;
     struct file_head head = {
-        .cluster = j->store->state.cluster, .topic = j->options.id, .first = seg->first, .epoch = epoch,
+        .cluster = j->store->disk.state.cluster, .topic = j->options.id, .first = seg->first, .epoch = epoch,
     };
     ENSURE(buf_size(&j->pending) == 0);
     unsigned char *p = (unsigned char *)buf_reserve(&j->pending, FILE_HEAD_SIZE);
@@ -168,7 +168,7 @@ struct walk walk_begin(struct segment *seg, const struct index_entry *from)
  * what lies between their heads would be copied in vain. */
 static int walk_fill(struct walk *w)
 {
-    struct buf *window = &w->seg->journal->store->scratch;
+    struct buf *window = &w->seg->journal->store->disk.scratch;
     buf_clear(window);
     if (w->n > 0 && w->position - w->at < 2 * w->n && w->window < INDEX_EVERY)
         w->window *= WALK_WINDOW_GROWTH;
@@ -191,7 +191,7 @@ int walk_head(struct walk *w, struct batch_head *head)
         if (rc < 0)
             return rc;
     }
-    const char *p = w->seg->journal->store->scratch.data + (w->position - w->at);
+    const char *p = w->seg->journal->store->disk.scratch.data + (w->position - w->at);
     if (batch_head_read(p, head) < 0 || head->first != w->offset || (head->flags & BATCH_FLAG_END))
         return -ERR_DAMAGED;
     return 1;

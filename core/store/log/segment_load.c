@@ -17,7 +17,7 @@ int file_head_check(struct journal *j, const char *in, uint64_t first)
     int rc = file_head_read((const unsigned char *)in, &head, &version);
     if (rc < 0)
         return rc;
-    if (!id_eq(&head.cluster, &j->store->state.cluster))
+    if (!id_eq(&head.cluster, &j->store->disk.state.cluster))
         return -ERR_FORMAT;
     if (head.topic.epoch != j->options.id.epoch || head.topic.offset != j->options.id.offset)
         return -ERR_TOPIC_EXISTS;

@@ -50,12 +50,12 @@ void store_sync(struct store *s)
 
 int store_event_fd(const struct store *s)
 {
-    return worker_event_fd(s->worker);
+    return worker_event_fd(s->disk.worker);
 }
 
 void store_collect(struct store *s)
 {
-    worker_collect(s->worker);
+    worker_collect(s->disk.worker);
 }
 
 /* Of two deadlines, each 0 when there is none. */
@@ -82,13 +82,13 @@ void store_sync_all(struct store *s)
     bool closing = s->closing;
     s->closing = true;
     store_flush(s);
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
     LIST_EACH(node, &s->journals) {
         struct journal *j = LIST_OWNER(node, struct journal, all);
         if (j->disk < j->written || !list_empty(&j->sealing))
             journal_want_sync(j);
     }
     store_sync(s);
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
     s->closing = closing;
 }

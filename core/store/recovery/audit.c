@@ -148,7 +148,7 @@ void audit_step(struct store *s)
         return;
     a->busy = true;
     a->journal->jobs++;
-    worker_submit(s->worker, &a->job);
+    worker_submit(s->disk.worker, &a->job);
 }
 
 uint64_t audit_deadline_ns(const struct store *s)
@@ -186,7 +186,7 @@ int journal_audit(struct journal *j, uint64_t first, void (*done)(void *arg, int
         return fd == -ENOENT ? -ERR_GONE : fd;
     struct audit *a = MEM_NEW(struct audit);
     *a = (struct audit){.journal = j, .until = part_end(j, part), .done = done, .arg = arg, .fd = fd, .due_ns = 1};
-    a->head = (struct file_head){.cluster = j->store->state.cluster, .topic = j->options.id, .first = first};
+    a->head = (struct file_head){.cluster = j->store->disk.state.cluster, .topic = j->options.id, .first = first};
     a->job = (struct job){.run = audit_run, .done = audit_done};
     j->store->audit = a;
     return 0;

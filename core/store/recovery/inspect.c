@@ -57,7 +57,7 @@ static struct scan scan_of_checkpoint(const struct checkpoint *c)
  * of it for that. Once it is out of the set, or may have forgotten, or where written was enough, it is not bound. */
 static bool mark_binds(const struct journal *j, const struct batch_head *head)
 {
-    const struct state *state = &j->store->state;
+    const struct state *state = &j->store->disk.state;
     bool member = state->counts && !state->amnesiac && j->options.durability == DURABILITY_COMMIT;
     return store_led(j->store, head->epoch) || (member && (head->flags & BATCH_FLAG_PEERS));
 }

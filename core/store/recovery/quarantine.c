@@ -11,7 +11,7 @@
 
 static struct path quarantine_path(const struct journal *j, uint64_t offset, unsigned n, const char *suffix)
 {
-    return path_of("%s/torn/%s-%" PRIu64 "-%u%s", j->store->root, j->name, offset, n, suffix);
+    return path_of("%s/torn/%s-%" PRIu64 "-%u%s", j->store->disk.root, j->name, offset, n, suffix);
 }
 
 /* A name that is not taken. */
@@ -28,7 +28,7 @@ struct path quarantine_name(const struct journal *j, uint64_t offset, const char
 
 static int quarantine_sync_dir(const struct journal *j)
 {
-    return io_sync_dir(path_of("%s/torn", j->store->root).s);
+    return io_sync_dir(path_of("%s/torn", j->store->disk.root).s);
 }
 
 static int copy_bytes(struct reader *r, uint64_t from, uint64_t end, int to)

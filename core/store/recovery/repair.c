@@ -141,7 +141,7 @@ static int repair_keep(struct repair *r, const struct path *from)
     struct path to = quarantine_name(j, r->first, ".log");
     if (io.link(from->s, to.s) < 0)
         return -errno;
-    int rc = io_sync_dir(path_of("%s/torn", j->store->root).s);
+    int rc = io_sync_dir(path_of("%s/torn", j->store->disk.root).s);
     if (rc == 0)
         say_info("store", "damaged file kept topic=%s file=%020" PRIu64 " copy=%s", j->name, r->first, to.s);
     return rc;
@@ -183,7 +183,7 @@ static int repair_swap(struct repair *r)
         return -errno;
     rc = io_sync_dir(topic_path(j).s);
     if (rc < 0)
-        store_io_failed(j->store, "fsync of a directory", topic_path(j).s, rc);
+        disk_failed(&j->store->disk, "fsync of a directory", topic_path(j).s, rc);
     repair_take(r, part);
     return 0;
 }

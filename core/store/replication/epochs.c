@@ -18,7 +18,7 @@ static int batch_read(struct segment *seg, struct hint at, struct batch_head *he
         rc = walk_head(&w, head);
     if (rc <= 0)
         return rc < 0 ? rc : -ERR_DAMAGED;
-    struct buf *scratch = &seg->journal->store->scratch;
+    struct buf *scratch = &seg->journal->store->disk.scratch;
     buf_clear(scratch);
     char *p = buf_reserve(scratch, head->size);
     ssize_t got = pread(seg->file.fd, p, head->size, (off_t)at.position);

@@ -29,7 +29,7 @@ struct path set_aside_path(const struct journal *j, uint64_t offset)
     struct path path;
     long long now_ms = clock_wall_ms();
     do
-        path = path_of("%s/diverged/%s-%" PRIu64 "-%lld", j->store->root, j->name, offset, now_ms++);
+        path = path_of("%s/diverged/%s-%" PRIu64 "-%lld", j->store->disk.root, j->name, offset, now_ms++);
     while (access(path.s, F_OK) == 0 || access(path_of("%s.part", path.s).s, F_OK) == 0);
     return path;
 }
@@ -58,7 +58,7 @@ static int write_head(struct segment *seg, struct hint at, int fd)
     if (pread(seg->file.fd, bytes, sizeof bytes, (off_t)at.position) == sizeof bytes)
         batch_head_read(bytes, &batch);      /* damaged: the file's last epoch is as good */
     struct journal *j = seg->journal;
-    file_head_write(head, &(struct file_head){.cluster = j->store->state.cluster, .topic = j->options.id,
+    file_head_write(head, &(struct file_head){.cluster = j->store->disk.state.cluster, .topic = j->options.id,
                                               .first = at.offset, .epoch = batch.epoch});
     return io_write(fd, head, sizeof head, 0);
 }
@@ -128,32 +128,6 @@ static int keep_all(struct journal *j, uint32_t index, struct hint at, const cha
     return rc < 0 ? rc : io_sync_dir(dir);
 }
 
-/* Where there are no descriptors left, a file of the store gives up its own: not even undoing could be done. */
-static DIR *open_dir(struct store *s, const char *path)
-{
-    DIR *dir;
-    do
-        dir = opendir(path);
-    while (!dir && (errno == EMFILE || errno == ENFILE) && files_evict(&s->files));
-    return dir;
-}
-
-void set_aside_drop(struct store *s, const char *path)
-{
-    if (access(path, F_OK) < 0 && errno == ENOENT)
-        return;
-    DIR *dir = open_dir(s, path);
-    int rc = dir || errno == ENOENT ? 0 : -errno;
-    for (struct dirent *e; dir && rc == 0 && (e = readdir(dir));)
-        if (e->d_name[0] != '.')
-            rc = io.unlink(path_of("%s/%s", path, e->d_name).s) < 0 ? -errno : 0;
-    if (dir)
-        closedir(dir);
-    if (rc < 0)
-        store_io_failed(s, "unlink", path, rc);
-    io.rmdir(path);
-}
-
 int set_aside_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead)
 {
     struct path part = path_of("%s.part", dir);
@@ -162,11 +136,11 @@ int set_aside_keep(struct journal *j, uint32_t index, struct hint at, const char
     int rc = keep_all(j, index, at, part.s, ahead);
     bool renamed = rc == 0 && io.rename(part.s, dir) == 0;
     if (renamed)
-        rc = io_sync_dir(path_of("%s/diverged", j->store->root).s);
+        rc = io_sync_dir(path_of("%s/diverged", j->store->disk.root).s);
     else if (rc == 0)
         rc = -errno;
     if (rc < 0)
-        set_aside_drop(j->store, renamed ? dir : part.s);
+        disk_remove_dir(&j->store->disk, renamed ? dir : part.s);
     return rc;
 }
 
@@ -208,22 +182,22 @@ int set_aside_move(struct store *s, const char *from, const char *to)
     if (errno != EXDEV)
         return -errno;
     struct path part = path_of("%s.part", to);
-    say_warn("store", "%s/diverged is on another filesystem: all of %s is copied, and everything waits for it", s->root,
-             from);
+    say_warn("store", "%s/diverged is on another filesystem: all of %s is copied, and everything waits for it",
+             s->disk.root, from);
     if (io.mkdir(part.s, 0750) < 0)
         return -errno;
     int rc = copy_files(from, part.s);
     if (rc == 0 && io.rename(part.s, to) < 0)
         rc = -errno;
     if (rc < 0) {
-        set_aside_drop(s, part.s);
+        disk_remove_dir(&s->disk, part.s);
         return rc;
     }
-    rc = io_sync_dir(path_of("%s/diverged", s->root).s);
-    if (rc == 0 && io.rename(from, path_of("%s/trash/%s", s->root, strrchr(to, '/') + 1).s) < 0)
+    rc = io_sync_dir(path_of("%s/diverged", s->disk.root).s);
+    if (rc == 0 && io.rename(from, path_of("%s/trash/%s", s->disk.root, strrchr(to, '/') + 1).s) < 0)
         rc = -errno;
     if (rc < 0)
-        set_aside_drop(s, to);
+        disk_remove_dir(&s->disk, to);
     return rc;
 }
 
@@ -238,12 +212,12 @@ static bool is_part(const char *name)
 
 void set_aside_sweep(struct store *s)
 {
-    struct path all = path_of("%s/diverged", s->root);
+    struct path all = path_of("%s/diverged", s->disk.root);
     DIR *dir = opendir(all.s);
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct path path = path_of("%s/%s", all.s, e->d_name);
-        if (is_part(e->d_name) && io.rename(path.s, path_of("%s/trash/%s", s->root, e->d_name).s) < 0)
-            set_aside_drop(s, path.s);
+        if (is_part(e->d_name) && io.rename(path.s, path_of("%s/trash/%s", s->disk.root, e->d_name).s) < 0)
+            disk_remove_dir(&s->disk, path.s);
     }
     if (dir)
         closedir(dir);
@@ -286,7 +260,7 @@ static int let_go_in(struct journal *j, const char *path)
 
 int set_aside_release(struct journal *j)
 {
-    struct path all = path_of("%s/diverged", j->store->root);
+    struct path all = path_of("%s/diverged", j->store->disk.root);
     size_t n = strlen(j->name);
     int rc = 0;
     DIR *dir = opendir(all.s);

@@ -24,10 +24,6 @@ int set_aside_begin(struct segment *seg, struct hint at, const char *dir);
 /* Copies the bytes [at, end) of a file, to `out` on in the other. On any thread. 0 or -errno. */
 int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
 
-/* Removes that directory, if it is there: nothing is cut after all. What cannot be removed ends the process. May close
- * any segment, if there are no descriptors left. */
-void set_aside_drop(struct store *s, const char *path);
-
 /* Moves the directory of a topic, into which nobody writes any more, to a name in diverged/. Where that is on another
  * filesystem it is copied there, which waits for the disk, and moved to trash/. What was moved is not fsynced yet; a
  * copy is. 0; or -errno, and it is where it was. */

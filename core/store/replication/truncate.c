@@ -137,7 +137,7 @@ static int unlink_if_there(const char *path)
 static void truncate_must(struct journal *j, const char *what, int rc)
 {
     if (rc < 0)
-        store_io_failed(j->store, what, topic_path(j).s, rc);
+        disk_failed(&j->store->disk, what, topic_path(j).s, rc);
 }
 
 static int truncate_checkpoint(struct journal *j)
@@ -171,7 +171,7 @@ static void truncate_unseal(struct journal *j, struct segment *seg)
 {
     struct part *part = &j->parts[j->parts_count - 1];
     struct path from = segment_path(seg);
-    files_close(&j->store->files, &seg->file);
+    files_close(&j->store->disk.files, &seg->file);
     truncate_must(j, "unlink", unlink_if_there(file_path(j, seg->first, FILE_INDEX).s));
     index_cache_forget(seg);
     seg->ended = seg->renamed = false;
@@ -212,7 +212,7 @@ static void truncate_empty(struct journal *j, struct segment *seg)
 {
     struct path empty = path_of("%s/cut", topic_path(j).s);
     truncate_must(j, "write", make_empty(seg, empty.s));
-    files_close(&j->store->files, &seg->file);
+    files_close(&j->store->disk.files, &seg->file);
     truncate_must(j, "rename", io.rename(empty.s, segment_path(seg).s) < 0 ? -errno : 0);
     truncate_must(j, "fsync of a directory", io_sync_dir(topic_path(j).s));
 }
@@ -289,7 +289,7 @@ static int truncate_prepare(struct truncation *c, bool keep)
         return rc;
     rc = truncate_checkpoint(j);
     if (rc < 0 && keep)
-        set_aside_drop(j->store, c->kept.s);
+        disk_remove_dir(&j->store->disk, c->kept.s);
     else if (keep)
         say_warn("store", "history cut off topic=%s from=%" PRIu64 " messages=%" PRIu64 " copy=%s", j->name,
                  c->at.offset, j->tail - c->at.offset, c->kept.s);
@@ -380,13 +380,15 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     store_sync_all(s);
     audit_cancel(j);
     prepare_cancel(j);
-    struct path to = keep ? set_aside_path(j, first) : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->root, j->name, first,
-                                                              (long long)clock_wall_ms());
+    struct path to = keep ? set_aside_path(j, first)
+                          : path_of("%s/trash/%s-%" PRIu64 "-%lld", s->disk.root, j->name, first,
+                                    (long long)clock_wall_ms());
     int rc = restart_move(j, to.s, keep);
     if (rc < 0)
         return rc;
-    truncate_must(j, "fsync of a directory", io_sync_dir(path_of("%s/%s", s->root, keep ? "diverged" : "trash").s));
-    truncate_must(j, "fsync of a directory", io_sync_dir(path_of("%s/topics", s->root).s));
+    const char *folder = keep ? "diverged" : "trash";
+    truncate_must(j, "fsync of a directory", io_sync_dir(path_of("%s/%s", s->disk.root, folder).s));
+    truncate_must(j, "fsync of a directory", io_sync_dir(path_of("%s/topics", s->disk.root).s));
     say_warn("store", "journal begun again topic=%s first=%" PRIu64 " was=%s", j->name, first, to.s);
     restart_forget(j, first);
     rc = journal_begin_empty(j);

@@ -81,7 +81,7 @@ static void prepare_close(struct preparation *a)
 
 static void prepare_drop_copy(const struct preparation *a)
 {
-    set_aside_drop(a->journal->store, path_of("%s.part", a->dir.s).s);
+    disk_remove_dir(&a->journal->store->disk, path_of("%s.part", a->dir.s).s);
 }
 
 static void prepare_drop(struct preparation *a)
@@ -115,7 +115,7 @@ void prepare_step(struct store *s)
         return;
     a->busy = true;
     a->journal->jobs++;
-    worker_submit(s->worker, &a->job);
+    worker_submit(s->disk.worker, &a->job);
 }
 
 void prepare_cancel(struct journal *j)

@@ -31,7 +31,7 @@ static struct store *open_fixed(struct journal **j)
 {
     struct store *s = open_store();
     for (int i = 0; i < ID_SIZE; i++)
-        s->state.cluster.bytes[i] = (unsigned char)(i * 17);
+        s->disk.state.cluster.bytes[i] = (unsigned char)(i * 17);
     CHECK_EQ(journal_open(s, SLICE("t"), &three_each, j), 0);
     return s;
 }

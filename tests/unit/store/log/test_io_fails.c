@@ -95,7 +95,7 @@ TEST(retention_removes_a_file_whose_sealing_failed)
     settle_store(s);
     CHECK(exists(FILE_0));
     CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000), 1);
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
     CHECK(!exists(FILE_0));
     io.rename = real.rename;
     store_close(s);
@@ -125,10 +125,10 @@ static void trim_without_syncs(void)
     append_some(j, 1, 20);
     append_some(j, 1, 20);
     settle_store(s);
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
     io.sync_all = no_sync;
     CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000), 1);
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
 }
 
 TEST(a_failed_fsync_of_a_directory_that_lost_a_file_ends_the_process)

@@ -248,7 +248,7 @@ TEST(test_marks_rise_in_their_order_and_the_owner_is_told)
     journal_set_owner(j, &spoken_disk);
     append_some(j, 3, 10);
     CHECK_EQ(spoken_written, 0);
-    worker_wait(s->worker);                    /* what the opening had begun */
+    worker_wait(s->disk.worker);                    /* what the opening had begun */
     store_flush(s);
     CHECK_EQ(spoken_written, 3);
     CHECK_EQ(spoken_disk, 0);
@@ -261,7 +261,7 @@ TEST(test_marks_rise_in_their_order_and_the_owner_is_told)
     CHECK_EQ(spoken_written, 5);
     CHECK_EQ(spoken_disk, 3);
     store_sync(s);
-    worker_wait(s->worker);
+    worker_wait(s->disk.worker);
     CHECK_EQ(spoken_disk, 5);
     store_close(s);
 }
@@ -283,7 +283,7 @@ TEST(test_durability_decides_when_the_disk_mark_rises)
     CHECK_EQ(interval->disk, 0);
     while (interval->disk == 0) {
         store_sync(s);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
     }
     CHECK_EQ(store_deadline_ns(s), 0);
     CHECK_EQ(os->disk, 0);
@@ -627,11 +627,11 @@ TEST(test_a_file_may_be_read_while_it_is_being_renamed)
         append_some(j, 1, 10);
     store_flush(s);
     struct segment *old = j->parts[0].segment;
-    files_close(&s->files, &old->file);
+    files_close(&s->disk.files, &old->file);
     CHECK_EQ(rename(FILE_0, LOG_0), 0);    /* the thread was quicker than its completion */
     check_reads_all(j);
     CHECK_EQ(rename(LOG_0, FILE_0), 0);
-    files_close(&s->files, &old->file);
+    files_close(&s->disk.files, &old->file);
     check_reads_all(j);
     settle_store(s);
     check_reads_all(j);
@@ -700,13 +700,13 @@ TEST(test_thousands_of_topics_need_few_descriptors)
         for (int i = 0; i < MANY; i++)
             append_some(js[i], 2, 20);
         settle_store(s);
-        CHECK(s->files.open <= 8);
+        CHECK(s->disk.files.open <= 8);
         for (int i = 0; i < MANY; i++)
             CHECK_EQ(js[i]->disk, 2 * (round + 1));
     }
     for (int i = 0; i < MANY; i += 17)
         check_reads_all(js[i]);
-    CHECK(s->files.open <= 8);
+    CHECK(s->disk.files.open <= 8);
     store_close(s);
 }
 
@@ -760,7 +760,7 @@ TEST(test_a_failed_sync_ends_the_process_and_the_next_start_reads_the_disk)
         store_flush(s);
         io.sync_data = sync_fails;
         store_sync(s);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
     }, EXIT_IO);
     CHECK(exists("data/io-failed"));
     struct store *s = open_store();

@@ -192,16 +192,16 @@ TEST(test_a_state_is_saved_where_names_cannot_be_exchanged)
 TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnation)
 {
     struct store *s = open_store();
-    struct id cluster = s->state.cluster, incarnation = s->state.incarnation;
+    struct id cluster = s->disk.state.cluster, incarnation = s->disk.state.incarnation;
     struct journal *j = open_journal(s, "t");
     j->epoch = 9;
     append_some(j, 5, 100);
     store_close(s);
     CHECK_EQ(unlink("data/state"), 0);
     s = open_store();
-    CHECK(id_eq(&s->state.cluster, &cluster));
-    CHECK(!id_eq(&s->state.incarnation, &incarnation));
-    CHECK_EQ(s->state.epoch, 9);
+    CHECK(id_eq(&s->disk.state.cluster, &cluster));
+    CHECK(!id_eq(&s->disk.state.incarnation, &incarnation));
+    CHECK_EQ(s->disk.state.epoch, 9);
     j = open_journal(s, "t");
     CHECK_EQ(j->tail, 5);
     check_reads_all(j);
@@ -213,8 +213,8 @@ TEST(test_of_an_epoch_that_only_messages_tell_of_no_leader_is_known)
 {
     struct store *s = open_store();
     struct id leader = id_mint();
-    s->state.epoch = 3;
-    s->state.leader = leader;
+    s->disk.state.epoch = 3;
+    s->disk.state.leader = leader;
     CHECK_EQ(store_save_state(s), 0);
     struct journal *j = open_journal(s, "t");
     j->epoch = 3;
@@ -222,14 +222,14 @@ TEST(test_of_an_epoch_that_only_messages_tell_of_no_leader_is_known)
     store_close(s);
     s = open_store();
     j = open_journal(s, "t");
-    CHECK(id_eq(&s->state.leader, &leader));
+    CHECK(id_eq(&s->disk.state.leader, &leader));
     j->epoch = 4;
     append_some(j, 1, 20);
     store_close(s);
     s = open_store();
     open_journal(s, "t");
-    CHECK_EQ(s->state.epoch, 4);
-    CHECK(id_is_zero(&s->state.leader));
+    CHECK_EQ(s->disk.state.epoch, 4);
+    CHECK(id_is_zero(&s->disk.state.leader));
     store_close(s);
 }
 
@@ -241,11 +241,11 @@ TEST(test_a_node_without_messages_takes_another_cluster_and_one_with_messages_do
     CHECK_EQ(store_set_cluster(s, &other), 0);
     append_some(j, 1, 20);
     CHECK_EQ(store_set_cluster(s, &third), -ERR_FORBIDDEN);
-    CHECK(id_eq(&s->state.cluster, &other));
+    CHECK(id_eq(&s->disk.state.cluster, &other));
     settle_store(s);
     abandon_store(s);
     s = open_store();
-    CHECK(id_eq(&s->state.cluster, &other));
+    CHECK(id_eq(&s->disk.state.cluster, &other));
     check_reads_all(open_journal(s, "t"));
     store_close(s);
 }
@@ -264,7 +264,7 @@ static void check_amnesiac(bool weak, bool kill, bool power, bool amnesiac)
     struct journal *j = open_weak(s);
     if (weak)
         append_some(j, 1, 20);
-    CHECK_EQ(s->state.weak, weak);
+    CHECK_EQ(s->disk.state.weak, weak);
     if (kill)
         abandon_store(s);
     else
@@ -278,8 +278,8 @@ static void check_amnesiac(bool weak, bool kill, bool power, bool amnesiac)
     }
     for (int again = 0; again < 2; again++) {
         s = open_store();
-        CHECK_EQ(s->state.amnesiac, amnesiac);
-        CHECK(!s->state.weak);             /* what is there now is on the disk */
+        CHECK_EQ(s->disk.state.amnesiac, amnesiac);
+        CHECK(!s->disk.state.weak);             /* what is there now is on the disk */
         CHECK_EQ(state_load("data", &st), 0);
         CHECK(!st.weak);
         if (again)
@@ -310,7 +310,7 @@ TEST(test_an_append_whose_weakness_cannot_be_noted_is_refused)
     io.pwrite = pwrite_is_full;
     CHECK_EQ(try_append(j, 1, 20, 0), -ENOSPC);
     CHECK_EQ(j->tail, 0);
-    CHECK(!s->state.weak);
+    CHECK(!s->disk.state.weak);
     io.pwrite = was;
     append_some(j, 1, 20);
     store_close(s);
@@ -334,7 +334,7 @@ TEST(test_names_of_topics_are_listed)
 TEST(test_trash_left_by_a_crash_is_emptied)
 {
     struct store *s = open_store();
-    worker_wait(s->worker);                /* or what its own start empties the trash of is this */
+    worker_wait(s->disk.worker);                /* or what its own start empties the trash of is this */
     CHECK_EQ(mkdir("data/trash/old-1-5", 0755), 0);
     put_file("data/trash/old-1-5/x.log", SLICE("x"));
     abandon_store(s);

@@ -52,7 +52,7 @@ static int audit(struct store *s, struct journal *j, uint64_t first)
         return rc;
     while (verdict == 1) {
         store_sync(s);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
     }
     return verdict;
 }
@@ -193,7 +193,7 @@ TEST(test_an_audit_takes_its_time_and_lets_rounds_go_first)
         store_flush(s);
         store_sync(s);
         CHECK(store_deadline_ns(s) > 0 || s->audit == NULL || j->jobs > 0);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
         CHECK(j->disk > disk);
         disk = j->disk;
     }

@@ -21,7 +21,7 @@ static void node_open(struct node *n, const char *path, const struct id *cluster
 {
     n->path = path;
     n->store = open_store_with((struct store_options){.path = path, .files_max = 4});
-    if (cluster && !id_eq(cluster, &n->store->state.cluster))
+    if (cluster && !id_eq(cluster, &n->store->disk.state.cluster))
         CHECK_EQ(store_set_cluster(n->store, cluster), 0);
     n->journal = open_journal_with(n->store, "t", n->options);
     CHECK_EQ(n->journal->damage_count, 0);
@@ -39,7 +39,7 @@ static void two_nodes(struct node *a, struct node *b, struct journal_options o)
 {
     *a = *b = (struct node){.options = o};
     node_open(a, "data", NULL);
-    node_open(b, "other", &a->store->state.cluster);
+    node_open(b, "other", &a->store->disk.state.cluster);
 }
 
 static void stop_both(struct node *a, struct node *b, struct buf *out)

@@ -262,7 +262,7 @@ static void check_kept_is_not_written_to(uint64_t to, bool appends)
         seen_shared = seen_shared || run("find data/diverged -type f -links +1 | grep -q .") == 0;
         struct store *s = open_store();
         j = open_journal_with(s, "t", ten_each);
-        worker_wait(s->worker);                    /* a copy that was not complete goes by way of trash/ */
+        worker_wait(s->disk.worker);                    /* a copy that was not complete goes by way of trash/ */
         CHECK_EQ(run("find data -type f -links +1 | grep -q ."), 256);
         if (appends || j->tail <= 26)
             append_some(j, 3, 10);

@@ -33,7 +33,7 @@ static int cut_in_turns(struct journal *j, uint64_t to)
     for (turns = 0; (rc = journal_truncate(j, to, &messages)) == -ERR_BUSY && turns < 1000; turns++) {
         CHECK_EQ(j->tail, COUNT);
         store_sync(j->store);
-        worker_wait(j->store->worker);
+        worker_wait(j->store->disk.worker);
     }
     if (rc == 0)
         CHECK_EQ(messages, COUNT - to);
@@ -119,7 +119,7 @@ TEST(test_a_cut_at_the_end_of_a_large_sealed_file_is_done_in_turns_too)
     CHECK_EQ(journal_truncate(j, COUNT, &messages), -ERR_BUSY);
     for (unsigned i = 0; i < 100 && journal_truncate(j, COUNT, &messages) == -ERR_BUSY; i++) {
         store_sync(s);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
     }
     CHECK_EQ(j->tail, COUNT);
     CHECK_EQ(j->parts_count, 1);
@@ -143,7 +143,7 @@ TEST(test_what_was_done_ahead_in_vain_is_removed)
             CHECK_EQ(journal_truncate(j, 60, &messages), -ERR_BUSY);
             for (int i = 0; i < steps; i++) {
                 store_sync(s);
-                worker_wait(s->worker);
+                worker_wait(s->disk.worker);
             }
             store_sync(s);                     /* one may be under way */
             if (way == 0)
@@ -158,7 +158,7 @@ TEST(test_what_was_done_ahead_in_vain_is_removed)
                 CHECK_EQ(journal_truncate(j, 3, &messages), -ERR_BUSY);
             else
                 CHECK_EQ(journal_truncate(j, 71, &messages), -ERR_BAD_RANGE);
-            worker_wait(s->worker);
+            worker_wait(s->disk.worker);
             if (way < 4)
                 CHECK(nothing_kept());
             if (way == 0) {
@@ -192,7 +192,7 @@ static void check_unfinished_copy_is_removed(void)
         CHECK_EQ(journal_truncate(j, 3, &messages), -ERR_BUSY);
         for (int i = 0; i < 5; i++) {
             store_sync(s);
-            worker_wait(s->worker);
+            worker_wait(s->disk.worker);
         }
         _exit(0);
     }
@@ -233,7 +233,7 @@ TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
     CHECK_EQ(journal_truncate(j, 50, &messages), -ERR_BUSY);
     for (int i = 0; i < 30; i++) {
         store_sync(s);
-        worker_wait(s->worker);
+        worker_wait(s->disk.worker);
     }
     CHECK(nothing_kept());                     /* what was copied does not fill the disk until somebody asks */
     CHECK_EQ(journal_truncate(j, 50, &messages), -ENOSPC);
