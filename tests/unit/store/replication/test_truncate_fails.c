@@ -270,10 +270,9 @@ static void check_kept_is_not_written_to(uint64_t to, bool appends)
             CHECK_EQ(journal_truncate(j, 26, &messages), 0);
         uint64_t tail = j->tail;
         store_close(s);
-        CHECK_EQ(run("cd kept; for f in `find . -type f`; do test ! -e ../data/diverged/$f || "
-                     "cmp $f ../data/diverged/$f || exit 1; done"), 0);
-        CHECK_EQ(run("cat `find data/topics data/diverged -type f` > all; for i in `seq 0 33`; do "
-                     "grep -qa \"message $i \" all || exit 1; done"), 0);
+        CHECK_EQ(run("diff -rq kept data/diverged | grep -q differ"), 256);
+        CHECK_EQ(run("test `grep -aohr 'message [0-9]* ' data/topics data/diverged | awk '$2 < 34' | sort -u | wc -l`"
+                     " = 34"), 0);
         CHECK(tail > to);
     }
     CHECK(seen_shared);
