@@ -226,6 +226,7 @@ TEST(test_the_owner_sets_the_bound_and_a_blocking_peer_gets_a_frame_of_that_size
         frame_write(f.peer, 'L', slice_of(big.p, 1));
         char head[HEAD] = {1, 0, 16, 0, 'L'};   /* one byte more */
         CHECK_EQ(send(f.peer, head, sizeof head, MSG_NOSIGNAL), HEAD);
+        frame_read(f.peer, CONSOLE_FRAME_MAX, &type, &back);   /* until the link is closed */
         _exit(0);
     }
     close(f.peer);
@@ -239,9 +240,9 @@ TEST(test_the_owner_sets_the_bound_and_a_blocking_peer_gets_a_frame_of_that_size
     CHECK_EQ(f.payload.n, 1);
     run_until(&f, no_frame_then_end);
     CHECK_EQ(link_error(f.link), -EPROTO);
+    fixture_close(&f);
     unit_check_died(__FILE__, __LINE__, "the peer", child, 0);
     mem_free((char *)(uintptr_t)big.p);
-    fixture_close(&f);
 }
 
 /* A frame that was handed out, one of which half is there, and what was written stay whatever is given back. */
