@@ -76,6 +76,35 @@ void say(enum say_level level, const char *area, const char *fmt, ...)
     va_end(args);
 }
 
+void say_limit_end(struct say_limit *l)
+{
+    if (l->since_ns == 0 || clock_ns() - l->since_ns < SAY_LIMIT_S * NS_PER_S)
+        return;
+    if (l->left_out > 0)
+        say(l->level, l->area, "left out %u more lines of this kind in the last %d s", l->left_out, SAY_LIMIT_S);
+    *l = (struct say_limit){0};
+}
+
+void say_limited(struct say_limit *l, enum say_level level, const char *area, const char *fmt, ...)
+{
+    say_limit_end(l);
+    if (l->since_ns == 0)
+        l->since_ns = clock_ns();
+    l->level = level;
+    l->area = area;
+    if (l->said == SAY_LIMIT_LINES) {
+        l->left_out++;
+        return;
+    }
+    l->said++;
+    if (level < least_level)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    say_args(level, area, fmt, args);
+    va_end(args);
+}
+
 /* Without exit handlers: whatever they would still send or write could be a promise. */
 void say_fatal(int exit_code, const char *area, const char *fmt, ...)
 {

@@ -29,6 +29,23 @@ void say(enum say_level level, const char *area, const char *fmt, ...)
 _Noreturn void say_fatal(int exit_code, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Bounds how often lines of one kind are said that somebody else can cause, above all a stranger at a port. A zeroed
+ * one is ready. Lines that are left out are counted, and the count is said. */
+struct say_limit {
+    uint64_t since_ns;   /* of the window */
+    unsigned said, left_out;
+    enum say_level level;
+    const char *area;
+};
+
+enum { SAY_LIMIT_LINES = 5, SAY_LIMIT_S = 10 };
+
+void say_limited(struct say_limit *l, enum say_level level, const char *area, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* To be called from time to time: says the count once the window is over. */
+void say_limit_end(struct say_limit *l);
+
 enum {
     EXIT_USAGE = 64,     /* a mistake in flags or configuration (sysexits EX_USAGE) */
     EXIT_DATA = 65,      /* the data directory cannot be used */

@@ -17,7 +17,7 @@ static void on_readable(void *arg)
     if (fd >= 0) {
         a->on_accept(a->arg, fd, &from);
     } else if (fd != -EAGAIN && fd != -EINTR && fd != -ECONNABORTED) {
-        say_warn(a->area, "cannot accept error=\"%s\"", strerror(-fd));
+        say_limited(&a->failures, SAY_WARN, a->area, "cannot accept error=\"%s\"", strerror(-fd));
         watch_fini(&a->readable);
         watch_arm(&a->pause, PAUSE_MS * NS_PER_MS);
     }

@@ -7,6 +7,7 @@
 #ifndef NET_ACCEPTOR_H
 #define NET_ACCEPTOR_H
 
+#include "base/say.h"
 #include "net/address.h"
 #include "net/loop.h"
 
@@ -18,6 +19,7 @@ struct acceptor {
     struct loop *loop;               /* outlives us; NULL: closed */
     int fd;                          /* owned */
     struct watch readable, pause;    /* one of them waits, never both */
+    struct say_limit failures;       /* lines about them */
 };
 
 /* Takes over a listening, non-blocking socket. */

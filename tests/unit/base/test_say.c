@@ -76,3 +76,25 @@ TEST(test_fatal_says_an_error_and_exits_with_its_code)
     CHECK_DIES(say_fatal(EXIT_IO, "store", "fdatasync failed"), EXIT_IO);
     CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" error store: fdatasync failed\n"));
 }
+
+TEST(test_lines_that_others_can_cause_are_limited_and_counted)
+{
+    struct say_limit limit = {0};
+    capture();
+    for (int i = 0; i < SAY_LIMIT_LINES + 7; i++)
+        say_limited(&limit, SAY_WARN, "net", "line %d", i);
+    say_limit_end(&limit);
+    slice said = unit_read_file("said");
+    unsigned lines = 0;
+    for (size_t i = 0; i < said.n; i++)
+        lines += said.p[i] == '\n';
+    CHECK_EQ(lines, SAY_LIMIT_LINES);
+    capture();
+    limit.since_ns -= SAY_LIMIT_S * NS_PER_S;
+    say_limit_end(&limit);
+    CHECK_SLICE(without_time(unit_read_file("said")),
+                SLICE(" warn net: left out 7 more lines of this kind in the last 10 s\n"));
+    capture();
+    say_limited(&limit, SAY_WARN, "net", "again");
+    CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" warn net: again\n"));
+}
