@@ -55,8 +55,10 @@ cluster {                          -- without consul.address the node has no clu
     agent_check = false,           -- true: end the session also when Consul's agent fails
   },
   replication = {
-    listen = "127.0.0.1:8126",     -- also --replication HOST:PORT; beyond loopback, set a secret
-    -- advertise = "10.0.0.1:8126", secret_file = "secret" (or secret = "..."), insecure = false,
+    listen = "127.0.0.1:8126",     -- also --replication HOST:PORT
+    -- secret_file = "secret",     -- (or secret = "..."): what `lignum secret new` prints, the same on all nodes
+    -- advertise = "10.0.0.1:8126",
+    insecure = false,              -- true: without a secret, unencrypted, with whoever connects
   },
   lag_max = 5 * second,            -- a follower further behind leaves the synced set
   lease = 10 * second,             -- a leader without contact to Consul this long stops acknowledging

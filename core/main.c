@@ -3,6 +3,8 @@
  * This file and turn.c are the only ones that know all layers.
  */
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -171,6 +173,20 @@ static int http_up(struct server *s)
     return code;
 }
 
+/* What an operator should know of a secret that is not one. */
+static void warn_of_secret(struct vm *vm, const char *listen)
+{
+    struct buf path = {0};
+    struct stat file;
+    if (vm_config_flag(vm, "cluster.replication.insecure", false))
+        say_warn("main", "replication is insecure: whoever reaches its port can read and replace all messages "
+                         "address=%s", listen);
+    else if (config_text(vm, "cluster.replication.secret_file", &path) != NULL && stat(path.data, &file) == 0 &&
+             file.st_mode & S_IROTH)
+        say_warn("main", "every user of this host can read the secret of the cluster: chmod 600 %s", path.data);
+    buf_fini(&path);
+}
+
 static int cluster_up(struct server *s)
 {
     struct buf why = {0}, listen = {0}, advertise = {0}, secret = {0};
@@ -192,9 +208,13 @@ static int cluster_up(struct server *s)
     };
     int rc = cluster_new(&o, &s->cluster, &why);
     int code = rc < 0 ? fail(EXIT_USAGE, "cluster", buf_slice(&why)) : 0;
+    if (rc == 0)
+        warn_of_secret(s->vm, o.listen);
     buf_fini(&why);
     buf_fini(&listen);
     buf_fini(&advertise);
+    if (secret.data != NULL)
+        explicit_bzero(secret.data, secret.cap);
     buf_fini(&secret);
     return code;
 }

@@ -101,6 +101,7 @@ enum {
     MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps in mind */
     COPIES_MAX = MEMBERS_MAX,           /* a message cannot be on more nodes than the synced set has */
     LINK_GREETING_MAX = 4 * KIB,        /* of a peer that has not shown who it is */
+    LINK_TLS_HANDSHAKE_MAX = 4 * KIB,   /* that a peer sends before it is authenticated; nodes send about 400 bytes */
     LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and what is said about it */
     LINK_UNSENT_MAX = 1 * MIB,          /* no more is read from files for a follower that has this much before it */
     LINK_ANSWERS_MAX = LINK_FRAME_MAX + 2 * LINK_UNSENT_MAX,   /* who leaves more than this unread is not listened to */
@@ -110,7 +111,9 @@ enum {
     CATCHUP_RATE = 224 * MIB,           /* bytes a second to a node that is not in the set: publishers go first */
     CATCHUP_BURST = 1 * MIB,
     SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */
-    HANDSHAKE_MS = 5 * 1000,             /* from a connection to the end of the greeting */
+    SECRET_SIZE_MIN = 16,               /* bytes: 128 bits are beyond any search */
+    SECRET_SIZE_MAX = 128,
+    HANDSHAKE_MS = 5 * 1000,            /* from a connection to the end of the greeting */
     LEASE_MS = 10 * 1000,               /* of a confirmation from Consul */
     LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */
     PING_MS = 250,                      /* between two words from a leader that has nothing to say */
@@ -133,7 +136,8 @@ enum {
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(VM_MEMORY_MAX) \
     X(FETCH_BODY_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
-    X(MEMBERS_MAX) X(COPIES_MAX) X(LEASE_MS) X(LAG_MS) X(JSON_INTEGER_MAX) X(AGE_S_MAX)
+    X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \
+    X(JSON_INTEGER_MAX) X(AGE_S_MAX)
 
 _Static_assert(PAYLOAD_SIZE_MAX * 2 <= BATCH_SIZE_MAX, "two largest messages fit one batch");
 _Static_assert(HEADERS_SIZE_MAX + KEY_SIZE_MAX <= 64 * KIB - 2, "both lengths are 16 bits in a record");

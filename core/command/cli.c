@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/say.h"
 #include "base/slice.h"
 #include "command/client.h"
 #include "command/dump.h"
 #include "command/verify.h"
+#include "net/secret.h"
 
 static const char help[] =
     "lignum: a durable message log, programmed in Lua\n"
@@ -22,6 +24,7 @@ static const char help[] =
     "  lignum verify DATA           reads every record of a stopped node's data; exit 1 on damage\n"
     "  lignum dump DATA TOPIC [FROM [TO]]\n"
     "                               prints messages [FROM, TO) as JSON, one per line\n"
+    "  lignum secret new            prints a secret for cluster.replication.secret_file\n"
     "  lignum --help, --version\n"
     "\n"
     "Exit codes: 0 success; 1 damage, no such topic, or an error in Lua; 64 a mistake in flags or configuration;\n"
@@ -56,6 +59,19 @@ static int console(const struct cli *cli)
     return console_client(cli->arg_count > 0 ? cli->args[0] : "data/console.sock", cli->eval);
 }
 
+static int secret(const struct cli *cli)
+{
+    struct buf text = {0};
+    if (strcmp(cli->args[0], "new") != 0) {
+        fputs("lignum: usage: lignum secret new\n", stderr);
+        return EXIT_USAGE;
+    }
+    secret_mint(&text);
+    printf("%.*s\n", SLICE_ARGS(buf_slice(&text)));
+    buf_fini(&text);
+    return fflush(stdout) == 0 ? 0 : EXIT_IO;
+}
+
 struct command {
     const char *name;
     int (*run)(const struct cli *cli);     /* NULL: one of the node's */
@@ -69,6 +85,7 @@ static const struct command commands[] = {
     {"verify", verify, 1, 1, "usage: lignum verify DATA"},
     {"dump", dump, 2, 4, "usage: lignum dump DATA TOPIC [FROM [TO]]"},
     {"console", console, 0, 1, "usage: lignum console [PATH] [-e CODE]"},
+    {"secret", secret, 1, 1, "usage: lignum secret new"},
     {"help", print_help, 0, 0, "usage: lignum help"},
 };
 

@@ -7,21 +7,25 @@
  *
  * Backpressure. A peer that does not read makes link_unsent grow; the owner checks that before it adds more. A peer
  * that sends more than the owner takes is not read from once a largest frame is waiting, so the kernel holds it back.
+ *
+ * With TLS (link_secure) the same bytes are encrypted: link_flush encrypts before it writes, and what arrives is
+ * decrypted into the input buffer. Nothing else changes for the owner.
  */
 #ifndef NET_LINK_H
 #define NET_LINK_H
 
 #include "base/buf.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 struct link;
 
 /*
- * CONNECTING -> OPEN   the socket reported that it is connected
- * CONNECTING -> ENDED  it reported an error, or link_shut
- * OPEN -> ENDED        the peer closed, the socket failed, a frame above the bound arrived, or link_shut
+ * CONNECTING -> OPEN   the socket is connected and, with TLS, the TLS handshake is done
+ * CONNECTING -> ENDED  either failed, or link_shut
+ * OPEN -> ENDED        the peer closed, the socket or TLS failed, a frame above the bound arrived, or link_shut
  *
- * A link is read from only while OPEN. It stays ENDED until link_free.
+ * Frames arrive only while OPEN. It stays ENDED until link_free.
  */
 enum link_state { LINK_CONNECTING, LINK_OPEN, LINK_ENDED };
 
@@ -29,11 +33,18 @@ enum link_state { LINK_CONNECTING, LINK_OPEN, LINK_ENDED };
 struct link *link_new(struct loop *l, int fd, bool connecting);
 void link_free(struct link *k);   /* closes it */
 
+/* To be called right after link_new: the link uses TLS, which is taken over. */
+void link_secure(struct link *k, struct tls *tls);
+
 /* From now on a payload from the peer may have this many bytes, LINK_FRAME_MAX at most. */
 void link_allow(struct link *k, size_t frame_max);
 
 enum link_state link_state(const struct link *k);
-int link_error(const struct link *k);   /* of an ended one: -errno; -EPIPE: the peer closed it; -EPROTO: a bad frame */
+
+/* Of an ended one. The error is -errno; -EPIPE: the peer closed it; -EPROTO: a frame or TLS was not valid. link_why is
+ * a sentence for the log. */
+int link_error(const struct link *k);
+const char *link_why(const struct link *k);
 
 /* The next whole frame; the payload is valid until the next call. False when there is none yet. Frames that arrived
  * before the end can still be taken. */

@@ -1,101 +1,67 @@
 #include "net/secret.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <sys/random.h>
 
 #include "base/ensure.h"
-#include "base/err.h"
-#include "base/mem.h"
-#include "base/say.h"
+#include "net/openssl.h"
 
-/* What is used of libcrypto's API, as its manual pages EVP_Q_mac(3) and CRYPTO_memcmp(3) declare it. */
-struct crypto {
-    unsigned char *(*hmac)(const void *md, const void *key, int key_size, const unsigned char *data, size_t size,
-                           unsigned char *out, unsigned *out_size);
-    const void *(*sha256)(void);
-    int (*compare)(const void *a, const void *b, size_t n);
-};
-
-static struct crypto crypto;
-
-static bool find(void *library, const char *name, void *to)
+static int nibble(char c)
 {
-    void *found = dlsym(library, name);
-    memcpy(to, &found, sizeof found);
-    return found != NULL;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+        return (c | 0x20) - 'a' + 10;
+    return -1;
 }
 
-static int crypto_load(void)
+int secret_parse(slice text, struct secret *out)
 {
-    if (crypto.hmac)
-        return 0;
-    void *library = dlopen("libcrypto.so.3", RTLD_NOW | RTLD_LOCAL);
-    struct crypto c;
-    if (!library || !find(library, "EVP_sha256", &c.sha256) || !find(library, "CRYPTO_memcmp", &c.compare) ||
-        !find(library, "HMAC", &c.hmac)) {
-        say_error("secret", "cannot load libcrypto.so.3: %s", dlerror());
-        return -ERR_UNAVAILABLE;
+    struct secret s = {.size = text.n / 2};
+    int rc = text.n == 0 || (text.n % 2 == 0 && s.size >= SECRET_SIZE_MIN && s.size <= SECRET_SIZE_MAX) ? 0 : -EINVAL;
+    for (size_t i = 0; rc == 0 && i < s.size; i++) {
+        int high = nibble(text.p[2 * i]), low = nibble(text.p[2 * i + 1]);
+        s.bytes[i] = (unsigned char)(16 * high + low);
+        rc = high < 0 || low < 0 ? -EINVAL : 0;
     }
-    crypto = c;
-    return 0;
+    if (rc == 0)
+        *out = s;
+    secret_clear(&s);
+    return rc;
 }
 
-int secret_init(struct secret *s, slice key)
+void secret_clear(struct secret *s)
 {
-    *s = (struct secret){0};
-    if (key.n == 0)
-        return 0;
-    if (key.n < SECRET_MIN || key.n > SECRET_MAX)
-        return -EINVAL;
-    int rc = crypto_load();
-    if (rc < 0)
-        return rc;
-    s->key = mem_copy(key.p, key.n);
-    s->size = key.n;
-    return 0;
+    explicit_bzero(s, sizeof(*s));
 }
 
-void secret_fini(struct secret *s)
+void secret_mint(struct buf *out)
 {
-    if (s->key)
-        explicit_bzero(s->key, s->size);
-    mem_free(s->key);
-    *s = (struct secret){0};
+    unsigned char bytes[SECRET_SIZE_NEW];
+    ENSURE(getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        buf_addf(out, "%02x", bytes[i]);
+    explicit_bzero(bytes, sizeof(bytes));
 }
 
-void nonce_mint(char out[NONCE_SIZE])
-{
-    ENSURE(getrandom(out, NONCE_SIZE, 0) == NONCE_SIZE);
-}
-
-void secret_mac(const struct secret *s, slice text, char out[PROOF_SIZE])
+static void mac(const void *key, size_t key_size, slice text, unsigned char out[SECRET_KEY_SIZE])
 {
     unsigned size = 0;
-    ENSURE(crypto.hmac(crypto.sha256(), s->key, (int)s->size, (const unsigned char *)text.p, text.n,
-                       (unsigned char *)out, &size) != NULL);
-    ENSURE(size == PROOF_SIZE);
+    ENSURE(openssl.HMAC(openssl.EVP_sha256(), key, (int)key_size, (const unsigned char *)text.p, text.n, out, &size));
+    ENSURE(size == SECRET_KEY_SIZE);
 }
 
-/* Without a secret the proof is zeros on both sides. */
-void secret_prove(const struct secret *s, const char *role, slice what, char out[PROOF_SIZE])
+/* RFC 5869: extract with a salt of zeros, then one block of expand, which is as much as is needed. */
+void secret_derive(const struct secret *s, slice info, unsigned char key[SECRET_KEY_SIZE])
 {
-    struct buf text = {0};
-    memset(out, 0, PROOF_SIZE);
-    if (!s->key)
-        return;
-    buf_add_slice(&text, slice_from(role));
-    buf_add_char(&text, '\0');
-    buf_add_slice(&text, what);
-    secret_mac(s, buf_slice(&text), out);
-    buf_fini(&text);
-}
-
-bool secret_check(const struct secret *s, const char *role, slice what, slice proof)
-{
-    char want[PROOF_SIZE];
-    if (!s->key)
-        return true;
-    secret_prove(s, role, what, want);
-    return proof.n == PROOF_SIZE && crypto.compare(want, proof.p, PROOF_SIZE) == 0;
+    static const unsigned char salt[SECRET_KEY_SIZE];
+    unsigned char extracted[SECRET_KEY_SIZE];
+    struct buf block = {0};
+    ENSURE(s->size > 0);
+    mac(salt, sizeof(salt), slice_of((const char *)s->bytes, s->size), extracted);
+    buf_add_slice(&block, info);
+    buf_add_char(&block, 1);
+    mac(extracted, sizeof(extracted), buf_slice(&block), key);
+    buf_fini(&block);
+    explicit_bzero(extracted, sizeof(extracted));
 }

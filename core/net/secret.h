@@ -1,35 +1,36 @@
 /*
- * A secret that nodes share, shown without being sent: each side answers the other's nonce with an HMAC-SHA-256
- * (RFC 2104, FIPS 180-4) of it. libcrypto is loaded when the first secret is: a node without one does not pay for it.
+ * The secret that the nodes of a cluster share (cluster.replication.secret): random bytes, written in hexadecimal.
  *
- * This proves who opened a connection. It neither hides nor signs what goes over it afterwards.
+ * Nothing is encrypted with it directly. A key for each purpose is derived from it by HKDF-SHA-256 (RFC 5869), so
+ * that the keys of one cluster, protocol or version say nothing about another's.
+ *
+ * The strength of an arbitrary text cannot be judged, and a passphrase can be guessed from a recorded handshake. So
+ * only the form of `lignum secret new` is accepted: hexadecimal digits, which people do not invent, and enough of them.
  */
 #ifndef NET_SECRET_H
 #define NET_SECRET_H
 
 #include "base/buf.h"
+#include "base/limits.h"
 
-enum { NONCE_SIZE = 16, PROOF_SIZE = 32, SECRET_MAX = 1024, SECRET_MIN = 16 };
-
-struct secret {
-    char *key;                /* owned; NULL: there is none */
-    size_t size;
+enum {
+    SECRET_SIZE_NEW = 32,            /* of a new one: 256 bits */
+    SECRET_KEY_SIZE = 32,            /* of a derived key */
 };
 
-/* Takes a secret; an empty one is none. 0; -EINVAL: shorter than SECRET_MIN or longer than SECRET_MAX;
- * -ERR_UNAVAILABLE: libcrypto cannot be loaded. */
-int secret_init(struct secret *s, slice key);
-void secret_fini(struct secret *s);
+struct secret {
+    unsigned char bytes[SECRET_SIZE_MAX];
+    size_t size;                     /* 0: there is none */
+};
 
-void nonce_mint(char out[NONCE_SIZE]);
+/* Reads the hexadecimal form; an empty text is no secret. 0, or -EINVAL: of another form, too short or too long. */
+int secret_parse(slice text, struct secret *out);
+void secret_clear(struct secret *s);
 
-/* HMAC-SHA-256(key, text); there must be a key. */
-void secret_mac(const struct secret *s, slice text, char out[PROOF_SIZE]);
+/* A new one, as text. */
+void secret_mint(struct buf *out);
 
-/* HMAC(key, role NUL what): `role` keeps one side's proof from being sent back as the other's. */
-void secret_prove(const struct secret *s, const char *role, slice what, char out[PROOF_SIZE]);
-
-/* In constant time. */
-bool secret_check(const struct secret *s, const char *role, slice what, slice proof);
+/* HKDF-SHA-256 without a salt; `info` names the purpose. OpenSSL must be loaded. */
+void secret_derive(const struct secret *s, slice info, unsigned char key[SECRET_KEY_SIZE]);
 
 #endif

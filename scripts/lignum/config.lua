@@ -211,19 +211,14 @@ local function is_wildcard(address)
   return host == "0.0.0.0" or host == "::"
 end
 
-local function is_loopback(address)
-  local host = host_of(address)
-  return host:find("^127%.") ~= nil or host == "::1" or host == "localhost"
-end
-
 -- The secret may be in a file of its own, so that lignum.lua can be shared.
 local function read_secret(replication, complain)
   if not replication.secret_file then return end
+  local path <const> = "replication.secret_file"
   local text, problem = modules.read_file(replication.secret_file)
-  local secret = text and text:match("^%s*(.-)%s*$")
-  if secret == "" then problem = "is empty" end
-  if problem then return complain("replication.secret_file", problem) end
-  replication.secret = secret
+  if not text then return complain(path, problem) end
+  local key <const> = schema.keys.fields.cluster.fields.replication.fields.secret
+  replication.secret = schema.check(key, text:match("^%s*(.-)%s*$"), path, complain)
 end
 
 -- Checks of keys that depend on each other, and the defaults that follow from other keys.
@@ -247,9 +242,12 @@ local function check_cluster(all)
   if is_wildcard(all.node.advertise) then
     complain("consul.address", "other nodes and Consul need an address that reaches this node: set node.advertise")
   end
-  if not is_loopback(replication.listen) and not replication.secret and not replication.insecure then
-    complain("replication.listen", ("%s is not a loopback address: set replication.secret, or insecure = true")
-      :format(replication.listen))
+  if replication.insecure and replication.secret then
+    complain("replication.insecure", "contradicts the secret: remove one of the two")
+  elseif not replication.insecure and not (replication.secret or replication.secret_file) then
+    complain("replication.secret_file", "is missing: write what `lignum secret new` prints into a file on every node, "
+      .. "and name it here (or set replication.insecure = true: whoever reaches the port then reads and replaces all "
+      .. "messages)")
   end
 end
 

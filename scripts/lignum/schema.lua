@@ -131,9 +131,10 @@ local function cluster()
       "listen", key("address", "127.0.0.1:8126", "where followers connect"),
       "advertise", key("text", nil, "the address that followers are told",
         { shown = "listen", max = limits.node_address_max }),
-      "secret", key("text", nil, "shared by all nodes of the cluster", { shown = "none" }),
+      "secret", key("secret", nil, "shared by all nodes of the cluster; made by `lignum secret new`",
+        { shown = "none" }),
       "secret_file", key("text", nil, "a file that contains the secret", { shown = "none" }),
-      "insecure", key("flag", false, "allow replication beyond loopback without a secret"),
+      "insecure", key("flag", false, "replicate without a secret: unencrypted, with whoever connects"),
     },
     "lag_max", time(limits.lag_ms / 1000, "a follower this far behind leaves the synced set", 0.1, DAY),
     "lease", time(limits.lease_ms / 1000, "a leader without contact to Consul this long stops acknowledging", 1, DAY),
@@ -220,6 +221,17 @@ function kinds.text(value, k)
     return nil, "must be text, not " .. show(value)
   end
   if k.max and #value > k.max then return nil, ("must be at most %d characters long"):format(k.max) end
+  return value
+end
+
+-- The strength of a passphrase cannot be judged, so a secret has the form of random bytes (core/net/secret.h). The
+-- problem does not show the value.
+function kinds.secret(value)
+  local least, most = 2 * limits.secret_size_min, 2 * limits.secret_size_max
+  if type(value) ~= "string" or value:find("%X") or #value < least or #value > most or #value % 2 > 0 then
+    return nil, ("must be %d to %d hexadecimal digits (at least %d random bits): `lignum secret new` prints one")
+      :format(least, most, 4 * least)
+  end
   return value
 end
 

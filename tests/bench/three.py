@@ -44,7 +44,8 @@ class Shipped(cluster.Node):
 
     def command(self):
         return super().command() + ["--name", self.name, "--consul", self.cluster.consul.address,
-                                    "--replication", self.replication]
+                                    "--replication", self.replication,
+                                    "--set", "cluster.replication.secret=" + self.cluster.secret]
 
 
 class Three:

@@ -38,7 +38,6 @@ struct node {
 };
 
 static struct loop loop;
-static struct secret secret;
 static struct node leading, following;
 
 static int sync_nothing(int fd)
@@ -135,9 +134,9 @@ static void node_open(struct node *n, const char *path)
     n->role.lease_ns = UINT64_MAX / 2;
     ENSURE(topics_open(n->store, &n->role, &n->topics, &why) == 0);
     n->leader = leader_new(&(struct leader_options){.loop = &loop, .role = &n->role, .topics = n->topics,
-                                                    .secret = &secret, .http = "h", .lag_max_ns = NS_PER_S});
+                                                    .http = "h", .lag_max_ns = NS_PER_S});
     n->follower = follower_new(&(struct follower_options){.loop = &loop, .role = &n->role, .topics = n->topics,
-                                                          .secret = &secret, .http = "h"});
+                                                          .http = "h"});
     n->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, n};
     topics_set_hooks(n->topics, &n->hooks);
     follower_opened(n->follower, topics_log(n->topics));

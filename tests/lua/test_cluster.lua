@@ -158,6 +158,8 @@ test("view_who_reaches_fewer_members_goes_later_and_only_one_that_may_reach_more
   end
 end)
 
+local SECRET <const> = "00112233445566778899aabbccddeeff"
+
 test("cluster_keys_are_checked_and_belong_together", function()
   for text, words in pairs {
     ["cluster { consul = { adress = 'x:1' } }"] = "did you mean cluster.consul.address?",
@@ -166,10 +168,14 @@ test("cluster_keys_are_checked_and_belong_together", function()
     ["cluster { lease = 15 }"] = "cluster.lease: must be less than cluster.consul.ttl, which is 15",
     ["cluster { consul = { key = '/x' } }"] = "cluster.consul.key: must be a path",
     ["cluster { consul = { tls = { cert = 'x' } } }"] = "cert and key must be given together",
-    ["cluster { consul = { address = 'x:1' }, replication = { listen = '10.0.0.1:8126' } }"] =
-      "10.0.0.1:8126 is not a loopback address",
-    ["cluster { consul = { address = 'x:1' }, replication = { listen = '0.0.0.0:8126', secret = 's' } }"] =
+    ["cluster { consul = { address = 'x:1' } }"] = "cluster.replication.secret_file: is missing: write what",
+    ["cluster { consul = { address = 'x:1' }, replication = { listen = '0.0.0.0:8126', insecure = true } }"] =
       "cluster.replication.advertise: must be the address",
+    ["cluster { replication = { secret = 's' } }"] = "cluster.replication.secret: must be 32 to 256 hexadecimal digits",
+    ["cluster { replication = { secret = '00112233445566778899aabbccddee' } }"] = "(at least 128 random bits)",
+    ["cluster { replication = { secret = 'correct horse battery staple, again' } }"] = "`lignum secret new` prints one",
+    ["cluster { consul = { address = 'x:1' }, replication = { insecure = true, secret = '" .. SECRET .. "' } }"] =
+      "cluster.replication.insecure: contradicts the secret",
     ["listen '0.0.0.0:80' cluster { consul = { address = 'x:1' } }"] = "set node.advertise",
     ["cluster { replication = { secret_file = '/nowhere/at/all' } }"] = "cluster.replication.secret_file",
     ["topic '*' { replication = 'lively' }"] = "did you mean live?",
@@ -181,9 +187,32 @@ test("cluster_keys_are_checked_and_belong_together", function()
   end
 end)
 
+-- A file with this content as secret_file; the errors, or the secret.
+local function secret_from_file(content)
+  local unsafe = require("lignum.core").unsafe
+  local path = unsafe.tmpname()
+  local file <close> = assert(unsafe.open(path, "w"))
+  assert(file:write(content))
+  file:close()
+  local world, why = check.draft(("cluster { consul = { address = 'x:1' }, replication = { secret_file = %q } }")
+    :format(path))
+  unsafe.remove(path)
+  return world and world.config.values.cluster.replication.secret, why
+end
+
+test("cluster_a_secret_may_be_in_a_file_and_has_the_same_form_there", function()
+  check.equal(secret_from_file(SECRET .. "\n"), SECRET)
+  for content, words in pairs { [""] = "must be 32 to 256", ["swordfish\n"] = "must be 32 to 256" } do
+    local _, why = secret_from_file(content)
+    check.has(why, "cluster.replication.secret_file: " .. words)
+    check.equal(why:find("swordfish"), nil)
+  end
+end)
+
 test("cluster_set_makes_lists_and_the_name_is_the_nodes", function()
   local world = check.draft("cluster { name = 'n7', consul = { address = 'a:1', tls = { ca = 'f' } } }",
-    { "cluster.consul.address=b:1", "cluster.consul.address=c:1", "cluster.replication.listen=127.0.0.1:7" })
+    { "cluster.consul.address=b:1", "cluster.consul.address=c:1", "cluster.replication.listen=127.0.0.1:7",
+      "cluster.replication.secret=" .. SECRET })
   local cluster = world.config.values.cluster
   check.equal(cluster.consul.address, { "b:1", "c:1" })
   check.equal({ cluster.consul.tls.enabled, cluster.replication.advertise }, { true, "127.0.0.1:7" })

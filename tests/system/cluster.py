@@ -54,7 +54,7 @@ cluster {
 %s
 %s
 """ % (self.name, ", ".join('"%s"' % a for a in c.consul_addresses()), KEY, self.replication,
-            ', secret = "%s"' % c.secret if c.secret else "", c.sync_interval, c.lag_max, c.lease, c.config, self.settings)
+            ', secret = "%s"' % c.secret if c.secret else ", insecure = true", c.sync_interval, c.lag_max, c.lease, c.config, self.settings)
 
     def in_child(self):
         if self.place:
@@ -177,11 +177,11 @@ cluster {
 
 
 class Cluster:
-    def __init__(self, folder, count=3, net=False, config="", secret=None, sync_interval=0.5, lag_max=2, lease=6, node=Node,
+    def __init__(self, folder, count=3, net=False, config="", secret=common.SECRET, sync_interval=0.5, lag_max=2, lease=6, node=Node,
                  on_new=lambda thing: None, **kw):
         """`on_new` hears of Consul and each node as it is made."""
         self.folder, self.config = folder, config
-        self.secret = secret or ("between namespaces" if net else None)
+        self.secret = secret         # None: nodes are insecure
         self.sync_interval, self.lag_max, self.lease = sync_interval, lag_max, lease
         self.nodes = []
         names = ["n%d" % (i + 1) for i in range(count)]

@@ -23,6 +23,8 @@ MUTANT = os.path.abspath(os.environ.get("LIGNUM_MUTANT", os.path.join(ROOT, "bui
 SANITIZED = "asan" in BINARY or bool(os.environ.get("LIGNUM_SANITIZED"))
 BIG = bool(os.environ.get("LIGNUM_BIG"))
 
+SECRET = "c0ffee" + "00112233445566778899aabbccddeeff" * 2     # of clusters, in the form of `lignum secret new`
+
 # How much slower than on a quiet machine something may be before it counts as stuck.
 PATIENCE = 60 if SANITIZED else 30
 

@@ -7,7 +7,7 @@ import pytest
 
 from client import assert_status
 from cluster import KEY, REGISTER
-from common import free_port, hold_for, wait_until
+from common import SECRET, free_port, hold_for, wait_until
 
 
 class Group:
@@ -20,7 +20,8 @@ class Group:
         """One more node; not started."""
         http, replication = ["127.0.0.1:%d" % free_port() for _ in range(2)]
         b = self.make_node(config=config, listen=http, flags=["--name", name, "--consul", self.consul.address,
-                                                              "--replication", replication], **kw)
+                                                              "--replication", replication,
+                                                              "--set", "cluster.replication.secret=" + SECRET], **kw)
         self.nodes.append(b)
         return b
 

@@ -14,7 +14,7 @@ import types
 import pytest
 
 from client import assert_refused, assert_status, request_bytes
-from common import PATIENCE, as_id, hold_for, in_threads, running, wait_until
+from common import PATIENCE, SECRET, as_id, hold_for, in_threads, running, wait_until
 
 INCARNATION = "0123456789abcdef" * 2
 
@@ -84,7 +84,8 @@ class Leader:
 def follower(node):
     """follower(config): a node that follows nobody yet."""
     def start(config=""):
-        b = node(config=config, set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0"])
+        b = node(config=config, set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0",
+                                     "cluster.replication.secret=" + SECRET])
         assert b.ok("GET", "/v1/cluster").json["role"] == "follower"
         return b
     return start

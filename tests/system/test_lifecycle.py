@@ -13,7 +13,7 @@ import struct
 import pytest
 
 from client import assert_refused, request_bytes
-from common import BINARY, ROOT, as_id, crc32c, in_threads, wait_until
+from common import BINARY, ROOT, SECRET, as_id, crc32c, in_threads, wait_until
 from lignum import lignum
 
 
@@ -211,7 +211,8 @@ def test_a_lost_state_file_gives_a_new_incarnation_and_keeps_the_data(node):
 
 
 def test_a_node_of_a_cluster_does_not_start_alone(node):
-    b = node(set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0"])
+    b = node(set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0",
+                  "cluster.replication.secret=" + SECRET])
     who = "n9:" + "a" * 32
     b.lua('require("lignum.core").cluster.see({ cluster = "%s", epoch = 3, version = 5, leader = "%s", '
           'members = { "%s" } }, 7)' % ("b" * 32, who, who))

@@ -46,7 +46,7 @@ static struct rig {
     uint64_t index;
     bool consul_away;             /* changes of the set are not confirmed */
     uint64_t lag_max_ns;
-    const char *secret;
+    const char *secret;           /* of nodes that are started from now on; "": none */
 } rig = {.lag_max_ns = 60 * NS_PER_S, .secret = ""};
 
 /* ---- nodes ---- */
@@ -84,7 +84,8 @@ static struct node *node_up(int i)
     CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
     struct cluster_options co = {
         .loop = &rig.loop, .role = &n->role, .topics = n->topics, .http = "127.0.0.1:1", .listen = "127.0.0.1:0",
-        .advertise = "", .secret = slice_from(rig.secret), .lease_ns = 60 * NS_PER_S, .lag_max_ns = rig.lag_max_ns};
+        .advertise = "", .secret = slice_from(rig.secret), .insecure = rig.secret[0] == '\0',
+        .lease_ns = 60 * NS_PER_S, .lag_max_ns = rig.lag_max_ns};
     if (cluster_new(&co, &n->cluster, &why) < 0)
         unit_failed(__FILE__, __LINE__, "%.*s", SLICE_ARGS(buf_slice(&why)));
     watch_readable(&rig.loop, &n->synced, store_event_fd(n->store), node_collect, n);

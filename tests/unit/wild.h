@@ -10,12 +10,15 @@
 #include "base/mem.h"
 #include "unit/cluster_rig.h"
 
-#define NONCE "0123456789abcdef"
 #define MEMBER "evil:000102030405060708090a0b0c0d0e0f"
 
 /* The test's own end of a connection. */
 struct wild {
     int fd;
+    struct tls *tls;              /* NULL: it speaks without */
+    struct tls_context *tls_context;
+    bool tls_open;
+    struct buf tls_in, tls_out;   /* encrypted */
     struct buf in, out;
     bool closed;
     unsigned char type;           /* of the frame that wild_take found */
@@ -30,19 +33,50 @@ static void wild_send(struct wild *w, unsigned char type, slice payload)
     buf_add_slice(&w->out, payload);
 }
 
+/* It speaks TLS with this key from now on. */
+static void wild_secure(struct wild *w, const char *key, enum tls_side side, const struct id *cluster)
+{
+    struct secret s;
+    struct buf name = {0};
+    CHECK_EQ(secret_parse(slice_from(key), &s), 0);
+    CHECK_EQ(tls_context_new(&s, &w->tls_context), 0);
+    buf_add_slice(&name, SLICE("lignum "));
+    id_format(&name, cluster);
+    w->tls = tls_new(w->tls_context, side, buf_slice(&name));
+    buf_fini(&name);
+}
+
+static void wild_tls_turn(struct wild *w)
+{
+    int rc = w->tls_open ? 1 : tls_handshake(w->tls, &w->tls_in, &w->tls_out);
+    if (rc > 0) {
+        w->tls_open = true;
+        rc = tls_decrypt(w->tls, &w->tls_in, &w->in, &w->tls_out);
+        if (rc == 0)
+            rc = tls_encrypt(w->tls, buf_slice(&w->out), &w->tls_out);
+        buf_clear(&w->out);
+    }
+    w->closed = w->closed || rc < 0;
+}
+
 /* Sends and reads what the socket takes and has. */
 static void wild_turn(struct wild *w)
 {
-    while (!w->closed && buf_size(&w->out) > 0) {
-        slice rest = buf_slice(&w->out);
+    struct buf *in = w->tls != NULL ? &w->tls_in : &w->in, *out = w->tls != NULL ? &w->tls_out : &w->out;
+    if (w->tls != NULL && !w->closed)
+        wild_tls_turn(w);
+    while (!w->closed && buf_size(out) > 0) {
+        slice rest = buf_slice(out);
         ssize_t n = send(w->fd, rest.p, rest.n, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0)
             break;
-        buf_drop(&w->out, (size_t)n);
+        buf_drop(out, (size_t)n);
     }
-    ssize_t n = recv(w->fd, buf_reserve(&w->in, MIB), MIB, MSG_DONTWAIT);
+    ssize_t n = recv(w->fd, buf_reserve(in, MIB), MIB, MSG_DONTWAIT);
     if (n > 0)
-        w->in.end += (size_t)n;
+        in->end += (size_t)n;
+    if (n > 0 && w->tls != NULL && !w->closed)
+        wild_tls_turn(w);
     if (n == 0 || (n < 0 && errno != EAGAIN))
         w->closed = true;
 }
@@ -80,6 +114,10 @@ static bool wild_got(struct wild *w, unsigned char type)
 static void wild_close(struct wild *w)
 {
     close(w->fd);
+    tls_free(w->tls);
+    tls_context_free(w->tls_context);
+    buf_fini(&w->tls_in);
+    buf_fini(&w->tls_out);
     buf_fini(&w->in);
     buf_fini(&w->out);
 }
@@ -89,6 +127,8 @@ static struct wild dial_to(const struct node *n)
     struct leader_address at = address_of_node(n);
     struct wild w = {.fd = address_dial(slice_from(at.replication))};
     CHECK(w.fd >= 0);
+    if (rig.secret[0] != '\0')
+        wild_secure(&w, rig.secret, TLS_CLIENT, &store_state(n->store)->cluster);
     return w;
 }
 

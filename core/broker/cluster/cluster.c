@@ -26,7 +26,7 @@ struct cluster {
     struct topics *topics;           /* outlives us */
     struct leader *leader;           /* owned */
     struct follower *follower;       /* owned */
-    struct secret secret;
+    struct tls_context *tls;         /* owned; NULL: replication is plain */
     struct acceptor acceptor;   /* of the replication port */
     char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
     struct topic_hooks hooks;
@@ -99,15 +99,16 @@ static int advertise_set(struct cluster *c, const char *advertise, const char *l
 
 static int secret_set(struct cluster *c, const struct cluster_options *o, struct buf *why)
 {
-    int rc = secret_init(&c->secret, o->secret);
-    if (rc == -EINVAL)
-        buf_addf(why, "cluster.replication.secret must have %d to %d bytes", SECRET_MIN, SECRET_MAX);
-    else if (rc < 0)
-        buf_addf(why, "cluster.replication.secret cannot be used: libcrypto cannot be loaded");
-    else if (o->secret.n == 0 && !o->insecure && !address_is_loopback(slice_from(o->listen)))
-        buf_addf(why, "cluster.replication.listen \"%s\" is off loopback: give cluster.replication.secret (or say "
-                      "cluster.replication.insecure = true, and anyone who reaches the port can read and replace all "
-                      "messages)", o->listen);
+    struct secret s = {0};
+    int rc = secret_parse(o->secret, &s);
+    if (rc < 0)
+        buf_addf(why, "cluster.replication.secret must be %d to %d hexadecimal digits", 2 * SECRET_SIZE_MIN,
+                 2 * SECRET_SIZE_MAX);
+    else if (s.size > 0 && tls_context_new(&s, &c->tls) < 0)
+        buf_addf(why, "cluster.replication.secret cannot be used: OpenSSL cannot be loaded");
+    else if (s.size == 0 && !o->insecure)
+        buf_addf(why, "cluster.replication.secret is missing");
+    secret_clear(&s);
     return buf_size(why) > 0 ? -ERR_BAD_VALUE : 0;
 }
 
@@ -130,10 +131,10 @@ static int acceptor_start(struct cluster *c, const struct cluster_options *o, st
 static void sides_new(struct cluster *c, const struct cluster_options *o)
 {
     c->leader = leader_new(&(struct leader_options){
-        .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http,
+        .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .http = c->http,
         .lag_max_ns = o->lag_max_ns});
     c->follower = follower_new(&(struct follower_options){
-        .loop = c->loop, .role = c->role, .topics = c->topics, .secret = &c->secret, .http = c->http});
+        .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .http = c->http});
     c->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, c};
     topics_set_hooks(c->topics, &c->hooks);
     struct topic *t;
@@ -153,7 +154,7 @@ int cluster_new(const struct cluster_options *o, struct cluster **out, struct bu
         rc = acceptor_start(c, o, why);
     if (rc < 0) {
         acceptor_close(&c->acceptor);
-        secret_fini(&c->secret);
+        tls_context_free(c->tls);
         mem_free(c);
         return rc;
     }
@@ -176,7 +177,7 @@ void cluster_free(struct cluster *c)
     watch_fini(&c->tick);
     leader_free(c->leader);
     follower_free(c->follower);
-    secret_fini(&c->secret);
+    tls_context_free(c->tls);
     mark_fail(&c->changes, -ERR_CANCELLED);
     mark_fail(&c->seals, -ERR_CANCELLED);
     mark_fail(&c->drains, -ERR_CANCELLED);

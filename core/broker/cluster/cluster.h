@@ -21,7 +21,7 @@ struct cluster_options {
     const char *listen;              /* of the replication port: "127.0.0.1:8126" */
     const char *advertise;           /* what others are told of it; "": what is listened on */
     slice secret;                    /* empty: none */
-    bool insecure;                   /* go off loopback without one all the same */
+    bool insecure;                   /* replicate without one */
     uint64_t lease_ns, lag_max_ns;
 };
 

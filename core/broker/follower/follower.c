@@ -103,6 +103,7 @@ static void dial(struct follower *f)
         return;
     }
     f->link = link_new(f->o.loop, fd, true);
+    wire_secure(f->link, f->o.tls, TLS_CLIENT, &store_state(f->o.role->store)->cluster);
     f->phase = UPSTREAM_HELLO;
     f->since_ns = f->heard_ns = f->spoken_ns = clock_ns();
     upstream_hello(f);
@@ -157,7 +158,7 @@ void follower_receive(struct follower *f)
     if (f->link == NULL || link_state(f->link) != LINK_ENDED)
         return;
     f->refused = link_error(f->link) == -ECONNREFUSED;
-    upstream_fail(f, f->refused ? "nobody listens there" : err_sentence(link_error(f->link)));
+    upstream_fail(f, f->refused ? "nobody listens there" : link_why(f->link));
 }
 
 /* Both marks are told whenever the one rises by which the topic acknowledges here: the leader, whose settings may be

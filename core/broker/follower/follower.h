@@ -13,7 +13,7 @@
 #include "broker/election/synced_register.h"
 #include "broker/topic/topics.h"
 #include "net/link.h"
-#include "net/secret.h"
+#include "net/tls.h"
 
 struct follower;
 
@@ -21,7 +21,7 @@ struct follower_options {
     struct loop *loop;               /* outlives us, as do the others */
     struct role *role;
     struct topics *topics;
-    const struct secret *secret;
+    const struct tls_context *tls;   /* NULL: there is no secret */
     const char *http;                /* our own address, for the leader to tell */
 };
 

@@ -18,36 +18,17 @@ enum { HUNG_UP = 1 };
 void upstream_hello(struct follower *f)
 {
     const struct state *state = store_state(f->o.role->store);
-    nonce_mint(f->nonce);
+    struct register_stamp known = role_known(f->o.role);
     struct buf *out = link_begin(f->link, WIRE_HELLO);
     put_u16(out, WIRE_VERSION);
     put_id(out, &state->cluster);
-    buf_add(out, f->nonce, NONCE_SIZE);
     put_text(out, slice_from(f->o.role->self.text));
     put_text(out, slice_from(f->o.http));
     put_u8(out, state->amnesiac ? HELLO_AMNESIAC : 0);
-    link_end(f->link);
-}
-
-static void on_challenge(struct follower *f, slice payload)
-{
-    struct wire w = {.rest = payload};
-    slice nonce = get_bytes(&w, NONCE_SIZE), theirs = get_bytes(&w, PROOF_SIZE);
-    if (!wire_done(&w) || !secret_check(f->o.secret, "leader", slice_of(f->nonce, NONCE_SIZE), theirs)) {
-        upstream_fail(f, "its secret is not this node's");
-        return;
-    }
-    struct register_stamp known = role_known(f->o.role);
-    char proof[PROOF_SIZE];
-    secret_prove(f->o.secret, "follower", nonce, proof);
-    struct buf *out = link_begin(f->link, WIRE_PROOF);
-    buf_add(out, proof, PROOF_SIZE);
     put_u64(out, known.epoch);
     put_u64(out, known.version);
     put_id(out, &known.leader);
     link_end(f->link);
-    link_allow(f->link, LINK_FRAME_MAX);
-    f->phase = UPSTREAM_WELCOME;
 }
 
 static void on_welcome(struct follower *f, slice payload)
@@ -71,6 +52,7 @@ static void on_welcome(struct follower *f, slice payload)
     f->unclean = unclean;
     put_u64(link_begin(f->link, WIRE_PROMISE), epoch);
     link_end(f->link);
+    link_allow(f->link, LINK_FRAME_MAX);
     f->phase = UPSTREAM_READY;
     f->told_ns = clock_ns();
     f->said = f->refused = false;
@@ -85,15 +67,16 @@ static void refused(struct follower *f, struct wire *w)
     char why[128];
     slice text = get_text(w);
     snprintf(why, sizeof(why), "%.*s", SLICE_ARGS(text));
+    for (char *c = why; *c != '\0'; c++)    /* it stands between quotes in a line of the log */
+        if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+            *c = '?';
     upstream_fail(f, why);
 }
 
 void upstream_greet(struct follower *f, unsigned char type, slice payload)
 {
     struct wire w = {.rest = payload};
-    if (type == WIRE_CHALLENGE && f->phase == UPSTREAM_HELLO) {
-        on_challenge(f, payload);
-    } else if (type == WIRE_WELCOME && f->phase == UPSTREAM_WELCOME) {
+    if (type == WIRE_WELCOME) {
         on_welcome(f, payload);
     } else if (type == WIRE_REFUSE) {
         refused(f, &w);

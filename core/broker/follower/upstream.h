@@ -11,7 +11,7 @@
 /* Between two tries with topics that could not be placed, though the connection is well. */
 #define HELD_NS (2 * NS_PER_S)
 
-enum upstream_phase { UPSTREAM_NONE, UPSTREAM_HELLO, UPSTREAM_WELCOME, UPSTREAM_READY };
+enum upstream_phase { UPSTREAM_NONE, UPSTREAM_HELLO, UPSTREAM_READY };
 
 struct follower {
     struct follower_options o;
@@ -19,7 +19,6 @@ struct follower {
     struct leader_address leader;
     struct link *link;               /* owned; NULL: not connected */
     enum upstream_phase phase;
-    char nonce[NONCE_SIZE];          /* ours */
     uint64_t since_ns, heard_ns, spoken_ns, dial_at_ns, retry_ns;
     uint64_t told_ns;                /* when a leader whose epoch is promised was last heard; 0: never */
     unsigned lost;                   /* follower_leader_losses */

@@ -1,4 +1,4 @@
-/* The leading side's part of the greeting: who is there, does it know the secret, and does it promise this epoch. */
+/* The leader's part of the handshake, inside TLS: which node is there, and does it promise this epoch. */
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/say.h"
@@ -6,7 +6,8 @@
 
 void peer_refuse(struct peer *p, const char *why)
 {
-    say_info("leader", "refused a follower address=%s member=%s reason=\"%s\"", p->address, p->member.text, why);
+    say_limited(&p->leader->refusals, SAY_INFO, "leader", "refused a follower address=%s member=%s reason=\"%s\"",
+                p->address, p->member.text, why);
     put_text(link_begin(p->link, WIRE_REFUSE), slice_from(why));
     link_end(p->link);
     link_shut(p->link);
@@ -36,37 +37,6 @@ static const char *hello_refusal(struct peer *p, const struct id *cluster, slice
     return NULL;
 }
 
-static void challenge(struct peer *p, slice nonce)
-{
-    char proof[PROOF_SIZE];
-    secret_prove(p->leader->o.secret, "leader", nonce, proof);
-    nonce_mint(p->nonce);
-    struct buf *out = link_begin(p->link, WIRE_CHALLENGE);
-    buf_add(out, p->nonce, NONCE_SIZE);
-    buf_add(out, proof, PROOF_SIZE);
-    link_end(p->link);
-    p->phase = PEER_PROOF;
-}
-
-static void on_hello(struct peer *p, slice payload)
-{
-    struct wire w = {.rest = payload};
-    unsigned version = get_u16(&w);
-    struct id cluster = get_id(&w);
-    slice nonce = get_bytes(&w, NONCE_SIZE), member = get_text(&w), http = get_text(&w);
-    unsigned flags = get_u8(&w);
-    const char *why = version != WIRE_VERSION              ? "it speaks another version of the protocol"
-                      : !wire_done(&w) || !is_address(http) ? "its greeting is not well formed"
-                                                          : hello_refusal(p, &cluster, member);
-    if (why != NULL) {
-        peer_refuse(p, why);
-        return;
-    }
-    memcpy(p->http, http.p, http.n);
-    p->amnesiac = flags & HELLO_AMNESIAC;
-    challenge(p, nonce);
-}
-
 /* A follower that knows of a register from which this leader's does not go on: the epoch is over, or Consul was rolled
  * back. What is asked for may be in Consul already, and seen there. */
 static const char *outdated(const struct leader *l, const struct register_stamp *known)
@@ -94,27 +64,31 @@ static void welcome(struct peer *p)
     p->phase = PEER_PROMISE;
 }
 
-static void on_proof(struct peer *p, slice payload)
+static void on_hello(struct peer *p, slice payload)
 {
+    struct leader *l = p->leader;
     struct wire w = {.rest = payload};
-    slice proof = get_bytes(&w, PROOF_SIZE);
+    unsigned version = get_u16(&w);
+    struct id cluster = get_id(&w);
+    slice member = get_text(&w), http = get_text(&w);
+    unsigned flags = get_u8(&w);
     struct register_stamp known = {.epoch = get_u64(&w)};
     known.version = get_u64(&w);
     known.leader = get_id(&w);
-    if (!wire_done(&w) || !secret_check(p->leader->o.secret, "follower", slice_of(p->nonce, NONCE_SIZE), proof)) {
-        say_warn("leader", "a node without the right secret asked to follow address=%s name=%s", p->address,
-                 p->member.text);
-        peer_refuse(p, "its secret is not this node's");
+    const char *why = version != WIRE_VERSION              ? "it speaks another version of the protocol"
+                      : !wire_done(&w) || !is_address(http) ? "its greeting is not well formed"
+                                                          : hello_refusal(p, &cluster, member);
+    if (why == NULL && (why = outdated(l, &known)) != NULL) {
+        l->outdated = why;
+        role_learn(l->o.role, &known);
+    }
+    if (why != NULL) {
+        peer_refuse(p, why);
         return;
     }
-    const char *why = outdated(p->leader, &known);
-    if (why == NULL) {
-        welcome(p);
-        return;
-    }
-    p->leader->outdated = why;
-    role_learn(p->leader->o.role, &known);
-    peer_refuse(p, why);
+    memcpy(p->http, http.p, http.n);
+    p->amnesiac = flags & HELLO_AMNESIAC;
+    welcome(p);
 }
 
 /* A node that connects anew knows that its older connection is dead, also where we have not noticed. */
@@ -147,8 +121,6 @@ void handshake_frame(struct peer *p, unsigned char type, slice payload)
 {
     if (type == WIRE_HELLO && p->phase == PEER_HELLO)
         on_hello(p, payload);
-    else if (type == WIRE_PROOF && p->phase == PEER_PROOF)
-        on_proof(p, payload);
     else if (type == WIRE_PROMISE && p->phase == PEER_PROMISE)
         on_promise(p, payload);
     else if (type == WIRE_REFUSE)

@@ -1,5 +1,6 @@
 #include "broker/leader/leader.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -65,6 +66,7 @@ void leader_accept(struct leader *l, int fd, const union address *from)
     struct peer *p = MEM_NEW(struct peer);
     p->leader = l;
     p->link = link_new(l->o.loop, fd, false);
+    wire_secure(p->link, l->o.tls, TLS_SERVER, &store_state(l->o.role->store)->cluster);
     p->since_ns = p->heard_ns = p->spoken_ns = clock_ns();
     address_format(from, p->address);
     list_init(&p->dirty);
@@ -78,6 +80,8 @@ static void peer_drop(struct peer *p, const char *why)
     struct leader *l = p->leader;
     if (p->phase == PEER_READY)
         say_info("leader", "follower gone member=%s reason=\"%s\"", p->member.text, why);
+    else if (link_error(p->link) == -EPROTO)
+        say_limited(&l->refusals, SAY_WARN, "leader", "refused a connection address=%s reason=\"%s\"", p->address, why);
     if (p->phase == PEER_READY && l->leading)
         absent_left(l, p);
     bool counted = p->counted;
@@ -253,7 +257,7 @@ void leader_receive(struct leader *l)
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
         if (p->doomed)
-            peer_drop(p, link_error(p->link) < 0 ? err_sentence(link_error(p->link)) : "closed");
+            peer_drop(p, link_why(p->link));
     }
 }
 

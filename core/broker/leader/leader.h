@@ -2,7 +2,7 @@
  * The leading side of replication: the followers' connections, what is sent to whom, how far `peers` may rise, and who
  * ought to be in the synced set.
  *
- * A connection goes HELLO, CHALLENGE, PROOF, WELCOME, PROMISE (broker/wire/wire.h). From then on the follower asks for
+ * A connection goes HELLO, WELCOME, PROMISE (broker/wire/wire.h). From then on the follower asks for
  * topics, and the leader sends each as far as topic_shippable says: batches as they stand in the files, read from the
  * page cache, so a follower that is slow costs one buffer of bounded size. A connection belongs to one epoch: it is
  * closed when that ends, so no acknowledgement of it can be taken for one of the next [m].
@@ -15,7 +15,7 @@
 #include "broker/topic/topics.h"
 #include "net/address.h"
 #include "net/link.h"
-#include "net/secret.h"
+#include "net/tls.h"
 
 struct leader;
 
@@ -23,7 +23,7 @@ struct leader_options {
     struct loop *loop;               /* outlives us, as do the others */
     struct role *role;
     struct topics *topics;
-    const struct secret *secret;
+    const struct tls_context *tls;   /* NULL: there is no secret */
     const char *http;                /* our own address, as followers tell it to clients */
     uint64_t lag_max_ns;             /* how far behind in time a member may be */
 };

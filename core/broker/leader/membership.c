@@ -215,6 +215,7 @@ static bool set_is_whole(const struct leader *l)
 bool leader_tick(struct leader *l)
 {
     uint64_t now = clock_ns();
+    say_limit_end(&l->refusals);
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
         if (!p->doomed)

@@ -5,11 +5,12 @@
 #ifndef BROKER_LEADER_PEER_H
 #define BROKER_LEADER_PEER_H
 
+#include "base/say.h"
 #include "broker/leader/feed.h"
 #include "broker/leader/leader.h"
 #include "broker/wire/wire.h"
 
-enum peer_phase { PEER_HELLO, PEER_PROOF, PEER_PROMISE, PEER_READY };
+enum peer_phase { PEER_HELLO, PEER_PROMISE, PEER_READY };
 
 struct peer {
     struct list all;                 /* in leader.peers */
@@ -18,7 +19,6 @@ struct peer {
     enum peer_phase phase;
     char address[ADDRESS_TEXT_MAX];
     char http[NODE_ADDRESS_MAX + 1];
-    char nonce[NONCE_SIZE];          /* ours */
     struct member member;            /* from HELLO on */
     bool amnesiac;                   /* its copies count nowhere until it has caught up */
     bool counted;                    /* its copies count now (leader_recount) */
@@ -59,6 +59,7 @@ struct leader {
     const char *outdated;            /* a follower knows of a newer epoch or register: how */
     uint64_t stalled_ns;             /* since when a member that is gone cannot be asked out; 0: it is not so */
     uint64_t shipped_bytes;
+    struct say_limit refusals;       /* lines about peers that are not ready */
     struct watch pace;               /* ends the sleep when there is credit again */
 };
 

@@ -2,6 +2,17 @@
 
 #include <endian.h>
 
+void wire_secure(struct link *k, const struct tls_context *c, enum tls_side side, const struct id *cluster)
+{
+    struct buf name = {0};
+    if (c == NULL)
+        return;
+    buf_add_slice(&name, SLICE("lignum "));
+    id_format(&name, cluster);
+    link_secure(k, tls_new(c, side, buf_slice(&name)));
+    buf_fini(&name);
+}
+
 void put_u8(struct buf *out, unsigned v)
 {
     buf_add_char(out, (char)v);

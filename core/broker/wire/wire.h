@@ -7,9 +7,8 @@
  * there.
  *
  *   follower -> leader
- *     HELLO     u16 WIRE_VERSION, cluster id, nonce, text member, text http, u8 flags
- *     PROOF     proof of the leader's nonce, u64 epoch, u64 version and id (incarnation) of the leader of the newest
- *               register that it knows of: seen, or promised by
+ *     HELLO     u16 WIRE_VERSION, cluster id, text member, text http, u8 flags; of the newest register that it knows
+ *               of (seen, or promised by) u64 epoch, u64 version and id (incarnation) of the leader
  *     PROMISE   u64 epoch: promised, on disk
  *     POSITION  u32 slot, topic id (u64 epoch, u64 offset), u64 epoch, u64 end, text name: its history of that epoch
  *               ends there
@@ -18,7 +17,6 @@
  *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
  *   leader -> follower
- *     CHALLENGE nonce, proof of the follower's nonce
  *     WELCOME   u64 epoch, u64 version of the register, u64 unclean epoch, text member
  *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
  *               found epoch, u64 end, u64 first, u8 has crc, u32 crc: the leader's history of the last epoch that is
@@ -40,13 +38,14 @@
 
 #include "base/buf.h"
 #include "base/id.h"
+#include "net/link.h"
 
 enum { WIRE_VERSION = 1 };
 
 enum wire_type {
-    WIRE_HELLO = 'h', WIRE_PROOF = 'o', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
+    WIRE_HELLO = 'h', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
     WIRE_WANT = 'n', WIRE_AUDIT = 'a',
-    WIRE_CHALLENGE = 'C', WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
+    WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
     WIRE_FILE = 'F', WIRE_DIFFERS = 'X',
     WIRE_REFUSE = 'R', WIRE_PING = 'i',
 };
@@ -55,6 +54,9 @@ enum { HELLO_AMNESIAC = 1 };
 enum { POINT_UNKNOWN, POINT_EARLIER, POINT_EXACT, POINT_UNREADABLE };
 
 enum { WIRE_MARKS_ENTRY = 20, WIRE_ACK_ENTRY = 20 };
+
+/* Puts a new link under TLS with the key of this cluster. Without a context (there is no secret) it stays plain. */
+void wire_secure(struct link *k, const struct tls_context *c, enum tls_side side, const struct id *cluster);
 
 void put_u8(struct buf *out, unsigned v);
 void put_u16(struct buf *out, unsigned v);

@@ -8,6 +8,7 @@ struct hello {
     const struct id *cluster;     /* NULL: the right one */
     const char *member, *http;
     unsigned flags;
+    struct register_stamp known;
 };
 
 static const struct hello usual = {.version = WIRE_VERSION, .member = MEMBER, .http = "127.0.0.1:2"};
@@ -16,10 +17,12 @@ static void put_hello(struct buf *out, const struct node *leader, struct hello h
 {
     put_u16(out, h.version);
     put_id(out, h.cluster != NULL ? h.cluster : &store_state(leader->store)->cluster);
-    buf_add(out, NONCE, NONCE_SIZE);
     put_text(out, slice_from(h.member));
     put_text(out, slice_from(h.http));
     put_u8(out, h.flags);
+    put_u64(out, h.known.epoch);
+    put_u64(out, h.known.version);
+    put_id(out, &h.known.leader);
 }
 
 static void send_hello(struct wild *w, const struct node *leader, struct hello h)
@@ -30,23 +33,11 @@ static void send_hello(struct wild *w, const struct node *leader, struct hello h
     buf_fini(&out);
 }
 
-static const struct register_stamp nothing = {.epoch = 0};
-
-/* Of the nonce in the CHALLENGE that was taken last; `role` "": zeros. */
-static void send_proof(struct wild *w, const char *key, const char *role, const struct register_stamp *known)
+static void send_hello_knowing(struct wild *w, const struct node *leader, struct register_stamp known)
 {
-    struct secret s;
-    struct buf out = {0};
-    char proof[PROOF_SIZE];
-    CHECK_EQ(secret_init(&s, slice_from(key)), 0);
-    secret_prove(&s, role, slice_of(w->payload.p, NONCE_SIZE), proof);
-    buf_add(&out, proof, PROOF_SIZE);
-    put_u64(&out, known->epoch);
-    put_u64(&out, known->version);
-    put_id(&out, &known->leader);
-    wild_send(w, WIRE_PROOF, buf_slice(&out));
-    buf_fini(&out);
-    secret_fini(&s);
+    struct hello h = usual;
+    h.known = known;
+    send_hello(w, leader, h);
 }
 
 static void send_promise(struct wild *w, uint64_t epoch)
@@ -71,8 +62,6 @@ static struct wild ready_follower(const struct node *leader)
 {
     struct wild w = dial_to(leader);
     send_hello(&w, leader, usual);
-    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, rig.secret, "follower", &nothing);
     WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
     send_promise(&w, leader->role.epoch);
     WAIT_UNTIL((wild_turn(&w), wild_peer(leader) != NULL));
@@ -126,7 +115,7 @@ TEST(test_a_greeting_cut_anywhere_or_too_long_is_refused)
         struct wild w = dial_to(&rig.nodes[0]);
         wild_send(&w, WIRE_HELLO, slice_of(out.data, n));
         WAIT_UNTIL(wild_take(&w));
-        CHECK_EQ(w.type, n == buf_size(&out) - 1 ? WIRE_CHALLENGE : WIRE_REFUSE);
+        CHECK_EQ(w.type, n == buf_size(&out) - 1 ? WIRE_WELCOME : WIRE_REFUSE);
         wild_close(&w);
     }
     buf_fini(&out);
@@ -135,8 +124,8 @@ TEST(test_a_greeting_cut_anywhere_or_too_long_is_refused)
 
 TEST(test_a_greeting_out_of_order_is_refused)
 {
-    static const unsigned char types[] = {WIRE_PROOF, WIRE_PROMISE, WIRE_POSITION, WIRE_START, WIRE_ACK, WIRE_WANT,
-                                          WIRE_AUDIT, WIRE_CHALLENGE, WIRE_WELCOME, WIRE_DATA, WIRE_REFUSE, 0, 255};
+    static const unsigned char types[] = {WIRE_HELLO, WIRE_PROMISE, WIRE_POSITION, WIRE_START, WIRE_ACK, WIRE_WANT,
+                                          WIRE_AUDIT, WIRE_WELCOME, WIRE_DATA, WIRE_REFUSE, 0, 255};
     static const char zeros[64];
     rig_up(1);
     for (size_t i = 0; i < sizeof(types); i++) {
@@ -145,8 +134,8 @@ TEST(test_a_greeting_out_of_order_is_refused)
         check_refused(&w);
         w = dial_to(&rig.nodes[0]);
         send_hello(&w, &rig.nodes[0], usual);
-        WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-        if (types[i] == WIRE_PROOF)
+        WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
+        if (types[i] == WIRE_HELLO)
             send_hello(&w, &rig.nodes[0], usual);
         else
             wild_send(&w, types[i], slice_of(zeros, sizeof zeros));
@@ -161,8 +150,6 @@ TEST(test_a_promise_of_another_epoch_is_refused)
     rig_up(1);
     struct wild w = dial_to(&rig.nodes[0]);
     send_hello(&w, &rig.nodes[0], usual);
-    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", &nothing);
     WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
     send_promise(&w, 2);
     check_refused(&w);
@@ -174,9 +161,7 @@ TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
     rig_up(1);
     struct node *a = &rig.nodes[0];
     struct wild w = dial_to(a);
-    send_hello(&w, a, usual);
-    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", &(struct register_stamp){.epoch = 2});
+    send_hello_knowing(&w, a, (struct register_stamp){.epoch = 2});
     check_refused(&w);
     CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
     rig_down();
@@ -189,9 +174,7 @@ static void check_outdated(struct register_stamp known)
     rig_up(1);
     struct node *a = &rig.nodes[0];
     struct wild w = dial_to(a);
-    send_hello(&w, a, usual);
-    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", &known);
+    send_hello_knowing(&w, a, known);
     check_refused(&w);
     CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
     CHECK(role_behind(&a->role));
@@ -221,9 +204,7 @@ TEST(test_a_follower_that_knows_of_this_very_leader_is_welcome)
     struct node *a = &rig.nodes[0];
     struct register_stamp known = role_known(&a->role);
     struct wild w = dial_to(a);
-    send_hello(&w, a, usual);
-    WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-    send_proof(&w, "", "", &known);
+    send_hello_knowing(&w, a, known);
     WAIT_UNTIL(wild_got(&w, WIRE_WELCOME));
     wild_close(&w);
     rig_down();
@@ -231,15 +212,18 @@ TEST(test_a_follower_that_knows_of_this_very_leader_is_welcome)
 
 TEST(test_without_the_secret_nobody_follows)
 {
-    rig.secret = "the secret of this cluster";
+    static const struct id other_cluster = {{9}};
+    rig.secret = "00112233445566778899aabbccddeeff";
     rig_up(2);
     struct node *a = &rig.nodes[0];
-    static const char *const keys[] = {"", "the secret of that cluster", "the secret of this cluster"};
+    struct leader_address at = address_of_node(a);
+    const struct id *ours = &store_state(a->store)->cluster;
     for (int i = 0; i < 3; i++) {
-        struct wild w = dial_to(a);
-        send_hello(&w, a, usual);
-        WAIT_UNTIL(wild_got(&w, WIRE_CHALLENGE));
-        send_proof(&w, keys[i], i < 2 ? "follower" : "leader", &(struct register_stamp){.epoch = 99});
+        struct wild w = {.fd = address_dial(slice_from(at.replication))};
+        if (i > 0)               /* another secret; the right one, for another cluster; at first no TLS at all */
+            wild_secure(&w, i == 1 ? "00112233445566778899aabbccddee00" : rig.secret, TLS_CLIENT,
+                        i == 1 ? ours : &other_cluster);
+        send_hello_knowing(&w, a, (struct register_stamp){.epoch = 99});
         check_refused(&w);
     }
     CHECK_EQ(a->role.kind, ROLE_LEADER);             /* nor is its word about epochs believed */

@@ -125,18 +125,22 @@ static void check_example(unsigned char type, struct buf *payload, const char *h
 TEST(test_the_documented_greeting_is_the_codes)
 {
     struct buf out = {0};
-    struct id cluster;
+    struct id cluster, leader;
     CHECK_EQ(id_parse(SLICE("00112233445566778899aabbccddeeff"), &cluster), 0);
+    CHECK_EQ(id_parse(SLICE(B2), &leader), 0);
     put_u16(&out, WIRE_VERSION);
     put_id(&out, &cluster);
-    buf_add(&out, "\0\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17", 16);
     put_text(&out, SLICE("n2:" A1));
     put_text(&out, SLICE("127.0.0.1:8082"));
     put_u8(&out, 0);
+    put_u64(&out, 5);
+    put_u64(&out, 9);
+    put_id(&out, &leader);
     check_example(WIRE_HELLO, &out,
-                  "58 00 00 00 68 01 00 00 11 22 33 44 55 66 77 88 99 aa bb cc dd ee ff 00 01 02 03 04 05 06 07 08 "
-                  "09 0a 0b 0c 0d 0e 0f 23 00 6e 32 3a 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 "
-                  "61 31 61 31 61 31 61 31 61 31 61 31 0e 00 31 32 37 2e 30 2e 30 2e 31 3a 38 30 38 32 00");
+                  "68 00 00 00 68 01 00 00 11 22 33 44 55 66 77 88 99 aa bb cc dd ee ff 23 00 6e 32 3a 61 31 61 31 "
+                  "61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 61 31 0e 00 31 32 "
+                  "37 2e 30 2e 30 2e 31 3a 38 30 38 32 00 05 00 00 00 00 00 00 00 09 00 00 00 00 00 00 00 b2 b2 b2 "
+                  "b2 b2 b2 b2 b2 b2 b2 b2 b2 b2 b2 b2 b2");
     put_u64(&out, 6);
     put_u64(&out, 10);
     put_u64(&out, 0);

@@ -1,0 +1,43 @@
+/*
+ * OpenSSL's functions, loaded with the first secret: a node that does not replicate neither maps nor relocates libssl
+ * and libcrypto. (The same reason as for libcurl in net/fetch.c, which loads the same libraries below itself.)
+ *
+ * `openssl.SSL_new(...)` is SSL_new of the library. To use another function, add its name to the list.
+ */
+#ifndef NET_OPENSSL_H
+#define NET_OPENSSL_H
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/ssl.h>
+
+#define OPENSSL_OF_CRYPTO(X) \
+    X(BIO_clear_flags) X(BIO_get_data) X(BIO_meth_new) X(BIO_meth_set_ctrl) X(BIO_meth_set_read) \
+    X(BIO_meth_set_write) X(BIO_new) X(BIO_set_data) X(BIO_set_flags) X(BIO_set_init) X(ERR_clear_error) \
+    X(ERR_peek_error) X(ERR_reason_error_string) X(EVP_sha256) X(HMAC)
+
+#define OPENSSL_OF_SSL(X) \
+    X(SSL_CIPHER_find) X(SSL_CTX_ctrl) X(SSL_CTX_free) X(SSL_CTX_new) X(SSL_CTX_set_ciphersuites) \
+    X(SSL_CTX_set_num_tickets) X(SSL_CTX_set_options) X(SSL_CTX_set_psk_find_session_callback) \
+    X(SSL_CTX_set_psk_use_session_callback) X(SSL_SESSION_free) X(SSL_SESSION_new) X(SSL_SESSION_set1_master_key) \
+    X(SSL_SESSION_set_cipher) X(SSL_SESSION_set_protocol_version) X(SSL_do_handshake) X(SSL_free) X(SSL_get_error) \
+    X(SSL_get_ex_data) X(SSL_key_update) X(SSL_new) X(SSL_read) X(SSL_session_reused) X(SSL_set_accept_state) \
+    X(SSL_set_bio) X(SSL_set_connect_state) X(SSL_set_ex_data) X(SSL_set_verify) X(SSL_shutdown) X(SSL_write) \
+    X(TLS_method)
+
+struct openssl {
+#define X(name) __typeof__(name) *name;
+    OPENSSL_OF_CRYPTO(X)
+    OPENSSL_OF_SSL(X)
+#undef X
+};
+
+extern struct openssl openssl;
+
+/* Loads the libraries once. 0, or -ERR_UNAVAILABLE after an error line. */
+int openssl_load(void);
+
+#endif
