@@ -48,7 +48,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
+.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -187,6 +187,9 @@ tidy:
 	@lua5.4 tests/tidy.lua $(ARGS)
 	@tests/mutants/apply --check
 
+picture:
+	@lua5.4 tests/tidy.lua --picture > build/rooms.svg && mv build/rooms.svg doc/rooms.svg
+
 test-big: test-build
 	@tests/run --big
 
@@ -240,6 +243,7 @@ help:
 	@echo "make bench-cluster    measure failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
 	@echo "make tidy lint        check layers, rooms, names, dead files; run luacheck (make tidy ARGS=--graph: rooms and circles)"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
+	@echo "make picture          draw doc/rooms.svg, the picture in doc/architecture.md, from the tree"
 	@echo "make compdb           write compile_commands.json for clangd and clang-tidy"
 
 -include $(wildcard $(B)/core/*.d $(B)/core/*/*.d $(B)/core/*/*/*.d $(B)/tests/*/*.d $(B)/tests/*/*/*.d $(B)/tests/*/*/*/*.d)

@@ -1,14 +1,17 @@
 -- The rules of the house that a machine can check: layers and rooms, who may include what, headers
 -- that stand alone, dead files, names, line lengths. Sizes and circles are printed and never fail.
 --
---     lua5.4 tests/tidy.lua [--graph] [root]
+--     lua5.4 tests/tidy.lua [--graph | --picture] [root]
 --
 -- Prints "file:line: what" for each violation and exits 1, or one line that begins "tidy: ok".
--- With --graph it checks nothing, and prints which room uses which, and the circles.
+-- With --graph it checks nothing, and prints which room uses which, and the circles; with --picture it prints
+-- doc/rooms.svg, which `make picture` writes.
 
-local graph = dofile(arg[0]:match("^(.-)[^/]*$") .. "graph.lua")
-local graph_wanted = arg[1] == "--graph"
-local root = arg[graph_wanted and 2 or 1] or "."
+local here = arg[0]:match("^(.-)[^/]*$")
+local graph = dofile(here .. "graph.lua")
+local picture = dofile(here .. "picture.lua")
+local wanted = arg[1] and arg[1]:match("^%-%-(%w+)$")
+local root = arg[wanted and 2 or 1] or "."
 local problems = {}
 
 local function complain(path, line, what)
@@ -382,6 +385,17 @@ local function check_raises(files, functions)
   end
 end
 
+---The picture in doc/ is the one that the tree gives, and its way of a message names files that exist.
+local function check_picture(files)
+  for _, path in ipairs(picture.missing(files)) do
+    complain("tests/picture.lua", 1, path .. ", a step of WAY, is not in the tree")
+  end
+  local f <close> = io.open(root .. "/doc/rooms.svg")
+  if not f or f:read("a") ~= picture.svg(files, ROOMS) then
+    complain("doc/rooms.svg", 1, "it differs from the tree: make picture")
+  end
+end
+
 -- all -----------------------------------------------------------------------------------------
 
 local files = list_files()
@@ -408,8 +422,11 @@ for _, file in ipairs(files) do
   if #file.lines > 500 then long[#long + 1] = ("%s (%d)"):format(file.path, #file.lines) end
 end
 local uses = graph.uses_of(files, in_core)
-if graph_wanted then
+if wanted == "graph" then
   graph.print(uses)
+  os.exit(0)
+elseif wanted == "picture" then
+  io.write(picture.svg(files, ROOMS))
   os.exit(0)
 end
 compile_headers(headers)
@@ -417,6 +434,7 @@ check_room_uses(files, uses)
 check_raises(files, in_core)
 check_dead_c(files)
 check_dead_scripts(files)
+check_picture(files)
 check_names(in_core)
 check_names(in_tests)
 check_names(in_lua)
