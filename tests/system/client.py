@@ -1,4 +1,4 @@
-"""A strict HTTP/1.1 client: it refuses what a broken server might send, and leaves no byte unread."""
+"""A strict HTTP/1.1 client: it rejects every malformed answer, and keeps unread bytes for the next answer."""
 
 import base64
 import contextlib
@@ -10,11 +10,11 @@ from common import PATIENCE
 
 
 class BadAnswer(AssertionError):
-    """The broker's answer is not HTTP as RFC 9112 has it."""
+    """The broker's answer is malformed by RFC 9112, or its JSON is."""
 
 
 class Closed(OSError):
-    """The broker closed the connection where an answer was due."""
+    """The broker closed the connection before the answer was complete."""
 
 
 class Answer:
@@ -53,7 +53,7 @@ TOKEN = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 
 class Connection:
-    """One connection, keep-alive, with a strict reader. send() takes raw bytes; answer() reads one answer."""
+    """One keep-alive connection. send() takes raw bytes; answer() reads one answer."""
 
     def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1"):
         self.socket = socket.socket()
@@ -115,7 +115,7 @@ class Connection:
         return rest
 
     def head(self):
-        """Status, minor version and headers of the next answer; interim ones are noted and skipped."""
+        """Status, minor version and headers of the next answer; interim answers are recorded and skipped."""
         self.interim = []
         while True:
             lines = self._until(b"\r\n\r\n").split(b"\r\n")
@@ -134,7 +134,7 @@ class Connection:
             self.interim.append(status)
 
     def chunk(self):
-        """One chunk of a chunked answer; b"" is the last."""
+        """The next chunk of a chunked answer; b"" for the last one."""
         line = self._until(b"\r\n", 64)
         if not re.match(rb"^[0-9A-Fa-f]+$", line):
             raise BadAnswer("bad chunk size %r" % line)
@@ -171,7 +171,7 @@ class Connection:
         return self.answer(method)
 
     def closed(self, timeout=PATIENCE):
-        """True once the broker has closed its side, having sent nothing more."""
+        """Waits until the broker closes its side; fails if it sends anything before."""
         self.socket.settimeout(timeout)
         try:
             data = self.socket.recv(1 << 16)
@@ -203,7 +203,7 @@ def payload_of(m):
 # ------------------------------------------------------------------------------------------- claims
 
 def assert_problem(answer, code):
-    """An error as RFC 9457 has it, with our members."""
+    """The body is a problem of RFC 9457 with our additional members."""
     assert answer.header("content-type") == "application/problem+json", answer
     p = answer.json
     assert (p.get("code"), p.get("status")) == (code, answer.status), p
@@ -217,6 +217,6 @@ def assert_status(answer, status, code=None):
 
 
 def assert_refused(answer, status, code=None):
-    """The same for what must not have been appended, as the answer itself has to say."""
+    """An error that says that nothing was appended."""
     assert_status(answer, status, code)
     assert answer.json["appended"] is False, answer

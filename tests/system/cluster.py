@@ -1,12 +1,12 @@
-"""A cluster under test: a real Consul and N brokers, each of which can be killed, frozen, stopped, wiped and cut off.
+"""A cluster under test: a real Consul and N brokers. Each can be killed, frozen, stopped, wiped and disconnected.
 
     def test_claim(cluster):
         c = cluster(topics={"orders": {"replication": "live", "copies": 2}})
         c.leader().kill()
         c.wait_leader()
 
-Everybody is on loopback, or with net=True on a network of namespaces of their own (tests/system/network.py; only root), where
-hosts can be cut from each other. Whatever a test does, its processes and namespaces go away with it.
+All are on loopback, or with net=True in network namespaces that can be disconnected from each other (network.py; root only).
+close() ends all processes and removes the namespaces, whatever state they are in.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ REGISTER, NODES = KEY + "/synced", KEY + "/nodes/"
 
 
 class Node(Broker):
-    """One broker of a cluster. Its addresses stay the same over restarts."""
+    """One broker of a cluster. Its addresses stay the same across restarts."""
 
     def __init__(self, cluster, name, place=None, **kw):
         self.cluster, self.name, self.place = cluster, name, place
@@ -85,7 +85,7 @@ cluster {
             self.frozen = False
 
     def wipe(self):
-        """Its disk is gone. It must not run."""
+        """Deletes its data. It must not run."""
         if self.running():
             raise AssertionError("%s runs" % self.name)
         self.wiped_at.append(os.path.getsize(self.stderr_path))
@@ -96,7 +96,7 @@ cluster {
     def answers(self):
         return self.running() and not self.frozen
 
-    # -- what it says of the cluster
+    # -- its view of the cluster
 
     def view(self, timeout=3):
         """GET /v1/cluster."""
@@ -111,10 +111,10 @@ cluster {
     def topics(self):
         return {t["name"]: t for t in self.ok("GET", "/v1/topics").json["topics"]}
 
-    # -- what it holds
+    # -- its data
 
     def log(self, topic):
-        """[(epoch, offset, payload)]: all that it serves of a topic."""
+        """[(epoch, offset, payload)] of all messages of a topic that it serves."""
         out, at = [], "earliest"
         with self.connect() as c:
             while True:
@@ -130,14 +130,14 @@ cluster {
                 at = page["next"]
 
     def listed(self):
-        """{topic: {first offset of a file: "log" or "qwal"}}, as they lie on the disk."""
+        """{topic: {first offset of a file: "log" or "qwal"}} as found on disk."""
         folder = os.path.join(self.data, "topics")
         return {topic: {int(m.group(1)): m.group(2) for m in re.finditer(
             r"(\d{20})\.(log|qwal)\b", " ".join(os.listdir(os.path.join(folder, topic))))} for topic in os.listdir(folder)}
 
     def files(self):
-        """(sealed, open) as a History has them, once what is full has been renamed, which the disk thread does later. A file
-        that is not in the end is the checker's to find."""
+        """(sealed, open) as a History has them. Waits for a while until full files are sealed, which the disk thread does later;
+        a file that stays unsealed is for the checker to find."""
         def what_is_full_is_sealed():
             files = self.listed()
             return all(kind == "log" or first == max(of) for of in files.values() for first, kind in of.items()) and \
@@ -155,19 +155,19 @@ cluster {
         return sealed, open_
 
     def promises(self):
-        """{this disk, and those that it had before: [(epoch, leader)] that it followed}, as it said."""
+        """{disk: [(epoch, leader)] followed with that disk} by its log, for this disk and those before a wipe."""
         with open(self.stderr_path, "rb") as f:
             said = f.read()
         found = {}
         for i, (a, b) in enumerate(zip([0, *self.wiped_at], [*self.wiped_at, len(said)])):
-            # An empty node that takes the cluster's id begins its epochs anew.
+            # An empty node that joins a cluster takes the cluster's epochs, so what it followed before does not count.
             text = said[a:b].decode("utf-8", "replace").rpartition("joins the cluster that Consul names")[2]
             found["%s, disk %d" % (self.name, i + 1)] = [(int(e), m) for m, e in re.findall(
                 r" follower: following member=(\S+) epoch=(\d+)", text)]
         return found
 
     def diverged(self):
-        """All bytes that it has moved aside."""
+        """All bytes that it has moved to data/diverged."""
         parts = []
         for folder, _, names in os.walk(os.path.join(self.data, "diverged")):
             for name in names:
@@ -179,7 +179,7 @@ cluster {
 class Cluster:
     def __init__(self, folder, count=3, net=False, config="", secret=common.SECRET, sync_interval=0.5, lag_max=2, lease=6, node=Node,
                  on_new=lambda thing: None, **kw):
-        """`on_new` hears of Consul and each node as it is made."""
+        """`on_new` is called with Consul and with each node when it is created."""
         self.folder, self.config = folder, config
         self.secret = secret         # None: nodes are insecure
         self.sync_interval, self.lag_max, self.lease = sync_interval, lag_max, lease
@@ -196,7 +196,7 @@ class Cluster:
         return [self.consul.address]
 
     def add(self, name, **kw):
-        """One more node; not started."""
+        """Adds a node, which is not started."""
         os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         node = self.kind(self, name, self.net[name] if self.net else None, **dict(self.settings, **kw))
         self.nodes.append(node)
@@ -213,14 +213,14 @@ class Cluster:
         return self
 
     def start_nodes(self):
-        """All at once. (From this thread: a child is killed when the thread that made it ends.)"""
+        """Starts all at once. From this thread: a child is killed when the thread that created it ends."""
         for node in self.nodes:
             node.spawn()
         for node in self.nodes:
             node.wait_ready()
 
     def stop(self):
-        """Asks all that run to end, which is a check of how they do."""
+        """Stops all that run and checks their exit codes."""
         for node in self.nodes:
             if not node.running() and not node.awaited:
                 raise AssertionError("%s ended with %d when nobody asked it to:\n%s" % (
@@ -241,7 +241,7 @@ class Cluster:
                 node.check_said()
 
     def close(self):
-        """Ends all, whatever state it is in."""
+        """Kills everything, whatever state it is in."""
         for node in self.nodes:
             node.kill()
         self.consul.kill()
@@ -254,7 +254,7 @@ class Cluster:
         return [n for n in self.nodes if n.answers()]
 
     def statuses(self):
-        """{node: what it says of the cluster}, of all that answer."""
+        """{node: its view of the cluster} for all nodes that answer."""
         found = {}
         for node in self.answering():
             with contextlib.suppress(OSError, AssertionError):
@@ -262,7 +262,7 @@ class Cluster:
         return found
 
     def leader(self):
-        """The node that says that it leads, by the highest epoch; None."""
+        """The node that claims to lead, in the highest epoch; None when there is none."""
         leading = [(s["epoch"], n) for n, s in self.statuses().items() if s["role"] == "leader"]
         return max(leading, key=lambda pair: pair[0])[1] if leading else None
 
@@ -271,14 +271,14 @@ class Cluster:
         return [n for n in self.nodes if n is not leader]
 
     def wait_leader(self, besides=(), timeout=PATIENCE):
-        """A leader that is none of these."""
+        """Waits for a leader other than `besides`."""
         def led():
             leader = self.leader()
             return leader if leader and leader not in besides else None
         return wait_until(led, timeout, "somebody leads%s" % (" besides " + ", ".join(n.name for n in besides) if besides else ""))
 
     def whole(self, names=None):
-        """True when all nodes that run follow one leader of one epoch, and are members of the synced set (or those named are)."""
+        """True when all running nodes agree on one leader and epoch, and all (or those named) are in the synced set."""
         statuses = self.statuses()
         if len(statuses) < len([n for n in self.nodes if n.running()]):
             return False
@@ -303,14 +303,14 @@ class Cluster:
         return set(leader.view()["synced"]) if leader else set()
 
     def ends(self, topics=None):
-        """{node: {topic: next offset}} of all that answer."""
+        """{node: {topic: next offset}} for all nodes that answer."""
         found = {}
         for node in self.answering():
             found[node.name] = {name: t["next"] for name, t in node.topics().items() if topics is None or name in topics}
         return found
 
     def wait_equal(self, topics=None, timeout=PATIENCE):
-        """Every node serves every topic up to the same end."""
+        """Waits until every node serves every topic up to the same offset."""
         def equal():
             ends = list(self.ends(topics).values())
             return all(e == ends[0] for e in ends)
@@ -320,7 +320,7 @@ class Cluster:
             raise AssertionError("%s\n%s" % (e, json.dumps(self.ends(topics), indent=1)))
 
     def wait_caught_up(self, topics, timeout=PATIENCE):
-        """Every node has what the leader had when this was called, while more is being published."""
+        """Waits until every node has what the leader had at the call; publishing may go on."""
         ends = wait_until(lambda: self.ends(topics), timeout, "the nodes say how far they are")
         most = {t: max(e.get(t, 0) for e in ends.values()) for t in topics}
 
@@ -330,7 +330,7 @@ class Cluster:
         wait_until(there, timeout, "all nodes have caught up", every=0.05)
 
     def create(self, topics):
-        """{name: settings}; they may be there already."""
+        """Creates topics, {name: settings}; they may exist already."""
         for name, settings in topics.items():
             def created():
                 leader = self.leader()
@@ -350,6 +350,6 @@ class Cluster:
 
 @functools.cache
 def why_no_cluster():
-    """What is missing here for a cluster; None when nothing is."""
+    """The reason why no cluster can run here, or None."""
     why = consul.binary()[1]
     return "no Consul: " + why if why else None

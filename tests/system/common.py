@@ -1,9 +1,10 @@
-"""What everything in this folder stands on: the binaries under test, waiting for conditions, threads, checksums.
+"""Shared by all tests: the binaries under test, waiting for conditions, threads, checksums, ports.
 
-Nothing here sleeps as synchronisation: wait_until polls a condition, and fails with what it waited for.
+Tests never sleep to synchronise: wait_until() polls a condition and fails with a description of what it waited for.
 
-Environment: LIGNUM (the binary under test), LIGNUM_FAULTS and LIGNUM_MUTANT (builds with fault points), LIGNUM_BIG (the long
-forms), LIGNUM_TMP (where folders of tests lie), LIGNUM_KEEP (where those of failed tests are copied to), LIGNUM_SEED.
+Environment variables: LIGNUM (the binary under test), LIGNUM_FAULTS and LIGNUM_MUTANT (builds with fault points), LIGNUM_BIG
+(run the long forms), LIGNUM_TMP (directory for test folders), LIGNUM_KEEP (directory for copies of failed tests' folders),
+LIGNUM_SEED (seed of the fixture rng).
 """
 
 import contextlib
@@ -25,7 +26,7 @@ BIG = bool(os.environ.get("LIGNUM_BIG"))
 
 SECRET = "c0ffee" + "00112233445566778899aabbccddeeff" * 2     # of clusters, in the form of `lignum secret new`
 
-# How much slower than on a quiet machine something may be before it counts as stuck.
+# Seconds after which a wait counts as stuck, with room for a slow or busy machine.
 PATIENCE = 60 if SANITIZED else 30
 
 LIBC = ctypes.CDLL(None)
@@ -33,12 +34,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent():
-    """For a child before it becomes its program: a test run that is killed leaves no process behind."""
+    """Call in a child before exec, so that a test run that is killed leaves no process behind."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def wait_until(condition, timeout=PATIENCE, what=None, every=0.01):
-    """Polls until the condition holds and returns what it returned. The last exception is part of the report."""
+    """Polls until the condition is true and returns its value. A failure message includes the last exception."""
     end = time.monotonic() + timeout
     trouble = None
     while True:
@@ -57,14 +58,14 @@ def wait_until(condition, timeout=PATIENCE, what=None, every=0.01):
 
 
 def hold_for(seconds, why):
-    """Lets time pass that is itself the subject: how long a fault lasts, over how long a rate is measured, or how long something
-    must not happen. Never to wait for something; `why` tells the reader which of these it is."""
+    """Lets time pass where time is the subject: the duration of a fault, the interval of a measurement, or a period in which
+    something must not happen. `why` says which. Never use it to wait for something: use wait_until()."""
     end = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() >= end, seconds + 5, why, every=min(0.05, seconds))
 
 
 def freeze(pid):
-    """SIGSTOP, and until all its threads stand: some run on for a moment on other processors."""
+    """Sends SIGSTOP and waits until every thread is stopped: some run on for a moment on other processors."""
     os.kill(pid, signal.SIGSTOP)
 
     def stands():
@@ -77,21 +78,20 @@ def freeze(pid):
 
 
 def as_id(value):
-    """A short name for a value of pytest.mark.parametrize, which would print long ones whole."""
+    """A short test id for a value of pytest.mark.parametrize."""
     text = value if isinstance(value, str) else repr(sorted(value) if isinstance(value, set) else value)
     return "".join(c if " " <= c <= "~" and c not in "[]" else "." for c in text)[:40]
 
 
 @contextlib.contextmanager
 def running(*functions):
-    """All are at work on threads of their own while the body runs, which then waits until each has ended; the first failure among
-    them is raised."""
+    """Runs each function on its own thread while the body runs, then joins all threads and raises the first failure."""
     failures = []
 
     def guarded(f):
         try:
             f()
-        except BaseException as e:      # also of a failing assertion: it is raised again below
+        except BaseException as e:      # includes failed assertions; raised again below
             failures.append(e)
     threads = [threading.Thread(target=guarded, args=(f,), daemon=True) for f in functions]
     for t in threads:
@@ -104,13 +104,13 @@ def running(*functions):
 
 
 def in_threads(*functions):
-    """Runs all at once, to their ends."""
+    """Runs all functions at once and returns when all have returned; raises the first failure."""
     with running(*functions):
         pass
 
 
 class Background:
-    """A function that is called again and again on a thread of its own until stopped; its failure is raised then."""
+    """Calls a function repeatedly on its own thread until it is stopped; a failure is raised then."""
 
     def __init__(self, step):
         self.step, self.over, self.failure, self.count = step, threading.Event(), None, 0
@@ -139,7 +139,7 @@ class Background:
             raise self.failure
 
     def progresses(self, steps=20, timeout=PATIENCE):
-        """Waits until it has made that many more steps."""
+        """Waits for this many more calls."""
         target = self.count + steps
         wait_until(lambda: self.failure or self.count >= target, timeout, "work in the background goes on")
         if self.failure:
@@ -167,7 +167,7 @@ def crc32c(*parts):
 
 
 def raise_descriptors(want):
-    """Raises this process's own limit as far as allowed; the limit that holds now."""
+    """Raises the limit of this process towards `want` and returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < want:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(want, hard), hard))
@@ -176,11 +176,11 @@ def raise_descriptors(want):
 
 # ------------------------------------------------------------------------------------------- ports
 
-FIRST_PORT, PORTS = 15000, 12000    # below those that the kernel gives away, so that a node finds its own again after a restart
+FIRST_PORT, PORTS = 15000, 12000    # below the ephemeral range, so that a restarted node finds its port free
 
 
 def _next_number():
-    """Counts through all test processes of this user: a port is not given twice while its node is down for a moment."""
+    """One counter for all test processes of this user, so that none takes the port of a node that is down for a moment."""
     with open("/tmp/lignum-ports-%d" % os.getuid(), "a+") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         f.seek(0)
@@ -199,7 +199,7 @@ def is_free(port):
 
 
 def free_port(above=()):
-    """A port that nobody listens on; `above`: nor on those that lie so far above it."""
+    """A port without a listener. `above`: distances to further ports that must be free too."""
     for _ in range(PORTS):
         port = FIRST_PORT + _next_number()
         if all(is_free(port + n) for n in [0, *above]):

@@ -1,13 +1,16 @@
-"""Fixtures of the system tests. What they give ends with the test, and its end is a check as well.
+"""Fixtures of the system tests. Each fixture ends what it has started when the test is over, and checks how it ends.
 
-    node(...)       a broker that serves; make_node(...) one that is not started yet. It must leave with exit code 0 (or
-                    `expect_exit`; None: do not look) and must not have said a sanitizer's report. `place`: another's folder.
-    cluster(...)    a real Consul and three brokers (or as many as said), whole, with the `topics` asked for; make_cluster(...)
-                    one that is not started yet.
-    consul          a real Consul; network(names) hosts of their own that can be cut from each other.
+    node(...)           starts a broker. Its exit code must be 0 (or `expect_exit`; None: any), and its log must not contain a
+                        sanitizer's report. `place` is its folder, if it is to be that of another broker.
+    make_node(...)      the same, but the test starts it
+    cluster(...)        starts a real Consul and three brokers (or `count`), waits until all are in the synced set, and creates
+                        `topics`, {name: settings}
+    make_cluster(...)   the same, but the test starts it
+    consul              a real Consul
+    network(names)      hosts in network namespaces that can be disconnected from each other
 
-share_node and share_cluster give one for all tests of a file, which must leave it as they found it. A test that takes what is not
-to be had here (a build, Consul, namespaces, a mount) is skipped with the reason.
+share_node and share_cluster start one for all tests of a file; every test must leave it in working order. A test is skipped, with
+the reason, when it needs something that is missing here: a build, Consul, namespaces, a mount.
 """
 
 import itertools
@@ -29,8 +32,9 @@ import network as networks  # noqa: E402
 import report  # noqa: E402
 from cluster import Cluster, why_no_cluster  # noqa: E402
 
-# A worker takes files in this order; long ones first, so that no worker is left alone with one at the end.
-LONG_FILES = ["test_failover", "test_scripts", "test_cluster", "test_power", "test_crash", "test_store", "test_strain", "test_election"]
+# Workers take files in this order: long ones first, so that both workers end at about the same time.
+LONG_FILES = ["test_failover", "test_scripts", "test_cluster", "test_power", "test_crash", "test_store", "test_strain",
+              "test_election"]
 
 
 def pytest_collection_modifyitems(items):
@@ -40,10 +44,10 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
-# ---------------------------------------------------------------------------------- what the machine has or has not
+# ---------------------------------------------------------------------------------- what may be missing
 
 def need(path):
-    """The path of a binary that has been built."""
+    """Skips the test unless the binary is built; returns its path."""
     if not os.access(path, os.X_OK):
         pytest.skip("not built: %s" % os.path.relpath(path, common.ROOT))
     return path
@@ -56,13 +60,13 @@ def need_that(why_not):
 
 @pytest.fixture
 def faults():
-    """The binary with fault points."""
+    """Path of the binary with fault points."""
     return need(common.FAULTS)
 
 
 @pytest.fixture
 def mutant():
-    """The binary that acknowledges before the sync."""
+    """Path of the binary that acknowledges before the sync."""
     return need(common.MUTANT)
 
 
@@ -76,13 +80,13 @@ def load_program():
 # ------------------------------------------------------------------------------------------- folders
 
 def a_folder():
-    # Short, because the console's socket path has to fit into 108 bytes.
+    # A short path, because the path of the console's socket must fit into 108 bytes.
     return tempfile.mkdtemp(prefix="lignum-", dir=os.environ.get("LIGNUM_TMP"))
 
 
 @pytest.fixture
 def folder(request):
-    """A directory of the test's own. When the test fails, $LIGNUM_KEEP gets a copy."""
+    """A new directory. If the test fails, a copy goes to $LIGNUM_KEEP."""
     path = a_folder()
     yield path
     keep = os.environ.get("LIGNUM_KEEP")
@@ -100,7 +104,7 @@ def shared_folder():
 
 @pytest.fixture
 def small_disk(request, folder):
-    """small_disk(size, more options of mount): the path of a real filesystem of that size, by which it may be filled."""
+    """small_disk(size, options): mounts a filesystem of this size, which a test can fill; returns its path."""
     def mount(size, options=""):
         path = os.path.join(folder, "small")
         os.mkdir(path)
@@ -118,7 +122,7 @@ def small_disk(request, folder):
 # ------------------------------------------------------------------------------------------- brokers
 
 def end_node(b, expect_exit, failed):
-    """A broker that still runs is stopped as an operator does, unless the test has failed anyway."""
+    """Stops a running broker with SIGTERM, or kills it if the test has failed already."""
     try:
         if b.running():
             if expect_exit is None or failed:
@@ -192,7 +196,7 @@ def cluster_factory(request, folder):
 
 
 def whole_cluster(make, count=3, topics=None, **kw):
-    """One in which all nodes follow one leader, and that has these topics: {name: settings}."""
+    """Starts a cluster, waits until it is whole, and creates topics on all nodes."""
     c = make(count, **kw).start()
     if topics:
         c.create(topics)
@@ -251,7 +255,7 @@ def shared_consul(request, shared_folder):
 
 @pytest.fixture
 def network(request):
-    """network(names): hosts in namespaces of their own, joined by a bridge."""
+    """network(names): hosts in network namespaces, joined by a bridge."""
     def lay(names):
         need_that(networks.why_not())
         net = networks.Network(names)
@@ -260,21 +264,21 @@ def network(request):
     return lay
 
 
-# ------------------------------------------------------------------------------------------- what a test says
+# ------------------------------------------------------------------------------------------- smaller helpers
 
 @pytest.fixture
 def figure(record_property):
-    """figure(form, words): a number that was measured, shown at the end of the run."""
+    """figure(format, values): a measured value, printed at the end of the run."""
     return lambda form, *words: record_property("figure", form % words)
 
 
 @pytest.fixture
 def rng(request):
-    """Random numbers of the seed that the command for repeating a failed test sets."""
+    """A random generator. Its seed is part of the command that repeats a failed test."""
     return random.Random(report.seed_of(request.node))
 
 
 @pytest.fixture
 def defer(request):
-    """defer(function, words): called when the test is over, the last one first."""
+    """defer(function, arguments): calls it when the test is over, in reverse order."""
     return lambda f, *words: request.addfinalizer(lambda: f(*words))

@@ -1,4 +1,4 @@
-"""A real Consul server of one agent, with its data on disk, that can be killed, frozen and started again."""
+"""A real Consul server with its data on disk, which can be killed, frozen and restarted."""
 
 import base64
 import functools
@@ -14,13 +14,13 @@ from common import PATIENCE, ROOT, die_with_parent, free_port, freeze, wait_unti
 
 @functools.cache
 def binary():
-    """The program's path, or None and why not."""
+    """(path of the program, None), or (None, the reason)."""
     p = subprocess.run([os.path.join(ROOT, "tests/consul")], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return (p.stdout.strip(), None) if p.returncode == 0 else (None, p.stderr.strip())
 
 
 class Consul:
-    """`host` is the network host that it lives on (tests/system/network.py), or None; `more` is added to its configuration."""
+    """`host`: a host of network.py, or None for loopback. `more` is added to the configuration."""
 
     def __init__(self, folder, host=None, **more):
         self.folder, self.name = folder, os.path.basename(folder)
@@ -99,7 +99,7 @@ class Consul:
         self.process.send_signal(signal.SIGCONT)
 
     def wipe(self):
-        """All that it knew is gone; it must not run."""
+        """Deletes its data. It must not run."""
         shutil.rmtree(os.path.join(self.folder, "data"), True)
 
     # -- requests
@@ -115,7 +115,7 @@ class Consul:
         return json.loads(a.body or "null")
 
     def get(self, key):
-        """(value, index, session) of a key; (None, None, None) when it is not there."""
+        """(value, index, session) of a key; (None, None, None) when it does not exist."""
         a = self.request("GET", "/v1/kv/" + key)
         if a.status == 404:
             return None, None, None

@@ -1,35 +1,35 @@
-"""What clients of a cluster were told and saw, and the check that it can have come from one durable log.
+"""What the clients of a cluster saw, and a check that it is consistent with one durable log.
 
-Clients publish values that are unique in the whole history, and none is a part of another. Everybody notes what happened in a History, from any thread;
-times are those of one monotonic clock. When all is over, and every node is back and caught up, every node is read whole
-(`final`) and its data directory looked at (`sealed`, `diverged`). Then check(history) gives a list of faults; empty when
-there are none:
+Clients publish values that are unique in the whole history, and no value is part of another. All clients record what happens in
+a History, from any thread; times are those of one monotonic clock. At the end, when every node is back and has caught up, every
+node is read completely (`final`) and its data directory is inspected (`sealed`, `diverged`). check(history) then returns a list
+of findings, which is empty when the history is consistent:
 
-    lost          acknowledged, and not there at the end
-    moved         acknowledged at one place, and at the end at another
-    duplicated    a value that is there twice
-    forged        a value that nobody published, or in a topic where nobody published it
-    refused       a definite refusal whose value appears all the same
-    reordered     acknowledged before the other was sent, and stored after it
-    two_values    two values at one (epoch, offset), whoever saw them
-    nodes_differ  two nodes that end with different messages at one offset, or do not end at the same one
-    not_dense     a node's offsets have a hole, or its epochs fall
-    vanished      read, and not there at the end
-    skipped       a hole in what one reader saw
-    backwards     a reader that was given an offset again, or an epoch below one it had seen
-    switched      a reader that went on in another history and was not told (409) that its own was cut off
-    false_alarm   a reader that was told so although its own is still there
-    stale         a read with min_offset that was answered without it
-    two_leaders   an epoch in which two processes led
-    promise       a node that followed two leaders in one epoch, or an older epoch after a newer one
-    downgraded    an acknowledgement that promises less than the publisher may expect of its topic
-    files_differ  a sealed file that is not the same on two nodes, or ends elsewhere
-    no_trace      lost as it may be in WAL mode, but not kept aside by any node either
+    lost          acknowledged, but missing at the end
+    moved         acknowledged at one place, at another at the end
+    duplicated    a value that is stored twice
+    forged        a value that nobody published, or not in this topic
+    refused       a definite refusal whose value is stored
+    reordered     acknowledged before another value was sent, but stored after it
+    two_values    two different values seen at one (epoch, offset)
+    nodes_differ  two nodes have different messages at one offset at the end, or end at different offsets
+    not_dense     a gap in the offsets of a node, or an epoch lower than the one before
+    vanished      read, but missing at the end
+    skipped       a gap in what one reader saw
+    backwards     a reader got an offset again, or an epoch lower than one it had seen
+    switched      a reader continued in another history and was not told (409) that its own was truncated
+    false_alarm   a reader was told that its history was truncated, but it is still there
+    stale         a read with min_offset was answered without that offset
+    two_leaders   two processes led in one epoch
+    promise       a node followed two leaders in one epoch, or an older epoch after a newer one
+    downgraded    an acknowledgement weaker than the publisher may expect of its topic
+    files_differ  a sealed file is not the same on two nodes, or ends elsewhere
+    no_trace      lost as WAL mode allows, but in no node's data/diverged
 
-What may be lost is said by the acknowledgement itself. `committed` = "peers" is for ever. Less than that ("disk", "written":
-WAL mode) may be lost in a window: from `bound` seconds (the sync interval, and what shipping takes) before a fault begins until
-as much after it has ended. So everything that was acknowledged before the last shipped position must have survived, and what
-has not must lie in some node's data/diverged, unless a node's disk is gone.
+The acknowledgement says what may be lost. A message with `committed` = "peers" must survive. A message with less ("disk" or
+"written", in WAL mode) may be lost around a fault: from `bound` seconds (the sync interval and the time for shipping) before the
+fault begins until `bound` seconds after it ends. So everything acknowledged before the last shipped position must survive, and
+what does not must be in some node's data/diverged, unless a node's disk was wiped.
 """
 
 import bisect
@@ -51,24 +51,24 @@ Finding = collections.namedtuple("Finding", "kind topic sentence")
 
 
 class History:
-    """All lists are appended to from several threads, one item at a time, which Python makes safe."""
+    """Several threads append to the lists, one item at a time, which is safe in Python."""
 
     def __init__(self, bound=2.0):
         self.bound = bound
         self.publishes, self.reads, self.resets, self.waits, self.leaders, self.faults = [], [], [], [], [], []
         self.final = {}         # node -> topic -> [(epoch, offset, value)]
         self.sealed = {}        # node -> topic -> {first offset: (checksum, size)}
-        self.open = {}          # node -> topic -> {first offset}: files that are still written
-        self.diverged = {}      # node -> bytes of all that it moved aside
-        self.promises = {}      # disk of a node -> [(epoch, leader)]: whom it followed, in that order
-        self.wiped = set()      # nodes whose disk is not what it was
+        self.open = {}          # node -> topic -> {first offset} of files that are not sealed
+        self.diverged = {}      # node -> all bytes in its data/diverged
+        self.promises = {}      # disk of a node -> [(epoch, leader)] that it followed, in order
+        self.wiped = set()      # nodes whose disk was wiped
 
-    # -- what clients note
+    # -- what clients record
 
     def publish(self, publisher, topic, value, invoked, ended, kind, epoch=None, offset=None, committed="peers",
                 process=None, expected=None, detail=None):
-        """`process` led when it acknowledged: only where the answer cannot have been forwarded. `expected`: the least
-        `committed` that the publisher may expect."""
+        """`process` is the leader that acknowledged, given only where the answer cannot have been forwarded. `expected` is the
+        weakest `committed` that the publisher may expect."""
         self.publishes.append(Publish(publisher, topic, value, invoked, ended, kind, epoch, offset, committed,
                                       process, expected, detail))
 
@@ -76,7 +76,7 @@ class History:
         self.reads.append(Read(reader, node, topic, epoch, offset, value, at))
 
     def reset(self, reader, node, topic, at, detail=None):
-        """The reader was told that its history was cut off, and begins anew."""
+        """The reader was told that its history was truncated, and starts again."""
         self.resets.append(Reset(reader, node, topic, at, detail))
 
     def waited(self, node, topic, wanted, next_, at):
@@ -94,7 +94,7 @@ class History:
         return sum(1 for p in self.publishes if p.kind == kind)
 
     def save(self, path):
-        """For a report: one JSON object a line, the values as text."""
+        """Writes the history as one JSON object a line, with values as text."""
         def plain(o):
             if isinstance(o, bytes):
                 return o.decode("utf-8", "backslashreplace")
@@ -110,7 +110,7 @@ class History:
 
 
 class Check:
-    """One run over a history. `places` knows every (topic, epoch, offset) that anybody has seen."""
+    """One pass over a history."""
 
     def __init__(self, h):
         self.h, self.findings = h, []
@@ -119,7 +119,7 @@ class Check:
             if p.value in self.by_value:
                 raise ValueError("%r was published twice: values must be unique" % p.value)
             self.by_value[p.value] = p
-        self.evidence = {}      # value -> when it was first known to be stored
+        self.evidence = {}      # value -> the earliest time when it was known to be stored
         for p in h.publishes:
             if p.kind == ACKNOWLEDGED:
                 self.evidence[p.value] = p.ended
@@ -128,7 +128,7 @@ class Check:
                 self.evidence[r.value] = r.at
         self.kept_aside = b"\n".join(h.diverged.values())
         self.topics = sorted({t for topics in h.final.values() for t in topics} | {p.topic for p in h.publishes})
-        # The end: what all nodes agree on. Where they do not, the longest, and nodes_differ says the rest.
+        # The final log of each topic: the longest one. Where the nodes do not agree, nodes_differ reports it.
         self.end, self.at_end = {}, {}
         for topic in self.topics:
             logs = [topics[topic] for topics in h.final.values() if topic in topics]
@@ -139,10 +139,10 @@ class Check:
     def found(self, kind, topic, sentence, *words):
         self.findings.append(Finding(kind, topic, sentence % words))
 
-    # -- may it be lost?
+    # -- what may be lost
 
     def may_be_lost(self, value):
-        """Within the window of some fault, and never promised for ever."""
+        """True for a value within the window of a fault that was not acknowledged by peers."""
         p = self.by_value.get(value)
         if p is None or (p.committed if p.kind == ACKNOWLEDGED else p.expected) == "peers":
             return False
@@ -150,7 +150,7 @@ class Check:
         return any(known >= f.begin - bound and p.invoked <= f.end + bound for f in self.h.faults)
 
     def retained(self, topic, offset):
-        """False for what retention has removed, which is not lost."""
+        """False if retention has removed it, which is no loss."""
         return offset is None or offset >= self.earliest.get(topic, 0)
 
     # -- the checks
@@ -171,7 +171,7 @@ class Check:
                 self.found("moved", p.topic, "%r was acknowledged at %d:%d and is at %d:%d", p.value, p.epoch, p.offset, *at)
 
     def contents(self):
-        """Each node's own log: dense, known values, each once, nothing that was refused."""
+        """Checks each node's log: dense, only published values, each once, none that was refused."""
         for node, topics in self.h.final.items():
             for topic, log in topics.items():
                 seen = {}
@@ -196,7 +196,7 @@ class Check:
                 self.found("refused", p.topic, "%r was refused at %.3f and lies in a data/diverged", p.value, p.ended)
 
     def order_of_time(self):
-        """A value that was acknowledged before another was sent stands before it: at the end, and in what was acknowledged."""
+        """A value acknowledged before another was sent must have the lower offset, at the end and in the acknowledgements."""
         for topic in self.topics:
             present = [(offset, self.by_value[value]) for epoch, offset, value in self.end[topic] if value in self.by_value]
             self.rises(topic, present, "at the end")
@@ -204,12 +204,12 @@ class Check:
             for p in self.h.publishes:
                 if p.topic == topic and p.kind == ACKNOWLEDGED:
                     (told if p.committed == "peers" else by_epoch[p.epoch]).append(((p.epoch, p.offset), p))
-            # A paused leader of WAL mode may acknowledge late what will not survive; within its epoch even that is in order.
+            # In WAL mode a paused leader may acknowledge late what does not survive, so only the order within an epoch counts.
             for list_ in [told, *by_epoch.values()]:
                 self.rises(topic, sorted(list_, key=lambda pair: pair[0]), "as acknowledged")
 
     def rises(self, topic, pairs, where):
-        latest = None           # of all before in the log, the one that was sent last
+        latest = None           # of all earlier entries, the one that was sent last
         for place, p in pairs:
             if p.kind == ACKNOWLEDGED and latest and p.ended < latest[1].invoked:
                 self.found("reordered", topic, "%r was acknowledged at %.3f, %r was sent at %.3f; %s they stand at %s and %s",
@@ -250,7 +250,7 @@ class Check:
                            left[i:i + 1] or "the end", right[i:i + 1] or "the end")
 
     def alarms(self):
-        """What a reader had seen last when it was told that it was cut off must be gone at the end."""
+        """What a reader saw last before it was told of a truncation must be missing at the end."""
         seen = collections.defaultdict(list)
         for r in self.h.reads:
             seen[r.reader, r.topic].append(r)
@@ -282,7 +282,8 @@ class Check:
 
     def goes_on(self, before, r):
         if r.offset > before.offset + 1:
-            self.found("skipped", r.topic, "%s read %d on %s after %d on %s", r.reader, r.offset, r.node, before.offset, before.node)
+            self.found("skipped", r.topic, "%s read %d on %s after %d on %s", r.reader, r.offset, r.node, before.offset,
+                       before.node)
         elif r.offset <= before.offset or r.epoch < before.epoch:
             self.found("backwards", r.topic, "%s read %d:%d on %s after %d:%d on %s", r.reader, r.epoch, r.offset, r.node,
                        before.epoch, before.offset, before.node)
@@ -331,16 +332,17 @@ class Check:
         open_ = [self.h.open.get(n, {}).get(topic, set()) for n in (a, b)]
         begins = [min([*s, *o], default=None) for s, o in zip(sealed, open_)]
         if None in begins:
-            return              # one has nothing of it: nodes_differ says so
+            return              # one of the nodes has nothing of the topic, which nodes_differ reports
         for first in sorted(set(sealed[0]) | set(sealed[1])):
             x, y = (s.get(first) for s in sealed)
             if x and y and x != y:
                 self.found("files_differ", topic, "the file from %d is not the same on %s and %s: %s and %s", first, a, b, x, y)
             elif not (x and y):
-                # The last file may be sealed on one and still open on the other; older ones may be gone by retention.
+                # The last file may be sealed on one node and open on the other; retention may have removed older ones.
                 lacks = 0 if y else 1
                 if first >= begins[lacks] and not (first in open_[lacks] and first == max([*sealed[lacks], *open_[lacks]])):
-                    self.found("files_differ", topic, "%s has a sealed file from %d, %s has not", (b, a)[lacks], first, (a, b)[lacks])
+                    self.found("files_differ", topic, "%s has a sealed file from %d, %s has not", (b, a)[lacks], first,
+                               (a, b)[lacks])
 
     def run(self):
         for step in (self.lost_and_moved, self.contents, self.refused_and_kept_aside, self.order_of_time, self.one_value_a_place,
@@ -351,12 +353,12 @@ class Check:
 
 
 def check(history):
-    """The findings, in the order of the list above as far as it goes; [] for a sound history."""
+    """Returns the findings, roughly in the order of the list above; [] for a consistent history."""
     return Check(history).run()
 
 
 def report(findings, most=8):
-    """A few lines a kind, for a failing test."""
+    """The findings as text, at most `most` lines a kind."""
     kinds = collections.Counter(f.kind for f in findings)
     lines = [", ".join("%s: %d" % pair for pair in kinds.items())]
     for kind in kinds:

@@ -1,7 +1,7 @@
-"""Brokers under test: real processes with a data directory and a console of their own, spoken to over loopback.
+"""Brokers under test: real processes, each with its own data directory and console, reached over loopback.
 
-Stopping one is a check too: it must leave with the exit code that is expected, and must not have said a sanitizer's report.
-Only processes that were started here are signalled, each by its own id.
+Stopping a broker checks it: the exit code must be the expected one, and stderr must not contain a sanitizer's report. Signals
+go only to processes started here, by process id.
 """
 
 import os
@@ -19,7 +19,7 @@ SANITIZER_SIGNS = ("AddressSanitizer", "LeakSanitizer", "UndefinedBehaviorSaniti
 
 
 class Broker:
-    """One broker process and its directory. Started by start() or by entering it."""
+    """One broker process and its directory. start() or entering the object starts it."""
 
     def __init__(self, folder, config=None, flags=(), set=(), env=None, descriptors=None, binary=None,
                  data=None, listen="127.0.0.1:0"):
@@ -34,14 +34,14 @@ class Broker:
         self.listen, self.descriptors = listen, descriptors
         self.process = self.port = None
         self.starts = 0
-        self.awaited = True         # somebody has looked at the end of the present process, or made it
-        self.said_before = 0        # where in stderr the present process began
+        self.awaited = True         # the end of the current process was checked or caused
+        self.said_before = 0        # size of stderr when the current process began
         self.write_config(config or "")
 
     # -- life
 
     def write_config(self, text):
-        """Replaces lignum.lua as an editor does: whole."""
+        """Replaces lignum.lua by rename, as an editor does."""
         with open(self.config_path + ".new", "w") as f:
             f.write(text)
         os.rename(self.config_path + ".new", self.config_path)
@@ -74,10 +74,10 @@ class Broker:
         return self
 
     def in_child(self):
-        """What else the new process does before it becomes the broker."""
+        """Hook for subclasses: runs in the child before exec."""
 
     def serves(self):
-        """True once it says that it is ready; its port is known from then on."""
+        """True once the log says that it is ready; sets the port."""
         text = self.said()
         m = re.search(r"listening address=\S*?:(\d+)", text)
         if not m or " main: ready " not in text:
@@ -86,7 +86,7 @@ class Broker:
         return True
 
     def settles(self, timeout=PATIENCE):
-        """True once it serves, False when it has ended by itself: wait_exit() then tells how."""
+        """Waits until it serves (True) or has ended by itself (False; wait_exit() gives the code)."""
         wait_until(lambda: self.serves() or self.process.poll() is not None, timeout, "%s serves or ends" % self.name, every=0.002)
         return self.running()
 
@@ -119,7 +119,7 @@ class Broker:
         return self.process is not None and self.process.poll() is None
 
     def wait_exit(self, timeout=PATIENCE):
-        """Waits for the process to end by itself; its exit code."""
+        """Waits until the process has ended by itself; returns its exit code."""
         self.awaited = True
         try:
             return self.process.wait(timeout)
@@ -130,7 +130,7 @@ class Broker:
         self.process.send_signal(number)
 
     def stop(self, expect=0, timeout=PATIENCE):
-        """SIGTERM, and checks how it leaves."""
+        """Sends SIGTERM and checks the exit code."""
         self.signal(signal.SIGTERM)
         try:
             code = self.wait_exit(timeout)
@@ -143,7 +143,7 @@ class Broker:
         return code
 
     def kill(self):
-        """kill -9, and nobody is asked."""
+        """kill -9; the exit code is not checked."""
         self.awaited = True
         if self.running():
             self.process.kill()
@@ -155,7 +155,7 @@ class Broker:
         return self.start(**kw)
 
     def reload(self, expect=True):
-        """SIGHUP; waits until its outcome is said. `expect` None takes either."""
+        """Sends SIGHUP and waits for the outcome in the log. `expect`: True, False, or None for either."""
         at = os.path.getsize(self.stderr_path)
         self.signal(signal.SIGHUP)
 
@@ -168,7 +168,7 @@ class Broker:
             raise AssertionError("the reload %s:\n%s" % ("failed" if failed else "was taken", text))
         return text
 
-    # -- what it says
+    # -- its log
 
     def said_from(self, at):
         with open(self.stderr_path, "rb") as f:
@@ -176,11 +176,11 @@ class Broker:
             return f.read().decode("utf-8", "replace")
 
     def said(self):
-        """What the present process has written to stderr."""
+        """What the current process has written to stderr."""
         return self.said_from(self.said_before)
 
     def said_last(self, size):
-        """The end of what all its processes have written."""
+        """The last bytes that its processes have written to stderr."""
         if not os.path.exists(self.stderr_path):
             return ""
         return self.said_from(max(0, os.path.getsize(self.stderr_path) - size))
@@ -191,7 +191,7 @@ class Broker:
             if sign in text:
                 raise AssertionError("stderr has %r:\n%s" % (sign, text[-6000:]))
 
-    # -- what it costs
+    # -- its use of resources
 
     def status(self, name):
         """A number of /proc/PID/status, such as VmRSS or RssAnon in kB."""
@@ -207,7 +207,7 @@ class Broker:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def switches(self):
-        """Voluntary context switches of all threads: how often it went to sleep, so how often it woke."""
+        """Voluntary context switches of all threads, so the number of wake-ups."""
         total = 0
         base = "/proc/%d/task" % self.process.pid
         for thread in os.listdir(base):
@@ -221,7 +221,7 @@ class Broker:
         return Connection(self.port, host=self.host, **kw)
 
     def request(self, method, target, body=None, headers=(), **kw):
-        """One request on a connection of its own."""
+        """One request on a new connection."""
         with self.connect(**kw) as c:
             return c.request(method, target, body, headers)
 
@@ -238,22 +238,22 @@ class Broker:
         return a
 
     def publish(self, topic, payload, headers=()):
-        """One message byte for byte; the broker's answer as a table."""
+        """Publishes one message as raw bytes; returns the broker's answer."""
         return self.ok("POST", "/v1/topics/%s/messages" % topic, payload, headers).json
 
     def publish_lines(self, topic, lines):
-        """A batch: one message a line."""
+        """Publishes a batch, one message a line."""
         body = b"".join(l + b"\n" for l in lines)
         return self.ok("POST", "/v1/topics/%s/messages" % topic, body,
                        {"Content-Type": "application/x-ndjson"}).json
 
     def read(self, topic, **query):
-        """One read of /v1 as a table."""
+        """One read of /v1; returns the decoded answer."""
         words = "&".join("%s=%s" % (n.rstrip("_"), v) for n, v in query.items())
         return self.ok("GET", "/v1/topics/%s/messages?%s" % (topic, words)).json
 
     def messages(self, topic, from_=0, to=None, connection=None):
-        """Payloads of [from, to) as bytes, read page by page; offsets are checked to be dense."""
+        """Payloads of [from, to) as bytes, read page by page; checks that offsets are dense."""
         out, at = [], from_
         c = connection or self.connect()
         try:
@@ -293,7 +293,7 @@ class Broker:
         return self.get("/readyz").status == 200
 
     def in_flight(self):
-        """How many requests it has not answered yet, besides the one that asks."""
+        """Requests that are not answered yet, without the one that asks."""
         return sum(v for n, v in self.metrics().items() if n.startswith("lignum_http_requests_in_flight")) - 1
 
     # -- the command line
@@ -302,11 +302,11 @@ class Broker:
         return lignum(*words, binary=self.binary, cwd=self.folder, **kw)
 
     def evaluate(self, code, **kw):
-        """Runs a line of Lua in its console, whatever comes of it."""
+        """Runs a line of Lua in its console; the caller checks the outcome."""
         return self.lignum("console", self.console, "-e", code, **kw)
 
     def lua(self, code):
-        """What a line of Lua that must succeed answers in its console."""
+        """Runs a line of Lua, which must succeed, in its console; returns what it prints."""
         ran = self.evaluate(code)
         if ran.code != 0:
             raise AssertionError("%s: %r" % (code, ran))
@@ -325,7 +325,7 @@ class Ran:
 
 
 def lignum(*words, binary=None, cwd=None, input=None, timeout=PATIENCE, env=None):
-    """Runs a command of the binary to its end."""
+    """Runs a command of the binary and returns its exit code and output."""
     p = subprocess.run([binary or BINARY, *words], cwd=cwd, input=input, capture_output=True, timeout=timeout,
                        env=dict(os.environ, **(env or {})), **({} if input is not None else
                                                                {"stdin": subprocess.DEVNULL}))

@@ -1,8 +1,8 @@
-"""A network of its own for a cluster under test: one network namespace a host, joined by a bridge.
+"""A network for a cluster under test: one network namespace per host, joined by a bridge. Needs root.
 
-The test itself stands at the bridge, outside of all hosts, and reaches each whatever is cut between them. Only root can do
-this. What is made here goes away with close(), at the end of this process, and, should it be killed, at the next start of
-anybody's: all names carry the id of the process that made them, and sweep() removes what belongs to processes that are gone.
+The test process is attached to the bridge, outside of all hosts, so it reaches each host whatever is cut between them. close()
+removes the network, at the latest when the process exits. If the process is killed, the next process that creates a network
+removes the leftovers: names contain the id of the process that created them, and sweep() removes those of processes that are gone.
 
     lignum-PID-N-NAME    a host's namespace
     lgbPID.N             the bridge; addresses are 198.18.N'.0/24 (RFC 2544: for tests, never routed)
@@ -29,7 +29,7 @@ def run(*words, check=True):
 
 
 def why_not():
-    """What is missing here for a network of namespaces; None when nothing is."""
+    """The reason why no network can be created here, or None."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     missing = [program for program in ("ip", "tc", "iptables") if not shutil.which(program)]
@@ -71,21 +71,21 @@ class Host:
         return run("ip", "netns", "exec", self.namespace, *words, **kw)
 
     def enter(self):
-        """Moves the calling process into this host's network: for a child before it becomes its program."""
+        """Moves the calling process into this host's network; call in a child before exec."""
         f = os.open("/run/netns/" + self.namespace, os.O_RDONLY)
         if LIBC.setns(f, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")
         os.close(f)
 
     def refuse(self, source):
-        """Packets from that host are dropped when they arrive here."""
+        """Drops incoming packets of that host."""
         self.run("iptables", "-w", "-A", "INPUT", "-s", source.address, "-j", "DROP")
 
     def accept_all(self):
         self.run("iptables", "-w", "-F", "INPUT")
 
     def limit(self, megabits=None):
-        """Bounds what arrives at and leaves this host; None lifts it."""
+        """Limits the bandwidth of this host in both directions; None removes the limit."""
         inside, outside = ["ip", "netns", "exec", self.namespace, "tc", "qdisc"], ["tc", "qdisc"]
         for tc, device in [(inside, "eth0"), (outside, self.cable)]:
             run(*tc, "del", "dev", device, "root", check=False)
@@ -140,12 +140,12 @@ class Network:
     # -- faults
 
     def cut(self, a, b):
-        """Nothing gets from one to the other, either way."""
+        """Drops packets between both, in both directions."""
         self.cut_one_way(a, b)
         self.cut_one_way(b, a)
 
     def cut_one_way(self, source, target):
-        """What the source sends does not arrive at the target; the other way it does."""
+        """Drops packets from source to target; the other direction works."""
         self[target].refuse(self[source])
 
     def isolate(self, name, others=None):

@@ -1,16 +1,16 @@
-"""What a disk may hold when the power fails.
+"""A model of what a disk may hold after a power failure.
 
-A build with fault points writes a log of every call by which the store changes the disk. Disk replays such a log up to
-any point and keeps apart what is durable from what the kernel merely knew:
+A build with fault points logs every call that changes the disk. Disk replays such a log up to any point and separates what is
+durable from what only the kernel has:
 
 * bytes written to a file are durable once a sync of it (fdatasync, fsync, syncfs) that *began* after the write has
   *ended*;
 * a name (create, rename, exchange, unlink, mkdir) is durable once a sync of its directory, or of the whole filesystem,
   that began after it has ended;
-* of everything else any part may have reached the disk, page by page and in any order, names in their order.
+* any part of everything else may have reached the disk: data page by page in any order, names in order.
 
-So crashed() is one of the many states that are possible; which, is up to a random generator. It is stricter than ext4,
-where an fsync of a file makes its name durable as well.
+crashed() returns one of the possible states, chosen by a random generator. The model is stricter than ext4, where an fsync of
+a file also makes its name durable.
 """
 
 import os
@@ -41,13 +41,13 @@ def apply(data, change):
 
 class Disk:
     def __init__(self, base, found=None):
-        """`found`: what is there already, and durable, in the form of crashed()."""
+        """`found`: the durable contents to begin with, in the form that crashed() returns."""
         self.base = base
-        self.number = 0             # of operations so far
-        # As the kernel knows them: path -> File or "dir".
+        self.number = 0             # number of operations so far
+        # The kernel's view: path -> File or "dir".
         self.names = {p: v if v == "dir" else File(v) for p, v in (found or {base: "dir"}).items()}
         self.durable = dict(self.names)
-        self.steps = []             # changes of names that are not durable: (number, directories, change)
+        self.steps = []             # name changes that are not durable yet: (number, directories, change)
         self.syncs = {}             # token -> (kind, what, number at its beginning)
 
     # -- changes
@@ -93,7 +93,7 @@ class Disk:
             f.size_now = max(f.size_now, at + len(data))
 
     def allocate(self, path, end):
-        """Space is zeros that are there once it is durable: it only ever grows a file."""
+        """Allocated space reads as zeros; it only ever extends a file."""
         f = self._file(path)
         if f and end > f.size_now:
             self.truncate(path, end)
@@ -135,7 +135,7 @@ class Disk:
         f.pending = [c for c in f.pending if c[0] > until]
 
     def _harden_names(self, until, directory):
-        # A journalled filesystem keeps names in their order, so all earlier steps are durable with the last of these.
+        # A journalling filesystem keeps the order of name changes, so all earlier changes are durable with the last of these.
         last = max([n for n, where, _ in self.steps if n <= until and (directory is None or directory in where)], default=0)
         for n, _, change in self.steps:
             if n <= last:
@@ -159,8 +159,8 @@ class Disk:
     # -- the outcome
 
     def crashed(self, rng, luck):
-        """{path: bytes or "dir"}: what may be there after the power failed now. With luck 0 nothing but what was
-        synced; with luck 1 all that was written; between, a part."""
+        """{path: bytes or "dir"}: a possible state after a power failure now. Luck 0 keeps only what is durable, luck 1
+        everything that was written, and a value between them a random part."""
         names = dict(self.durable)
         kept = sum(1 for _ in self.steps) if luck == 1 else sum(1 for _ in iter(lambda: rng.random() < luck, False))
         for _, _, change in self.steps[:kept]:
@@ -170,7 +170,7 @@ class Disk:
     @staticmethod
     def _survives(f, rng, luck):
         data = bytearray(f.durable)
-        # Sizes in their order up to the first that is lost, and of each write any of its pages.
+        # Size changes in order up to the first lost one; of each write, any of its pages.
         sizes_last = True
         for change in f.pending:
             if change[1] == "size":
@@ -188,7 +188,7 @@ class Disk:
         return bytes(data)
 
     def save(self, state, to):
-        """Writes a crashed state below the directory `to`."""
+        """Writes a state returned by crashed() below the directory `to`."""
         for path, value in sorted(state.items()):
             target = to + path[len(self.base):]
             if value == "dir":

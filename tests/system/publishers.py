@@ -1,4 +1,4 @@
-"""Publishers that remember what they were promised, and the check that a topic keeps all of it."""
+"""Publishers that record their acknowledgements, and the check that a topic has every acknowledged message."""
 
 import collections
 
@@ -6,12 +6,12 @@ from client import request_bytes
 
 
 class Publisher:
-    """Publishes numbered messages on one connection until the broker goes; remembers what it was promised."""
+    """Publishes numbered messages on one connection until the broker ends; records every acknowledgement."""
 
     def __init__(self, b, name, topic, rng):
         self.b, self.name, self.topic, self.rng = b, name, topic, rng
         self.acknowledged = []      # (first offset, [payloads])
-        self.asked = []             # all batches that were ever sent, in order
+        self.asked = []             # all batches that were sent, in order
         self.number = 0
 
     def batch(self):
@@ -40,11 +40,11 @@ class Publisher:
                         raise AssertionError("count %d of %d" % (a.json["count"], len(lines)))
                     self.acknowledged.append((a.json["first"], lines))
         except OSError:
-            pass        # the broker is gone, as it should be
+            pass        # the broker has ended, as the test intends
 
 
 def check_promises(stored, publishers):
-    """The faults of what is stored in one topic against what its publishers were promised; [] when it keeps all."""
+    """What is wrong with the messages stored in a topic, given what its publishers recorded; [] if nothing is."""
     faults = []
     for p in publishers:
         for first, lines in p.acknowledged:
@@ -55,7 +55,7 @@ def check_promises(stored, publishers):
     known = {m: (p, k) for p in publishers for k, lines in enumerate(p.asked) for m in lines}
     at = 0
     last = {}
-    while at < len(stored):             # whole batches, one after the other, each publisher's in its order
+    while at < len(stored):             # batches must be whole, and those of one publisher in order
         if stored[at] not in known:
             faults.append("nobody published %r" % stored[at])
             at += 1

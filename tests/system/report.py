@@ -1,10 +1,11 @@
-"""What a run of the system tests says.
+"""The output of a run of the system tests.
 
-A test that failed shows the last lines of every broker and Consul that it had, and the command that repeats it. At the end
-stand a line for each file, the reasons for which tests were skipped, and the figures that tests measured (`figure`).
+For each failed test: the last lines of the logs of its brokers and Consul, and the command that repeats it. At the end: a line
+for each file, the reasons of skipped tests, and the values that tests have measured (fixture `figure`).
 
-With $LIGNUM_RESULTS it also writes {"passed": [...], "failed": [...], "skipped": [...]} to that file, for tests/run. A test
-counts once: as failed when its set-up, its body or its teardown failed. A file that cannot be read counts as one failed test.
+If $LIGNUM_RESULTS is set, the names of tests go to that file as {"passed": [...], "failed": [...], "skipped": [...]}, for
+tests/run. A test counts once; it has failed if its set-up, body or teardown failed. A file that cannot be imported counts as one
+failed test.
 """
 
 import json
@@ -14,18 +15,18 @@ import shlex
 import pytest
 
 FAILED = pytest.StashKey()
-TAIL = 3000                     # bytes of a log that are shown
+TAIL = 3000                     # bytes of a log that are printed
 
 _running, _ended = {}, []
 
 
 def watch(thing, name):
-    """`thing.said_last(size)` is shown under this name when a test fails, until forget() and in the teardown that calls it."""
+    """Prints thing.said_last(size) under this name if a test fails, until its log goes away."""
     _running[thing] = name
 
 
 def forget(thing):
-    """Call it before the log goes away."""
+    """Call before the log goes away. A failure of the same test's teardown still prints it."""
     name = _running.pop(thing, None)
     if name:
         _ended.append((name, thing.said_last(TAIL)))
@@ -36,17 +37,17 @@ def has_failed(item):
 
 
 def seed_of(item):
-    """The same each time: the test's name, unless $LIGNUM_SEED is set."""
+    """$LIGNUM_SEED, or else the test's name, so that every run has the same seed."""
     return os.environ.get("LIGNUM_SEED", item.name)
 
 
 def part_of(nodeid):
-    """tests/run's name for a test or a file of pytest's."""
+    """The name of a test or file for tests/run --only."""
     name = nodeid.rpartition("/")[2] if "::" not in nodeid else nodeid
     return "system/" + name.replace(".py", "", 1)
 
 
-# ------------------------------------------------------------------------------- in the process that runs the tests
+# ------------------------------------------------------------------------------- in the workers
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item):
@@ -62,16 +63,16 @@ def pytest_runtest_makereport(item):
     item.stash[FAILED] = True
     for name, text in _ended + [(name, thing.said_last(TAIL)) for thing, name in _running.items()]:
         if text:
-            report.sections.append(("the end of what %s said" % name, text))
+            report.sections.append(("end of the log of %s" % name, text))
     seed = "LIGNUM_SEED=%s " % shlex.quote(seed_of(item)) if "rng" in item.fixturenames else ""
     report.sections.append(("to repeat it", "%s%s --only %s" % (
         seed, os.environ.get("LIGNUM_RUN", "tests/run"), shlex.quote(part_of(item.nodeid)))))
 
 
-# -------------------------------------------------------------------------------- in the process that hears of them
+# ------------------------------------------------------------------------------- in the controller
 
 class Results:
-    """The verdict on each test, from the reports of its three phases."""
+    """Collects the verdict on each test from the reports of its set-up, body and teardown."""
 
     def __init__(self, path):
         self.path, self.verdicts, self.seconds, self.reasons, self.figures = path, {}, {}, {}, []
@@ -88,12 +89,12 @@ class Results:
             self.reasons.setdefault(reason, []).append(test)
         elif report.when == "call":
             self.verdicts.setdefault(test, "passed")
-        if report.when == "teardown":       # which repeats what the earlier phases have noted
+        if report.when == "teardown":       # the last report of a test has the values of all phases
             self.figures += [(test, text) for name, text in report.user_properties if name == "figure"]
 
     def pytest_collectreport(self, report):
         if report.failed:
-            self.verdicts[part_of(report.nodeid) + " cannot be read"] = "failed"
+            self.verdicts[part_of(report.nodeid) + " cannot be imported"] = "failed"
 
     def of(self, verdict, file=None):
         return [t for t, v in self.verdicts.items() if v == verdict and file in (None, t.partition("::")[0])]

@@ -1,4 +1,4 @@
-"""Nodes that go by different addresses, as on hosts of their own: one that is refused is not yet proof that a leader is gone."""
+"""Nodes with different IP addresses, as on separate hosts: a refused connection does not prove that a leader is gone."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from common import SANITIZED, free_port, wait_until
 
 
 class Door:
-    """Passes connections on to another port, until it is shut: then they end, and new ones are refused."""
+    """A proxy to another port. shut() ends its connections and makes it refuse new ones."""
 
     def __init__(self, host, to):
         self.address, self.to, self.ends, self.listening = (host, free_port()), to, [], None
@@ -49,7 +49,7 @@ class Door:
 
 
 class Apart(Node):
-    """Each listens for followers at a loopback address of its own."""
+    """A node that listens for followers on its own loopback address."""
 
     def __init__(self, cluster, name, place=None, **kw):
         super().__init__(cluster, name, place, **kw)

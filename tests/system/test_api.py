@@ -1,4 +1,4 @@
-"""/api: what Lignum has always spoken (doc/http.md), and the defects it no longer has."""
+"""/api, the original interface (doc/http.md), and defects that it no longer has."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_api_read_takes_query_parameters_too(b):
 
 
 def test_api_ranges_at_multiples_of_the_segment_are_whole(b):
-    # The old implementation lost blocks exactly there; segments hold 10 messages here.
+    # The old implementation lost blocks there. A segment holds 10 messages here.
     for i in range(30):
         assert send(b, "api-multiples", "m%d" % i).status == 200
     for begin in range(0, 31):
@@ -152,7 +152,7 @@ def test_api_refuses_a_read_that_is_not_json_or_whose_numbers_are_none(b, target
 
 
 def test_topic_names_are_taken_or_refused_but_never_break_a_connection(b):
-    # '-', '.' and a space dropped the connection of the old implementation.
+    # In the old implementation '-', '.' and a space ended the connection.
     with b.connect() as c:
         for name in ["a-b", "a.b", "A_b.c-9", "x" * 128, "a..b", "0"]:
             a = c.request("POST", "/api/message", json.dumps({"topic": name, "message": "x"}))
@@ -166,7 +166,7 @@ def test_topic_names_are_taken_or_refused_but_never_break_a_connection(b):
 
 
 def test_creating_300_topics_at_once_works(b):
-    # That ended the old process.
+    # This ended the process of the old implementation.
     failures = []
 
     def publisher(k):
@@ -236,7 +236,7 @@ def test_one_message_with_the_old_separator_does_not_hinder_later_starts(node):
 
 
 def test_restart_after_a_crash_neither_waits_nor_reuses_ids(node):
-    # The old one waited 24 s for its own lock, reset its counter and gave acknowledged ids again.
+    # The old implementation waited 24 s for its own lock, reset its counter and reused acknowledged ids.
     b = node(set=["store.segment.messages=10"])
     epoch = 0
     for round_ in range(4):

@@ -1,6 +1,6 @@
-"""Three nodes and a real Consul, while nothing breaks: who leads, replication in both modes, reads and writes on any node.
+"""Three nodes and a real Consul without faults: leadership, replication in both modes, reads and writes on any node.
 
-Tests whose comment begins with "The article:" hold up what was found wrong in the implementation before this one.
+A comment that begins with "The article:" names a published defect of the implementation before this one.
 """
 
 import json
@@ -27,14 +27,14 @@ def shared(share_cluster):
 
 @pytest.fixture
 def c(shared):
-    """One cluster for all tests that leave it whole."""
+    """The cluster shared by all tests that leave it whole."""
     shared.wait_whole()
     return shared
 
 
 @pytest.fixture
 def topic(request, c):
-    """topic(name, settings): a topic of this test's own, on all nodes; its name is the test's unless it is given."""
+    """topic(name, settings): creates a topic on all nodes, by default with the name of the test."""
     def create(name=None, **settings):
         name = name or request.node.name[:100]
         c.create({name: settings})
@@ -66,7 +66,7 @@ def test_one_node_leads_and_all_agree_who(c):
     assert len(c.consul.keys(NODES)) == 3
 
 
-# The article: of 1,275 range reads on a follower 1,208 and 1,246 were wrong.
+# The article: on the two followers 1,208 and 1,246 of 1,275 range reads were wrong.
 def test_every_range_read_on_a_follower_is_right(c, topic):
     t = topic(**LIVE)
     sent = ["message %d" % i for i in range(50)]
@@ -255,7 +255,7 @@ def test_garbage_on_the_replication_port_ends_nothing(c, topic):
                     while s.recv(4096):
                         pass
                 except OSError:
-                    pass        # it may close while we still write
+                    pass        # the node may close while this writes
     c.wait_whole()
     assert [n.starts for n in c.nodes] == [1, 1, 1]
     t = topic(**LIVE)

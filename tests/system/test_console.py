@@ -23,7 +23,7 @@ PROMPT = r"lignum> (?:\x1b\[\S*)?"
 
 
 class Session:
-    """A client of the frames alone."""
+    """A client of the frame protocol."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
@@ -66,7 +66,7 @@ class Session:
 
 
 class Terminal:
-    """The client on a terminal of its own."""
+    """The command-line client on a pseudo-terminal."""
 
     def __init__(self, broker, home):
         self.master, slave = pty.openpty()
@@ -85,7 +85,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def expect(self, pattern):
-        """Reads until the pattern is there; what follows it is left for the next call."""
+        """Reads until the pattern matches; keeps what follows for the next call."""
         end = time.monotonic() + PATIENCE
         while True:
             m = re.search(pattern, self.seen)
@@ -101,7 +101,7 @@ class Terminal:
             self.seen += data.decode("utf-8", "replace")
 
     def answers(self, line, pattern):
-        """Types a line; the answer and the next prompt follow."""
+        """Types a line and expects its answer and the next prompt."""
         self.type(line + "\r")
         self.expect(pattern)
         self.expect(PROMPT)
@@ -124,7 +124,7 @@ def b(node):
 
 @pytest.fixture
 def session(defer):
-    """session(b): a client that has been greeted, until the test is over."""
+    """session(b): a client that has read the greeting; closed after the test."""
     def open_session(b):
         s = Session(b.console)
         defer(s.close)
@@ -145,7 +145,7 @@ def terminal(b, folder, defer):
 
 
 def run_and_wait(b):
-    """The client with a script that has begun and does not end by itself."""
+    """Starts the client with a script that does not end, and waits until the script runs."""
     p = subprocess.Popen([b.binary, "console", b.console, "-e", "print('runs') sleep(600)"], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE)
     assert p.stdout.readline() == b"runs\n"

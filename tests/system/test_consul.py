@@ -1,4 +1,4 @@
-"""scripts/lignum/consul.lua against a real Consul, and against what is not one."""
+"""scripts/lignum/consul.lua against a real Consul, and against servers that are none."""
 
 import http.server
 import re
@@ -17,7 +17,7 @@ local c = consul.new { address = { %s }, tls = {} }
 
 
 class Stranger:
-    """Answers every request with the same bytes, or with what a function makes of it, and keeps what it was asked."""
+    """An HTTP server that gives every request the same answer, or that of a function, and records the requests."""
 
     def __init__(self, status=200, body=b"", headers=(), answer=None):
         asked = self.asked = []
@@ -59,7 +59,7 @@ def b(share_node):
 
 @pytest.fixture
 def run_lua(b, shared_consul):
-    """run_lua(code, addresses): what the code's results look like in the console; `c` is a client of that Consul, or of ours."""
+    """run_lua(code, addresses): the output of code in the console. `c` is a client of these Consuls, by default the shared one."""
     def run(code, *addresses):
         prelude = PRELUDE % ", ".join('"%s"' % a for a in addresses or [shared_consul.address])
         return b.lua(" ".join((prelude + code).split("\n")))
@@ -182,7 +182,7 @@ def test_both_sides_may_show_certificates(make_consul, run_lua, folder):
         assert out == want
 
 
-# ---- with what is not one
+# ---- with servers that are no Consul
 
 INDEX = [("X-Consul-Index", "7")]
 HTML = b"<html><body>502 Bad Gateway</body></html>"
@@ -211,7 +211,7 @@ def test_rubbish_is_an_error_of_every_call_and_never_a_value(run_lua, call):
     for status, body in [(200, HTML), (200, b'{"ID": 5}'), (200, b"[]"), (200, b'{"Results":[{"KV":{}}]}'), (500, HTML),
                          (409, b"{}"), (409, HTML)]:
         if call.startswith("register") and status == 200:
-            continue        # says nothing with 200
+            continue        # its answer with 200 has no body
         with Stranger(status, body) as s:
             out = run_lua("local done, why, code = c:%s return done, code" % call, s.address)
         assert re.search(r'^nil, "(bad_answer|unavailable)"$', out), (status, body)

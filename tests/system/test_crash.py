@@ -1,4 +1,4 @@
-"""kill -9 at any moment: every acknowledged message is there afterwards, once, in order, and batches are whole."""
+"""kill -9 at any moment: afterwards every acknowledged message is stored once and in order, and batches are whole."""
 
 import collections
 import contextlib
@@ -47,7 +47,7 @@ def test_kill_9_while_sealing_deleting_and_creating(node, rng):
         acknowledged = {}
 
         def churn(k):
-            with contextlib.suppress(OSError), b.connect() as c:        # until the broker is gone
+            with contextlib.suppress(OSError), b.connect() as c:        # the broker is killed meanwhile
                 for i in range(10000):
                     name = "c%d.%d.%d" % (round_, k, i)
                     for n in range(rng.randrange(1, 25)):
@@ -55,7 +55,7 @@ def test_kill_9_while_sealing_deleting_and_creating(node, rng):
                         if a.status == 200:
                             acknowledged[name] = n + 1
                     if i % 3 == 0:
-                        acknowledged.pop(name, None)      # from here on it may be either
+                        acknowledged.pop(name, None)      # from here on the topic may exist or not
                         if c.request("DELETE", "/v1/topics/" + name).status not in (200, 204):
                             raise AssertionError("delete failed")
         with running(*[lambda k=k: churn(k) for k in range(4)]):

@@ -1,4 +1,4 @@
-"""Many clients, slow clients and few descriptors: one client cannot stall another, and nothing grows."""
+"""Many clients, slow clients and few descriptors: no client stalls another, and memory does not grow."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.alone
 
 @pytest.fixture
 def allowed():
-    """How many descriptors this process may have, raised for the test."""
+    """The limit of descriptors of this process, raised for the test."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield raise_descriptors(20000)
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -37,7 +37,7 @@ def test_ten_thousand_idle_connections_do_not_hinder_publishing(node, allowed, f
         for i in range(count):
             c = Connection(b.port)
             idle.append(c)
-            if i % 4 == 0:       # a quarter have made a request, and a quarter are in the middle of one
+            if i % 4 == 0:       # a quarter have made a request, a quarter have sent half of one
                 c.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
             elif i % 4 == 1:
                 c.send(b"GET /ping HT")
@@ -57,7 +57,7 @@ def test_ten_thousand_idle_connections_do_not_hinder_publishing(node, allowed, f
         assert took[150] < 0.5
         if not SANITIZED:
             assert grown / count < 12, "kB for an idle connection"
-        # An idle crowd costs no processor either.
+        # Idle connections use no CPU time either.
         cpu = b.cpu_seconds()
         hold_for(1, "idle, over which the CPU time is measured")
         assert b.cpu_seconds() - cpu < 0.3
@@ -79,7 +79,7 @@ def test_running_out_of_descriptors_neither_stalls_nor_spins(node):
                 s.setblocking(False)
                 s.connect_ex(("127.0.0.1", b.port))
                 crowd.append(s)
-            # The one that is in goes on, new topics (files) included.
+            # The established connection still works, even for new topics, which need files.
             for i in range(30):
                 assert own.request("POST", "/v1/topics/t%d/messages" % i, b"x").status == 200
             cpu = b.cpu_seconds()
@@ -106,7 +106,7 @@ def test_a_client_that_never_reads_does_not_grow_the_broker_or_stall_others(node
             lazy.append(c)
             request = b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n"
             try:
-                for _ in range(2000):      # pipelined without end, and nothing is read
+                for _ in range(2000):      # pipelined, without reading any answer
                     c.send(request * 10)
             except OSError:
                 pass
@@ -117,7 +117,7 @@ def test_a_client_that_never_reads_does_not_grow_the_broker_or_stall_others(node
             assert time.monotonic() - began < 10
         grown = b.status("VmRSS") - before
         figure("10 clients that never read: RSS grew by %d kB", grown)
-        # Each may hold one rendered answer (8 MiB of payload as base64) and one input buffer.
+        # Each connection may hold one rendered answer (8 MiB of payload as base64) and one input buffer.
         assert grown < 10 * 16 * 1024 * (3 if SANITIZED else 1)
     finally:
         for c in lazy:
@@ -131,7 +131,7 @@ def test_answers_that_nobody_takes_are_bounded_together(node):
         b.publish("big", os.urandom(1 << 19))
     lazy = []
     try:
-        for _ in range(4):             # 8 MiB each, of which the kernel takes a little
+        for _ in range(4):             # 8 MiB each, of which the kernel buffers a small part
             c = Connection(b.port, receive_buffer=4096)
             c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
             lazy.append(c)
@@ -193,7 +193,7 @@ def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):
         events = b.request("GET", target, headers={"Accept": "text/event-stream"})
         assert b"event: error\ndata: {" in events.body
         assert b'"code":"too_many_requests"' in events.body
-        assert b.get("/v1/topics/t/messages?from=0&wait=60").json["next"] == 1   # need not wait
+        assert b.get("/v1/topics/t/messages?from=0&wait=60").json["next"] == 1   # does not wait
         assert b.get("/healthz").status == 200
         assert b.publish("t", b"two")["first"] == 1
         for c in held:

@@ -1,4 +1,4 @@
-"""Full disks: a real filesystem that is really full."""
+"""A real filesystem that is full."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from common import wait_until
 
 
 def fill(path):
-    """Takes all that is left; the file's name."""
+    """Fills the filesystem; returns the name of the file that does."""
     name = os.path.join(path, "ballast")
     with open(name, "ab", buffering=0) as f:
         for piece in b"x" * 65536, b"x":
@@ -42,7 +42,7 @@ def test_a_full_disk_refuses_keeps_reading_and_heals_by_itself(node, small_disk)
     assert_refused(a, 507)
     a = b.post("/v1/topics/t/messages", b"\n".join([b"y" * 1000] * 500), headers={"Content-Type": "application/x-ndjson"})
     assert_status(a, 507)
-    # Reads go on, and what was refused is not there.
+    # Reads work, and refused messages are not stored.
     assert b.messages("t") == acknowledged
     assert b.get("/metrics").status == 200
     for _ in range(50):
@@ -90,7 +90,7 @@ def test_retention_frees_a_full_disk(node, small_disk):
     b.ok("PUT", "/v1/topics/t", '{"retain": {"bytes": 4194304}}', status=201)
     refused = done = 0
     with b.connect() as c:
-        for i in range(400):        # 40 MB through a disk of 16
+        for i in range(400):        # 40 MB in all, on a disk of 16 MB
             a = c.request("POST", "/v1/topics/t/messages", b"x" * 100000)
             done += a.status == 200
             if a.status != 200:

@@ -1,4 +1,4 @@
-"""Elections with a real Consul: the operator's hooks, leftovers of a killed process, names, adopting, handing over."""
+"""Elections with a real Consul: the operator's hooks, sessions of killed processes, names, adopting, handing over."""
 
 import shutil
 import time
@@ -11,13 +11,13 @@ from common import SECRET, free_port, hold_for, wait_until
 
 
 class Group:
-    """Nodes that know of Consul by their flags, and start one by one: the first leads."""
+    """Nodes that are configured by flags and start one by one, so that the first one leads."""
 
     def __init__(self, consul, make_node):
         self.consul, self.make_node, self.nodes = consul, make_node, []
 
     def node(self, name, config="", **kw):
-        """One more node; not started."""
+        """Adds a node, which is not started."""
         http, replication = ["127.0.0.1:%d" % free_port() for _ in range(2)]
         b = self.make_node(config=config, listen=http, flags=["--name", name, "--consul", self.consul.address,
                                                               "--replication", replication,
@@ -140,7 +140,7 @@ def test_a_lone_node_that_was_killed_leads_again_at_once(group, figure):
     n1 = group.node("n1").start()
     group.leader()
     n1.publish("t", b"x")
-    ended = []                   # by hand, where Consul had not noticed yet that the process was gone
+    ended = []                   # whether the node itself ended the session, because Consul had not done so yet
     for i in range(3):
         n1.kill()
         began = time.monotonic()
@@ -189,7 +189,7 @@ def test_a_copy_of_a_data_directory_takes_no_part_and_disturbs_nobody(group):
     copy = shutil.copytree(first.data, first.data + ".copy")
     second = group.node("n1", data=copy).start()
     wait_until(lambda: "a copy must never run" in second.said(), what="the copy says so")
-    until = time.monotonic() + 2.5           # in which Consul looks twice
+    until = time.monotonic() + 2.5           # two checks by Consul
     while time.monotonic() < until:
         first.publish("t", b"y")
         assert (status(first)["role"], status(first)["epoch"]) == ("leader", epoch)
@@ -239,7 +239,7 @@ def test_a_follower_whose_set_is_lost_leads_when_it_is_told_to(group):
     other.publish("u", b"x")
 
 
-# The cure where a follower keeps a history of its own.
+# This is how an operator discards the different history of a follower.
 def test_a_leader_that_is_told_to_leads_again_by_an_unclean_claim_and_is_followed(group):
     group.start(2)
     leader = group.leader()

@@ -1,7 +1,7 @@
-"""What a cluster does when something breaks, in short: under the checker of histories where messages are at stake.
+"""A cluster under single faults. Where messages could be lost, the checker of histories runs.
 
-The long form is tests/torture. Tests whose comment begins with "The article:" hold up what was found wrong in the
-implementation before this one.
+The long form is tests/torture. A comment that begins with "The article:" names a published defect of the implementation before
+this one.
 """
 
 import json
@@ -28,7 +28,7 @@ def sound(run):
 
 # ---- the leader dies
 
-# The article: after kill -9 of the leader the next one led after 29.5 s, and 95 of 345 acknowledged messages were gone.
+# The article: after kill -9 of the leader the next one led after 29.5 s, and 95 of 345 acknowledged messages were lost.
 def test_after_kill_9_of_the_leader_another_leads_soon_and_nothing_live_is_lost(cluster, figure):
     c = cluster(set=["store.segment.messages=200"])
     took = []
@@ -53,7 +53,7 @@ def test_an_orderly_stop_hands_over_and_loses_nothing_of_a_wal_topic_either(clus
     with Run(c, BOTH, seed=2) as run:
         for _ in range(3):
             leader = c.leader()
-            leader.stop()       # not noted as a fault: nothing may be lost
+            leader.stop()       # not recorded as a fault: nothing may be lost
             took.append(run.failover(time.monotonic(), "live"))
             leader.start()
             c.wait_whole()
@@ -127,7 +127,7 @@ def test_consul_down_and_back_stops_writes_and_loses_nothing(cluster):
         with run.fault("consul down"):
             c.consul.kill()
             wait_until(lambda: all(a.status == 503 for a in publish_everywhere(c)), what="nobody acknowledges any more")
-            for node in c.nodes:                # reads go on
+            for node in c.nodes:                # reads still work
                 assert node.get("/v1/topics/live/messages?limit=1").status == 200
                 assert node.get("/healthz").status == 200
             c.consul.start()
@@ -298,7 +298,7 @@ def test_topics_and_their_settings_survive_failover(cluster):
 
 # ---- divergence
 
-# The article: a rejoining leader keeps what diverged.
+# The article: a leader that rejoins keeps messages that diverged.
 def test_what_diverged_is_moved_aside_and_counted(cluster):
     c = cluster(sync_interval=30, topics={"w": {"replication": "wal"}})
     leader = c.leader()
@@ -348,7 +348,7 @@ def test_a_damaged_file_is_fetched_from_another_node(cluster):
     c.wait_whole()
 
     def mended():
-        a = node.get("/v1/topics/t/messages?from=50&to=100&limit=50")    # reading it is one way to notice
+        a = node.get("/v1/topics/t/messages?from=50&to=100&limit=50")    # a read finds the damage
         return a.status == 200 and [m["data"].encode() for m in a.json["messages"]] == sent[50:100]
     wait_until(mended, what="the file is whole again")
     with open(path, "rb") as f:
@@ -434,7 +434,7 @@ def test_a_leader_that_is_cut_from_its_followers_goes_on_only_with_enough_copies
         with run.fault("leader cut from followers", old):
             for node in c.followers():
                 c.net.cut(old.name, node.name)
-            run.progresses(timeout=90)              # whoever leads then
+            run.progresses(timeout=90)              # under any leader
             c.net.heal()
         run.progresses()
     sound(run)

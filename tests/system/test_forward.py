@@ -1,4 +1,4 @@
-"""A write that reaches a follower: what goes to the leader, what comes back, and what is never sent twice.
+"""Writes to a follower: what it forwards to the leader, what it answers, and what it never sends twice.
 
 The follower is real; its leader is a stand-in that does what each test needs. There is no Consul: the follower waits for
 one, and follows whom the console tells it to.
@@ -30,8 +30,8 @@ def answer(status, body=b"", kind="application/json", headers=()):
 
 
 class Leader:
-    """Answers each request with what `plan` has next (the last for ever): bytes to send, None to close without a word, or
-    a function to call before closing. Connections are kept as long as answers are sent."""
+    """A stand-in for a leader. Each request takes the next step of `plan`, and the last step repeats: bytes are sent as the
+    answer, None closes the connection, and a function is called before the connection is closed."""
 
     def __init__(self, *plan):
         self.plan, self.requests = list(plan), []
@@ -48,7 +48,7 @@ class Leader:
             threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
     def serve(self, c):
-        with c, contextlib.suppress(OSError):       # of a follower that is gone
+        with c, contextlib.suppress(OSError):       # the follower may be gone
             c.settimeout(PATIENCE)
             while self.take(c):
                 step = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
@@ -82,7 +82,7 @@ class Leader:
 
 @pytest.fixture
 def follower(node):
-    """follower(config): a node that follows nobody yet."""
+    """follower(config): starts a node that has no leader yet."""
     def start(config=""):
         b = node(config=config, set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0",
                                      "cluster.replication.secret=" + SECRET])
@@ -93,7 +93,7 @@ def follower(node):
 
 @pytest.fixture
 def lead(defer):
-    """lead(plan): a stand-in for a leader, which does what its plan has."""
+    """lead(plan): starts a stand-in for a leader."""
     def start(*plan):
         leader = Leader(*plan)
         defer(leader.close)
@@ -108,7 +108,7 @@ def follow(b, leader, epoch=1):
 
 @pytest.fixture
 def pair(follower, lead):
-    """pair(plan): a follower and its leader."""
+    """pair(plan): starts a follower and its leader."""
     def start(*plan, **kw):
         b, leader = follower(**kw), lead(*plan)
         follow(b, leader)
@@ -205,7 +205,7 @@ def test_one_that_waits_ends_as_unknown_when_another_leads(pair, lead, defer):
 
     def elect():
         wait_until(lambda: first.requests, what="it is on its way")
-        follow(b, first)                              # the same again is no news
+        follow(b, first)                              # the same leader again changes nothing
         follow(b, second, epoch=2)
 
     def publish():
@@ -222,7 +222,7 @@ def test_one_that_no_connection_was_made_for_goes_to_whoever_leads_then(follower
     deaf = socket.create_server(("127.0.0.1", 0), backlog=0)
     defer(deaf.close)
     address = deaf.getsockname()
-    for _ in range(4):                                     # more than it takes: further ones get no answer at all
+    for _ in range(4):                                     # they fill the backlog, so further connections are not answered
         s = socket.socket()
         defer(s.close)
         s.setblocking(False)
@@ -284,7 +284,7 @@ def test_authorize_is_asked_before_anything_goes_on(pair):
 
 
 def test_many_at_once_do_not_wait_for_each_other(pair):
-    """The stand-in answers none before it has all."""
+    """The stand-in holds every request until all have arrived."""
     all_are_there = threading.Event()
     b, leader = pair(lambda: all_are_there.wait(PATIENCE))
     answers = []

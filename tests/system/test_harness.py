@@ -1,4 +1,4 @@
-"""What the tests of the cluster stand on does what it says: networks that are cut, a Consul that comes back, leftovers swept."""
+"""The tools of the cluster tests work: networks that are cut, a Consul that comes back, leftovers that are removed."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def net(network):
 
 @pytest.fixture
 def listen(net, defer):
-    """listen(name, size): that host gives everybody who connects so many bytes."""
+    """listen(name, size): starts a server on that host that sends this many bytes to each client."""
     def start(name, size=10):
         host = net[name]
         p = subprocess.Popen([sys.executable, "-c", LISTEN, host.address, str(size)], stdout=subprocess.PIPE,
@@ -77,7 +77,7 @@ def test_hosts_can_be_cut_from_each_other_and_healed(net, listen):
     net.cut("a", "b")
     assert [hears(net, "a", "b"), hears(net, "b", "a"), hears(net, "c", "a"), hears(net, "c", "b")] == (
         [False, False, True, True])
-    with socket.create_connection((net["a"].address, 7777), 5) as s:      # the test itself reaches everybody
+    with socket.create_connection((net["a"].address, 7777), 5) as s:      # the test itself reaches all hosts
         assert s.recv(10) == b"x" * 10
     net.heal()
     net.isolate("a")

@@ -1,4 +1,4 @@
-"""The history checker: sound histories pass, and each kind of fault is reported as what it is."""
+"""The history checker: consistent histories pass, and each kind of fault is reported as that kind."""
 
 import os
 import tempfile
@@ -53,13 +53,13 @@ def wal():
 
 
 def change(h, value, **fields):
-    """Rewrites what is known of one publish."""
+    """Changes the record of one publish."""
     i = next(i for i, p in enumerate(h.publishes) if p.value == value)
     h.publishes[i] = h.publishes[i]._replace(**fields)
 
 
 def without(h, offset, *nodes):
-    """The message of an offset was never stored, and later ones took its place."""
+    """As if the message at an offset had never been stored: later ones move up."""
     for node in nodes or list(h.final):
         for topic, log in h.final[node].items():
             h.final[node][topic] = [(e, o - (o > offset), v) for e, o, v in log if o != offset]
@@ -162,7 +162,7 @@ def test_a_large_history_is_checked_in_seconds():
 # ---- what is found
 
 def reports(h, *kinds):
-    """Exactly these kinds of faults, which says that nothing else is disturbed by them."""
+    """Expects findings of exactly these kinds; returns the findings."""
     found = check(h)
     assert sorted({f.kind for f in found}) == sorted(kinds), report(found)
     return found

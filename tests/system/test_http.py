@@ -24,8 +24,8 @@ def chunked(body, headers=b""):
     return post(b"Transfer-Encoding: chunked\r\n" + headers, body)
 
 
-# What is sent, and the one status that answers it. Every one of these is a framing error, a bound or a plain
-# refusal; none may be read as two requests, and none may append anything.
+# A request and the status of its only answer. Each is a framing error, exceeds a limit, or is refused; none may be taken for two
+# requests, and none may append anything.
 REFUSED = {
     "no version": (b"GET /ping\r\n" + HOST + b"\r\n", 400),
     "two spaces": (b"GET  /ping HTTP/1.1\r\n" + HOST + b"\r\n", 400),
@@ -105,7 +105,7 @@ def b(share_node):
 def test_every_malformed_request_is_answered_once_and_closed(b, what):
     request, status = REFUSED[what]
     with b.connect() as c:
-        c.send(request + get(b"/healthz"))      # which must not be answered
+        c.send(request + get(b"/healthz"))      # must not be answered
         a = c.answer()
         assert a.status == status, a
         assert (a.header("connection") or "").lower() == "close"
@@ -130,7 +130,7 @@ def test_the_same_bytes_one_by_one_get_the_same_answer(b):
                 try:
                     c.send(request[i:i + 1])
                 except OSError:
-                    break       # refused before its end
+                    break       # refused before its end is sent
             assert c.answer().status == status, request
 
 
@@ -140,7 +140,7 @@ def test_http_1_0_is_answered_and_closed(b):
         a = c.answer()
         assert (a.status, a.body) == (200, b"PONG")
         assert c.closed(5)
-    with b.connect() as c:     # no chunks towards HTTP/1.0
+    with b.connect() as c:     # HTTP/1.0 has no chunked coding
         c.send(b"GET /v1/topics/hostile/messages HTTP/1.0\r\n\r\n")
         a = c.answer()
         assert a.status == 200
@@ -167,7 +167,7 @@ def test_pipelined_requests_are_answered_in_order(b):
 
 
 def test_pipelining_behind_a_waiting_request_keeps_the_order(b):
-    # libevent's own server exits its process here.
+    # The HTTP server of libevent ends its process here.
     with b.connect() as c:
         c.send(get(b"/v1/topics/hostile/messages?from=1&wait=1") + get() + get(b"/healthz"))
         assert c.answer().json["messages"] == []
@@ -247,7 +247,7 @@ def test_an_empty_line_before_a_request_is_skipped_once(b):
 
 
 def test_a_slow_head_is_ended_by_an_absolute_deadline(b):
-    # One byte at a time re-arms nothing.
+    # A new byte does not restart the timeout.
     trickles(b, get(headers=b"A: " + b"a" * 500 + b"\r\n"))
 
 
@@ -315,7 +315,7 @@ def test_after_all_that_memory_and_descriptors_are_as_before(b):
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
 ], ids=as_id)
 def test_this_client_notices_a_wrong_answer(text):
-    """The harness itself: its reader refuses what a broken server might send."""
+    """A test of the harness: its client rejects malformed answers."""
     with socket.create_server(("127.0.0.1", 0)) as server, Connection(server.getsockname()[1], timeout=2) as c:
         peer, _ = server.accept()
         peer.sendall(text)

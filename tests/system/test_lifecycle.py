@@ -1,4 +1,4 @@
-"""Starting, stopping, flags, configuration errors and who may use a data directory."""
+"""Starting, stopping, flags, configuration errors, and which data directories are accepted."""
 
 import contextlib
 import glob
@@ -25,7 +25,7 @@ def test_sigterm_answers_what_is_in_flight_and_keeps_it(node):
         acknowledged = []
 
         def publisher(k):
-            with contextlib.suppress(OSError), b.connect() as c:        # it may be closed between two requests
+            with contextlib.suppress(OSError), b.connect() as c:        # the broker may close between two requests
                 for i in itertools.count():
                     payload = b"%d.%d" % (k, i)
                     c.send(request_bytes("POST", "/v1/topics/t/messages", payload))
@@ -47,7 +47,7 @@ def test_sigterm_answers_what_is_in_flight_and_keeps_it(node):
         stored = b.messages("t")
         for offset, payload in acknowledged:
             assert stored[offset] == payload
-        # Nobody was left without an answer, so nothing else is there.
+        # Every request was answered, so nothing else is stored.
         assert len(stored) == len(acknowledged)
         b.stop()
 
@@ -201,7 +201,7 @@ def test_a_lost_state_file_gives_a_new_incarnation_and_keeps_the_data(node):
     before = open(os.path.join(b.data, "state")).read()
     os.unlink(os.path.join(b.data, "state"))
     if not b.try_start():
-        assert b.wait_exit() == 65      # refusing is fine too, deleting is not
+        assert b.wait_exit() == 65      # refusing is allowed, deleting is not
     else:
         assert b.messages("t") == [b"x"]
         b.stop()
@@ -226,7 +226,7 @@ def test_a_node_of_a_cluster_does_not_start_alone(node):
     b.stop()
     os.unlink(os.path.join(b.data, "state"))
     b.set = []
-    b.start()                                    # a new identity, as it was told
+    b.start()                                    # it has a new identity, because its state was deleted
     b.publish("t", b"x")
 
 

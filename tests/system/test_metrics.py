@@ -1,4 +1,4 @@
-"""/metrics, and what a node costs."""
+"""/metrics, and the resources that a node uses."""
 
 import re
 import shutil
@@ -66,7 +66,7 @@ def test_counters_rise_with_what_happens(node):
     assert any("messages" in n and "lignum_http_requests_total" in n and "{topic}" in n for n in after), (
         "requests are counted by route pattern, not by path")
     assert after["lignum_lua_memory_bytes"] > 0
-    assert "lignum_lua_cpu_seconds_total" in after    # sampled: so little work may not show
+    assert "lignum_lua_cpu_seconds_total" in after    # sampled, so it may be 0 after this little work
 
 
 def test_series_are_bounded_whatever_clients_ask_for(node):
@@ -92,7 +92,7 @@ def test_names_of_topics_cannot_break_the_format(node):
         assert b.metrics()['lignum_topic_next_offset{topic="%s"}' % name] == 1
 
 
-# ---- what a node costs
+# ---- resources
 
 measured = pytest.mark.skipif(SANITIZED, reason="memory and times under a sanitizer say nothing")
 

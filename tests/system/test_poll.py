@@ -61,7 +61,7 @@ def test_long_poll_returns_as_soon_as_a_message_is_there(b):
         assert [m["data"] for m in body["messages"]] == ["second"]
 
     def publisher():
-        # The waiters' requests are in the broker before the message is: they show in its metrics.
+        # Publish only after the broker has the waiters' requests, as its metrics show.
         wait_until(lambda: b.in_flight() >= 3, what="three requests wait")
         b.publish("poll", b"second")
     in_threads(waiter, waiter, waiter, publisher)
@@ -76,7 +76,7 @@ def test_long_poll_ends_empty_after_its_time(b):
     assert time.monotonic() - began >= 0.9
 
 
-# The core takes a wait in whole seconds as it stands; any other goes through the script.
+# The core serves a wait in whole seconds itself; any other wait is served by the script.
 def both_ways(b, topic, accept, seconds, meanwhile):
     answers = {}
 

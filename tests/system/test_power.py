@@ -1,4 +1,4 @@
-"""Power loss, failed writes and failed syncs, by the fault points of builds made for tests."""
+"""Power loss, failed writes and failed syncs, with the fault points of test builds."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ TOPICS = ["orders", "events", "metrics"]
 
 
 def entries(path):
-    """The log of a broker with fault points, entry by entry: (position after it, fields, bytes written)."""
+    """Entries of the log of a broker with fault points: (position after the entry, fields, bytes written)."""
     with open(path, "rb") as f:
         while True:
             line = f.readline()
@@ -36,7 +36,7 @@ def entries(path):
 
 @contextlib.contextmanager
 def locked(log):
-    """Meanwhile the broker changes nothing on the disk, and all that it has changed is in the log."""
+    """In the body the broker changes nothing on the disk, and the log has everything that it has changed."""
     with open(log) as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
@@ -48,7 +48,7 @@ def waits_for_lock(pid):
 
 
 def on_disk(data):
-    """What lies below a data directory, in the form of Disk.crashed; without `lock`, which holds nothing."""
+    """The contents of a data directory in the form that Disk.crashed() returns, without `lock`, which is empty."""
     found = {}
     for folder, _, names in os.walk(os.path.realpath(data)):
         found[folder] = "dir"
@@ -59,7 +59,7 @@ def on_disk(data):
 
 
 def in_log(data, log):
-    """The same as the log tells it."""
+    """The same contents by the log."""
     disk = Disk(os.path.realpath(data))
     for _, fields, written in entries(log):
         replay(disk, fields, written)
@@ -86,21 +86,21 @@ def replay(disk, fields, data):
 
 
 class Watched(Publisher):
-    """Remembers with each acknowledgement how long the log was when it came: all that it rests on stands before."""
+    """Records with each acknowledgement the length of the log: everything it depends on is in that part."""
 
     def __init__(self, log, *rest):
         super().__init__(*rest)
         self.log, self.at = log, []
         self.acknowledged = self
 
-    def append(self, promise):          # as the list that Publisher adds its acknowledgements to
+    def append(self, promise):          # stands in for the list of acknowledgements of Publisher
         self.at.append((os.stat(self.log).st_size, promise))
 
     def __len__(self):
         return len(self.at)
 
     def until(self, position):
-        """The same publisher as it was when the log was so long."""
+        """This publisher as it was at that length of the log."""
         then = Publisher(self.b, self.name, self.topic, None)
         then.asked = self.asked
         then.acknowledged = [promise for at, promise in self.at if at <= position]
@@ -184,12 +184,12 @@ def test_no_change_of_the_disk_escapes_the_log_when_the_broker_is_killed(node, f
     assert differences(on_disk(b.data), in_log(b.data, log)) == []
 
 
-# ---- power that is lost
+# ---- power loss
 
 @pytest.fixture
 def record(make_node, folder, rng):
-    """record(binary): has brokers of that build publish, killed, started, stopped and started again; the broker, its log and the
-    publishers."""
+    """record(binary): publishes to a broker of that build through kills, a stop and restarts; returns the broker, its log and
+    the publishers."""
     def run(binary):
         log = os.path.join(folder, "log")
         b = make_node(binary=binary, set=["store.segment.messages=150", "store.segment.bytes=65536"], expect_exit=None,
@@ -213,8 +213,8 @@ def record(make_node, folder, rng):
 
 
 def states(rng, folder, b, log, publishers, count):
-    """Crashes at `count` moments: yields (moment, luck, a data directory of what the disk may hold then)."""
-    # Moments right after an acknowledgement came are the likeliest to break it.
+    """Power failures at `count` moments: yields (moment, luck, a data directory with a possible state of the disk)."""
+    # Moments right after an acknowledgement are the likeliest to break it.
     acks = sorted(at for p in publishers for at, _ in p.at)
     size = os.path.getsize(log)
     moments = sorted(rng.sample(acks, count * 2 // 3) + [rng.randrange(size) for _ in range(count - count * 2 // 3)])
@@ -233,7 +233,7 @@ def states(rng, folder, b, log, publishers, count):
 
 @pytest.fixture
 def broken_promises(make_node, folder):
-    """broken_promises(publishers, moment, data): what a sound build finds wrong in that directory."""
+    """broken_promises(publishers, moment, data): what is wrong in that directory, as read by the sound build."""
     def check(publishers, moment, data):
         b = make_node(data=data, binary=BINARY, place=os.path.join(folder, "check")).start()
         found = []
@@ -244,7 +244,7 @@ def broken_promises(make_node, folder):
                 continue
             try:
                 found += check_promises(b.messages(topic), then)
-            except AssertionError as e:        # refused, for instance as damaged
+            except AssertionError as e:        # the read was refused, for example because of damage
                 found.append("%s cannot be read: %s; the broker said %s" % (topic, e, b.said()[-1500:]))
         b.kill()
         b.check_said()
@@ -268,7 +268,7 @@ def test_the_state_is_whole_whenever_the_power_is_lost(node, folder, faults, rng
     b.kill()
     data = os.path.realpath(b.data)
     state = os.path.join(data, "state")
-    with open(state, "r+b") as f:       # longer than what a disk writes at once
+    with open(state, "r+b") as f:       # longer than a disk writes atomically
         text = f.read()[:-len("crc=00000000\n")] + b"later=" + b"x" * 2 * PAGE + b"\n"
         f.seek(0)
         f.write(text + b"crc=%08x\n" % crc32c(text))
@@ -282,7 +282,7 @@ def test_the_state_is_whole_whenever_the_power_is_lost(node, folder, faults, rng
         told = list(entries(log))[known:]
         known += len(told)
         whole |= {written for _, fields, written in told if fields[0] == "write" and fields[1].startswith(state)}
-        # As if killed right after the state got its name: that name is left to the next process to make durable.
+        # As if killed right after the rename of the state, so that the next process must make the name durable.
         last = max(i for i, (_, fields, _) in enumerate(told) if fields[0] == "exchange")
         for _, fields, written in told[:last + 1]:
             replay(disk, fields, written)
@@ -295,11 +295,11 @@ def test_a_build_that_acknowledges_before_the_sync_is_caught(record, broken_prom
     assert any(broken_promises(publishers, moment, data) for moment, _, data in states(rng, folder, b, log, publishers, 32))
 
 
-# ---- writes and syncs that fail, as long as a file exists
+# ---- failing writes and syncs
 
 @pytest.fixture
 def faulty(node, folder, faults):
-    """faulty(rule): a broker that the rule holds for as long as the file SWITCH is there, and that file's path."""
+    """faulty(rule): a broker whose rule applies while the file SWITCH exists, and the path of that file."""
     def start(rule, **kw):
         switch = os.path.join(folder, "switch")
         b = node(binary=faults, env={"LIGNUM_FAULT": rule.replace("SWITCH", switch)}, expect_exit=None, **kw)
@@ -314,7 +314,7 @@ def test_a_failed_write_or_sync_ends_the_process_and_acknowledges_nothing(faulty
     with running(*[p.run for p in publishers]):
         wait_until(lambda: sum(len(p.acknowledged) for p in publishers) > 100, what="messages are acknowledged")
         open(switch, "w").close()
-        # From here on nothing may be acknowledged but what was under way before.
+        # From here on only requests that were in flight may be acknowledged.
         assert b.wait_exit() == 74, b.said()
     assert re.search(r"error \S+: .*(failed|cannot|error)", b.said())
     assert "stopped" not in b.said()

@@ -1,4 +1,4 @@
-"""doc/promises.md: every promise names tests that exist, or says that it is not kept yet."""
+"""doc/promises.md: every promise names existing tests, or says that it is not kept yet."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ NUMBERS = [*range(1, 21), 24]        # 21 to 23 are to come
 
 
 def known_tests():
-    """Names of all tests of the project: C, Lua and Python."""
+    """The names of all tests: C, Lua and Python."""
     names = set()
     for path in glob.glob(os.path.join(ROOT, "tests", "unit", "**", "*.c"), recursive=True):
         names |= set(re.findall(r"^TEST\((test_\w+)\)", open(path).read(), re.M))

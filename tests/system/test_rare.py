@@ -1,4 +1,4 @@
-"""What hardly ever happens: directories that cannot be made, a lost state, no descriptors, timers that come early."""
+"""Rare conditions: directories that cannot be created, a lost state file, no descriptors, early timers."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ def test_no_room_for_a_topics_directory_is_507_and_heals_by_itself(node, small_d
 
 def test_a_lost_state_never_lets_the_epoch_fall(node):
     b = node()
-    for i in range(5):          # all in one file, whose header knows only the first epoch
+    for i in range(5):          # all in one file, whose header has only the first epoch
         b.publish("t", b"%d" % i)
         b.kill()
         b.start()
@@ -87,10 +87,10 @@ def test_readers_that_take_all_descriptors_do_not_end_the_process(node, defer):
                         {"Accept": "application/vnd.lignum.records"})
     readers = [b.connect()]
     defer(lambda: [c.close() for c in readers])
-    for _ in range(124):        # each holds a connection and, unread, a file
+    for _ in range(124):        # each holds a connection and, until it reads, a file
         readers.append(b.connect(receive_buffer=4096))
         readers[-1].send(ask)
     wait_until(lambda: b.descriptors_open() >= 254, what="the descriptors are taken")
-    for i in range(4):          # a new topic's directory has to be synced
+    for i in range(4):          # a new topic needs a sync of its directory
         a = readers[0].request("POST", "/v1/topics/new-%d/messages" % i, b"x")
         assert_status(a, 200)

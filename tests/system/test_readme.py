@@ -1,4 +1,4 @@
-"""README.md does what it says: its curl lines, its lignum.lua and its console lines, as they stand, in their order.
+"""The examples of README.md work unchanged and in order: its curl lines, its lignum.lua and its console lines.
 
 Every line of a ```sh block that holds curl lines is run (after replacing the port by the test's); every `lignum>` line of
 a transcript is typed into the console, and what follows it must come back; a ```lua block becomes lignum.lua, by
@@ -34,7 +34,7 @@ def transcript(body):
 
 
 def run_script(text, folder):
-    """Runs curl lines, the first of which that fails is the failure of all; what they print."""
+    """Runs curl lines, all of which must succeed; returns their output."""
     script = "set -e -o pipefail\ncurl() { command curl -sS --fail-with-body \"$@\"; }\n" + text
     p = subprocess.run(["bash", "-c", script], capture_output=True, timeout=30, cwd=folder, text=True)
     assert p.returncode == 0, "%s\n%s%s" % (text, p.stdout, p.stderr)
@@ -65,10 +65,10 @@ def test_the_readmes_lines_work_as_they_stand(node):
 
 @needs_curl
 def test_the_failover_in_the_readme_works_as_it_stands(folder):
-    """Its ```bash block: five lines, in a cluster of their own on other ports."""
+    """Runs the ```bash block of five lines in a new cluster on other ports."""
     lines = [body for language, body in blocks(open(README).read()) if language == "bash"]
     assert [len(b.strip().splitlines()) for b in lines] == [5]
-    port = free_port(above=[1, 2, 46, 47, 48, 420, 421, 422, 423])         # as tests/cluster numbers its own
+    port = free_port(above=[1, 2, 46, 47, 48, 420, 421, 422, 423])         # the ports that tests/cluster uses
     place = os.path.join(folder, "cluster")
     p = subprocess.Popen([os.path.join(ROOT, "tests/cluster"), "--port", str(port), "--folder", place, "--binary", BINARY],
                          stdout=subprocess.PIPE, text=True)

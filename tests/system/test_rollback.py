@@ -1,4 +1,4 @@
-"""A register at Consul that went back, or that is another cluster's: nobody leads by it, and an operator can cure it."""
+"""A register that Consul rolled back, or that belongs to another cluster: no node leads by it, and an operator can repair it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_a_register_that_was_rolled_back_stops_the_leader(cluster):
     leader.start()
     c.wait_whole()
     c.leader().publish("t", b"acknowledged in the newer epoch")
-    c.wait_equal(["t"])  # a follower that has it serves it once it has the mark too
+    c.wait_equal(["t"])  # a follower serves the message only once it has the mark
     c.consul.put(REGISTER, json.dumps(old))
 
     def regressed():
@@ -70,7 +70,7 @@ def test_a_rollback_is_marked_in_the_register_so_that_no_node_leads_that_does_no
     assert marked["lost"] == {"epoch": lost["epoch"], "version": lost["version"], "leader": lost["leader"].split(":")[1]}
 
     for node in knowing:
-        node.kill()  # and with them their sessions
+        node.kill()  # this ends their sessions too
     unaware.start()
     assert unaware.name in {m.split(":")[0] for m in old["members"]}, "it might lead by the old register"
     regressed([unaware])
@@ -93,7 +93,7 @@ def test_a_rollback_is_marked_in_the_register_so_that_no_node_leads_that_does_no
         assert node.messages("t") == [b"acknowledged in the newer epoch", b"after"]
 
 
-# The numbers of both registers are the same.
+# Both registers have the same epoch and version.
 def test_two_leaders_of_one_epoch_are_noticed_and_neither_goes_on(cluster):
     c = cluster(2, topics={"t": {"replication": "wal"}})
     first = c.leader()
@@ -107,7 +107,7 @@ def test_two_leaders_of_one_epoch_are_noticed_and_neither_goes_on(cluster):
     lost, _ = c.register()
     first.kill()
     forged = dict(lost, leader=member_of(other), members=[member_of(other)])
-    c.consul.put(REGISTER, json.dumps(forged))       # as if it had claimed by the backup: the very same epoch and version
+    c.consul.put(REGISTER, json.dumps(forged))       # as if it had claimed with the restored register: same epoch and version
     first.start()
     regressed([first])
     wait_until(lambda: "lost" in c.register()[0], what="the register says so")

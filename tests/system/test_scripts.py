@@ -1,4 +1,4 @@
-"""What an operator's lignum.lua can do, and what it cannot break."""
+"""What an operator's lignum.lua can do, and that its mistakes break nothing else."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from common import SANITIZED, Background, as_id, hold_for, in_threads, wait_unti
 
 
 def on_own_connections(b, step):
-    """A function that calls step(connection) on a connection of each thread's own."""
+    """A function that calls step(connection), with one connection for each thread."""
     local = threading.local()
 
     def run():
@@ -355,7 +355,7 @@ def test_a_runaway_hook_costs_only_its_own_request(node):
         for what, (body, code) in RUNAWAYS.items():
             a = b.post("/v1/topics/bad/messages", what.encode())
             assert a.status >= 500, a
-            assert a.json["code"] in code, a      # a part of the word will do, or one of two
+            assert a.json["code"] in code, a      # `code` is a string or a tuple of codes
             assert "on_publish" in a.json["detail"], what
             if what not in ("an error that is nil", "an error that is a table", "deep recursion"):
                 assert "lignum.lua:%d" % lines[what] in a.json["detail"]

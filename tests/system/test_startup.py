@@ -1,5 +1,4 @@
-"""How soon a node with data is ready: after a clean stop without reading messages, after a crash by reading what
-lies above the checkpoints."""
+"""The start time of a node with much data. After a clean stop it reads no messages, after a crash those above the checkpoints."""
 
 import pytest
 
@@ -11,7 +10,7 @@ BATCHES = 10                                       # 10 MB a topic
 
 
 def make_dirty(b):
-    """Every tenth topic again, so that a kill -9 has something to find."""
+    """Publishes to every tenth topic, so that a start after kill -9 has messages to recover."""
     for i in range(0, TOPICS, 10):
         assert b.publish_lines("t%d" % i, BATCH)["count"] == 1000
 

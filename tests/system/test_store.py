@@ -1,4 +1,4 @@
-"""What lies on disk: segments, ranges, retention, restarts, damage, verify and dump."""
+"""Data on disk: segments, ranges, retention, restarts, damage, verify and dump."""
 
 import glob
 import json

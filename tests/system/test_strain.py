@@ -1,4 +1,4 @@
-"""Clients who crowd a cluster do not move its leadership, nor keep it from moving."""
+"""Many clients neither move the leadership of a cluster nor prevent its move."""
 
 import contextlib
 import threading
@@ -9,7 +9,7 @@ from common import PATIENCE, SANITIZED, in_threads, wait_until
 
 
 class Polling:
-    """Clients that long-poll for what does not come, on connections of their own, and again when they are refused."""
+    """Clients that long-poll for messages that never come, each on its own connection, and retry when refused."""
 
     def __init__(self, node, count, target):
         self.node, self.target = node, target
@@ -47,7 +47,7 @@ def check_crowd(cluster, figure, setting):
     follower, before = c.followers()[0], leader.view()["epoch"]
     with Polling(leader, 60, "/v1/topics/t/messages?from=latest&wait=60") as crowd:
         wait_until(lambda: crowd.refused > 100, what="more want to wait than may")
-        published, end = 0, time.monotonic() + 5          # Consul looks each second
+        published, end = 0, time.monotonic() + 5          # Consul checks every second
         while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 published += leader.post("/v1/topics/u/messages", b"x").status == 200

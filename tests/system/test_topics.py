@@ -1,4 +1,4 @@
-"""/v1: topics, and what stands around them (doc/http.md)."""
+"""/v1: topics, health, cluster status and OpenAPI (doc/http.md)."""
 
 import json
 import re
@@ -140,7 +140,7 @@ def resolved(spec, value):
 
 
 def test_errors_come_from_one_table(b):
-    # Every code that the broker answers with stands in doc/http.md.
+    # doc/http.md lists all codes.
     for target, status, code in [("/nothing", 404, "not_found"), ("/v1/topics/absent", 404, "unknown_topic"),
                                  ("/v1/topics/a%20b", 400, "bad_topic")]:
         a = b.get(target)

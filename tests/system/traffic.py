@@ -1,4 +1,4 @@
-"""Clients of a cluster that write down what happens to them (tests/system/history.py), and runs of them under faults.
+"""Clients of a cluster that record what they see (history.py), and runs of such clients under faults.
 
     with Run(cluster, {"a": "live", "b": "wal"}) as run:
         with run.fault("kill", node):
@@ -21,7 +21,7 @@ PROBLEMS = OSError, BadAnswer
 
 
 class Client(threading.Thread):
-    """A thread with one connection at a time; step() until the run is over."""
+    """A thread with at most one connection, which calls step() until the run is over."""
 
     def __init__(self, run, name, seed):
         super().__init__(name=name, daemon=True)
@@ -35,7 +35,7 @@ class Client(threading.Thread):
             while not self.run_.over.is_set():
                 self.step()
                 self.steps += 1
-        except BaseException as e:      # a defect of the test, or an answer that must not be: the run raises it again
+        except BaseException as e:      # a defect of the test or an impossible answer; the run raises it again
             self.failure = e
         finally:
             self.leave()
@@ -49,7 +49,7 @@ class Client(threading.Thread):
         self.run_.over.wait(seconds)
 
     def connected(self, node=None, timeout=6):
-        """True with a connection to that node, or to any."""
+        """Connects to this node, or to any, unless a connection exists; True if there is one."""
         if self.connection and (node is None or node is self.node) and self.node not in self.run_.shunned:
             return True
         self.leave()
@@ -60,20 +60,20 @@ class Client(threading.Thread):
         except OSError:
             self.pause(0.02)
             return False
-        if life != node.starts:         # to which of its lives?
+        if life != node.starts:         # the node restarted meanwhile, so the process is not known
             connection.close()
             return False
         self.connection, self.node, self.process = connection, node, "%s/%d" % (node.name, life)
         return True
 
     def node_at(self, location):
-        """The node that an absolute URL leads to."""
+        """The node that an absolute URL belongs to."""
         address = location.split("/")[2] if location.startswith("http://") else None
         return next((n for n in self.cluster.nodes if n.http == address), None)
 
 
 class Publisher(Client):
-    """Publishes `<name.number>...`. A direct one finds the leader for itself; the others write to any node and are forwarded."""
+    """Publishes `<name.number>...`. A direct publisher follows redirects to the leader; others use any node, which forwards."""
 
     def __init__(self, run, name, topic, seed, direct=False, expected=None, pace=0.004, sizes=(20, 100, 300)):
         super().__init__(run, name, seed)
@@ -128,7 +128,7 @@ class Publisher(Client):
                       detail="%d %s" % (a.status, problem.get("code")))
             self.run_.answers[a.status, problem.get("code")] = self.run_.answers.get((a.status, problem.get("code")), 0) + 1
             if self.rng.random() < 0.5:
-                self.leave()            # perhaps another node knows better
+                self.leave()            # another node may know the leader
             self.pause(0.02)
 
     def note(self, values, invoked, kind, told=None, detail=None):
@@ -141,7 +141,7 @@ class Publisher(Client):
                 self.history.publish(self.name, self.topic, value, invoked, ended, kind, expected=self.expected, detail=detail)
 
     def read_own(self, told):
-        """Read your writes, on any node."""
+        """Reads the acknowledged messages back, on any node, by min_offset."""
         node = self.rng.choice(self.cluster.nodes)
         try:
             with node.connect(timeout=6) as c:
@@ -154,7 +154,7 @@ class Publisher(Client):
 
 
 class Reader(Client):
-    """Follows one topic from its beginning by the tokens that it is given, now on one node, now on another."""
+    """Reads one topic from its beginning by the tokens in the answers, on changing nodes."""
 
     def __init__(self, run, name, topic, seed, node=None):
         super().__init__(run, name, seed)
@@ -183,7 +183,7 @@ class Reader(Client):
             problem = json.loads(a.body)
             self.history.reset(self.name, self.node.name, self.topic, now, "%s: %s" % (self.token, problem.get("detail")))
             self.token = str(problem["offset"]) if isinstance(problem.get("offset"), int) else "earliest"
-        else:                           # not here yet, or not now
+        else:                           # the topic is not on this node yet, or the node is busy
             self.leave_sometimes()
             self.pause(0.05)
 
@@ -193,7 +193,7 @@ class Reader(Client):
 
 
 class Observer(Client):
-    """Asks all nodes over and over who leads."""
+    """Asks all nodes repeatedly which node leads."""
 
     def step(self):
         for node in self.cluster.answering():
@@ -206,14 +206,14 @@ class Observer(Client):
 
 
 class Run:
-    """Clients at work on a cluster. Ends by waiting until it is whole, reading it all, and checking the history."""
+    """Clients at work on a cluster. At its end it waits until the cluster is whole, reads everything and checks the history."""
 
     def __init__(self, cluster, topics, seed=1, publishers=2, readers=1, bound=None, pace=0.004, copies=2, sizes=(20, 100, 300)):
-        """`topics`: {name: "live" | "wal" | "mixed"}; each has as many publishers and readers as said."""
+        """`topics`: {name: "live" | "wal" | "mixed"}. Each topic has this number of publishers and readers."""
         self.cluster, self.topics = cluster, topics
         self.history = history.History(bound=bound or cluster.sync_interval + 1.5)
         self.over, self.held, self.answers, self.findings = threading.Event(), threading.Event(), {}, None
-        self.shunned = set()        # nodes that no publisher or reader goes to
+        self.shunned = set()        # nodes that publishers and readers avoid
         self.clients = [Observer(self, "observer", seed)]
         self.settings = {name: {"replication": "live", "copies": copies} if mode == "live" else {"replication": "wal"}
                          for name, mode in topics.items()}
@@ -251,7 +251,7 @@ class Run:
         return sum(1 for p in self.history.publishes if p.kind == history.ACKNOWLEDGED and topic in (None, p.topic))
 
     def progresses(self, more=30, timeout=PATIENCE, topics=None):
-        """Every topic gets so many more messages acknowledged."""
+        """Waits until every topic has this many more acknowledged messages."""
         names = topics or list(self.topics)
         targets = {t: self.acknowledged(t) + more for t in names}
 
@@ -267,7 +267,7 @@ class Run:
 
     @contextlib.contextmanager
     def fault(self, kind, node=None, whole=True):
-        """What is done within is a fault, which ends when the cluster is whole again."""
+        """Records the body as a fault, which ends when the cluster is whole again."""
         begin = time.monotonic()
         try:
             yield begin
@@ -279,7 +279,7 @@ class Run:
 
     @contextlib.contextmanager
     def quiet(self):
-        """Nobody publishes, and nothing that was sent is still on its way."""
+        """Publishers pause in the body, and no request of theirs is in flight."""
         self.held.set()
         wait_until(lambda: all(c.idle for c in self.clients if isinstance(c, Publisher)), what="all publishers pause")
         try:
@@ -288,7 +288,7 @@ class Run:
             self.held.clear()
 
     def failover(self, since, topic=None):
-        """Waits for the first acknowledgement of what was sent after that moment; how long after it that came."""
+        """Waits for the first acknowledgement of a message sent after `since`; returns the seconds from `since` to it."""
         def first():
             self.fail_if_a_client_did()
             late = [p.ended for p in self.history.publishes[-5000:] if p.kind == history.ACKNOWLEDGED and p.invoked >= since
