@@ -22,6 +22,22 @@ while True:
     c.sendall(b"x" * int(sys.argv[2]))
     c.close()
 """
+RECEIVE = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 7778))
+print("bound", flush=True)
+sys.stdin.readline()                # once the packet has been sent
+s.settimeout(0.3)
+try:
+    print(s.recv(9).decode())
+except OSError:
+    print("nothing")
+"""
+SEND = """
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"here", (sys.argv[1], 7778))
+"""
 TALK = """
 import socket, sys, time
 s = socket.socket()
@@ -89,14 +105,11 @@ def test_hosts_can_be_cut_from_each_other_and_healed(net, listen):
 def test_one_way_lets_packets_through_the_other_way(net):
     def arrives(source, target):
         host = net[target]
-        s = subprocess.Popen([sys.executable, "-c", "import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-                              "s.bind((sys.argv[1], 7778))\ns.settimeout(1)\nprint('bound', flush=True)\n"
-                              "try:\n    print(s.recv(9).decode())\nexcept OSError:\n    print('nothing')", host.address],
-                             stdout=subprocess.PIPE, text=True, preexec_fn=host.enter)
-        assert s.stdout.readline() == "bound\n"
-        subprocess.run([sys.executable, "-c", "import socket, sys\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
-                        ".sendto(b'here', (sys.argv[1], 7778))", host.address], preexec_fn=net[source].enter, check=True)
-        return s.communicate()[0] == "here\n"
+        with subprocess.Popen([sys.executable, "-c", RECEIVE, host.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True, preexec_fn=host.enter) as receiver:
+            assert receiver.stdout.readline() == "bound\n"
+            subprocess.run([sys.executable, "-c", SEND, host.address], preexec_fn=net[source].enter, check=True)
+            return receiver.communicate("sent\n")[0] == "here\n"
     assert arrives("a", "b")
     net.cut_one_way("a", "b")
     assert [arrives("a", "b"), arrives("b", "a"), arrives("c", "b")] == [False, True, True]

@@ -5,6 +5,7 @@ a transcript is typed into the console, and what follows it must come back; a ``
 a reload; a ```json block must be what the first curl line answered.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -71,11 +72,10 @@ def test_the_failover_in_the_readme_works_as_it_stands(folder):
     port = free_port(above=[1, 2, 46, 47, 48, 420, 421, 422, 423])         # the ports that tests/cluster uses
     place = os.path.join(folder, "cluster")
     p = subprocess.Popen([os.path.join(ROOT, "tests/cluster"), "--port", str(port), "--folder", place, "--binary", BINARY],
-                         stdout=subprocess.PIPE, text=True)
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        for line in p.stdout:
-            if line.startswith("Ctrl-C"):
-                break
+        said = list(itertools.takewhile(lambda line: not line.startswith("Ctrl-C"), p.stdout))
+        assert p.poll() is None, "".join(said)
         script = lines[0].replace("build/cluster", place)
         for i in range(3):
             script = script.replace("localhost:%d" % (8080 + i), "127.0.0.1:%d" % (port + i))
