@@ -14,11 +14,11 @@ uint64_t server_now(struct http_server *s)
     return s->now_ns;
 }
 
-static void render_plain(struct buf *out, int error, slice detail, struct http_answer *answer)
+static void render_plain(struct buf *out, const struct http_refusal *r, struct http_answer *answer)
 {
-    answer->status = err_status(error);
+    answer->status = err_status(r->error);
     answer->type = SLICE("text/plain");
-    buf_add_slice(out, detail.n > 0 ? detail : slice_from(err_sentence(error)));
+    buf_add_slice(out, r->detail.n > 0 ? r->detail : slice_from(err_sentence(r->error)));
     buf_add_char(out, '\n');
 }
 

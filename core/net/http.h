@@ -37,9 +37,16 @@ struct http_answer {
     bool close;
 };
 
-/* Renders an error made by this layer itself; set by the script layer, plain text otherwise. `Connection: close`, and
- * Retry-After with a 503, are added here. */
-typedef void http_render_error(struct buf *out, int error, slice detail, struct http_answer *answer);
+/* An error that this layer answers itself. */
+struct http_refusal {
+    int error;
+    slice detail;                    /* n == 0: the error's own sentence */
+    uint64_t limit;                  /* the limit that was exceeded; 0: none */
+};
+
+/* Renders such an error; set by the script layer, plain text otherwise. `Connection: close`, and Retry-After with 429
+ * and 503, are added here. */
+typedef void http_render_error(struct buf *out, const struct http_refusal *refusal, struct http_answer *answer);
 
 struct http_server *http_server_new(struct loop *l, const struct http_limits *limits);
 

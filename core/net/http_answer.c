@@ -320,7 +320,8 @@ void refusal_render(struct http_server *s, struct buf *out, int error, slice det
 {
     struct buf body = {0}, headers = {0};
     struct http_answer a = {0};
-    s->render(&body, error, detail, &a);
+    struct http_refusal r = {error, detail, error == -ERR_TOO_LARGE ? s->limits.body : 0};
+    s->render(&body, &r, &a);
     buf_add_slice(&headers, a.headers);
     if (a.status == 429 || a.status == 503)
         buf_add_slice(&headers, SLICE("Retry-After: 1\r\n"));

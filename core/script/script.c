@@ -17,9 +17,9 @@ void script_attach(struct vm *vm, const struct services *services)
     routes_attach(vm, services->http);
 }
 
-void script_render_error(struct buf *out, int error, slice detail, struct http_answer *answer)
+void script_render_error(struct buf *out, const struct http_refusal *r, struct http_answer *answer)
 {
-    answer->status = err_status(error);
+    answer->status = err_status(r->error);
     answer->type = SLICE("application/problem+json");
-    problem_render(out, &(struct problem){.rc = error, .detail = detail});
+    problem_render(out, &(struct problem){.rc = r->error, .detail = r->detail, .limit = r->limit});
 }

@@ -17,6 +17,6 @@ int script_new(struct vm_options o, struct vm **out);
 void script_attach(struct vm *vm, const struct services *services);
 
 /* An error as application/problem+json, for http_on_error. */
-void script_render_error(struct buf *out, int error, slice detail, struct http_answer *answer);
+void script_render_error(struct buf *out, const struct http_refusal *refusal, struct http_answer *answer);
 
 #endif

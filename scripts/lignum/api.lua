@@ -46,6 +46,7 @@ function topics(pattern) end
 ---@return integer? first   the first offset
 ---@return integer|string count   the number of messages; or the message of the error
 ---@return integer|string epoch   or the code of the error
+---@return integer? limit         with too_large: the limit that was exceeded
 ---@errors unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
@@ -283,6 +284,7 @@ function Request:param(name) end
 ---@return lignum.Message[]? messages   with header names in lower case
 ---@return string? message
 ---@return string? code
+---@return integer? limit   with too_large: the limit that was exceeded
 ---@errors bad_value too_large
 ---@example local messages, why, code = req:messages()
 function Request:messages() end
@@ -748,6 +750,7 @@ function core.route(pattern) end
 ---@return string|false|nil receipt   as from topic:receipt; false: nothing was published
 ---@return any message                with false: the message, if the hook was called with it
 ---@return any code                   with false: the result of the hook
+---@return integer? limit             with too_large: the limit that was exceeded
 ---@errors forbidden bad_topic unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
 ---@example local receipt, why, code = req:publish("orders", on_publish)
 function Request:publish(topic, hook) end

@@ -86,8 +86,8 @@ end
 local function append(name, what, options)
   if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are reserved for the broker", "forbidden" end
   local t = topic(name)
-  local first, count, epoch = append_to(t, what, options)
-  return first, count, epoch, t
+  local first, count, epoch, limit = append_to(t, what, options)
+  return first, count, epoch, first and t or limit
 end
 
 ---How a topic has acknowledged the messages of a request.
@@ -104,13 +104,13 @@ end
 ---The answer to a failed publish. With any code but unknown_outcome nothing was appended, and nothing will be.
 ---@param code string
 ---@param why string
+---@param limit? integer   with too_large: the limit that was exceeded
 ---@return integer status
 ---@return table body
 ---@return table headers
-function M.fail(code, why)
-  local more = {}
+function M.fail(code, why, limit)
+  local more = { limit = limit }
   if code ~= "unknown_outcome" then more.appended = false end
-  if code == "too_large" then more.limit = tonumber(why:match("limit of (%d+)")) end   -- as the core says it
   return http.fail(code, why, more)
 end
 
@@ -121,7 +121,7 @@ end
 ---@return integer? first
 ---@return integer|string count       or the problem
 ---@return integer|string epoch       or the code
----@return lignum.Topic? topic        the topic appended to
+---@return lignum.Topic|integer|nil topic   the topic appended to; or with too_large the limit
 function M.messages(name, messages, req)
   if on_publish then
     local to, refusal, at = ask_all(messages, name)
@@ -139,12 +139,13 @@ end
 ---@param first integer?          the results of M.messages, also those of a failure
 ---@param count integer|string
 ---@param epoch integer|string
----@param t lignum.Topic?         the topic appended to
+---@param t lignum.Topic|integer|nil   the topic appended to, or the limit
 ---@return string? receipt
 ---@return string? message
 ---@return string? code
+---@return integer? limit
 function M.receipt(req, first, count, epoch, t)
-  if not first then return nil, count, epoch end
+  if not first then return nil, count, epoch, t end
   return receipt(t, first, count, epoch, req:header("lignum-ack"))
 end
 
@@ -164,10 +165,11 @@ end
 ---@return string|false|nil receipt   false: it is not possible; nothing has been done
 ---@return string? message
 ---@return string? code
+---@return integer? limit
 function M.request(req, name)
-  local done, why, code = publish(req, name, on_publish)
+  local done, why, code, limit = publish(req, name, on_publish)
   if done == false and why then return publish_changed(req, why, code) end
-  if code ~= "unknown_topic" then return done, why, code end
+  if code ~= "unknown_topic" then return done, why, code, limit end
   local ok
   ok, why, code = policy.create(name)
   if not ok then return nil, why, code end

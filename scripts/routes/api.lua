@@ -30,7 +30,7 @@ function M.post(req)
   if body.topic == "" then return publish.fail("bad_topic", "topic must not be empty") end
 
   local first, count, epoch, t = publish.messages(body.topic, { { payload = body.message } }, req)
-  if not first then return publish.fail(epoch, count) end
+  if not first then return publish.fail(epoch, count, t) end
   local durability, committed, lost = publish.acknowledged(t, first + count, req)
   if not durability then return http.fail(lost, committed) end
   return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s",'

@@ -62,13 +62,13 @@ local function post_messages(req, name)
   local coding, kind = header(req, "content-encoding", "content-type")
   local problem = http.encoded(coding)
   if problem then return nil, problem, "unsupported_media" end
-  local messages, why, code
+  local messages, why, code, limit
   if media_type(kind) == "application/json" then
     messages, why, code = messages_of(req.body)
   else
-    messages, why, code = req:messages()
+    messages, why, code, limit = req:messages()
   end
-  if not messages then return nil, why, code end
+  if not messages then return nil, why, code, limit end
   return publish.receipt(req, publish.messages(name, messages, req))
 end
 
@@ -76,9 +76,9 @@ end
 ---@param req lignum.Request
 function M.post(req)
   local name = param(req, "topic")
-  local receipt, why, code = publish.request(req, name)
-  if receipt == false then receipt, why, code = post_messages(req, name) end
-  if not receipt then return publish.fail(code, why) end
+  local receipt, why, code, limit = publish.request(req, name)
+  if receipt == false then receipt, why, code, limit = post_messages(req, name) end
+  if not receipt then return publish.fail(code, why, limit) end
   return 200, receipt, http.JSON
 end
 

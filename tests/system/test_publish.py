@@ -109,8 +109,13 @@ def test_limits_of_messages_name_the_limit(b):
     assert a.status in (400, 413), a
     a = b.post("/v1/topics/limits/messages", b"\n".join([b"x"] * 70000), headers=NDJSON)
     assert_status(a, 413, "too_large")
+    assert a.json["limit"] == 65536
     a = b.post("/v1/topics/limits/messages", b"x" * ((8 << 20) + 1))
     assert_status(a, 413, "too_large")
+    assert a.json["limit"] == 8 << 20
+    a = b.post("/v1/topics/limits/messages", json.dumps({"data": "x", "key": "k" * 5000}), headers=JSON)
+    assert_status(a, 413, "too_large")
+    assert a.json["limit"] == 4096
     t = b.get("/v1/topics/limits")
     assert t.status == 404 or t.json["next"] == 0, t
 

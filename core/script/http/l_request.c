@@ -205,7 +205,7 @@ static int l_messages(lua_State *L)
         }
     }
     vm_scratch_done(d.out);
-    return rc < 0 ? push_fail_because(L, rc, "%s", d.why) : 1;
+    return rc < 0 ? push_draft_fail(L, &d, rc) : 1;
 }
 
 /* The room above adds publish and read. */

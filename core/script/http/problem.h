@@ -9,6 +9,7 @@
 struct problem {
     int rc;
     slice detail;                     /* n == 0: the code's own sentence */
+    uint64_t limit;                   /* the limit that was exceeded; 0: none */
     bool appended;                    /* something may have been stored all the same */
 };
 void problem_render(struct buf *out, const struct problem *p);

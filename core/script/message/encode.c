@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "script/bind/arg.h"
+#include "script/bind/result.h"
 
 enum { HEADER_SIZES = 4 };  /* bytes in front of each pair, see store/format/record.h */
 
@@ -31,9 +32,19 @@ int draft_fail(struct draft *d, int rc, const char *fmt, ...)
 
 static int check_size(struct draft *d, const char *what, size_t n, size_t max)
 {
-    if (n > max)
-        return draft_fail(d, -ERR_TOO_LARGE, "%s of %zu bytes is over the limit of %zu", what, n, max);
-    return 0;
+    if (n <= max)
+        return 0;
+    d->limit = max;
+    return draft_fail(d, -ERR_TOO_LARGE, "%s of %zu bytes is over the limit of %zu", what, n, max);
+}
+
+int push_draft_fail(lua_State *L, const struct draft *d, int rc)
+{
+    int results = d->why[0] == '\0' ? push_fail(L, rc) : push_fail_because(L, rc, "%s", d->why);
+    if (d->limit == 0)
+        return results;
+    lua_pushinteger(L, (lua_Integer)d->limit);
+    return results + 1;
 }
 
 int draft_add(struct draft *d, const struct message *m)
@@ -45,8 +56,10 @@ int draft_add(struct draft *d, const struct message *m)
         rc = check_size(d, "a message's headers", m->headers.n, HEADERS_SIZE_MAX);
     if (rc < 0)
         return rc;
-    if (d->append.count == BATCH_COUNT_MAX)
-        return draft_fail(d, -ERR_TOO_LARGE, "more than %d messages at once", BATCH_COUNT_MAX);
+    if (d->append.count == BATCH_COUNT_MAX) {
+        d->limit = BATCH_COUNT_MAX;
+        return draft_fail(d, -ERR_TOO_LARGE, "a batch of more messages than the limit of %d", BATCH_COUNT_MAX);
+    }
     message_write(d->out, m);
     d->append.count++;
     return check_size(d, "a batch", buf_size(d->out), BATCH_SIZE_MAX);

@@ -20,6 +20,7 @@ struct draft {
     struct append append;             /* messages, count, producer... are filled in */
     bool ack_peers;                   /* the request asks for the peers' acknowledgement */
     struct buf *out, *headers;        /* the VM's scratch buffers */
+    uint64_t limit;                   /* of -ERR_TOO_LARGE: the limit that was exceeded */
     char why[160];                    /* the sentence of a failure; "" = the code's own */
 };
 
@@ -36,6 +37,9 @@ int draft_finish(struct draft *d);
 
 /* Adds the value at `index`, and finishes. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. A wrong type raises with `usage`. */
 MAY_RAISE int draft_encode(struct draft *d, lua_State *L, int index, const char *usage);
+
+/* Pushes the results of a binding whose draft has failed: nil, message, code, and the limit with too_large. */
+MAY_RAISE int push_draft_fail(lua_State *L, const struct draft *d, int rc);
 
 /* Pushes a message as a table with payload, and key and headers where it has them. */
 MAY_RAISE void push_message(lua_State *L, const struct message *m);

@@ -28,7 +28,7 @@ int append_and_wait(lua_State *L, struct task *self, int rc, const struct append
         rc = topics_append(t, &d->append, &first);
     vm_scratch_done(d->out);
     if (rc < 0)
-        return d->why[0] == '\0' ? push_fail(L, rc) : push_fail_because(L, rc, "%s", d->why);
+        return push_draft_fail(L, d, rc);
     task_appended(self);
     lua_pushinteger(L, (lua_Integer)first);
     lua_pushinteger(L, d->append.count);

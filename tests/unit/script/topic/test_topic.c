@@ -38,6 +38,7 @@ TEST(test_append_refuses_what_it_cannot_store)
     open_topic();
     CHECK_EVAL("return CODE(T:append {})", "nil bad_value");
     CHECK_EVAL("return CODE(T:append(('x'):rep(1024 * 1024 + 1)))", "nil too_large");
+    CHECK_EVAL("return select(4, T:append(('x'):rep(1024 * 1024 + 1)))", "1048576");
     CHECK_EVAL("return CODE(T:append {payload = '', key = ('x'):rep(4097)})", "nil too_large");
     CHECK_EVAL("return CODE(T:append {payload = '', headers = {x = ('x'):rep(20000)}})", "nil too_large");
     CHECK_EVAL("local big = ('x'):rep(1024 * 1024) local l = {} for i = 1, 9 do l[i] = big end return "
