@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -211,10 +213,9 @@ static void add_shortest(struct buf *out, double v)
 
 void json_number(struct buf *out, double v)
 {
-    static const double exact = 9007199254740992.0;  /* 2^53 */
     if (!isfinite(v)) {
         buf_add_slice(out, SLICE("null"));
-    } else if (fabs(v) < exact && v == (double)(int64_t)v) {
+    } else if (fabs(v) <= (double)JSON_INTEGER_MAX && v == (double)(int64_t)v) {
         if (signbit(v))
             buf_add_char(out, '-');
         buf_add_u64(out, (uint64_t)fabs(v));
@@ -251,29 +252,4 @@ bool utf8_valid(slice text)
         p += size;
     }
     return true;
-}
-
-static char *put_sextets(char *to, unsigned v)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    *to++ = alphabet[v >> 18];
-    *to++ = alphabet[v >> 12 & 63];
-    *to++ = alphabet[v >> 6 & 63];
-    *to++ = alphabet[v & 63];
-    return to;
-}
-
-void base64_add(struct buf *out, slice bytes)
-{
-    const unsigned char *p = (const unsigned char *)bytes.p;
-    char *to = buf_reserve(out, (bytes.n + 2) / 3 * 4);
-    size_t n = bytes.n;
-    for (; n >= 3; n -= 3, p += 3)
-        to = put_sextets(to, (unsigned)(p[0] << 16 | p[1] << 8 | p[2]));
-    if (n > 0) {
-        to = put_sextets(to, (unsigned)(p[0] << 16 | (n == 2 ? p[1] << 8 : 0)));
-        to[-1] = '=';
-        to[-2] = n == 2 ? to[-2] : '=';
-    }
-    out->end = (size_t)(to - out->data);
 }

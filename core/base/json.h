@@ -23,7 +23,4 @@ void json_key(struct buf *out, slice name);
 
 bool utf8_valid(slice text);
 
-/* RFC 4648 with padding, without quotes. */
-void base64_add(struct buf *out, slice bytes);
-
 #endif

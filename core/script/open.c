@@ -14,7 +14,8 @@
  * To add a Lua table: write l_NOUN.c in the room that has what it needs, declare its function in that room's tables.h,
  * add it here, and describe it in scripts/lignum/api.lua. */
 static void (*const tables[])(lua_State *L) = {
-    unsafe_open, errors_open, limits_open, where_open, say_open, time_open, json_open, node_open, fetch_open,
+    unsafe_open, errors_open, limits_open, where_open, say_open, time_open, json_open, base64_open, node_open,
+    fetch_open,
     request_open, route_open,                         /* http */
     topic_open, batch_open, publish_open, read_open,  /* topic; the last two extend request_open's */
     cluster_open,

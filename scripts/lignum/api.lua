@@ -719,6 +719,24 @@ function ship(p) end
 ---@field Request table                   the methods of Request
 core = {}
 
+---@class lignum.base64
+--- Base64 (RFC 4648, with padding), for Lignum's own scripts: `core.base64`.
+base64 = {}
+
+---Encodes bytes.
+---@where scripts/lignum
+---@param bytes string
+---@return string
+---@example local text = core.base64.encode("hello")
+function base64.encode(bytes) end
+
+---Decodes a text.
+---@where scripts/lignum
+---@param text string
+---@return string? bytes   nil: the text is not valid
+---@example local bytes = core.base64.decode("aGVsbG8=")
+function base64.decode(text) end
+
 ---Sets the name of the hook that runs, for error messages; nil: none.
 ---@where scripts/lignum
 ---@param name? string

@@ -4,10 +4,9 @@
 --- available or the outcome is unknown, and `false, message` when Consul has refused (with the code session_gone when
 --- the session does not exist). With several addresses, a request that may be repeated is sent to the next address
 --- when one fails; others leave that to the next call.
-local base64 = require "lignum.base64"
 local core = require "lignum.core"
 
-local fetch, json = core.fetch, core.json
+local base64, fetch, json = core.base64, core.fetch, core.json
 
 local M = {}
 

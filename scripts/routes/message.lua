@@ -1,5 +1,4 @@
 --- /v1/topics/{topic}/messages: publish and read.
-local base64 = require "lignum.base64"
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
@@ -8,7 +7,7 @@ local range = require "lignum.range"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
-local topic, json = core.topic, core.json
+local topic, json, base64 = core.topic, core.json, core.base64
 -- Kept in locals: looking up a method of a request or topic costs as much as calling it.
 local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
 local read_from = core.Topic.read

@@ -1,4 +1,3 @@
-local base64 = require "lignum.base64"
 local check = require "check"
 local view = require "lignum.view"
 local function test(name, fn) check.test(print, name, fn) end
@@ -23,16 +22,6 @@ local function entry(name, o)
   for key, value in pairs(o or {}) do e[key] = value end
   return e
 end
-
-test("base64_goes_both_ways", function()
-  for _, bytes in ipairs { "", "a", "ab", "abc", "abcd", "\0\255\254", ("x"):rep(50000) } do
-    check.equal(base64.decode(base64.encode(bytes)), bytes)
-  end
-  check.equal(base64.encode("hello"), "aGVsbG8=")
-  for _, wrong in ipairs { "a", "a===", "aGVsbG8", "aG=sbG8=", "aGVs bG8" } do
-    check.equal(base64.decode(wrong), nil)
-  end
-end)
 
 test("view_a_register_reads_back_as_itself", function()
   local r = register()

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "script/bind/arg.h"
 #include "script/bind/json_encode.h"
 #include "script/bind/object.h"
@@ -17,8 +18,6 @@
 #define ARRAY "json.array(list)"
 
 int luaopen_cjson_safe(lua_State *L);   /* Debian's header does not declare it */
-
-static const double exact_max = 9007199254740992.0;   /* 2^53 */
 
 /* json.encode(value) -> string */
 static int l_encode(lua_State *L)
@@ -36,7 +35,7 @@ static int l_encode(lua_State *L)
 /* cjson makes every number a float. */
 static bool is_whole(double v)
 {
-    return fabs(v) <= exact_max && v == floor(v);
+    return fabs(v) <= (double)JSON_INTEGER_MAX && v == floor(v);
 }
 
 /* Makes the whole numbers in the table on top integers. cjson has bounded the depth. */

@@ -9,6 +9,7 @@
 
 #include "script/vm/raise.h"
 
+MAY_RAISE void base64_open(lua_State *L);
 MAY_RAISE void errors_open(lua_State *L);
 MAY_RAISE void fetch_open(lua_State *L);
 MAY_RAISE void json_open(lua_State *L);

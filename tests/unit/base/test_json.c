@@ -269,18 +269,3 @@ TEST(test_keys_bring_their_comma)
     CHECK_SLICE(buf_slice(&b), SLICE("{\"a\":\"{\",\"b\":[{\"c\\\"\":1}]}"));
     buf_fini(&b);
 }
-
-TEST(test_base64_gives_the_vectors_of_rfc_4648)
-{
-    static const char *const want[] = {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
-    for (size_t n = 0; n <= 6; n++) {
-        struct buf b = {0};
-        base64_add(&b, slice_of("foobar", n));
-        CHECK_SLICE(buf_slice(&b), slice_from(want[n]));
-        buf_fini(&b);
-    }
-    struct buf b = {0};
-    base64_add(&b, SLICE("\xfb\xff\xfe\x00\xff"));
-    CHECK_SLICE(buf_slice(&b), SLICE("+//+AP8="));
-    buf_fini(&b);
-}
