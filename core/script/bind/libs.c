@@ -11,32 +11,33 @@
 
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
-/* load(chunk, name, mode, env), with mode always "t". Upvalue: Lua's load. */
-static int l_load(lua_State *L)
+/* Calls Lua's own function, which is the upvalue of ours, with the arguments as they are on the stack now. */
+static int call_replaced(lua_State *L)
 {
-    int n = lua_gettop(L);
-    if (n < 3)
-        lua_settop(L, n = 3);
-    lua_pushliteral(L, "t");
-    lua_replace(L, 3);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, n, LUA_MULTRET);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     return lua_gettop(L);
+}
+
+/* load(chunk, name, mode, env), with mode always "t" */
+static int l_load(lua_State *L)
+{
+    if (lua_gettop(L) < 3)
+        lua_settop(L, 3);
+    lua_pushliteral(L, "t");
+    lua_replace(L, 3);
+    return call_replaced(L);
 }
 
 static int l_loadfile(lua_State *L)
 {
-    int n = lua_gettop(L);
     luaL_checkstring(L, 1);   /* without one Lua reads standard input */
-    if (n < 2)
-        lua_settop(L, n = 2);
+    if (lua_gettop(L) < 2)
+        lua_settop(L, 2);
     lua_pushliteral(L, "t");
     lua_replace(L, 2);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, n, LUA_MULTRET);
-    return lua_gettop(L);
+    return call_replaced(L);
 }
 
 static int l_dofile(lua_State *L)
@@ -60,10 +61,7 @@ static int l_setmetatable(lua_State *L)
     if (lua_istable(L, 1))
         lazy_message_complete(L, 1);
     lua_settop(L, 2);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 2, 1);
-    return 1;
+    return call_replaced(L);
 }
 
 /* Only these: "stop", or an extreme setting of the collector, would let memory grow. */
@@ -106,19 +104,13 @@ static int l_open(lua_State *L)
     if (strcmp(mode, "r") != 0 && strcmp(mode, "rb") != 0)
         return luaL_error(L, "io.open(path [, \"r\" | \"rb\"]): scripts only read files");
     lua_settop(L, 2);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 2, LUA_MULTRET);
-    return lua_gettop(L);
+    return call_replaced(L);
 }
 
 static int l_lines(lua_State *L)
 {
     luaL_checkstring(L, 1);   /* without one Lua reads standard input */
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    return call_replaced(L);
 }
 
 /* The searcher of require for modules in Lua; it loads no bytecode. */
