@@ -13,6 +13,11 @@ local OFFSET_LAST <const> = limits.json_integer_max
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
 local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the query has no `wait`
 
+---The parameters of a read, for http.query. The last two are those of routes/message.lua.
+M.PARAMETERS = {
+  from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true, last_event_id = true,
+}
+
 ---Parses a token `epoch:offset`; nil when the text is not one.
 ---@param text string
 ---@return integer? epoch

@@ -90,10 +90,6 @@ local function fail(code, why, more)
   return status, body, headers
 end
 
-local QUERY = {
-  from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true, last_event_id = true,
-}
-
 local NDJSON <const> = "application/x-ndjson"
 local EVENTS <const> = "text/event-stream"
 local RECORDS <const> = "application/vnd.lignum.records"
@@ -178,7 +174,7 @@ function M.get(req)
     if batch then return known and 304 or 200, not known and batch or nil, batch end
     if batch == nil then return fail_read(topic(name), known, code) end
   end
-  local query, why, code = http.query(req, QUERY)
+  local query, why, code = http.query(req, range.PARAMETERS)
   if not query then return http.fail(code, why) end
   return get(req, query, kind)
 end

@@ -1,4 +1,6 @@
 local check = require "check"
+local http = require "lignum.http"
+local modules = require "lignum.modules"
 local range = require "lignum.range"
 local stream = require "lignum.stream"
 local function test(name, fn) check.test(print, name, fn) end
@@ -21,6 +23,41 @@ local function topic_of(tail)
 end
 
 local function ask(t, query) return range.of(t, t:info(), query) end
+
+-- The parameters in the query of a request line.
+local function parameters(text)
+  local query = {}
+  local function decode(s)
+    return (s:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+  end
+  for name, value in text:gmatch("([^&=]*)=?([^&]*)") do
+    if name ~= "" or value ~= "" then query[decode(name)] = decode(value) end
+  end
+  return query
+end
+
+test("range_queries_are_parsed_as_the_table_says", function()
+  local t = topic_of(100)
+  function t.offset_at(_, time) return time < 946684800 and 0 or 50 end
+  function t.check(_, epoch)
+    if epoch == 13 then return nil, "truncated", "log_truncated", { epoch = 1, offset = 2 } end
+    return true
+  end
+  local cases = 0
+  for line in assert(modules.read_file(check.root .. "/tests/cases/read_query.tsv")):gmatch("([^\n]+)\n") do
+    local text, want = line:match("^([^#\t]*)\t%a+\t(.*)$")
+    if text then
+      local query, _, code = http.query({ query = parameters(text) }, range.PARAMETERS)
+      local asked
+      if query then asked, _, code = range.of(t, t:info(), query) end
+      local got = code or ("%d %s %s %d %d %s"):format(asked.from, asked.epoch or "-", asked.to or "-", asked.limit,
+        asked.bytes, asked.wait)
+      check.equal({ text, got }, { text, want })
+      cases = cases + 1
+    end
+  end
+  check.equal(cases > 80, true)
+end)
 
 test("range_from_a_token_that_is_not_here_yet_is_past_the_end", function()
   local t = topic_of(5)

@@ -112,6 +112,17 @@ slice unit_read_file(const char *path)
     return slice_of(bytes, (size_t)n);
 }
 
+static char started_in[PATH_MAX];
+
+const char *unit_source(const char *name)
+{
+    static const char file[] = __FILE__;
+    static char path[3 * PATH_MAX];
+    int folder = (int)(sizeof file - sizeof "unit/unit.c");
+    snprintf(path, sizeof path, "%s/%.*s%s", file[0] == '/' ? "" : started_in, folder, file, name);
+    return path;
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
@@ -187,6 +198,8 @@ static bool is_wanted(const struct unit_test *test, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (getcwd(started_in, sizeof started_in) == NULL)
+        unit_failed(__FILE__, __LINE__, "getcwd: %m");
     int passed = 0, failed = 0;
     told = stderr;
     for (const struct unit_test *test = first_test; test; test = test->next)

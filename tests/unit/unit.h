@@ -61,4 +61,7 @@ void unit_check_died(const char *file, int line, const char *what, pid_t child, 
 /* The whole of a file in the current directory, and how many bytes it has; the buffer is static. */
 slice unit_read_file(const char *path);
 
+/* The path of a file below tests/, such as "cases/read_query.tsv"; the buffer is static. */
+const char *unit_source(const char *name);
+
 #endif

@@ -298,12 +298,8 @@ TEST(test_a_request_reads_what_its_query_asks_for)
         {"from=9007199254740991", "9007199254740991 "}, {"from=0&wait=60", "4 abcd"}, {"from=4&wait=0", "4 "},
         {"from=4&wait=1", "4 "},
     };
-    static const char *const others[] = {
-        "", "limit=1", "from=1&from=2", "from=-1", "from=", "from", "from=1&raw=1", "from=+1", "from=x", "=1",
-        "from=9007199254740992", "from=1=2", "FROM=1", "from=1&&", "from=1&to=1", "from=2&to=1", "from=1&limit=0",
-        "from=1&limit=100001", "from=1&bytes=0", "from=1&bytes=8388609", "from=1&wait=61", "from=1&wait=0.5",
-        "from=1:", "from=:1", "from=1:2:3", "from=latest", "from=1&min_offset=1",
-        "from=1:9", "from=7:1", "from=0000000000000000000000000000000000000000000000000001",
+    static const char *const others[] = {      /* tests/cases/read_query.tsv has more */
+        "", "limit=1", "from=latest", "from=1&limit=0", "from=1:9", "from=7:1",
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         CHECK_SLICE(slice_from(body(ask(read_with(cases[i].query)))), slice_from(cases[i].want));

@@ -4,23 +4,11 @@
  */
 #include "unit/journals.h"
 
-enum { PATH_MAX_HERE = 1024 };
-
-static char here[PATH_MAX_HERE];
-
-/* Before the runner goes to the test's directory. */
-__attribute__((constructor)) static void remember_where(void)
-{
-    CHECK(getcwd(here, sizeof here) != NULL);
-}
-
 static slice golden(const char *name)
 {
-    const char *file = __FILE__;
-    char path[3 * PATH_MAX_HERE];
-    int folder = (int)(strstr(file, "unit/store/") - file);
-    snprintf(path, sizeof path, "%s/%.*sgolden/%s", file[0] == '/' ? "" : here, folder, file, name);
-    return read_whole(path);
+    char path[64];
+    snprintf(path, sizeof path, "golden/%s", name);
+    return read_whole(unit_source(path));
 }
 
 static const struct journal_options three_each = {
@@ -72,7 +60,7 @@ static void write_fixed(struct store *s, struct journal *j)
 
 static void keep(const char *folder, const char *name, slice bytes)
 {
-    char path[2 * PATH_MAX_HERE];
+    char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     put_file(path, bytes);
 }
