@@ -8,7 +8,7 @@
 
 enum { CAP_MIN = 128, DIGITS_MAX = 20 };
 
-/* Moving costs at most one copy of a byte for each byte consumed, so it stays linear in all. */
+/* A move copies at most as many bytes as were consumed, or else the buffer doubles: the total cost stays linear. */
 char *buf_make_room(struct buf *b, size_t n)
 {
     size_t size = buf_size(b);
@@ -25,7 +25,7 @@ char *buf_make_room(struct buf *b, size_t n)
     return b->data + size;
 }
 
-/* Two digits a step, and a copy of fixed size: every rendered message carries numbers. Many have one digit. */
+/* Two digits a step, and a copy of fixed size, because every rendered message contains numbers. */
 void buf_add_u64(struct buf *b, uint64_t v)
 {
     if (v < 10) {

@@ -26,11 +26,11 @@ static inline slice buf_slice(const struct buf *b)
     return (slice){b->at ? b->data + b->at : b->data, b->end - b->at};
 }
 
-/* The rare half of buf_reserve. */
+/* The rare case of buf_reserve. */
 char *buf_make_room(struct buf *b, size_t n);
 
-/* Makes room for n more bytes and returns where they go; add them to b->end once written. These four stand here
- * because rendering is made of them, a few bytes each, and the compiler then knows how many. */
+/* Makes room for n more bytes and returns where to write them; b->end is the caller's to move. These four are inline,
+ * because rendering calls them for a few bytes each, and the compiler then knows how many. */
 static inline char *buf_reserve(struct buf *b, size_t n)
 {
     return b->data && b->cap - b->end >= n ? b->data + b->end : buf_make_room(b, n);
@@ -58,13 +58,13 @@ static inline void buf_add_char(struct buf *b, char c)
 void buf_add_u64(struct buf *b, uint64_t v);     /* decimal */
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Forgets n bytes at the front; an emptied buffer starts over at its beginning. */
+/* Removes n bytes at the front. An emptied buffer starts again at the beginning of its memory. */
 void buf_drop(struct buf *b, size_t n);
 
 /* Empties it and keeps the memory. */
 void buf_clear(struct buf *b);
 
-/* Empties it and gives the memory back. */
+/* Empties it and frees the memory. */
 void buf_fini(struct buf *b);
 
 /* Moves all of from's bytes and memory to `to`, which must own nothing; from is then empty. */

@@ -16,7 +16,8 @@ static uint64_t read_ns(clockid_t which)
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-/* A machine that sleeps does not stop time for the others: a leader that was suspended has been away. */
+/* BOOTTIME runs on while the machine is suspended, as time does for other nodes: a leader that was suspended has to
+ * notice that its lease is over. */
 uint64_t clock_ns(void)
 {
     return read_ns(CLOCK_BOOTTIME);
@@ -38,7 +39,8 @@ static void put_digits(char *to, int width, int v)
         to[--width] = (char)('0' + v % 10);
 }
 
-/* Many messages of one second are rendered in a row. Only the loop thread formats dates. */
+/* The last second is cached, because many messages of one second are rendered in a row. Only the loop thread formats
+ * dates. */
 static const char *format_second(int64_t second)
 {
     static int64_t cached = INT64_MIN;
@@ -89,7 +91,7 @@ static bool take_digits(slice *s, size_t width, int *out)
     return true;
 }
 
-/* Any number of digits is read; what is finer than a millisecond is cut off. */
+/* Any number of digits is accepted; those after the third are ignored. */
 static bool take_fraction(slice *s, int *ms)
 {
     int digit, worth = 100;
@@ -138,7 +140,7 @@ static bool take_date_time(slice *s, struct tm *t)
     return take_digits(s, 2, &t->tm_sec);
 }
 
-/* timegm moves the 31st of February to March: what it had to move was no date. */
+/* timegm turns the 31st of February into a day of March: a field that it changed was not valid. */
 static bool to_second(const struct tm *given, int64_t *second)
 {
     struct tm t = *given;

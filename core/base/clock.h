@@ -20,7 +20,7 @@ uint64_t clock_cpu_ns(void);    /* CPU time of this process, user and system */
 /* RFC 3339 in UTC with milliseconds: 2026-11-23T10:00:00.000Z. */
 void clock_format(struct buf *out, int64_t wall_ms);
 
-/* Reads what clock_format writes, also without the fraction or with an offset +hh:mm. 0 or -EINVAL. */
+/* Reads what clock_format writes; the fraction may be missing, and the zone may be +hh:mm. 0 or -EINVAL. */
 int clock_parse(slice text, int64_t *wall_ms);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The instruction takes 3 cycles but can start each cycle, so long inputs run as three streams side
- * by side over neighbouring blocks. A carry-less multiplication then moves the first two checksums
- * over the blocks that followed them, and the instruction itself reduces the product.
+ * The instruction takes 3 cycles, but one can start in each cycle, so long inputs are processed as three streams over
+ * neighbouring blocks. A carry-less multiplication then shifts the first two checksums over the blocks that follow
+ * them, and the instruction itself reduces the product.
  */
 #include "base/crc32c.h"
 
@@ -31,7 +31,7 @@ static uint32_t times(uint32_t a, uint32_t b)
     return product;
 }
 
-/* Before main, so that no call has to ask whether it is the first, on whichever thread. */
+/* Runs before main, so that no call on any thread has to check whether the tables are filled. */
 __attribute__((constructor)) static void fill_tables(void)
 {
     for (uint32_t b = 0; b < 256; b++) {
@@ -83,7 +83,7 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t n)
 
 #define ACCELERATED __attribute__((target("sse4.2,pclmul")))
 
-/* Bytes of one stream's block: the long one for speed, the short one so that 200 bytes profit. */
+/* Bytes of one stream's block: the long one for speed, the short one so that inputs of 200 bytes gain as well. */
 enum { LONG = 1024, SHORT = 64 };
 
 struct shift {
@@ -93,7 +93,7 @@ struct shift {
 static struct shift shift_long, shift_short;
 static bool has_instruction;
 
-/* 32 of the bits are shifted by the reduction, and one by the product of reversed factors. */
+/* Of the shift, 32 bits are done by the reduction, and one by the product of bit-reversed factors. */
 static uint32_t multiplier(int bytes)
 {
     uint32_t v = ONE;

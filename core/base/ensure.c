@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Not with say: it belongs to the loop thread, and a bug may show itself on the disk thread. */
+/* Does not use say, which belongs to the loop thread: the failed condition may be on the disk thread. */
 void ensure_failed(const char *what, const char *file, int line)
 {
     dprintf(STDERR_FILENO, "error ensure: this is a defect in Lignum at=%s:%d expected=\"%s\"\n",

@@ -1,6 +1,6 @@
 /*
- * ENSURE states what must be true unless there is a bug. It is compiled into every build, prints
- * where it failed, and aborts. Split conditions instead of joining them with &&.
+ * ENSURE states a condition that only a bug can break. It is compiled into every build, prints where it failed, and
+ * aborts. Write one ENSURE for each condition instead of joining them with &&.
  */
 #ifndef BASE_ENSURE_H
 #define BASE_ENSURE_H

@@ -1,10 +1,10 @@
 /*
- * Everything that can go wrong, in one table: the code, its Lua and HTTP name, a sentence, the
- * HTTP status, whether trying again can help, and whether the message may still have been appended.
+ * All errors in one table: the code, its name for Lua and HTTP, the HTTP status, whether trying again can help, and a
+ * sentence.
  *
- * A function that can fail returns 0 or a negative code: -ERR_x from here, or -errno. Only this
- * file knows how a code looks to anybody else. To add one: add a line to ERR_TABLE; the enum,
- * doc/http.md's table (checked by a test) and everything else follow.
+ * A function that can fail returns 0 or a negative code: -ERR_x from here, or -errno. No other file knows the name,
+ * status or sentence of a code. To add an error: a line in ERR_TABLE, and one in the table of doc/http.md (a test
+ * compares the two).
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
@@ -22,9 +22,9 @@
     X(REJECTED,        "rejected",            400, NO,  "the operator's on_publish refused the message") \
     X(UNAUTHORIZED,    "unauthorized",        401, NO,  "credentials are missing or wrong") \
     X(FORBIDDEN,       "forbidden",           403, NO,  "not allowed") \
-    X(NOT_FOUND,       "not_found",           404, NO,  "there is nothing here") \
-    X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic of that name") \
-    X(BAD_METHOD,      "method_not_allowed",  405, NO,  "this path does not take that method") \
+    X(NOT_FOUND,       "not_found",           404, NO,  "there is no such path") \
+    X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic with that name") \
+    X(BAD_METHOD,      "method_not_allowed",  405, NO,  "this path does not support that method") \
     X(NOT_ACCEPTABLE,  "not_acceptable",      406, NO,  "none of the accepted media types can be produced") \
     X(SLOW_REQUEST,    "request_timeout",     408, YES, "the request did not arrive in time") \
     X(TOPIC_EXISTS,    "topic_exists",        409, NO,  "the topic exists with other settings") \
@@ -32,14 +32,14 @@
     X(GONE,            "offset_gone",         410, NO,  "retention has removed that offset") \
     X(TOO_LARGE,       "too_large",           413, NO,  "larger than the limit") \
     X(URI_TOO_LONG,    "uri_too_long",        414, NO,  "the request target is too long") \
-    X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not understood") \
-    X(BAD_EXPECT,      "expectation_failed",  417, NO,  "only Expect: 100-continue is understood") \
+    X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not supported") \
+    X(BAD_EXPECT,      "expectation_failed",  417, NO,  "only Expect: 100-continue is supported") \
     X(TOO_MANY,        "too_many_requests",   429, YES, "over a rate or count limit") \
     X(HEAD_TOO_LARGE,  "head_too_large",      431, NO,  "the request head is too large") \
     X(INTERNAL,        "internal",            500, NO,  "a defect in Lignum") \
     X(SCRIPT,          "script_error",        500, NO,  "a script failed") \
-    X(SCRIPT_TIME,     "script_timeout",      500, NO,  "a script used more time than it may") \
-    X(SCRIPT_MEMORY,   "script_memory",       500, NO,  "a script used more memory than it may") \
+    X(SCRIPT_TIME,     "script_timeout",      500, NO,  "a script exceeded its time budget") \
+    X(SCRIPT_MEMORY,   "script_memory",       500, NO,  "a script exceeded its memory limit") \
     X(DAMAGED,         "damaged",             500, NO,  "these records are damaged on this node's disk") \
     X(DIVERGED,        "diverged",            500, NO,  "this node's history differs from its leader's") \
     X(BAD_CODING,      "not_implemented",     501, NO,  "this transfer coding is not implemented") \
@@ -49,18 +49,18 @@
     X(STOPPING,        "stopping",            503, YES, "shutting down") \
     X(NOT_LEADER,      "not_leader",          503, YES, "another node leads; this one appends nothing") \
     X(NO_LEADER,       "no_leader",           503, YES, "no node leads at the moment") \
-    X(UNCONFIRMED,     "unconfirmed",         503, YES, "this node leads, but Consul has not said so for a while") \
-    X(REGRESSED,       "set_regressed",       503, YES, "Consul has gone back to an older state") \
+    X(UNCONFIRMED,     "unconfirmed",         503, YES, "Consul has not confirmed for too long that this node leads") \
+    X(REGRESSED,       "set_regressed",       503, YES, "Consul has an older state than one that was seen before") \
     X(NOT_ELIGIBLE,    "not_eligible",        503, YES, "this node may not lead") \
-    X(CONFLICT,        "conflict",            409, NO,  "it is not what it was taken for") \
+    X(CONFLICT,        "conflict",            409, NO,  "the current state is not the expected one") \
     X(OLD_EPOCH,       "old_epoch",           409, NO,  "a newer epoch has been promised") \
-    X(NO_COPIES,       "not_enough_copies",   503, YES, "fewer nodes than the topic's copies") \
-    X(UNKNOWN_OUTCOME, "unknown_outcome",     504, YES, "not confirmed in time; it may or may not appear") \
-    X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are spoken") \
+    X(NO_COPIES,       "not_enough_copies",   503, YES, "fewer nodes are in sync than the topic needs copies") \
+    X(UNKNOWN_OUTCOME, "unknown_outcome",     504, YES, "not confirmed in time; the message may or may not appear") \
+    X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are supported") \
     X(NO_SPACE,        "no_space",            507, YES, "the disk is full") \
     X(FORMAT,          "bad_format",          500, NO,  "not Lignum's data, or of another format version") \
-    X(CANCELLED,       "cancelled",           499, NO,  "the waiting was ended") \
-    X(TIMEOUT,         "timeout",             504, YES, "the wait ended before it happened")
+    X(CANCELLED,       "cancelled",           499, NO,  "the wait was cancelled") \
+    X(TIMEOUT,         "timeout",             504, YES, "the wait timed out")
 
 enum err {
     ERR_NONE = 1000,  /* above every errno */
@@ -70,8 +70,7 @@ enum err {
     ERR_END
 };
 
-/* All take a negative code as returned by functions; an -errno reads as "internal" with its strerror,
- * -ENOSPC as no_space. */
+/* All take a negative code. -ENOSPC counts as no_space; any other -errno as internal, with strerror as its sentence. */
 const char *err_name(int rc);
 const char *err_sentence(int rc);
 int err_status(int rc);

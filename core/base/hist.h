@@ -1,6 +1,6 @@
 /*
- * A histogram of durations with fixed buckets, as Prometheus wants them: 16 upper bounds from 50 us
- * to 10 s, cumulative only when printed.
+ * A histogram of durations with fixed buckets: 16 upper bounds from 50 us to 10 s. Buckets are not cumulative here; the
+ * page for Prometheus adds them up.
  */
 #ifndef BASE_HIST_H
 #define BASE_HIST_H

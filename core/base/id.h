@@ -1,5 +1,5 @@
 /*
- * A 128-bit random identity: of a cluster, of a node's incarnation.
+ * 128-bit random identities, of a cluster or of a node's incarnation.
  */
 #ifndef BASE_ID_H
 #define BASE_ID_H

@@ -12,15 +12,14 @@
 #endif
 
 /*
- * "Plain" bytes are those that a JSON string contains as they are and that need no validation:
- * ASCII without controls, quote and backslash. They are nearly all there is, so they are copied a
- * stride at a time, first and judged after.
+ * "Plain" bytes need neither an escape nor validation: ASCII without controls, quote and backslash. Nearly all bytes
+ * are plain, so a stride is copied first and checked afterwards.
  */
 #if defined(__SSE2__)
 
 enum { STRIDE = 16 };
 
-/* How many of the STRIDE bytes at p are plain before the first that is not. */
+/* The number of plain bytes at p before the first that is not, at most STRIDE. */
 static inline size_t count_plain(const char *p)
 {
     __m128i v = _mm_loadu_si128((const void *)p);
@@ -39,7 +38,7 @@ enum { STRIDE = 8 };
 
 #define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
 
-/* The highest bit of each byte below `than`. A borrow can only spoil bytes after a true one. */
+/* The highest bit of each byte that is below `than`. A borrow makes only bytes after such a one wrong. */
 static inline uint64_t bytes_below(uint64_t v, unsigned char than)
 {
     return (v - EACH_BYTE(than)) & ~v & EACH_BYTE(0x80);
@@ -63,9 +62,9 @@ static inline bool is_plain(unsigned char c)
 }
 
 /*
- * Takes the plain bytes off the front of *text, whose whole began at `start`; writes more than it
- * takes, but never more than text->n. What is left over at the end is judged and copied together
- * with bytes before it: these are out already, as they are, if all of the last stride is plain.
+ * Copies the plain bytes at the front of *text, which began at `start`, and removes them from it. It may write more
+ * bytes than it removes, but never more than text->n. A rest shorter than a stride is checked and copied together
+ * with the bytes before it, if all of that last stride is plain.
  */
 static inline char *copy_plain(char *to, slice *text, const char *start)
 {
@@ -136,7 +135,7 @@ static char *put_escape(char *to, unsigned char c)
     return to;
 }
 
-/* Takes a run of characters beyond ASCII off the front of *text, or one ill-formed part. */
+/* Copies a run of characters beyond ASCII at the front of *text, or replaces one ill-formed part. */
 static char *put_wide(char *to, slice *text)
 {
     slice rest = *text;
@@ -151,7 +150,7 @@ static char *put_wide(char *to, slice *text)
     return put(to, SLICE("\xef\xbf\xbd"));
 }
 
-/* Takes what is not plain, one byte at least, off the front of *text. */
+/* Writes what replaces the bytes at the front of *text that are not plain, at least one. */
 static inline char *put_odd(char *to, slice *text)
 {
     unsigned char c = (unsigned char)*text->p;
@@ -197,7 +196,7 @@ bool json_plain(struct buf *out, slice text)
     return true;
 }
 
-/* Up to 15 digits any decimal survives the way there and back, so no fewer need trying. */
+/* A decimal of up to 15 digits reads back as the same double, so fewer digits need not be tried. */
 static void add_shortest(struct buf *out, double v)
 {
     char text[32];
@@ -207,7 +206,7 @@ static void add_shortest(struct buf *out, double v)
     } while (strtod(text, NULL) != v && digits++ < DBL_DECIMAL_DIG);
     char *point = text + strspn(text, "-0123456789");
     if (*point && *point != 'e')
-        *point = '.';  /* a script may have chosen a locale with a comma */
+        *point = '.';  /* a script may have set a locale with a decimal comma */
     buf_add_slice(out, slice_from(text));
 }
 

@@ -35,7 +35,7 @@ enum {
     SEGMENT_BYTES_DEFAULT = 64 * MIB,   /* retention's step, and what a follower is sent at a time */
     SEGMENT_BYTES_MAX = 1024 * MIB,     /* positions in an index are 32 bits */
     SEGMENT_SPACE_FIRST = 64 * KIB,     /* preallocated for a new topic; doubles from there */
-    SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* most that is preallocated at once */
+    SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* the most that is preallocated at once */
     CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
     INDEX_CACHE_SIZE_MAX = 4 * MIB,     /* of sealed files, in memory: 85 files of the default size are read at once */
@@ -45,16 +45,16 @@ enum {
 
     /* replication */
     BATCH_RUN_SIZE_MAX = 9 * MIB,       /* of batches in one; a largest batch is sent whole */
-    AUDIT_STEP = 1 * MIB,               /* read at once by an audit: acknowledgements wait that long */
+    AUDIT_STEP = 1 * MIB,               /* one read of an audit, for which acknowledgements may wait */
     AUDIT_PAUSE_MS = 30 * 1000,         /* between two files: 64 MiB each makes 2 MiB a second */
     AUDIT_RATE = 16 * MIB,              /* bytes a second: a file of the default size in 4 s */
-    AUDIT_RANGES_MAX = 64,              /* told apart in one file; further ones lengthen the last */
-    TRUNCATE_AT_ONCE = 64 * MIB,        /* a file larger than the default is cut after work on the disk thread */
-    TRUNCATE_STEP = 4 * MIB,            /* of that work: acknowledgements wait that long */
+    AUDIT_RANGES_MAX = 64,              /* damaged ranges noted of one file; further ones extend the last */
+    TRUNCATE_AT_ONCE = 64 * MIB,        /* a larger file is prepared on the disk thread before it is cut */
+    TRUNCATE_STEP = 4 * MIB,            /* one step of that work, for which acknowledgements may wait */
     LED_RANGES_MAX = 64,                /* of epochs that this node led; the oldest are forgotten */
 
     /* HTTP */
-    HTTP_HEAD_MAX = 16 * KIB,           /* fits every sane client; parsed in place */
+    HTTP_HEAD_MAX = 16 * KIB,           /* enough for every sane client; parsed in place */
     HTTP_HEADERS_MAX = 64,              /* lines; beyond that it is an attack */
     HTTP_TARGET_MAX = 8 * KIB,          /* RFC 9110 section 4.1 asks for at least 8,000 octets */
     HTTP_BODY_MAX = BATCH_SIZE_MAX,     /* a request body becomes at most one batch */
@@ -82,13 +82,13 @@ enum {
     /* scripts */
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
-    TASKS_RESERVED = 4,                 /* one in so many is not for long-polls, nor of connections: others go on */
+    TASKS_RESERVED = 4,                 /* 1 task in 4 is kept from long-polls and connections, for all others */
     TASK_BUDGET_MS = 200,               /* Lua running without waiting */
     VM_MEMORY_MAX = 256 * MIB,
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_MS = 30 * 1000,
     FETCHES_MAX = 256,
-    FETCHES_RESERVED = 32,              /* of them, not for clients: what the broker has to ask Consul */
+    FETCHES_RESERVED = 32,              /* of them, for the broker's own requests to Consul */
     FETCH_HEADERS_MAX = 64 * KIB,       /* all answer heads of one fetch, those of redirects included */
     FETCH_IDLE_MAX = 16,                /* connections kept for the next fetch */
 
@@ -98,26 +98,26 @@ enum {
     CONSOLES_MAX = 16,
 
     /* cluster */
-    MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps in mind */
+    MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps track of */
     COPIES_MAX = MEMBERS_MAX,           /* a message cannot be on more nodes than the synced set has */
-    LINK_GREETING_MAX = 4 * KIB,        /* of a peer that has not shown who it is */
+    LINK_GREETING_MAX = 4 * KIB,        /* one frame of a peer that has not proved who it is */
     LINK_TLS_HANDSHAKE_MAX = 4 * KIB,   /* that a peer sends before it is authenticated; nodes send about 400 bytes */
-    LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and what is said about it */
-    LINK_UNSENT_MAX = 1 * MIB,          /* no more is read from files for a follower that has this much before it */
-    LINK_ANSWERS_MAX = LINK_FRAME_MAX + 2 * LINK_UNSENT_MAX,   /* who leaves more than this unread is not listened to */
+    LINK_FRAME_MAX = BATCH_SIZE_MAX + 64 * KIB,   /* one largest batch and its description */
+    LINK_UNSENT_MAX = 1 * MIB,          /* nothing more is read from files for a follower with this much to send */
+    LINK_ANSWERS_MAX = LINK_FRAME_MAX + 2 * LINK_UNSENT_MAX,   /* above this, a peer is not listened to */
     LINKS_MAX = 2 * MEMBERS_MAX,        /* connections to the replication port, greetings included */
     SLOTS_MAX = 16 * 1024 * 1024,       /* topics that a follower names on one connection, deleted ones included */
-    MARKS_MS = 2,                       /* that marks wait for the next batch to travel with */
+    MARKS_MS = 2,                       /* how long marks wait for a batch to travel with */
     CATCHUP_RATE = 224 * MIB,           /* bytes a second to a node that is not in the set: publishers go first */
     CATCHUP_BURST = 1 * MIB,
-    SHIP_SIZE = 256 * KIB,              /* batches of one topic before another topic's turn */
+    SHIP_SIZE = 256 * KIB,              /* batches of one topic, before the next topic is served */
     SECRET_SIZE_MIN = 16,               /* bytes: 128 bits are beyond any search */
     SECRET_SIZE_MAX = 128,
-    HANDSHAKE_MS = 5 * 1000,            /* from a connection to the end of the greeting */
-    LEASE_MS = 10 * 1000,               /* of a confirmation from Consul */
+    HANDSHAKE_MS = 5 * 1000,            /* from a connection to the end of its handshake */
+    LEASE_MS = 10 * 1000,               /* how long a confirmation from Consul is valid */
     LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */
-    PING_MS = 250,                      /* between two words from a leader that has nothing to say */
-    SILENCE_MS = 3 * 1000,              /* a link on which nothing came for this long is dead */
+    PING_MS = 250,                      /* between two pings of a leader that has nothing else to send */
+    SILENCE_MS = 3 * 1000,              /* a link on which nothing arrives for this long is dead */
 };
 
 /* Beyond the range of an int. */
@@ -146,7 +146,7 @@ _Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index e
 _Static_assert(CONSOLE_FRAME_MAX <= LINK_FRAME_MAX, "a link can carry the console's frames");
 _Static_assert(BATCH_RUN_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one run");
 _Static_assert(LINK_FRAME_MAX >= BATCH_SIZE_MAX + 64 + 128, "a largest batch fits one frame");
-_Static_assert(PING_MS * 4 <= SILENCE_MS, "a lost word or two is not yet silence");
+_Static_assert(PING_MS * 4 <= SILENCE_MS, "one or two lost pings are not yet silence");
 _Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX && READ_COUNT_DEFAULT <= READ_COUNT_MAX, "the defaults are allowed");
 _Static_assert(JSON_INTEGER_MAX < INT64_C(10000000000000000), "it has OFFSET_DIGITS_MAX digits");
 

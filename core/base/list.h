@@ -30,7 +30,7 @@ static inline bool list_empty(const struct list *head)
     return head->next == head;
 }
 
-/* A link that was initialised and is in no list. */
+/* True of an initialised link that is in no list. */
 static inline bool list_alone(const struct list *link)
 {
     return link->next == link;
@@ -49,7 +49,7 @@ static inline void list_push(struct list *head, struct list *link)
     list_insert_before(head, link);
 }
 
-/* Leaves the link alone, so removing twice is harmless. */
+/* Afterwards the link is in no list, so that removing it again is harmless. */
 static inline void list_remove(struct list *link)
 {
     link->prev->next = link->next;

@@ -1,6 +1,6 @@
 /*
- * Open addressing with linear probing. A removed entry's followers are shifted back into the hole,
- * so there are no tombstones and a probe ends at the first empty slot. The hash is SipHash-1-3.
+ * Open addressing with linear probing. Entries behind a removed one are shifted back into the hole, so there are no
+ * tombstones and a probe ends at the first empty slot. The hash is SipHash-1-3.
  */
 #include "base/map.h"
 
@@ -114,7 +114,7 @@ void map_put(struct map *m, slice key, void *value)
     m->count++;
 }
 
-/* An entry moves into the hole when its way from home leads over it. */
+/* An entry moves into the hole when the hole lies between its home slot and its own. */
 static void close_hole(struct map *m, size_t hole)
 {
     size_t mask = m->cap - 1;

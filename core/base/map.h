@@ -1,6 +1,6 @@
 /*
- * A hash map from bytes to a pointer. Keys are borrowed: they live in the value, which outlives its
- * entry. The hash is seeded at random, so that a client who chooses names cannot choose collisions.
+ * A hash map from bytes to a pointer. Keys are borrowed: they are part of the value, which outlives its entry. The hash
+ * has a random seed, so that a client that chooses names cannot choose collisions.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -20,9 +20,9 @@ void map_fini(struct map *m);
 
 void *map_get(const struct map *m, slice key);           /* NULL when absent */
 void map_put(struct map *m, slice key, void *value);     /* the key must be absent */
-void *map_remove(struct map *m, slice key);              /* what was there, or NULL */
+void *map_remove(struct map *m, slice key);              /* the value, or NULL */
 
-/* Visits all entries in no order: start with *at = 0; NULL at the end. Do not change the map meanwhile. */
+/* Visits all entries in no order: start with *at = 0; NULL at the end. The map must not change meanwhile. */
 void *map_next(const struct map *m, size_t *at);
 
 #endif

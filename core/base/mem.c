@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/exit_code.h"
 #include "base/limits.h"
-#include "base/say.h"
 
-/* Not with say_fatal: saying needs memory, and this may be the disk thread. */
+/* Does not use say_fatal, which allocates, and belongs to the loop thread; this may be the disk thread. */
 static _Noreturn void out_of_memory(size_t size)
 {
     dprintf(STDERR_FILENO, "error mem: out of memory size=%zu; "
@@ -49,7 +49,7 @@ void mem_free(void *p)
 
 enum { TRIM_BEYOND = 4 * MIB, MMAP_FROM = 2 * MIB };
 
-/* Setting one fixes the other, which would else grow to the largest piece that was ever freed. */
+/* Both are set: setting either one stops malloc from raising both to the size of the largest block that was freed. */
 void mem_settle(void)
 {
     mallopt(M_TRIM_THRESHOLD, TRIM_BEYOND);

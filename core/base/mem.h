@@ -1,9 +1,8 @@
 /*
- * Heap memory that is there or the process is not.
+ * Heap memory. Allocating never fails: when memory runs out, the process ends with a sentence.
  *
- * Everything that a client can make grow is bounded in limits.h, so running out here is a broken
- * machine or a bug, and ends the process with a sentence. Memory that scripts ask for goes through
- * the capped allocator of script/vm/vm.c instead, where failing is normal.
+ * Whatever a client can make grow is bounded in limits.h, so running out of memory means a bug or a machine that is too
+ * small. Memory of scripts comes from the capped allocator of script/vm/vm.c instead, which may fail.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
@@ -17,8 +16,8 @@ void mem_free(void *p);
 
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))
 
-/* For a process that serves: answers of some 10 KiB come and go, and malloc would give the end of the heap back to the
- * kernel and fetch it again, page by page, several times in each turn. Called once, before there are threads. */
+/* Keeps malloc from returning the end of the heap to the kernel several times in each turn, to fetch it again page by
+ * page, as answers of some 10 KiB are allocated and freed. Called once, before there are threads. */
 void mem_settle(void);
 
 #endif

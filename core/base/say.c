@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 
-/* As much as a pipe takes in one piece, so that lines of several processes do not mix. */
+/* The size that a pipe takes atomically, so that lines of several processes do not mix. */
 enum { LINE_SIZE_MAX = PIPE_BUF };
 
 static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -50,11 +50,11 @@ static void end_line(struct buf *line)
     buf_add_slice(line, end);
 }
 
-/* A line that stderr does not take is lost: there is nobody left to tell. */
+/* A line that stderr does not take is lost. */
 __attribute__((format(printf, 3, 0)))
 static void say_args(enum say_level level, const char *area, const char *fmt, va_list args)
 {
-    static struct buf line;  /* kept, so that saying allocates once */
+    static struct buf line;  /* kept, so that memory is allocated only once */
     char text[LINE_SIZE_MAX];
     vsnprintf(text, sizeof text, fmt, args);
     buf_clear(&line);
@@ -105,7 +105,7 @@ void say_limited(struct say_limit *l, enum say_level level, const char *area, co
     va_end(args);
 }
 
-/* Without exit handlers: whatever they would still send or write could be a promise. */
+/* _exit runs no exit handlers: what they would still send or write could break a promise. */
 void say_fatal(int exit_code, const char *area, const char *fmt, ...)
 {
     va_list args;

@@ -1,8 +1,8 @@
 /*
  * A slice is borrowed bytes: a pointer and a length, never owned and never NUL-terminated.
  *
- * It is passed by value. Whoever hands one out says how long it stays valid; without a word on
- * it, that is until the called function returns.
+ * It is passed by value. A function that returns or stores one says how long it stays valid; an argument stays valid at
+ * least until the called function returns.
  */
 #ifndef BASE_SLICE_H
 #define BASE_SLICE_H
@@ -35,7 +35,7 @@ static inline bool slice_eq(slice a, slice b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-/* The pointer of an empty slice may be NULL, to which C does not even let us add 0. */
+/* The pointer of an empty slice may be NULL, to which C does not allow 0 to be added. */
 static inline slice slice_skip(slice s, size_t n)
 {
     return n ? (slice){s.p + n, s.n - n} : s;
@@ -43,7 +43,7 @@ static inline slice slice_skip(slice s, size_t n)
 
 bool slice_starts(slice s, slice prefix);
 
-/* Equal but for the case of ASCII letters; the locale plays no part. */
+/* Equal apart from the case of ASCII letters, in any locale. */
 bool slice_same_letters(slice a, slice b);   /* of equal size */
 static inline bool slice_ieq(slice a, slice b)
 {

@@ -117,7 +117,7 @@ static bool version_read(struct parse *p, slice *line)
         if (model[i] == '#' ? !char_is(at[i], CHAR_DIGIT) : at[i] != model[i])
             return refuse_request(p, "the request line does not end in an HTTP version");
     if (at[SIZE - 3] != '1')
-        return refuse(p, ERR_BAD_VERSION, "only HTTP/1.1 and HTTP/1.0 are spoken");
+        return refuse(p, ERR_BAD_VERSION, "only HTTP/1.1 and HTTP/1.0 are supported");
     p->head->minor = at[SIZE - 1] == '0' ? 0 : 1;
     line->n -= SIZE;
     return true;
@@ -239,7 +239,7 @@ static bool on_transfer_coding(struct parse *p, slice v)
 static bool on_expect(struct parse *p, slice v)
 {
     if (!slice_ieq(v, SLICE("100-continue")))
-        return refuse(p, ERR_BAD_EXPECT, "only Expect: 100-continue is understood");
+        return refuse(p, ERR_BAD_EXPECT, "only Expect: 100-continue is supported");
     p->head->expect_continue = p->head->minor > 0;
     return true;
 }
