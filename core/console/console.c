@@ -24,7 +24,7 @@ struct console {
     unsigned open;                           /* sessions */
     unsigned last_id;
     struct sockaddr_un address;
-    struct stat file;                        /* the socket's, to remove no other */
+    struct stat file;                        /* identifies the socket, so that no other is removed */
 };
 
 /* ---- clients ---- */
@@ -88,7 +88,7 @@ static int address_set(struct sockaddr_un *a, const char *path)
     return 0;
 }
 
-/* Whether there is a socket of a process that has ended. */
+/* True when there is a socket that no process listens on. */
 static bool is_stale(const struct sockaddr_un *a)
 {
     struct stat st;
@@ -101,7 +101,7 @@ static bool is_stale(const struct sockaddr_un *a)
     return stale;
 }
 
-/* The mask makes it 0600 from the start: there is no moment in which others can connect. */
+/* The mask makes it 0600 from the start, so that others cannot connect at any moment. */
 static int bind_private(int fd, const struct sockaddr_un *a)
 {
     mode_t before = umask(0177);

@@ -1,12 +1,12 @@
 /*
- * The console: a Lua REPL on a Unix socket of mode 0600. The server side (console.c takes connections, session.c serves
+ * The console: a Lua REPL on a Unix socket of mode 0600. The server side (console.c accepts clients, session.c serves
  * one) runs each line as a task of the broker; the client (command/client.h) does the line editing.
  *
- * Frames (net/frame.h), client to server: 'L' Lua to run; 'C' text to complete, up to the cursor; 'I' interrupt what
- * runs. Server to client: 'H' hello, a line for people, first of all; 'O' output of print; then for each 'L' one of 'R'
- * the result, printed, 'E' an error, or 'M' more wanted: the client sends all of it again with a further line; for each
- * 'C' one 'C', completions of the name before the cursor, one a line. 'E' instead of 'H' refuses the client. A payload
- * has at most CONSOLE_FRAME_MAX bytes.
+ * Frames (net/frame.h), client to server: 'L' Lua to run; 'C' text to complete, up to the cursor; 'I' interrupt the
+ * running line. Server to client: 'H' hello, a line of text, as the first frame; 'O' output of print; then for each
+ * 'L' one of 'R' the result, printed, 'E' an error, or 'M' more wanted: the client sends all of it again with a
+ * further line; for each 'C' one 'C', completions of the name before the cursor, one a line. 'E' instead of 'H'
+ * refuses the client. A payload has at most CONSOLE_FRAME_MAX bytes.
  *
  * One 'L' at a time: a second one before the first is answered gets an 'E'. Output that the client does not read makes
  * the line wait; a client that leaves more than CONSOLE_UNSENT_MAX unread is not listened to until it reads.
@@ -19,9 +19,9 @@
 
 struct console;
 
-/* Binds the socket (a stale one of a dead process is replaced; a live one is -EADDRINUSE, as is what is no socket; a
- * path of more than 107 bytes is -ENAMETOOLONG). Peers of another user than ours or root are refused; all are logged by
- * pid and uid. Needs the services of the VM. */
+/* Binds the socket. One of a dead process is replaced; one of a live process, or a file that is no socket, is
+ * -EADDRINUSE; a path of more than 107 bytes is -ENAMETOOLONG. Clients of other users than the broker's own and root
+ * are refused; all are logged with pid and uid. Uses the services of the VM (script_attach). */
 int console_listen(struct vm *vm, struct loop *loop, const char *path, struct console **out);
 
 /* Steps of the turn: before tasks run, take lines; after, write output and close sessions whose client has gone. */

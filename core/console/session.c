@@ -9,9 +9,9 @@
 
 enum {
     OUTPUT_CHUNK = 64 * KIB,
-    OUTPUT_UNSENT_MAX = 256 * KIB,   /* above this, who prints waits for the client */
+    OUTPUT_UNSENT_MAX = 256 * KIB,   /* above this, a task that prints waits for the client */
     OUTPUT_WAIT_MS = 60 * 1000,
-    NOTICE_MAX = 64,                 /* of what was cut off */
+    NOTICE_MAX = 64,                 /* bytes of the notice that a result was cut */
 };
 
 _Static_assert(OUTPUT_UNSENT_MAX + OUTPUT_CHUNK + CONSOLE_FRAME_MAX < CONSOLE_UNSENT_MAX,
@@ -29,7 +29,7 @@ struct session {
     slice text;                      /* of the frame that is being handled */
 };
 
-/* ---- sessions by their id, for Lua may keep `write` for longer than the session lives ---- */
+/* ---- sessions by their id: Lua may keep `write` for longer than the session exists ---- */
 
 static const char registry_key;
 
@@ -50,7 +50,7 @@ static void registry_set(struct session *s, bool there)
     lua_pop(L, 1);
 }
 
-/* NULL when it is over. */
+/* NULL when the session is over. */
 static struct session *session_find(lua_State *L, lua_Integer id)
 {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
@@ -60,7 +60,7 @@ static struct session *session_find(lua_State *L, lua_Integer id)
     return s;
 }
 
-/* ---- what the client is told ---- */
+/* ---- to the client ---- */
 
 static void add_frame(struct session *s, unsigned char type, slice text)
 {
@@ -132,7 +132,7 @@ static int l_write(lua_State *L)
     return l_write_from(L, LUA_OK, 0);
 }
 
-/* ---- what the client asks for ---- */
+/* ---- from the client ---- */
 
 static slice slice_at(lua_State *L, int index)
 {
@@ -246,7 +246,7 @@ bool session_send(struct session *s)
     return link_state(s->link) != LINK_ENDED;
 }
 
-/* ---- its life ---- */
+/* ---- begin and end ---- */
 
 struct session *session_new(const struct session_options *o)
 {
@@ -277,7 +277,7 @@ static int push_close(lua_State *L, void *arg)
     return 1;
 }
 
-/* The session is gone by then. */
+/* The session is freed by then. */
 static void on_repl_closed(void *arg, const struct task_result *r)
 {
     (void)arg;

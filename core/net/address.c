@@ -69,21 +69,7 @@ static int address_socket(const union address *a)
     return fd;
 }
 
-static int close_with(int fd, int rc)
-{
-    close(fd);
-    return rc;
-}
-
-static uint16_t socket_port(int fd)
-{
-    union address name = {0};
-    socklen_t size = sizeof name;
-    getsockname(fd, &name.any, &size);
-    return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
-}
-
-/* Accepted sockets inherit TCP_NODELAY on Linux: one system call less for each. */
+/* Accepted sockets inherit TCP_NODELAY on Linux, which saves a system call for each. */
 int address_listen(slice text, uint16_t *port)
 {
     union address at = {0};
@@ -94,9 +80,14 @@ int address_listen(slice text, uint16_t *port)
     if (fd < 0)
         return fd;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, &at.any, size) < 0 || listen(fd, BACKLOG) < 0)
-        return close_with(fd, -errno);
-    *port = socket_port(fd);
+    if (bind(fd, &at.any, size) < 0 || listen(fd, BACKLOG) < 0) {
+        rc = -errno;
+        close(fd);
+        return rc;
+    }
+    size = sizeof at;
+    getsockname(fd, &at.any, &size);
+    *port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
     return fd;
 }
 
@@ -108,8 +99,11 @@ int address_dial(slice text)
     int fd = rc < 0 ? rc : address_socket(&to);
     if (fd < 0)
         return fd;
-    if (connect(fd, &to.any, size) < 0 && errno != EINPROGRESS)
-        return close_with(fd, -errno);
+    if (connect(fd, &to.any, size) < 0 && errno != EINPROGRESS) {
+        rc = -errno;
+        close(fd);
+        return rc;
+    }
     return fd;
 }
 
@@ -120,7 +114,7 @@ int address_accept(int listening, union address *from)
     return fd < 0 ? -errno : fd;
 }
 
-/* A name may begin with digits too. */
+/* True for an IPv4 address and a port; a host name may begin with digits, too. */
 static bool is_number(slice text)
 {
     size_t i = 0;

@@ -1,8 +1,8 @@
 /*
  * TCP addresses as text, "host:port", "[v6]:port" or ":port", and sockets bound or connected to them.
  *
- * Sockets are non-blocking, close-on-exec and without Nagle's delay. Names are resolved by the system's resolver, which
- * may wait for a name server: only at start is there time for that, so address_dial takes numbers alone.
+ * Sockets are non-blocking, close-on-exec and without Nagle's delay. The system's resolver may wait for a name server,
+ * which is acceptable only while the node starts; so address_dial, which is called later, takes numeric addresses only.
  */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H
@@ -33,7 +33,7 @@ int address_listen(slice text, uint16_t *port);
 /* A socket that is connecting, or connected, to a numeric address. Never waits. The descriptor, or -EINVAL, -errno. */
 int address_dial(slice text);
 
-/* One waiting connection of a listening socket. The descriptor, or -errno (-EAGAIN: there is none). */
+/* Accepts a waiting connection of a listening socket. The descriptor, or -errno; -EAGAIN: there is none. */
 int address_accept(int listening, union address *from);
 
 /* "127.0.0.1:8080", "localhost:8080", "[::1]:8080" */

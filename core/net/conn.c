@@ -83,25 +83,23 @@ ssize_t conn_discard(struct conn *c, size_t max)
     return n;
 }
 
-static ssize_t send_both(int fd, struct buf *out, struct buf *body, int flags)
-{
-    struct iovec parts[2] = {
-        {out->data + out->at, buf_size(out)},
-        {body->data + body->at, buf_size(body)},
-    };
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    return sendmsg(fd, &message, flags);
-}
-
 ssize_t conn_write(struct conn *c, struct buf *body, bool more)
 {
     int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-    size_t head = buf_size(&c->out);
-    ssize_t n = buf_size(body) > 0 ? send_both(c->fd, &c->out, body, flags)
-                                   : send(c->fd, c->out.data + c->out.at, head, flags);
+    slice head = buf_slice(&c->out);
+    ssize_t n;
+    if (buf_size(body) == 0) {
+        n = send(c->fd, head.p, head.n, flags);
+    } else {
+        struct iovec parts[2] = {
+            {c->out.data + c->out.at, head.n},
+            {body->data + body->at, buf_size(body)},
+        };
+        n = sendmsg(c->fd, &(struct msghdr){.msg_iov = parts, .msg_iovlen = 2}, flags);
+    }
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
-    size_t of_head = (size_t)n < head ? (size_t)n : head;
+    size_t of_head = (size_t)n < head.n ? (size_t)n : head.n;
     buf_drop(&c->out, of_head);
     buf_drop(body, (size_t)n - of_head);
     return n;

@@ -1,9 +1,9 @@
 /*
- * One non-blocking socket with its two buffers; it knows nothing of what the bytes mean.
+ * One non-blocking socket with its two buffers. It knows nothing of what the bytes mean.
  *
- * The event is told about readiness only and stays registered from one request to the next: in the usual cycle a
- * request costs one recv and one send and no call about events. Buffers of the usual size come from a pool and go
- * back to it, so that a connection at rest holds none.
+ * The event reports readiness only and stays registered from one request to the next, so a usual request costs one
+ * recv, one send and no system call about events. Buffers of the usual size come from a pool and return to it, so an
+ * idle connection has none.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -16,7 +16,7 @@
 #include "base/limits.h"
 
 enum {
-    CONN_BUF_SIZE = 4 * KIB,   /* a request and an answer of everyday size */
+    CONN_BUF_SIZE = 4 * KIB,   /* enough for usual requests and answers */
     CONN_BUFS_SPARE = 256,     /* kept in the pool: 1 MiB */
 };
 
@@ -26,7 +26,7 @@ struct buf_pool {
 };
 
 void buf_pool_take(struct buf_pool *pool, struct buf *b);   /* b owns nothing before */
-void buf_pool_give(struct buf_pool *pool, struct buf *b);   /* empties it; what is not of the usual size is freed */
+void buf_pool_give(struct buf_pool *pool, struct buf *b);   /* empties it; another size is freed */
 void buf_pool_fini(struct buf_pool *pool);
 
 struct conn {
@@ -34,7 +34,7 @@ struct conn {
     struct buf in, out;
     int fd;             /* -1 once closed */
     short interest;     /* EV_READ | EV_WRITE as registered */
-    bool eof;           /* the peer has sent all it will */
+    bool eof;           /* the peer will send nothing more */
 };
 
 /* Takes the socket over and waits for it to become readable. */
@@ -45,15 +45,15 @@ void conn_want(struct conn *c, short interest);
 /* Reads once into the free room of `in`. The number of bytes, 0 at the end (and sets eof), -EAGAIN or -errno. */
 ssize_t conn_read(struct conn *c);
 
-/* Throws away what has arrived, up to max bytes; returns as conn_read does. */
+/* Discards up to max bytes that have arrived; returns as conn_read does. */
 ssize_t conn_discard(struct conn *c, size_t max);
 
-/* Writes `out` and then `body` in one call, dropping what the kernel took; `more`: a file follows. The number of
- * bytes, or -EAGAIN when the socket is full, or -errno. */
+/* Writes `out` and then `body` by one system call, and removes from them what the kernel took; `more`: a file follows.
+ * The number of bytes; -EAGAIN when the socket is full; -errno. */
 ssize_t conn_write(struct conn *c, struct buf *body, bool more);
 
-/* Sends up to `size` bytes of a file from *position on, and moves that. Returns as conn_write does; 0 is a file that
- * ends too early. */
+/* Sends up to `size` bytes of a file from *position on, and advances *position. Returns as conn_write does; 0: the file
+ * ends there. */
 ssize_t conn_send_file(struct conn *c, int file, uint64_t *position, uint64_t size);
 
 #endif

@@ -46,7 +46,7 @@ void deadline_clear(struct deadline *x)
     x->kind = DEADLINE_NONE;
 }
 
-static struct deadline *earliest(struct deadlines *d)
+struct deadline *deadlines_next(struct deadlines *d, uint64_t now_ns)
 {
     struct deadline *first = NULL;
     for (int kind = 0; kind < DEADLINE_KINDS; kind++) {
@@ -56,19 +56,13 @@ static struct deadline *earliest(struct deadlines *d)
         if (!first || x->at_ns < first->at_ns)
             first = x;
     }
-    return first;
-}
-
-struct deadline *deadlines_next(struct deadlines *d, uint64_t now_ns)
-{
-    struct deadline *x = earliest(d);
-    if (x && x->at_ns <= now_ns) {
-        list_remove(&x->link);
-        return x;
+    if (first && first->at_ns <= now_ns) {
+        list_remove(&first->link);
+        return first;
     }
     d->fired = false;
     d->armed_ns = 0;
-    if (x)
-        timer_arm(d, x->at_ns, now_ns);
+    if (first)
+        timer_arm(d, first->at_ns, now_ns);
     return NULL;
 }

@@ -1,9 +1,12 @@
 /*
  * Deadlines of many connections on one timer.
  *
- * All deadlines of a kind have the same length, so a list that is appended to is in order, and setting or clearing
- * one is a few pointers. The timer is armed for the earliest and moved only when it has fired: a deadline that was
- * cleared in time costs at most one needless wake-up for all. Nothing is set again by a byte that arrives.
+ * All deadlines of a kind have the same span, so appending keeps their list in order, and setting or clearing one
+ * moves a few pointers. The timer is armed for the earliest deadline. It is not moved when that one is cleared, so
+ * deadlines that were met cost one needless wake-up for all of them together. A deadline is set when a phase begins,
+ * and not again by each byte that arrives.
+ *
+ * A struct deadline is in the list of its kind while it is set; deadline_clear and deadlines_next take it out.
  */
 #ifndef NET_DEADLINE_H
 #define NET_DEADLINE_H
@@ -29,7 +32,7 @@ struct deadline {        /* embedded in its owner; deadline_init first */
 
 struct deadlines {
     struct list lists[DEADLINE_KINDS];
-    uint64_t span_ns[DEADLINE_KINDS];  /* a change is for those set from then on */
+    uint64_t span_ns[DEADLINE_KINDS];  /* a change affects deadlines set afterwards */
     struct watch timer;
     uint64_t armed_ns;                 /* when the timer fires; 0: it is not armed */
     bool fired;
@@ -42,7 +45,8 @@ void deadline_init(struct deadline *x);
 void deadline_set(struct deadlines *d, struct deadline *x, enum deadline_kind kind, uint64_t now_ns);
 void deadline_clear(struct deadline *x);
 
-/* The next one that has passed, taken off its list, or NULL; to be called until then once the timer has fired. */
+/* The next deadline that has passed, removed from its list. To be called once the timer has fired, until it returns
+ * NULL, which arms the timer again. */
 struct deadline *deadlines_next(struct deadlines *d, uint64_t now_ns);
 
 #endif

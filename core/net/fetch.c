@@ -15,7 +15,7 @@
 
 #define LIBRARY "libcurl.so.4"
 
-/* Every function of libcurl that is used here, without its "curl_". */
+/* The functions of libcurl that are used here, without "curl_". */
 #define FUNCTIONS(X) \
     X(global_init) X(slist_append) X(slist_free_all) X(url) X(url_set) X(url_get) X(url_cleanup) X(free) \
     X(easy_init) X(easy_setopt) X(easy_getinfo) X(easy_nextheader) X(easy_strerror) X(easy_cleanup) \
@@ -32,14 +32,14 @@ static struct {
 struct fetcher {
     struct loop *loop;               /* outlives us */
     CURLM *multi;                    /* owned; NULL until the first fetch */
-    struct watch timer;              /* libcurl's one */
-    struct watch stillborn_timer;
-    struct list fetches;             /* that libcurl has */
-    struct list stillborn;           /* that could not be given to libcurl; they end in the next iteration */
+    struct watch timer;              /* libcurl's */
+    struct watch failed_timer;
+    struct list running;             /* fetches that libcurl runs */
+    struct list failed;              /* fetches that libcurl refused; they end in the next iteration of the loop */
     unsigned count;                  /* of both */
 };
 
-/* A descriptor that libcurl wants watched. */
+/* A descriptor that libcurl asked to watch. */
 struct sock {
     struct fetcher *fetcher;
     curl_socket_t fd;                /* libcurl's */
@@ -47,15 +47,15 @@ struct sock {
 };
 
 struct fetch {
-    struct list link;
-    struct fetcher *fetcher;
+    struct list link;                /* in `running` or `failed` */
+    struct fetcher *fetcher;         /* outlives us */
     CURL *easy;                      /* owned; NULL without libcurl */
     struct curl_slist *headers;      /* owned */
-    CURLcode rc;                     /* of the first option that was refused */
+    CURLcode rc;                     /* error of the first option that libcurl refused */
     void (*done)(void *arg, struct fetch_result *r);
     void *arg;
     size_t body_max, heads_size;
-    const char *oversized;           /* the part of the answer that was */
+    const char *oversized;           /* the part of the answer that is too large, or NULL */
     bool fresh;
     struct fetch_result result;
     char detail[CURL_ERROR_SIZE];
@@ -63,7 +63,7 @@ struct fetch {
 
 /* ---- the library ---- */
 
-/* NULL, or why it cannot be used. It stays loaded: OpenSSL below it cannot be unloaded safely. */
+/* NULL, or why it cannot be used. It stays loaded, because OpenSSL, which it uses, cannot be unloaded safely. */
 static const char *library_load(void)
 {
     if (curl.loaded)
@@ -107,30 +107,21 @@ static void fetch_free(struct fetch *t)
     mem_free(t);
 }
 
-static void add_lower(struct buf *out, const char *text)
-{
-    for (; *text; text++)
-        buf_add_char(out, *text >= 'A' && *text <= 'Z' ? (char)(*text | 0x20) : *text);
-}
-
-/* Of the last answer only: not those of redirects or 1xx before it, and no trailers. */
-static void collect_headers(struct fetch *t)
-{
-    struct curl_header *h = NULL;
-    while ((h = curl.easy_nextheader(t->easy, CURLH_HEADER, -1, h))) {
-        size_t n = strcspn(h->value, "\r");   /* libcurl 7.88 leaves it on an empty value */
-        add_lower(&t->result.headers, h->name);
-        buf_addf(&t->result.headers, ": %.*s\n", (int)n, h->value);
-    }
-}
-
+/* Headers are those of the last answer: not of redirects or 1xx before it, and no trailers. */
 static void collect_answer(struct fetch *t)
 {
+    struct buf *out = &t->result.headers;
+    struct curl_header *h = NULL;
     long status = 0;
     curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->result.status = (int)status;
-    t->detail[0] = '\0';   /* libcurl notes failures there that it got over */
-    collect_headers(t);
+    t->detail[0] = '\0';   /* libcurl also notes failures there from which it recovered */
+    while ((h = curl.easy_nextheader(t->easy, CURLH_HEADER, -1, h))) {
+        size_t n = strcspn(h->value, "\r");   /* libcurl 7.88 leaves it on an empty value */
+        for (const char *c = h->name; *c; c++)
+            buf_add_char(out, *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c);
+        buf_addf(out, ": %.*s\n", (int)n, h->value);
+    }
 }
 
 static void explain_failure(struct fetch *t, CURLcode code)
@@ -166,11 +157,11 @@ static void finish_ended(struct fetcher *f)
     }
 }
 
-static void on_stillborn(void *arg)
+static void on_failed(void *arg)
 {
     struct fetcher *f = arg;
-    while (!list_empty(&f->stillborn))
-        fetch_finish(list_first(&f->stillborn, struct fetch, link));
+    while (!list_empty(&f->failed))
+        fetch_finish(list_first(&f->failed, struct fetch, link));
 }
 
 static void fail_later(struct fetch *t, const char *why)
@@ -178,14 +169,14 @@ static void fail_later(struct fetch *t, const char *why)
     struct fetcher *f = t->fetcher;
     t->result.error = -ERR_FETCH;
     snprintf(t->detail, sizeof t->detail, "%s", why);
-    list_push(&f->stillborn, &t->link);
-    watch_arm(&f->stillborn_timer, 0);
+    list_push(&f->failed, &t->link);
+    watch_arm(&f->failed_timer, 0);
 }
 
 /* ---- libcurl on the loop ---- */
 
-/* libcurl starts a thread for each name it resolves. Threads inherit the mask, and ours are not meant for them: a
- * handler that expects the thread that runs Lua must not run on another. */
+/* libcurl starts a thread for each name that it resolves. Threads inherit the signal mask, and all signals are
+ * blocked for them: a handler that expects to interrupt Lua must not run on another thread. */
 static void drive(struct fetcher *f, curl_socket_t fd)
 {
     int running;
@@ -197,10 +188,9 @@ static void drive(struct fetcher *f, curl_socket_t fd)
     finish_ended(f);
 }
 
-/* libcurl may free the sock meanwhile. */
 static void on_socket(void *arg)
 {
-    struct sock *s = arg;
+    struct sock *s = arg;   /* drive may free it */
     drive(s->fetcher, s->fd);
 }
 
@@ -209,22 +199,17 @@ static void on_timer(void *arg)
     drive(arg, CURL_SOCKET_TIMEOUT);
 }
 
-static struct sock *sock_new(struct fetcher *f, curl_socket_t fd)
-{
-    struct sock *s = MEM_NEW(struct sock);
-    s->fetcher = f;
-    s->fd = fd;
-    curl.multi_assign(f->multi, fd, s);
-    return s;
-}
-
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
 {
     struct fetcher *f = arg;
     struct sock *s = assigned;
     (void)easy;
-    if (!s)
-        s = sock_new(f, fd);
+    if (!s) {
+        s = MEM_NEW(struct sock);
+        s->fetcher = f;
+        s->fd = fd;
+        curl.multi_assign(f->multi, fd, s);
+    }
     watch_fini(&s->readable);
     watch_fini(&s->writable);
     if (what == CURL_POLL_REMOVE) {
@@ -249,6 +234,7 @@ static int set_timer(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
+/* NULL, or why libcurl cannot be used. */
 static const char *multi_up(struct fetcher *f)
 {
     const char *why = library_load();
@@ -265,21 +251,17 @@ static const char *multi_up(struct fetcher *f)
     return NULL;
 }
 
-/* ---- what arrives ---- */
+/* ---- the answer ---- */
 
-/* Taking less than was offered ends the transfer. */
-static size_t refuse(struct fetch *t, const char *part)
-{
-    t->oversized = part;
-    return 0;
-}
-
+/* Returning less than what was offered ends the transfer. */
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct fetch *t = arg;
     n *= size;
-    if (n > t->body_max - buf_size(&t->result.body))
-        return refuse(t, "body");
+    if (n > t->body_max - buf_size(&t->result.body)) {
+        t->oversized = "body";
+        return 0;
+    }
     buf_add(&t->result.body, data, n);
     return n;
 }
@@ -291,7 +273,11 @@ static size_t on_head(char *data, size_t size, size_t n, void *arg)
     (void)data;
     n *= size;
     t->heads_size += n;
-    return t->heads_size > FETCH_HEADERS_MAX ? refuse(t, "head") : n;
+    if (t->heads_size > FETCH_HEADERS_MAX) {
+        t->oversized = "head";
+        return 0;
+    }
+    return n;
 }
 
 /* ---- the start ---- */
@@ -337,7 +323,7 @@ static bool is_usable(const struct fetch_options *o)
     return !curl.loaded || is_web_url(o->url);
 }
 
-/* An option that this libcurl does not know fails the fetch: without it, it would do what nobody asked for. */
+/* An option that this libcurl does not know fails the fetch, which would otherwise run with the wrong behaviour. */
 static void set(struct fetch *t, CURLoption option, const void *value)
 {
     if (t->rc == CURLE_OK)
@@ -350,7 +336,7 @@ static void set_number(struct fetch *t, CURLoption option, long value)
         t->rc = curl.easy_setopt(t->easy, option, value);
 }
 
-static void set_fences(struct fetch *t, const struct fetch_options *o)
+static void set_policy(struct fetch *t, const struct fetch_options *o)
 {
     set(t, CURLOPT_PROTOCOLS_STR, "http,https");
     set(t, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -365,7 +351,7 @@ static void set_fences(struct fetch *t, const struct fetch_options *o)
     set_number(t, CURLOPT_TIMEOUT_MS, o->timeout_ms ? (long)o->timeout_ms : FETCH_MS);
     set_number(t, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     set_number(t, CURLOPT_NOSIGNAL, 1);
-    set_number(t, CURLOPT_QUICK_EXIT, 1);   /* or ending one would wait for its resolver */
+    set_number(t, CURLOPT_QUICK_EXIT, 1);   /* so that ending a fetch does not wait for its resolver */
 }
 
 static void set_receivers(struct fetch *t)
@@ -385,7 +371,7 @@ static void add_header(struct fetch *t, const char *line)
     t->headers = longer;
 }
 
-/* To libcurl, "Name:" means to leave a header out, and "Name;" one without a value. */
+/* For libcurl, "Name:" removes a header, and "Name;" adds one without a value. */
 static void set_headers(struct fetch *t, const struct fetch_options *o)
 {
     slice name, value;
@@ -405,15 +391,11 @@ static void set_headers(struct fetch *t, const struct fetch_options *o)
     set(t, CURLOPT_USERAGENT, "lignum");
 }
 
-static bool takes_body(const char *method)
-{
-    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
-}
-
 static void set_request(struct fetch *t, const struct fetch_options *o)
 {
     const char *method = o->method ? o->method : o->body.n > 0 ? "POST" : "GET";
-    bool sends = o->body.n > 0 || takes_body(method);
+    bool sends = o->body.n > 0 || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+                 strcmp(method, "PATCH") == 0;
     const char *implied = sends ? "POST" : "GET";
     set(t, CURLOPT_URL, o->url);
     if (strcmp(method, "HEAD") == 0) {
@@ -434,30 +416,19 @@ static void begin(struct fetch *t, const struct fetch_options *o)
     t->easy = curl.easy_init();
     ENSURE(t->easy);
     set_receivers(t);
-    set_fences(t, o);
+    set_policy(t, o);
     set_headers(t, o);
     set_request(t, o);
     if (t->rc != CURLE_OK) {
         fail_later(t, curl.easy_strerror(t->rc));
         return;
     }
-    list_push(&f->fetches, &t->link);
+    list_push(&f->running, &t->link);
     CURLMcode rc = curl.multi_add_handle(f->multi, t->easy);
     if (rc != CURLM_OK) {
         list_remove(&t->link);
         fail_later(t, curl.multi_strerror(rc));
     }
-}
-
-static struct fetch *fetch_new(struct fetcher *f, const struct fetch_options *o)
-{
-    struct fetch *t = MEM_NEW(struct fetch);
-    t->fetcher = f;
-    t->body_max = o->body_max ? o->body_max : FETCH_BODY_MAX;
-    t->result.detail = t->detail;
-    t->fresh = o->fresh;
-    f->count++;
-    return t;
 }
 
 int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(void *arg, struct fetch_result *r),
@@ -468,7 +439,12 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
         return -ERR_BAD_VALUE;
     if (f->count >= (unsigned)(o->guest ? FETCHES_MAX - FETCHES_RESERVED : FETCHES_MAX))
         return -ERR_BUSY;
-    struct fetch *t = fetch_new(f, o);
+    struct fetch *t = MEM_NEW(struct fetch);
+    t->fetcher = f;
+    t->body_max = o->body_max ? o->body_max : FETCH_BODY_MAX;
+    t->result.detail = t->detail;
+    t->fresh = o->fresh;
+    f->count++;
     t->done = done;
     t->arg = arg;
     if (why)
@@ -493,22 +469,22 @@ struct fetcher *fetcher_new(struct loop *l)
 {
     struct fetcher *f = MEM_NEW(struct fetcher);
     f->loop = l;
-    list_init(&f->fetches);
-    list_init(&f->stillborn);
+    list_init(&f->running);
+    list_init(&f->failed);
     watch_timer(l, &f->timer, on_timer, f);
-    watch_timer(l, &f->stillborn_timer, on_stillborn, f);
+    watch_timer(l, &f->failed_timer, on_failed, f);
     return f;
 }
 
 void fetcher_free(struct fetcher *f)
 {
-    LIST_EACH(node, &f->fetches)
+    LIST_EACH(node, &f->running)
         fetch_free(LIST_OWNER(node, struct fetch, link));
-    LIST_EACH(node, &f->stillborn)
+    LIST_EACH(node, &f->failed)
         fetch_free(LIST_OWNER(node, struct fetch, link));
     if (f->multi)
         curl.multi_cleanup(f->multi);
     watch_fini(&f->timer);
-    watch_fini(&f->stillborn_timer);
+    watch_fini(&f->failed_timer);
     mem_free(f);
 }

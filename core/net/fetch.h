@@ -1,8 +1,11 @@
 /*
- * Outgoing HTTP by libcurl's multi interface on the loop. libcurl is loaded and set up at the first fetch, so that a
- * node that never fetches does not pay for it (measured: 1.2 MB of private and 6 MB of shared memory and 5 ms of
- * start, for 30 libraries). http and https only; redirects are not followed unless asked for; proxies and other
- * settings in the environment play no part. Names are resolved in libcurl's own threads, so they never stall the loop.
+ * Outgoing HTTP by libcurl's multi interface on the loop. libcurl is loaded at the first fetch, so that a node that
+ * never fetches does not pay for it (measured: 1.2 MB of private and 6 MB of shared memory and 5 ms of start, for 30
+ * libraries). Only http and https; redirects are followed only on demand; proxies and other settings of the
+ * environment are ignored. libcurl resolves names in threads of its own, so the loop never waits for them.
+ *
+ * A fetch is running from fetch_start until `done` has returned or fetch_cancel is called. If libcurl cannot run it, it
+ * fails in the next iteration of the loop, so that `done` is never called from inside fetch_start.
  */
 #ifndef NET_FETCH_H
 #define NET_FETCH_H
@@ -17,20 +20,20 @@ struct fetch_options {
     const char *url, *method;        /* method NULL: GET, or POST with a body */
     slice body;                      /* copied */
     const char *const *headers;      /* "Name: value", NULL-terminated, or NULL; copied */
-    uint32_t timeout_ms;             /* of the whole; 0 = FETCH_MS */
-    size_t body_max;                 /* of the answer; 0 = FETCH_BODY_MAX */
-    unsigned redirects;              /* at most this many; POST becomes GET as browsers do, other methods stay */
+    uint32_t timeout_ms;             /* from start to end; 0: FETCH_MS */
+    size_t body_max;                 /* of the answer; 0: FETCH_BODY_MAX */
+    unsigned redirects;              /* at most this many; POST becomes GET, as in browsers, other methods stay */
     const char *ca_file;             /* NULL: the system's */
-    const char *cert_file, *key_file;   /* whom we are to the server; NULL: nobody */
-    bool fresh;                      /* on a connection of its own: libcurl sends a request again by itself when a
-                                      * kept connection ends before the answer, and this one must go out once */
-    bool guest;                      /* for a client: the last FETCHES_RESERVED are for others */
+    const char *cert_file, *key_file;   /* to identify this client; NULL: none */
+    bool fresh;                      /* on a new connection: libcurl repeats a request when a kept connection ends
+                                      * before the answer, and this one must be sent at most once */
+    bool guest;                      /* on behalf of a client: may not use the last FETCHES_RESERVED */
 };
 
 struct fetch_result {
     int error;                       /* 0, or -ERR_FETCH, -ERR_TIMEOUT, -ERR_TOO_LARGE */
-    const char *detail;              /* what went wrong, in curl's words; "" without an error */
-    bool unsent;                     /* a fresh one failed before there was anybody to send it to (fetch_unsent) */
+    const char *detail;              /* libcurl's message; "" without an error */
+    bool unsent;                     /* a fresh one failed before it was sent (fetch_unsent) */
     int status;
     struct buf headers;              /* "name: value\n" lines of the last answer, names in lower case */
     struct buf body;
@@ -39,19 +42,18 @@ struct fetch_result {
 struct fetcher *fetcher_new(struct loop *l);
 void fetcher_free(struct fetcher *f);   /* cancels all */
 
-/* Starts one; `done` is called once from the loop and only records; the result is valid until it returns, except
- * that bufs may be moved out. -ERR_BAD_VALUE for a URL, method or header that cannot be used (then done is not
- * called); -ERR_BUSY past FETCHES_MAX, or past what guests may have of that. A missing libcurl is a result like any
- * other failure. */
+/* Starts one. `done` is called once from the loop and only records; the result is valid until it returns, but its
+ * buffers may be moved out. 0; -ERR_BAD_VALUE for a URL, method or header that cannot be used; -ERR_BUSY above
+ * FETCHES_MAX, or above what guests may use of that. Other failures are results, a missing libcurl, too. */
 int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(void *arg, struct fetch_result *r),
                 void *arg, struct fetch **out);
 
-size_t fetcher_busy(const struct fetcher *f);   /* how many are on their way */
+size_t fetcher_busy(const struct fetcher *f);   /* the number of running fetches */
 
-/* Whether a fresh one has not been sent, not even in part: nobody has taken its connection yet. */
+/* True when nothing of a fresh one has been sent, because its connection is not established. */
 bool fetch_unsent(const struct fetch *f);
 
-/* Ends it; `done` is not called any more. Never waits, not even for a resolver. */
+/* Ends it; `done` is not called. Does not wait, not even for a resolver. */
 void fetch_cancel(struct fetch *f);
 
 #endif

@@ -93,7 +93,7 @@ struct exchange *client_exchange(struct client *c)
     return x;
 }
 
-/* Clears what the next request relies on; the head with its long array is overwritten by parsing. */
+/* Clears what the next request relies on. The head is left: parsing overwrites it, and its array is long. */
 static void exchange_reset(struct exchange *x)
 {
     x->client->server->answers -= x->held;
@@ -227,7 +227,7 @@ void http_server_free(struct http_server *s)
     listeners_close(s);
     while (!list_empty(&s->all)) {
         struct client *c = list_first(&s->all, struct client, all);
-        c->state = CLIENT_HEAD;  /* whoever holds a request of it is gone already */
+        c->state = CLIENT_HEAD;  /* so that client_drop frees it: no request is in use any more */
         if (c->conn.fd >= 0)
             client_drop(c);
         else

@@ -1,9 +1,14 @@
 /*
  * The HTTP server: connections, limits, deadlines, one request in flight per connection.
  *
- * Whole requests come out of http_next; each is answered by exactly one http_answer (or by http_begin,
- * http_chunk... and http_end), also when its client is gone: the answer is then dropped. A request and its
- * slices live until then. Framing errors, limits and timeouts are answered here; the caller never sees them.
+ * http_next returns whole requests. Each must be answered once, by http_answer (or http_answer_take,
+ * http_answer_file, or http_begin, http_chunk... and http_end), also when its client is gone: the answer is then
+ * dropped. A request and its slices are valid until then. Malformed requests, limits and timeouts are answered here;
+ * the caller never sees them.
+ *
+ * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_request.c
+ * (bytes to requests; http_parse.c, http_chunks.c, http_uri.c, http_chars.c parse), http_answer.c (answers to bytes),
+ * http_flush.c (bytes to sockets), http_stats.c (counters). http_server.h is their common inside.
  */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
@@ -16,36 +21,36 @@
 struct http_server;
 
 struct http_limits {
-    uint32_t connections;            /* HTTP_CONNECTIONS_MAX, or fewer where descriptors are short */
+    uint32_t connections;            /* HTTP_CONNECTIONS_MAX, or fewer if there are too few descriptors */
     uint64_t body;                   /* bytes of one request body */
-    uint64_t bodies;                 /* bytes of all of them; and, counted apart, of answers not yet taken */
+    uint64_t bodies;                 /* bytes of all request bodies; and as many of all answers not yet sent */
     uint32_t head_ms, body_ms, idle_ms, write_ms;
 };
 
 struct http_request {
     struct http_head head;
     slice body;                      /* decoded */
-    uint64_t began_ns;               /* its first byte arrived */
-    unsigned route;                  /* for the counters: what http_route returned; 0 = none */
+    uint64_t began_ns;               /* when its first byte arrived */
+    unsigned route;                  /* for the counters, as http_route returned it; 0: none */
     slice peer;                      /* "127.0.0.1:50123" */
 };
 
 struct http_answer {
     int status;
     slice type;                      /* Content-Type; n == 0: none */
-    slice headers;                   /* further lines, each ended by CRLF; checked by the caller with http_header_ok */
+    slice headers;                   /* more lines, each ended by CRLF; the caller has checked them (http_header_ok) */
     bool close;
 };
 
-/* An error that this layer answers itself. */
+/* An error that this layer answers with. */
 struct http_refusal {
     int error;
     slice detail;                    /* n == 0: the error's own sentence */
     uint64_t limit;                  /* the limit that was exceeded; 0: none */
 };
 
-/* Renders such an error; set by the script layer, plain text otherwise. `Connection: close`, and Retry-After with 429
- * and 503, are added here. */
+/* Renders the body and the headers of such an error. The server adds `Connection: close`, and Retry-After to 429 and
+ * 503. */
 typedef void http_render_error(struct buf *out, const struct http_refusal *refusal, struct http_answer *answer);
 
 struct http_server *http_server_new(struct loop *l, const struct http_limits *limits);
@@ -53,54 +58,54 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
 /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0"; may be called several times. 0 or -errno. The port is in *port. */
 int http_listen(struct http_server *s, slice address, uint16_t *port);
 void http_set_limits(struct http_server *s, const struct http_limits *limits);
-void http_on_error(struct http_server *s, http_render_error *render);
+void http_on_error(struct http_server *s, http_render_error *render);   /* until then: plain text */
 
-/* Orderly end: stops listening, closes idle connections, answers what is in flight with Connection: close.
- * http_drained says when no connection is left; http_server_free closes whatever is left at once. */
+/* Stops listening, closes idle connections, and answers requests in flight with Connection: close. http_drained is true
+ * once no connection is left; http_server_free closes those that are left at once. */
 void http_drain(struct http_server *s);
 bool http_drained(const struct http_server *s);
 void http_server_free(struct http_server *s);
 
-/* Step 1 of the turn: bytes that arrived become requests. NULL when there is no further one in this turn. */
+/* Step 1 of the turn: the next request that has arrived whole, or NULL. */
 struct http_request *http_next(struct http_server *s);
 
 /* Step 6: answers go to their sockets, finished connections are closed. */
 void http_flush(struct http_server *s);
 
-/* The whole answer. `body` is copied; http_answer_take takes over the memory instead. HEAD gets no body, but its
+/* Answers with a body that is copied; http_answer_take takes its memory over instead. HEAD gets no body, but its
  * length. */
 void http_answer(struct http_request *r, const struct http_answer *a, slice body);
 void http_answer_take(struct http_request *r, const struct http_answer *a, struct buf *body);
 
-/* The answer's body is size bytes of a file, sent from the page cache; fd is closed in the end. */
+/* Answers with `size` bytes of a file, sent from the page cache; fd is taken over. */
 void http_answer_file(struct http_request *r, const struct http_answer *a, int fd, uint64_t position, uint64_t size);
 
-/* An answer of unknown length: chunked (or ended by closing, for HTTP/1.0). http_chunk returns how many bytes wait
- * unsent; above a bound of the caller's choice wait for on_drained, which is called once (from http_flush or the
- * loop; it only records) when all of them have gone, or with the client gone: http_gone then says so. */
+/* Answers with a body of unknown length: chunked, or ended by closing for HTTP/1.0. http_chunk returns the number of
+ * bytes that wait to be sent; above a bound of its own the caller waits for on_drained. That is called once, from
+ * http_flush or the loop, and only records: when all bytes are sent, or when the client is gone (http_gone). */
 void http_begin(struct http_request *r, const struct http_answer *a);
 size_t http_chunk(struct http_request *r, slice bytes);
 void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void *arg);
 void http_end(struct http_request *r);
 
-/* Tells, once, when the client has closed its side or is gone while its request is being answered; at once if that
- * has happened already. It only records. A client that has merely closed its sending side still gets the answer. */
+/* Calls on_left once, when the client closes its sending side or is gone before it is answered; at once if that has
+ * happened already. on_left only records. A client that has only closed its sending side still gets the answer. */
 void http_on_left(struct http_request *r, void (*on_left)(void *arg), void *arg);
-void http_abort(struct http_request *r);   /* instead of http_end: closes it, so that the client sees it cut off */
+void http_abort(struct http_request *r);   /* instead of http_end: closes it, so that the client sees a cut answer */
 bool http_gone(const struct http_request *r);
 
-/* Is this name and value fit for a header line (a token; no CR, LF, NUL or other control byte)? */
+/* True when name and value can be a header line: a token; no CR, LF, NUL or other control byte. */
 bool http_header_ok(slice name, slice value);
 bool http_value_ok(slice value);
 
-/* Counters by route pattern: registers "POST /v1/topics/{topic}/messages" once and returns its number from 1 on.
- * 0 ("other") when there are more than fit. */
+/* The number of a route pattern ("POST /v1/topics/{topic}/messages") for the counters, from 1 on; a new one is added.
+ * 0 ("other") when there are too many. */
 unsigned http_route(struct http_server *s, slice pattern);
 
 struct http_route_stats {
     slice pattern;
     uint64_t by_class[6];            /* answers of 1xx ... 5xx at 1 to 5 */
-    struct hist latency;             /* first byte of the request to the end of its answer's making */
+    struct hist latency;             /* from the first byte of the request to when its answer was made */
 };
 struct http_stats {
     uint32_t connections, requests_in_flight;

@@ -1,5 +1,5 @@
 /*
- * Answers are made here and written by http_flush.c. When the client is gone they are counted and dropped.
+ * Renders answers; http_flush.c sends them. An answer to a client that is gone is counted and dropped.
  */
 #include <stdio.h>
 #include <time.h>
@@ -63,7 +63,7 @@ static slice reason(int status)
 
 /* ---- the head ---- */
 
-/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", made once a second. */
+/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", rendered once a second. */
 static slice date_line(struct http_server *s)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
@@ -80,41 +80,26 @@ static slice date_line(struct http_server *s)
     return slice_from(s->date_line);
 }
 
-static void status_line(struct buf *out, int status)
-{
-    buf_add_slice(out, SLICE("HTTP/1.1 "));
-    buf_add_u64(out, (uint64_t)status);
-    buf_add_char(out, ' ');
-    buf_add_slice(out, reason(status));
-    buf_add_slice(out, SLICE("\r\n"));
-}
-
-static void framing_lines(struct buf *out, const struct framing *f)
-{
-    if (f->chunked)
-        buf_add_slice(out, SLICE("Transfer-Encoding: chunked\r\n"));
-    if (!f->sized)
-        return;
-    buf_add_slice(out, SLICE("Content-Length: "));
-    buf_add_u64(out, f->size);
-    buf_add_slice(out, SLICE("\r\n"));
-}
-
-static void type_line(struct buf *out, slice type)
-{
-    if (type.n == 0)
-        return;
-    buf_add_slice(out, SLICE("Content-Type: "));
-    buf_add_slice(out, type);
-    buf_add_slice(out, SLICE("\r\n"));
-}
-
 static void head_render(struct http_server *s, struct buf *out, const struct http_answer *a, const struct framing *f)
 {
-    status_line(out, a->status);
+    buf_add_slice(out, SLICE("HTTP/1.1 "));
+    buf_add_u64(out, (uint64_t)a->status);
+    buf_add_char(out, ' ');
+    buf_add_slice(out, reason(a->status));
+    buf_add_slice(out, SLICE("\r\n"));
     buf_add_slice(out, date_line(s));
-    type_line(out, a->type);
-    framing_lines(out, f);
+    if (a->type.n > 0) {
+        buf_add_slice(out, SLICE("Content-Type: "));
+        buf_add_slice(out, a->type);
+        buf_add_slice(out, SLICE("\r\n"));
+    }
+    if (f->chunked)
+        buf_add_slice(out, SLICE("Transfer-Encoding: chunked\r\n"));
+    if (f->sized) {
+        buf_add_slice(out, SLICE("Content-Length: "));
+        buf_add_u64(out, f->size);
+        buf_add_slice(out, SLICE("\r\n"));
+    }
     buf_add_slice(out, a->headers);
     if (a->close)
         buf_add_slice(out, SLICE("Connection: close\r\n"));
@@ -126,7 +111,7 @@ static bool status_bodiless(int status)
     return status < 200 || status == 204 || status == 304;
 }
 
-/* ---- beginning and end of an answer ---- */
+/* ---- answers of known length ---- */
 
 static struct exchange *exchange_of(struct http_request *r)
 {
@@ -147,7 +132,7 @@ static bool is_gone(const struct client *c)
     return c->conn.fd < 0 || c->lost;
 }
 
-/* Writes the head. `f` is what the body would be; HEAD and some statuses have none. */
+/* Writes the head. `f` is the framing of the body, which HEAD and some statuses do not have. */
 static void answer_head(struct exchange *x, const struct http_answer *a, struct framing f)
 {
     struct client *c = x->client;
@@ -163,7 +148,7 @@ static void answer_head(struct exchange *x, const struct http_answer *a, struct 
     head_render(c->server, &c->conn.out, &full, &f);
 }
 
-/* The answer is whole; the caller has given the request up. */
+/* The answer is whole; the request is not valid any more. */
 static void answer_end(struct exchange *x)
 {
     struct client *c = x->client;
@@ -178,7 +163,7 @@ static void answer_end(struct exchange *x)
         client_queue(&c->server->flushing, c);
 }
 
-/* False when there is nobody to answer; the request is then over. */
+/* Writes the head. False when the client is gone; the answer has then ended. */
 static bool answer_begin(struct exchange *x, const struct http_answer *a, uint64_t size)
 {
     ENSURE(x->client->state == CLIENT_HANDLED);
@@ -314,7 +299,7 @@ bool http_gone(const struct http_request *r)
     return is_gone(((const struct exchange *)(const void *)r)->client);
 }
 
-/* ---- answers of this layer itself ---- */
+/* ---- errors that this layer answers with ---- */
 
 void refusal_render(struct http_server *s, struct buf *out, int error, slice detail)
 {

@@ -5,7 +5,7 @@
 
 enum {
     TARGET = CHAR_PATH | CHAR_QUERY,
-    NAME = CHAR_TEXT | CHAR_TOKEN | TARGET | CHAR_HOST,  /* may stand anywhere */
+    NAME = CHAR_TEXT | CHAR_TOKEN | TARGET | CHAR_HOST,  /* allowed everywhere */
 };
 
 const unsigned char http_chars[256] = {
@@ -53,7 +53,7 @@ const unsigned char http_chars[256] = {
 
 #define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
 
-/* Is there a byte below 0x20, or 0x7f, among these eight? May say yes wrongly, never no. */
+/* True when one of these eight bytes is below 0x20 or 0x7f; sometimes also when none is. */
 static bool word_has_control(const char *p)
 {
     uint64_t w;

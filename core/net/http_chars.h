@@ -1,5 +1,5 @@
 /*
- * Which bytes may stand where in a request (RFC 9110 section 5.6, RFC 3986 section 2), as one table of bit sets.
+ * Which bytes are allowed where in a request (RFC 9110 section 5.6, RFC 3986 section 2), as one table of bit sets.
  */
 #ifndef NET_HTTP_CHARS_H
 #define NET_HTTP_CHARS_H
@@ -13,7 +13,7 @@ enum {
     CHAR_QUERY = 4,   /* query of a target */
     CHAR_HOST = 8,    /* name or IPv4 address */
     CHAR_HEX = 16,
-    CHAR_TEXT = 32,   /* header value, chunk extension: no control byte but the tab */
+    CHAR_TEXT = 32,   /* header value, chunk extension: no control byte except the tab */
     CHAR_DIGIT = 64,
 };
 
@@ -24,7 +24,7 @@ static inline bool char_is(char c, unsigned char set)
     return (http_chars[(unsigned char)c] & set) != 0;
 }
 
-/* The position from `at` on of the first byte that is no CHAR_TEXT, or n. */
+/* The position of the first byte from `at` on that is not CHAR_TEXT, or n. */
 size_t chars_text(const char *p, size_t at, size_t n);
 
 /* The value of a hexadecimal digit. */

@@ -1,5 +1,5 @@
 /*
- * Chunked bodies as a byte-at-a-time automaton, except that a chunk's data is moved as a block.
+ * Chunked bodies, by a state machine that takes one byte at a time, except that a chunk's data is moved as a block.
  *
  *     size-line: 1*HEXDIG [ ";" text ] CRLF    then data CRLF; a size of 0 ends the data
  *     trailers:  *( token ":" text CRLF ) CRLF
@@ -27,14 +27,6 @@ enum state {
 /* Leaves room to add a body's length without overflow. */
 #define CHUNK_SIZE_MAX (UINT64_MAX >> 8)
 
-static enum state size_digit(struct http_chunks *c, char b)
-{
-    if (c->left > CHUNK_SIZE_MAX >> 4)
-        return BAD;
-    c->left = c->left << 4 | char_hex(b);
-    return SIZE;
-}
-
 static enum state size_step(struct http_chunks *c, char b)
 {
     if (++c->line_bytes > HTTP_CHUNK_LINE_MAX)
@@ -43,8 +35,12 @@ static enum state size_step(struct http_chunks *c, char b)
         c->line_bytes = 0;
         return b != '\n' ? BAD : c->left > 0 ? DATA : TRAILER_FIRST;
     }
-    if (c->state != EXTENSION && char_is(b, CHAR_HEX))
-        return size_digit(c, b);
+    if (c->state != EXTENSION && char_is(b, CHAR_HEX)) {
+        if (c->left > CHUNK_SIZE_MAX >> 4)
+            return BAD;
+        c->left = c->left << 4 | char_hex(b);
+        return SIZE;
+    }
     if (c->state == SIZE_FIRST)
         return BAD;
     if (b == '\r')
@@ -83,25 +79,18 @@ static enum state step(struct http_chunks *c, char b)
     return c->state >= END ? BAD : trailer_step(c, b);
 }
 
-/* Moves what is there of the present chunk from `from` to `to`; the number of bytes. */
-static size_t data_move(struct http_chunks *c, char *to, const char *from, size_t n)
-{
-    size_t take = n < c->left ? n : (size_t)c->left;
-    memmove(to, from, take);
-    c->left -= take;
-    if (c->left == 0)
-        c->state = DATA_CR;
-    return take;
-}
-
 long http_chunks_feed(struct http_chunks *c, char *p, size_t n, size_t *decoded, bool *done)
 {
     size_t i = 0, out = 0;
     while (i < n && c->state != END) {
         if (c->state == DATA) {
-            size_t moved = data_move(c, p + out, p + i, n - i);
+            size_t moved = n - i < c->left ? n - i : (size_t)c->left;
+            memmove(p + out, p + i, moved);
             i += moved;
             out += moved;
+            c->left -= moved;
+            if (c->left == 0)
+                c->state = DATA_CR;
             continue;
         }
         c->state = (int)step(c, p[i++]);

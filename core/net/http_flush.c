@@ -1,5 +1,5 @@
 /*
- * Answers go to their sockets, and what becomes of the connection after.
+ * Sends answers to their sockets, and decides what happens to the connection afterwards.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -8,26 +8,7 @@
 #include "base/ensure.h"
 #include "net/http_server.h"
 
-/* Sends some of the file; the number of bytes, or -errno. A file that has become shorter than was announced leaves
- * no way to end the answer well. */
-static ssize_t file_send(struct client *c, struct exchange *x)
-{
-    uint64_t size = x->file_left < FILE_PER_TURN ? x->file_left : FILE_PER_TURN;
-    ssize_t n = conn_send_file(&c->conn, x->file, &x->file_at, size);
-    if (n == 0)
-        return -EIO;
-    if (n > 0)
-        x->file_left -= (uint64_t)n;
-    return n;
-}
-
-static bool all_sent(const struct client *c)
-{
-    const struct exchange *x = c->exchange;
-    return buf_size(&c->conn.out) == 0 && buf_size(&x->body) == 0 && x->file_left == 0;
-}
-
-/* One attempt for what is in memory, and one for the file. 0 or -errno; -EAGAIN: wait until it can go on. */
+/* One attempt to send what is in memory, and one for the file. 0: all is sent; -EAGAIN: not yet; -errno. */
 static int client_send(struct client *c)
 {
     struct exchange *x = c->exchange;
@@ -37,15 +18,22 @@ static int client_send(struct client *c)
     if (n > 0)
         c->server->stats.bytes_out += (uint64_t)n;
     if (n >= 0 && x->file_left > 0 && buf_size(&c->conn.out) == 0) {
-        n = file_send(c, x);
-        if (n > 0)
+        uint64_t size = x->file_left < FILE_PER_TURN ? x->file_left : FILE_PER_TURN;
+        n = conn_send_file(&c->conn, x->file, &x->file_at, size);
+        if (n == 0)
+            return -EIO;   /* the file is shorter than the length that was announced: the answer cannot be completed */
+        if (n > 0) {
+            x->file_left -= (uint64_t)n;
             c->server->stats.bytes_out += (uint64_t)n;
+        }
     }
-    return n < 0 ? (int)n : all_sent(c) ? 0 : -EAGAIN;
+    if (n < 0)
+        return (int)n;
+    return buf_size(&c->conn.out) == 0 && buf_size(&x->body) == 0 && x->file_left == 0 ? 0 : -EAGAIN;
 }
 
-/* Lets the client read the answer before it is told of the end; it may be sending still, and closing a socket with
- * unread bytes resets the connection and destroys the answer on its way. */
+/* Ends the connection after the answer. A client that may still be sending gets time to read the answer first:
+ * closing a socket with unread bytes resets the connection, and the answer may be lost. */
 static void client_finish(struct client *c)
 {
     if (!c->linger || c->conn.eof) {
@@ -61,8 +49,8 @@ static void client_finish(struct client *c)
     conn_want(&c->conn, EV_READ);
 }
 
-/* A pipelined request begins its life here; one client gets one request a turn. */
-static void client_turn_round(struct client *c)
+/* Prepares for the next request. A pipelined one is here already, but each client gets one request a turn. */
+static void client_next_request(struct client *c)
 {
     struct http_server *s = c->server;
     buf_drop(&c->conn.in, c->exchange->taken);
@@ -83,40 +71,31 @@ static void client_turn_round(struct client *c)
         client_drain(c);
 }
 
-static void on_all_sent(struct client *c)
-{
-    buf_pool_give(&c->server->pool, &c->conn.out);
-    deadline_clear(&c->deadline);
-    conn_want(&c->conn, c->conn.interest & EV_READ);
-    if (c->state == CLIENT_SENDING) {
-        if (c->closing)
-            client_finish(c);
-        else
-            client_turn_round(c);
-    } else {
-        exchange_drained(c->exchange);
-    }
-}
-
-static void on_blocked(struct client *c)
-{
-    struct http_server *s = c->server;
-    conn_want(&c->conn, c->conn.interest | EV_WRITE);
-    if (c->deadline.kind != DEADLINE_WRITE)
-        deadline_set(&s->deadlines, &c->deadline, DEADLINE_WRITE, server_now(s));
-}
-
 void client_flush(struct client *c)
 {
+    struct http_server *s = c->server;
     if (c->conn.fd < 0) {
         exchange_drained(c->exchange);
         return;
     }
     int rc = c->lost ? -ECONNRESET : client_send(c);
-    if (rc == 0)
-        on_all_sent(c);
-    else if (rc == -EAGAIN)
-        on_blocked(c);
-    else
+    if (rc == -EAGAIN) {
+        conn_want(&c->conn, c->conn.interest | EV_WRITE);
+        if (c->deadline.kind != DEADLINE_WRITE)
+            deadline_set(&s->deadlines, &c->deadline, DEADLINE_WRITE, server_now(s));
+        return;
+    }
+    if (rc < 0) {
         client_drop(c);
+        return;
+    }
+    buf_pool_give(&s->pool, &c->conn.out);
+    deadline_clear(&c->deadline);
+    conn_want(&c->conn, c->conn.interest & EV_READ);
+    if (c->state != CLIENT_SENDING)
+        exchange_drained(c->exchange);
+    else if (c->closing)
+        client_finish(c);
+    else
+        client_next_request(c);
 }

@@ -1,7 +1,7 @@
 /*
- * Accepting. Past limits.connections a client takes the place of one that is idle, or is told so and closed. Out of
- * descriptors, the listeners are not looked at until a connection closes, or for a moment: level-triggered readiness
- * would make the loop spin.
+ * Accepting. Above limits.connections a new client takes the place of an idle one, or is refused. When there are no
+ * descriptors left, accepting pauses until a connection closes or ACCEPT_PAUSE_NS have passed: the connections that
+ * wait would wake the loop without end.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -14,10 +14,10 @@
 #include "net/http_server.h"
 
 #define ACCEPT_PAUSE_NS (500 * NS_PER_MS)
-#define SHORTAGE_SAID_NS (10 * NS_PER_S)   /* at most that often */
-#define YIELD_NS NS_PER_S                  /* how long a client is idle before it has to give way */
+#define SHORTAGE_SAID_NS (10 * NS_PER_S)   /* between two lines in the log */
+#define YIELD_NS NS_PER_S                  /* a client idle for this long gives way to a new one */
 
-/* What the client has sent already is thrown away, lest closing resets the answer. */
+/* What the client has sent is discarded, because closing a socket with unread bytes resets the connection. */
 static void socket_refuse(struct http_server *s, int fd)
 {
     if (!s->refusal.data)
@@ -31,7 +31,7 @@ static void socket_refuse(struct http_server *s, int fd)
     close(fd);
 }
 
-/* Connections that are only kept must not keep out a health check: a cluster's node without one does not lead. */
+/* Idle connections must not keep out Consul's health check, without which a node does not lead. */
 static bool idlest_yields(struct http_server *s)
 {
     struct list *idle = &s->deadlines.lists[DEADLINE_IDLE];
@@ -57,20 +57,15 @@ static void client_admit(struct http_server *s, int fd, const union address *fro
     client_new(s, fd, peer);
 }
 
-static void shortage_say(struct http_server *s, int error)
-{
-    uint64_t now = server_now(s);
-    if (s->shortage_said_ns != 0 && now - s->shortage_said_ns < SHORTAGE_SAID_NS)
-        return;
-    s->shortage_said_ns = now;
-    say_warn("http", "cannot accept connections: %s connections=%u", strerror(error), s->stats.connections);
-}
-
 static void accept_pause(struct http_server *s, int error)
 {
     if (s->accept_paused)
         return;
-    shortage_say(s, error);
+    uint64_t now = server_now(s);
+    if (s->shortage_said_ns == 0 || now - s->shortage_said_ns >= SHORTAGE_SAID_NS) {
+        s->shortage_said_ns = now;
+        say_warn("http", "cannot accept connections: %s connections=%u", strerror(error), s->stats.connections);
+    }
     s->accept_paused = true;
     for (unsigned i = 0; i < s->listener_count; i++)
         event_del(&s->listeners[i].event);
@@ -92,7 +87,7 @@ static void on_accept_timer(void *arg)
     accept_resume(arg);
 }
 
-/* Errors of one connection (it was reset while it waited) are none of the others' business. */
+/* Other errors concern one connection only, such as one that was reset while it waited. */
 static bool is_shortage(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -114,16 +109,6 @@ static void on_acceptable(evutil_socket_t listening, short what, void *arg)
     }
 }
 
-static void listener_add(struct http_server *s, int fd)
-{
-    struct listener *l = &s->listeners[s->listener_count++];
-    *l = (struct listener){.server = s, .fd = fd};
-    ENSURE(event_assign(&l->event, s->loop->base, fd, EV_READ | EV_PERSIST, on_acceptable, l) == 0);
-    ENSURE(event_add(&l->event, NULL) == 0);
-    if (!s->accept_timer.event)
-        watch_timer(s->loop, &s->accept_timer, on_accept_timer, s);
-}
-
 int http_listen(struct http_server *s, slice address, uint16_t *port)
 {
     if (s->listener_count == LISTENERS_MAX)
@@ -131,7 +116,12 @@ int http_listen(struct http_server *s, slice address, uint16_t *port)
     int fd = address_listen(address, port);
     if (fd < 0)
         return fd;
-    listener_add(s, fd);
+    struct listener *l = &s->listeners[s->listener_count++];
+    *l = (struct listener){.server = s, .fd = fd};
+    ENSURE(event_assign(&l->event, s->loop->base, fd, EV_READ | EV_PERSIST, on_acceptable, l) == 0);
+    ENSURE(event_add(&l->event, NULL) == 0);
+    if (!s->accept_timer.event)
+        watch_timer(s->loop, &s->accept_timer, on_accept_timer, s);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /*
- * A request head, in two passes. The first only looks for its end and for bytes that may stand nowhere in it, and
- * goes on where it stopped when more arrives; the second reads the lines. So the result depends on the bytes
- * alone and not on how they were split on their way.
+ * A request head is read in two passes. The first looks for its end and for bytes that are allowed nowhere in it; when
+ * more bytes arrive, it continues where it stopped. The second reads the lines. So the result depends on the bytes
+ * alone, not on how they were divided on their way.
  */
 #include "net/http_parse.h"
 
@@ -15,7 +15,7 @@ enum {
 };
 
 struct parse {
-    const char *at, *end;    /* the lines not yet read, each ended by CRLF; the empty last line is left out */
+    const char *at, *end;    /* the lines not yet read, each ended by CRLF, without the empty last line */
     struct http_head *head;
     unsigned seen;
     int error;
@@ -45,21 +45,6 @@ static long bad_byte(struct parse *p, char c)
     return HTTP_BAD;
 }
 
-static long bad_size(struct parse *p, slice in)
-{
-    if (memchr(in.p, '\n', in.n))
-        refuse(p, ERR_HEAD_TOO_LARGE, "the request head is larger than 16384 bytes");
-    else
-        refuse(p, ERR_URI_TOO_LONG, "the request target is longer than 8192 bytes");
-    return HTTP_BAD;
-}
-
-static long bad_start(struct parse *p)
-{
-    refuse_request(p, "an empty line where a request was expected");
-    return HTTP_BAD;
-}
-
 /* One empty line before the request is skipped, as RFC 9112 section 2.2 asks; it counts as part of the head. */
 static size_t empty_line(slice in)
 {
@@ -75,15 +60,22 @@ static long head_end(struct parse *p, slice in, size_t *scanned)
     while ((i = chars_text(in.p, i, n)) + 1 < n) {
         if (in.p[i] != '\r' || in.p[i + 1] != '\n')
             return bad_byte(p, in.p[i]);
-        if (i == start)
-            return bad_start(p);
+        if (i == start) {
+            refuse_request(p, "an empty line where a request was expected");
+            return HTTP_BAD;
+        }
         if (in.p[i - 1] == '\n')
             return (long)(i + 2);
         i += 2;
     }
     *scanned = i;
-    if (n == HTTP_HEAD_MAX)
-        return bad_size(p, slice_of(in.p, n));
+    if (n == HTTP_HEAD_MAX) {
+        if (memchr(in.p, '\n', n))
+            refuse(p, ERR_HEAD_TOO_LARGE, "the request head is larger than 16384 bytes");
+        else
+            refuse(p, ERR_URI_TOO_LONG, "the request target is longer than 8192 bytes");
+        return HTTP_BAD;
+    }
     if (i < n && in.p[i] != '\r')
         return bad_byte(p, in.p[i]);
     return HTTP_MORE;
@@ -91,21 +83,8 @@ static long head_end(struct parse *p, slice in, size_t *scanned)
 
 /* ---- pass two: the request line ---- */
 
-static bool method_read(struct parse *p)
-{
-    const char *from = p->at;
-    while (char_is(*p->at, CHAR_TOKEN))
-        p->at++;
-    slice method = slice_of(from, (size_t)(p->at - from));
-    if (method.n == 0 || *p->at != ' ')
-        return refuse_request(p, "the request does not start with a method and one space");
-    p->at++;
-    p->head->method = method;
-    return true;
-}
-
-/* " HTTP/1.1" at the end of the request line. Read before the target is judged: what another version calls a
- * target is not ours to judge. */
+/* " HTTP/1.1" at the end of the request line. It is read before the target, because another version may define targets
+ * differently. */
 static bool version_read(struct parse *p, slice *line)
 {
     static const char model[] = " HTTP/#.#";
@@ -123,7 +102,7 @@ static bool version_read(struct parse *p, slice *line)
     return true;
 }
 
-/* Every escape is two hex digits, and of no control byte. */
+/* True when every escape is two hex digits and does not stand for a control byte. */
 static bool escapes_ok(slice s)
 {
     while (s.n > 0) {
@@ -165,23 +144,24 @@ static bool target_read(struct parse *p, slice target)
     return true;
 }
 
-/* Both tunnel or echo what they are sent; neither has a place in front of a log. */
-static bool method_ok(struct parse *p)
-{
-    slice m = p->head->method;
-    if (slice_eq(m, SLICE("TRACE")) || slice_eq(m, SLICE("CONNECT")))
-        return refuse(p, ERR_BAD_CODING, "TRACE and CONNECT are not implemented");
-    return true;
-}
-
 static bool request_line_read(struct parse *p)
 {
-    if (!method_read(p))
-        return false;
+    const char *from = p->at;
+    while (char_is(*p->at, CHAR_TOKEN))
+        p->at++;
+    slice method = slice_of(from, (size_t)(p->at - from));
+    if (method.n == 0 || *p->at != ' ')
+        return refuse_request(p, "the request does not start with a method and one space");
+    p->head->method = method;
+    p->at++;
     const char *end = memchr(p->at, '\r', (size_t)(p->end - p->at));
-    slice line = slice_of(p->at, (size_t)(end - p->at));
+    slice target = slice_of(p->at, (size_t)(end - p->at));
     p->at = end + 2;
-    return version_read(p, &line) && method_ok(p) && target_read(p, line);
+    if (!version_read(p, &target))
+        return false;
+    if (slice_eq(method, SLICE("TRACE")) || slice_eq(method, SLICE("CONNECT")))
+        return refuse(p, ERR_BAD_CODING, "TRACE and CONNECT are not implemented");
+    return target_read(p, target);
 }
 
 /* ---- pass two: the header lines ---- */
@@ -267,7 +247,7 @@ static bool on_coding(struct parse *p, slice v)
     return true;
 }
 
-/* The few headers that matter to framing or are asked for again and again, told apart by their length first. */
+/* Headers that matter to framing, or that are needed for most requests. Comparing their lengths tells most apart. */
 static bool header_apply(struct parse *p, const struct http_header *h)
 {
     static const struct {
@@ -288,22 +268,18 @@ static bool header_apply(struct parse *p, const struct http_header *h)
     return true;
 }
 
-static bool refuse_name(struct parse *p, const char *from)
-{
-    if (*from == ' ' || *from == '\t')
-        return refuse_request(p, "a folded header line");
-    if (*p->at == ' ' || *p->at == '\t')
-        return refuse_request(p, "a space before the colon of a header");
-    return refuse_request(p, "a header line without a name and a colon");
-}
-
 static bool header_read(struct parse *p)
 {
     const char *from = p->at;
     while (char_is(*p->at, CHAR_TOKEN))
         p->at++;
-    if (p->at == from || *p->at != ':')
-        return refuse_name(p, from);
+    if (p->at == from || *p->at != ':') {
+        bool folded = *from == ' ' || *from == '\t';
+        bool spaced = *p->at == ' ' || *p->at == '\t';
+        return refuse_request(p, folded   ? "a folded header line"
+                                 : spaced ? "a space before the colon of a header"
+                                          : "a header line without a name and a colon");
+    }
     if (p->head->header_count == HTTP_HEADERS_MAX)
         return refuse(p, ERR_HEAD_TOO_LARGE, "more than 64 header lines");
     const char *value = p->at + 1;
@@ -315,15 +291,7 @@ static bool header_read(struct parse *p)
     return header_apply(p, h);
 }
 
-static bool headers_read(struct parse *p)
-{
-    while (p->at < p->end)
-        if (!header_read(p))
-            return false;
-    return true;
-}
-
-/* What only the whole head tells. */
+/* Checks that need the whole head. */
 static bool head_ok(struct parse *p)
 {
     if (p->head->minor > 0 && !(p->seen & SEEN_HOST))
@@ -339,24 +307,24 @@ static bool head_ok(struct parse *p)
     return true;
 }
 
-/* Leaves the array of headers as it is: clearing it would cost more than the parsing. */
-static void head_clear(struct http_head *h)
+static bool head_read(struct parse *p)
 {
+    struct http_head *h = p->head;
+    /* Not the array of headers: clearing it would cost more than the parsing. */
     h->method = h->path = h->query = h->host = h->type = h->coding = slice_of(NULL, 0);
     h->minor = 0;
     h->header_count = 0;
     h->content_length = 0;
     h->has_length = h->chunked = h->expect_continue = false;
     h->keep_alive = true;
-}
-
-static bool head_read(struct parse *p)
-{
-    if (!request_line_read(p) || !headers_read(p) || !head_ok(p))
+    if (!request_line_read(p))
         return false;
-    if (p->head->minor == 0)
-        p->head->keep_alive = false;
-    return true;
+    while (p->at < p->end)
+        if (!header_read(p))
+            return false;
+    if (h->minor == 0)
+        h->keep_alive = false;
+    return head_ok(p);
 }
 
 long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *error, const char **detail)
@@ -364,7 +332,6 @@ long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *err
     struct parse p = {.head = head};
     long size = in.n > 0 ? head_end(&p, in, scanned) : HTTP_MORE;
     if (size > 0) {
-        head_clear(head);
         p.at = in.p + empty_line(in);
         p.end = in.p + size - 2;
         if (!head_read(&p))

@@ -1,7 +1,7 @@
 /*
- * Parsing of HTTP/1.1 requests by RFC 9112 with nothing left to interpretation (doc/http.md, "Strictness").
+ * Parsing of HTTP/1.1 requests by RFC 9112, without tolerance for what it calls invalid (doc/http.md, "Strictness").
  *
- * Pure functions: bytes in, result out, no state but what is passed. Slices point into the input.
+ * Pure functions: all state is in the arguments. Slices point into the input.
  */
 #ifndef NET_HTTP_PARSE_H
 #define NET_HTTP_PARSE_H
@@ -28,26 +28,26 @@ struct http_head {
     bool keep_alive;
 };
 
-/* Reads a request head from the start of `in`. The number of bytes it takes, HTTP_MORE, or HTTP_BAD with the
- * reason: *error is a negative err.h code, *detail a sentence naming what is wrong. `scanned` is where the last
- * call stopped looking for the end (0 at first; in and out), so that a head sent byte by byte costs O(n). */
+/* Reads a request head from the start of `in`. Its size in bytes; HTTP_MORE; or HTTP_BAD with the reason: *error is a
+ * negative err.h code, *detail a sentence that names what is wrong. *scanned is where the last call stopped looking for
+ * the end (0 at first), so that a head sent byte by byte costs O(n). */
 long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *error, const char **detail);
 
 /* The value of a header (name in lower case), or p == NULL. */
 slice http_head_find(const struct http_head *head, slice name);
 
-/* Decoding of a chunked body, in place: `data` holds raw bytes from `raw` on, and decoded ones before `decoded`. */
+/* The state of decoding a chunked body; a zeroed one is at its beginning. The states are in http_chunks.c. */
 struct http_chunks {
-    uint64_t left;                   /* of the present chunk */
+    uint64_t left;                   /* of the current chunk */
     size_t trailer_bytes, line_bytes;
     int state;
 };
-/* Feeds n raw bytes at p; decoded bytes are moved to the front of p and *decoded counts them. The number of raw
- * bytes taken (== n unless the body ended), with *done at its end; or HTTP_BAD. A zeroed struct begins. */
+/* Decodes n raw bytes at p in place: the *decoded bytes of data are moved to the front of p. Returns the number of raw
+ * bytes used, which is n unless the body has ended and *done is set; or HTTP_BAD. */
 long http_chunks_feed(struct http_chunks *c, char *p, size_t n, size_t *decoded, bool *done);
 
-/* Percent-decodes into out (at least n bytes); '+' becomes a space where `form`. The decoded length or HTTP_BAD
- * (malformed escape, NUL or control byte). */
+/* Percent-decodes into out, which has room for in.n bytes; with `form`, '+' becomes a space. The decoded length, or
+ * HTTP_BAD for a malformed escape, a NUL or a control byte. */
 long http_unescape(slice in, char *out, bool form);
 
 #endif

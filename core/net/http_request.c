@@ -1,8 +1,9 @@
 /*
- * Bytes become requests. A callback only reads into the client's buffer; the rest happens in http_next.
+ * From bytes to requests. A callback only reads into the client's buffer; http_next does the rest.
  *
- * The buffer grows by what has arrived, never by what a Content-Length claims. While a request is HANDLED its slices
- * point into the buffer: then only the room that is left in it is read into, and no event says more until the answer.
+ * The buffer grows with what has arrived, never to what a Content-Length claims. While a request is HANDLED its
+ * slices point into the buffer, so only the room that is left in it is filled; then the socket is not watched for
+ * reading until the answer is sent.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -13,7 +14,7 @@
 #include "base/mem.h"
 #include "net/http_server.h"
 
-/* ---- room ---- */
+/* ---- room in the input buffer ---- */
 
 static uint64_t beyond_usual(size_t cap)
 {
@@ -26,50 +27,31 @@ void input_release(struct client *c)
     buf_pool_give(&c->server->pool, &c->conn.in);
 }
 
-/* The most that the request which is arriving can take. */
-static uint64_t size_bound(const struct client *c)
+/* Grows to four times the size, or at once to the size of this client's last request; but not above what the request
+ * that is arriving can need. 0, or -ERR_TOO_MANY. */
+static int input_grow(struct client *c)
 {
-    const struct exchange *x = c->exchange;
-    if (c->state != CLIENT_BODY)
-        return HTTP_HEAD_MAX;
-    uint64_t body = x->request.head.has_length ? x->request.head.content_length : c->server->limits.body + KIB;
-    return x->head_size + body;
-}
-
-/* Four times of what there is, or at once what this client's last request took. */
-static size_t next_cap(const struct client *c, uint64_t bound)
-{
-    uint64_t cap = (uint64_t)c->conn.in.cap * 4;
+    struct http_server *s = c->server;
+    struct exchange *x = c->exchange;
+    struct buf *in = &c->conn.in;
+    uint64_t bound = HTTP_HEAD_MAX;
+    if (c->state == CLIENT_BODY)
+        bound = x->head_size + (x->request.head.has_length ? x->request.head.content_length : s->limits.body + KIB);
+    uint64_t cap = (uint64_t)in->cap * 4;
     if (cap < c->body_before)
         cap = c->body_before;
     if (cap > bound)
         cap = bound;
-    return cap > c->conn.in.cap ? (size_t)cap : c->conn.in.cap * 2;
-}
-
-static int input_grow(struct client *c)
-{
-    struct http_server *s = c->server;
-    struct buf *in = &c->conn.in;
-    size_t cap = next_cap(c, size_bound(c));
-    uint64_t more = beyond_usual(cap) - beyond_usual(in->cap);
+    if (cap <= in->cap)
+        cap = (uint64_t)in->cap * 2;
+    uint64_t more = beyond_usual((size_t)cap) - beyond_usual(in->cap);
     if (s->bodies + more > s->limits.bodies)
         return -ERR_TOO_MANY;
     s->bodies += more;
-    in->data = mem_resize(in->data, cap);
-    in->cap = cap;
-    c->exchange->moved = true;
+    in->data = mem_resize(in->data, (size_t)cap);
+    in->cap = (size_t)cap;
+    x->moved = true;
     return 0;
-}
-
-static void input_compact(struct client *c)
-{
-    struct buf *in = &c->conn.in;
-    size_t size = buf_size(in);
-    client_exchange(c)->moved = true;
-    memmove(in->data, in->data + in->at, size);
-    in->at = 0;
-    in->end = size;
 }
 
 static bool is_reading(const struct client *c)
@@ -77,7 +59,7 @@ static bool is_reading(const struct client *c)
     return c->state == CLIENT_HEAD || c->state == CLIENT_BODY;
 }
 
-/* Makes room for at least one byte. 0; -ENOBUFS when it has to wait for the answer; -ERR_TOO_MANY. */
+/* Makes room for at least one byte. 0; -ENOBUFS when there is none before the answer is sent; -ERR_TOO_MANY. */
 static int input_room(struct client *c)
 {
     struct buf *in = &c->conn.in;
@@ -85,16 +67,20 @@ static int input_room(struct client *c)
         return 0;
     if (!is_reading(c))
         return -ENOBUFS;
-    if (!in->data)
+    if (!in->data) {
         buf_pool_take(&c->server->pool, in);
-    else if (in->at > 0)
-        input_compact(c);
-    else
+        return 0;
+    }
+    if (in->at == 0)
         return input_grow(c);
+    client_exchange(c)->moved = true;
+    in->end = buf_size(in);
+    memmove(in->data, in->data + in->at, in->end);
+    in->at = 0;
     return 0;
 }
 
-/* ---- callbacks: they only record ---- */
+/* ---- callbacks, which only record ---- */
 
 static void client_on_end(struct client *c, ssize_t rc)
 {
@@ -109,46 +95,37 @@ static void client_on_end(struct client *c, ssize_t rc)
         exchange_left(c->exchange);
 }
 
-static void client_on_bytes(struct client *c, size_t n)
-{
-    c->server->stats.bytes_in += n;
-    if (!is_reading(c))
-        return;
-    client_exchange(c);
-    client_queue(&c->server->arrived, c);
-}
-
-static ssize_t client_discard(struct client *c)
-{
-    ssize_t n = conn_discard(&c->conn, DISCARD_PER_TURN);
-    if (n > 0)
-        c->discarded += (size_t)n;
-    return c->discarded > DISCARD_MAX ? -ENOBUFS : n;
-}
-
-static ssize_t client_read(struct client *c)
-{
-    int rc = input_room(c);
-    if (rc == 0)
-        return conn_read(&c->conn);
-    conn_want(&c->conn, c->conn.interest & EV_WRITE);
-    if (rc == -ERR_TOO_MANY) {
-        c->refused = rc;
-        client_queue(&c->server->arrived, c);
-    }
-    return -EAGAIN;
-}
-
 void client_on_readable(struct client *c)
 {
-    bool discard = c->state == CLIENT_LINGER;
-    ssize_t n = discard ? client_discard(c) : client_read(c);
+    bool discards = c->state == CLIENT_LINGER;
+    ssize_t n;
+    if (discards) {
+        n = conn_discard(&c->conn, DISCARD_PER_TURN);
+        if (n > 0)
+            c->discarded += (size_t)n;
+        if (c->discarded > DISCARD_MAX)
+            n = -ENOBUFS;
+    } else {
+        int rc = input_room(c);
+        if (rc < 0)
+            conn_want(&c->conn, c->conn.interest & EV_WRITE);
+        if (rc == -ERR_TOO_MANY) {
+            c->refused = rc;
+            client_queue(&c->server->arrived, c);
+        }
+        n = rc < 0 ? -EAGAIN : conn_read(&c->conn);
+    }
     if (n == -EAGAIN)
         return;
-    if (n <= 0)
+    if (n <= 0) {
         client_on_end(c, n);
-    else if (!discard)
-        client_on_bytes(c, (size_t)n);
+    } else if (!discards) {
+        c->server->stats.bytes_in += (size_t)n;
+        if (!is_reading(c))
+            return;
+        client_exchange(c);
+        client_queue(&c->server->arrived, c);
+    }
 }
 
 void client_on_ready(evutil_socket_t fd, short what, void *arg)
@@ -178,7 +155,7 @@ static bool refuse_body_size(struct client *c)
     return false;
 }
 
-/* Nothing whole is there yet. The deadline was set when the head or the body began and stays. */
+/* The head or the body is not whole yet. Its deadline is set once, when it begins. Returns false. */
 static bool client_wait(struct client *c, enum deadline_kind kind, uint64_t since_ns)
 {
     if (c->conn.eof)
@@ -195,31 +172,11 @@ static long head_parse(struct client *c, int *error, const char **detail)
     return http_parse_head(buf_slice(&c->conn.in), &x->scanned, &x->request.head, error, detail);
 }
 
-static void expect_answer(struct client *c)
-{
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct buf none = {0};
-    if (!c->conn.out.data)
-        buf_pool_take(&c->server->pool, &c->conn.out);
-    buf_add(&c->conn.out, text, sizeof text - 1);
-    conn_write(&c->conn, &none, false);  /* what does not fit goes with the answer */
-}
-
-static bool head_accept(struct client *c)
-{
-    const struct http_head *head = &c->exchange->request.head;
-    if (head->has_length && head->content_length > c->server->limits.body)
-        return refuse_body_size(c);
-    c->state = CLIENT_BODY;
-    bool awaited = head->chunked || head->content_length > 0;
-    if (head->expect_continue && awaited && buf_size(&c->conn.in) == c->exchange->head_size)
-        expect_answer(c);
-    return true;
-}
-
+/* Parses the head. True when the body is to be read next. */
 static bool head_take(struct client *c)
 {
     struct exchange *x = c->exchange;
+    const struct http_head *head = &x->request.head;
     int error;
     const char *detail;
     long size = head_parse(c, &error, &detail);
@@ -230,7 +187,18 @@ static bool head_take(struct client *c)
         return false;
     }
     x->head_size = x->taken = (size_t)size;
-    return head_accept(c);
+    if (head->has_length && head->content_length > c->server->limits.body)
+        return refuse_body_size(c);
+    c->state = CLIENT_BODY;
+    bool has_body = head->chunked || head->content_length > 0;
+    if (head->expect_continue && has_body && buf_size(&c->conn.in) == x->head_size) {
+        struct buf none = {0};
+        if (!c->conn.out.data)
+            buf_pool_take(&c->server->pool, &c->conn.out);
+        buf_add_slice(&c->conn.out, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+        conn_write(&c->conn, &none, false);   /* the socket takes it, or it goes out with the answer */
+    }
+    return true;
 }
 
 static bool body_take_sized(struct client *c)
@@ -244,7 +212,7 @@ static bool body_take_sized(struct client *c)
     return true;
 }
 
-/* Decodes in place, so the raw bytes always begin where the decoded ones end. */
+/* Decodes in place: the raw bytes begin where the decoded ones end. */
 static bool body_take_chunked(struct client *c)
 {
     struct exchange *x = c->exchange;
@@ -268,28 +236,17 @@ static bool body_take_chunked(struct client *c)
     return true;
 }
 
-static bool body_take(struct client *c)
-{
-    return c->exchange->request.head.chunked ? body_take_chunked(c) : body_take_sized(c);
-}
-
-/* The buffer may have moved while the body came in; then the head is read again where it is now. */
-static void head_settle(struct client *c)
-{
-    struct exchange *x = c->exchange;
-    int error;
-    const char *detail;
-    if (!x->moved)
-        return;
-    x->scanned = 0;
-    ENSURE(head_parse(c, &error, &detail) == (long)x->head_size);
-}
-
-static void request_give(struct client *c)
+/* The body is whole: completes the request. */
+static void request_complete(struct client *c)
 {
     struct exchange *x = c->exchange;
     struct http_server *s = c->server;
-    head_settle(c);
+    if (x->moved) {
+        int error;
+        const char *detail;
+        x->scanned = 0;
+        ENSURE(head_parse(c, &error, &detail) == (long)x->head_size);
+    }
     x->request.body = slice_of(c->conn.in.data + c->conn.in.at + x->head_size, x->body_size);
     x->request.peer = slice_of(c->peer, c->peer_size);
     c->state = CLIENT_HANDLED;
@@ -314,13 +271,13 @@ bool client_advance(struct client *c)
         return client_wait(c, DEADLINE_IDLE, server_now(c->server));
     if (c->state == CLIENT_HEAD && !head_take(c))
         return false;
-    if (!body_take(c))
+    if (!(c->exchange->request.head.chunked ? body_take_chunked(c) : body_take_sized(c)))
         return false;
     if (c->server->answers > c->server->limits.bodies) {
-        client_refuse(c, -ERR_TOO_MANY, SLICE("clients have too many answers yet to take"));
+        client_refuse(c, -ERR_TOO_MANY, SLICE("too many answers are not sent yet"));
         return false;
     }
-    request_give(c);
+    request_complete(c);
     return true;
 }
 

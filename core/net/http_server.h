@@ -1,14 +1,24 @@
 /*
- * The inside of the HTTP server, shared by the http_*.c files and nobody else.
+ * The inside of the HTTP server, for the http_*.c files only.
  *
- * A client is one connection. It goes round in this circle:
+ * A client is one connection. Its states, and what moves it to the next one:
  *
- *     HEAD -> BODY -> HANDLED -> SENDING -> HEAD          (or -> LINGER -> closed)
- *             bytes   http_next  answered    flushed
+ *     HEAD     waits for a request head        -> BODY     http_request.c, when the head is whole
+ *     BODY     waits for the body              -> HANDLED  http_request.c, when the body is whole; http_next returns it
+ *     HANDLED  the caller has the request      -> SENDING  http_answer.c, when the answer is whole
+ *     SENDING  the answer goes to the socket   -> HEAD     http_flush.c, when the kernel has taken all of it
+ *                                              -> LINGER   the same, if the connection is to close and the client may
+ *                                                          still be sending
+ *     LINGER   reads and discards, until the peer closes, a deadline or DISCARD_MAX; then the client is dropped
  *
- * and is queued in `arrived` (http_request.c looks at its bytes at the next http_next) or in `flushing` (http_flush.c
- * writes at the next http_flush), never in both. What a request needs besides is its exchange, which is pooled:
- * an idle client has none. A client whose socket is gone while its request is HANDLED stays until the answer.
+ * A refusal leads from HEAD or BODY to SENDING. client_drop closes the socket in any state.
+ *
+ * Invariants: A client is in at most one of the queues `arrived` (client_advance at the next http_next) and
+ * `flushing` (client_flush at the next http_flush). It has an exchange from the first byte of a request to the end of
+ * its answer; exchanges are pooled. A client whose socket closes while it is HANDLED is freed when the request is
+ * answered. While it is HANDLED its input buffer does not move, because the request's slices point into it. A
+ * deadline of the kind IDLE, HEAD, BODY or LINGER is set in the state of that name (IDLE: HEAD without a byte), one
+ * of the kind WRITE while the socket does not take more.
  */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
@@ -21,12 +31,12 @@
 
 enum {
     LISTENERS_MAX = 16,
-    ACCEPTS_PER_EVENT = 64,       /* then the others get their turn */
+    ACCEPTS_PER_EVENT = 64,       /* then other events are served */
     EXCHANGES_SPARE = 256,        /* 2.3 KiB each */
     ROUTES_MAX = 256,             /* patterns counted one by one */
     DISCARD_PER_TURN = 256 * KIB, /* while lingering */
-    DISCARD_MAX = 16 * MIB,       /* who sends more after an error answer may lose it to a reset */
-    FILE_PER_TURN = 1 * MIB,      /* of one client, so that it cannot stall another */
+    DISCARD_MAX = 16 * MIB,       /* a client that sends more after an error answer may lose it to a reset */
+    FILE_PER_TURN = 1 * MIB,      /* sent to one client, so that it does not delay the others */
     TAKE_COPY_MAX = 2 * KIB,      /* a taken body up to this is copied behind its head: one write instead of writev */
 };
 
@@ -34,16 +44,16 @@ enum client_state { CLIENT_HEAD, CLIENT_BODY, CLIENT_HANDLED, CLIENT_SENDING, CL
 
 /* One request and its answer. */
 struct exchange {
-    struct http_request request;  /* first: the caller's pointer is this one */
+    struct http_request request;  /* must be first: exchange_of converts the caller's pointer */
     struct client *client;
     struct exchange *spare;       /* the next one in the pool */
     size_t scanned;               /* of the head, by http_parse_head */
     size_t head_size, body_size;  /* in the input buffer; the body follows the head */
-    size_t taken;                 /* bytes of the input buffer that the request uses up */
-    bool moved;                   /* the input buffer has, since the slices of the head were made */
+    size_t taken;                 /* bytes of the input buffer that belong to the request */
+    bool moved;                   /* the input buffer has moved since the head was parsed */
     struct http_chunks chunks;
-    struct buf body;              /* of the answer, when it was taken */
-    size_t held;                  /* of server.answers */
+    struct buf body;              /* of the answer, if its memory was taken over */
+    size_t held;                  /* its part of server.answers */
     int file;
     uint64_t file_at, file_left;
     bool chunked_answer, bodiless;
@@ -60,14 +70,14 @@ struct client {
     struct list all, queue;
     struct deadline deadline;
     enum client_state state;
-    int refused;                  /* a negative code to answer instead of going on */
-    bool lost;                    /* the socket has failed; noted by a callback, acted on in the turn */
-    bool closing;                 /* after this answer */
-    bool linger;                  /* the client may still be sending then */
+    int refused;                  /* a negative code to answer with, instead of reading on */
+    bool lost;                    /* the socket has failed; recorded by a callback, acted on in the turn */
+    bool closing;                 /* the connection ends after this answer */
+    bool linger;                  /* and the client may still be sending then */
     unsigned char peer_size;
     char peer[ADDRESS_TEXT_MAX];
     size_t discarded;
-    size_t body_before;           /* size of this client's last request: its next one may take that at once */
+    size_t body_before;           /* size of this client's last request, as a guess at the next one's */
 };
 
 struct listener {
@@ -80,7 +90,7 @@ struct http_server {
     struct loop *loop;            /* outlives us */
     struct http_limits limits;
     http_render_error *render;
-    struct buf refusal;           /* the answer past limits.connections; made when first needed */
+    struct buf refusal;           /* the answer above limits.connections; rendered when first needed */
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
     bool accept_paused, draining;
@@ -91,12 +101,12 @@ struct http_server {
     struct buf_pool pool;
     struct exchange *exchanges;   /* the pool */
     unsigned exchange_count;
-    uint64_t now_ns;              /* of this turn; 0: not looked at yet */
-    uint64_t bodies;              /* bytes of input buffers beyond the usual size */
-    uint64_t answers;             /* bytes of whole answers that clients have yet to take */
+    uint64_t now_ns;              /* of this turn; 0: the clock has not been read yet */
+    uint64_t bodies;              /* bytes of input buffers above the usual size */
+    uint64_t answers;             /* bytes of whole answers that are not sent yet */
     struct http_stats stats;
     struct http_route_stats *routes;
-    time_t date;                  /* the second that date_line is of */
+    time_t date;                  /* the second in date_line */
     char date_line[96];
 };
 
@@ -104,14 +114,14 @@ struct http_server {
 uint64_t server_now(struct http_server *s);
 void client_queue(struct list *queue, struct client *c);
 void client_new(struct http_server *s, int fd, const char *peer);
-void client_drop(struct client *c);      /* closes it; frees it unless a request of it is HANDLED */
+void client_drop(struct client *c);      /* closes it; frees it unless it is HANDLED */
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
 void exchange_release(struct client *c);
-void exchange_left(struct exchange *x);
-void exchange_drained(struct exchange *x);   /* tells who waits for that, once; also of the client's end */
+void exchange_left(struct exchange *x);      /* calls on_left once */
+void exchange_drained(struct exchange *x);   /* calls on_drained once: all is sent, or the client is gone */
 
-/* Closes it if it is idle. A request that has arrived but was not read yet is answered, not lost to a reset. */
+/* Closes it if it is idle. A request that has arrived but was not read yet is still answered. */
 void client_drain(struct client *c);
 
 /* http_listen.c */

@@ -17,9 +17,12 @@ void routes_fini(struct http_server *s)
     mem_free(s->routes);
 }
 
-static unsigned route_add(struct http_server *s, slice pattern)
+unsigned http_route(struct http_server *s, slice pattern)
 {
     unsigned n = s->stats.route_count;
+    for (unsigned i = 1; i < n; i++)
+        if (slice_eq(s->routes[i].pattern, pattern))
+            return i;
     if (n == ROUTES_MAX)
         return 0;
     if (n % ROUTES_STEP == 0)
@@ -27,14 +30,6 @@ static unsigned route_add(struct http_server *s, slice pattern)
     s->routes[n] = (struct http_route_stats){.pattern = slice_of(mem_copy(pattern.p, pattern.n), pattern.n)};
     s->stats.route_count = n + 1;
     return n;
-}
-
-unsigned http_route(struct http_server *s, slice pattern)
-{
-    for (unsigned i = 1; i < s->stats.route_count; i++)
-        if (slice_eq(s->routes[i].pattern, pattern))
-            return i;
-    return route_add(s, pattern);
 }
 
 void http_stats(const struct http_server *s, struct http_stats *out)

@@ -1,11 +1,6 @@
 #include "net/http_chars.h"
 #include "net/http_parse.h"
 
-static bool is_control(unsigned c)
-{
-    return c < 0x20 || c == 0x7f;
-}
-
 long http_unescape(slice in, char *out, bool form)
 {
     char *to = out;
@@ -19,7 +14,7 @@ long http_unescape(slice in, char *out, bool form)
         } else if (c == '+' && form) {
             c = ' ';
         }
-        if (is_control(c))
+        if (c < 0x20 || c == 0x7f)
             return HTTP_BAD;
         *to++ = (char)c;
     }

@@ -9,7 +9,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 
-/* One thread owns the base, so it needs no lock. Its timeouts are of a millisecond's precision: with
+/* One thread owns the base, so it needs no lock. Timers are exact to the millisecond only, because with
  * EVENT_BASE_FLAG_PRECISE_TIMER each iteration would cost a system call. */
 static struct event_base *base_new(void)
 {
@@ -68,15 +68,10 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     w->on_event(w->arg);
 }
 
-static void watch_begin(struct watch *w, struct event *e)
-{
-    ENSURE(e);
-    w->event = e;
-}
-
 static void watch_fd(struct loop *l, struct watch *w, int fd, short what)
 {
-    watch_begin(w, event_new(l->base, fd, what | EV_PERSIST, on_event, w));
+    w->event = event_new(l->base, fd, what | EV_PERSIST, on_event, w);
+    ENSURE(w->event);
     ENSURE(event_add(w->event, NULL) == 0);
 }
 
@@ -95,20 +90,22 @@ void watch_writable(struct loop *l, struct watch *w, int fd, void (*call)(void *
 void watch_signal(struct loop *l, struct watch *w, int signo, void (*call)(void *arg), void *arg)
 {
     *w = (struct watch){.on_event = call, .arg = arg};
-    watch_begin(w, evsignal_new(l->base, signo, on_event, w));
+    w->event = evsignal_new(l->base, signo, on_event, w);
+    ENSURE(w->event);
     ENSURE(event_add(w->event, NULL) == 0);
 }
 
 void watch_timer(struct loop *l, struct watch *w, void (*call)(void *arg), void *arg)
 {
     *w = (struct watch){.on_event = call, .arg = arg};
-    watch_begin(w, evtimer_new(l->base, on_event, w));
+    w->event = evtimer_new(l->base, on_event, w);
+    ENSURE(w->event);
 }
 
 static void on_precise(evutil_socket_t fd, short what, void *arg)
 {
     uint64_t times;
-    if (read(fd, &times, sizeof times) == sizeof times)    /* else it was armed again just now */
+    if (read(fd, &times, sizeof times) == sizeof times)    /* otherwise it was armed again in this iteration */
         on_event(fd, what, arg);
 }
 
@@ -120,7 +117,8 @@ void watch_precise_timer(struct loop *l, struct watch *w, void (*call)(void *arg
         return;
     }
     *w = (struct watch){.on_event = call, .arg = arg, .precise = true};
-    watch_begin(w, event_new(l->base, fd, EV_READ | EV_PERSIST, on_precise, w));
+    w->event = event_new(l->base, fd, EV_READ | EV_PERSIST, on_precise, w);
+    ENSURE(w->event);
     ENSURE(event_add(w->event, NULL) == 0);
 }
 

@@ -1,8 +1,8 @@
 /*
- * The event loop: libevent's, run one iteration at a time with one function, the turn, after each.
+ * The event loop: libevent's, run one iteration at a time, each followed by one function, the turn.
  *
- * Callbacks of watches, timers and signals only record what happened; all acting is the turn's. When
- * something is left to do that no event will announce, loop_again makes the next iteration not sleep.
+ * Callbacks of watches, timers and signals only record what happened; the turn acts. When work is left that no event
+ * will announce, loop_again keeps the next iteration from sleeping.
  */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
@@ -26,21 +26,28 @@ void loop_run(struct loop *l, void (*turn)(void *arg), void *arg);
 void loop_again(struct loop *l);
 void loop_stop(struct loop *l);
 
-/* One event of any kind; embedded in its owner. A zeroed struct is a valid idle one. */
+/*
+ * One event of any kind; embedded in its owner. A zeroed one is idle.
+ *
+ * A watch of a descriptor or a signal is active from watch_readable (writable, signal) to watch_fini, and is called
+ * each time. A timer is idle after watch_timer, armed by watch_arm, and idle again once it has fired or was disarmed.
+ * watch_fini leaves the watch zeroed, and may be called for a zeroed one.
+ */
 struct watch {
     struct event *event;      /* owned */
     void (*on_event)(void *arg);
     void *arg;
-    bool precise;             /* it is a timer of a file descriptor of its own */
+    bool precise;             /* a timer with a file descriptor of its own */
 };
 
 void watch_readable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);
 void watch_writable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);
 void watch_signal(struct loop *l, struct watch *w, int signo, void (*on_event)(void *arg), void *arg);
-void watch_timer(struct loop *l, struct watch *w, void (*on_event)(void *arg), void *arg);  /* idle until armed */
-/* To the microsecond instead of the millisecond, at a system call each time it is armed or disarmed. */
+void watch_timer(struct loop *l, struct watch *w, void (*on_event)(void *arg), void *arg);
+/* A timer exact to the microsecond instead of the millisecond, which costs a system call each time it is armed or
+ * disarmed. */
 void watch_precise_timer(struct loop *l, struct watch *w, void (*on_event)(void *arg), void *arg);
-void watch_arm(struct watch *w, uint64_t delay_ns);      /* timers: fires once; arming again moves it */
+void watch_arm(struct watch *w, uint64_t delay_ns);      /* a timer; arming again moves it */
 void watch_disarm(struct watch *w);
 void watch_fini(struct watch *w);
 
