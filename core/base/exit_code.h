@@ -8,7 +8,7 @@ enum {
     EXIT_USAGE = 64,         /* a mistake in flags or configuration (EX_USAGE) */
     EXIT_DATA = 65,          /* the data directory cannot be used (EX_DATAERR) */
     EXIT_UNAVAILABLE = 69,   /* there is no broker to talk to (EX_UNAVAILABLE) */
-    EXIT_SOFTWARE = 70,      /* out of memory, or a bug (EX_SOFTWARE) */
+    EXIT_SOFTWARE = 70,      /* out of memory, or a defect (EX_SOFTWARE) */
     EXIT_IO = 74,            /* a write or fsync failed (EX_IOERR) */
     EXIT_RESTART = 75,       /* a restart corrects it (EX_TEMPFAIL) */
 };

@@ -28,7 +28,7 @@ static const char help[] =
     "  lignum --help, --version\n"
     "\n"
     "Exit codes: 0 success; 1 damage, no such topic, or an error in Lua; 64 a mistake in flags or configuration;\n"
-    "65 the data directory cannot be used; 69 no console; 70 a bug; 74 the disk failed.\n";
+    "65 the data directory cannot be used; 69 no console; 70 a defect; 74 the disk failed.\n";
 
 static int print_help(const struct cli *cli)
 {
