@@ -42,18 +42,13 @@ local function target(path, query)
   return escape(path) .. (#parts > 0 and "?" .. table.concat(parts, "&") or "")
 end
 
-function Client:headers(body)
-  local headers = { ["X-Consul-Token"] = self.settings.token }
-  if body then headers["Content-Type"] = "application/json" end
-  return headers
-end
-
 local function send(self, method, path, o)
   local s, tls = self.settings, self.settings.tls
   self.requests = self.requests + 1
   return fetch {
     url = (tls.enabled and "https://" or "http://") .. s.address[self.at] .. target(path, o.query), method = method,
-    headers = self:headers(o.body), body = o.body, timeout = o.timeout or TIMEOUT, max = ANSWER_MAX,
+    headers = { ["X-Consul-Token"] = s.token, ["Content-Type"] = o.body and "application/json" or nil },
+    body = o.body, timeout = o.timeout or TIMEOUT, max = ANSWER_MAX,
     ca = tls.ca, cert = tls.cert, key = tls.key, farewell = o.farewell,
   }
 end

@@ -20,10 +20,6 @@ local M = {}
 
 local LISTS = { param = "params", ["return"] = "returns", field = "fields" }
 
-local function new_entry()
-  return { text = "", also = {}, fields = {}, params = {}, returns = {} }
-end
-
 -- Adds one comment line to an entry.
 local function take_comment(entry, line)
   local tag, rest = line:match("^%-%-%-@(%w+)%s*(.*)$")
@@ -48,7 +44,7 @@ function M.parse(text)
   for line in text:gmatch("([^\n]*)\n") do
     local signature = line:match("^function ([%w_.:]+%b()) end")
     if line:find("^%-%-%-") then
-      entry = entry or new_entry()
+      entry = entry or { text = "", also = {}, fields = {}, params = {}, returns = {} }
       take_comment(entry, line)
     elseif signature and entry then
       local name = signature:match("^[%w_.:]+")

@@ -12,14 +12,6 @@ local limits = core.limits
 ---The Content-Type of a body that is already JSON text.
 M.JSON = "application/json"
 
-local function problem_headers(code, retryable)
-  local headers = { ["Content-Type"] = "application/problem+json" }
-  if code == "unauthorized" then headers["WWW-Authenticate"] = 'Bearer realm="lignum"' end
-  local status = errors[code].status
-  if retryable and (status == 429 or status == 503) then headers["Retry-After"] = "1" end
-  return headers
-end
-
 -- A detail may quote what a client sent, and JSON can only carry UTF-8.
 local function printable(text)
   if type(text) ~= "string" or utf8.len(text) then return text end
@@ -41,7 +33,10 @@ function M.fail(code, detail, more)
     code = code, detail = printable(detail or e.sentence), retryable = e.retryable,
   }
   for name, value in pairs(more or {}) do body[name] = value end
-  return e.status, body, problem_headers(code, e.retryable)
+  local headers = { ["Content-Type"] = "application/problem+json" }
+  if code == "unauthorized" then headers["WWW-Authenticate"] = 'Bearer realm="lignum"' end
+  if e.retryable and (e.status == 429 or e.status == 503) then headers["Retry-After"] = "1" end
+  return e.status, body, headers
 end
 
 -- Query parameters -----------------------------------------------------------------------------

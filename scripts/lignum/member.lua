@@ -30,10 +30,6 @@ function M.new(consul, settings, me)
   return setmetatable({ consul = consul, key = settings.key, settings = settings, me = me }, Member)
 end
 
-function Member:node_key()
-  return self.key .. "/nodes/" .. self.me.name
-end
-
 -- The service's id belongs to the node (name and data directory), so that its next process takes over the registration
 -- and no other node of the same name does. The check's id belongs to the process: an agent keeps the state of a check
 -- that it knows, and Consul makes no session with a failing check.
@@ -150,7 +146,8 @@ end
 function Member:publish(entry)
   local value = view.entry_text(entry)
   if value == self.published then return true end
-  local ok, why, code = self.consul:write(self:node_key(), value, { session = self.session })
+  local key = self.key .. "/nodes/" .. self.me.name
+  local ok, why, code = self.consul:write(key, value, { session = self.session })
   if ok then
     self.published = value
   elseif code == "session_gone" then

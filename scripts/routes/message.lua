@@ -125,12 +125,8 @@ local function fail_read(t, why, code, point)
   return fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
 end
 
-local function answer_events(req, t, asked, raw)
-  if req.method == "HEAD" then return 200, "", stream.HEADERS end
-  return 200, stream.events(t, asked, raw), stream.HEADERS
-end
-
-local function get(req, query, kind)
+-- Answers a query that the core leaves to the script.
+local function get_by_query(req, query, kind)
   local raw, why, code = http.flag(query.raw, "raw")
   if why then return http.fail(code, why) end
   if not kind then return http.fail("not_acceptable", "messages are available as " .. table.concat(PRODUCED, ", ")) end
@@ -149,7 +145,9 @@ local function get(req, query, kind)
     return fail(code, why, { earliest = info.first, next = info.next, epoch = point.epoch, offset = point.offset })
   end
 
-  if kind == EVENTS then return answer_events(req, t, asked, raw) end
+  if kind == EVENTS then
+    return 200, req.method == "HEAD" and "" or stream.events(t, asked, raw), stream.HEADERS
+  end
   local form = kind == NDJSON and raw and "raw" or FORMS[kind]
   local what = {
     from = asked.from, epoch = asked.epoch, to = asked.to, limit = asked.limit, bytes = asked.bytes,
@@ -176,7 +174,7 @@ function M.get(req)
   end
   local query, why, code = http.query(req, range.PARAMETERS)
   if not query then return http.fail(code, why) end
-  return get(req, query, kind)
+  return get_by_query(req, query, kind)
 end
 
 route.post("/v1/topics/{topic}/messages", forward.write(M.post))

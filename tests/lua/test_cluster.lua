@@ -1,4 +1,5 @@
 local check = require "check"
+local limits = require("lignum.core").limits
 local view = require "lignum.view"
 local function test(name, fn) check.test(print, name, fn) end
 
@@ -85,6 +86,18 @@ test("view_a_leader_is_gone_for_its_own_host_or_where_another_node_says_so_too",
   check.equal(view.is_gone(own, me), false)
   check.equal(view.entry(view.entry_text(entry("a", { refused = "5-a" }))).refused, "5-a")
   check.equal(view.entry((view.entry_text(entry("a", { refused = "5-a" })):gsub("5%-a", "x y"))).refused, nil)
+end)
+
+test("view_an_address_is_no_longer_than_the_core_takes", function()
+  local function with(port) return ("h"):rep(limits.node_address_max - #port) .. port end
+  for _, name in ipairs { "http", "replication" } do
+    check.equal(view.entry(view.entry_text(entry("a", { [name] = with(":80") })))[name], with(":80"))
+    check.equal(view.entry(view.entry_text(entry("a", { [name] = "h" .. with(":80") }))), nil)
+  end
+  for _, text in ipairs { "node { advertise = %q }", "cluster { replication = { advertise = %q } }", "listen %q" } do
+    check.equal(check.draft(text:format(with(":80"))) ~= nil, true)
+    check.equal(check.draft(text:format("h" .. with(":80"))), nil)
+  end
 end)
 
 test("view_takes_keys_apart_and_believes_nobody", function()
