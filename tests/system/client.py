@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import socket
+import threading
 
 from common import PATIENCE
 
@@ -198,6 +199,17 @@ def payload_of(m):
     if "base64" in m:
         return base64.b64decode(m["base64"], validate=True)
     return m["data"].encode()
+
+
+def on_own_connections(b, step):
+    """A function that calls step(connection), with one connection for each thread."""
+    local = threading.local()
+
+    def run():
+        if not hasattr(local, "connection"):
+            local.connection = b.connect()
+        step(local.connection)
+    return run
 
 
 # ------------------------------------------------------------------------------------------- claims
