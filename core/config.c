@@ -84,7 +84,7 @@ static rlim_t descriptors(void)
     return limit.rlim_cur;
 }
 
-/* Log files get at most a quarter of the descriptors, connections what is left. */
+/* Log files get at most a quarter of the descriptors, connections the rest. */
 unsigned config_files_max(struct vm *vm)
 {
     double wanted = vm_config_number(vm, "store.files", FILES_OPEN_MAX);

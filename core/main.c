@@ -81,7 +81,7 @@ static void store_down(struct server *s)
     buf_fini(&s->data);
 }
 
-/* What it led alone would be the very epochs that its cluster goes on with: two leaders of one. */
+/* A member of a cluster that starts alone would lead epochs that its cluster uses as well: two leaders of one epoch. */
 static int check_stray(const struct server *s, struct buf *why)
 {
     if (config_is_clustered(s->vm) || store_state(s->store)->seen_epoch == 0)
@@ -101,7 +101,7 @@ static int topics_up(struct server *s)
     if (rc == 0)
         rc = topics_open(s->store, &s->role, &s->topics, &why);
     bool alone = rc == 0 && s->role.kind == ROLE_ALONE;
-    if (alone && (rc = role_init_alone(&s->role, s->store)) < 0) {   /* not before all epochs in use are known */
+    if (alone && (rc = role_init_alone(&s->role, s->store)) < 0) {   /* needs the epochs of all topics */
         buf_addf(&why, "the state cannot be written: %s", err_sentence(rc));
         topics_close(s->topics);
     }
@@ -173,7 +173,7 @@ static int http_up(struct server *s)
     return code;
 }
 
-/* What an operator should know of a secret that is not one. */
+/* Warns when replication is not protected, or when its secret is readable by other users. */
 static void warn_of_secret(struct vm *vm, const char *listen)
 {
     struct buf path = {0};
@@ -339,7 +339,7 @@ static int check(const struct cli *cli)
 
 int main(int argc, char **argv)
 {
-    static struct cli cli;                 /* what points to it lives as long */
+    static struct cli cli;                 /* struct server and the VM keep pointers to it */
     if (cli_parse(argc, argv, &(struct cli_node){serve, check}, &cli) < 0)
         return EXIT_USAGE;
     return cli.run(&cli);

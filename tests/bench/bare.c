@@ -1,11 +1,11 @@
 /*
- * What the hardware allows: the smallest program that still does what a durable publish asks for. It takes POST
- * requests with a Content-Length from keep-alive connections, appends each body to one preallocated file, and answers
- * after an fdatasync by a thread of its own, which takes whatever has gathered meanwhile. No Lua, no checksums, no
- * index, no limits, no robustness: a ceiling to measure against, not a server.
+ * What the hardware allows: the smallest program that does the work of a durable publish. It reads POST requests with
+ * a Content-Length from keep-alive connections, appends each body to one preallocated file, and answers after an
+ * fdatasync, which a thread of its own makes for all bodies that have gathered meanwhile. It has no Lua, no
+ * checksums, no index, no limits and no robustness: it is a ceiling to measure against, not a server.
  *
- * With a number it has so many files, as a broker has topics: a body goes to that whose number follows the first "-" of
- * the request, and one syncfs covers them all.
+ * With FILES it has that many files, as a broker has topics: a body goes to the file whose number follows the first "-"
+ * of the request, and one syncfs covers all of them.
  *
  *     bare PORT FILE [nosync | FILES]
  */
@@ -32,7 +32,7 @@ struct client {
     int fd;
     size_t have;
     char in[BUFFER];
-    struct client *next;                   /* of those that wait for the disk */
+    struct client *next;                   /* in the list of clients that wait for the disk */
 };
 
 static struct {
@@ -88,7 +88,7 @@ static void append(struct file *f, const char *bytes, size_t size)
     f->position += (off_t)size;
 }
 
-/* To its file at once where there are many: no two of a turn would share a write. */
+/* With many files a body is written at once, because no two bodies of a turn would share a write. */
 static void take_body(const struct client *c, const char *body, size_t size)
 {
     const char *number = file_count > 1 ? memchr(c->in, '-', (size_t)(body - c->in)) : NULL;
@@ -100,7 +100,7 @@ static void take_body(const struct client *c, const char *body, size_t size)
     }
 }
 
-/* A whole request at the front of the buffer: its body goes to the pending bytes. */
+/* Takes a whole request from the front of the buffer: its body is added to the pending bytes. */
 static bool take_request(struct client *c)
 {
     char *end = memmem(c->in, c->have, "\r\n\r\n", 4);

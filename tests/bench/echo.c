@@ -1,6 +1,6 @@
 /*
- * The least that a server on core/net can be: every request is answered at once with 200 and a few bytes of JSON, so
- * what `load` measures against it is what HTTP itself costs. Usage: echo HOST:PORT [CPU-SECONDS-AT-END on stderr]
+ * The smallest server on core/net: it answers every request at once with 200 and a few bytes of JSON, so `load`
+ * measures the cost of HTTP alone. Usage: echo HOST:PORT [CPU-SECONDS-AT-END on stderr]
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * One message to many readers: N connections long-poll for the next offset, one more publishes; when all have their
- * answer, they ask for the one after. Latency counts from when the publish was sent to each reader's whole answer.
+ * One message to many readers: N connections long-poll for the next offset, and one more publishes. When all have their
+ * answers, they ask for the following offset. Latency is the time from sending the publish to each reader's whole
+ * answer.
  *
  *     fanout HOST:PORT READERS SECONDS      the topic is "fanout-READERS", which must be empty or absent
  */
@@ -30,7 +31,7 @@ struct client {
 static struct sockaddr_in address = {.sin_family = AF_INET};
 static struct results results;
 static int poll_fd;
-static unsigned waiting;      /* clients whose answer is not here yet */
+static unsigned waiting;      /* clients whose answer has not arrived */
 static uint64_t published_ns;
 
 static _Noreturn void give_up(const char *why)
@@ -87,7 +88,7 @@ static void wait_all(void)
     }
 }
 
-/* One message of 100 bytes to all; the readers are given a moment to be parked, which is not counted. */
+/* One message of 100 bytes to all. Before it, the readers get a moment to be parked, which is not measured. */
 static void one_round(struct client *clients, unsigned readers, uint64_t offset)
 {
     char ask[256], publish[256];

@@ -1,6 +1,6 @@
 /*
- * What a load run measures: a log-linear histogram of latencies and counts, and how they are printed. Only load.c
- * includes this; it is a file of its own for the reader's sake.
+ * The figures of a load run: a log-linear histogram of latencies, counts, and how they are printed. A part of load.c,
+ * which alone includes it.
  */
 #ifndef BENCH_FIGURES_H
 #define BENCH_FIGURES_H

@@ -1,7 +1,7 @@
 /*
- * Much history for little disk: appends to a topic of a stopped node, through the store as a node does, but of what is
- * written to the files only the first page of each write gets there; the rest are holes. All that a node looks at when
- * it starts, publishes and trims is real: names, heads, indexes, end records, checkpoint. The messages cannot be read.
+ * A long history on little disk: appends to a topic of a stopped node, through the store as a node does, but only the
+ * first page of each write reaches the file; the rest are holes. Everything that a node reads when it starts, publishes
+ * and trims is real: names, heads, indexes, end records, checkpoint. The messages cannot be read.
  *
  *     history DATA TOPIC GIGABYTES
  */
@@ -52,7 +52,7 @@ static int no_sync(int fd)
     return 0;
 }
 
-/* Which topic it is, from the head of its first file. */
+/* The identity of the topic, from the head of its first file. */
 static struct topic_id id_of(const char *data, const char *topic)
 {
     unsigned char bytes[FILE_HEAD_SIZE];

@@ -1,6 +1,6 @@
 /*
- * What this machine's disk and loopback allow, measured by programs that do nothing else: the limits that the figures
- * of a broker are held against. Prints JSON.
+ * The limits of this machine's disk and loopback, measured by programs that do nothing else, to compare the figures
+ * of a broker with. Prints JSON.
  *
  *     limits DIRECTORY SECONDS-EACH
  */
@@ -40,7 +40,7 @@ static double seconds_since(uint64_t began)
 
 /* ---- the disk ---- */
 
-/* Appends pieces to a preallocated file, each followed by an fdatasync; how many a second. */
+/* Appends pieces to a preallocated file, each followed by an fdatasync: pieces a second. */
 static double measure_sync(int file, size_t piece)
 {
     char *data = mem_new(piece);
@@ -142,7 +142,7 @@ static void *answer_each(void *arg)
     return NULL;
 }
 
-/* The same, but each piece is asked for when the one before has been read: what one reader of a server can have. */
+/* The same, but each piece is requested when the one before has been read, as one reader of a server does. */
 static double measure_asked(int file, size_t piece)
 {
     static const char ask[ASK];
@@ -179,7 +179,7 @@ struct side {
     uint64_t answers;
 };
 
-/* Both sides do the same: what they read they answer with as many bytes. */
+/* Both sides answer what they read with the same number of bytes. */
 static void *bounce(void *arg)
 {
     struct side *s = arg;
@@ -194,7 +194,7 @@ static void *bounce(void *arg)
     return NULL;
 }
 
-/* 200 bytes there and back on some connections, one thread a side: round trips a second. */
+/* 200 bytes each way on some connections, with one thread on each side: round trips a second. */
 static double measure_round_trips(int pairs)
 {
     static const char ask[ASK];

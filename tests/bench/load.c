@@ -2,10 +2,10 @@
  * A load generator for HTTP/1.1 on keep-alive connections, and for the protocols of other brokers (tests/bench/wire):
  * load [options] URL; --help lists them.
  *
- * Closed loop by default: each connection sends as soon as it has its answer. With -r the requests are due at a
- * constant rate and latency counts from when a request was due, so a server that stalls cannot hide it by also
- * stalling us. Each thread has its own connections, epoll and figures; they are added up in the end. It is one
- * send and one recv a request and touches no memory beyond its buffers, so that the server is what is measured.
+ * Closed loop by default: each connection sends as soon as it has its answer. With -r requests are due at a constant
+ * rate, and latency counts from when a request was due, so that a server that stalls does not also stall the
+ * measurement. Each thread has its own connections, epoll and figures, which are added up at the end. A request costs
+ * one send and one recv and touches no memory beyond the buffers, so that the figures show the server, not the load.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -24,7 +24,7 @@ enum {
     IN_SIZE = 64 * KIB,
     FAILURES_MAX = 1000,      /* of connections, for each thread; then it gives up */
 };
-#define GRACE_NS (5 * NS_PER_S)  /* for answers on their way at the end */
+#define GRACE_NS (5 * NS_PER_S)  /* for answers that have not arrived at the end */
 
 struct peer {                 /* one connection */
     int fd;
@@ -34,7 +34,7 @@ struct peer {                 /* one connection */
     struct answer answer;
     struct iovec parts[2];    /* what is still to be sent */
     size_t got;
-    char *in;                 /* what has arrived and was not taken yet; owned */
+    char *in;                 /* bytes that arrived and were not taken yet; owned */
 };
 
 struct worker {
@@ -134,7 +134,7 @@ static void peer_request(struct worker *w, struct peer *p, uint64_t due_ns)
 
 /* ---- answers ---- */
 
-/* 1: the answer is whole; 0: not yet; -1: it is nothing that the server should have said. */
+/* 1: the answer is whole; 0: not yet; -1: it is not a valid answer. */
 static int answer_take(const struct worker *w, struct peer *p)
 {
     size_t took = 0;
@@ -210,7 +210,7 @@ static void send_due(struct worker *w)
     }
 }
 
-/* How long nothing will happen unless a socket says so. */
+/* The time until something is due, if no socket becomes ready before. */
 static struct timespec next_wait(const struct worker *w, bool over)
 {
     uint64_t now = clock_ns(), until = w->plan->end_ns + (over ? GRACE_NS : 0);
@@ -269,7 +269,7 @@ static void worker_init(struct worker *w, const struct plan *plan, unsigned inde
 
 /* ---- main ---- */
 
-/* The clock of all threads starts when all connections stand. */
+/* The clock of all threads starts when all connections are open. */
 static void run(struct plan *plan, struct worker *workers, struct results *r)
 {
     unsigned threads = plan->options.threads;

@@ -31,7 +31,7 @@ def load(server, topic, *options):
 
 
 def switches(pid):
-    """How often its threads have gone to sleep of their own will."""
+    """The number of voluntary context switches of its threads."""
     total = 0
     for task in os.listdir("/proc/%d/task" % pid):
         with open("/proc/%d/task/%s/status" % (pid, task)) as f:
@@ -55,7 +55,7 @@ def first_answer(broker):
 
 
 def restart_ms(server, kill=False, meanwhile=lambda: None):
-    """Ends the node, in order or not, and starts it on the same port and data."""
+    """Stops or kills the node, and starts it on the same port and data."""
     broker = server.broker
     broker.listen = "127.0.0.1:%d" % server.port
     if kill:
@@ -125,15 +125,15 @@ def stored_gb(server):
 
 
 def one_publish_us(server, topic, *options):
-    """CPU of the server for a publish, of one second's."""
+    """CPU time of the server for a publish, measured for one second."""
     before = server.cpu()
     r = load(server, topic, *options, "-c", "64", "-d", "1")
     return (server.cpu() - before) * 1e6 / r["requests"]
 
 
 def in_turn(plain, other, *options):
-    """What a publish costs on two nodes that take the same load in turn: [(CPU us of plain, of the other)]. A machine
-    that becomes slower does so for both."""
+    """The cost of a publish on two nodes that get the same load in turn: [(CPU us of plain, of the other)]. If the
+    machine becomes slower, it does so for both."""
     found = []
     for turn in range(PAIRS):
         cost = {s: one_publish_us(s, "t", *options) for s in ((plain, other) if turn % 2 else (other, plain))}
@@ -142,7 +142,7 @@ def in_turn(plain, other, *options):
 
 
 def hook_differences(folder_here, kind, *options):
-    """What a hook adds to a publish."""
+    """The cost that a hook adds to a publish."""
     with folder_here() as a, folder_here() as b, Lignum(a) as plain, kind(b) as hooked:
         return [other - one for one, other in in_turn(plain, hooked, *options)]
 
@@ -155,7 +155,7 @@ def measure_hooks(folder_here, figures):
 
 
 def measure_history(folder_here, most_gb):
-    """How long it takes to start on much history."""
+    """The time to start with a long history."""
     lines = []
     with folder_here() as folder, Lignum(folder) as server:
         for gb in [1, most_gb]:
@@ -167,7 +167,7 @@ def measure_history(folder_here, most_gb):
 
 
 def measure_sparse(folder_here, figures):
-    """A start on a topic of sparse files (history.c), and a publish to it beside one to a topic that is new."""
+    """A start with a topic of sparse files (history.c), and a publish to it compared with one to a new topic."""
     with folder_here() as a, folder_here() as b, Lignum(a) as fresh, Lignum(b) as server:
         for s in (fresh, server):
             load(s, "t", "-b", "100", "-n", "1")

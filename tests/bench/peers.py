@@ -29,7 +29,7 @@ def free_port():
 
 
 def descendants(pid):
-    """The process and all that it started, by /proc."""
+    """The process and those that it started, from /proc."""
     found = [pid]
     for p in found:
         try:
@@ -80,10 +80,10 @@ class Server:
         raise NotImplementedError
 
     def prepare(self):
-        """Before the start: files of settings."""
+        """Before the start: writes configuration files."""
 
     def ready(self):
-        """After the port takes connections: schemas."""
+        """Once the port accepts connections: creates schemas."""
         return True
 
     def url(self, path):
@@ -115,7 +115,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        """Ends it and what it started, each by its id."""
+        """Ends it and the processes that it started, each by its id."""
         family = descendants(self.process.pid)
         self.process.terminate()
         try:
@@ -294,7 +294,7 @@ require("fiber").sleep(0)
 
 
 class Rabbit(Server):
-    """With an epmd of our own, which would else be left behind as a daemon."""
+    """With an epmd of its own, which would otherwise be left behind as a daemon."""
 
     name, program, scheme, patience = "RabbitMQ", "/usr/lib/rabbitmq/bin/rabbitmq-server", "amqp", 60
     settings = "persistent messages, publisher confirms, one message at a time on each connection"

@@ -1,6 +1,6 @@
 /*
- * What a load run is to do: the options, and the requests made of them beforehand. Only load.c includes this; it is
- * a file of its own for the reader's sake.
+ * The plan of a load run: the options, and the requests rendered from them in advance. A part of load.c, which alone
+ * includes it.
  */
 #ifndef BENCH_PLAN_H
 #define BENCH_PLAN_H
@@ -23,7 +23,7 @@ enum {
     TOPICS_MAX_HERE = 100 * 1000,
     FILE_CHUNK = 64 * KIB,
     SECONDS_DEFAULT = 10,
-    SECONDS_WITH_COUNT = 120, /* -n without -d ends by then */
+    SECONDS_WITH_COUNT = 120, /* -n without -d ends after that time at the latest */
 };
 
 struct options {
@@ -46,7 +46,7 @@ struct plan {
     unsigned head_count;
     struct buf body;
     unsigned each;            /* messages in a request */
-    bool bodiless;            /* HEAD: the answer has no body, whatever its head says */
+    bool bodiless;            /* HEAD: the answer has no body, although its head has a length */
     uint64_t began_ns, end_ns;
 };
 
@@ -80,7 +80,7 @@ static inline void body_from_file(struct buf *body, const char *path)
     fclose(f);
 }
 
-/* One request for each topic, or for each connection where the wire asks for that. */
+/* One request for each topic, or for each connection if the protocol needs that. */
 static inline void heads_make(struct plan *plan)
 {
     const struct options *o = &plan->options;

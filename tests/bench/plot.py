@@ -1,4 +1,4 @@
-"""A bar chart as SVG, by hand: one bar a row, its median, and a line from the least to the most that was seen."""
+"""A bar chart as SVG: one bar a row for the median, and a line from the lowest to the highest value."""
 
 WIDTH, LABELS, BAR, GAP, TOP = 860, 330, 16, 8, 44
 OURS, THEIRS = "#2f6f4f", "#9aa5b1"
@@ -21,7 +21,7 @@ def bar(y, scale, row):
 
 
 def bars(title, rows):
-    """rows: (label, median, least, most), drawn with the most first."""
+    """rows: (label, median, least, most), drawn with the highest first."""
     rows = sorted(rows, key=lambda r: -r[1])
     scale = (WIDTH - LABELS - 100) / max([r[3] for r in rows] + [1])
     height = TOP + len(rows) * (BAR + GAP) + GAP

@@ -46,7 +46,7 @@ LINES = ["kernel: " + label for label in (*CALLS, REST)] + ["Lua", "libc", "libe
 
 
 def line_of(stack):
-    """Of a sample: [(symbol, object)], from where it was taken outwards."""
+    """The line of a sample, which is [(symbol, object)] from the innermost frame outwards."""
     symbol, where = stack[0]
     if where.startswith("[") and where != "[vdso]":
         for symbol, _ in stack:
@@ -60,7 +60,7 @@ def line_of(stack):
 
 
 def stacks(path):
-    """What perf has recorded, sample by sample."""
+    """The samples that perf has recorded."""
     words = ["perf", "script", "-i", path, "-F", "ip,sym,dso"]
     stack = []
     for line in subprocess.run(words, capture_output=True, text=True).stdout.splitlines() + [""]:

@@ -57,7 +57,7 @@ WRK_UNITS = {"us": 1, "ms": 1000, "s": 1000000}
 
 
 def wrk(row, server, seconds):
-    """The stock client: its own percentiles, read from its text."""
+    """The stock client, with its own percentiles, parsed from its output."""
     script = server.file("wrk.lua", WRK_SCRIPT)
     words = ["wrk", "-t1", "-c64", "-d%ds" % max(1, seconds), "--latency", "-s", script, server.url(row.path)]
     text = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
@@ -73,7 +73,7 @@ def wrk(row, server, seconds):
 
 
 def drop_cache(server):
-    """The log's files leave the page cache, as far as they are on disk."""
+    """Drops the log's files from the page cache, as far as they are on disk."""
     for folder, _, files in os.walk(server.broker.data):
         for name in files:
             if name.endswith(".sock"):
@@ -131,7 +131,7 @@ RAW = "Raw sequential reads, stored records; MB/s, and CPU a MB"
 
 
 def raw(name, size, connections, **kw):
-    """One piece after another of what fill_history stored, each of whole batches: as many as fit into `size`."""
+    """The pieces of what fill_history stored: each as many whole batches as fit into `size`."""
     batches = size // (100 * (100 + 8) + 64)
     path = "v1/topics/r/messages?from=%%d00&limit=100000&bytes=%d" % size
     title = "Lignum: pieces of %s, %d connection%s" % (name, connections, "s" * (connections > 1))
@@ -146,7 +146,7 @@ def fill_cold(server):
 
 
 def fill_history(server):
-    """Once for each server, whichever rows were chosen."""
+    """Once for each server of the chosen rows."""
     if not getattr(server, "has_history", False):
         fill("v1/topics/r/messages", "-b", "100", "-B", "100", "-c", "16", "-n", str(HISTORY // 100))(server)
     server.has_history = True
@@ -231,7 +231,7 @@ def fanout_rows():
 
 
 def servers(chosen):
-    """Their servers, those next to each other that are compared."""
+    """Their servers, with those next to each other that are compared."""
     order = [Lignum, Redis, Bare, BareMany, LignumSlowDisk, RedisSlowDisk, BareSlowDisk, LignumHook, LignumDecode,
              LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats, NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
     used = {r.kind for r in chosen}

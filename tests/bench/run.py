@@ -77,7 +77,7 @@ def run_limits(seconds):
     return limits
 
 
-# ------------------------------------------------------------------------------------------- the page
+# ------------------------------------------------------------------------------------------- report
 
 def middle(rounds, name, key):
     values = [r[name][key] for r in rounds if name in r]
@@ -95,7 +95,7 @@ def file_system(path):
 
 
 def cpu_use():
-    """CPU seconds so far: of the machine, and of this run with all that it has ended."""
+    """CPU seconds so far: of the machine, and of this run and the processes that have ended."""
     with open("/proc/stat") as f:
         ticks = [int(n) for n in f.readline().split()[1:]]
     idle, stolen = ticks[3] + ticks[4], ticks[7]
@@ -103,7 +103,7 @@ def cpu_use():
 
 
 def others_share(before):
-    """How much of the machine others had since then; the kernel's own threads, which write for us, count as others."""
+    """The share of the machine that other processes had since then, kernel threads included."""
     machine, ours, now = (b - a for a, b in zip(before, cpu_use()))
     return max(0.0, (machine - ours) / now / os.cpu_count())
 

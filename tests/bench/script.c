@@ -1,5 +1,5 @@
 /*
- * What the script layer costs: nanoseconds of one task, one append through the binding, one rendered message.
+ * The cost of the script layer: nanoseconds of one task, one append through the binding, one rendered message.
  * Run it in an empty directory.
  */
 #include "base/json.h"
@@ -34,7 +34,7 @@ static void start(void)
     ENSURE(task_start(vm_tasks(host.vm), &(struct task_options){"a job", push_job, on_done, NULL, false}, NULL) == 0);
 }
 
-/* Lua and binding work only: the store and marks are moved by hand, unmeasured. */
+/* Measures Lua and bindings only: store and marks are advanced by hand, outside of the measured time. */
 static double measure(const char *name, bool parks)
 {
     struct topic *t = topics_find(host.topics, SLICE("t"));

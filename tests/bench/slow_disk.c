@@ -1,12 +1,12 @@
 /*
- * Makes the disk slower for the program into which LD_PRELOAD brings it: each fdatasync and syncfs takes
- * SLOW_DISK_US microseconds longer. All of a bench are slowed down alike, whoever wrote them.
+ * Slows the disk down for a program that loads it by LD_PRELOAD: each fdatasync and syncfs takes SLOW_DISK_US
+ * microseconds longer. It works for every server of a bench alike.
  */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* int (*)(int) of libc: what we stand in for. */
+/* int (*)(int) of libc, which these functions replace. */
 static int slowly(const char *name, int fd)
 {
     int (*real)(int);

@@ -1,4 +1,4 @@
-"""What is wanted, as ratios within a round or figures of Lignum, and whether it was reached."""
+"""The targets, as ratios within a round or figures of Lignum, and whether they were reached."""
 
 import statistics
 
@@ -27,7 +27,7 @@ class Outcome:
         return value <= self.want if self.most else value >= self.want
 
     def missed(self):
-        """By more than the spread: no round reached it."""
+        """Missed by more than the spread: no round reached it."""
         return self.want is not None and bool(self.values) and not any(self.reached(v) for v in self.values)
 
     def verdict(self):
@@ -53,7 +53,7 @@ def to_limit(name, limit):
 
 
 def disk(r):
-    """A megabyte of ours against one of the disk's, in the same unit."""
+    """The cost of a megabyte, and of one of the disk, in the same unit."""
     return r["Lignum: 1 MB bodies, 4 connections"]["rate"] / r["limits"]["disk_1m_mb_per_s"]
 
 
@@ -61,7 +61,7 @@ def once(name):
     return lambda figures: figures[name]
 
 
-# Text, value of a round, what is wanted (None: a figure that says what others mean), whether that is the most.
+# Text, value of a round, target (None: a figure that explains others), whether the target is an upper bound.
 OF_ROUNDS = [
     ("durable publish, 64 connections / Redis always", ratio(PUBLISH, "Redis, always: 100 B, 64 connections"), 1.1, False),
     ("durable publish, 64 connections / bare program", ratio(PUBLISH, "bare program: 100 B, 64 connections"), .88, False),
@@ -113,7 +113,7 @@ OF_ROUNDS = [
      ratio("nginx: 100 B, 64 connections", "Tarantool: 100 B, 64 connections"), None, False),
 ]
 
-# The same of the figures that are taken once; a list where there are several of one.
+# The same for the figures that are taken once; a list where there are several of a kind.
 OF_ONCE = [
     ("CPU us of an on_publish that does nothing", once("hook_us"), 1, True),
     ("CPU us of an on_publish that decodes JSON", once("decode_us"), 5, True),
@@ -125,7 +125,7 @@ OF_ONCE = [
 
 
 def value_of(of, r):
-    """None where a row of it was skipped."""
+    """None if one of its rows was skipped."""
     try:
         return of(r)
     except (KeyError, ZeroDivisionError):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The figures of a cluster of three nodes, each beside the single node or the peer that it is compared with: `make bench-cluster`.
+"""The figures of a cluster of three nodes, each with that of the single node or peer it is compared with: `make bench-cluster`.
 
 Failovers first, each timed by a client that writes one message after the other to whichever node takes it; then publishing in
 both modes against a single node and against etcd with three nodes, in turn within each round; then catching up, and idling.
@@ -37,7 +37,7 @@ def say(text, *words):
 # ------------------------------------------------------------------------------------------- servers
 
 class Shipped(cluster.Node):
-    """With nothing set but who and where it is."""
+    """With no settings except its name and addresses."""
 
     def config(self):
         return ""
@@ -132,7 +132,7 @@ def load(url, seconds, *options):
 # ----------------------------------------------------------------------------------------- failovers
 
 def write_until_taken(c, since, topic):
-    """Seconds from then to the first acknowledgement of a message sent after it, to whichever node takes it."""
+    """Seconds from then to the first acknowledgement, by any node, of a message sent afterwards."""
     def taken():
         for node in c.answering():
             try:
@@ -145,7 +145,7 @@ def write_until_taken(c, since, topic):
 
 
 def failovers(o, how):
-    """How long nobody acknowledged, each time that the leader went."""
+    """The time without acknowledgements after each end of the leader."""
     took = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=o.folder) as folder, Three(folder) as three:
         c = three.c
@@ -225,7 +225,7 @@ def catch_up(o):
 
 
 def consul_requests(c):
-    """Requests a second, as Consul's own last whole interval of 10 s counts them."""
+    """Requests a second, from Consul's own count of the last whole interval of 10 s."""
     samples = c.consul.ok("GET", "/v1/agent/metrics")["Samples"]
     return sum(s["Count"] for s in samples if s["Name"].startswith("consul.http.")) / 10
 

@@ -1,8 +1,8 @@
 /*
- * Heads and chunked bodies from arbitrary bytes. What must hold besides not crashing: the result does not depend on
- * how the input is split, slices stay inside the input, and nothing that the rules forbid gets through.
+ * Request heads and chunked bodies from arbitrary bytes. Besides not crashing: the result does not depend on how the
+ * input is split, slices stay inside the input, and no invalid head is accepted.
  *
- * The first byte says how the rest is split: into pieces of that many bytes, 0 for one by one.
+ * The first byte is the size of the pieces in which the rest is fed; 0 counts as 1.
  */
 #include <stdlib.h>
 

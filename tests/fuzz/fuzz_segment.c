@@ -1,9 +1,9 @@
 /*
- * Arbitrary bytes as the files of a topic: recovery, then reading from every offset. It must not crash, and what a
- * read gives must be batches whose checksums are valid and whose offsets follow each other.
+ * Arbitrary bytes as the file of a topic: recovery, then reading from every offset. Neither may crash, and reads must
+ * return batches with valid checksums and consecutive offsets.
  *
- * The first byte chooses: .qwal or .log, after a clean stop or not, and whether the checksums of what looks like a
- * header or batch are made right first, so that the fuzzer gets past them.
+ * The bits of the first byte choose: .qwal or .log; after a clean stop or not; whether checksums of what looks like a
+ * header or a batch are corrected first, so that the fuzzer gets past them.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -51,7 +51,7 @@ static void repair_head(char *file)
     file_head_write((unsigned char *)file, &head);
 }
 
-/* Gives what looks like batches the checksums that they claim to have. */
+/* Corrects the header, and the checksums of what looks like batches. */
 static void repair(char *file, size_t size)
 {
     if (size < FILE_HEAD_SIZE)

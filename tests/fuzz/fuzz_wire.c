@@ -1,11 +1,11 @@
 /*
- * Arbitrary frames to a leader from a follower, and to a follower from its leader. They must not crash, and: `peers` of
- * a leader does not move while a member of the set is missing; what a follower was told is committed stays readable and
- * the same, unless the node has marked itself amnesiac first (broker/follower/refetch.c), the leader's retention was
- * there, or the leader claimed without membership.
+ * Arbitrary frames to a leader from a follower, and to a follower from its leader. They must not crash either.
+ * `peers` of a leader must not move while a member of the set is missing. What a follower was told is committed must
+ * stay readable and unchanged, unless the node has marked itself amnesiac (broker/follower/refetch.c), the leader's
+ * retention has removed it, or the leader claimed without membership.
  *
- * The first byte chooses: which side, whether the greeting is over, whether slots and the checksums of batches are made
- * right first, so that the fuzzer gets past them. Then come frames: type, two bytes of size, payload.
+ * The bits of the first byte choose: the side; whether the handshake is over; whether slots and the checksums of
+ * batches are corrected first, so that the fuzzer gets past them. Frames follow: type, two bytes of size, payload.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ struct node {
     struct leader *leader;
     struct follower *follower;
     struct topic_hooks hooks;
-    struct buf committed;         /* what can be read of t at first */
+    struct buf committed;         /* the readable batches of t at the beginning */
 };
 
 static struct loop loop;
@@ -166,7 +166,7 @@ static void open_once(void)
     members_add(set, &wild);
     members_add(set, &missing);
     leader_recount(leading.leader);
-    publish(&leading);            /* to be acknowledged by nobody */
+    publish(&leading);            /* never acknowledged: a member is missing */
     snprintf(path, sizeof(path), "%s/follower", root);
     node_open(&following, path);
     role_resign(&following.role);
@@ -180,7 +180,7 @@ struct script {
     slice rest;
 };
 
-/* Batches that follow the tail and are valid as far as their sizes go. */
+/* Makes batches follow the tail, and corrects their checksums as far as their sizes are valid. */
 static void repair_data(char *p, size_t n, const struct topic *t)
 {
     struct batch_head head;
@@ -198,7 +198,7 @@ static void repair_data(char *p, size_t n, const struct topic *t)
     memcpy(p + 28, &next, 8);
 }
 
-/* The slot and what it stands for. How much of it is left. */
+/* Corrects the slot of a frame, and what else must be right. Returns the size of its payload. */
 static size_t repair(unsigned char type, char *p, size_t n, const struct topic *t)
 {
     static const uint32_t slot = 1;
@@ -215,7 +215,7 @@ static size_t repair(unsigned char type, char *p, size_t n, const struct topic *
     return POSITION_SIZE;
 }
 
-/* The next frame, in memory of its own; false at the end. */
+/* The next frame, in memory of its own, so that sanitizers see reads beyond it; false at the end. */
 static bool next_frame(struct script *s, const struct topic *t, unsigned char *type, slice *payload)
 {
     if (s->rest.n < 3)
@@ -303,14 +303,14 @@ static void check_committed(void)
     ENSURE(following.t->readable.at <= following.t->disk.at);
     if (store_state(following.store)->amnesiac || following.follower->unclean > 0)
         return;
-    if (topic_first(following.t) > 0)    /* the leader says that its retention has removed them */
+    if (topic_first(following.t) > 0)    /* the leader said that its retention has removed them */
         return;
     ENSURE(following.t->readable.at >= MESSAGES);
     read_topic(&following, &now);
     ENSURE(slice_eq(buf_slice(&now), buf_slice(&following.committed)));
 }
 
-/* Connected, and ready unless the greeting is to come; t has slot 1. */
+/* Connected, and ready unless the handshake is to be fuzzed; t has slot 1. */
 static void follower_connect(unsigned flags, int *far)
 {
     struct follower *f = following.follower;

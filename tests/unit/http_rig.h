@@ -1,13 +1,14 @@
 /*
- * A real server on loopback and its clients, in one thread: a client's call runs turns of the server until it has
- * what it waits for, so nothing is left to timing. What never comes is the runner's time limit.
+ * A real server on loopback and its clients, in one thread: a client's call runs turns of the server until it has what
+ * it waits for, so nothing depends on timing. If that never arrives, the runner's time limit ends the test.
  *
  * The server's handler decides by path:
- *     /echo    the method, target and body come back
- *     /park    stays unanswered; rig->parked has the request
- *     /big     rig->size bytes, taken over       /copy    the same, copied
- *     /file    bytes 3 on of "file"            /stream  parked, with an answer begun
- *     /close   an answer that closes
+ *     /echo    answers with the method, target and body
+ *     /park    does not answer; the request is in rig->parked
+ *     /big     answers with rig->size bytes by http_answer_take; /copy does so by http_answer
+ *     /file    answers with rig->size bytes of "file" from position 3 on
+ *     /stream  parks the request with an answer begun
+ *     /close   answers with Connection: close
  */
 #ifndef UNIT_HTTP_RIG_H
 #define UNIT_HTTP_RIG_H
@@ -39,7 +40,7 @@ struct rig {
 
 static const struct http_answer rig_ok = {.status = 200, .type = {"text/plain", 10}};
 
-/* Byte number i of every generated body; no period that a buffer's size could hide. */
+/* Byte i of a generated body. Its period is no multiple of a buffer's size, which would hide shifted bytes. */
 static inline char pattern(size_t i)
 {
     return (char)('a' + (i * 7 + i / 251) % 26);
@@ -109,7 +110,7 @@ static inline void rig_turn(void *arg)
     loop_stop(&rig->loop);
 }
 
-/* One turn of the server; sleeps until something happens. */
+/* One turn of the server; sleeps until there is an event. */
 static inline void rig_run(struct rig *rig)
 {
     loop_run(&rig->loop, rig_turn, rig);
@@ -185,7 +186,7 @@ static inline void send_all(struct rig *rig, int fd, slice bytes)
 
 #define SEND(rig, fd, literal) send_all(rig, fd, SLICE(literal))
 
-/* Receives something, with turns of the server until there is. 0 at the end, -ECONNRESET. */
+/* Receives some bytes, with turns of the server until there are any. 0 at the end; -ECONNRESET. */
 static inline ssize_t receive(struct rig *rig, int fd, struct buf *in)
 {
     for (;;) {
@@ -200,7 +201,7 @@ static inline ssize_t receive(struct rig *rig, int fd, struct buf *in)
     }
 }
 
-/* An answer taken off the front of `in`; the slices live until `in` is next touched. */
+/* An answer at the front of `in`; the slices are valid until `in` changes. */
 struct reply {
     int status;
     struct http_head head;  /* the headers only */
@@ -233,7 +234,7 @@ static inline bool reply_parse(slice in, bool bodiless, struct reply *r)
     return r->size <= in.n;
 }
 
-/* The next answer of this client. `in` keeps what follows it; its previous answer is dropped by `drop`. */
+/* The next answer to this client, at the front of `in`; what follows it stays there. */
 static inline struct reply expect_reply(struct rig *rig, int fd, struct buf *in, bool bodiless)
 {
     struct reply r;

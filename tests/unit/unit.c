@@ -13,16 +13,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A sanitizer's build takes three times as long. */
+/* A build with sanitizers takes three times as long. */
 #ifdef __SANITIZE_ADDRESS__
-enum { TIME_LIMIT_S = 60 };
+enum { TIME_LIMIT_S = 180 };
 #else
 enum { TIME_LIMIT_S = 60 };
 #endif
 
 enum { FAILED = 1, SURVIVED = 250, SHOWN_MAX = 200 };
 
-/* Where failures are told; a test may point its standard error elsewhere. */
+/* Where failures are written; a test may redirect its standard error. */
 static FILE *told;
 
 static struct unit_test *first_test, **last_test = &first_test;
@@ -129,7 +129,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-/* The alarm's default action ends a test that hangs; the group takes what it started along. */
+/* SIGALRM ends a test that hangs. The process group is killed with it, so that processes it started end, too. */
 static _Noreturn void run_here(const struct unit_test *test, const char *dir, int output)
 {
     setpgid(0, 0);

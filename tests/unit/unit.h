@@ -3,9 +3,9 @@
  *
  *     TEST(test_dropping_everything_starts_over) { ... CHECK_EQ(b.at, 0); }
  *
- * Each test runs in a process of its own, in a fresh directory that is removed afterwards, and for
- * a minute at most. What it writes is shown only if it fails. unit.c has the main(): arguments
- * are parts of names, and a test runs when one of them matches. UNIT_KEEP=1 keeps the directories.
+ * Each test runs in a process of its own, in a fresh directory that is removed afterwards, for at most TIME_LIMIT_S
+ * (unit.c). Its output is shown only if it fails. Arguments are parts of names: a test runs when one of them matches.
+ * UNIT_KEEP=1 keeps the directories, TMPDIR says where they are.
  */
 #ifndef UNIT_UNIT_H
 #define UNIT_UNIT_H
@@ -33,7 +33,7 @@ void unit_register(struct unit_test *test);
 
 #define CHECK(x) ((x) ? (void)0 : unit_failed(__FILE__, __LINE__, "%s", #x))
 
-/* Integers of any type; `| 0` keeps floating point out, which would lose its fraction here. */
+/* Integers of any type. `| 0` does not compile for floating point, which would lose its fraction here. */
 #define CHECK_EQ(a, b) \
     unit_check_eq(__FILE__, __LINE__, #a " == " #b, (intmax_t)((a) | 0), (intmax_t)((b) | 0))
 
@@ -58,7 +58,7 @@ pid_t unit_fork(void);
 _Noreturn void unit_survived(void);
 void unit_check_died(const char *file, int line, const char *what, pid_t child, int how);
 
-/* The whole of a file in the current directory, and how many bytes it has; the buffer is static. */
+/* The contents of a file in the current directory, in a static buffer. */
 slice unit_read_file(const char *path);
 
 /* The path of a file below tests/, such as "cases/read_query.tsv"; the buffer is static. */

@@ -1,6 +1,6 @@
 /*
- * NATS JetStream: a publish that names an inbox of its connection, to which the stream's acknowledgement comes. The
- * stream that takes the subject must be there.
+ * NATS JetStream: a publish names an inbox of its connection, to which the stream sends its acknowledgement. A stream
+ * for the subject must exist.
  */
 #include "bench/wire/wire.h"
 
@@ -41,7 +41,7 @@ static int take(struct answer *a, char *in, size_t n, size_t *took)
         slice line = slice_of(at, (size_t)(end - at)), payload = {end + 2, 0};
         uint64_t length;
         if (slice_eq(line, SLICE("PING")) || slice_eq(line, SLICE("+OK"))) {
-            *took += line.n + 2;     /* the server waits minutes for a PONG: longer than a run */
+            *took += line.n + 2;     /* not answered: the server waits minutes for a PONG, longer than a run */
             continue;
         }
         if (a->replies == 0)

@@ -49,7 +49,7 @@ static void make(struct buf *out, const struct order *o, unsigned topic)
     buf_fini(&key);
 }
 
-/* One line of a reply: it stands for one element, and may announce more of them, or a string's bytes. */
+/* One line of a reply: it is one element, and may announce more elements, or the bytes of a string. */
 static bool line_apply(struct answer *a, slice line)
 {
     uint64_t n = 0;

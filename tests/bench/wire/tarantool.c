@@ -1,6 +1,6 @@
 /*
  * Tarantool's IPROTO: INSERT of {nil, message} into the space whose number is the URL's path; its primary key is a
- * sequence. Big-endian MessagePack, as little of it as this needs.
+ * sequence. Only the parts of MessagePack that this needs.
  */
 #include "bench/wire/wire.h"
 
@@ -34,7 +34,7 @@ static void make(struct buf *out, const struct order *o, unsigned topic)
     buf_fini(&space);
     for (unsigned i = 0; i == 0 || i < o->lines; i++) {
         slice message = order_message(o, i);
-        buf_add_char(out, '\xce');                     /* of all that follows */
+        buf_add_char(out, '\xce');                     /* the size of the rest */
         u32_add(out, (uint32_t)(REQUEST + message.n));
         buf_add(out, (const char[]){'\x82', 0, INSERT, 1, 0}, 5);
         buf_add(out, (const char[]){'\x82', 0x10, '\xce'}, 3);

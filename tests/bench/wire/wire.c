@@ -46,7 +46,7 @@ slice order_message(const struct order *o, unsigned i)
 
 int refused(slice why)
 {
-    static bool said;         /* threads may race for it: two lines then */
+    static bool said;         /* not synchronised: two threads may both print a line */
     if (!said)
         fprintf(stderr, "load: refused: %.*s\n", SLICE_ARGS(why));
     said = true;

@@ -62,7 +62,7 @@ TEST(test_a_long_queue_is_not_moved_at_every_byte)
     static char bulk[1 << 18];
     struct buf b = {0};
     buf_add(&b, bulk, sizeof bulk);
-    buf_drop(&b, 3);  /* leaves a little room, which moving would regain each time */
+    buf_drop(&b, 3);  /* frees a little room at the front, which a move would use each time */
     for (int i = 0; i < 5 * 1000 * 1000; i++) {
         buf_drop(&b, 1);
         buf_add_char(&b, 'x');

@@ -7,7 +7,7 @@
 
 #include "unit/unit.h"
 
-/* json_plain agrees, or says that the text is not plain: that it grows, or has bytes beyond ASCII. */
+/* json_plain agrees, or says that the text is not plain: it needs escapes, or has bytes beyond ASCII. */
 static void check_plain(slice text, slice want)
 {
     struct buf b = {0};
@@ -64,7 +64,7 @@ TEST(test_every_control_byte_quote_and_backslash_is_escaped)
     }
 }
 
-/* An escape at each place of a text, so that it meets every path: strides, their seams, the tail. */
+/* An escape at each place of a text, so that it is found in strides, at their borders and in the rest. */
 TEST(test_an_escape_is_found_at_every_place)
 {
     static const char odd[] = {'"', '\\', '\n', 0x1f, 0};
@@ -170,7 +170,7 @@ TEST(test_every_code_point_but_surrogates_passes_unchanged)
     }
 }
 
-/* As long as the text is nothing but what random pieces make of it, both must agree on validity. */
+/* json_string and utf8_valid must agree about random sequences of pieces. */
 TEST(test_a_random_text_comes_out_valid_and_unchanged_only_if_it_was_valid)
 {
     srand(7);

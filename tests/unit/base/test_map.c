@@ -78,7 +78,7 @@ TEST(test_a_hundred_thousand_keys_come_and_go)
     mem_free(things);
 }
 
-/* Few slots make long runs that wrap around the end, where closing a hole is easiest to get wrong. */
+/* Few slots make long runs that wrap around the end, which is the hardest case for closing a hole. */
 TEST(test_a_crowded_small_map_survives_removal_in_any_order)
 {
     static struct thing things[12];

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "unit/unit.h"
 
-/* From here on, what the test says goes to a file. */
+/* From here on, standard error is a file. */
 static void capture(void)
 {
     int fd = open("said", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);

@@ -16,11 +16,11 @@
 #include "base/mem.h"
 #include "unit/unit.h"
 
-/* ---- libc's, with faults: libcurl is loaded behind these ---- */
+/* ---- functions of libc, with faults: libcurl, loaded later, calls these ---- */
 
 static bool library_is_missing;
-static int slow_names = -1;          /* descriptor: a name that begins with "slow." is resolved when it has a byte */
-static int resolver_told = -1;       /* descriptor: gets a byte when that begins: 1 if SIGUSR1 is blocked there */
+static int slow_names = -1;          /* descriptor: names that begin with "slow." are resolved once it has a byte */
+static int resolver_told = -1;       /* descriptor: gets a byte when that begins; 1: SIGUSR1 is blocked there */
 
 void *dlopen(const char *file, int mode)
 {
@@ -51,11 +51,11 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     return real(node, service, hints, res);
 }
 
-/* ---- a server that gives the answers it was told to give, in a process of its own ---- */
+/* ---- a server with prepared answers, in a process of its own ---- */
 
 struct site {
     char url[64];                    /* http://127.0.0.1:PORT/path */
-    int log;                         /* the requests, each connection's first after "[" */
+    int log;                         /* the requests; a new connection begins with "[" */
 };
 
 static int listen_anywhere(struct site *s)
@@ -87,13 +87,13 @@ static bool read_request(int fd, struct buf *in)
     }
 }
 
-/* Bodies are cut, for nobody reads the log meanwhile. */
+/* Bodies are shortened, because the log is read only at the end. */
 static size_t logged_size(const struct buf *request)
 {
     return buf_size(request) < 2048 ? buf_size(request) : 2048;
 }
 
-/* An empty answer means none: then the end of the connection is awaited and logged as "]". */
+/* An empty answer means none: the server waits for the end of the connection and logs it as "]". */
 static _Noreturn void serve(int listener, int log, const char *const *answers)
 {
     struct buf request = {0};
@@ -131,7 +131,7 @@ static struct site site_new(const char *const *answers)
     return s;
 }
 
-/* All that was requested; the server must have ended. */
+/* All requests; the server must have ended. */
 static const char *site_log(struct site *s)
 {
     static char text[64 * KIB];
@@ -244,7 +244,7 @@ TEST(test_a_body_is_posted_as_it_is_with_no_header_invented)
 {
     struct client *c = client_new();
     struct site s = site_new(ANSWERS("HTTP/1.1 200 OK\r\n" CLOSE "\r\n"));
-    static char body[2 * MIB];       /* where libcurl would ask first by Expect */
+    static char body[2 * MIB];       /* so large that libcurl would send Expect first */
     memset(body, 'x', sizeof body);
     run(c, &(struct fetch_options){.url = s.url, .body = slice_of(body, sizeof body)});
     CHECK_EQ(c->status, 200);
@@ -475,8 +475,8 @@ TEST(test_cancelling_does_not_wait_for_a_slow_resolver)
     CHECK_EQ(fetch_start(c->fetcher, &o, note_result, c, &t), 0);
     run_until_readable(c, told[0]);
     CHECK_EQ(read(told[0], &masked, 1), 1);
-    CHECK_EQ(masked, 1);             /* signals are not for libcurl's threads */
-    fetch_cancel(t);                 /* the test's time limit is what tells */
+    CHECK_EQ(masked, 1);             /* libcurl's threads get no signals */
+    fetch_cancel(t);                 /* must not wait; if it does, the time limit ends the test */
     CHECK_EQ(fetch_start(c->fetcher, &o, note_result, c, &t), 0);
     run_until_readable(c, told[0]);
     client_free(c);

@@ -1,6 +1,6 @@
 /*
- * Bounds: deadlines, sizes, memory, connections, descriptors. Whoever passes one is told or closed; nobody else
- * notices.
+ * Bounds: deadlines, sizes, memory, connections, descriptors. A client that exceeds one is refused or closed; other
+ * clients are not affected.
  */
 #include <malloc.h>
 #include <sys/resource.h>
@@ -15,7 +15,7 @@ static uint64_t ms_since(uint64_t began_ns)
     return (clock_ns() - began_ns) / NS_PER_MS;
 }
 
-/* A client that sends one more byte every few milliseconds for as long as it may. */
+/* A client that sends one byte every few milliseconds until it is closed. */
 struct dripper {
     struct rig *rig;
     struct watch timer;
@@ -98,7 +98,7 @@ TEST(test_a_parked_request_is_not_timed)
     rig_free(rig);
 }
 
-/* It asks for 8 MiB again and again and never reads: one answer is made, and given up at the write deadline. */
+/* It asks for 8 MiB repeatedly and never reads: one answer is made, and dropped at the write deadline. */
 TEST(test_a_client_that_never_reads_costs_one_answer_and_stalls_nobody)
 {
     struct http_limits limits = rig_limits();
@@ -177,7 +177,7 @@ TEST(test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not)
     rig_free(rig);
 }
 
-/* A claim costs nothing; bytes that came do. */
+/* A Content-Length takes no memory, bytes that arrive do. */
 TEST(test_bodies_that_are_too_much_together_get_429_and_the_others_go_on)
 {
     struct http_limits limits = rig_limits();
@@ -300,7 +300,7 @@ static unsigned descriptors_allowed(void)
     return limit.rlim_cur > 100000 ? 100000 : (unsigned)limit.rlim_cur;
 }
 
-/* As many as the machine lets one process have at both ends. Each is used once before, so that it has had buffers. */
+/* As many connections as one process may have both ends of. Each is used once before, so that it has had buffers. */
 TEST(test_ten_thousand_idle_connections_cost_a_few_hundred_bytes_each)
 {
     unsigned room = (descriptors_allowed() - 50) / 2, n = room < 10000 ? room : 10000;

@@ -1,6 +1,6 @@
 /*
- * The parser as a pure function. Every case is also fed split at each byte and byte by byte: what comes out must be
- * the same, since how bytes travel is nobody's decision.
+ * The parser as a pure function. Every case is also fed split at each byte, and byte by byte: the result must not
+ * depend on how the bytes arrive.
  */
 #include "net/http_parse.h"
 
@@ -33,7 +33,7 @@ static struct outcome parse_whole(slice in)
     return parse(in, &scanned);
 }
 
-/* As a connection would: again with more bytes until it has decided. */
+/* As a connection does: again with more bytes until the parser has decided. */
 static struct outcome parse_stepwise(slice in, size_t first, size_t step)
 {
     size_t scanned = 0, n = first;

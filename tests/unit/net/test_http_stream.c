@@ -1,5 +1,5 @@
 /*
- * Answers of unknown length, and clients that end before their answer.
+ * Answers of unknown length, and clients that leave before their answer.
  */
 #include "unit/http_rig.h"
 

@@ -1,113 +1,7 @@
-/* A link between a loop and a socket that the test holds. */
-#include "net/link.h"
+/* A link between a loop and a socket that the test holds: frames in and out, bounds, backpressure. */
+#include "unit/link_rig.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
-#include "base/limits.h"
-#include "base/mem.h"
-#include "net/address.h"
 #include "net/frame.h"
-#include "unit/unit.h"
-
-enum { HEAD = 5 };
-
-struct fixture {
-    struct loop loop;
-    struct link *link;
-    int fd, peer;             /* the link's end and the other one */
-    unsigned char type;       /* of the frame that was taken */
-    slice payload;
-    bool (*enough)(struct fixture *f);
-};
-
-static void fixture_open(struct fixture *f)
-{
-    int fds[2];
-    *f = (struct fixture){.peer = -1};
-    CHECK_EQ(loop_init(&f->loop), 0);
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    CHECK_EQ(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
-    f->link = link_new(&f->loop, fds[0], false);
-    f->fd = fds[0];
-    f->peer = fds[1];
-}
-
-static void fixture_close(struct fixture *f)
-{
-    link_free(f->link);
-    loop_fini(&f->loop);
-    if (f->peer >= 0)
-        close(f->peer);
-}
-
-static void turn(void *arg)
-{
-    struct fixture *f = arg;
-    if (f->enough(f))
-        loop_stop(&f->loop);
-}
-
-static void run_until(struct fixture *f, bool (*enough)(struct fixture *f))
-{
-    f->enough = enough;
-    loop_again(&f->loop);
-    loop_run(&f->loop, turn, f);
-}
-
-static bool has_frame(struct fixture *f)
-{
-    return link_take(f->link, &f->type, &f->payload);
-}
-
-static bool has_ended(struct fixture *f)
-{
-    return link_state(f->link) == LINK_ENDED;
-}
-
-static bool is_open(struct fixture *f)
-{
-    return link_state(f->link) == LINK_OPEN;
-}
-
-static bool has_sent_all(struct fixture *f)
-{
-    return link_unsent(f->link) == 0;
-}
-
-static bool no_frame_then_end(struct fixture *f)
-{
-    CHECK(!has_frame(f));
-    return has_ended(f);
-}
-
-/* One iteration of the loop that finds whatever the kernel has for us. */
-static bool at_once(struct fixture *f)
-{
-    (void)f;
-    return true;
-}
-
-static void put(struct fixture *f, const void *bytes, size_t n)
-{
-    CHECK_EQ(write(f->peer, bytes, n), (ssize_t)n);
-}
-
-static void put_head(struct fixture *f, size_t size, char type)
-{
-    char head[HEAD] = {(char)size, (char)(size >> 8), (char)(size >> 16), (char)(size >> 24), type};
-    put(f, head, HEAD);
-}
-
-static char *pattern(size_t n)
-{
-    char *bytes = mem_resize(NULL, n + 1);
-    for (size_t i = 0; i < n; i++)
-        bytes[i] = (char)(i * 7 + i / 251);
-    return bytes;
-}
 
 /* ---- in ---- */
 
@@ -167,7 +61,7 @@ TEST(test_a_frame_too_large_for_a_greeting_ends_the_link)
     run_until(&f, has_frame);
     CHECK_SLICE(f.payload, slice_of(bytes, LINK_GREETING_MAX));
     put_head(&f, LINK_GREETING_MAX + 1, 'a');
-    run_until(&f, no_frame_then_end);    /* by its head alone: nothing of it is waited for */
+    run_until(&f, no_frame_then_end);    /* by its head alone, before its payload arrives */
     CHECK_EQ(link_error(f.link), -EPROTO);
     CHECK(!has_frame(&f));
     mem_free(bytes);
@@ -245,7 +139,7 @@ TEST(test_the_owner_sets_the_bound_and_a_blocking_peer_gets_a_frame_of_that_size
     mem_free((char *)(uintptr_t)big.p);
 }
 
-/* A frame that was handed out, one of which half is there, and what was written stay whatever is given back. */
+/* A frame that was taken, one of which half has arrived, and what was written are kept when buffers are freed. */
 TEST(test_a_link_at_rest_keeps_what_is_on_its_way)
 {
     struct fixture f;
@@ -272,7 +166,7 @@ TEST(test_a_link_at_rest_keeps_what_is_on_its_way)
     fixture_close(&f);
 }
 
-/* A hostile size must not reserve memory, nor wrap. */
+/* A hostile size must neither reserve memory nor overflow. */
 TEST(test_the_largest_size_that_can_be_written_is_refused)
 {
     struct fixture f;
@@ -304,7 +198,7 @@ TEST(test_what_nobody_takes_is_not_read_without_end)
     fixture_close(&s.f);
 }
 
-/* Sends empty frames until the link reads no more. How many went into it and the socket. */
+/* Sends empty frames until the link stops reading. The number that went into it and the socket. */
 static size_t fill_with_frames(struct fixture *f)
 {
     static const char frames[64 * HEAD];
@@ -317,7 +211,7 @@ static size_t fill_with_frames(struct fixture *f)
     return sent / HEAD;
 }
 
-/* The buffer was full and is taken empty, to the last byte: no part of a frame is left that would be waited for. */
+/* All frames of a full buffer are taken, and no part of another is left: reading must go on all the same. */
 TEST(test_a_link_that_was_held_back_reads_on_once_all_is_taken)
 {
     struct fixture f;
@@ -351,12 +245,6 @@ TEST(test_frames_that_came_before_the_end_are_still_taken)
 }
 
 /* ---- out ---- */
-
-static void send_frame(struct link *k, unsigned char type, slice payload)
-{
-    buf_add_slice(link_begin(k, type), payload);
-    link_end(k);
-}
 
 TEST(test_nothing_goes_out_before_the_flush_and_then_all_at_once)
 {
@@ -392,7 +280,7 @@ TEST(test_a_cancelled_frame_was_never_begun)
     fixture_close(&f);
 }
 
-/* The buffer is moved by what was sent of it, while a frame is written behind. */
+/* The begin of the buffer moves as bytes are sent, while frames are added at its end. */
 TEST(test_frames_keep_their_sizes_behind_a_send_that_was_cut_short)
 {
     struct fixture f;
@@ -480,54 +368,4 @@ TEST(test_a_link_that_is_shut_sends_its_last_word)
     CHECK_EQ(read(f.peer, got, sizeof got), HEAD + 7);
     CHECK_EQ(read(f.peer, got, sizeof got), 0);
     fixture_close(&f);
-}
-
-/* ---- coming together ---- */
-
-static void dial(struct fixture *f, uint16_t port)
-{
-    char text[32];
-    *f = (struct fixture){.peer = -1};
-    CHECK_EQ(loop_init(&f->loop), 0);
-    snprintf(text, sizeof text, "127.0.0.1:%u", port);
-    int fd = address_dial(slice_from(text));
-    CHECK(fd >= 0);
-    f->link = link_new(&f->loop, fd, true);
-}
-
-TEST(test_a_link_to_nobody_is_refused)
-{
-    struct fixture f;
-    uint16_t port;
-    int door = address_listen(SLICE("127.0.0.1:0"), &port);
-    close(door);
-    dial(&f, port);
-    send_frame(f.link, 'h', SLICE("hello"));
-    link_flush(f.link);
-    run_until(&f, has_ended);
-    CHECK_EQ(link_error(f.link), -ECONNREFUSED);
-    CHECK(!has_frame(&f));
-    fixture_close(&f);
-}
-
-TEST(test_what_was_written_while_connecting_goes_out_then)
-{
-    struct fixture f;
-    uint16_t port;
-    union address from;
-    char got[64];
-    int door = address_listen(SLICE("127.0.0.1:0"), &port);
-    dial(&f, port);
-    CHECK_EQ(link_state(f.link), LINK_CONNECTING);
-    send_frame(f.link, 'h', SLICE("hello"));
-    link_flush(f.link);
-    CHECK_EQ(link_unsent(f.link), HEAD + 5);
-    run_until(&f, is_open);
-    run_until(&f, has_sent_all);
-    f.peer = address_accept(door, &from);
-    CHECK(f.peer >= 0);
-    CHECK_EQ(fcntl(f.peer, F_SETFL, 0), 0);
-    CHECK_EQ(read(f.peer, got, sizeof got), HEAD + 5);
-    fixture_close(&f);
-    close(door);
 }

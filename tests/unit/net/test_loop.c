@@ -1,4 +1,4 @@
-/* The loop's timer of a microsecond's precision, which may be moved when it is due already. */
+/* The loop's precise timer, which may also be moved when it is already due. */
 #include "net/loop.h"
 
 #include <sys/resource.h>
@@ -62,7 +62,7 @@ static void check_timer(void)
     CHECK_EQ(fired, 1);                              /* once */
     watch_arm(&precise, 1);
     usleep(2000);
-    watch_disarm(&precise);                          /* due, and nobody has been told yet */
+    watch_disarm(&precise);                          /* due, but not called yet */
     run_for(5 * NS_PER_MS);
     CHECK_EQ(fired, 1);
     watch_arm(&precise, 1);
@@ -105,7 +105,7 @@ TEST(test_a_precise_timer_gives_its_descriptor_back)
         watch_precise_timer(&loop, &precise, on_fired, NULL);
         CHECK(precise.precise);
         watch_fini(&precise);
-        watch_disarm(&precise);                      /* nothing is left of it */
+        watch_disarm(&precise);                      /* it must not fire any more */
     }
     int after = dup(STDERR_FILENO);
     CHECK_EQ(after, next);
