@@ -3,7 +3,7 @@
 
 Runs a node under callgrind, sends it two loads of different length, and prints the difference divided by the difference
 in requests: user space only, without start-up. Times on a shared machine are noise, instructions are not: two runs of
-one binary differ by about 50 for a publish, because Lua seeds its hashes anew in each process.
+one binary differ by about 50 for a publish, because Lua seeds its hashes differently in each process.
 
     tests/bench/instructions.py [--only WORD] [BINARY [BINARY]]
 

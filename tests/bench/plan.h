@@ -145,7 +145,7 @@ static const char usage[] =
     "  -c N        connections, 1 to 20000 (1)        -t N      threads (1)\n"
     "  -n N        requests in all                    -d S      seconds (10; with -n at most 120)\n"
     "  -r N        requests a second, constant; latency counts from when each was due\n"
-    "  -b SIZE     send a message of so many letters  -B COUNT  so many in one request: NDJSON, or a pipeline\n"
+    "  -b SIZE     messages of SIZE letters           -B COUNT  COUNT of them in one request: NDJSON, or a pipeline\n"
     "  -f FILE     send that file                     -m METHOD (GET, or POST with a body), or a\n"
     "                                                            command of Redis (XADD)\n"
     "  -H HEADER   add a header line                  -j, --json   one line of JSON\n"

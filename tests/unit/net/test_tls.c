@@ -1,4 +1,4 @@
-/* Two sides of TLS with buffers between them, and what somebody between them may do. */
+/* Two sides of TLS with buffers between them, and attackers in the middle. */
 #include "net/tls.h"
 
 #include <errno.h>
@@ -196,7 +196,7 @@ TEST(test_an_end_that_closes_says_so)
     close_both(&client, &server);
 }
 
-/* ---- who is not let in ---- */
+/* ---- peers that are refused ---- */
 
 TEST(test_another_secret_is_refused_by_both_sides)
 {
@@ -224,7 +224,7 @@ TEST(test_another_name_is_refused_by_both_sides)
     close_both(&client, &server);
 }
 
-/* The keys differ even if somebody on the way translates the name. */
+/* The keys differ even if an attacker on the way changes the name. */
 TEST(test_a_name_that_was_changed_on_the_way_does_not_help)
 {
     struct end client, server;
