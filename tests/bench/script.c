@@ -31,7 +31,8 @@ static void on_done(void *arg, const struct task_result *r)
 
 static void start(void)
 {
-    ENSURE(task_start(vm_tasks(host.vm), &(struct task_options){"a job", push_job, on_done, NULL, false}, NULL) == 0);
+    struct task_options o = {.where = "a job", .push = push_job, .done = on_done};
+    ENSURE(task_start(vm_tasks(host.vm), &o, NULL) == 0);
 }
 
 /* Measures Lua and bindings only: store and marks are advanced by hand, outside of the measured time. */

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import socket
 import time
 
@@ -175,6 +176,28 @@ def test_long_polls_of_clients_that_have_gone_end_at_once(node):
         with b.connect() as c:
             c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
+
+
+def test_a_health_check_does_not_wait_for_a_crowd_that_computes(node):
+    b = node(config="""
+        route.get("/busy", function()
+          local till = time.clock() + 0.02
+          while time.clock() < till do end
+          return 200, "done"
+        end)""")
+    crowd = [b.connect() for _ in range(100)]
+    try:
+        for c in crowd:
+            c.send(request_bytes("GET", "/busy"))
+        for path in ("/healthz", "/readyz"):
+            assert b.get(path).status == 200
+        answered = sum(bool(select.select([c.socket], [], [], 0)[0]) for c in crowd)
+        assert answered < 60, "they were all answered before"
+        for c in crowd:
+            assert c.answer().body == b"done"
+    finally:
+        for c in crowd:
+            c.close()
 
 
 def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):

@@ -165,7 +165,8 @@ static inline int host_start(struct host *h, const char *code)
 {
     struct host_task *t = malloc(sizeof(*t));
     *t = (struct host_task){h, code};
-    int rc = task_start(vm_tasks(h->vm), &(struct task_options){"a test", host_push, host_done, t, true}, &h->ticket);
+    struct task_options o = {.where = "a test", .push = host_push, .done = host_done, .arg = t, .guest = true};
+    int rc = task_start(vm_tasks(h->vm), &o, &h->ticket);
     if (rc < 0)
         free(t);
     else

@@ -65,6 +65,12 @@ static void on_left(void *arg)
     task_left(vm_tasks(x->vm), x->worker);
 }
 
+/* What tells others that this node lives must not wait for a crowd: without it a node loses the leadership. */
+static bool is_health_check(slice path)
+{
+    return slice_eq(path, SLICE("/healthz")) || slice_eq(path, SLICE("/readyz"));
+}
+
 void serve_accept(struct vm *vm)
 {
     struct http_request *r;
@@ -72,7 +78,8 @@ void serve_accept(struct vm *vm)
     while ((r = http_next(http)) != NULL) {
         struct exchange *x = exchange_new(vm, r);
         struct task_options o = {
-            .where = "a request", .push = push_request, .done = on_served, .arg = x, .guest = true};
+            .where = "a request", .push = push_request, .done = on_served, .arg = x, .guest = true,
+            .first = is_health_check(r->head.path)};
         int rc = task_start(vm_tasks(vm), &o, &x->worker);
         if (rc == 0) {
             http_on_left(r, on_left, x);

@@ -12,7 +12,6 @@
 enum {
     IDLE_MAX = 256,           /* coroutines kept for reuse */
     TURN_MS = 10,             /* for tasks, before the other steps of the turn */
-    LOOK_EVERY = 32,          /* tasks between two looks at the clock */
     STACK_RESERVE = 8,        /* slots that push() may count on, besides Lua's own 20 */
 };
 
@@ -24,6 +23,7 @@ struct tasks *tasks_new(struct vm *vm)
     ts->lingering_max = TASKS_MAX - TASKS_MAX / TASKS_RESERVED;
     ts->budget_ms = TASK_BUDGET_MS;
     list_init(&ts->ready);
+    list_init(&ts->first);
     list_init(&ts->spare);
     return ts;
 }
@@ -229,24 +229,23 @@ static void resume(struct task *t)
 
 bool tasks_ready(const struct tasks *ts)
 {
-    return !list_empty(&ts->ready);
+    return !list_empty(&ts->ready) || !list_empty(&ts->first);
 }
 
+/* The clock is looked at after each task: a few that use their whole budget would otherwise hold up the loop. */
 void tasks_run(struct tasks *ts)
 {
-    uint64_t until = 0;
-    for (unsigned n = 1; !list_empty(&ts->ready); n++) {
-        resume(list_first(&ts->ready, struct task, link));
-        if (n % LOOK_EVERY != 0)
-            continue;
-        uint64_t now = clock_ns();
-        if (until == 0)
-            until = now + TURN_MS * NS_PER_MS;
-        if (now >= until && ts->vm->attached) {
+    if (!tasks_ready(ts))
+        return;
+    uint64_t until = clock_ns() + TURN_MS * NS_PER_MS;
+    do {
+        ts->first_ran = list_empty(&ts->ready) || (!ts->first_ran && !list_empty(&ts->first));
+        resume(list_first(ts->first_ran ? &ts->first : &ts->ready, struct task, link));
+        if (ts->vm->attached && clock_ns() >= until) {
             loop_again(ts->vm->services.loop);
             return;
         }
-    }
+    } while (tasks_ready(ts));
 }
 
 /* ---- start and end ---- */
@@ -258,6 +257,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     struct task *t = task_take(ts);
     t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
+    t->first = o->first || !o->guest;
     ts->guests += t->guest;
     t->done = o->done;
     t->arg = o->arg;

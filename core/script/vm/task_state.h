@@ -3,7 +3,7 @@
  *
  *     state     where it is                     left by
  *     idle      in tasks.spare                  task_start -> ready
- *     ready     in tasks.ready                  tasks_run -> running; task_cancel -> running (it closes)
+ *     ready     in tasks.ready or tasks.first   tasks_run -> running; task_cancel -> running (it closes)
  *     running   on the C stack of tasks_run     task_park -> parked; the end of its function, or an error -> idle
  *               or task_cancel
  *     parked    in a mark's list, or its        a mark, task_wake, a timeout, tasks_stop, task_left -> ready;
@@ -44,9 +44,10 @@ struct task {
     bool appended;
     bool broken;              /* an error raised in a hook ended it: its hooks are off, so it must not run again */
     bool guest, lingers;      /* counted in tasks.guests, in tasks.lingering */
+    bool first;               /* it is made ready in tasks.first */
     int args;
     int rc;                   /* how the last wait ended */
-    struct list link;         /* in tasks.ready or tasks.spare */
+    struct list link;         /* in tasks.ready, tasks.first or tasks.spare */
     struct timeout timeout;   /* of the wait */
     struct waiter waiter;     /* for a mark */
     const char *where, *hook; /* for messages; hook: NULL, or the hook that runs */
@@ -63,7 +64,9 @@ struct tasks {
     unsigned guests, max;     /* and how many there may be */
     unsigned lingering, lingering_max;
     uint32_t budget_ms;
-    struct list ready, spare; /* spare: idle tasks, those with a coroutine first */
+    struct list ready, first; /* first: those of the broker itself, and health checks */
+    bool first_ran;           /* the last one that ran was of `first` */
+    struct list spare;        /* idle tasks, those with a coroutine first */
     struct task *running;     /* the innermost; NULL: none */
     struct timeouts timeouts; /* once `timing` */
     bool timing, stopping;
@@ -82,7 +85,7 @@ static inline struct task *task_of(const struct tasks *ts, unsigned index, unsig
 static inline void task_make_ready(struct task *t)
 {
     t->state = TASK_READY;
-    list_push(&t->tasks->ready, &t->link);
+    list_push(t->first ? &t->tasks->first : &t->tasks->ready, &t->link);
 }
 
 /* wait.c: makes a new task's waiter ready for use. */

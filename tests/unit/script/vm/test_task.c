@@ -169,6 +169,59 @@ TEST(test_tasks_run_in_the_order_in_which_they_became_ready)
     host_close(&h);
 }
 
+TEST(test_tasks_that_use_their_time_let_the_loop_go_on_after_each)
+{
+    open_host(200);
+    for (int i = 0; i < 3; i++)
+        host_start(&h, "local till = time.clock() + 0.015 while time.clock() < till do end");
+    for (int left = 2; left >= 0; left--) {
+        tasks_run(vm_tasks(h.vm));
+        CHECK_EQ(h.running, left);
+    }
+    host_close(&h);
+}
+
+static int ended;                 /* tasks of clients */
+static int ended_before;          /* when the broker's own one ended */
+
+static int push_nothing(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_getglobal(L, "tostring");
+    lua_pushnil(L);
+    return 1;
+}
+
+static void on_end(void *arg, const struct task_result *r)
+{
+    CHECK_EQ(r->rc, 0);
+    if (arg == NULL)
+        ended++;
+    else
+        ended_before = ended;
+}
+
+TEST(test_the_brokers_own_tasks_and_those_of_clients_take_turns)
+{
+    open_host(200);
+    struct tasks *ts = vm_tasks(h.vm);
+    for (int first = 0; first < 2; first++) {
+        struct task_options client = {.where = "a client", .push = push_nothing, .done = on_end, .guest = true};
+        struct task_options own = {
+            .where = "own", .push = push_nothing, .done = on_end, .arg = &h, .guest = first, .first = first};
+        ended = 0;
+        for (int i = 0; i < 20; i++)
+            CHECK_EQ(task_start(ts, &client, NULL), 0);
+        for (int i = 0; i < 5; i++)
+            CHECK_EQ(task_start(ts, &own, NULL), 0);
+        while (tasks_ready(ts))
+            tasks_run(ts);
+        CHECK_EQ(ended, 20);
+        CHECK(ended_before >= 4 && ended_before <= 5);
+    }
+    host_close(&h);
+}
+
 TEST(test_a_wait_passes_through_pcall_iterators_and_metamethods)
 {
     open_host(200);
@@ -354,14 +407,6 @@ TEST(test_stopping_ends_sleeps_now_and_later)
     host_close(&h);
 }
 
-static int push_nothing(lua_State *L, void *arg)
-{
-    (void)arg;
-    lua_getglobal(L, "tostring");
-    lua_pushnil(L);
-    return 1;
-}
-
 static void end_nothing(void *arg, const struct task_result *r)
 {
     (void)arg;
@@ -375,8 +420,8 @@ TEST(test_more_guests_than_the_limit_are_refused_and_duties_are_not)
     CHECK_EQ(host_start(&h, ""), 0);
     CHECK_EQ(host_start(&h, ""), 0);
     CHECK_EQ(host_start(&h, ""), -ERR_TOO_MANY);
-    CHECK_EQ(task_start(vm_tasks(h.vm), &(struct task_options){"a duty", push_nothing, end_nothing, NULL, false}, NULL),
-             0);
+    struct task_options duty = {.where = "a duty", .push = push_nothing, .done = end_nothing};
+    CHECK_EQ(task_start(vm_tasks(h.vm), &duty, NULL), 0);
     host_turns(&h, host_idle);
     CHECK_EQ(host_start(&h, ""), 0);
     host_turns(&h, host_idle);
