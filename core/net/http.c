@@ -146,10 +146,12 @@ void client_drop(struct client *c)
     list_remove(&c->queue);
     s->stats.connections--;
     accept_resume(s);
-    if (c->state == CLIENT_HANDLED)
+    if (c->state == CLIENT_HANDLED) {
+        exchange_left(c->exchange);
         exchange_drained(c->exchange);
-    else
+    } else {
         client_free(c);
+    }
 }
 
 void client_free(struct client *c)

@@ -4,6 +4,7 @@ import os
 import resource
 import select
 import socket
+import struct
 import time
 
 import pytest
@@ -176,6 +177,23 @@ def test_long_polls_of_clients_that_have_gone_end_at_once(node):
         with b.connect() as c:
             c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
+
+
+def reset(connection):
+    """Closes it so that the peer gets a reset."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def test_event_streams_that_are_reset_at_once_end_their_tasks(node):
+    b = node()
+    b.publish("t", "one")
+    tasks = b.metrics()["lignum_lua_tasks"]
+    for _ in range(100):
+        c = b.connect()
+        c.send(request_bytes("GET", "/v1/topics/t/messages?from=1", headers={"Accept": "text/event-stream"}))
+        reset(c)
+    wait_until(lambda: b.metrics()["lignum_lua_tasks"] <= tasks, timeout=8, what="their tasks have ended")   # of 15 s
 
 
 def test_a_health_check_does_not_wait_for_a_crowd_that_computes(node):

@@ -1,6 +1,8 @@
 /*
  * Answers of unknown length, and clients that leave before their answer.
  */
+#include <event2/event.h>
+
 #include "unit/http_rig.h"
 
 #define H "Host: x\r\n"
@@ -95,6 +97,27 @@ TEST(test_a_reset_client_is_gone_its_waiter_told_and_its_answer_dropped)
     http_drain(rig->http);
     CHECK(http_drained(rig->http));
     buf_fini(&much);
+    rig_free(rig);
+}
+
+/* The socket's error is found by the write, and not by the read that a callback does. */
+TEST(test_a_client_whose_reset_is_found_by_sending_has_left)
+{
+    struct rig *rig = rig_new(NULL);
+    int left = 0, fd = dial(rig);
+    SEND(rig, fd, "GET /stream HTTP/1.1\r\n" H "\r\n");
+    while (rig->parked_count == 0) {
+        struct http_request *r;
+        event_base_loop(rig->loop.base, EVLOOP_ONCE);
+        while ((r = http_next(rig->http)))
+            handle(rig, r);
+    }
+    http_on_left(rig->parked[0], count_call, &left);
+    reset(fd);
+    http_flush(rig->http);
+    CHECK(http_gone(rig->parked[0]));
+    CHECK_EQ(left, 1);
+    http_end(rig->parked[0]);
     rig_free(rig);
 }
 
