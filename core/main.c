@@ -305,6 +305,7 @@ enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 
 static int serve(const struct cli *cli)
 {
+    say_nonblocking();
     struct server *s = MEM_NEW(struct server);
     int code = 0;
     size_t up = 0;

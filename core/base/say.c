@@ -1,9 +1,11 @@
 #include "base/say.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,6 +15,36 @@ enum { LINE_SIZE_MAX = PIPE_BUF };
 
 static const char *const names[] = {"debug", "info", "warn", "error"};
 static enum say_level least_level = SAY_INFO;
+static uint64_t lost;          /* lines since the start */
+static uint64_t lost_said;     /* of them, those that a line has told of */
+static bool cut;               /* the last line lacks its end */
+
+/* The flag belongs to the open file, which other processes may share: a shell whose terminal became non-blocking would
+ * end. So a pipe or terminal is opened a second time, for this process alone. A pipe of another user cannot be; then it
+ * is shared by what writes to the same log, and a socket is by nothing else. A file takes each line anyway.
+ *
+ * Replacing descriptor 2 also covers what does not come through here: the watchdog's line, and that of ENSURE. */
+void say_nonblocking(void)
+{
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) < 0)
+        return;
+    if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd >= 0) {
+            dup2(fd, STDERR_FILENO);
+            close(fd);
+            return;
+        }
+    }
+    if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))
+        fcntl(STDERR_FILENO, F_SETFL, fcntl(STDERR_FILENO, F_GETFL) | O_NONBLOCK);
+}
+
+uint64_t say_lost(void)
+{
+    return lost;
+}
 
 void say_set_level(enum say_level least)
 {
@@ -50,20 +82,37 @@ static void end_line(struct buf *line)
     buf_add_slice(line, end);
 }
 
-/* A line that stderr does not take is lost. */
-__attribute__((format(printf, 3, 0)))
-static void say_args(enum say_level level, const char *area, const char *fmt, va_list args)
+/* False: stderr has not taken all of the line. A pipe takes all or nothing; a terminal or socket may take a part. */
+static bool write_line(enum say_level level, const char *area, const char *text)
 {
     static struct buf line;  /* kept, so that memory is allocated only once */
-    char text[LINE_SIZE_MAX];
-    vsnprintf(text, sizeof text, fmt, args);
     buf_clear(&line);
+    if (cut)
+        buf_add_char(&line, '\n');
     clock_format(&line, clock_wall_ms());
     buf_addf(&line, " %s %s: ", names[level], area);
     add_visible(&line, slice_from(text));
     end_line(&line);
-    if (write(STDERR_FILENO, line.data, buf_size(&line)) < 0)
-        return;
+    ssize_t n = write(STDERR_FILENO, line.data, buf_size(&line));
+    if (n > 0)
+        cut = (size_t)n < buf_size(&line);
+    return n > 0 && !cut;
+}
+
+__attribute__((format(printf, 3, 0)))
+static void say_args(enum say_level level, const char *area, const char *fmt, va_list args)
+{
+    char text[LINE_SIZE_MAX];
+    if (lost > lost_said) {
+        uint64_t told = lost;
+        snprintf(text, sizeof text, "standard error did not take lines of the log lost=%llu",
+                 (unsigned long long)(lost - lost_said));
+        if (write_line(SAY_WARN, "say", text))
+            lost_said = told;
+    }
+    vsnprintf(text, sizeof text, fmt, args);
+    if (!write_line(level, area, text))
+        lost++;
 }
 
 void say(enum say_level level, const char *area, const char *fmt, ...)

@@ -4,8 +4,10 @@
  *     2026-11-23T10:00:00.000Z info store: recovered topic=orders next=42 torn_bytes=0
  *
  * `area` is the layer or file that says it, the text is a sentence fragment followed by key=value fields. An error is
- * said once, by the function that decides what to do about it. Only the loop thread may say anything. The only wait is
- * for stderr to take the line.
+ * said once, by the function that decides what to do about it. Only the loop thread may say anything.
+ *
+ * A line that stderr does not take at once is lost: what reads the log must not be able to stop the node. Lost lines
+ * are counted, and the first line that is taken again is preceded by one with their number.
  */
 #ifndef BASE_SAY_H
 #define BASE_SAY_H
@@ -14,6 +16,12 @@
 #include "base/slice.h"
 
 enum say_level { SAY_DEBUG, SAY_INFO, SAY_WARN, SAY_ERROR };
+
+/* At the start of a server: from then on no write to stderr waits. Without this call a line waits until stderr takes
+ * it, as a command's user expects. */
+void say_nonblocking(void);
+
+uint64_t say_lost(void);   /* lines lost since the start */
 
 void say_set_level(enum say_level least);
 int say_level_parse(slice name, enum say_level *out);  /* "debug" ... "error"; 0 or -EINVAL */

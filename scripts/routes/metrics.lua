@@ -153,6 +153,7 @@ local function add_process(page, process)
   page:one("process_resident_memory_bytes", "gauge", "Resident memory.", process.rss)
   page:one("process_open_fds", "gauge", "Open descriptors.", process.fds)
   page:one("process_max_fds", "gauge", "Limit of open descriptors.", process.fds_max)
+  page:one("log_lines_lost_total", "counter", "Lines of the log that standard error did not take.", process.log_lost)
   page:one("process_start_time_seconds", "gauge", "Start time in seconds since 1970.", process.start_time)
 end
 

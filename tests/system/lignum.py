@@ -29,6 +29,7 @@ class Broker:
         self.console = os.path.join(folder, "console")
         self.config_path = os.path.join(folder, "lignum.lua")
         self.stderr_path = os.path.join(folder, "stderr")
+        self.stderr = None          # where the process writes its log instead of to stderr_path
         self.binary = binary or BINARY
         self.flags, self.set, self.env = list(flags), list(set), dict(env or {})
         self.listen, self.descriptors = listen, descriptors
@@ -68,7 +69,8 @@ class Broker:
         with open(self.stderr_path, "ab") as err:
             self.said_before = err.tell()
             self.process = subprocess.Popen(self.command(), cwd=self.folder, env=env, stdin=subprocess.DEVNULL,
-                                            stdout=err, stderr=err, preexec_fn=prepare)
+                                            stdout=err, stderr=self.stderr or err,
+                                            preexec_fn=prepare)
         self.starts += 1
         self.awaited = False
         return self

@@ -1,6 +1,7 @@
 """Many clients, slow clients and few descriptors: no client stalls another, and memory does not grow."""
 
 import os
+import re
 import resource
 import select
 import socket
@@ -216,6 +217,29 @@ def test_a_health_check_does_not_wait_for_a_crowd_that_computes(node):
     finally:
         for c in crowd:
             c.close()
+
+
+def test_a_log_that_nobody_reads_stops_nothing(make_node):
+    b = make_node(config="""route.get("/say", function() say.info(("x"):rep(2000)) return 200, "said" end)""")
+    end, b.stderr = os.pipe()
+    b.spawn()
+    os.close(b.stderr)
+    text = b""
+    while b" main: ready " not in text:
+        text += os.read(end, 65536)
+    b.port = int(re.search(rb"listening address=\S*?:(\d+)", text)[1])
+    with b.connect(timeout=5) as c:
+        for _ in range(200):
+            assert c.request("GET", "/say").body == b"said"
+    lost = b.metrics()["lignum_log_lines_lost_total"]
+    assert lost > 100
+    os.set_blocking(end, False)
+    while select.select([end], [], [], 0)[0]:
+        os.read(end, 65536)
+    b.get("/say")
+    wait_until(lambda: select.select([end], [], [], 0)[0])
+    assert b"did not take lines of the log lost=%d\n" % lost in os.read(end, 65536)
+    os.close(end)
 
 
 def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):

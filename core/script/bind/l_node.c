@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/say.h"
 #include "script/bind/arg.h"
 #include "script/bind/field.h"
 #include "script/bind/tables.h"
@@ -228,7 +229,8 @@ static void set_process(lua_State *L)
 {
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
+    set_whole(L, "log_lost", say_lost());
     set_number(L, "cpu", seconds_of(clock_cpu_ns()));
     set_whole(L, "rss", resident_bytes());
     set_whole(L, "fds", open_descriptors());

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -97,4 +98,43 @@ TEST(test_lines_that_others_can_cause_are_limited_and_counted)
     capture();
     say_limited(&limit, SAY_WARN, "net", "again");
     CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" warn net: again\n"));
+}
+
+/* Reads what a pipe has, without waiting. */
+static slice drain(int fd)
+{
+    static char text[1 << 20];
+    size_t size = 0;
+    ssize_t n;
+    CHECK_EQ(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    while ((n = read(fd, text + size, sizeof text - size)) > 0)
+        size += (size_t)n;
+    return slice_of(text, size);
+}
+
+TEST(test_a_log_that_nobody_reads_stops_nothing_and_lost_lines_are_counted)
+{
+    int ends[2];
+    slice line, said;
+    unsigned lines = 0;
+    CHECK_EQ(pipe(ends), 0);
+    CHECK(dup2(ends[1], STDERR_FILENO) >= 0);
+    say_nonblocking();
+    CHECK_EQ(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);     /* others that share the pipe find it as it was */
+    for (int i = 0; i < 20000; i++)
+        say_info("net", "line %d", i);
+    said = drain(ends[0]);
+    while (slice_split(&said, '\n', &line))
+        lines++;
+    CHECK(lines > 100 && lines < 20000);
+    CHECK_EQ(say_lost(), 20000 - lines);
+    say_info("net", "read again");
+    said = drain(ends[0]);
+    slice_split(&said, '\n', &line);
+    char want[128];
+    snprintf(want, sizeof want, " warn say: standard error did not take lines of the log lost=%u", 20000 - lines);
+    CHECK_SLICE(without_time(line), slice_from(want));
+    CHECK_SLICE(without_time(said), SLICE(" info net: read again\n"));
+    say_info("net", "once more");
+    CHECK_SLICE(without_time(drain(ends[0])), SLICE(" info net: once more\n"));
 }
