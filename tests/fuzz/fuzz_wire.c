@@ -17,7 +17,10 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/follower/upstream.h"
-#include "broker/leader/peer.h"
+#include "broker/leader/handshake.h"
+#include "broker/leader/leader.h"
+#include "broker/leader/membership.h"
+#include "broker/leader/requests.h"
 #include "store/disk/io.h"
 #include "store/log/inner.h"
 
@@ -134,7 +137,7 @@ static void node_open(struct node *n, const char *path)
     n->role.lease_ns = UINT64_MAX / 2;
     ENSURE(topics_open(n->store, &n->role, &n->topics, &why) == 0);
     n->leader = leader_new(&(struct leader_options){.loop = &loop, .role = &n->role, .topics = n->topics,
-                                                    .http = "h", .lag_max_ns = NS_PER_S});
+                                                    .lag_max_ns = NS_PER_S});
     n->follower = follower_new(&(struct follower_options){.loop = &loop, .role = &n->role, .topics = n->topics,
                                                           .http = "h"});
     n->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, n};
@@ -165,7 +168,7 @@ static void open_once(void)
     struct member wild = other("wild"), missing = other("missing");
     members_add(set, &wild);
     members_add(set, &missing);
-    leader_recount(leading.leader);
+    leader_set_changed(leading.leader);
     publish(&leading);            /* never acknowledged: a member is missing */
     snprintf(path, sizeof(path), "%s/follower", root);
     node_open(&following, path);
@@ -262,17 +265,18 @@ static void to_leader(struct script *s)
     if (!(s->flags & GREETING)) {
         p->member = other("wild");
         p->phase = PEER_READY;
-        leader_arrived(l, p);
+        membership_arrived(p);
+        membership_recount(l);
     }
-    for (int i = 0; i < FRAMES_MAX && !p->doomed && next_frame(s, leading.t, &type, &payload); i++) {
-        (p->phase == PEER_READY ? peer_frame : handshake_frame)(p, type, payload);
+    for (int i = 0; i < FRAMES_MAX && !p->closing && next_frame(s, leading.t, &type, &payload); i++) {
+        (p->phase == PEER_READY ? requests_frame : handshake_frame)(p, type, payload);
         frame_free(payload);
         leader_send(l);
         ENSURE(leading.t->peers.at == MESSAGES);
         ENSURE(leading.t->disk.at == 2 * MESSAGES);
     }
     close(far);
-    p->doomed = true;
+    p->closing = true;
     leader_receive(l);
     ENSURE(list_empty(&l->peers));
     ENSURE(list_empty(&leading.t->lead.feeds));

@@ -1,6 +1,6 @@
 /* One topic, three nodes, Consul as an oracle: who leads, whose copies count, what is acknowledged, what is cut.
  *
- * This is the model of core/broker (role.c, leader.c, feed.c, membership.c, upstream.c), in spin's language. tests/model/run
+ * This is the model of core/broker (role.c, leader.c, requests.c, feed.c, membership.c, upstream.c), in spin's language. tests/model/run
  * searches it, and checks that each mutant (one -D: a rule left out) ends with an error. Variants, one -D each:
  *
  *   (none)     a live topic under durability "commit"
@@ -253,7 +253,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #else
 #ifdef CATCH_PEERS
 #define CAUGHT(E,m) (ACK(E,m) >= cm[E])
-#else                                           /* feed_caught_up: `peers`, and all that the leader began with */
+#else                                           /* feeds_caught_up: `peers`, and all that the leader began with */
 #define CAUGHT(E,m) (ACK(E,m) >= cm[E] && (ACK(E,m) >= hln[E] || HL(E,ACK(E,m)) == E))
 #endif
 #endif

@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "broker/cluster/cluster.h"
-#include "broker/leader/peer.h"
+#include "broker/leader/feed.h"
 #include "store/disk/io.h"
 #include "store/log/inner.h"
 #include "unit/unit.h"

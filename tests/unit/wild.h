@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "broker/wire/wire.h"
 #include "unit/cluster_rig.h"
 
 #define MEMBER "evil:000102030405060708090a0b0c0d0e0f"

@@ -131,8 +131,7 @@ static int acceptor_start(struct cluster *c, const struct cluster_options *o, st
 static void sides_new(struct cluster *c, const struct cluster_options *o)
 {
     c->leader = leader_new(&(struct leader_options){
-        .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .http = c->http,
-        .lag_max_ns = o->lag_max_ns});
+        .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .lag_max_ns = o->lag_max_ns});
     c->follower = follower_new(&(struct follower_options){
         .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .http = c->http});
     c->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, c};
@@ -365,7 +364,7 @@ enum verdict cluster_see(struct cluster *c, const struct synced_register *v, uin
     act_on_role(c);
     act_on_lease(c);
     if (leading && c->leading && asking != c->role->synced.proposing) {
-        leader_recount(c->leader);
+        leader_set_changed(c->leader);
         changed(c);
     }
     return verdict;

@@ -1,20 +1,11 @@
-/* The leader's part of the handshake, inside TLS: which node is there, and does it promise this epoch. */
-#include "base/clock.h"
-#include "base/err.h"
+#include "broker/leader/handshake.h"
+
 #include "base/say.h"
-#include "broker/leader/peer.h"
+#include "broker/leader/membership.h"
+#include "broker/wire/wire.h"
 
-void peer_refuse(struct peer *p, const char *why)
-{
-    say_limited(&p->leader->refusals, SAY_INFO, "leader", "refused a follower address=%s member=%s reason=\"%s\"",
-                p->address, p->member.text, why);
-    put_text(link_begin(p->link, WIRE_REFUSE), slice_from(why));
-    link_end(p->link);
-    link_shut(p->link);
-    p->doomed = true;
-}
-
-/* It is shown to clients and to operators. */
+/* The address is shown to clients and operators, so it may hold nothing that would break out of a header, JSON or a log
+ * line. */
 static bool is_address(slice text)
 {
     for (size_t i = 0; i < text.n; i++)
@@ -28,20 +19,20 @@ static const char *hello_refusal(struct peer *p, const struct id *cluster, slice
     const struct leader *l = p->leader;
     if (!l->leading)
         return "this node does not lead";
-    if (!id_eq(cluster, &store_state(l->o.role->store)->cluster))
+    if (!id_eq(cluster, &store_state(l->role->store)->cluster))
         return "it belongs to another cluster";
     if (member_parse(member, &p->member) < 0)
-        return "it has no proper name";
-    if (slice_eq(member_name(&p->member), member_name(&l->o.role->self)))
-        return "it has this node's own name";
+        return "its name is not valid";
+    if (slice_eq(member_name(&p->member), member_name(&l->role->self)))
+        return "it has the same name as this node";
     return NULL;
 }
 
-/* A follower that knows of a register from which this leader's does not go on: the epoch is over, or Consul was rolled
- * back. What is asked for may be in Consul already, and seen there. */
-static const char *outdated(const struct leader *l, const struct register_stamp *known)
+/* Does this leader's register go on from the newest one that the follower knows of? If not, the epoch is over, or
+ * Consul was rolled back. A proposed register may be in Consul already, and the follower may have seen it there. */
+static const char *outdated_because(const struct leader *l, const struct register_stamp *known)
 {
-    const struct synced_set *s = &l->o.role->synced;
+    const struct synced_set *s = &l->role->synced;
     struct register_stamp ours = synced_register_stamp(s->proposing ? &s->proposed : &s->confirmed);
     if (known->epoch > ours.epoch)
         return "a follower knows of a higher epoch";
@@ -51,9 +42,31 @@ static const char *outdated(const struct leader *l, const struct register_stamp 
     return NULL;
 }
 
-static void welcome(struct peer *p)
+static void on_hello(struct peer *p, slice payload)
 {
-    const struct role *role = p->leader->o.role;
+    struct leader *l = p->leader;
+    const struct role *role = l->role;
+    struct wire w = {.rest = payload};
+    unsigned version = get_u16(&w);
+    struct id cluster = get_id(&w);
+    slice member = get_text(&w), http = get_text(&w);
+    unsigned flags = get_u8(&w);
+    struct register_stamp known = {.epoch = get_u64(&w)};
+    known.version = get_u64(&w);
+    known.leader = get_id(&w);
+    const char *why = version != WIRE_VERSION               ? "it speaks another version of the protocol"
+                      : !wire_done(&w) || !is_address(http) ? "its HELLO is not well formed"
+                                                            : hello_refusal(p, &cluster, member);
+    if (why == NULL && (why = outdated_because(l, &known)) != NULL) {
+        l->outdated = why;           /* this node resigns in this turn (leader_unfit) */
+        role_learn(l->role, &known);
+    }
+    if (why != NULL) {
+        peer_refuse(p, why);
+        return;
+    }
+    memcpy(p->http, http.p, http.n);
+    p->amnesiac = flags & HELLO_AMNESIAC;
     struct buf *out = link_begin(p->link, WIRE_WELCOME);
     put_u64(out, role->epoch);
     put_u64(out, role->synced.confirmed.version);
@@ -64,57 +77,18 @@ static void welcome(struct peer *p)
     p->phase = PEER_PROMISE;
 }
 
-static void on_hello(struct peer *p, slice payload)
-{
-    struct leader *l = p->leader;
-    struct wire w = {.rest = payload};
-    unsigned version = get_u16(&w);
-    struct id cluster = get_id(&w);
-    slice member = get_text(&w), http = get_text(&w);
-    unsigned flags = get_u8(&w);
-    struct register_stamp known = {.epoch = get_u64(&w)};
-    known.version = get_u64(&w);
-    known.leader = get_id(&w);
-    const char *why = version != WIRE_VERSION              ? "it speaks another version of the protocol"
-                      : !wire_done(&w) || !is_address(http) ? "its greeting is not well formed"
-                                                          : hello_refusal(p, &cluster, member);
-    if (why == NULL && (why = outdated(l, &known)) != NULL) {
-        l->outdated = why;
-        role_learn(l->o.role, &known);
-    }
-    if (why != NULL) {
-        peer_refuse(p, why);
-        return;
-    }
-    memcpy(p->http, http.p, http.n);
-    p->amnesiac = flags & HELLO_AMNESIAC;
-    welcome(p);
-}
-
-/* A node that connects anew knows that its older connection is dead, also where we have not noticed. */
-static void supersede(struct peer *p)
-{
-    LIST_EACH(node, &p->leader->peers) {
-        struct peer *other = LIST_OWNER(node, struct peer, all);
-        if (other != p && other->phase == PEER_READY &&
-            slice_eq(member_name(&other->member), member_name(&p->member)))
-            other->doomed = true;
-    }
-}
-
 static void on_promise(struct peer *p, slice payload)
 {
     struct wire w = {.rest = payload};
     uint64_t epoch = get_u64(&w);
-    if (!wire_done(&w) || epoch != p->leader->o.role->epoch) {
+    if (!wire_done(&w) || epoch != p->leader->role->epoch) {
         peer_refuse(p, "it promised another epoch");
         return;
     }
-    supersede(p);
     p->phase = PEER_READY;
     say_info("leader", "follower connected member=%s address=%s%s", p->member.text, p->address,
              p->amnesiac ? " amnesiac" : "");
-    leader_arrived(p->leader, p);
+    membership_arrived(p);
 }
 
 void handshake_frame(struct peer *p, unsigned char type, slice payload)
@@ -124,7 +98,7 @@ void handshake_frame(struct peer *p, unsigned char type, slice payload)
     else if (type == WIRE_PROMISE && p->phase == PEER_PROMISE)
         on_promise(p, payload);
     else if (type == WIRE_REFUSE)
-        p->doomed = true;
+        p->closing = true;
     else if (type != WIRE_PING)
-        peer_refuse(p, "its greeting is out of order");
+        peer_refuse(p, "its handshake is out of order");
 }

@@ -1,17 +1,22 @@
 #include "broker/leader/leader.h"
 
 #include <errno.h>
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/err.h"
+#include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/leader/peer.h"
+#include "broker/leader/feed.h"
+#include "broker/leader/handshake.h"
+#include "broker/leader/membership.h"
+#include "broker/leader/requests.h"
+#include "broker/wire/wire.h"
 
 /* ---- connections ---- */
 
-/* The turn that follows does it all. */
+/* The timer only ends the loop's sleep: the turn does the work. */
 static void on_pace(void *arg)
 {
     (void)arg;
@@ -20,7 +25,11 @@ static void on_pace(void *arg)
 struct leader *leader_new(const struct leader_options *o)
 {
     struct leader *l = MEM_NEW(struct leader);
-    l->o = *o;
+    l->loop = o->loop;
+    l->role = o->role;
+    l->topics = o->topics;
+    l->tls = o->tls;
+    l->lag_max_ns = o->lag_max_ns;
     list_init(&l->peers);
     list_init(&l->unshipped);
     watch_timer(o->loop, &l->pace, on_pace, l);
@@ -29,7 +38,7 @@ struct leader *leader_new(const struct leader_options *o)
 
 void leader_set_lag_max(struct leader *l, uint64_t lag_max_ns)
 {
-    l->o.lag_max_ns = lag_max_ns;
+    l->lag_max_ns = lag_max_ns;
 }
 
 static void peer_free(struct peer *p)
@@ -44,57 +53,32 @@ static void peer_free(struct peer *p)
     mem_free(p);
 }
 
-/* The oldest that has not shown who it is goes: a greeting takes milliseconds, and strangers must not keep ours out. */
-static bool make_room(struct leader *l)
-{
-    LIST_EACH(node, &l->peers) {
-        struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (p->phase != PEER_READY) {
-            peer_free(p);
-            return true;
-        }
-    }
-    return false;
-}
-
 void leader_accept(struct leader *l, int fd, const union address *from)
 {
-    if (l->peer_count == LINKS_MAX && !make_room(l)) {
+    /* The oldest handshake makes room: it should take milliseconds, and strangers must not keep followers out. */
+    if (l->peer_count == LINKS_MAX) {
+        LIST_EACH(node, &l->peers) {
+            struct peer *p = LIST_OWNER(node, struct peer, all);
+            if (p->phase != PEER_READY) {
+                peer_free(p);
+                break;
+            }
+        }
+    }
+    if (l->peer_count == LINKS_MAX) {
         close(fd);
         return;
     }
     struct peer *p = MEM_NEW(struct peer);
     p->leader = l;
-    p->link = link_new(l->o.loop, fd, false);
-    wire_secure(p->link, l->o.tls, TLS_SERVER, &store_state(l->o.role->store)->cluster);
+    p->link = link_new(l->loop, fd, false);
+    wire_secure(p->link, l->tls, TLS_SERVER, &store_state(l->role->store)->cluster);
     p->since_ns = p->heard_ns = p->spoken_ns = clock_ns();
     address_format(from, p->address);
     list_init(&p->dirty);
     list_init(&p->told_later);
     list_push(&l->peers, &p->all);
     l->peer_count++;
-}
-
-static void peer_drop(struct peer *p, const char *why)
-{
-    struct leader *l = p->leader;
-    if (p->phase == PEER_READY)
-        say_info("leader", "follower gone member=%s reason=\"%s\"", p->member.text, why);
-    else if (link_error(p->link) == -EPROTO)
-        say_limited(&l->refusals, SAY_WARN, "leader", "refused a connection address=%s reason=\"%s\"", p->address, why);
-    if (p->phase == PEER_READY && l->leading)
-        absent_left(l, p);
-    bool counted = p->counted;
-    peer_free(p);
-    if (counted)
-        leader_recount(l);
-}
-
-void leader_arrived(struct leader *l, struct peer *p)
-{
-    if (!p->amnesiac)
-        absent_arrived(l, &p->member);
-    leader_recount(l);
 }
 
 void leader_free(struct leader *l)
@@ -108,15 +92,6 @@ void leader_free(struct leader *l)
 
 /* ---- epochs ---- */
 
-static void topic_begin(struct leader *l, struct topic *t)
-{
-    t->lead.begun = t->lead.ship = t->lead.sealed = t->tail.at;
-    t->lead.begun_ns = clock_ns();
-    t->lead.has_new_seal = false;
-    list_remove(&t->lead.unshipped);
-    leader_moved(l, t);
-}
-
 void leader_begin(struct leader *l)
 {
     struct topic *t;
@@ -124,11 +99,17 @@ void leader_begin(struct leader *l)
     l->damaged = false;
     l->outdated = NULL;
     l->stalled_ns = 0;
-    absent_begin(l);
-    for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++)
-        topic_begin(l, t);
-    leader_recount(l);
-    topics_begin(l->o.topics);
+    membership_begin(l);
+    for (size_t i = 0; (t = topics_at(l->topics, i)) != NULL; i++) {
+        t->lead.begun = t->lead.ship = t->lead.sealed = t->tail.at;
+        t->lead.begun_ns = clock_ns();
+        t->lead.has_new_seal = false;
+        list_remove(&t->lead.unshipped);
+        leader_moved(l, t);
+    }
+    l->recount = true;
+    membership_recount(l);
+    topics_begin(l->topics);
 }
 
 void leader_end(struct leader *l)
@@ -143,63 +124,45 @@ void leader_end(struct leader *l)
         list_remove(l->unshipped.next);
 }
 
-/* ---- marks ---- */
-
-void leader_recount(struct leader *l)
+void leader_set_changed(struct leader *l)
 {
-    const struct role *role = l->o.role;
-    const struct members *now = &role->synced.confirmed.set;
-    unsigned due = now->count;
-    for (unsigned i = 0; role->synced.proposing && i < role->synced.proposed.set.count; i++)
-        due += !members_have(now, &role->synced.proposed.set.at[i]);
-    l->counted = 0;
-    LIST_EACH(node, &l->peers) {
-        struct peer *p = LIST_OWNER(node, struct peer, all);
-        p->counted = p->phase == PEER_READY && !p->amnesiac && !p->doomed && role_counts(role, &p->member);
-        l->counted += p->counted;
-    }
-    l->missing = due - 1 - l->counted;   /* all but ourselves */
-    absent_forget(l);
-    if (l->leading)
-        topics_settle(l->o.topics);
+    l->recount = true;
 }
 
-/* The minimum over every member that counts, ourselves included. Of a `wal` topic it is not beyond what may be sent,
- * also while nobody else is in the set: whoever comes in has to have all of it [m], and could not if it ran ahead. */
+/* ---- marks ---- */
+
+/* The lowest position of every member that counts, this node included; 0: `peers` must not rise now. Of a `wal` topic
+ * it is never above what may be sent, also while this node is the only member: a node that joins has to have all of it
+ * [m], and could not if the mark ran ahead. */
 uint64_t leader_peers(struct leader *l, struct topic *t)
 {
     bool live = t->settings.replication == REPLICATION_LIVE;
-    uint64_t least = live ? topic_own_mark(t)->at : topic_shippable(t);
+    uint64_t lowest = live ? topic_own_mark(t)->at : topic_shippable(t);
     unsigned counted = 0;
-    if (l->missing > 0 || (live && role_copies(l->o.role) < t->settings.copies))
+    if (l->recount || l->missing > 0 || (live && role_copies(l->role) < t->settings.copies))
         return 0;
     LIST_EACH(node, &t->lead.feeds) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (!f->peer->counted)
             continue;
         counted++;
-        if (feed_acked(f) < least)
-            least = feed_acked(f);
+        lowest = least(lowest, feed_acked(f));
     }
-    return counted < l->counted ? 0 : least;
-}
-
-static void unshipped_note(struct leader *l, struct topic *t)
-{
-    if (t->settings.replication == REPLICATION_LIVE || t->lead.ship >= topic_own_mark(t)->at) {
-        list_remove(&t->lead.unshipped);
-        return;
-    }
-    if (list_alone(&t->lead.unshipped))
-        list_push(&l->unshipped, &t->lead.unshipped);
-    l->sealed = l->sealed || (t->lead.has_new_seal && topic_own_mark(t)->at >= t->lead.sealed);
+    return counted < l->counted ? 0 : lowest;
 }
 
 void leader_moved(struct leader *l, struct topic *t)
 {
+    uint64_t own = topic_own_mark(t)->at;
     if (!l->leading)
         return;
-    unshipped_note(l, t);
+    if (t->settings.replication == REPLICATION_LIVE || t->lead.ship >= own) {
+        list_remove(&t->lead.unshipped);
+    } else {
+        if (list_alone(&t->lead.unshipped))
+            list_push(&l->unshipped, &t->lead.unshipped);
+        l->sealed = l->sealed || (t->lead.has_new_seal && own >= t->lead.sealed);
+    }
     LIST_EACH(node, &t->lead.feeds)
         feed_moved(LIST_OWNER(node, struct feed, of_topic));
 }
@@ -239,15 +202,15 @@ static void peer_receive(struct peer *p)
 {
     unsigned char type;
     slice payload;
-    while (!p->doomed && link_unsent(p->link) < LINK_ANSWERS_MAX && link_take(p->link, &type, &payload)) {
+    while (!p->closing && link_unsent(p->link) < LINK_ANSWERS_MAX && link_take(p->link, &type, &payload)) {
         p->heard_ns = clock_ns();
         if (p->phase == PEER_READY)
-            peer_frame(p, type, payload);
+            requests_frame(p, type, payload);
         else
             handshake_frame(p, type, payload);
     }
     if (link_state(p->link) == LINK_ENDED)
-        p->doomed = true;
+        p->closing = true;
 }
 
 void leader_receive(struct leader *l)
@@ -256,50 +219,58 @@ void leader_receive(struct leader *l)
         peer_receive(LIST_OWNER(node, struct peer, all));
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (p->doomed)
-            peer_drop(p, link_why(p->link));
+        if (!p->closing)
+            continue;
+        if (p->phase == PEER_READY)
+            say_info("leader", "follower gone member=%s reason=\"%s\"", p->member.text, link_why(p->link));
+        else if (link_error(p->link) == -EPROTO)
+            say_limited(&l->refusals, SAY_WARN, "leader", "refused a connection address=%s reason=\"%s\"", p->address,
+                        link_why(p->link));
+        membership_left(p);
+        peer_free(p);
     }
+    membership_recount(l);
 }
 
 void leader_send(struct leader *l)
 {
+    membership_recount(l);           /* scripts may have told of a changed set since leader_receive */
     LIST_EACH(node, &l->peers)
-        peer_send(LIST_OWNER(node, struct peer, all));
+        feeds_send(LIST_OWNER(node, struct peer, all));
 }
 
-/* ---- an orderly end ---- */
+bool leader_tick(struct leader *l)
+{
+    return membership_tick(l);
+}
+
+/* ---- an orderly stop ---- */
 
 void leader_ship_all(struct leader *l)
 {
     struct topic *t;
-    for (size_t i = 0; (t = topics_at(l->o.topics, i)) != NULL; i++) {
+    for (size_t i = 0; (t = topics_at(l->topics, i)) != NULL; i++) {
         t->lead.ship = t->tail.at;
         topic_settle(t);
     }
 }
 
-static bool peer_drained(const struct peer *p)
+bool leader_drained(struct leader *l)
 {
-    for (uint32_t i = 0; i < p->slots; i++) {
-        const struct feed *f = p->by_slot[i];
-        if (f != NULL && f->started && !f->stuck && feed_acked(f) < f->topic->tail.at)
-            return false;
-    }
-    return true;
-}
-
-bool leader_drained(const struct leader *l)
-{
-    struct list *peers = (struct list *)(uintptr_t)&l->peers;
-    LIST_EACH(node, peers) {
+    LIST_EACH(node, &l->peers) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (p->phase == PEER_READY && !p->doomed && !peer_drained(p))
-            return false;
+        if (p->phase != PEER_READY || p->closing)
+            continue;
+        for (uint32_t i = 0; i < p->slots; i++) {
+            const struct feed *f = p->by_slot[i];
+            if (f != NULL && f->started && !f->stuck && feed_acked(f) < f->topic->tail.at)
+                return false;
+        }
     }
     return true;
 }
 
-/* ---- questions ---- */
+/* ---- status ---- */
 
 void leader_damaged(struct leader *l)
 {
@@ -313,12 +284,11 @@ const char *leader_unfit(const struct leader *l)
     return l->damaged && l->counted > 0 ? "records that followers need are damaged here" : NULL;
 }
 
-static void lag_add(const struct peer *p, const struct feed *f, uint64_t now, struct peer_info *out)
+static void lag_add(const struct feed *f, uint64_t now, struct peer_info *out)
 {
     const struct topic *t = f->topic;
     struct journal_info info;
     uint64_t acked = feed_acked(f);
-    (void)p;
     if (acked >= t->tail.at)
         return;
     journal_info(t->journal, &info);
@@ -330,42 +300,28 @@ static void lag_add(const struct peer *p, const struct feed *f, uint64_t now, st
         out->lag_seconds = seconds;
 }
 
-static void lag_of(const struct peer *p, struct peer_info *out)
+bool leader_peer(struct leader *l, unsigned i, struct peer_info *out)
 {
-    uint64_t now = clock_ns();
-    for (uint32_t i = 0; i < p->slots; i++)
-        if (p->by_slot[i] != NULL)
-            lag_add(p, p->by_slot[i], now, out);
-}
-
-static struct peer *ready_peer(const struct leader *l, unsigned i)
-{
-    struct list *head = (struct list *)(uintptr_t)&l->peers;
-    LIST_EACH(node, head) {
+    LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (p->phase == PEER_READY && i-- == 0)
-            return p;
+        if (p->phase != PEER_READY || i-- > 0)
+            continue;
+        *out = (struct peer_info){
+            .member = p->member, .http = p->http, .address = p->address, .connected = true, .counted = p->counted,
+            .caught_up = p->caught_up, .amnesiac = p->amnesiac, .shipped_bytes = p->shipped_bytes,
+        };
+        for (uint32_t slot = 0; slot < p->slots; slot++)
+            if (p->by_slot[slot] != NULL)
+                lag_add(p->by_slot[slot], clock_ns(), out);
+        return true;
     }
-    return NULL;
-}
-
-bool leader_peer(const struct leader *l, unsigned i, struct peer_info *out)
-{
-    const struct peer *p = ready_peer(l, i);
-    if (p == NULL)
-        return false;
-    *out = (struct peer_info){
-        .member = p->member, .http = p->http, .address = p->address, .connected = true, .counted = p->counted,
-        .caught_up = p->caught_up, .amnesiac = p->amnesiac, .shipped_bytes = p->shipped_bytes,
-    };
-    lag_of(p, out);
-    return true;
+    return false;
 }
 
 bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out)
 {
-    struct list *head = (struct list *)(uintptr_t)&t->lead.feeds;
-    LIST_EACH(node, head) {
+    const struct list *feeds = &t->lead.feeds;
+    for (const struct list *node = feeds->next; node != feeds; node = node->next) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (f->started && i-- == 0) {
             *out = (struct feed_info){.member = f->peer->member, .acked = feed_acked(f), .counted = f->peer->counted};

@@ -1,13 +1,18 @@
 /*
- * The leading side of replication: the followers' connections, what is sent to whom, how far `peers` may rise, and who
- * ought to be in the synced set.
+ * The leading side of replication: the followers' connections, what is sent to whom, how far `peers` may rise, and
+ * which nodes should be in the synced set.
  *
- * A connection goes HELLO, WELCOME, PROMISE (broker/wire/wire.h). From then on the follower asks for
- * topics, and the leader sends each as far as topic_shippable says: batches as they stand in the files, read from the
- * page cache, so a follower that is slow costs one buffer of bounded size. A connection belongs to one epoch: it is
- * closed when that ends, so no acknowledgement of it can be taken for one of the next [m].
+ *   leader.c       connections, epochs, the `peers` mark, the turn
+ *   handshake.c    HELLO, WELCOME, PROMISE
+ *   requests.c     what a ready follower asks and acknowledges
+ *   feed.c         one topic being sent to one follower
+ *   membership.c   whose copies count, and proposals of another synced set
+ *   peer.h         the state that they share
  *
- * Everything acts in leader_receive and leader_send, which the turn calls; in between only bytes arrive.
+ * Batches are sent as they stand in the files, read from the page cache, as far as topic_shippable says: a slow
+ * follower costs one buffer of bounded size.
+ *
+ * leader_receive and leader_send, which the turn calls, do all of this; between them bytes arrive and nothing happens.
  */
 #ifndef BROKER_LEADER_LEADER_H
 #define BROKER_LEADER_LEADER_H
@@ -24,7 +29,6 @@ struct leader_options {
     struct role *role;
     struct topics *topics;
     const struct tls_context *tls;   /* NULL: there is no secret */
-    const char *http;                /* our own address, as followers tell it to clients */
     uint64_t lag_max_ns;             /* how far behind in time a member may be */
 };
 
@@ -32,22 +36,23 @@ struct leader *leader_new(const struct leader_options *o);
 void leader_free(struct leader *l);
 void leader_set_lag_max(struct leader *l, uint64_t lag_max_ns);
 
-/* A connection at the replication port, whoever leads. The descriptor is taken over. */
+/* Takes over a connection to the replication port, whether this node leads or not. */
 void leader_accept(struct leader *l, int fd, const union address *from);
 
 /* An epoch begins, and ends. */
 void leader_begin(struct leader *l);
 void leader_end(struct leader *l);
 
-/* The synced set has changed, or one has been asked for or confirmed. */
-void leader_recount(struct leader *l);
+/* A change of the synced set was confirmed or ended: which copies count is worked out again in this turn, and `peers`
+ * does not rise before. */
+void leader_set_changed(struct leader *l);
 
 /* For topic_hooks. */
 uint64_t leader_peers(struct leader *l, struct topic *t);
 void leader_moved(struct leader *l, struct topic *t);
 void leader_dropped(struct leader *l, struct topic *t);
 
-/* Step 1: frames that have come. Step 4: what is due. */
+/* Step 1 of the turn: frames that have arrived. Step 4: sending. */
 void leader_receive(struct leader *l);
 void leader_send(struct leader *l);
 
@@ -55,23 +60,23 @@ void leader_send(struct leader *l);
  * (role_propose). True when something is not settled yet, so that the next tick should come soon. */
 bool leader_tick(struct leader *l);
 
-/* Up to max `wal` topics that have more to ship than Lua has let out. Their number. */
+/* Gets up to max `wal` topics that have more to ship than Lua has allowed, and returns their number. */
 unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max);
-bool leader_sealed(const struct leader *l);   /* has a topic among them sealed a file? */
+bool leader_sealed(const struct leader *l);   /* has a topic among them sealed a file since the last call? */
 
-/* How long live topics have been held up by a member that is gone and that `copies` keeps in the set; 0: they are
- * not. */
+/* How long live topics have been waiting for a member that is gone and cannot be removed because of `copies`; 0: they
+ * are not. */
 uint64_t leader_stalled_ns(const struct leader *l);
 
 /* An audit has found damage here. */
 void leader_damaged(struct leader *l);
 
-/* Before an orderly end: sends followers all that is acknowledged here, whatever Lua has let out, and tells whether
- * every one that is connected has it. */
+/* Before an orderly stop: lets followers be sent all that is acknowledged here, whatever Lua has allowed; then, whether
+ * every connected one has it. */
 void leader_ship_all(struct leader *l);
-bool leader_drained(const struct leader *l);
+bool leader_drained(struct leader *l);
 
-/* Can this node not go on leading, though nobody says so? A reason, or NULL. */
+/* Why this node should stop leading by itself; NULL: it should not. */
 const char *leader_unfit(const struct leader *l);
 
 struct peer_info {
@@ -82,15 +87,15 @@ struct peer_info {
     double lag_seconds;
     uint64_t shipped_bytes;
 };
-bool leader_peer(const struct leader *l, unsigned i, struct peer_info *out);   /* the i-th; false at the end */
+bool leader_peer(struct leader *l, unsigned i, struct peer_info *out);   /* the i-th; false at the end */
 uint64_t leader_shipped_bytes(const struct leader *l);
 
-/* One follower's position in a topic; false at the end. */
+/* One follower's position in a topic. */
 struct feed_info {
     struct member member;
     uint64_t acked;
     bool counted;
 };
-bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out);
+bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out);   /* the i-th; false at the end */
 
 #endif

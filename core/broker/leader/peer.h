@@ -1,14 +1,30 @@
 /*
- * A follower as its leader knows it: the connection, the greeting, and its feeds. broker/leader/leader.c and its files
- * (handshake.c, feed.c, membership.c) share this, and nobody else.
+ * The leading side's state: the leader, and a peer for each follower's connection. Only the files of this room include
+ * this.
+ *
+ * A peer goes through these phases:
+ *
+ *   PEER_HELLO     it has connected, inside TLS. HELLO is answered by WELCOME  -> PEER_PROMISE
+ *   PEER_PROMISE   PROMISE says that this epoch is promised, on its disk       -> PEER_READY
+ *   PEER_READY     it asks for topics, is sent them, and acknowledges (broker/leader/requests.c, feed.c)
+ *
+ * `closing` is set by peer_refuse, by a REFUSE frame, by a newer connection of the same node, or when the link ends;
+ * the next leader_receive frees the peer. A connection belongs to one epoch: leader_end closes all but those in
+ * PEER_HELLO, so an acknowledgement of one epoch cannot be taken for one of the next [m].
+ *
+ * `counted` is as of the last recount (membership.c): the peer is ready, not closing, not amnesiac, and in a set that
+ * counts. An event that may change it sets leader.recount; until membership_recount has run, `peers` marks do not rise.
  */
 #ifndef BROKER_LEADER_PEER_H
 #define BROKER_LEADER_PEER_H
 
 #include "base/say.h"
-#include "broker/leader/feed.h"
-#include "broker/leader/leader.h"
-#include "broker/wire/wire.h"
+#include "broker/topic/topics.h"
+#include "net/address.h"
+#include "net/link.h"
+#include "net/tls.h"
+
+struct feed;
 
 enum peer_phase { PEER_HELLO, PEER_PROMISE, PEER_READY };
 
@@ -21,16 +37,16 @@ struct peer {
     char http[NODE_ADDRESS_MAX + 1];
     struct member member;            /* from HELLO on */
     bool amnesiac;                   /* its copies count nowhere until it has caught up */
-    bool counted;                    /* its copies count now (leader_recount) */
+    bool counted;
     bool caught_up;                  /* in everything, when last looked */
-    bool doomed;                     /* to be dropped by the turn */
+    bool closing;
     uint64_t since_ns;               /* when it connected */
-    uint64_t heard_ns, spoken_ns;
+    uint64_t heard_ns, spoken_ns;    /* when a frame last came, and was last sent */
     struct feed **by_slot;           /* owned; NULL: not asked for, or dropped */
     uint32_t slots;                  /* places in by_slot */
-    uint32_t last_slot;              /* that it has given out */
+    uint32_t last_slot;              /* the highest that it has given out */
     size_t started;                  /* feeds: those of all topics, when all is well */
-    struct list dirty;
+    struct list dirty;               /* feeds that may have something to send */
     struct list told_later;          /* feeds with nothing to send but marks */
     uint64_t tell_ns;                /* when those are due; 0: there are none */
     int64_t credit;                  /* bytes that may be sent now while it is not counted */
@@ -38,50 +54,41 @@ struct peer {
     uint64_t shipped_bytes;
 };
 
-/* A member of the set that is not here, and since when. */
+/* A member of the set that is not connected, and since when. */
 struct absent {
     struct member member;
     uint64_t since_ns;
-    bool expected;                   /* this epoch has just begun, and it may not know yet */
+    bool expected;                   /* this epoch has just begun, and the member may not know yet */
 };
 
+/*
+ * It leads from leader_begin to leader_end. While it does not, connections are accepted, so that HELLO can be refused
+ * with a reason, and nothing else is done.
+ */
 struct leader {
-    struct leader_options o;
+    struct loop *loop;               /* outlives us, as do the next three */
+    struct role *role;
+    struct topics *topics;
+    const struct tls_context *tls;   /* NULL: there is no secret */
+    uint64_t lag_max_ns;
     bool leading;
     struct list peers;
     unsigned peer_count;
-    unsigned counted, missing;       /* peers whose copies count; members that ought to and are not here */
+    bool recount;                    /* `counted` and `missing` may be out of date */
+    unsigned counted, missing;       /* peers whose copies count; members that ought to count and are not here */
     struct absent absent[MEMBERS_MAX];
     unsigned absent_count;
     struct list unshipped;           /* topics */
     bool sealed;                     /* one of them sealed a file */
     bool damaged;                    /* something that is to be sent cannot be read */
-    const char *outdated;            /* a follower knows of a newer epoch or register: how */
-    uint64_t stalled_ns;             /* since when a member that is gone cannot be asked out; 0: it is not so */
+    const char *outdated;            /* how it is known that a newer epoch or register exists; NULL: it is not */
+    uint64_t stalled_ns;             /* since when a member that is gone cannot be removed from the set; 0: none */
     uint64_t shipped_bytes;
     struct say_limit refusals;       /* lines about peers that are not ready */
-    struct watch pace;               /* ends the sleep when there is credit again */
+    struct watch pace;               /* ends the sleep when marks are due, or credit has come back */
 };
 
-/* handshake.c: frames of a peer that is not ready yet. */
-void handshake_frame(struct peer *p, unsigned char type, slice payload);
-void peer_refuse(struct peer *p, const char *why);   /* says it, to the log too, and dooms it */
-
-/* leader.c */
-void leader_arrived(struct leader *l, struct peer *p);           /* it has promised */
-
-/* membership.c */
-void absent_begin(struct leader *l);                             /* an epoch: nobody is here yet */
-void absent_forget(struct leader *l);                            /* those who do not count any more */
-void absent_arrived(struct leader *l, const struct member *m);
-void absent_left(struct leader *l, const struct peer *p);
-
-/* feed.c */
-void peer_frame(struct peer *p, unsigned char type, slice payload);   /* of a ready one */
-void peer_send(struct peer *p);
-void feed_free(struct feed *f);
-void feed_moved(struct feed *f);      /* there may be something to send, or to wait for */
-void peer_caught_up(struct peer *p);  /* looks anew */
-struct feed *peer_feed(const struct peer *p, struct topic *t);   /* NULL: it has not asked for it */
+/* Sends REFUSE with this reason, logs it, and marks the peer as closing. */
+void peer_refuse(struct peer *p, const char *why);
 
 #endif

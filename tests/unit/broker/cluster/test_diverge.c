@@ -221,7 +221,7 @@ static struct topic *lost_epoch(struct topic *t, unsigned beyond)
     struct topic *u = topic_at(b, "t");
     rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
     b->role.synced.confirmed.set = rig.reg.set;            /* as if a had been asked in: nothing commits without it */
-    leader_recount(cluster_leader(b->cluster));
+    leader_set_changed(cluster_leader(b->cluster));
     for (unsigned i = 0; i < 3; i++)
         CHECK_EQ(try_publish(u, 100, "lost"), 0);
     WAIT_UNTIL(u->disk.at == 8);

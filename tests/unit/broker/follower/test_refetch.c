@@ -1,4 +1,5 @@
 /* Followers that cannot go on with what they have: what they may let go of, when, and who waits for whom. */
+#include "broker/wire/wire.h"
 #include "unit/cluster_rig.h"
 
 static struct topic *both_have(const char *name, unsigned copies, unsigned count)
@@ -247,7 +248,7 @@ static void damaged_where_epoch_1_ends(unsigned lost)
     lead(b);
     rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};
     b->role.synced.confirmed.set = rig.reg.set;            /* nothing commits without a */
-    leader_recount(cluster_leader(b->cluster));
+    leader_set_changed(cluster_leader(b->cluster));
     for (unsigned i = 0; i < lost; i++)
         CHECK_EQ(try_publish(u, 100, "lost"), 0);
     WAIT_UNTIL(u->disk.at == 5 + lost);

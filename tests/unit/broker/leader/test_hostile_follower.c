@@ -52,7 +52,7 @@ static const struct peer *wild_peer(const struct node *leader)
 {
     LIST_EACH(node, &cluster_leader(leader->cluster)->peers) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (strcmp(p->member.text, MEMBER) == 0 && p->phase == PEER_READY && !p->doomed)
+        if (strcmp(p->member.text, MEMBER) == 0 && p->phase == PEER_READY && !p->closing)
             return p;
     }
     return NULL;
@@ -402,7 +402,7 @@ TEST(test_a_member_without_the_topic_keeps_peers_down)
     CHECK_EQ(member_parse(SLICE(MEMBER), &evil), 0);
     rig.consul_away = true;
     CHECK(members_add(&a->role.synced.confirmed.set, &evil));
-    leader_recount(cluster_leader(a->cluster));
+    leader_set_changed(cluster_leader(a->cluster));
     publish(t, 1, 100);
     WAIT_UNTIL(acked(t, &rig.nodes[1]) == 4 && t->disk.at == 4);
     check_peers_stays(t, &w);

@@ -440,3 +440,21 @@ TEST(test_a_member_that_cannot_make_a_live_topic_is_asked_out)
     CHECK(!in_set(a, b));                            /* nor is it asked back */
     rig_down();
 }
+
+TEST(test_peers_does_not_rise_before_a_changed_set_is_counted)
+{
+    node_up(0);
+    struct node *a = &rig.nodes[0];
+    lead(a);
+    struct topic *t = make_live(a, "t");
+    publish(t, 1, 100);
+    store_flush(a->store);
+    store_sync(a->store);
+    a->paused = true;
+    leader_set_changed(cluster_leader(a->cluster));
+    WAIT_UNTIL(t->disk.at == 1);
+    CHECK_EQ(t->peers.at, 0);
+    leader_send(cluster_leader(a->cluster));
+    CHECK_EQ(t->peers.at, 1);
+    rig_down();
+}
