@@ -30,6 +30,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
     list_init(&s->all);
     list_init(&s->arrived);
     list_init(&s->flushing);
+    list_init(&s->stalled);
     deadlines_init(&s->deadlines, l);
     http_set_limits(s, limits);
     routes_init(s);
@@ -65,6 +66,7 @@ void client_new(struct http_server *s, int fd, const char *peer)
     c->peer_size = (unsigned char)strnlen(peer, sizeof c->peer);
     memcpy(c->peer, peer, c->peer_size);
     list_init(&c->queue);
+    list_init(&c->stalled);
     deadline_init(&c->deadline);
     list_push(&s->all, &c->all);
     conn_open(&c->conn, s->loop->base, fd, client_on_ready, c);
@@ -129,6 +131,14 @@ void exchange_release(struct client *c)
     s->exchange_count++;
 }
 
+void exchange_charge(struct exchange *x)
+{
+    size_t head = x->client->conn.out.cap;
+    size_t holds = x->body.cap + (head > CONN_BUF_SIZE ? head - CONN_BUF_SIZE : 0);
+    x->client->server->answers += (uint64_t)holds - x->held;
+    x->held = holds;
+}
+
 void exchange_drained(struct exchange *x)
 {
     void (*call)(void *arg) = x->on_drained;
@@ -144,9 +154,11 @@ void client_drop(struct client *c)
     buf_pool_give(&s->pool, &c->conn.out);
     deadline_clear(&c->deadline);
     list_remove(&c->queue);
+    list_remove(&c->stalled);
     s->stats.connections--;
     accept_resume(s);
     if (c->state == CLIENT_HANDLED) {
+        exchange_charge(c->exchange);
         exchange_left(c->exchange);
         exchange_drained(c->exchange);
     } else {
@@ -195,6 +207,7 @@ void http_flush(struct http_server *s)
         list_remove(&c->queue);
         client_flush(c);
     }
+    slowest_drop(s);
     if (!list_empty(&s->flushing) || !list_empty(&s->arrived))
         loop_again(s->loop);
     s->now_ns = 0;

@@ -23,7 +23,8 @@ struct http_server;
 struct http_limits {
     uint32_t connections;            /* HTTP_CONNECTIONS_MAX, or fewer if there are too few descriptors */
     uint64_t body;                   /* bytes of one request body */
-    uint64_t bodies;                 /* bytes of all request bodies; and as many of all answers not yet sent */
+    uint64_t bodies;                 /* bytes of all request bodies; and as many of all answers not yet sent: above
+                                        that, clients that take nothing are disconnected */
     uint32_t head_ms, body_ms, idle_ms, write_ms;
 };
 
@@ -109,7 +110,7 @@ struct http_route_stats {
 };
 struct http_stats {
     uint32_t connections, requests_in_flight;
-    uint64_t accepted, refused, requests, bytes_in, bytes_out, bad_requests, timeouts;
+    uint64_t accepted, refused, requests, bytes_in, bytes_out, bad_requests, timeouts, slow;
     const struct http_route_stats *routes;
     unsigned route_count;
 };

@@ -154,8 +154,7 @@ static void answer_end(struct exchange *x)
     struct client *c = x->client;
     c->server->stats.requests_in_flight--;
     x->on_drained = NULL;
-    x->held = buf_size(&x->body) + buf_size(&c->conn.out);
-    c->server->answers += x->held;
+    exchange_charge(x);
     c->state = CLIENT_SENDING;
     if (c->conn.fd < 0)
         client_free(c);
@@ -245,6 +244,7 @@ size_t http_chunk(struct http_request *r, slice bytes)
         buf_add_slice(out, bytes);
         if (x->chunked_answer)
             buf_add_slice(out, SLICE("\r\n"));
+        exchange_charge(x);
         client_queue(&c->server->flushing, c);
     }
     return buf_size(out);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/ensure.h"
+#include "base/say.h"
 #include "net/http_server.h"
 
 /* One attempt to send what is in memory, and one for the file. 0: all is sent; -EAGAIN: not yet; -errno. */
@@ -78,8 +79,13 @@ void client_flush(struct client *c)
         exchange_drained(c->exchange);
         return;
     }
+    uint64_t sent = s->stats.bytes_out;
     int rc = c->lost ? -ECONNRESET : client_send(c);
     if (rc == -EAGAIN) {
+        if (s->stats.bytes_out != sent || list_alone(&c->stalled)) {
+            list_remove(&c->stalled);
+            list_push(&s->stalled, &c->stalled);
+        }
         conn_want(&c->conn, c->conn.interest | EV_WRITE);
         if (c->deadline.kind != DEADLINE_WRITE)
             deadline_set(&s->deadlines, &c->deadline, DEADLINE_WRITE, server_now(s));
@@ -90,6 +96,8 @@ void client_flush(struct client *c)
         return;
     }
     buf_pool_give(&s->pool, &c->conn.out);
+    exchange_charge(c->exchange);
+    list_remove(&c->stalled);
     deadline_clear(&c->deadline);
     conn_want(&c->conn, c->conn.interest & EV_READ);
     if (c->state != CLIENT_SENDING)
@@ -98,4 +106,29 @@ void client_flush(struct client *c)
         client_finish(c);
     else
         client_next_request(c);
+}
+
+/* A reset, so that the client cannot take what it has got for the whole of an answer that the end of the connection
+ * ends. */
+static void client_cut(struct client *c)
+{
+    static struct say_limit limit;
+    struct linger at_once = {.l_onoff = 1};
+    say_limited(&limit, SAY_WARN, "http", "the slowest reader is disconnected, as unsent answers exceed limits.bodies "
+                "client=%.*s unsent=%zu", (int)c->peer_size, c->peer, c->exchange->held);
+    c->server->stats.slow++;
+    setsockopt(c->conn.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    client_drop(c);
+}
+
+/* The one that took something last stays, even when its answer alone exceeds the bound: it may be the only client. */
+void slowest_drop(struct http_server *s)
+{
+    struct list *at = s->stalled.next;
+    while (s->answers > s->limits.bodies && at->next != &s->stalled && at != &s->stalled) {
+        struct client *c = LIST_OWNER(at, struct client, stalled);
+        at = at->next;
+        if (c->exchange->held > 0)
+            client_cut(c);
+    }
 }

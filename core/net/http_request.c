@@ -273,10 +273,6 @@ bool client_advance(struct client *c)
         return false;
     if (!(c->exchange->request.head.chunked ? body_take_chunked(c) : body_take_sized(c)))
         return false;
-    if (c->server->answers > c->server->limits.bodies) {
-        client_refuse(c, -ERR_TOO_MANY, SLICE("too many answers are not sent yet"));
-        return false;
-    }
     request_complete(c);
     return true;
 }

@@ -11,6 +11,8 @@
  *                                                          still be sending
  *     LINGER   reads and discards, until the peer closes, a deadline or DISCARD_MAX; then the client is dropped
  *
+ * Over the bound on unsent answers, those clients are dropped that have taken nothing for the longest (http_flush.c).
+ *
  * A refusal leads from HEAD or BODY to SENDING. client_drop closes the socket in any state.
  *
  * Invariants: A client is in at most one of the queues `arrived` (client_advance at the next http_next) and
@@ -53,7 +55,7 @@ struct exchange {
     bool moved;                   /* the input buffer has moved since the head was parsed */
     struct http_chunks chunks;
     struct buf body;              /* of the answer, if its memory was taken over */
-    size_t held;                  /* its part of server.answers */
+    size_t held;                  /* its part of server.answers: exchange_charge */
     int file;
     uint64_t file_at, file_left;
     bool chunked_answer, bodiless;
@@ -68,6 +70,7 @@ struct client {
     struct http_server *server;
     struct exchange *exchange;    /* NULL between two requests */
     struct list all, queue;
+    struct list stalled;          /* in server.stalled while the socket does not take the rest of an answer */
     struct deadline deadline;
     enum client_state state;
     int refused;                  /* a negative code to answer with, instead of reading on */
@@ -97,13 +100,14 @@ struct http_server {
     uint64_t shortage_said_ns;
     struct watch accept_timer;
     struct list all, arrived, flushing;
+    struct list stalled;          /* in the order in which they last took something */
     struct deadlines deadlines;
     struct buf_pool pool;
     struct exchange *exchanges;   /* the pool */
     unsigned exchange_count;
     uint64_t now_ns;              /* of this turn; 0: the clock has not been read yet */
     uint64_t bodies;              /* bytes of input buffers above the usual size */
-    uint64_t answers;             /* bytes of whole answers that are not sent yet */
+    uint64_t answers;             /* memory of answers that are not sent yet, above the usual size */
     struct http_stats stats;
     struct http_route_stats *routes;
     time_t date;                  /* the second in date_line */
@@ -118,6 +122,7 @@ void client_drop(struct client *c);      /* closes it; frees it unless it is HAN
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
 void exchange_release(struct client *c);
+void exchange_charge(struct exchange *x);    /* counts the memory that its answer holds now */
 void exchange_left(struct exchange *x);      /* calls on_left once */
 void exchange_drained(struct exchange *x);   /* calls on_drained once: all is sent, or the client is gone */
 
@@ -141,6 +146,7 @@ void refusal_render(struct http_server *s, struct buf *out, int error, slice det
 
 /* http_flush.c */
 void client_flush(struct client *c);
+void slowest_drop(struct http_server *s);   /* until the unsent answers are within their bound */
 
 /* http_stats.c */
 void routes_init(struct http_server *s);

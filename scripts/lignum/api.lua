@@ -319,9 +319,9 @@ function http.fail(code, detail, more) end
 route = {}
 
 ---Declares the handler of `METHOD /path/{name}`: `function(req) return status, body, headers end`. The body is a
----string, a table (sent as JSON), a batch, or a function that is called with `write(bytes)` and streams the body:
----write waits while much is unsent, and returns false when the client has disconnected. The headers are a table, or a
----string for the Content-Type alone.
+---string, a table (sent as JSON), a batch, or a function that is called with `write` and streams the body: write(bytes)
+---and write(batch) wait while much is unsent, and return false when the client has disconnected. The headers are a
+---table, or a string for the Content-Type alone.
 ---@where lignum.lua and routes, while they are loaded
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table|string|nil

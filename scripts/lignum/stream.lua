@@ -9,7 +9,9 @@ local range = require "lignum.range"
 local M = {}
 
 local QUIET <const> = 15     -- seconds without messages until a comment is sent
-local PIECE <const> = 500    -- messages of one read
+-- One read: messages, and bytes, which wait in memory for a slow client once they are rendered.
+local PIECE <const> = 500
+local PIECE_BYTES <const> = core.limits.read_size_default
 
 M.HEADERS = {
   ["Content-Type"] = "text/event-stream",
@@ -35,7 +37,10 @@ local function next_batch(t, asked, from, epoch)
   local ok, why, code = t:wait(from, QUIET)
   if ok or code == "timeout" then
     ok, why, code, point = range.check(t, epoch, from)
-    if ok then batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = asked.bytes } end
+    if ok then
+      local bytes = math.min(asked.bytes, PIECE_BYTES)
+      batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = bytes }
+    end
   end
   if batch then return batch end
   return nil, not QUIET_ENDS[code] and failure(why, code, point) or nil
@@ -45,7 +50,7 @@ end
 ---@param t lignum.Topic
 ---@param asked lignum.Asked
 ---@param raw boolean
----@return fun(write: fun(bytes: string): boolean)
+---@return fun(write: fun(piece: string|lignum.Batch): boolean)
 function M.events(t, asked, raw)
   local from, to, epoch = asked.from, asked.to, asked.epoch
   local form = raw and "raw_events" or "events"
@@ -56,7 +61,7 @@ function M.events(t, asked, raw)
         if problem then write(problem) end
         return
       end
-      if not write(#batch > 0 and batch:render(form) or ":\n\n") then return end
+      if not write(#batch > 0 and batch:as(form) or ":\n\n") then return end
       from, epoch = batch.next, #batch > 0 and batch.epoch or epoch
     end
   end

@@ -122,6 +122,7 @@ local function add_http(page, http)
   page:one("http_sent_bytes_total", "counter", "Bytes sent.", http.bytes_out)
   page:one("http_bad_requests_total", "counter", "Requests refused because of invalid framing.", http.bad_requests)
   page:one("http_timeouts_total", "counter", "Connections closed by a timeout.", http.timeouts)
+  page:one("http_slow_total", "counter", "Readers disconnected because unsent answers exceeded their limit.", http.slow)
   add_routes(page, http.routes)
 end
 

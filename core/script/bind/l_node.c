@@ -160,6 +160,7 @@ static void set_http(lua_State *L, const struct http_server *server)
     set_whole(L, "bytes_out", s.bytes_out);
     set_whole(L, "bad_requests", s.bad_requests);
     set_whole(L, "timeouts", s.timeouts);
+    set_whole(L, "slow", s.slow);
     lua_createtable(L, (int)s.route_count, 0);
     for (unsigned i = 0; i < s.route_count; i++) {
         push_route(L, &s.routes[i]);

@@ -16,6 +16,7 @@ enum {
     TAKE_MIN = 4 * KIB,               /* smaller bodies are copied, and the buffer is kept */
 };
 
+#define WRITE "write(bytes | batch)"
 #define RECORDS_TYPE SLICE("application/vnd.lignum.records")
 
 /* ---- headers ---- */
@@ -192,16 +193,34 @@ static int write_done(lua_State *L, int status, lua_KContext context)
     return 1;
 }
 
-/* write(bytes) -> true; false once the client has gone.  Waits while much is unsent. */
+static size_t write_batch(struct exchange *x, struct batch *b)
+{
+    struct buf *out = vm_scratch(x->vm);
+    batch_render(out, b);
+    b->sent = true;
+    batch_release(vm_memory(x->vm), b);
+    size_t unsent = http_chunk(x->request, buf_slice(out));
+    vm_scratch_done(out);
+    return unsent;
+}
+
+/* write(bytes | batch) -> true; false once the client has gone.  Waits while much is unsent.  A batch is rendered into
+ * the connection, and what waits holds no memory of scripts: neither the batch's nor the argument. */
 static int l_write(lua_State *L)
 {
-    slice bytes = arg_text(L, 1, "bytes", "write(bytes)");
+    struct batch *b = object_test(L, 1, KIND_BATCH);
+    slice bytes = b == NULL ? arg_text(L, 1, "bytes", WRITE) : (slice){0};
     struct exchange *x = request_exchange(L, lua_upvalueindex(1));
     struct task *self = task_self(L);
     if (x == NULL || x->task != self)
-        return luaL_error(L, "write(bytes): this answer has ended, or is another task's");
-    if (http_gone(x->request) || http_chunk(x->request, bytes) <= UNSENT_MAX)
+        return luaL_error(L, WRITE ": this answer has ended, or is another task's");
+    if (b != NULL && b->sent)
+        return luaL_error(L, WRITE ": this batch has been sent already");
+    if (http_gone(x->request))
         return write_done(L, LUA_OK, 0);
+    if ((b == NULL ? http_chunk(x->request, bytes) : write_batch(x, b)) <= UNSENT_MAX)
+        return write_done(L, LUA_OK, 0);
+    lua_settop(L, 0);
     x->drained = task_ticket(self);
     http_on_drained(x->request, on_drained, x);
     return task_park(L, self, 0, 0, write_done);

@@ -3,7 +3,8 @@
  *
  *     body nil        none                      a batch    rendered from the stored bytes
  *          a string   text/plain by default     records    sent from their file
- *          a table    JSON                      function   called with write(bytes), which waits for a slow client
+ *          a table    JSON                      function   called with write(bytes or a batch), which waits for a slow
+ *                                                          client
  *
  *     headers         a table; a string, the Content-Type; or a batch or records, for the headers of their read
  *                     (message/read_headers.h)

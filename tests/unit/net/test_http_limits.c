@@ -211,6 +211,40 @@ TEST(test_bodies_that_are_too_much_together_get_429_and_the_others_go_on)
     rig_free(rig);
 }
 
+TEST(test_above_the_bound_of_unsent_answers_the_one_that_read_nothing_for_longest_is_cut_off)
+{
+    struct http_limits limits = rig_limits();
+    limits.bodies = 45 * MIB;
+    struct rig *rig = rig_new(&limits);
+    struct buf in = {0};
+    int fd[3];
+    rig->size = 20 * MIB;      /* more than the kernel buffers */
+    for (int i = 0; i < 3; i++) {
+        fd[i] = dial(rig);
+        SEND(rig, fd[i], "GET /big HTTP/1.1\r\n" H "\r\n");
+        RIG_UNTIL(rig, rig_stats(rig).requests == (uint64_t)i + 1);
+        while (i == 1 && buf_size(&in) < 4 * MIB)      /* the first one reads on after the second has begun */
+            CHECK(receive(rig, fd[0], &in) > 0);
+    }
+    CHECK_EQ(rig_stats(rig).slow, 1);
+    CHECK_EQ(rig_stats(rig).connections, 2);
+    CHECK_EQ(expect_reply(rig, fd[0], &in, false).body.n, rig->size);
+    buf_clear(&in);
+    CHECK_EQ(expect_reply(rig, fd[2], &in, false).body.n, rig->size);
+    buf_clear(&in);
+    ssize_t n;
+    while ((n = receive(rig, fd[1], &in)) > 0)
+        ;
+    CHECK_EQ(n, -ECONNRESET);
+    rig->size = 50 * MIB;      /* beyond the bound by itself */
+    SEND(rig, fd[0], "GET /big HTTP/1.1\r\n" H "\r\n");
+    buf_clear(&in);
+    CHECK_EQ(expect_reply(rig, fd[0], &in, false).body.n, rig->size);
+    CHECK_EQ(rig_stats(rig).slow, 1);
+    buf_fini(&in);
+    rig_free(rig);
+}
+
 TEST(test_past_the_connection_limit_a_client_gets_429_and_room_is_found_again)
 {
     struct http_limits limits = rig_limits();

@@ -233,6 +233,17 @@ TEST(test_a_function_streams_and_waits_for_its_client)
     host_close(&h);
 }
 
+TEST(test_a_stream_may_write_batches)
+{
+    open_server("function HANDLE(r) local t = topic 't' t:create() t:append('a') t:append('b')\n"
+                "return 200, function(write) local b = t:read{}:as'ndjson' write(b) write('end')\n"
+                "TWICE = select(2, pcall(write, b)) end end");
+    CHECK_HAS(GET("/"), "\"data\":\"b\"");
+    CHECK_HAS(input, "\r\n3\r\nend\r\n0\r\n\r\n");
+    CHECK_SLICE(host_eval(&h, "return TWICE"), SLICE("write(bytes | batch): this batch has been sent already"));
+    host_close(&h);
+}
+
 TEST(test_a_stream_that_fails_is_cut_off)
 {
     open_server("function HANDLE(r) return 200, function(write) write('part') error('broken') end end");
