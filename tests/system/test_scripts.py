@@ -8,7 +8,7 @@ import time
 import pytest
 
 from client import assert_status, on_own_connections
-from common import Background, as_id, hold_for, in_threads, wait_until
+from common import PATIENCE, Background, as_id, hold_for, in_threads, wait_until
 
 
 # ---- hooks
@@ -268,9 +268,9 @@ def test_a_runaway_hook_costs_only_its_own_request(node):
 
 
 def test_a_long_c_call_is_named_by_the_watchdog_or_ended(node):
-    b = node(config='function on_publish(msg)\n  return (("a"):rep(24)):find(("a?"):rep(24) .. ("a"):rep(24) .. "b")\nend',
+    b = node(config='function on_publish(msg)\n  return (("a"):rep(22)):find(("a?"):rep(22) .. ("a"):rep(22) .. "b")\nend',
              set=["limits.script_time=0.1"])
-    b.post("/v1/topics/t/messages", b"x")
+    b.post("/v1/topics/t/messages", b"x", timeout=4 * PATIENCE)     # takes 2 s of CPU time
     assert b.get("/ping").status == 200
 
 
