@@ -86,8 +86,9 @@ void upstream_fail(struct follower *f, const char *why)
 {
     uint64_t now = clock_ns();
     if ((f->phase == UPSTREAM_READY && !f->stuck) || !f->said)
-        say_warn("follower", "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
-                 f->leader.replication, why);
+        say_limited(&f->failures, SAY_WARN, "follower",
+                    "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
+                    f->leader.replication, why);
     f->said = true;
     f->retry_ns = retry_next(f, now);
     f->dial_at_ns = now + f->retry_ns;
@@ -249,6 +250,7 @@ static void silent(struct follower *f, const char *why)
 bool follower_tick(struct follower *f)
 {
     uint64_t now = clock_ns();
+    say_limit_end(&f->failures);
     if (!f->follows)
         return false;
     if (f->link == NULL) {

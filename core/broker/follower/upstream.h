@@ -5,6 +5,7 @@
 #ifndef BROKER_FOLLOWER_UPSTREAM_H
 #define BROKER_FOLLOWER_UPSTREAM_H
 
+#include "base/say.h"
 #include "broker/follower/follower.h"
 #include "broker/wire/wire.h"
 
@@ -24,6 +25,7 @@ struct follower {
     unsigned lost;                   /* follower_leader_losses */
     bool refused, said;              /* said: the log knows that it cannot be reached */
     bool stuck;                      /* only an operator can say whose history counts: not dialled so soon */
+    struct say_limit failures;       /* lines about connections that fail: somebody on the way can cause them */
     uint64_t unclean;                /* the leader's highest unclean epoch */
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced;            /* topics without a slot */
