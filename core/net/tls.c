@@ -4,8 +4,10 @@
 #include <stdio.h>
 
 #include "base/ensure.h"
+#include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/say.h"
 #include "net/openssl.h"
 
 /* RFC 8446, section 5.5: AES-GCM is safe for 2^24.5 full records under one key. OpenSSL does not count. */
@@ -134,12 +136,15 @@ int tls_context_new(const struct secret *s, struct tls_context **out)
     c->secret = *s;
     c->buffers = buffers_method();
     SSL_CTX *ssl = c->ssl = openssl.SSL_CTX_new(openssl.TLS_method());
-    ENSURE(ssl != NULL);
-    ENSURE(openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3_VERSION, NULL) == 1);
-    ENSURE(openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_MAX_PROTO_VERSION, TLS1_3_VERSION, NULL) == 1);
-    ENSURE(openssl.SSL_CTX_set_ciphersuites(ssl, CIPHERS) == 1);
-    ENSURE(openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, (void *)(uintptr_t)GROUPS) == 1);
-    ENSURE(openssl.SSL_CTX_set_num_tickets(ssl, 0) == 1);
+    if (ssl == NULL || openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3_VERSION, NULL) != 1 ||
+        openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_MAX_PROTO_VERSION, TLS1_3_VERSION, NULL) != 1 ||
+        openssl.SSL_CTX_set_ciphersuites(ssl, CIPHERS) != 1 ||
+        openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, (void *)(uintptr_t)GROUPS) != 1 ||
+        openssl.SSL_CTX_set_num_tickets(ssl, 0) != 1) {
+        say_error("tls", "this OpenSSL has been configured without TLS 1.3, %s or %s", CIPHERS, GROUPS);
+        tls_context_free(c);
+        return -ERR_UNAVAILABLE;
+    }
     openssl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, NULL);
     openssl.SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
     openssl.SSL_CTX_set_psk_use_session_callback(ssl, on_use_psk);

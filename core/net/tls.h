@@ -22,7 +22,7 @@ enum { TLS_NAME_MAX = 64 };
 struct tls_context;
 struct tls;
 
-/* A context for a secret, which is copied. 0, or -ERR_UNAVAILABLE: OpenSSL cannot be loaded. */
+/* A context for a secret, which is copied. 0, or -ERR_UNAVAILABLE, after an error line: OpenSSL cannot be used. */
 int tls_context_new(const struct secret *s, struct tls_context **out);
 void tls_context_free(struct tls_context *c);
 

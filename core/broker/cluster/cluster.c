@@ -105,7 +105,7 @@ static int secret_set(struct cluster *c, const struct cluster_options *o, struct
         buf_addf(why, "cluster.replication.secret must be %d to %d hexadecimal digits", 2 * SECRET_SIZE_MIN,
                  2 * SECRET_SIZE_MAX);
     else if (s.size > 0 && tls_context_new(&s, &c->tls) < 0)
-        buf_addf(why, "cluster.replication.secret cannot be used: OpenSSL cannot be loaded");
+        buf_addf(why, "cluster.replication.secret cannot be used: OpenSSL is not usable");
     else if (s.size == 0 && !o->insecure)
         buf_addf(why, "cluster.replication.secret is missing");
     secret_clear(&s);
