@@ -13,6 +13,7 @@
 #include "config.h"
 #include "net/address.h"
 #include "server.h"
+#include "store/recovery/open.h"
 
 /* ---- stages: up in this order, down in reverse ---- */
 

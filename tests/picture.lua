@@ -19,7 +19,7 @@ local WAY <const> = {
   { file = "core/script/vm/task.c", text = "a task runs the route in Lua (scripts/routes/message.lua)" },
   { file = "core/script/topic/l_publish.c", text = "req:publish encodes the messages as one batch" },
   { file = "core/broker/topic/topic.c", text = "topic_append gives the batch its offsets and its epoch" },
-  { file = "core/store/log/journal.c", text = "the batch is written to the active segment: written rises" },
+  { file = "core/store/log/append.c", text = "the batch is written to the active segment: written rises" },
   { file = "core/store/disk/worker.c", text = "the disk thread syncs the file: disk rises" },
   { file = "core/broker/leader/feed.c", text = "in a cluster the batch is sent to each follower" },
   { file = "core/broker/follower/upstream.c",

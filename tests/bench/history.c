@@ -15,7 +15,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
+#include "store/log/journal_struct.h"
+#include "store/log/store_struct.h"
+#include "store/recovery/open.h"
 
 enum { PAGE = 4 * KIB, MESSAGES = 7 };   /* of a largest batch */
 
@@ -79,7 +81,8 @@ static struct buf largest_batch(void)
 static void append_all(struct store *s, struct journal *j, uint64_t bytes)
 {
     struct buf messages = largest_batch();
-    struct append a = {.messages = buf_slice(&messages), .count = MESSAGES, .epoch = j->epoch, .time_ms = j->time_ms};
+    struct append a = {.messages = buf_slice(&messages), .count = MESSAGES, .epoch = j->marks.epoch,
+                       .time_ms = j->marks.time_ms};
     uint64_t first;
     for (uint64_t done = 0; done < bytes; done += messages.end) {
         int rc = journal_append(j, &a, &first);

@@ -16,7 +16,9 @@
 #include "base/err.h"
 #include "base/say.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
+#include "store/log/journal_struct.h"
+#include "store/log/store_struct.h"
+#include "store/recovery/open.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -91,7 +93,7 @@ static void check_batches(slice bytes, uint64_t next)
 static void read_everywhere(struct journal *j)
 {
     struct buf out = {0};
-    uint64_t first = journal_first(j), count = j->written - first;
+    uint64_t first = journal_first(j), count = j->marks.written - first;
     for (uint64_t i = 0; i < count && i < 200; i++) {
         uint64_t next, offset;
         buf_clear(&out);
@@ -110,7 +112,7 @@ static void read_everywhere(struct journal *j)
 
 static void append_one(struct journal *j)
 {
-    struct append a = {.messages = SLICE("\1\0\0\0\xff\xff\0\0x"), .count = 1, .epoch = j->epoch, .time_ms = 1};
+    struct append a = {.messages = SLICE("\1\0\0\0\xff\xff\0\0x"), .count = 1, .epoch = j->marks.epoch, .time_ms = 1};
     uint64_t first;
     int rc = journal_append(j, &a, &first);
     ENSURE(rc == 0);
@@ -136,11 +138,11 @@ static void try_topic(bool clean)
 {
     struct journal_options o = {.id = {1, 5}, .segment_messages = 100, .segment_bytes = MIB};
     struct journal *j;
-    store->was_clean = clean;
+    store->last_run.clean = clean;
     if (journal_open(store, SLICE("t"), &o, &j) < 0)
         return;
     read_everywhere(j);
-    if (j->tail < UINT64_MAX / 2)
+    if (j->marks.tail < UINT64_MAX / 2)
         append_one(j);
     store_sync_all(store);
     journal_close(j);

@@ -22,7 +22,9 @@
 #include "broker/leader/membership.h"
 #include "broker/leader/requests.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
+#include "store/log/journal_struct.h"
+#include "store/log/store_struct.h"
+#include "store/recovery/open.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -19,7 +19,9 @@
 #include "broker/cluster/cluster.h"
 #include "broker/leader/feed.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
+#include "store/log/journal_struct.h"
+#include "store/log/store_struct.h"
+#include "store/recovery/open.h"
 #include "unit/unit.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"

@@ -18,7 +18,7 @@ static struct store *four_files(struct journal **j)
     struct store *s = open_store();
     *j = open_journal_with(s, "t", ten_each);
     for (int i = 0; i < 17; i++) {
-        (*j)->epoch = 1 + (uint64_t)i / 4;
+        (*j)->marks.epoch = 1 + (uint64_t)i / 4;
         CHECK_EQ(try_append(*j, 2, 60, 1000 + i), 0);
     }
     settle_store(s);
@@ -48,15 +48,15 @@ static struct path diverged_name(uint64_t offset)
 /* What a topic of the same history that never was longer would be. */
 static void check_is_cut_at(struct journal *j, uint64_t to)
 {
-    CHECK_EQ(j->tail, to);
-    CHECK_EQ(j->written, to);
-    CHECK_EQ(j->disk, to);
-    CHECK(j->stated <= to);
-    CHECK_EQ(j->epoch, to ? 1 + (to / 2 - 1) / 4 : 0);
-    CHECK_EQ(j->time_ms, to ? 1000 + (int64_t)to / 2 - 1 : 0);
-    CHECK_EQ(j->parts_count, to ? (to + 9) / 10 : 1);
-    CHECK(j->active != NULL);
-    CHECK_EQ(j->active->first, to ? (to - 1) / 10 * 10 : 0);
+    CHECK_EQ(j->marks.tail, to);
+    CHECK_EQ(j->marks.written, to);
+    CHECK_EQ(j->marks.disk, to);
+    CHECK(j->marks.stated <= to);
+    CHECK_EQ(j->marks.epoch, to ? 1 + (to / 2 - 1) / 4 : 0);
+    CHECK_EQ(j->marks.time_ms, to ? 1000 + (int64_t)to / 2 - 1 : 0);
+    CHECK_EQ(j->parts.count, to ? (to + 9) / 10 : 1);
+    CHECK(j->parts.active != NULL);
+    CHECK_EQ(j->parts.active->first, to ? (to - 1) / 10 * 10 : 0);
     struct batch_head head;
     CHECK_EQ(journal_batch_before(j, to, &head), to ? 0 : -ERR_BAD_RANGE);
     check_reads_all(j);

@@ -14,7 +14,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "script/script.h"
-#include "store/log/store.h"
+#include "store/recovery/open.h"
 
 static const char host_init[] =
     "for name, value in pairs(require 'lignum.core') do _G[name] = value end\n"

@@ -17,7 +17,15 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
+#include "store/log/append.h"
+#include "store/log/segment_find.h"
+#include "store/log/store_struct.h"
+#include "store/recovery/audit.h"
+#include "store/recovery/open.h"
+#include "store/recovery/repair.h"
+#include "store/replication/batches.h"
+#include "store/replication/epochs.h"
+#include "store/replication/truncate.h"
 #include "unit/unit.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -75,12 +83,12 @@ static int try_append(struct journal *j, uint32_t count, size_t size, int64_t ti
 {
     struct buf messages = {0};
     for (uint32_t i = 0; i < count; i++) {
-        struct message m = {.key = SLICE("k"), .payload = payload_at(j->tail + i, size)};
+        struct message m = {.key = SLICE("k"), .payload = payload_at(j->marks.tail + i, size)};
         message_write(&messages, &m);
     }
-    struct append a = {.messages = buf_slice(&messages), .count = count, .epoch = j->epoch ? j->epoch : 1,
+    struct append a = {.messages = buf_slice(&messages), .count = count, .epoch = j->marks.epoch ? j->marks.epoch : 1,
                        .time_ms = time_ms};
-    uint64_t first, before = j->tail;
+    uint64_t first, before = j->marks.tail;
     int rc = journal_append(j, &a, &first);
     if (rc == 0)
         CHECK_EQ(first, before);
@@ -100,7 +108,7 @@ static void settle_store(struct store *s)
     do {
         store_sync(s);
         worker_wait(s->disk.worker);
-    } while (!list_empty(&s->unsynced));
+    } while (!list_empty(&s->queue.unsynced));
 }
 
 /* Checks the batches in `bytes`: they are valid, follow each other, and hold what was appended. The next offset. */
@@ -189,7 +197,7 @@ static void skip_syncs(void)
 static uint64_t check_reads_right_or_refused(struct journal *j)
 {
     uint64_t refused = 0;
-    for (uint64_t from = journal_first(j); from < j->written; from++) {
+    for (uint64_t from = journal_first(j); from < j->marks.written; from++) {
         int64_t rc = read_all_of(j, from, from + 1);
         if (rc >= 0)
             CHECK(rc > (int64_t)from);

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "store/recovery/audit.h"
 
 struct auditor {
     struct auditor_options o;

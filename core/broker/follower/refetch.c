@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/say.h"
 #include "broker/follower/upstream.h"
+#include "store/recovery/repair.h"
 
 #define LOOK_NS (2 * NS_PER_S)       /* between two looks for damage */
 #define AGAIN_NS (30 * NS_PER_S)     /* after a repair that failed */

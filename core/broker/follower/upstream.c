@@ -10,6 +10,8 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "store/replication/batches.h"
+#include "store/replication/epochs.h"
 
 enum { HUNG_UP = 1 };
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/wire/wire.h"
+#include "store/replication/batches.h"
 
 enum { DATA_HEAD = 4 + 5 * 8 + 1 + 4 };   /* the fields of DATA in front of the batches */
 

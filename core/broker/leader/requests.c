@@ -5,6 +5,7 @@
 #include "base/say.h"
 #include "broker/leader/feed.h"
 #include "broker/wire/wire.h"
+#include "store/replication/epochs.h"
 
 /* ---- where the histories part ---- */
 

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
+#include "store/replication/epochs.h"
+#include "store/replication/truncate.h"
 
 static bool is_name_byte(char c)
 {

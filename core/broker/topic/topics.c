@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/topic/topic_log.h"
+#include "store/recovery/open.h"
+#include "store/replication/truncate.h"
 
 struct topics {
     struct topic_shared shared;

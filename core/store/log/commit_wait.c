@@ -3,69 +3,63 @@
 #include "base/clock.h"
 #include "base/least.h"
 
-#define QUICK_NS    (NS_PER_MS / 10)     /* below that, halves that overlap are worth more: doc/why/010 */
+#define FAST_NS     (NS_PER_MS / 10)     /* on faster disks, halves that overlap are worth more: doc/why/010 */
 #define WAIT_MAX_NS (5 * NS_PER_MS)
 
-enum { VAIN_MAX = 6 };                   /* a pause is at most 2^6 - 2 rounds */
+enum { TIMEOUTS_MAX = 6 };               /* a pause is at most 2^6 - 2 group commits */
 
-void commit_wait_add(struct commit_wait *g)
+void commit_wait_add(struct commit_wait *w)
 {
-    g->waiting++;
-    g->came_ns = 0;
+    w->waiting++;
+    w->came_ns = 0;
 }
 
-void commit_wait_note_time(struct commit_wait *g, uint64_t now_ns)
+void commit_wait_note_time(struct commit_wait *w, uint64_t now_ns)
 {
-    if (g->came_ns == 0)
-        g->came_ns = now_ns;
+    if (w->came_ns == 0)
+        w->came_ns = now_ns;
 }
 
-bool commit_wait_waits(struct commit_wait *g, uint64_t now_ns)
+bool commit_wait_more(struct commit_wait *w, uint64_t now_ns)
 {
-    bool waits = g->waiting > 0 && g->waiting < g->before + g->covered && now_ns < g->until_ns;
-    g->waited |= waits;
-    return waits;
+    bool wait = w->waiting > 0 && w->waiting < w->before + w->covered && now_ns < w->until_ns;
+    w->waited |= wait;
+    return wait;
 }
 
-/* Either all came in that time, or only those who came meanwhile. Waits in vain are tried ever more rarely: while the
- * others come fast, each wait looks worthwhile, and one who thinks for longer is waited for each time in vain. */
-static void learn(struct commit_wait *g, uint64_t now_ns)
+void commit_wait_begin(struct commit_wait *w, uint64_t now_ns)
 {
-    bool vain = g->waiting < g->before + g->covered;
-    unsigned came = vain ? g->waiting - g->before : g->waiting;
-    g->pace_ns = (now_ns - g->ended_ns) / (came > 0 ? came : 1);
-    g->vain = !vain ? 0 : g->vain < VAIN_MAX ? g->vain + 1 : VAIN_MAX;
-    g->pause = vain ? (1U << g->vain) - 2 : 0;    /* 0, 2, 6, ... rounds: chance may spoil one */
+    if (w->waited) {
+        /* Estimate the rate from those that arrived during the wait; without a timeout, that is all of them. One client
+         * that pauses longer than the others makes every wait time out, though the rate of the others makes each look
+         * worthwhile: so the pause doubles with each timeout in a row. A single one may be chance. */
+        bool timeout = w->waiting < w->before + w->covered;
+        unsigned came = timeout ? w->waiting - w->before : w->waiting;
+        w->pace_ns = (now_ns - w->ended_ns) / (came > 0 ? came : 1);
+        w->timeouts = !timeout ? 0 : w->timeouts < TIMEOUTS_MAX ? w->timeouts + 1 : TIMEOUTS_MAX;
+        w->pause = timeout ? (1U << w->timeouts) - 2 : 0;      /* 0, 2, 6, ... */
+    } else if (w->pause > 0) {
+        w->pause--;
+    }
+    w->waited = false;
+    w->covered = w->waiting;
+    w->waiting = 0;
+    w->began_ns = w->came_ns = now_ns;
 }
 
-void commit_wait_begin(struct commit_wait *g, uint64_t now_ns)
+void commit_wait_end(struct commit_wait *w, uint64_t now_ns, uint64_t took_ns)
 {
-    if (g->waited)
-        learn(g, now_ns);
-    else if (g->pause > 0)
-        g->pause--;
-    g->waited = false;
-    g->covered = g->waiting;
-    g->waiting = 0;
-    g->began_ns = g->came_ns = now_ns;
-}
-
-/* Those who came meanwhile were answered after the round before. A few late ones do not tell. */
-static void measure(struct commit_wait *g)
-{
-    if (g->before > 0 && 4 * g->before >= g->covered)
-        g->pace_ns = (g->came_ns - g->began_ns) / g->before;
-}
-
-void commit_wait_end(struct commit_wait *g, uint64_t now_ns, uint64_t took_ns)
-{
-    uint64_t usual_ns = least(took_ns, g->took_ns);    /* one that stalled says nothing about the next */
-    uint64_t most_ns = least(usual_ns / 2, WAIT_MAX_NS);
-    commit_wait_note_time(g, now_ns);
-    g->before = g->waiting;
-    measure(g);
-    g->took_ns = took_ns;
-    g->ended_ns = now_ns;
-    bool in_time = g->pace_ns * (g->before + g->covered) <= most_ns;   /* all of them, as they come together then */
-    g->until_ns = in_time && g->pause == 0 && usual_ns >= QUICK_NS ? now_ns + most_ns : 0;
+    uint64_t usual_ns = least(took_ns, w->took_ns);    /* a sync that stalled does not predict the next one */
+    uint64_t wait_ns = least(usual_ns / 2, WAIT_MAX_NS);
+    commit_wait_note_time(w, now_ns);
+    w->before = w->waiting;
+    /* Batches that arrived meanwhile come from clients that the group commit before has answered: their rate is that at
+     * which answered clients return. A few late ones say nothing. */
+    if (w->before > 0 && 4 * w->before >= w->covered)
+        w->pace_ns = (w->came_ns - w->began_ns) / w->before;
+    w->took_ns = took_ns;
+    w->ended_ns = now_ns;
+    /* True if both halves would arrive in time: once they did, they arrive together. */
+    bool in_time = w->pace_ns * (w->before + w->covered) <= wait_ns;
+    w->until_ns = in_time && w->pause == 0 && usual_ns >= FAST_NS ? now_ns + wait_ns : 0;
 }

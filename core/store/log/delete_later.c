@@ -1,4 +1,5 @@
-/* Unlinking, which can take long, on the disk thread. */
+#include "store/log/delete_later.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
@@ -6,101 +7,94 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
 
-struct delete_job {
+struct deletion {
     struct job job;
-    struct journal *journal;     /* NULL: the trash */
-    struct path dir;
-    struct buf paths;
+    struct disk *disk;           /* outlives us */
+    struct topic_dir *dir;       /* whose files; NULL: everything in trash/. Outlives us: it counts its jobs */
+    struct path folder;
+    struct buf paths;            /* owned; of `dir` */
     int rc;
     bool sync_failed;
 };
 
-static void delete_one(struct delete_job *r, const char *path)
+static void delete_file(struct deletion *d, const char *path)
 {
     if (io.unlink(path) < 0 && errno != ENOENT)
-        r->rc = -errno;
+        d->rc = -errno;
 }
 
-/* Each is gone for good before the next: after a power loss there must be no hole between two files. */
+/* Each log file is gone from the disk before the next one: a power loss must not leave a hole between two files. */
 static void delete_files_run(struct job *job)
 {
-    struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
-    slice rest = buf_slice(&r->paths);
-    while (r->rc == 0 && rest.n > 0) {
-        size_t n = strlen(rest.p);
-        delete_one(r, rest.p);
+    struct deletion *d = LIST_OWNER(job, struct deletion, job);
+    for (slice rest = buf_slice(&d->paths); d->rc == 0 && rest.n > 0; rest = slice_skip(rest, strlen(rest.p) + 1)) {
         uint64_t first;
-        const char *name = strrchr(rest.p, '/') + 1;
-        if (r->rc == 0 && file_name_read(name, &first) == FILE_SEALED) {
-            r->rc = io_sync_dir_or_all(r->dir.s, r->journal->store->disk.root_fd);
-            r->sync_failed = r->rc < 0;
-        }
-        rest = slice_skip(rest, n + 1);
+        delete_file(d, rest.p);
+        if (d->rc < 0 || file_name_read(strrchr(rest.p, '/') + 1, &first) != FILE_SEALED)
+            continue;
+        d->rc = io_sync_dir_or_all(d->folder.s, d->disk->root_fd);
+        d->sync_failed = d->rc < 0;
     }
 }
 
-static bool dot(const char *name)
+static bool is_dot(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static void delete_topic(struct delete_job *r, const char *topic)
+static void delete_topic(struct deletion *d, const char *topic)
 {
     DIR *dir = opendir(topic);
     if (!dir)
         return;
     for (struct dirent *e; (e = readdir(dir));)
-        if (!dot(e->d_name))
-            delete_one(r, path_of("%s/%s", topic, e->d_name).s);
+        if (!is_dot(e->d_name))
+            delete_file(d, path_of("%s/%s", topic, e->d_name).s);
     closedir(dir);
     if (io.rmdir(topic) < 0)
-        r->rc = -errno;
+        d->rc = -errno;
 }
 
 static void delete_trash_run(struct job *job)
 {
-    struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
-    DIR *dir = opendir(r->dir.s);
+    struct deletion *d = LIST_OWNER(job, struct deletion, job);
+    DIR *dir = opendir(d->folder.s);
     if (!dir)
         return;
     for (struct dirent *e; (e = readdir(dir));)
-        if (!dot(e->d_name))
-            delete_topic(r, path_of("%s/%s", r->dir.s, e->d_name).s);
+        if (!is_dot(e->d_name))
+            delete_topic(d, path_of("%s/%s", d->folder.s, e->d_name).s);
     closedir(dir);
 }
 
 static void delete_done(struct job *job)
 {
-    struct delete_job *r = LIST_OWNER(job, struct delete_job, job);
-    if (r->sync_failed)
-        disk_failed(&r->journal->store->disk, "fsync", r->dir.s, r->rc);
-    if (r->rc < 0)
-        say_warn("store", "cannot remove old files in %s: %s", r->dir.s, strerror(-r->rc));
-    if (r->journal)
-        r->journal->jobs--;
-    buf_fini(&r->paths);
-    mem_free(r);
+    struct deletion *d = LIST_OWNER(job, struct deletion, job);
+    if (d->sync_failed)
+        disk_failed(d->disk, "fsync", d->folder.s, d->rc);
+    if (d->rc < 0)
+        say_warn("store", "cannot delete old files in %s: %s", d->folder.s, strerror(-d->rc));
+    if (d->dir)
+        d->dir->jobs--;
+    buf_fini(&d->paths);
+    mem_free(d);
 }
 
-void delete_later_files(struct journal *j, struct buf *paths)
+void delete_later_files(struct topic_dir *dir, struct buf *paths)
 {
-    struct delete_job *r = MEM_NEW(struct delete_job);
-    r->job.run = delete_files_run;
-    r->job.done = delete_done;
-    r->journal = j;
-    r->dir = topic_path(j);
-    buf_move(&r->paths, paths);
-    j->jobs++;
-    worker_submit(j->store->disk.worker, &r->job);
+    struct deletion *d = MEM_NEW(struct deletion);
+    *d = (struct deletion){.disk = dir->disk, .dir = dir, .folder = topic_path(dir)};
+    d->job = (struct job){.run = delete_files_run, .done = delete_done};
+    buf_move(&d->paths, paths);
+    dir->jobs++;
+    worker_submit(dir->disk->worker, &d->job);
 }
 
-void delete_later_trash(struct store *s)
+void delete_later_trash(struct disk *disk)
 {
-    struct delete_job *r = MEM_NEW(struct delete_job);
-    r->job.run = delete_trash_run;
-    r->job.done = delete_done;
-    r->dir = path_of("%s/trash", s->disk.root);
-    worker_submit(s->disk.worker, &r->job);
+    struct deletion *d = MEM_NEW(struct deletion);
+    *d = (struct deletion){.disk = disk, .folder = path_of("%s/trash", disk->root)};
+    d->job = (struct job){.run = delete_trash_run, .done = delete_done};
+    worker_submit(disk->worker, &d->job);
 }

@@ -1,19 +1,16 @@
-/*
- * A round is one go of the disk thread over all journals that were written since the last: group commit.
- *
- * What a round covers is fixed when it is submitted: marks rise afterwards only as far as that. A few files are
- * fdatasynced one by one, with the directories that have new entries; many go with one syncfs, which also is the only
- * way to reach a file whose descriptor had to be given up.
- */
+#include "store/log/group_commit.h"
+
 #include <errno.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
+#include "store/log/append.h"
+#include "store/log/seal.h"
+#include "store/log/store_struct.h"
 
-/* A journal in the round, and how far its disk mark rises when it is over. */
+/* A journal that is covered, and how far its disk mark rises at the end. */
 struct entry {
     struct journal *journal;
     uint64_t disk;
@@ -24,211 +21,198 @@ struct entry {
 struct group_commit {
     struct job job;
     struct store *store;         /* outlives us */
-    bool busy;
+    bool running;
     uint64_t submitted_ns;
     struct entry *entries;       /* owned */
     size_t count, cap;
-    struct list sealing;         /* segments to rename afterwards */
+    struct list sealing;         /* segments to seal afterwards */
     struct segment *segments[SYNC_ONE_BY_ONE_MAX];   /* pinned */
+    /* what the disk thread reads */
     int fds[SYNC_ONE_BY_ONE_MAX];
     unsigned files;
     struct buf dirs;             /* NUL-terminated paths to fsync */
-    bool whole;                  /* one syncfs instead */
+    bool whole;                  /* one syncfs instead of all of those */
     int root_fd;
-    /* set by the disk thread */
+    /* and writes */
     int rc;
-    const char *failed;
+    const char *failed;          /* the call that failed */
     uint64_t took_ns;
 };
 
-static void group_commit_run(struct job *job);
-static void group_commit_done(struct job *job);
+/* -- on the disk thread ----------------------------------------------------------------------------------- */
 
-void group_commit_new(struct store *s)
+static int sync_each(struct group_commit *c)
 {
-    struct group_commit *r = MEM_NEW(struct group_commit);
-    r->store = s;
-    r->root_fd = s->disk.root_fd;
-    r->job = (struct job){.run = group_commit_run, .done = group_commit_done, .urgent = true};
-    list_init(&r->sealing);
-    s->commit = r;
+    for (unsigned i = 0; i < c->files; i++)
+        if (io.sync_data(c->fds[i]) < 0)
+            return c->failed = "fdatasync", -errno;
+    for (slice rest = buf_slice(&c->dirs); rest.n > 0; rest = slice_skip(rest, strlen(rest.p) + 1)) {
+        int rc = io_sync_dir_or_all(rest.p, c->root_fd);
+        if (rc < 0)
+            return c->failed = "fsync of a directory", rc;
+    }
+    return 0;
 }
 
-void group_commit_free(struct store *s)
+static void commit_run(struct job *job)
 {
-    ENSURE(!s->commit->busy);
-    mem_free(s->commit->entries);
-    buf_fini(&s->commit->dirs);
-    mem_free(s->commit);
-    s->commit = NULL;
+    struct group_commit *c = LIST_OWNER(job, struct group_commit, job);
+    uint64_t begun = clock_ns();
+    if (!c->whole)
+        c->rc = sync_each(c);
+    else if (io.sync_fs(c->root_fd) < 0)
+        c->failed = "syncfs", c->rc = -errno;
+    c->took_ns = clock_ns() - begun;
 }
 
-bool group_commit_busy(const struct store *s)
+/* -- on the loop thread: before --------------------------------------------------------------------------- */
+
+static void add_file(struct group_commit *c, struct segment *seg)
 {
-    return s->commit->busy;
+    seg->file.dirty = false;
+    if (c->files == SYNC_ONE_BY_ONE_MAX)
+        c->whole = true;
+    if (c->whole || segment_use(seg) < 0) {
+        c->whole = true;
+        return;
+    }
+    seg->file.pins++;
+    c->fds[c->files] = seg->file.fd;
+    c->segments[c->files++] = seg;
+}
+
+static void add_dir(struct group_commit *c, const char *path)
+{
+    buf_add(&c->dirs, path, strlen(path) + 1);
+}
+
+static void add_journal(struct group_commit *c, struct journal *j)
+{
+    struct segment *seg = j->parts.active;
+    /* Under durability `os` the active file is not synced, only those that were ended. */
+    bool active = seg && (j->options.durability != DURABILITY_OS || c->store->queue.urgent);
+    if (c->count == c->cap) {
+        c->cap = c->cap ? c->cap * 2 : 16;
+        c->entries = mem_resize(c->entries, c->cap * sizeof *c->entries);
+    }
+    struct entry *e = &c->entries[c->count++];
+    *e = (struct entry){.journal = j, .disk = active || !seg ? j->marks.written : seg->first};
+    e->has_checkpoint = active && buf_size(&j->pending) == 0;
+    if (e->has_checkpoint)
+        e->checkpoint = journal_checkpoint(j);
+
+    LIST_EACH(node, &j->sync.sealing)
+        add_file(c, LIST_OWNER(node, struct segment, sealing));
+    list_splice(&c->sealing, &j->sync.sealing);
+    if (active)
+        add_file(c, seg);
+    if (j->sync.dir_dirty)
+        add_dir(c, topic_path(&j->parts.dir).s);
+    j->sync.dir_dirty = false;
+    j->sync.committing = true;
+}
+
+static void add_journals(struct group_commit *c, struct list *journals)
+{
+    while (!list_empty(journals)) {
+        struct journal *j = list_first(journals, struct journal, sync.unsynced);
+        list_remove(&j->sync.unsynced);
+        add_journal(c, j);
+    }
+}
+
+void group_commit_submit(struct group_commit *c, struct list *journals, struct list *later)
+{
+    struct store *s = c->store;
+    struct files *files = &s->disk.files;
+    ENSURE(!c->running);
+    c->rc = 0;
+    c->whole = files->dirty_closed;
+    add_journals(c, journals);
+    if (later)
+        add_journals(c, later);
+    if (s->queue.topics_dirty)
+        add_dir(c, path_of("%s/topics", s->disk.root).s);
+    s->queue.topics_dirty = false;
+    if (files->dirty_closed)           /* opening a file for this commit may have closed another one */
+        c->whole = true;
+    files->dirty_closed = false;
+    c->running = true;
+    c->submitted_ns = clock_ns();
+    commit_wait_begin(&s->queue.wait, c->submitted_ns);
+    worker_submit(s->disk.worker, &c->job);
+}
+
+/* -- on the loop thread: afterwards ----------------------------------------------------------------------- */
+
+static void journal_committed(struct store *s, struct entry *e)
+{
+    struct journal *j = e->journal;
+    struct checkpoint *c = &e->checkpoint;
+    struct marks *m = &j->marks;
+    j->sync.committing = false;
+    if (e->disk <= m->disk)
+        return;
+    m->disk = e->disk;
+    bool current = e->has_checkpoint && j->parts.active && j->parts.active->first == c->first;
+    if (current && c->position >= j->checkpoint.position + CHECKPOINT_EVERY)
+        journal_save_checkpoint(j, c);
+    if (m->disk == m->tail)
+        buf_fini(&j->pending);         /* an idle topic keeps no buffer */
+    if (s->options.moved && j->owner)
+        s->options.moved(j->owner, m->written, m->disk);
+}
+
+static void commit_done(struct job *job)
+{
+    struct group_commit *c = LIST_OWNER(job, struct group_commit, job);
+    struct store *s = c->store;
+    if (c->rc < 0)
+        disk_failed(&s->disk, c->failed, s->disk.root, c->rc);
+    hist_record(&s->stats.sync, c->took_ns);
+    s->stats.syncs++;
+    s->stats.synced_files += c->count;
+    commit_wait_end(&s->queue.wait, clock_ns(), c->took_ns);
+    c->running = false;
+    for (unsigned i = 0; i < c->files; i++)
+        c->segments[i]->file.pins--;
+    for (size_t i = 0; i < c->count; i++)
+        journal_committed(s, &c->entries[i]);
+    while (!list_empty(&c->sealing)) {
+        struct segment *seg = list_first(&c->sealing, struct segment, sealing);
+        list_remove(&seg->sealing);
+        seal_submit(seg);
+    }
+    c->count = c->files = 0;
+    buf_clear(&c->dirs);
+}
+
+/* -- life ------------------------------------------------------------------------------------------------- */
+
+struct group_commit *group_commit_new(struct store *s)
+{
+    struct group_commit *c = MEM_NEW(struct group_commit);
+    c->store = s;
+    c->root_fd = s->disk.root_fd;
+    c->job = (struct job){.run = commit_run, .done = commit_done, .urgent = true};
+    list_init(&c->sealing);
+    return c;
+}
+
+void group_commit_free(struct group_commit *c)
+{
+    ENSURE(!c->running);
+    mem_free(c->entries);
+    buf_fini(&c->dirs);
+    mem_free(c);
+}
+
+bool group_commit_running(const struct group_commit *c)
+{
+    return c->running;
 }
 
 uint64_t store_stalled_ns(const struct store *s)
 {
-    return s->commit->busy ? clock_ns() - s->commit->submitted_ns : 0;
-}
-
-/* -- on the disk thread ----------------------------------------------------------------------------------- */
-
-static int group_commit_sync_files(struct group_commit *r)
-{
-    for (unsigned i = 0; i < r->files; i++)
-        if (io.sync_data(r->fds[i]) < 0)
-            return r->failed = "fdatasync", -errno;
-    return 0;
-}
-
-static int group_commit_sync_dirs(struct group_commit *r)
-{
-    for (slice rest = buf_slice(&r->dirs); rest.n > 0; rest = slice_skip(rest, strlen(rest.p) + 1)) {
-        int rc = io_sync_dir_or_all(rest.p, r->root_fd);
-        if (rc < 0)
-            return r->failed = "fsync of a directory", rc;
-    }
-    return 0;
-}
-
-static int group_commit_sync_whole(struct group_commit *r)
-{
-    return io.sync_fs(r->root_fd) == 0 ? 0 : (r->failed = "syncfs", -errno);
-}
-
-static void group_commit_run(struct job *job)
-{
-    struct group_commit *r = LIST_OWNER(job, struct group_commit, job);
-    uint64_t begun = clock_ns();
-    r->rc = r->whole ? group_commit_sync_whole(r) : group_commit_sync_files(r);
-    if (r->rc == 0 && !r->whole)
-        r->rc = group_commit_sync_dirs(r);
-    r->took_ns = clock_ns() - begun;
-}
-
-/* -- before and after ------------------------------------------------------------------------------------- */
-
-static void group_commit_add_file(struct group_commit *r, struct segment *seg)
-{
-    seg->file.dirty = false;
-    if (r->files == SYNC_ONE_BY_ONE_MAX)
-        r->whole = true;
-    if (r->whole || segment_use(seg) < 0) {
-        r->whole = true;
-        return;
-    }
-    seg->file.pins++;
-    r->fds[r->files] = seg->file.fd;
-    r->segments[r->files++] = seg;
-}
-
-static void group_commit_add_dir(struct group_commit *r, const char *path)
-{
-    buf_add(&r->dirs, path, strlen(path) + 1);
-}
-
-static struct entry *group_commit_add_entry(struct group_commit *r)
-{
-    if (r->count == r->cap) {
-        r->cap = r->cap ? r->cap * 2 : 16;
-        r->entries = mem_resize(r->entries, r->cap * sizeof *r->entries);
-    }
-    return &r->entries[r->count++];
-}
-
-static void group_commit_add(struct group_commit *r, struct journal *j)
-{
-    struct entry *e = group_commit_add_entry(r);
-    bool active = j->active && (j->options.durability != DURABILITY_OS || r->store->closing);
-    *e = (struct entry){.journal = j, .disk = active || !j->active ? j->written : j->active->first};
-    e->has_checkpoint = active && buf_size(&j->pending) == 0;
-    if (e->has_checkpoint)
-        e->checkpoint = journal_checkpoint(j);
-    LIST_EACH(node, &j->sealing)
-        group_commit_add_file(r, LIST_OWNER(node, struct segment, sealing));
-    list_splice(&r->sealing, &j->sealing);
-    if (active)
-        group_commit_add_file(r, j->active);
-    if (j->dir_dirty)
-        group_commit_add_dir(r, topic_path(j).s);
-    j->dir_dirty = false;
-    j->in_round = true;
-}
-
-static void group_commit_add_all(struct group_commit *r, struct list *journals)
-{
-    while (!list_empty(journals)) {
-        struct journal *j = list_first(journals, struct journal, unsynced);
-        list_remove(&j->unsynced);
-        group_commit_add(r, j);
-    }
-}
-
-void group_commit_submit(struct store *s, struct list *journals, struct list *more)
-{
-    struct group_commit *r = s->commit;
-    ENSURE(!r->busy);
-    r->whole = s->disk.files.dirty_closed;
-    group_commit_add_all(r, journals);
-    if (more)
-        group_commit_add_all(r, more);
-    if (s->topics_dirty)
-        group_commit_add_dir(r, path_of("%s/topics", s->disk.root).s);
-    s->topics_dirty = false;
-    if (s->disk.files.dirty_closed)         /* also when opening a file for this round closed another */
-        r->whole = true;
-    s->disk.files.dirty_closed = false;
-    r->busy = true;
-    r->submitted_ns = clock_ns();
-    commit_wait_begin(&s->commit_wait, r->submitted_ns);
-    worker_submit(s->disk.worker, &r->job);
-}
-
-static void entry_done(struct store *s, struct entry *e)
-{
-    struct journal *j = e->journal;
-    struct checkpoint *c = &e->checkpoint;
-    j->in_round = false;
-    if (e->disk <= j->disk)
-        return;
-    j->disk = e->disk;
-    bool current = e->has_checkpoint && j->active && j->active->first == c->first;
-    if (current && c->position >= j->checkpoint_position + CHECKPOINT_EVERY)
-        journal_save_checkpoint(j, c);
-    if (j->disk == j->tail)
-        buf_fini(&j->pending);         /* an idle topic keeps no buffer */
-    if (s->options.moved && j->owner)
-        s->options.moved(j->owner, j->written, j->disk);
-}
-
-static void group_commit_count(struct group_commit *r)
-{
-    struct store_stats *stats = &r->store->stats;
-    hist_record(&stats->sync, r->took_ns);
-    stats->syncs++;
-    stats->synced_files += r->count;
-}
-
-static void group_commit_done(struct job *job)
-{
-    struct group_commit *r = LIST_OWNER(job, struct group_commit, job);
-    struct store *s = r->store;
-    if (r->rc < 0)
-        disk_failed(&s->disk, r->failed, s->disk.root, r->rc);
-    group_commit_count(r);
-    commit_wait_end(&s->commit_wait, clock_ns(), r->took_ns);
-    r->busy = false;
-    for (unsigned i = 0; i < r->files; i++)
-        r->segments[i]->file.pins--;
-    for (size_t i = 0; i < r->count; i++)
-        entry_done(s, &r->entries[i]);
-    while (!list_empty(&r->sealing)) {
-        struct segment *seg = list_first(&r->sealing, struct segment, sealing);
-        list_remove(&seg->sealing);
-        seal_submit(seg);
-    }
-    r->count = r->files = 0;
-    buf_clear(&r->dirs);
+    return s->commit->running ? clock_ns() - s->commit->submitted_ns : 0;
 }

@@ -1,78 +1,43 @@
-/*
- * Which indexes are in memory. An active file's is kept while it grows; a sealed file's is brought in for who looks
- * something up in it, and of these the ones used longest ago go when they are too many bytes together: what a node
- * has in memory must not grow with what it has stored, nor with what has been read of it.
- */
-#include "base/err.h"
-#include "store/log/inner.h"
+#include "store/log/index_cache.h"
 
-static size_t index_bytes(const struct segment *seg)
+static size_t index_bytes(const struct cached_index *ci)
 {
-    return seg->index.cap * sizeof *seg->index.entries;
+    return ci->index.cap * sizeof *ci->index.entries;
 }
 
-void index_cache_forget(struct segment *seg)
+void index_cache_init(struct index_cache *c, size_t bytes_max)
 {
-    struct store *s = seg->journal->store;
-    if (list_alone(&seg->indexed))
+    *c = (struct index_cache){.bytes_max = bytes_max};
+    list_init(&c->used);
+}
+
+void cached_index_init(struct cached_index *ci)
+{
+    *ci = (struct cached_index){.complete = true};
+    list_init(&ci->link);
+    index_init(&ci->index);
+}
+
+void index_cache_use(struct index_cache *c, struct cached_index *ci)
+{
+    index_cache_remove(c, ci);
+    list_push(&c->used, &ci->link);
+    c->bytes += index_bytes(ci);
+    while (c->bytes > c->bytes_max && c->used.next != &ci->link)
+        index_cache_drop(c, list_first(&c->used, struct cached_index, link));
+}
+
+void index_cache_remove(struct index_cache *c, struct cached_index *ci)
+{
+    if (list_alone(&ci->link))
         return;
-    list_remove(&seg->indexed);
-    s->indexed_bytes -= index_bytes(seg);
+    list_remove(&ci->link);
+    c->bytes -= index_bytes(ci);
 }
 
-void index_cache_drop(struct segment *seg)
+void index_cache_drop(struct index_cache *c, struct cached_index *ci)
 {
-    if (seg->scanned)
-        return;                        /* made in spite of damage: the file's index may be what was wrong */
-    index_cache_forget(seg);
-    index_fini(&seg->index);
-    seg->index_whole = seg->written < FILE_HEAD_SIZE + INDEX_EVERY;
-}
-
-static void index_cache_remember(struct segment *seg)
-{
-    struct store *s = seg->journal->store;
-    index_cache_forget(seg);
-    list_push(&s->indexed, &seg->indexed);
-    s->indexed_bytes += index_bytes(seg);
-    while (s->indexed_bytes > s->indexed_max && s->indexed.next != &seg->indexed)
-        index_cache_drop(list_first(&s->indexed, struct segment, indexed));
-}
-
-/* Indexes what lies below `written`, by heads only. */
-static int index_make(struct segment *seg)
-{
-    index_fini(&seg->index);
-    struct walk w = walk_begin(seg, NULL);
-    struct batch_head head;
-    int rc;
-    while ((rc = walk_head(&w, &head)) > 0) {
-        index_note(&seg->index, (struct index_entry){head.first, w.position, head.time_ms});
-        walk_skip(&w, &head);
-    }
-    return rc;
-}
-
-static int index_bring(struct segment *seg)
-{
-    struct path path = file_path(seg->journal, seg->first, FILE_INDEX);
-    if (seg->renamed && index_load(&seg->index, path.s) == 0)
-        return 0;
-    int rc = index_make(seg);
-    if (rc == 0 && seg->renamed)
-        index_save(&seg->index, path.s);   /* only derived: may fail */
-    return rc == -ERR_DAMAGED ? segment_scan(seg) : rc;
-}
-
-int index_cache_want(struct segment *seg)
-{
-    int rc = segment_use(seg);
-    if (rc == 0 && !seg->index_whole)
-        rc = index_bring(seg);
-    if (rc < 0)
-        return rc;
-    seg->index_whole = true;
-    if (seg->renamed && !seg->scanned)
-        index_cache_remember(seg);
-    return 0;
+    index_cache_remove(c, ci);
+    index_fini(&ci->index);
+    ci->complete = false;
 }

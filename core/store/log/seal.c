@@ -1,8 +1,5 @@
-/*
- * The end of sealing, on the disk thread: a file that has its end record, synced by a round, is cut to its size
- * and renamed .log. Nothing depends on when that becomes durable (recovery completes it), except that the cut
- * must not come after the rename: hence the sync between them.
- */
+#include "store/log/seal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,26 +7,15 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
-#include "store/log/inner.h"
 
 struct seal {
     struct job job;
-    struct segment *segment;
+    struct segment *segment;     /* outlives us: it is pinned */
     struct path from, to;
     uint64_t size;
     int rc;
     bool sync_failed;
 };
-
-static int seal_truncate(struct seal *s, int fd)
-{
-    if (io.truncate(fd, (off_t)s->size) < 0)
-        return -errno;
-    if (io.sync_all(fd) == 0)
-        return 0;
-    s->sync_failed = true;
-    return -errno;
-}
 
 static void seal_run(struct job *job)
 {
@@ -39,7 +25,12 @@ static void seal_run(struct job *job)
         s->rc = -errno;
         return;
     }
-    s->rc = seal_truncate(s, fd);
+    if (io.truncate(fd, (off_t)s->size) < 0) {
+        s->rc = -errno;
+    } else if (io.sync_all(fd) < 0) {
+        s->rc = -errno;
+        s->sync_failed = true;
+    }
     close(fd);
     if (s->rc == 0 && io.rename(s->from.s, s->to.s) < 0)
         s->rc = -errno;
@@ -49,33 +40,30 @@ static void seal_done(struct job *job)
 {
     struct seal *s = LIST_OWNER(job, struct seal, job);
     struct segment *seg = s->segment;
-    struct journal *j = seg->journal;
+    struct topic_dir *dir = seg->dir;
     if (s->sync_failed)
-        disk_failed(&j->store->disk, "fsync", s->from.s, s->rc);
+        disk_failed(dir->disk, "fsync", s->from.s, s->rc);
     if (s->rc < 0)
         say_error("store", "cannot seal %s: %s (the next start tries again)", s->from.s, strerror(-s->rc));
     seg->renamed = s->rc == 0;
-    if (seg->renamed && seg->index_whole)
-        index_save(&seg->index, file_path(j, seg->first, FILE_INDEX).s);   /* only derived: may fail */
-    if (seg->renamed)
-        index_cache_drop(seg);
+    if (seg->renamed && seg->cached.complete)
+        index_save(&seg->cached.index, file_path(dir, seg->first, FILE_INDEX).s);   /* may fail: it can be made again */
+    if (seg->renamed && !seg->scanned)
+        index_cache_drop(dir->indexes, &seg->cached);
     seg->pinned = false;
-    j->jobs--;
-    if (seg->file.fd < 0)
-        segment_evicted(&seg->file);
+    dir->jobs--;
     mem_free(s);
+    if (seg->file.fd < 0)
+        dir->disk->files.on_evict(&seg->file);     /* its descriptor was evicted while it was pinned */
 }
 
 void seal_submit(struct segment *seg)
 {
-    struct journal *j = seg->journal;
     struct seal *s = MEM_NEW(struct seal);
-    s->job.run = seal_run;
-    s->job.done = seal_done;
-    s->segment = seg;
-    s->from = file_path(j, seg->first, FILE_ACTIVE);
-    s->to = file_path(j, seg->first, FILE_SEALED);
-    s->size = seg->size + END_RECORD_SIZE;
-    j->jobs++;
-    worker_submit(j->store->disk.worker, &s->job);
+    *s = (struct seal){.segment = seg, .size = seg->size + END_RECORD_SIZE};
+    s->job = (struct job){.run = seal_run, .done = seal_done};
+    s->from = file_path(seg->dir, seg->first, FILE_ACTIVE);
+    s->to = file_path(seg->dir, seg->first, FILE_SEALED);
+    seg->dir->jobs++;
+    worker_submit(seg->dir->disk->worker, &s->job);
 }

@@ -1,51 +1,57 @@
-/* The store's steps of the loop's turn. */
+/* What the store does in each turn of the loop. */
 #include "base/clock.h"
-#include "store/log/inner.h"
+#include "store/log/append.h"
+#include "store/log/group_commit.h"
+#include "store/log/store_struct.h"
 
-static void store_moved(struct journal *j)
+/* Orders the next file of a topic that fills files of some size, once the active one is half full. */
+static void preallocate_if_worth(struct journal *j)
 {
-    const struct store_options *o = &j->store->options;
-    if (o->moved && j->owner)
-        o->moved(j->owner, j->written, j->disk);
-}
-
-static void journal_flush(struct journal *j)
-{
-    journal_write(j);
-    journal_want_sync(j);
-    preallocate_want(j);
-    store_moved(j);
+    struct segment *seg = j->parts.active;
+    const struct journal_options *o = &j->options;
+    if (j->next_file != PREALLOCATED_NONE || seg->preallocated || seg->size < SEGMENT_SPACE_FIRST)
+        return;
+    if (seg->size <= o->segment_bytes / 2 && seg->next - seg->first <= o->segment_messages / 2)
+        return;
+    seg->preallocated = true;
+    preallocate_begin(&j->parts.dir, seg->space < SEGMENT_SPACE_STEP_MAX ? seg->space : SEGMENT_SPACE_STEP_MAX,
+                      &j->next_file);
 }
 
 void store_flush(struct store *s)
 {
-    while (!list_empty(&s->dirty)) {
-        struct journal *j = list_first(&s->dirty, struct journal, dirty);
-        list_remove(&j->dirty);
-        journal_flush(j);
+    struct commit_queue *queue = &s->queue;
+    while (!list_empty(&queue->dirty)) {
+        struct journal *j = list_first(&queue->dirty, struct journal, sync.dirty);
+        list_remove(&j->sync.dirty);
+        journal_write(j);
+        journal_want_sync(j);
+        preallocate_if_worth(j);
+        if (s->options.moved && j->owner)
+            s->options.moved(j->owner, j->marks.written, j->marks.disk);
     }
-    if (!list_empty(&s->unsynced_later) && s->interval_due_ns == 0)
-        s->interval_due_ns = clock_ns() + (uint64_t)s->options.sync_interval_ms * NS_PER_MS;
+    if (!list_empty(&queue->unsynced_later) && queue->later_due_ns == 0)
+        queue->later_due_ns = clock_ns() + (uint64_t)s->options.sync_interval_ms * NS_PER_MS;
 }
 
 void store_sync(struct store *s)
 {
-    audit_step(s);
-    prepare_step(s);
+    struct commit_queue *queue = &s->queue;
+    background_run(&s->background);
     uint64_t now = clock_ns();
-    commit_wait_note_time(&s->commit_wait, now);
-    if (group_commit_busy(s))
+    commit_wait_note_time(&queue->wait, now);
+    if (group_commit_running(s->commit))
         return;
-    if (list_empty(&s->unsynced_later))
-        s->interval_due_ns = 0;
-    bool due = s->interval_due_ns && (s->closing || now >= s->interval_due_ns);
-    if (list_empty(&s->unsynced) && !due)
+    if (list_empty(&queue->unsynced_later))
+        queue->later_due_ns = 0;
+    bool later_due = queue->later_due_ns && (queue->urgent || now >= queue->later_due_ns);
+    if (list_empty(&queue->unsynced) && !later_due)
         return;
-    if (!due && !s->closing && commit_wait_waits(&s->commit_wait, now))
+    if (!later_due && !queue->urgent && commit_wait_more(&queue->wait, now))
         return;
-    group_commit_submit(s, &s->unsynced, due ? &s->unsynced_later : NULL);
-    if (due)
-        s->interval_due_ns = 0;
+    group_commit_submit(s->commit, &queue->unsynced, later_due ? &queue->unsynced_later : NULL);
+    if (later_due)
+        queue->later_due_ns = 0;
 }
 
 int store_event_fd(const struct store *s)
@@ -58,37 +64,34 @@ void store_collect(struct store *s)
     worker_collect(s->disk.worker);
 }
 
-/* Of two deadlines, each 0 when there is none. */
+/* The earlier of two deadlines, each 0 when there is none. */
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* The end of a round will wake the loop anyway. */
-static uint64_t sync_deadline_ns(const struct store *s)
-{
-    if (group_commit_busy(s))
-        return 0;
-    return list_empty(&s->unsynced) ? s->interval_due_ns : earlier(s->commit_wait.until_ns, s->interval_due_ns);
-}
-
 uint64_t store_deadline_ns(const struct store *s)
 {
-    return earlier(sync_deadline_ns(s), audit_deadline_ns(s));
+    uint64_t deadline = background_deadline_ns(&s->background);
+    if (group_commit_running(s->commit))
+        return deadline;               /* its end wakes the loop */
+    deadline = earlier(deadline, s->queue.later_due_ns);
+    return list_empty(&s->queue.unsynced) ? deadline : earlier(deadline, s->queue.wait.until_ns);
 }
 
 void store_sync_all(struct store *s)
 {
-    bool closing = s->closing;
-    s->closing = true;
+    struct commit_queue *queue = &s->queue;
+    bool urgent = queue->urgent;
+    queue->urgent = true;
     store_flush(s);
     worker_wait(s->disk.worker);
     LIST_EACH(node, &s->journals) {
         struct journal *j = LIST_OWNER(node, struct journal, all);
-        if (j->disk < j->written || !list_empty(&j->sealing))
+        if (j->marks.disk < j->marks.written || !list_empty(&j->sync.sealing))
             journal_want_sync(j);
     }
     store_sync(s);
     worker_wait(s->disk.worker);
-    s->closing = closing;
+    queue->urgent = urgent;
 }

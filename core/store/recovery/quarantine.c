@@ -1,3 +1,5 @@
+#include "store/recovery/quarantine.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -6,29 +8,22 @@
 
 #include "base/say.h"
 #include "store/disk/io.h"
-#include "store/format/scan.h"
-#include "store/recovery/recover.h"
+#include "store/log/store_struct.h"
 
-static struct path quarantine_path(const struct journal *j, uint64_t offset, unsigned n, const char *suffix)
-{
-    return path_of("%s/torn/%s-%" PRIu64 "-%u%s", j->store->disk.root, j->name, offset, n, suffix);
-}
-
-/* A name that is not taken. */
-struct path quarantine_name(const struct journal *j, uint64_t offset, const char *suffix)
+struct path quarantine_path(const struct topic_dir *dir, uint64_t offset, const char *suffix)
 {
     struct path path;
     struct stat st;
     unsigned n = 0;
     do
-        path = quarantine_path(j, offset, n++, suffix);
+        path = path_of("%s/torn/%s-%" PRIu64 "-%u%s", dir->disk->root, dir->name, offset, n++, suffix);
     while (lstat(path.s, &st) == 0);
     return path;
 }
 
-static int quarantine_sync_dir(const struct journal *j)
+int quarantine_sync(const struct topic_dir *dir)
 {
-    return io_sync_dir(path_of("%s/torn", j->store->disk.root).s);
+    return io_sync_dir(path_of("%s/torn", dir->disk->root).s);
 }
 
 static int copy_bytes(struct reader *r, uint64_t from, uint64_t end, int to)
@@ -47,36 +42,24 @@ static int copy_bytes(struct reader *r, uint64_t from, uint64_t end, int to)
     return io.sync_all(to) < 0 ? -errno : 0;
 }
 
-static int quarantine_copy(const struct journal *j, struct reader *r, const struct segment *seg, uint64_t end)
+static int copy_tail(struct journal *j, struct reader *r, const struct segment *seg, uint64_t end)
 {
-    struct path path = quarantine_name(j, seg->next, ".bin");
+    struct path path = quarantine_path(seg->dir, seg->next, ".bin");
     int fd = io.open(path.s, O_WRONLY | O_CREAT | O_EXCL, 0640);
     if (fd < 0)
         return -errno;
     int rc = copy_bytes(r, seg->size, end, fd);
     close(fd);
     if (rc == 0)
-        rc = quarantine_sync_dir(j);
+        rc = quarantine_sync(seg->dir);
     if (rc == 0)
-        say_warn("store", "torn tail topic=%s next=%" PRIu64 " bytes=%" PRIu64 " copy=%s (never acknowledged)", j->name,
-                 seg->next, end - seg->size, path.s);
+        say_warn("store", "torn tail topic=%s next=%" PRIu64 " bytes=%" PRIu64 " copy=%s (never acknowledged)",
+                 seg->dir->name, seg->next, end - seg->size, path.s);
     j->store->stats.torn_bytes += end - seg->size;
     return rc;
 }
 
-/* Cuts the file at seg->size and takes the space again, so that zeros follow. */
-static int truncate_file(struct segment *seg, uint64_t space)
-{
-    if (io.truncate(seg->file.fd, (off_t)seg->size) < 0)
-        return -errno;
-    if (space > seg->size && io.allocate(seg->file.fd, (off_t)seg->size, (off_t)(space - seg->size)) == 0)
-        seg->space = space;
-    else
-        seg->space = seg->size;        /* a full disk: the next append asks again */
-    return io.sync_all(seg->file.fd) < 0 ? -errno : 0;
-}
-
-int quarantine_tail(struct segment *seg)
+int quarantine_tail(struct journal *j, struct segment *seg)
 {
     struct reader r = {0};
     int rc = segment_use(seg);
@@ -87,20 +70,30 @@ int quarantine_tail(struct segment *seg)
     uint64_t end, space = seg->space;
     rc = reader_last_byte(&r, seg->size, &end);
     if (rc == 0 && end > seg->size)
-        rc = quarantine_copy(seg->journal, &r, seg, end);
+        rc = copy_tail(j, &r, seg, end);
     reader_fini(&r);
-    return rc < 0 ? rc : truncate_file(seg, space);
+    if (rc < 0)
+        return rc;
+    /* Zeros must follow the last batch: truncate the file, and allocate its space again. */
+    if (io.truncate(seg->file.fd, (off_t)seg->size) < 0)
+        return -errno;
+    if (space > seg->size && io.allocate(seg->file.fd, (off_t)seg->size, (off_t)(space - seg->size)) == 0)
+        seg->space = space;
+    else
+        seg->space = seg->size;        /* the disk is full: the next append asks again */
+    return io.sync_all(seg->file.fd) < 0 ? -errno : 0;
 }
 
 int quarantine_file(struct journal *j, struct segment *seg)
 {
-    struct path from = segment_path(seg), to = quarantine_name(j, seg->first, ".qwal");
+    struct topic_dir *dir = seg->dir;
+    struct path from = segment_path(seg), to = quarantine_path(dir, seg->first, ".qwal");
     j->store->stats.torn_bytes += seg->size;
-    say_warn("store", "torn file topic=%s first=%" PRIu64 " moved=%s (never acknowledged as durable)", j->name,
+    say_warn("store", "torn file topic=%s first=%" PRIu64 " moved=%s (never acknowledged as durable)", dir->name,
              seg->first, to.s);
     segment_free(seg);
     if (io.rename(from.s, to.s) < 0)
         return -errno;
-    int rc = quarantine_sync_dir(j);
-    return rc < 0 ? rc : io_sync_dir(topic_path(j).s);
+    int rc = quarantine_sync(dir);
+    return rc < 0 ? rc : io_sync_dir(topic_path(dir).s);
 }

@@ -1,39 +1,37 @@
 /*
- * The copies that are made of what is cut off: data/diverged/.
+ * Keeping what a truncation removes: data/diverged/NAME-OFFSET-MILLISECONDS/ has the shape of a topic's directory, so
+ * that verify and dump read it. Whole files are linked into it. Of a file that is truncated in the middle, a file of
+ * the same format is made that begins with the first batch that goes.
+ *
+ *   .part      the directory's name while it is being filled. The journal still has everything in it: a start after a
+ *              crash removes it.
+ *   complete   renamed, and fsynced: only then are files removed from the journal.
+ *
+ * From the link until the end of the truncation a file has two names. If the truncation ends early, the journal keeps
+ * the file, and will write to it or truncate it: so the name in diverged/ is removed before anything else happens, here
+ * after an error, and at the next start after a crash (recovery/unfinished.h).
  */
 #ifndef STORE_REPLICATION_SET_ASIDE_H
 #define STORE_REPLICATION_SET_ASIDE_H
 
-#include "store/disk/path.h"
-#include "store/log/segment.h"
+#include "store/log/journal_struct.h"
 
-struct journal;
-struct store;
+/* A path in diverged/ for what begins with this offset, which neither a directory nor a .part has. */
+struct path set_aside_path(const struct topic_dir *dir, uint64_t offset);
 
-/* A name for what begins with this offset that nothing has yet. */
-struct path set_aside_path(const struct journal *j, uint64_t offset);
+/* Keeps what the index-th part holds from a place on, and all later parts, in the directory `to`. Waits for the disk.
+ * prepared: to.part exists, with the copy of what goes of the index-th part. 0; or an error, and nothing is kept. */
+int set_aside_keep(struct journal *j, uint32_t index, struct place at, const char *to, bool prepared);
 
-/* Keeps what stands in the index-th part from a place on, and all later parts, in a directory. Waits for the disk.
- * `ahead`: what goes of the index-th part is there already, by the name with .part. 0; or an error, and nothing is left
- * of it. */
-int set_aside_keep(struct journal *j, uint32_t index, struct hint at, const char *dir, bool ahead);
+/* Begins the copy of what a segment holds from a place on, in this directory. A descriptor, or -errno. */
+int set_aside_begin(struct segment *seg, struct place at, const char *folder);
 
-/* Begins the copy of what goes of a file that is cut through, in this directory. A descriptor, or -errno. */
-int set_aside_begin(struct segment *seg, struct hint at, const char *dir);
-
-/* Copies the bytes [at, end) of a file, to `out` on in the other. On any thread. 0 or -errno. */
+/* Copies the bytes [at, end) of a file to position `out` of another one. On any thread. 0 or -errno. */
 int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
 
-/* Moves the directory of a topic, into which nobody writes any more, to a name in diverged/. Where that is on another
+/* Moves the directory of a topic, to which nothing is written any more, to a path in diverged/. Where that is another
  * filesystem it is copied there, which waits for the disk, and moved to trash/. What was moved is not fsynced yet; a
  * copy is. 0; or -errno, and it is where it was. */
-int set_aside_move(struct store *s, const char *from, const char *to);
-
-/* Removes copies that did not become complete before a crash: what they are of is still in its topic. By way of trash/,
- * or at once where diverged/ is on another filesystem. */
-void set_aside_sweep(struct store *s);
-
-/* Takes away the names that files of the journal have in diverged/ too: a crash in a cut leaves such. 0 or -errno. */
-int set_aside_release(struct journal *j);
+int set_aside_move(struct disk *d, const char *from, const char *to);
 
 #endif

@@ -1,8 +1,5 @@
-/*
- * A cut through a large file is prepared ahead, in steps on the disk thread: what stays of the file is scanned, and
- * what goes is copied into the directory that keeps it, which is called .part until then. Meanwhile the journal is as
- * it was, and whoever wants the cut asks again. If anything was appended or cut in between, that was in vain.
- */
+#include "store/replication/truncate_prepare.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,196 +9,181 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
+#include "store/log/store_struct.h"
 #include "store/replication/set_aside.h"
-#include "store/replication/truncate_prepare.h"
 
 struct preparation {
-    struct job job;
-    struct list link;            /* alone in store.ahead until it has ended */
-    struct journal *journal;     /* outlives us */
-    uint64_t first, tail;        /* of the file and of the journal, when it began */
-    struct hint at;              /* where the cut is */
+    struct background background;
+    struct disk *disk;           /* outlives us */
+    uint64_t first, tail;        /* of the file and the journal when it began */
+    struct place at;             /* of the truncation */
     uint64_t end;                /* of what the file holds */
-    struct path dir;             /* of the copy, without .part */
-    bool busy, cancelled;
-    int in, out;                 /* the disk thread's while busy, as all that follows; out: -1 when nothing is copied */
+    struct path kept;            /* without .part */
+    /* The disk thread's, while a step runs. */
+    int in, out;                 /* owned; out: -1 when nothing is copied */
     struct reader reader;        /* owned */
     struct scan scan;
-    uint64_t copied;             /* of the file, up to there */
+    uint64_t copied;             /* up to this position of the file */
     bool ended;
     int rc;
 };
 
 /* -- on the disk thread ----------------------------------------------------------------------------------- */
 
-static int prepare_scan(struct preparation *a)
+static int scan_step(struct preparation *p)
 {
     struct batch_head head;
     const char *bytes;
-    uint64_t until = a->scan.position + TRUNCATE_STEP;
-    while (a->scan.position < a->at.position && a->scan.position < until) {
-        int found = scan_next(&a->reader, &a->scan, &head, &bytes);
+    uint64_t until = p->scan.position + TRUNCATE_STEP;
+    while (p->scan.position < p->at.position && p->scan.position < until) {
+        int found = scan_next(&p->reader, &p->scan, &head, &bytes);
         if (found != SCAN_BATCH)
             return found < 0 ? found : -ERR_DAMAGED;
     }
-    if (a->scan.position < a->at.position)
+    if (p->scan.position < p->at.position)
         return 0;
-    return a->scan.position == a->at.position && a->scan.next == a->at.offset ? 0 : -ERR_DAMAGED;
+    return p->scan.position == p->at.position && p->scan.next == p->at.offset ? 0 : -ERR_DAMAGED;
 }
 
-/* Synced as it goes: all of it at the end would keep rounds waiting. */
-static int prepare_copy(struct preparation *a)
+/* Each step is fsynced: one fsync of everything at the end would keep group commits waiting. */
+static int copy_step(struct preparation *p)
 {
-    uint64_t until = a->end - a->copied < TRUNCATE_STEP ? a->end : a->copied + TRUNCATE_STEP;
-    int rc = set_aside_copy(a->in, a->copied, until, a->out, a->copied - a->at.position + FILE_HEAD_SIZE);
+    uint64_t until = p->end - p->copied < TRUNCATE_STEP ? p->end : p->copied + TRUNCATE_STEP;
+    int rc = set_aside_copy(p->in, p->copied, until, p->out, p->copied - p->at.position + FILE_HEAD_SIZE);
     if (rc == 0)
-        a->copied = until;
-    return rc == 0 && io.sync_all(a->out) < 0 ? -errno : rc;
+        p->copied = until;
+    return rc == 0 && io.sync_all(p->out) < 0 ? -errno : rc;
 }
 
 static void prepare_run(struct job *job)
 {
-    struct preparation *a = LIST_OWNER(job, struct preparation, job);
-    a->rc = a->scan.position < a->at.position ? prepare_scan(a) : prepare_copy(a);
-    a->ended = a->rc < 0 || (a->scan.position == a->at.position && a->copied == a->end);
+    struct preparation *p = LIST_OWNER(job, struct preparation, background.job);
+    p->rc = p->scan.position < p->at.position ? scan_step(p) : copy_step(p);
+    p->ended = p->rc < 0 || (p->scan.position == p->at.position && p->copied == p->end);
 }
 
 /* -- on the loop thread ----------------------------------------------------------------------------------- */
 
-static void prepare_close(struct preparation *a)
+static void close_files(struct preparation *p)
 {
-    list_remove(&a->link);
-    reader_fini(&a->reader);
-    if (a->in >= 0)
-        close(a->in);
-    if (a->out >= 0)
-        close(a->out);
-    a->in = a->out = -1;
+    reader_fini(&p->reader);
+    if (p->in >= 0)
+        close(p->in);
+    if (p->out >= 0)
+        close(p->out);
+    p->in = p->out = -1;
 }
 
-static void prepare_drop_copy(const struct preparation *a)
+static void remove_copy(struct preparation *p)
 {
-    disk_remove_dir(&a->journal->store->disk, path_of("%s.part", a->dir.s).s);
+    disk_remove_dir(p->disk, path_of("%s.part", p->kept.s).s);
 }
 
-static void prepare_drop(struct preparation *a)
+static void prepare_stepped(struct background *b)
 {
-    prepare_close(a);
-    prepare_drop_copy(a);
-    mem_free(a);
-}
-
-static void prepare_done(struct job *job)
-{
-    struct preparation *a = LIST_OWNER(job, struct preparation, job);
-    a->busy = false;
-    a->journal->jobs--;
-    if (a->cancelled) {
-        prepare_drop(a);
+    struct preparation *p = LIST_OWNER(b, struct preparation, background);
+    if (!p->ended)
         return;
-    }
-    if (a->ended)
-        prepare_close(a);
-    if (a->rc < 0)
-        prepare_drop_copy(a);            /* at once: it may be what has filled the disk, and nobody need ask again */
+    background_end(b);
+    close_files(p);
+    if (p->rc < 0)
+        remove_copy(p);                /* now: it may be what filled the disk, and nobody has to ask again */
 }
 
-void prepare_step(struct store *s)
+static void prepare_stopped(struct background *b)
 {
-    if (list_empty(&s->preparations))
-        return;
-    struct preparation *a = list_first(&s->preparations, struct preparation, link);
-    if (a->busy)
-        return;
-    a->busy = true;
-    a->journal->jobs++;
-    worker_submit(s->disk.worker, &a->job);
+    struct preparation *p = LIST_OWNER(b, struct preparation, background);
+    close_files(p);
+    remove_copy(p);
+    mem_free(p);
 }
 
-void prepare_cancel(struct journal *j)
+static const struct background_kind prepare_kind = {
+    .appends_stop_it = true, .stepped = prepare_stepped, .stopped = prepare_stopped,
+};
+
+static struct preparation *preparation_of(const struct journal *j)
 {
-    struct preparation *a = j->preparation;
-    if (!a)
-        return;
-    j->preparation = NULL;
-    a->cancelled = true;
-    if (!a->busy)
-        prepare_drop(a);
+    struct background *b = background_of_journal(&j->background, &prepare_kind);
+    return b ? LIST_OWNER(b, struct preparation, background) : NULL;
 }
 
-bool prepare_running(const struct journal *j, uint64_t to)
+bool truncate_prepare_running(const struct journal *j, uint64_t to)
 {
-    const struct preparation *a = j->preparation;
-    return a && (a->busy || !a->ended) && a->at.offset == to;
+    const struct preparation *p = preparation_of(j);
+    return p && (p->background.running || !p->ended) && p->at.offset == to;
 }
 
-bool prepare_of_another(const struct journal *j)
+bool truncate_prepare_elsewhere(const struct journal *j)
 {
-    const struct list *all = &j->store->preparations;
-    return !list_empty(all) && list_first(all, struct preparation, link) != j->preparation;
+    const struct background *b = background_of_store(&j->store->background, &prepare_kind);
+    const struct preparation *ours = preparation_of(j);
+    return b && (!ours || b != &ours->background);
 }
 
-static int prepare_open(struct preparation *a, struct segment *seg)
+static int open_files(struct preparation *p, struct segment *seg)
 {
     char head[FILE_HEAD_SIZE];
-    struct path part = path_of("%s.part", a->dir.s);
-    a->in = io.open(segment_path(seg).s, O_RDONLY, 0);
-    if (a->in < 0)
+    struct path part = path_of("%s.part", p->kept.s);
+    p->in = io.open(segment_path(seg).s, O_RDONLY, 0);
+    if (p->in < 0)
         return -errno;
-    int rc = pread(a->in, head, sizeof head, 0) == sizeof head ? file_head_check(a->journal, head, seg->first) : -EIO;
+    int rc = pread(p->in, head, sizeof head, 0) == sizeof head ? file_head_check(seg->dir, head, seg->first) : -EIO;
     if (rc == 0)
-        rc = reader_init(&a->reader, a->in);
+        rc = reader_init(&p->reader, p->in);
     if (rc == 0)
-        rc = scan_begin(&a->reader, seg->first, &a->scan);
+        rc = scan_begin(&p->reader, seg->first, &p->scan);
     if (rc == 0 && io.mkdir(part.s, 0750) < 0)
         rc = -errno;
-    if (rc < 0 || a->copied == a->end)
+    if (rc < 0 || p->copied == p->end)
         return rc;
-    int fd = set_aside_begin(seg, a->at, part.s);
-    a->out = fd < 0 ? -1 : fd;
-    return fd < 0 ? fd : 0;
+    int fd = set_aside_begin(seg, p->at, part.s);
+    if (fd < 0)
+        return fd;
+    p->out = fd;
+    return 0;
 }
 
-/* One at a time: each has files open, and a buffer. */
-static int prepare_begin(struct segment *seg, struct hint at)
+static int begin(struct journal *j, struct segment *seg, struct place at)
 {
-    struct journal *j = seg->journal;
-    if (!list_empty(&j->store->preparations))
+    struct store *s = j->store;
+    struct topic_dir *dir = &j->parts.dir;
+    if (background_of_store(&s->background, &prepare_kind))
         return -ERR_BUSY;
-    struct preparation *a = MEM_NEW(struct preparation);
-    *a = (struct preparation){.journal = j, .first = seg->first, .tail = j->tail, .at = at, .copied = at.position,
-                        .end = seg->written, .dir = set_aside_path(j, at.offset), .in = -1, .out = -1};
-    a->job = (struct job){.run = prepare_run, .done = prepare_done};
-    list_init(&a->link);
-    int rc = prepare_open(a, seg);
+    struct preparation *p = MEM_NEW(struct preparation);
+    *p = (struct preparation){.disk = &s->disk, .first = seg->first, .tail = j->marks.tail, .at = at,
+                              .copied = at.position, .end = seg->written, .kept = set_aside_path(dir, at.offset),
+                              .in = -1, .out = -1};
+    int rc = open_files(p, seg);
     if (rc < 0) {
-        prepare_drop(a);
+        close_files(p);
+        remove_copy(p);
+        mem_free(p);
         return rc;
     }
-    say_info("store", "reads and copies a large file before it is cut topic=%s file=%020" PRIu64 " from=%" PRIu64,
-             j->name, seg->first, at.offset);
-    list_push(&j->store->preparations, &a->link);
-    j->preparation = a;
+    say_info("store", "prepares the truncation of a large file topic=%s file=%020" PRIu64 " from=%" PRIu64, dir->name,
+             seg->first, at.offset);
+    p->background = (struct background){.kind = &prepare_kind, .dir = dir, .job.run = prepare_run};
+    background_begin(&p->background, &s->background, &j->background);
     return -ERR_BUSY;
 }
 
-int prepare_take(struct segment *seg, struct hint at, struct scan *scan, struct path *dir)
+int truncate_prepare_take(struct journal *j, struct segment *seg, struct place at, struct scan *scan,
+                          struct path *kept)
 {
-    struct journal *j = seg->journal;
-    struct preparation *a = j->preparation;
-    if (a && (a->first != seg->first || a->tail != j->tail || a->at.offset != at.offset || a->end != seg->written)) {
-        prepare_cancel(j);
-        return -ERR_BUSY;              /* begun anew the next time: the segment may have gone with it */
+    struct preparation *p = preparation_of(j);
+    if (!p)
+        return begin(j, seg, at);
+    if (p->first != seg->first || p->tail != j->marks.tail || p->at.offset != at.offset || p->end != seg->written) {
+        background_cancel(&p->background);
+        return -ERR_BUSY;              /* the next call begins another: removing the copy may have freed the segment */
     }
-    if (!a)
-        return prepare_begin(seg, at);
-    int rc = a->ended ? a->rc : -ERR_BUSY;
-    if (rc < 0)
-        return rc;
-    *scan = a->scan;
-    *dir = a->dir;
-    j->preparation = NULL;
-    prepare_close(a);
-    mem_free(a);
+    if (!p->ended || p->rc < 0)
+        return p->ended ? p->rc : -ERR_BUSY;
+    *scan = p->scan;
+    *kept = p->kept;
+    background_remove(&p->background);
+    close_files(p);
+    mem_free(p);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/say.h"
 #include "store/disk/io.h"
+#include "store/recovery/open.h"
 #include "unit/unit.h"
 
 struct node {

@@ -1,4 +1,5 @@
 /* Leaders that are none, or lie, at a follower. */
+#include "store/replication/batches.h"
 #include "unit/wild.h"
 
 /* ---- a leader that is none ---- */

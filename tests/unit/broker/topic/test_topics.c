@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "broker/topic/topics.h"
+#include "store/recovery/open.h"
 #include "unit/unit.h"
 
 struct node {

@@ -214,7 +214,7 @@ TEST(test_a_dirty_file_that_was_closed_is_reached_by_syncing_the_whole_filesyste
     worker_wait(s->disk.worker);
     CHECK_EQ(fs_syncs, 1);
     for (int i = 0; i < 4; i++)
-        CHECK_EQ(journals[i]->disk, 2);
+        CHECK_EQ(journals[i]->marks.disk, 2);
     store_close(s);
 }
 
@@ -235,7 +235,7 @@ TEST(test_what_is_written_while_a_round_is_under_way_is_one_round)
     worker_wait(s->disk.worker);
     settle_store(s);
     CHECK_EQ(s->stats.syncs, before + 2);
-    CHECK_EQ(journals[0]->disk, 102);
+    CHECK_EQ(journals[0]->marks.disk, 102);
     store_close(s);
 }
 

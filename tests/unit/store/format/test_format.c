@@ -30,9 +30,9 @@ static void add(struct store *s, struct journal *j, const struct message *m, uin
     for (uint32_t i = 0; i < count; i++)
         message_write(&bytes, &m[i]);
     struct append a = {
-        .messages = buf_slice(&bytes), .count = count, .epoch = 26 + j->tail / 3,
-        .time_ms = 1700000000000 + (int64_t)j->tail,
-        .producer = 5, .sequence = j->tail + 1, .producer_epoch = 8,
+        .messages = buf_slice(&bytes), .count = count, .epoch = 26 + j->marks.tail / 3,
+        .time_ms = 1700000000000 + (int64_t)j->marks.tail,
+        .producer = 5, .sequence = j->marks.tail + 1, .producer_epoch = 8,
     };
     uint64_t first;
     CHECK_EQ(journal_append(j, &a, &first), 0);
@@ -70,7 +70,7 @@ TEST(test_this_build_writes_format_1_byte_for_byte)
     struct journal *j;
     struct store *s = open_fixed(&j);
     write_fixed(s, j);
-    size_t end = j->active->written;
+    size_t end = j->parts.active->written;
     store_close(s);
     slice sealed = read_whole(LOG_0), active = read_whole("data/topics/t/00000000000000000006.qwal");
     active.n = end;
@@ -114,14 +114,14 @@ TEST(test_files_of_format_1_are_read)
     put_file("data/topics/t/00000000000000000006.qwal", active);
     struct journal *j;
     s = open_fixed(&j);
-    CHECK_EQ(j->tail, 8);
+    CHECK_EQ(j->marks.tail, 8);
     CHECK_EQ(journal_first(j), 0);
     check_message(j, 0, SLICE("key"), SLICE("payload"));
     check_message(j, 1, (slice){NULL, 0}, SLICE("no key\0and a NUL"));
     check_message(j, 2, SLICE(""), SLICE(""));
     check_message(j, 7, SLICE("key"), SLICE("payload"));
-    CHECK_EQ(j->damage_count, 1);          /* the file between the two is not there */
-    CHECK_EQ(j->damage[0].from, 3);
-    CHECK_EQ(j->damage[0].to, 6);
+    CHECK_EQ(j->damage.count, 1);          /* the file between the two is not there */
+    CHECK_EQ(j->damage.ranges[0].from, 3);
+    CHECK_EQ(j->damage.ranges[0].to, 6);
     store_close(s);
 }

@@ -43,15 +43,15 @@ TEST(test_those_who_were_answered_are_waited_for)
 {
     halves_of(8, NS_PER_MS, 10 * US);
     for (unsigned i = 0; i < 8; i++) {
-        CHECK(commit_wait_waits(&g, now));
+        CHECK(commit_wait_more(&g, now));
         come(1, 10 * US);
     }
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     round_of(NS_PER_MS, 0, 0);                       /* of all 16: nobody else is there */
     come(1, 10 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
     come(15, 10 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
 }
 
 TEST(test_nothing_waits_longer_than_half_a_round)
@@ -59,49 +59,49 @@ TEST(test_nothing_waits_longer_than_half_a_round)
     halves_of(8, NS_PER_MS, 10 * US);
     come(5, 10 * US);
     now += 449 * US;
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
     now += 2 * US;
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
 }
 
 TEST(test_those_who_did_not_come_are_not_waited_for_again)
 {
     halves_of(8, NS_PER_MS, 10 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
     now += NS_PER_MS;
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     round_of(NS_PER_MS, 1, 10 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
 }
 
 TEST(test_idle_time_says_nothing_about_how_fast_they_come)
 {
     halves_of(8, NS_PER_MS, 10 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
     come(8, 10 * US);
     round_of(NS_PER_MS, 0, 0);
     now += NS_PER_S;
     come(16, 1 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     round_of(NS_PER_MS, 0, 0);
     come(1, 10 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
 }
 
 TEST(test_clients_that_publish_when_they_like_are_not_waited_for)
 {
     halves_of(8, NS_PER_MS, 100 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     halves_of(1, NS_PER_MS, 900 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
 }
 
 TEST(test_more_than_can_be_served_in_time_are_not_waited_for)
 {
     halves_of(30, NS_PER_MS, 10 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     halves_of(20, NS_PER_MS, 10 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
 }
 
 TEST(test_a_client_alone_does_not_wait)
@@ -109,37 +109,37 @@ TEST(test_a_client_alone_does_not_wait)
     g = (struct commit_wait){0};
     for (int i = 0; i < 10; i++) {
         come(1, 10 * US);
-        CHECK(!commit_wait_waits(&g, now));
+        CHECK(!commit_wait_more(&g, now));
         round_of(NS_PER_MS, 0, 0);
-        CHECK(!commit_wait_waits(&g, now));
+        CHECK(!commit_wait_more(&g, now));
     }
 }
 
 TEST(test_a_quick_disk_is_not_waited_for)
 {
     halves_of(4, 90 * US, 1 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     halves_of(4, 110 * US, 1 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
 }
 
 TEST(test_a_stall_of_the_disk_says_nothing_about_the_next_round)
 {
     halves_of(4, 90 * US, 1 * US);
     round_of(NS_PER_S, 4, 1 * US);
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
     halves_of(4, NS_PER_MS, 1 * US);
     round_of(NS_PER_S, 4, 1 * US);
     now += 501 * US;
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
 }
 
 TEST(test_a_disk_that_takes_seconds_delays_nobody_by_half_of_them)
 {
     halves_of(4, NS_PER_S, 1 * US);
-    CHECK(commit_wait_waits(&g, now));
+    CHECK(commit_wait_more(&g, now));
     now += 5 * NS_PER_MS;
-    CHECK(!commit_wait_waits(&g, now));
+    CHECK(!commit_wait_more(&g, now));
 }
 
 /* ---- with clients that think before they publish again ---- */
@@ -195,7 +195,7 @@ static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_w
         if (left_us > 0 && --left_us == 0)
             answers += thinkers_are_answered(count, think_us);
         thinkers_come(count);
-        if (left_us == 0 && g.waiting > 0 && !(may_wait && commit_wait_waits(&g, now))) {
+        if (left_us == 0 && g.waiting > 0 && !(may_wait && commit_wait_more(&g, now))) {
             thinkers_go(count);
             left_us = ROUND_US;
         }
@@ -241,8 +241,8 @@ TEST(test_on_a_slow_disk_a_round_has_all_that_clients_send)
     struct journal *j = open_journal(s, "t");
     settle_store(s);
     io.sync_data = sync_slowly;
-    for (append_some(j, 1, 10); j->disk < CLIENTS * EACH;) {
-        while (j->tail < j->disk + CLIENTS && j->tail < CLIENTS * EACH && syncs > 0)
+    for (append_some(j, 1, 10); j->marks.disk < CLIENTS * EACH;) {
+        while (j->marks.tail < j->marks.disk + CLIENTS && j->marks.tail < CLIENTS * EACH && syncs > 0)
             append_some(j, 1, 10);
         store_flush(s);
         store_sync(s);

@@ -59,7 +59,7 @@ TEST(nobody_is_left_waiting_for_the_disk_when_durability_is_weakened)
     struct journal_options o = small_files;
     o.durability = DURABILITY_OS;
     journal_set_options(j, &o);
-    CHECK_EQ(j->disk, 1);
+    CHECK_EQ(j->marks.disk, 1);
     store_close(s);
 }
 
@@ -69,7 +69,7 @@ TEST(a_roll_that_found_no_descriptor_can_be_tried_again)
     struct journal *j = open_journal(s, "t");
     append_some(j, 1, 700 * KIB);
     settle_store(s);
-    CHECK_EQ(j->preallocated, PREALLOCATE_READY);
+    CHECK_EQ(j->next_file, PREALLOCATED_READY);
     real = io;
     io.open = open_no_segment;
     CHECK_EQ(try_append(j, 1, 500 * KIB, 1000), -EMFILE);
@@ -112,7 +112,7 @@ TEST(a_journal_whose_directory_cannot_be_moved_away_is_closed_all_the_same)
     CHECK_EQ(journal_delete(j), -EACCES);
     io.rename = real.rename;
     CHECK(list_empty(&s->journals));
-    CHECK(list_empty(&s->unsynced));
+    CHECK(list_empty(&s->queue.unsynced));
     store_close(s);
 }
 
@@ -159,17 +159,17 @@ TEST(after_damage_messages_are_still_found_by_time_and_time_goes_on)
         append_some(j, 1, 20);
         settle_store(s);
     }
-    uint64_t last = j->active->last.position;
+    uint64_t last = j->parts.active->last.position;
     abandon_store(s);
     change_file(FILE_0, last - 5, SLICE("?"));      /* the third batch; the fourth says that it was on the disk */
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->damage_count, 1);
+    CHECK_EQ(j->damage.count, 1);
     uint64_t offset;
     CHECK_EQ(journal_at_time(j, 1, &offset), 0);
     CHECK_EQ(offset, 0);
     CHECK_EQ(try_append(j, 1, 20, 1), 0);           /* the clock went back */
-    CHECK_EQ(j->time_ms, 1000);
+    CHECK_EQ(j->marks.time_ms, 1000);
     store_close(s);
 }
 

@@ -6,9 +6,9 @@ TEST(test_what_is_appended_is_read_back)
     struct journal *j = open_journal(s, "t");
     for (int i = 0; i < 100; i++)
         append_some(j, 1 + (uint32_t)i % 3, 10 + (size_t)i);
-    CHECK_EQ(j->written, 0);
+    CHECK_EQ(j->marks.written, 0);
     settle_store(s);
-    CHECK_EQ(j->disk, j->tail);
+    CHECK_EQ(j->marks.disk, j->marks.tail);
     check_reads_all(j);
     store_close(s);
 }
@@ -18,8 +18,8 @@ TEST(test_a_restart_continues_where_it_ended)
     for (int round = 0; round < 5; round++) {
         struct store *s = open_store();
         struct journal *j = open_journal(s, "t");
-        CHECK_EQ(j->tail, round * 10);
-        CHECK_EQ(j->disk, round * 10);
+        CHECK_EQ(j->marks.tail, round * 10);
+        CHECK_EQ(j->marks.disk, round * 10);
         for (int i = 0; i < 10; i++)
             append_some(j, 1, 100);
         store_close(s);
@@ -38,13 +38,13 @@ TEST(test_all_ranges_of_a_journal_of_many_files_are_read)
             settle_store(s);
     }
     settle_store(s);
-    CHECK(j->parts_count > 5);
-    for (uint64_t from = 0; from <= j->tail; from++)
-        for (uint64_t to = from; to <= j->tail + 1; to++) {
+    CHECK(j->parts.count > 5);
+    for (uint64_t from = 0; from <= j->marks.tail; from++)
+        for (uint64_t to = from; to <= j->marks.tail + 1; to++) {
             struct buf out = {0};
             uint64_t next = 0, first = 0;
             CHECK_EQ(journal_read(j, from, to, MIB, &out, &next), 0);
-            uint64_t least = to < j->tail ? to : j->tail;
+            uint64_t least = to < j->marks.tail ? to : j->marks.tail;
             if (least <= from)
                 CHECK_EQ(next, from);
             else {
@@ -64,7 +64,7 @@ TEST(test_a_read_takes_at_least_one_batch_and_no_more_bytes_than_allowed_after_i
     for (int i = 0; i < 20; i++)
         append_some(j, 5, 200);
     settle_store(s);
-    size_t one = (j->active->size - FILE_HEAD_SIZE) / 20;
+    size_t one = (j->parts.active->size - FILE_HEAD_SIZE) / 20;
     for (size_t max = 0; max < 8 * one; max += 97) {
         struct buf out = {0};
         uint64_t next;
@@ -112,7 +112,7 @@ TEST(test_a_range_holds_the_bytes_that_a_read_gives)
     for (int i = 0; i < 60; i++)
         append_some(j, 2, 1000 + (size_t)i * 20);
     settle_store(s);
-    for (uint64_t from = 0; from < j->tail; from += 3)
+    for (uint64_t from = 0; from < j->marks.tail; from += 3)
         for (size_t max = 0; max < 70 * KIB; max += 3333) {
             struct buf out = {0};
             struct file_range range;
@@ -147,7 +147,7 @@ TEST(test_a_range_that_ends_at_an_index_entry_tells_its_epoch)
     for (int i = 0; i < 20; i++)
         append_some(j, 1, INDEX_EVERY + 1000);
     settle_store(s);
-    for (uint64_t from = 0; from < j->tail; from++)
+    for (uint64_t from = 0; from < j->marks.tail; from++)
         for (size_t size = 0; size < 5 * INDEX_EVERY; size += 5000)
             CHECK_EQ(epoch_of_range(j, from, size), 1);
     store_close(s);
@@ -158,7 +158,7 @@ TEST(test_a_range_tells_an_epoch_only_where_it_is_the_files_last)
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
     for (int i = 0; i < 8; i++) {
-        j->epoch = i < 4 ? 1 : 2;
+        j->marks.epoch = i < 4 ? 1 : 2;
         append_some(j, 1, 20000);
     }
     settle_store(s);
@@ -179,30 +179,30 @@ TEST(test_a_file_is_sealed_by_messages_bytes_or_age)
     struct journal *count = open_journal_with(s, "count", o);
     for (int i = 0; i < 25; i++)
         append_some(count, 1, 10);
-    CHECK_EQ(count->parts_count, 3);
-    CHECK_EQ(count->parts[1].first, 10);
+    CHECK_EQ(count->parts.count, 3);
+    CHECK_EQ(count->parts.at[1].first, 10);
 
     o = small_files;
     o.segment_bytes = 10 * KIB;
     struct journal *bytes = open_journal_with(s, "bytes", o);
     for (int i = 0; i < 25; i++)
         append_some(bytes, 1, KIB);
-    CHECK_EQ(bytes->parts_count, 3);
+    CHECK_EQ(bytes->parts.count, 3);
     settle_store(s);
     CHECK(file_size("data/topics/bytes/00000000000000000000.log") <= 10 * KIB);
     append_some(bytes, 1, 50 * KIB);       /* larger than a whole file: it gets one of its own */
-    CHECK_EQ(bytes->active->first, 25);
+    CHECK_EQ(bytes->parts.active->first, 25);
     append_some(bytes, 1, 10);
-    CHECK_EQ(bytes->active->first, 26);
+    CHECK_EQ(bytes->parts.active->first, 26);
 
     o = small_files;
     o.segment_age_ms = 1000;
     struct journal *age = open_journal_with(s, "age", o);
     CHECK_EQ(try_append(age, 1, 10, 5000), 0);
     CHECK_EQ(try_append(age, 1, 10, 5999), 0);
-    CHECK_EQ(age->parts_count, 1);
+    CHECK_EQ(age->parts.count, 1);
     CHECK_EQ(try_append(age, 1, 10, 6000), 0);
-    CHECK_EQ(age->parts_count, 2);
+    CHECK_EQ(age->parts.count, 2);
     settle_store(s);
     check_reads_all(count);
     check_reads_all(bytes);
@@ -221,12 +221,12 @@ TEST(test_sealed_files_end_exactly_and_are_called_log)
     settle_store(s);
     CHECK(exists(LOG_0));
     CHECK(!exists(FILE_0));
-    CHECK_EQ(file_size(LOG_0), j->parts[0].size);
+    CHECK_EQ(file_size(LOG_0), j->parts.at[0].size);
     CHECK(exists("data/topics/t/00000000000000000020.qwal"));
     store_close(s);
     s = open_store();
     j = open_journal_with(s, "t", o);
-    CHECK_EQ(j->tail, 25);
+    CHECK_EQ(j->marks.tail, 25);
     check_reads_all(j);
     store_close(s);
 }
@@ -280,18 +280,18 @@ TEST(test_durability_decides_when_the_disk_mark_rises)
     store_flush(s);
     store_sync(s);
     CHECK(store_deadline_ns(s) > 0);
-    CHECK_EQ(interval->disk, 0);
-    while (interval->disk == 0) {
+    CHECK_EQ(interval->marks.disk, 0);
+    while (interval->marks.disk == 0) {
         store_sync(s);
         worker_wait(s->disk.worker);
     }
     CHECK_EQ(store_deadline_ns(s), 0);
-    CHECK_EQ(os->disk, 0);
+    CHECK_EQ(os->marks.disk, 0);
     o = small_files;
     journal_set_options(os, &o);           /* from now on it is committed */
     append_some(os, 1, 10);
     settle_store(s);
-    CHECK_EQ(os->disk, 2);
+    CHECK_EQ(os->marks.disk, 2);
     store_close(s);
 }
 
@@ -305,11 +305,11 @@ TEST(test_an_os_topic_is_synced_when_a_file_is_sealed_and_at_close)
     for (int i = 0; i < 15; i++)
         append_some(j, 1, 10);
     settle_store(s);
-    CHECK_EQ(j->disk, 10);
+    CHECK_EQ(j->marks.disk, 10);
     CHECK(exists(LOG_0));
     store_close(s);
     s = open_store();
-    CHECK_EQ(open_journal_with(s, "t", o)->disk, 15);
+    CHECK_EQ(open_journal_with(s, "t", o)->marks.disk, 15);
     store_close(s);
 }
 
@@ -334,19 +334,19 @@ TEST(test_a_full_disk_refuses_before_the_tail_moves_and_heals_by_itself)
         taken++;
     CHECK_EQ(rc, -ENOSPC);
     CHECK_EQ(taken, 6);                    /* what was taken in advance is still there to be used */
-    CHECK_EQ(j->tail, 7);
+    CHECK_EQ(j->marks.tail, 7);
     settle_store(s);
-    CHECK_EQ(j->disk, 7);
+    CHECK_EQ(j->marks.disk, 7);
     check_reads_all(j);
-    while (j->tail < 20)
+    while (j->marks.tail < 20)
         append_some(j, 1, 1);
     CHECK_EQ(try_append(j, 1, 1, 1000), -ENOSPC);   /* the next file cannot be made */
-    CHECK_EQ(j->tail, 20);
+    CHECK_EQ(j->marks.tail, 20);
     CHECK(!exists("data/topics/t/00000000000000000020.qwal"));
     io = real;
     append_some(j, 1, 10 * KIB);
     settle_store(s);
-    CHECK_EQ(j->tail, 21);
+    CHECK_EQ(j->marks.tail, 21);
     check_reads_all(j);
     store_close(s);
 }
@@ -357,9 +357,9 @@ TEST(test_a_nearly_full_disk_gives_small_steps)
     struct journal *j = open_journal(s, "t");
     for (int i = 0; i < 100; i++)
         append_some(j, 1, 10 * KIB);       /* grows by doubling, up to what one file may hold */
-    CHECK(j->active->space <= 1 * MIB + 64 * KIB);
+    CHECK(j->parts.active->space <= 1 * MIB + 64 * KIB);
     settle_store(s);
-    CHECK_EQ(file_size(j->active->renamed ? LOG_0 : FILE_0) % 4096, 0);
+    CHECK_EQ(file_size(j->parts.active->renamed ? LOG_0 : FILE_0) % 4096, 0);
     store_close(s);
 }
 
@@ -374,8 +374,8 @@ TEST(test_an_append_past_a_limit_changes_nothing)
     a.messages.n = 8 * (BATCH_COUNT_MAX + 1);
     a.count = BATCH_COUNT_MAX + 1;
     CHECK_EQ(journal_append(j, &a, &first), -ERR_TOO_LARGE);
-    CHECK_EQ(j->tail, 0);
-    CHECK_EQ(j->parts_count, 0);
+    CHECK_EQ(j->marks.tail, 0);
+    CHECK_EQ(j->parts.count, 0);
     mem_free(big);
     store_close(s);
 }
@@ -414,7 +414,7 @@ TEST(test_retention_keeps_at_least_what_was_asked_for)
     settle_store(s);
     struct journal_info info;
     journal_info(j, &info);
-    uint64_t part = j->parts[0].size;
+    uint64_t part = j->parts.at[0].size;
     struct retain by_bytes = {.bytes = info.bytes - part - 1}, by_age = {.age_ms = 100}, none = {0};
     CHECK_EQ(journal_apply_retention(j, &none, INT64_MAX), 0);
     CHECK_EQ(journal_apply_retention(j, &by_bytes, 0), 1);
@@ -457,12 +457,12 @@ TEST(test_time_never_falls_within_a_topic)
     struct journal *j = open_journal(s, "t");
     CHECK_EQ(try_append(j, 1, 10, 5000), 0);
     CHECK_EQ(try_append(j, 1, 10, 4000), 0);
-    CHECK_EQ(j->time_ms, 5000);
+    CHECK_EQ(j->marks.time_ms, 5000);
     store_close(s);
     s = open_store();
     j = open_journal(s, "t");
     CHECK_EQ(try_append(j, 1, 10, 3000), 0);
-    CHECK_EQ(j->time_ms, 5000);
+    CHECK_EQ(j->marks.time_ms, 5000);
     store_close(s);
 }
 
@@ -470,13 +470,13 @@ TEST(test_a_lower_epoch_is_not_appended)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    j->epoch = 5;
+    j->marks.epoch = 5;
     append_some(j, 1, 10);
-    j->epoch = 5;
+    j->marks.epoch = 5;
     struct append a = {.messages = SLICE("12345678"), .count = 1, .epoch = 4};
     uint64_t first;
     CHECK(journal_append(j, &a, &first) < 0);
-    CHECK_EQ(j->tail, 1);
+    CHECK_EQ(j->marks.tail, 1);
     store_close(s);
 }
 
@@ -499,7 +499,7 @@ TEST(test_an_index_that_lies_is_found_out)
     j = open_journal_with(s, "t", o);
     for (uint64_t from = 0; from < 600; from += 7)
         CHECK_EQ(read_all_of(j, from, from + 1), from + 1);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->damage.count, 0);
     store_close(s);
 }
 
@@ -538,7 +538,7 @@ TEST(test_an_index_that_lies_misleads_neither_ranges_nor_times)
         CHECK_EQ(journal_range(j, i > 100, 500, 90 * KIB + (size_t)i * 500, &range), 0);
         CHECK(range.next > 80);
         close(range.fd);
-        CHECK_EQ(j->damage_count, 0);
+        CHECK_EQ(j->damage.count, 0);
         store_close(s);
     }
 }
@@ -560,16 +560,16 @@ TEST(test_damage_that_a_range_meets_is_known_from_then_on)
     buf_fini(&range.bytes);
     change_file(LOG_0, second, SLICE("\xff\xfe\xfd"));
     CHECK_EQ(journal_range(j, 1, 500, 90 * KIB, &range), -ERR_DAMAGED);
-    CHECK_EQ(j->damage_count, 1);
+    CHECK_EQ(j->damage.count, 1);
     store_close(s);
 }
 
 static size_t indexes_in_memory(const struct journal *j)
 {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < j->parts_count; i++)
-        if (j->parts[i].segment && j->parts[i].segment->ended)
-            bytes += j->parts[i].segment->index.cap * sizeof(struct index_entry);
+    for (uint32_t i = 0; i < j->parts.count; i++)
+        if (j->parts.at[i].segment && j->parts.at[i].segment->ended)
+            bytes += j->parts.at[i].segment->cached.index.cap * sizeof(struct index_entry);
     return bytes;
 }
 
@@ -583,7 +583,7 @@ TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
         append_some(j, 1, 1000);
     settle_store(s);
     CHECK_EQ(indexes_in_memory(j), 0);
-    s->indexed_max = 5 * 3 * sizeof(struct index_entry);    /* five files' */
+    s->indexes.bytes_max = 5 * 3 * sizeof(struct index_entry);    /* five files' */
     for (uint64_t from = 0; from < 2000; from += 7) {
         struct file_range range;
         CHECK_EQ(journal_range(j, from, 2000, 70 * KIB, &range), 0);    /* too large to be copied: by the index */
@@ -592,13 +592,13 @@ TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
             close(range.fd);
         buf_fini(&range.bytes);
         CHECK(indexes_in_memory(j) > 0);
-        CHECK(indexes_in_memory(j) <= s->indexed_max);
-        CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
+        CHECK(indexes_in_memory(j) <= s->indexes.bytes_max);
+        CHECK_EQ(indexes_in_memory(j), s->indexes.bytes);
     }
     uint64_t messages;
     CHECK_EQ(journal_truncate(j, 1850, &messages), 0);           /* a file that is written again is none of them */
     CHECK_EQ(messages, 150);
-    CHECK_EQ(indexes_in_memory(j), s->indexed_bytes);
+    CHECK_EQ(indexes_in_memory(j), s->indexes.bytes);
     store_close(s);
 }
 
@@ -626,7 +626,7 @@ TEST(test_a_file_may_be_read_while_it_is_being_renamed)
     for (int i = 0; i < 15; i++)
         append_some(j, 1, 10);
     store_flush(s);
-    struct segment *old = j->parts[0].segment;
+    struct segment *old = j->parts.at[0].segment;
     files_close(&s->disk.files, &old->file);
     CHECK_EQ(rename(FILE_0, LOG_0), 0);    /* the thread was quicker than its completion */
     check_reads_all(j);
@@ -644,13 +644,13 @@ TEST(test_the_next_file_is_made_ahead_and_used)
     struct journal_options o = small_files;
     o.segment_bytes = 256 * KIB;
     struct journal *j = open_journal_with(s, "t", o);
-    while (j->active == NULL || j->active->size < 150 * KIB)
+    while (j->parts.active == NULL || j->parts.active->size < 150 * KIB)
         append_some(j, 1, 10 * KIB);
     settle_store(s);
     CHECK(exists("data/topics/t/spare"));
     struct io real = io;
     io.allocate = allocate_full;           /* a roll needs no new space now */
-    while (j->parts_count == 1)
+    while (j->parts.count == 1)
         append_some(j, 1, 10 * KIB);
     CHECK(!exists("data/topics/t/spare"));
     io = real;
@@ -678,7 +678,7 @@ TEST(test_a_deleted_topic_is_gone_and_its_name_free)
     CHECK_EQ(journal_delete(j), 0);
     CHECK(!exists("data/topics/t"));
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 0);
+    CHECK_EQ(j->marks.tail, 0);
     append_some(j, 1, 10);
     store_close(s);
     CHECK_EQ(run("test -z \"$(ls data/trash)\""), 0);
@@ -702,7 +702,7 @@ TEST(test_thousands_of_topics_need_few_descriptors)
         settle_store(s);
         CHECK(s->disk.files.open <= 8);
         for (int i = 0; i < MANY; i++)
-            CHECK_EQ(js[i]->disk, 2 * (round + 1));
+            CHECK_EQ(js[i]->marks.disk, 2 * (round + 1));
     }
     for (int i = 0; i < MANY; i += 17)
         check_reads_all(js[i]);
@@ -764,7 +764,7 @@ TEST(test_a_failed_sync_ends_the_process_and_the_next_start_reads_the_disk)
     }, EXIT_IO);
     CHECK(exists("data/io-failed"));
     struct store *s = open_store();
-    CHECK(s->read_direct);
+    CHECK(s->last_run.io_failed);
     struct journal *j = open_journal(s, "t");
     check_reads_all(j);
     store_close(s);

@@ -12,7 +12,7 @@ static slice some_file(int count, size_t size)
     for (int i = 0; i < count; i++)
         append_some(j, 1, size);
     settle_store(s);
-    size_t end = j->active->written;
+    size_t end = j->parts.active->written;
     abandon_store(s);
     slice all = read_whole(FILE_0);
     return slice_of(all.p, end);

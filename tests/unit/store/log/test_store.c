@@ -44,13 +44,13 @@ TEST(test_a_new_directory_gets_an_identity_that_stays)
     CHECK_EQ(store_save_state(s), 0);
     store_close(s);
     s = open_store();
-    CHECK(s->was_clean);
+    CHECK(s->last_run.clean);
     CHECK(id_eq(&store_state(s)->cluster, &cluster));
     CHECK(id_eq(&store_state(s)->incarnation, &incarnation));
     CHECK_EQ(store_state(s)->epoch, 7);
     abandon_store(s);
     s = open_store();
-    CHECK(!s->was_clean);
+    CHECK(!s->last_run.clean);
     store_close(s);
 }
 
@@ -194,7 +194,7 @@ TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnatio
     struct store *s = open_store();
     struct id cluster = s->disk.state.cluster, incarnation = s->disk.state.incarnation;
     struct journal *j = open_journal(s, "t");
-    j->epoch = 9;
+    j->marks.epoch = 9;
     append_some(j, 5, 100);
     store_close(s);
     CHECK_EQ(unlink("data/state"), 0);
@@ -203,7 +203,7 @@ TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnatio
     CHECK(!id_eq(&s->disk.state.incarnation, &incarnation));
     CHECK_EQ(s->disk.state.epoch, 9);
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 5);
+    CHECK_EQ(j->marks.tail, 5);
     check_reads_all(j);
     store_close(s);
 }
@@ -217,13 +217,13 @@ TEST(test_of_an_epoch_that_only_messages_tell_of_no_leader_is_known)
     s->disk.state.leader = leader;
     CHECK_EQ(store_save_state(s), 0);
     struct journal *j = open_journal(s, "t");
-    j->epoch = 3;
+    j->marks.epoch = 3;
     append_some(j, 1, 20);
     store_close(s);
     s = open_store();
     j = open_journal(s, "t");
     CHECK(id_eq(&s->disk.state.leader, &leader));
-    j->epoch = 4;
+    j->marks.epoch = 4;
     append_some(j, 1, 20);
     store_close(s);
     s = open_store();
@@ -309,7 +309,7 @@ TEST(test_an_append_whose_weakness_cannot_be_noted_is_refused)
     ssize_t (*was)(int, const void *, size_t, off_t) = io.pwrite;
     io.pwrite = pwrite_is_full;
     CHECK_EQ(try_append(j, 1, 20, 0), -ENOSPC);
-    CHECK_EQ(j->tail, 0);
+    CHECK_EQ(j->marks.tail, 0);
     CHECK(!s->disk.state.weak);
     io.pwrite = was;
     append_some(j, 1, 20);
@@ -424,7 +424,7 @@ TEST(test_dump_prints_a_line_a_message_and_changes_nothing)
     a_topic_with_three_files(true);
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 25);
+    CHECK_EQ(j->marks.tail, 25);
     store_close(s);
     slice out = output_of(dump, 0);
     CHECK(contains(out, "{\"topic\":\"t\",\"offset\":9,\"epoch\":1,\"time\":\"1970-01-01T00:00:01.000Z\","

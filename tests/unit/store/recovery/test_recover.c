@@ -16,18 +16,18 @@ static slice killed_topic(int count, bool synced)
             settle_store(s);
     }
     store_flush(s);
-    size_t end = j->active->written;
+    size_t end = j->parts.active->written;
     abandon_store(s);
     slice bytes = read_whole(FILE_0);
     return slice_of(bytes.p, end);
 }
 
 /* Where each batch of a file's bytes begins, and the offset there; the last one is the end. */
-static int boundaries(slice bytes, struct hint *out)
+static int boundaries(slice bytes, struct place *out)
 {
     int n = 0;
     struct batch_head head;
-    struct hint at = {0, FILE_HEAD_SIZE};
+    struct place at = {0, FILE_HEAD_SIZE};
     for (; at.position < bytes.n; at.position += head.size, at.offset += head.count) {
         out[n++] = at;
         CHECK_EQ(batch_head_read(bytes.p + at.position, &head), 0);
@@ -59,7 +59,7 @@ static void reset_topic(void)
     empty_folder("data/torn");
 }
 
-static uint64_t whole_batches(const struct hint *at, int count, size_t n)
+static uint64_t whole_batches(const struct place *at, int count, size_t n)
 {
     uint64_t offset = 0;
     for (int i = 0; i < count; i++)
@@ -71,7 +71,7 @@ static uint64_t whole_batches(const struct hint *at, int count, size_t n)
 TEST(test_every_prefix_of_a_file_recovers_to_its_whole_batches)
 {
     skip_syncs();
-    struct hint at[32];
+    struct place at[32];
     slice bytes = killed_topic(10, false);
     int count = boundaries(bytes, at);
     struct store *s = open_store();
@@ -79,9 +79,9 @@ TEST(test_every_prefix_of_a_file_recovers_to_its_whole_batches)
         reset_topic();
         lay_file(FILE_0, bytes, n);
         struct journal *j = open_journal(s, "t");
-        CHECK_EQ(j->tail, whole_batches(at, count, n));
-        CHECK_EQ(j->disk, j->tail);
-        CHECK_EQ(j->damage_count, 0);
+        CHECK_EQ(j->marks.tail, whole_batches(at, count, n));
+        CHECK_EQ(j->marks.disk, j->marks.tail);
+        CHECK_EQ(j->damage.count, 0);
         check_reads_all(j);
         append_some(j, 2, 50);             /* and goes on from there */
         settle_store(s);
@@ -94,7 +94,7 @@ TEST(test_every_prefix_of_a_file_recovers_to_its_whole_batches)
 TEST(test_a_file_that_just_ends_is_like_one_with_zeros)
 {
     skip_syncs();
-    struct hint at[32];
+    struct place at[32];
     slice bytes = killed_topic(5, false);
     int count = boundaries(bytes, at);
     struct store *s = open_store();
@@ -102,7 +102,7 @@ TEST(test_a_file_that_just_ends_is_like_one_with_zeros)
         reset_topic();
         put_file(FILE_0, slice_of(bytes.p, n));
         struct journal *j = open_journal(s, "t");
-        CHECK_EQ(j->tail, whole_batches(at, count, n));
+        CHECK_EQ(j->marks.tail, whole_batches(at, count, n));
         check_reads_all(j);
         abandon_journal(j);
     }
@@ -113,7 +113,7 @@ TEST(test_a_file_that_just_ends_is_like_one_with_zeros)
 TEST(test_a_prefix_shorter_than_what_was_promised_is_damage)
 {
     skip_syncs();
-    struct hint at[32];
+    struct place at[32];
     slice bytes = killed_topic(10, true);
     int count = boundaries(bytes, at);
     uint64_t promised = at[count - 1].offset;
@@ -124,8 +124,8 @@ TEST(test_a_prefix_shorter_than_what_was_promised_is_damage)
         struct checkpoint c = {.sequence = 1, .first = 77, .position = 64, .next = 77, .disk = promised};
         CHECK_EQ(checkpoint_save("data/topics/t/checkpoint", &c), 0);
         struct journal *j = open_journal(s, "t");
-        CHECK_EQ(j->tail, promised);
-        CHECK(j->damage_count > 0);
+        CHECK_EQ(j->marks.tail, promised);
+        CHECK(j->damage.count > 0);
         uint64_t whole = whole_batches(at, count, n);
         CHECK_EQ(check_reads_right_or_refused(j), promised - whole);
         append_some(j, 1, 10);
@@ -134,7 +134,7 @@ TEST(test_a_prefix_shorter_than_what_was_promised_is_damage)
         abandon_journal(j);
         CHECK_SLICE(slice_of(unit_read_file(LOG_0).p, n), slice_of(bytes.p, n));    /* nothing was touched */
         j = open_journal(s, "t");          /* and it is the same after the next start */
-        CHECK_EQ(j->tail, promised + 1);
+        CHECK_EQ(j->marks.tail, promised + 1);
         CHECK_EQ(check_reads_right_or_refused(j), promised - whole);
         abandon_journal(j);
     }
@@ -144,7 +144,7 @@ TEST(test_a_prefix_shorter_than_what_was_promised_is_damage)
 TEST(test_every_flipped_bit_of_an_active_file_is_detected_or_harmless)
 {
     skip_syncs();
-    struct hint at[32];
+    struct place at[32];
     slice bytes = killed_topic(3, true);
     int count = boundaries(bytes, at);
     uint64_t promised = at[count - 2].offset;     /* the disk mark that the last batch states */
@@ -162,7 +162,7 @@ TEST(test_every_flipped_bit_of_an_active_file_is_detected_or_harmless)
             CHECK_EQ(rc, -ERR_FORMAT);     /* a flip in the magic: refused, untouched */
             CHECK(bit < 64);
         } else {
-            CHECK(j->tail >= promised);
+            CHECK(j->marks.tail >= promised);
             check_reads_right_or_refused(j);
             abandon_journal(j);
         }
@@ -190,10 +190,10 @@ TEST(test_every_flipped_bit_of_a_sealed_file_is_detected)
         if (rc < 0)
             CHECK_EQ(rc, -ERR_FORMAT);
         else {
-            CHECK_EQ(j->tail, 5);
+            CHECK_EQ(j->marks.tail, 5);
             uint64_t refused = check_reads_right_or_refused(j);
             CHECK(refused <= 1);           /* a flip costs its own batch and no other */
-            CHECK(j->damage_count >= 1 || bit / 8 >= bytes.n - 4 - 4);
+            CHECK(j->damage.count >= 1 || bit / 8 >= bytes.n - 4 - 4);
         }
         if (rc == 0)
             abandon_journal(j);
@@ -209,14 +209,14 @@ static void spoil(const char *path, uint64_t at)
 
 TEST(test_a_torn_tail_is_cut_and_kept_aside_even_with_valid_batches_after_it)
 {
-    struct hint at[32];
+    struct place at[32];
     slice bytes = killed_topic(10, false);
     int count = boundaries(bytes, at);
     spoil(FILE_0, at[5].position + 70);
     slice spoiled = read_whole(FILE_0);
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    CHECK_EQ(j->tail, at[5].offset);
+    CHECK_EQ(j->marks.tail, at[5].offset);
     CHECK_EQ(s->stats.torn_bytes, bytes.n - at[5].position);
     char name[64];
     snprintf(name, sizeof name, "data/torn/t-%" PRIu64 "-0.bin", at[5].offset);
@@ -226,7 +226,7 @@ TEST(test_a_torn_tail_is_cut_and_kept_aside_even_with_valid_batches_after_it)
     abandon_store(s);
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, at[5].offset + 1);   /* nothing of the old tail comes back */
+    CHECK_EQ(j->marks.tail, at[5].offset + 1);   /* nothing of the old tail comes back */
     check_reads_all(j);
     store_close(s);
     (void)count;
@@ -234,17 +234,17 @@ TEST(test_a_torn_tail_is_cut_and_kept_aside_even_with_valid_batches_after_it)
 
 TEST(test_damage_below_the_disk_mark_is_refused_and_what_follows_stays_readable)
 {
-    struct hint at[32];
+    struct place at[32];
     slice bytes = killed_topic(10, true);
     int count = boundaries(bytes, at);
     spoil(FILE_0, at[5].position + 70);
     slice spoiled = read_whole(FILE_0);
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    CHECK_EQ(j->tail, at[count - 1].offset);
-    CHECK_EQ(j->damage_count, 1);
-    CHECK_EQ(j->damage[0].from, at[5].offset);
-    CHECK_EQ(j->damage[0].to, at[6].offset);
+    CHECK_EQ(j->marks.tail, at[count - 1].offset);
+    CHECK_EQ(j->damage.count, 1);
+    CHECK_EQ(j->damage.ranges[0].from, at[5].offset);
+    CHECK_EQ(j->damage.ranges[0].to, at[6].offset);
     CHECK_EQ(check_reads_right_or_refused(j), at[6].offset - at[5].offset);
     CHECK_EQ(s->stats.torn_bytes, 0);
     CHECK_SLICE(unit_read_file(LOG_0), spoiled);
@@ -258,18 +258,18 @@ TEST(test_a_bad_batch_after_a_clean_stop_is_damage_when_it_is_read)
     for (int i = 0; i < 10; i++)
         append_some(j, 1, 100);
     store_close(s);
-    struct hint at[32];
+    struct place at[32];
     slice bytes = read_whole(FILE_0);
     bytes.n = 64 + 10 * (BATCH_HEAD_SIZE + MESSAGE_HEAD_SIZE + 1 + 100);
     CHECK_EQ(boundaries(bytes, at), 11);
     spoil(FILE_0, at[4].position + 80);
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 10);
+    CHECK_EQ(j->marks.tail, 10);
     CHECK_EQ(read_all_of(j, 0, 4), 4);
     CHECK_EQ(read_all_of(j, 4, 5), -ERR_DAMAGED);
     CHECK_EQ(read_all_of(j, 5, 10), 10);
-    CHECK_EQ(j->damage_count, 1);
+    CHECK_EQ(j->damage.count, 1);
     append_some(j, 1, 10);                 /* the topic goes on */
     settle_store(s);
     CHECK_EQ(read_all_of(j, 5, 11), 11);
@@ -306,8 +306,8 @@ static void check_recovers_to(uint64_t tail)
     for (int again = 0; again < 2; again++) {
         struct store *s = open_store();
         struct journal *j = open_journal_with(s, "t", ten_each());
-        CHECK_EQ(j->tail, tail);
-        CHECK_EQ(j->damage_count, 0);
+        CHECK_EQ(j->marks.tail, tail);
+        CHECK_EQ(j->damage.count, 0);
         check_reads_all(j);
         settle_store(s);
         abandon_store(s);
@@ -381,7 +381,7 @@ TEST(test_more_unsealed_files_than_may_be_open_recover_all_the_same)
     put_file(FILE_20, slice_of(zeros, sizeof zeros));
     struct store *s = open_store_with((struct store_options){.files_max = 1});
     struct journal *j = open_journal_with(s, "t", ten_each());
-    CHECK_EQ(j->tail, 20);
+    CHECK_EQ(j->marks.tail, 20);
     check_reads_all(j);
     store_close(s);
 }
@@ -392,8 +392,8 @@ TEST(test_a_missing_file_is_refused_and_not_skipped)
     CHECK_EQ(unlink(LOG_10), 0);
     struct store *s = open_store();
     struct journal *j = open_journal_with(s, "t", ten_each());
-    CHECK_EQ(j->tail, 25);
-    CHECK_EQ(j->damage_count, 1);
+    CHECK_EQ(j->marks.tail, 25);
+    CHECK_EQ(j->damage.count, 1);
     CHECK_EQ(check_reads_right_or_refused(j), 10);
     CHECK_EQ(read_all_of(j, 5, 25), -ERR_DAMAGED);
     CHECK_EQ(read_all_of(j, 20, 25), 25);
@@ -411,14 +411,14 @@ TEST(test_a_missing_active_file_does_not_begin_again_below_what_was_promised)
     for (int again = 0; again < 2; again++) {
         s = open_store();
         j = open_journal_with(s, "t", ten_each());
-        CHECK_EQ(j->tail, 25);
+        CHECK_EQ(j->marks.tail, 25);
         CHECK_EQ(check_reads_right_or_refused(j), 5);
         store_close(s);
     }
     CHECK_EQ(run("rm data/topics/t/*.log data/topics/t/*.qwal"), 0);
     s = open_store();
     j = open_journal_with(s, "t", ten_each());
-    CHECK_EQ(j->tail, 25);
+    CHECK_EQ(j->marks.tail, 25);
     store_close(s);
 }
 
@@ -428,9 +428,9 @@ TEST(test_a_sealed_file_without_its_end_is_damage)
     CHECK_EQ(truncate(LOG_0, (off_t)file_size(LOG_0) - END_RECORD_SIZE - 20), 0);
     struct store *s = open_store();
     struct journal *j = open_journal_with(s, "t", ten_each());
-    CHECK_EQ(j->tail, 25);
+    CHECK_EQ(j->marks.tail, 25);
     CHECK_EQ(check_reads_right_or_refused(j), 1);
-    CHECK(j->damage_count > 0);
+    CHECK(j->damage.count > 0);
     store_close(s);
 }
 
@@ -489,8 +489,8 @@ TEST(test_a_damaged_file_header_costs_no_message)
     spoil(FILE_20, 20);
     struct store *s = open_store();
     struct journal *j = open_journal_with(s, "t", ten_each());
-    CHECK_EQ(j->tail, 25);
-    CHECK(j->damage_count > 0);
+    CHECK_EQ(j->marks.tail, 25);
+    CHECK(j->damage.count > 0);
     CHECK_EQ(check_reads_right_or_refused(j), 0);
     store_close(s);
 }
@@ -499,20 +499,20 @@ TEST(test_a_falling_epoch_is_damage)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    j->epoch = 7;
+    j->marks.epoch = 7;
     append_some(j, 1, 20);
     append_some(j, 1, 20);
     settle_store(s);
-    uint64_t end = j->active->written;
-    j->epoch = 0;                          /* what no correct leader does */
+    uint64_t end = j->parts.active->written;
+    j->marks.epoch = 0;                          /* what no correct leader does */
     append_some(j, 1, 20);
     settle_store(s);
     abandon_store(s);
     (void)end;
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->damage_count, 1);
-    CHECK_EQ(j->tail, 3);
+    CHECK_EQ(j->damage.count, 1);
+    CHECK_EQ(j->marks.tail, 3);
     CHECK_EQ(read_all_of(j, 0, 2), 2);
     CHECK_EQ(read_all_of(j, 2, 3), -ERR_DAMAGED);
     CHECK(exists(LOG_0));
@@ -525,7 +525,7 @@ static struct store *store_of_megabytes(struct journal **j)
     struct journal_options o = small_files;
     o.segment_bytes = 16 * MIB;
     *j = open_journal_with(s, "t", o);
-    while ((*j)->tail < 3000) {
+    while ((*j)->marks.tail < 3000) {
         for (int i = 0; i < 100; i++)
             append_some(*j, 1, 1000);
         settle_store(s);
@@ -537,14 +537,14 @@ TEST(test_recovery_reads_from_the_checkpoint_on)
 {
     struct journal *j;
     struct store *s = store_of_megabytes(&j);
-    uint64_t position = j->checkpoint_position;
+    uint64_t position = j->checkpoint.position;
     CHECK(position >= 2 * MIB);
     abandon_store(s);
     spoil(FILE_0, 500 * KIB);              /* below it nobody looks at the start */
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 3000);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->marks.tail, 3000);
+    CHECK_EQ(j->damage.count, 0);
     CHECK_EQ(check_reads_right_or_refused(j), 1);    /* but a reader does */
     store_close(s);
 }
@@ -561,8 +561,8 @@ TEST(test_a_checkpoint_that_lies_costs_no_message)
     CHECK_EQ(checkpoint_save("data/topics/t/checkpoint", &c), 0);
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 3000);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->marks.tail, 3000);
+    CHECK_EQ(j->damage.count, 0);
     check_reads_all(j);
     store_close(s);
 }
@@ -576,13 +576,13 @@ TEST(test_a_header_that_was_written_again_after_the_checkpoint_is_in_the_checksu
     settle_store(s);
     uint64_t messages;
     CHECK_EQ(journal_truncate(j, 0, &messages), 0);
-    j->epoch = 9;
+    j->marks.epoch = 9;
     append_some(j, 1, 50);
     settle_store(s);
     abandon_store(s);
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 1);
+    CHECK_EQ(j->marks.tail, 1);
     struct journal_options o = small_files;
     o.segment_messages = 1;
     journal_set_options(j, &o);
@@ -624,7 +624,7 @@ TEST(test_a_clean_checkpoint_of_an_earlier_run_hides_nothing)
     store_close(open_store());
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 10);
+    CHECK_EQ(j->marks.tail, 10);
     check_reads_all(j);
     store_close(s);
 }
@@ -645,7 +645,7 @@ TEST(test_a_payload_that_looks_like_a_batch_of_a_far_offset_decides_nothing)
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
     append_some(j, 1, 20);
-    uint64_t at = j->active->size, first;
+    uint64_t at = j->parts.active->size, first;
     struct append a = {.messages = buf_slice(&messages), .count = 1, .epoch = 1};
     CHECK_EQ(journal_append(j, &a, &first), 0);
     settle_store(s);
@@ -653,8 +653,8 @@ TEST(test_a_payload_that_looks_like_a_batch_of_a_far_offset_decides_nothing)
     spoil(FILE_0, at + 8);
     s = open_store();
     j = open_journal(s, "t");
-    CHECK_EQ(j->tail, 1);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->marks.tail, 1);
+    CHECK_EQ(j->damage.count, 0);
     store_close(s);
     buf_fini(&inner);
     buf_fini(&messages);
@@ -671,8 +671,8 @@ TEST(test_a_store_killed_at_random_keeps_what_it_acknowledged)
     for (int life = 0; life < 300; life++) {
         struct store *s = open_store_with((struct store_options){.files_max = 3});
         struct journal *j = open_journal_with(s, "t", o);
-        CHECK(j->tail >= acknowledged);
-        CHECK_EQ(j->damage_count, 0);
+        CHECK(j->marks.tail >= acknowledged);
+        CHECK_EQ(j->damage.count, 0);
         check_reads_all(j);
         for (int step = rand() % 40; step > 0; step--) {
             append_some(j, 1 + (uint32_t)rand() % 3, (size_t)rand() % 3000);
@@ -683,7 +683,7 @@ TEST(test_a_store_killed_at_random_keeps_what_it_acknowledged)
             if (rand() % 5 == 0)
                 store_collect(s);
         }
-        acknowledged = j->disk;
+        acknowledged = j->marks.disk;
         if (rand() % 4 == 0)
             store_close(s);
         else

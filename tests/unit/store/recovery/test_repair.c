@@ -89,7 +89,7 @@ TEST(test_a_file_is_described_by_any_of_its_offsets)
         CHECK_EQ(f.has_crc, offset < 30);
         if (!f.sealed)
             continue;
-        slice bytes = unit_read_file(file_path(j, f.first, FILE_SEALED).s);
+        slice bytes = unit_read_file(file_path(&j->parts.dir, f.first, FILE_SEALED).s);
         CHECK_EQ(f.size, bytes.n);
         CHECK_EQ(f.crc, end_record_file_crc(bytes.p + bytes.n - END_RECORD_SIZE));
     }
@@ -108,7 +108,7 @@ TEST(test_an_audit_of_sound_files_finds_nothing)
     struct journal *j = open_journal_with(s, "t", ten_each);
     for (uint64_t first = 0; first < 30; first += 10)
         CHECK_EQ(audit(s, j, first), 0);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->damage.count, 0);
     CHECK_EQ(audit(s, j, 30), -ERR_GONE);
     CHECK_EQ(journal_audit(j, 0, on_audited, &verdict), 0);
     CHECK_EQ(journal_audit(j, 10, on_audited, &verdict), -ERR_BUSY);
@@ -128,11 +128,11 @@ TEST(test_an_audit_finds_every_flipped_bit)
         char flipped = (char)(good.p[bit / 8] ^ (1 << bit % 8));
         change_file(LOG_10, bit / 8, slice_of(&flipped, 1));
         CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
-        CHECK(j->damage_count > 0);
-        CHECK(j->damage[0].from >= 10);
-        CHECK(j->damage[0].to <= 20);
+        CHECK(j->damage.count > 0);
+        CHECK(j->damage.ranges[0].from >= 10);
+        CHECK(j->damage.ranges[0].to <= 20);
         change_file(LOG_10, bit / 8, slice_of(good.p + bit / 8, 1));
-        damage_keep(j, 0, 0);
+        damage_keep(&j->damage, 0, 0);
     }
     CHECK_EQ(audit(s, j, 10), 0);
     store_close(s);
@@ -167,15 +167,15 @@ TEST(test_an_audit_finds_what_is_sound_in_itself_but_wrong_here)
     fclose(f);
     CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
     put_file(LOG_10, good);
-    damage_keep(j, 0, 0);
+    damage_keep(&j->damage, 0, 0);
     store_close(s);
     CHECK_EQ(unlink(LOG_20), 0);               /* a whole file */
     s = open_store();
     j = open_journal_with(s, "t", ten_each);
-    damage_keep(j, 0, 0);
+    damage_keep(&j->damage, 0, 0);
     CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
-    CHECK_EQ(j->damage[0].from, 20);
-    CHECK_EQ(j->damage[0].to, 30);
+    CHECK_EQ(j->damage.ranges[0].from, 20);
+    CHECK_EQ(j->damage.ranges[0].to, 30);
     store_close(s);
 }
 
@@ -187,15 +187,15 @@ TEST(test_an_audit_takes_its_time_and_lets_rounds_go_first)
     uint64_t begun = clock_ns();
     verdict = 1;
     CHECK_EQ(journal_audit(j, 10, on_audited, &verdict), 0);
-    uint64_t disk = j->disk;
+    uint64_t disk = j->marks.disk;
     while (verdict == 1) {
         append_some(j, 1, 10);
         store_flush(s);
         store_sync(s);
-        CHECK(store_deadline_ns(s) > 0 || s->audit == NULL || j->jobs > 0);
+        CHECK(store_deadline_ns(s) > 0 || list_empty(&s->background) || j->parts.dir.jobs > 0);
         worker_wait(s->disk.worker);
-        CHECK(j->disk > disk);
-        disk = j->disk;
+        CHECK(j->marks.disk > disk);
+        disk = j->marks.disk;
     }
     CHECK_EQ(verdict, 0);
     uint64_t took_ms = (clock_ns() - begun) / NS_PER_MS;
@@ -221,7 +221,7 @@ TEST(test_a_damaged_file_is_repaired_from_a_peer)
         CHECK(!journal_damage(j, s->stats.damaged, &from, &to));
         CHECK_EQ(repair_from(j, theirs, 10, 10), 0);
         CHECK_EQ(s->stats.damaged, 0);
-        CHECK_EQ(j->damage_count, 0);
+        CHECK_EQ(j->damage.count, 0);
         check_reads_all(j);
         CHECK_EQ(audit(s, j, 10), 0);
         CHECK_SLICE(unit_read_file(LOG_10), good);
@@ -255,14 +255,14 @@ TEST(test_a_cut_short_and_a_missing_file_are_repaired)
         struct journal *j = open_journal_with(s, "t", ten_each);
         struct file_info f;
         CHECK_EQ(check_reads_right_or_refused(j) > 0, true);
-        for (uint32_t tries = 0; j->damage_count && tries < 3; tries++) {
-            CHECK_EQ(journal_file(j, j->damage[0].from, &f), 0);
+        for (uint32_t tries = 0; j->damage.count && tries < 3; tries++) {
+            CHECK_EQ(journal_file(j, j->damage.ranges[0].from, &f), 0);
             CHECK(f.first == 10 || f.first == 20);
             CHECK_EQ(repair_from(j, theirs, f.first, f.first), 0);
         }
-        CHECK_EQ(j->damage_count, 0);
+        CHECK_EQ(j->damage.count, 0);
         check_reads_all(j);
-        CHECK_EQ(j->parts_count, 4);
+        CHECK_EQ(j->parts.count, 4);
         CHECK_SLICE(unit_read_file(LOG_10), good);
         store_close(s);
         store_close(peer);
@@ -305,7 +305,7 @@ TEST(test_a_repair_with_wrong_bytes_changes_nothing)
     buf_add(&wrong, "x", 1);
     CHECK_EQ(repair_with(j, buf_slice(&wrong)), -ERR_DAMAGED);
     CHECK_EQ(repair_with(j, other), -ERR_DAMAGED);
-    CHECK_EQ(j->damage_count, 1);
+    CHECK_EQ(j->damage.count, 1);
     CHECK_SLICE(unit_read_file(LOG_10), damaged);
     CHECK(!exists("data/topics/t/repair"));
     CHECK(!exists("data/torn/t-10-0.log"));
@@ -317,7 +317,7 @@ TEST(test_a_repair_with_wrong_bytes_changes_nothing)
     repair_abort(r);
     CHECK(!exists("data/topics/t/repair"));
     CHECK_EQ(repair_with(j, good), 0);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->damage.count, 0);
     buf_fini(&wrong);
     store_close(s);
 }
@@ -336,7 +336,7 @@ TEST(test_a_repair_with_another_history_is_refused)
     settle_store(peer);
     CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
     CHECK_EQ(repair_from(j, theirs, 10, 10), -ERR_DIVERGED);
-    CHECK_EQ(j->damage_count, 1);
+    CHECK_EQ(j->damage.count, 1);
     store_close(s);
     store_close(peer);
 }
@@ -437,7 +437,7 @@ TEST(test_a_repair_killed_at_any_point_leaves_the_damaged_file_or_the_whole_one)
         struct journal *j = open_journal_with(s, "t", ten_each);
         CHECK(!exists("data/topics/t/repair"));
         CHECK(check_reads_right_or_refused(j) <= 1);
-        CHECK_EQ(j->tail, 35);
+        CHECK_EQ(j->marks.tail, 35);
         store_close(s);
     }
     CHECK(was_damaged > 3);

@@ -13,9 +13,9 @@ static void append_epochs(struct journal *j, int count)
 {
     for (int i = 0; i < count; i++) {
         if (rand() % 9 == 0)
-            j->epoch += 1 + (uint64_t)rand() % 3;
+            j->marks.epoch += 1 + (uint64_t)rand() % 3;
         append_some(j, 1 + (uint32_t)rand() % 4, (size_t)rand() % 6000);
-        kept[kept_count++] = (struct batch_head){.epoch = j->epoch, .first = j->tail};
+        kept[kept_count++] = (struct batch_head){.epoch = j->marks.epoch, .first = j->marks.tail};
         if (rand() % 5 == 0)
             store_flush(j->store);
     }
@@ -44,8 +44,8 @@ TEST(test_the_end_of_the_present_epoch_is_known_without_a_write)
     append_some(j, 3, 100);
     size_t pending = buf_size(&j->pending);
     CHECK(pending > 0);
-    CHECK_EQ(journal_epoch_end(j, j->epoch, &found, &end), 0);
-    CHECK_EQ(found, j->epoch);
+    CHECK_EQ(journal_epoch_end(j, j->marks.epoch, &found, &end), 0);
+    CHECK_EQ(found, j->marks.epoch);
     CHECK_EQ(end, 3);
     CHECK_EQ(buf_size(&j->pending), pending);
     settle_store(s);
@@ -63,7 +63,7 @@ TEST(test_the_end_of_every_epoch_is_found)
     check_epoch_end(j, 5);
     for (int life = 0; life < 6; life++) {
         append_epochs(j, 60);
-        for (uint64_t epoch = 0; epoch <= j->epoch + 2; epoch++)
+        for (uint64_t epoch = 0; epoch <= j->marks.epoch + 2; epoch++)
             check_epoch_end(j, epoch);
         if (life == 4)
             CHECK(journal_apply_retention(j, &(struct retain){.bytes = 300 * KIB}, 0) > 0);
@@ -74,14 +74,14 @@ TEST(test_the_end_of_every_epoch_is_found)
             abandon_store(s);
         s = open_store_with((struct store_options){.files_max = 3});
         j = open_journal_with(s, "t", o);
-        for (uint64_t epoch = 0; epoch <= j->epoch + 2; epoch++)
+        for (uint64_t epoch = 0; epoch <= j->marks.epoch + 2; epoch++)
             check_epoch_end(j, epoch);
     }
-    CHECK(j->epoch > 40);
-    CHECK(j->parts_count > 1);
+    CHECK(j->marks.epoch > 40);
+    CHECK(j->parts.count > 1);
     CHECK_EQ(journal_begin_empty(j), 0);       /* a file without batches is of no epoch */
-    j->active->epoch = 1000;
-    for (uint64_t epoch = 0; epoch <= j->epoch + 2; epoch++)
+    j->parts.active->epoch = 1000;
+    for (uint64_t epoch = 0; epoch <= j->marks.epoch + 2; epoch++)
         check_epoch_end(j, epoch);
     store_close(s);
 }
@@ -118,8 +118,8 @@ TEST(test_a_damaged_head_answers_no_question_about_epochs)
     struct journal *j = open_journal(s, "t");
     uint64_t position[20];
     for (int i = 0; i < 20; i++) {
-        position[i] = j->active ? j->active->size : FILE_HEAD_SIZE;
-        j->epoch = 1 + (uint64_t)i / 4;
+        position[i] = j->parts.active ? j->parts.active->size : FILE_HEAD_SIZE;
+        j->marks.epoch = 1 + (uint64_t)i / 4;
         append_some(j, 1, 3000);
     }
     settle_store(s);
@@ -139,8 +139,8 @@ TEST(test_a_damaged_head_answers_no_question_about_epochs)
             struct batch_head head;
             CHECK_EQ(journal_batch_before(j, (uint64_t)i + 1, &head), wrong == right ? 0 : -ERR_DAMAGED);
             change_file(FILE_0, position[i] + 24, slice_of((char *)&right, 8));
-            memset(j->active->hints, 0, sizeof j->active->hints);
-            j->active->scanned = false;
+            memset(j->parts.active->hints, 0, sizeof j->parts.active->hints);
+            j->parts.active->scanned = false;
         }
     CHECK(refused > 50);
     abandon_store(s);
@@ -195,7 +195,7 @@ static void spoiled_topic(void)
     struct journal *j = open_journal(s, "t");
     uint64_t position = 0;
     for (int i = 0; i < 10; i++) {
-        position = i == 5 ? j->active->size : position;
+        position = i == 5 ? j->parts.active->size : position;
         append_some(j, 1, 40);
         settle_store(s);
     }
@@ -207,8 +207,8 @@ static void check_recovers(uint64_t tail, uint32_t damaged)
 {
     struct store *s = open_store_as_it_is();
     struct journal *j = open_journal(s, "t");
-    CHECK_EQ(j->tail, tail);
-    CHECK_EQ(j->damage_count, damaged);
+    CHECK_EQ(j->marks.tail, tail);
+    CHECK_EQ(j->damage.count, damaged);
     abandon_store(s);
 }
 
@@ -282,7 +282,7 @@ TEST(test_the_highest_mark_that_was_stated_outlives_a_restart_however_it_comes)
             settle_store(s);
         }
         struct append wrong = {.messages = buf_slice(&messages), .count = 1, .epoch = 1, .has_stated = true,
-                               .stated = j->tail + 1};
+                               .stated = j->marks.tail + 1};
         uint64_t first;
         CHECK_EQ(journal_append(j, &wrong, &first), -EINVAL);
         if (kill)

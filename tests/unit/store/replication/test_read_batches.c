@@ -24,7 +24,7 @@ static void node_open(struct node *n, const char *path, const struct id *cluster
     if (cluster && !id_eq(cluster, &n->store->disk.state.cluster))
         CHECK_EQ(store_set_cluster(n->store, cluster), 0);
     n->journal = open_journal_with(n->store, "t", n->options);
-    CHECK_EQ(n->journal->damage_count, 0);
+    CHECK_EQ(n->journal->damage.count, 0);
 }
 
 static void node_stop(struct node *n, bool kill)
@@ -54,7 +54,7 @@ static int ship_once(struct node *a, struct node *b, size_t bytes_max)
     struct buf out = {0};
     struct batch_run s;
     store_flush(a->store);
-    CHECK_EQ(journal_read_batches(a->journal, b->journal->tail, UINT64_MAX, bytes_max, &out, &s), 0);
+    CHECK_EQ(journal_read_batches(a->journal, b->journal->marks.tail, UINT64_MAX, bytes_max, &out, &s), 0);
     int rc = s.next > s.first ? journal_receive(b->journal, &s, buf_slice(&out)) : 0;
     buf_fini(&out);
     return rc;
@@ -62,7 +62,7 @@ static int ship_once(struct node *a, struct node *b, size_t bytes_max)
 
 static void ship_all(struct node *a, struct node *b, size_t bytes_max)
 {
-    while (b->journal->tail < a->journal->tail)
+    while (b->journal->marks.tail < a->journal->marks.tail)
         CHECK_EQ(ship_once(a, b, bytes_max), 0);
     settle_store(a->store);
     settle_store(b->store);
@@ -81,23 +81,23 @@ static unsigned count_files(const char *path)
 /* All files of both, byte for byte; of the active ones what was written. */
 static void check_same(struct node *a, struct node *b)
 {
-    CHECK_EQ(a->journal->tail, b->journal->tail);
-    CHECK_EQ(a->journal->parts_count, b->journal->parts_count);
-    CHECK_EQ(count_files(a->path), a->journal->parts_count);
-    CHECK_EQ(count_files(b->path), a->journal->parts_count);
-    for (uint32_t i = 0; i < a->journal->parts_count; i++) {
-        bool last = i + 1 == a->journal->parts_count;
+    CHECK_EQ(a->journal->marks.tail, b->journal->marks.tail);
+    CHECK_EQ(a->journal->parts.count, b->journal->parts.count);
+    CHECK_EQ(count_files(a->path), a->journal->parts.count);
+    CHECK_EQ(count_files(b->path), a->journal->parts.count);
+    for (uint32_t i = 0; i < a->journal->parts.count; i++) {
+        bool last = i + 1 == a->journal->parts.count;
         const char *suffix = file_suffix[last ? FILE_ACTIVE : FILE_SEALED];
-        uint64_t first = a->journal->parts[i].first;
+        uint64_t first = a->journal->parts.at[i].first;
         slice mine = read_whole(path_of("%s/topics/t/%020" PRIu64 "%s", a->path, first, suffix).s);
         slice theirs = read_whole(path_of("%s/topics/t/%020" PRIu64 "%s", b->path, first, suffix).s);
         if (last)
-            mine.n = theirs.n = a->journal->active->written;
+            mine.n = theirs.n = a->journal->parts.active->written;
         CHECK_SLICE(mine, theirs);
     }
-    CHECK_EQ(a->journal->epoch, b->journal->epoch);
-    CHECK_EQ(a->journal->time_ms, b->journal->time_ms);
-    CHECK_EQ(a->journal->bytes_sealed, b->journal->bytes_sealed);
+    CHECK_EQ(a->journal->marks.epoch, b->journal->marks.epoch);
+    CHECK_EQ(a->journal->marks.time_ms, b->journal->marks.time_ms);
+    CHECK_EQ(a->journal->parts.bytes_sealed, b->journal->parts.bytes_sealed);
 }
 
 TEST(test_what_is_shipped_is_received_as_the_same_files)
@@ -108,8 +108,8 @@ TEST(test_what_is_shipped_is_received_as_the_same_files)
         append_some(a.journal, 1 + (uint32_t)i % 3, 50 + (size_t)i);
     ship_all(&a, &b, 500);
     check_same(&a, &b);
-    CHECK_EQ(b.journal->disk, a.journal->tail);
-    CHECK(b.journal->parts_count > 5);
+    CHECK_EQ(b.journal->marks.disk, a.journal->marks.tail);
+    CHECK(b.journal->parts.count > 5);
     check_reads_all(b.journal);
     node_stop(&a, false);
     node_stop(&b, false);
@@ -131,15 +131,15 @@ TEST(test_shipments_of_all_sizes_make_the_same_files)
     unsigned count = sizeof sizes / sizeof *sizes;
     for (unsigned i = 0; i < 5 * count; i++)
         append_some(a.journal, 1 + i % 2, sizes[i % count]);
-    for (unsigned i = 0; b.journal->tail < a.journal->tail; i++) {
+    for (unsigned i = 0; b.journal->marks.tail < a.journal->marks.tail; i++) {
         CHECK_EQ(ship_once(&a, &b, i % 3 ? 1 * MIB : 1), 0);
         if (i % 4 == 3)
             store_flush(b.store);
     }
     ship_all(&a, &b, 1);
     check_same(&a, &b);
-    for (uint32_t i = 0; i + 1 < a.journal->parts_count; i++)
-        check_end_record(&b, b.journal->parts[i].first);
+    for (uint32_t i = 0; i + 1 < a.journal->parts.count; i++)
+        check_end_record(&b, b.journal->parts.at[i].first);
     check_reads_all(b.journal);
     struct buf out = {0};
     stop_both(&a, &b, &out);
@@ -191,8 +191,9 @@ struct still {
 static struct still still_of(const struct node *n)
 {
     const struct journal *j = n->journal;
-    return (struct still){.tail = j->tail, .epoch = j->epoch, .size = j->active ? j->active->size : 0,
-                          .time_ms = j->time_ms, .pending = buf_size(&j->pending), .parts = j->parts_count,
+    return (struct still){.tail = j->marks.tail, .epoch = j->marks.epoch,
+                          .size = j->parts.active ? j->parts.active->size : 0,
+                          .time_ms = j->marks.time_ms, .pending = buf_size(&j->pending), .parts = j->parts.count,
                           .files = count_files(n->path)};
 }
 
@@ -220,12 +221,12 @@ static struct batch_run next_shipment(struct node *a, struct node *b, uint64_t h
 {
     struct batch_run s;
     two_nodes(a, b, ten_each);
-    a->journal->epoch = 3;
+    a->journal->marks.epoch = 3;
     for (int i = 0; i < 14; i++)
         CHECK_EQ(try_append(a->journal, 1, 20, 5000 + i), 0);
     settle_store(a->store);
-    while (b->journal->tail < have) {
-        CHECK_EQ(journal_read_batches(a->journal, b->journal->tail, have, MIB, out, &s), 0);
+    while (b->journal->marks.tail < have) {
+        CHECK_EQ(journal_read_batches(a->journal, b->journal->marks.tail, have, MIB, out, &s), 0);
         CHECK_EQ(journal_receive(b->journal, &s, buf_slice(out)), 0);
         buf_clear(out);
     }
@@ -334,7 +335,7 @@ TEST(test_sound_batches_of_a_wrong_history_are_refused)
     CHECK_EQ(receive_made(&b, one, two, "\6\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* more payload than there is */
     CHECK_EQ(receive_made(&b, one, two, "\4\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* and less */
     CHECK_EQ(receive_made(&b, one, two, NULL), 0);
-    CHECK_EQ(b.journal->tail, 14);
+    CHECK_EQ(b.journal->marks.tail, 14);
     stop_both(&a, &b, &out);
 }
 
@@ -379,9 +380,9 @@ TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_on
     for (int again = 0; again < 2; again++) {
         node_stop(&b, true);
         node_open(&b, "other", NULL);
-        CHECK_EQ(b.journal->tail, 10);
+        CHECK_EQ(b.journal->marks.tail, 10);
     }
-    CHECK_EQ(b.journal->active->first, 10);
+    CHECK_EQ(b.journal->parts.active->first, 10);
     node_stop(&a, false);
     CHECK_EQ(unlink("data/topics/t/00000000000000000010.qwal"), 0);     /* a leader that never saw more than 10 */
     CHECK_EQ(unlink("data/topics/t/checkpoint"), 0);
@@ -389,12 +390,12 @@ TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_on
     CHECK_EQ(truncate(FILE_0, (off_t)file_size(FILE_0) - END_RECORD_SIZE), 0);
     a.options.segment_messages = 20;
     node_open(&a, "data", NULL);
-    a.journal->epoch = 9;
+    a.journal->marks.epoch = 9;
     for (int i = 0; i < 5; i++)
         append_some(a.journal, 3, 30);
     ship_all(&a, &b, 200);
     check_same(&a, &b);
-    CHECK_EQ(b.journal->parts[1].first, 19);
+    CHECK_EQ(b.journal->parts.at[1].first, 19);
     check_reads_all(b.journal);
     stop_both(&a, &b, &out);
 }
@@ -410,7 +411,7 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
         if (leader) {
             CHECK_EQ(journal_restart(a.journal, 50, false), 0);
             CHECK_EQ(journal_restart(b.journal, 50, true), 0);
-            a.journal->epoch = 8;
+            a.journal->marks.epoch = 8;
             append_some(a.journal, 1, 20);
         } else
             CHECK_EQ(journal_truncate(a.journal, 10, &messages), 0);
@@ -436,15 +437,15 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
 static uint64_t random_boundary(struct journal *j)
 {
     struct segment *seg;
-    struct hint at;
+    struct place at;
     journal_write(j);
     uint64_t first = journal_first(j);
-    if (rand() % 20 && j->tail > first + 100)
-        first = j->tail - 100;
-    uint64_t offset = first + (uint64_t)rand() % (j->tail - first + 1);
-    if (offset == j->tail)
+    if (rand() % 20 && j->marks.tail > first + 100)
+        first = j->marks.tail - 100;
+    uint64_t offset = first + (uint64_t)rand() % (j->marks.tail - first + 1);
+    if (offset == j->marks.tail)
         return offset;
-    CHECK_EQ(segment_of(j, offset, &seg), 0);
+    CHECK_EQ(journal_segment_of(j, offset, &seg), 0);
     CHECK_EQ(segment_find(seg, offset, &at), 0);
     return at.offset;
 }
@@ -458,11 +459,11 @@ static void node_again(struct node *n)
 
 static void node_cut(struct node *n, uint64_t to)
 {
-    uint64_t count, before = n->journal->tail;
+    uint64_t count, before = n->journal->marks.tail;
     CHECK_EQ(journal_truncate(n->journal, to, &count), 0);
     CHECK_EQ(count, before - to);
-    CHECK_EQ(n->journal->tail, to);
-    CHECK(count == 0 || n->journal->disk == to);
+    CHECK_EQ(n->journal->marks.tail, to);
+    CHECK(count == 0 || n->journal->marks.disk == to);
     if (to > journal_first(n->journal))
         check_reads_all(n->journal);
 }
@@ -471,8 +472,8 @@ static void lead_some(struct node *n)
 {
     for (int i = rand() % 30; i > 0; i--) {
         if (rand() % 8 == 0)
-            n->journal->epoch++;
-        int64_t time_ms = n->journal->time_ms + rand() % 50;
+            n->journal->marks.epoch++;
+        int64_t time_ms = n->journal->marks.time_ms + rand() % 50;
         CHECK_EQ(try_append(n->journal, 1 + (uint32_t)rand() % 5, (size_t)rand() % 3000, time_ms), 0);
         if (rand() % 4 == 0)
             store_flush(n->store);
@@ -497,7 +498,7 @@ TEST(test_files_of_leader_and_follower_are_the_same_whatever_happens)
     int files = 0, swaps = 0;
     for (int round = 0; round < 200; round++) {
         lead_some(leader);
-        for (int i = rand() % 6; i > 0 && follower->journal->tail < leader->journal->tail; i--)
+        for (int i = rand() % 6; i > 0 && follower->journal->marks.tail < leader->journal->marks.tail; i--)
             CHECK_EQ(ship_once(leader, follower, (size_t)rand() % 9000), 0);
         if (rand() % 3 == 0)
             node_again(follower);
@@ -506,19 +507,19 @@ TEST(test_files_of_leader_and_follower_are_the_same_whatever_happens)
         uint64_t common = random_boundary(follower->journal);
         if (rand() % 2)
             node_cut(follower, common);
-        if (rand() % 3 == 0 && follower->journal->tail > journal_first(follower->journal)) {
+        if (rand() % 3 == 0 && follower->journal->marks.tail > journal_first(follower->journal)) {
             struct node *was = leader;     /* the old leader has more, which nobody else will have */
             leader = follower;
             follower = was;
-            node_cut(follower, leader->journal->tail);
-            leader->journal->epoch = (follower->journal->epoch > leader->journal->epoch
-                                          ? follower->journal->epoch : leader->journal->epoch) + 1;
+            node_cut(follower, leader->journal->marks.tail);
+            leader->journal->marks.epoch = (follower->journal->marks.epoch > leader->journal->marks.epoch
+                                          ? follower->journal->marks.epoch : leader->journal->marks.epoch) + 1;
             swaps++;
         }
-        CHECK_EQ(try_append(leader->journal, 1, 10, leader->journal->time_ms), 0);
+        CHECK_EQ(try_append(leader->journal, 1, 10, leader->journal->marks.time_ms), 0);
         ship_all(leader, follower, (size_t)rand() % 5000);
         check_same(leader, follower);
-        files = (int)leader->journal->parts_count;
+        files = (int)leader->journal->parts.count;
     }
     CHECK(files > 20);
     CHECK(swaps > 20);

@@ -5,19 +5,19 @@
 /* Grows again and is the same, byte for byte, as what was there before. */
 static void check_grows_again(struct journal *j, const slice before[4])
 {
-    for (uint64_t i = j->tail / 2; i < 17; i++) {
-        j->epoch = 1 + i / 4;
-        uint64_t disk = j->disk;
-        j->disk = 0;                           /* as in the batches that were appended before a sync */
+    for (uint64_t i = j->marks.tail / 2; i < 17; i++) {
+        j->marks.epoch = 1 + i / 4;
+        uint64_t disk = j->marks.disk;
+        j->marks.disk = 0;                           /* as in the batches that were appended before a sync */
         CHECK_EQ(try_append(j, 2, 60, 1000 + (int64_t)i), 0);
-        j->disk = disk;
+        j->marks.disk = disk;
     }
     settle_store(j->store);
     check_reads_all(j);
     for (uint64_t i = 0; i < 4; i++) {
         slice now = file_bytes(i * 10, i < 3 ? FILE_SEALED : FILE_ACTIVE), was = before[i];
         if (i == 3)
-            now.n = was.n = j->active->written;
+            now.n = was.n = j->parts.active->written;
         CHECK_SLICE(now, was);
     }
 }
@@ -42,7 +42,7 @@ TEST(test_a_cut_journal_is_as_if_it_had_never_been_longer)
             if (restart) {
                 s = open_store();
                 j = open_journal_with(s, "t", ten_each);
-                CHECK_EQ(j->damage_count, 0);
+                CHECK_EQ(j->damage.count, 0);
             }
             check_is_cut_at(j, to);
             check_grows_again(j, before);
@@ -63,16 +63,16 @@ TEST(test_a_cut_is_refused_inside_a_batch_and_outside_the_journal)
     CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 20}, 0), 1);
     CHECK_EQ(journal_truncate(j, 8, &messages), -ERR_BAD_RANGE);
     CHECK_EQ(messages, 99);
-    CHECK_EQ(j->tail, 34);
+    CHECK_EQ(j->marks.tail, 34);
     check_reads_all(j);
     CHECK_EQ(journal_truncate(j, 10, &messages), 0);          /* all that is left, and the first offset stays */
     CHECK_EQ(journal_first(j), 10);
-    CHECK_EQ(j->tail, 10);
+    CHECK_EQ(j->marks.tail, 10);
     abandon_store(s);
     s = open_store();
     j = open_journal_with(s, "t", ten_each);
     CHECK_EQ(journal_first(j), 10);
-    CHECK_EQ(j->tail, 10);
+    CHECK_EQ(j->marks.tail, 10);
     append_some(j, 1, 20);
     settle_store(s);
     check_reads_all(j);
@@ -105,7 +105,7 @@ TEST(test_nothing_remembers_where_cut_batches_began)
         for (uint64_t from = 61; from-- > 0;)
             CHECK_EQ(read_all_of(j, from, from + 1), (int64_t)from + 1);
         CHECK_EQ(read_all_of(j, 60, 80), 80);
-        CHECK(!j->active->scanned);            /* nothing had to be looked for */
+        CHECK(!j->parts.active->scanned);            /* nothing had to be looked for */
         store_close(s);
         CHECK_EQ(run("rm -r data"), 0);
     }
@@ -128,9 +128,9 @@ TEST(test_what_is_cut_is_kept_as_valid_files)
                          "mkdir copy/topics; cp -r %s copy/topics/t", kept.s).s), 0);
     s = open_store_with((struct store_options){.path = "copy", .files_max = 8});
     j = open_journal_with(s, "t", ten_each);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->damage.count, 0);
     CHECK_EQ(journal_first(j), 14);
-    CHECK_EQ(j->tail, 34);
+    CHECK_EQ(j->marks.tail, 34);
     check_reads_all(j);
     abandon_store(s);
 }
@@ -152,12 +152,12 @@ TEST(test_a_cut_waits_for_the_disk_thread)
         append_some(j, 1, 10);
         uint64_t messages, to = (uint64_t)(i * 7 % 10);
         CHECK_EQ(journal_truncate(j, to, &messages), 0);
-        CHECK_EQ(j->tail, to);
-        CHECK_EQ(j->disk, to);
-        CHECK_EQ(j->jobs, 0);
+        CHECK_EQ(j->marks.tail, to);
+        CHECK_EQ(j->marks.disk, to);
+        CHECK_EQ(j->parts.dir.jobs, 0);
         append_some(j, 1, 10);
         settle_store(s);
-        CHECK_EQ(j->disk, to + 1);
+        CHECK_EQ(j->marks.disk, to + 1);
         check_reads_all(j);
         store_close(s);
         CHECK_EQ(run("rm -r data"), 0);
@@ -184,8 +184,8 @@ TEST(test_a_checkpoint_claims_no_more_than_a_cut_left)
     change_file("data/topics/t/00000000000000000010.qwal", c.position, SLICE("half of a batch"));
     s = open_store();
     j = open_journal_with(s, "t", ten_each);
-    CHECK_EQ(j->tail, 14);                     /* torn, and no damage */
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->marks.tail, 14);                     /* torn, and no damage */
+    CHECK_EQ(j->damage.count, 0);
     store_close(s);
 }
 
@@ -203,12 +203,12 @@ TEST(test_damage_above_a_cut_goes_with_it_and_below_it_refuses_the_cut)
     uint64_t messages;
     CHECK_EQ(journal_truncate(j, 18, &messages), -ERR_DAMAGED);
     CHECK_EQ(journal_truncate(j, 20, &messages), -ERR_DAMAGED);
-    CHECK_EQ(j->tail, 34);
+    CHECK_EQ(j->marks.tail, 34);
     CHECK_EQ(journal_truncate(j, 26, &messages), 0);
     CHECK_EQ(s->stats.damaged, 1);
     CHECK_EQ(journal_truncate(j, 16, &messages), 0);
     CHECK_EQ(s->stats.damaged, 0);
-    CHECK_EQ(j->damage_count, 0);
+    CHECK_EQ(j->damage.count, 0);
     check_reads_all(j);
     append_some(j, 1, 10);
     store_close(s);

@@ -21,7 +21,7 @@ TEST(test_a_cut_that_cannot_be_copied_changes_nothing)
     CHECK_EQ(journal_truncate(j, 14, &messages), -ENOSPC);
     io.pwrite = was;
     CHECK_EQ(messages, 99);
-    CHECK_EQ(j->tail, 34);
+    CHECK_EQ(j->marks.tail, 34);
     CHECK_EQ(rmdir("data/diverged"), 0);       /* nothing is left of it */
     CHECK_EQ(mkdir("data/diverged", 0750), 0);
     append_some(j, 2, 20);
@@ -75,7 +75,7 @@ TEST(test_a_cut_without_a_descriptor_changes_nothing)
         CHECK_EQ(journal_truncate(j, to, &messages), -EMFILE);
         CHECK(nothing_kept());
         give_descriptors();
-        CHECK_EQ(j->tail, 34);
+        CHECK_EQ(j->marks.tail, 34);
         check_reads_all(j);
     }
     CHECK_EQ(journal_truncate(j, 14, &messages), 0);
@@ -217,12 +217,12 @@ static void check_cut_killed_anywhere(uint64_t to)
         killed = killed_after(calls, cut_there);
         struct store *s = open_store();
         j = open_journal_with(s, "t", ten_each);
-        CHECK_EQ(j->damage_count, 0);
-        CHECK(j->tail == 34 || (j->tail % 10 == 0 && j->tail > to) || j->tail == to);
-        seen_old = seen_old || j->tail == 34;
-        seen_cut = seen_cut || j->tail == to;
+        CHECK_EQ(j->damage.count, 0);
+        CHECK(j->marks.tail == 34 || (j->marks.tail % 10 == 0 && j->marks.tail > to) || j->marks.tail == to);
+        seen_old = seen_old || j->marks.tail == 34;
+        seen_cut = seen_cut || j->marks.tail == to;
         check_reads_all(j);
-        uint64_t messages, tail = j->tail;
+        uint64_t messages, tail = j->marks.tail;
         CHECK_EQ(journal_truncate(j, to, &messages), 0);
         CHECK_EQ(messages, tail - to);
         check_is_cut_at(j, to);
@@ -264,11 +264,11 @@ static void check_kept_is_not_written_to(uint64_t to, bool appends)
         j = open_journal_with(s, "t", ten_each);
         worker_wait(s->disk.worker);                    /* a copy that was not complete goes by way of trash/ */
         CHECK_EQ(run("find data -type f -links +1 | grep -q ."), 256);
-        if (appends || j->tail <= 26)
+        if (appends || j->marks.tail <= 26)
             append_some(j, 3, 10);
         else
             CHECK_EQ(journal_truncate(j, 26, &messages), 0);
-        uint64_t tail = j->tail;
+        uint64_t tail = j->marks.tail;
         store_close(s);
         CHECK_EQ(run("diff -rq kept data/diverged | grep -q differ"), 256);
         CHECK_EQ(run("test `grep -aohr 'message [0-9]* ' data/topics data/diverged | awk '$2 < 34' | sort -u | wc -l`"
@@ -317,14 +317,14 @@ TEST(test_a_journal_begins_again_where_it_is_told)
         append_some(j, 1, 10);                 /* not even written */
         CHECK_EQ(journal_restart(j, 500, keep), 0);
         CHECK_EQ(journal_first(j), 500);
-        CHECK_EQ(j->tail, 500);
-        CHECK_EQ(j->disk, 500);
-        CHECK_EQ(j->epoch, 0);
+        CHECK_EQ(j->marks.tail, 500);
+        CHECK_EQ(j->marks.disk, 500);
+        CHECK_EQ(j->marks.epoch, 0);
         abandon_store(s);
         s = open_store();
         j = open_journal_with(s, "t", ten_each);
-        CHECK_EQ(j->tail, 500);
-        CHECK_EQ(j->damage_count, 0);
+        CHECK_EQ(j->marks.tail, 500);
+        CHECK_EQ(j->damage.count, 0);
         append_some(j, 2, 10);
         settle_store(s);
         CHECK_EQ(journal_first(j), 500);
@@ -374,7 +374,7 @@ TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
     io = was;
     CHECK_EQ(rmdir("data/diverged"), 0);
     CHECK_EQ(mkdir("data/diverged", 0750), 0);
-    CHECK_EQ(j->tail, 34);
+    CHECK_EQ(j->marks.tail, 34);
     append_some(j, 2, 20);
     settle_store(s);
     check_reads_all(j);
@@ -396,8 +396,8 @@ TEST(test_a_restart_killed_at_any_point_leaves_all_or_nothing)
         killed = killed_after(calls, restart_at_500);
         struct store *s = open_store();
         j = open_journal_with(s, "t", ten_each);
-        CHECK_EQ(j->damage_count, 0);
-        CHECK(j->tail == 34 || j->tail == 0 || j->tail == 500);
+        CHECK_EQ(j->damage.count, 0);
+        CHECK(j->marks.tail == 34 || j->marks.tail == 0 || j->marks.tail == 500);
         check_reads_all(j);
         store_close(s);
     }

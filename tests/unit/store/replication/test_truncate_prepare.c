@@ -31,7 +31,7 @@ static int cut_in_turns(struct journal *j, uint64_t to)
     uint64_t messages = 0;
     int rc;
     for (turns = 0; (rc = journal_truncate(j, to, &messages)) == -ERR_BUSY && turns < 1000; turns++) {
-        CHECK_EQ(j->tail, COUNT);
+        CHECK_EQ(j->marks.tail, COUNT);
         store_sync(j->store);
         worker_wait(j->store->disk.worker);
     }
@@ -80,9 +80,9 @@ TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
         io.pwrite = pwrite;
         CHECK(turns >= 10);                    /* in steps */
         CHECK(written_by_loop < 1 * KIB);
-        CHECK_EQ(j->tail, to);
-        CHECK_EQ(j->disk, to);
-        CHECK_EQ(j->jobs, 0);
+        CHECK_EQ(j->marks.tail, to);
+        CHECK_EQ(j->marks.disk, to);
+        CHECK_EQ(j->parts.dir.jobs, 0);
         check_reads_all(j);
         append_some(j, 2, 100);
         settle_store(s);
@@ -96,7 +96,7 @@ TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
         s = open_store_with((struct store_options){.path = "copy", .files_max = 8});
         j = open_journal_with(s, "t", one_file);
         CHECK_EQ(journal_first(j), to);
-        CHECK_EQ(j->tail, COUNT);
+        CHECK_EQ(j->marks.tail, COUNT);
         check_reads_all(j);
         abandon_store(s);
         CHECK_EQ(run("rm -r data copy"), 0);
@@ -114,15 +114,15 @@ TEST(test_a_cut_at_the_end_of_a_large_sealed_file_is_done_in_turns_too)
     journal_set_options(j, &o);
     append_some(j, 3, 10);
     settle_store(s);
-    CHECK_EQ(j->parts_count, 2);
+    CHECK_EQ(j->parts.count, 2);
     uint64_t messages;
     CHECK_EQ(journal_truncate(j, COUNT, &messages), -ERR_BUSY);
     for (unsigned i = 0; i < 100 && journal_truncate(j, COUNT, &messages) == -ERR_BUSY; i++) {
         store_sync(s);
         worker_wait(s->disk.worker);
     }
-    CHECK_EQ(j->tail, COUNT);
-    CHECK_EQ(j->parts_count, 1);
+    CHECK_EQ(j->marks.tail, COUNT);
+    CHECK_EQ(j->parts.count, 1);
     CHECK_EQ(messages, 3);
     append_some(j, 1, 10);
     settle_store(s);
@@ -202,7 +202,7 @@ static void check_unfinished_copy_is_removed(void)
     CHECK_EQ(run("mkdir data/diverged/t-60-1 data/diverged/mine.part"), 0);
     struct store *s = open_store();
     struct journal *j = open_journal_with(s, "t", one_file);
-    CHECK_EQ(j->tail, COUNT);
+    CHECK_EQ(j->marks.tail, COUNT);
     check_reads_all(j);
     store_close(s);
     CHECK_EQ(run("ls data/diverged | tr '\\n' ' ' | grep -qx 'mine.part t-60-1 '"), 0);
@@ -240,7 +240,7 @@ TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
     CHECK_EQ(cut_in_turns(j, 50), -ENOSPC);
     io.pwrite = pwrite;
     CHECK(nothing_kept());
-    CHECK_EQ(j->tail, COUNT);
+    CHECK_EQ(j->marks.tail, COUNT);
     CHECK_EQ(cut_in_turns(j, 50), 0);
     check_reads_all(j);
     store_close(s);

@@ -1,0 +1,272 @@
+#include "store/log/append.h"
+
+#include <errno.h>
+
+#include "base/ensure.h"
+#include "base/err.h"
+#include "store/disk/io.h"
+#include "store/log/store_struct.h"
+
+/* Batches that were checked, and lie together already, are written from where they are instead of being copied. */
+enum { WRITE_DIRECTLY_MIN = 64 * KIB };
+
+/* -- the active file -------------------------------------------------------------------------------------- */
+
+static void write_to_active(struct journal *j, slice bytes)
+{
+    struct segment *seg = j->parts.active;
+    int rc = segment_use(seg);
+    if (rc == 0)
+        rc = io_write(seg->file.fd, bytes.p, bytes.n, seg->written);
+    if (rc < 0)
+        disk_failed(&j->store->disk, "write", segment_path(seg).s, rc);
+    seg->file.dirty = true;
+    seg->written = seg->size;
+    j->marks.written = j->marks.tail;
+    j->checkpoint.clean = false;
+    j->store->stats.written_bytes += bytes.n;
+}
+
+void journal_write(struct journal *j)
+{
+    if (buf_size(&j->pending) == 0)
+        return;
+    write_to_active(j, buf_slice(&j->pending));
+    buf_clear(&j->pending);
+}
+
+/* Writes what is pending and the end record. The next group commit syncs the file; then it is sealed. */
+static void end_active(struct journal *j)
+{
+    struct segment *seg = j->parts.active;
+    struct batch_head like = {.first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last};
+    end_record_write(buf_reserve(&j->pending, END_RECORD_SIZE), &like, seg->crc);
+    j->pending.end += END_RECORD_SIZE;
+    journal_write(j);
+    seg->ended = seg->pinned = true;
+    list_push(&j->sync.sealing, &seg->sealing);
+    part_resize(&j->parts, &j->parts.at[j->parts.count - 1], seg->size + END_RECORD_SIZE);
+    j->parts.active = NULL;
+}
+
+static void begin_segment(struct journal *j, struct segment *seg, uint64_t epoch)
+{
+    segment_begin(seg, epoch, &j->pending);
+    seg->time_last = j->marks.time_ms;         /* files are searched by time, also those without batches */
+}
+
+int journal_begin_file(struct journal *j, uint64_t first, uint64_t epoch, uint64_t need)
+{
+    struct topic_dir *dir = &j->parts.dir;
+    struct segment *seg;
+    bool ready = preallocate_take(dir, &j->next_file, file_path(dir, first, FILE_ACTIVE).s) == 0;
+    int rc = segment_create(dir, first, ready, &seg);
+    if (rc < 0)
+        return rc;
+    rc = segment_reserve(seg, need, j->options.segment_bytes);
+    if (rc < 0) {
+        segment_discard(seg);
+        return rc;
+    }
+    j->sync.dir_dirty = true;
+    if (j->parts.active)
+        end_active(j);
+    begin_segment(j, seg, epoch);
+    parts_add(&j->parts, first, 0, seg);
+    j->parts.active = seg;
+    j->checkpoint.position = 0;
+    return 0;
+}
+
+int journal_begin_empty(struct journal *j)
+{
+    int rc = journal_begin_file(j, j->marks.tail, j->store->disk.state.epoch, 0);
+    if (rc < 0)
+        return rc;
+    journal_write(j);
+    if (io.sync_all(j->parts.active->file.fd) < 0)
+        return -errno;
+    return io_sync_dir(topic_path(&j->parts.dir).s);
+}
+
+/* Saves, before anything is appended under a durability that acknowledges before the sync, that this may happen. */
+static int note_durability(struct journal *j)
+{
+    struct disk *disk = &j->store->disk;
+    if (j->options.durability == DURABILITY_COMMIT || disk->state.weak)
+        return 0;
+    disk->state.weak = true;
+    int rc = disk_save_state(disk);
+    if (rc < 0)
+        disk->state.weak = false;
+    return rc;
+}
+
+int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin)
+{
+    background_stop(&j->background, JOURNAL_APPENDS);
+    int rc = note_durability(j);
+    if (rc == 0)
+        rc = begin ? journal_begin_file(j, j->marks.tail, epoch, size)
+                   : segment_reserve(j->parts.active, size, j->options.segment_bytes);
+    if (rc < 0)
+        return rc == -EDQUOT || rc == -EFBIG ? -ENOSPC : rc;
+    /* A file bears the epoch of its first batch. One that was written without batches may bear another one. */
+    struct segment *seg = j->parts.active;
+    if (seg->next == seg->first && seg->written >= FILE_HEAD_SIZE)
+        begin_segment(j, seg, epoch);
+    return 0;
+}
+
+/* -- batches ---------------------------------------------------------------------------------------------- */
+
+/* The durability that the options ask for, unless the sync is deferred, or the store closes. */
+static enum durability durability_now(const struct journal *j)
+{
+    if (j->store->queue.urgent)
+        return DURABILITY_COMMIT;
+    if (j->sync.deferred && j->options.durability == DURABILITY_COMMIT)
+        return DURABILITY_INTERVAL;
+    return j->options.durability;
+}
+
+/* Adds a batch whose bytes are, or will be, in `pending` or the file. */
+static void add_batch(struct journal *j, const struct batch_head *head, const char *bytes)
+{
+    struct commit_queue *queue = &j->store->queue;
+    segment_add(j->parts.active, head, bytes);
+    j->marks.tail += head->count;
+    j->marks.time_ms = head->time_ms;
+    j->marks.epoch = head->epoch;
+    if ((head->flags & BATCH_FLAG_PEERS) && head->disk > j->marks.stated)
+        j->marks.stated = head->disk;
+    if (list_alone(&j->sync.dirty))
+        list_push(&queue->dirty, &j->sync.dirty);
+    if (durability_now(j) == DURABILITY_COMMIT)
+        commit_wait_add(&queue->wait);
+}
+
+/* Bounds the memory that is taken by a turn that appends much. */
+static void bound_pending(struct journal *j)
+{
+    if (buf_size(&j->pending) > BATCH_SIZE_MAX)
+        journal_write(j);
+}
+
+void journal_add_batches(struct journal *j, slice batches)
+{
+    struct batch_head head;
+    bool directly = batches.n >= WRITE_DIRECTLY_MIN;
+    if (directly)
+        journal_write(j);
+    for (slice rest = batches; rest.n > 0; rest = slice_skip(rest, head.size)) {
+        batch_head_read(rest.p, &head);
+        add_batch(j, &head, rest.p);
+    }
+    if (directly)
+        write_to_active(j, batches);
+    else
+        buf_add_slice(&j->pending, batches);
+    bound_pending(j);
+}
+
+static bool is_full(const struct journal *j, const struct append *a, uint64_t size)
+{
+    const struct segment *seg = j->parts.active;
+    const struct journal_options *o = &j->options;
+    if (seg->next == seg->first)
+        return false;
+    return seg->next - seg->first + a->count > o->segment_messages
+        || seg->size + size + END_RECORD_SIZE > o->segment_bytes
+        || (o->segment_age_ms > 0 && a->time_ms - seg->time_first >= o->segment_age_ms);
+}
+
+int journal_append(struct journal *j, const struct append *a, uint64_t *first)
+{
+    const struct marks *m = &j->marks;
+    uint64_t size = BATCH_HEAD_SIZE + a->messages.n;
+    if (a->messages.n > BATCH_SIZE_MAX || a->count > BATCH_COUNT_MAX)
+        return -ERR_TOO_LARGE;
+    if (a->count == 0 || a->messages.n < (uint64_t)a->count * MESSAGE_HEAD_SIZE || a->epoch < m->epoch)
+        return -EINVAL;
+    if (a->has_stated && a->stated > m->tail)
+        return -EINVAL;
+    int rc = journal_make_room(j, a->epoch, size, !j->parts.active || is_full(j, a, size));
+    if (rc < 0)
+        return rc;
+
+    struct batch_head head = {
+        .size = (uint32_t)size, .first = m->tail, .count = a->count, .flags = a->has_stated ? BATCH_FLAG_PEERS : 0,
+        .epoch = a->epoch, .time_ms = a->time_ms > m->time_ms ? a->time_ms : m->time_ms,
+        .disk = a->has_stated ? a->stated : m->disk,
+        .producer = a->producer, .sequence = a->sequence, .producer_epoch = a->producer_epoch,
+    };
+    char *p = buf_reserve(&j->pending, head.size);
+    memcpy(p + BATCH_HEAD_SIZE, a->messages.p, a->messages.n);
+    batch_head_write(p, &head);
+    j->pending.end += head.size;
+    add_batch(j, &head, p);
+    bound_pending(j);
+    *first = head.first;
+    return 0;
+}
+
+/* -- syncing and checkpoints ------------------------------------------------------------------------------ */
+
+void journal_want_sync(struct journal *j)
+{
+    struct commit_queue *queue = &j->store->queue;
+    enum durability d = durability_now(j);
+    if (!list_alone(&j->sync.unsynced))
+        return;
+    if (d == DURABILITY_COMMIT || (d == DURABILITY_OS && !list_empty(&j->sync.sealing)))
+        list_push(&queue->unsynced, &j->sync.unsynced);
+    else if (d == DURABILITY_INTERVAL)
+        list_push(&queue->unsynced_later, &j->sync.unsynced);
+}
+
+void journal_defer_sync(struct journal *j, bool defer)
+{
+    if (j->sync.deferred == defer)
+        return;
+    j->sync.deferred = defer;
+    if (defer || list_alone(&j->sync.unsynced))
+        return;
+    list_remove(&j->sync.unsynced);
+    journal_want_sync(j);
+}
+
+struct checkpoint journal_checkpoint(const struct journal *j)
+{
+    const struct segment *seg = j->parts.active;
+    return (struct checkpoint){
+        .file_crc = seg->crc, .first = seg->first, .position = seg->written, .next = j->marks.written,
+        .disk = j->marks.written, .stated = j->marks.stated, .epoch = seg->epoch, .time_ms = seg->time_last,
+    };
+}
+
+void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
+{
+    ENSURE(c->next <= j->marks.disk);
+    c->sequence = ++j->checkpoint.sequence;
+    struct path path = path_of("%s/checkpoint", topic_path(&j->parts.dir).s);
+    if (checkpoint_save(path.s, c) < 0)
+        return;
+    j->checkpoint.position = c->position;
+    j->checkpoint.clean = c->clean;
+}
+
+void journal_note_stated(struct journal *j, uint64_t mark, bool now)
+{
+    struct marks *m = &j->marks;
+    if (mark > m->tail)
+        mark = m->tail;
+    if (mark > m->stated) {
+        m->stated = mark;
+        j->checkpoint.clean = false;
+    }
+    if (!now || !j->parts.active || m->disk < m->written || buf_size(&j->pending) > 0)
+        return;
+    struct checkpoint c = journal_checkpoint(j);
+    journal_save_checkpoint(j, &c);
+}

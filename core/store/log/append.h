@@ -1,0 +1,33 @@
+/*
+ * The end of a journal: its active file, and what is added to it.
+ */
+#ifndef STORE_LOG_APPEND_H
+#define STORE_LOG_APPEND_H
+
+#include "store/log/journal_struct.h"
+
+/* Writes the pending bytes to the active file. A failed write ends the process. */
+void journal_write(struct journal *j);
+
+/* Has the next group commit sync it, or a later one, as its durability says. */
+void journal_want_sync(struct journal *j);
+
+/* Ends the active file and begins another one, with space for `need` bytes. 0; or -errno, with nothing changed. */
+int journal_begin_file(struct journal *j, uint64_t first, uint64_t epoch, uint64_t need);
+
+/* Begins an empty file at the tail, so that its name keeps the offset, and fsyncs it. 0 or -errno. */
+int journal_begin_empty(struct journal *j);
+
+/* Before batches are added: takes space for `size` bytes, in a new file if `begin`. 0; -ENOSPC; -errno. */
+int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin);
+
+/* Adds valid batches for which there is room. */
+void journal_add_batches(struct journal *j, slice batches);
+
+/* A checkpoint of what is written now. */
+struct checkpoint journal_checkpoint(const struct journal *j);
+
+/* Writes it; everything that it states must be synced. It may fail: then recovery has more to read. */
+void journal_save_checkpoint(struct journal *j, struct checkpoint *c);
+
+#endif

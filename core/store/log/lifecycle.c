@@ -1,0 +1,173 @@
+/* Making and closing a store, closing and deleting journals; names and figures. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/statvfs.h>
+
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "store/disk/io.h"
+#include "store/log/append.h"
+#include "store/log/delete_later.h"
+#include "store/log/group_commit.h"
+#include "store/log/store_struct.h"
+
+struct store *store_new(const struct store_options *o)
+{
+    struct store *s = MEM_NEW(struct store);
+    s->options = *o;
+    disk_init(&s->disk, o->path, o->files_max ? o->files_max : FILES_OPEN_MAX, segment_evicted);
+    index_cache_init(&s->indexes, INDEX_CACHE_SIZE_MAX);
+    list_init(&s->journals);
+    list_init(&s->background);
+    list_init(&s->queue.dirty);
+    list_init(&s->queue.unsynced);
+    list_init(&s->queue.unsynced_later);
+    return s;
+}
+
+void store_free(struct store *s)
+{
+    if (s->commit)
+        group_commit_free(s->commit);
+    reader_fini(&s->reader);
+    buf_fini(&s->names);
+    disk_fini(&s->disk);
+    mem_free(s);
+}
+
+void store_close(struct store *s)
+{
+    store_sync_all(s);
+    while (!list_empty(&s->journals))
+        journal_close(list_first(&s->journals, struct journal, all));
+    worker_wait(s->disk.worker);
+    /* The state may call itself clean only when the checkpoints are on disk. */
+    if (io.sync_fs(s->disk.root_fd) < 0)
+        disk_failed(&s->disk, "syncfs", s->disk.root, -errno);
+    s->disk.state.clean = true;
+    s->disk.state.weak = false;
+    int rc = disk_save_state(&s->disk);
+    if (rc < 0)
+        say_warn("store", "cannot write %s/state: %s (the next start recovers as after a crash)", s->disk.root,
+                 strerror(-rc));
+    io.unlink(path_of("%s/io-failed", s->disk.root).s);
+    store_free(s);
+}
+
+/* -- journals --------------------------------------------------------------------------------------------- */
+
+void journal_close(struct journal *j)
+{
+    const struct marks *m = &j->marks;
+    if (m->written < m->tail || m->disk < m->written || j->sync.committing || j->parts.dir.jobs)
+        store_sync_all(j->store);
+    if (j->parts.active && !j->checkpoint.clean) {
+        struct checkpoint c = journal_checkpoint(j);
+        c.clean = true;
+        journal_save_checkpoint(j, &c);
+    }
+    preallocate_drop(&j->parts.dir, &j->next_file);
+    journal_free(j);
+}
+
+int journal_delete(struct journal *j)
+{
+    struct disk *disk = &j->store->disk;
+    if (j->sync.committing || j->parts.dir.jobs || !list_empty(&j->sync.sealing))
+        store_sync_all(j->store);
+    struct path from = topic_path(&j->parts.dir);
+    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->options.id.epoch,
+                             j->options.id.offset);
+    int rc = io.rename(from.s, to.s) < 0 ? -errno : 0;
+    journal_free(j);
+    if (rc < 0)
+        return rc;
+    rc = io_sync_dir_or_all(path_of("%s/topics", disk->root).s, disk->root_fd);
+    if (rc < 0)
+        disk_failed(disk, "fsync", from.s, rc);
+    delete_later_trash(disk);
+    return 0;
+}
+
+void journal_set_options(struct journal *j, const struct journal_options *o)
+{
+    ENSURE(j->options.id.epoch == o->id.epoch);
+    ENSURE(j->options.id.offset == o->id.offset);
+    /* Producers wait for what the old durability promised, and their answers will name the new one. */
+    if (j->options.durability != o->durability && j->marks.disk < j->marks.tail)
+        store_sync_all(j->store);
+    j->options = *o;
+}
+
+/* -- state ------------------------------------------------------------------------------------------------ */
+
+struct state *store_state(struct store *s)
+{
+    return &s->disk.state;
+}
+
+int store_save_state(struct store *s)
+{
+    return disk_save_state(&s->disk);
+}
+
+static bool topic_has_files(const char *topic)
+{
+    uint64_t first;
+    bool has = false;
+    DIR *dir = opendir(topic);
+    for (struct dirent *e; dir && !has && (e = readdir(dir));)
+        has = file_name_read(e->d_name, &first) < FILE_INDEX;
+    if (dir)
+        closedir(dir);
+    return has;
+}
+
+int store_set_cluster(struct store *s, const struct id *cluster)
+{
+    size_t at = 0;
+    slice name;
+    struct id before = s->disk.state.cluster;
+    while (store_next_name(s, &at, &name))
+        if (topic_has_files(path_of("%s/topics/%s", s->disk.root, name.p).s))
+            return -ERR_FORBIDDEN;
+    s->disk.state.cluster = *cluster;
+    int rc = store_save_state(s);
+    if (rc < 0)
+        s->disk.state.cluster = before;
+    return rc;
+}
+
+/* -- names and figures ------------------------------------------------------------------------------------ */
+
+bool store_next_name(struct store *s, size_t *at, slice *name)
+{
+    if (*at == 0) {
+        buf_clear(&s->names);
+        DIR *dir = opendir(path_of("%s/topics", s->disk.root).s);
+        for (struct dirent *e; dir && (e = readdir(dir));)
+            if (e->d_name[0] != '.')
+                buf_add(&s->names, e->d_name, strlen(e->d_name) + 1);
+        if (dir)
+            closedir(dir);
+    }
+    if (*at >= buf_size(&s->names))
+        return false;
+    *name = slice_from(s->names.data + s->names.at + *at);
+    *at += name->n + 1;
+    return true;
+}
+
+void store_stats(struct store *s, struct store_stats *out)
+{
+    struct statvfs fs;
+    s->stats.files_open = s->disk.files.open;
+    if (fstatvfs(s->disk.root_fd, &fs) == 0) {
+        s->stats.disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+        s->stats.disk_size = (uint64_t)fs.f_blocks * fs.f_frsize;
+    }
+    *out = s->stats;
+}

@@ -1,0 +1,52 @@
+/*
+ * The inside of a store, for the rooms of the store. Other layers see store.h.
+ */
+#ifndef STORE_LOG_STORE_STRUCT_H
+#define STORE_LOG_STORE_STRUCT_H
+
+#include "store/disk/disk.h"
+#include "store/format/scan.h"
+#include "store/log/commit_wait.h"
+#include "store/log/index_cache.h"
+#include "store/log/store.h"
+
+/* What waits for the next flush and the next group commit. */
+struct commit_queue {
+    struct list dirty;            /* journals with pending bytes */
+    struct list unsynced;         /* journals that want a sync at once */
+    struct list unsynced_later;   /* journals whose sync can wait for the interval */
+    uint64_t later_due_ns;        /* when those must go; 0: no time was set, as there are none */
+    struct commit_wait wait;      /* for more batches */
+    bool urgent;                  /* everything is synced at once, whatever its durability */
+    bool topics_dirty;            /* topics/ has a new entry, to be fsynced */
+};
+
+/* How the last run ended: what recovery may rely on. */
+struct last_run {
+    bool clean;                   /* by store_close */
+    bool state_lost;              /* there was no state: which epochs this node led is not known */
+    bool io_failed;               /* by a failed write, in this boot: files are read past the page cache */
+};
+
+struct store {
+    struct disk disk;
+    struct index_cache indexes;
+    struct store_options options;
+    struct last_run last_run;
+    struct list journals;
+    struct commit_queue queue;
+    struct group_commit *commit;  /* owned; the one that runs, or ran last */
+    struct list background;       /* work with steps to do; in no particular order */
+    struct reader reader;         /* of scans on the loop thread: its buffer is used again and again */
+    struct buf names;             /* what store_next_name found */
+    struct store_stats stats;
+};
+
+/* A store without a directory; and its memory and descriptors, when its journals are gone. */
+struct store *store_new(const struct store_options *o);
+void store_free(struct store *s);
+
+/* Writes and syncs everything. Waits for the disk, until the disk thread has nothing to do. */
+void store_sync_all(struct store *s);
+
+#endif

@@ -1,0 +1,95 @@
+#include "store/recovery/open.h"
+
+#include <errno.h>
+
+#include "base/say.h"
+#include "store/disk/io.h"
+#include "store/disk/io_fault.h"
+#include "store/disk/lock.h"
+#include "store/log/delete_later.h"
+#include "store/log/group_commit.h"
+#include "store/log/journal_struct.h"
+#include "store/log/store_struct.h"
+#include "store/recovery/identity.h"
+#include "store/recovery/recover.h"
+#include "store/recovery/unfinished.h"
+
+static int make_folders(struct disk *d, struct buf *why)
+{
+    static const char *const folders[] = {"topics", "torn", "trash", "diverged"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        struct path path = path_of("%s/%s", d->root, folders[i]);
+        if (io.mkdir(path.s, 0750) < 0 && errno != EEXIST) {
+            int rc = -errno;
+            buf_addf(why, "cannot make %s: %s", path.s, strerror(-rc));
+            return rc;
+        }
+    }
+    int rc = io_sync_dir(d->root);
+    if (rc < 0)
+        buf_addf(why, "cannot fsync %s: %s", d->root, strerror(-rc));
+    return rc;
+}
+
+/* What survived a kill -9 may be in the page cache only. It has to be on disk before recovery calls it durable. */
+static int sync_leftovers(struct store *s, struct buf *why)
+{
+    struct disk *d = &s->disk;
+    if (s->last_run.clean)
+        return 0;
+    if (s->last_run.io_failed)
+        say_warn("store", "the last run ended by a failed write: files are read from the disk itself");
+    if (io.sync_fs(d->root_fd) < 0) {
+        int rc = -errno;
+        buf_addf(why, "cannot sync the filesystem of %s: %s", d->root, strerror(-rc));
+        return rc;
+    }
+    /* Everything is on disk, so clear `weak`; if that cannot be saved, leave it set. */
+    bool weak = d->state.weak;
+    d->state.weak = false;
+    if (weak && disk_save_state(d) < 0)
+        d->state.weak = true;
+    return 0;
+}
+
+int store_open(const struct store_options *o, struct store **out, struct buf *why)
+{
+    io_fault_install();
+    struct store *s = store_new(o);
+    struct disk *d = &s->disk;
+    int rc = lock_take(d->root, false, &d->root_fd, &d->lock_fd, why);
+    if (rc == 0)
+        rc = make_folders(d, why);
+    if (rc == 0)
+        rc = identity_open(s, why);
+    if (rc == 0)
+        rc = sync_leftovers(s, why);
+    if (rc == 0 && (rc = worker_new(&d->worker)) < 0)
+        buf_addf(why, "cannot start the disk thread: %s", strerror(-rc));
+    if (rc < 0) {
+        store_free(s);
+        return rc;
+    }
+    s->commit = group_commit_new(s);
+    unfinished_copies_remove(d);
+    delete_later_trash(d);
+    *out = s;
+    return 0;
+}
+
+int journal_open(struct store *s, slice name, const struct journal_options *o, struct journal **out)
+{
+    struct journal *j = journal_new(s, name, o);
+    int rc = io.mkdir(topic_path(&j->parts.dir).s, 0750) < 0 ? -errno : 0;
+    if (rc == 0)
+        s->queue.topics_dirty = true;
+    else if (rc == -EEXIST)
+        rc = journal_recover(j);
+    if (rc < 0) {
+        journal_free(j);
+        return rc;
+    }
+    identity_note_epoch(s, j->marks.epoch);
+    *out = j;
+    return 0;
+}

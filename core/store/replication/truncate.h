@@ -1,0 +1,45 @@
+/*
+ * Truncation: a follower's journal loses what the leader's history does not have.
+ *
+ * After a crash at any point the journal is the old one, the truncated one, or the old one without some whole files at
+ * its end, which is a history too. For that, the steps are:
+ *
+ *   1. What goes is copied or linked to data/diverged/, and fsynced (set_aside.h).
+ *   2. The checkpoint is removed, because it claims more than will be there.
+ *   3. Files are removed from the end backwards, each from the disk before the next.
+ *   4. The file that is truncated in the middle is called .qwal again, so that no end record is missed in it, and is
+ *      truncated. One that loses all of its batches is kept as it is, by its name in diverged/, and is replaced by an
+ *      empty file.
+ *
+ * Before step 3 an error leaves everything as it was. From there on an error ends the process: the next start finds one
+ * of the above, and removes the names in diverged/ of files that are still in the topic (recovery/unfinished.h).
+ *
+ * All of this runs on the loop thread, but for the scan and the copy of a large file (truncate_prepare.h).
+ */
+#ifndef STORE_REPLICATION_TRUNCATE_H
+#define STORE_REPLICATION_TRUNCATE_H
+
+#include "store/log/journal.h"
+
+/* Removes everything from `to` on (a batch boundary, first <= to <= tail), and keeps it in
+ * data/diverged/NAME-TO-MILLISECONDS/. A sealed file that becomes the last one loses its end record, and is the active
+ * one again. All marks fall to `to`; the owner is not told. Waits for the disk. *messages: how many were set aside. 0;
+ * -ERR_BUSY: a large file is being read and copied on the disk thread, so ask again; -ERR_BAD_RANGE: not a boundary;
+ * -ERR_DAMAGED: the file that holds `to` is damaged below it; -ENOSPC or -errno: what goes could not be kept. After an
+ * error nothing is truncated. */
+int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages);
+
+/* Empties the journal, so that it goes on at offset `first`, where a file of the leader begins. What it held is moved
+ * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; or -errno, and nothing has
+ * changed. */
+int journal_restart(struct journal *j, uint64_t first, bool keep);
+
+/* Moves topics/<name>, of which no journal is open, to diverged/<name>-<milliseconds>. Waits for the disk. 0 or
+ * -errno. */
+int store_set_aside(struct store *s, slice name);
+
+/* Makes the file that ends at the tail the active one again. It is read at once, however large it is: the batches that
+ * want this cannot wait. 0 or as journal_truncate. */
+int journal_reopen(struct journal *j);
+
+#endif
