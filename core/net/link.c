@@ -148,11 +148,12 @@ void link_rest(struct link *k)
 
 /* ---- in ---- */
 
-/* Of n bytes that have been added to tls_in. What TLS has to say, an alert too, is written at once. */
+/* Of n bytes that have been added to tls_in. What the handshake answers, and an alert, is written at once. */
 static void decrypt(struct link *k, size_t n)
 {
+    bool shaking = k->state == LINK_CONNECTING;
     int rc = 1;
-    if (k->state == LINK_CONNECTING) {
+    if (shaking) {
         k->handshake_size += n;
         rc = tls_handshake(k->tls, &k->tls_in, &k->tls_out);
         if (rc > 0)
@@ -162,7 +163,8 @@ static void decrypt(struct link *k, size_t n)
     }
     if (rc > 0)
         rc = tls_decrypt(k->tls, &k->tls_in, &k->in, &k->tls_out);
-    link_flush(k);
+    if (shaking || rc < 0)
+        link_flush(k);
     if (rc < 0)
         end(k, rc);
 }

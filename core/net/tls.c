@@ -283,17 +283,16 @@ int tls_decrypt(struct tls *t, struct buf *in, struct buf *plain, struct buf *ou
 {
     ENSURE(t->open);
     begin(t, in, out);
-    for (;;) {
+    while (buf_size(in) > 0) {               /* each call takes one record; OpenSSL holds no whole one back */
         int n = openssl.SSL_read(t->ssl, buf_reserve(plain, RECORD_MAX), RECORD_MAX);
-        if (n > 0) {
-            plain->end += (size_t)n;
-            continue;
-        }
-        int error = openssl.SSL_get_error(t->ssl, n);
-        if (error == SSL_ERROR_WANT_READ)
-            return 0;
-        return error == SSL_ERROR_ZERO_RETURN ? -EPIPE : failed(t);
+        int error = n > 0 ? SSL_ERROR_NONE : openssl.SSL_get_error(t->ssl, n);
+        if (error == SSL_ERROR_ZERO_RETURN)
+            return -EPIPE;
+        if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ)
+            return failed(t);
+        plain->end += n > 0 ? (size_t)n : 0;
     }
+    return 0;
 }
 
 /* SSL_write takes all, as `out` does; it makes one record of each RECORD_MAX bytes. */
