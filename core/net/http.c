@@ -47,6 +47,11 @@ void http_set_limits(struct http_server *s, const struct http_limits *limits)
     s->deadlines.span_ns[DEADLINE_LINGER] = HTTP_LINGER_MS * NS_PER_MS;
 }
 
+void http_reserve(struct http_server *s, bool (*is_reserved)(slice path))
+{
+    s->is_reserved = is_reserved;
+}
+
 void http_on_error(struct http_server *s, http_render_error *render)
 {
     s->render = render;
@@ -59,10 +64,11 @@ void client_queue(struct list *queue, struct client *c)
     list_push(queue, &c->queue);
 }
 
-void client_new(struct http_server *s, int fd, const char *peer)
+void client_new(struct http_server *s, int fd, const char *peer, bool beyond)
 {
     struct client *c = MEM_NEW(struct client);
     c->server = s;
+    c->beyond = beyond;
     c->peer_size = (unsigned char)strnlen(peer, sizeof c->peer);
     memcpy(c->peer, peer, c->peer_size);
     list_init(&c->queue);

@@ -61,6 +61,10 @@ int http_listen(struct http_server *s, slice address, uint16_t *port);
 void http_set_limits(struct http_server *s, const struct http_limits *limits);
 void http_on_error(struct http_server *s, http_render_error *render);   /* until then: plain text */
 
+/* Requests for such a path are served beyond limits.connections too, on places of their own: health checks, without
+ * which a node loses the leadership. */
+void http_reserve(struct http_server *s, bool (*is_reserved)(slice path));
+
 /* Stops listening, closes idle connections, and answers requests in flight with Connection: close. http_drained is true
  * once no connection is left; http_server_free closes those that are left at once. */
 void http_drain(struct http_server *s);

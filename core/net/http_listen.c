@@ -1,5 +1,6 @@
 /*
- * Accepting. Above limits.connections a new client takes the place of an idle one, or is refused. When there are no
+ * Accepting. Above limits.connections a new client takes the place of an idle or slow one, or one of a few reserved
+ * places, on which only health checks are served (http_request.c), or is refused. When there are no
  * descriptors left, accepting pauses until a connection closes or ACCEPT_PAUSE_NS have passed: the connections that
  * wait would wake the loop without end.
  */
@@ -15,7 +16,7 @@
 
 #define ACCEPT_PAUSE_NS (500 * NS_PER_MS)
 #define SHORTAGE_SAID_NS (10 * NS_PER_S)   /* between two lines in the log */
-#define YIELD_NS NS_PER_S                  /* a client idle for this long gives way to a new one */
+#define YIELD_NS NS_PER_S                  /* a client that is idle or slow for this long gives way to a new one */
 
 /* What the client has sent is discarded, because closing a socket with unread bytes resets the connection. */
 static void socket_refuse(struct http_server *s, int fd)
@@ -31,30 +32,51 @@ static void socket_refuse(struct http_server *s, int fd)
     close(fd);
 }
 
-/* Idle connections must not keep out Consul's health check, without which a node does not lead. */
-static bool idlest_yields(struct http_server *s)
+/* The client whose deadline of this kind began first, if that was long enough ago. */
+static struct client *longest(struct http_server *s, enum deadline_kind kind)
 {
-    struct list *idle = &s->deadlines.lists[DEADLINE_IDLE];
-    if (list_empty(idle))
-        return false;
-    struct deadline *first = list_first(idle, struct deadline, link);
-    if (server_now(s) + s->deadlines.span_ns[DEADLINE_IDLE] < first->at_ns + YIELD_NS)
-        return false;
-    struct client *c = LIST_OWNER(first, struct client, deadline);
-    client_drain(c);
-    deadline_clear(&c->deadline);
-    return true;
+    const struct list *all = &s->deadlines.lists[kind];
+    if (list_empty(all))
+        return NULL;
+    struct deadline *first = list_first(all, struct deadline, link);
+    if (server_now(s) + s->deadlines.span_ns[kind] < first->at_ns + YIELD_NS)
+        return NULL;
+    return LIST_OWNER(first, struct client, deadline);
+}
+
+/* Makes room for a new client: the one that has been idle for the longest goes; otherwise the one whose head, body or
+ * reading takes the longest. So those that send or read nothing keep out neither new clients nor Consul's health check,
+ * without which a node does not lead. */
+static bool slowest_yields(struct http_server *s)
+{
+    static const enum deadline_kind kinds[] = {DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_WRITE};
+    struct client *c = longest(s, DEADLINE_IDLE);
+    if (c != NULL) {
+        client_drain(c);
+        deadline_clear(&c->deadline);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if ((c = longest(s, kinds[i])) != NULL) {
+            c->lost = true;
+            s->stats.slow++;
+            deadline_clear(&c->deadline);
+            client_queue(kinds[i] == DEADLINE_WRITE ? &s->flushing : &s->arrived, c);
+            return true;
+        }
+    return false;
 }
 
 static void client_admit(struct http_server *s, int fd, const union address *from)
 {
     char peer[ADDRESS_TEXT_MAX];
-    if (s->stats.connections >= s->limits.connections && !idlest_yields(s)) {
+    bool beyond = s->stats.connections >= s->limits.connections && !slowest_yields(s);
+    if (beyond && s->stats.connections >= s->limits.connections + CONNECTIONS_RESERVED) {
         socket_refuse(s, fd);
         return;
     }
     address_format(from, peer);
-    client_new(s, fd, peer);
+    client_new(s, fd, peer, beyond);
 }
 
 static void accept_pause(struct http_server *s, int error)

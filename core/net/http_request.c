@@ -23,8 +23,32 @@ static uint64_t beyond_usual(size_t cap)
 
 void input_release(struct client *c)
 {
-    c->server->bodies -= beyond_usual(c->conn.in.cap);
+    c->server->bodies -= c->charged;
+    c->charged = 0;
     buf_pool_give(&c->server->pool, &c->conn.in);
+}
+
+/* Refuses the bodies that have taken the longest to arrive, until there is room for `more`. False: there is none, or
+ * `self` is the slowest. They are answered in the turn; their memory counts no more from now on. */
+static bool slowest_give_room(struct http_server *s, const struct client *self, uint64_t more)
+{
+    struct list *bodies = &s->deadlines.lists[DEADLINE_BODY];
+    struct list *at = bodies->next;
+    while (s->bodies + more > s->limits.bodies && at != bodies) {
+        struct client *c = LIST_OWNER(LIST_OWNER(at, struct deadline, link), struct client, deadline);
+        at = at->next;
+        if (c == self)
+            return false;
+        if (c->charged == 0)
+            continue;
+        s->bodies -= c->charged;
+        s->stats.slow++;
+        c->charged = 0;
+        c->refused = -ERR_TOO_MANY;
+        conn_want(&c->conn, c->conn.interest & EV_WRITE);
+        client_queue(&s->arrived, c);
+    }
+    return s->bodies + more <= s->limits.bodies;
 }
 
 /* Grows to four times the size, or at once to the size of this client's last request; but not above what the request
@@ -45,9 +69,10 @@ static int input_grow(struct client *c)
     if (cap <= in->cap)
         cap = (uint64_t)in->cap * 2;
     uint64_t more = beyond_usual((size_t)cap) - beyond_usual(in->cap);
-    if (s->bodies + more > s->limits.bodies)
+    if (s->bodies + more > s->limits.bodies && !slowest_give_room(s, c, more))
         return -ERR_TOO_MANY;
     s->bodies += more;
+    c->charged += more;
     in->data = mem_resize(in->data, (size_t)cap);
     in->cap = (size_t)cap;
     x->moved = true;
@@ -186,6 +211,12 @@ static bool head_take(struct client *c)
         client_refuse(c, error, slice_from(detail));
         return false;
     }
+    if (c->beyond && !(c->server->is_reserved != NULL && c->server->is_reserved(head->path))) {
+        c->server->stats.refused++;
+        answer_refusal(c, -ERR_TOO_MANY, SLICE("too many connections"));
+        c->linger = false;     /* its place is one of few */
+        return false;
+    }
     x->head_size = x->taken = (size_t)size;
     if (head->has_length && head->content_length > c->server->limits.body)
         return refuse_body_size(c);
@@ -251,7 +282,7 @@ static void request_complete(struct client *c)
     x->request.peer = slice_of(c->peer, c->peer_size);
     c->state = CLIENT_HANDLED;
     c->body_before = x->taken;
-    c->closing = !x->request.head.keep_alive;
+    c->closing = c->beyond || !x->request.head.keep_alive;
     deadline_clear(&c->deadline);
     s->stats.requests++;
     s->stats.requests_in_flight++;

@@ -33,6 +33,7 @@
 
 enum {
     LISTENERS_MAX = 16,
+    CONNECTIONS_RESERVED = 16,    /* beyond limits.connections, for http_reserve */
     ACCEPTS_PER_EVENT = 64,       /* then other events are served */
     EXCHANGES_SPARE = 256,        /* 2.3 KiB each */
     ROUTES_MAX = 256,             /* patterns counted one by one */
@@ -74,12 +75,15 @@ struct client {
     struct deadline deadline;
     enum client_state state;
     int refused;                  /* a negative code to answer with, instead of reading on */
-    bool lost;                    /* the socket has failed; recorded by a callback, acted on in the turn */
+    bool lost;                    /* the socket has failed, or the client gives way; recorded by a callback, acted on in
+                                     the turn */
+    bool beyond;                  /* it has one of the reserved places */
     bool closing;                 /* the connection ends after this answer */
     bool linger;                  /* and the client may still be sending then */
     unsigned char peer_size;
     char peer[ADDRESS_TEXT_MAX];
     size_t discarded;
+    size_t charged;               /* its part of server.bodies */
     size_t body_before;           /* size of this client's last request, as a guess at the next one's */
 };
 
@@ -93,6 +97,7 @@ struct http_server {
     struct loop *loop;            /* outlives us */
     struct http_limits limits;
     http_render_error *render;
+    bool (*is_reserved)(slice path);
     struct buf refusal;           /* the answer above limits.connections; rendered when first needed */
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
@@ -117,7 +122,7 @@ struct http_server {
 /* http.c */
 uint64_t server_now(struct http_server *s);
 void client_queue(struct list *queue, struct client *c);
-void client_new(struct http_server *s, int fd, const char *peer);
+void client_new(struct http_server *s, int fd, const char *peer, bool beyond);
 void client_drop(struct client *c);      /* closes it; frees it unless it is HANDLED */
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "script/http/problem.h"
 #include "script/http/routes.h"
+#include "script/http/serve.h"
 #include "script/open.h"
 
 int script_new(struct vm_options o, struct vm **out)
@@ -15,6 +16,7 @@ void script_attach(struct vm *vm, const struct services *services)
 {
     vm_attach(vm, services);
     routes_attach(vm, services->http);
+    http_reserve(services->http, serve_is_reserved);
 }
 
 void script_render_error(struct buf *out, const struct http_refusal *r, struct http_answer *answer)

@@ -329,6 +329,38 @@ def test_all_bodies_together_are_bounded(node, figure):
             c.close()
 
 
+def test_bodies_that_do_not_end_give_way_to_those_that_do(node):
+    b = node(set=["limits.bodies=%d" % (16 << 20)])
+    held = []
+    try:
+        for i in range(8):
+            c = b.connect()
+            held.append(c)
+            c.send(request_bytes("POST", "/no/such/path", None, {"Content-Length": 8 << 20}))
+            c.send(b"x" * (4 << 20))
+            assert b.publish("t", b"x" * 500000)["first"] == i
+        assert_status(held[0].answer(), 429, "too_many_requests")
+        assert b.metrics()["lignum_http_slow_total"] >= 4
+    finally:
+        for c in held:
+            c.close()
+
+
+def test_half_heads_keep_out_neither_publishers_nor_health_checks(node):
+    b = node(set=["limits.connections=32"])
+    held = [b.connect() for _ in range(32)]
+    try:
+        for c in held:
+            c.send(b"POST /v1/topics/t/messages HT")
+        for i in range(3):
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert b.get(path).status == 200
+            wait_until(lambda: b.post("/v1/topics/t/messages", b"x").status == 200, timeout=5, what="one gives way")
+    finally:
+        for c in held:
+            c.close()
+
+
 def test_connections_beyond_the_limit_are_refused_and_counted(node):
     b = node(set=["limits.connections=20"])
     held = [b.connect() for _ in range(20)]

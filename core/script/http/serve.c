@@ -71,6 +71,11 @@ static bool is_health_check(slice path)
     return slice_eq(path, SLICE("/healthz")) || slice_eq(path, SLICE("/readyz"));
 }
 
+bool serve_is_reserved(slice path)
+{
+    return is_health_check(path) || slice_eq(path, SLICE("/metrics"));
+}
+
 void serve_accept(struct vm *vm)
 {
     struct http_request *r;

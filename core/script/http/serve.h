@@ -6,6 +6,9 @@
 
 #include "script/vm/vm.h"
 
+/* For http_reserve. */
+bool serve_is_reserved(slice path);
+
 /* Starts a task for each request that http_next returns. */
 void serve_accept(struct vm *vm);
 

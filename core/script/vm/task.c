@@ -12,6 +12,7 @@
 enum {
     IDLE_MAX = 256,           /* coroutines kept for reuse */
     TURN_MS = 10,             /* for tasks, before the other steps of the turn */
+    FIRST_RESERVED = 16,      /* guests beyond their limit that are health checks */
     STACK_RESERVE = 8,        /* slots that push() may count on, besides Lua's own 20 */
 };
 
@@ -252,7 +253,7 @@ void tasks_run(struct tasks *ts)
 
 int task_start(struct tasks *ts, const struct task_options *o, struct task_ticket *ticket)
 {
-    if (o->guest && ts->guests >= ts->max)
+    if (o->guest && ts->guests >= ts->max + (o->first ? FIRST_RESERVED : 0))
         return -ERR_TOO_MANY;
     struct task *t = task_take(ts);
     t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
