@@ -51,7 +51,8 @@ cluster {                          -- without consul.address the node has no clu
     -- tls = { enabled = false, ca = "ca.pem", cert = "node.pem", key = "node.key" },
     ttl = 15 * second,             -- a session that is not renewed ends after this time
     check_interval = 1 * second,   -- how often Consul checks this node's /healthz,
-    check_timeout = 1 * second,    -- and how long it waits for the answer
+    check_timeout = 1.2 * second,  -- how long it waits for the answer,
+    check_failures = 2,            -- and how many checks in a row have to fail before the session ends
     agent_check = false,           -- true: end the session also when Consul's agent fails
   },
   replication = {

@@ -30,7 +30,7 @@ local RETRY_FIRST <const>, RETRY_MAX <const> = 0.1, 2   -- between two attempts 
 local REACT <const> = 1            -- react checks that often when the core reports no change
 local REACT_UNCONNECTED <const> = 0.05   -- the same while there is no connection to the leader
 local DRAIN <const> = 0.15         -- for followers to receive what a leader that shuts down holds
-local STALLED_MAX <const> = 3      -- that a leader waits for a member which `copies` keeps in the synced set
+local STALLED_MAX <const> = 3      -- that a node waits for one that it does not reach, or longer: see patience()
 local STAND_BACK <const> = 5       -- after which it tries to lead again, so that another node can before
 local TRIED <const> = 300          -- after which a node that did not reach a member may try again
 local ARRIVE <const> = 3           -- that an operator's command waits for this node's session
@@ -267,6 +267,12 @@ end
 
 -- Who reaches whom ------------------------------------------------------------------------------
 
+-- How long a node waits for one that it does not reach: until Consul has noticed if that one is gone.
+local function patience()
+  local s = client.settings
+  return math.max(STALLED_MAX, (s.check_interval + s.check_timeout) * s.check_failures)
+end
+
 -- The members that are connected to this leader, and itself.
 local function connected_members(status)
   local connected = { [status.self.member] = true }
@@ -284,7 +290,7 @@ local function note_reach(status)
     for _, node in pairs(view.nodes) do
       if connected[node.member] then not_reached[node.session] = nil end
     end
-    if status.stalled >= STALLED_MAX then
+    if status.stalled >= patience() then
       local sessions
       sessions, names = views.unreached(view, connected)
       for _, session in ipairs(sessions) do not_reached[session] = now end
@@ -297,7 +303,7 @@ local function note_reach(status)
   else
     unconnected_since = unconnected_since or now
     local holder = views.holder(view)
-    if now - unconnected_since >= STALLED_MAX and holder and holder.member == status.leader.member then
+    if now - unconnected_since >= patience() and holder and holder.member == status.leader.member then
       not_reached[view.lock.session] = now
     end
   end

@@ -43,6 +43,7 @@ function Member:service()
       CheckID = self.check, Name = "Lignum answers", HTTP = ("http://%s/healthz"):format(self.me.http),
       Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
       Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
+      FailuresBeforeCritical = self.settings.check_failures,
       DeregisterCriticalServiceAfter = FORGOTTEN,
     },
   }
