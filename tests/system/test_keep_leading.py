@@ -1,0 +1,91 @@
+"""A leader stays unless another node can do better, and gives its place away only with all that it has."""
+
+import contextlib
+import http.server
+import threading
+
+from cluster import KEY
+from common import hold_for, wait_until
+
+THREE = {"replication": "live", "copies": 3}
+
+
+def gone_from_consul(c, node):
+    """True once Consul has noticed that the node is gone."""
+    return not any(node.name == key.rpartition("/")[2] for key in c.consul.keys("service/lignum/key/master/nodes/"))
+
+
+def test_a_leader_stays_while_a_member_that_copies_keeps_is_gone(cluster):
+    c = cluster(3, topics={"three": THREE, "wal": {}})
+    leader, epoch = c.leader(), c.leader().view()["epoch"]
+    gone = c.followers()[0]
+    gone.kill()
+    wait_until(lambda: gone_from_consul(c, gone), what="Consul has noticed")
+    hold_for(8, "two leaders would have followed each other in that time")
+    assert [s["epoch"] for s in c.statuses().values()] == [epoch, epoch]
+    assert leader.publish("wal", b"goes on")["epoch"] == epoch
+    gone.start()
+    c.wait_whole()
+    assert leader.publish("three", b"all are there")["epoch"] == epoch
+
+
+def test_a_leader_steps_aside_for_a_node_that_reaches_the_member_it_does_not(cluster):
+    c = cluster(3, net=True, topics={"three": THREE})
+    leader, (cut, other) = c.leader(), c.followers()
+    epoch = leader.view()["epoch"]
+    c.net.cut(leader.name, cut.name)
+    wait_until(lambda: other.publish("three", b"all are reached")["epoch"] > epoch, what="the node between the two leads")
+    assert c.leader() is other
+    assert "live topics need %s, which it does not reach; %s may" % (cut.name, other.name) in leader.said()
+    now = other.view()["epoch"]
+    hold_for(6, "another leader would have come in that time")
+    assert other.publish("three", b"it stays")["epoch"] == now
+
+
+def test_nobody_leads_in_turn_when_nobody_reaches_a_member(cluster):
+    c = cluster(3, net=True, topics={"three": THREE, "wal": {}})
+    leader, (cut, other) = c.leader(), c.followers()
+    epoch = leader.view()["epoch"]
+    c.net.cut(leader.name, cut.name)
+    c.net.cut(other.name, cut.name)
+
+    def both_have_tried():
+        view = other.view()
+        return view["role"] == "leader" and view["epoch"] > epoch
+    wait_until(both_have_tried, what="the other node has tried")
+    epoch = other.view()["epoch"]
+    hold_for(12, "three more leaders would have come in that time")
+    assert {n.name: n.view()["epoch"] for n in (leader, other)} == {leader.name: epoch, other.name: epoch}
+    assert other.publish("wal", b"goes on")["epoch"] == epoch
+
+
+@contextlib.contextmanager
+def health():
+    """An address at which Consul finds what a test wants it to find: (address, answers to come, those that were given)."""
+    to_come, given = [], []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            given.append(to_come.pop(0) if to_come else 200)
+            self.send_response(given[-1])
+            self.end_headers()
+
+        def log_message(self, *words):
+            pass
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield "127.0.0.1:%d" % server.server_port, to_come, given
+        server.shutdown()
+
+
+def test_one_failed_look_of_consul_does_not_end_a_session(cluster):
+    with health() as (address, to_come, given):
+        c = cluster(1, set=["node.advertise=" + address])
+        wait_until(lambda: given, what="the first check, of which Consul takes a failure for two")
+        session, epoch = c.consul.get(KEY)[2], c.leader().view()["epoch"]
+        for failures, ends in [([500, 200, 500, 200, 200], False), ([500, 500, 200], True)]:
+            del given[:]
+            to_come[:] = failures
+            wait_until(lambda: given[:len(failures)] == failures, what="Consul has looked")
+            wait_until(lambda: (c.consul.get(KEY)[2] not in (None, session)) == ends, what="the session is another: %s" % ends)
+            assert (c.wait_leader().view()["epoch"] > epoch) == ends
