@@ -99,8 +99,8 @@ void turn(void *arg)
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
     if (s->console != NULL)
         console_send(s->console);          /* 6. output -> the console's clients */
-    if (tasks_ready(vm_tasks(s->vm)))
-        loop_again(&s->loop);              /* steps 3 to 6 made one ready, and no event announces that */
+    if (tasks_ready(vm_tasks(s->vm)) || topics_have_unapplied(s->topics))
+        loop_again(&s->loop);              /* steps 2 to 6 made one ready or due, and no event announces that */
     due_arm(s);
     if (s->reload)
         reload_now(s);

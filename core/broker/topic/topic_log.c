@@ -120,7 +120,7 @@ static void record_remember(void *arg, const struct message *m, struct topic_id 
 
 void topic_log_begin(struct topic_log *log)
 {
-    uint64_t from = log->applied;
+    uint64_t from = log->applied.at;
     topic_log_forget_below(log, UINT64_MAX);
     int rc = topic_log_read(log, &from, log->topic->tail.at, record_remember, log);
     log->unread = rc < 0;
@@ -130,7 +130,7 @@ void topic_log_begin(struct topic_log *log)
 
 bool topic_log_pending(const struct topic_log *log, const struct topic *t)
 {
-    if (t->shared->role->kind != ROLE_LEADER || log->applied >= log->topic->lead.begun)
+    if (t->shared->role->kind != ROLE_LEADER || log->applied.at >= log->topic->lead.begun)
         return false;
     return log->unread || t == log->topic || topic_log_find(log, slice_from(t->name)) != NULL;
 }

@@ -19,7 +19,7 @@
 
 struct topic_log {
     struct topic *topic;          /* the struct topics owns it */
-    uint64_t applied;             /* records below this have taken effect */
+    struct mark applied;          /* records below this have taken effect; a task that asked for one waits here */
     struct list changes;          /* in the order of their records */
     bool unread;                  /* the records with which this epoch began could not all be read */
 };

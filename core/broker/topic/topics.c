@@ -194,23 +194,34 @@ static void record_apply(void *arg, const struct message *m, struct topic_id id)
 bool topics_apply(struct topics *ts)
 {
     struct topic_log *log = &ts->log;
-    uint64_t committed = topic_readable(log->topic);
-    if (log->applied >= committed)
+    uint64_t committed = topic_readable(log->topic), applied = log->applied.at;
+    if (applied >= committed)
         return false;
-    int rc = topic_log_read(log, &log->applied, committed, record_apply, ts);
+    int rc = topic_log_read(log, &applied, committed, record_apply, ts);
     if (rc < 0)
         say_fatal(EXIT_IO, "topics",
                   "cannot read back " TOPIC_LOG_NAME ", which was just written: %s; run `lignum verify`",
                   err_sentence(rc));
-    topic_log_forget_below(log, log->applied);
+    topic_log_forget_below(log, applied);
+    mark_advance(&log->applied, applied);
     if (ts->shared.hooks != NULL)
         journal_note_stated(log->topic->journal, committed, true);   /* for a restart while no node leads */
     return true;
 }
 
+bool topics_have_unapplied(const struct topics *ts)
+{
+    return ts->log.applied.at < topic_readable(ts->log.topic);
+}
+
 bool topics_undone(const struct topics *ts)
 {
-    return ts->log.applied > ts->log.topic->tail.at;
+    return ts->log.applied.at > ts->log.topic->tail.at;
+}
+
+struct mark *topics_applied(struct topics *ts)
+{
+    return &ts->log.applied;
 }
 
 /* ---- asking for changes ---- */
@@ -305,7 +316,7 @@ static int log_open(struct topics *ts)
     int rc = topic_open_journal(ts, ts->log.topic);
     if (rc < 0)
         return rc;
-    return topic_log_read(&ts->log, &ts->log.applied, topic_readable(ts->log.topic), record_apply, ts);
+    return topic_log_read(&ts->log, &ts->log.applied.at, topic_readable(ts->log.topic), record_apply, ts);
 }
 
 static int journals_open(struct topics *ts, struct buf *why)
@@ -328,6 +339,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->shared.role = role;
     registry_init(&ts->all);
     map_init(&ts->deleted);
+    mark_init(&ts->log.applied, 0);
     list_init(&ts->log.changes);
     ts->opening = true;
     int rc = log_open(ts);
@@ -422,6 +434,7 @@ void topics_begin(struct topics *ts)
 void topics_fail(struct topics *ts, int rc)
 {
     topic_log_forget_below(&ts->log, UINT64_MAX);
+    mark_fail(&ts->log.applied, rc);
     for (size_t i = 0; i < ts->all.count; i++) {
         ts->all.sorted[i]->deleting = false;
         topic_fail(ts->all.sorted[i], rc);

@@ -24,8 +24,8 @@ struct topic *topics_at(struct topics *ts, size_t i);                 /* the i-t
 struct topic *topics_log(struct topics *ts);
 struct role *topics_role(const struct topics *ts);
 
-/* Each change appends a record to _topics and returns the offset after it. The change is made when topic_ack_mark of
- * topics_log(ts) is there and topics_apply has run. 0, or an error, and then the change is never made. */
+/* Each change appends a record to _topics and returns the offset after it. The change is made when topics_applied is
+ * there; that the record is committed is not enough. 0, or an error, and then the change is never made. */
 int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
@@ -37,6 +37,12 @@ int topics_create_failed(const struct topics *ts);
 /* Committed changes take effect; the turn calls this when marks may have risen, before tasks run. May wait for the disk
  * while directories are made or removed. True when there was one. */
 bool topics_apply(struct topics *ts);
+
+/* Is there a committed change that has not taken effect? Also a task may commit one, by what it says of the set. */
+bool topics_have_unapplied(const struct topics *ts);
+
+/* Records of _topics below this mark have taken effect here. Waits end with an error when leading ends (topics_fail). */
+struct mark *topics_applied(struct topics *ts);
 
 /* Has _topics been cut below a record that has taken effect? */
 bool topics_undone(const struct topics *ts);

@@ -1,6 +1,6 @@
 /*
- * topic:create, topic:set and topic:delete; settings from Lua tables and back. A change takes effect once its record in
- * _topics is committed, which all three wait for.
+ * topic:create, topic:set and topic:delete; settings from Lua tables and back. All three wait until the change has
+ * taken effect here, which is after its record in _topics is committed.
  */
 #include <lauxlib.h>
 #include <stdio.h>
@@ -167,8 +167,7 @@ static int change_done(lua_State *L, int status, lua_KContext context)
 
 static int change_wait(lua_State *L, struct task *self, uint64_t want, lua_KFunction done)
 {
-    struct mark *mark = topic_ack_mark(topics_log(vm_services(L)->topics));
-    return task_park_on(L, self, mark, want, CHANGE_MS, 0, done);
+    return task_park_on(L, self, topics_applied(vm_services(L)->topics), want, CHANGE_MS, 0, done);
 }
 
 static int create_done(lua_State *L, int status, lua_KContext context)
