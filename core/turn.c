@@ -124,11 +124,13 @@ static void on_due(void *arg)
     ((struct server *)arg)->due_at = 0;
 }
 
+/* Armed by each change of the topics, and again while there is something to do. */
 static void on_trim(void *arg)
 {
     struct server *s = arg;
     s->trim_armed = false;
-    if (topics_trim(s->topics))
+    bool unopened = topics_open_late(s->topics);
+    if (topics_trim(s->topics) || unopened)
         trim_arm(s);
 }
 

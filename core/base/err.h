@@ -57,6 +57,7 @@
     X(NO_COPIES,       "not_enough_copies",   503, YES, "fewer nodes are in sync than the topic needs copies") \
     X(UNKNOWN_OUTCOME, "unknown_outcome",     504, YES, "not confirmed in time; the message may or may not appear") \
     X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are supported") \
+    X(STORAGE,         "storage",             503, YES, "the topic's directory cannot be opened on this node") \
     X(NO_SPACE,        "no_space",            507, YES, "the disk is full") \
     X(FORMAT,          "bad_format",          500, NO,  "not Lignum's data, or of another format version") \
     X(CANCELLED,       "cancelled",           499, NO,  "the wait was cancelled") \

@@ -47,7 +47,7 @@ function topics(pattern) end
 ---@return integer|string count   the number of messages; or the message of the error
 ---@return integer|string epoch   or the code of the error
 ---@return integer? limit         with too_large: the limit that was exceeded
----@errors unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
+---@errors unknown_topic storage no_space too_large bad_value stopping not_enough_copies unknown_outcome
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
 
@@ -183,7 +183,7 @@ function Topic:receipt(first, count, epoch, ack) end
 ---@return boolean? created    false when it exists with the same settings
 ---@return string? message
 ---@return string? code
----@errors bad_topic bad_value topic_exists no_space stopping too_many_requests
+---@errors bad_topic bad_value topic_exists no_space storage stopping too_many_requests
 ---@example topic("orders"):create { retain = { age = 7 * day } }
 function Topic:create(settings) end
 

@@ -117,8 +117,8 @@ local function consul()
       "key", key("text", nil, "file of the key to cert", { shown = "none" }),
     },
     "ttl", time(15, "a session that is not renewed ends after this time", 10, DAY),
-    "check_interval", time(1, "how often Consul checks this node's /healthz; Consul itself takes no less than 1", 1, 60),
-    "check_timeout", time(1.2, "how long Consul waits for the answer; a lost first packet is repeated after 1 s", 0.1, 60),
+    "check_interval", time(1, "how often Consul checks this node's /healthz; Consul takes no less than 1", 1, 60),
+    "check_timeout", time(1.2, "how long Consul waits for the answer; a lost SYN is repeated after 1 s", 0.1, 60),
     "check_failures", count(2, "the session ends when that many checks in a row have failed", 1, 100),
     "agent_check", key("flag", false, "end the session also when its agent fails; for agents on the nodes' hosts"),
   }

@@ -13,7 +13,7 @@ def test_a_topic_that_was_asked_for_again_because_its_directory_could_not_be_mad
     b.publish("t", b"first")
     in_the_way = os.path.join(b.data, "topics", "late")
     open(in_the_way, "w").close()
-    assert_status(b.post("/v1/topics/late/messages", b"refused"), 500, "internal")
+    assert_status(b.post("/v1/topics/late/messages", b"refused"), 503, "storage")
     os.unlink(in_the_way)
     b.publish("late", b"acknowledged")
     b.restart()

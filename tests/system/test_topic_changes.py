@@ -1,7 +1,9 @@
 """Creating, changing and deleting topics while something is wrong with the cluster, or with a disk."""
 
 import json
+import os
 
+from client import assert_refused, assert_status
 from common import in_threads, wait_until
 
 LIVE = {"replication": "live"}
@@ -25,3 +27,52 @@ def test_what_commits_because_a_member_leaves_the_set_has_taken_effect_when_it_i
     assert answers[16].json["retain"]["messages"] == 1000
     frozen.thaw()
     c.wait_whole()
+
+
+def block(node, topic):
+    """Puts a file in the way of a topic's directory; its path."""
+    path = os.path.join(node.data, "topics", topic)
+    open(path, "w").close()
+    return path
+
+
+def test_a_topic_whose_directory_cannot_be_made_exists_and_is_opened_later(node):
+    b = node()
+    b.publish("t", b"x")
+    in_the_way = block(b, "late")
+    for method, path, body in [("PUT", "/v1/topics/late", b"{}"), ("PUT", "/v1/topics/late", b"{}"), ("GET", "/v1/topics/late", None),
+                               ("POST", "/v1/topics/late/messages", b"refused"), ("GET", "/v1/topics/late/messages", None)]:
+        a = b.request(method, path, body)
+        assert_status(a, 503, "storage")
+        assert a.json["retryable"] is True
+    os.unlink(in_the_way)
+    assert b.publish("late", b"taken")["first"] == 0
+
+    in_the_way = block(b, "gone")
+    assert_status(b.post("/v1/topics/gone/messages", b"refused"), 503, "storage")
+    b.ok("DELETE", "/v1/topics/gone", status=204)
+    os.unlink(in_the_way)
+    assert_status(b.get("/v1/topics/gone"), 404, "unknown_topic")
+    b.restart()
+    assert sorted(t["name"] for t in b.ok("GET", "/v1/topics").json["topics"]) == ["late", "t"]
+
+
+def test_a_topic_that_only_one_node_cannot_open_is_the_same_on_all_nodes_later(cluster):
+    c = cluster(3, lag_max=1)
+    for node in [c.leader(), c.followers()[0]]:
+        leader, epoch = c.leader(), c.leader().view()["epoch"]
+        topic = "blocked-on-" + node.name
+        in_the_way = block(node, topic)
+        a = leader.request("PUT", "/v1/topics/" + topic, json.dumps(LIVE))
+        if node is leader:
+            assert_status(a, 503, "storage")
+            assert_refused(leader.post("/v1/topics/%s/messages" % topic, b"refused"), 503, "storage")
+        else:
+            wait_until(lambda: leader.publish(topic, b"it leaves the set first"), what="the others go on")
+            assert_status(node.get("/v1/topics/" + topic), 503, "storage")
+        os.unlink(in_the_way)
+        c.wait_whole()
+        leader.publish(topic, b"for all")
+        c.wait_equal()
+        assert c.leader().view()["epoch"] == epoch
+        assert [n.messages(topic) for n in c.nodes] == [leader.messages(topic)] * 3

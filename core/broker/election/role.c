@@ -216,6 +216,8 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
         *why = "this node may have forgotten what it acknowledged, and has not caught up since";
     else if (h->damaged)
         *why = "records on this node's disk are damaged";
+    else if (h->unopened)
+        *why = "the directory of a topic cannot be opened on this node";
     else if (!r->has_seen && !h->empty)
         *why = "there is no register, and this node holds messages: cluster.adopt() makes one with its cluster id";
     else if (r->has_seen && !members_have(&r->seen.set, &r->self))

@@ -78,6 +78,7 @@ void role_expire_lease(struct role *r);
 struct holdings {
     bool empty;                    /* no message: it may take another cluster's id */
     bool damaged;
+    bool unopened;                 /* a topic's directory cannot be opened: others may hold messages of it */
     unsigned copies_min;           /* the smallest `copies` of any live topic of clients; at least 1 */
 };
 

@@ -340,8 +340,12 @@ static void on_point(struct follower *f, struct wire *w)
         upstream_fail(f, "a POINT is not well formed");
         return;
     }
-    if (t == NULL || t->follow.placed || p.kind == POINT_UNKNOWN)
-        return;                      /* dropped here, or there: its record comes, or has come */
+    if (t == NULL || t->follow.placed)
+        return;                      /* dropped here */
+    if (p.kind == POINT_UNKNOWN) {
+        upstream_hold(f, t);         /* dropped there, and its record comes; or the leader cannot open it yet */
+        return;
+    }
     t->follow.known = true;
     if (p.kind == POINT_UNREADABLE)
         say_warn("follower", "the leader cannot read its topic=%s: asks again", t->name);

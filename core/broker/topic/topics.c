@@ -15,10 +15,10 @@
 struct topics {
     struct topic_shared shared;
     struct store *store;          /* outlives us */
-    struct registry all;
+    struct registry all;          /* with an open journal, once `opening` is over */
+    struct registry unopened;     /* they exist, and their directory could not be made */
     struct topic_log log;
     struct map deleted;           /* while opening: topics whose directory should be gone */
-    int create_failed;            /* why the last create that did not take effect did not */
     bool opening, stopping;
 };
 
@@ -54,7 +54,7 @@ struct role *topics_role(const struct topics *ts)
 
 /* ---- one topic ---- */
 
-static struct topic *topic_add(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
+static struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
 {
     ENSURE(name.n <= TOPIC_NAME_MAX);
     struct topic *t = MEM_NEW(struct topic);
@@ -66,7 +66,6 @@ static struct topic *topic_add(struct topics *ts, slice name, struct topic_id id
     list_init(&t->lead.feeds);
     list_init(&t->lead.unshipped);
     list_init(&t->follow.placing);
-    registry_add(&ts->all, t);
     return t;
 }
 
@@ -102,19 +101,60 @@ static int topic_open_journal(struct topics *ts, struct topic *t)
     return 0;
 }
 
+/* 0; -ENOSPC or -ERR_STORAGE: the directory cannot be made now. */
+static int topic_open_late(struct topics *ts, struct topic *t)
+{
+    registry_remove(&ts->unopened, t);
+    registry_add(&ts->all, t);
+    int rc = topic_open_journal(ts, t);
+    if (rc == 0) {
+        say_info("topics", "the directory of a topic could be opened again topic=%s", t->name);
+        return 0;
+    }
+    registry_remove(&ts->all, t);
+    registry_add(&ts->unopened, t);
+    return rc == -ENOSPC || rc == -EDQUOT ? -ENOSPC : -ERR_STORAGE;
+}
+
+int topics_find_unopened(struct topics *ts, slice name, struct topic **out)
+{
+    struct topic *t = map_get(&ts->unopened.by_name, name);
+    if (t == NULL)
+        return -ERR_UNKNOWN_TOPIC;
+    *out = t;
+    return topic_open_late(ts, t);
+}
+
+bool topics_open_late(struct topics *ts)
+{
+    for (size_t i = ts->unopened.count; i > 0; i--)
+        topic_open_late(ts, ts->unopened.sorted[i - 1]);
+    return ts->unopened.count > 0;
+}
+
+static struct topic *find_any(struct topics *ts, slice name)
+{
+    struct topic *t = topics_find(ts, name);
+    return t != NULL ? t : map_get(&ts->unopened.by_name, name);
+}
+
 /* The journal's owner is unset first: deleting waits for a sync that is under way, which would raise the topic's
  * marks. */
 static void topic_drop(struct topics *ts, struct topic *t)
 {
     const struct topic_hooks *hooks = ts->shared.hooks;
+    if (t->journal == NULL) {
+        registry_remove(&ts->unopened, t);
+        mem_free(t);
+        return;
+    }
     registry_remove(&ts->all, t);
-    if (t->journal != NULL)
-        journal_set_owner(t->journal, NULL);
+    journal_set_owner(t->journal, NULL);
     if (hooks != NULL)
         hooks->dropped(hooks->arg, t);
     topic_fail(t, -ERR_UNKNOWN_TOPIC);
     mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
-    int rc = t->journal == NULL ? 0 : journal_delete(t->journal);
+    int rc = journal_delete(t->journal);
     if (rc < 0)
         say_error("topics", "cannot remove a deleted topic's directory topic=%s error=%s", t->name, err_sentence(rc));
     mem_free(t);
@@ -122,40 +162,34 @@ static void topic_drop(struct topics *ts, struct topic *t)
 
 /* ---- records taking effect ---- */
 
-/* While opening, only the registry is built, and journals are opened once all records are known. A second create of a
- * name then means that a delete between them took effect, or that the first could not make the directory: the later
- * record decides what the directory should hold. */
+/* While opening, only the registry is built, and journals are opened once all records are known. A topic whose
+ * directory cannot be made exists all the same, as on every other node: it is opened later. */
 static void apply_create(struct topics *ts, const struct message *m, struct topic_id id)
 {
-    struct topic *before = topics_find(ts, m->key);
-    if (before != NULL && !ts->opening)
+    if (find_any(ts, m->key) != NULL)
         return;                   /* two clients asked at once: the first record made it */
     struct topic_settings settings = settings_default;
     topic_log_settings(m, &settings);
-    if (before != NULL) {
-        before->id = id;
-        before->settings = settings;
-        return;
-    }
-    struct topic *t = topic_add(ts, m->key, id, &settings);
+    struct topic *t = topic_new(ts, m->key, id, &settings);
+    registry_add(&ts->all, t);
     if (ts->opening)
         return;
     int rc = topic_open_journal(ts, t);
     if (rc == 0)
         return;
-    say_error("topics", "cannot open a new topic's directory topic=%s error=%s", t->name, err_sentence(rc));
-    ts->create_failed = rc;
+    say_error("topics", "cannot open a new topic's directory, and tries again topic=%s error=%s", t->name,
+              err_sentence(rc));
     registry_remove(&ts->all, t);
-    mem_free(t);
+    registry_add(&ts->unopened, t);
 }
 
 static void apply_set(struct topics *ts, const struct message *m)
 {
-    struct topic *t = topics_find(ts, m->key);
+    struct topic *t = find_any(ts, m->key);
     if (t == NULL)
         return;
     topic_log_settings(m, &t->settings);
-    if (ts->opening)
+    if (t->journal == NULL)
         return;
     struct journal_options o = journal_options_of(t);
     journal_set_options(t->journal, &o);
@@ -164,7 +198,7 @@ static void apply_set(struct topics *ts, const struct message *m)
 
 static void apply_delete(struct topics *ts, const struct message *m)
 {
-    struct topic *t = topics_find(ts, m->key);
+    struct topic *t = find_any(ts, m->key);
     if (t == NULL)
         return;
     if (!ts->opening) {
@@ -244,9 +278,9 @@ int topics_create(struct topics *ts, slice name, const struct topic_settings *se
         *want = c->want;
         return 0;
     }
-    if (c == NULL && topics_find(ts, name) != NULL)
+    if (c == NULL && find_any(ts, name) != NULL)
         return -ERR_TOPIC_EXISTS;
-    if (ts->all.count >= TOPICS_MAX)
+    if (ts->all.count + ts->unopened.count >= TOPICS_MAX)
         return -ERR_TOO_MANY;
     int rc = change_append(ts, name, "create", settings, want);
     if (rc == 0)
@@ -275,11 +309,6 @@ int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
     t->deleting = true;
     topic_log_remember(&ts->log, slice_from(t->name), NULL, *want);
     return 0;
-}
-
-int topics_create_failed(const struct topics *ts)
-{
-    return ts->create_failed == -ENOSPC || ts->create_failed == -EDQUOT ? -ENOSPC : -ERR_INTERNAL;
 }
 
 /* ---- opening and closing ---- */
@@ -312,7 +341,8 @@ static int log_open(struct topics *ts)
 {
     struct topic_settings settings = settings_default;
     settings.replication = REPLICATION_LIVE;
-    ts->log.topic = topic_add(ts, SLICE(TOPIC_LOG_NAME), (struct topic_id){0, 0}, &settings);
+    ts->log.topic = topic_new(ts, SLICE(TOPIC_LOG_NAME), (struct topic_id){0, 0}, &settings);
+    registry_add(&ts->all, ts->log.topic);
     int rc = topic_open_journal(ts, ts->log.topic);
     if (rc < 0)
         return rc;
@@ -338,6 +368,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->store = s;
     ts->shared.role = role;
     registry_init(&ts->all);
+    registry_init(&ts->unopened);
     map_init(&ts->deleted);
     mark_init(&ts->log.applied, 0);
     list_init(&ts->log.changes);
@@ -366,7 +397,10 @@ void topics_close(struct topics *ts)
             journal_set_owner(ts->all.sorted[i]->journal, NULL);
         mem_free(ts->all.sorted[i]);
     }
+    for (size_t i = 0; i < ts->unopened.count; i++)
+        mem_free(ts->unopened.sorted[i]);
     registry_fini(&ts->all);
+    registry_fini(&ts->unopened);
     mem_free(ts);
 }
 
@@ -439,21 +473,30 @@ void topics_fail(struct topics *ts, int rc)
         ts->all.sorted[i]->deleting = false;
         topic_fail(ts->all.sorted[i], rc);
     }
+    for (size_t i = 0; i < ts->unopened.count; i++)
+        ts->unopened.sorted[i]->deleting = false;
+}
+
+static void count_copies(const struct topics *ts, const struct topic *t, unsigned *least_copies)
+{
+    bool counts = t != ts->log.topic && t->settings.replication == REPLICATION_LIVE;
+    if (counts && (*least_copies == 0 || t->settings.copies < *least_copies))
+        *least_copies = t->settings.copies;
 }
 
 struct holdings topics_holdings(const struct topics *ts)
 {
-    struct holdings h = {.empty = true, .copies_min = 0};
+    struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0};
     for (size_t i = 0; i < ts->all.count; i++) {
         const struct topic *t = ts->all.sorted[i];
         struct journal_info info;
         journal_info(t->journal, &info);
         h.empty = h.empty && info.tail == 0;
         h.damaged = h.damaged || info.damaged > 0;
-        bool counts = t != ts->log.topic && t->settings.replication == REPLICATION_LIVE;
-        if (counts && (h.copies_min == 0 || t->settings.copies < h.copies_min))
-            h.copies_min = t->settings.copies;
+        count_copies(ts, t, &h.copies_min);
     }
+    for (size_t i = 0; i < ts->unopened.count; i++)
+        count_copies(ts, ts->unopened.sorted[i], &h.copies_min);
     if (h.copies_min == 0)
         h.copies_min = 1;
     return h;

@@ -19,6 +19,14 @@ void topics_close(struct topics *ts);
 
 struct topic *topics_find(struct topics *ts, slice name);
 struct topic *topic_deref(struct topics *ts, struct topic_ref ref);   /* NULL once deleted */
+/* A topic that exists and whose directory could not be made, which topics_find and topics_at leave out: tries again. 0:
+ * it is open now, and topics_find finds it; -ENOSPC or -ERR_STORAGE: not yet, but *out may be set and deleted;
+ * -ERR_UNKNOWN_TOPIC: there is none of that name. */
+int topics_find_unopened(struct topics *ts, slice name, struct topic **out);
+
+/* Tries again for all of them; a timer calls it. False when none is left. */
+bool topics_open_late(struct topics *ts);
+
 size_t topics_count(const struct topics *ts);
 struct topic *topics_at(struct topics *ts, size_t i);                 /* the i-th in the order of names */
 struct topic *topics_log(struct topics *ts);
@@ -30,10 +38,6 @@ int topics_create(struct topics *ts, slice name, const struct topic_settings *se
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
 
-/* Why a create record is committed and the topic does not exist: -ENOSPC for its directory, or -ERR_INTERNAL, which the
- * log explains. */
-int topics_create_failed(const struct topics *ts);
-
 /* Committed changes take effect; the turn calls this when marks may have risen, before tasks run. May wait for the disk
  * while directories are made or removed. True when there was one. */
 bool topics_apply(struct topics *ts);
@@ -41,7 +45,7 @@ bool topics_apply(struct topics *ts);
 /* Is there a committed change that has not taken effect? Also a task may commit one, by what it says of the set. */
 bool topics_have_unapplied(const struct topics *ts);
 
-/* Records of _topics below this mark have taken effect here. Waits end with an error when leading ends (topics_fail). */
+/* Records of _topics below this mark have taken effect here. Waits end with an error when leading ends. */
 struct mark *topics_applied(struct topics *ts);
 
 /* Has _topics been cut below a record that has taken effect? */

@@ -2,6 +2,7 @@
  * topic:create, topic:set and topic:delete; settings from Lua tables and back. All three wait until the change has
  * taken effect here, which is after its record in _topics is committed.
  */
+#include <errno.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -174,10 +175,8 @@ static int create_done(lua_State *L, int status, lua_KContext context)
 {
     struct topic *t;
     struct topic_handle *h = handle_check(L, CREATE);
-    if (lua_tointeger(L, -1) == 0 && handle_find(L, h, &t) < 0)
-        return push_fail_because(L, topics_create_failed(vm_services(L)->topics),
-                                 "the directory of %s could not be created; the log has the reason", h->name);
-    return change_done(L, status, context);
+    int rc = lua_tointeger(L, -1) == 0 ? handle_find(L, h, &t) : 0;
+    return rc < 0 ? handle_fail(L, h, rc) : change_done(L, status, context);
 }
 
 /* topic:create([settings]) -> true | false: it exists already, with these settings | nil, message, code */
@@ -193,7 +192,10 @@ int l_topic_create(lua_State *L)
     int rc = lua_isnoneornil(L, 2) ? 0 : read_settings(L, &s, why, CREATE);
     if (rc < 0)
         return fail_settings(L, rc, why);
-    if (handle_find(L, h, &t) == 0 && !t->deleting) {
+    rc = handle_find(L, h, &t);
+    if (rc < 0 && rc != -ERR_UNKNOWN_TOPIC)
+        return handle_fail(L, h, rc);
+    if (rc == 0 && !t->deleting) {
         if (!settings_equal(&t->settings, &s))
             return push_fail(L, -ERR_TOPIC_EXISTS);
         lua_pushboolean(L, 0);
@@ -205,6 +207,15 @@ int l_topic_create(lua_State *L)
     return change_wait(L, self, want, create_done);
 }
 
+/* A topic that may be changed and deleted, also one whose directory cannot be opened here. */
+static int find_any(lua_State *L, struct topic_handle *h, struct topic **out)
+{
+    int rc = handle_find(L, h, out);
+    if (rc == -ERR_STORAGE || rc == -ENOSPC)
+        topics_find_unopened(vm_services(L)->topics, handle_name(h), out);
+    return rc == -ERR_STORAGE || rc == -ENOSPC ? 0 : rc;
+}
+
 /* topic:set(settings) -> true | nil, message, code */
 int l_topic_set(lua_State *L)
 {
@@ -212,7 +223,7 @@ int l_topic_set(lua_State *L)
     struct task *self = task_self(L);
     struct topic *t;
     uint64_t want;
-    int rc = handle_find(L, h, &t);
+    int rc = find_any(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
     struct topic_settings s = t->settings;
@@ -231,7 +242,7 @@ int l_topic_delete(lua_State *L)
     struct task *self = task_self(L);
     struct topic *t;
     uint64_t want;
-    int rc = handle_find(L, h, &t);
+    int rc = find_any(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
     rc = topics_delete(t->topics, t, &want);

@@ -1,5 +1,6 @@
 #include "script/topic/topic_handle.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -21,10 +22,12 @@ slice handle_name(const struct topic_handle *h)
 int name_find(lua_State *L, slice name, struct topic **out)
 {
     struct topic *t = topics_find(vm_services(L)->topics, name);
-    if (t == NULL)
-        return topic_name_ok(name) ? -ERR_UNKNOWN_TOPIC : -ERR_BAD_TOPIC;
-    *out = t;
-    return 0;
+    int rc = t != NULL ? 0 : topics_find_unopened(vm_services(L)->topics, name, &t);
+    if (rc == -ERR_UNKNOWN_TOPIC && !topic_name_ok(name))
+        return -ERR_BAD_TOPIC;
+    if (rc == 0)
+        *out = t;
+    return rc;
 }
 
 int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
@@ -43,6 +46,9 @@ int name_fail(lua_State *L, slice name, int rc)
 {
     if (rc == -ERR_UNKNOWN_TOPIC)
         return push_fail_because(L, rc, "there is no topic %.*s", SLICE_ARGS(name));
+    if (rc == -ERR_STORAGE || rc == -ENOSPC)
+        return push_fail_because(L, rc, "the directory of topic %.*s cannot be made on this node, which tries again; "
+                                 "its log says why", SLICE_ARGS(name));
     return push_fail(L, rc);
 }
 
