@@ -8,6 +8,8 @@
  *   WEAK       a weaker durability: acknowledged when written; power loss makes a node amnesiac
  *   UNCLEAN    and one unclean claim
  *   WAL        a `wal` topic: acknowledged by the leader's disk alone
+ *   LOWERED    and an operator lowers `copies` to 1: the set may shrink below it from when that is asked (here: always), and
+ *              the lower number counts on a node once that has taken effect there
  *   ROLLBACK   and Consul taken back to an older register, once
  *
  * A record is the number of the claim by which its leader led (an *instance*): a claim has one appending process. Except
@@ -34,6 +36,13 @@
 #ifndef COPIES
 #define COPIES 1                                /* of the topic */
 #endif
+#ifdef LOWERED
+#define KEPT 1                                  /* members that the set keeps */
+#define ENOUGH_ON(n) (lo[n] -> 1 : COPIES)
+#else
+#define KEPT COPIES
+#define ENOUGH_ON(n) COPIES
+#endif
 #define N 3
 #define NE (MAXE+1)
 #define IN(s,n) (((s)>>(n))&1)
@@ -49,6 +58,18 @@ byte prm[N];                                    /* promised, on disk */
 byte con[N];                                    /* whose connection it has, as a follower; 0 none */
 byte led[N];                                    /* leads; 0 no */
 byte cst[N];                                    /* its claim that Consul has taken and that it does not know of yet */
+#ifdef LOWERED
+bit low, lo[N];                                 /* the lower `copies` is committed; has taken effect on the node */
+#ifdef LOWERED_ASKED                            /* mutant: it counts when it is asked for */
+#define LOWER(n) :: !lo[n] -> lo[n] = 1
+#else
+#define LOWER(n) :: low && !lo[n] -> lo[n] = 1
+#endif
+#define LOWERS :: !low -> low = 1
+#else
+#define LOWER(n)
+#define LOWERS
+#endif
 /* claims */
 byte own[NE]; bit st[NE];                       /* whose; it has begun to lead by it */
 byte hlg[NE*MAXM]; byte hln[NE];                /* all that its leader ever had: the frames in flight */
@@ -213,7 +234,7 @@ inline start_lead(n, E) {                       /* role_lead, leader_begin: epoc
 #ifdef COPIES_UNCHECKED                         /* mutant */
 #define ENOUGH(E) 1
 #else
-#define ENOUGH(E) (SIZE(eff[E]) >= COPIES && (pnd[E] == 0 || SIZE(pnd[E]) >= COPIES))
+#define ENOUGH(E) (SIZE(eff[E]) >= ENOUGH_ON(own[E]) && (pnd[E] == 0 || SIZE(pnd[E]) >= ENOUGH_ON(own[E])))
 #endif
 #define ALLHAVE(E,l) (EACH(E,l,0) && EACH(E,l,1) && EACH(E,l,2) && ENOUGH(E))
 #ifdef ROLLBACK
@@ -233,7 +254,12 @@ inline commit(n) {                              /* leader_peers, topic_settle */
         assert(A[i] == 0 || A[i] == HL(e,i));   /* one value at one offset, below anybody's commit mark */
         A[i] = HL(e,i);
 #if COPIES > 1
-        assert((dln[0] > i && LG(0,i) == A[i]) + (dln[1] > i && LG(1,i) == A[i]) + (dln[2] > i && LG(2,i) == A[i]) >= COPIES);
+#ifdef LOWERED
+        assert(low ||
+#else
+        assert(
+#endif
+               (dln[0] > i && LG(0,i) == A[i]) + (dln[1] > i && LG(1,i) == A[i]) + (dln[2] > i && LG(2,i) == A[i]) >= COPIES);
 #endif
 #ifdef REACH                                    /* not vacuous: this is reached, so it must fail */
         assert(!(i == MAXM-1 && e == MAXE && HL(e,0) == 1 && nchg == MAXCHG));
@@ -270,7 +296,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #define DUPS(E)
 #endif
 #define JOINS(n,m) (con[m] == led[n] && FIT(led[n],m) && CAUGHT(led[n],m))
-#define LEAVES(n,m) (IN(eff[led[n]],m) && SIZE(eff[led[n]]) > COPIES)
+#define LEAVES(n,m) (IN(eff[led[n]],m) && SIZE(eff[led[n]]) > KEPT)
 #define ASK(n,m) \
   :: m != n && led[n] && pnd[led[n]] == 0 && nchg < MAXCHG && HEARD(led[n]) && \
      (LEAVES(n,m) || (!IN(eff[led[n]],m) && JOINS(n,m))) -> \
@@ -343,7 +369,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #define READSET(n)
 #endif
 /* claim_set: the leader before may go, where that leaves enough */
-#define MAYDROP(n) (reg && own[reg] != n && IN(OLDSET(n),own[reg]) && SIZE(OLDSET(n)) > COPIES)
+#define MAYDROP(n) (reg && own[reg] != n && IN(OLDSET(n),own[reg]) && SIZE(OLDSET(n)) > KEPT)
 #ifdef DROP_LOCALLY                             /* mutant: it goes, and the register does not say so */
 #define DROP(n) eff[last] = S & ~(1 << own[reg])
 #else
@@ -621,7 +647,7 @@ inline crash(n) {                               /* of the machine: what is not o
   SHAKES(n) ACKOLD(n) LEARN(n) SETTLE(n) SEE(n) LOOK(n) READMARK(n) \
   :: led[n] && HEARD(led[n]) && cm[led[n]] < tl[n] && ALLHAVE(led[n],n) -> d_step { commit(n); tidy() } \
   ASK(n,0) ASK(n,1) ASK(n,2) CONFIRM(n) LOSTREPLY(n) \
-  MEND(n,0) MEND(n,1) MEND(n,2) MENDED(n) \
+  MEND(n,0) MEND(n,1) MEND(n,2) MENDED(n) LOWER(n) \
   :: led[n] || cst[n] -> d_step { led[n] = 0; cst[n] = 0; tidy() } /* resigns, or kill -9 */ \
   :: CRASHES(n) -> d_step { crash(n); tidy() }
 
@@ -634,6 +660,7 @@ end:
   EACHCLAIM(APPLY)
   EACHCLAIM(DUPS)
   LATE
+  LOWERS
   BACKUP
   ROLL
   od

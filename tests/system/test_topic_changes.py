@@ -1,5 +1,6 @@
 """Creating, changing and deleting topics while something is wrong with the cluster, or with a disk."""
 
+import contextlib
 import json
 import os
 
@@ -76,3 +77,39 @@ def test_a_topic_that_only_one_node_cannot_open_is_the_same_on_all_nodes_later(c
         c.wait_equal()
         assert c.leader().view()["epoch"] == epoch
         assert [n.messages(topic) for n in c.nodes] == [leader.messages(topic)] * 3
+
+
+def test_copies_can_be_lowered_while_a_member_that_they_keep_is_gone(cluster):
+    three = {"replication": "live", "copies": 3}
+    c = cluster(3, topics={"a": three, "b": three, "c": three})
+    leader, epoch = c.leader(), c.leader().view()["epoch"]
+    gone = c.followers()[0]
+    gone.kill()
+    wait_until(lambda: leader.post("/v1/topics/a/messages", b"x", headers={"Lignum-Timeout": "1"}, timeout=60).status in (503, 504),
+               what="nothing is acknowledged")
+    a = leader.request("PATCH", "/v1/topics/a", json.dumps({"copies": 2}))
+    assert_status(a, 200)
+    assert a.json["copies"] == 2
+    assert leader.publish("a", b"taken")["copies"] == 2
+    assert_refused(leader.post("/v1/topics/b/messages", b"x"), 503, "not_enough_copies")
+    leader.ok("PATCH", "/v1/topics/b", json.dumps({"copies": 1}))
+    leader.publish("b", b"taken")
+    gone.start()
+    c.wait_whole()
+    assert leader.publish("c", b"taken")["copies"] == 3
+    assert leader.view()["epoch"] == epoch
+
+
+def test_another_leader_lowers_copies_though_changes_that_it_began_with_are_under_way(cluster):
+    c = cluster(3, topics={"a": {"replication": "live", "copies": 3}})
+    leader, (gone, other) = c.leader(), c.followers()
+    gone.kill()
+    with contextlib.suppress(OSError):
+        leader.request("PATCH", "/v1/topics/a", json.dumps({"retain": {"messages": 1000}}), timeout=0.5)
+    leader.kill()
+    leader.start()
+    c.wait_leader()
+    a = wait_until(lambda: (lambda a: a.status == 200 and a)(c.leader().request("PATCH", "/v1/topics/a", json.dumps({"copies": 2}))),
+                   what="copies are lowered")
+    assert (a.json["copies"], a.json["retain"]["messages"]) == (2, 1000)
+    assert c.leader().publish("a", b"taken")["copies"] == 2

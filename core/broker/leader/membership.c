@@ -139,14 +139,14 @@ static const struct member *find_unfit(struct leader *l, uint64_t now, const cha
     return NULL;
 }
 
-/* The set never gets smaller than the smallest `copies` of any live topic. A leader that cannot remove a member for
+/* The set never gets smaller than topics_copies_kept. A leader that cannot remove a member for
  * that reason, and has no node to add, is stalled. */
 static void propose_removal(struct leader *l, uint64_t now)
 {
     const char *why;
     struct members set = l->role->synced.confirmed.set;
     const struct member *m = find_unfit(l, now, &why);
-    if (m != NULL && set.count <= topics_holdings(l->topics).copies_min) {
+    if (m != NULL && set.count <= topics_copies_kept(l->topics)) {
         l->stalled_ns = l->stalled_ns == 0 ? now : l->stalled_ns;
         return;
     }

@@ -77,11 +77,12 @@ int topic_log_append(struct topic_log *log, slice name, const char *what, const 
 
 /* ---- changes under way ---- */
 
-void topic_log_remember(struct topic_log *log, slice name, const struct topic_settings *settings, uint64_t want)
+void topic_log_remember(struct topic_log *log, slice name, enum change_kind kind, const struct topic_settings *settings,
+                        uint64_t want)
 {
     struct change *c = MEM_NEW(struct change);
     memcpy(c->name, name.p, name.n);
-    c->creates = settings != NULL;
+    c->kind = kind;
     if (settings != NULL)
         c->settings = *settings;
     c->want = want;
@@ -112,10 +113,11 @@ void topic_log_forget_below(struct topic_log *log, uint64_t offset)
 static void record_remember(void *arg, const struct message *m, struct topic_id id)
 {
     struct topic_settings settings = settings_default;
-    bool creates = slice_eq(m->payload, SLICE("create"));
-    if (creates)
-        topic_log_settings(m, &settings);
-    topic_log_remember(arg, m->key, creates ? &settings : NULL, id.offset + 1);
+    enum change_kind kind = slice_eq(m->payload, SLICE("create")) ? CHANGE_CREATE
+                          : slice_eq(m->payload, SLICE("set"))    ? CHANGE_SET
+                                                                  : CHANGE_DELETE;
+    topic_log_settings(m, &settings);
+    topic_log_remember(arg, m->key, kind, &settings, id.offset + 1);
 }
 
 void topic_log_begin(struct topic_log *log)
@@ -132,5 +134,5 @@ bool topic_log_pending(const struct topic_log *log, const struct topic *t)
 {
     if (t->shared->role->kind != ROLE_LEADER || log->applied.at >= log->topic->lead.begun)
         return false;
-    return log->unread || t == log->topic || topic_log_find(log, slice_from(t->name)) != NULL;
+    return log->unread || topic_log_find(log, slice_from(t->name)) != NULL;
 }

@@ -24,13 +24,15 @@ struct topic_log {
     bool unread;                  /* the records with which this epoch began could not all be read */
 };
 
+enum change_kind { CHANGE_CREATE, CHANGE_SET, CHANGE_DELETE };
+
 /* A change whose record is appended and not yet applied. */
 struct change {
     struct list link;
     char name[TOPIC_NAME_MAX + 1];
-    struct topic_settings settings;
+    enum change_kind kind;
+    struct topic_settings settings;   /* all of them, but of a delete */
     uint64_t want;                /* the offset after its record */
-    bool creates;
 };
 
 /* Calls fn for each record below `to` from *from on; *from is then the offset after the last that was read. 0;
@@ -46,8 +48,9 @@ void topic_log_settings(const struct message *m, struct topic_settings *s);
 int topic_log_append(struct topic_log *log, slice name, const char *what, const struct topic_settings *settings,
                      uint64_t *want);
 
-/* Adds a change to those under way; settings: it creates the topic. */
-void topic_log_remember(struct topic_log *log, slice name, const struct topic_settings *settings, uint64_t want);
+/* Adds a change to those under way; settings NULL: of a delete. */
+void topic_log_remember(struct topic_log *log, slice name, enum change_kind kind, const struct topic_settings *settings,
+                        uint64_t want);
 
 /* The last change of that name that is under way, or NULL. */
 const struct change *topic_log_find(const struct topic_log *log, slice name);
@@ -60,7 +63,8 @@ void topic_log_begin(struct topic_log *log);
 
 /* Does this leader hold records about a topic from before its epoch that it does not know to be committed? The leader
  * before may have acknowledged what they change, so messages are neither taken by the older settings, nor into a topic
- * that is deleted. Other topics do not wait, since it may last as long as a member is away; the log itself does. */
+ * that is deleted. Other topics do not wait, since it may last as long as a member is away. Nor does the log itself: a
+ * change takes those under way into account, and may be the one that makes their commit possible. */
 bool topic_log_pending(const struct topic_log *log, const struct topic *t);
 
 #endif

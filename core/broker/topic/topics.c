@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/least.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -272,7 +273,7 @@ int topics_create(struct topics *ts, slice name, const struct topic_settings *se
     if (!topic_name_ok(name))
         return -ERR_BAD_TOPIC;
     const struct change *c = topic_log_find(&ts->log, name);
-    if (c != NULL && c->creates) {
+    if (c != NULL && c->kind != CHANGE_DELETE) {
         if (!settings_equal(&c->settings, settings))
             return -ERR_TOPIC_EXISTS;
         *want = c->want;
@@ -284,30 +285,46 @@ int topics_create(struct topics *ts, slice name, const struct topic_settings *se
         return -ERR_TOO_MANY;
     int rc = change_append(ts, name, "create", settings, want);
     if (rc == 0)
-        topic_log_remember(&ts->log, name, settings, *want);
+        topic_log_remember(&ts->log, name, CHANGE_CREATE, settings, *want);
     return rc;
+}
+
+/* Is it deleted once all changes under way have taken effect? */
+static bool is_leaving(const struct topics *ts, const struct topic *t)
+{
+    const struct change *c = topic_log_find(&ts->log, slice_from(t->name));
+    return t->deleting || (c != NULL && c->kind == CHANGE_DELETE);
+}
+
+struct topic_settings topics_settings_to_be(const struct topics *ts, const struct topic *t)
+{
+    const struct change *c = topic_log_find(&ts->log, slice_from(t->name));
+    return c != NULL && c->kind != CHANGE_DELETE ? c->settings : t->settings;
 }
 
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want)
 {
     if (t == ts->log.topic)
         return -ERR_FORBIDDEN;
-    if (t->deleting)
+    if (is_leaving(ts, t))
         return -ERR_UNKNOWN_TOPIC;
-    return change_append(ts, slice_from(t->name), "set", settings, want);
+    int rc = change_append(ts, slice_from(t->name), "set", settings, want);
+    if (rc == 0)
+        topic_log_remember(&ts->log, slice_from(t->name), CHANGE_SET, settings, *want);
+    return rc;
 }
 
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
 {
     if (t == ts->log.topic)
         return -ERR_FORBIDDEN;
-    if (t->deleting)
+    if (is_leaving(ts, t))
         return -ERR_UNKNOWN_TOPIC;
     int rc = change_append(ts, slice_from(t->name), "delete", NULL, want);
     if (rc < 0)
         return rc;
     t->deleting = true;
-    topic_log_remember(&ts->log, slice_from(t->name), NULL, *want);
+    topic_log_remember(&ts->log, slice_from(t->name), CHANGE_DELETE, NULL, *want);
     return 0;
 }
 
@@ -477,11 +494,36 @@ void topics_fail(struct topics *ts, int rc)
         ts->unopened.sorted[i]->deleting = false;
 }
 
-static void count_copies(const struct topics *ts, const struct topic *t, unsigned *least_copies)
+static void count_copies(const struct topic_settings *s, unsigned *least_copies)
 {
-    bool counts = t != ts->log.topic && t->settings.replication == REPLICATION_LIVE;
-    if (counts && (*least_copies == 0 || t->settings.copies < *least_copies))
-        *least_copies = t->settings.copies;
+    if (s->replication == REPLICATION_LIVE && (*least_copies == 0 || s->copies < *least_copies))
+        *least_copies = s->copies;
+}
+
+/* The smallest `copies` of any live topic once all changes under way have taken effect. */
+static unsigned copies_to_be(const struct topics *ts)
+{
+    unsigned copies = 0;
+    for (size_t i = 0; i < ts->all.count; i++) {
+        const struct topic *t = ts->all.sorted[i];
+        struct topic_settings s = topics_settings_to_be(ts, t);
+        if (t != ts->log.topic && !is_leaving(ts, t))
+            count_copies(&s, &copies);
+    }
+    for (const struct list *l = ts->log.changes.next; l != &ts->log.changes; l = l->next) {
+        const struct change *c = LIST_OWNER(l, const struct change, link);
+        if (c->kind == CHANGE_CREATE)
+            count_copies(&c->settings, &copies);
+    }
+    return copies == 0 ? 1 : copies;
+}
+
+unsigned topics_copies_kept(const struct topics *ts)
+{
+    unsigned copies = topics_holdings(ts).copies_min;
+    if (copies > 1 && !list_empty(&ts->log.changes))
+        copies = (unsigned)least(copies, copies_to_be(ts));
+    return copies;
 }
 
 struct holdings topics_holdings(const struct topics *ts)
@@ -493,10 +535,11 @@ struct holdings topics_holdings(const struct topics *ts)
         journal_info(t->journal, &info);
         h.empty = h.empty && info.tail == 0;
         h.damaged = h.damaged || info.damaged > 0;
-        count_copies(ts, t, &h.copies_min);
+        if (t != ts->log.topic)
+            count_copies(&t->settings, &h.copies_min);
     }
     for (size_t i = 0; i < ts->unopened.count; i++)
-        count_copies(ts, ts->unopened.sorted[i], &h.copies_min);
+        count_copies(&ts->unopened.sorted[i]->settings, &h.copies_min);
     if (h.copies_min == 0)
         h.copies_min = 1;
     return h;

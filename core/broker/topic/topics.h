@@ -38,6 +38,9 @@ int topics_create(struct topics *ts, slice name, const struct topic_settings *se
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
 
+/* What a topic's settings are once all changes under way have taken effect: topics_set begins with these. */
+struct topic_settings topics_settings_to_be(const struct topics *ts, const struct topic *t);
+
 /* Committed changes take effect; the turn calls this when marks may have risen, before tasks run. May wait for the disk
  * while directories are made or removed. True when there was one. */
 bool topics_apply(struct topics *ts);
@@ -80,5 +83,10 @@ void topics_fail(struct topics *ts, int rc);
 
 /* What this node holds, for the rules of the role (broker/election/role.h). */
 struct holdings topics_holdings(const struct topics *ts);
+
+/* The number of members that the synced set keeps: the smallest `copies` of any live topic, or what it becomes by the
+ * changes under way, where that is less. Otherwise no change could commit that makes it less while a member is gone.
+ * A topic with more copies than the set has members acknowledges nothing, so a smaller set is safe [m]. */
+unsigned topics_copies_kept(const struct topics *ts);
 
 #endif

@@ -226,7 +226,7 @@ int l_topic_set(lua_State *L)
     int rc = find_any(L, h, &t);
     if (rc < 0)
         return handle_fail(L, h, rc);
-    struct topic_settings s = t->settings;
+    struct topic_settings s = topics_settings_to_be(t->topics, t);
     struct buf *why = vm_scratch(vm_of(L));
     rc = read_settings(L, &s, why, SET);
     if (rc < 0)
