@@ -34,6 +34,7 @@
     X(URI_TOO_LONG,    "uri_too_long",        414, NO,  "the request target is too long") \
     X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not supported") \
     X(BAD_EXPECT,      "expectation_failed",  417, NO,  "only Expect: 100-continue is supported") \
+    X(BEYOND,          "offset_beyond",       416, NO,  "that offset is beyond the end of the topic") \
     X(TOO_MANY,        "too_many_requests",   429, YES, "over a rate or count limit") \
     X(HEAD_TOO_LARGE,  "head_too_large",      431, NO,  "the request head is too large") \
     X(INTERNAL,        "internal",            500, NO,  "a defect in Lignum") \

@@ -107,17 +107,20 @@ function Topic:ship(offset) end
 ---Checks whether a token belongs to this history: whether the message before `offset` was written in that epoch. If
 ---not, the fourth result is the point up to which the histories agree. A node that may still receive that message
 ---returns true; one that cannot tell fails with unavailable. Epoch 0, that of a message which could not be read, is
----always true.
+---always true. `topic` is the token's third part; a topic of that name that was deleted and created again fails with
+---log_truncated. With `reached`, a node that does not have the message yet fails with unavailable.
 ---@where anywhere
 ---@param epoch integer
 ---@param offset integer
+---@param topic? integer
+---@param reached? boolean
 ---@return boolean? ok
 ---@return string? message
 ---@return string? code
 ---@return { epoch: integer, offset: integer }? agree
----@errors unknown_topic log_truncated unavailable
+---@errors unknown_topic log_truncated unavailable offset_beyond
 ---@example topic("orders"):check(3, 1000)
-function Topic:check(epoch, offset) end
+function Topic:check(epoch, offset, topic, reached) end
 
 ---@class lignum.Settings
 ---@field replication? "wal"|"live"

@@ -1,7 +1,8 @@
 --- Parses the query of a read: from, to, limit, bytes, wait and min_offset.
 ---
---- An offset may be written as a number, as a token `epoch:offset` (from the header Lignum-Next-Offset), as `earliest`
---- or `latest`, or as a time: RFC 3339, or `-15m` for 15 minutes ago (s, m, h, d).
+--- An offset may be written as a number, as a token `epoch:offset:topic` (next_token, or the header
+--- Lignum-Next-Offset; its last part may be left out), as `earliest` or `latest`, or as a time: RFC 3339, or `-15m`
+--- for 15 minutes ago (s, m, h, d).
 local core = require "lignum.core"
 local http = require "lignum.http"
 
@@ -12,22 +13,52 @@ local SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
 local OFFSET_LAST <const> = limits.json_integer_max
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
 local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the query has no `wait`
+local POLL <const> = 0.02             -- seconds between two looks at what no mark tells
 
 ---The parameters of a read, for http.query. The last two are those of routes/message.lua.
 M.PARAMETERS = {
   from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true, last_event_id = true,
 }
 
----Parses a token `epoch:offset`; nil when the text is not one.
+local function position_of(digits)
+  local position = #digits <= limits.offset_digits_max and math.tointeger(tonumber(digits))
+  return position and position <= OFFSET_LAST and position or nil
+end
+
+---Parses a token `epoch:offset:topic`, or `epoch:offset`; nil when the text is not one.
 ---@param text string
 ---@return integer? epoch
 ---@return integer? offset
+---@return integer? topic     the offset of the topic's create record in _topics; nil: not given
 function M.token(text)
-  local epoch, offset = text:match("^(%d+):(%d+)$")
-  if not epoch or #epoch > limits.epoch_digits_max or #offset > limits.offset_digits_max then return nil end
-  local position = math.tointeger(tonumber(offset))
-  if position > OFFSET_LAST then return nil end
-  return math.tointeger(tonumber(epoch)), position
+  local epoch, offset, topic = text:match("^(%d+):(%d+):?(%d*)$")
+  if not epoch or #epoch > limits.epoch_digits_max or topic == "" and text:find(":$") then return nil end
+  local position, id = position_of(offset), topic ~= "" and position_of(topic) or nil
+  if not position or topic ~= "" and not id then return nil end
+  return math.tointeger(tonumber(epoch)), position, id
+end
+
+---Finds a topic of which the client has a token. This node may not know it yet: then waits for it.
+---@param t lignum.Topic
+---@param query table<string, string>
+---@return lignum.TopicInfo? info
+---@return string? problem
+---@return string? code        unavailable: it may still come
+function M.find(t, query)
+  local info, why, code = t:info()
+  local text = query.min_offset or query.from
+  if info or code ~= "unknown_topic" or not text then return info, why, code end
+  local epoch, offset, id = M.token(text)
+  if not epoch and query.min_offset then epoch, offset = 0, position_of(text:match("^%d+$") or "x") end
+  if not epoch or not offset then return nil, why, code end
+  local wait = tonumber(query.wait) or query.min_offset and MIN_OFFSET_WAIT or 0
+  local deadline = core.time.clock() + math.min(wait, WAIT_MAX)
+  while true do
+    local _, problem, kind = t:check(epoch, offset, id)
+    if kind ~= "unavailable" then return t:info() end
+    if core.time.clock() >= deadline then return nil, problem, kind end
+    core.sleep(POLL)
+  end
 end
 
 ---Checks that the client's last message is still part of the topic's history: it may have been truncated while the
@@ -35,13 +66,14 @@ end
 ---@param t lignum.Topic
 ---@param epoch integer?   of the client's last message; nil: unknown
 ---@param from integer     the offset after it
+---@param id integer?      the third part of the client's token
 ---@return boolean? ok
 ---@return string? problem
 ---@return string? code
 ---@return table? point    with log_truncated: { epoch =, offset = } up to which the histories agree
-function M.check(t, epoch, from)
+function M.check(t, epoch, from, id)
   if not epoch then return true end
-  return t:check(epoch, from)
+  return t:check(epoch, from, id)
 end
 
 local function offset_at_time(t, text, name)
@@ -53,7 +85,7 @@ local function offset_at_time(t, text, name)
     seconds = core.time.parse(text)
   end
   if not seconds then
-    return nil, ("%s must be an offset, epoch:offset, earliest, latest, a time such as "
+    return nil, ("%s must be an offset, a token, earliest, latest, a time such as "
       .. "2026-11-23T10:00:00Z, or -15m; not %s"):format(name, text), "bad_value"
   end
   return t:offset_at(math.max(seconds, 0))     -- no message is older than 1970
@@ -62,12 +94,18 @@ end
 -- The offset that a text stands for. A token of a truncated history fails with log_truncated and the point up to which
 -- the histories agree. A token past the end is accepted: this node may still receive its message.
 local function resolve(t, info, text, name)
-  if text:find("^%d+$") then return http.integer(text, name, 0, OFFSET_LAST) end
+  if text:find("^%d+$") then
+    local n, why, code = http.integer(text, name, 0, OFFSET_LAST)
+    if not n or name ~= "from" then return n, why, code end
+    local ok
+    ok, why, code = t:check(0, n)      -- of no epoch: whether the topic can reach that far
+    return ok and n, why, code
+  end
   if text == "earliest" then return info.first end
   if text == "latest" then return info.next end
-  local epoch, offset = M.token(text)
+  local epoch, offset, id = M.token(text)
   if not epoch then return offset_at_time(t, text, name) end
-  local ok, why, code, point = t:check(epoch, offset)
+  local ok, why, code, point = t:check(epoch, offset, id)
   if not ok then return nil, why, code, point end
   return offset
 end
@@ -81,9 +119,11 @@ local function seconds_of(text)
   return n
 end
 
--- Waits until the topic is readable up to min_offset, so that a client can read its own writes.
+-- Waits until the topic is readable up to min_offset, so that a client can read its own writes. With a token, the
+-- message before it must be of its epoch: messages of an older epoch at these offsets are not the client's.
 local function wait_for(t, info, text, wait)
-  local epoch, offset = M.token(text)
+  local deadline = core.time.clock() + (wait or MIN_OFFSET_WAIT)
+  local epoch, offset, id = M.token(text)
   local there, why, code, point
   if not epoch then
     offset, why, code = http.integer(text, "min_offset", 0, OFFSET_LAST)
@@ -94,9 +134,12 @@ local function wait_for(t, info, text, wait)
     if not there and code ~= "timeout" then return nil, why, code end
     info = t:info() or info
   end
-  if epoch then
-    there, why, code, point = t:check(epoch, offset)
-    if not there then return nil, why, code, point end
+  while epoch do
+    there, why, code, point = t:check(epoch, offset, id, offset <= info.next)
+    if there then break end
+    if code ~= "unavailable" or core.time.clock() >= deadline then return nil, why, code, point end
+    core.sleep(POLL)
+    info = t:info() or info
   end
   if offset <= info.next then return true end
   return nil, ("offset %d is not available yet; the next offset is %d"):format(offset, info.next), "unavailable"
@@ -105,6 +148,7 @@ end
 ---@class lignum.Asked
 ---@field from integer
 ---@field epoch integer?       of the message before `from`, when `from` is a token
+---@field id integer?          the token's third part
 ---@field to integer?
 ---@field limit integer
 ---@field bytes integer
@@ -151,7 +195,8 @@ function M.of(t, info, query)
         asked.to), "bad_range"
     end
   end
-  asked.epoch = M.token(query.from or "")
+  local _
+  asked.epoch, _, asked.id = M.token(query.from or "")
   asked.wait = asked.wait or 0
   asked.fixed = query.from ~= nil and query.from:find("^[%d:]+$") ~= nil
   return asked

@@ -1,6 +1,6 @@
 --- text/event-stream: messages as server-sent events, until the client disconnects.
 ---
---- The data of an event is one message as in an NDJSON read (with raw=1 its payload); its id is `epoch:offset`. A
+--- The data of an event is one message as in an NDJSON read (with raw=1 its payload); its id is `epoch:offset:topic`. A
 --- client that reconnects with Last-Event-ID continues after that message. A comment every 15 seconds keeps proxies
 --- from closing the connection.
 local core = require "lignum.core"
@@ -36,7 +36,7 @@ local function next_batch(t, asked, from, epoch)
   local batch, point
   local ok, why, code = t:wait(from, QUIET)
   if ok or code == "timeout" then
-    ok, why, code, point = range.check(t, epoch, from)
+    ok, why, code, point = range.check(t, epoch, from, asked.id)
     if ok then
       local bytes = math.min(asked.bytes, PIECE_BYTES)
       batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = bytes }

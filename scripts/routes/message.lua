@@ -99,9 +99,9 @@ local PRODUCED = { "application/json", NDJSON, EVENTS, RECORDS }
 local function resume(req, query)
   local id = req:header("last-event-id") or query.last_event_id
   if not id or id == "" then return true end
-  local epoch, offset = range.token(id)
-  if not epoch then return nil, "Last-Event-ID must be epoch:offset, not " .. id end
-  query.from = format("%d:%d", epoch, offset + 1)
+  local epoch, offset, topic_id = range.token(id)
+  if not epoch then return nil, "Last-Event-ID must be epoch:offset:topic, not " .. id end
+  query.from = format(topic_id and "%d:%d:%d" or "%d:%d", epoch, offset + 1, topic_id)
   return true
 end
 
@@ -112,7 +112,7 @@ local function read(t, what, asked)
   local there, ok, point
   there, why, code = t:wait(what.from, asked.wait)
   if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
-  ok, why, code, point = range.check(t, asked.epoch, what.from)
+  ok, why, code, point = range.check(t, asked.epoch, what.from, asked.id)
   if not ok then return nil, why, code, point end
   return read_from(t, what)
 end
@@ -133,11 +133,11 @@ local function get_by_query(req, query, kind)
 
   if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, one per line
   local t, ok = topic(param(req, "topic")), true
-  local info
-  info, why, code = t:info()
-  if not info then return http.fail(code, why) end
   if kind == EVENTS then ok, why = resume(req, query) end
   if not ok then return http.fail("bad_value", why) end
+  local info
+  info, why, code = range.find(t, query)
+  if not info then return http.fail(code, why) end
   local asked, point
   asked, why, code, point = range.of(t, info, query)
   if not asked then

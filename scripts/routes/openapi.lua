@@ -129,13 +129,15 @@ local schemas = {
 
   Published = object({
     topic = text(), first = integer(0), next = integer(0), count = integer(1), epoch = integer(0),
+    next_token = text("epoch:offset:topic, to read on from"),
     durability = words("commit", "interval", "os"), committed = words("written", "disk", "peers"),
     copies = integer(1),
-  }, { "topic", "first", "next", "count", "epoch", "durability", "committed", "copies" }),
+  }, { "topic", "first", "next", "count", "epoch", "next_token", "durability", "committed", "copies" }),
 
   Read = object({
     topic = text(), messages = array_of(ref("Message")), next = integer(0), epoch = integer(0),
-  }, { "topic", "messages", "next", "epoch" }),
+    next_token = text("epoch:offset:topic, to read on from"),
+  }, { "topic", "messages", "next", "epoch", "next_token" }),
 
   Settings = { type = "object", additionalProperties = false, properties = settings() },
 
@@ -249,14 +251,14 @@ paths["/v1/topics/{topic}/messages"] = {
       content = {
         ["application/json"] = { schema = ref("Read") },
         ["application/x-ndjson"] = { schema = text("one message per line; with raw=1 only its payload") },
-        ["text/event-stream"] = { schema = text("id: epoch:offset, data: one message") },
+        ["text/event-stream"] = { schema = text("id: epoch:offset:topic, data: one message") },
         ["application/vnd.lignum.records"] = { schema = text("stored batches, see doc/format.md") },
       },
     },
     ["304"] = answer("The client has this range already, by its ETag"),
   }, {
     parameters = {
-      query("from", text(), "offset, epoch:offset, earliest (default), latest, RFC 3339, or -15m"),
+      query("from", text(), "offset, epoch:offset:topic, earliest (default), latest, RFC 3339, or -15m"),
       query("to", text(), "the same; exclusive"),
       query("limit", { type = "integer", minimum = 1, maximum = limits.read_count_max,
         default = limits.read_count_default }),
@@ -267,7 +269,7 @@ paths["/v1/topics/{topic}/messages"] = {
       query("min_offset", text(), "wait until the log has reached this offset"),
       query("raw", { type = "boolean" }, "only payloads"),
       query("last_event_id", text(), "the same as Last-Event-ID, which takes precedence"),
-      header("Last-Event-ID", "epoch:offset of the last event; the stream continues after it"),
+      header("Last-Event-ID", "id of the last event; the stream continues after it"),
       header("If-None-Match"),
     },
   }),

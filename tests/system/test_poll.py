@@ -28,14 +28,14 @@ def test_events_are_sent_as_they_come_and_resume_after_the_last(b):
         status, headers = c.head()
         assert (status, dict(headers)["content-type"]) == (200, "text/event-stream")
         seen = events(c, 3)
-        assert [e["id"].partition(":")[2] for e in seen] == ["0", "1", "2"]
+        assert [e["id"].partition(":")[2] for e in seen] == ["0:0", "1:0", "2:0"]
         b.publish("events", b"late")
-        assert events(c, 1)[0]["id"].endswith(":3")
+        assert events(c, 1)[0]["id"].endswith(":3:0")
     with b.connect() as c:
         c.send(b"GET /v1/topics/events/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
                b"Last-Event-ID: " + seen[1]["id"].encode() + b"\r\n\r\n")
         c.head()
-        assert [e["id"].partition(":")[2] for e in events(c, 2)] == ["2", "3"]
+        assert [e["id"].partition(":")[2] for e in events(c, 2)] == ["2:0", "3:0"]
 
 
 def test_raw_events_are_the_payloads_line_by_line(b):

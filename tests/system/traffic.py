@@ -179,7 +179,7 @@ class Reader(Client):
                 self.token = a.header("lignum-next-offset")
             else:
                 self.leave_sometimes()
-        elif a.status == 409:
+        elif a.status in (409, 416):
             problem = json.loads(a.body)
             self.history.reset(self.name, self.node.name, self.topic, now, "%s: %s" % (self.token, problem.get("detail")))
             self.token = str(problem["offset"]) if isinstance(problem.get("offset"), int) else "earliest"

@@ -175,9 +175,13 @@ static bool is_of_epoch(struct topic *t, uint64_t offset, uint64_t epoch, uint64
     return offset == end || journal_batch_of(t->journal, offset - 1, &head) < 0 || head.epoch == epoch;
 }
 
-int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end)
+int topic_check(struct topic *t, const struct topic_token *token, uint64_t *found, uint64_t *end)
 {
     const struct role *r = t->shared->role;
+    uint64_t epoch = token->epoch, offset = token->offset;
+    *found = *end = 0;
+    if (token->names_topic && token->topic != t->id.offset)      /* a later one may be created here yet */
+        return token->topic > t->id.offset && r->kind == ROLE_FOLLOWER ? -ERR_UNAVAILABLE : -ERR_TRUNCATED;
     if (epoch == EPOCH_UNKNOWN)
         return 0;
     int rc = journal_epoch_end(t->journal, epoch, found, end);
@@ -192,7 +196,7 @@ int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *foun
         return 0;
     bool open = !knows && *end == t->tail.at;      /* nothing later is here, so the reader's messages may still come */
     if (open && (offset > *end || (offset == *end && *found < epoch)))
-        return 0;
+        return token->reached ? -ERR_UNAVAILABLE : 0;
     if (offset > *end)
         return -ERR_TRUNCATED;
     if (is_of_epoch(t, offset, epoch, *found, *end))
@@ -201,6 +205,13 @@ int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *foun
         return -ERR_UNAVAILABLE;
     *end = offset - 1;                             /* the histories differ there at the latest */
     return -ERR_TRUNCATED;
+}
+
+bool topic_is_beyond(const struct topic *t, uint64_t offset)
+{
+    const struct role *r = t->shared->role;
+    bool knows = r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && role_lease_valid(r, clock_ns()));
+    return knows && offset > t->tail.at;
 }
 
 uint64_t topic_first(const struct topic *t)

@@ -137,14 +137,27 @@ int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, st
 /* A token has this epoch when the message before its offset could not be read. No message has it. */
 enum { EPOCH_UNKNOWN = 0 };
 
-/* Does a token belong to this history? Its reader has read up to `offset`, at last a message of `epoch`. It belongs
- * when the message before that offset is of that epoch here. A leader that holds its lease has seen every epoch up to
- * its own. Any other node may lack what the token speaks of: an epoch later than all it has, or more of its last one. A
- * token of EPOCH_UNKNOWN belongs to any history. 0; -ERR_TRUNCATED: what the reader has from *end on, or of epochs
- * after *found, is not in this history;
- * -ERR_UNAVAILABLE: what is here beyond that offset is older than the token, and this node cannot tell which of the two
- * is the cluster's; -ERR_DAMAGED; -errno. */
-int topic_check(struct topic *t, uint64_t epoch, uint64_t offset, uint64_t *found, uint64_t *end);
+/* Where a reader stands: it has read up to `offset`, at last a message of `epoch`, of the topic whose create record is
+ * at `topic` in _topics. A topic that is deleted and created again is another one. */
+struct topic_token {
+    uint64_t epoch, offset;
+    bool names_topic;                /* tokens in two parts do not */
+    uint64_t topic;
+    bool reached;                    /* does the topic here have all of it? Else more may still come */
+};
+
+/* Does a token belong to this history? It does when it is of this topic, and the message before its offset is of its
+ * epoch here. A leader that holds its lease has seen every epoch up to its own. Any other node may lack what the token
+ * speaks of: an epoch later than all it has, or more of its last one; then the token belongs, unless all of it is to
+ * be `reached`. A token of EPOCH_UNKNOWN belongs to any history. 0; -ERR_TRUNCATED: what the reader has from *end on,
+ * or of epochs after *found, is not in this history; -ERR_UNAVAILABLE: what is here beyond that offset is older than
+ * the token, and this node cannot tell which of the two is the cluster's; or it has not reached it; -ERR_DAMAGED;
+ * -errno. */
+int topic_check(struct topic *t, const struct topic_token *token, uint64_t *found, uint64_t *end);
+
+/* Is this offset above all that there is of the topic in the cluster, messages under way included? Only a node that may
+ * append knows; any other says no. */
+bool topic_is_beyond(const struct topic *t, uint64_t offset);
 
 /* Is this name fit for a client's topic (doc/http.md, "Strictness")? */
 bool topic_name_ok(slice name);

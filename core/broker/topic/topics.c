@@ -259,6 +259,14 @@ struct mark *topics_applied(struct topics *ts)
     return &ts->log.applied;
 }
 
+int topics_check_unknown(struct topics *ts, const struct topic_token *token)
+{
+    const struct role *r = ts->shared.role;
+    bool passed = token->names_topic && ts->log.applied.at > token->topic;   /* created and deleted since */
+    bool knows = r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && token->epoch <= r->epoch);
+    return passed || (knows && !token->names_topic) || r->kind == ROLE_ALONE ? 0 : -ERR_UNAVAILABLE;
+}
+
 /* ---- asking for changes ---- */
 
 static int change_append(struct topics *ts, slice name, const char *what, const struct topic_settings *settings,

@@ -51,6 +51,10 @@ bool topics_have_unapplied(const struct topics *ts);
 /* Records of _topics below this mark have taken effect here. Waits end with an error when leading ends. */
 struct mark *topics_applied(struct topics *ts);
 
+/* No topic of a token's name is here. 0: there is none; -ERR_UNAVAILABLE: the one that the token is of may have been
+ * created by a record that has not come here yet, or not taken effect. */
+int topics_check_unknown(struct topics *ts, const struct topic_token *token);
+
 /* Has _topics been cut below a record that has taken effect? */
 bool topics_undone(const struct topics *ts);
 

@@ -12,19 +12,26 @@ static bool parse_number(slice text, size_t digits, uint64_t *out)
     return text.n <= digits && slice_u64(text, out) == 0;
 }
 
-/* An offset, or epoch:offset, in which many clients escape the colon. */
+/* An offset, or epoch:offset, or epoch:offset:topic. Many clients escape the colons. */
 static bool parse_from(slice text, struct read_query *q)
 {
-    char plain[EPOCH_DIGITS_MAX + OFFSET_DIGITS_MAX + 3];
-    slice epoch;
+    char plain[EPOCH_DIGITS_MAX + 2 * OFFSET_DIGITS_MAX + 6];
+    slice epoch, rest;
     if (text.n > sizeof(plain))
         return false;
     long n = http_unescape(text, plain, true);
     slice offset = slice_of(plain, n < 0 ? 0 : (size_t)n);
     q->token = memchr(plain, ':', offset.n) != NULL;
-    if (q->token && !(slice_split(&offset, ':', &epoch) && parse_number(epoch, EPOCH_DIGITS_MAX, &q->epoch)))
+    if (!q->token)
+        return parse_number(offset, OFFSET_DIGITS_MAX, &q->from);
+    rest = offset;
+    if (!slice_split(&rest, ':', &epoch) || !parse_number(epoch, EPOCH_DIGITS_MAX, &q->epoch))
         return false;
-    return parse_number(offset, OFFSET_DIGITS_MAX, &q->from);
+    q->names_topic = memchr(rest.p, ':', rest.n) != NULL;
+    if (!q->names_topic)
+        return parse_number(rest, OFFSET_DIGITS_MAX, &q->from);
+    return slice_split(&rest, ':', &offset) && parse_number(offset, OFFSET_DIGITS_MAX, &q->from) &&
+           parse_number(rest, OFFSET_DIGITS_MAX, &q->topic) && q->topic <= JSON_INTEGER_MAX;
 }
 
 static bool take_pair(struct read_query *q, slice name, slice value)

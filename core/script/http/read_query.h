@@ -9,8 +9,10 @@
 #include "base/slice.h"
 
 struct read_query {
-    bool token;                       /* `from` was a token with this epoch */
+    bool token;                       /* `from` was a token with this epoch, */
     uint64_t epoch;
+    bool names_topic;                 /* and with this topic (broker/topic/topic.h, struct topic_token) */
+    uint64_t topic;
     uint64_t from, to, limit, bytes;  /* absent: UINT64_MAX for `to`, the defaults for the others */
     uint64_t wait_s;
 };

@@ -23,10 +23,17 @@ static void add_tag(struct buf *out, const struct read_headers *h, slice form)
     buf_add_char(out, '"');
 }
 
+void read_token_write(struct buf *out, uint64_t epoch, uint64_t offset, uint64_t topic)
+{
+    add_pair(out, epoch, ':', offset);
+    buf_add_char(out, ':');
+    buf_add_u64(out, topic);
+}
+
 void read_headers_write(struct buf *lines, const struct read_headers *h, slice form)
 {
     buf_add_slice(lines, SLICE("Lignum-Next-Offset: "));
-    add_pair(lines, h->epoch, ':', h->next);
+    read_token_write(lines, h->epoch, h->next, h->id_offset);
     buf_add_slice(lines, SLICE("\r\nLignum-Epoch: "));
     buf_add_u64(lines, h->epoch_now);
     buf_add_slice(lines, SLICE("\r\nLignum-Earliest: "));

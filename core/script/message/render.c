@@ -118,9 +118,7 @@ static void add_event(struct buf *out, const struct batch *b, const struct curso
                       struct reused *reused)
 {
     buf_add_slice(out, SLICE("id: "));
-    buf_add_u64(out, c->head.epoch);
-    buf_add_char(out, ':');
-    buf_add_u64(out, c->offset);
+    read_token_write(out, c->head.epoch, c->offset, b->headers.id_offset);
     buf_add_char(out, '\n');
     if (b->format == FORMAT_RAW_EVENTS) {
         add_data_lines(out, m->payload);
@@ -149,7 +147,9 @@ static void add_tail(struct buf *out, const struct batch *b)
         buf_add_u64(out, b->to);
         buf_add_slice(out, SLICE(",\"epoch\":"));
         buf_add_u64(out, b->epoch);
-        buf_add_char(out, '}');
+        buf_add_slice(out, SLICE(",\"next_token\":\""));
+        read_token_write(out, b->headers.epoch, b->to, b->headers.id_offset);
+        buf_add_slice(out, SLICE("\"}"));
     } else if (b->format == FORMAT_API) {
         buf_add_slice(out, SLICE("],\"count\":"));
         buf_add_u64(out, b->count);

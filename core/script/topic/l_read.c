@@ -209,10 +209,15 @@ static int read_request(lua_State *L, bool may_wait)
         return push_false(L);
     o.range = (struct batch_range){q.from, q.to, q.limit, q.bytes};
     o.epoch = q.epoch;
+    struct topic_token token = {.epoch = q.epoch, .offset = q.from, .names_topic = q.names_topic, .topic = q.topic};
     int rc = name_find(L, name, &t);
+    if (rc == -ERR_UNKNOWN_TOPIC && q.token)
+        return push_false(L);
     if (rc < 0)
         return name_fail(L, name, rc);
-    if (q.token && topic_check(t, q.epoch, q.from, &found, &end) < 0)
+    if (q.token && topic_check(t, &token, &found, &end) < 0)
+        return push_false(L);
+    if (!q.token && topic_is_beyond(t, q.from))
         return push_false(L);
     if (may_wait && q.wait_s > 0 && q.from >= topic_readable(t))
         return wait_readable(L, t, q.from, (uint32_t)(q.wait_s * MS_PER_S), read_waited);

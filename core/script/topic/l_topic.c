@@ -22,7 +22,7 @@
 #define OFFSET_AT "topic:offset_at(time)"
 #define SHIP "topic:ship(offset)"
 #define INFO "topic:info()"
-#define CHECK "topic:check(epoch, offset)"
+#define CHECK "topic:check(epoch, offset [, topic [, reached]])"
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack])"
 
@@ -212,33 +212,44 @@ static void push_info(lua_State *L, struct topic *t)
 }
 
 /* Fails a check: nil, message, code, and the {epoch, offset} up to which the two histories can agree. */
-static int push_truncated(lua_State *L, uint64_t found, uint64_t end)
+static int push_truncated(lua_State *L, int rc, const char *why, uint64_t found, uint64_t end)
 {
-    push_fail_because(L, -ERR_TRUNCATED,
-                      "the token belongs to a history that was truncated; this one agrees with it up to %llu:%llu "
-                      "at most",
-                      (unsigned long long)found, (unsigned long long)end);
+    push_fail_because(L, rc, "%s; this one agrees with it up to %llu:%llu at most", why, (unsigned long long)found,
+                      (unsigned long long)end);
     lua_createtable(L, 0, 2);
     set_whole(L, "epoch", found);
     set_whole(L, "offset", end);
     return 4;
 }
 
-/* topic:check(epoch, offset) -> true | nil, message, code [, {epoch=, offset=}] */
+/* topic:check(epoch, offset [, topic [, reached]]) -> true | nil, message, code [, {epoch=, offset=}] */
 static int l_check(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, CHECK);
-    uint64_t epoch = arg_whole(L, 2, "epoch", CHECK), offset = arg_whole(L, 3, "offset", CHECK);
+    struct topic_token token = {
+        .epoch = arg_whole(L, 2, "epoch", CHECK),
+        .offset = arg_whole(L, 3, "offset", CHECK),
+        .names_topic = !lua_isnoneornil(L, 4),
+        .reached = lua_toboolean(L, 5),
+    };
     uint64_t found = 0, end = 0;
-    struct topic *t;
+    struct topic *t = NULL;
+    if (token.names_topic)
+        token.topic = arg_whole(L, 4, "topic", CHECK);
     int rc = handle_find(L, h, &t);
+    if (rc == 0 && token.epoch == EPOCH_UNKNOWN && !token.names_topic && topic_is_beyond(t, token.offset))
+        return push_fail_because(L, -ERR_BEYOND, "the topic ends at %llu", (unsigned long long)t->tail.at);
     if (rc == 0)
-        rc = topic_check(t, epoch, offset, &found, &end);
+        rc = topic_check(t, &token, &found, &end);
+    else if (rc == -ERR_UNKNOWN_TOPIC && topics_check_unknown(vm_services(L)->topics, &token) < 0)
+        return push_fail_because(L, -ERR_UNAVAILABLE, "there is no topic %s on this node yet", h->name);
+    if (rc == -ERR_TRUNCATED && token.names_topic && token.topic != t->id.offset)
+        return push_truncated(L, rc, "the token belongs to a deleted topic of this name", 0, 0);
     if (rc == -ERR_TRUNCATED)
-        return push_truncated(L, found, end);
+        return push_truncated(L, rc, "the token belongs to a history that was truncated", found, end);
     if (rc == -ERR_UNAVAILABLE)
-        return push_fail_because(L, rc, "this node has no message of epoch %llu yet, and the one at %llu is older",
-                                 (unsigned long long)epoch, (unsigned long long)offset);
+        return push_fail_because(L, rc, "this node does not have what the token %llu:%llu speaks of yet",
+                                 (unsigned long long)token.epoch, (unsigned long long)token.offset);
     if (rc < 0)
         return handle_fail(L, h, rc);
     lua_pushboolean(L, 1);

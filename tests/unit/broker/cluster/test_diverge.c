@@ -146,7 +146,8 @@ TEST(test_what_is_beyond_in_a_large_file_is_kept_and_cut_without_holding_up_the_
 static int token(const struct node *n, uint64_t epoch, uint64_t offset)
 {
     uint64_t found, end;
-    return topic_check(topic_at(n, "t"), epoch, offset, &found, &end);
+    struct topic_token token = {.epoch = epoch, .offset = offset};
+    return topic_check(topic_at(n, "t"), &token, &found, &end);
 }
 
 TEST(test_a_node_that_lags_refuses_no_token_that_it_may_yet_get)
@@ -252,7 +253,8 @@ TEST(test_a_token_of_an_epoch_that_the_leader_never_had_is_refused_though_an_old
             CHECK_EQ(token(n, 3, offset), -ERR_TRUNCATED);
         for (uint64_t offset = 0; offset <= 12; offset++)
             CHECK_EQ(token(n, EPOCH_UNKNOWN, offset), 0);
-        CHECK_EQ(topic_check(topic_at(n, "t"), 2, 8, &found, &end), -ERR_TRUNCATED);
+        struct topic_token later = {.epoch = 2, .offset = 8};
+        CHECK_EQ(topic_check(topic_at(n, "t"), &later, &found, &end), -ERR_TRUNCATED);
         CHECK_EQ(found, 1);
         CHECK_EQ(end, 7);
     }

@@ -209,7 +209,7 @@ TEST(test_messages_are_rendered_in_all_formats)
                "{\"topic\":\"t\",\"messages\":[{\"offset\":0,\"epoch\":1,\"time\":\"TIME\",\"data\":\"plain\"},"
                "{\"offset\":1,\"epoch\":1,\"time\":\"TIME\",\"key\":\"k\","
                "\"headers\":{\"h\":\"v\"},\"base64\":\"/yI=\"}],"
-               "\"next\":2,\"epoch\":1}");
+               "\"next\":2,\"epoch\":1,\"next_token\":\"1:2:0\"}");
     CHECK_EVAL("return TEXT('ndjson')",
                "{\"offset\":0,\"epoch\":1,\"time\":\"TIME\",\"data\":\"plain\"}\n"
                "{\"offset\":1,\"epoch\":1,\"time\":\"TIME\",\"key\":\"k\","
@@ -218,7 +218,8 @@ TEST(test_messages_are_rendered_in_all_formats)
                                      "\"Data\":\"\xef\xbf\xbd\\\"\"}],"
                                      "\"count\":2}");
     CHECK_EVAL("return TEXT('raw')", "plain\n\xff\"\n");
-    CHECK_EVAL("return T:read {from = 9}:render()", "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":0}");
+    CHECK_EVAL("return T:read {from = 9}:render()",
+               "{\"topic\":\"t\",\"messages\":[],\"next\":9,\"epoch\":0,\"next_token\":\"0:9:0\"}");
     CHECK_EVAL("return T:read {from = 1, to = 2}:as('api'):render('api')",
                "{\"messages\":[{\"Id\":1,\"Data\":\"\xef\xbf\xbd\\\"\"}],\"count\":1}");
     host_close(&h);
