@@ -158,7 +158,7 @@ static void on_stop(void *arg)
     s->stopping = true;
     http_drain(s->http);
     tasks_stop(vm_tasks(s->vm));
-    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS);
+    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS + config_ns(s->vm, "cluster.drain", 0));
 }
 
 bool server_is_ready(void *arg, const char **why)

@@ -29,7 +29,7 @@ local RANK <const> = 0.2           -- between the attempts of two nodes to lead
 local RETRY_FIRST <const>, RETRY_MAX <const> = 0.1, 2   -- between two attempts to reach Consul
 local REACT <const> = 1            -- react checks that often when the core reports no change
 local REACT_UNCONNECTED <const> = 0.05   -- the same while there is no connection to the leader
-local DRAIN <const> = 0.15         -- for followers to receive what a leader that shuts down holds
+local HAND_OVER <const> = 1        -- for followers to receive what a leader holds that stops leading and runs on
 local STALLED_MAX <const> = 3      -- that a node waits for one that it does not reach, or longer: see patience()
 local STAND_BACK <const> = 5       -- after which it tries to lead again, so that another node can before
 local TRIED <const> = 300          -- after which a node that did not reach a member may try again
@@ -52,9 +52,16 @@ local function resign(why)
   if cluster.status().role == "leader" then cluster.resign(why) end
 end
 
+-- Stops leading for another reason than a newer leader: the followers receive what this leader holds first.
+local function hand_over(why)
+  if cluster.status().role ~= "leader" then return end
+  cluster.drain(HAND_OVER)
+  resign(why)
+end
+
 local function lose_session(why)
   member.session = nil
-  resign(why)
+  hand_over(why)
 end
 
 -- Releases the lock, which this node holds and does not lead: it has stopped by itself, or its claim was refused.
@@ -130,7 +137,7 @@ local function hold(view)
   say.warn("cluster: the lock was deleted or overwritten; takes it again")
   local done, why, code = client:write(member.key, member:lock_value(), { session = member.session })
   if done == nil then return nil, why, code end
-  if not done then resign("the lock is lost: " .. why) end
+  if not done then hand_over("the lock is lost: " .. why) end
   next_query = 0
   return true
 end
@@ -209,7 +216,7 @@ local function step()
     if member.session then
       name_taken(why)
     else
-      resign("its session at Consul is gone")
+      hand_over("its session at Consul is gone")
       next_query = 0
     end
     return true
@@ -246,6 +253,20 @@ end
 
 -- renew ----------------------------------------------------------------------------------------
 
+-- Waits for followers at shutdown, and logs those that did not receive everything.
+local function drain(seconds)
+  local began = clock()
+  if cluster.drain(seconds, true) then
+    return say.info(("cluster: hands over: the followers have everything seconds=%.2f"):format(clock() - began))
+  end
+  local behind = {}
+  for _, f in ipairs(cluster.status().followers) do
+    if f.in_set and f.lag_messages > 0 then behind[#behind + 1] = ("%s %d"):format(f.name, f.lag_messages) end
+  end
+  say.warn(("cluster: hands over, and followers did not receive all messages within cluster.drain (%g s); missing: %s")
+    :format(seconds, table.concat(behind, ", ")))
+end
+
 local function renew()
   local c = live.config.values.cluster
   local period = math.min(c.consul.ttl, c.lease) / 3
@@ -260,7 +281,7 @@ local function renew()
   -- Hands over: followers receive what the leader holds, and the keys of the session are free at once. The next leader
   -- can begin before this process has ended.
   local leads = cluster.status().role == "leader"
-  if leads then cluster.drain(DRAIN) end
+  if leads then drain(live.config.values.cluster.drain) end
   member:leave()
   if leads then cluster.resign("shutting down") end
 end
@@ -325,7 +346,7 @@ local function step_aside(status, missing, others)
   if #missing == 0 or #others == 0 or declined then return end
   offered = { epoch = status.epoch, at = clock() }
   not_before = clock() + STAND_BACK
-  resign(("live topics need %s, which it does not reach; %s may"):format(table.concat(missing, ", "),
+  hand_over(("live topics need %s, which it does not reach; %s may"):format(table.concat(missing, ", "),
     table.concat(others, ", ")))
 end
 
@@ -413,7 +434,7 @@ local function claim_unclean(new, what)
   if not member.session then return nil, "this node has no session at Consul yet", "unavailable" end
 
   say.warn("cluster: " .. what)
-  resign("an operator's command makes it claim again")
+  hand_over("an operator's command makes it claim again")
   local done
   done, why, code = register.claim(new and { index = view.index } or view, { unclean = true })
   if not done then return nil, why, code or "bad_value" end

@@ -2,7 +2,9 @@
 
 import contextlib
 import http.server
+import re
 import threading
+import time
 
 from cluster import KEY
 from common import hold_for, wait_until
@@ -89,3 +91,43 @@ def test_one_failed_look_of_consul_does_not_end_a_session(cluster):
             wait_until(lambda: given[:len(failures)] == failures, what="Consul has looked")
             wait_until(lambda: (c.consul.get(KEY)[2] not in (None, session)) == ends, what="the session is another: %s" % ends)
             assert (c.wait_leader().view()["epoch"] > epoch) == ends
+
+
+def test_an_orderly_stop_takes_the_time_that_slow_followers_need(cluster, figure):
+    c = cluster(3, net=True, sync_interval=60, lag_max=60, topics={"wal": {}})
+    leader = c.leader()
+    for node in c.nodes:
+        c.net[node.name].limit(60)
+    for i in range(60):
+        leader.publish("wal", b"%04d" % i + b"x" * 100000)
+    began = time.monotonic()
+    leader.stop()
+    took = time.monotonic() - began
+    figure("orderly stop while followers lack 6 MB over 60 Mbit/s: %.2f s", took)
+    assert "hands over: the followers have everything" in leader.said()
+    wait_until(lambda: c.wait_leader().topic("wal")["next"] == 60, what="the next leader has it on its disk")
+    assert [payload[:4] for _, _, payload in c.wait_leader().log("wal")] == [b"%04d" % i for i in range(60)]
+
+
+def test_a_stop_is_bounded_and_says_what_followers_lack(cluster):
+    c = cluster(3, net=True, sync_interval=60, lag_max=60, set=["cluster.drain=0.5"], topics={"wal": {}})
+    leader = c.leader()
+    for node in c.followers():
+        c.net[node.name].limit(1)
+    for i in range(30):
+        leader.publish("wal", b"x" * 100000)
+    leader.stop()
+    assert re.search(r"did not receive all messages within cluster.drain \(0.5 s\); missing: n\d \d+", leader.said())
+
+
+def test_a_leader_that_loses_its_session_gives_followers_what_it_holds(cluster):
+    c = cluster(3, sync_interval=60, topics={"wal": {}})
+    leader, epoch = c.leader(), c.leader().view()["epoch"]
+    for i in range(50):
+        leader.publish("wal", b"%d" % i)
+    assert {n.topic("wal")["next"] for n in c.followers()} == {0}
+    c.consul.destroy_session(c.consul.get(KEY)[2])
+    wait_until(lambda: c.leader() and c.leader().view()["epoch"] > epoch, what="a higher epoch is led")
+    c.wait_whole()
+    assert c.leader().messages("wal") == [b"%d" % i for i in range(50)]
+    assert [n.diverged() for n in c.nodes] == [b"", b"", b""]

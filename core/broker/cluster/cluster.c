@@ -203,6 +203,7 @@ static void act_on_role(struct cluster *c)
     if (c->leading == leads)
         return;
     c->leading = leads;
+    topics_hold(c->topics, false);
     if (leads) {
         follower_follow(c->follower, NULL);
         leader_begin(c->leader);
@@ -294,7 +295,7 @@ static void drain(struct cluster *c)
     if (c->leading && !leader_drained(c->leader))
         return;
     c->draining = false;
-    mark_advance(&c->drains, 1);
+    mark_advance(&c->drains, c->drains.at + 1);
 }
 
 void cluster_send(struct cluster *c)
@@ -384,10 +385,12 @@ int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t in
     return rc;
 }
 
-struct mark *cluster_drain(struct cluster *c)
+struct mark *cluster_drain(struct cluster *c, bool stopping)
 {
-    topics_stop(c->topics);
-    if (c->leading && c->drains.at == 0) {
+    if (stopping)
+        topics_stop(c->topics);
+    if (c->leading) {
+        topics_hold(c->topics, true);
         leader_ship_all(c->leader);
         c->draining = true;
         loop_again(c->loop);

@@ -53,9 +53,9 @@ int cluster_claim(struct cluster *c, enum claim_kind kind, struct synced_registe
 int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t index);
 void cluster_resign(struct cluster *c, const char *why);
 
-/* Before an orderly end: nothing more is appended here, and what is goes to the followers. The mark rises once they
- * have it all. */
-struct mark *cluster_drain(struct cluster *c);
+/* Before a leader hands over: nothing more is appended while it leads, and what it holds goes to the followers. The
+ * mark rises by one when the members that are connected have it all. `stopping`: this node appends nothing any more. */
+struct mark *cluster_drain(struct cluster *c, bool stopping);
 bool cluster_draining(const struct cluster *c);
 
 /* Whom the register and the lock name; NULL: nobody. Not while leading. */

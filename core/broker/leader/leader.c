@@ -259,7 +259,7 @@ bool leader_drained(struct leader *l)
 {
     LIST_EACH(node, &l->peers) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
-        if (p->phase != PEER_READY || p->closing)
+        if (!p->counted || p->closing)
             continue;
         for (uint32_t i = 0; i < p->slots; i++) {
             const struct feed *f = p->by_slot[i];

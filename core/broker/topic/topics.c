@@ -20,7 +20,7 @@ struct topics {
     struct registry unopened;     /* they exist, and their directory could not be made */
     struct topic_log log;
     struct map deleted;           /* while opening: topics whose directory should be gone */
-    bool opening, stopping;
+    bool opening, stopping, held;
 };
 
 struct topic *topics_find(struct topics *ts, slice name)
@@ -456,7 +456,7 @@ int topics_may_append(const struct topic *t)
         return -ERR_STOPPING;
     if (t->deleting)
         return -ERR_UNKNOWN_TOPIC;
-    if (!role_leads(role))
+    if (!role_leads(role) || ts->held)
         return -ERR_NOT_LEADER;
     if (role->kind == ROLE_LEADER && !role_lease_valid(role, clock_ns()))
         return -ERR_UNCONFIRMED;
@@ -556,4 +556,9 @@ struct holdings topics_holdings(const struct topics *ts)
 void topics_stop(struct topics *ts)
 {
     ts->stopping = true;
+}
+
+void topics_hold(struct topics *ts, bool hold)
+{
+    ts->held = hold;
 }

@@ -72,6 +72,9 @@ int topics_may_append(const struct topic *t);
 /* From now on appends are refused with -ERR_STOPPING. */
 void topics_stop(struct topics *ts);
 
+/* Meanwhile appends are refused with -ERR_NOT_LEADER: this node hands over. */
+void topics_hold(struct topics *ts, bool hold);
+
 /* ---- for the cluster ---- */
 
 void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks);   /* outlives us; NULL: none any more */

@@ -22,7 +22,7 @@
 #define FOLLOW "cluster.follow {member=, http=, replication=, epoch=}"
 #define RESIGN "cluster.resign(why)"
 #define WAIT "cluster.wait([timeout])"
-#define DRAIN "cluster.drain(timeout)"
+#define DRAIN "cluster.drain(timeout [, stopping])"
 #define PENDING "cluster.pending([timeout])"
 
 enum { PENDING_MAX = 1000 };
@@ -166,21 +166,19 @@ static int l_wait(lua_State *L)
     return task_park_on(L, self, changes, changes->at + 1, ms ? ms : 1, 0, wait_done);
 }
 
-/* cluster.drain(timeout) -> true | nil, message, code.  Refuses appends from now on, and waits until the followers have
- * everything. */
+/* cluster.drain(timeout [, stopping]) -> true | nil, message, code.  Refuses appends while this node leads, or from now
+ * on, and waits until the members that are connected have everything. */
 static int l_drain(lua_State *L)
 {
     struct cluster *c = cluster_of(L, DRAIN);
     uint32_t ms = arg_ms(L, 1, WAIT_MS_MAX, DRAIN);
     struct task *self = task_self(L);
-    struct mark *drains = cluster_drain(c);
-    struct cluster_info info;
-    cluster_info(c, &info);
-    if (drains->at > 0 || info.role->kind != ROLE_LEADER || ms == 0) {
+    struct mark *drains = cluster_drain(c, lua_toboolean(L, 2));
+    if (!cluster_draining(c)) {
         lua_pushboolean(L, 1);
         return 1;
     }
-    return task_park_on(L, self, drains, 1, ms, 0, wait_is_over);
+    return task_park_on(L, self, drains, drains->at + 1, ms ? ms : 1, 0, wait_is_over);
 }
 
 static void push_pending(lua_State *L, struct topic *t)
