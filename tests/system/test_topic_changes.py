@@ -113,3 +113,20 @@ def test_another_leader_lowers_copies_though_changes_that_it_began_with_are_unde
                    what="copies are lowered")
     assert (a.json["copies"], a.json["retain"]["messages"]) == (2, 1000)
     assert c.leader().publish("a", b"taken")["copies"] == 2
+
+
+def test_a_publish_under_way_does_not_create_the_topic_again_that_is_deleted(cluster):
+    c = cluster(3, topics={"t": {"replication": "live", "copies": 3}})
+    leader = c.leader()
+    c.followers()[0].kill()
+    answers = []
+
+    def publish():
+        answers.append(leader.post("/v1/topics/t/messages", b"x", timeout=60))
+
+    def delete():
+        wait_until(lambda: leader.topic("t")["tail"] == 1, what="it is appended")
+        leader.ok("DELETE", "/v1/topics/t", status=204)
+    in_threads(publish, delete)
+    assert_status(answers[0], 504, "unknown_outcome")
+    assert_status(leader.get("/v1/topics/t"), 404, "unknown_topic")

@@ -153,7 +153,7 @@ static void topic_drop(struct topics *ts, struct topic *t)
     journal_set_owner(t->journal, NULL);
     if (hooks != NULL)
         hooks->dropped(hooks->arg, t);
-    topic_fail(t, -ERR_UNKNOWN_TOPIC);
+    topic_fail(t, -ERR_UNKNOWN_OUTCOME);   /* not ERR_UNKNOWN_TOPIC, at which a publish creates the topic and repeats */
     mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
     int rc = journal_delete(t->journal);
     if (rc < 0)
