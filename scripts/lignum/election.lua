@@ -235,7 +235,9 @@ local function watch()
       notice.clear("consul")
       retry = RETRY_FIRST
     else
-      if not notice.current.consul then
+      if code == "not_reached" then
+        notice.set("consul", why)
+      elseif not notice.current.consul then
         notice.set("consul", "Consul is not available, and nothing changes in the cluster until it is: " .. why)
       end
       next_query = 0

@@ -16,6 +16,7 @@ local PAUSE <const> = 0.025          -- seconds between two of them
 ---@field me table            cluster.status().self
 ---@field session string?
 ---@field check string?       the id of this process's health check
+---@field own table<string, true>   all sessions that this process has had
 ---@field published string?   the value of this node's key
 ---@field refused string?     session of the lock's holder, when its port refuses this node
 ---@field unreached string[]? sessions of members that this node could not reach when it tried last
@@ -27,7 +28,7 @@ Member.__index = Member
 ---@param me { member: string, name: string, http: string, replication: string }
 ---@return lignum.Member
 function M.new(consul, settings, me)
-  return setmetatable({ consul = consul, key = settings.key, settings = settings, me = me }, Member)
+  return setmetatable({ consul = consul, key = settings.key, settings = settings, me = me, own = {} }, Member)
 end
 
 -- The service's id belongs to the node (name and data directory), so that its next process takes over the registration
@@ -83,6 +84,10 @@ function Member:new_session(check)
     if id or not why:find("[Cc]heck") then break end   -- Consul says only in words that it does not know the check
     core.sleep(PAUSE)
   end
+  if not id and why:find("critical", 1, true) then
+    why = "Consul's agent does not reach this node at http://%s/healthz (node.advertise), so it makes no session"
+    return nil, why:format(self.me.http), "not_reached"
+  end
   return id, why, code
 end
 
@@ -99,7 +104,8 @@ function Member:arrive()
   local namesake = self:namesake(seen, leftovers)
   if namesake then return false, namesake end
   for session in pairs(leftovers) do
-    core.say.info(("cluster: ends the session of an earlier process of this node session=%s"):format(session))
+    local whose = self.own[session] and "this process" or "an earlier process of this node"
+    core.say.info(("cluster: ends the session of %s session=%s"):format(whose, session))
     self.consul:destroy_session(session)
   end
   local _, service = self:service()
@@ -109,7 +115,7 @@ function Member:arrive()
   local session
   session, why, code = self:new_session(self.check)
   if not session then return nil, why, code end
-  self.session, self.published = session, nil
+  self.session, self.published, self.own[session] = session, nil, true
   core.say.debug("cluster: has a session at Consul id=" .. session)
   return true
 end

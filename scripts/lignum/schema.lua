@@ -268,6 +268,11 @@ function kinds.path(value)
   if type(value) ~= "string" or #value > 256 or not value:find("^[%w._-]+[%w._/-]*$") or value:find("/$") then
     return nil, "must be a path such as service/lignum/key/master, not " .. show(value)
   end
+  for part in (value .. "/"):gmatch("([^/]*)/") do     -- what Consul would take for another key, or for none
+    if part == "" or part == "." or part == ".." then
+      return nil, ("must not contain an empty part, . or .. as %s does"):format(show(value))
+    end
+  end
   return value
 end
 

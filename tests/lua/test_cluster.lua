@@ -169,6 +169,10 @@ test("cluster_keys_are_checked_and_belong_together", function()
     ["cluster { consul = { ttl = 5 } }"] = "cluster.consul.ttl: must be at least 10",
     ["cluster { lease = 15 }"] = "cluster.lease: must be less than cluster.consul.ttl, which is 15",
     ["cluster { consul = { key = '/x' } }"] = "cluster.consul.key: must be a path",
+    ["cluster { consul = { key = 'a//b' } }"] = "cluster.consul.key: must not contain an empty part",
+    ["cluster { consul = { key = 'a/./b' } }"] = "cluster.consul.key: must not contain",
+    ["cluster { consul = { key = 'a/../b' } }"] = "cluster.consul.key: must not contain",
+    ["cluster { consul = { key = '..' } }"] = "cluster.consul.key: must not contain",
     ["cluster { consul = { tls = { cert = 'x' } } }"] = "cert and key must be given together",
     ["cluster { consul = { address = 'x:1' } }"] = "cluster.replication.secret_file: is missing: write what",
     ["cluster { consul = { address = 'x:1' }, replication = { listen = '0.0.0.0:8126', insecure = true } }"] =

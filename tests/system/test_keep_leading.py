@@ -131,3 +131,22 @@ def test_a_leader_that_loses_its_session_gives_followers_what_it_holds(cluster):
     c.wait_whole()
     assert c.leader().messages("wal") == [b"%d" % i for i in range(50)]
     assert [n.diverged() for n in c.nodes] == [b"", b"", b""]
+
+
+def test_a_node_that_consul_does_not_reach_says_at_which_address(cluster):
+    c = cluster(1)
+    late = c.add("late", set=["node.advertise=127.0.0.1:1"])
+    late.start()
+    wait_until(lambda: "does not reach this node at http://127.0.0.1:1/healthz (node.advertise)" in late.said(), what="it says so")
+    assert "Consul is not available" not in late.said()
+
+
+def test_a_follower_without_its_leader_is_not_ready(cluster):
+    c = cluster(3, net=True)
+    leader, cut = c.leader(), c.followers()[0]
+    assert cut.get("/readyz").status == 200
+    c.net.cut(leader.name, cut.name)
+    a = wait_until(lambda: (lambda a: a.status == 503 and a)(cut.get("/readyz")), what="it is not ready")
+    assert a.json["detail"] == "this node is not connected to its leader, " + leader.name
+    c.net.heal()
+    wait_until(lambda: cut.get("/readyz").status == 200, what="it is ready again")
