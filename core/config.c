@@ -84,7 +84,7 @@ static rlim_t descriptors(void)
     return limit.rlim_cur;
 }
 
-/* Log files get at most a quarter of the descriptors, connections the rest. */
+/* Log files get at most a quarter of the descriptors, connections and their answers the rest. */
 unsigned config_files_max(struct vm *vm)
 {
     double wanted = vm_config_number(vm, "store.files", FILES_OPEN_MAX);
@@ -98,8 +98,11 @@ struct http_limits config_http_limits(struct vm *vm)
     if (room < CONNECTIONS_LEAST)
         room = CONNECTIONS_LEAST;
     double connections = vm_config_number(vm, "limits.connections", HTTP_CONNECTIONS_MAX);
+    double files = room / 5;          /* an answer from a file takes a descriptor besides that of its connection */
+    room -= files;
     return (struct http_limits){
         .connections = (uint32_t)(connections < room ? connections : room),
+        .files = (uint32_t)files,
         .body = (uint64_t)vm_config_number(vm, "limits.body", HTTP_BODY_MAX),
         .bodies = (uint64_t)vm_config_number(vm, "limits.bodies", HTTP_BODIES_MAX),
         .head_ms = config_ms(vm, "limits.head_timeout", HTTP_HEAD_MS),

@@ -107,8 +107,10 @@ static void exchange_reset(struct exchange *x)
     x->client->server->answers -= x->held;
     x->held = 0;
     x->on_left = NULL;
-    if (x->file >= 0)
+    if (x->file >= 0) {
         close(x->file);
+        x->client->server->files--;
+    }
     if (x->body.data)
         buf_fini(&x->body);
     x->file = -1;

@@ -22,6 +22,7 @@ struct http_server;
 
 struct http_limits {
     uint32_t connections;            /* HTTP_CONNECTIONS_MAX, or fewer if there are too few descriptors */
+    uint32_t files;                  /* answers from a file at once, each with a descriptor; 0: no limit of their own */
     uint64_t body;                   /* bytes of one request body */
     uint64_t bodies;                 /* bytes of all request bodies; and as many of all answers not yet sent: above
                                         that, clients that take nothing are disconnected */

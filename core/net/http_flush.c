@@ -108,14 +108,26 @@ void client_flush(struct client *c)
         client_next_request(c);
 }
 
+static bool too_many_bytes(const struct http_server *s)
+{
+    return s->answers > s->limits.bodies;
+}
+
+static bool too_many_files(const struct http_server *s)
+{
+    return s->limits.files > 0 && s->files > s->limits.files;
+}
+
 /* A reset, so that the client cannot take what it has got for the whole of an answer that the end of the connection
  * ends. */
 static void client_cut(struct client *c)
 {
     static struct say_limit limit;
     struct linger at_once = {.l_onoff = 1};
-    say_limited(&limit, SAY_WARN, "http", "the slowest reader is disconnected, as unsent answers exceed limits.bodies "
-                "client=%.*s unsent=%zu", (int)c->peer_size, c->peer, c->exchange->held);
+    say_limited(&limit, SAY_WARN, "http", "the slowest reader is disconnected, as %s client=%.*s unsent=%zu",
+                too_many_bytes(c->server) ? "unsent answers exceed limits.bodies"
+                                          : "answers from files take too many descriptors",
+                (int)c->peer_size, c->peer, c->exchange->held);
     c->server->stats.slow++;
     setsockopt(c->conn.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     client_drop(c);
@@ -125,10 +137,10 @@ static void client_cut(struct client *c)
 void slowest_drop(struct http_server *s)
 {
     struct list *at = s->stalled.next;
-    while (s->answers > s->limits.bodies && at->next != &s->stalled && at != &s->stalled) {
+    while ((too_many_bytes(s) || too_many_files(s)) && at->next != &s->stalled && at != &s->stalled) {
         struct client *c = LIST_OWNER(at, struct client, stalled);
         at = at->next;
-        if (c->exchange->held > 0)
+        if ((too_many_bytes(s) && c->exchange->held > 0) || (too_many_files(s) && c->exchange->file >= 0))
             client_cut(c);
     }
 }

@@ -112,6 +112,7 @@ struct http_server {
     unsigned exchange_count;
     uint64_t now_ns;              /* of this turn; 0: the clock has not been read yet */
     uint64_t bodies;              /* bytes of input buffers above the usual size */
+    uint32_t files;               /* open, of answers */
     uint64_t answers;             /* memory of answers that are not sent yet, above the usual size */
     struct http_stats stats;
     struct http_route_stats *routes;

@@ -361,6 +361,26 @@ def test_half_heads_keep_out_neither_publishers_nor_health_checks(node):
             c.close()
 
 
+def test_readers_of_records_leave_descriptors_to_the_node(node):
+    b = node(descriptors=256, set=["limits.tasks=1000"])
+    for _ in range(16):
+        b.publish("big", os.urandom(1 << 19))
+    held = []
+    try:
+        for i in range(130):
+            c = Connection(b.port, receive_buffer=4096)
+            held.append(c)
+            c.send(request_bytes("GET", "/v1/topics/big/messages?bytes=8388608", headers={"Accept": "application/vnd.lignum.records"}))
+            if i % 10 == 0:
+                assert b.post("/v1/topics/t%d/messages" % i, b"x").status == 200
+        assert b.descriptors_open() < 240
+        assert b.get("/healthz").status == 200
+    finally:
+        for c in held:
+            c.close()
+    assert b.restart().publish("t", b"x")["first"] == 0
+
+
 def test_connections_beyond_the_limit_are_refused_and_counted(node):
     b = node(set=["limits.connections=20"])
     held = [b.connect() for _ in range(20)]
