@@ -1,6 +1,6 @@
 /*
- * What the tests of the store share: opening one in the test's own directory, appending messages whose payload tells
- * their offset, and checking that what is read is exactly that.
+ * What the tests of the store share: opening one in the test's own directory, appending messages whose payload states
+ * their offset, and checking that exactly that is read.
  */
 #ifndef UNIT_JOURNALS_H
 #define UNIT_JOURNALS_H
@@ -101,7 +101,7 @@ static void append_some(struct journal *j, uint32_t count, size_t size)
     CHECK_EQ(try_append(j, count, size, 1000), 0);
 }
 
-/* Until everything appended is on the disk. */
+/* Waits until everything appended is on disk. */
 static void settle_store(struct store *s)
 {
     store_flush(s);
@@ -165,7 +165,7 @@ static void check_reads_all(struct journal *j)
     CHECK_EQ(read_all_of(j, info.first, info.written), info.written);
 }
 
-/* Ends a store as kill -9 would: what the kernel has stays, nothing else is written. */
+/* Ends a store as kill -9 would: nothing more is written. */
 static void abandon_store(struct store *s)
 {
     worker_wait(s->disk.worker);
@@ -174,7 +174,7 @@ static void abandon_store(struct store *s)
     store_free(s);
 }
 
-/* The same for one journal of a store that goes on: quicker, where thousands of states are tried. */
+/* The same for one journal, where thousands of states are tried: the store stays open. */
 static void abandon_journal(struct journal *j)
 {
     worker_wait(j->store->disk.worker);
@@ -187,13 +187,13 @@ static int sync_nothing(int fd)
     return 0;
 }
 
-/* For tests that open a store thousands of times and lose no power. */
+/* For tests that open a store thousands of times, and do not simulate a power loss. */
 static void skip_syncs(void)
 {
     io.sync_data = io.sync_all = io.sync_fs = sync_nothing;
 }
 
-/* Reads from every offset: what comes back is right, or it is refused as damaged. How many were refused. */
+/* Reads from every offset: each read is right, or refused as damaged. How many were refused. */
 static uint64_t check_reads_right_or_refused(struct journal *j)
 {
     uint64_t refused = 0;
@@ -208,7 +208,7 @@ static uint64_t check_reads_right_or_refused(struct journal *j)
     return refused;
 }
 
-/* A copy of a file's bytes that stays until 16 more have been read. */
+/* A copy of a file's bytes, good until 16 more files have been read. */
 static slice read_whole(const char *path)
 {
     static char *kept[16];

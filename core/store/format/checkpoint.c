@@ -13,9 +13,9 @@ enum { STATED_SHIFT = 32 };
 
 #define STATED_FAR UINT64_C(0xffffffff)
 
-/* In the order of the machine: a foreign one fails its checksum, and recovery reads the whole file. The high half of
- * `position` is how far `stated` is behind `next`; STATED_FAR: farther than it can say. Older slots have zeros there:
- * they were written by nodes that were alone, to which the two are one. */
+/* In the byte order of the machine: on another one the checksum is wrong, and recovery reads the whole file. The high
+ * half of `position` is how far `stated` is behind `next`; STATED_FAR: too far to be stated. Slots of older versions
+ * have zeros there: their nodes were alone, where the two marks are equal. */
 struct slot {
     uint32_t crc;              /* of the bytes after it */
     uint32_t file_crc;

@@ -1,12 +1,12 @@
 /*
- * A checkpoint says from where on recovery has to read a topic's active file: TOPIC/checkpoint, two slots of
- * 64 bytes that are written in turn, so that a torn write leaves the other.
+ * A checkpoint tells recovery from which position on it has to read a topic's active file. It is TOPIC/checkpoint, two
+ * slots of 64 bytes that are written in turn, so that a torn write leaves the other one.
  *
- * One is written after each CHECKPOINT_EVERY bytes (1 MiB and not the 16 MB first planned: so 10 GB in 1,000 topics
- * recover within a third of a second) and at an orderly close.
+ * It is written after every CHECKPOINT_EVERY bytes (1 MiB, with which 10 GB in 1,000 topics recover within a third of a
+ * second) and at a clean close.
  *
- * It claims only what has been fdatasynced, and is itself written without fsync: an older one costs time, never
- * data. It also remembers the disk mark, which tells a torn tail from damage.
+ * It states only what has been fdatasynced, and is written without fsync: if an older one is found, recovery reads
+ * more. It also states the disk mark, which tells a torn tail from damage.
  */
 #ifndef STORE_FORMAT_CHECKPOINT_H
 #define STORE_FORMAT_CHECKPOINT_H
@@ -15,8 +15,8 @@
 #include <stdint.h>
 
 struct checkpoint {
-    uint64_t sequence;     /* the higher one is the newer */
-    bool clean;            /* written by an orderly close, with nothing after `position` */
+    uint64_t sequence;     /* the newer slot has the higher one */
+    bool clean;            /* written by a clean close: no batch follows `position` */
     uint32_t file_crc;     /* of the file's bytes below position */
     uint64_t first;        /* names the file */
     uint64_t position;     /* where its next batch begins */

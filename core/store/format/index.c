@@ -12,7 +12,7 @@
 #include "store/disk/io.h"
 #include "store/format/record.h"
 
-/* In the order of the machine: the file is derived, and a foreign one fails its magic and is rebuilt. */
+/* In the byte order of the machine: on another one the magic is wrong, and the index is made again. */
 struct index_head {
     uint64_t magic;
     uint32_t crc;      /* of the entries */
@@ -49,8 +49,8 @@ void index_truncate(struct index *ix, uint64_t offset)
     ix->due = (ix->count ? ix->entries[ix->count - 1].position : FILE_HEAD_SIZE) + INDEX_EVERY;
 }
 
-/* The number of entries before the first that is above the key. */
-#define COUNT_BELOW(ix, condition)                      \
+/* Returns the last entry for which the condition holds; it holds for those before, and for none after. */
+#define RETURN_LAST(ix, condition)                      \
     size_t low = 0, high = (ix)->count;                 \
     while (low < high) {                                \
         size_t mid = (low + high) / 2;                  \
@@ -64,17 +64,17 @@ void index_truncate(struct index *ix, uint64_t offset)
 
 const struct index_entry *index_at_offset(const struct index *ix, uint64_t offset)
 {
-    COUNT_BELOW(ix, e->offset <= offset);
+    RETURN_LAST(ix, e->offset <= offset);
 }
 
 const struct index_entry *index_at_position(const struct index *ix, uint64_t position)
 {
-    COUNT_BELOW(ix, e->position <= position);
+    RETURN_LAST(ix, e->position <= position);
 }
 
 const struct index_entry *index_before_time(const struct index *ix, int64_t time_ms)
 {
-    COUNT_BELOW(ix, e->time_ms < time_ms);
+    RETURN_LAST(ix, e->time_ms < time_ms);
 }
 
 int index_save(const struct index *ix, const char *path)

@@ -67,8 +67,8 @@ void file_head_write(unsigned char out[FILE_HEAD_SIZE], const struct file_head *
     put32(out + 12, file_head_crc(out));
 }
 
-/* The beginning of a header that never was written to its end: damage, but not somebody else's file. */
-static bool file_head_cut(const unsigned char in[FILE_HEAD_SIZE])
+/* Whether only the beginning of a header was written: that is damage, and not a file of another kind. */
+static bool is_partial_head(const unsigned char in[FILE_HEAD_SIZE])
 {
     size_t n = FILE_HEAD_SIZE;
     while (n > 0 && in[n - 1] == 0)
@@ -82,8 +82,8 @@ int file_head_read(const unsigned char in[FILE_HEAD_SIZE], struct file_head *hea
     bool magic_ok = memcmp(in, file_magic, sizeof file_magic) == 0;
     bool crc_ok = get32(in + 12) == file_head_crc(in);
     if (!magic_ok)
-        return file_head_cut(in) ? -ERR_DAMAGED : -ERR_FORMAT;
-    /* A newer version may check itself differently, but a flipped bit must not look like one. */
+        return is_partial_head(in) ? -ERR_DAMAGED : -ERR_FORMAT;
+    /* A newer version may have another checksum. But a flipped bit must not look like a newer version. */
     if (*version > FORMAT_VERSION)
         return crc_ok || get16(in + 10) > FILE_HEAD_SIZE ? -ERR_FORMAT : -ERR_DAMAGED;
     if (!crc_ok)
@@ -95,7 +95,7 @@ int file_head_read(const unsigned char in[FILE_HEAD_SIZE], struct file_head *hea
     return 0;
 }
 
-/* A batch's checksum is of its offset, once more, and all that comes after the checksum. */
+/* The checksum of a batch covers its expected first offset, then everything after the checksum field. */
 static uint32_t batch_crc_seed(uint64_t first)
 {
     char seed[8];
@@ -230,7 +230,7 @@ bool header_read(slice *rest, slice *name, slice *value)
 
 void end_record_write(char out[END_RECORD_SIZE], const struct batch_head *like, uint32_t file_crc)
 {
-    /* No disk mark: two nodes, or one before and after a crash, must write the same bytes. */
+    /* It states no mark: two nodes, or one before and after a crash, must write the same bytes. */
     struct batch_head head = {
         .size = END_RECORD_SIZE, .first = like->first, .flags = BATCH_FLAG_END,
         .epoch = like->epoch, .time_ms = like->time_ms,

@@ -1,13 +1,13 @@
 /*
- * The on-disk format, version 1: byte tables, reading and writing of single records. doc/format.md
- * says the same for those who do not read C; the golden files in tests/golden hold both to it.
+ * The on-disk format, version 1: byte tables, and functions that read and write single records. doc/format.md describes
+ * the same format without C; the golden files in tests/golden check both.
  *
- * All integers are little-endian. A file is a file header, then batches one after the other, then
- * zeros (space taken ahead) or, in a sealed file, one end record and the end of the file. Nothing
- * in a file depends on the node it lies on: sealed files are byte-identical on all nodes.
+ * All integers are little-endian. A file is a file header, then batches one after the other, then zeros (allocated
+ * space) or, in a sealed file, one end record and the end of the file. Nothing in a file depends on the node that has
+ * it: sealed files are byte-identical on all nodes.
  *
  * File header, 64 bytes
- *    0  8  magic "LIGNUM\r\n" (a transfer in text mode is noticed)
+ *    0  8  magic "LIGNUM\r\n" (a transfer in text mode changes it)
  *    8  2  format version: 1
  *   10  2  size of this header: 64
  *   12  4  CRC-32C of bytes 0 to 11 and 16 to 63
@@ -15,19 +15,20 @@
  *   32  8  topic id, epoch part      } epoch and offset of the topic's create
  *   40  8  topic id, offset part     } record in _topics; 0:0 for _topics itself
  *   48  8  first offset of this file
- *   56  8  epoch of its first batch (in which it was begun, while it has none)
+ *   56  8  epoch of its first batch; without a batch, the epoch in which it was begun
  *
- * Batch, 64 bytes and its messages: what one append wrote; valid or lost as a whole
+ * Batch, 64 bytes and its messages: what one append wrote. It is valid or lost as a whole
  *    0  4  size of the batch in bytes, this header included
  *    4  4  CRC-32C of bytes 8 to size, seeded with the CRC-32C of the expected first offset (8 bytes),
  *          so that a batch in the wrong place fails
  *    8  8  first offset
  *   16  4  count of messages, at least 1 (0 in an end record)
- *   20  2  flags: 1 = end record; 2 = the mark at 40 is what every member of the synced set had; others 0
+ *   20  2  flags: 1 = end record; 2 = the mark at 40 is that of the synced set; others 0
  *   22  2  producer epoch
  *   24  8  epoch of the leader that appended it
  *   32  8  timestamp, milliseconds since 1970 UTC; never falls within a topic
- *   40  8  the mark that was known when it was written: the leader's disk, or lower
+ *   40  8  a mark that was known when it was written: everything below it was on the leader's disk, or with flag 2 on
+ *          the disk of every member of the synced set
  *   48  8  producer id, 0 when unused
  *   56  8  producer sequence, 0 when unused
  *   64     messages
@@ -39,15 +40,14 @@
  *    8     key, headers, payload
  *   Headers are pairs: 2 bytes size of name, 2 bytes size of value, name, value.
  *
- * End record: a batch header with flag 1, count 0, first offset = next offset of the file, the
- * timestamp and epoch of the last batch, 0 in all else (so that writing it again gives the same bytes), and
- * 8 bytes after it:
+ * End record: a batch header with flag 1, count 0, first offset = next offset of the file, the timestamp and epoch of
+ * the last batch, and 0 in all other fields, so that writing it again gives the same bytes; and 8 bytes after it:
  *   64  4  CRC-32C of all bytes of the file before the end record
  *   68  4  0
  *
- * To change the format: 1. raise FORMAT_VERSION; 2. change the tables here and in doc/format.md;
- * 3. keep reading every older version, chosen by the file header; 4. add a golden file of the new
- * version and keep the old ones; 5. say so in CHANGELOG.md.
+ * To change the format: 1. raise FORMAT_VERSION; 2. change the tables here and in doc/format.md; 3. keep reading every
+ * older version, chosen by the file header; 4. add a golden file of the new version and keep the old ones; 5. add a
+ * line to CHANGELOG.md.
  */
 #ifndef STORE_FORMAT_RECORD_H
 #define STORE_FORMAT_RECORD_H
@@ -102,22 +102,22 @@ struct message {
 
 void file_head_write(unsigned char out[FILE_HEAD_SIZE], const struct file_head *head);
 
-/* 0; -ERR_FORMAT: not our magic, or a newer version (*version then says which); -ERR_DAMAGED: bad checksum. */
+/* 0; -ERR_FORMAT: another magic, or a newer version (*version is it then); -ERR_DAMAGED: bad checksum. */
 int file_head_read(const unsigned char in[FILE_HEAD_SIZE], struct file_head *head, unsigned *version);
 
-/* Writes the 64 bytes at `out` in front of head->size - 64 bytes of messages that already stand there,
- * checksum included. head->crc is set. */
+/* Writes the header at `out`, with its checksum: the head->size - 64 bytes of messages already follow it. Sets
+ * head->crc. */
 void batch_head_write(char *out, struct batch_head *head);
 
-/* Reads a header from at least BATCH_HEAD_SIZE bytes and checks that its numbers are possible. The
- * checksum is not looked at. 0 or -ERR_DAMAGED. */
+/* Reads a header from at least BATCH_HEAD_SIZE bytes, and checks that its numbers are possible, but not the checksum. 0
+ * or -ERR_DAMAGED. */
 int batch_head_read(const char *in, struct batch_head *head);
 
-/* Do these head->size bytes hold this batch, at this offset? */
+/* Whether the checksum of these head->size bytes is right, for a batch that begins with this offset. */
 bool batch_valid(const char *in, const struct batch_head *head, uint64_t expected_first);
 
-/* The checksum of a file that had `crc` before this valid batch. A large batch is not gone through for it: its own
- * checksum says enough. */
+/* The checksum of a file that had `crc` before this valid batch. For a large batch it is computed from the batch's own
+ * checksum, without its bytes. */
 uint32_t batch_crc_after(uint32_t crc, const char *in, const struct batch_head *head);
 
 /* Appends one encoded message to out. The caller has checked the sizes against limits.h. */

@@ -11,11 +11,12 @@
 #include "base/mem.h"
 
 enum {
-    READER_ALIGN = 4096,           /* O_DIRECT wants it on every disk we know */
-    READER_CHUNK = 256 * KIB,      /* stays in the cache between the copy and the checksum */
+    READER_ALIGN = 4096,           /* enough for O_DIRECT on all known disks */
+    READER_CHUNK = 256 * KIB,      /* stays in the CPU cache between the copy and the checksum */
 };
 
-/* The end of what the disk holds. Space taken ahead reads as zeros too, but costs time and page cache. */
+/* Where the bytes end that were written. Allocated space behind them reads as zeros, but reading it takes time and page
+ * cache. */
 static uint64_t data_end(int fd, uint64_t size)
 {
     uint64_t end = 0;
@@ -63,7 +64,7 @@ static int reader_fill(struct reader *r, uint64_t position, size_t n)
         reader_grow(r, want);
     uint64_t left = align_up(r->size, READER_ALIGN) - at;
     if (want > left)
-        want = (size_t)left;           /* beyond lies space taken ahead: leave it out of the page cache */
+        want = (size_t)left;           /* behind that is only allocated space: keep it out of the page cache */
     r->at = at;
     r->n = 0;
     while (r->n < want && at + r->n < r->size) {
@@ -130,7 +131,8 @@ int scan_begin(struct reader *r, uint64_t first, struct scan *s)
     return 0;
 }
 
-/* The bytes at s->position, when they are a batch that may stand there. SCAN_BATCH, SCAN_BAD or -errno. */
+/* Whether the batch or end record with this header is valid, and may follow s. SCAN_BATCH, SCAN_SEALED, SCAN_BAD or
+ * -errno. */
 static int scan_check(struct reader *r, struct scan *s, struct batch_head *head, const char **bytes)
 {
     ssize_t n = reader_get(r, s->position, head->size, bytes);
@@ -139,7 +141,7 @@ static int scan_check(struct reader *r, struct scan *s, struct batch_head *head,
     if ((size_t)n < head->size || !batch_valid(*bytes, head, s->next))
         return SCAN_BAD;
     if (head->epoch < s->epoch) {
-        s->fallen = head->first + head->count;
+        s->older_next = head->first + head->count;
         return SCAN_BAD;
     }
     if (head->flags == BATCH_FLAG_END)
@@ -169,15 +171,15 @@ int scan_next(struct reader *r, struct scan *s, struct batch_head *head, const c
     return SCAN_BATCH;
 }
 
-/* Could a batch with this head follow s at this distance? Every lost message took at least its own head. */
+/* Whether a batch with this header can follow s at this distance: each lost message took at least its own header. */
 static bool resync_possible(const struct scan *s, const struct batch_head *h, uint64_t distance)
 {
     bool after = h->flags == BATCH_FLAG_END ? h->first >= s->next : h->first > s->next;
     return after && h->first - s->next <= distance / MESSAGE_HEAD_SIZE && h->epoch >= s->epoch;
 }
 
-/* Looks at one position. 1 and *to, 0, or -errno. */
-static int resync_try(struct reader *r, const struct scan *s, uint64_t at, struct scan *to)
+/* Tries one position. 1, and *to is there; 0; or -errno. */
+static int resync_at(struct reader *r, const struct scan *s, uint64_t at, struct scan *to)
 {
     const char *p;
     struct batch_head head;
@@ -195,8 +197,8 @@ static int resync_try(struct reader *r, const struct scan *s, uint64_t at, struc
     return found < 0 ? found : found == SCAN_BATCH || found == SCAN_SEALED;
 }
 
-/* A cheap look before the real one: size and count are small, but the size is not 0; flags are few. */
-static bool resync_worth(const char *p)
+/* A cheap test that every batch header passes: sizes and counts are small, the size is not 0, few flags exist. */
+static bool may_be_head(const char *p)
 {
     bool flags = p[21] == 0 && (p[20] & ~(BATCH_FLAG_END | BATCH_FLAG_PEERS)) == 0;
     return flags && p[3] == 0 && (p[0] | p[1] | p[2]) != 0 && p[19] == 0;
@@ -210,12 +212,12 @@ int scan_resync(struct reader *r, struct scan *s)
         if (n < BATCH_HEAD_SIZE)
             return n < 0 ? (int)n : 0;
         size_t i = 0, last = (size_t)n - BATCH_HEAD_SIZE;
-        while (i <= last && !resync_worth(p + i))
+        while (i <= last && !may_be_head(p + i))
             i++;
         at += i;
         if (i > last)
             continue;
-        int rc = resync_try(r, s, at, s);
+        int rc = resync_at(r, s, at, s);
         if (rc != 0)
             return rc;
         at++;

@@ -44,7 +44,7 @@ static void accept(struct found_file *f, const struct scan *s)
     seg->epoch = s->epoch;
     seg->time_last = s->time_ms;
     seg->crc = s->crc;
-    f->epoch_falls = s->fallen != 0;
+    f->epoch_falls = s->older_next != 0;
 }
 
 /* -- the marks that batches state ------------------------------------------------------------------------- */
@@ -132,8 +132,8 @@ static int scan_beyond(struct recovery *r, struct reader *reader, struct scan s)
     struct batch_head head;
     const char *bytes;
     int rc;
-    if (s.fallen > r->disk)
-        r->disk = s.fallen;
+    if (s.older_next > r->disk)
+        r->disk = s.older_next;
     while ((rc = scan_resync(reader, &s)) > 0) {
         while ((rc = scan_next(reader, &s, &head, &bytes)) == SCAN_BATCH)
             note_mark(r, &head);

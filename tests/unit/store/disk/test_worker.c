@@ -122,7 +122,7 @@ TEST(test_the_disk_thread_takes_no_signals)
     worker_free(s);
 }
 
-/* -- rounds ----------------------------------------------------------------------------------------------- */
+/* -- group commits ------------------------------------------------------------------------------------------------- */
 
 static int data_syncs, fs_syncs, all_syncs;
 
@@ -218,7 +218,7 @@ TEST(test_a_dirty_file_that_was_closed_is_reached_by_syncing_the_whole_filesyste
     store_close(s);
 }
 
-TEST(test_what_is_written_while_a_round_is_under_way_is_one_round)
+TEST(test_what_is_written_during_a_group_commit_is_the_next_one)
 {
     struct store *s = store_of(1, 64);
     append_to(1);
@@ -239,7 +239,7 @@ TEST(test_what_is_written_while_a_round_is_under_way_is_one_round)
     store_close(s);
 }
 
-/* For the thread sanitizer: everything at once. */
+/* Uses all jobs at once, for the thread sanitizer. */
 TEST(test_the_loop_and_the_disk_thread_share_nothing_unguarded)
 {
     struct store *s = open_store_with((struct store_options){.files_max = 4, .sync_interval_ms = 1});

@@ -72,7 +72,7 @@ TEST(test_a_batch_is_valid_only_at_its_own_offset)
     CHECK(memcmp(&in, &out, sizeof in) == 0);
     CHECK(batch_valid(b.data, &out, 7));
     CHECK(!batch_valid(b.data, &out, 8));
-    out.first = 8;                     /* a head that lies about where it stands */
+    out.first = 8;                     /* a header that states the wrong offset */
     CHECK(!batch_valid(b.data, &out, 8));
     buf_fini(&b);
 }

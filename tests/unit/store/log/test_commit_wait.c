@@ -1,4 +1,4 @@
-/* When a round of the disk thread waits for more: told by the clock, then with a store on a slow disk. */
+/* When a group commit waits for more batches: with times that the test sets, then with a store on a slow disk. */
 #include "store/log/commit_wait.h"
 
 #include <poll.h>
@@ -20,8 +20,8 @@ static void come(unsigned count, uint64_t every_ns)
     }
 }
 
-/* A round of so long, during which as many come, one each `every_ns`. */
-static void round_of(uint64_t took_ns, unsigned count, uint64_t every_ns)
+/* A group commit that takes took_ns, while `count` batches arrive, one every `every_ns`. */
+static void commit_of(uint64_t took_ns, unsigned count, uint64_t every_ns)
 {
     uint64_t end = now + took_ns;
     commit_wait_begin(&g, now);
@@ -36,10 +36,10 @@ static void halves_of(unsigned count, uint64_t took_ns, uint64_t every_ns)
     g = (struct commit_wait){0};
     come(count, every_ns);
     for (int i = 0; i < 3; i++)
-        round_of(took_ns, count, every_ns);
+        commit_of(took_ns, count, every_ns);
 }
 
-TEST(test_those_who_were_answered_are_waited_for)
+TEST(test_answered_clients_are_waited_for)
 {
     halves_of(8, NS_PER_MS, 10 * US);
     for (unsigned i = 0; i < 8; i++) {
@@ -47,14 +47,14 @@ TEST(test_those_who_were_answered_are_waited_for)
         come(1, 10 * US);
     }
     CHECK(!commit_wait_more(&g, now));
-    round_of(NS_PER_MS, 0, 0);                       /* of all 16: nobody else is there */
+    commit_of(NS_PER_MS, 0, 0);                       /* it covers all 16: there are no other clients */
     come(1, 10 * US);
     CHECK(commit_wait_more(&g, now));
     come(15, 10 * US);
     CHECK(!commit_wait_more(&g, now));
 }
 
-TEST(test_nothing_waits_longer_than_half_a_round)
+TEST(test_nothing_waits_longer_than_half_a_group_commit)
 {
     halves_of(8, NS_PER_MS, 10 * US);
     come(5, 10 * US);
@@ -64,31 +64,31 @@ TEST(test_nothing_waits_longer_than_half_a_round)
     CHECK(!commit_wait_more(&g, now));
 }
 
-TEST(test_those_who_did_not_come_are_not_waited_for_again)
+TEST(test_clients_that_do_not_return_are_not_waited_for_again)
 {
     halves_of(8, NS_PER_MS, 10 * US);
     CHECK(commit_wait_more(&g, now));
     now += NS_PER_MS;
     CHECK(!commit_wait_more(&g, now));
-    round_of(NS_PER_MS, 1, 10 * US);
+    commit_of(NS_PER_MS, 1, 10 * US);
     CHECK(!commit_wait_more(&g, now));
 }
 
-TEST(test_idle_time_says_nothing_about_how_fast_they_come)
+TEST(test_idle_time_does_not_change_the_estimated_rate)
 {
     halves_of(8, NS_PER_MS, 10 * US);
     CHECK(commit_wait_more(&g, now));
     come(8, 10 * US);
-    round_of(NS_PER_MS, 0, 0);
+    commit_of(NS_PER_MS, 0, 0);
     now += NS_PER_S;
     come(16, 1 * US);
     CHECK(!commit_wait_more(&g, now));
-    round_of(NS_PER_MS, 0, 0);
+    commit_of(NS_PER_MS, 0, 0);
     come(1, 10 * US);
     CHECK(commit_wait_more(&g, now));
 }
 
-TEST(test_clients_that_publish_when_they_like_are_not_waited_for)
+TEST(test_clients_that_publish_at_their_own_times_are_not_waited_for)
 {
     halves_of(8, NS_PER_MS, 100 * US);
     CHECK(!commit_wait_more(&g, now));
@@ -96,7 +96,7 @@ TEST(test_clients_that_publish_when_they_like_are_not_waited_for)
     CHECK(!commit_wait_more(&g, now));
 }
 
-TEST(test_more_than_can_be_served_in_time_are_not_waited_for)
+TEST(test_more_clients_than_can_be_served_in_time_are_not_waited_for)
 {
     halves_of(30, NS_PER_MS, 10 * US);
     CHECK(!commit_wait_more(&g, now));
@@ -104,18 +104,18 @@ TEST(test_more_than_can_be_served_in_time_are_not_waited_for)
     CHECK(commit_wait_more(&g, now));
 }
 
-TEST(test_a_client_alone_does_not_wait)
+TEST(test_a_single_client_does_not_wait)
 {
     g = (struct commit_wait){0};
     for (int i = 0; i < 10; i++) {
         come(1, 10 * US);
         CHECK(!commit_wait_more(&g, now));
-        round_of(NS_PER_MS, 0, 0);
+        commit_of(NS_PER_MS, 0, 0);
         CHECK(!commit_wait_more(&g, now));
     }
 }
 
-TEST(test_a_quick_disk_is_not_waited_for)
+TEST(test_on_a_fast_disk_nothing_waits)
 {
     halves_of(4, 90 * US, 1 * US);
     CHECK(!commit_wait_more(&g, now));
@@ -123,18 +123,18 @@ TEST(test_a_quick_disk_is_not_waited_for)
     CHECK(commit_wait_more(&g, now));
 }
 
-TEST(test_a_stall_of_the_disk_says_nothing_about_the_next_round)
+TEST(test_a_stall_of_the_disk_does_not_lengthen_the_next_wait)
 {
     halves_of(4, 90 * US, 1 * US);
-    round_of(NS_PER_S, 4, 1 * US);
+    commit_of(NS_PER_S, 4, 1 * US);
     CHECK(!commit_wait_more(&g, now));
     halves_of(4, NS_PER_MS, 1 * US);
-    round_of(NS_PER_S, 4, 1 * US);
+    commit_of(NS_PER_S, 4, 1 * US);
     now += 501 * US;
     CHECK(!commit_wait_more(&g, now));
 }
 
-TEST(test_a_disk_that_takes_seconds_delays_nobody_by_half_of_them)
+TEST(test_a_disk_that_takes_seconds_adds_milliseconds_only)
 {
     halves_of(4, NS_PER_S, 1 * US);
     CHECK(commit_wait_more(&g, now));
@@ -142,7 +142,7 @@ TEST(test_a_disk_that_takes_seconds_delays_nobody_by_half_of_them)
     CHECK(!commit_wait_more(&g, now));
 }
 
-/* ---- with clients that think before they publish again ---- */
+/* ---- with clients that pause before they publish again ---- */
 
 enum { ROUND_US = 1000, THINKERS_MAX = 16 };
 
@@ -183,7 +183,7 @@ static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
     return answers;
 }
 
-/* How many answers they get in half a second. They begin one after the other. */
+/* How many answers the clients get in half a second. They begin one after the other. */
 static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_wait)
 {
     unsigned answers = 0, left_us = 0;
@@ -203,7 +203,7 @@ static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_w
     return answers;
 }
 
-TEST(test_one_who_thinks_longer_delays_the_others_but_now_and_then)
+TEST(test_a_slow_client_delays_the_others_only_now_and_then)
 {
     for (unsigned think_us = 600; think_us <= 5000; think_us += 100)
         for (unsigned count = 2; count <= 4; count++) {
@@ -212,7 +212,7 @@ TEST(test_one_who_thinks_longer_delays_the_others_but_now_and_then)
         }
 }
 
-TEST(test_a_crowd_that_came_in_time_is_waited_for_again_wherever_it_comes_from)
+TEST(test_clients_that_returned_in_time_are_waited_for_again)
 {
     unsigned each[12];
     for (unsigned i = 0; i < 12; i++)
@@ -234,8 +234,8 @@ static int sync_slowly(int fd)
 
 enum { CLIENTS = 8, EACH = 50 };
 
-/* Clients that publish when they have been answered; one begins before the others. */
-TEST(test_on_a_slow_disk_a_round_has_all_that_clients_send)
+/* Clients that publish when they are answered; one begins before the others. */
+TEST(test_on_a_slow_disk_a_group_commit_covers_all_clients)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");

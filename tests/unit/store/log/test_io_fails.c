@@ -1,4 +1,4 @@
-/* What the store does when something fails that hardly ever fails, or changes while it is under way. */
+/* What the store does when something fails that rarely fails, or changes while the store uses it. */
 #include "unit/journals.h"
 
 #include <fcntl.h>

@@ -90,7 +90,7 @@ TEST(test_nothing_is_read_past_what_was_written)
     store_close(s);
 }
 
-/* Takes the range; a short one has its bytes with it. */
+/* Reads the range; a small one has its bytes with it. */
 static void check_range_holds(struct file_range *range, const char *want)
 {
     CHECK(range->fd < 0 ? buf_size(&range->bytes) == range->size : buf_size(&range->bytes) == 0);
@@ -129,7 +129,7 @@ TEST(test_a_range_holds_the_bytes_that_a_read_gives)
     store_close(s);
 }
 
-/* The epoch that a range tells, which holds the one batch at `from`, or more. */
+/* The epoch that a range states which holds the batch at `from`, or more. */
 static uint64_t epoch_of_range(struct journal *j, uint64_t from, size_t size)
 {
     struct file_range range;
@@ -480,7 +480,7 @@ TEST(test_a_lower_epoch_is_not_appended)
     store_close(s);
 }
 
-TEST(test_an_index_that_lies_is_found_out)
+TEST(test_a_wrong_index_is_noticed_and_made_again)
 {
     struct store *s = open_store();
     struct journal_options o = small_files;
@@ -523,7 +523,7 @@ static struct journal *open_with_a_lying_index(struct store **s)
     return open_journal_with(*s, "t", o);
 }
 
-TEST(test_an_index_that_lies_misleads_neither_ranges_nor_times)
+TEST(test_a_wrong_index_misleads_neither_ranges_nor_times)
 {
     for (int i = 0; i < 500; i += 45) {
         struct store *s;
@@ -638,7 +638,7 @@ TEST(test_a_file_may_be_read_while_it_is_being_renamed)
     store_close(s);
 }
 
-TEST(test_the_next_file_is_made_ahead_and_used)
+TEST(test_the_next_file_is_preallocated_and_used)
 {
     struct store *s = open_store();
     struct journal_options o = small_files;
@@ -674,7 +674,7 @@ TEST(test_a_deleted_topic_is_gone_and_its_name_free)
     for (int i = 0; i < 25; i++)
         append_some(j, 1, 10);
     store_flush(s);
-    store_sync(s);                         /* a round is under way */
+    store_sync(s);                         /* a group commit runs */
     CHECK_EQ(journal_delete(j), 0);
     CHECK(!exists("data/topics/t"));
     j = open_journal(s, "t");

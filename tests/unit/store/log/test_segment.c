@@ -94,7 +94,7 @@ TEST(test_the_search_ends_where_nothing_follows)
     buf_fini(&out);
 }
 
-TEST(test_space_taken_ahead_is_not_read)
+TEST(test_allocated_space_is_not_read)
 {
     int fd = open("f", O_RDWR | O_CREAT, 0600);
     CHECK_EQ(posix_fallocate(fd, 0, 64 * MIB), 0);

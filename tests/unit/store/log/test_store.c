@@ -142,7 +142,7 @@ TEST(test_keys_of_a_state_that_are_not_known_are_kept)
     buf_fini(&got.unknown);
 }
 
-/* A disk without room for another file, or for the bytes of one that was emptied. */
+/* A disk without space for another file, or for the bytes of a file that was truncated. */
 static int open_no_new(const char *path, int flags, mode_t mode)
 {
     if ((flags & O_TRUNC) || ((flags & O_CREAT) && access(path, F_OK) < 0))
@@ -208,7 +208,7 @@ TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnatio
     store_close(s);
 }
 
-/* The state is older than the messages, as when a copy of it was put back. */
+/* The state is older than the messages, as after an old copy of it was put back. */
 TEST(test_of_an_epoch_that_only_messages_tell_of_no_leader_is_known)
 {
     struct store *s = open_store();
@@ -342,7 +342,7 @@ TEST(test_trash_left_by_a_crash_is_emptied)
     CHECK(!exists("data/trash/old-1-5"));
 }
 
-/* -- offline ---------------------------------------------------------------------------------------------- */
+/* -- offline ------------------------------------------------------------------------------------------------------- */
 
 static void a_topic_with_three_files(bool clean)
 {

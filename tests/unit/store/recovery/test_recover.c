@@ -5,7 +5,8 @@
 
 #include "store/format/scan.h"
 
-/* A topic of `count` batches, killed; each synced before the next when asked. Its file's bytes without the zeros. */
+/* A topic of `count` batches, killed; each batch is synced before the next if `synced`. The bytes of its file, without
+ * the zeros at the end. */
 static slice killed_topic(int count, bool synced)
 {
     struct store *s = open_store();
@@ -22,7 +23,7 @@ static slice killed_topic(int count, bool synced)
     return slice_of(bytes.p, end);
 }
 
-/* Where each batch of a file's bytes begins, and the offset there; the last one is the end. */
+/* Where each batch in a file's bytes begins, and its offset; the last entry is the end. */
 static int boundaries(slice bytes, struct place *out)
 {
     int n = 0;
@@ -36,7 +37,7 @@ static int boundaries(slice bytes, struct place *out)
     return n;
 }
 
-/* Lays the file down again, with zeros after n bytes, as space taken ahead would be. */
+/* Writes the file again, with zeros after n bytes, as allocated space reads. */
 static void lay_file(const char *path, slice bytes, size_t n)
 {
     char *padded = mem_new(bytes.n + 4096);
@@ -83,7 +84,7 @@ TEST(test_every_prefix_of_a_file_recovers_to_its_whole_batches)
         CHECK_EQ(j->marks.disk, j->marks.tail);
         CHECK_EQ(j->damage.count, 0);
         check_reads_all(j);
-        append_some(j, 2, 50);             /* and goes on from there */
+        append_some(j, 2, 50);             /* and appends continue there */
         settle_store(s);
         check_reads_all(j);
         abandon_journal(j);
@@ -109,7 +110,7 @@ TEST(test_a_file_that_just_ends_is_like_one_with_zeros)
     abandon_store(s);
 }
 
-/* What has been promised is either there or refused; offsets never begin again below it. */
+/* What was acknowledged is either there or refused; its offsets are not given out again. */
 TEST(test_a_prefix_shorter_than_what_was_promised_is_damage)
 {
     skip_syncs();
@@ -221,7 +222,7 @@ TEST(test_a_torn_tail_is_cut_and_kept_aside_even_with_valid_batches_after_it)
     char name[64];
     snprintf(name, sizeof name, "data/torn/t-%" PRIu64 "-0.bin", at[5].offset);
     CHECK_SLICE(unit_read_file(name), slice_of(spoiled.p + at[5].position, bytes.n - at[5].position));
-    append_some(j, 1, 5);                  /* shorter than what stood there */
+    append_some(j, 1, 5);                  /* shorter than the bytes that were there */
     settle_store(s);
     abandon_store(s);
     s = open_store();
@@ -270,7 +271,7 @@ TEST(test_a_bad_batch_after_a_clean_stop_is_damage_when_it_is_read)
     CHECK_EQ(read_all_of(j, 4, 5), -ERR_DAMAGED);
     CHECK_EQ(read_all_of(j, 5, 10), 10);
     CHECK_EQ(j->damage.count, 1);
-    append_some(j, 1, 10);                 /* the topic goes on */
+    append_some(j, 1, 10);                 /* the topic can be appended to */
     settle_store(s);
     CHECK_EQ(read_all_of(j, 5, 11), 11);
     store_close(s);
@@ -438,7 +439,7 @@ TEST(test_a_reader_who_stands_before_a_lost_end_is_refused_each_time)
 {
     three_files(true);
     uint64_t batch = BATCH_HEAD_SIZE + MESSAGE_HEAD_SIZE + 1 + 30;
-    slice all = read_whole(LOG_0);         /* its last batch is cut out: the end record follows the one before */
+    slice all = read_whole(LOG_0);         /* without its last batch, so that the end record follows the one before */
     struct buf cut = {0};
     buf_add(&cut, all.p, FILE_HEAD_SIZE + 9 * batch);
     buf_add(&cut, all.p + all.n - END_RECORD_SIZE, END_RECORD_SIZE);
@@ -540,7 +541,7 @@ TEST(test_recovery_reads_from_the_checkpoint_on)
     uint64_t position = j->checkpoint.position;
     CHECK(position >= 2 * MIB);
     abandon_store(s);
-    spoil(FILE_0, 500 * KIB);              /* below it nobody looks at the start */
+    spoil(FILE_0, 500 * KIB);              /* recovery does not read what is below it */
     s = open_store();
     j = open_journal(s, "t");
     CHECK_EQ(j->marks.tail, 3000);
@@ -567,7 +568,7 @@ TEST(test_a_checkpoint_that_lies_costs_no_message)
     store_close(s);
 }
 
-/* An empty file's header bears the epoch in which it was begun, until its first batch comes. */
+/* The header of a file without batches states the epoch in which the file was begun, until the first batch is added. */
 TEST(test_a_header_that_was_written_again_after_the_checkpoint_is_in_the_checksum)
 {
     struct store *s = open_store();
@@ -629,7 +630,7 @@ TEST(test_a_clean_checkpoint_of_an_earlier_run_hides_nothing)
     store_close(s);
 }
 
-/* A batch stored as a payload is not taken for a batch of the log when the log is torn before it. */
+/* A payload that contains a batch is not taken for a batch of the log when the bytes before it are torn. */
 TEST(test_a_payload_that_looks_like_a_batch_of_a_far_offset_decides_nothing)
 {
     struct buf inner = {0}, messages = {0};
@@ -660,7 +661,7 @@ TEST(test_a_payload_that_looks_like_a_batch_of_a_far_offset_decides_nothing)
     buf_fini(&messages);
 }
 
-/* Killed over and over at random moments, what was acknowledged is there, once and in order. */
+/* After kills at random moments, what was acknowledged is there once and in order. */
 TEST(test_a_store_killed_at_random_keeps_what_it_acknowledged)
 {
     skip_syncs();

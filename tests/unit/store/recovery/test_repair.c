@@ -179,7 +179,7 @@ TEST(test_an_audit_finds_what_is_sound_in_itself_but_wrong_here)
     store_close(s);
 }
 
-TEST(test_an_audit_takes_its_time_and_lets_rounds_go_first)
+TEST(test_an_audit_takes_its_time_and_lets_group_commits_go_first)
 {
     four_files(700 * KIB);
     struct store *s = open_store();
@@ -238,8 +238,8 @@ TEST(test_a_damaged_file_is_repaired_from_a_peer)
     CHECK_EQ(store_verify("data"), 0);
 }
 
-/* Files that lost their end, and files that are not there at all. */
-TEST(test_a_cut_short_and_a_missing_file_are_repaired)
+/* Files that lost their end, and files that are missing. */
+TEST(test_a_shortened_and_a_missing_file_are_repaired)
 {
     skip_syncs();
     four_files(50);
@@ -270,7 +270,7 @@ TEST(test_a_cut_short_and_a_missing_file_are_repaired)
     }
 }
 
-/* -- what is no repair ------------------------------------------------------------------------------------ */
+/* -- what repairs nothing ------------------------------------------------------------------------------------------ */
 
 static int repair_with(struct journal *j, slice bytes)
 {
@@ -322,7 +322,7 @@ TEST(test_a_repair_with_wrong_bytes_changes_nothing)
     store_close(s);
 }
 
-/* A sound file of the same offsets that another history has. */
+/* A sound file with the same offsets, of another history. */
 TEST(test_a_repair_with_another_history_is_refused)
 {
     four_files(50);

@@ -21,7 +21,7 @@ static void append_epochs(struct journal *j, int count)
     }
 }
 
-/* By looking at all. */
+/* The answer, found by reading all batches. */
 static void check_epoch_end(struct journal *j, uint64_t epoch)
 {
     uint64_t found = 77, end = 77, want_found = 0, want_end = journal_first(j);
@@ -110,7 +110,7 @@ TEST(test_the_batch_before_an_offset_is_found_or_said_not_to_be)
     store_close(s);
 }
 
-/* Every head on which an answer could rest is spoiled in turn: the answer is right, or there is none. */
+/* Damages each header on which an answer could rest: the answer is right, or an error. */
 TEST(test_a_damaged_head_answers_no_question_about_epochs)
 {
     skip_syncs();
@@ -146,7 +146,7 @@ TEST(test_a_damaged_head_answers_no_question_about_epochs)
     abandon_store(s);
 }
 
-/* -- which epochs this node led --------------------------------------------------------------------------- */
+/* -- which epochs this node led ------------------------------------------------------------------------------------ */
 
 TEST(test_epochs_that_were_led_are_kept_in_ranges_and_the_oldest_forgotten)
 {
@@ -188,7 +188,7 @@ static struct store *open_store_as_it_is(void)
     return s;
 }
 
-/* Ten batches in epoch 1, each of which states the mark before it; the sixth is spoiled, and the power was lost. */
+/* Ten batches of epoch 1, each of which states the mark before it; the sixth is damaged, and power was lost. */
 static void spoiled_topic(void)
 {
     struct store *s = open_store();
@@ -212,7 +212,7 @@ static void check_recovers(uint64_t tail, uint32_t damaged)
     abandon_store(s);
 }
 
-TEST(test_the_mark_of_a_batch_binds_the_node_that_led_its_epoch)
+TEST(test_the_mark_of_a_batch_covers_the_disk_of_the_node_that_led_its_epoch)
 {
     spoiled_topic();
     change_led(1, 1);

@@ -49,7 +49,7 @@ static void stop_both(struct node *a, struct node *b, struct buf *out)
     buf_fini(out);
 }
 
-static int ship_once(struct node *a, struct node *b, size_t bytes_max)
+static int replicate_once(struct node *a, struct node *b, size_t bytes_max)
 {
     struct buf out = {0};
     struct batch_run s;
@@ -60,10 +60,10 @@ static int ship_once(struct node *a, struct node *b, size_t bytes_max)
     return rc;
 }
 
-static void ship_all(struct node *a, struct node *b, size_t bytes_max)
+static void replicate_all(struct node *a, struct node *b, size_t bytes_max)
 {
     while (b->journal->marks.tail < a->journal->marks.tail)
-        CHECK_EQ(ship_once(a, b, bytes_max), 0);
+        CHECK_EQ(replicate_once(a, b, bytes_max), 0);
     settle_store(a->store);
     settle_store(b->store);
 }
@@ -100,13 +100,13 @@ static void check_same(struct node *a, struct node *b)
     CHECK_EQ(a->journal->parts.bytes_sealed, b->journal->parts.bytes_sealed);
 }
 
-TEST(test_what_is_shipped_is_received_as_the_same_files)
+TEST(test_batches_are_received_as_the_same_files)
 {
     struct node a, b;
     two_nodes(&a, &b, ten_each);
     for (int i = 0; i < 40; i++)
         append_some(a.journal, 1 + (uint32_t)i % 3, 50 + (size_t)i);
-    ship_all(&a, &b, 500);
+    replicate_all(&a, &b, 500);
     check_same(&a, &b);
     CHECK_EQ(b.journal->marks.disk, a.journal->marks.tail);
     CHECK(b.journal->parts.count > 5);
@@ -122,8 +122,8 @@ static void check_end_record(const struct node *n, uint64_t first)
     CHECK_EQ(end_record_file_crc(end), crc32c(0, file.p, file.n - END_RECORD_SIZE));
 }
 
-/* Small ones are collected before they are written, large ones are not. */
-TEST(test_shipments_of_all_sizes_make_the_same_files)
+/* Small runs are collected before they are written, large ones are written at once. */
+TEST(test_runs_of_batches_of_all_sizes_make_the_same_files)
 {
     static const size_t sizes[] = {100, 90 * KIB, 10, 30 * KIB, 200 * KIB, 64 * KIB, 15 * KIB, 17 * KIB, 300 * KIB};
     struct node a, b;
@@ -132,11 +132,11 @@ TEST(test_shipments_of_all_sizes_make_the_same_files)
     for (unsigned i = 0; i < 5 * count; i++)
         append_some(a.journal, 1 + i % 2, sizes[i % count]);
     for (unsigned i = 0; b.journal->marks.tail < a.journal->marks.tail; i++) {
-        CHECK_EQ(ship_once(&a, &b, i % 3 ? 1 * MIB : 1), 0);
+        CHECK_EQ(replicate_once(&a, &b, i % 3 ? 1 * MIB : 1), 0);
         if (i % 4 == 3)
             store_flush(b.store);
     }
-    ship_all(&a, &b, 1);
+    replicate_all(&a, &b, 1);
     check_same(&a, &b);
     for (uint32_t i = 0; i + 1 < a.journal->parts.count; i++)
         check_end_record(&b, b.journal->parts.at[i].first);
@@ -145,7 +145,7 @@ TEST(test_shipments_of_all_sizes_make_the_same_files)
     stop_both(&a, &b, &out);
 }
 
-TEST(test_a_shipment_begins_at_its_offset_and_ends_with_the_file)
+TEST(test_a_run_of_batches_begins_at_its_offset_and_ends_with_the_file)
 {
     struct node a, b;
     two_nodes(&a, &b, ten_each);
@@ -179,7 +179,7 @@ TEST(test_a_shipment_begins_at_its_offset_and_ends_with_the_file)
     node_stop(&b, false);
 }
 
-/* What a refused shipment may not change. */
+/* What a refused run of batches must not change. */
 struct still {
     uint64_t tail, epoch, size;
     int64_t time_ms;
@@ -216,8 +216,8 @@ static void check_refused(struct node *n, struct batch_run s, slice bytes, int c
     check_still(n, was);
 }
 
-/* b has the first `have` of 14 messages of a; the rest of the file after them is the shipment. */
-static struct batch_run next_shipment(struct node *a, struct node *b, uint64_t have, struct buf *out)
+/* b has the first `have` of 14 messages of a; the run is the rest of that file. */
+static struct batch_run next_run(struct node *a, struct node *b, uint64_t have, struct buf *out)
 {
     struct batch_run s;
     two_nodes(a, b, ten_each);
@@ -235,11 +235,11 @@ static struct batch_run next_shipment(struct node *a, struct node *b, uint64_t h
     return s;
 }
 
-TEST(test_every_flipped_bit_of_a_shipment_is_refused)
+TEST(test_every_flipped_bit_of_a_run_of_batches_is_refused)
 {
     struct node a, b;
     struct buf out = {0};
-    struct batch_run s = next_shipment(&a, &b, 12, &out);
+    struct batch_run s = next_run(&a, &b, 12, &out);
     CHECK_EQ(s.next, 14);
     for (size_t bit = 0; bit < buf_size(&out) * 8; bit++) {
         out.data[bit / 8] = (char)(out.data[bit / 8] ^ (1 << bit % 8));
@@ -255,11 +255,11 @@ TEST(test_every_flipped_bit_of_a_shipment_is_refused)
     stop_both(&a, &b, &out);
 }
 
-TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
+TEST(test_a_run_of_batches_that_does_not_fit_the_files_is_refused)
 {
     struct node a, b;
     struct buf out = {0};
-    struct batch_run good = next_shipment(&a, &b, 10, &out), s = good;
+    struct batch_run good = next_run(&a, &b, 10, &out), s = good;
     slice bytes = buf_slice(&out);
     CHECK(good.has_file_crc);
     s.file_crc ^= 1;
@@ -280,7 +280,7 @@ TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
     s.next = s.first;
     check_refused(&b, s, slice_of(bytes.p, 0), -ERR_DAMAGED);
     s = good;
-    s.file_first = 0;                      /* our last one, which is still open: but then there is no checksum */
+    s.file_first = 0;                      /* our active file; but then no checksum is stated */
     check_refused(&b, s, bytes, -ERR_DAMAGED);
     char *large = mem_new(BATCH_RUN_SIZE_MAX + 1);
     check_refused(&b, good, slice_of(large, BATCH_RUN_SIZE_MAX + 1), -ERR_TOO_LARGE);
@@ -291,7 +291,7 @@ TEST(test_a_shipment_that_does_not_fit_the_files_is_refused)
     stop_both(&a, &b, &out);
 }
 
-/* Two sound batches at offset 12, the second of which is made to be wrong. */
+/* Two sound batches at offset 12, one of which is then changed. */
 static int receive_made(struct node *b, struct batch_head first, struct batch_head second, const char *message)
 {
     struct buf out = {0}, messages = {0};
@@ -319,7 +319,7 @@ TEST(test_sound_batches_of_a_wrong_history_are_refused)
 {
     struct node a, b;
     struct buf out = {0};
-    next_shipment(&a, &b, 12, &out);
+    next_run(&a, &b, 12, &out);
     struct batch_head one = {.first = 12, .count = 1, .epoch = 4, .time_ms = 6000}, two = one, bad;
     two.first = 13;
     bad = two, bad.epoch = 3;
@@ -332,7 +332,7 @@ TEST(test_sound_batches_of_a_wrong_history_are_refused)
     CHECK_EQ(receive_made(&b, bad, two, NULL), -ERR_DAMAGED);
     bad = one, bad.time_ms = 5000;
     CHECK_EQ(receive_made(&b, bad, two, NULL), -ERR_DAMAGED);
-    CHECK_EQ(receive_made(&b, one, two, "\6\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* more payload than there is */
+    CHECK_EQ(receive_made(&b, one, two, "\6\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* payload past the batch */
     CHECK_EQ(receive_made(&b, one, two, "\4\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* and less */
     CHECK_EQ(receive_made(&b, one, two, NULL), 0);
     CHECK_EQ(b.journal->marks.tail, 14);
@@ -350,7 +350,7 @@ TEST(test_what_does_not_fit_on_the_disk_is_refused_and_received_later)
     for (uint64_t have = 10; have <= 12; have += 2) {
         struct node a, b;
         struct buf out = {0};
-        next_shipment(&a, &b, have, &out);
+        next_run(&a, &b, have, &out);
         buf_clear(&out);
         append_some(a.journal, 1, 100 * KIB);
         settle_store(a.store);
@@ -369,12 +369,13 @@ TEST(test_what_does_not_fit_on_the_disk_is_refused_and_received_later)
     }
 }
 
-/* A journal killed after a file was begun and before anything stood in it goes on in whichever file its leader does. */
+/* A journal that was killed after a file was begun, and before it had a batch, continues in the file in which its
+ * leader continues. */
 TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_one_before)
 {
     struct node a, b;
     struct buf out = {0};
-    next_shipment(&a, &b, 10, &out);
+    next_run(&a, &b, 10, &out);
     CHECK_EQ(journal_begin_empty(b.journal), 0);
     settle_store(b.store);
     for (int again = 0; again < 2; again++) {
@@ -393,20 +394,21 @@ TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_on
     a.journal->marks.epoch = 9;
     for (int i = 0; i < 5; i++)
         append_some(a.journal, 3, 30);
-    ship_all(&a, &b, 200);
+    replicate_all(&a, &b, 200);
     check_same(&a, &b);
     CHECK_EQ(b.journal->parts.at[1].first, 19);
     check_reads_all(b.journal);
     stop_both(&a, &b, &out);
 }
 
-/* Recovery begins one after damage, a restart where the leader's begins: in an epoch that is not its first batch's. */
+/* Recovery begins a file after damage, and journal_restart where the leader's begins: in an epoch that may not be that
+ * of the first batch. */
 TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
 {
     struct node a, b;
     struct buf out = {0};
     for (int leader = 0; leader < 2; leader++) {
-        next_shipment(&a, &b, 10, &out);
+        next_run(&a, &b, 10, &out);
         uint64_t messages;
         if (leader) {
             CHECK_EQ(journal_restart(a.journal, 50, false), 0);
@@ -418,7 +420,7 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
         CHECK_EQ(leader ? 0 : journal_begin_empty(b.journal), 0);
         append_some(a.journal, 10, 20);
         append_some(a.journal, 1, 20);
-        ship_all(&a, &b, 100);
+        replicate_all(&a, &b, 100);
         check_same(&a, &b);
         struct file_head head;
         unsigned version;
@@ -431,9 +433,9 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
     }
 }
 
-/* -- anything at all -------------------------------------------------------------------------------------- */
+/* -- random histories ---------------------------------------------------------------------------------------------- */
 
-/* One of the last hundred; now and then any. */
+/* One of the last hundred offsets; sometimes any. */
 static uint64_t random_boundary(struct journal *j)
 {
     struct segment *seg;
@@ -457,7 +459,7 @@ static void node_again(struct node *n)
     node_open(n, n->path, NULL);
 }
 
-static void node_cut(struct node *n, uint64_t to)
+static void node_truncate(struct node *n, uint64_t to)
 {
     uint64_t count, before = n->journal->marks.tail;
     CHECK_EQ(journal_truncate(n->journal, to, &count), 0);
@@ -483,8 +485,8 @@ static void lead_some(struct node *n)
     store_flush(n->store);
 }
 
-/* A leader appends, a follower receives, in pieces; either is killed or stopped, the follower is cut, they change
- * places, the new leader's history overwrites what the old one had alone: their files end up the same. */
+/* A leader appends, and a follower receives in pieces. Either is killed or stopped, the follower is truncated, they
+ * swap roles, and the new leader's history replaces what only the old one had: in the end their files are the same. */
 TEST(test_files_of_leader_and_follower_are_the_same_whatever_happens)
 {
     skip_syncs();
@@ -499,25 +501,25 @@ TEST(test_files_of_leader_and_follower_are_the_same_whatever_happens)
     for (int round = 0; round < 200; round++) {
         lead_some(leader);
         for (int i = rand() % 6; i > 0 && follower->journal->marks.tail < leader->journal->marks.tail; i--)
-            CHECK_EQ(ship_once(leader, follower, (size_t)rand() % 9000), 0);
+            CHECK_EQ(replicate_once(leader, follower, (size_t)rand() % 9000), 0);
         if (rand() % 3 == 0)
             node_again(follower);
         if (rand() % 5 == 0)
             node_again(leader);
         uint64_t common = random_boundary(follower->journal);
         if (rand() % 2)
-            node_cut(follower, common);
+            node_truncate(follower, common);
         if (rand() % 3 == 0 && follower->journal->marks.tail > journal_first(follower->journal)) {
-            struct node *was = leader;     /* the old leader has more, which nobody else will have */
+            struct node *was = leader;     /* the old leader has more, which will be truncated */
             leader = follower;
             follower = was;
-            node_cut(follower, leader->journal->marks.tail);
+            node_truncate(follower, leader->journal->marks.tail);
             leader->journal->marks.epoch = (follower->journal->marks.epoch > leader->journal->marks.epoch
                                           ? follower->journal->marks.epoch : leader->journal->marks.epoch) + 1;
             swaps++;
         }
         CHECK_EQ(try_append(leader->journal, 1, 10, leader->journal->marks.time_ms), 0);
-        ship_all(leader, follower, (size_t)rand() % 5000);
+        replicate_all(leader, follower, (size_t)rand() % 5000);
         check_same(leader, follower);
         files = (int)leader->journal->parts.count;
     }

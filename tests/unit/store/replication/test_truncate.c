@@ -1,8 +1,8 @@
-#include "unit/cuts.h"
+#include "unit/truncations.h"
 #include "command/dump.h"
 #include "command/verify.h"
 
-/* Grows again and is the same, byte for byte, as what was there before. */
+/* Appends what was truncated: the files are the same as before, byte for byte. */
 static void check_grows_again(struct journal *j, const slice before[4])
 {
     for (uint64_t i = j->marks.tail / 2; i < 17; i++) {
@@ -22,7 +22,7 @@ static void check_grows_again(struct journal *j, const slice before[4])
     }
 }
 
-TEST(test_a_cut_journal_is_as_if_it_had_never_been_longer)
+TEST(test_a_truncated_journal_is_as_if_it_had_never_been_longer)
 {
     for (uint64_t to = 0; to <= 34; to += 2)
         for (int restart = 0; restart < 3; restart++) {
@@ -44,7 +44,7 @@ TEST(test_a_cut_journal_is_as_if_it_had_never_been_longer)
                 j = open_journal_with(s, "t", ten_each);
                 CHECK_EQ(j->damage.count, 0);
             }
-            check_is_cut_at(j, to);
+            check_is_truncated_at(j, to);
             check_grows_again(j, before);
             store_close(s);
             CHECK_EQ(store_verify("data"), 0);
@@ -52,7 +52,7 @@ TEST(test_a_cut_journal_is_as_if_it_had_never_been_longer)
         }
 }
 
-TEST(test_a_cut_is_refused_inside_a_batch_and_outside_the_journal)
+TEST(test_a_truncation_is_refused_inside_a_batch_and_outside_the_journal)
 {
     struct journal *j;
     struct store *s = four_files(&j);
@@ -80,8 +80,8 @@ TEST(test_a_cut_is_refused_inside_a_batch_and_outside_the_journal)
     store_close(s);
 }
 
-/* Index entries and readers' hints of what was cut lead nobody to where other batches begin now. */
-TEST(test_nothing_remembers_where_cut_batches_began)
+/* Index entries and hints of what was truncated are not used for batches that begin elsewhere now. */
+TEST(test_nothing_remembers_where_truncated_batches_began)
 {
     skip_syncs();
     for (int restart = 0; restart < 2; restart++) {
@@ -111,8 +111,8 @@ TEST(test_nothing_remembers_where_cut_batches_began)
     }
 }
 
-/* A copy of what was cut that reads like a topic. */
-TEST(test_what_is_cut_is_kept_as_valid_files)
+/* The copy of what was truncated can be read as a topic. */
+TEST(test_what_is_truncated_is_kept_as_valid_files)
 {
     struct journal *j;
     struct store *s = four_files(&j);
@@ -135,7 +135,7 @@ TEST(test_what_is_cut_is_kept_as_valid_files)
     abandon_store(s);
 }
 
-TEST(test_a_cut_waits_for_the_disk_thread)
+TEST(test_a_truncation_waits_for_the_disk_thread)
 {
     skip_syncs();
     for (int i = 0; i < 60; i++) {
@@ -144,7 +144,7 @@ TEST(test_a_cut_waits_for_the_disk_thread)
         o.segment_messages = 1000;
         o.segment_bytes = 200 * KIB;
         struct journal *j = open_journal_with(s, "t", o);
-        for (int k = 0; k < 10 + i; k++) {     /* files are being sealed, a spare made, a round is under way */
+        for (int k = 0; k < 10 + i; k++) {     /* files are being sealed, one is preallocated, a group commit runs */
             append_some(j, 1, 10 * KIB);
             store_flush(s);
             store_sync(s);
@@ -164,7 +164,7 @@ TEST(test_a_cut_waits_for_the_disk_thread)
     }
 }
 
-TEST(test_a_checkpoint_claims_no_more_than_a_cut_left)
+TEST(test_a_checkpoint_states_no_more_than_a_truncation_left)
 {
     struct journal *j;
     struct store *s = four_files(&j);
@@ -189,7 +189,7 @@ TEST(test_a_checkpoint_claims_no_more_than_a_cut_left)
     store_close(s);
 }
 
-TEST(test_damage_above_a_cut_goes_with_it_and_below_it_refuses_the_cut)
+TEST(test_damage_above_a_truncation_goes_with_it_and_damage_below_prevents_it)
 {
     struct journal *j;
     struct store *s = four_files(&j);

@@ -1,5 +1,5 @@
-/* Cuts that fail or are killed on their way, and what is kept of what they cut. */
-#include "unit/cuts.h"
+/* Truncations that fail or are killed half-way, and what is kept of what they remove. */
+#include "unit/truncations.h"
 #include "command/verify.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@ static ssize_t pwrite_no_space(int fd, const void *p, size_t n, off_t at)
     return errno = ENOSPC, -1;
 }
 
-TEST(test_a_cut_that_cannot_be_copied_changes_nothing)
+TEST(test_a_truncation_that_cannot_be_copied_changes_nothing)
 {
     struct journal *j;
     struct store *s = four_files(&j);
@@ -42,8 +42,8 @@ static int sync_all_but_diverged(int fd)
     return strcmp(strrchr(path, '/'), "/diverged") == 0 ? (errno = EIO, -1) : fsync(fd);
 }
 
-/* No name of a file of the journal is left in diverged/: what is appended would be seen there. */
-TEST(test_a_cut_that_fails_after_it_was_copied_leaves_no_copy)
+/* No file of the journal has a name in diverged/, where appended bytes would appear. */
+TEST(test_a_truncation_that_fails_after_the_copy_leaves_no_copy)
 {
     struct journal *j;
     struct store *s = four_files(&j);
@@ -65,7 +65,7 @@ TEST(test_a_cut_that_fails_after_it_was_copied_leaves_no_copy)
     store_close(s);
 }
 
-TEST(test_a_cut_without_a_descriptor_changes_nothing)
+TEST(test_a_truncation_without_a_descriptor_changes_nothing)
 {
     struct journal *j;
     struct store *s = four_files(&j);
@@ -79,7 +79,7 @@ TEST(test_a_cut_without_a_descriptor_changes_nothing)
         check_reads_all(j);
     }
     CHECK_EQ(journal_truncate(j, 14, &messages), 0);
-    check_is_cut_at(j, 14);
+    check_is_truncated_at(j, 14);
     store_close(s);
 }
 
@@ -109,7 +109,7 @@ TEST(test_where_no_links_can_be_made_there_are_copies)
     }
 }
 
-/* -- a crash at any point --------------------------------------------------------------------------------- */
+/* -- a crash at any point ------------------------------------------------------------------------------------------ */
 
 static struct io real;
 static int calls_left;
@@ -177,7 +177,8 @@ static void count_calls(int most)
     io.mkdir = counted_mkdir;
 }
 
-/* Opens the base of the test and does this after n calls; false once it came to its end. */
+/* Copies the base of the test, opens it, and does this, to be killed before the n-th call; false if it came to its
+ * end. */
 static bool killed_after(int calls, void (*act)(struct journal *j))
 {
     CHECK_EQ(run("rm -rf data; cp -a base data"), 0);
@@ -197,35 +198,35 @@ static bool killed_after(int calls, void (*act)(struct journal *j))
     return WEXITSTATUS(status) == 99;
 }
 
-static uint64_t cut_to;
+static uint64_t truncate_to;
 
-static void cut_there(struct journal *j)
+static void truncate_there(struct journal *j)
 {
     uint64_t messages;
-    CHECK_EQ(journal_truncate(j, cut_to, &messages), 0);
+    CHECK_EQ(journal_truncate(j, truncate_to, &messages), 0);
 }
 
-static void check_cut_killed_anywhere(uint64_t to)
+static void check_truncation_killed_anywhere(uint64_t to)
 {
     struct journal *j;
-    cut_to = to;
+    truncate_to = to;
     store_close(four_files(&j));
     CHECK_EQ(run("mv data base"), 0);
     int calls = 0;
-    bool killed = true, seen_old = false, seen_cut = false;
+    bool killed = true, seen_old = false, seen_truncated = false;
     for (; killed; calls++) {
-        killed = killed_after(calls, cut_there);
+        killed = killed_after(calls, truncate_there);
         struct store *s = open_store();
         j = open_journal_with(s, "t", ten_each);
         CHECK_EQ(j->damage.count, 0);
         CHECK(j->marks.tail == 34 || (j->marks.tail % 10 == 0 && j->marks.tail > to) || j->marks.tail == to);
         seen_old = seen_old || j->marks.tail == 34;
-        seen_cut = seen_cut || j->marks.tail == to;
+        seen_truncated = seen_truncated || j->marks.tail == to;
         check_reads_all(j);
         uint64_t messages, tail = j->marks.tail;
         CHECK_EQ(journal_truncate(j, to, &messages), 0);
         CHECK_EQ(messages, tail - to);
-        check_is_cut_at(j, to);
+        check_is_truncated_at(j, to);
         append_some(j, 3, 10);
         store_close(s);
         CHECK_EQ(store_verify("data"), 0);
@@ -233,31 +234,31 @@ static void check_cut_killed_anywhere(uint64_t to)
     }
     CHECK(calls > 10);
     CHECK(seen_old);
-    CHECK(seen_cut);
+    CHECK(seen_truncated);
 }
 
-TEST(test_a_cut_killed_at_any_point_leaves_a_history_without_holes)
+TEST(test_a_truncation_killed_at_any_point_leaves_a_history_without_holes)
 {
-    check_cut_killed_anywhere(14);
+    check_truncation_killed_anywhere(14);
 }
 
-TEST(test_a_cut_of_everything_killed_at_any_point_leaves_a_history_without_holes)
+TEST(test_a_truncation_of_everything_killed_at_any_point_leaves_no_holes)
 {
-    check_cut_killed_anywhere(0);
+    check_truncation_killed_anywhere(0);
 }
 
-/* After a cut that was killed the journal goes on, by appending or by another cut. What was kept stays as it was, but
- * for names of files that the journal still has: they go, and the journal has all of those files. */
+/* After a killed truncation the journal is appended to, or truncated again. What was kept does not change, except that
+ * names of files that the journal still has are removed. */
 static void check_kept_is_not_written_to(uint64_t to, bool appends)
 {
     struct journal *j;
-    cut_to = to;
+    truncate_to = to;
     store_close(four_files(&j));
     CHECK_EQ(run("mv data base"), 0);
     bool killed = true, seen_shared = false;
     for (int calls = 0; killed; calls++) {
         uint64_t messages;
-        killed = killed_after(calls, cut_there);
+        killed = killed_after(calls, truncate_there);
         CHECK_EQ(run("rm -rf kept; cp -r data/diverged kept"), 0);
         seen_shared = seen_shared || run("find data/diverged -type f -links +1 | grep -q .") == 0;
         struct store *s = open_store();
@@ -279,7 +280,7 @@ static void check_kept_is_not_written_to(uint64_t to, bool appends)
     CHECK_EQ(run("rm -r base data"), 0);
 }
 
-TEST(test_what_a_killed_cut_has_kept_is_not_written_to)
+TEST(test_what_a_killed_truncation_has_kept_is_not_written_to)
 {
     for (int appends = 0; appends < 2; appends++) {
         check_kept_is_not_written_to(14, appends);
@@ -287,7 +288,7 @@ TEST(test_what_a_killed_cut_has_kept_is_not_written_to)
     }
 }
 
-/* A large file that goes whole is not copied: that would hold up everybody for as long as it takes. */
+/* A large file that goes as a whole is not copied: everything would wait for that. */
 TEST(test_files_that_go_whole_are_kept_under_a_second_name)
 {
     struct journal *j;
@@ -307,7 +308,7 @@ TEST(test_files_that_go_whole_are_kept_under_a_second_name)
     CHECK_EQ(store_verify("data"), 0);
 }
 
-/* -- beginning again -------------------------------------------------------------------------------------- */
+/* -- journal_restart ----------------------------------------------------------------------------------------------- */
 
 TEST(test_a_journal_begins_again_where_it_is_told)
 {

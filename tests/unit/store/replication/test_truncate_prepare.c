@@ -1,5 +1,5 @@
-/* Cuts through files so large that the disk thread has work to do first. */
-#include "unit/cuts.h"
+/* Truncations in the middle of files so large that the disk thread prepares them. */
+#include "unit/truncations.h"
 #include "command/verify.h"
 
 #include <fcntl.h>
@@ -25,8 +25,8 @@ static struct journal *large_topic(struct store *s, const char *name)
 
 static unsigned turns;
 
-/* Until the cut is done, as the loop would. */
-static int cut_in_turns(struct journal *j, uint64_t to)
+/* Asks until the truncation is done, in turns as the loop makes. */
+static int truncate_in_turns(struct journal *j, uint64_t to)
 {
     uint64_t messages = 0;
     int rc;
@@ -40,7 +40,7 @@ static int cut_in_turns(struct journal *j, uint64_t to)
     return rc;
 }
 
-TEST(test_a_large_cut_may_be_asked_for_at_any_time)
+TEST(test_a_large_truncation_may_be_asked_for_at_any_time)
 {
     skip_syncs();
     struct store *s = open_store();
@@ -66,7 +66,7 @@ static ssize_t counting_pwrite(int fd, const void *p, size_t n, off_t at)
     return pwrite(fd, p, n, at);
 }
 
-TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
+TEST(test_a_large_file_is_truncated_after_work_on_the_disk_thread)
 {
     skip_syncs();
     static const uint64_t cuts[] = {66, 40, 1, COUNT - 1};
@@ -76,7 +76,7 @@ TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
         struct journal *j = large_topic(s, "t");
         written_by_loop = 0;
         io.pwrite = counting_pwrite;
-        CHECK_EQ(cut_in_turns(j, to), 0);
+        CHECK_EQ(truncate_in_turns(j, to), 0);
         io.pwrite = pwrite;
         CHECK(turns >= 10);                    /* in steps */
         CHECK(written_by_loop < 1 * KIB);
@@ -103,7 +103,7 @@ TEST(test_a_large_file_is_cut_after_work_on_the_disk_thread)
     }
 }
 
-TEST(test_a_cut_at_the_end_of_a_large_sealed_file_is_done_in_turns_too)
+TEST(test_a_truncation_at_the_end_of_a_large_sealed_file_is_prepared_too)
 {
     skip_syncs();
     struct store *s = open_store();
@@ -131,8 +131,8 @@ TEST(test_a_cut_at_the_end_of_a_large_sealed_file_is_done_in_turns_too)
     CHECK_EQ(store_verify("data"), 0);
 }
 
-/* What was done for a cut that does not come is removed, and what it was done for may be another cut. */
-TEST(test_what_was_done_ahead_in_vain_is_removed)
+/* The copy that was prepared for a truncation is removed when that is not asked for any more, or another one is. */
+TEST(test_the_copy_of_a_void_preparation_is_removed)
 {
     skip_syncs();
     for (int way = 0; way < 6; way++)
@@ -166,7 +166,7 @@ TEST(test_what_was_done_ahead_in_vain_is_removed)
                 CHECK_EQ(journal_truncate(j, COUNT, &messages), -ERR_BUSY);
                 check_reads_all(j);
             } else if (way > 3) {
-                CHECK_EQ(cut_in_turns(j, 3), 0);
+                CHECK_EQ(truncate_in_turns(j, 3), 0);
                 CHECK_EQ(run("ls data/diverged | wc -l | grep -q '^1$'"), 0);
                 check_reads_all(j);
             }
@@ -181,7 +181,7 @@ static int rename_refused(const char *from, const char *to)
     return strstr(from, "/diverged/") ? (errno = EXDEV, -1) : rename(from, to);
 }
 
-/* As often as a node is killed: what it had copied by then must not fill the disk. */
+/* However often a node is killed: copies that it had begun must not fill the disk. */
 static void check_unfinished_copy_is_removed(void)
 {
     pid_t child = unit_fork();
@@ -223,7 +223,7 @@ static ssize_t pwrite_no_space(int fd, const void *p, size_t n, off_t at)
     return gettid() == getpid() ? pwrite(fd, p, n, at) : (errno = ENOSPC, -1);
 }
 
-TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
+TEST(test_a_large_truncation_that_cannot_be_copied_changes_nothing)
 {
     skip_syncs();
     struct store *s = open_store();
@@ -237,16 +237,16 @@ TEST(test_a_large_cut_that_cannot_be_copied_changes_nothing)
     }
     CHECK(nothing_kept());                     /* what was copied does not fill the disk until somebody asks */
     CHECK_EQ(journal_truncate(j, 50, &messages), -ENOSPC);
-    CHECK_EQ(cut_in_turns(j, 50), -ENOSPC);
+    CHECK_EQ(truncate_in_turns(j, 50), -ENOSPC);
     io.pwrite = pwrite;
     CHECK(nothing_kept());
     CHECK_EQ(j->marks.tail, COUNT);
-    CHECK_EQ(cut_in_turns(j, 50), 0);
+    CHECK_EQ(truncate_in_turns(j, 50), 0);
     check_reads_all(j);
     store_close(s);
 }
 
-TEST(test_a_large_cut_without_a_descriptor_changes_nothing)
+TEST(test_a_large_truncation_without_a_descriptor_changes_nothing)
 {
     skip_syncs();
     struct store *s = open_store();
@@ -262,27 +262,27 @@ TEST(test_a_large_cut_without_a_descriptor_changes_nothing)
             CHECK(nothing_kept());
         give_descriptors();
     }
-    CHECK_EQ(cut_in_turns(j, 44), 0);
+    CHECK_EQ(truncate_in_turns(j, 44), 0);
     check_reads_all(j);
     store_close(s);
 }
 
-TEST(test_damage_below_a_large_cut_refuses_it)
+TEST(test_damage_below_a_large_truncation_prevents_it)
 {
     skip_syncs();
     struct store *s = open_store();
     struct journal *j = large_topic(s, "t");
     change_file(FILE_0, 30 * SIZE, SLICE("\xff\xfe\xfd"));
-    CHECK_EQ(cut_in_turns(j, 50), -ERR_DAMAGED);
+    CHECK_EQ(truncate_in_turns(j, 50), -ERR_DAMAGED);
     CHECK(nothing_kept());
     CHECK_EQ(s->stats.damaged, 1);
-    CHECK_EQ(cut_in_turns(j, 20), 0);
+    CHECK_EQ(truncate_in_turns(j, 20), 0);
     CHECK_EQ(s->stats.damaged, 0);
     check_reads_all(j);
     store_close(s);
 }
 
-TEST(test_large_cuts_of_two_topics_wait_for_each_other)
+TEST(test_large_truncations_of_two_topics_wait_for_each_other)
 {
     skip_syncs();
     struct store *s = open_store();
@@ -293,7 +293,7 @@ TEST(test_large_cuts_of_two_topics_wait_for_each_other)
     for (int i = 0; i < 100; i++)
         CHECK_EQ(journal_truncate(b, 40, &messages), -ERR_BUSY);   /* at once: with no step of the other on the way */
     CHECK_EQ(file_size(path_of("%s/%020d.qwal", diverged_name_of("a", 50).s, 50).s), copied);
-    CHECK_EQ(cut_in_turns(b, 40), 0);          /* once what was begun for a is ready */
+    CHECK_EQ(truncate_in_turns(b, 40), 0);          /* once what was begun for a is ready */
     CHECK_EQ(journal_truncate(a, 50, &messages), 0);
     check_reads_all(a);
     check_reads_all(b);

@@ -1,8 +1,8 @@
 /*
- * What the tests of cutting share: a topic of four files, and what is left of it.
+ * What the tests of truncation share: a topic of four files, and checks of what is left of it.
  */
-#ifndef UNIT_CUTS_H
-#define UNIT_CUTS_H
+#ifndef UNIT_TRUNCATIONS_H
+#define UNIT_TRUNCATIONS_H
 
 #include <sys/resource.h>
 
@@ -45,8 +45,8 @@ static struct path diverged_name(uint64_t offset)
     return diverged_name_of("t", offset);
 }
 
-/* What a topic of the same history that never was longer would be. */
-static void check_is_cut_at(struct journal *j, uint64_t to)
+/* The journal is as one with the same history that was never longer. */
+static void check_is_truncated_at(struct journal *j, uint64_t to)
 {
     CHECK_EQ(j->marks.tail, to);
     CHECK_EQ(j->marks.written, to);
@@ -62,7 +62,7 @@ static void check_is_cut_at(struct journal *j, uint64_t to)
     check_reads_all(j);
 }
 
-/* As when connections have them all. */
+/* Uses up all descriptors, as many connections would. */
 static void take_descriptors(void)
 {
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){200, 200}), 0);
