@@ -240,7 +240,7 @@ help:
 	@echo "make bench-quick      measure the main ratios against Redis and this machine's limits (under 2 minutes)"
 	@echo "make bench-profile    print where a node's CPU time goes under each load (90 seconds; needs perf)"
 	@echo "make bench-instructions  count instructions a request with callgrind (2 minutes; ARGS=\"OLD NEW\" compares two builds)"
-	@echo "make bench-cluster    measure failover, throughput beside etcd, catch-up, idle cost (about 3 minutes)"
+	@echo "make bench-cluster    measure failover, throughput beside etcd, TLS, catch-up, idle cost (about 4 minutes)"
 	@echo "make tidy lint        check layers, rooms, names, dead files; run luacheck (make tidy ARGS=--graph: rooms and circles)"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
 	@echo "make picture          draw doc/rooms.svg, the picture in doc/architecture.md, from the tree"

@@ -2,8 +2,9 @@
 """The figures of a cluster of three nodes, each with that of the single node or peer it is compared with: `make bench-cluster`.
 
 Failovers first, each timed by a client that writes one message after the other to whichever node takes it; then publishing in
-both modes against a single node and against etcd with three nodes, in turn within each round; then catching up, and idling.
-All processes share this machine's cores. Nodes run as shipped, with a real Consul. About 3 minutes; --quick takes less than one.
+both modes against a single node and against etcd with three nodes, in turn within each round; then what TLS between the nodes
+costs; then catching up, and idling.
+All processes share this machine's cores. Nodes run as shipped, with a real Consul. About 4 minutes; --quick takes one.
 
 Exit code: 0; 1 when a target was missed in every round.
 """
@@ -43,18 +44,19 @@ class Shipped(cluster.Node):
         return ""
 
     def command(self):
+        secret = self.cluster.secret
         return super().command() + ["--name", self.name, "--consul", self.cluster.consul.address,
-                                    "--replication", self.replication,
-                                    "--set", "cluster.replication.secret=" + self.cluster.secret]
+                                    "--replication", self.replication, "--set", "cluster.replication." +
+                                    ("secret=" + secret if secret else "insecure=true")]
 
 
 class Three:
-    """Three nodes and Consul."""
+    """Three nodes and Consul. Without a secret, they replicate without TLS."""
 
     name = "Lignum, three nodes"
 
-    def __init__(self, folder, count=3):
-        self.c = cluster.Cluster(folder, count, node=Shipped)
+    def __init__(self, folder, count=3, **kw):
+        self.c = cluster.Cluster(folder, count, node=Shipped, **kw)
 
     def __enter__(self):
         try:
@@ -198,6 +200,36 @@ def publish_round(o):
     return found
 
 
+# ----------------------------------------------------------------------------------------------- TLS
+
+TLS_CASES = {"100 B, 1 connection": ("100", "1"), "100 B, 64 connections": ("100", "64"), "16 kB, 8 connections": ("16000", "8"),
+             "1 MB, 2 connections": ("1000000", "2")}
+
+
+def tls(o):
+    """What TLS between the nodes costs a live topic: two clusters that take turns. The median of pairs."""
+    pairs = {case: [] for case in TLS_CASES}
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=o.folder) as folder:
+        plain, secured = [Three(os.path.join(folder, name), **kw) for name, kw in (("plain", {"secret": None}), ("tls", {}))]
+        with plain, secured:
+            for three in (plain, secured):
+                three.c.create({"live": {"replication": "live", "copies": 3}})
+            for i in range(o.pairs):
+                for case, (size, connections) in TLS_CASES.items():
+                    found = {}
+                    for three in (plain, secured)[::1 if i % 2 else -1]:
+                        before = three.cpu()
+                        found[three] = load(three.url("live"), 0.6, "-b", size, "-c", connections)
+                        found[three]["cpu_us"] = (three.cpu() - before) * 1e6 / max(1, found[three]["requests"])
+                    pairs[case].append((found[plain], found[secured]))
+    for case, found in pairs.items():
+        def ratio(key):
+            return statistics.median(b[key] / a[key] for a, b in found)
+        say("TLS over none, live, %-22s rate x%.2f  p50 x%.2f  CPU of all nodes x%.2f (%.0f and %.0f us a message)", case,
+            ratio("requests_per_s"), ratio("p50_us"), ratio("cpu_us"),
+            *(statistics.median(pair[i]["cpu_us"] for pair in found) for i in (1, 0)))
+
+
 # -------------------------------------------------------------------------------- catching up, idling
 
 def catch_up(o):
@@ -270,10 +302,10 @@ def judge(rounds, singles):
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--quick", action="store_true")
-    a.add_argument("--only", help="failover, publish, catch_up or idle")
+    a.add_argument("--only", help="failover, publish, tls, catch_up or idle")
     o = a.parse_args()
     o.folder = os.path.join(peers.ROOT, "build")
-    o.failovers, o.rounds, o.seconds, o.history, o.idle = (5, 1, 1, 300, 12) if o.quick else (20, 4, 3, 1000, 25)
+    o.failovers, o.rounds, o.seconds, o.history, o.idle, o.pairs = (5, 1, 1, 300, 12, 3) if o.quick else (20, 4, 3, 1000, 25, 12)
     why = cluster.why_no_cluster()
     if why:
         say("bench-cluster: %s", why)
@@ -283,6 +315,8 @@ def main():
         singles["kill"], singles["stop"] = failovers(o, "kill"), failovers(o, "stop")
     if o.only in (None, "publish"):
         rounds = [publish_round(o) for _ in range(o.rounds)]
+    if o.only in (None, "tls"):
+        tls(o)
     if o.only in (None, "catch_up"):
         singles["catch_up"] = catch_up(o)
     if o.only in (None, "idle"):
