@@ -16,7 +16,10 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/follower/upstream.h"
+#include "broker/follower/follower.h"
+#include "broker/follower/handshake.h"
+#include "broker/follower/reconcile.h"
+#include "broker/follower/stream.h"
 #include "broker/leader/handshake.h"
 #include "broker/leader/leader.h"
 #include "broker/leader/membership.h"
@@ -325,11 +328,11 @@ static void follower_connect(unsigned flags, int *far)
     f->link = link_new(&loop, one_end(far), false);
     f->phase = UPSTREAM_HELLO;
     f->since_ns = f->heard_ns = clock_ns();
-    upstream_hello(f);
+    handshake_hello(f);
     if (flags & GREETING)
         return;
     f->phase = UPSTREAM_READY;
-    upstream_ask(f, following.t);
+    reconcile_ask(f, following.t);
     following.t->follow.placed = flags & PLACED;
 }
 
@@ -340,8 +343,10 @@ static void to_follower(struct script *s)
     slice payload;
     int far;
     follower_connect(s->flags, &far);
-    for (int i = 0; i < FRAMES_MAX && f->link != NULL && next_frame(s, following.t, &type, &payload); i++) {
-        (f->phase == UPSTREAM_READY ? upstream_frame : upstream_greet)(f, type, payload);
+    for (int i = 0; i < FRAMES_MAX && f->link != NULL && !f->failed; i++) {
+        if (!next_frame(s, following.t, &type, &payload))
+            break;
+        (f->phase == UPSTREAM_READY ? stream_frame : handshake_answer)(f, type, payload);
         frame_free(payload);
         store_flush(following.store);
         follower_send(f);

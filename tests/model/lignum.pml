@@ -1,6 +1,6 @@
 /* One topic, three nodes, Consul as an oracle: who leads, whose copies count, what is acknowledged, what is cut.
  *
- * This is the model of core/broker (role.c, leader.c, requests.c, feed.c, membership.c, upstream.c), in spin's language. tests/model/run
+ * This is the model of core/broker (role.c, leader.c, requests.c, feed.c, membership.c, reconcile.c, stream.c), in spin's language. tests/model/run
  * searches it, and checks that each mutant (one -D: a rule left out) ends with an error. Variants, one -D each:
  *
  *   (none)     a live topic under durability "commit"
@@ -523,7 +523,7 @@ inline shake(n, E) {
      :: else -> x-- od;
 #endif
 #ifdef READS
-  assert(MAYCUT(n,E));                          /* no follower of a right leader has to refuse (upstream.c may_cut) */
+  assert(MAYCUT(n,E));                          /* no follower of a right leader has to refuse (reconcile.c, check_cut) */
 #endif
   i = 0; do :: i == MAXM -> break
             :: else -> if :: i < x ->

@@ -39,6 +39,13 @@ struct synced_register {
                                      claims by it; epoch 0: none */
 };
 
+/* A leader, as the register and its lock name it. */
+struct leader_address {
+    struct member member;
+    char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
+    uint64_t epoch;
+};
+
 struct member member_of(const char *name, const struct id *incarnation);
 
 /* 0 or -ERR_BAD_VALUE. */

@@ -8,59 +8,30 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/follower/upstream.h"
+#include "broker/follower/handshake.h"
+#include "broker/follower/reconcile.h"
+#include "broker/follower/refetch.h"
+#include "broker/follower/stream.h"
 #include "net/address.h"
 
-/* Dialling again: soon at first, as a leader may just be starting to lead, then more slowly; where an operator has to
- * say whose history counts, much more slowly. */
+/* Pauses before dialling again: short at first, as a leader may just be beginning to lead, then longer; much longer
+ * where an operator has to say whose history counts. */
 #define RETRY_FIRST_NS (20 * NS_PER_MS)
 #define RETRY_MAX_NS NS_PER_S
 #define RETRY_STUCK_NS (30 * NS_PER_S)
 
-/* ---- the connection ---- */
-
 struct follower *follower_new(const struct follower_options *o)
 {
     struct follower *f = MEM_NEW(struct follower);
-    f->o = *o;
+    f->loop = o->loop;
+    f->role = o->role;
+    f->topics = o->topics;
+    f->tls = o->tls;
+    f->http = o->http;
     list_init(&f->unplaced);
     list_init(&f->held);
     list_init(&f->unacked);
     return f;
-}
-
-/* What a leader said of offsets that have not come may not be said of those that come from the next one. */
-static void place_later(struct follower *f, struct topic *t)
-{
-    t->follow.told_readable = least(t->follow.told_readable, t->tail.at);
-    t->follow.told_peers = least(t->follow.told_peers, t->tail.at);
-    t->follow.slot = 0;
-    t->follow.known = t->follow.placed = t->follow.held = false;
-    t->follow.acked_written = t->follow.acked_disk = 0;
-    journal_defer_sync(t->journal, false);
-    list_remove(&t->follow.placing);
-    list_push(&f->unplaced, &t->follow.placing);
-}
-
-static void unplace_all(struct follower *f)
-{
-    struct topic *t;
-    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
-        place_later(f, t);
-    mem_free(f->by_slot);
-    f->by_slot = NULL;
-    f->slots = f->slots_cap = 0;
-    f->log_placed = false;
-    refetch_cancel(f);
-}
-
-static void hang_up(struct follower *f)
-{
-    if (f->link != NULL)
-        link_free(f->link);
-    f->link = NULL;
-    f->phase = UPSTREAM_NONE;
-    unplace_all(f);
 }
 
 void follower_free(struct follower *f)
@@ -72,25 +43,56 @@ void follower_free(struct follower *f)
     mem_free(f);
 }
 
-/* A connection that was not good for long is no reason to dial the more often. */
-static uint64_t retry_next(const struct follower *f, uint64_t now)
+/* ---- the connection ---- */
+
+/* What a leader stated of offsets that have not arrived must not be applied to those that the next leader sends. */
+static void unplace(struct follower *f, struct topic *t)
 {
-    uint64_t most = f->stuck ? RETRY_STUCK_NS : RETRY_MAX_NS;
-    bool held = f->phase == UPSTREAM_READY && now - f->since_ns > RETRY_MAX_NS;
-    if (held || f->retry_ns == 0)
-        return RETRY_FIRST_NS;
-    return least(f->retry_ns * 2, most);
+    struct topic_follow *tf = &t->follow;
+    tf->told_readable = least(tf->told_readable, t->tail.at);
+    tf->told_peers = least(tf->told_peers, t->tail.at);
+    tf->slot = 0;
+    tf->known = tf->placed = tf->held = false;
+    tf->acked_written = tf->acked_disk = 0;
+    journal_defer_sync(t->journal, false);
+    list_remove(&tf->placing);
+    list_push(&f->unplaced, &tf->placing);
 }
 
-void upstream_fail(struct follower *f, const char *why)
+static void hang_up(struct follower *f)
+{
+    struct topic *t;
+    if (f->link != NULL)
+        link_free(f->link);
+    f->link = NULL;
+    f->failed = false;
+    f->phase = UPSTREAM_NONE;
+    for (size_t i = 0; (t = topics_at(f->topics, i)) != NULL; i++)
+        unplace(f, t);
+    mem_free(f->by_slot);
+    f->by_slot = NULL;
+    f->slots = f->slots_cap = 0;
+    f->log_placed = false;
+    refetch_cancel(f);
+}
+
+/* If upstream_fail has recorded a reason: hangs up, and dials again later. */
+static void act_on_failure(struct follower *f)
 {
     uint64_t now = clock_ns();
-    if ((f->phase == UPSTREAM_READY && !f->stuck) || !f->said)
+    if (!f->failed)
+        return;
+    if ((f->phase == UPSTREAM_READY && !f->stuck) || !f->logged)
         say_limited(&f->failures, SAY_WARN, "follower",
                     "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
-                    f->leader.replication, why);
-    f->said = true;
-    f->retry_ns = retry_next(f, now);
+                    f->leader.replication, f->why);
+    f->logged = true;
+    /* A connection that was good for some time starts the pauses over; one that fails at once does not. */
+    bool was_good = f->phase == UPSTREAM_READY && now - f->since_ns > RETRY_MAX_NS;
+    if (was_good || f->retry_ns == 0)
+        f->retry_ns = RETRY_FIRST_NS;
+    else
+        f->retry_ns = least(f->retry_ns * 2, f->stuck ? RETRY_STUCK_NS : RETRY_MAX_NS);
     f->dial_at_ns = now + f->retry_ns;
     hang_up(f);
 }
@@ -101,34 +103,29 @@ static void dial(struct follower *f)
     f->refused = fd == -ECONNREFUSED;
     if (fd < 0) {
         upstream_fail(f, err_sentence(fd));
+        act_on_failure(f);
         return;
     }
-    f->link = link_new(f->o.loop, fd, true);
-    wire_secure(f->link, f->o.tls, TLS_CLIENT, &store_state(f->o.role->store)->cluster);
+    f->link = link_new(f->loop, fd, true);
+    wire_secure(f->link, f->tls, TLS_CLIENT, &store_state(f->role->store)->cluster);
     f->phase = UPSTREAM_HELLO;
     f->since_ns = f->heard_ns = f->spoken_ns = clock_ns();
-    upstream_hello(f);
-}
-
-/* What differs from one leader's history need not differ from the next one's. */
-static void forget_differences(struct follower *f)
-{
-    struct topic *t;
-    for (size_t i = 0; (t = topics_at(f->o.topics, i)) != NULL; i++)
-        t->follow.refetch = false;
+    handshake_hello(f);
 }
 
 void follower_follow(struct follower *f, const struct leader_address *leader)
 {
+    struct topic *t;
     bool same = leader != NULL && f->follows && member_eq(&leader->member, &f->leader.member) &&
                 leader->epoch == f->leader.epoch && strcmp(leader->replication, f->leader.replication) == 0;
     if (same)
         return;
     hang_up(f);
-    f->lost += f->follows;
-    forget_differences(f);
+    f->leader_losses += f->follows;
+    for (size_t i = 0; (t = topics_at(f->topics, i)) != NULL; i++)
+        t->follow.refetch = false;   /* what differs from one leader's history may be the same in the next one's */
     f->follows = leader != NULL;
-    f->refused = f->said = f->stuck = false;
+    f->refused = f->logged = f->stuck = false;
     f->retry_ns = 0;
     if (leader == NULL)
         return;
@@ -147,23 +144,26 @@ void follower_receive(struct follower *f)
 {
     unsigned char type;
     slice payload;
-    while (f->link != NULL && link_unsent(f->link) < LINK_ANSWERS_MAX && link_take(f->link, &type, &payload)) {
-        f->heard_ns = clock_ns();
-        if (f->phase == UPSTREAM_READY)
-            f->told_ns = f->heard_ns;
-        if (f->phase == UPSTREAM_READY)
-            upstream_frame(f, type, payload);
-        else
-            upstream_greet(f, type, payload);
-    }
-    if (f->link == NULL || link_state(f->link) != LINK_ENDED)
+    if (f->link == NULL)
         return;
-    f->refused = link_error(f->link) == -ECONNREFUSED;
-    upstream_fail(f, f->refused ? "nobody listens there" : link_why(f->link));
+    while (!f->failed && link_unsent(f->link) < LINK_ANSWERS_MAX && link_take(f->link, &type, &payload)) {
+        f->heard_ns = clock_ns();
+        if (f->phase == UPSTREAM_READY) {
+            f->leader_heard_ns = f->heard_ns;
+            stream_frame(f, type, payload);
+        } else {
+            handshake_answer(f, type, payload);
+        }
+    }
+    if (!f->failed && link_state(f->link) == LINK_ENDED) {
+        f->refused = link_error(f->link) == -ECONNREFUSED;
+        upstream_fail(f, f->refused ? "nobody listens there" : link_why(f->link));
+    }
+    act_on_failure(f);
 }
 
-/* Both marks are told whenever the one rises by which the topic acknowledges here: the leader, whose settings may be
- * newer, counts by its own. */
+/* Has the mark risen at which the topic acknowledges here? Then both marks are sent: the leader's settings may be
+ * newer, and it counts by its own. */
 static bool has_news(struct topic *t)
 {
     struct mark *own = topic_own_mark(t);
@@ -190,61 +190,41 @@ static void send_acks(struct follower *f)
         link_end(f->link);
 }
 
-/* One that is being mended waits for that. */
-static void ask_again(struct follower *f)
-{
-    if (list_empty(&f->held) || clock_ns() < f->held_ns)
-        return;
-    f->held_ns = clock_ns() + HELD_NS;
-    LIST_EACH(node, &f->held) {
-        struct topic *t = LIST_OWNER(node, struct topic, follow.placing);
-        if (t == f->refetch.topic)
-            continue;
-        t->follow.held = false;
-        list_remove(node);
-        list_push(&f->unplaced, node);
-    }
-}
-
 /* _topics comes first: it says which topics there are. */
 static void ask_positions(struct follower *f)
 {
-    struct topic *log = topics_log(f->o.topics);
-    ask_again(f);
+    struct topic *log = topics_log(f->topics);
+    if (!list_empty(&f->held) && clock_ns() >= f->held_ns) {
+        f->held_ns = clock_ns() + HELD_NS;
+        LIST_EACH(node, &f->held) {
+            struct topic *t = LIST_OWNER(node, struct topic, follow.placing);
+            if (t == f->refetch.topic)
+                continue;            /* it waits for its repair */
+            t->follow.held = false;
+            list_remove(node);
+            list_push(&f->unplaced, node);
+        }
+    }
     if (!f->log_placed && !log->follow.held && !list_alone(&log->follow.placing))
-        upstream_ask(f, log);
-    while (f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
-        upstream_ask(f, list_first(&f->unplaced, struct topic, follow.placing));
+        reconcile_ask(f, log);
+    while (!f->failed && f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
+        reconcile_ask(f, list_first(&f->unplaced, struct topic, follow.placing));
 }
 
 void follower_send(struct follower *f)
 {
-    if (f->phase == UPSTREAM_READY) {
+    if (f->phase == UPSTREAM_READY)
         ask_positions(f);
+    if (f->phase == UPSTREAM_READY && !f->failed) {
         send_acks(f);
         refetch_continue(f);
     }
+    act_on_failure(f);
     if (f->link == NULL)
         return;
     if (link_unsent(f->link) > 0)
         f->spoken_ns = clock_ns();
     link_flush(f->link);
-}
-
-static void ping(struct follower *f, uint64_t now)
-{
-    if (now - f->spoken_ns < PING_MS * NS_PER_MS)
-        return;
-    link_begin(f->link, WIRE_PING);
-    link_end(f->link);
-    f->spoken_ns = now;
-    link_flush(f->link);
-}
-
-static void silent(struct follower *f, const char *why)
-{
-    f->lost++;
-    upstream_fail(f, why);
 }
 
 bool follower_tick(struct follower *f)
@@ -256,19 +236,37 @@ bool follower_tick(struct follower *f)
     if (f->link == NULL) {
         if (now >= f->dial_at_ns)
             dial(f);
-        return true;                 /* `now` is before what dial() has noted */
+        return true;
     }
-    if (f->phase != UPSTREAM_READY && now - f->since_ns > HANDSHAKE_MS * NS_PER_MS)
-        silent(f, "its greeting took too long");
-    else if (now - f->heard_ns > SILENCE_MS * NS_PER_MS)
-        silent(f, "it has been silent for too long");
-    else if (f->phase == UPSTREAM_READY)
-        ping(f, now);
+    bool late = f->phase != UPSTREAM_READY && now - f->since_ns > HANDSHAKE_MS * NS_PER_MS;
+    if (late || now - f->heard_ns > SILENCE_MS * NS_PER_MS) {
+        f->leader_losses++;
+        upstream_fail(f, late ? "its handshake took too long" : "it has been silent for too long");
+        act_on_failure(f);
+        return true;
+    }
+    if (f->phase == UPSTREAM_READY && now - f->spoken_ns >= PING_MS * NS_PER_MS) {
+        link_begin(f->link, WIRE_PING);
+        link_end(f->link);
+        f->spoken_ns = now;
+        link_flush(f->link);
+    }
     if (f->phase == UPSTREAM_READY)
-        upstream_settle(f);
-    if (f->link != NULL)
-        link_rest(f->link);
+        stream_settle(f);
+    link_rest(f->link);
     return f->phase != UPSTREAM_READY;
+}
+
+void follower_audited(struct follower *f, struct topic *t, const struct file_info *file)
+{
+    if (f->phase != UPSTREAM_READY || !t->follow.placed || !file->has_crc)
+        return;
+    struct buf *out = link_begin(f->link, WIRE_AUDIT);
+    put_u32(out, t->follow.slot);
+    put_u64(out, file->first);
+    put_u64(out, file->next);
+    put_u32(out, file->crc);
+    link_end(f->link);
 }
 
 /* ---- topics ---- */
@@ -281,7 +279,7 @@ void follower_moved(struct follower *f, struct topic *t)
 
 void follower_opened(struct follower *f, struct topic *t)
 {
-    place_later(f, t);
+    unplace(f, t);
 }
 
 void follower_dropped(struct follower *f, struct topic *t)
@@ -289,8 +287,11 @@ void follower_dropped(struct follower *f, struct topic *t)
     list_remove(&t->follow.placing);
     if (t->follow.slot < f->slots)
         f->by_slot[t->follow.slot] = NULL;
-    refetch_topic_dropped(f, t);
+    if (t == f->refetch.topic)
+        refetch_cancel(f);
 }
+
+/* ---- status ---- */
 
 unsigned follower_connection(const struct follower *f)
 {
@@ -299,12 +300,12 @@ unsigned follower_connection(const struct follower *f)
 
 unsigned follower_leader_losses(const struct follower *f)
 {
-    return f->lost;
+    return f->leader_losses;
 }
 
 int64_t follower_staleness_ms(const struct follower *f)
 {
-    return f->told_ns ? (int64_t)((clock_ns() - f->told_ns) / NS_PER_MS) : -1;
+    return f->leader_heard_ns ? (int64_t)((clock_ns() - f->leader_heard_ns) / NS_PER_MS) : -1;
 }
 
 void follower_info(const struct follower *f, struct follower_info *out)
@@ -314,10 +315,8 @@ void follower_info(const struct follower *f, struct follower_info *out)
         .staleness = (double)follower_staleness_ms(f) / 1000.0, .received_bytes = f->received_bytes,
         .diverged_messages = f->diverged_messages, .refetched_files = f->refetched_files,
     };
-    struct list *head = (struct list *)(uintptr_t)&f->unplaced;
-    LIST_EACH(node, head)
+    for (const struct list *node = f->unplaced.next; node != &f->unplaced; node = node->next)
         out->unplaced++;
-    head = (struct list *)(uintptr_t)&f->held;
-    LIST_EACH(node, head)
+    for (const struct list *node = f->held.next; node != &f->held; node = node->next)
         out->unplaced++;
 }

@@ -2,10 +2,14 @@
  * The following side of replication: the connection to the leader, the promise of its epoch, where the histories part,
  * and what arrives.
  *
- * For each topic, _topics before all others: POSITION says where our history of its last epoch ends, POINT where the
- * leader's does, until both speak of the same epoch; what we have beyond the smaller end is moved to diverged/ and cut
- * [m: never to a commit mark]; START then says from where on to send. What arrives is checked, stored byte for byte,
- * and acknowledged once it is on this node's disk.
+ *   follower.c     the connection's life, the turn, acknowledgements
+ *   handshake.c    HELLO, WELCOME, and the promise
+ *   reconcile.c    where the histories part, and cutting what is beyond
+ *   stream.c       what the leader sends
+ *   refetch.c      repairing damage, and replicating again
+ *   upstream.h     the state that they share
+ *
+ * What arrives is checked, stored byte for byte, and acknowledged when it is on this node's disk.
  */
 #ifndef BROKER_FOLLOWER_FOLLOWER_H
 #define BROKER_FOLLOWER_FOLLOWER_H
@@ -25,17 +29,10 @@ struct follower_options {
     const char *http;                /* our own address, for the leader to tell */
 };
 
-/* A leader, as the register and its lock name it. */
-struct leader_address {
-    struct member member;
-    char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
-    uint64_t epoch;
-};
-
 struct follower *follower_new(const struct follower_options *o);
 void follower_free(struct follower *f);
 
-/* Whom to follow from now on; NULL: nobody. The same one again changes nothing. */
+/* The leader to follow from now on; NULL: none. The same one again changes nothing. */
 void follower_follow(struct follower *f, const struct leader_address *leader);
 const struct leader_address *follower_leader(const struct follower *f);   /* or NULL */
 
@@ -44,14 +41,14 @@ void follower_moved(struct follower *f, struct topic *t);
 void follower_opened(struct follower *f, struct topic *t);
 void follower_dropped(struct follower *f, struct topic *t);
 
-/* Step 1: frames that have come. Step 4: acknowledgements and questions. */
+/* Step 1 of the turn: frames that have arrived. Step 4: acknowledgements and questions. */
 void follower_receive(struct follower *f);
 void follower_send(struct follower *f);
 
-/* From a timer: deadlines, connecting again. True when the next look should come soon. */
+/* Called by a timer: deadlines, pings, connecting again. True when the next tick should come soon. */
 bool follower_tick(struct follower *f);
 
-/* A sealed file has been read and is sound: the leader is asked whether its own is the same. */
+/* An audit has found a sealed file to be sound: asks the leader whether its own is the same. */
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *file);
 
 int64_t follower_staleness_ms(const struct follower *f);   /* since a leader was last heard; negative: never */
@@ -59,13 +56,13 @@ int64_t follower_staleness_ms(const struct follower *f);   /* since a leader was
 /* A number that changes whenever the connection comes, goes, or is refused. */
 unsigned follower_connection(const struct follower *f);
 
-/* A number that grows when nothing that was asked of the leader until then need be waited for: this node follows
- * another one or nobody from then on, or the leader has been silent for too long. */
+/* How often this node has lost its leader: it follows another one or none, or the leader was silent for too long. A
+ * request that was sent to the leader before need not be waited for. */
 unsigned follower_leader_losses(const struct follower *f);
 
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
-    bool refused;                    /* nobody listened at its address when last tried */
+    bool refused;                    /* nobody listened at its address when it was last dialled */
     double staleness;                /* seconds since it was last heard; negative: never */
     uint64_t received_bytes, diverged_messages, refetched_files;
     unsigned unplaced;               /* topics that are not being sent yet */

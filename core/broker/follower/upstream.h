@@ -1,68 +1,85 @@
 /*
- * A follower's insides: the connection to the leader and the topics that come over it. The files of this folder
- * share this, and nobody else.
+ * The following side's state: the connection to the leader, and the topics that come over it. Only the files of this
+ * room include this.
+ *
+ * The connection goes through these phases:
+ *
+ *   UPSTREAM_NONE    there is none; follower_tick dials at dial_at_ns while a leader is followed -> UPSTREAM_HELLO
+ *   UPSTREAM_HELLO   HELLO is sent. WELCOME names the leader and its epoch, which is promised on disk -> UPSTREAM_READY
+ *   UPSTREAM_READY   topics are asked for, _topics before all others, and arrive
+ *
+ * Whatever ends a connection calls upstream_fail, which only records the reason. The entry of the turn that was called
+ * (follower_receive, follower_send, follower_tick) then hangs up and sets when to dial again. Between the two, `failed`
+ * is set and nothing more is taken from the link. follower_follow hangs up without a failure.
+ *
+ * Hanging up makes every topic `unplaced` (topic.follow, broker/topic/topic.h):
+ *
+ *   unplaced -> asked    reconcile_ask sends POSITION
+ *   unplaced -> held     reconcile_ask: the topic has to be cut first, and cannot be yet
+ *   asked -> asked       POINT names another epoch: reconcile_point sends POSITION again
+ *   asked -> held        POINT cannot be used yet: the leader's topic or ours is damaged, or a cut is being prepared
+ *   asked -> placed      the histories agree up to our tail, after a cut where they did not: START is sent
+ *   held -> unplaced     follower_send, every HELD_NS
  */
 #ifndef BROKER_FOLLOWER_UPSTREAM_H
 #define BROKER_FOLLOWER_UPSTREAM_H
 
 #include "base/say.h"
-#include "broker/follower/follower.h"
+#include "broker/topic/topics.h"
 #include "broker/wire/wire.h"
 
-/* Between two tries with topics that could not be placed, though the connection is well. */
 #define HELD_NS (2 * NS_PER_S)
 
 enum upstream_phase { UPSTREAM_NONE, UPSTREAM_HELLO, UPSTREAM_READY };
 
 struct follower {
-    struct follower_options o;
+    struct loop *loop;               /* outlives us, as do the next four */
+    struct role *role;
+    struct topics *topics;
+    const struct tls_context *tls;   /* NULL: there is no secret */
+    const char *http;                /* our own address, for the leader to tell */
     bool follows;
-    struct leader_address leader;
-    struct link *link;               /* owned; NULL: not connected */
+    struct leader_address leader;    /* whom, while it follows */
+    struct link *link;               /* owned; NULL in UPSTREAM_NONE */
     enum upstream_phase phase;
-    uint64_t since_ns, heard_ns, spoken_ns, dial_at_ns, retry_ns;
-    uint64_t told_ns;                /* when a leader whose epoch is promised was last heard; 0: never */
-    unsigned lost;                   /* follower_leader_losses */
-    bool refused, said;              /* said: the log knows that it cannot be reached */
-    bool stuck;                      /* only an operator can say whose history counts: not dialled so soon */
-    struct say_limit failures;       /* lines about connections that fail: somebody on the way can cause them */
+    bool failed;                     /* upstream_fail was called, and the link is still there */
+    char why[128];                   /* then: the reason */
+    bool refused;                    /* nobody listened at the leader's address when it was last dialled */
+    bool logged;                     /* the log says already that there is no connection */
+    bool stuck;                      /* only an operator can say whose history counts: it is dialled less often */
+    struct say_limit failures;       /* lines about connections that fail: a node on the path can cause them */
+    uint64_t since_ns;               /* when this connection was dialled */
+    uint64_t heard_ns, spoken_ns;    /* when a frame last came, and was last sent */
+    uint64_t dial_at_ns, retry_ns;   /* when to dial next; the pause before that */
+    uint64_t leader_heard_ns;        /* when a leader whose epoch is promised was last heard; 0: never */
+    unsigned leader_losses;          /* follower_leader_losses */
     uint64_t unclean;                /* the leader's highest unclean epoch */
     bool log_placed;                 /* _topics is being sent */
-    struct list unplaced;            /* topics without a slot */
-    struct list held;                /* those that cannot be asked for yet, or not with success */
-    uint64_t held_ns;                /* when they are asked for again */
-    struct list unacked;             /* placed ones with something to acknowledge */
+    struct list unplaced, held;      /* topics */
+    uint64_t held_ns;                /* when those in `held` are asked for again */
+    struct list unacked;             /* topics that are placed and have something to acknowledge */
     struct topic **by_slot;          /* owned; NULL: it was dropped */
     uint32_t slots, slots_cap;
     uint64_t received_bytes, diverged_messages, refetched_files;
-    struct {
+    struct refetch {                 /* refetch.h */
         struct repair *repair;       /* NULL: none is under way */
         struct topic *topic;
-        uint64_t first, position, asked_ns;
-        uint64_t at_ns;              /* when to look for damage again, */
-        size_t from;                 /* and with which topic, by place: one that cannot be mended holds up none */
+        uint64_t first, position;    /* of the file, and in it */
+        uint64_t asked_ns;           /* when the last piece was asked for */
+        uint64_t at_ns;              /* when to look for damage again */
+        size_t from;                 /* and at which topic, by place: one that cannot be repaired holds up no other */
     } refetch;
 };
 
-/* upstream.c */
-void upstream_hello(struct follower *f);
-void upstream_greet(struct follower *f, unsigned char type, slice payload);
-void upstream_ask(struct follower *f, struct topic *t);
-void upstream_hold(struct follower *f, struct topic *t);   /* for later */
-void upstream_frame(struct follower *f, unsigned char type, slice payload);
-void upstream_settle(struct follower *f);   /* from a timer: is this node's history the leader's by now? */
-
-/* follower.c: hangs up and dials again later. */
+/* The connection is to end, for this reason. */
 void upstream_fail(struct follower *f, const char *why);
 
-/* refetch.c */
-void refetch_continue(struct follower *f);
-void refetch_cancel(struct follower *f);
-void refetch_topic_dropped(struct follower *f, struct topic *t);
-void refetch_on_file(struct follower *f, struct wire *w);         /* FILE */
-void refetch_on_differs(struct follower *f, struct wire *w);      /* DIFFERS */
-void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first);
-void refetch_soon(struct follower *f);                         /* damage has been found */
-bool refetch_cut(struct follower *f, struct topic *t);     /* false: not yet */
+/* REFUSE: the leader's reason becomes ours. */
+void upstream_refused(struct follower *f, slice payload);
+
+struct topic *upstream_topic(const struct follower *f, uint32_t slot);   /* or NULL */
+
+/* Moves a topic to `held`. */
+void upstream_hold(struct follower *f, struct topic *t);
 
 #endif

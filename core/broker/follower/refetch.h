@@ -1,0 +1,40 @@
+/*
+ * A follower repairs what is damaged on its disk, and replaces what is sound but not the leader's.
+ *
+ * A damaged sealed file is fetched whole from the leader, in pieces (WANT, FILE), checked, and put in the place of
+ * ours:
+ *
+ *   idle       `refetch.topic` is NULL. refetch_continue looks for damage at refetch.at_ns -> fetching
+ *   fetching   pieces are added to `repair`; the last one puts the file in place -> idle. An error, the end of the
+ *              connection, or a leader that does not answer for AGAIN_NS -> idle, and another try later
+ *
+ * Where a file cannot be fetched, because it is still being written or the files' boundaries differ, the topic is
+ * replicated again from the beginning of that file (refetch_by_replicating): this node becomes amnesiac on its disk, so
+ * its copies count nowhere; it connects again; what it has from there on is moved to diverged/ and cut (refetch_cut);
+ * and it counts again when a leader says that it has caught up.
+ */
+#ifndef BROKER_FOLLOWER_REFETCH_H
+#define BROKER_FOLLOWER_REFETCH_H
+
+#include "broker/follower/upstream.h"
+
+/* Looks for damage when it is time, and begins to fetch. */
+void refetch_continue(struct follower *f);
+
+/* Ends a fetch that is under way. */
+void refetch_cancel(struct follower *f);
+
+/* Damage has been found: look soon. */
+void refetch_soon(struct follower *f);
+
+/* Frames of the leader: a piece of a file, and that a file that we hold to be sound is another there. */
+void refetch_file(struct follower *f, struct wire *w);
+void refetch_differs(struct follower *f, struct wire *w);
+
+/* The topic has to be replicated again from `first` on. Fails the connection. May wait for the disk. */
+void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first);
+
+/* Of a topic that has to be replicated again: cuts what is here. False: it cannot be cut yet. May wait for the disk. */
+bool refetch_cut(struct follower *f, struct topic *t);
+
+#endif
