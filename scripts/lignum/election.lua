@@ -341,8 +341,8 @@ local function note_reach(status)
 end
 
 -- Live topics wait for a member that this leader does not reach and that `copies` keeps in the synced set. A leader
--- steps aside if a node that is connected to it may reach that member, because it has not tried yet. A member that is
--- gone from Consul is no reason: nobody reaches it.
+-- steps aside if another member may reach more, because it has not tried yet. A member that is gone from Consul is no
+-- reason: nobody reaches it.
 local function step_aside(status, missing, others)
   local declined = offered and status.epoch == offered.epoch + 1 and clock() < offered.at + TRIED
   if #missing == 0 or #others == 0 or declined then return end

@@ -254,7 +254,8 @@ function M.unreached(view, connected)
   return sessions, names
 end
 
----The connected members that have not found yet that they reach no more members than this leader does.
+---The members that may reach more members than this leader does: they have not found yet that they do not. A member
+---that is not connected to this leader does not reach this leader, whether it has noted that or not.
 ---@param view lignum.View
 ---@param me string              this node's name
 ---@param connected table<string, true>
@@ -262,11 +263,16 @@ end
 ---@return string[] names
 function M.better(view, me, connected, unreached)
   local in_set, sessions = who_is_there(view)
+  local mine = view.nodes[me] and view.nodes[me].session
   local names = {}
   for name, node in pairs(view.nodes) do
-    if name ~= me and in_set[node.member] and connected[node.member] and
-      count_there(node.unreached, sessions) < unreached then
-      names[#names + 1] = name
+    if name ~= me and in_set[node.member] and node.session then
+      local found = {}
+      for _, session in ipairs(node.unreached or {}) do found[session] = sessions[session] end
+      if mine and not connected[node.member] then found[mine] = true end
+      local count = 0
+      for _ in pairs(found) do count = count + 1 end
+      if count < unreached then names[#names + 1] = name end
     end
   end
   table.sort(names)
