@@ -39,14 +39,14 @@ void loop_fini(struct loop *l)
     *l = (struct loop){0};
 }
 
-void loop_run(struct loop *l, void (*turn)(void *arg), void *arg)
+void loop_run(struct loop *l, void (*step)(void *arg), void *arg)
 {
     l->stopped = false;
     while (!l->stopped) {
         int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (l->again ? EVLOOP_NONBLOCK : 0);
         l->again = false;
         ENSURE(event_base_loop(l->base, flags) >= 0);
-        turn(arg);
+        step(arg);
     }
 }
 

@@ -21,8 +21,8 @@ struct loop {
 int loop_init(struct loop *l);
 void loop_fini(struct loop *l);
 
-/* Runs iterations, each followed by turn(arg), until loop_stop. */
-void loop_run(struct loop *l, void (*turn)(void *arg), void *arg);
+/* Runs iterations, each followed by step(arg), the turn, until loop_stop. */
+void loop_run(struct loop *l, void (*step)(void *arg), void *arg);
 void loop_again(struct loop *l);
 void loop_stop(struct loop *l);
 
