@@ -7,7 +7,7 @@
 #include "store/disk/io.h"
 #include "store/log/store_struct.h"
 
-/* Batches that were checked, and lie together already, are written from where they are instead of being copied. */
+/* At least this many bytes of received batches are written from the caller's buffer, and not copied to `pending`. */
 enum { WRITE_DIRECTLY_MIN = 64 * KIB };
 
 /* -- the active file -------------------------------------------------------------------------------------- */

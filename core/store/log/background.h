@@ -1,6 +1,6 @@
 /*
  * Work on a journal's files that takes many steps on the disk thread, with time between them for others: an audit, the
- * preparation of a truncation. It reads files while the journal goes on, so it must stop before they change.
+ * preparation of a truncation. It reads files while the journal is in use, so it must stop before they change.
  *
  *   waiting    background_run submits a step once it is due.
  *   running    a step is on the disk thread (`running`). After it kind->stepped is called, and it waits for the next

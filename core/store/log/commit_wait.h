@@ -30,7 +30,7 @@ struct commit_wait {
     uint64_t until_ns;            /* the next group commit waits until then at most; 0: not at all */
     bool waited;                  /* it did */
     unsigned timeouts;            /* in a row: waits for which too few arrived */
-    unsigned pause;               /* group commits that will not wait because of those */
+    unsigned pause;               /* group commits that will not wait because of timeouts */
 };
 
 /* A batch was appended that wants a sync. */

@@ -31,7 +31,7 @@ struct group_commit {
     int fds[SYNC_ONE_BY_ONE_MAX];
     unsigned files;
     struct buf dirs;             /* NUL-terminated paths to fsync */
-    bool whole;                  /* one syncfs instead of all of those */
+    bool whole;                  /* one syncfs instead of these */
     int root_fd;
     /* and writes */
     int rc;

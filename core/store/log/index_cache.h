@@ -14,7 +14,7 @@
 
 struct index_cache {
     struct list used;             /* cached indexes, the most recently used last */
-    size_t bytes, bytes_max;      /* bytes: of those */
+    size_t bytes, bytes_max;      /* bytes: of their entries */
 };
 
 /* Embedded in a segment. */

@@ -36,7 +36,7 @@ int journal_delete(struct journal *j);
 /* Sets the options of files begun from now on. A change of durability syncs what was appended, and waits for that. */
 void journal_set_options(struct journal *j, const struct journal_options *o);
 
-/* Sets whom store_options.moved is called with; NULL: it is not called. */
+/* Sets the owner that store_options.moved is called with; NULL: it is not called. */
 void journal_set_owner(struct journal *j, void *owner);
 
 /* While no producer waits for a journal, its syncs can be deferred to the interval, as under durability `interval`: a

@@ -16,7 +16,7 @@ struct batch_read {
     uint64_t to;
     size_t left;           /* bytes that may still be taken, after the first batch */
     size_t have;
-    size_t need;           /* bytes of the next batch that must be there to go on */
+    size_t need;           /* bytes of the next batch that must be read before it can be taken */
     bool some;             /* a batch was taken */
     bool done;
     bool broken;           /* it ended before a batch that is not valid */

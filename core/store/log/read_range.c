@@ -74,8 +74,8 @@ static int refer(struct segment *seg, struct span *s, uint64_t size, int *fd)
     return *fd < 0 ? -errno : 0;
 }
 
-/* Reads `size` bytes and keeps the whole batches; none where the first one is larger. Damage ends them: whoever goes on
- * reading from there finds it. */
+/* Reads `size` bytes and keeps the whole batches; none where the first one is larger. They end before damage, which
+ * the next read from there finds. */
 static int copy(struct segment *seg, struct span *s, struct buf *out, size_t size)
 {
     char *p = buf_reserve(out, size);

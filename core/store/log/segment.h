@@ -1,5 +1,5 @@
 /*
- * A segment is one file of a topic in use: the active one always, a sealed one while somebody reads it. Of the other
+ * A segment is one file of a topic in use: the active one always, a sealed one while it is being read. Of the other
  * files a journal only remembers that they exist (parts.h).
  *
  * Its states, and what moves it on:

@@ -7,7 +7,7 @@
 #include "store/log/damage.h"
 #include "store/log/segment.h"
 
-/* Opens a sealed file and learns its bounds from its two ends; if one of those is damaged, by a scan. 0; -ERR_FORMAT or
+/* Opens a sealed file and learns its bounds from its two ends; by a scan if one of them is damaged. 0; -ERR_FORMAT or
  * -ERR_TOPIC_EXISTS when it is not this topic's; -errno. What was found is added to *found also after an error. */
 int segment_load(struct topic_dir *dir, uint64_t first, struct damage *found, struct segment **out);
 

@@ -22,8 +22,8 @@ struct walk walk_begin(struct segment *seg, struct place from)
     return (struct walk){.seg = seg, .at = from, .window = WINDOW_FIRST};
 }
 
-/* The window grows while headers are so close together that one holds several. Between headers of large batches lie
- * bytes that nobody needs: there it stays small. */
+/* The window grows while headers are so close together that one holds several. It stays small
+ * where batches are large, because the bytes between headers are not needed. */
 static int walk_fill(struct walk *w)
 {
     struct buf *scratch = &w->seg->dir->disk->scratch;

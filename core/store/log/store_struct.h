@@ -15,7 +15,7 @@ struct commit_queue {
     struct list dirty;            /* journals with pending bytes */
     struct list unsynced;         /* journals that want a sync at once */
     struct list unsynced_later;   /* journals whose sync can wait for the interval */
-    uint64_t later_due_ns;        /* when those must go; 0: no time was set, as there are none */
+    uint64_t later_due_ns;        /* when they must be synced; 0: there are none */
     struct commit_wait wait;      /* for more batches */
     bool urgent;                  /* everything is synced at once, whatever its durability */
     bool topics_dirty;            /* topics/ has a new entry, to be fsynced */

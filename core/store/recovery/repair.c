@@ -110,7 +110,7 @@ static int check_bytes(struct repair *r, struct scan *s, uint32_t *crc)
     return r->size == s->position + END_RECORD_SIZE ? 0 : -ERR_DAMAGED;
 }
 
-/* Whether it is the file that stood there: by the checksum in the old end record if that is left; else by the offset
+/* Whether it is the file that was there: by the checksum in the old end record if that is left; else by the offset
  * where the next file begins. 0; -ERR_DAMAGED; -ERR_DIVERGED; -errno. */
 static int check(struct repair *r)
 {

@@ -59,8 +59,8 @@ static int check_file_before(struct journal *j, const struct batch_run *run)
     return crc == run->file_crc ? 0 : -ERR_DIVERGED;
 }
 
-/* The leader's file goes on from the tail, where ours is sealed, or closed because another one was begun: makes it the
- * active one again. */
+/* The leader's file continues at the tail, but ours is sealed, or an empty one follows it: makes it the active one
+ * again. */
 static int reopen(struct journal *j, uint64_t file_first)
 {
     const struct parts *p = &j->parts;

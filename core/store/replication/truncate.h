@@ -29,7 +29,7 @@
  * error nothing is truncated. */
 int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages);
 
-/* Empties the journal, so that it goes on at offset `first`, where a file of the leader begins. What it held is moved
+/* Empties the journal, so that it continues at offset `first`, where a file of the leader begins. What it held is moved
  * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; or -errno, and nothing has
  * changed. */
 int journal_restart(struct journal *j, uint64_t first, bool keep);

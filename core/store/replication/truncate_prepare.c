@@ -87,7 +87,7 @@ static void prepare_stepped(struct background *b)
     background_end(b);
     close_files(p);
     if (p->rc < 0)
-        remove_copy(p);                /* now: it may be what filled the disk, and nobody has to ask again */
+        remove_copy(p);                /* at once: it may be what filled the disk, and the caller may never ask again */
 }
 
 static void prepare_stopped(struct background *b)

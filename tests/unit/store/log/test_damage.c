@@ -1,0 +1,68 @@
+#include "store/log/damage.h"
+
+#include "unit/unit.h"
+
+static uint32_t total;
+
+static struct damage damage_of(const struct damaged_range *ranges, uint32_t count)
+{
+    struct damage d = {.total = &total};
+    total = 0;
+    for (uint32_t i = 0; i < count; i++)
+        CHECK(damage_add(&d, ranges[i].from, ranges[i].to));
+    CHECK_EQ(total, count);
+    return d;
+}
+
+static void check_is(struct damage *d, const struct damaged_range *ranges, uint32_t count)
+{
+    CHECK_EQ(d->count, count);
+    CHECK_EQ(total, count);
+    for (uint32_t i = 0; i < count && i < d->count; i++) {
+        CHECK_EQ(d->ranges[i].from, ranges[i].from);
+        CHECK_EQ(d->ranges[i].to, ranges[i].to);
+    }
+    damage_fini(d);
+}
+
+TEST(test_damage_within_a_known_range_is_not_new)
+{
+    struct damage d = damage_of((struct damaged_range[]){{10, 20}, {30, 30}}, 2);
+    CHECK(!damage_add(&d, 10, 20));
+    CHECK(!damage_add(&d, 12, 13));
+    CHECK(!damage_add(&d, 20, 20));                  /* an empty range at the end of a known one */
+    CHECK(!damage_add(&d, 30, 30));
+    check_is(&d, (struct damaged_range[]){{10, 20}, {30, 30}}, 2);
+}
+
+TEST(test_a_range_replaces_an_empty_one_within_it)
+{
+    struct damage d = damage_of((struct damaged_range[]){{10, 10}, {40, 50}}, 2);
+    CHECK(damage_add(&d, 10, 15));
+    check_is(&d, (struct damaged_range[]){{10, 15}, {40, 50}}, 2);
+}
+
+TEST(test_what_is_kept_of_damage_lies_within_the_bounds)
+{
+    static const struct damaged_range all[] = {{0, 5}, {8, 12}, {14, 14}, {18, 25}, {30, 30}};
+    struct damage d = damage_of(all, 5);
+    damage_keep(&d, 10, 20);
+    check_is(&d, (struct damaged_range[]){{10, 12}, {14, 14}, {18, 20}}, 3);
+    d = damage_of(all, 5);
+    damage_keep(&d, 0, 0);
+    check_is(&d, NULL, 0);
+    d = damage_of(all, 5);
+    damage_keep(&d, 0, UINT64_MAX);
+    check_is(&d, all, 5);
+}
+
+TEST(test_dropped_damage_leaves_what_is_outside_the_bounds)
+{
+    static const struct damaged_range all[] = {{0, 5}, {8, 12}, {14, 14}, {18, 25}, {30, 30}};
+    struct damage d = damage_of(all, 5);
+    damage_drop(&d, 10, 20);
+    check_is(&d, (struct damaged_range[]){{0, 5}, {8, 10}, {20, 25}, {30, 30}}, 4);
+    d = damage_of((struct damaged_range[]){{0, 30}}, 1);
+    damage_drop(&d, 10, 20);
+    check_is(&d, (struct damaged_range[]){{0, 10}, {20, 30}}, 2);
+}
