@@ -7,7 +7,7 @@
 
 /* ---- what is on disk ---- */
 
-/* An epoch that cannot be written down must not be used, and the state on disk is then unknown. */
+/* An epoch that cannot be saved must not be used, and a failed write leaves the state on disk unknown. */
 static void save(struct role *r)
 {
     int rc = store_save_state(r->store);
@@ -24,7 +24,7 @@ static void take_epoch(struct role *r, uint64_t epoch, const struct id *leader)
     r->epoch = epoch;
 }
 
-static void role_init(struct role *r, struct store *s)
+void role_init_follower(struct role *r, struct store *s)
 {
     const struct state *state = store_state(s);
     *r = (struct role){.kind = ROLE_FOLLOWER, .epoch = state->epoch, .store = s};
@@ -34,18 +34,13 @@ static void role_init(struct role *r, struct store *s)
 int role_init_alone(struct role *r, struct store *s)
 {
     struct state *state = store_state(s);
-    role_init(r, s);
+    role_init_follower(r, s);
     r->kind = ROLE_ALONE;
     r->synced.confirmed.set.count = 1;
     r->synced.confirmed.set.at[0] = r->self;
     take_epoch(r, state->epoch + 1, &state->incarnation);
     state_led_add(state, r->epoch);
     return store_save_state(s);
-}
-
-void role_init_follower(struct role *r, struct store *s)
-{
-    role_init(r, s);
 }
 
 const char *role_name(const struct role *r)
@@ -65,7 +60,8 @@ void role_expire_lease(struct role *r)
     r->confirmed_ns = 0;
 }
 
-/* What is true of the register was so after the question and may have ended before its answer was looked at. */
+/* An answer is true of some moment after its request began, and may have ended before the answer was read: the lease
+ * counts from the request. */
 static void confirm(struct role *r, uint64_t asked_ns)
 {
     if (asked_ns >= r->expired_ns && asked_ns > r->confirmed_ns)
@@ -74,7 +70,7 @@ static void confirm(struct role *r, uint64_t asked_ns)
 
 /* ---- the register as it is seen ---- */
 
-/* (A node that was alone before has an epoch of its own in which it has seen no register.) */
+/* A node that was alone before has an epoch of its own, in which it has seen no register. */
 struct register_stamp role_known(const struct role *r)
 {
     const struct state *state = store_state(r->store);
@@ -92,9 +88,10 @@ static bool is_past(const struct role *r, const struct register_stamp *s)
     return !stamp_follows(s, &known);
 }
 
-/* Remembers the highest epoch, with its leader, and the highest version. Of two leaders of one epoch it remembers the
- * one that it is told of: the other is the one that Consul names. True when something is news, and is to be saved. */
-static bool seen_note(struct role *r, const struct register_stamp *s)
+/* Remembers the highest epoch with its leader, and the highest version. Of two leaders of one epoch it remembers the
+ * one that it is told of, because the other one is the one that Consul names. True when something is new, and is to be
+ * saved. */
+static bool remember(struct role *r, const struct register_stamp *s)
 {
     struct state *state = store_state(r->store);
     bool another = s->epoch == state->seen_epoch && !id_is_zero(&s->leader) && !id_eq(&s->leader, &state->seen_leader);
@@ -126,23 +123,14 @@ static void depose(struct role *r, const char *why)
     role_resign(r);
 }
 
-/* The register is this epoch's and names us. Anything but what we wrote was written by a stranger. */
-static enum verdict see_ours(struct role *r, const struct synced_register *v, uint64_t asked_ns)
+bool role_read_is_stale(const struct role *r, const struct synced_register *v, uint64_t asked_ns)
 {
-    struct synced_set *s = &r->synced;
-    if (s->proposing && synced_register_eq(v, &s->proposed)) {
-        s->confirmed = s->proposed;
-        s->proposing = false;
-    } else if (!synced_register_eq(v, &s->confirmed)) {
-        depose(r, "somebody else has written the register");
-        return VERDICT_OTHER;
-    }
-    confirm(r, asked_ns);
-    return VERDICT_OURS;
+    struct register_stamp s = v != NULL ? synced_register_stamp(v) : (struct register_stamp){.epoch = 0};
+    return asked_ns < r->news_ns && (v == NULL ? r->has_seen : is_past(r, &s));
 }
 
-/* Where a member has no message nothing was ever acknowledged, and the register may be made anew. Who is none may just
- * not have been sent what others hold. */
+/* There is no register. If a member of the set has no message, nothing was ever acknowledged, and a new register may be
+ * made. A non-member's empty log proves nothing: it may not have received the messages. */
 static enum verdict see_nothing(struct role *r, const struct holdings *h)
 {
     const struct state *state = store_state(r->store);
@@ -154,16 +142,20 @@ static enum verdict see_nothing(struct role *r, const struct holdings *h)
     return known ? VERDICT_REGRESSED : VERDICT_EMPTY;
 }
 
-static enum verdict refuse(struct role *r, const char *why, enum verdict verdict)
+/* The register is of this epoch and names this node. If it is neither what is confirmed nor what is proposed, another
+ * node wrote it. */
+static enum verdict see_ours(struct role *r, const struct synced_register *v, uint64_t asked_ns)
 {
-    depose(r, why);
-    return verdict;
-}
-
-bool role_read_is_stale(const struct role *r, const struct synced_register *v, uint64_t asked_ns)
-{
-    struct register_stamp s = v != NULL ? synced_register_stamp(v) : (struct register_stamp){.epoch = 0};
-    return asked_ns < r->news_ns && (v == NULL ? r->has_seen : is_past(r, &s));
+    struct synced_set *s = &r->synced;
+    if (s->proposing && synced_register_eq(v, &s->proposed)) {
+        s->confirmed = s->proposed;
+        s->proposing = false;
+    } else if (!synced_register_eq(v, &s->confirmed)) {
+        depose(r, "another node has written the register");
+        return VERDICT_OTHER;
+    }
+    confirm(r, asked_ns);
+    return VERDICT_OURS;
 }
 
 enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t index, const struct holdings *h,
@@ -173,26 +165,30 @@ enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t 
     r->news_ns = clock_ns();
     if (v == NULL)
         return see_nothing(r, h);
-    bool ours = id_eq(&v->cluster, &store_state(r->store)->cluster);
     r->has_seen = true;
     r->seen = *v;
     r->seen_index = index;
-    r->foreign = !ours;
     r->regressed = false;
-    if (r->foreign)
-        return refuse(r, "the register is another cluster's", VERDICT_FOREIGN);
+    r->foreign = !id_eq(&v->cluster, &store_state(r->store)->cluster);
+    if (r->foreign) {
+        depose(r, "the register is another cluster's");
+        return VERDICT_FOREIGN;
+    }
+    /* A flag tells of a newer register first: the register that carries it is then older than what is known. */
     struct register_stamp s = synced_register_stamp(v);
-    bool news = seen_note(r, &v->lost);
+    bool news = remember(r, &v->lost);
     r->regressed = is_past(r, &s);
-    news = (!r->regressed && seen_note(r, &s)) || news;
+    news = (!r->regressed && remember(r, &s)) || news;
     if (news)
         save(r);
-    if (r->regressed)
-        return refuse(r, "the register is older than it has been: Consul was rolled back (set_regressed)",
-                      VERDICT_REGRESSED);
+    if (r->regressed) {
+        depose(r, "the register is older than it has been: Consul was rolled back (set_regressed)");
+        return VERDICT_REGRESSED;
+    }
     if (r->kind == ROLE_LEADER && v->epoch == r->epoch && member_eq(&v->leader, &r->self))
         return see_ours(r, v, asked_ns);
-    return refuse(r, "somebody else leads", VERDICT_OTHER);
+    depose(r, "another node leads");
+    return VERDICT_OTHER;
 }
 
 /* ---- claiming ---- */
@@ -227,19 +223,7 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
     return false;
 }
 
-static void claim_set(const struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *v)
-{
-    if (kind == CLAIM_UNCLEAN || !r->has_seen) {
-        v->set.count = 0;
-        members_add(&v->set, &r->self);
-        return;
-    }
-    unsigned least = h->copies_min > 1 ? h->copies_min : 1;
-    if (!member_eq(&r->seen.leader, &r->self) && v->set.count > least)
-        members_remove(&v->set, &r->seen.leader);
-}
-
-/* Above all that is known. (In a clean claim that is the register's: who has promised more has seen more.) */
+/* Above all that is known. (In a clean claim that is the register's: a node that has promised more has seen more.) */
 static uint64_t epoch_next(const struct role *r)
 {
     const struct state *state = store_state(r->store);
@@ -255,36 +239,33 @@ static uint64_t version_next(const struct role *r)
     return (known > version ? known : version) + 1;
 }
 
-static struct synced_register claim_value(const struct role *r, enum claim_kind kind, const struct holdings *h)
+int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *out,
+               const char **why)
 {
+    if (kind == CLAIM_CLEAN && !role_eligible(r, h, why))
+        return -ERR_NOT_ELIGIBLE;
+    if (kind == CLAIM_UNCLEAN && r->kind != ROLE_FOLLOWER) {
+        *why = r->kind == ROLE_ALONE ? "no Consul is configured" : "this node leads already";
+        return -ERR_NOT_ELIGIBLE;
+    }
     struct synced_register v = {.version = 0};
     if (r->has_seen)
         v = r->seen;
     v.cluster = store_state(r->store)->cluster;
     v.version = version_next(r);
     v.epoch = epoch_next(r);
-    claim_set(r, kind, h, &v);
+    unsigned least = h->copies_min > 1 ? h->copies_min : 1;
+    if (kind == CLAIM_UNCLEAN || !r->has_seen) {
+        v.set.count = 0;
+        members_add(&v.set, &r->self);
+    } else if (!member_eq(&r->seen.leader, &r->self) && v.set.count > least) {
+        members_remove(&v.set, &r->seen.leader);
+    }
     v.leader = r->self;
     if (kind == CLAIM_UNCLEAN)
         v.unclean = v.epoch;
     v.lost = (struct register_stamp){.epoch = 0};
-    return v;
-}
-
-static bool claim_allowed(const struct role *r, enum claim_kind kind, const struct holdings *h, const char **why)
-{
-    if (kind == CLAIM_CLEAN)
-        return role_eligible(r, h, why);
-    *why = r->kind == ROLE_ALONE ? "no Consul is configured" : "this node leads already";
-    return r->kind == ROLE_FOLLOWER;
-}
-
-int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *out,
-               const char **why)
-{
-    if (!claim_allowed(r, kind, h, why))
-        return -ERR_NOT_ELIGIBLE;
-    r->claim = claim_value(r, kind, h);
+    r->claim = v;
     r->claimed_ns = clock_ns();
     r->claiming = true;
     if (kind == CLAIM_UNCLEAN)
@@ -301,10 +282,10 @@ int role_lead(struct role *r, const struct synced_register *v, uint64_t index)
         return -ERR_CONFLICT;
     struct register_stamp s = synced_register_stamp(v);
     if (v->epoch <= state->epoch || is_past(r, &s))
-        return -ERR_CONFLICT;        /* more has been promised, or heard of, since the claim was made */
+        return -ERR_CONFLICT;        /* since the claim was made, a newer epoch was promised or learned of */
     take_epoch(r, v->epoch, &state->incarnation);
     state_led_add(state, v->epoch);
-    seen_note(r, &s);
+    remember(r, &s);
     save(r);
     r->kind = ROLE_LEADER;
     r->claiming = r->regressed = r->foreign = false;
@@ -333,12 +314,12 @@ void role_reset_epochs(struct role *r)
 
 void role_learn(struct role *r, const struct register_stamp *known)
 {
-    if (seen_note(r, known))
+    if (remember(r, known))
         save(r);
 }
 
-/* May the epoch be promised? (A leader's version is that of its last confirmed set: in its own epoch more may have been
- * seen already.) */
+/* A leader's stamp has the version of its last confirmed set. This node may have seen a newer version of the same epoch
+ * in Consul already. */
 static bool is_old(const struct role *r, const struct register_stamp *by)
 {
     const struct state *state = store_state(r->store);
@@ -356,7 +337,7 @@ int role_promise(struct role *r, const struct register_stamp *by)
     bool again = by->epoch == store_state(r->store)->epoch;
     depose(r, "a leader of a higher epoch has been heard of");
     r->claiming = false;
-    if (!seen_note(r, by) && again)
+    if (!remember(r, by) && again)
         return 0;
     take_epoch(r, by->epoch, &by->leader);
     save(r);

@@ -1,16 +1,23 @@
 /*
- * Whether this node is alone, follows or leads, in which epoch, and what may be written to the register.
+ * The role of this node: whether it is alone, follows or leads, in which epoch, and what may be written to the synced
+ * register.
  *
- * This is the state machine of doc/architecture.md, "Leadership", and nothing else: it knows no sockets and no topics.
- * Scripts carry values between it and Consul; it alone makes them, so no edit of a script can make two leaders of one
- * epoch. The rules marked [m] are those of the checked model (tests/model/lignum.pml).
+ * This is the state machine of doc/architecture.md, "Roles", and nothing else: it knows no sockets and no topics.
+ * Scripts carry values between it and Consul, but only it makes them, so no edit of a script can make two leaders of
+ * one epoch. The rules marked [m] are those of the checked model (tests/model/lignum.pml).
  *
- *   alone     no Consul is configured: it leads from the start, its epoch counted in data/state
- *   follower  promised an epoch to a leader (which may be gone), or to nobody yet
- *   leader    its claim of the register was confirmed in this process [m]
+ *   ROLE_ALONE      no Consul is configured. It leads from the start and until the end, its epoch counted in data/state
+ *   ROLE_FOLLOWER   it has promised an epoch to a leader, which may be gone, or to none yet
+ *                     role_claim                 a claim is under way (`claiming`); the kind stays
+ *                     role_lead                  Consul has confirmed that claim        -> ROLE_LEADER
+ *   ROLE_LEADER     its claim of the register was confirmed in this process [m]
+ *                     role_see                   the register is gone, foreign, older than what is known, or written by
+ *                                                another node                           -> ROLE_FOLLOWER
+ *                     role_promise               of a higher epoch                      -> ROLE_FOLLOWER
+ *                     role_resign                                                       -> ROLE_FOLLOWER
  *
- * An epoch is on disk before it is used or promised [m], so calls that take one wait for the disk (about a
- * millisecond).
+ * An epoch is on the disk before it is led or promised [m], so calls that take one wait for the disk (about a
+ * millisecond). The epoch never falls, except by role_reset_epochs.
  */
 #ifndef BROKER_ELECTION_ROLE_H
 #define BROKER_ELECTION_ROLE_H
@@ -23,9 +30,9 @@ enum role_kind { ROLE_ALONE, ROLE_FOLLOWER, ROLE_LEADER };
 /*
  * The synced set of a leader. It changes one step at a time [m]:
  *
- *   idle        `confirmed` counts                        role_propose -> proposing
- *   proposing   both sets count, from before the request  role_see of exactly `proposed` -> idle; role_resign -> idle
- *               is sent until Consul has confirmed it [m]
+ *   idle        `confirmed` counts                              role_propose -> proposing
+ *   proposing   both sets count, from before the request is     role_see of exactly `proposed` -> idle
+ *               sent until Consul has confirmed it [m]          role_resign -> idle
  */
 struct synced_set {
     struct synced_register confirmed;
@@ -33,31 +40,36 @@ struct synced_set {
     bool proposing;
 };
 
+/*
+ * Consul's register was put back to an older state when what was last seen there does not go on from what is known
+ * (stamp_follows). Then `regressed` is set, and this node neither leads nor claims. It writes the same register back
+ * with a flag, `lost`, which names the newest register that it knows of: a node that reads the flag knows as much.
+ */
 struct role {
     enum role_kind kind;
-    uint64_t epoch;                /* led, or promised */
+    uint64_t epoch;                    /* led, or promised */
     struct member self;
-    struct store *store;           /* outlives us */
+    struct store *store;               /* outlives us */
     struct synced_set synced;          /* of a leader */
-    bool claiming;                 /* `claim` was given out and is not yet confirmed */
+    bool claiming;                     /* `claim` was given out and is not yet confirmed */
     struct synced_register claim;
     bool has_seen;
-    struct synced_register seen;    /* the register as it was last seen, whosever it is */
-    uint64_t seen_index;           /* its ModifyIndex in Consul */
-    bool regressed;                /* it does not go on from what is known: Consul was rolled back */
-    struct synced_register flagged;  /* the same register, saying so */
-    bool foreign;                  /* it is another cluster's */
-    uint64_t news_ns;              /* when the newest was learned of it, here or from a leader */
-    uint64_t lease_ns;             /* how long a confirmation lasts */
-    uint64_t claimed_ns;           /* when `claim` was given out */
-    uint64_t confirmed_ns;         /* when Consul was asked that last confirmed the claim */
-    uint64_t expired_ns;           /* what was asked before confirms nothing */
+    struct synced_register seen;       /* the register as it was last seen, whichever node wrote it */
+    uint64_t seen_index;               /* its ModifyIndex in Consul */
+    bool regressed;                    /* `seen` does not go on from what is known */
+    struct synced_register flagged;    /* `seen`, with the flag */
+    bool foreign;                      /* `seen` is another cluster's */
+    uint64_t news_ns;                  /* when the newest register was learned of, from Consul or from a leader */
+    uint64_t lease_ns;                 /* how long a confirmation is valid */
+    uint64_t claimed_ns;               /* when `claim` was given out */
+    uint64_t confirmed_ns;             /* when the request began by which Consul last confirmed the claim */
+    uint64_t expired_ns;               /* requests that began before this confirm nothing */
 };
 
 /* Takes a new epoch. Waits for the disk. 0 or -errno. */
 int role_init_alone(struct role *r, struct store *s);
 
-/* Has Consul decide: a follower of nobody. */
+/* Consul decides from now on; until then it follows no leader. */
 void role_init_follower(struct role *r, struct store *s);
 
 /* "alone", "follower", "leader" */
@@ -68,79 +80,79 @@ static inline bool role_leads(const struct role *r)
     return r->kind != ROLE_FOLLOWER;
 }
 
-/* May a leader acknowledge now? Not when its claim was last confirmed longer ago than the lease. */
+/* May a leader acknowledge now? Not if its claim was last confirmed longer ago than the lease. */
 bool role_lease_valid(const struct role *r, uint64_t now_ns);
 
-/* It does not know any more that it leads, until it has asked again: an answer may have waited here for long. */
+/* Ends the lease until Consul confirms the claim again, by a request that begins after this: an answer to an earlier
+ * one may have waited in this process while another node took over. */
 void role_expire_lease(struct role *r);
 
-/* What this node can do depends on what it holds. */
+/* What this node holds, which decides what it may do. */
 struct holdings {
-    bool empty;                    /* no message: it may take another cluster's id */
+    bool empty;                        /* no message: it may take another cluster's id */
     bool damaged;
-    bool unopened;                 /* a topic's directory cannot be opened: others may hold messages of it */
-    unsigned copies_min;           /* the smallest `copies` of any live topic of clients; at least 1 */
+    bool unopened;                     /* a topic's directory cannot be opened: other nodes may hold messages of it */
+    unsigned copies_min;               /* the smallest `copies` of any live topic of clients; at least 1 */
 };
 
 enum verdict { VERDICT_EMPTY, VERDICT_OURS, VERDICT_OTHER, VERDICT_FOREIGN, VERDICT_REGRESSED };
 
-/* Tells what the register held (v NULL: nothing) at that index some time after asked_ns, when Consul was asked. Steps
- * down (kind becomes ROLE_FOLLOWER) where that says that this node does not lead any more. Waits for the disk when it
- * is news. */
+/* The register held v (NULL: nothing) at that index, at some time after asked_ns, when the request began. Steps down if
+ * that means that this node does not lead any more. Waits for the disk when the register is newer than what is
+ * known. */
 enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t index, const struct holdings *h,
                       uint64_t asked_ns);
 
-/* Has something newer been learned since that was asked? Then it is not for role_see. */
+/* Has something newer been learned since that request began? Then its answer must not be given to role_see. */
 bool role_read_is_stale(const struct role *r, const struct synced_register *v, uint64_t asked_ns);
 
 enum claim_kind { CLAIM_CLEAN, CLAIM_UNCLEAN };
 
-/* The value with which this node would claim what was last seen: epoch + 1, itself as leader, and the members, but for
- * the leader before, whose lock is gone (unless that leaves fewer than copies_min). It is to be written by cas at
- * seen_index (0: nothing was there).
- * CLAIM_UNCLEAN: whatever the register holds, and without membership. The cluster id is this node's, the set is this
- * node alone, and what others hold beyond its history is lost to the cluster (they keep it in diverged/).
- * 0; -ERR_NOT_ELIGIBLE with a sentence in *why. */
+/* The register with which this node would claim what was last seen: epoch + 1, itself as leader, and the members
+ * without the leader before, whose lock is gone (unless that leaves fewer than copies_min). It is to be written by
+ * compare-and-set at seen_index (0: nothing was there). CLAIM_UNCLEAN: whatever the register holds, and without
+ * membership. The cluster id is this node's, the set is this node alone, and what other nodes hold beyond its history
+ * is lost to the cluster (they keep it in diverged/). 0; -ERR_NOT_ELIGIBLE with a sentence in *why. */
 int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *out,
                const char **why);
 
-/* Could it claim? Else why not. */
+/* Could it make a clean claim? If not, *why says why. */
 bool role_eligible(const struct role *r, const struct holdings *h, const char **why);
 
-/* Consul has confirmed the claim: leads from now on. Waits for the disk. 0; -ERR_CONFLICT: this is not what was
- * claimed. */
+/* Consul has confirmed the claim: this node leads from now on. Waits for the disk. 0; -ERR_CONFLICT: v is not what was
+ * claimed, or a newer register is known. */
 int role_lead(struct role *r, const struct synced_register *v, uint64_t index);
 
 /* Stops leading; the epoch is over for this process [m]. */
 void role_resign(struct role *r);
 
-/* The node has taken another cluster's id: no epoch of that one has been seen or promised. Waits for the disk. */
+/* The node has taken another cluster's id: it has seen and promised no epoch of that one. Waits for the disk. */
 void role_reset_epochs(struct role *r);
 
-/* Promises the epoch of a leader, which leads it by that register. On disk before it returns 0 [m]; -ERR_OLD_EPOCH: a
- * higher one, or an equal one to somebody else, is promised, or a register is known that this one does not go on from
- * [m]. */
+/* Promises the epoch of a leader, which leads it by that register. It is on the disk before this returns 0 [m].
+ * -ERR_OLD_EPOCH: a higher epoch is promised, or an equal one to another leader, or this register does not go on from
+ * the newest one that is known [m]. */
 int role_promise(struct role *r, const struct register_stamp *by);
 
-/* The newest register that this node knows of: seen, told, or promised by. */
+/* The newest register that this node knows of: seen, told by another node, or promised by. */
 struct register_stamp role_known(const struct role *r);
 
-/* Another node knows of this register: what does not go on from it is the past, whatever Consul says. Waits for the
- * disk when that is news. */
+/* Another node knows of this register: a register that does not go on from it is the past, whatever Consul says. Waits
+ * for the disk when that is news. */
 void role_learn(struct role *r, const struct register_stamp *known);
 
-/* Is the register that was last seen older than what another node has told of since? It may just not have been read. */
+/* Is the register that was last seen older than what another node has told of since? Consul may just not have been
+ * read. */
 bool role_behind(const struct role *r);
 
-/* What is to be written to the register by cas at seen_index; NULL: nothing. A leader's new set that is asked for; or
- * the register as it was seen, when Consul was rolled back, marked with what this node knows of: then every node that
- * reads it knows, and nobody leads or claims by it [m]. */
+/* What is to be written to the register by compare-and-set at seen_index; NULL: nothing. A leader's proposed set; or,
+ * when Consul was rolled back, the register as it was seen, with the flag: then no node leads or claims by it [m]. */
 const struct synced_register *role_pending_write(struct role *r);
 
-/* Asks for a new synced set. Not while one is asked for, and never without the leader [m]. */
+/* Proposes a new synced set. Not while one is proposed, and never one without the leader [m]. */
 void role_propose(struct role *r, const struct members *set);
 
-/* Do these copies count? Those of both sets while a change is asked for [m]. */
+/* Do these copies count? While a set is proposed, those of both sets do [m]. */
 bool role_counts(const struct role *r, const struct member *m);
 
 /* The size of the smaller of the sets that count. */

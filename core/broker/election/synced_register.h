@@ -1,7 +1,7 @@
 /*
- * The register: the one value in Consul that says who leads which epoch, and whose copies count. It is changed only by
- * compare-and-set. A member of the cluster is "name:incarnation", so that a wiped disk under an old name is somebody
- * else.
+ * The synced register: the one value in Consul that says which node leads which epoch, and whose copies count. It is
+ * changed only by compare-and-set. A member of the cluster is "name:incarnation"; the incarnation is minted with the
+ * data directory, so a wiped disk under an old name is another member.
  *
  * These are plain values; broker/election/role.h has the rules.
  */
@@ -25,18 +25,18 @@ struct members {
 /* What is remembered of a register: enough to tell whether another one goes on from it. */
 struct register_stamp {
     uint64_t epoch, version;
-    struct id leader;             /* of that epoch: its incarnation; zero: not known */
+    struct id leader;             /* the incarnation of that epoch's leader; zero: not known */
 };
 
 struct synced_register {
     struct id cluster;
-    uint64_t epoch, version;      /* version grows with each claim and change: Consul lets an identical value succeed
-                                     unseen */
+    uint64_t epoch, version;      /* version grows with each write: Consul lets a compare-and-set that writes the
+                                     identical value succeed without moving its index */
     struct member leader;
     struct members set;           /* the synced set */
     uint64_t unclean;             /* the highest epoch that was claimed without membership; 0: none */
-    struct register_stamp lost;         /* the newest that a node knows of and this does not go on from: nobody leads or
-                                     claims by it; epoch 0: none */
+    struct register_stamp lost;   /* the flag: a newer register that Consul has lost, as a node knows. No node leads or
+                                     claims by a register with it. Epoch 0: there is no flag */
 };
 
 /* A leader, as the register and its lock name it. */
@@ -64,8 +64,9 @@ bool synced_register_eq(const struct synced_register *a, const struct synced_reg
 struct register_stamp synced_register_stamp(const struct synced_register *v);
 bool stamp_eq(const struct register_stamp *a, const struct register_stamp *b);
 
-/* Can `later` be what was seen, or have been written after it? Each write raises the version, a claim the epoch as
- * well, and an epoch has one leader: otherwise Consul has gone back, and may have gone another way since. */
+/* Does `later` go on from `seen`: can it be the same register, or one that was written after it? Each write raises the
+ * version, a claim raises the epoch as well, and an epoch has one leader. If not, Consul was put back to an older
+ * state, and other registers may have been written since. */
 bool stamp_follows(const struct register_stamp *later, const struct register_stamp *seen);
 
 #endif
