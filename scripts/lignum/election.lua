@@ -317,7 +317,7 @@ local function note_reach(status)
       local sessions
       sessions, names = views.unreached(view, connected)
       for _, session in ipairs(sessions) do not_reached[session] = now end
-      others = views.better(view, status.self.name, connected, #sessions)
+      others = views.better(view, status.self.name, connected)
     end
   elseif status.connected or not status.leader then
     unconnected_since = nil

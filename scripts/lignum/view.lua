@@ -259,12 +259,14 @@ end
 ---@param view lignum.View
 ---@param me string              this node's name
 ---@param connected table<string, true>
----@param unreached integer      the number of members that this leader does not reach
 ---@return string[] names
-function M.better(view, me, connected, unreached)
+function M.better(view, me, connected)
   local in_set, sessions = who_is_there(view)
   local mine = view.nodes[me] and view.nodes[me].session
-  local names = {}
+  local names, unreached = {}, 0
+  for name, node in pairs(view.nodes) do        -- those that have left the set as well: another leader may ask them in
+    if name ~= me and node.session and not connected[node.member] then unreached = unreached + 1 end
+  end
   for name, node in pairs(view.nodes) do
     if name ~= me and in_set[node.member] and node.session then
       local found = {}

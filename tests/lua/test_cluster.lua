@@ -146,13 +146,13 @@ test("view_who_reaches_fewer_members_goes_later_and_only_one_that_may_reach_more
   local sessions, names = view.unreached(seen(nil, "1-c"), connected)
   check.equal({ sessions, names }, { { "1-c" }, { "c" } })
   check.equal({ view.unreached(seen(nil, nil), connected) }, { {}, {} })               -- it is gone from Consul
-  check.equal(view.better(seen(nil, "1-c"), "a", connected, 1), { "b" })
-  check.equal(view.better(seen({ "1-c" }, "1-c"), "a", connected, 1), {})              -- b has tried
-  check.equal(view.better(seen({ "0-c" }, "1-c"), "a", connected, 1), { "b" })         -- that was an earlier process
+  check.equal(view.better(seen(nil, "1-c"), "a", connected), { "b" })
+  check.equal(view.better(seen({ "1-c" }, "1-c"), "a", connected), {})              -- b has tried
+  check.equal(view.better(seen({ "0-c" }, "1-c"), "a", connected), { "b" })         -- that was an earlier process
   local alone = { [member("a")] = true }
-  check.equal(view.better(seen(nil, "1-c"), "a", alone, 2), { "b", "c" })              -- they may reach each other
-  check.equal(view.better(seen({ "1-c" }, "1-c"), "a", alone, 2), { "c" })             -- b reaches neither a nor c
-  check.equal(view.better(seen(nil, nil), "a", alone, 1), {})                          -- b does not reach a
+  check.equal(view.better(seen(nil, "1-c"), "a", alone), { "b", "c" })              -- they may reach each other
+  check.equal(view.better(seen({ "1-c" }, "1-c"), "a", alone), { "c" })             -- b reaches neither a nor c
+  check.equal(view.better(seen(nil, nil), "a", alone), {})                          -- b does not reach a
   local v = seen(nil, "1-c")
   check.equal({ (view.rank(v, v.nodes.a)), (view.rank(v, v.nodes.b)) }, { 2, 1 })      -- c has the longer log
   v = seen({ "1-c" }, "1-c")

@@ -127,7 +127,7 @@ def test_a_leader_that_loses_its_session_gives_followers_what_it_holds(cluster):
         leader.publish("wal", b"%d" % i)
     assert {n.topic("wal")["next"] for n in c.followers()} == {0}
     c.consul.destroy_session(c.consul.get(KEY)[2])
-    wait_until(lambda: c.leader() and c.leader().view()["epoch"] > epoch, what="a higher epoch is led")
+    wait_until(lambda: c.wait_leader().view()["epoch"] > epoch, what="a higher epoch is led")
     c.wait_whole()
     assert c.leader().messages("wal") == [b"%d" % i for i in range(50)]
     assert [n.diverged() for n in c.nodes] == [b"", b"", b""]
