@@ -158,7 +158,8 @@ static void on_stop(void *arg)
     s->stopping = true;
     http_drain(s->http);
     tasks_stop(vm_tasks(s->vm));
-    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS + config_ns(s->vm, "cluster.drain", 0));
+    uint64_t followers_ns = s->cluster == NULL ? 0 : config_ns(s->vm, "cluster.drain", 0);
+    watch_arm(&s->drain, DRAIN_MS * NS_PER_MS + followers_ns);
 }
 
 bool server_is_ready(void *arg, const char **why)
