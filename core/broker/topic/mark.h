@@ -1,5 +1,5 @@
 /*
- * A mark is a number that only rises, and the list of those who wait for it.
+ * A mark is a number that only rises, and the list of its waiters.
  *
  * A topic has four: tail, written, disk and peers (broker/topic/topic.h). Whoever needs "offset N has got as far as X"
  * waits on one of them. A waiter is embedded in its owner, so waiting never allocates and never fails. Waking

@@ -1,6 +1,6 @@
 /*
  * What nodes say to each other: the types of frames on a link, and reading and writing of their fields. doc/wire.md is
- * the same for those who do not read C, with the order in which frames come.
+ * the same for readers who do not read C, with the order in which frames come.
  *
  * All numbers are little-endian. Text is two bytes of size and the bytes. A topic is a slot, a number from 1 on
  * that the follower gives out and never uses twice on a connection; the name in POSITION only finds a topic that is
