@@ -78,6 +78,16 @@ static bool handed_over(const struct server *s)
     return !draining && !tasks_ready(vm_tasks(s->vm)) && fetcher_busy(s->fetcher) == 0;
 }
 
+/* Until a leader has handed over, its port answers health checks: Consul would end its session otherwise, and another
+ * node would lead without the messages that are still on their way. */
+static bool stopped(struct server *s)
+{
+    if (!handed_over(s))
+        return false;
+    http_stop_listening(s->http);
+    return http_drained(s->http);
+}
+
 void turn(void *arg)
 {
     struct server *s = arg;
@@ -104,7 +114,7 @@ void turn(void *arg)
     due_arm(s);
     if (s->reload)
         reload_now(s);
-    if (s->stopping && http_drained(s->http) && handed_over(s))
+    if (s->stopping && stopped(s))
         loop_stop(&s->loop);
 }
 

@@ -234,10 +234,14 @@ void client_drain(struct client *c)
 void http_drain(struct http_server *s)
 {
     s->draining = true;
-    listeners_close(s);
     LIST_EACH(link, &s->all)
         client_drain(LIST_OWNER(link, struct client, all));
     loop_again(s->loop);
+}
+
+void http_stop_listening(struct http_server *s)
+{
+    listeners_close(s);
 }
 
 bool http_drained(const struct http_server *s)

@@ -66,9 +66,13 @@ void http_on_error(struct http_server *s, http_render_error *render);   /* until
  * which a node loses the leadership. */
 void http_reserve(struct http_server *s, bool (*is_reserved)(slice path));
 
-/* Stops listening, closes idle connections, and answers requests in flight with Connection: close. http_drained is true
- * once no connection is left; http_server_free closes those that are left at once. */
+/* Closes idle connections and answers requests in flight with Connection: close. New clients are served as beyond
+ * limits.connections: only paths of http_reserve are answered, others with 503 `stopping`. */
 void http_drain(struct http_server *s);
+
+/* Stops listening as well. http_drained is true once no connection is left; http_server_free closes those that are left
+ * at once. */
+void http_stop_listening(struct http_server *s);
 bool http_drained(const struct http_server *s);
 void http_server_free(struct http_server *s);
 

@@ -70,7 +70,8 @@ static bool slowest_yields(struct http_server *s)
 static void client_admit(struct http_server *s, int fd, const union address *from)
 {
     char peer[ADDRESS_TEXT_MAX];
-    bool beyond = s->stats.connections >= s->limits.connections && !slowest_yields(s);
+    bool full = s->stats.connections >= s->limits.connections;
+    bool beyond = s->draining || (full && !slowest_yields(s));
     if (beyond && s->stats.connections >= s->limits.connections + CONNECTIONS_RESERVED) {
         socket_refuse(s, fd);
         return;

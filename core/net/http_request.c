@@ -213,7 +213,10 @@ static bool head_take(struct client *c)
     }
     if (c->beyond && !(c->server->is_reserved != NULL && c->server->is_reserved(head->path))) {
         c->server->stats.refused++;
-        answer_refusal(c, -ERR_TOO_MANY, SLICE("too many connections"));
+        if (c->server->draining)
+            answer_refusal(c, -ERR_STOPPING, (slice){0});
+        else
+            answer_refusal(c, -ERR_TOO_MANY, SLICE("too many connections"));
         c->linger = false;     /* its place is one of few */
         return false;
     }

@@ -255,18 +255,33 @@ end
 
 -- renew ----------------------------------------------------------------------------------------
 
+-- The members that are connected to this leader, and itself.
+local function connected_members(status)
+  local connected = { [status.self.member] = true }
+  for _, f in ipairs(status.followers) do connected[f.member] = f.connected or nil end
+  return connected
+end
+
 -- Waits for followers at shutdown, and logs those that did not receive everything.
 local function drain(seconds)
   local began = clock()
-  if cluster.drain(seconds, true) then
-    return say.info(("cluster: hands over: the followers have everything seconds=%.2f"):format(clock() - began))
+  local _, why, code = cluster.drain(seconds, true)
+  if code == "not_leader" then
+    return say.warn("cluster: ceased to lead before its followers had received everything: " .. why)
   end
-  local behind = {}
-  for _, f in ipairs(cluster.status().followers) do
+  local status, behind = cluster.status(), {}
+  local connected = connected_members(status)
+  for _, f in ipairs(status.followers) do
     if f.in_set and f.lag_messages > 0 then behind[#behind + 1] = ("%s %d"):format(f.name, f.lag_messages) end
   end
-  say.warn(("cluster: hands over, and followers did not receive all messages within cluster.drain (%g s); missing: %s")
-    :format(seconds, table.concat(behind, ", ")))
+  for _, m in ipairs(status.register.members) do
+    if not connected[m] then behind[#behind + 1] = m:match("^[^:]*") .. " (not connected)" end
+  end
+  if behind[1] then
+    return say.warn(("cluster: hands over, and followers did not receive all messages within cluster.drain (%g s); "
+      .. "missing: %s"):format(seconds, table.concat(behind, ", ")))
+  end
+  say.info(("cluster: hands over: the followers have everything seconds=%.2f"):format(clock() - began))
 end
 
 local function renew()
@@ -294,13 +309,6 @@ end
 local function patience()
   local s = client.settings
   return math.max(STALLED_MAX, (s.check_interval + s.check_timeout) * s.check_failures)
-end
-
--- The members that are connected to this leader, and itself.
-local function connected_members(status)
-  local connected = { [status.self.member] = true }
-  for _, f in ipairs(status.followers) do connected[f.member] = f.connected or nil end
-  return connected
 end
 
 -- Notes which members this node does not reach, and for a leader also which others may. A note lasts until this node

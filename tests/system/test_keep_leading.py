@@ -3,9 +3,11 @@
 import contextlib
 import http.server
 import re
+import signal
 import threading
 import time
 
+from client import assert_status
 from cluster import KEY
 from common import hold_for, wait_until
 
@@ -98,15 +100,40 @@ def test_an_orderly_stop_takes_the_time_that_slow_followers_need(cluster, figure
     leader = c.leader()
     for node in c.nodes:
         c.net[node.name].limit(60)
-    for i in range(60):
+    for i in range(240):             # takes longer than Consul takes to declare a node dead
         leader.publish("wal", b"%04d" % i + b"x" * 100000)
     began = time.monotonic()
     leader.stop()
     took = time.monotonic() - began
-    figure("orderly stop while followers lack 6 MB over 60 Mbit/s: %.2f s", took)
+    figure("orderly stop while followers lack 24 MB over 60 Mbit/s: %.2f s", took)
+    assert took > 4
     assert "hands over: the followers have everything" in leader.said()
-    wait_until(lambda: c.wait_leader().topic("wal")["next"] == 60, what="the next leader has it on its disk")
-    assert [payload[:4] for _, _, payload in c.wait_leader().log("wal")] == [b"%04d" % i for i in range(60)]
+    wait_until(lambda: c.wait_leader().topic("wal")["next"] == 240, what="the next leader has it on its disk")
+    assert [payload[:4] for _, _, payload in c.wait_leader().log("wal")] == [b"%04d" % i for i in range(240)]
+
+
+def test_a_leader_that_stops_answers_health_checks_until_it_has_handed_over(cluster):
+    c = cluster(3, net=True, sync_interval=60, lag_max=60, topics={"wal": {}})
+    leader = c.leader()
+    for node in c.followers():
+        c.net[node.name].limit(1)
+    for i in range(30):
+        leader.publish("wal", b"x" * 100000)
+    leader.signal(signal.SIGTERM)
+    wait_until(lambda: "main: stopping" in leader.said(), what="it stops")
+    assert leader.get("/healthz").status == 200
+    assert leader.get("/readyz").status == 503
+    assert_status(leader.request("POST", "/v1/topics/wal/messages", b"late"), 503, "stopping")
+    leader.kill()
+
+
+def test_a_leader_does_not_say_that_members_which_left_have_everything(cluster):
+    c = cluster(2, sync_interval=60, topics={"wal": {}, "two": {"replication": "live", "copies": 2}})
+    leader, gone = c.leader(), c.followers()[0]
+    gone.kill()
+    leader.publish("wal", b"x")
+    leader.stop()
+    assert "missing: %s (not connected)" % gone.name in leader.said()
 
 
 def test_a_stop_is_bounded_and_says_what_followers_lack(cluster):

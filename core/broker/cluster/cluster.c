@@ -295,7 +295,10 @@ static void drain(struct cluster *c)
     if (c->leading && !leader_drained(c->leader))
         return;
     c->draining = false;
-    mark_advance(&c->drains, c->drains.at + 1);
+    if (c->leading)
+        mark_advance(&c->drains, c->drains.at + 1);
+    else
+        mark_fail(&c->drains, -ERR_NOT_LEADER);
 }
 
 void cluster_send(struct cluster *c)

@@ -54,7 +54,8 @@ int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t in
 void cluster_resign(struct cluster *c, const char *why);
 
 /* Before a leader hands over: nothing more is appended while it leads, and what it holds goes to the followers. The
- * mark rises by one when the members that are connected have it all. `stopping`: this node appends nothing any more. */
+ * mark rises by one when every member has it all (leader_drained), and fails with -ERR_NOT_LEADER when this node ceases
+ * to lead before. `stopping`: this node appends nothing any more. */
 struct mark *cluster_drain(struct cluster *c, bool stopping);
 bool cluster_draining(const struct cluster *c);
 

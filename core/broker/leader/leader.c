@@ -1,7 +1,6 @@
 #include "broker/leader/leader.h"
 
 #include <errno.h>
-#include <errno.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,6 +12,8 @@
 #include "broker/leader/membership.h"
 #include "broker/leader/requests.h"
 #include "broker/wire/wire.h"
+
+#define RETURN_NS (1500 * NS_PER_MS)   /* how long a leader that hands over waits for a member to connect again */
 
 /* ---- connections ---- */
 
@@ -257,6 +258,10 @@ void leader_ship_all(struct leader *l)
 
 bool leader_drained(struct leader *l)
 {
+    uint64_t now = clock_ns();
+    for (unsigned i = 0; i < l->absent_count; i++)
+        if (role_counts(l->role, &l->absent[i].member) && now - l->absent[i].since_ns < RETURN_NS)
+            return false;
     LIST_EACH(node, &l->peers) {
         const struct peer *p = LIST_OWNER(node, struct peer, all);
         if (!p->counted || p->closing)

@@ -72,7 +72,8 @@ uint64_t leader_stalled_ns(const struct leader *l);
 void leader_damaged(struct leader *l);
 
 /* Before an orderly stop: lets followers be sent all that is acknowledged here, whatever Lua has allowed; then, whether
- * every connected member has it. (A node that is no member could not lead after this one.) */
+ * every member has it. A member that has been gone for RETURN_NS is not waited for. (A node that is no member could not
+ * lead after this one.) */
 void leader_ship_all(struct leader *l);
 bool leader_drained(struct leader *l);
 

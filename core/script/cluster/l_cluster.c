@@ -167,7 +167,7 @@ static int l_wait(lua_State *L)
 }
 
 /* cluster.drain(timeout [, stopping]) -> true | nil, message, code.  Refuses appends while this node leads, or from now
- * on, and waits until the members that are connected have everything. */
+ * on, and waits until every member has everything; one that has been gone for long is not waited for. */
 static int l_drain(lua_State *L)
 {
     struct cluster *c = cluster_of(L, DRAIN);
