@@ -137,26 +137,27 @@ static int cut(struct follower *f, struct topic *t, uint64_t to)
 
 struct point {
     unsigned kind;                   /* POINT_... */
-    uint64_t found, end, first;
+    uint64_t found, end, first, readable;
     bool has_crc;
     uint32_t crc;
 };
 
-/* Nothing is in common with what the leader still has; what is here from `common` on is not the leader's. `keep`: there
- * is more than what the leader's retention has removed. */
-static int restart(struct follower *f, struct topic *t, const struct point *p, uint64_t common, bool keep)
+/* Nothing is in common with what the leader still has; what is here from `common` on is not the leader's. All that is
+ * here goes to diverged/, also what only the leader's retention has removed: its word alone deletes nothing. */
+static int restart(struct follower *f, struct topic *t, const struct point *p, uint64_t common)
 {
-    uint64_t messages = t->tail.at - topic_first(t);
+    struct journal_info info;
     int rc = check_cut(f, t, common);
     if (rc < 0)
         return rc;
+    journal_info(t->journal, &info);
+    bool keep = info.epoch > 0 || info.damaged > 0;
     say_info("follower", "starts over topic=%s offset=%llu%s", t->name, (unsigned long long)p->first,
              keep ? ": what was here is moved to diverged/" : "");
     rc = topic_restart(t, p->first, keep);
     if (rc < 0)
         return rc;
-    f->diverged_messages += keep ? messages : 0;
-    check_topics(f, t);
+    f->diverged_messages += keep ? info.tail - info.first : 0;
     return 0;
 }
 
@@ -182,7 +183,7 @@ static int settle_on(struct follower *f, struct topic *t, const struct point *p,
         return stuck(f, t, why);
     }
     if (common < p->first)
-        return restart(f, t, p, common, t->tail.at > common);
+        return restart(f, t, p, common);
     return t->tail.at > common ? cut(f, t, common) : 0;
 }
 
@@ -194,13 +195,13 @@ static int settle_on_nothing(struct follower *f, struct topic *t, const struct p
     struct journal_info info;
     journal_info(t->journal, &info);
     if (info.epoch > 0)
-        return restart(f, t, p, p->first, info.tail > p->first || info.tail > t->peers.at);
+        return restart(f, t, p, p->first);
     if (info.tail == p->first)
         return 0;
     /* The leader must have gone at least as far as is known to be committed here. */
+    if (p->first > info.tail)
+        return restart(f, t, p, p->end);
     int rc = check_cut(f, t, p->end);
-    if (rc == 0 && p->first > info.tail)
-        return topic_restart(t, p->first, info.damaged > 0);
     if (rc == 0)                     /* this node has less than it acknowledged, so it must not count */
         refetch_by_replicating(f, t, p->first);
     return rc;
@@ -231,6 +232,19 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
     return rc;
 }
 
+/* Why a leader cannot mean what it says; NULL: it can. Retention removes only what readers could see, and nothing of
+ * _topics. So a topic never begins above what the leader holds to be committed, and _topics always begins at 0. */
+static const char *point_refusal(const struct follower *f, const struct topic *t, const struct point *p)
+{
+    if (p->kind > POINT_UNREADABLE || p->first > p->end)
+        return "a POINT is not well formed";
+    if (p->first > p->readable)
+        return "it has removed messages that its readers have not seen";
+    if (t == topics_log(f->topics) && p->first > 0)
+        return "its list of topics does not begin at 0";
+    return NULL;
+}
+
 void reconcile_point(struct follower *f, struct wire *w)
 {
     struct topic *t = upstream_topic(f, get_u32(w));
@@ -238,10 +252,12 @@ void reconcile_point(struct follower *f, struct wire *w)
     p.found = get_u64(w);
     p.end = get_u64(w);
     p.first = get_u64(w);
+    p.readable = get_u64(w);
     p.has_crc = get_u8(w);
     p.crc = get_u32(w);
-    if (!wire_done(w) || p.kind > POINT_UNREADABLE || p.first > p.end) {
-        upstream_fail(f, "a POINT is not well formed");
+    const char *why = wire_done(w) ? point_refusal(f, t, &p) : "a POINT is not well formed";
+    if (why != NULL) {
+        upstream_fail(f, why);
         return;
     }
     if (t == NULL || t->follow.placed)

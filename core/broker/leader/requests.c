@@ -28,7 +28,9 @@ static void send_point(struct peer *p, uint32_t slot, struct topic *t, uint64_t 
     put_u8(out, kind);
     put_u64(out, found);
     put_u64(out, ours);
-    put_u64(out, kind == POINT_EARLIER || kind == POINT_EXACT ? topic_first(t) : 0);
+    bool known = kind == POINT_EARLIER || kind == POINT_EXACT;
+    put_u64(out, known ? topic_first(t) : 0);
+    put_u64(out, known ? topic_readable(t) : 0);
     struct batch_head head = {0};
     bool has_crc = false;
     if (kind == POINT_EXACT) {       /* of the batch that ends where both histories of the epoch still agree */

@@ -440,7 +440,7 @@ bool topics_trim(struct topics *ts)
         if (keep->age_ms == 0 && keep->bytes == 0 && keep->messages == 0)
             continue;
         some = true;
-        int files = journal_apply_retention(t->journal, keep, clock_wall_ms());
+        int files = journal_apply_retention(t->journal, keep, clock_wall_ms(), topic_readable(t));
         if (files > 0)
             say_info("topics", "retention removed files topic=%s files=%d first=%llu", t->name, files,
                      (unsigned long long)topic_first(t));

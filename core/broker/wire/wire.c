@@ -92,7 +92,11 @@ uint64_t get_u64(struct wire *w)
 {
     uint64_t v;
     get(w, &v, sizeof(v));
-    return le64toh(v);
+    v = le64toh(v);
+    if (v <= NUMBER_MAX)
+        return v;
+    w->bad = true;
+    return 0;
 }
 
 struct id get_id(struct wire *w)

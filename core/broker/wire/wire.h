@@ -2,9 +2,9 @@
  * What nodes say to each other: the types of frames on a link, and reading and writing of their fields. doc/wire.md is
  * the same for readers who do not read C, with the order in which frames come.
  *
- * All numbers are little-endian. Text is two bytes of size and the bytes. A topic is a slot, a number from 1 on
- * that the follower gives out and never uses twice on a connection; the name in POSITION only finds a topic that is
- * there.
+ * All numbers are little-endian; a u64 is at most NUMBER_MAX. Text is two bytes of size and the bytes. A topic is a
+ * slot, a number from 1 on that the follower assigns and never uses twice on a connection; the name in POSITION only
+ * finds a topic that exists.
  *
  *   follower -> leader
  *     HELLO     u16 WIRE_VERSION, cluster id, text member, text http, u8 flags; of the newest register that it knows
@@ -19,8 +19,10 @@
  *   leader -> follower
  *     WELCOME   u64 epoch, u64 version of the register, u64 unclean epoch, text member
  *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
- *               found epoch, u64 end, u64 first, u8 has crc, u32 crc: the leader's history of the last epoch that is
- *               at most the one asked for ends there; the checksum of the batch that ends at the smaller of both ends
+ *               found epoch, u64 end, u64 first, u64 readable, u8 has crc, u32 crc: the leader's history of the last
+ *               epoch that is at most the one asked for ends at `end`; the leader has the topic from `first` on, and
+ *               its readers see what is below `readable`; the checksum of the batch that ends at the smaller of both
+ *               ends
  *     DATA      u32 slot, u64 readable, u64 peers, u64 first, u64 next, u64 file first, u8 has crc, u32 crc, batches
  *     MARKS     (u32 slot, u64 readable, u64 peers) ...
  *     CAUGHT    nothing: this node has all that is acknowledged
@@ -65,7 +67,8 @@ void put_u64(struct buf *out, uint64_t v);
 void put_id(struct buf *out, const struct id *id);
 void put_text(struct buf *out, slice text);
 
-/* A frame that is being read. Reading past its end gives zeros and sets `bad`; look at it once, at the end. */
+/* A frame that is being read. Reading past its end, and reading a u64 above NUMBER_MAX, gives zero and sets `bad`; it
+ * is checked once, at the end, before anything acts on the frame. */
 struct wire {
     slice rest;
     bool bad;

@@ -112,9 +112,9 @@ struct retain {
     uint64_t messages;
 };
 
-/* Has the disk thread delete sealed files that retention no longer keeps: whole files, the oldest first. The number of
- * files. */
-int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms);
+/* Has the disk thread delete sealed files that retention no longer keeps: whole files, the oldest first, and none with
+ * messages from `readable` on, which no reader could see yet. The number of files. */
+int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t readable);
 
 struct file_info {
     uint64_t first, next;

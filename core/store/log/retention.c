@@ -22,13 +22,14 @@ static bool may_go(struct journal *j, const struct retain *keep, int64_t now_ms)
     return seg->time_last < now_ms - keep->age_ms;
 }
 
-int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms)
+int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t readable)
 {
     static const enum file_kind kinds[] = {FILE_ACTIVE, FILE_SEALED, FILE_INDEX};   /* active: sealing it failed */
     struct parts *parts = &j->parts;
     struct buf paths = {0};
     int count = 0;
-    while (parts->count > 1 && !(parts->at[0].segment && parts->at[0].segment->pinned) && may_go(j, keep, now_ms)) {
+    while (parts->count > 1 && parts->at[1].first <= readable &&
+           !(parts->at[0].segment && parts->at[0].segment->pinned) && may_go(j, keep, now_ms)) {
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
             struct path path = file_path(&parts->dir, parts->at[0].first, kinds[i]);
             buf_add(&paths, path.s, strlen(path.s) + 1);

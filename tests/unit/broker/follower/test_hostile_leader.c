@@ -1,4 +1,5 @@
 /* Leaders that are none, or lie, at a follower. */
+#include "broker/topic/topic_log.h"
 #include "store/replication/batches.h"
 #include "unit/wild.h"
 
@@ -50,23 +51,42 @@ static void wild_leader_greet(struct wild_leader *l)
     WAIT_UNTIL(wild_got(&l->w, WIRE_PROMISE));
 }
 
-/* "We have the very same": for whatever the follower asks next. Its slot. */
-static uint32_t agree(struct wild_leader *l)
+struct point {
+    unsigned kind;
+    uint64_t found, end, first, readable;
+};
+
+static void send_point(struct wild_leader *l, uint32_t slot, struct point p)
 {
     struct buf out = {0};
+    put_u32(&out, slot);
+    put_u8(&out, p.kind);
+    put_u64(&out, p.found);
+    put_u64(&out, p.end);
+    put_u64(&out, p.first);
+    put_u64(&out, p.readable);
+    buf_add(&out, "\0\0\0\0\0", 5);
+    wild_send(&l->w, WIRE_POINT, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* What the follower asks next, as the answer "we have the very same"; its slot. */
+static uint32_t take_position(struct wild_leader *l, struct point *same)
+{
     WAIT_UNTIL(wild_got(&l->w, WIRE_POSITION));
     struct wire w = {.rest = l->w.payload};
     uint32_t slot = get_u32(&w);
     get_bytes(&w, 16);
-    uint64_t epoch = get_u64(&w), end = get_u64(&w);
-    put_u32(&out, slot);
-    put_u8(&out, POINT_EXACT);
-    put_u64(&out, epoch);
-    put_u64(&out, end);
-    put_u64(&out, 0);
-    buf_add(&out, "\0\0\0\0\0", 5);
-    wild_send(&l->w, WIRE_POINT, buf_slice(&out));
-    buf_fini(&out);
+    *same = (struct point){.kind = POINT_EXACT, .found = get_u64(&w)};
+    same->end = same->readable = get_u64(&w);
+    return slot;
+}
+
+static uint32_t agree(struct wild_leader *l)
+{
+    struct point same;
+    uint32_t slot = take_position(l, &same);
+    send_point(l, slot, same);
     return slot;
 }
 
@@ -249,13 +269,13 @@ TEST(test_marks_that_promise_too_much_show_no_more_than_there_is)
     struct lied_to x = lied_to();
     struct buf out = {0};
     put_u32(&out, x.slot);
-    put_u64(&out, UINT64_MAX);
-    put_u64(&out, UINT64_MAX);
+    put_u64(&out, NUMBER_MAX);
+    put_u64(&out, NUMBER_MAX);
     put_u32(&out, 12345);                            /* nobody's slot */
     put_u64(&out, 0);
     put_u64(&out, 0);
     wild_send(&x.l.w, WIRE_MARKS, buf_slice(&out));
-    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow.told_readable == UINT64_MAX));
+    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow.told_readable == NUMBER_MAX));
     CHECK_EQ(topic_readable(x.t), 3);
     CHECK_EQ(x.t->peers.at, 3);
     out.end -= 1;
@@ -263,6 +283,108 @@ TEST(test_marks_that_promise_too_much_show_no_more_than_there_is)
     wait_for_the_end(&x.l);
     buf_fini(&out);
     lied_to_end(&x);
+}
+
+/* ---- POINT: a leader that says that its history is elsewhere ---- */
+
+static struct lied_to asked_for(const char *name)
+{
+    struct topic *t = live_topic_of_two();
+    struct lied_to x = {.b = &rig.nodes[1], .t = topic_at(&rig.nodes[1], name), .l = wild_leader_of(5)};
+    WAIT_UNTIL(topic_readable(topic_at(&rig.nodes[1], "t")) == 3 && t->peers.at == 3);
+    cluster_follow(x.b->cluster, NULL);
+    cluster_follow(x.b->cluster, &x.l.at);
+    return x;
+}
+
+/* The answer to the follower's question about x.t; everything before is agreed with. */
+static void answer(struct lied_to *x, struct point p)
+{
+    struct point same;
+    wild_leader_greet(&x->l);
+    if (x->t != topics_log(x->b->topics))
+        agree(&x->l);
+    uint32_t slot = take_position(&x->l, &same);
+    send_point(&x->l, slot, p);
+}
+
+static void check_a_point_is_refused(const char *name, struct point p)
+{
+    struct lied_to x = asked_for(name);
+    uint64_t tail = x.t->tail.at;
+    answer(&x, p);
+    wait_for_the_end(&x.l);
+    CHECK_EQ(x.t->tail.at, tail);
+    CHECK_EQ(topic_first(x.t), 0);
+    CHECK_EQ(topic_readable(x.t), tail);
+    CHECK_EQ(count_in("n2/diverged"), 0);
+    lied_to_end(&x);
+}
+
+TEST(test_a_point_beyond_all_numbers_is_refused)
+{
+    check_a_point_is_refused("t", (struct point){POINT_EXACT, 1, UINT64_C(1) << 62, UINT64_C(1) << 62, 0});
+}
+
+TEST(test_a_history_that_begins_above_what_its_readers_have_seen_is_refused)
+{
+    check_a_point_is_refused("t", (struct point){POINT_EARLIER, 0, 1000, 1000, 999});
+}
+
+TEST(test_a_history_that_ends_below_what_was_committed_is_refused)
+{
+    check_a_point_is_refused("t", (struct point){POINT_EXACT, 1, 2, 0, 2});
+}
+
+TEST(test_a_history_that_begins_below_what_was_committed_is_refused)
+{
+    check_a_point_is_refused("t", (struct point){POINT_EARLIER, 0, 2, 2, 2});
+}
+
+TEST(test_the_list_of_topics_never_begins_above_0)
+{
+    check_a_point_is_refused(TOPIC_LOG_NAME, (struct point){POINT_EXACT, 1, 1000, 1000, 1000});
+}
+
+TEST(test_the_list_of_topics_has_an_epoch_in_common)
+{
+    check_a_point_is_refused(TOPIC_LOG_NAME, (struct point){POINT_EARLIER, 0, 1000, 1000, 1000});
+}
+
+/* Such a leader cannot be told from one whose retention is ahead. */
+static void check_it_starts_over_and_keeps(struct point p)
+{
+    struct lied_to x = asked_for("t");
+    struct node *a = &rig.nodes[0];
+    answer(&x, p);
+    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow.placed));
+    CHECK_EQ(topic_first(x.t), 1000);
+    CHECK_EQ(count_in("-d n2/diverged/t-*"), 1);
+    CHECK_EQ(run("cat n2/diverged/t-*/* | grep -qa 'message 2'"), 0);
+    CHECK_EQ(count_in("n2/trash"), 0);
+    wild_close(&x.l.w);
+    cluster_resign(a->cluster, "the test says so");      /* the next leader has it all */
+    cluster_follow(x.b->cluster, NULL);
+    rig.reg.epoch = 5;
+    rig.reg.version = 200;
+    rig.index++;
+    lead(a);
+    publish(topic_at(a, "t"), 1, 100);
+    join(x.b, a);
+    WAIT_UNTIL(topic_readable(x.t) == 4);
+    check_same_topic(a, x.b, "t");
+    close(x.l.door);
+    rig_down();
+}
+
+TEST(test_what_a_leaders_word_removes_is_kept)
+{
+    check_it_starts_over_and_keeps((struct point){POINT_EXACT, 1, 1000, 1000, 1000});
+}
+
+TEST(test_what_a_leader_without_an_epoch_in_common_removes_is_kept)
+{
+    check_it_starts_over_and_keeps((struct point){POINT_EARLIER, 0, 1000, 1000, 1000});
 }
 
 static void put_from_leader(struct buf *out, unsigned char type, const struct lied_to *x)
@@ -274,7 +396,7 @@ static void put_from_leader(struct buf *out, unsigned char type, const struct li
     put_u32(out, x->slot);
     if (type == WIRE_POINT)
         put_u8(out, (unsigned)rand() % 3);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3 + (type == WIRE_POINT); i++)
         put_u64(out, (uint64_t)rand() % 5);
     if (type == WIRE_POINT)
         buf_add(out, "\1\2\3\4\5", 5);

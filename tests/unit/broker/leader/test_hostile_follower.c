@@ -466,7 +466,7 @@ TEST(test_slots_that_are_not_known_are_passed_over)
     publish(t, 1, 100);
     send_ack(&w, 0, 4);
     send_ack(&w, 77, 4);
-    send_ack(&w, UINT32_MAX, UINT64_MAX);
+    send_ack(&w, UINT32_MAX, NUMBER_MAX);
     send_start(&w, 77, 4);
     check_peers_stays(t, &w);
     CHECK(!wild_ended(&w));

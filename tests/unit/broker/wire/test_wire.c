@@ -10,14 +10,14 @@ TEST(test_fields_are_little_endian_and_come_back)
     put_u8(&out, 0xfe);
     put_u16(&out, 0x0102);
     put_u32(&out, 0x01020304);
-    put_u64(&out, UINT64_C(0x0102030405060708));
+    put_u64(&out, UINT64_C(0x0012030405060708));
     put_text(&out, SLICE("abc"));
-    CHECK_SLICE(buf_slice(&out), SLICE("\xfe\x02\x01\x04\x03\x02\x01\x08\x07\x06\x05\x04\x03\x02\x01\x03\0abc"));
+    CHECK_SLICE(buf_slice(&out), SLICE("\xfe\x02\x01\x04\x03\x02\x01\x08\x07\x06\x05\x04\x03\x12\x00\x03\0abc"));
     struct wire w = {.rest = buf_slice(&out)};
     CHECK_EQ(get_u8(&w), 0xfe);
     CHECK_EQ(get_u16(&w), 0x0102);
     CHECK_EQ(get_u32(&w), 0x01020304);
-    CHECK(get_u64(&w) == UINT64_C(0x0102030405060708));
+    CHECK(get_u64(&w) == UINT64_C(0x0012030405060708));
     CHECK(!wire_done(&w));
     CHECK_SLICE(get_text(&w), SLICE("abc"));
     CHECK(wire_done(&w));
@@ -87,6 +87,24 @@ TEST(test_text_that_claims_more_than_there_is_is_bad)
     struct wire w = {.rest = SLICE("\xff\xff" "abc")};
     CHECK_EQ(get_text(&w).n, 0);
     CHECK(w.bad);
+}
+
+TEST(test_a_number_above_the_bound_is_bad)
+{
+    struct buf out = {0};
+    put_u64(&out, NUMBER_MAX);
+    put_u64(&out, NUMBER_MAX + 1);
+    put_u64(&out, UINT64_MAX);
+    struct wire w = {.rest = buf_slice(&out)};
+    CHECK(get_u64(&w) == NUMBER_MAX);
+    CHECK(!w.bad);
+    for (int i = 0; i < 2; i++) {
+        w.bad = false;
+        CHECK_EQ(get_u64(&w), 0);
+        CHECK(w.bad);
+    }
+    CHECK(!wire_done(&w));
+    buf_fini(&out);
 }
 
 TEST(test_bytes_left_over_are_not_done)
@@ -168,11 +186,12 @@ TEST(test_the_documented_positions_are_the_codes)
     put_u64(&out, 5);
     put_u64(&out, 990);
     put_u64(&out, 0);
+    put_u64(&out, 980);
     put_u8(&out, 1);
     put_u32(&out, 0x1a2b3c4d);
     check_example(WIRE_POINT, &out,
-                  "22 00 00 00 50 02 00 00 00 02 05 00 00 00 00 00 00 00 de 03 00 00 00 00 00 00 00 00 00 00 00 00 "
-                  "00 00 01 4d 3c 2b 1a");
+                  "2a 00 00 00 50 02 00 00 00 02 05 00 00 00 00 00 00 00 de 03 00 00 00 00 00 00 00 00 00 00 00 00 "
+                  "00 00 d4 03 00 00 00 00 00 00 01 4d 3c 2b 1a");
     put_u32(&out, 2);
     put_u64(&out, 990);
     put_u64(&out, 990);

@@ -261,7 +261,7 @@ TEST(test_the_loop_and_the_disk_thread_share_nothing_unguarded)
         store_collect(s);
         if (turn % 50 == 49)
             for (int i = 0; i < 12; i++) {
-                journal_apply_retention(journals[i], &keep, 0);
+                journal_apply_retention(journals[i], &keep, 0, UINT64_MAX);
                 check_reads_all(journals[i]);
             }
     }

@@ -94,7 +94,7 @@ TEST(retention_removes_a_file_whose_sealing_failed)
     append_some(j, 1, 20);
     settle_store(s);
     CHECK(exists(FILE_0));
-    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000), 1);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000, UINT64_MAX), 1);
     worker_wait(s->disk.worker);
     CHECK(!exists(FILE_0));
     io.rename = real.rename;
@@ -127,7 +127,7 @@ static void trim_without_syncs(void)
     settle_store(s);
     worker_wait(s->disk.worker);
     io.sync_all = no_sync;
-    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000), 1);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 1000, UINT64_MAX), 1);
     worker_wait(s->disk.worker);
 }
 

@@ -94,7 +94,7 @@ TEST(test_a_file_is_described_by_any_of_its_offsets)
         CHECK_EQ(f.crc, end_record_file_crc(bytes.p + bytes.n - END_RECORD_SIZE));
     }
     CHECK_EQ(journal_file(j, 35, &f), -ERR_BAD_RANGE);
-    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 0), 3);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 0, UINT64_MAX), 3);
     CHECK_EQ(journal_file(j, 29, &f), -ERR_GONE);
     CHECK_EQ(journal_audit(j, 20, on_audited, NULL), -ERR_GONE);
     CHECK_EQ(journal_audit(j, 30, on_audited, NULL), -ERR_GONE);

@@ -66,7 +66,7 @@ TEST(test_the_end_of_every_epoch_is_found)
         for (uint64_t epoch = 0; epoch <= j->marks.epoch + 2; epoch++)
             check_epoch_end(j, epoch);
         if (life == 4)
-            CHECK(journal_apply_retention(j, &(struct retain){.bytes = 300 * KIB}, 0) > 0);
+            CHECK(journal_apply_retention(j, &(struct retain){.bytes = 300 * KIB}, 0, UINT64_MAX) > 0);
         store_flush(s);
         if (life % 2)
             store_close(s);
@@ -103,7 +103,7 @@ TEST(test_the_batch_before_an_offset_is_found_or_said_not_to_be)
             CHECK_EQ(head.first + head.count, end);
     }
     settle_store(s);
-    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 0), 2);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 1}, 0, UINT64_MAX), 2);
     CHECK_EQ(journal_batch_before(j, 10, &head), -ERR_GONE);
     CHECK_EQ(journal_batch_before(j, 20, &head), -ERR_GONE);
     CHECK_EQ(journal_batch_before(j, 22, &head), 0);

@@ -170,7 +170,7 @@ TEST(test_a_run_of_batches_begins_at_its_offset_and_ends_with_the_file)
     CHECK_EQ(buf_size(&out), 0);
     CHECK_EQ(journal_read_batches(a.journal, 24, UINT64_MAX, MIB, &out, &s), 0);
     CHECK_EQ(s.next, 24);
-    CHECK_EQ(journal_apply_retention(a.journal, &(struct retain){.messages = 1}, 0), 2);
+    CHECK_EQ(journal_apply_retention(a.journal, &(struct retain){.messages = 1}, 0, UINT64_MAX), 2);
     CHECK_EQ(journal_read_batches(a.journal, 2, UINT64_MAX, MIB, &out, &s), -ERR_GONE);
     CHECK_EQ(journal_read_batches(a.journal, 20, UINT64_MAX, MIB, &out, &s), 0);
     CHECK(!s.has_file_crc);

@@ -60,7 +60,7 @@ TEST(test_a_truncation_is_refused_inside_a_batch_and_outside_the_journal)
     for (uint64_t to = 1; to < 34; to += 2)
         CHECK_EQ(journal_truncate(j, to, &messages), -ERR_BAD_RANGE);
     CHECK_EQ(journal_truncate(j, 35, &messages), -ERR_BAD_RANGE);
-    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 20}, 0), 1);
+    CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 20}, 0, UINT64_MAX), 1);
     CHECK_EQ(journal_truncate(j, 8, &messages), -ERR_BAD_RANGE);
     CHECK_EQ(messages, 99);
     CHECK_EQ(j->marks.tail, 34);
