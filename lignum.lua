@@ -36,7 +36,7 @@ limits {
   idle_timeout = 75 * second,      -- between two requests of a connection
   write_timeout = 60 * second,     -- for the client to receive an answer
   tasks = 20000,                   -- requests at once
-  script_time = 0.2 * second,      -- how long Lua may run without waiting
+  script_time = 1 * second,        -- CPU time that Lua may use between two waits
   script_memory = 256 * MiB,
 }
 

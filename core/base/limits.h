@@ -83,7 +83,7 @@ enum {
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
     TASKS_RESERVED = 4,                 /* 1 task in 4 is kept from long-polls and connections, for all others */
-    TASK_BUDGET_MS = 200,               /* Lua running without waiting */
+    TASK_BUDGET_MS = 1000,              /* CPU time of Lua between two waits */
     VM_MEMORY_MAX = 256 * MIB,
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_MS = 30 * 1000,

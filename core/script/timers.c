@@ -59,7 +59,8 @@ static void on_ticked(void *arg, const struct task_result *r)
 static void on_tick(void *arg)
 {
     struct timer *t = arg;
-    struct task_options o = {.where = t->where, .push = push_timer, .done = on_ticked, .arg = t};
+    struct task_options o = {
+        .where = t->where, .push = push_timer, .done = on_ticked, .arg = t, .yours = !t->duty};
     if (tasks_stopping(vm_tasks(t->vm)))
         return;
     t->running = task_start(vm_tasks(t->vm), &o, NULL) == 0;

@@ -164,7 +164,7 @@ M.keys = group {
     "idle_timeout", time(limits.http_idle_ms / 1000, "between two requests of a connection", 0.1, 86400),
     "write_timeout", time(limits.http_write_ms / 1000, "for the client to receive an answer", 0.1, 86400),
     "tasks", count(limits.tasks_max, "requests at once; three quarters of them may wait for messages", 16, 1000000),
-    "script_time", time(limits.task_budget_ms / 1000, "how long Lua may run without waiting", 0.01, 60),
+    "script_time", time(limits.task_budget_ms / 1000, "CPU time that Lua may use between two waits", 0.01, 60),
     "script_memory", size(limits.vm_memory_max, "memory of all Lua code together", 8 * MiB, TiB),
   },
   "log", group {

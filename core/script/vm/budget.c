@@ -14,6 +14,7 @@
 
 enum {
     TICK_MS = 5,
+    SLICE_TICKS = 1,                  /* a slice ends after more than these, in 5 to 10 ms: it begins between two */
     WATCHDOG_TICKS = 1000 / TICK_MS,  /* this long over the budget, and the hook has not struck: one C call */
 };
 
@@ -32,12 +33,15 @@ void innermost_line(lua_State *L, char place[PLACE_MAX])
     }
 }
 
-void budget_on_hook(struct budget *b, lua_State *L)
+bool budget_on_hook(struct budget *b, lua_State *L)
 {
     if (b->over)
         budget_stop(b, L);
-    else
-        lua_sethook(L, NULL, 0, 0);   /* left over from an earlier run, or inherited from the thread that created L */
+    lua_sethook(L, NULL, 0, 0);   /* it may also be left over from an earlier run, or inherited from L's creator */
+    bool due = b->due;
+    b->slice = b->ticks;
+    b->due = 0;
+    return due;
 }
 
 int budget_stop(struct budget *b, lua_State *L)
@@ -84,6 +88,9 @@ static void on_tick(int signo, siginfo_t *info, void *context)
         if (spent > b->limit) {
             b->over = 1;
             arm(b);
+        } else if (b->ticks - b->slice > SLICE_TICKS) {
+            b->due = 1;
+            lua_sethook(b->top->L, b->hook, LUA_MASKCOUNT, 1);
         }
         if (spent > b->limit + WATCHDOG_TICKS && !b->told) {
             b->told = 1;
@@ -121,9 +128,9 @@ void budget_begin(struct budget *b, struct budget_run *run, lua_State *L, uint32
     *run = (struct budget_run){
         .frame.L = L, .outer = b->top, .where = b->where, .began = b->began, .limit = b->limit, .over = b->over};
     b->top = NULL;
-    b->began = b->ticks;
+    b->began = b->slice = b->ticks;
     b->limit = (budget_ms + TICK_MS - 1) / TICK_MS;
-    b->over = 0;
+    b->over = b->due = 0;
     b->told = 0;
     b->place[0] = '\0';
     b->top = &run->frame;
@@ -138,8 +145,20 @@ bool budget_end(struct budget *b, struct budget_run *run)
     b->began = run->began;
     b->limit = run->limit;
     b->over = run->over;
+    b->due = 0;
+    b->slice = b->ticks;
     b->top = run->outer;
     return over;
+}
+
+unsigned budget_used(const struct budget *b)
+{
+    return b->ticks - b->began;
+}
+
+void budget_charge(struct budget *b, unsigned ticks)
+{
+    b->began -= ticks;
 }
 
 void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L)

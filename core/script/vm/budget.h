@@ -1,24 +1,28 @@
 /*
- * A budget of CPU time for each run of Lua: how long scripts may compute between two waits.
+ * A budget of CPU time for each run of Lua: how long scripts may compute between two waits. And its slices: after one,
+ * a task gives way to others (task.c), if the run's code may be interrupted.
  *
  * A timer on the thread's CPU clock sends a signal every few milliseconds that the thread computes. An idle or waiting
  * broker gets no signals, and code within its budget pays nothing. Once a run has used up its budget, the signal
  * handler sets a hook on every Lua thread of the run, as lua.c does for Ctrl-C.
  *
- * The hook yields out of the task, which is never resumed: no pcall catches a yield, and the task's pending <close>
- * variables are closed when its thread is reset. Where a yield is impossible (in sort, gsub, while loading) the hook
- * raises Lua's own memory error, at each instruction from then on; a memory error calls no message handler, in which
- * hooks would be off. The caller that began the run reports the real cause.
+ * The hook of a run that is over yields out of the task, which is never resumed: no pcall catches a yield, and the
+ * task's pending <close> variables are closed when its thread is reset. Where a yield is impossible (in sort, gsub,
+ * while loading) the hook raises Lua's own memory error, at each instruction from then on; a memory error calls no
+ * message handler, in which hooks would be off. The caller that began the run reports the real cause.
  *
  * States:
  *     idle      top == NULL              no Lua runs; signals only count ticks
  *     running   top != NULL, !over       from budget_begin on
  *     over      top != NULL, over        set by the signal handler, and kept until budget_end: budget_push arms the
  *                                        hook on each further thread
+ * While it is running, `due` says that its slice is used up; the hook, which is then set on the innermost thread alone,
+ * clears it, and the next slice begins.
  *
  * Invariants: the frames from `top` down are the threads that are inside lua_resume or lua_pcall, innermost first.
  * `top` is NULL while `began`, `limit` and `over` change hands, so the handler never sees one run's start with another
- * run's limit. The handler writes ticks, lua_ticks, over and told; everything else is written outside of it.
+ * run's limit. The handler writes ticks, lua_ticks, over, due and told; everything else is written outside of it,
+ * except that the hook clears `due`.
  */
 #ifndef SCRIPT_VM_BUDGET_H
 #define SCRIPT_VM_BUDGET_H
@@ -46,7 +50,9 @@ struct budget {
     volatile unsigned ticks;            /* of CPU time since the start */
     volatile unsigned began, limit;     /* the run's first tick and how many it may use */
     volatile unsigned lua_ticks;        /* ticks during which Lua ran */
-    volatile sig_atomic_t over, told;   /* told: the watchdog has written its line about this run */
+    volatile unsigned slice;            /* the tick at which the slice began */
+    volatile sig_atomic_t over, due;
+    volatile sig_atomic_t told;         /* the watchdog has written its line about this run */
     lua_Hook hook;                      /* calls budget_on_hook */
     char place[PLACE_MAX];              /* "lignum.lua:12: ", where the hook first struck; "" until then */
     timer_t timer;
@@ -66,11 +72,17 @@ struct budget_run {
 /* `hook` finds the budget of its lua_State and calls budget_on_hook. 0, or -errno. */
 int budget_init(struct budget *b, lua_Hook hook);
 void budget_fini(struct budget *b);
-MAY_RAISE void budget_on_hook(struct budget *b, lua_State *L);
+
+/* For the hook. Ends a run that is over; otherwise takes the hook off, and returns whether the slice is used up. */
+MAY_RAISE bool budget_on_hook(struct budget *b, lua_State *L);
 
 /* Around a lua_resume or lua_pcall that begins a run of `L`. budget_end returns whether the run went over. */
 void budget_begin(struct budget *b, struct budget_run *run, lua_State *L, uint32_t budget_ms);
 bool budget_end(struct budget *b, struct budget_run *run);
+
+/* Within a run: the ticks that it has used, and charging it with those of earlier slices. */
+unsigned budget_used(const struct budget *b);
+void budget_charge(struct budget *b, unsigned ticks);
 
 /* Around a lua_resume within a run: `L` is one more thread of it. */
 void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L);

@@ -26,7 +26,7 @@ static int move_values(lua_State *from, lua_State *to, int n)
 }
 
 /* Resumes `co` with the `args` values on top of L. Returns the number of results on L; FAILED: the error value is on L;
- * WAITS: a binding in `co` waits; OVER: the budget is used up and the hook has stopped `co`. */
+ * WAITS: a binding in `co` waits, or the task gives way; OVER: the budget is used up and the hook has stopped `co`. */
 static int resume(lua_State *L, lua_State *co, int args)
 {
     struct vm *vm = vm_of(L);
@@ -68,14 +68,22 @@ static int resume_results(lua_State *L, int n)
     return n >= 0 ? n + 1 : 2;
 }
 
-/* On top lies how the wait ended, for the binding in `co`. */
+/* Goes on with `co` after a wait. On top lies how that ended, for the binding in `co`. */
+static int resume_again(lua_State *L, lua_State *co)
+{
+    thread_set_ours(co, false);
+    if (!thread_take_stopped(co))
+        return resume(L, co, 1);
+    lua_pop(L, 1);
+    return resume(L, co, 0);
+}
+
 static int after_wait(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     (void)context;
     lua_State *co = lua_tothread(L, 1);
-    thread_set_ours(co, false);
-    return resume_results(L, resume(L, co, 1));
+    return resume_results(L, resume_again(L, co));
 }
 
 static int l_resume(lua_State *L)
@@ -128,8 +136,7 @@ static int wrap_after_wait(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     lua_State *co = lua_tothread(L, lua_upvalueindex(1));
-    thread_set_ours(co, false);
-    return wrap_results(L, co, resume(L, co, 1));
+    return wrap_results(L, co, resume_again(L, co));
 }
 
 static int call_wrapped(lua_State *L)

@@ -11,7 +11,7 @@
 
 enum {
     IDLE_MAX = 256,           /* coroutines kept for reuse */
-    TURN_MS = 10,             /* for tasks, before the other steps of the turn */
+    TURN_MS = 5,              /* for tasks, before the other steps of the turn */
     FIRST_RESERVED = 16,      /* guests beyond their limit that are health checks */
     STACK_RESERVE = 8,        /* slots that push() may count on, besides Lua's own 20 */
 };
@@ -106,16 +106,23 @@ static void task_give(struct task *t)
 
 /* ---- for bindings ---- */
 
+/* A wait passes through every thread of the run up to the task's own, so each of them must be able to yield. */
+static bool can_yield(const struct vm *vm)
+{
+    const struct budget_frame *f = vm->budget.top;
+    while (f != NULL && lua_isyieldable(f->L))
+        f = f->below;
+    return f == NULL;
+}
+
 struct task *task_self(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct task *t = vm->tasks == NULL ? NULL : vm->tasks->running;
     if (t == NULL)
         luaL_error(L, "%s", ONLY_IN_A_TASK);
-    /* A wait passes through every thread of the run up to the task's own, so each of them must be able to yield. */
-    for (struct budget_frame *f = vm->budget.top; f != NULL; f = f->below)
-        if (!lua_isyieldable(f->L))
-            luaL_error(L, "this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
+    if (!can_yield(vm))
+        luaL_error(L, "this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
     return t;
 }
 
@@ -140,9 +147,27 @@ void task_hook(struct task *t, const char *hook)
     t->hook = hook;
 }
 
+void task_yours(struct task *t, bool yours)
+{
+    t->yours = yours;
+}
+
 void task_appended(struct task *t)
 {
     t->appended = true;
+}
+
+/* To the queue of clients, also when it is a timer's task: in the other queue it would get every second turn. */
+void task_give_way(struct tasks *ts, lua_State *L)
+{
+    struct task *t = ts->running;
+    if (t == NULL || t->state != TASK_RUNNING || (!t->yours && t->hook == NULL) || !can_yield(ts->vm))
+        return;
+    t->state = TASK_READY;
+    t->used = budget_used(&ts->vm->budget);
+    list_push(&ts->ready, &t->link);
+    thread_set_stopped(L);
+    lua_yield(L, 0);
 }
 
 /* ---- the end of a task ---- */
@@ -203,13 +228,16 @@ static void resume(struct task *t)
     int values, args = t->args;
     list_remove(&t->link);
     if (t->begun) {
-        lua_pushinteger(t->L, t->rc);
-        args = 1;
+        args = thread_take_stopped(t->L) ? 0 : 1;
+        if (args == 1)
+            lua_pushinteger(t->L, t->rc);
     }
     t->begun = true;
     t->state = TASK_RUNNING;
 
     run_begin(&r, ts->vm, t->L, ts->budget_ms, t->where);
+    budget_charge(&ts->vm->budget, t->used);
+    t->used = 0;
     ts->running = t;
     int status = lua_resume(t->L, NULL, args, &values);
     ts->running = outer;
@@ -258,6 +286,8 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     struct task *t = task_take(ts);
     t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
+    t->yours = o->yours;
+    t->used = 0;
     t->first = o->first || !o->guest;
     ts->guests += t->guest;
     t->done = o->done;

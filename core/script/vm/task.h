@@ -25,6 +25,7 @@ struct task_options {
     int (*push)(lua_State *L, void *arg);     /* pushes the function and its arguments; returns how many arguments */
     void (*done)(void *arg, const struct task_result *result);   /* exactly once */
     void *arg;
+    bool yours;                   /* the operator's code, which gives way after each slice */
     bool guest;                   /* on behalf of a client: their number is limited. The broker's own tasks are few */
     bool first;                   /* a guest that runs as early as the broker's own tasks: a health check */
 };
@@ -58,9 +59,14 @@ MAY_RAISE struct task *task_self(lua_State *L);
 bool task_is_guest(const struct task *t);
 void task_where(struct task *t, const char *where);   /* names the task in messages from now on */
 void task_hook(struct task *t, const char *hook);     /* the hook that runs now, for messages; NULL: none */
+void task_yours(struct task *t, bool yours);          /* what runs now is the operator's code, as a hook is */
 void task_appended(struct task *t);                   /* for task_result */
 
-/* For coroutine.c: the running task has called task_park and is yielding. */
+/* For coroutine.c: the running task has called task_park, or gives way, and is yielding. */
 bool task_waits(const struct tasks *ts);
+
+/* For the hook, at the end of a slice: makes the operator's code yield, with its task at the end of the queue. Where no
+ * yield is possible, or when the code is the core's, does nothing. */
+void task_give_way(struct tasks *ts, lua_State *L);
 
 #endif

@@ -4,8 +4,8 @@
  *     state     where it is                     left by
  *     idle      in tasks.spare                  task_start -> ready
  *     ready     in tasks.ready or tasks.first   tasks_run -> running; task_cancel -> running (it closes)
- *     running   on the C stack of tasks_run     task_park -> parked; the end of its function, or an error -> idle
- *               or task_cancel
+ *     running   on the C stack of tasks_run     task_park -> parked; task_give_way -> ready; the end of its function,
+ *               or task_cancel                  or an error -> idle
  *     parked    in a mark's list, or its        a mark, task_wake, a timeout, tasks_stop, task_left -> ready;
  *               ticket is with whoever wakes    task_cancel -> running (it closes)
  *
@@ -40,6 +40,8 @@ struct task {
     bool begun;               /* its function has been called; until then the function and `args` lie on L */
     bool cancelled;           /* while running: it ends when it next waits */
     bool left;                /* task_left: the client has gone */
+    bool yours;               /* its code is the operator's, which gives way after each slice */
+    unsigned used;            /* ticks of the slices since its last wait, see budget.h */
     bool may_stop, may_leave; /* tasks_stop, task_left may end the wait that is on or comes next */
     bool appended;
     bool broken;              /* an error raised in a hook ended it: its hooks are off, so it must not run again */

@@ -84,7 +84,9 @@ static int on_panic(lua_State *L)
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
-    budget_on_hook(&vm_of(L)->budget, L);
+    struct vm *vm = vm_of(L);
+    if (budget_on_hook(&vm->budget, L) && vm->tasks != NULL)
+        task_give_way(vm->tasks, L);
 }
 
 static void add_rocks(struct buf *path, struct buf *cpath, const char *root)

@@ -17,11 +17,12 @@ static void open_host(uint32_t budget_ms)
 }
 
 #define CHECK_EVAL(code, text) CHECK_SLICE(host_eval(&h, code), SLICE(text))
-#define CHECK_OVER(code, line)                                                            \
+#define CHECK_OVER_MS(code, line, ms)                                                     \
     do {                                                                                  \
-        CHECK_EVAL(code, "a test failed: test:" line ": over its budget of 20 ms");       \
+        CHECK_EVAL(code, "a test failed: test:" line ": over its budget of " ms " ms");   \
         CHECK_EQ(h.rc, -ERR_SCRIPT_TIME);                                                 \
     } while (0)
+#define CHECK_OVER(code, line) CHECK_OVER_MS(code, line, "20")
 
 /* ---- the budget ---- */
 
@@ -133,6 +134,159 @@ TEST(test_the_watchdog_names_a_task_that_is_stuck_in_c)
     CHECK_DIES(match_without_end(), 42);
 }
 
+/* ---- slices ---- */
+
+static int ended;                 /* tasks of clients */
+static int ended_before;          /* when the broker's own one ended */
+
+static int push_nothing(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_getglobal(L, "tostring");
+    lua_pushnil(L);
+    return 1;
+}
+
+static void on_end(void *arg, const struct task_result *r)
+{
+    CHECK_EQ(r->rc, 0);
+    if (arg == NULL)
+        ended++;
+    else
+        ended_before = ended;
+}
+
+/* Runs `code` until another task, started after it, sets STOP: without slices the other one would never run. */
+static void eval_beside_another(const char *code, const char *text)
+{
+    open_host(2000);
+    h.yours = true;
+    host_eval(&h, "STOP = nil");
+    CHECK_EQ(host_start(&h, code), 0);
+    tasks_run(vm_tasks(h.vm));
+    CHECK_EQ(h.running, 1);
+    h.yours = false;
+    CHECK_EQ(host_start(&h, "STOP = true"), 0);
+    tasks_run(vm_tasks(h.vm));
+    host_turns(&h, host_idle);
+    CHECK_SLICE(slice_from(h.text), slice_from(text));
+    host_close(&h);
+}
+
+TEST(test_the_operators_code_gives_way_to_other_tasks_after_a_slice)
+{
+    eval_beside_another("local n = 0 while not STOP do n = n + 1 end return 'went on'", "went on");
+}
+
+TEST(test_code_gives_way_in_whatever_lua_runs_it)
+{
+    const char *const loops[] = {
+        "local ok, v = pcall(function() while not STOP do end return 'fine' end) return v",
+        "return select(2, xpcall(function() while not STOP do end return 'fine' end, print))",
+        "return setmetatable({}, {__index = function() while not STOP do end return 'fine' end}).x",
+        "return setmetatable({}, {__concat = function() while not STOP do end return 'fine' end}) .. 'x'",
+        "return setmetatable({}, {__lt = function() while not STOP do end return true end}) < {} and 'fine'",
+        "for v in function() while not STOP do end return 'fine' end do return v end",
+        "local function down(n) if STOP then return n end return down(n + 1) end return down(1) > 1 and 'fine'",
+        "do local x <close> = setmetatable({}, {__close = function() while not STOP do end end}) end return 'fine'",
+        "local t = {(function() while not STOP do end return 'f', 'i', 'n', 'e' end)()} return table.concat(t)",
+        "local function many(...) while not STOP do end return ... end return (string.rep(many('fine', 1)))",
+        "local s = '' repeat s = 'fine' until STOP return s",
+    };
+    for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
+        eval_beside_another(loops[i], "fine");
+}
+
+TEST(test_code_gives_way_through_nested_coroutines)
+{
+    eval_beside_another("local inner = coroutine.wrap(function(a) while not STOP do end\n"
+                        "  local b = coroutine.yield(a + 1) return a + b end)\n"
+                        "local outer = coroutine.create(function() return inner(1), inner(2) end)\n"
+                        "local ok, x, y = coroutine.resume(outer)\n"
+                        "return x .. ' ' .. y .. ' ' .. coroutine.status(outer)", "2 3 dead");
+}
+
+TEST(test_a_coroutine_that_gave_way_cannot_be_resumed_by_another_task)
+{
+    open_host(2000);
+    h.yours = true;
+    host_start(&h, "CO = coroutine.create(function() while not STOP do end return 'end' end)\n"
+                   "RESULT = select(2, coroutine.resume(CO))");
+    tasks_run(vm_tasks(h.vm));
+    CHECK_EQ(h.running, 1);
+    host_start(&h, "FIRST = coroutine.resume(CO) STOP = true");
+    host_turns(&h, host_idle);
+    CHECK_EVAL("return tostring(FIRST) .. RESULT", "falseend");
+    host_close(&h);
+}
+
+TEST(test_slices_count_together_until_the_task_waits)
+{
+    open_host(40);
+    h.yours = true;
+    CHECK_EVAL("\nwhile true do end", "a test failed: test:2: over its budget of 40 ms");
+    CHECK_EVAL("while true do pcall(function() while true do end end) end",
+               "a test failed: test:1: over its budget of 40 ms");
+    CHECK_EVAL("for i = 1, 8 do sleep(0.001) local till = time.clock() + 0.02 while time.clock() < till do end end\n"
+               "return 'in time'", "in time");
+    host_close(&h);
+}
+
+TEST(test_the_cores_own_code_runs_on_to_its_next_wait)
+{
+    open_host(2000);
+    host_start(&h, "local till = time.clock() + 0.05 while time.clock() < till do end FIRST = 1");
+    tasks_run(vm_tasks(h.vm));
+    CHECK_EQ(h.running, 0);
+    host_close(&h);
+}
+
+TEST(test_code_runs_on_to_its_limit_where_it_cannot_give_way)
+{
+    open_host(40);
+    h.yours = true;
+    CHECK_OVER_MS("table.sort({3, 2, 1}, function() while true do end end)", "1", "40");
+    CHECK_OVER_MS("string.gsub('a', 'a', function() while true do end end)", "1", "40");
+    CHECK_EVAL("local t = {3, 2, 1} table.sort(t, function(a, b)\n"
+               "  local till = time.clock() + 0.008 while time.clock() < till do end return a < b end)\n"
+               "return table.concat(t)", "123");
+    host_close(&h);
+}
+
+TEST(test_a_task_that_gave_way_can_be_cancelled)
+{
+    open_host(2000);
+    h.yours = true;
+    host_start(&h, "local x <close> = setmetatable({}, {__close = function() CLOSED = true end})\n"
+                   "coroutine.wrap(function() while true do end end)()");
+    tasks_run(vm_tasks(h.vm));
+    CHECK_EQ(h.running, 1);
+    task_cancel(vm_tasks(h.vm), h.ticket);
+    CHECK_EQ(h.rc, -ERR_CANCELLED);
+    CHECK_EQ(h.running, 0);
+    CHECK_EVAL("return CLOSED", "true");
+    host_close(&h);
+}
+
+TEST(test_what_computes_holds_up_neither_the_brokers_own_tasks_nor_those_of_clients)
+{
+    open_host(2000);
+    struct tasks *ts = vm_tasks(h.vm);
+    h.yours = true;
+    for (int i = 0; i < 10; i++)
+        host_start(&h, "local till = os.clock() + 0.1 while os.clock() < till do end");
+    h.yours = false;
+    tasks_run(ts);
+    uint64_t began = clock_ns();
+    struct task_options own = {.where = "own", .push = push_nothing, .done = on_end, .arg = NULL};
+    ended = 0;
+    CHECK_EQ(task_start(ts, &own, NULL), 0);
+    while (ended == 0)
+        tasks_run(ts);
+    CHECK(clock_ns() - began < 50 * NS_PER_MS);
+    host_close(&h);
+}
+
 /* ---- memory ---- */
 
 TEST(test_a_script_is_stopped_at_the_cap_of_memory_and_others_go_on)
@@ -179,26 +333,6 @@ TEST(test_tasks_that_use_their_time_let_the_loop_go_on_after_each)
         CHECK_EQ(h.running, left);
     }
     host_close(&h);
-}
-
-static int ended;                 /* tasks of clients */
-static int ended_before;          /* when the broker's own one ended */
-
-static int push_nothing(lua_State *L, void *arg)
-{
-    (void)arg;
-    lua_getglobal(L, "tostring");
-    lua_pushnil(L);
-    return 1;
-}
-
-static void on_end(void *arg, const struct task_result *r)
-{
-    CHECK_EQ(r->rc, 0);
-    if (arg == NULL)
-        ended++;
-    else
-        ended_before = ended;
 }
 
 TEST(test_the_brokers_own_tasks_and_those_of_clients_take_turns)
