@@ -30,6 +30,7 @@
     X(TOPIC_EXISTS,    "topic_exists",        409, NO,  "the topic exists with other settings") \
     X(TRUNCATED,       "log_truncated",       409, NO,  "that offset belongs to a history that was cut off") \
     X(GONE,            "offset_gone",         410, NO,  "retention has removed that offset") \
+    X(PRECONDITION,    "precondition_failed", 412, NO,  "the present state is not the one that was expected") \
     X(TOO_LARGE,       "too_large",           413, NO,  "larger than the limit") \
     X(URI_TOO_LONG,    "uri_too_long",        414, NO,  "the request target is too long") \
     X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not supported") \

@@ -35,19 +35,22 @@ function topics(pattern) end
 
 ---Appends one message, or a list of messages as one batch, which is stored as a whole or not at all. Given a request,
 ---it appends the request's body: as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
----application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq` and
----`Lignum-Ack` are taken from that request, or from `options.request` when a handler appends something else for it.
----After any error code but unknown_outcome the batch will never appear. A topic that does not exist is created by the
----rules of lignum.lua.
+---application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq`, `If-Match`
+---and `Lignum-Ack` are taken from that request, or from `options.request` when a handler appends something else for
+---it. `expect` is a token (instead of one in If-Match): the batch is appended only where it stands, at the end of the
+---topic; otherwise append fails with precondition_failed before it waits. After any error code but unknown_outcome the
+---batch will never appear. A topic that does not exist is created by the rules of lignum.lua.
 ---@waits until the batch is acknowledged
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
----@param options? { ack?: "peers", timeout?: number, request?: lignum.Request }
+---@param options? { ack?: "peers", timeout?: number, request?: lignum.Request, expect?: string }
 ---@return integer? first   the first offset
 ---@return integer|string count   the number of messages; or the message of the error
 ---@return integer|string epoch   or the code of the error
----@return integer? limit         with too_large: the limit that was exceeded
----@errors unknown_topic storage no_space too_large bad_value stopping not_enough_copies unknown_outcome
+---@return table? more            further members of a problem: `limit` (too_large), `token` (precondition_failed: where
+---the next message goes)
+---@errors unknown_topic storage no_space too_large bad_value precondition_failed stopping not_enough_copies
+---unknown_outcome
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
 
@@ -287,7 +290,7 @@ function Request:param(name) end
 ---@return lignum.Message[]? messages   with header names in lower case
 ---@return string? message
 ---@return string? code
----@return integer? limit   with too_large: the limit that was exceeded
+---@return table? more   with too_large: `limit`, the limit that was exceeded
 ---@errors bad_value too_large
 ---@example local messages, why, code = req:messages()
 function Request:messages() end
@@ -771,8 +774,9 @@ function core.route(pattern) end
 ---@return string|false|nil receipt   as from topic:receipt; false: nothing was published
 ---@return any message                with false: the message, if the hook was called with it
 ---@return any code                   with false: the result of the hook
----@return integer? limit             with too_large: the limit that was exceeded
----@errors forbidden bad_topic unknown_topic no_space too_large bad_value stopping not_enough_copies unknown_outcome
+---@return table? more                as the last result of topic:append
+---@errors forbidden bad_topic unknown_topic no_space too_large bad_value precondition_failed stopping
+---not_enough_copies unknown_outcome
 ---@example local receipt, why, code = req:publish("orders", on_publish)
 function Request:publish(topic, hook) end
 

@@ -86,8 +86,8 @@ end
 local function append(name, what, options)
   if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are reserved for the broker", "forbidden" end
   local t = topic(name)
-  local first, count, epoch, limit = append_to(t, what, options)
-  return first, count, epoch, first and t or limit
+  local first, count, epoch, more = append_to(t, what, options)
+  return first, count, epoch, first and t or more
 end
 
 ---How a topic has acknowledged the messages of a request.
@@ -104,13 +104,15 @@ end
 ---The answer to a failed publish. With any code but unknown_outcome nothing was appended, and nothing will be.
 ---@param code string
 ---@param why string
----@param limit? integer   with too_large: the limit that was exceeded
+---@param more? table   further members of the problem, as topic:append returns them
 ---@return integer status
 ---@return table body
 ---@return table headers
-function M.fail(code, why, limit)
-  local more = { limit = limit }
-  if code ~= "unknown_outcome" then more.appended = false end
+function M.fail(code, why, more)
+  if code ~= "unknown_outcome" then
+    more = more or {}
+    more.appended = false
+  end
   return http.fail(code, why, more)
 end
 
@@ -121,7 +123,7 @@ end
 ---@return integer? first
 ---@return integer|string count       or the problem
 ---@return integer|string epoch       or the code
----@return lignum.Topic|integer|nil topic   the topic appended to; or with too_large the limit
+---@return lignum.Topic|table|nil topic   the topic appended to; or further members of the problem
 function M.messages(name, messages, req)
   if on_publish then
     local to, refusal, at = ask_all(messages, name)
@@ -139,11 +141,11 @@ end
 ---@param first integer?          the results of M.messages, also those of a failure
 ---@param count integer|string
 ---@param epoch integer|string
----@param t lignum.Topic|integer|nil   the topic appended to, or the limit
+---@param t lignum.Topic|table|nil   the topic appended to, or further members of the problem
 ---@return string? receipt
 ---@return string? message
 ---@return string? code
----@return integer? limit
+---@return table? more
 function M.receipt(req, first, count, epoch, t)
   if not first then return nil, count, epoch, t end
   return receipt(t, first, count, epoch, req:header("lignum-ack"))
@@ -165,11 +167,11 @@ end
 ---@return string|false|nil receipt   false: it is not possible; nothing has been done
 ---@return string? message
 ---@return string? code
----@return integer? limit
+---@return table? more
 function M.request(req, name)
-  local done, why, code, limit = publish(req, name, on_publish)
+  local done, why, code, more = publish(req, name, on_publish)
   if done == false and why then return publish_changed(req, why, code) end
-  if code ~= "unknown_topic" then return done, why, code, limit end
+  if code ~= "unknown_topic" then return done, why, code, more end
   local ok
   ok, why, code = policy.create(name)
   if not ok then return nil, why, code end

@@ -120,9 +120,9 @@ function M.handle(req)
     local status, body, headers = refused(req)
     if status then return status, body, headers end
   end
-  local status, body, headers, limit = route.fn(req)
+  local status, body, headers, more = route.fn(req)
   if status then return status, body, headers end
-  if body then return http.fail(headers or "internal", body, { limit = math.type(limit) and limit }) end
+  if body then return http.fail(headers or "internal", body, type(more) == "table" and more or nil) end
   error(("%s: the handler of %s %s returned no status"):format(route.place, route.method, route.path), 0)
 end
 

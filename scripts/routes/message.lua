@@ -61,13 +61,13 @@ local function post_messages(req, name)
   local coding, kind = header(req, "content-encoding", "content-type")
   local problem = http.encoded(coding)
   if problem then return nil, problem, "unsupported_media" end
-  local messages, why, code, limit
+  local messages, why, code, more
   if media_type(kind) == "application/json" then
     messages, why, code = messages_of(req.body)
   else
-    messages, why, code, limit = req:messages()
+    messages, why, code, more = req:messages()
   end
-  if not messages then return nil, why, code, limit end
+  if not messages then return nil, why, code, more end
   return publish.receipt(req, publish.messages(name, messages, req))
 end
 
@@ -75,9 +75,9 @@ end
 ---@param req lignum.Request
 function M.post(req)
   local name = param(req, "topic")
-  local receipt, why, code, limit = publish.request(req, name)
-  if receipt == false then receipt, why, code, limit = post_messages(req, name) end
-  if not receipt then return publish.fail(code, why, limit) end
+  local receipt, why, code, more = publish.request(req, name)
+  if receipt == false then receipt, why, code, more = post_messages(req, name) end
+  if not receipt then return publish.fail(code, why, more) end
   return 200, receipt, http.JSON
 end
 

@@ -114,7 +114,9 @@ local schemas = {
     type = text(), title = text(), status = integer(400), code = text("one of the error codes in doc/http.md"),
     detail = text(), retryable = { type = "boolean" },
     appended = { type = "boolean", description = "false: the message will never appear" },
-    limit = integer(0, "too_large: the limit"), earliest = integer(0), next = integer(0),
+    limit = integer(0, "too_large: the limit"),
+    token = text("precondition_failed: the place where the next message goes"),
+    earliest = integer(0), next = integer(0),
     epoch = integer(0, "log_truncated: the last epoch in which the histories agree,"),
     offset = integer(0, "and up to which offset"),
   }, { "title", "status", "code", "detail", "retryable" }),
@@ -235,6 +237,7 @@ paths["/v1/topics/{topic}/messages"] = {
       header("Lignum-Key", "the key, if the body is one message"),
       header("Lignum-Ack", "peers: answer when every member of the synced set has it"),
       header("Lignum-Forward", "never: a follower does not forward, but answers 307 with the leader's address"),
+      header("If-Match", '"epoch:offset:topic", a token in quotes: append only there, at the end of the topic'),
       header("Producer-Id"), header("Producer-Epoch"), header("Producer-Seq"),
     },
     requestBody = body {

@@ -2,7 +2,8 @@
 
 import collections
 
-from client import request_bytes
+from client import assert_refused, request_bytes
+from common import in_threads
 
 
 class Publisher:
@@ -69,3 +70,26 @@ def check_promises(stored, publishers):
         last[p] = k
         at += len(lines)
     return faults
+
+
+def count_together(node, topic, up_to, clients):
+    """Clients count together from 0 up to a number: each reads the last number of the topic, and appends the next one on the
+    condition that nobody has appended anything since. `node()` is where a request goes. The condition must fail at times."""
+    node().ok("POST", "/v1/topics/%s/messages" % topic, b"0", {"If-Match": '"0:0"'})
+    refused = []
+
+    def count():
+        while True:
+            last = node().ok("GET", "/v1/topics/%s/messages?from=0&limit=100000" % topic).json
+            number = int(last["messages"][-1]["data"]) if last["messages"] else -1
+            if number >= up_to:
+                return
+            if number < 0:
+                continue                       # a follower that has nothing yet
+            a = node().request("POST", "/v1/topics/%s/messages" % topic, b"%d" % (number + 1),
+                               {"If-Match": '"%s"' % last["next_token"]})
+            if a.status != 200:
+                assert_refused(a, 412, "precondition_failed")
+                refused.append(a.json["token"])
+    in_threads(*[count] * clients)
+    assert refused

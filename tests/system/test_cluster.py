@@ -16,6 +16,7 @@ import history
 from client import assert_refused, assert_status
 from cluster import KEY, NODES
 from common import SANITIZED, hold_for, in_threads, wait_until
+from publishers import count_together
 
 LIVE = {"replication": "live", "copies": 2}
 
@@ -64,6 +65,15 @@ def test_one_node_leads_and_all_agree_who(c):
     assert register["epoch"] == leader.view()["epoch"]
     assert sorted(m.split(":")[0] for m in register["members"]) == ["n1", "n2", "n3"]
     assert len(c.consul.keys(NODES)) == 3
+
+
+def test_of_many_appends_with_one_token_one_succeeds_on_any_node(c, topic):
+    t = topic(**LIVE)
+    count_together(lambda: random.choice(c.nodes), t, up_to=60, clients=6)
+    assert c.leader().messages(t) == [b"%d" % i for i in range(61)]
+    a = c.followers()[0].post("/v1/topics/%s/messages" % t, b"x", headers={"If-Match": '"0:0"'})
+    assert_refused(a, 412, "precondition_failed")
+    assert a.json["token"] == c.leader().read(t)["next_token"]
 
 
 # The article: on the two followers 1,208 and 1,246 of 1,275 range reads were wrong.

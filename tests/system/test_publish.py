@@ -8,6 +8,7 @@ import pytest
 
 from client import assert_refused, assert_status, payload_of
 from common import SANITIZED, as_id
+from publishers import count_together
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
@@ -163,3 +164,32 @@ def test_producer_headers_are_taken_and_checked(b):
                     {"Producer-Id": "1", "Producer-Epoch": "99999999"}]:
         a = b.post("/v1/topics/producer/messages", b"x", headers=headers)
         assert_refused(a, 400)
+
+
+def test_a_conditional_append_goes_to_its_place_or_nowhere(b):
+    """In every form of body, by both interfaces, and with a hook or without (test_scripts)."""
+    name, at = "conditional", "/v1/topics/conditional/messages"
+    forms = [(at, b"one", {}), (at, b"a\nb\n", NDJSON), (at, b'{"data": "x"}', JSON),
+             (at, b"keyed", {"Lignum-Key": "k", "Content-Type": "text/plain"}),
+             ("/api/message", json.dumps({"topic": name, "message": "m"}).encode(), JSON)]
+    a = b.post(at, b"x", headers={"If-Match": '"1:5"'})
+    assert (assert_refused(a, 412, "precondition_failed"), a.json["token"]) == (None, "0:0")
+    assert b.get("/v1/topics/" + name).status == 404, "a condition that fails creates no topic"
+    token = b.publish(name, b"first", {"If-Match": '"0:0"'})["next_token"]
+    for path, body, headers in forms:
+        before = b.messages(name)
+        for wrong in ["0:0", "1:0:7", token.rpartition(":")[0] + ":7", "0" + token, "7:%s" % token.split(":")[1]]:
+            if wrong == "0" + token:
+                continue                        # the same number
+            a = b.post(path, body, headers=dict(headers, **{"If-Match": '"%s"' % wrong}))
+            assert_refused(a, 412, "precondition_failed")
+            assert (a.json["token"], b.messages(name)) == (token, before)
+        assert_refused(b.post(path, body, headers=dict(headers, **{"If-Match": token})), 400, "bad_value")
+        b.ok("POST", path, body, dict(headers, **{"If-Match": '"%s"' % token}))
+        assert len(b.messages(name)) > len(before)
+        token = b.read(name)["next_token"]
+
+
+def test_of_many_appends_with_one_token_one_succeeds(b):
+    count_together(lambda: b, "count", up_to=100, clients=8)
+    assert b.messages("count") == [b"%d" % i for i in range(101)]

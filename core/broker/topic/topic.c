@@ -214,6 +214,20 @@ bool topic_is_beyond(const struct topic *t, uint64_t offset)
     return knows && offset > t->tail.at;
 }
 
+bool topic_is_next(const struct topic *t, const struct topic_token *token)
+{
+    if (token->offset != t->tail.at || (token->names_topic && token->topic != t->id.offset))
+        return false;
+    return token->offset == 0 || (token->epoch != EPOCH_UNKNOWN && token->epoch == topic_last_epoch(t));
+}
+
+uint64_t topic_last_epoch(const struct topic *t)
+{
+    struct journal_info info;
+    journal_info(t->journal, &info);
+    return info.epoch;
+}
+
 uint64_t topic_first(const struct topic *t)
 {
     struct journal_info info;

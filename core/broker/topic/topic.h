@@ -130,6 +130,7 @@ int topic_truncate(struct topic *t, uint64_t to);
 int topic_restart(struct topic *t, uint64_t first, bool keep);
 
 uint64_t topic_first(const struct topic *t);
+uint64_t topic_last_epoch(const struct topic *t);    /* of the last batch, acknowledged or not; 0: there is none */
 
 /* journal_read, up to what is readable, counted. */
 int topic_read(struct topic *t, uint64_t from, uint64_t to, size_t bytes_max, struct buf *out, uint64_t *next);
@@ -158,6 +159,9 @@ int topic_check(struct topic *t, const struct topic_token *token, uint64_t *foun
 /* Is this offset above all that there is of the topic in the cluster, messages under way included? Only a node that may
  * append knows; any other says no. */
 bool topic_is_beyond(const struct topic *t, uint64_t offset);
+
+/* Does the next append go where this token stands? Offset 0 has no message before it, and any epoch. */
+bool topic_is_next(const struct topic *t, const struct topic_token *token);
 
 /* Is this name fit for a client's topic (doc/http.md, "Strictness")? */
 bool topic_name_ok(slice name);

@@ -473,6 +473,14 @@ int topics_append(struct topic *t, struct append *a, uint64_t *first)
     return rc < 0 ? rc : topic_append(t, a, first);
 }
 
+int topics_append_at(struct topic *t, struct append *a, const struct topic_token *expect, uint64_t *first)
+{
+    int rc = topics_may_append(t);
+    if (rc == 0 && !topic_is_next(t, expect))
+        rc = -ERR_PRECONDITION;
+    return rc < 0 ? rc : topic_append(t, a, first);
+}
+
 void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks)
 {
     ts->shared.hooks = hooks;

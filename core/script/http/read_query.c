@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "net/http_parse.h"
+#include "script/message/token.h"
 
 #define ABSENT UINT64_MAX
 
@@ -15,23 +16,18 @@ static bool parse_number(slice text, size_t digits, uint64_t *out)
 /* An offset, or epoch:offset, or epoch:offset:topic. Many clients escape the colons. */
 static bool parse_from(slice text, struct read_query *q)
 {
-    char plain[EPOCH_DIGITS_MAX + 2 * OFFSET_DIGITS_MAX + 6];
-    slice epoch, rest;
+    char plain[TOKEN_TEXT_MAX + 4];
     if (text.n > sizeof(plain))
         return false;
     long n = http_unescape(text, plain, true);
-    slice offset = slice_of(plain, n < 0 ? 0 : (size_t)n);
-    q->token = memchr(plain, ':', offset.n) != NULL;
-    if (!q->token)
-        return parse_number(offset, OFFSET_DIGITS_MAX, &q->from);
-    rest = offset;
-    if (!slice_split(&rest, ':', &epoch) || !parse_number(epoch, EPOCH_DIGITS_MAX, &q->epoch))
+    slice from = slice_of(plain, n < 0 ? 0 : (size_t)n);
+    q->has_token = memchr(plain, ':', from.n) != NULL;
+    if (!q->has_token)
+        return parse_number(from, OFFSET_DIGITS_MAX, &q->from);
+    if (!token_read(from, &q->token))
         return false;
-    q->names_topic = memchr(rest.p, ':', rest.n) != NULL;
-    if (!q->names_topic)
-        return parse_number(rest, OFFSET_DIGITS_MAX, &q->from);
-    return slice_split(&rest, ':', &offset) && parse_number(offset, OFFSET_DIGITS_MAX, &q->from) &&
-           parse_number(rest, OFFSET_DIGITS_MAX, &q->topic) && q->topic <= JSON_INTEGER_MAX;
+    q->from = q->token.offset;
+    return true;
 }
 
 static bool take_pair(struct read_query *q, slice name, slice value)

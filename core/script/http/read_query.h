@@ -6,13 +6,11 @@
 #ifndef SCRIPT_HTTP_READ_QUERY_H
 #define SCRIPT_HTTP_READ_QUERY_H
 
-#include "base/slice.h"
+#include "broker/topic/topic.h"
 
 struct read_query {
-    bool token;                       /* `from` was a token with this epoch, */
-    uint64_t epoch;
-    bool names_topic;                 /* and with this topic (broker/topic/topic.h, struct topic_token) */
-    uint64_t topic;
+    bool has_token;                   /* `from` was this token */
+    struct topic_token token;
     uint64_t from, to, limit, bytes;  /* absent: UINT64_MAX for `to`, the defaults for the others */
     uint64_t wait_s;
 };

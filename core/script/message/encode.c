@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "script/bind/arg.h"
 #include "script/bind/result.h"
+#include "script/message/token.h"
 
 enum { HEADER_SIZES = 4 };  /* bytes in front of each pair, see store/format/record.h */
 
@@ -43,8 +44,23 @@ int push_draft_fail(lua_State *L, const struct draft *d, int rc)
     int results = d->why[0] == '\0' ? push_fail(L, rc) : push_fail_because(L, rc, "%s", d->why);
     if (d->limit == 0)
         return results;
+    lua_createtable(L, 0, 1);
     lua_pushinteger(L, (lua_Integer)d->limit);
+    lua_setfield(L, -2, "limit");
     return results + 1;
+}
+
+int draft_expect(struct draft *d, const char *what, slice token)
+{
+    if (!token_read(token, &d->expect))
+        return draft_fail(d, -ERR_BAD_VALUE, "%s must be a token epoch:offset:topic, as next_token", what);
+    d->has_expect = true;
+    return 0;
+}
+
+bool draft_expects_messages(const struct draft *d)
+{
+    return d->has_expect && (d->expect.offset > 0 || d->expect.names_topic);
 }
 
 int draft_add(struct draft *d, const struct message *m)

@@ -12,13 +12,15 @@
 
 #include <lua.h>
 
+#include "broker/topic/topic.h"
 #include "script/vm/raise.h"
 #include "script/vm/vm.h"
-#include "store/log/journal.h"
 
 struct draft {
     struct append append;             /* messages, count, producer... are filled in */
     bool ack_peers;                   /* the request asks for the peers' acknowledgement */
+    bool has_expect;                  /* append only at this place: */
+    struct topic_token expect;
     struct buf *out, *headers;        /* the VM's scratch buffers */
     uint64_t limit;                   /* of -ERR_TOO_LARGE: the limit that was exceeded */
     char why[160];                    /* the sentence of a failure; "" = the code's own */
@@ -29,6 +31,12 @@ void draft_init(struct draft *d, struct vm *vm);
 /* Sets d->why and returns `rc`. */
 int draft_fail(struct draft *d, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Sets the place from its token. 0 or -ERR_BAD_VALUE, in which `what` names it. */
+int draft_expect(struct draft *d, const char *what, slice token);
+
+/* Is that place one that a topic without a message does not have? */
+bool draft_expects_messages(const struct draft *d);
+
 /* Adds one message. 0 or -ERR_TOO_LARGE. */
 int draft_add(struct draft *d, const struct message *m);
 
@@ -38,7 +46,7 @@ int draft_finish(struct draft *d);
 /* Adds the value at `index`, and finishes. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. A wrong type raises with `usage`. */
 MAY_RAISE int draft_encode(struct draft *d, lua_State *L, int index, const char *usage);
 
-/* Pushes the results of a binding whose draft has failed: nil, message, code, and the limit with too_large. */
+/* Pushes the results of a binding whose draft has failed: nil, message, code; and with too_large {limit =}. */
 MAY_RAISE int push_draft_fail(lua_State *L, const struct draft *d, int rc);
 
 /* Pushes a message as a table with payload, and key and headers where it has them. */

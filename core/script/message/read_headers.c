@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "script/message/token.h"
+
 static void add_pair(struct buf *out, uint64_t a, char between, uint64_t b)
 {
     buf_add_u64(out, a);
@@ -23,17 +25,10 @@ static void add_tag(struct buf *out, const struct read_headers *h, slice form)
     buf_add_char(out, '"');
 }
 
-void read_token_write(struct buf *out, uint64_t epoch, uint64_t offset, uint64_t topic)
-{
-    add_pair(out, epoch, ':', offset);
-    buf_add_char(out, ':');
-    buf_add_u64(out, topic);
-}
-
 void read_headers_write(struct buf *lines, const struct read_headers *h, slice form)
 {
     buf_add_slice(lines, SLICE("Lignum-Next-Offset: "));
-    read_token_write(lines, h->epoch, h->next, h->id_offset);
+    token_write(lines, h->epoch, h->next, h->id_offset);
     buf_add_slice(lines, SLICE("\r\nLignum-Epoch: "));
     buf_add_u64(lines, h->epoch_now);
     buf_add_slice(lines, SLICE("\r\nLignum-Earliest: "));

@@ -18,9 +18,6 @@ struct read_headers {
     bool tagged;                      /* the ETag is sent, too */
 };
 
-/* Appends a token, epoch:offset:topic: where a reader stands (struct topic_token). */
-void read_token_write(struct buf *out, uint64_t epoch, uint64_t offset, uint64_t topic);
-
 /* Appends the header lines: Lignum-Next-Offset, Lignum-Epoch, Lignum-Earliest, Lignum-Staleness-Ms, and ETag when it is
  * `tagged`. `form` names the representation. */
 void read_headers_write(struct buf *lines, const struct read_headers *h, slice form);

@@ -3,6 +3,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "script/message/token.h"
 
 enum { PER_MESSAGE = 96 };   /* estimate of the bytes of JSON around a payload */
 
@@ -118,7 +119,7 @@ static void add_event(struct buf *out, const struct batch *b, const struct curso
                       struct reused *reused)
 {
     buf_add_slice(out, SLICE("id: "));
-    read_token_write(out, c->head.epoch, c->offset, b->headers.id_offset);
+    token_write(out, c->head.epoch, c->offset, b->headers.id_offset);
     buf_add_char(out, '\n');
     if (b->format == FORMAT_RAW_EVENTS) {
         add_data_lines(out, m->payload);
@@ -148,7 +149,7 @@ static void add_tail(struct buf *out, const struct batch *b)
         buf_add_slice(out, SLICE(",\"epoch\":"));
         buf_add_u64(out, b->epoch);
         buf_add_slice(out, SLICE(",\"next_token\":\""));
-        read_token_write(out, b->headers.epoch, b->to, b->headers.id_offset);
+        token_write(out, b->headers.epoch, b->to, b->headers.id_offset);
         buf_add_slice(out, SLICE("\"}"));
     } else if (b->format == FORMAT_API) {
         buf_add_slice(out, SLICE("],\"count\":"));

@@ -33,6 +33,13 @@ static int take_header(struct draft *d, const struct http_header *h)
         d->append.producer_epoch = (uint16_t)epoch;
         return rc;
     }
+    if (slice_ieq(h->name, SLICE("if-match"))) {
+        slice v = h->value;
+        bool quoted = v.n >= 2 && v.p[0] == '"' && v.p[v.n - 1] == '"';
+        if (!quoted || d->has_expect)
+            return draft_fail(d, -ERR_BAD_VALUE, "If-Match must be one token epoch:offset:topic in double quotes");
+        return draft_expect(d, "If-Match", slice_of(v.p + 1, v.n - 2));
+    }
     if (slice_ieq(h->name, SLICE("lignum-ack"))) {
         if (!slice_ieq(h->value, SLICE("peers")))
             return draft_fail(d, -ERR_BAD_VALUE, "%.*s must be peers", SLICE_ARGS(h->name));
@@ -44,10 +51,11 @@ static int take_header(struct draft *d, const struct http_header *h)
 int draft_take_headers(struct draft *d, const struct http_request *r)
 {
     int rc = 0;
+    d->has_expect = false;
     for (size_t i = 0; i < r->head.header_count && rc == 0; i++) {
         const struct http_header *h = &r->head.headers[i];
         char c = lower(h->name.p[0]);
-        if (c == 'p' || c == 'l')
+        if (c == 'p' || c == 'l' || c == 'i')
             rc = take_header(d, h);
     }
     return rc;

@@ -23,7 +23,7 @@ enum body body_of(const struct http_request *r);
 /* Adds the body and finishes; BODY_OTHER as one message. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
 int draft_encode_body(struct draft *d, const struct http_request *r, enum body body);
 
-/* Takes Producer-Id, Producer-Epoch, Producer-Seq and Lignum-Ack. 0 or -ERR_BAD_VALUE. */
+/* Takes Producer-Id, Producer-Epoch, Producer-Seq, If-Match and Lignum-Ack. 0 or -ERR_BAD_VALUE. */
 int draft_take_headers(struct draft *d, const struct http_request *r);
 
 #endif

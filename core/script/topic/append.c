@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "script/bind/result.h"
+#include "script/message/token.h"
 #include "script/vm/task.h"
 
 /* The rc is on top of the three results. An append that is in the log may still be committed, so any failure is an
@@ -18,6 +19,24 @@ int append_done(lua_State *L, int status, lua_KContext context)
     return push_fail(L, rc == -ERR_UNKNOWN_TOPIC ? rc : -ERR_UNKNOWN_OUTCOME);
 }
 
+int push_expect_fail(lua_State *L, const struct topic *t)
+{
+    struct buf *token = vm_scratch(vm_of(L));
+    if (t == NULL) {
+        buf_add_slice(token, SLICE("0:0"));
+        push_fail_because(L, -ERR_PRECONDITION, "there is no such topic yet");
+    } else {
+        token_write(token, topic_last_epoch(t), t->tail.at, t->id.offset);
+        push_fail_because(L, -ERR_PRECONDITION, "the next message of the topic goes to %.*s",
+                          SLICE_ARGS(buf_slice(token)));
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushlstring(L, token->data + token->at, buf_size(token));
+    lua_setfield(L, -2, "token");
+    vm_scratch_done(token);
+    return 4;
+}
+
 int append_and_wait(lua_State *L, struct task *self, int rc, const struct append_options *o)
 {
     struct topic *t = o->topic;
@@ -25,8 +44,10 @@ int append_and_wait(lua_State *L, struct task *self, int rc, const struct append
     uint64_t first;
     d->append.time_ms = clock_wall_ms();
     if (rc == 0)
-        rc = topics_append(t, &d->append, &first);
+        rc = d->has_expect ? topics_append_at(t, &d->append, &d->expect, &first) : topics_append(t, &d->append, &first);
     vm_scratch_done(d->out);
+    if (rc == -ERR_PRECONDITION)
+        return push_expect_fail(L, t);
     if (rc < 0)
         return push_draft_fail(L, d, rc);
     task_appended(self);

@@ -22,6 +22,10 @@ enum { ACK_MS = 30 * 1000 };          /* how long an append waits for its acknow
  * and waits for the acknowledging mark. Call as `return append_and_wait(...)`. */
 MAY_RAISE int append_and_wait(lua_State *L, struct task *self, int rc, const struct append_options *o);
 
+/* Pushes nil, message, precondition_failed, {token =}: where the next append goes. NULL: there is no topic, and what is
+ * expected is not the begin of one. */
+MAY_RAISE int push_expect_fail(lua_State *L, const struct topic *t);
+
 /* A `done` that returns these three, or nil, message, code. */
 MAY_RAISE int append_done(lua_State *L, int status, lua_KContext context);
 

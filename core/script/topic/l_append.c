@@ -11,12 +11,13 @@
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 
-#define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=}])"
+#define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=, expect=}])"
 
 struct append_call {
     bool peers;
     uint32_t timeout_ms;
-    const struct http_request *request;   /* whose Producer- headers and Lignum-Ack apply; NULL: none */
+    slice expect;                         /* a token; p == NULL: none */
+    const struct http_request *request;   /* whose headers of an append apply; NULL: none */
 };
 
 static void check_options(lua_State *L, int index, struct append_call *call)
@@ -28,6 +29,7 @@ static void check_options(lua_State *L, int index, struct append_call *call)
         {"ack", ARG_TEXT, &ack},
         {"timeout", ARG_SECONDS, &timeout},
         {"request", ARG_ANY, &request},
+        {"expect", ARG_TEXT, &call->expect},
         {NULL, ARG_END, NULL}};
     arg_fields(L, index, fields, USAGE);
     if (ack.p != NULL && !slice_eq(ack, SLICE("peers")))
@@ -38,21 +40,19 @@ static void check_options(lua_State *L, int index, struct append_call *call)
         call->request = request_check(L, request, USAGE);
 }
 
-/* Encodes the argument at 2. */
-static int encode(lua_State *L, struct draft *d, const struct append_call *call)
+/* What the options and headers say of the append. `r`: the argument at 2, when that is a request. */
+static int take_conditions(struct draft *d, const struct append_call *call, const struct http_request *r)
 {
-    draft_init(d, vm_of(L));
     int rc = call->request == NULL ? 0 : draft_take_headers(d, call->request);
-    if (rc < 0)
-        return rc;
-    if (lua_type(L, 2) != LUA_TUSERDATA)
-        return draft_encode(d, L, 2, USAGE);
-    const struct http_request *r = request_check(L, 2, USAGE);
-    rc = draft_take_headers(d, r);
-    return rc < 0 ? rc : draft_encode_body(d, r, body_of(r));
+    if (rc == 0 && r != NULL)
+        rc = draft_take_headers(d, r);
+    if (rc == 0 && call->expect.p != NULL)
+        rc = draft_expect(d, "expect", call->expect);
+    return rc;
 }
 
-/* topic:append(what [, options]) -> first, count, epoch | nil, message, code.  Waits for the acknowledging mark. */
+/* topic:append(what [, options]) -> first, count, epoch | nil, message, code, more.  Waits for the acknowledging
+ * mark. */
 int l_topic_append(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, USAGE);
@@ -61,13 +61,19 @@ int l_topic_append(lua_State *L)
     struct topic *t;
     if (!lua_isnoneornil(L, 3))
         check_options(L, 3, &call);
+    const struct http_request *r = lua_type(L, 2) == LUA_TUSERDATA ? request_check(L, 2, USAGE) : NULL;
     struct task *self = task_self(L);
-    int rc = handle_find(L, h, &t);
-    if (rc < 0)
-        return handle_fail(L, h, rc);
+    draft_init(&d, vm_of(L));
+    int rc = take_conditions(&d, &call, r);
+    int found = handle_find(L, h, &t);
+    if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(&d))
+        return push_expect_fail(L, NULL);
+    if (found < 0)
+        return handle_fail(L, h, found);
     if (t == topics_log(t->topics))
         return push_fail_because(L, -ERR_FORBIDDEN, "%s is reserved for the broker", h->name);
-    rc = encode(L, &d, &call);
+    if (rc == 0)
+        rc = r == NULL ? draft_encode(&d, L, 2, USAGE) : draft_encode_body(&d, r, body_of(r));
     struct append_options o = {t, &d, call.peers || d.ack_peers, call.timeout_ms, append_done};
     return append_and_wait(L, self, rc, &o);
 }

@@ -61,11 +61,13 @@ static int publish(lua_State *L, struct task *self, const struct http_request *r
     slice name = topic_name(L);
     if (slice_starts(name, SLICE("_")))
         return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are reserved for the broker");
-    int rc = name_find(L, name, &t);
-    if (rc < 0)
-        return name_fail(L, name, rc);
     draft_init(&d, vm_of(L));
-    rc = draft_take_headers(&d, r);
+    int rc = draft_take_headers(&d, r);
+    int found = name_find(L, name, &t);
+    if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(&d))
+        return push_expect_fail(L, NULL);
+    if (found < 0)
+        return name_fail(L, name, found);
     if (rc == 0)
         rc = draft_encode_body(&d, r, body);
     struct append_options o = {.topic = t, .draft = &d, .peers = d.ack_peers, .done = published};
@@ -123,7 +125,7 @@ static int shown(lua_State *L, int status, lua_KContext context)
     return publish(L, self, request_check(L, REQUEST, PUBLISH), BODY_PAYLOAD);
 }
 
-/* req:publish(topic [, hook]) -> receipt | nil, message, code | false [, message, refusal].  Waits for the
+/* req:publish(topic [, hook]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits for the
  * acknowledging mark. false: Lua has to publish it. */
 static int l_publish(lua_State *L)
 {

@@ -208,16 +208,15 @@ static int read_request(lua_State *L, bool may_wait)
     if (!read_query_parse(r->head.query, &q))
         return push_false(L);
     o.range = (struct batch_range){q.from, q.to, q.limit, q.bytes};
-    o.epoch = q.epoch;
-    struct topic_token token = {.epoch = q.epoch, .offset = q.from, .names_topic = q.names_topic, .topic = q.topic};
+    o.epoch = q.token.epoch;
     int rc = name_find(L, name, &t);
-    if (rc == -ERR_UNKNOWN_TOPIC && q.token)
+    if (rc == -ERR_UNKNOWN_TOPIC && q.has_token)
         return push_false(L);
     if (rc < 0)
         return name_fail(L, name, rc);
-    if (q.token && topic_check(t, &token, &found, &end) < 0)
+    if (q.has_token && topic_check(t, &q.token, &found, &end) < 0)
         return push_false(L);
-    if (!q.token && topic_is_beyond(t, q.from))
+    if (!q.has_token && topic_is_beyond(t, q.from))
         return push_false(L);
     if (may_wait && q.wait_s > 0 && q.from >= topic_readable(t))
         return wait_readable(L, t, q.from, (uint32_t)(q.wait_s * MS_PER_S), read_waited);

@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "broker/topic/topics.h"
-#include "script/message/read_headers.h"
+#include "script/message/token.h"
 #include "script/vm/vm.h"
 
 static const char *durability_name(const struct topic *t)
@@ -62,7 +62,7 @@ int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
     add_number(out, SLICE(",\"count\":"), r->count);
     add_number(out, SLICE(",\"epoch\":"), r->epoch);
     buf_add_slice(out, SLICE(",\"next_token\":\""));
-    read_token_write(out, r->epoch, r->first + r->count, t->id.offset);
+    token_write(out, r->epoch, r->first + r->count, t->id.offset);
     buf_add_char(out, '"');
     add_word(out, SLICE(",\"durability\":\""), durability_name(t));
     add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));

@@ -21,7 +21,7 @@ static slice result_of(const struct read_query *q, struct buf *out)
 {
     buf_clear(out);
     add_number(out, true, q->from);
-    add_number(out, q->token, q->epoch);
+    add_number(out, q->has_token, q->token.epoch);
     add_number(out, q->to != UINT64_MAX, q->to);
     add_number(out, true, q->limit);
     add_number(out, true, q->bytes);

@@ -38,7 +38,7 @@ TEST(test_append_refuses_what_it_cannot_store)
     open_topic();
     CHECK_EVAL("return CODE(T:append {})", "nil bad_value");
     CHECK_EVAL("return CODE(T:append(('x'):rep(1024 * 1024 + 1)))", "nil too_large");
-    CHECK_EVAL("return select(4, T:append(('x'):rep(1024 * 1024 + 1)))", "1048576");
+    CHECK_EVAL("return select(4, T:append(('x'):rep(1024 * 1024 + 1))).limit", "1048576");
     CHECK_EVAL("return CODE(T:append {payload = '', key = ('x'):rep(4097)})", "nil too_large");
     CHECK_EVAL("return CODE(T:append {payload = '', headers = {x = ('x'):rep(20000)}})", "nil too_large");
     CHECK_EVAL("local big = ('x'):rep(1024 * 1024) local l = {} for i = 1, 9 do l[i] = big end return "
@@ -72,6 +72,45 @@ TEST(test_an_append_waits_until_it_is_on_disk)
     CHECK_EVAL("T:append('x') local i = T:info() return i.disk .. i.next .. ' ' .. table.concat({T:acknowledges()}, "
                "' ')",
                "11 commit disk 1");
+    host_close(&h);
+}
+
+TEST(test_an_append_with_an_expected_place_goes_there_or_nowhere)
+{
+    open_topic();
+    host_eval(&h, "ID = T:info().id:match(':(%d+)')\n"
+                  "function AT(token) local first, why, code, more = T:append('x', {expect = token})\n"
+                  "  return first or code .. ' ' .. (more and more.token:gsub(':' .. ID .. '$', ':ID') or '-') end");
+    CHECK_EVAL("return AT('0:1')", "precondition_failed 0:0:ID");
+    CHECK_EVAL("return AT('0:0:' .. ID + 1)", "precondition_failed 0:0:ID");
+    CHECK(!h.appended);
+    CHECK_EVAL("return AT('7:0')", "0");              /* of an empty topic, any epoch is right */
+    CHECK_EVAL("return AT('0:0')", "precondition_failed 1:1:ID");
+    CHECK_EVAL("return AT('1:0')", "precondition_failed 1:1:ID");
+    CHECK_EVAL("return AT('0:1')", "precondition_failed 1:1:ID");
+    CHECK_EVAL("return AT('2:1')", "precondition_failed 1:1:ID");
+    CHECK_EVAL("return AT('1:1:' .. ID)", "1");
+    CHECK_EVAL("return AT('1:2')", "2");
+    for (int i = 0; i < 5; i++) {
+        static const char *const bad[] = {"''", "'1'", "'1:'", "'x:1'", "'1:2:'"};
+        char code[128];
+        snprintf(code, sizeof(code), "return AT(%s)", bad[i]);
+        CHECK_EVAL(code, "bad_value -");
+    }
+    CHECK_EVAL("return CODE(topic('other'):append('x', {expect = '1:1'})) .. select('#', topics('other'))",
+               "nil precondition_failed1");
+    CHECK_EVAL("return CODE(topic('other'):append('x', {expect = '0:0'}))", "nil unknown_topic");
+    CHECK_EVAL("return T:info().tail", "3");
+    host_close(&h);
+}
+
+TEST(test_a_failed_condition_fails_before_the_append_waits)
+{
+    open_topic();
+    host_start(&h, "return CODE(T:append('x', {expect = '1:9'}))");
+    tasks_run(vm_tasks(h.vm));            /* the store is not flushed, so a wait would not end */
+    CHECK_EQ(h.running, 0);
+    CHECK_SLICE(slice_from(h.text), SLICE("nil precondition_failed"));
     host_close(&h);
 }
 
