@@ -10,7 +10,7 @@ files["scripts/lignum/api.lua"] = { ignore = { "1", "2" } }
 local lignum = {
   read_globals = {
     "listen", "store", "limits", "log", "console", "cluster", "every", "topic", "topics", "route", "http", "json", "node", "say",
-    "time", "now", "sleep", "fetch", "reject",
+    "time", "now", "sleep", "fetch", "reject", "crypto",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
   globals = { "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },

@@ -69,7 +69,7 @@ local MAY_USE <const> = {
 local ROOMS <const> = {
   store = { "disk", "format", "log", "recovery", "replication" },
   broker = { "election", "topic", "wire", { "leader", "follower" }, "cluster" },
-  script = { "vm", "bind", "message", "http", "topic", "cluster" },
+  script = { "vm", "bind", "std", "message", "http", "topic", "cluster" },
 }
 
 -- Who may include a foreign header; each pattern is matched against the path of the file.

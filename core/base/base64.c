@@ -73,3 +73,43 @@ int base64_decode(struct buf *out, slice text)
     out->end = (size_t)(to - out->data);
     return 0;
 }
+
+void base64url_add(struct buf *out, slice bytes)
+{
+    size_t from = buf_size(out);
+    base64_add(out, bytes);
+    char *p = out->data + out->at;
+    for (size_t i = from; i < buf_size(out); i++)
+        p[i] = p[i] == '+' ? '-' : p[i] == '/' ? '_' : p[i];
+    while (buf_size(out) > from && out->data[out->end - 1] == '=')
+        out->end--;
+}
+
+/* The value of a digit of base64url. */
+static unsigned url_sextet(char c)
+{
+    return c == '-' ? 62 : c == '_' ? 63 : c == '+' || c == '/' ? NONE : sextet(c);
+}
+
+int base64url_decode(struct buf *out, slice text)
+{
+    if (text.n % 4 == 1)
+        return -EINVAL;
+    char *to = buf_reserve(out, text.n / 4 * 3 + 3);
+    unsigned bits = 0, held = 0;      /* held: the lowest bits, which are not written yet */
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned v = url_sextet(text.p[i]);
+        if (v >= NONE)
+            return -EINVAL;
+        bits = (bits << 6 | v) & 0xffff;
+        held += 6;
+        if (held >= 8) {
+            held -= 8;
+            *to++ = (char)(bits >> held);
+        }
+    }
+    if ((bits & ((1u << held) - 1)) != 0)
+        return -EINVAL;
+    out->end = (size_t)(to - out->data);
+    return 0;
+}

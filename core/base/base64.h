@@ -1,5 +1,5 @@
 /*
- * Base64 (RFC 4648 section 4), with padding.
+ * Base64 (RFC 4648 section 4), with padding; and base64url (section 5), without, as JSON Web Tokens have it.
  */
 #ifndef BASE_BASE64_H
 #define BASE_BASE64_H
@@ -11,5 +11,9 @@ void base64_add(struct buf *out, slice bytes);
 /* Decodes `text` to out->end. 0, or -EINVAL with `out` unchanged: another alphabet, a wrong length, padding that is
  * missing or not at the end. Bits of the last digit that belong to no byte are ignored. */
 int base64_decode(struct buf *out, slice text);
+
+/* The same of base64url. The decoder is strict: one text stands for some bytes, so the last bits must be 0. */
+void base64url_add(struct buf *out, slice bytes);
+int base64url_decode(struct buf *out, slice text);
 
 #endif

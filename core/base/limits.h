@@ -91,6 +91,10 @@ enum {
     FETCHES_RESERVED = 32,              /* of them, for the broker's own requests to Consul */
     FETCH_HEADERS_MAX = 64 * KIB,       /* all answer heads of one fetch, those of redirects included */
     FETCH_IDLE_MAX = 16,                /* connections kept for the next fetch */
+    CRYPTO_SIZE_MAX = 16 * MIB,         /* bytes of one digest or signature: 16 MiB take about 40 ms */
+    RANDOM_SIZE_MAX = 64 * KIB,         /* bytes of one crypto.random */
+    RSA_BITS_MIN = 2048,                /* RFC 7518, section 3.3 */
+    RSA_BITS_MAX = 4096,                /* one signature of a larger key holds the loop for more than 5 ms */
 
     /* console */
     CONSOLE_FRAME_MAX = 1 * MIB,        /* a line, a result */

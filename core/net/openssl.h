@@ -9,15 +9,30 @@
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 
 #define OPENSSL_OF_CRYPTO(X) \
     X(BIO_clear_flags) X(BIO_get_data) X(BIO_meth_new) X(BIO_meth_set_ctrl) X(BIO_meth_set_read) \
     X(BIO_meth_set_write) X(BIO_new) X(BIO_set_data) X(BIO_set_flags) X(BIO_set_init) X(ERR_clear_error) \
-    X(ERR_peek_error) X(ERR_reason_error_string) X(EVP_sha256) X(HMAC)
+    X(ERR_peek_error) X(ERR_reason_error_string) X(EVP_sha256) X(HMAC) \
+    OPENSSL_OF_SIGNATURES(X)
+
+/* For script/std: digests, keys, signatures. */
+#define OPENSSL_OF_SIGNATURES(X) \
+    X(BIO_free) X(BIO_new_mem_buf) X(BN_bin2bn) X(BN_bn2binpad) X(CRYPTO_memcmp) X(ECDSA_SIG_free) X(ECDSA_SIG_get0) \
+    X(ECDSA_SIG_new) X(ECDSA_SIG_set0) X(EVP_Digest) X(EVP_DigestSign) X(EVP_DigestSignInit) X(EVP_DigestVerify) \
+    X(EVP_DigestVerifyInit) X(EVP_MD_CTX_free) X(EVP_MD_CTX_new) X(EVP_PKEY_CTX_free) X(EVP_PKEY_CTX_new) \
+    X(EVP_PKEY_CTX_new_from_name) X(EVP_PKEY_CTX_set_rsa_padding) X(EVP_PKEY_CTX_set_rsa_pss_saltlen) X(EVP_PKEY_eq) \
+    X(EVP_PKEY_free) X(EVP_PKEY_fromdata) X(EVP_PKEY_fromdata_init) X(EVP_PKEY_get_base_id) X(EVP_PKEY_get_bits) \
+    X(EVP_PKEY_get_group_name) X(EVP_PKEY_new_raw_private_key) X(EVP_PKEY_new_raw_public_key) \
+    X(EVP_PKEY_pairwise_check) X(EVP_sha384) X(EVP_sha512) X(PEM_read_bio_PUBKEY) X(PEM_read_bio_PrivateKey) \
+    X(d2i_ECDSA_SIG) X(i2d_ECDSA_SIG)
 
 #define OPENSSL_OF_SSL(X) \
     X(SSL_CIPHER_find) X(SSL_CTX_ctrl) X(SSL_CTX_free) X(SSL_CTX_new) X(SSL_CTX_set_ciphersuites) \

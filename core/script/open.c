@@ -6,6 +6,7 @@
 #include "script/bind/tables.h"
 #include "script/cluster/tables.h"
 #include "script/http/tables.h"
+#include "script/std/tables.h"
 #include "script/topic/tables.h"
 #include "script/vm/coroutine.h"
 
@@ -16,6 +17,7 @@
 static void (*const tables[])(lua_State *L) = {
     unsafe_open, errors_open, limits_open, where_open, say_open, time_open, json_open, base64_open, node_open,
     fetch_open,
+    crypto_open,                                      /* std */
     request_open, route_open,                         /* http */
     topic_open, batch_open, publish_open, read_open,  /* topic; the last two extend request_open's */
     cluster_open,

@@ -640,6 +640,103 @@ function every(seconds, fn) end
 ---@example local r, why = fetch { url = "http://127.0.0.1:8500/v1/status/leader", timeout = 2 }
 function fetch(request) end
 
+---@class lignum.crypto
+--- Digests, random bytes, encodings, keys and signatures, by OpenSSL. Digests and signatures are bytes;
+--- crypto.encode makes texts of them. One call takes at most 16 MiB.
+crypto = {}
+
+---Returns the SHA-256 digest of bytes: 32 bytes.
+---@where anywhere
+---@param bytes string
+---@return string digest
+---@example assert(crypto.encode(crypto.sha256("abc"), "hex"):sub(1, 8) == "ba7816bf")
+function crypto.sha256(bytes) end
+
+---Returns the SHA-512 digest of bytes: 64 bytes.
+---@where anywhere
+---@param bytes string
+---@return string digest
+---@example assert(#crypto.sha512("abc") == 64)
+function crypto.sha512(bytes) end
+
+---Returns the message authentication code HMAC (RFC 2104) of bytes. Compare it with crypto.equal.
+---@where anywhere
+---@param digest "sha256"|"sha384"|"sha512"
+---@param key string
+---@param bytes string
+---@return string mac
+---@example assert(#crypto.hmac("sha256", "key", "text") == 32)
+function crypto.hmac(digest, key, bytes) end
+
+---Returns random bytes that nobody can guess.
+---@where anywhere
+---@param count integer   at most 65,536
+---@return string bytes
+---@example local id = crypto.encode(crypto.random(16), "hex"); assert(#id == 32)
+function crypto.random(count) end
+
+---Whether two strings are equal. The time that it takes depends on their lengths only, so it does not tell a stranger
+---how much of a guess is right.
+---@where anywhere
+---@param a string
+---@param b string
+---@return boolean
+---@example assert(not crypto.equal("secret", "guess!"))
+function crypto.equal(a, b) end
+
+---Encodes bytes as a text: in hexadecimal, in base64 with padding, or in base64url without (RFC 4648).
+---@where anywhere
+---@param bytes string
+---@param form "hex"|"base64"|"base64url"
+---@return string text
+---@example assert(crypto.encode("hello", "base64") == "aGVsbG8=")
+function crypto.encode(bytes, form) end
+
+---Decodes a text.
+---@where anywhere
+---@param text string
+---@param form "hex"|"base64"|"base64url"
+---@return string? bytes
+---@return string? message
+---@return string? code
+---@errors bad_value
+---@example assert(crypto.decode("aGVsbG8", "base64url") == "hello")
+function crypto.decode(text, form) end
+
+---Reads a key: a PEM text (a public key, or a private one without a password), or a JSON Web Key as a table. Keys are
+---Ed25519, EC on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits. Read a key once, while lignum.lua is loaded.
+---@where anywhere
+---@param source string|table
+---@return lignum.Key? key
+---@return string? message
+---@return string? code
+---@errors bad_value
+---@example assert(not crypto.key { kty = "OKP", crv = "Ed25519", x = "too short" })
+function crypto.key(source) end
+
+---@class lignum.Key
+--- A key of crypto.key.
+local Key = {}
+
+---Whether a signature of bytes is right. The algorithms are EdDSA, ES256, ES384, ES512, RS256, RS384, RS512, PS256,
+---PS384 and PS512, and signatures have the form of RFC 7518. With an algorithm of another type than the key's it is
+---false.
+---@where anywhere
+---@param algorithm string
+---@param bytes string
+---@param signature string
+---@return boolean right
+---@example local key = assert(crypto.key(PEM)); assert(key:verify("EdDSA", "text", key:sign("EdDSA", "text")))
+function Key:verify(algorithm, bytes, signature) end
+
+---Signs bytes with a private key.
+---@where anywhere
+---@param algorithm string   as for verify; it must be one of the key's type
+---@param bytes string
+---@return string signature
+---@example local key = assert(crypto.key(PEM)); assert(#key:sign("EdDSA", "text") == 64)
+function Key:sign(algorithm, bytes) end
+
 ---@class lignum.say
 --- Writes one line to the log.
 say = {}

@@ -43,7 +43,7 @@ function M.api()
   local api = {
     topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
     time = modules.copy(core.time), json = modules.copy(core.json), node = modules.copy(core.node),
-    say = modules.copy(core.say),
+    say = modules.copy(core.say), crypto = modules.copy(core.crypto),
     cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
     route = { get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete },

@@ -11,7 +11,13 @@ local NOT_HERE = {
 }
 local OWNERS = {
   Topic = core.Topic, Request = core.Request, Batch = core.Batch, Range = core.Range, core = core, base64 = core.base64,
+  Key = core.Key,
 }
+
+-- Tables of functions in lignum.core.
+local LIBRARIES = { json = true, base64 = true, node = true, time = true, say = true, crypto = true }
+-- Of these every example is a statement that runs, and checks itself.
+local RUN = { crypto = true, Key = true }
 
 local function running(entry)
   local name = entry.name:match("[%w_]+$")
@@ -34,7 +40,7 @@ test("api_every_function_of_the_core_is_described", function()
     described[e.name] = true
     for _, also in ipairs(e.also) do described[also:match("^[%w_.:]+")] = true end
   end
-  for _, name in ipairs { "Topic", "Request", "Batch", "Range" } do
+  for _, name in ipairs { "Topic", "Request", "Batch", "Range", "Key" } do
     for method in pairs(OWNERS[name]) do
       if not described[name .. ":" .. method] then error(name .. ":" .. method .. " is not in api.lua") end
     end
@@ -43,7 +49,7 @@ test("api_every_function_of_the_core_is_described", function()
     if type(value) == "function" and not (described[name] or described["core." .. name]) then
       error("core." .. name .. " is not in api.lua")
     end
-    if type(value) == "table" and ({ json = 1, base64 = 1, node = 1, time = 1, say = 1 })[name] then
+    if type(value) == "table" and LIBRARIES[name] then
       for field, inner in pairs(value) do
         if type(inner) == "function" and not described[name .. "." .. field] then
           error(name .. "." .. field .. " is not in api.lua")
@@ -60,6 +66,25 @@ test("api_every_example_is_lua", function()
       error(e.name .. " has an example that is not Lua: " .. e.example)
     end
   end
+end)
+
+-- What the examples find beside the globals.
+local SCENE = setmetatable({
+  PEM = "-----BEGIN PRIVATE KEY-----\n"
+    .. "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n",
+}, { __index = _G })
+
+test("api_every_example_of_the_standard_tables_runs", function()
+  local runs = 0
+  for _, e in ipairs(help.entries()) do
+    if RUN[e.owner] and e.example then
+      local chunk = load(e.example, "=" .. e.name, "t", SCENE)
+      if not chunk then error(e.name .. " has an example that is not a statement") end
+      chunk()
+      runs = runs + 1
+    end
+  end
+  if runs < 10 then error("only " .. runs .. " examples have run") end
 end)
 
 test("api_error_codes_are_those_of_the_table", function()

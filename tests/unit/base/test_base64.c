@@ -63,3 +63,32 @@ TEST(test_what_is_not_base64_is_refused_and_changes_nothing)
     CHECK_SLICE(buf_slice(&b), SLICE("kept "));
     buf_fini(&b);
 }
+
+TEST(test_base64url_has_its_own_alphabet_and_no_padding)
+{
+    static const char *const texts[] = {"", "Zg", "Zm8", "Zm9v", "Zm9vYg", "Zm9vYmE", "Zm9vYmFy"};
+    struct buf b = {0};
+    for (size_t n = 0; n <= 6; n++) {
+        buf_clear(&b);
+        base64url_add(&b, slice_of("foobar", n));
+        CHECK_SLICE(buf_slice(&b), slice_from(texts[n]));
+        buf_clear(&b);
+        CHECK_EQ(base64url_decode(&b, slice_from(texts[n])), 0);
+        CHECK_SLICE(buf_slice(&b), slice_of("foobar", n));
+    }
+    buf_clear(&b);
+    base64url_add(&b, SLICE("\xfb\xff\xfe\x00\xff"));
+    CHECK_SLICE(buf_slice(&b), SLICE("-__-AP8"));
+    buf_fini(&b);
+}
+
+TEST(test_a_text_of_base64url_that_is_not_the_only_one_for_its_bytes_is_refused)
+{
+    static const char *const bad[] = {"Z", "Zm9vY", "Zg==", "Zm8=", "Zh", "Zm9", "+/++", "Zm 9", "Zm9v\n"};
+    struct buf b = {0};
+    buf_add_char(&b, 'x');
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK_EQ(base64url_decode(&b, slice_from(bad[i])), -EINVAL);
+    CHECK_SLICE(buf_slice(&b), SLICE("x"));
+    buf_fini(&b);
+}

@@ -1,0 +1,14 @@
+/*
+ * The Lua tables of this room; see bind/tables.h. They are what scripts need beside the broker: cryptography, and
+ * data and counters that outlive a Lua state.
+ */
+#ifndef SCRIPT_STD_TABLES_H
+#define SCRIPT_STD_TABLES_H
+
+#include <lua.h>
+
+#include "script/vm/raise.h"
+
+MAY_RAISE void crypto_open(lua_State *L);
+
+#endif
