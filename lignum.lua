@@ -22,7 +22,7 @@ store {
 topic "*" {
   auto_create = true,              -- whether the first publish creates the topic
   replication = "wal",             -- or "live", or function(topic, state) return "live" end
-  copies = 1,                      -- nodes that must have a message before it is acknowledged
+  copies = 1,                      -- nodes that must have a message before it is acknowledged; above 1: for "live" only
   -- durability = "commit", segment = { bytes = 64 * MiB }: default to those of store
   retain = { age = 0, bytes = 0, messages = 0 },   -- 0 = keep everything
 }

@@ -200,6 +200,11 @@ local function check_rule(rule, earlier)
   rule.settings = schema.check(schema.topic, rule.settings, path, function(at, problem)
     M.report(rule.place, at .. ": " .. problem)
   end)
+  local mode, copies = rule.settings and rule.settings.replication, rule.settings and rule.settings.copies or 1
+  if copies > 1 and (mode or "wal") == "wal" then
+    M.report(rule.place, ('%s.copies: %d needs replication = "live"; with "wal", the default, a message is acknowledged '
+      .. "when the leader's disk has it, so copies must be 1"):format(path, copies))
+  end
 end
 
 local function host_of(address)

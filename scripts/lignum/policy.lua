@@ -46,12 +46,15 @@ function M.has_functions()
   return false
 end
 
----The mode that a rule's function chooses for an existing topic; nil when no function decides.
+---The mode that a rule's function chooses for an existing topic, with the copies that the rule asks for in that mode;
+---nil when no function decides.
 ---@param name string
----@return "wal"|"live"|nil
+---@return { replication: "wal"|"live", copies: integer }?
 function M.chosen(name)
   local rule = rule_of(name)
-  return rule and type(rule.settings.replication) == "function" and replication_of(rule, name) or nil
+  if not rule or type(rule.settings.replication) ~= "function" then return nil end
+  local mode = replication_of(rule, name)
+  return { replication = mode, copies = mode == "live" and rule.settings.copies or 1 }
 end
 
 ---The settings of a new topic: `given` takes precedence over the topic's rule, and the rule over the store's defaults.
@@ -66,6 +69,7 @@ function M.settings(name, given)
   if rule then
     own = modules.copy(rule.settings)
     own.replication = given and given.replication or replication_of(rule, name)   -- no call when it is given
+    if own.replication ~= "live" then own.copies = nil end                        -- a rule's copies are for live
   end
   local defaults = schema.fill(schema.settings)
   defaults.durability = config.values.store.durability

@@ -15,6 +15,7 @@ local IDLE <const> = 5             -- seconds between two checks when the core r
 local PIECE <const> = 200          -- topics after which other tasks get a turn
 
 local live                         ---@type lignum.World
+local told_of_wal = false          -- whether the log says that this cluster takes messages in WAL mode
 
 ---@class lignum.Pending
 ---@field topic lignum.Topic
@@ -51,6 +52,15 @@ local function ship_all(list, due)
   end
 end
 
+-- Says once in the life of a process what the mode of these topics, the default, may lose.
+local function tell_of_wal(list)
+  if told_of_wal or #list == 0 then return end
+  told_of_wal = true
+  say.info(('cluster: topic %s is replicated in mode "wal": a failover may lose messages acknowledged in the last %g s '
+    .. '(cluster.sync_interval); replication = "live" with copies = 2 loses none (said once, of the first such topic)')
+    :format(list[1].topic.name, live.config.values.cluster.sync_interval))
+end
+
 -- Ships all topics that have something to ship. One call of pending() returns a limited number of topics, those first
 -- that it has not returned for longest; this repeats the call until only topics return that were shipped already.
 local function ship_due(list)
@@ -81,6 +91,7 @@ local function ship()
     local list, why, code = wait_for_pending(next_sync)
     if code == "stopping" then return end
     local due = clock() >= next_sync
+    tell_of_wal(list or {})
     if due then ship_due(list or {}) else ship_all(list or {}, false) end
     if why then core.sleep(1) end
     if due then next_sync = clock() + live.config.values.cluster.sync_interval end
@@ -92,12 +103,13 @@ local function choose_mode(topic)
   local info = topic:info()
   local ok, chosen = pcall(live.policy.chosen, topic.name)
   if not ok then return say.error(tostring(chosen)) end
-  if not info or not chosen or chosen == info.replication then return end
-  local done, why = topic:set { replication = chosen }
+  if not info or not chosen or chosen.replication == info.replication then return end
+  local done, why = topic:set(chosen)
   if done then
-    say.info(("cluster: the replication of topic %s is now %s"):format(topic.name, chosen))
+    say.info(("cluster: the replication of topic %s is now %s"):format(topic.name, chosen.replication))
   else
-    say.warn(("cluster: the replication of topic %s cannot be changed to %s: %s"):format(topic.name, chosen, why))
+    say.warn(("cluster: the replication of topic %s cannot be changed to %s: %s"):format(topic.name,
+      chosen.replication, why))
   end
 end
 

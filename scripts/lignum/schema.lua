@@ -82,7 +82,8 @@ local REPLICATION <const> = "wal: acknowledged when the leader's disk has it, fo
 local function settings(replication, more)
   local list = {
     "replication", replication,
-    "copies", count(1, "nodes that must have a message before it is acknowledged (live)", 1, limits.copies_max),
+    "copies", count(1, "nodes that must have a message before it is acknowledged; more than 1 for live only", 1,
+      limits.copies_max),
     "durability", durability(),
     "retain", group {
       "age", time(0, "messages older than this may be deleted; 0 = never", 0, limits.age_s_max),

@@ -232,15 +232,22 @@ end)
 test("replication_of_a_rule_may_be_a_function", function()
   local _, own = check.draft [[
 topic "f.*" {
+  copies = 2,
   replication = function(t, state) return t.name == "f.live" and state.role == "alone" and "live" or "wal" end,
 }
 topic "bad" { replication = function() return "both" end }
 topic "*" { replication = "live" }]]
   local policy = own("lignum.policy")
-  check.equal(policy.settings("f.live").replication, "live")
-  check.equal(policy.settings("f.other").replication, "wal")
-  check.equal(policy.settings("f.live", { replication = "wal" }).replication, "wal")
-  check.equal({ policy.chosen("f.live"), policy.chosen("x"), policy.has_functions() }, { "live", nil, true })
+  local function mode(name, given)
+    local settings = policy.settings(name, given)
+    return { settings.replication, settings.copies }
+  end
+  check.equal(mode("f.live"), { "live", 2 })
+  check.equal(mode("f.other"), { "wal", 1 })
+  check.equal(mode("f.live", { replication = "wal" }), { "wal", 1 })
+  check.equal(policy.chosen("f.live"), { replication = "live", copies = 2 })
+  check.equal(policy.chosen("f.other"), { replication = "wal", copies = 1 })
+  check.equal({ policy.chosen("x"), policy.has_functions() }, { nil, true })
   check.raises('must return "wal" or "live", not "both"', policy.settings, "bad")
 end)
 
@@ -271,11 +278,14 @@ test("replication_all_that_is_due_goes_out_however_many_topics_there_are", funct
     waiting = left
     return list
   end
-  local core = { cluster = { pending = pending }, say = {}, sleep = function() end, time = { clock = os.clock } }
+  local told = {}
+  local say = { info = function(text) told[#told + 1] = text end }
+  local core = { cluster = { pending = pending }, say = say, sleep = function() end, time = { clock = os.clock } }
   local replication = loaded_with("replication", {
     ["lignum.core"] = core, ["lignum.roster"] = { status = function() return { role = "leader" } end },
   })
   replication.use { hooks = { get = function() end }, config = { values = { cluster = { sync_interval = 60 } } } }
   replication.duties()[1].fn()
-  check.equal(shipped, 2500)
+  check.equal({ shipped, #told }, { 2500, 1 })
+  check.has(told[1], 'topic t1 is replicated in mode "wal"')
 end)

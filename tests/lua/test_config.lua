@@ -33,6 +33,8 @@ test("config_mistakes_are_named", function()
     ['topic "*" {} topic "a" {}'] = "is never used",
     ['topic "a" {} topic "a" {}'] = "is never used",
     ['topic "a" { copies = 99 }'] = 'topic["a"].copies: must be at most 32, not 99',
+    ['topic "a" { copies = 2 }'] = 'lignum.lua:1: topic["a"].copies: 2 needs replication = "live"',
+    ['topic "a" { replication = "wal", copies = 3 }'] = 'topic["a"].copies: 3 needs replication = "live"',
     ["store { segment = { bytes = 2 * GiB } }"] = "store.segment.bytes: must be at most 1073741824",
     ['topic "a" { segment = { messages = 1 << 40 } }'] = 'topic["a"].segment.messages: must be at most 1000000000',
     ["every(5)"] = "needs a function",
@@ -46,10 +48,10 @@ test("config_mistakes_are_named", function()
 end)
 
 test("config_set_wins_over_the_file_and_is_typed", function()
-  local world = check.draft('store { path = "a", segment = { messages = 5 } }\ntopic "a.*" { copies = 2 }', {
+  local world = check.draft('store { path = "a", segment = { messages = 5 } }\ntopic "a.*" { replication = "live" }', {
     "store.segment.messages=10", "store.sync_interval=2minute", "limits.body=64KiB", "listen=0.0.0.0:1",
     "listen=[::1]:2",
-    'topic["a.*"].retain.age=5day', "topic[b].auto_create=false",
+    'topic["a.*"].retain.age=5day', 'topic["a.*"].copies=2', "topic[b].auto_create=false",
   })
   check.equal(world.config.get("store.path"), "a")
   check.equal(world.config.get("store.segment.messages"), 10)
@@ -57,11 +59,11 @@ test("config_set_wins_over_the_file_and_is_typed", function()
   check.equal(world.config.get("limits.body"), 65536)
   check.equal({ world.config.get("listen.1"), world.config.get("listen.2") }, { "0.0.0.0:1", "[::1]:2" })
   check.equal(world.config.rules[1].settings, { auto_create = false })
-  check.equal(world.config.rules[2].settings, { copies = 2, retain = { age = 5 * 86400 } })
+  check.equal(world.config.rules[2].settings, { replication = "live", copies = 2, retain = { age = 5 * 86400 } })
   for assignment, words in pairs {
     ["store.segmnt.messages=1"] = "did you mean store.segment?", ["store=1"] = "is a group of keys",
     ["nonsense"] = "must be key.path=value", ["limits.body=many"] = "limits.body: must be a whole number",
-    ["topic.x=1"] = 'topic["PATTERN"].key',
+    ["topic.x=1"] = 'topic["PATTERN"].key', ["topic[c].copies=2"] = 'topic["c"].copies: 2 needs replication = "live"',
   } do
     local _, why = check.draft(nil, { assignment })
     check.has(why, words)
@@ -99,7 +101,7 @@ end)
 test("policy_the_first_match_decides_about_new_topics", function()
   local _, own = check.draft [[
 store { durability = "interval" }
-topic "a.*" { copies = 2 }
+topic "a.*" { replication = "live", copies = 2 }
 topic "?" { auto_create = false }]]
   local policy = own("lignum.policy")
   local settings, auto = policy.settings("a.b")
@@ -108,4 +110,5 @@ topic "?" { auto_create = false }]]
   check.equal({ settings.copies, auto }, { 1, false })
   check.equal(policy.settings("axb").copies, 1)
   check.equal(policy.settings("a.b", { copies = 3 }).copies, 3)
+  check.equal(policy.settings("a.b", { replication = "wal" }).copies, 1)
 end)

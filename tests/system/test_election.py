@@ -120,6 +120,20 @@ def test_replication_as_a_function_follows_the_cluster(group):
     assert leader.messages("t") == [b"x"]
 
 
+def test_a_cluster_says_once_what_wal_mode_may_lose(group):
+    group.start(2, 'cluster { sync_interval = 0.05 }')
+    leader, other = group.leader(), group.follower()
+    leader.ok("PUT", "/v1/topics/live", '{"replication": "live"}', status=201)
+    leader.publish("live", b"x")
+    told = 'is replicated in mode "wal": a failover may lose messages'
+    for topic in ["first", "second"]:
+        leader.publish(topic, b"x")
+        wait_until(lambda: other.get("/v1/topics/%s/messages" % topic).status == 200 and other.messages(topic) == [b"x"],
+                   what="it is shipped")
+    assert leader.said().count(told) == 1 and "topic first " + told in leader.said()
+    assert told not in other.said()
+
+
 def test_an_operators_own_mode_ships_when_it_says(group):
     group.start(2, 'cluster { sync_interval = 0.05 }\n'
                    'function ship(p) if p.disk - p.shipped >= 5 then return p.disk end end')

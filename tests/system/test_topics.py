@@ -66,6 +66,25 @@ def test_settings_that_cannot_be_are_refused_with_their_name(b, body, word):
     assert_status(b.get("/v1/topics/settings-new"), 404, "unknown_topic")
 
 
+def test_copies_of_a_wal_topic_are_refused_and_change_nothing(b):
+    def refused(method, path, body):
+        a = b.request(method, path, json.dumps(body))
+        assert_status(a, 400, "bad_value")
+        assert 'copies: 2 needs replication "live"' in a.json["detail"]
+
+    t = "/v1/topics/wal-two"
+    refused("PUT", t, {"copies": 2})
+    refused("PUT", t, {"replication": "wal", "copies": 2})
+    refused("POST", "/api/topics", {"name": "wal-two", "copies": 2})
+    assert_status(b.get(t), 404, "unknown_topic")
+    b.ok("PUT", t, "{}", status=201)
+    refused("PATCH", t, {"copies": 2})
+    b.ok("PATCH", t, '{"replication": "live", "copies": 2}')
+    refused("PATCH", t, {"replication": "wal"})
+    assert (b.topic("wal-two")["replication"], b.topic("wal-two")["copies"]) == ("live", 2)
+    b.ok("PATCH", t, '{"replication": "wal", "copies": 1}')
+
+
 def test_delete_removes_the_topic_and_a_new_one_of_that_name_is_empty(b):
     b.publish_lines("deleted", [b"%d" % i for i in range(35)])
     a = b.request("DELETE", "/v1/topics/deleted")

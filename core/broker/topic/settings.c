@@ -108,6 +108,15 @@ int settings_set(struct topic_settings *s, slice name, slice value, struct buf *
     return f->words[0] != NULL ? word_set(s, f, value, why) : number_set(s, f, value, why);
 }
 
+int settings_check(const struct topic_settings *s, struct buf *why)
+{
+    if (s->replication == REPLICATION_LIVE || s->copies == 1)
+        return 0;
+    buf_addf(why, "copies: %u needs replication \"live\"; with \"wal\" a message is acknowledged when the leader's disk "
+             "has it, so copies must be 1", s->copies);
+    return -ERR_BAD_VALUE;
+}
+
 void settings_each(const struct topic_settings *s, void (*visit)(void *arg, const char *name, slice text), void *arg)
 {
     for (size_t i = 0; i < SETTINGS; i++) {

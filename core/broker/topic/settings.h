@@ -4,7 +4,7 @@
  * settings.c defines all of them.
  *
  *   replication        wal | live
- *   copies             1 and up
+ *   copies             1 and up; 1 where replication is wal
  *   durability         commit | interval | os
  *   retain.age         milliseconds; retain.bytes and retain.messages: 0 = no bound, as for the age
  *   segment.messages, segment.bytes, segment.age (milliseconds, 0 = never)
@@ -32,6 +32,10 @@ int settings_set(struct topic_settings *s, slice name, slice value, struct buf *
 
 /* Visits all pairs in a fixed order; `text` is valid during the call. */
 void settings_each(const struct topic_settings *s, void (*visit)(void *arg, const char *name, slice text), void *arg);
+
+/* 0; -ERR_BAD_VALUE with a sentence in `why` when the settings contradict each other: `copies` counts for live topics
+ * only. */
+int settings_check(const struct topic_settings *s, struct buf *why);
 
 bool settings_equal(const struct topic_settings *a, const struct topic_settings *b);
 

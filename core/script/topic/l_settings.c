@@ -104,7 +104,7 @@ static int read_field(struct settings_reader *r)
     return -ERR_BAD_VALUE;
 }
 
-/* Reads the table at index 2 over *s. 0, or -ERR_BAD_VALUE with a sentence in `why`. */
+/* Reads the table at index 2 over *s, and checks the whole. 0, or -ERR_BAD_VALUE with a sentence in `why`. */
 static int read_settings(lua_State *L, struct topic_settings *s, struct buf *why, const char *usage)
 {
     struct settings_reader r = {.L = L, .settings = s, .why = why};
@@ -117,7 +117,7 @@ static int read_settings(lua_State *L, struct topic_settings *s, struct buf *why
         rc = read_field(&r);
         lua_pop(L, 1);
     }
-    return rc;
+    return rc < 0 ? rc : settings_check(s, why);
 }
 
 static int fail_settings(lua_State *L, int rc, const struct buf *why)

@@ -37,6 +37,18 @@ static void check_refused(slice name, slice value, slice sentence)
     buf_fini(&why);
 }
 
+TEST(test_copies_beyond_one_need_live)
+{
+    struct topic_settings s = settings_default;
+    struct buf why = {0};
+    s.copies = 2;
+    CHECK_EQ(settings_check(&s, &why), -ERR_BAD_VALUE);
+    CHECK(slice_starts(buf_slice(&why), SLICE("copies: 2 needs replication \"live\"")));
+    s.replication = REPLICATION_LIVE;
+    CHECK_EQ(settings_check(&s, &why), 0);
+    buf_fini(&why);
+}
+
 TEST(test_a_wrong_setting_is_refused_by_name)
 {
     check_refused(SLICE("colour"), SLICE("red"), SLICE("there is no setting \"colour\""));
