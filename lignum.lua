@@ -68,7 +68,7 @@ cluster {                          -- without consul.address the node has no clu
 }
 
 -- console { path = "data/console.sock" }
--- node { name = node.hostname(), advertise = "127.0.0.1:8080" }
+-- node { name = node.hostname(), advertise = "127.0.0.1:8080", core_dumps = false }
 
 -- Hooks: define only the ones that you need.
 --

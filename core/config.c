@@ -1,9 +1,13 @@
 #include "config.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -46,6 +50,74 @@ void config_log_level(struct vm *vm)
         say_set_level(level);
     buf_fini(&name);
 }
+
+/* ---- secrets ---- */
+
+void config_forbid_core_dumps(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+void config_core_dumps(struct vm *vm)
+{
+    prctl(PR_SET_DUMPABLE, vm_config_flag(vm, "node.core_dumps", false) ? 1 : 0, 0, 0, 0);
+}
+
+static bool is_public(const char *path)
+{
+    struct stat file;
+    return path != NULL && stat(path, &file) == 0 && S_ISREG(file.st_mode) && file.st_mode & S_IROTH;
+}
+
+/* Appends what the file holds. */
+static void read_all(const char *path, struct buf *out)
+{
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && (n = read(fd, buf_reserve(out, 64 * KIB), 64 * KIB)) > 0)
+        out->end += (size_t)n;
+    if (fd >= 0)
+        close(fd);
+}
+
+/* A secret that is given as a value: is it in a file that all can read, or in the arguments, which ps shows to all? */
+static void warn_of_value(struct vm *vm, const char *key, slice public, const char *const *set)
+{
+    struct buf secret = {0};
+    if (vm_config_text(vm, key, &secret) && memmem(public.p, public.n, secret.data, buf_size(&secret)) != NULL)
+        say_warn("main", "every user of this host can read %s in lignum.lua: chmod 600 that file", key);
+    for (size_t i = 0; set[i] != NULL; i++) {
+        slice rest = slice_from(set[i]), name;
+        if (slice_split(&rest, '=', &name) && slice_eq(slice_trim(name), slice_from(key)))
+            say_warn("main", "every user of this host can read %s in the arguments of this process: set it in "
+                             "lignum.lua instead", key);
+    }
+    if (secret.data != NULL)
+        explicit_bzero(secret.data, secret.cap);
+    buf_fini(&secret);
+}
+
+void config_warn_of_secrets(struct vm *vm, const char *config, const char *const *set)
+{
+    static const char *const files[] = {"cluster.replication.secret_file", "cluster.consul.tls.key"};
+    static const char *const values[] = {"cluster.replication.secret", "cluster.consul.token"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        struct buf path = {0};
+        if (is_public(config_text(vm, files[i], &path)))
+            say_warn("main", "every user of this host can read the file of %s: chmod 600 %s", files[i], path.data);
+        buf_fini(&path);
+    }
+    struct buf public = {0};
+    if (is_public(config))
+        read_all(config, &public);
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        warn_of_value(vm, values[i], buf_slice(&public), set);
+    if (public.data != NULL)
+        explicit_bzero(public.data, public.cap);
+    buf_fini(&public);
+}
+
+/* ---- places ---- */
 
 /* CHECKOUT/build/MODE/lignum finds CHECKOUT/scripts, PREFIX/bin/lignum finds PREFIX/share/lignum/scripts. */
 const char *config_scripts_dir(const char *told)

@@ -1,6 +1,6 @@
 /*
  * Values of lignum.lua in the core's units (seconds become milliseconds), and how the process's descriptors are divided
- * between log files and connections. Every value has a default, so none of these fails.
+ * between log files and connections; who can read the secrets. Every value has a default, so none of these fails.
  */
 #ifndef CONFIG_H
 #define CONFIG_H
@@ -19,6 +19,15 @@ uint64_t config_ns(struct vm *vm, const char *path, uint32_t otherwise_ms);
 bool config_is_clustered(struct vm *vm);
 
 void config_log_level(struct vm *vm);   /* sets it */
+
+/* A core dump holds secrets and messages. The process begins without (config_forbid_core_dumps), and config_core_dumps
+ * does what node.core_dumps says. */
+void config_forbid_core_dumps(void);
+void config_core_dumps(struct vm *vm);
+
+/* Logs a warning for each secret that other users of this host can read: in its own file, in the file `config`, or in
+ * the arguments `set` of this process. */
+void config_warn_of_secrets(struct vm *vm, const char *config, const char *const *set);
 
 /* Where the scripts are: `told` unless NULL, else found from the place of this program. Valid until exit. */
 const char *config_scripts_dir(const char *told);

@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -35,10 +34,12 @@ static void loop_down(struct server *s)
     loop_fini(&s->loop);
 }
 
-static int scripts_up(struct server *s)
+/* `check`: lignum.lua is only checked. */
+static int load_scripts(struct server *s, bool check)
 {
     const struct cli *cli = s->cli;
-    struct vm_options o = {.scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set};
+    struct vm_options o = {
+        .scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set, .check = check};
     struct buf why = {0};
     int code = 0;
     if (script_new(o, &s->vm) < 0)
@@ -46,6 +47,16 @@ static int scripts_up(struct server *s)
     else if (vm_load(s->vm, &why) < 0)
         code = fail(EXIT_USAGE, "configuration", buf_slice(&why));
     buf_fini(&why);
+    if (code == 0)
+        config_warn_of_secrets(s->vm, cli->config, cli->set);
+    return code;
+}
+
+static int scripts_up(struct server *s)
+{
+    int code = load_scripts(s, false);
+    if (code == 0)
+        config_core_dumps(s->vm);
     return code;
 }
 
@@ -174,20 +185,6 @@ static int http_up(struct server *s)
     return code;
 }
 
-/* Warns when replication is not protected, or when its secret is readable by other users. */
-static void warn_of_secret(struct vm *vm, const char *listen)
-{
-    struct buf path = {0};
-    struct stat file;
-    if (vm_config_flag(vm, "cluster.replication.insecure", false))
-        say_warn("main", "replication is insecure: whoever reaches its port can read and replace all messages "
-                         "address=%s", listen);
-    else if (config_text(vm, "cluster.replication.secret_file", &path) != NULL && stat(path.data, &file) == 0 &&
-             file.st_mode & S_IROTH)
-        say_warn("main", "every user of this host can read the secret of the cluster: chmod 600 %s", path.data);
-    buf_fini(&path);
-}
-
 static int cluster_up(struct server *s)
 {
     struct buf why = {0}, listen = {0}, advertise = {0}, secret = {0};
@@ -209,8 +206,9 @@ static int cluster_up(struct server *s)
     };
     int rc = cluster_new(&o, &s->cluster, &why);
     int code = rc < 0 ? fail(EXIT_USAGE, "cluster", buf_slice(&why)) : 0;
-    if (rc == 0)
-        warn_of_secret(s->vm, o.listen);
+    if (rc == 0 && o.insecure)
+        say_warn("main", "replication is insecure: whoever reaches its port can read and replace all messages "
+                         "address=%s", o.listen);
     buf_fini(&why);
     buf_fini(&listen);
     buf_fini(&advertise);
@@ -331,7 +329,7 @@ static int serve(const struct cli *cli)
 static int check(const struct cli *cli)
 {
     struct server s = {.cli = cli};
-    int code = scripts_up(&s);
+    int code = load_scripts(&s, true);
     if (s.vm != NULL)
         vm_free(s.vm);
     if (code == 0)
@@ -342,6 +340,7 @@ static int check(const struct cli *cli)
 int main(int argc, char **argv)
 {
     static struct cli cli;                 /* struct server and the VM keep pointers to it */
+    config_forbid_core_dumps();
     if (cli_parse(argc, argv, &(struct cli_node){serve, check}, &cli) < 0)
         return EXIT_USAGE;
     return cli.run(&cli);

@@ -19,6 +19,7 @@ void server_configure(struct server *s)
 {
     struct http_limits limits = config_http_limits(s->vm);
     config_log_level(s->vm);
+    config_core_dumps(s->vm);
     http_set_limits(s->http, &limits);
     unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
     unsigned least = tasks < limits.connections ? tasks : limits.connections;

@@ -100,6 +100,7 @@ enum {
     CONSOLE_FRAME_MAX = 1 * MIB,        /* a line, a result */
     CONSOLE_UNSENT_MAX = 4 * MIB,       /* a client that leaves more than this unread is not listened to */
     CONSOLES_MAX = 16,
+    CONSOLE_PATH_MAX = 107,             /* bytes: those of a Unix socket's address, and a NUL, are 108 */
 
     /* cluster */
     MEMBERS_MAX = 32,                   /* nodes of one cluster that a leader keeps track of */
@@ -141,7 +142,7 @@ enum {
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(VM_MEMORY_MAX) \
     X(FETCH_BODY_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
-    X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \
+    X(CONSOLE_PATH_MAX) X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \
     X(JSON_INTEGER_MAX) X(AGE_S_MAX)
 
 _Static_assert(PAYLOAD_SIZE_MAX * 2 <= BATCH_SIZE_MAX, "two largest messages fit one batch");

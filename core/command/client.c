@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,18 @@ static int run_script(struct client *c, slice code)
     }
 }
 
+/* A byte order mark and a first line that begins with # are skipped, as in lignum.lua. */
+static slice script_of(slice text)
+{
+    if (slice_starts(text, SLICE("\xef\xbb\xbf")))
+        text = slice_skip(text, 3);
+    if (slice_starts(text, SLICE("#"))) {
+        const char *end = memchr(text.p, '\n', text.n);
+        text = slice_skip(text, end == NULL ? text.n : (size_t)(end - text.p));
+    }
+    return text;
+}
+
 static int run_stdin(struct client *c)
 {
     struct buf code = {0};
@@ -145,7 +158,7 @@ static int run_stdin(struct client *c)
         n = read(STDIN_FILENO, buf_reserve(&code, 64 * KIB), 64 * KIB);
         code.end += n > 0 ? (size_t)n : 0;
     }
-    int rc = n < 0 ? fail(EXIT_LUA, "standard input", strerror(errno)) : run_script(c, buf_slice(&code));
+    int rc = n < 0 ? fail(EXIT_LUA, "standard input", strerror(errno)) : run_script(c, script_of(buf_slice(&code)));
     buf_fini(&code);
     return rc;
 }
@@ -217,8 +230,6 @@ static int run_terminal(struct client *c)
 static int connect_to(const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof a.sun_path)
-        return -ENAMETOOLONG;
     memcpy(a.sun_path, path, strlen(path));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -230,20 +241,48 @@ static int connect_to(const char *path)
     return rc;
 }
 
+/* A process of another user may listen where a node is expected, and what is typed is for the node. Only root talks to
+ * processes of others, and is told whose it is. 0, or the exit code after a sentence. */
+static int check_owner(int fd, const char *path)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return fail(EXIT_UNAVAILABLE, path, strerror(errno));
+    if (peer.uid == geteuid() || peer.uid == 0)
+        return 0;
+    const struct passwd *user = getpwuid(peer.uid);
+    bool refuse = geteuid() != 0;
+    fprintf(stderr, "lignum console: %s belongs to a process of user %s (uid %u, pid %d)%s\n", path,
+            user == NULL ? "without a name" : user->pw_name, peer.uid, peer.pid,
+            refuse ? ", and is not used: only root and the node's own user may use a node's console" : "");
+    return refuse ? EXIT_UNAVAILABLE : 0;
+}
+
 /* Connects and reads the hello. 0, or the exit code after a sentence. */
 static int client_open(struct client *c, const char *path)
 {
     unsigned char type;
+    if (strlen(path) > CONSOLE_PATH_MAX) {
+        fprintf(stderr, "lignum console: the path of a Unix socket has at most %d bytes, and %s has %zu\n",
+                CONSOLE_PATH_MAX, path, strlen(path));
+        return EXIT_UNAVAILABLE;
+    }
     c->fd = connect_to(path);
     if (c->fd < 0) {
         fprintf(stderr, "lignum console: cannot connect to %s (%s); is the broker running with this console.path?\n",
                 path, strerror(-c->fd));
         return EXIT_UNAVAILABLE;
     }
+    int code = check_owner(c->fd, path);
+    if (code != 0) {
+        close(c->fd);
+        return code;
+    }
     int rc = frame_read(c->fd, CONSOLE_FRAME_MAX, &type, &c->answer);
     if (rc == 0 && type == 'H')
         return 0;
-    int code = rc == 0 && type == 'E' ? EXIT_UNAVAILABLE : lost();
+    code = rc == 0 && type == 'E' ? EXIT_UNAVAILABLE : lost();
     if (rc == 0 && type == 'E')
         put_line(stderr, buf_slice(&c->answer));
     close(c->fd);

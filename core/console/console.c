@@ -16,6 +16,8 @@
 
 enum { BACKLOG = CONSOLES_MAX };
 
+_Static_assert(CONSOLE_PATH_MAX == sizeof(((struct sockaddr_un *)0)->sun_path) - 1, "with a NUL it fills an address");
+
 struct console {
     struct vm *vm;                           /* outlives us */
     struct loop *loop;                       /* outlives us */
@@ -81,7 +83,7 @@ void console_send(struct console *c)
 
 static int address_set(struct sockaddr_un *a, const char *path)
 {
-    if (strlen(path) >= sizeof a->sun_path)
+    if (strlen(path) > CONSOLE_PATH_MAX)
         return -ENAMETOOLONG;
     *a = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(a->sun_path, path, strlen(path));

@@ -18,6 +18,7 @@ local M = {
 ---@field place string
 
 local declared = {}     -- [verb] = { value =, place = }
+local set_paths = {}    -- [path] = true: `--set` gave this key
 local errors = {}
 local loading = true
 
@@ -143,6 +144,7 @@ local function set_key(path, text, seen)
   local key, problem = schema.find(schema.keys, path)
   if not key then return M.report("--set " .. path, problem) end
   local verb, rest = path:match("^([^.]+)%.?(.*)$")
+  set_paths[path] = true
   local value = schema.parse(key, text)
   if key.kind == "addresses" then
     seen[path] = seen[path] or {}
@@ -175,13 +177,16 @@ end
 
 -- Checking the whole draft ---------------------------------------------------------------------
 
+-- Reports a problem of a key at the place that gave it, or that declared its group.
+local function complain(path, problem)
+  local d = declared[path:match("^[^.]+")]
+  M.report(set_paths[path] and "--set" or d and d.place, path .. ": " .. problem)
+end
+
 local function check_values()
   local checked = {}
   for name, key in pairs(schema.keys.fields) do
-    local d = declared[name]
-    checked[name] = d and schema.check(key, d.value, name, function(path, problem)
-      M.report(d.place, path .. ": " .. problem)
-    end)
+    checked[name] = declared[name] and schema.check(key, declared[name].value, name, complain)
   end
   return checked
 end
@@ -202,8 +207,8 @@ local function check_rule(rule, earlier)
   end)
   local mode, copies = rule.settings and rule.settings.replication, rule.settings and rule.settings.copies or 1
   if copies > 1 and (mode or "wal") == "wal" then
-    M.report(rule.place, ('%s.copies: %d needs replication = "live"; with "wal", the default, a message is acknowledged '
-      .. "when the leader's disk has it, so copies must be 1"):format(path, copies))
+    M.report(rule.place, ('%s.copies: %d needs replication = "live"; with "wal", the default, a message is '
+      .. "acknowledged when the leader's disk has it, so copies must be 1"):format(path, copies))
   end
 end
 
@@ -217,9 +222,9 @@ local function is_wildcard(address)
 end
 
 -- The secret may be in a file of its own, so that lignum.lua can be shared.
-local function read_secret(replication, complain)
+local function read_secret(replication)
   if not replication.secret_file then return end
-  local path <const> = "replication.secret_file"
+  local path <const> = "cluster.replication.secret_file"
   local text, problem = modules.read_file(replication.secret_file)
   if not text then return complain(path, problem) end
   local key <const> = schema.keys.fields.cluster.fields.replication.fields.secret
@@ -228,32 +233,39 @@ end
 
 -- Checks of keys that depend on each other, and the defaults that follow from other keys.
 local function check_cluster(all)
-  local cluster, place = all.cluster, declared.cluster and declared.cluster.place
+  local cluster = all.cluster
   local replication, tls = cluster.replication, cluster.consul.tls
-  local function complain(path, problem)
-    M.report(place, ("cluster.%s: %s"):format(path, problem))
-  end
   tls.enabled = tls.enabled or (tls.ca or tls.cert) ~= nil
-  if (tls.cert == nil) ~= (tls.key == nil) then complain("consul.tls", "cert and key must be given together") end
-  if cluster.lease >= cluster.consul.ttl then
-    complain("lease", ("must be less than cluster.consul.ttl, which is %g"):format(cluster.consul.ttl))
+  if (tls.cert == nil) ~= (tls.key == nil) then
+    complain("cluster.consul.tls", "cert and key must be given together")
   end
-  read_secret(replication, complain)
+  if cluster.lease >= cluster.consul.ttl then
+    complain("cluster.lease", ("must be less than cluster.consul.ttl, which is %g"):format(cluster.consul.ttl))
+  end
+  read_secret(replication)
   replication.advertise = replication.advertise or replication.listen
   if #cluster.consul.address == 0 then return end
   if is_wildcard(replication.advertise) then
-    complain("replication.advertise", "must be the address at which other nodes reach " .. replication.listen)
+    complain("cluster.replication.advertise", "must be the address at which other nodes reach " .. replication.listen)
   end
-  if is_wildcard(all.node.advertise) then
-    complain("consul.address", "other nodes and Consul need an address that reaches this node: set node.advertise")
+  if is_wildcard(all.node.advertise or all.listen[1]) then
+    complain("cluster.consul.address",
+      "other nodes and Consul need an address that reaches this node: set node.advertise")
   end
   if replication.insecure and replication.secret then
-    complain("replication.insecure", "contradicts the secret: remove one of the two")
+    complain("cluster.replication.insecure", "contradicts the secret: remove one of the two")
   elseif not replication.insecure and not (replication.secret or replication.secret_file) then
-    complain("replication.secret_file", "is missing: write what `lignum secret new` prints into a file on every node, "
-      .. "and name it here (or set replication.insecure = true: whoever reaches the port then reads and replaces all "
-      .. "messages)")
+    complain("cluster.replication.secret_file", "is missing: write what `lignum secret new` prints into a file on "
+      .. "every node, and name it here (or set replication.insecure = true: whoever reaches the port then reads and "
+      .. "replaces all messages)")
   end
+end
+
+-- The default of console.path follows from store.path, so its length is checked once both are known.
+local function check_console(path)
+  local most <const> = core.limits.console_path_max
+  if #path <= most then return end
+  complain("console.path", ("the path of a Unix socket has at most %d bytes, and %s has %d"):format(most, path, #path))
 end
 
 -- Sorted by line; those of the command line last.
@@ -275,6 +287,7 @@ function M.finish()
   for _, rule in ipairs(M.rules) do check_rule(rule, earlier) end
   if #errors > 0 then return errors_in_order() end
   local values = schema.fill(schema.keys, checked)
+  check_console(values.console.path)
   check_cluster(values)
   if #errors == 0 then M.values = values end
   return errors_in_order()

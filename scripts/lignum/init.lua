@@ -12,10 +12,23 @@ local live   ---@type lignum.World
 -- All drafts share the metatable of strings, so a rejected lignum.lua could otherwise leave it changed.
 getmetatable("").__metatable = "guarded"
 
+-- `lignum check` runs lignum.lua to find its errors. Functions by which it could change anything outside of the process
+-- do nothing then: they log that, and return nil, message, code.
+local function disable(unsafe)
+  for name in pairs(unsafe) do
+    unsafe[name] = function()
+      local why = ("unsafe.%s does nothing in `lignum check`"):format(name)
+      core.say.warn(("%s: %s"):format(core.caller(2), why))
+      return nil, why, "forbidden"
+    end
+  end
+end
+
 ---Loads lignum.lua into a draft and makes it live. On failure it raises an error with one problem per line, and changes
 ---nothing.
----@param options { config?: string, set?: string[], scripts?: string }
+---@param options { config?: string, set?: string[], scripts?: string, check?: boolean }
 function M.load(options)
+  if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
   repl.use(live)

@@ -34,12 +34,14 @@ end
 function M.read_file(path)
   local file, problem = io.open(path, "rb")
   if not file then return nil, problem end
-  local text = file:read("a")
+  local text
+  text, problem = file:read("a")
   file:close()
+  if not text then return nil, path .. ": " .. problem end     -- a directory, for example
   return text
 end
 
----A file as a function.
+---A file as a function. A byte order mark and a first line that begins with # are skipped.
 ---@param path string
 ---@param env table
 ---@return function? chunk
@@ -47,7 +49,7 @@ end
 function M.load_file(path, env)
   local text, problem = M.read_file(path)
   if not text then return nil, problem end
-  return load(text, "@" .. path, "t", env)
+  return load(text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", ""), "@" .. path, "t", env)
 end
 
 ---New globals, with a `require` that loads modules into them.

@@ -27,6 +27,7 @@ local DAY <const> = 86400
 ---@field min? number
 ---@field max? number      of a text: its length
 ---@field words? string[]
+---@field told? boolean    of an address: others connect to it, so port 0 (any free one) makes no sense
 ---@field text string
 
 local function key(kind, default, text, more)
@@ -131,8 +132,7 @@ local function cluster()
     "consul", consul(),
     "replication", group {
       "listen", key("address", "127.0.0.1:8126", "where followers connect"),
-      "advertise", key("text", nil, "the address that followers are told",
-        { shown = "listen", max = limits.node_address_max }),
+      "advertise", key("address", nil, "the address that followers are told", { shown = "listen", told = true }),
       "secret", key("secret", nil, "shared by all nodes of the cluster; made by `lignum secret new`",
         { shown = "none" }),
       "secret_file", key("text", nil, "a file that contains the secret", { shown = "none" }),
@@ -179,9 +179,9 @@ M.keys = group {
   "node", group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
       { shown = "the host's name" }),
-    "advertise", key("text", function(config) return config.listen[1] end,
-      "the address of this node that others are told",
-      { shown = "the first address of listen", max = limits.node_address_max }),
+    "advertise", key("address", nil, "the address of this node that others are told",
+      { shown = "the first address of listen", told = true }),
+    "core_dumps", key("flag", false, "whether a crash may leave a core dump, which holds messages and secrets"),
   },
 }
 
@@ -259,8 +259,9 @@ local function address_ok(text)
   return port ~= nil and #port <= 5 and tonumber(port) <= 65535 and #text <= limits.node_address_max
 end
 
-function kinds.address(value)
+function kinds.address(value, k)
   if not address_ok(value) then return nil, "must be \"HOST:PORT\", not " .. show(value) end
+  if k.told and value:find(":0+$") then return nil, "must have the port that others connect to, not 0" end
   return value
 end
 

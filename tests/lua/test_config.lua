@@ -63,9 +63,12 @@ test("config_set_wins_over_the_file_and_is_typed", function()
   for assignment, words in pairs {
     ["store.segmnt.messages=1"] = "did you mean store.segment?", ["store=1"] = "is a group of keys",
     ["nonsense"] = "must be key.path=value", ["limits.body=many"] = "limits.body: must be a whole number",
+    ["store.path=" .. ("x"):rep(200)] = "console.path: the path of a Unix socket has at most 107 bytes",
+    ["node.advertise=nonsense"] = '--set: node.advertise: must be "HOST:PORT"',
+    ["cluster.replication.advertise=h:0"] = "--set: cluster.replication.advertise: must have the port",
     ["topic.x=1"] = 'topic["PATTERN"].key', ["topic[c].copies=2"] = 'topic["c"].copies: 2 needs replication = "live"',
   } do
-    local _, why = check.draft(nil, { assignment })
+    local _, why = check.draft("store {} cluster {}", { assignment })
     check.has(why, words)
   end
 end)

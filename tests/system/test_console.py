@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -14,7 +15,7 @@ import time
 
 import pytest
 
-from common import PATIENCE, wait_until
+from common import BINARY, PATIENCE, wait_until
 from lignum import lignum
 
 CONSOLES_MAX = 16
@@ -175,6 +176,8 @@ def test_standard_input_is_one_script(b):
     script = b"local sum = 0\nfor i = 1, 4 do\n  sum = sum + i\nend\nprint(sum)\n"
     r = b.lignum("console", b.console, input=script)
     assert (r.code, r.out, r.err) == (0, "10\n", ""), r
+    r = b.lignum("console", b.console, input=b"\xef\xbb\xbf#!/usr/bin/lignum console\nerror('here')")
+    assert "console:2: here" in r.err, r
 
 
 def test_a_script_that_ends_too_early_is_an_error(b):
@@ -268,10 +271,40 @@ def test_a_path_that_is_too_long_is_said(make_node):
     b.console = "/tmp/" + "x" * 120
     b.spawn()
     assert b.wait_exit() == 64
-    assert "File name too long" in b.said()
+    assert re.search(r"console.path: the path of a Unix socket has at most 107 bytes, and /tmp/x+ has 125", b.said())
     r = b.lignum("console", b.console, "-e", "1")
     assert r.code == 69, r
-    assert "File name too long" in r.err
+    assert "the path of a Unix socket has at most 107 bytes" in r.err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes root to become somebody else")
+def test_a_socket_of_another_user_is_named_and_only_root_uses_it(folder):
+    path = os.path.join(folder, "socket")
+    os.chmod(folder, 0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        os.chmod(path, 0o777)
+        os.seteuid(65534)
+        try:
+            listener.listen(2)           # the kernel notes who listens
+        finally:
+            os.seteuid(0)
+        client = shutil.copy(BINARY, os.path.join(folder, "lignum"))
+        listener.settimeout(PATIENCE)
+        whose = r"belongs to a process of user \S+ \(uid 65534, pid %d\)" % os.getpid()
+
+        p = subprocess.Popen([client, "console", path, "-e", "secret"], user=65533, stderr=subprocess.PIPE, text=True)
+        with listener.accept()[0] as connection:
+            connection.settimeout(PATIENCE)
+            assert connection.recv(1) == b"", "nothing was sent"
+        assert re.search(whose + ", and is not used", p.communicate(timeout=PATIENCE)[1])
+        assert p.returncode == 69
+
+        p = subprocess.Popen([client, "console", path, "-e", "1"], stderr=subprocess.PIPE, text=True)
+        with listener.accept()[0] as connection:
+            connection.sendall(struct.pack("<Ic", 5, b"H") + b"hello")
+            assert connection.recv(1) != b"", "root may"
+        assert re.search(whose + "\n", p.communicate(timeout=PATIENCE)[1])
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="takes root to become somebody else")

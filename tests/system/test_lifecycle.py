@@ -5,6 +5,7 @@ import glob
 import itertools
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -239,7 +240,8 @@ def test_a_node_of_a_cluster_does_not_start_alone(node):
     (["--listen", "nonsense"], "listen"), (["--listen", "127.0.0.1:99999"], "listen"), (["--name", "a b"], "name"),
     (["frobnicate"], "frobnicate"), (["verify"], "verify"), (["dump", "x"], "dump"), (["dump", "x", "t", "abc"], "abc"),
     (["serve", "extra"], "extra"), (["-e", "1"], "-e"), (["check", "extra"], "extra"), (["--help=yes"], "--help"),
-    (["-x"], "-x"), (["-c", "/nonexistent/lignum.lua"], "/nonexistent/lignum.lua"),
+    (["-x"], "-x"), (["-c", "/nonexistent/lignum.lua"], "/nonexistent/lignum.lua"), (["-c", "/"], "/: Is a directory"),
+    (["check", "-c", "/"], "/: Is a directory"), (["--set", "cluster.replication.secret_file=/"], "secret_file: /: Is a directory"),
 ], ids=as_id)
 def test_mistakes_in_flags_name_the_flag_and_exit_64(folder, words, named):
     r = lignum(*words, cwd=folder)
@@ -373,6 +375,58 @@ def test_errors_name_file_line_key_and_the_nearest_key(folder, text, line, words
         assert re.search(r"lignum\.lua:%d: " % line, r.err)
     for w in words:
         assert w in r.err
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "#!/usr/bin/env lignum\n", "\ufeff# a comment\n"], ids=as_id)
+def test_a_byte_order_mark_and_a_line_for_the_shell_are_skipped(folder, start):
+    assert check(folder, start + 'log { level = "warn" }\n').code == 0
+    r = check(folder, start + '\nlog { level = "loud" }\n')
+    assert r.code == 64
+    assert "lignum.lua:%d: log.level" % (start.count("\n") + 2) in r.err
+
+
+def test_check_runs_no_program_and_writes_no_file(folder):
+    made = os.path.join(folder, "made")
+    r = check(folder, 'local unsafe = require("lignum.core").unsafe\n'
+                      'unsafe.execute("touch %(made)s")\n'
+                      'assert(select(3, unsafe.open("%(made)s", "w")) == "forbidden")\n'
+                      'unsafe.remove("lignum.lua") unsafe.popen("touch %(made)s") unsafe.exit(5)\n'
+                      'topic "t" { copies = 0 }\n' % {"made": made})
+    assert r.code == 64, r
+    assert not os.path.exists(made) and os.path.exists(os.path.join(folder, "lignum.lua"))
+    assert "lignum.lua:2: unsafe.execute does nothing in `lignum check`" in r.err
+    assert "lignum.lua:5: topic" in r.err, "it went on after each of them"
+
+
+def test_secrets_that_others_can_read_are_warned_of(folder):
+    def warnings(*words):
+        r = lignum("check", "-c", path, *words)
+        assert "c0ffee" not in r.out + r.err
+        return re.findall(r"warn main: (every user of this host can read .*)", r.err)
+
+    path, token = os.path.join(folder, "lignum.lua"), "cluster.consul.token=c0ffee"
+    check(folder, 'cluster { consul = { token = "c0ffee" } }')
+    os.chmod(path, 0o644)
+    assert warnings() == ["every user of this host can read cluster.consul.token in lignum.lua: chmod 600 that file"]
+    os.chmod(path, 0o600)
+    assert warnings() == []
+    assert warnings("--set", token) == ["every user of this host can read cluster.consul.token in the arguments of this process: "
+                                        "set it in lignum.lua instead"]
+
+
+@pytest.mark.parametrize("wanted", [False, True], ids=as_id)
+def test_a_crash_leaves_a_core_dump_only_where_it_is_wanted(make_node, wanted):
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    if before[1] == 0:
+        pytest.skip("core dumps are off for this user")
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        b = make_node(set=["node.core_dumps=true"] if wanted else []).start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    b.awaited = True
+    b.signal(signal.SIGABRT)
+    assert os.WCOREDUMP(os.waitpid(b.process.pid, 0)[1]) == wanted
 
 
 def test_several_errors_are_all_said_a_line_each(folder):

@@ -88,11 +88,11 @@ def test_a_file_that_all_can_read_is_warned_of(make_cluster):
     flags_of(node, "secret_file=" + path)
     os.chmod(path, 0o600)
     node.start()
-    assert "can read the secret" not in node.said()
+    assert "every user of this host can read" not in node.said()
     node.stop()
     os.chmod(path, 0o644)
     node.start()
-    assert "every user of this host can read the secret of the cluster: chmod 600 " + path in node.said()
+    assert "can read the file of cluster.replication.secret_file: chmod 600 " + path in node.said()
     assert SECRET not in node.said()
 
 

@@ -29,6 +29,7 @@ struct vm {
     struct budget budget;
     struct services services;         /* valid once attached */
     bool attached, loading;
+    bool check;                       /* of the options */
     struct tasks *tasks;              /* owned */
     struct slots slots;               /* what other rooms keep */
     int entries_ref, handle_ref;      /* in the registry: the entry points of init.lua, and the one of requests */

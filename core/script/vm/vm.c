@@ -134,6 +134,7 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
         n++;
     vm->scripts = copy_text(o->scripts);
     vm->config = copy_text(o->config);
+    vm->check = o->check;
     vm->set = mem_new((n + 1) * sizeof(char *));
     for (size_t i = 0; i < n; i++)
         vm->set[i] = copy_text(o->set[i]);
@@ -215,7 +216,9 @@ void vm_free(struct vm *vm)
 static void push_options(struct vm *vm)
 {
     lua_State *L = vm->L;
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    lua_pushboolean(L, vm->check);
+    lua_setfield(L, -2, "check");
     lua_pushstring(L, vm->config);
     lua_setfield(L, -2, "config");
     lua_pushstring(L, vm->scripts);
