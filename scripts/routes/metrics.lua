@@ -10,8 +10,9 @@ local M = {}
 -- A limited number of topics get series of their own, to bound the size of a scrape.
 local TOPICS_SHOWN <const> = 1000
 
+-- 14 digits hold a time in seconds since 1970 to a millisecond and better.
 local function number(n)
-  return math.type(n) == "integer" and format("%d", n) or format("%.9g", n)
+  return math.type(n) == "integer" and format("%d", n) or format("%.14g", n)
 end
 
 local function label(text)

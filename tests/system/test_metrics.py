@@ -1,5 +1,6 @@
 """/metrics, and the resources that a node uses."""
 
+import os
 import re
 import shutil
 import statistics
@@ -24,6 +25,14 @@ def test_metrics_are_clean_for_promtool(node):
     assert a.header("content-type").startswith("text/plain; version=0.0.4"), a.headers
     p = subprocess.run(["promtool", "check", "metrics"], input=a.body, capture_output=True, timeout=30)
     assert (p.returncode, p.stdout, p.stderr) == (0, b"", b"")
+
+
+def test_the_start_time_is_exact(node):
+    b = node()
+    with open("/proc/%d/stat" % b.process.pid) as stat, open("/proc/uptime") as uptime:
+        after_boot = int(stat.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        started = time.time() - float(uptime.read().split()[0]) + after_boot
+    assert abs(b.metrics()["lignum_process_start_time_seconds"] - started) < 0.1
 
 
 def test_a_read_of_few_messages_reads_no_more_than_these(node):

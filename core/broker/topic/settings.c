@@ -112,8 +112,8 @@ int settings_check(const struct topic_settings *s, struct buf *why)
 {
     if (s->replication == REPLICATION_LIVE || s->copies == 1)
         return 0;
-    buf_addf(why, "copies: %u needs replication \"live\"; with \"wal\" a message is acknowledged when the leader's disk "
-             "has it, so copies must be 1", s->copies);
+    buf_addf(why, "copies: %u needs replication \"live\"; with \"wal\" a message is acknowledged when the leader's "
+             "disk has it, so copies must be 1", s->copies);
     return -ERR_BAD_VALUE;
 }
 

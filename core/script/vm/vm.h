@@ -30,7 +30,7 @@ struct vm_options {
     const char *config;           /* path of lignum.lua; NULL = defaults only */
     const char *const *set;       /* "store.segment.messages=10", ..., NULL-terminated: they win over the file */
     size_t memory_max;            /* the cap when limits.script_memory is not set; 0 = VM_MEMORY_MAX */
-    bool check;                   /* lignum.lua is only checked: what it calls changes nothing outside of this process */
+    bool check;                   /* lignum.lua is only checked: it changes nothing outside of this process */
     void (*open)(lua_State *L);   /* opens the libraries that scripts see; script_new sets it */
 };
 
