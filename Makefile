@@ -7,14 +7,14 @@ VERSION := 0.1.0
 B       := build/$(MODE)
 Q       := $(if $(V),,@)
 
-DEPS_BUILD := gcc make pkg-config liblua5.4-dev lua-cjson-dev libevent-dev libcurl4-openssl-dev libedit-dev libssl-dev
+DEPS_BUILD := gcc make pkg-config liblua5.4-dev libevent-dev libcurl4-openssl-dev libedit-dev libssl-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
 DEPS_TEST  := lua5.4 lua-check patch python3 python3-pytest python3-pytest-xdist python3-pytest-timeout curl prometheus \
               iproute2 iptables
 
 # libcurl and OpenSSL are loaded when they are needed (core/net/fetch.c, openssl.c), so only their headers are needed here.
 PKGS     := lua5.4 libevent_core libedit
-LIBS      = $(shell pkg-config --libs $(PKGS)) -llua5.4-cjson -lpthread -lm
+LIBS      = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 INCS      = $(shell pkg-config --cflags $(PKGS) libcurl libssl)
 
 CFLAGS   ?= -O2 -g

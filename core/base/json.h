@@ -1,5 +1,5 @@
 /*
- * Writing JSON. (lua-cjson reads it.) Each function writes one value; the caller places braces and commas.
+ * Writing JSON; json_read.h reads it. Each function writes one value; the caller places braces and commas.
  */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H

@@ -302,7 +302,8 @@ function Request:messages() end
 ---@return table? value
 ---@return string? message
 ---@return string? code
----@errors bad_json bad_value
+---@return table? more   with too_large: `limit`, the limit that was exceeded
+---@errors bad_json bad_value too_large
 ---@example local body = req:json { topic = "string", message = "string" }
 function Request:json(shape) end
 
@@ -348,13 +349,16 @@ json = {}
 ---@example json.encode { ok = true, list = json.array {} }
 function json.encode(value) end
 
----Decodes JSON.
+---Decodes JSON. Whole numbers become integers, other numbers floats. An object that gives a name twice is refused. A
+---text may have core.limits.json_values_max values, within json_depth_max objects and lists. In a task, others run
+---while a long text (from 16 KiB on) is decoded.
 ---@where anywhere
 ---@param text string
 ---@return any value    null is json.null
 ---@return string? message
 ---@return string? code
----@errors bad_json
+---@return table? more   with too_large: `limit`, the limit that was exceeded
+---@errors bad_json too_large
 ---@example local v, why = json.decode('{"a": 1}')
 function json.decode(text) end
 

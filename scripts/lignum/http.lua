@@ -159,10 +159,11 @@ end
 ---@return table? value
 ---@return string? problem
 ---@return string? code
+---@return { limit: integer }? more   with too_large
 function M.decode_object(text, shape)
   if not text:find("%S") then return nil, "the body is empty; it must be a JSON object", "bad_json" end
-  local value, why, code = json.decode(text)
-  if why then return nil, why, code end
+  local value, why, code, more = json.decode(text)
+  if why then return nil, why, code, more end
   if type(value) ~= "table" or not text:find("^%s*{") then return nil, "the body must be a JSON object", "bad_json" end
   local problem = shape and M.check_shape(value, shape)
   if problem then return nil, problem, "bad_value" end

@@ -69,8 +69,8 @@ M.repl_close = repl.close
 -- Methods of the core's objects that are written in Lua.
 
 function core.Request.json(req, shape)
-  local value, why, code = live.http.decode_object(req.body, shape)
-  return value, why, code
+  local value, why, code, more = live.http.decode_object(req.body, shape)
+  return value, why, code, more
 end
 
 local append = core.Topic.append

@@ -28,6 +28,7 @@ local DAY <const> = 86400
 ---@field max? number      of a text: its length
 ---@field words? string[]
 ---@field told? boolean    of an address: others connect to it, so port 0 (any free one) makes no sense
+---@field milliseconds? boolean   of seconds: a fraction of a millisecond is refused
 ---@field text string
 
 local function key(kind, default, text, more)
@@ -58,6 +59,13 @@ local function time(default, text, min, max)
   return key("seconds", math.tointeger(default) or default, text, { min = min, max = max })
 end
 
+-- Of messages and files. They are kept in whole milliseconds; a shorter one would be taken for 0, which means never.
+local function age(text)
+  local k = time(0, text, 0, limits.age_s_max)
+  k.milliseconds = true
+  return k
+end
+
 local function word(default, text, words)
   return key("word", default, text, { words = words })
 end
@@ -73,7 +81,7 @@ local function segment()
       limits.segment_messages_max),
     "bytes", size(limits.segment_bytes_default, "... or this many bytes, ...", limits.segment_bytes_min,
       limits.segment_bytes_max),
-    "age", time(0, "... or when its first message is this old at a publish; 0 = never", 0, limits.age_s_max),
+    "age", age("... or when its first message is this old at a publish; 0 = never"),
   }
 end
 
@@ -87,7 +95,7 @@ local function settings(replication, more)
       limits.copies_max),
     "durability", durability(),
     "retain", group {
-      "age", time(0, "messages older than this may be deleted; 0 = never", 0, limits.age_s_max),
+      "age", age("messages older than this may be deleted; 0 = never"),
       "bytes", size(0, "beyond this size the oldest may be deleted; 0 = no bound", 0, limits.json_integer_max),
       "messages", count(0, "beyond this number the oldest may be deleted; 0 = no bound", 0,
         limits.json_integer_max),
@@ -211,6 +219,9 @@ kinds.bytes = kinds.integer
 
 function kinds.seconds(value, k)
   if not math.type(value) or value ~= value then return nil, "must be a number of seconds, not " .. show(value) end
+  if k.milliseconds and (value * 1000 + 0.5) // 1 / 1000 ~= value then
+    return nil, "must be in whole milliseconds, not " .. show(value)
+  end
   return within(math.tointeger(value) or value, k)
 end
 

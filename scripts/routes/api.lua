@@ -25,8 +25,8 @@ end
 ---`POST /api/message`: appends one message of text.
 ---@param req lignum.Request
 function M.post(req)
-  local body, why, code = req:json { topic = "string", message = "string" }
-  if not body then return publish.fail(code, why) end
+  local body, why, code, more = req:json { topic = "string", message = "string" }
+  if not body then return publish.fail(code, why, more) end
   if body.topic == "" then return publish.fail("bad_topic", "topic must not be empty") end
 
   local first, count, epoch, t = publish.messages(body.topic, { { payload = body.message } }, req)
@@ -51,14 +51,14 @@ end
 
 -- The topic and range of a read, from the body (the original form) or from the query.
 local function asked_of(req)
-  local asked, why, code
+  local asked, why, code, more
   if req.body == "" then
     asked, why, code = query_of(req)
   else
-    asked, why, code = req:json(READ)
+    asked, why, code, more = req:json(READ)
   end
   if asked and asked.topic == "" then return nil, "topic must not be empty", "bad_value" end
-  return asked, why, code
+  return asked, why, code, more
 end
 
 local function offsets_of(asked)
@@ -101,8 +101,8 @@ end
 ---`GET /api/message`: the messages of [from, to), as far as they exist.
 ---@param req lignum.Request
 function M.get(req)
-  local asked, why, code = asked_of(req)
-  if not asked then return http.fail(code, why) end
+  local asked, why, code, more = asked_of(req)
+  if not asked then return http.fail(code, why, more) end
   local from, to, range_code = offsets_of(asked)
   if not from then return http.fail(range_code, to) end
 
@@ -130,8 +130,8 @@ end
 ---`POST /api/topics`
 ---@param req lignum.Request
 function M.create(req)
-  local body, why, code = req:json { name = "string", replication = "string?", copies = "integer?" }
-  if not body then return http.fail(code, why) end
+  local body, why, code, more = req:json { name = "string", replication = "string?", copies = "integer?" }
+  if not body then return http.fail(code, why, more) end
   local given = schema.check(schema.settings, { replication = body.replication, copies = body.copies }, "",
     function(path, problem) why = path .. ": " .. problem end)
   if why then return http.fail("bad_value", why) end

@@ -21,10 +21,18 @@ local M = {}
 local ENVELOPE = { key = "string?", headers = "table?", data = "string?", base64 = "string?" }
 
 local ENVELOPES_PIECE <const> = 2000
+local COUNT_MAX <const> = core.limits.batch_count_max
+local TOO_MANY <const> = "a batch of %d messages is over the limit of %d"
+
+-- More headers are over the limit of their bytes, by which the append refuses them.
+local HEADERS_MOST <const> = core.limits.headers_size_max // 4
 
 local function check_headers(headers)
+  local count = 0
   for name, value in pairs(headers) do
     if type(name) ~= "string" or type(value) ~= "string" then return "headers must be an object of strings" end
+    count = count + 1
+    if count > HEADERS_MOST then return end
   end
 end
 
@@ -42,12 +50,13 @@ end
 
 -- The messages in a JSON body, which is one envelope or a list of envelopes.
 local function messages_of(body)
-  local value, why, code = json.decode(body)
-  if value == nil then return nil, why or "the body is empty", code or "bad_json" end
+  local value, why, code, more = json.decode(body)
+  if value == nil then return nil, why, code, more end
   if type(value) ~= "table" then return nil, "the body must be a message or a list of messages", "bad_value" end
   local single = body:find("^%s*{") ~= nil
   local list, messages = single and { value } or value, {}
   if #list == 0 then return nil, "the list of messages is empty", "bad_value" end
+  if #list > COUNT_MAX then return nil, TOO_MANY:format(#list, COUNT_MAX), "too_large", { limit = COUNT_MAX } end
   for i = 1, #list do
     messages[i], why = message_of(list[i])
     if not messages[i] then return nil, single and why or format("message %d: %s", i, why), "bad_value" end
@@ -63,7 +72,7 @@ local function post_messages(req, name)
   if problem then return nil, problem, "unsupported_media" end
   local messages, why, code, more
   if media_type(kind) == "application/json" then
-    messages, why, code = messages_of(req.body)
+    messages, why, code, more = messages_of(req.body)
   else
     messages, why, code, more = req:messages()
   end

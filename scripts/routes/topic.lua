@@ -70,8 +70,8 @@ end
 -- The settings in a body; none in an empty body.
 local function settings_of(req)
   if req.body == "" then return {} end
-  local body, why, code = req:json()
-  if not body then return nil, why, code end
+  local body, why, code, more = req:json()
+  if not body then return nil, why, code, more end
   local problems = {}
   local settings = schema.check(schema.settings, body, "", function(path, problem)
     problems[#problems + 1] = path .. ": " .. problem
@@ -83,8 +83,8 @@ end
 ---`PUT /v1/topics/{topic}`: creates it. The rules of lignum.lua decide the settings that the body does not give.
 ---@param req lignum.Request
 function M.put(req)
-  local given, why, code = settings_of(req)
-  if not given then return http.fail(code, why) end
+  local given, why, code, more = settings_of(req)
+  if not given then return http.fail(code, why, more) end
   local name = req.params.topic
   local t = topic(name)
   local created
@@ -112,8 +112,8 @@ end
 ---`PATCH /v1/topics/{topic}`. A change from wal to live is answered once the synced set has the topic's messages.
 ---@param req lignum.Request
 function M.patch(req)
-  local given, why, code = settings_of(req)
-  if not given then return http.fail(code, why) end
+  local given, why, code, more = settings_of(req)
+  if not given then return http.fail(code, why, more) end
   local t = topic(req.params.topic)
   local ok, problem, kind = t:set(given)
   if not ok then return http.fail(kind, problem) end

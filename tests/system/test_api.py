@@ -136,7 +136,7 @@ def test_api_refuses_a_read_with_the_name_of_the_field(b, query, field):
 @pytest.mark.parametrize("body", [
     "", "{", "nonsense", "[]", '"text"', "null", "7", '{"topic": "t", "message": "x"} trailing', "{'topic': 't'}",
     '{"topic": "t", "message": "\x01"}', '{"topic": NaN}', '{"topic": 0x10}', '{"topic": "t", "message": "x",}',
-    "[" * 5000 + "]" * 5000, b'{"topic": "t", "message": "\xff\xfe"}',
+    b'{"topic": "t", "message": "\xff\xfe"}',
 ], ids=as_id)
 def test_api_refuses_a_publish_that_is_not_json(b, body):
     assert_refused(b.post("/api/message", body), 400)

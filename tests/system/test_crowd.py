@@ -11,7 +11,7 @@ import time
 import pytest
 
 from client import Connection, assert_status, request_bytes
-from common import SANITIZED, Background, hold_for, raise_descriptors, wait_until
+from common import SANITIZED, Background, hold_for, in_threads, raise_descriptors, wait_until
 
 pytestmark = pytest.mark.alone
 
@@ -242,6 +242,29 @@ def test_a_health_check_does_not_wait_for_a_crowd_that_computes(node):
     finally:
         for c in crowd:
             c.close()
+
+
+def test_decoding_the_largest_json_holds_up_nobody(node, figure):
+    b = node()
+    values = (1 << 19) - 10
+    bodies = [b'{"topic": "t", "message": "m", "x": [%s]}' % b",".join([b"[]"] * values),
+              b"{%s}" % b",".join(b'"k%d":1' % i for i in range(values)),
+              b"[%s]" % b",".join([b"[]"] * (4 << 20))[:(8 << 20) - 2]]
+    waits = []
+
+    def check():
+        began = time.monotonic()
+        assert b.get("/healthz").status == 200
+        waits.append(time.monotonic() - began)
+
+    def send():
+        for body in bodies:
+            assert b.post("/api/message", body).status in (400, 413)
+
+    with Background(check):
+        in_threads(*[send] * 4)
+    figure("12 bodies of up to 524,288 JSON values: health checks waited at most %.0f ms", max(waits) * 1000)
+    assert max(waits) < (5 if SANITIZED else 0.5)
 
 
 def test_a_log_that_nobody_reads_stops_nothing(make_node):

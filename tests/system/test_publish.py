@@ -78,6 +78,31 @@ def test_bad_envelopes_append_nothing_of_their_batch(b, body):
     assert t.status == 404 or t.json["next"] == 0, t
 
 
+NOT_EXACT = ['{"data": "a"}\0', '[{"data": "a"}]\0{', '{"data": "a", "data": "b"}', '{"key": null, "key": "k", "data": "a"}',
+             '{"data": "a", "headers": {"h": "1", "\\u0068": "2"}}', '{"data": "a"}]', '{"data": "\\ud800"}']
+
+
+@pytest.mark.parametrize("body", NOT_EXACT, ids=as_id)
+def test_json_that_would_lose_something_is_refused(b, body):
+    assert_status(b.post("/v1/topics/exact/messages", body, headers=JSON), 400, "bad_json")
+    assert_status(b.get("/v1/topics/exact"), 404)
+
+
+def test_json_beyond_its_limits_names_the_limit(b):
+    values = "[" + ",".join(["[]"] * (1 << 19)) + "]"
+    deep = "[" * 65 + "]" * 65
+    for method, path, body in [
+            ("POST", "/v1/topics/limits-json/messages", '{"data": "a", "headers": %s}'),
+            ("POST", "/api/message", '{"topic": "limits-json", "message": "m", "x": %s}'),
+            ("POST", "/api/topics", '{"name": %s}'), ("GET", "/api/message", '{"topic": %s}'),
+            ("PUT", "/v1/topics/limits-json", '{"retain": %s}'), ("PATCH", "/v1/topics/limits-json", '{"x": %s}')]:
+        for inner, limit in ((values, 1 << 19), (deep, 64)):
+            a = b.request(method, path, body % inner, JSON)
+            assert_status(a, 413, "too_large")
+            assert a.json["limit"] == limit
+    assert_status(b.get("/v1/topics/limits-json"), 404)
+
+
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer takes the script's time")
 def test_envelopes_up_to_the_limits_cost_no_script_its_time(b):
     payload = os.urandom(1 << 20)

@@ -53,7 +53,9 @@ def test_patch_changes_some_settings_and_leaves_the_others(b):
 @pytest.mark.parametrize("body, word", [
     ({"durability": "sometimes"}, "durability"), ({"replication": "maybe"}, "replication"), ({"copies": 0}, "copies"),
     ({"copies": 1.5}, "copies"), ({"copies": "2"}, "copies"), ({"retain": 5}, "retain"),
-    ({"retain": {"mesages": 5}}, "mesages"), ({"retain": {"bytes": -1}}, "bytes"), ({"segment": {"messages": 0}}, "messages"),
+    ({"retain": {"age": 0.0004}}, "retain.age"), ({"segment": {"age": 1.0005}}, "segment.age"),
+    ({"retain": {"bytes": 2**53 + 1}}, "retain.bytes"), ({"retain": {"messages": 2**64}}, "retain.messages"),
+    ({"copies": 1.5}, "copies"), ({"retain": {"mesages": 5}}, "mesages"), ({"retain": {"bytes": -1}}, "bytes"), ({"segment": {"messages": 0}}, "messages"),
     ({"retention": {}}, "retention"),
 ], ids=as_id)
 def test_settings_that_cannot_be_are_refused_with_their_name(b, body, word):

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "script/bind/lazy_message.h"
 #include "script/bind/object.h"
 #include "script/vm/vm.h"

@@ -10,8 +10,6 @@
 #include "base/buf.h"
 #include "script/vm/raise.h"
 
-enum { JSON_DEPTH_MAX = 64 };         /* of tables; the encoder recurses no deeper */
-
 /* Appends the value at `index`. Raises for a value that JSON cannot represent. */
 MAY_RAISE void json_encode(lua_State *L, int index, struct buf *out);
 

@@ -115,12 +115,16 @@ static int add_headers(struct draft *d, lua_State *L, int table, const char *usa
             slice name = arg_text(L, -2, "the name of a header", usage);
             slice value = arg_text(L, -1, "the value of a header", usage);
             size += name.n + value.n + HEADER_SIZES;
-            if (size <= HEADERS_SIZE_MAX)
-                header_write(d->headers, name, value);
+            if (size > HEADERS_SIZE_MAX) {      /* not counted to the end, for there may be very many */
+                d->limit = HEADERS_SIZE_MAX;
+                return draft_fail(d, -ERR_TOO_LARGE, "a message's headers are over the limit of %d bytes",
+                                  HEADERS_SIZE_MAX);
+            }
+            header_write(d->headers, name, value);
         }
     }
     lua_pop(L, 1);
-    return check_size(d, "a message's headers", size, HEADERS_SIZE_MAX);
+    return 0;
 }
 
 static int add_table(struct draft *d, lua_State *L, int table, const char *usage)

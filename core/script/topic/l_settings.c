@@ -36,20 +36,22 @@ static bool is_age(const char *name)
     return n >= 4 && strcmp(name + n - 4, ".age") == 0;
 }
 
-/* Ages are seconds in Lua, milliseconds in settings. */
+/* Ages are seconds in Lua, milliseconds in settings. One that would have to be rounded is refused: 0.0004 would become
+ * 0, which means for ever. */
 static int number_text(struct settings_reader *r, const char *name, slice *text)
 {
     int whole = 1;
     lua_Integer value;
     if (is_age(name)) {
-        double ms = lua_tonumber(r->L, -1) * 1000.0 + 0.5;
-        whole = ms >= 0 && ms < 1e15;
-        value = whole ? (lua_Integer)ms : 0;
+        double seconds = lua_tonumber(r->L, -1);
+        value = seconds >= 0 && seconds < 1e12 ? (lua_Integer)(seconds * 1000.0 + 0.5) : -1;
+        whole = value >= 0 && (double)value / 1000.0 == seconds;
     } else {
         value = lua_tointegerx(r->L, -1, &whole);
     }
     if (!whole) {
-        buf_addf(r->why, "%s must be %s of 0 or more", name, is_age(name) ? "seconds" : "a whole number");
+        buf_addf(r->why, "%s must be %s of 0 or more", name,
+                 is_age(name) ? "seconds, in whole milliseconds," : "a whole number");
         return -ERR_BAD_VALUE;
     }
     int n = snprintf(r->text, sizeof(r->text), "%lld", (long long)value);

@@ -126,6 +126,12 @@ struct task *task_self(lua_State *L)
     return t;
 }
 
+struct task *task_that_can_wait(lua_State *L)
+{
+    const struct vm *vm = vm_of(L);
+    return vm->tasks != NULL && can_yield(vm) ? vm->tasks->running : NULL;
+}
+
 bool task_waits(const struct tasks *ts)
 {
     return ts != NULL && ts->running != NULL && ts->running->state != TASK_RUNNING;

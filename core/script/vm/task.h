@@ -56,6 +56,7 @@ bool tasks_ready(const struct tasks *ts);
 /* For bindings. task_self: the running task; raises when there is none (while loading), or when the call cannot yield.
  * The texts outlive the task. */
 MAY_RAISE struct task *task_self(lua_State *L);
+struct task *task_that_can_wait(lua_State *L);        /* the same, but NULL where task_self raises */
 bool task_is_guest(const struct task *t);
 void task_where(struct task *t, const char *where);   /* names the task in messages from now on */
 void task_hook(struct task *t, const char *hook);     /* the hook that runs now, for messages; NULL: none */

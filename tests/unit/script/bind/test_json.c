@@ -69,6 +69,42 @@ TEST(test_bad_json_is_refused)
         snprintf(code, sizeof(code), "local v, why, code = json.decode('%s') return tostring(v) .. code", bad[i]);
         CHECK_SLICE(host_eval(&h, code), SLICE("nilbad_json"));
     }
-    CHECK_EVAL("return (select(3, json.decode(('['):rep(100))))", "bad_json");
+    host_close(&h);
+}
+
+TEST(test_what_a_table_cannot_keep_is_refused_and_named)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("return (select(2, json.decode('{\"a\":1,\"b\":[{\"x\":1,\"x\":null}]}')))",
+               "an object has the name \"x\" twice");
+    CHECK_EVAL("return (select(2, json.decode('{\"a\":null,\"\\\\u0061\":1}')))", "an object has the name \"a\" twice");
+    CHECK_EVAL("return (select(2, json.decode('[{\"data\":\"a\"}]\\0x')))",
+               "the text goes on after its value at byte 15");
+    CHECK_EVAL("local v = json.decode('[9007199254740993,-9223372036854775808]') return v[1] .. v[2]",
+               "9007199254740993-9223372036854775808");
+    CHECK_EVAL("local _, _, code, more = json.decode(('['):rep(65)) return code .. more.limit", "too_large64");
+    CHECK_EVAL("local _, _, code, more = json.decode('[' .. ('[],'):rep(600000)) return code .. more.limit",
+               "too_large524288");
+    host_close(&h);
+}
+
+/* The other task counts how often it runs while the first decodes. */
+TEST(test_a_long_text_is_decoded_in_slices_between_which_others_run)
+{
+    host_open(&h, 0);
+    CHECK(host_start(&h, "while not DONE do TURNS = (TURNS or 0) + 1 sleep(0) end") == 0);
+    host_eval(&h, "local n = 500000\n"
+               "local list = json.decode('[' .. ('[],'):rep(n) .. '{\"a\":[true,\"x\"]}]')\n"
+               "DONE = true\n"
+               "local whole = #list == n + 1 and #list[n] == 0 and list[n + 1].a[2]\n"
+               "RESULT = whole .. ' after ' .. (TURNS > 4 and 'turns' or 'none')");
+    CHECK_EVAL("return RESULT", "x after turns");
+    CHECK_EVAL("DONE, TURNS = false, 0\n"
+               "local wait = coroutine.wrap(function(text) return #json.decode(text) end)\n"
+               "return wait('[' .. ('1,'):rep(400000) .. '2]')", "400001");
+    CHECK_EVAL("local text = '[' .. ('1,'):rep(400000) .. '2]'\n"
+               "local t, n = {1, 2, 3}\n"
+               "table.sort(t, function(a, b) n = n or #json.decode(text) return a < b end)\n"
+               "return n", "400001");
     host_close(&h);
 }
