@@ -741,6 +741,73 @@ function Key:verify(algorithm, bytes, signature) end
 ---@example local key = assert(crypto.key(PEM)); assert(#key:sign("EdDSA", "text") == 64)
 function Key:sign(algorithm, bytes) end
 
+---@class lignum.jwt
+--- JSON Web Tokens (RFC 7519).
+jwt = {}
+
+---@class lignum.JwtOptions
+---@field issuer? string|string[]      the token's iss must be one of them
+---@field audience? string|string[]    the token's aud must contain one of them; absent: a token that has aud is refused
+---@field algorithms? string[]         those accepted; default: all that the keys can check
+---@field leeway? number               seconds by which the clocks may differ; default 0
+---@field eternal? boolean             accept a token without exp
+---@field type? string                 what typ in the token's head must be
+---@field now? number                  the time to judge by; default: now()
+
+---Checks a token and returns its claims. `keys` decides which algorithms count: a secret only HS256, HS384 and HS512,
+---a key only those of its type, so a token cannot choose another one; "none" is never accepted. exp and nbf are
+---checked always, iss and aud by the options. A leading `Bearer ` is skipped: a header can be given as it is.
+---
+---`keys` is a key of crypto.key, a secret, a JSON Web Key, a JSON Web Key Set (`{ keys = { ... } }`), a list of
+---these, or `{ url = "https://...", ca = file }`: a set that is fetched, used for 5 minutes, fetched again when a token
+---names a key that it lacks, and used for an hour when that fails. Keep the table: it is read once.
+---@waits with a URL, for the first answer; at most 5 seconds
+---@where tasks; without a URL anywhere
+---@param token string?
+---@param keys lignum.Key|string|table
+---@param options? lignum.JwtOptions
+---@return table? claims
+---@return string? message
+---@return string? code
+---@errors unauthorized unavailable
+---@example local claims, why, code = jwt.verify(nil, SECRET); assert(not claims and code == "unauthorized", why)
+function jwt.verify(token, keys, options) end
+
+---Makes a token.
+---@where anywhere
+---@param claims table
+---@param key lignum.Key|string   a private key, or a secret
+---@param algorithm string
+---@param kid? string             names the key
+---@return string token
+---@example local t = jwt.sign({ exp = now() + 60 }, SECRET, "HS256"); assert(jwt.verify(t, SECRET).exp > now())
+function jwt.sign(claims, key, algorithm, kid) end
+
+---@class lignum.webhook
+--- Webhooks that are signed as Standard Webhooks specifies (headers webhook-id, webhook-timestamp, webhook-signature).
+webhook = {}
+
+---Checks a webhook that has arrived, and returns its id, by which a repeated one can be recognised.
+---@where anywhere
+---@param secret string|string[]   "whsec_..."; several while the sender changes its secret
+---@param req { headers: table<string, string>, body: string }   a request
+---@param options? { tolerance?: number, now?: number }          seconds that its time may differ; default 300
+---@return string? id
+---@return string? message
+---@return string? code
+---@errors unauthorized
+---@example assert(not webhook.verify(WHSEC, { headers = {}, body = "{}" }))
+function webhook.verify(secret, req, options) end
+
+---Makes the headers with which a webhook is sent.
+---@where anywhere
+---@param secret string   "whsec_" and the base64 of 24 to 64 bytes
+---@param body string
+---@param options? { id?: string, time?: integer }   default: a random id, and now
+---@return table<string, string> headers
+---@example local headers = webhook.sign(WHSEC, "{}"); assert(webhook.verify(WHSEC, { headers = headers, body = "{}" }))
+function webhook.sign(secret, body, options) end
+
 ---@class lignum.say
 --- Writes one line to the log.
 say = {}

@@ -8,6 +8,7 @@ local election = require "lignum.election"
 local help = require "lignum.help"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
+local jwt = require "lignum.jwt"
 local modules = require "lignum.modules"
 local policy = require "lignum.policy"
 local pretty = require "lignum.pretty"
@@ -16,6 +17,7 @@ local roster = require "lignum.roster"
 local route = require "lignum.route"
 local schema = require "lignum.schema"
 local strict = require "lignum.strict"
+local webhook = require "lignum.webhook"
 
 local M = {}
 
@@ -44,6 +46,7 @@ function M.api()
     topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
     time = modules.copy(core.time), json = modules.copy(core.json), node = modules.copy(core.node),
     say = modules.copy(core.say), crypto = modules.copy(core.crypto),
+    jwt = modules.copy(jwt), webhook = modules.copy(webhook),
     cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
     route = { get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete },

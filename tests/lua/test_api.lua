@@ -17,7 +17,7 @@ local OWNERS = {
 -- Tables of functions in lignum.core.
 local LIBRARIES = { json = true, base64 = true, node = true, time = true, say = true, crypto = true }
 -- Of these every example is a statement that runs, and checks itself.
-local RUN = { crypto = true, Key = true }
+local RUN = { crypto = true, Key = true, jwt = true, webhook = true }
 
 local function running(entry)
   local name = entry.name:match("[%w_]+$")
@@ -72,6 +72,7 @@ end)
 local SCENE = setmetatable({
   PEM = "-----BEGIN PRIVATE KEY-----\n"
     .. "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n",
+  SECRET = ("s"):rep(32), WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }, { __index = _G })
 
 test("api_every_example_of_the_standard_tables_runs", function()
