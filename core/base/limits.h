@@ -85,6 +85,7 @@ enum {
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
     TASKS_RESERVED = 4,                 /* 1 task in 4 is kept from long-polls and connections, for all others */
+    POLICY_MS = 1000,                   /* for a policy of lignum.lua (may_lead, ship, ...) to answer a duty */
     TASK_BUDGET_MS = 1000,              /* CPU time of Lua between two waits */
     VM_MEMORY_MAX = 256 * MIB,
     FETCH_BODY_MAX = 8 * MIB,
@@ -143,7 +144,7 @@ enum {
     X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) \
     X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
-    X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(VM_MEMORY_MAX) \
+    X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
     X(FETCH_BODY_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
     X(CONSOLE_PATH_MAX) X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \
     X(JSON_INTEGER_MAX) X(AGE_S_MAX)

@@ -854,15 +854,15 @@ function on_publish(msg) end
 ---@example function authorize(req) return req:header("authorization") == "Bearer secret" end
 function authorize(req) end
 
----A hook: whether this node may try to lead. Any result but true means no, and so does an error. Called while there is
----no leader and this node could lead.
+---A hook: whether this node may try to lead. Any result but true means no, and so do an error, and no answer within a
+---second. Called while there is no leader and this node could lead.
 ---@where you define it in lignum.lua
 ---@param state lignum.ClusterState
 ---@return boolean allowed
 ---@example function may_lead(state) return state.name ~= "backup" end
 function may_lead(state) end
 
----A hook: called when the leader or its epoch has changed, also when there is no leader any more.
+---A hook: called when the leader or its epoch has changed, also when there is no leader any more. It has a second.
 ---@where you define it in lignum.lua
 ---@param event { leader?: lignum.ClusterNode, epoch: integer, leads: boolean, was?: string }   was: the former leader
 ---@example function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
@@ -878,7 +878,8 @@ function on_leader_change(event) end
 
 ---A hook: up to which offset a WAL topic is sent to followers. Called on the leader for each WAL topic that has more on
 ---disk than was shipped: when a file is sealed, and every cluster.sync_interval. Without it sealed files are shipped at
----once, and the rest when it is due.
+---once, and the rest when it is due. So they are when the hook fails, returns an offset beyond p.disk, or does not
+---answer within a second.
 ---@where you define it in lignum.lua
 ---@param p lignum.Pending
 ---@return integer? offset   nil: nothing more yet
@@ -923,6 +924,19 @@ function core.where(name) end
 ---@return string place   "lignum.lua:12"
 ---@example local place = core.caller(2)
 function core.caller(level) end
+
+---Calls a function in a task of its own, and waits for it, at most that long: then it is cancelled.
+---@waits until the function returns
+---@where scripts/lignum
+---@param seconds number
+---@param where string   names the task in messages
+---@param fn fun()       the operator's code, as a policy is
+---@return boolean? done
+---@return string? message   of its error
+---@return string? code
+---@errors timeout script_error script_timeout script_memory
+---@example local done, why = core.within(1, "may_lead", function() allowed = may_lead(state) end)
+function core.within(seconds, where, fn) end
 
 ---Registers the counters of a route.
 ---@where scripts/lignum

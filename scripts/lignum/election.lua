@@ -86,9 +86,9 @@ local function eligible(status)
 
   local hook, place = live.hooks.get("may_lead")
   if not hook then return true end
-  local ok, allowed = pcall(live.hooks.call, "may_lead", roster.state())
+  local ok, allowed = live.hooks.ask("may_lead", place, hook, roster.state())
   if ok and allowed == true then return true end
-  return false, ok and ("may_lead at %s does not allow it"):format(place) or "may_lead failed: " .. tostring(allowed)
+  return false, ok and ("may_lead at %s does not allow it"):format(place) or allowed
 end
 
 -- All nodes publish their positions; the one that is furthest ahead tries first.

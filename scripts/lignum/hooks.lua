@@ -60,4 +60,22 @@ function M.call(name, argument)
   return a, b, c
 end
 
+local POLICY <const> = core.limits.policy_ms / 1000
+
+---Calls a policy for a duty of the broker, in a task of its own. It may wait, but has to answer within a second.
+---@param name string     of the hook, for messages
+---@param place string    where it is defined
+---@param fn function
+---@param ... any
+---@return boolean ok
+---@return any result     or why there is none
+---@return boolean? late  it did not answer in time
+function M.ask(name, place, fn, ...)
+  local args, result = table.pack(...), nil
+  local done, why, code = core.within(POLICY, name, function() result = fn(table.unpack(args, 1, args.n)) end)
+  if done then return true, result end
+  if code ~= "timeout" then return false, why end
+  return false, ("%s: %s has not answered within %g s"):format(place, name, POLICY), true
+end
+
 return M

@@ -1,6 +1,7 @@
 --- The settings of new topics: the first rule `topic "pattern" {...}` that matches the name decides.
 local config = require "lignum.config"
 local core = require "lignum.core"
+local hooks = require "lignum.hooks"
 local modules = require "lignum.modules"
 local roster = require "lignum.roster"
 local schema = require "lignum.schema"
@@ -25,16 +26,17 @@ end
 ---The replication mode that a rule chooses for a topic, either fixed or by its function.
 ---@param rule lignum.Rule
 ---@param name string
----@return "wal"|"live"|nil
+---@return "wal"|"live"|nil mode
+---@return string? problem   its function has not chosen one
+---@return boolean? late     and did not answer in time
 local function replication_of(rule, name)
   local mode = rule.settings.replication
   if type(mode) ~= "function" then return mode end
-  core.where("replication")
-  local chosen = mode(core.topic(name), roster.state())
-  core.where(nil)
+  local ok, chosen, late = hooks.ask("replication", rule.place, mode, core.topic(name), roster.state())
+  if not ok then return nil, chosen, late end
   if chosen == "wal" or chosen == "live" then return chosen end
-  error(('%s: replication of topic %q must return "wal" or "live", not %s'):format(rule.place, rule.pattern,
-    type(chosen) == "string" and '"' .. chosen .. '"' or tostring(chosen)), 0)
+  return nil, ('%s: replication of topic %q must return "wal" or "live", not %s'):format(rule.place, rule.pattern,
+    type(chosen) == "string" and '"' .. chosen .. '"' or tostring(chosen))
 end
 
 ---Whether any rule chooses replication by a function.
@@ -49,11 +51,14 @@ end
 ---The mode that a rule's function chooses for an existing topic, with the copies that the rule asks for in that mode;
 ---nil when no function decides.
 ---@param name string
----@return { replication: "wal"|"live", copies: integer }?
+---@return { replication: "wal"|"live", copies: integer }? settings
+---@return string? problem   the function has not chosen one
+---@return boolean? late     and did not answer in time
 function M.chosen(name)
   local rule = rule_of(name)
   if not rule or type(rule.settings.replication) ~= "function" then return nil end
-  local mode = replication_of(rule, name)
+  local mode, problem, late = replication_of(rule, name)
+  if problem then return nil, problem, late end
   return { replication = mode, copies = mode == "live" and rule.settings.copies or 1 }
 end
 
@@ -68,7 +73,10 @@ function M.settings(name, given)
   local own = {}
   if rule then
     own = modules.copy(rule.settings)
-    own.replication = given and given.replication or replication_of(rule, name)   -- no call when it is given
+    local problem
+    own.replication = given and given.replication              -- no call when it is given
+    if not own.replication then own.replication, problem = replication_of(rule, name) end
+    if problem then error(problem, 0) end
     if own.replication ~= "live" then own.copies = nil end                        -- a rule's copies are for live
   end
   local defaults = schema.fill(schema.settings)

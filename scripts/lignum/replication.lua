@@ -5,6 +5,7 @@
 --- synced them. The WAL mode is wal() below: a sealed file is shipped at once, the rest every cluster.sync_interval.
 --- The hook `ship` replaces it. Live topics need no decision: the core sends each batch as soon as it is appended.
 local core = require "lignum.core"
+local notice = require "lignum.notice"
 local roster = require "lignum.roster"
 
 local cluster, say, clock = core.cluster, core.say, core.time.clock
@@ -32,23 +33,36 @@ function M.wal(p)
   return p.due and p.disk or p.sealed
 end
 
--- The offset below which a topic may be shipped, by the hook `ship` or the WAL mode. When the hook fails, the WAL mode
--- is used: it ships more, not less.
-local function offset_of(p)
-  if not live.hooks.get("ship") then return M.wal(p) end
-  local ok, offset = pcall(live.hooks.call, "ship", p)
-  if ok and offset == nil then return p.shipped end
-  if ok and math.type(offset) == "integer" then return offset end
-  say.error(ok and "ship must return an offset or nothing, not a " .. type(offset) or tostring(offset))
-  return M.wal(p)
+-- The answer of the hook `ship`, checked. Without one: nil, why, and whether the hook did not answer in time.
+local function hook_offset(p)
+  local hook, place = live.hooks.get("ship")
+  local ok, offset, late = live.hooks.ask("ship", place, hook, p)
+  if not ok then return nil, offset, late end
+  if offset == nil then return p.shipped end
+  if math.type(offset) ~= "integer" then
+    return nil, ("%s: ship must return an offset or nothing, not a %s"):format(place, type(offset))
+  end
+  if offset <= p.disk then return offset end
+  return nil, place .. ": ship returned an offset beyond p.disk"
 end
 
+-- Ships by the hook `ship` or the WAL mode. When the hook fails, the WAL mode is used: it ships more, not less. One
+-- that does not answer in time is not asked again for this list, so that it holds up the duty once only.
 local function ship_all(list, due)
+  local asks, problem = live.hooks.get("ship") ~= nil, nil
   for i, p in ipairs(list) do
     p.due = due
-    local offset = offset_of(p)
+    local offset, why, late
+    if asks then offset, why, late = hook_offset(p) end
+    problem, asks = problem or why, asks and not late
+    offset = offset or M.wal(p)
     if offset > p.shipped then p.topic:ship(offset) end
     if i % PIECE == 0 then core.sleep(0) end
+  end
+  if problem then
+    notice.set("ship", problem .. "; the WAL mode decides instead", "error")
+  elseif list[1] then
+    notice.clear("ship")
   end
 end
 
@@ -98,11 +112,12 @@ local function ship()
   end
 end
 
--- Sets a topic's replication to the mode that its rule's function chooses.
+-- Sets a topic's replication to the mode that its rule's function chooses. Returns why it has not chosen, and whether
+-- it did not answer in time.
 local function choose_mode(topic)
   local info = topic:info()
-  local ok, chosen = pcall(live.policy.chosen, topic.name)
-  if not ok then return say.error(tostring(chosen)) end
+  local chosen, problem, late = live.policy.chosen(topic.name)
+  if problem then return problem, late end
   if not info or not chosen or chosen.replication == info.replication then return end
   local done, why = topic:set(chosen)
   if done then
@@ -111,6 +126,19 @@ local function choose_mode(topic)
     say.warn(("cluster: the replication of topic %s cannot be changed to %s: %s"):format(topic.name,
       chosen.replication, why))
   end
+end
+
+-- Asks the rules of all topics. They keep their modes where a rule's function fails; one that does not answer in time
+-- ends the round.
+local function choose_all()
+  local problem
+  for i, topic in ipairs(core.topics()) do
+    local why, late = choose_mode(topic)
+    problem = problem or why
+    if late then break end
+    if i % PIECE == 0 then core.sleep(0) end
+  end
+  if problem then notice.set("replication", problem, "error") else notice.clear("replication") end
 end
 
 -- The part of the cluster's state that rule functions decide by: when it changes, they are called again.
@@ -126,10 +154,7 @@ local function choose()
     local status = roster.status()
     local now = summary(status)
     if status.role == "leader" and live.policy.has_functions() and (now ~= before or world ~= live) then
-      for i, topic in ipairs(core.topics()) do
-        choose_mode(topic)
-        if i % PIECE == 0 then core.sleep(0) end
-      end
+      choose_all()
     end
     before, world = now, live
     if select(3, cluster.wait(IDLE)) == "stopping" then return end
@@ -142,10 +167,11 @@ local function tell()
   while true do
     local status = roster.status()
     local now = { epoch = status.epoch, leader = status.leader and status.leader.name }
-    if before and (now.epoch ~= before.epoch or now.leader ~= before.leader) and live.hooks.get("on_leader_change") then
+    local hook, place = live.hooks.get("on_leader_change")
+    if hook and before and (now.epoch ~= before.epoch or now.leader ~= before.leader) then
       local event = { leader = status.leader, epoch = now.epoch, leads = status.role == "leader", was = before.leader }
-      local ok, why = pcall(live.hooks.call, "on_leader_change", event)
-      if not ok then say.error(tostring(why)) end
+      local ok, why = live.hooks.ask("on_leader_change", place, hook, event)
+      if not ok then say.error(why) end
     end
     before = now
     if select(3, cluster.wait(IDLE)) == "stopping" then return end

@@ -1,6 +1,8 @@
 """Elections with a real Consul: the operator's hooks, sessions of killed processes, names, adopting, handing over."""
 
+import re
 import shutil
+import socket
 import time
 
 import pytest
@@ -91,6 +93,58 @@ def test_a_may_lead_that_fails_is_a_no(group):
     n1.write_config("function may_lead() return true end")
     n1.reload()
     group.leader()
+
+
+@pytest.mark.parametrize("body", ["sleep(3600)", 'fetch { url = "http://127.0.0.1:%d/", timeout = 30 }',
+                                  "while true do end"], ids=["sleeps", "fetches", "loops"])
+def test_a_may_lead_that_does_not_answer_is_a_no(group, body):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        body = body.replace("%d", str(silent.getsockname()[1]))
+        n1 = group.node("n1", "function may_lead()\n  %s\n  return true end" % body).start()
+        late = r"lignum\.lua:\d+: may_lead has not answered within 1 s"
+        wait_until(lambda: re.search(late, n1.said()), what="it says so")
+        hold_for(2, "it is asked again")
+        assert status(n1)["leader"] is None
+        assert n1.said().count("may_lead has not answered") == 1
+        n1.write_config("function may_lead() return true end")
+        n1.reload()
+        group.leader()
+
+
+def test_a_may_lead_that_waits_on_one_node_does_not_stop_failover(group):
+    group.start(3, 'topic "*" { replication = "live", copies = 2 }\n'
+                   'function may_lead(s) if s.name == "n2" then sleep(3600) end return true end')
+    first = group.leader()
+    first.publish("t", b"before")
+    first.kill()
+    second = group.leader(besides=first)
+    assert status(second)["self"] != "n2"
+    second.publish("t", b"after")
+    assert second.messages("t") == [b"before", b"after"]
+
+
+@pytest.mark.parametrize("body, said", [
+    ("return p.disk + 1", "ship returned an offset beyond p.disk"), ("while true do end", "ship has not answered"),
+    ("sleep(3600)", "ship has not answered"), ("error('no')", "ship failed"), ("return 'all'", "not a string")])
+def test_a_ship_that_does_not_answer_well_stops_no_shipping(group, body, said):
+    group.start(2, "cluster { sync_interval = 0.05 }\nfunction ship(p) %s end" % body)
+    leader, follower = group.leader(), group.follower()
+    for i in range(3):
+        leader.publish("t", b"%d" % i)
+        wait_until(lambda: follower.get("/v1/topics/t").status == 200 and follower.topic("t")["next"] == i + 1,
+                   what="message %d is shipped" % i)
+    assert len(re.findall(r"lignum\.lua:\d+.*the WAL mode decides instead", leader.said())) == 1
+    assert said in leader.said()
+
+
+def test_an_on_leader_change_that_waits_is_asked_again(group):
+    group.start(2, 'function on_leader_change(e)\n'
+                   '  say.warn("told of " .. (e.leader and e.leader.name or "none")) sleep(3600) end')
+    first = group.leader()
+    first.kill()
+    second = group.leader(besides=first)
+    wait_until(lambda: "told of %s" % status(second)["self"] in second.said(), what="it is told of the new leader")
+    wait_until(lambda: "on_leader_change has not answered within 1 s" in second.said(), what="it says so")
 
 
 def test_on_leader_change_is_told_on_every_node(group):

@@ -13,7 +13,7 @@
 /* Lists and messages are tables, the others userdata. */
 enum kind {
     KIND_TOPIC, KIND_BATCH, KIND_RECORDS, KIND_REQUEST, KIND_FETCH, KIND_LIST, KIND_TREE, KIND_MESSAGE, KIND_KEY,
-    KINDS
+    KIND_WITHIN, KINDS
 };
 
 /* Makes the metatable of a kind from `meta`. Its __index is the table of methods, or, when `index` is given, that

@@ -18,5 +18,6 @@ MAY_RAISE void node_open(lua_State *L);
 MAY_RAISE void say_open(lua_State *L);
 MAY_RAISE void time_open(lua_State *L);
 MAY_RAISE void where_open(lua_State *L);
+MAY_RAISE void within_open(lua_State *L);
 
 #endif

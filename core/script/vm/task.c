@@ -289,6 +289,8 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
 {
     if (o->guest && ts->guests >= ts->max + (o->first ? FIRST_RESERVED : 0))
         return -ERR_TOO_MANY;
+    bool capped = ts->vm->memory.capped;
+    ts->vm->memory.capped = false;   /* a task may start another one: what fails here would end the process */
     struct task *t = task_take(ts);
     t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
@@ -306,6 +308,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->where_text[n] = '\0';
     lua_checkstack(t->L, STACK_RESERVE);
     t->args = o->push(t->L, o->arg);
+    ts->vm->memory.capped = capped;
     ts->started++;
     task_make_ready(t);
     if (ticket != NULL)
