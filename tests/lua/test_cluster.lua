@@ -283,6 +283,7 @@ test("replication_all_that_is_due_goes_out_however_many_topics_there_are", funct
   local core = { cluster = { pending = pending }, say = say, sleep = function() end, time = { clock = os.clock } }
   local replication = loaded_with("replication", {
     ["lignum.core"] = core, ["lignum.roster"] = { status = function() return { role = "leader" } end },
+    ["lignum.notice"] = { clear = function() end },
   })
   replication.use { hooks = { get = function() end }, config = { values = { cluster = { sync_interval = 60 } } } }
   replication.duties()[1].fn()
