@@ -131,6 +131,7 @@ enum {
 /* Beyond the range of an int. */
 #define JSON_INTEGER_MAX ((INT64_C(1) << 53) - 1)          /* every JSON parser reads integers up to this exactly */
 #define NUMBER_MAX ((uint64_t)JSON_INTEGER_MAX)            /* of epochs, versions, offsets and sizes that others name */
+#define REGISTER_JUMP_MAX (UINT64_C(1) << 40)              /* above what a node knows: 34,000 years at one a second */
 #define AGE_S_MAX (INT64_C(100) * 366 * 24 * 3600)         /* of retention and of files: 100 years of any length */
 
 /* What scripts see as core.limits, with names in lower case (script/bind/l_limits.c). */

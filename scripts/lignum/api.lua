@@ -517,7 +517,7 @@ cluster = {}
 ---@field position { epoch: integer, messages: integer }
 ---@field suspended boolean   leader: Consul has not confirmed it for a lease; it acknowledges nothing
 ---@field regressed boolean   this node knows of a register that is newer than Consul's, or of another history
----@field behind boolean      another node knows of a newer register than this one has read
+---@field behind boolean      leader: a follower spoke of a newer register, and Consul has not been asked since
 ---@field amnesiac boolean    it may have lost messages that it acknowledged
 ---@field diverged integer    messages moved aside because the leader's history does not contain them
 ---@field followers lignum.Follower[]

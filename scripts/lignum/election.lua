@@ -78,7 +78,9 @@ end
 -- Whether this node may try to lead, and if not, why.
 local function eligible(status)
   local verdict = register.verdict
-  if verdict == "foreign" or verdict == "regressed" then return false, "the register is of another history" end
+  if verdict == "foreign" or verdict == "regressed" or verdict == "out_of_range" then
+    return false, "the register is of another history"
+  end
   if clock() < not_before then return false, "it has just released the lock" end
   local may = status.eligible
   if verdict == "empty" then may = status.empty end
@@ -383,7 +385,7 @@ local function react()
     -- A leader that has stopped releases the lock here, because watch may be waiting for a change of it. After a
     -- rollback watch does so, once the register is flagged.
     local stopped = roster.role == "leader" and status.role ~= "leader"
-    if stopped and member.session and not status.behind and register.verdict ~= "regressed" then release_lock() end
+    if stopped and member.session and register.verdict ~= "regressed" then release_lock() end
     roster.role = status.role
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end

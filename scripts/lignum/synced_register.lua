@@ -11,7 +11,7 @@ local cluster, say = core.cluster, core.say
 
 local M = {
   ---What the core said about the register that it saw last.
-  verdict = "empty",   ---@type "empty"|"ours"|"other"|"foreign"|"regressed"
+  verdict = "empty",   ---@type "empty"|"ours"|"other"|"foreign"|"regressed"|"out_of_range"
 }
 
 local client           ---@type lignum.Consul
@@ -35,6 +35,10 @@ local function observe(register, at, asked)
     notice.set("verdict", "the synced register at Consul is older than one that nodes have seen, or has another "
       .. "history: Consul was rolled back (set_regressed). Nobody leads by it. If the newer one is lost for good, run "
       .. "cluster.adopt() on the node that shall lead", "error")
+  elseif verdict == "out_of_range" then
+    notice.set("verdict", ("the synced register at Consul has an epoch or version that no cluster reaches (epoch=%d "
+      .. "version=%d): nobody leads by it. cluster.adopt() on the node that shall lead writes another one"):format(
+      register.epoch, register.version), "error")
   elseif verdict == "foreign" then
     notice.set("verdict", ("the synced register at Consul belongs to cluster %s, and this node holds messages of "
       .. "cluster %s: it does not take part. cluster.adopt() on this node makes the register its own"):format(

@@ -40,7 +40,7 @@ local M = {}
 
 local function whole(value)
   local n = math.type(value) and math.tointeger(value)
-  return n and n >= 0 and n or nil
+  return n and n >= 0 and n <= limits.json_integer_max and n or nil
 end
 
 local HEX <const> = ("[0-9a-f]"):rep(32)

@@ -285,7 +285,6 @@ static void to_leader(struct script *s)
     leader_receive(l);
     ENSURE(list_empty(&l->peers));
     ENSURE(list_empty(&leading.t->lead.feeds));
-    l->outdated = NULL;
 }
 
 /* ---- to a follower ---- */
@@ -324,7 +323,8 @@ static void follower_connect(unsigned flags, int *far)
 {
     struct follower *f = following.follower;
     f->follows = true;
-    f->leader.member = other("wild");
+    f->leader.member = following.role.seen.leader = other("wild");
+    following.role.seen.epoch = following.role.seen.version = 2;
     f->link = link_new(&loop, one_end(far), false);
     f->phase = UPSTREAM_HELLO;
     f->since_ns = f->heard_ns = clock_ns();

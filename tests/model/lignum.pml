@@ -450,7 +450,8 @@ inline sendack(n) {
 #endif
 #endif
 #ifdef ROLLBACK
-#define SAWBYPROMISE(n,E) if :: ver[n] < rv[E] -> ver[n] = rv[E]; si[n] = E :: else fi
+/* A promise tells of the epoch and its leader. Which version there is, a node believes Consul alone. */
+#define SAWBYPROMISE(n,E) if :: NUM(si[n]) < NUM(E) -> si[n] = E :: else fi
 /* Who saw what was lost looks at the register: it is older than that, and is marked; or it is not, as far as numbers tell.
  * (A leader by a marked register acknowledges nothing: HEARD. When it learns of the mark does not matter then.) */
 #ifdef RB_LET_GO                                /* mutant: it is not marked, but its leader stops, and the next may claim */

@@ -124,6 +124,26 @@ def test_two_leaders_of_one_epoch_are_noticed_and_neither_goes_on(cluster):
     assert c.register()[0]["unclean"] < c.register()[0]["epoch"], "later leaders say it, too"
 
 
+def test_a_register_with_numbers_that_no_cluster_reaches_stops_a_cluster_until_an_operator_adopts(cluster):
+    c = cluster(2, topics={"t": LIVE})
+    c.leader().publish("t", b"before")
+    c.wait_equal(["t"])
+    # Of the last one, which is no register at all, the leader keeps the lock.
+    for i, field, number in (0, "epoch", 2**53 - 1), (1, "version", 2**53 - 1), (1, "epoch", 2**62):
+        old, _ = c.register()
+        c.consul.put(REGISTER, json.dumps({**old, field: number}))
+        wait_until(lambda: {n.post("/v1/topics/t/messages", b"x").status for n in c.nodes} == {503}, what="nobody leads by it")
+        assert c.nodes[i].lua("cluster.adopt()") == "true"
+        c.wait_whole()
+        new, _ = c.register()
+        assert (new["epoch"], new["version"] < old["version"] + 5) == (old["epoch"] + 1, True), "nothing came of the numbers"
+        c.leader().publish("t", b"after")
+        c.wait_equal(["t"])
+    for n in c.nodes:
+        assert [m for m in n.messages("t") if m != b"x"] == [b"before"] + 3 * [b"after"]
+    assert any("no cluster reaches" in n.said() for n in c.nodes)
+
+
 def test_a_register_of_another_cluster_is_refused_with_the_cure(cluster):
     c = cluster(2, topics={"t": LIVE})
     c.nodes[0].publish("t", b"mine")

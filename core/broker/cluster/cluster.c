@@ -262,7 +262,10 @@ static bool connection_changed(struct cluster *c)
 
 void cluster_receive(struct cluster *c)
 {
+    bool behind = c->role->behind;
     leader_receive(c->leader);
+    if (c->role->behind && !behind)
+        changed(c);                  /* scripts ask Consul */
     follower_receive(c->follower);
     const char *unfit = c->leading ? leader_unfit(c->leader) : NULL;
     if (unfit != NULL)

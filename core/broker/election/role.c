@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/say.h"
 
+#define TOLD_NS NS_PER_S             /* at least, between two reads of the register that other nodes bring about */
+
 /* ---- what is on disk ---- */
 
 /* An epoch that cannot be saved must not be used, and a failed write leaves the state on disk unknown. */
@@ -129,13 +131,21 @@ bool role_read_is_stale(const struct role *r, const struct synced_register *v, u
     return asked_ns < r->news_ns && (v == NULL ? r->has_seen : is_past(r, &s));
 }
 
+/* A node that does what a cluster does cannot have written such a number: nothing that is remembered comes of it. */
+static bool is_out_of_range(const struct role *r, const struct synced_register *v)
+{
+    struct register_stamp known = role_known(r);
+    uint64_t epoch = v->epoch > v->lost.epoch ? v->epoch : v->lost.epoch;
+    uint64_t version = v->version > v->lost.version ? v->version : v->lost.version;
+    return epoch > known.epoch + REGISTER_JUMP_MAX || version > known.version + REGISTER_JUMP_MAX;
+}
+
 /* There is no register. If a member of the set has no message, nothing was ever acknowledged, and a new register may be
  * made. A non-member's empty log proves nothing: it may not have received the messages. */
 static enum verdict see_nothing(struct role *r, const struct holdings *h)
 {
     const struct state *state = store_state(r->store);
     bool known = state->seen_epoch > 0 && !(h->empty && state->counts);
-    r->has_seen = false;
     r->seen_index = 0;
     depose(r, "the register is gone");
     r->regressed = known;
@@ -161,14 +171,19 @@ static enum verdict see_ours(struct role *r, const struct synced_register *v, ui
 enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t index, const struct holdings *h,
                       uint64_t asked_ns)
 {
-    r->foreign = false;
+    r->has_seen = r->regressed = r->foreign = r->out_of_range = false;
+    r->behind = r->behind && asked_ns < r->told_ns;
     r->news_ns = clock_ns();
     if (v == NULL)
         return see_nothing(r, h);
+    r->seen_index = index;
+    r->out_of_range = is_out_of_range(r, v);
+    if (r->out_of_range) {
+        depose(r, "the register's epoch or version is out of range");
+        return VERDICT_OUT_OF_RANGE;
+    }
     r->has_seen = true;
     r->seen = *v;
-    r->seen_index = index;
-    r->regressed = false;
     r->foreign = !id_eq(&v->cluster, &store_state(r->store)->cluster);
     if (r->foreign) {
         depose(r, "the register is another cluster's");
@@ -193,18 +208,16 @@ enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t 
 
 /* ---- claiming ---- */
 
-bool role_behind(const struct role *r)
-{
-    struct register_stamp s = synced_register_stamp(&r->seen);
-    return r->has_seen && !r->foreign && !r->regressed && is_past(r, &s);
-}
-
 bool role_eligible(const struct role *r, const struct holdings *h, const char **why)
 {
     const struct state *state = store_state(r->store);
+    struct register_stamp seen = synced_register_stamp(&r->seen);
+    bool behind = r->has_seen && !r->foreign && is_past(r, &seen);
     if (r->kind == ROLE_ALONE)
         *why = "no Consul is configured";
-    else if (r->regressed || role_behind(r))
+    else if (r->out_of_range)
+        *why = "the register's epoch or version is out of range: cluster.adopt() makes another one";
+    else if (r->regressed || behind)
         *why = "the register has gone back in time: an unclean claim would make this node's history the cluster's";
     else if (r->foreign)
         *why = "the register is another cluster's";
@@ -242,12 +255,12 @@ static uint64_t version_next(const struct role *r)
 int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, struct synced_register *out,
                const char **why)
 {
-    if (kind == CLAIM_CLEAN && !role_eligible(r, h, why))
+    *why = r->kind == ROLE_ALONE                                       ? "no Consul is configured"
+           : r->kind == ROLE_LEADER                                    ? "this node leads already"
+           : epoch_next(r) > NUMBER_MAX || version_next(r) > NUMBER_MAX ? "there is no higher epoch or version"
+                                                                       : NULL;
+    if (*why != NULL || (kind == CLAIM_CLEAN && !role_eligible(r, h, why)))
         return -ERR_NOT_ELIGIBLE;
-    if (kind == CLAIM_UNCLEAN && r->kind != ROLE_FOLLOWER) {
-        *why = r->kind == ROLE_ALONE ? "no Consul is configured" : "this node leads already";
-        return -ERR_NOT_ELIGIBLE;
-    }
     struct synced_register v = {.version = 0};
     if (r->has_seen)
         v = r->seen;
@@ -288,7 +301,7 @@ int role_lead(struct role *r, const struct synced_register *v, uint64_t index)
     remember(r, &s);
     save(r);
     r->kind = ROLE_LEADER;
-    r->claiming = r->regressed = r->foreign = false;
+    r->claiming = r->regressed = r->foreign = r->out_of_range = false;
     r->has_seen = true;
     r->seen = *v;
     r->seen_index = index;
@@ -312,10 +325,13 @@ void role_reset_epochs(struct role *r)
     save(r);
 }
 
-void role_learn(struct role *r, const struct register_stamp *known)
+void role_told(struct role *r)
 {
-    if (remember(r, known))
-        save(r);
+    uint64_t now = clock_ns();
+    if (now - r->told_ns < TOLD_NS)
+        return;
+    r->told_ns = now;
+    r->behind = true;
 }
 
 /* A leader's stamp has the version of its last confirmed set. This node may have seen a newer version of the same epoch

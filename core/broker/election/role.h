@@ -44,6 +44,9 @@ struct synced_set {
  * Consul's register was put back to an older state when what was last seen there does not go on from what is known
  * (stamp_follows). Then `regressed` is set, and this node neither leads nor claims. It writes the same register back
  * with a flag, `lost`, which names the newest register that it knows of: a node that reads the flag knows as much.
+ *
+ * What a node knows comes from Consul alone. A leader whose follower speaks of a newer register is `behind` until it
+ * has asked Consul: if that register exists, or a flag, Consul says so, and otherwise the follower is not believed.
  */
 struct role {
     enum role_kind kind;
@@ -59,7 +62,10 @@ struct role {
     bool regressed;                    /* `seen` does not go on from what is known */
     struct synced_register flagged;    /* `seen`, with the flag */
     bool foreign;                      /* `seen` is another cluster's */
-    uint64_t news_ns;                  /* when the newest register was learned of, from Consul or from a leader */
+    bool out_of_range;                 /* what Consul says has numbers that no cluster reaches; it is not in `seen` */
+    bool behind;                       /* another node spoke of a newer register, and Consul is to be asked */
+    uint64_t told_ns;                  /* when `behind` was last set */
+    uint64_t news_ns;                  /* when the newest register was learned of */
     uint64_t lease_ns;                 /* how long a confirmation is valid */
     uint64_t claimed_ns;               /* when `claim` was given out */
     uint64_t confirmed_ns;             /* when the request began by which Consul last confirmed the claim */
@@ -95,7 +101,7 @@ struct holdings {
     unsigned copies_min;               /* the smallest `copies` of any live topic of clients; at least 1 */
 };
 
-enum verdict { VERDICT_EMPTY, VERDICT_OURS, VERDICT_OTHER, VERDICT_FOREIGN, VERDICT_REGRESSED };
+enum verdict { VERDICT_EMPTY, VERDICT_OURS, VERDICT_OTHER, VERDICT_FOREIGN, VERDICT_REGRESSED, VERDICT_OUT_OF_RANGE };
 
 /* The register held v (NULL: nothing) at that index, at some time after asked_ns, when the request began. Steps down if
  * that means that this node does not lead any more. Waits for the disk when the register is newer than what is
@@ -134,16 +140,11 @@ void role_reset_epochs(struct role *r);
  * the newest one that is known [m]. */
 int role_promise(struct role *r, const struct register_stamp *by);
 
-/* The newest register that this node knows of: seen, told by another node, or promised by. */
+/* The newest register that this node knows of: seen, named by a flag, or promised by. */
 struct register_stamp role_known(const struct role *r);
 
-/* Another node knows of this register: a register that does not go on from it is the past, whatever Consul says. Waits
- * for the disk when that is news. */
-void role_learn(struct role *r, const struct register_stamp *known);
-
-/* Is the register that was last seen older than what another node has told of since? Consul may just not have been
- * read. */
-bool role_behind(const struct role *r);
+/* Another node speaks of a newer register than this node knows. Sets `behind`, at most once a second. */
+void role_told(struct role *r);
 
 /* What is to be written to the register by compare-and-set at seen_index; NULL: nothing. A leader's proposed set; or,
  * when Consul was rolled back, the register as it was seen, with the flag: then no node leads or claims by it [m]. */

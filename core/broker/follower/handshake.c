@@ -21,24 +21,31 @@ void handshake_hello(struct follower *f)
 
 static void on_welcome(struct follower *f, slice payload)
 {
+    const struct role *r = f->role;
     struct wire w = {.rest = payload};
     struct member member;
-    uint64_t epoch = get_u64(&w), version = get_u64(&w), unclean = get_u64(&w);
+    uint64_t epoch = get_u64(&w), version = get_u64(&w);
     slice name = get_text(&w);
     if (!wire_done(&w) || member_parse(name, &member) < 0 || !member_eq(&member, &f->leader.member)) {
         upstream_fail(f, "another node answers at its address");
         return;
     }
+    /* Consul says who leads which epoch. What a leader says of itself is compared with that, and never saved. */
+    if (!r->has_seen || epoch != r->seen.epoch || !member_eq(&member, &r->seen.leader)) {
+        upstream_fail(f, "Consul does not name it as the leader of its epoch");
+        return;
+    }
     /* The promise is on the disk before the leader is told of it [m]. */
-    struct id id = member_incarnation(&member);
-    if (role_promise(f->role, &(struct register_stamp){epoch, version, id}) < 0) {
+    struct register_stamp by = synced_register_stamp(&r->seen);
+    if (role_promise(f->role, &by) < 0) {
         put_text(link_begin(f->link, WIRE_REFUSE), SLICE("a newer epoch has been promised"));
         link_end(f->link);
         link_shut(f->link);
         upstream_fail(f, "it leads an epoch that is over");
         return;
     }
-    f->unclean = unclean;
+    f->unclean = r->seen.unclean;
+    f->version = version;
     put_u64(link_begin(f->link, WIRE_PROMISE), epoch);
     link_end(f->link);
     link_allow(f->link, LINK_FRAME_MAX);

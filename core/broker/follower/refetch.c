@@ -61,7 +61,7 @@ static bool may_cut(const struct follower *f, struct topic *t)
     for (uint32_t i = 0; journal_damage(t->journal, i, &damaged, &to); i++)
         if (damaged >= from || to > from)
             return true;
-    bool knows = r->has_seen && r->seen.version >= store_state(r->store)->seen_version;
+    bool knows = r->has_seen && r->seen.version >= f->version;   /* no older than what the leader has */
     return knows && !members_have(&r->seen.set, &r->self);
 }
 

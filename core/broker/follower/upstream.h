@@ -53,7 +53,8 @@ struct follower {
     uint64_t dial_at_ns, retry_ns;   /* when to dial next; the pause before that */
     uint64_t leader_heard_ns;        /* when a leader whose epoch is promised was last heard; 0: never */
     unsigned leader_losses;          /* follower_leader_losses */
-    uint64_t unclean;                /* the leader's highest unclean epoch */
+    uint64_t unclean;                /* the highest unclean epoch of the register that was promised by */
+    uint64_t version;                /* of the leader's register, when it said WELCOME */
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced, held;      /* topics */
     uint64_t held_ns;                /* when those in `held` are asked for again */

@@ -28,18 +28,14 @@ static const char *hello_refusal(struct peer *p, const struct id *cluster, slice
     return NULL;
 }
 
-/* Does this leader's register go on from the newest one that the follower knows of? If not, the epoch is over, or
- * Consul was rolled back. A proposed register may be in Consul already, and the follower may have seen it there. */
-static const char *outdated_because(const struct leader *l, const struct register_stamp *known)
+/* Does this leader's register go on from the newest one that the follower knows of? If not, this epoch is over, Consul
+ * was rolled back, or the follower is wrong. A proposed register may be in Consul already, and the follower may have
+ * seen it there. */
+static bool is_outdated(const struct leader *l, const struct register_stamp *known)
 {
     const struct synced_set *s = &l->role->synced;
     struct register_stamp ours = synced_register_stamp(s->proposing ? &s->proposed : &s->confirmed);
-    if (known->epoch > ours.epoch)
-        return "a follower knows of a higher epoch";
-    if (!stamp_follows(&ours, known))
-        return "a follower knows of a newer register, or of another leader of this epoch: Consul was rolled back "
-               "(set_regressed)";
-    return NULL;
+    return !stamp_follows(&ours, known);
 }
 
 static void on_hello(struct peer *p, slice payload)
@@ -57,9 +53,9 @@ static void on_hello(struct peer *p, slice payload)
     const char *why = version != WIRE_VERSION               ? "it speaks another version of the protocol"
                       : !wire_done(&w) || !is_address(http) ? "its HELLO is not well formed"
                                                             : hello_refusal(p, &cluster, member);
-    if (why == NULL && (why = outdated_because(l, &known)) != NULL) {
-        l->outdated = why;           /* this node resigns in this turn (leader_unfit) */
-        role_learn(l->role, &known);
+    if (why == NULL && is_outdated(l, &known)) {
+        why = "it knows of a newer register or of another leader of this epoch; Consul is asked which is true";
+        role_told(l->role);
     }
     if (why != NULL) {
         peer_refuse(p, why);
@@ -70,7 +66,6 @@ static void on_hello(struct peer *p, slice payload)
     struct buf *out = link_begin(p->link, WIRE_WELCOME);
     put_u64(out, role->epoch);
     put_u64(out, role->synced.confirmed.version);
-    put_u64(out, role->synced.confirmed.unclean);
     put_text(out, slice_from(role->self.text));
     link_end(p->link);
     link_allow(p->link, LINK_FRAME_MAX);

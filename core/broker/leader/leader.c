@@ -98,7 +98,6 @@ void leader_begin(struct leader *l)
     struct topic *t;
     l->leading = true;
     l->damaged = false;
-    l->outdated = NULL;
     l->stalled_ns = 0;
     membership_begin(l);
     for (size_t i = 0; (t = topics_at(l->topics, i)) != NULL; i++) {
@@ -284,8 +283,6 @@ void leader_damaged(struct leader *l)
 
 const char *leader_unfit(const struct leader *l)
 {
-    if (l->outdated != NULL)
-        return l->outdated;
     return l->damaged && l->counted > 0 ? "records that followers need are damaged here" : NULL;
 }
 

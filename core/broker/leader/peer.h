@@ -81,7 +81,6 @@ struct leader {
     struct list unshipped;           /* topics */
     bool sealed;                     /* one of them sealed a file */
     bool damaged;                    /* something that is to be sent cannot be read */
-    const char *outdated;            /* how it is known that a newer epoch or register exists; NULL: it is not */
     uint64_t stalled_ns;             /* since when a member that is gone cannot be removed from the set; 0: none */
     uint64_t shipped_bytes;
     struct say_limit refusals;       /* lines about peers that are not ready */

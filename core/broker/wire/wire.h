@@ -17,7 +17,7 @@
  *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
  *   leader -> follower
- *     WELCOME   u64 epoch, u64 version of the register, u64 unclean epoch, text member
+ *     WELCOME   u64 epoch, u64 version of the register, text member
  *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
  *               found epoch, u64 end, u64 first, u64 readable, u8 has crc, u32 crc: the leader's history of the last
  *               epoch that is at most the one asked for ends at `end`; the leader has the topic from `first` on, and

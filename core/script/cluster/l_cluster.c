@@ -37,7 +37,7 @@ static struct cluster *cluster_of(lua_State *L, const char *usage)
 
 /* ---- what Consul says ---- */
 
-static const char *const verdicts[] = {"empty", "ours", "other", "foreign", "regressed"};
+static const char *const verdicts[] = {"empty", "ours", "other", "foreign", "regressed", "out_of_range"};
 
 /* cluster.asked() -> integer: the present time for cluster.see; taken before the read from Consul begins */
 static int l_asked(lua_State *L)
@@ -46,7 +46,8 @@ static int l_asked(lua_State *L)
     return 1;
 }
 
-/* cluster.see(register | nil, index [, asked]) -> "empty" | "ours" | "other" | "foreign" | "regressed" | "stale" */
+/* cluster.see(register | nil, index [, asked]) -> "empty" | "ours" | "other" | "foreign" | "regressed" |
+ * "out_of_range" | "stale" */
 static int l_see(lua_State *L)
 {
     struct cluster *c = cluster_of(L, SEE);

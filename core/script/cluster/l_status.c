@@ -62,7 +62,7 @@ static void set_role(lua_State *L, const struct role *role)
     set_id(L, "cluster", &state->cluster);
     set_flag(L, "amnesiac", state->amnesiac);
     set_flag(L, "regressed", role->regressed);
-    set_flag(L, "behind", role_behind(role));
+    set_flag(L, "behind", role->behind);
     if (!role->has_seen)
         return;
     register_push(L, &role->seen);

@@ -61,7 +61,7 @@ static bool lost_read(lua_State *L, int table, struct register_stamp *out)
     const char *leader = ok ? field_text(L, lost, "leader") : NULL;
     ok = leader != NULL && id_parse(slice_from(leader), &out->leader) == 0 &&
          field_whole(L, lost, "epoch", &out->epoch) && field_whole(L, lost, "version", &out->version) &&
-         out->epoch > 0;
+         out->epoch > 0 && out->epoch <= NUMBER_MAX && out->version <= NUMBER_MAX;
     lua_pop(L, 1);
     return ok;
 }
@@ -76,6 +76,8 @@ void register_check(lua_State *L, int index, struct synced_register *out, const 
         arg_fail(L, usage, "cluster must be 32 hexadecimal digits");
     if (!field_whole(L, index, "epoch", &out->epoch) || !field_whole(L, index, "version", &out->version))
         arg_fail(L, usage, "epoch and version must be whole numbers");
+    if (out->epoch > NUMBER_MAX || out->version > NUMBER_MAX)
+        arg_fail(L, usage, "epoch and version may be %lld at most", (long long)NUMBER_MAX);
     if (!field_member(L, index, "leader", &out->leader))
         arg_fail(L, usage, "leader must be name:incarnation");
     if (!members_read(L, index, &out->set))

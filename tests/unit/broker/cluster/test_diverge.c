@@ -297,7 +297,7 @@ TEST(test_an_epoch_that_the_leader_never_had_is_cut_away)
     rig_down();
 }
 
-TEST(test_an_old_leader_is_told_that_its_epoch_is_over_and_stops)
+TEST(test_an_old_leader_is_told_that_its_epoch_is_over_and_asks_consul)
 {
     rig_up(3);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c = &rig.nodes[2];
@@ -319,7 +319,9 @@ TEST(test_an_old_leader_is_told_that_its_epoch_is_over_and_stops)
     publish(t, 1, 100);
     struct leader_address at = address_of_node(a);
     cluster_follow(c->cluster, &at);
-    WAIT_UNTIL(a->role.kind == ROLE_FOLLOWER);
+    WAIT_UNTIL(a->role.behind);
+    CHECK_EQ(node_see(a), VERDICT_OTHER);
+    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
     CHECK_EQ(topic_at(c, "t")->tail.at, 1);          /* not a byte of it */
     CHECK_EQ(c->role.epoch, 2);
     CHECK_EQ(t->peers.at, 1);

@@ -122,6 +122,14 @@ static inline struct node leader(void)
     return n;
 }
 
+/* The node reads a flag at Consul, in the register that it has seen. */
+static inline void read_flag(struct node *n, struct register_stamp lost)
+{
+    struct synced_register v = n->role.seen;
+    v.lost = lost;
+    CHECK_EQ(role_see(&n->role, &v, 79, &messages, clock_ns()), VERDICT_REGRESSED);
+}
+
 static inline void ask_for(struct node *n, const char *third)
 {
     struct members set = n->role.synced.confirmed.set;

@@ -57,12 +57,12 @@ TEST(test_promises_only_rise)
     stop(&n);
 }
 
-/* Consul was rolled back, and only another node knows: what it tells counts more than what Consul says. */
-TEST(test_a_node_that_was_told_of_more_claims_nothing_by_an_older_register)
+/* Consul was rolled back, and another node has said so in the register. */
+TEST(test_a_node_that_has_read_of_more_claims_nothing_by_an_older_register)
 {
     struct node n = leader();
     struct synced_register old = n.role.seen;
-    role_learn(&n.role, &(struct register_stamp){.epoch = 8});
+    read_flag(&n, (struct register_stamp){.epoch = 8, .leader = {{1}}});
     CHECK_EQ(on_disk().seen_epoch, 8);
     role_resign(&n.role);
     claim_refused(&n, CLAIM_CLEAN, &messages);
@@ -78,8 +78,7 @@ TEST(test_a_higher_epoch_with_a_version_that_was_seen_before_is_of_the_past)
 {
     struct node n = leader();
     struct synced_register v = value(&n, 7, 10, "n3");
-    role_learn(&n.role, &(struct register_stamp){.epoch = 6, .version = 11});
-    role_resign(&n.role);
+    read_flag(&n, (struct register_stamp){6, 11, store_state(n.store)->incarnation});
     CHECK_EQ(role_promise(&n.role, &(struct register_stamp){7, 10, {{7}}}), -ERR_OLD_EPOCH);
     CHECK_EQ(role_see(&n.role, &v, 79, &messages, clock_ns()), VERDICT_REGRESSED);
     v = claimed(&n, CLAIM_UNCLEAN, &messages);
@@ -88,14 +87,14 @@ TEST(test_a_higher_epoch_with_a_version_that_was_seen_before_is_of_the_past)
     stop(&n);
 }
 
-TEST(test_a_claim_is_void_once_more_was_told)
+TEST(test_a_claim_is_void_once_more_was_read)
 {
     struct node n = follower();
     struct synced_register v = value(&n, 5, 9, "n1");
     with(&n, &v, "n1");
     role_see(&n.role, &v, 77, &messages, clock_ns());
     v = claimed(&n, CLAIM_CLEAN, &messages);
-    role_learn(&n.role, &(struct register_stamp){.epoch = 6, .version = 11});
+    read_flag(&n, (struct register_stamp){6, 11, {{1}}});
     CHECK_EQ(role_lead(&n.role, &v, 78), -ERR_CONFLICT);
     stop(&n);
 }

@@ -27,7 +27,9 @@ TEST(test_a_register_that_went_back_is_marked_with_what_is_known)
     CHECK_EQ(role_see(&n.role, &marked, 81, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK(role_pending_write(&n.role) == NULL);                  /* once is enough */
     claim_refused(&n, CLAIM_CLEAN, &messages);
-    role_learn(&n.role, &(struct register_stamp){7, 12, {{1}}});
+    read_flag(&n, (struct register_stamp){7, 12, {{1}}});
+    CHECK(role_pending_write(&n.role) == NULL);
+    CHECK_EQ(role_see(&n.role, &marked, 83, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK_EQ(role_pending_write(&n.role)->lost.epoch, 7);        /* there was even more */
     CHECK_EQ(role_pending_write(&n.role)->lost.version, 12);
     stop(&n);
@@ -94,14 +96,13 @@ TEST(test_one_epoch_of_two_leaders_is_two_histories)
     }
 }
 
-TEST(test_a_leader_that_is_told_of_another_leader_of_its_epoch_is_not_led_by_consul)
+TEST(test_a_leader_that_reads_of_another_leader_of_its_epoch_leads_no_more)
 {
     struct node n = leader();
     struct synced_register ours = n.role.synced.confirmed;
-    role_learn(&n.role, &(struct register_stamp){6, 10, {{9}}});
-    CHECK(role_behind(&n.role));
+    read_flag(&n, (struct register_stamp){6, 10, {{9}}});
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
     CHECK_EQ(role_see(&n.role, &ours, 80, &messages, clock_ns()), VERDICT_REGRESSED);
-    CHECK(!role_behind(&n.role));
     CHECK_EQ(role_pending_write(&n.role)->lost.leader.bytes[0], 9);
     restart(&n);
     CHECK_EQ(role_see(&n.role, &ours, 80, &messages, clock_ns()), VERDICT_REGRESSED);
@@ -137,6 +138,73 @@ TEST(test_what_a_node_led_alone_is_known_of)
     struct register_stamp known = role_known(&n.role);
     CHECK_EQ(known.epoch, 1);
     CHECK(id_eq(&known.leader, &store_state(n.store)->incarnation));
+    stop(&n);
+}
+
+/* ---- what others say, and numbers that no cluster reaches ---- */
+
+TEST(test_what_another_node_says_makes_a_leader_ask_consul_and_nothing_else)
+{
+    struct node n = leader();
+    struct synced_register ours = n.role.synced.confirmed;
+    uint64_t before = clock_ns();
+    role_told(&n.role);
+    CHECK(n.role.behind);
+    CHECK_EQ(n.role.kind, ROLE_LEADER);
+    CHECK_EQ(role_see(&n.role, &ours, 78, &messages, before), VERDICT_OURS);
+    CHECK(n.role.behind);                                 /* that was asked before */
+    CHECK_EQ(role_see(&n.role, &ours, 78, &messages, clock_ns()), VERDICT_OURS);
+    CHECK(!n.role.behind);
+    role_told(&n.role);
+    CHECK(!n.role.behind);                                /* not twice in a second */
+    n.role.told_ns -= NS_PER_S;
+    role_told(&n.role);
+    CHECK(n.role.behind);
+    CHECK_EQ(on_disk().seen_epoch, 6);
+    stop(&n);
+}
+
+/* The leader of epoch 6, version 10 reads a register with this in it, and an operator claims it. */
+static void check_out_of_range(struct register_stamp s, struct register_stamp lost)
+{
+    struct node n = leader();
+    struct synced_register v = value(&n, s.epoch, s.version, "n3");
+    with(&n, &v, "n1");
+    v.lost = lost;
+    CHECK_EQ(role_see(&n.role, &v, 80, &messages, clock_ns()), VERDICT_OUT_OF_RANGE);
+    CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
+    CHECK_EQ(on_disk().seen_epoch, 6);
+    CHECK_EQ(on_disk().seen_version, 10);
+    CHECK(role_pending_write(&n.role) == NULL);
+    claim_refused(&n, CLAIM_CLEAN, &messages);
+    claim_refused(&n, CLAIM_CLEAN, &nothing);
+    v = claimed(&n, CLAIM_UNCLEAN, &messages);
+    CHECK_EQ(v.epoch, 7);
+    CHECK_EQ(v.version, 11);
+    CHECK_EQ(role_lead(&n.role, &v, 81), 0);
+    forget_all(&n);
+}
+
+TEST(test_numbers_that_no_cluster_reaches_are_not_remembered_and_adopt_still_works)
+{
+    static const struct register_stamp none, usual = {7, 11, {{7}}};
+    uint64_t far = REGISTER_JUMP_MAX + 11;
+    check_out_of_range((struct register_stamp){.epoch = far, .version = 11}, none);
+    check_out_of_range((struct register_stamp){.epoch = 7, .version = far}, none);
+    check_out_of_range((struct register_stamp){.epoch = NUMBER_MAX, .version = NUMBER_MAX}, none);
+    check_out_of_range(usual, (struct register_stamp){far, 11, {{1}}});
+    check_out_of_range(usual, (struct register_stamp){8, far, {{1}}});
+}
+
+TEST(test_a_number_never_wraps)
+{
+    struct node n = leader();
+    role_resign(&n.role);
+    store_state(n.store)->seen_epoch = NUMBER_MAX;
+    claim_refused(&n, CLAIM_UNCLEAN, &messages);
+    store_state(n.store)->seen_epoch = 6;
+    store_state(n.store)->seen_version = NUMBER_MAX;
+    claim_refused(&n, CLAIM_UNCLEAN, &messages);
     stop(&n);
 }
 

@@ -8,13 +8,13 @@
 struct wild_leader {
     struct wild w;
     int door;
-    uint64_t epoch;
+    uint64_t epoch, version;      /* of the register, as it says in WELCOME */
     struct leader_address at;
 };
 
 static struct wild_leader wild_leader_of(uint64_t epoch)
 {
-    struct wild_leader l = {.epoch = epoch};
+    struct wild_leader l = {.epoch = epoch, .version = 100};
     uint16_t port = 0;
     l.door = address_listen(SLICE("127.0.0.1:0"), &port);
     CHECK(l.door >= 0);
@@ -32,12 +32,26 @@ static void wild_leader_accept(struct wild_leader *l)
     WAIT_UNTIL((l->w.fd = address_accept(l->door, &from)) >= 0);
 }
 
+/* Consul names it as the leader. */
+static void follow_wild(struct node *n, struct wild_leader *l)
+{
+    if (!rig.has_register)
+        rig.reg = (struct synced_register){.cluster = store_state(n->store)->cluster, .set = {{l->at.member}, 1}};
+    rig.reg.leader = l->at.member;
+    rig.reg.epoch = l->epoch;
+    rig.reg.version = rig.reg.version < 100 ? 100 : rig.reg.version;
+    rig.has_register = true;
+    rig.index++;
+    node_see(n);
+    cluster_follow(n->cluster, NULL);
+    cluster_follow(n->cluster, &l->at);
+}
+
 static void send_welcome(struct wild_leader *l, const char *member, uint64_t epoch)
 {
     struct buf out = {0};
     put_u64(&out, epoch);
-    put_u64(&out, 100);
-    put_u64(&out, 0);
+    put_u64(&out, l->version);
     put_text(&out, slice_from(member));
     wild_send(&l->w, WIRE_WELCOME, buf_slice(&out));
     buf_fini(&out);
@@ -109,7 +123,7 @@ TEST(test_a_leader_without_the_secret_is_not_followed)
     rig.secret = "00112233445566778899aabbccddeeff";
     struct node *n = node_up(0);
     struct wild_leader l = wild_leader_of(5);
-    cluster_follow(n->cluster, &l.at);
+    follow_wild(n, &l);
     for (int i = 0; i < 2; i++) {
         wild_leader_accept(&l);
         if (i == 1)              /* at first it speaks without TLS */
@@ -127,7 +141,7 @@ TEST(test_somebody_else_at_the_leaders_address_is_not_followed)
 {
     node_up(0);
     struct wild_leader l = wild_leader_of(5);
-    cluster_follow(rig.nodes[0].cluster, &l.at);
+    follow_wild(&rig.nodes[0], &l);
     wild_leader_accept(&l);
     WAIT_UNTIL(wild_got(&l.w, WIRE_HELLO));
     send_welcome(&l, "good:000102030405060708090a0b0c0d0e0f", 5);
@@ -137,15 +151,36 @@ TEST(test_somebody_else_at_the_leaders_address_is_not_followed)
     rig_down();
 }
 
+/* The follower would refuse every other leader, and its own cluster's registers, if it believed that. */
+TEST(test_a_leader_of_another_epoch_than_consul_says_is_not_followed)
+{
+    static const uint64_t lies[] = {4, 6, UINT64_C(1) << 52, UINT64_C(1) << 62, UINT64_MAX};
+    struct node *n = node_up(0);
+    struct wild_leader l = wild_leader_of(5);
+    l.version = UINT64_C(1) << 50;
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        follow_wild(n, &l);
+        wild_leader_accept(&l);
+        WAIT_UNTIL(wild_got(&l.w, WIRE_HELLO));
+        send_welcome(&l, MEMBER, lies[i]);
+        wait_for_the_end(&l);
+        wild_close(&l.w);
+        CHECK_EQ(n->role.epoch, 0);
+    }
+    close(l.door);
+    rig_down();
+}
+
 TEST(test_a_leader_of_an_epoch_that_is_over_is_refused)
 {
     rig_up(2);
     struct node *b = &rig.nodes[1];
     struct register_stamp higher = {.epoch = 7, .version = 99, .leader = {{1}}};
     CHECK_EQ(role_promise(&b->role, &higher), 0);
+    rig.consul_away = true;
     for (uint64_t epoch = 6; epoch <= 7; epoch++) {  /* and so is another leader of the same one */
         struct wild_leader l = wild_leader_of(epoch);
-        cluster_follow(b->cluster, &l.at);
+        follow_wild(b, &l);
         wild_leader_accept(&l);
         WAIT_UNTIL(wild_got(&l.w, WIRE_HELLO));
         send_welcome(&l, MEMBER, epoch);
@@ -204,7 +239,7 @@ static struct lied_to lied_to(void)
     publish(t, 1, 100);
     WAIT_UNTIL(t->written.at == 4);
     put_data(&x.data, t, 3);
-    cluster_follow(x.b->cluster, &x.l.at);
+    follow_wild(x.b, &x.l);
     lied_to_again(&x);
     return x;
 }
@@ -292,8 +327,7 @@ static struct lied_to asked_for(const char *name)
     struct topic *t = live_topic_of_two();
     struct lied_to x = {.b = &rig.nodes[1], .t = topic_at(&rig.nodes[1], name), .l = wild_leader_of(5)};
     WAIT_UNTIL(topic_readable(topic_at(&rig.nodes[1], "t")) == 3 && t->peers.at == 3);
-    cluster_follow(x.b->cluster, NULL);
-    cluster_follow(x.b->cluster, &x.l.at);
+    follow_wild(x.b, &x.l);
     return x;
 }
 
@@ -365,9 +399,6 @@ static void check_it_starts_over_and_keeps(struct point p)
     wild_close(&x.l.w);
     cluster_resign(a->cluster, "the test says so");      /* the next leader has it all */
     cluster_follow(x.b->cluster, NULL);
-    rig.reg.epoch = 5;
-    rig.reg.version = 200;
-    rig.index++;
     lead(a);
     publish(topic_at(a, "t"), 1, 100);
     join(x.b, a);

@@ -156,46 +156,76 @@ TEST(test_a_promise_of_another_epoch_is_refused)
     rig_down();
 }
 
-TEST(test_a_follower_that_has_promised_more_ends_the_leaders_epoch)
+/* A follower that knows more than the leader is refused, and the leader asks Consul. */
+static void check_consul_is_asked(struct register_stamp known)
 {
-    rig_up(1);
+    struct topic *t = live_topic_of_two();
     struct node *a = &rig.nodes[0];
-    struct wild w = dial_to(a);
-    send_hello_knowing(&w, a, (struct register_stamp){.epoch = 2});
-    check_refused(&w);
-    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
-    rig_down();
-}
-
-/* Consul was rolled back: what a follower knows of is not what epoch 1, version 1 goes on from, though no epoch is
- * higher. */
-static void check_outdated(struct register_stamp known)
-{
-    rig_up(1);
-    struct node *a = &rig.nodes[0];
+    struct state before = *store_state(a->store);
     struct wild w = dial_to(a);
     send_hello_knowing(&w, a, known);
     check_refused(&w);
-    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
-    CHECK(role_behind(&a->role));
-    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
-    rig.reg = *cluster_pending_write(a->cluster);           /* what Consul says is marked with what the follower knew */
-    CHECK_EQ(rig.reg.lost.version, known.version);
-    if (!id_is_zero(&known.leader))
-        CHECK(id_eq(&rig.reg.lost.leader, &known.leader));
-    CHECK_EQ(node_see(a), VERDICT_REGRESSED);
-    CHECK(cluster_pending_write(a->cluster) == NULL);
+    CHECK(a->role.behind);
+    CHECK_EQ(a->role.kind, ROLE_LEADER);
+    CHECK_EQ(node_see(a), VERDICT_OURS);                    /* Consul knows nothing of that */
+    CHECK(!a->role.behind);
+    CHECK_EQ(store_state(a->store)->seen_epoch, before.seen_epoch);
+    CHECK_EQ(store_state(a->store)->seen_version, before.seen_version);
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 4);
     rig_down();
 }
 
-TEST(test_a_follower_that_knows_another_leader_of_this_epoch_ends_it)
+TEST(test_a_follower_that_speaks_of_a_higher_epoch_stops_no_leader)
 {
-    check_outdated((struct register_stamp){1, 1, {{9}}});
+    check_consul_is_asked((struct register_stamp){2, 99, {{9}}});
 }
 
-TEST(test_a_follower_that_knows_a_newer_set_of_this_epoch_ends_it)
+TEST(test_a_follower_that_speaks_of_the_highest_epoch_stops_no_leader)
 {
-    check_outdated((struct register_stamp){.epoch = 1, .version = 9});
+    check_consul_is_asked((struct register_stamp){NUMBER_MAX, NUMBER_MAX, {{9}}});
+}
+
+TEST(test_a_follower_that_speaks_of_another_leader_of_this_epoch_stops_no_leader)
+{
+    check_consul_is_asked((struct register_stamp){1, 1, {{9}}});
+}
+
+TEST(test_a_follower_that_speaks_of_a_newer_set_of_this_epoch_stops_no_leader)
+{
+    check_consul_is_asked((struct register_stamp){.epoch = 1, .version = 9});
+}
+
+/* The leader has not heard yet that it was replaced. */
+TEST(test_a_follower_that_has_promised_more_makes_an_old_leader_ask_consul)
+{
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    rig.reg.epoch = 2;
+    rig.reg.version++;
+    CHECK_EQ(member_parse(SLICE(MEMBER), &rig.reg.leader), 0);
+    struct wild w = dial_to(a);
+    send_hello_knowing(&w, a, synced_register_stamp(&rig.reg));
+    check_refused(&w);
+    CHECK(a->role.behind);
+    CHECK_EQ(node_see(a), VERDICT_OTHER);
+    CHECK_EQ(a->role.kind, ROLE_FOLLOWER);
+    rig_down();
+}
+
+TEST(test_numbers_beyond_the_bound_are_not_well_formed)
+{
+    static const uint64_t bad[] = {NUMBER_MAX + 1, UINT64_C(1) << 62, UINT64_MAX};
+    rig_up(1);
+    struct node *a = &rig.nodes[0];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct wild w = dial_to(a);
+        send_hello_knowing(&w, a, (struct register_stamp){.epoch = bad[i]});
+        check_refused(&w);
+        CHECK(!a->role.behind);
+        CHECK_EQ(a->role.kind, ROLE_LEADER);
+    }
+    rig_down();
 }
 
 TEST(test_a_follower_that_knows_of_this_very_leader_is_welcome)

@@ -161,12 +161,10 @@ TEST(test_the_documented_greeting_is_the_codes)
                   "b2 b2 b2 b2 b2 b2 b2 b2 b2 b2 b2 b2 b2");
     put_u64(&out, 6);
     put_u64(&out, 10);
-    put_u64(&out, 0);
     put_text(&out, SLICE("n1:" B2));
     check_example(WIRE_WELCOME, &out,
-                  "3d 00 00 00 57 06 00 00 00 00 00 00 00 0a 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 23 00 6e "
-                  "31 3a 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 "
-                  "62 32");
+                  "35 00 00 00 57 06 00 00 00 00 00 00 00 0a 00 00 00 00 00 00 00 23 00 6e 31 3a 62 32 62 32 62 32 "
+                  "62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32");
 }
 
 TEST(test_the_documented_positions_are_the_codes)
