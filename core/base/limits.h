@@ -49,8 +49,8 @@ enum {
     AUDIT_PAUSE_MS = 30 * 1000,         /* between two files: 64 MiB each makes 2 MiB a second */
     AUDIT_RATE = 16 * MIB,              /* bytes a second: a file of the default size in 4 s */
     AUDIT_RANGES_MAX = 64,              /* damaged ranges noted of one file; further ones extend the last */
-    TRUNCATE_AT_ONCE = 64 * MIB,        /* a larger file is prepared on the disk thread before it is cut */
-    TRUNCATE_STEP = 4 * MIB,            /* one step of that work, for which acknowledgements may wait */
+    TRUNCATE_AT_ONCE = 1 * MIB,         /* a larger file is prepared on the disk thread before it is cut */
+    BACKGROUND_STEP = 4 * MIB,          /* one step of reading or copying a file, for which acknowledgements may wait */
     LED_RANGES_MAX = 64,                /* of epochs that this node led; the oldest are forgotten */
 
     /* HTTP */

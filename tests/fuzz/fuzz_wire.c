@@ -300,7 +300,13 @@ static void follower_restore(void)
     state->epoch = following.role.epoch = 1;
     state->leader = state->incarnation;
     state->unclean = following.follower->unclean = 0;
-    ENSURE(topic_restart(t, 0, false) == 0);
+    int rc;
+    while ((rc = topic_restart(t, 0, false)) == -ERR_BUSY) {
+        store_flush(following.store);
+        store_sync(following.store);
+        store_collect(following.store);
+    }
+    ENSURE(rc == 0);
     t->follow.told_readable = t->follow.told_peers = MESSAGES;
     publish(&following);
 }

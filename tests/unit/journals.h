@@ -111,6 +111,34 @@ static void settle_store(struct store *s)
     } while (!list_empty(&s->queue.unsynced));
 }
 
+/* Turns of the loop, until what the disk thread has to do first is done. */
+#define IN_TURNS(of, call) \
+    ({ \
+        struct store *store_ = (of); \
+        int rc_ = -ERR_BUSY; \
+        for (int turns_ = 0; turns_ < 1000 && (rc_ = (call)) == -ERR_BUSY; turns_++) { \
+            store_flush(store_); \
+            store_sync(store_); \
+            worker_wait(store_->disk.worker); \
+        } \
+        rc_; \
+    })
+
+static int truncate_now(struct journal *j, uint64_t to, uint64_t *messages)
+{
+    return IN_TURNS(j->store, journal_truncate(j, to, messages));
+}
+
+static int restart_now(struct journal *j, uint64_t first, bool keep)
+{
+    return IN_TURNS(j->store, journal_restart(j, first, keep));
+}
+
+static int repair_end_now(struct store *s, struct repair *r)
+{
+    return IN_TURNS(s, repair_end(r));
+}
+
 /* Checks the batches in `bytes`: they are valid, follow each other, and hold what was appended. The next offset. */
 static uint64_t check_batches(slice bytes, uint64_t *first)
 {

@@ -40,8 +40,9 @@ void reconcile_ask(struct follower *f, struct topic *t)
 {
     struct journal_info info;
     list_remove(&t->follow.placing);
-    if (t->follow.refetch && !refetch_cut(f, t)) {
-        upstream_hold(f, t);
+    int rc = t->follow.refetch ? refetch_cut(f, t) : 0;
+    if (rc < 0) {
+        upstream_hold(f, t, rc == -ERR_BUSY ? BUSY_NS : HELD_NS);
         return;
     }
     if (t->follow.slot == 0 && f->slots == SLOTS_MAX) {
@@ -152,11 +153,11 @@ static int restart(struct follower *f, struct topic *t, const struct point *p, u
         return rc;
     journal_info(t->journal, &info);
     bool keep = info.epoch > 0 || info.damaged > 0;
-    say_info("follower", "starts over topic=%s offset=%llu%s", t->name, (unsigned long long)p->first,
-             keep ? ": what was here is moved to diverged/" : "");
     rc = topic_restart(t, p->first, keep);
     if (rc < 0)
         return rc;
+    say_info("follower", "starts over topic=%s offset=%llu%s", t->name, (unsigned long long)p->first,
+             keep ? ": what was here is moved to diverged/" : "");
     f->diverged_messages += keep ? info.tail - info.first : 0;
     return 0;
 }
@@ -263,22 +264,22 @@ void reconcile_point(struct follower *f, struct wire *w)
     if (t == NULL || t->follow.placed)
         return;                      /* dropped here */
     if (p.kind == POINT_UNKNOWN) {
-        upstream_hold(f, t);         /* dropped there, and its record comes; or the leader cannot open it yet */
+        upstream_hold(f, t, HELD_NS);    /* dropped there, and its record comes; or the leader cannot open it yet */
         return;
     }
     t->follow.known = true;
     if (p.kind == POINT_UNREADABLE)
         say_warn("follower", "the leader cannot read its topic=%s: asks again", t->name);
     if (p.kind == POINT_UNREADABLE || t == f->refetch.topic) {
-        upstream_hold(f, t);
+        upstream_hold(f, t, HELD_NS);
         return;
     }
     int rc = compare(f, t, &p);
     if (rc == -ERR_BUSY) {
-        upstream_hold(f, t);         /* what is to be cut is being copied */
+        upstream_hold(f, t, BUSY_NS);    /* what is to be cut is being copied, or not on the disk yet */
     } else if (rc == -ERR_DAMAGED) {
         say_error("follower", "topic=%s cannot be compared: it is damaged here, and repaired first", t->name);
-        upstream_hold(f, t);
+        upstream_hold(f, t, HELD_NS);
         refetch_soon(f);
     } else if (rc < 0) {
         if (!f->stuck)

@@ -16,6 +16,7 @@ void refetch_cancel(struct follower *f)
         repair_abort(r->repair);
     r->repair = NULL;
     r->topic = NULL;
+    r->ending = false;
     r->at_ns = clock_ns() + LOOK_NS;
 }
 
@@ -65,33 +66,31 @@ static bool may_cut(const struct follower *f, struct topic *t)
     return knows && !members_have(&r->seen.set, &r->self);
 }
 
-bool refetch_cut(struct follower *f, struct topic *t)
+int refetch_cut(struct follower *f, struct topic *t)
 {
     uint64_t from = t->follow.refetch_from;
     uint64_t messages = t->tail.at > from ? t->tail.at - from : 0;
     t->follow.refetch = messages > 0;
     if (!t->follow.refetch)
-        return true;
+        return 0;
     if (!may_cut(f, t)) {
         say_warn("refetch", "topic=%s waits until this node is out of the synced set: its copy may be needed", t->name);
-        return false;
+        return -ERR_UNAVAILABLE;
     }
     struct journal_info info;
     journal_info(t->journal, &info);
     int rc = topic_truncate(t, from);
     if (rc == -ERR_DAMAGED || rc == -ERR_BAD_RANGE)   /* no batch boundary is there */
         rc = topic_restart(t, from, info.epoch > 0 || info.damaged > 0);
-    if (rc == -ERR_BUSY)
-        return false;
-    if (rc < 0) {
+    if (rc < 0 && rc != -ERR_BUSY)
         say_error("refetch", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
-        return false;
-    }
+    if (rc < 0)
+        return rc;
     say_warn("refetch", "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/",
              t->name, (unsigned long long)from);
     t->follow.refetch = false;
     f->diverged_messages += messages;
-    return true;
+    return 0;
 }
 
 /* ---- fetching a file ---- */
@@ -130,10 +129,40 @@ static void fetch(struct follower *f, struct topic *t, uint64_t damaged)
     ask_piece(f);
 }
 
+/* The leader's file is whole. If it is sound and another one than ours, it is the cluster's. If it is damaged, or the
+ * disk is full, ours stays. */
+static void finish(struct follower *f)
+{
+    struct refetch *r = &f->refetch;
+    struct topic *t = r->topic;
+    uint64_t first = r->first;
+    int rc = repair_end(r->repair);
+    if (rc == -ERR_BUSY)
+        return;
+    r->repair = NULL;
+    refetch_cancel(f);
+    if (rc == 0) {
+        r->at_ns = f->held_ns = 0;
+        f->refetched_files++;
+        say_info("refetch", "repaired topic=%s file=%020llu", t->name, (unsigned long long)first);
+        return;
+    }
+    say_warn("refetch", "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
+             (unsigned long long)first, err_sentence(rc));
+    if (rc == -ERR_DIVERGED)
+        refetch_by_replicating(f, t, first);
+    else
+        r->at_ns = clock_ns() + AGAIN_NS;
+}
+
 void refetch_continue(struct follower *f)
 {
     struct refetch *r = &f->refetch;
     uint64_t from, to, now = clock_ns();
+    if (r->ending) {
+        finish(f);
+        return;
+    }
     if (r->topic != NULL && now - r->asked_ns > AGAIN_NS)
         refetch_cancel(f);           /* the leader's file is damaged too, and no other node can lead */
     if (r->topic != NULL || now < r->at_ns)
@@ -149,30 +178,6 @@ void refetch_continue(struct follower *f)
             return;
         }
     }
-}
-
-/* The leader's file is whole. If it is sound and another one than ours, it is the cluster's. If it is damaged, or the
- * disk is full, ours stays. */
-static void finish(struct follower *f)
-{
-    struct refetch *r = &f->refetch;
-    struct topic *t = r->topic;
-    uint64_t first = r->first;
-    int rc = repair_end(r->repair);
-    r->repair = NULL;
-    refetch_cancel(f);
-    if (rc == 0) {
-        r->at_ns = f->held_ns = 0;
-        f->refetched_files++;
-        say_info("refetch", "repaired topic=%s file=%020llu", t->name, (unsigned long long)first);
-        return;
-    }
-    say_warn("refetch", "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
-             (unsigned long long)first, err_sentence(rc));
-    if (rc == -ERR_DIVERGED)
-        refetch_by_replicating(f, t, first);
-    else
-        r->at_ns = clock_ns() + AGAIN_NS;
 }
 
 void refetch_file(struct follower *f, struct wire *w)
@@ -194,10 +199,9 @@ void refetch_file(struct follower *f, struct wire *w)
         return;
     }
     r->position += w->rest.n;
-    if (r->position < size)
+    r->ending = r->position >= size;
+    if (!r->ending)
         ask_piece(f);
-    else
-        finish(f);
 }
 
 void refetch_differs(struct follower *f, struct wire *w)

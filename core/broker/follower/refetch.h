@@ -5,8 +5,9 @@
  * ours:
  *
  *   idle       `refetch.topic` is NULL. refetch_continue looks for damage at refetch.at_ns -> fetching
- *   fetching   pieces are added to `repair`; the last one puts the file in place -> idle. An error, the end of the
- *              connection, or a leader that does not answer for AGAIN_NS -> idle, and another try later
+ *   fetching   pieces are added to `repair` -> ending. An error, the end of the connection, or a leader that does not
+ *              answer for AGAIN_NS -> idle, and another try later
+ *   ending     `refetch.ending`: all pieces are there. The disk thread checks the file and puts it in place -> idle
  *
  * Where a file cannot be fetched, because it is still being written or the files' boundaries differ, the topic is
  * replicated again from the beginning of that file (refetch_by_replicating): this node becomes amnesiac on its disk, so
@@ -34,7 +35,8 @@ void refetch_differs(struct follower *f, struct wire *w);
 /* The topic has to be replicated again from `first` on. Fails the connection. May wait for the disk. */
 void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first);
 
-/* Of a topic that has to be replicated again: cuts what is here. False: it cannot be cut yet. May wait for the disk. */
-bool refetch_cut(struct follower *f, struct topic *t);
+/* Of a topic that has to be replicated again: cuts what is here. 0; -ERR_BUSY: ask again soon; another error: it cannot
+ * be cut yet. May wait for the disk. */
+int refetch_cut(struct follower *f, struct topic *t);
 
 #endif

@@ -29,10 +29,11 @@ struct topic *upstream_topic(const struct follower *f, uint32_t slot)
     return slot < f->slots ? f->by_slot[slot] : NULL;
 }
 
-void upstream_hold(struct follower *f, struct topic *t)
+void upstream_hold(struct follower *f, struct topic *t, uint64_t ns)
 {
-    if (list_empty(&f->held))
-        f->held_ns = clock_ns() + HELD_NS;
+    uint64_t at = clock_ns() + ns;
+    if (list_empty(&f->held) || at < f->held_ns)
+        f->held_ns = at;
     t->follow.held = true;
     list_remove(&t->follow.placing);
     list_push(&f->held, &t->follow.placing);

@@ -19,16 +19,18 @@
  *   asked -> asked       POINT names another epoch: reconcile_point sends POSITION again
  *   asked -> held        POINT cannot be used yet: the leader's topic or ours is damaged, or a cut is being prepared
  *   asked -> placed      the histories agree up to our tail, after a cut where they did not: START is sent
- *   held -> unplaced     follower_send, every HELD_NS
+ *   held -> unplaced     follower_send, every HELD_NS, or sooner where the disk thread only has to finish
  */
 #ifndef BROKER_FOLLOWER_UPSTREAM_H
 #define BROKER_FOLLOWER_UPSTREAM_H
 
+#include "base/clock.h"
 #include "base/say.h"
 #include "broker/topic/topics.h"
 #include "broker/wire/wire.h"
 
 #define HELD_NS (2 * NS_PER_S)
+#define BUSY_NS (50 * NS_PER_MS)     /* the same for a topic of which the disk thread has work to do first */
 
 enum upstream_phase { UPSTREAM_NONE, UPSTREAM_HELLO, UPSTREAM_READY };
 
@@ -65,6 +67,7 @@ struct follower {
     struct refetch {                 /* refetch.h */
         struct repair *repair;       /* NULL: none is under way */
         struct topic *topic;
+        bool ending;                 /* all pieces are there */
         uint64_t first, position;    /* of the file, and in it */
         uint64_t asked_ns;           /* when the last piece was asked for */
         uint64_t at_ns;              /* when to look for damage again */
@@ -80,7 +83,7 @@ void upstream_refused(struct follower *f, slice payload);
 
 struct topic *upstream_topic(const struct follower *f, uint32_t slot);   /* or NULL */
 
-/* Moves a topic to `held`. */
-void upstream_hold(struct follower *f, struct topic *t);
+/* Moves a topic to `held`, and has those there asked for again after this time at the latest. */
+void upstream_hold(struct follower *f, struct topic *t, uint64_t ns);
 
 #endif

@@ -126,7 +126,7 @@ int topic_truncate(struct topic *t, uint64_t to);
 
 /* Empties the topic and continues at `first`, the oldest offset that the leader has; `keep`: what was here goes to
  * diverged/. `peers` does not rise by that: of a `wal` topic, retention may have removed messages that not every member
- * had. Waits for the disk. */
+ * had. Waits for the disk. 0 or an error of journal_restart. */
 int topic_restart(struct topic *t, uint64_t first, bool keep);
 
 uint64_t topic_first(const struct topic *t);

@@ -139,8 +139,6 @@ static struct topic *find_any(struct topics *ts, slice name)
     return t != NULL ? t : map_get(&ts->unopened.by_name, name);
 }
 
-/* The journal's owner is unset first: deleting waits for a sync that is under way, which would raise the topic's
- * marks. */
 static void topic_drop(struct topics *ts, struct topic *t)
 {
     const struct topic_hooks *hooks = ts->shared.hooks;
@@ -150,14 +148,11 @@ static void topic_drop(struct topics *ts, struct topic *t)
         return;
     }
     registry_remove(&ts->all, t);
-    journal_set_owner(t->journal, NULL);
     if (hooks != NULL)
         hooks->dropped(hooks->arg, t);
     topic_fail(t, -ERR_UNKNOWN_OUTCOME);   /* not ERR_UNKNOWN_TOPIC, at which a publish creates the topic and repeats */
     mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
-    int rc = journal_delete(t->journal);
-    if (rc < 0)
-        say_error("topics", "cannot remove a deleted topic's directory topic=%s error=%s", t->name, err_sentence(rc));
+    journal_delete(t->journal);
     mem_free(t);
 }
 

@@ -21,12 +21,15 @@ static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
     return mark == &t->peers ? role_copies(topics_role(t->topics)) : 1;
 }
 
-/* The mark that had passed `next` when the append was answered. A topic that has become live since acknowledges at
- * `peers`, which need not have it. */
+/* The mark that had passed `next` when the append was answered. The topic's settings may have changed since: a mark at
+ * which it acknowledges now need not have it. */
 static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peers)
 {
-    const struct mark *mark = peers ? &t->peers : topic_ack_mark(t);
-    return mark->at >= next ? mark : topic_own_mark(t);
+    const struct mark *marks[] = {peers ? &t->peers : topic_ack_mark(t), topic_own_mark(t)};
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+        if (marks[i]->at >= next)
+            return marks[i];
+    return &t->written;
 }
 
 int push_acknowledgement(lua_State *L, struct topic *t, uint64_t next, bool peers)

@@ -120,10 +120,11 @@ int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool beg
 
 /* -- batches ---------------------------------------------------------------------------------------------- */
 
-/* The durability that the options ask for, unless the sync is deferred, or the store closes. */
+/* The durability that the options ask for, unless the sync is deferred, the journal is to settle, or the store
+ * closes. */
 static enum durability durability_now(const struct journal *j)
 {
-    if (j->store->queue.urgent)
+    if (j->store->queue.urgent || j->marks.disk < j->sync.settle_to)
         return DURABILITY_COMMIT;
     if (j->sync.deferred && j->options.durability == DURABILITY_COMMIT)
         return DURABILITY_INTERVAL;
@@ -223,6 +224,20 @@ void journal_want_sync(struct journal *j)
         list_push(&queue->unsynced, &j->sync.unsynced);
     else if (d == DURABILITY_INTERVAL)
         list_push(&queue->unsynced_later, &j->sync.unsynced);
+}
+
+int journal_settle(struct journal *j)
+{
+    const struct marks *m = &j->marks;
+    struct journal_sync *sync = &j->sync;
+    if (m->disk == m->tail && !sync->committing && list_empty(&sync->sealing) && j->parts.dir.jobs == 0)
+        return 0;
+    sync->settle_to = m->tail;
+    if (!sync->committing && (m->disk < m->written || !list_empty(&sync->sealing))) {
+        list_remove(&sync->unsynced);
+        journal_want_sync(j);
+    }
+    return -ERR_BUSY;
 }
 
 void journal_defer_sync(struct journal *j, bool defer)

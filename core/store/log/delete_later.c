@@ -56,15 +56,24 @@ static void delete_topic(struct deletion *d, const char *topic)
         d->rc = -errno;
 }
 
+/* A directory is gone from topics/ on the disk before its files go: a power loss must not bring back a part of them. */
 static void delete_trash_run(struct job *job)
 {
     struct deletion *d = LIST_OWNER(job, struct deletion, job);
+    struct path topics = path_of("%s/topics", d->disk->root);
     DIR *dir = opendir(d->folder.s);
     if (!dir)
         return;
-    for (struct dirent *e; (e = readdir(dir));)
-        if (!is_dot(e->d_name))
+    for (struct dirent *e; !d->sync_failed && (e = readdir(dir));) {
+        if (is_dot(e->d_name))
+            continue;
+        int rc = io_sync_dir_or_all(topics.s, d->disk->root_fd);
+        d->sync_failed = rc < 0;
+        if (d->sync_failed)
+            d->rc = rc;
+        else
             delete_topic(d, path_of("%s/%s", d->folder.s, e->d_name).s);
+    }
     closedir(dir);
 }
 

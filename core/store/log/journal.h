@@ -30,10 +30,12 @@ struct journal_options {
 /* Closes it, after syncing what is not synced yet. */
 void journal_close(struct journal *j);
 
-/* Moves the directory out of the way, and has the disk thread delete it. The journal is closed, also after an error. */
-int journal_delete(struct journal *j);
+/* Closes it, and has its directory moved to trash/ and deleted: as soon as no job works on it, which may be later. An
+ * error is logged. */
+void journal_delete(struct journal *j);
 
-/* Sets the options of files begun from now on. A change of durability syncs what was appended, and waits for that. */
+/* Sets the options of files begun from now on. After a change of durability the next group commit syncs what was
+ * appended, whatever the new one is. */
 void journal_set_options(struct journal *j, const struct journal_options *o);
 
 /* Sets the owner that store_options.moved is called with; NULL: it is not called. */

@@ -43,6 +43,7 @@ struct journal_sync {
     bool dir_dirty;               /* a file was made: the directory must be fsynced before `disk` rises */
     bool committing;
     bool deferred;                /* journal_defer_sync */
+    uint64_t settle_to;           /* what is below is synced at once, whatever the durability (journal_settle) */
 };
 
 /* The last checkpoint, which recovery would begin from. */

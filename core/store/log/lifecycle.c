@@ -21,6 +21,7 @@ struct store *store_new(const struct store_options *o)
     disk_init(&s->disk, o->path, o->files_max ? o->files_max : FILES_OPEN_MAX, segment_evicted);
     index_cache_init(&s->indexes, INDEX_CACHE_SIZE_MAX);
     list_init(&s->journals);
+    list_init(&s->leaving);
     list_init(&s->background);
     list_init(&s->queue.dirty);
     list_init(&s->queue.unsynced);
@@ -73,33 +74,58 @@ void journal_close(struct journal *j)
     journal_free(j);
 }
 
-int journal_delete(struct journal *j)
+/* Moves the directory of a journal on which no job works any more, and frees the journal. */
+static void finish_delete(struct journal *j)
 {
     struct disk *disk = &j->store->disk;
-    if (j->sync.committing || j->parts.dir.jobs || !list_empty(&j->sync.sealing))
-        store_sync_all(j->store);
     struct path from = topic_path(&j->parts.dir);
     struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->options.id.epoch,
                              j->options.id.offset);
-    int rc = io.rename(from.s, to.s) < 0 ? -errno : 0;
+    bool moved = io.rename(from.s, to.s) == 0;
+    if (!moved)
+        say_error("store", "cannot remove the directory of a deleted topic path=%s: %s", from.s, strerror(errno));
     journal_free(j);
-    if (rc < 0)
-        return rc;
-    rc = io_sync_dir_or_all(path_of("%s/topics", disk->root).s, disk->root_fd);
-    if (rc < 0)
-        disk_failed(disk, "fsync", from.s, rc);
-    delete_later_trash(disk);
-    return 0;
+    if (moved)
+        delete_later_trash(disk);
+}
+
+void store_finish_deletes(struct store *s)
+{
+    LIST_EACH(node, &s->leaving) {
+        struct journal *j = LIST_OWNER(node, struct journal, all);
+        if (!j->sync.committing && j->parts.dir.jobs == 0)
+            finish_delete(j);
+    }
+}
+
+bool store_is_leaving(const struct store *s, slice name)
+{
+    for (const struct list *node = s->leaving.next; node != &s->leaving; node = node->next)
+        if (slice_eq(slice_from(LIST_OWNER(node, const struct journal, all)->parts.dir.name), name))
+            return true;
+    return false;
+}
+
+void journal_delete(struct journal *j)
+{
+    struct store *s = j->store;
+    background_stop(&j->background, JOURNAL_CHANGES);
+    list_remove(&j->sync.dirty);
+    list_remove(&j->sync.unsynced);
+    j->owner = NULL;
+    list_remove(&j->all);
+    list_push(&s->leaving, &j->all);
+    store_finish_deletes(s);
 }
 
 void journal_set_options(struct journal *j, const struct journal_options *o)
 {
     ENSURE(j->options.id.epoch == o->id.epoch);
     ENSURE(j->options.id.offset == o->id.offset);
-    /* Producers wait for what the old durability promised, and their answers will name the new one. */
-    if (j->options.durability != o->durability && j->marks.disk < j->marks.tail)
-        store_sync_all(j->store);
+    bool changed = j->options.durability != o->durability;
     j->options = *o;
+    if (changed)
+        journal_settle(j);             /* producers wait for what the old durability promised */
 }
 
 /* -- state ------------------------------------------------------------------------------------------------ */

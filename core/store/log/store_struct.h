@@ -34,6 +34,7 @@ struct store {
     struct store_options options;
     struct last_run last_run;
     struct list journals;
+    struct list leaving;          /* journals that are deleted once no job works on them any more */
     struct commit_queue queue;
     struct group_commit *commit;  /* owned; the one that runs, or ran last */
     struct list background;       /* work with steps to do; in no particular order */
@@ -46,7 +47,14 @@ struct store {
 struct store *store_new(const struct store_options *o);
 void store_free(struct store *s);
 
-/* Writes and syncs everything. Waits for the disk, until the disk thread has nothing to do. */
+/* Writes and syncs everything, and waits until the disk thread has nothing to do: only while a store closes, and before
+ * a topic is made whose namesake is still being deleted. */
 void store_sync_all(struct store *s);
+
+/* Moves the directories of deleted journals away whose last job has ended. */
+void store_finish_deletes(struct store *s);
+
+/* Whether topics/NAME still has the files of a journal that is being deleted. */
+bool store_is_leaving(const struct store *s, slice name);
 
 #endif

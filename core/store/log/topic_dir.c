@@ -19,6 +19,15 @@ struct file_head file_head_of(const struct topic_dir *d, uint64_t first, uint64_
     return (struct file_head){.cluster = d->disk->state.cluster, .topic = d->id, .first = first, .epoch = epoch};
 }
 
+bool file_head_is(const struct file_head *want, const char *in)
+{
+    struct file_head head;
+    unsigned version;
+    return file_head_read((const unsigned char *)in, &head, &version) == 0 && head.first == want->first
+        && id_eq(&head.cluster, &want->cluster) && head.topic.epoch == want->topic.epoch
+        && head.topic.offset == want->topic.offset;
+}
+
 int file_head_check(const struct topic_dir *d, const char *in, uint64_t first)
 {
     struct file_head head;

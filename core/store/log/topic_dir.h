@@ -28,6 +28,9 @@ struct file_head file_head_of(const struct topic_dir *d, uint64_t first, uint64_
  * cluster's or format version's; -ERR_TOPIC_EXISTS: another topic's; -ERR_DAMAGED: its checksum or offset is wrong. */
 int file_head_check(const struct topic_dir *d, const char *in, uint64_t first);
 
+/* Whether a file's first FILE_HEAD_SIZE bytes are this header, with whatever epoch. On any thread. */
+bool file_head_is(const struct file_head *want, const char *in);
+
 /* Whether this error of opening a file says that its bytes are wrong, and not that reading them failed. */
 bool is_file_damage(int rc);
 

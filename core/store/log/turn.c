@@ -62,6 +62,7 @@ int store_event_fd(const struct store *s)
 void store_collect(struct store *s)
 {
     worker_collect(s->disk.worker);
+    store_finish_deletes(s);
 }
 
 /* The earlier of two deadlines, each 0 when there is none. */
@@ -93,5 +94,6 @@ void store_sync_all(struct store *s)
     }
     store_sync(s);
     worker_wait(s->disk.worker);
+    store_finish_deletes(s);
     queue->urgent = urgent;
 }

@@ -44,18 +44,14 @@ static void note_damage(struct audit *a, uint64_t from, uint64_t to)
 static int begin(struct audit *a)
 {
     const char *p;
-    const struct file_head *want = &a->head;
-    struct file_head head;
-    unsigned version;
+    uint64_t first = a->head.first;
     int rc = reader_init(&a->reader, a->fd);
     ssize_t n = rc < 0 ? rc : reader_get(&a->reader, 0, FILE_HEAD_SIZE, &p);
     if (n < 0)
         return (int)n;
-    if (n < FILE_HEAD_SIZE || file_head_read((const unsigned char *)p, &head, &version) < 0 || head.first != want->first
-        || !id_eq(&head.cluster, &want->cluster) || head.topic.epoch != want->topic.epoch
-        || head.topic.offset != want->topic.offset)
-        note_damage(a, want->first, want->first);
-    return scan_begin(&a->reader, want->first, &a->scan);
+    if (n < FILE_HEAD_SIZE || !file_head_is(&a->head, p))
+        note_damage(a, first, first);
+    return scan_begin(&a->reader, first, &a->scan);
 }
 
 /* Goes past one batch, or past damage. 0 or -errno. */

@@ -79,6 +79,8 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
 
 int journal_open(struct store *s, slice name, const struct journal_options *o, struct journal **out)
 {
+    if (store_is_leaving(s, name))
+        store_sync_all(s);
     struct journal *j = journal_new(s, name, o);
     int rc = io.mkdir(topic_path(&j->parts.dir).s, 0750) < 0 ? -errno : 0;
     if (rc == 0)

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -13,12 +14,26 @@
 #include "store/log/store_struct.h"
 #include "store/recovery/quarantine.h"
 
+enum repair_state { REPAIR_FED, REPAIR_CHECKING, REPAIR_REPLACING, REPAIR_ENDED };
+
 struct repair {
+    struct background background;    /* from repair_end on */
     struct journal *journal;     /* outlives us */
     uint64_t first;
-    uint64_t next;               /* once the file is checked */
     uint64_t size;
-    int fd;
+    int fd;                      /* owned */
+    enum repair_state state;
+    bool orphan;                 /* the owner has let go of it: it is freed by itself */
+    /* The disk thread's, while a step runs. */
+    struct file_head head;       /* that the file should have */
+    struct path from, to;        /* TOPIC/repair, and the name that it takes */
+    struct path kept;            /* where the damaged file goes; empty where a whole file is missing */
+    struct path index, folder, torn;
+    struct reader reader;        /* owned */
+    struct scan scan;            /* position 0: not begun */
+    uint32_t crc;                /* that its end record states */
+    const char *failed;          /* the file has its name, but this call failed */
+    int rc;
 };
 
 static struct path new_path(const struct journal *j)
@@ -55,7 +70,7 @@ int repair_begin(struct journal *j, uint64_t first, struct repair **out)
     if (fd < 0)
         return -errno;
     struct repair *r = MEM_NEW(struct repair);
-    *r = (struct repair){.journal = j, .first = first, .fd = fd};
+    *r = (struct repair){.journal = j, .first = first, .fd = fd, .from = new_path(j)};
     j->repairing = true;
     *out = r;
     return 0;
@@ -71,116 +86,199 @@ int repair_add(struct repair *r, slice bytes)
     return rc;
 }
 
+/* -- on the disk thread ----------------------------------------------------------------------------------- */
+
+/* Reads on: header, every batch, and an end record at the end of the file. 1 at the end; 0; -ERR_DAMAGED; -errno. */
+static int check_step(struct repair *r)
+{
+    struct batch_head head;
+    const char *bytes;
+    uint64_t from = r->scan.position;
+    int rc = SCAN_BATCH;
+    if (from == 0) {
+        rc = reader_init(&r->reader, r->fd);
+        ssize_t n = rc < 0 ? rc : reader_get(&r->reader, 0, FILE_HEAD_SIZE, &bytes);
+        if (n < FILE_HEAD_SIZE || !file_head_is(&r->head, bytes))
+            return n < 0 ? (int)n : -ERR_DAMAGED;
+        rc = scan_begin(&r->reader, r->first, &r->scan);
+        return rc;
+    }
+    while (rc == SCAN_BATCH && r->scan.position - from < BACKGROUND_STEP)
+        rc = scan_next(&r->reader, &r->scan, &head, &bytes);
+    /* Written out step by step: one fsync of everything at the end would keep group commits waiting. */
+    sync_file_range(r->fd, (off_t)from, (off_t)(r->scan.position - from),
+                    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    if (rc < 0 || rc == SCAN_BATCH)
+        return rc < 0 ? rc : 0;
+    if (rc != SCAN_SEALED || r->size != r->scan.position + END_RECORD_SIZE)
+        return -ERR_DAMAGED;
+    r->crc = end_record_file_crc(bytes);
+    return io.sync_all(r->fd) < 0 ? -errno : 1;
+}
+
+static int replace_file(struct repair *r)
+{
+    if (r->kept.s[0]) {
+        int rc = io.link(r->to.s, r->kept.s) < 0 ? -errno : io_sync_dir(r->torn.s);
+        if (rc < 0)
+            return rc;
+    }
+    io.unlink(r->index.s);             /* its positions may be those of the damaged file */
+    if (io.rename(r->from.s, r->to.s) < 0)
+        return -errno;
+    int rc = io_sync_dir(r->folder.s);
+    if (rc < 0)
+        r->failed = "fsync of a directory";
+    return rc;
+}
+
+static void repair_run(struct job *job)
+{
+    struct repair *r = LIST_OWNER(job, struct repair, background.job);
+    r->rc = r->state == REPAIR_CHECKING ? check_step(r) : replace_file(r);
+}
+
+/* -- on the loop thread ----------------------------------------------------------------------------------- */
+
 static void repair_free(struct repair *r)
 {
+    reader_fini(&r->reader);
     close(r->fd);
     r->journal->repairing = false;
     mem_free(r);
 }
 
-void repair_abort(struct repair *r)
+static void end(struct repair *r, int rc)
 {
-    io.unlink(new_path(r->journal).s);
-    repair_free(r);
-}
-
-/* -- checking --------------------------------------------------------------------------------------------- */
-
-/* Header, every batch, and an end record at the end of the file. 0; -ERR_DAMAGED; -errno. */
-static int check_bytes(struct repair *r, struct scan *s, uint32_t *crc)
-{
-    struct reader *reader = &r->journal->store->reader;
-    struct batch_head head;
-    const char *bytes;
-    int rc = reader_init(reader, r->fd);
+    r->state = REPAIR_ENDED;
+    r->rc = rc;
     if (rc < 0)
-        return rc;
-    ssize_t n = reader_get(reader, 0, FILE_HEAD_SIZE, &bytes);
-    if (n < FILE_HEAD_SIZE || file_head_check(&r->journal->parts.dir, bytes, r->first) < 0)
-        return n < 0 ? (int)n : -ERR_DAMAGED;
-    rc = scan_begin(reader, r->first, s);
-    if (rc < 0)
-        return rc;
-    do
-        rc = scan_next(reader, s, &head, &bytes);
-    while (rc == SCAN_BATCH);
-    if (rc != SCAN_SEALED)
-        return rc < 0 ? rc : -ERR_DAMAGED;
-    *crc = end_record_file_crc(bytes);
-    return r->size == s->position + END_RECORD_SIZE ? 0 : -ERR_DAMAGED;
+        io.unlink(r->from.s);
+    background_remove(&r->background);
 }
 
 /* Whether it is the file that was there: by the checksum in the old end record if that is left; else by the offset
- * where the next file begins. 0; -ERR_DAMAGED; -ERR_DIVERGED; -errno. */
-static int check(struct repair *r)
+ * where the next file begins. 0, and *part as find_place has it; -ERR_GONE; -ERR_DIVERGED; -errno. */
+static int compare(struct repair *r, struct part **part)
 {
     struct journal *j = r->journal;
-    struct part *part;
-    struct scan s;
+    const struct scan *s = &r->scan;
     uint64_t until;
-    uint32_t crc = 0, ours;
-    int rc = check_bytes(r, &s, &crc);
-    if (rc == 0)
-        rc = find_place(j, r->first, &part, &until);
+    uint32_t ours;
+    int rc = find_place(j, r->first, part, &until);
     if (rc < 0)
         return rc;
-    if (s.next > until || s.next == r->first || s.epoch > j->marks.epoch || s.time_ms > j->marks.time_ms)
+    if (s->next > until || s->next == r->first || s->epoch > j->marks.epoch || s->time_ms > j->marks.time_ms)
         return -ERR_DIVERGED;
-    r->next = s.next;
-    if (!part)
+    if (!*part)
         return 0;
-    rc = part_end_crc(j, part, &ours);
+    rc = part_end_crc(j, *part, &ours);
     if (is_file_damage(rc))
-        return s.next == until ? 0 : -ERR_DIVERGED;
-    return rc == 0 && ours != crc ? -ERR_DIVERGED : rc;
+        return s->next == until ? 0 : -ERR_DIVERGED;
+    return rc == 0 && ours != r->crc ? -ERR_DIVERGED : rc;
 }
 
-/* -- taking the place ------------------------------------------------------------------------------------- */
+static void begin_replacing(struct repair *r)
+{
+    struct topic_dir *dir = &r->journal->parts.dir;
+    struct part *part;
+    int rc = compare(r, &part);
+    if (rc < 0) {
+        end(r, rc);
+        return;
+    }
+    if (part && part->segment && part->segment->pinned) {
+        r->background.due_ns = clock_ns() + NS_PER_MS;         /* it is being sealed: look again */
+        return;
+    }
+    r->state = REPAIR_REPLACING;
+    r->background.due_ns = 0;
+    r->to = file_path(dir, r->first, FILE_SEALED);
+    r->index = file_path(dir, r->first, FILE_INDEX);
+    if (part)
+        r->kept = quarantine_path(dir, r->first, ".log");
+}
 
-static int replace(struct repair *r)
+/* The file has taken the place on the disk. Retention may have removed the old one from the journal meanwhile: then it
+ * also removes this one. */
+static void replaced(struct repair *r)
 {
     struct journal *j = r->journal;
-    struct topic_dir *dir = &j->parts.dir;
     struct part *part = part_sealed(&j->parts, r->first);
-    struct path to = file_path(dir, r->first, FILE_SEALED);
-    if (part) {
-        struct path kept = quarantine_path(dir, r->first, ".log");
-        int rc = io.link(to.s, kept.s) < 0 ? -errno : quarantine_sync(dir);
-        if (rc < 0)
-            return rc;
-        say_info("store", "damaged file kept topic=%s file=%020" PRIu64 " copy=%s", dir->name, r->first, kept.s);
-    }
-    io.unlink(file_path(dir, r->first, FILE_INDEX).s);     /* its positions may be those of the damaged file */
-    if (io.rename(new_path(j).s, to.s) < 0)
-        return -errno;
-    int rc = io_sync_dir(topic_path(dir).s);
-    if (rc < 0)
-        disk_failed(dir->disk, "fsync of a directory", topic_path(dir).s, rc);
-
+    if (r->kept.s[0])
+        say_info("store", "damaged file kept topic=%s file=%020" PRIu64 " copy=%s", j->parts.dir.name, r->first,
+                 r->kept.s);
+    if (!part && r->kept.s[0])
+        return;
     if (!part)
         part = parts_insert(&j->parts, r->first);
     if (part->segment)
         segment_free(part->segment);
     part->segment = NULL;
     part_resize(&j->parts, part, r->size);
-    damage_drop(&j->damage, r->first, r->next);
-    say_info("store", "repaired topic=%s file=%020" PRIu64 " bytes=%" PRIu64, dir->name, r->first, r->size);
-    return 0;
+    damage_drop(&j->damage, r->first, r->scan.next);
+    say_info("store", "repaired topic=%s file=%020" PRIu64 " bytes=%" PRIu64, j->parts.dir.name, r->first, r->size);
 }
+
+static void take_result(struct repair *r)
+{
+    if (r->failed)
+        disk_failed(&r->journal->store->disk, r->failed, r->folder.s, r->rc);
+    if (r->state == REPAIR_REPLACING && r->rc == 0)
+        replaced(r);
+}
+
+static void repair_stepped(struct background *b)
+{
+    struct repair *r = LIST_OWNER(b, struct repair, background);
+    take_result(r);
+    if (r->rc < 0 || r->state == REPAIR_REPLACING)
+        end(r, r->rc);
+    else if (r->rc == 1)
+        begin_replacing(r);
+}
+
+static void repair_stopped(struct background *b)
+{
+    struct repair *r = LIST_OWNER(b, struct repair, background);
+    take_result(r);
+    end(r, r->state == REPAIR_REPLACING && r->rc == 0 ? 0 : -ERR_CANCELLED);
+    if (r->orphan)
+        repair_free(r);
+}
+
+static const struct background_kind repair_kind = {.stepped = repair_stepped, .stopped = repair_stopped};
+
+/* -- the calls -------------------------------------------------------------------------------------------- */
 
 int repair_end(struct repair *r)
 {
     struct journal *j = r->journal;
-    store_sync_all(j->store);
-    background_stop(&j->background, JOURNAL_CHANGES);
-    int rc = io.sync_all(r->fd) < 0 ? -errno : 0;
-    if (rc == 0)
-        rc = check(r);
-    if (rc == 0)
-        rc = replace(r);
-    if (rc < 0)
-        repair_abort(r);
-    else
+    struct topic_dir *dir = &j->parts.dir;
+    if (r->state == REPAIR_ENDED) {
+        int rc = r->rc;
         repair_free(r);
-    return rc;
+        return rc;
+    }
+    if (r->state == REPAIR_FED) {
+        r->state = REPAIR_CHECKING;
+        r->head = file_head_of(dir, r->first, 0);
+        r->folder = topic_path(dir);
+        r->torn = path_of("%s/torn", dir->disk->root);
+        r->background = (struct background){.kind = &repair_kind, .dir = dir, .job.run = repair_run};
+        background_begin(&r->background, &j->store->background, &j->background);
+    }
+    return -ERR_BUSY;
+}
+
+void repair_abort(struct repair *r)
+{
+    if (r->state == REPAIR_FED)
+        io.unlink(r->from.s);
+    if (r->state == REPAIR_FED || r->state == REPAIR_ENDED) {
+        repair_free(r);
+        return;
+    }
+    r->orphan = true;
+    background_cancel(&r->background);
 }

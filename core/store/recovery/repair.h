@@ -2,12 +2,15 @@
  * Repair replaces a damaged or missing sealed file by the bytes of a peer that has it whole: begun, fed, ended.
  *
  *   fed      repair_begin made TOPIC/repair; repair_add appends to it. Readers still see the damaged file.
- *   ended    repair_end checks the whole new file: header, every batch, end record, the offsets of the old file, and
- *            its checksum if that is left. The damaged file gets a second name in data/torn/, the new one takes its
- *            name by a rename, and the damage is forgotten. After a crash one of the two has the name.
- *   aborted  by repair_abort, or an error of repair_end: everything is as before.
+ *   checking repair_end has the disk thread check the whole new file, in steps: header, every batch, end record. The
+ *            loop thread compares it with the offsets of the old file, and with its checksum if that is left.
+ *   replacing the damaged file gets a second name in data/torn/, the new one takes its name by a rename, and the damage
+ *            is forgotten. After a crash one of the two has the name. While a job of the disk thread uses the damaged
+ *            file, this waits.
+ *   ended    the next repair_end tells the result and frees it. After an error everything is as before.
  *
- * One at a time for each journal, which may not be closed meanwhile.
+ * repair_abort ends it in any state. A change of the journal's files (background.h) ends a check with -ERR_CANCELLED.
+ * One at a time for each journal, which may be closed or deleted only after repair_abort.
  */
 #ifndef STORE_RECOVERY_REPAIR_H
 #define STORE_RECOVERY_REPAIR_H
@@ -19,8 +22,8 @@ struct repair;
 int repair_begin(struct journal *j, uint64_t first, struct repair **out);   /* 0; -ERR_GONE; -ERR_BUSY; -errno */
 int repair_add(struct repair *r, slice bytes);                              /* 0; -ERR_TOO_LARGE; -errno */
 
-/* Waits for the disk. Frees r in any case. 0; -ERR_DAMAGED: the new file is not sound; -ERR_DIVERGED: it is, but it is
- * another file; -errno. */
+/* -ERR_BUSY: not yet, so call it again in a later turn. Otherwise frees r. 0; -ERR_DAMAGED: the new file is not sound;
+ * -ERR_DIVERGED: it is, but it is another file; -ERR_CANCELLED; -ERR_GONE: its place is gone; -errno. */
 int repair_end(struct repair *r);
 void repair_abort(struct repair *r);
 

@@ -12,6 +12,7 @@
 #include "store/disk/io.h"
 #include "store/log/append.h"
 #include "store/log/delete_later.h"
+#include "store/log/sealed_file.h"
 #include "store/log/segment_find.h"
 #include "store/log/store_struct.h"
 #include "store/replication/set_aside.h"
@@ -92,6 +93,26 @@ static int scan_rest(struct truncation *t, struct segment *seg)
     return t->scan.position == t->at.position && t->scan.next == t->at.offset ? 0 : -ERR_DAMAGED;
 }
 
+/* The same for a sealed file of which nothing goes but its end record, which states the checksum. */
+static int read_end(struct truncation *t, struct segment *seg)
+{
+    struct scan *s = &t->scan;
+    *s = (struct scan){.position = t->at.position, .next = t->at.offset, .epoch = seg->epoch,
+                       .time_ms = seg->time_last};
+    return seg->ended ? part_end_crc(t->journal, &t->journal->parts.at[t->index], &s->crc) : -ERR_DAMAGED;
+}
+
+/* Whether damage is known of what stays of a file. */
+static bool is_damaged(const struct journal *j, uint64_t first, uint64_t to)
+{
+    for (uint32_t i = 0; i < j->damage.count; i++) {
+        const struct damaged_range *r = &j->damage.ranges[i];
+        if (r->from < to && (r->to > first || r->from == first))
+            return true;
+    }
+    return false;
+}
+
 static int check_rest(struct truncation *t, bool keep)
 {
     struct journal *j = t->journal;
@@ -99,8 +120,13 @@ static int check_rest(struct truncation *t, bool keep)
     int rc = part_segment(j, &j->parts.at[t->index], &seg);
     if (rc < 0)
         return rc;
+    if (is_damaged(j, seg->first, t->at.offset))
+        return -ERR_DAMAGED;
     t->prepared = keep && t->at.position > FILE_HEAD_SIZE && seg->written > TRUNCATE_AT_ONCE;
-    rc = t->prepared ? truncate_prepare_take(j, seg, t->at, &t->scan, &t->kept) : scan_rest(t, seg);
+    if (!keep)
+        rc = read_end(t, seg);
+    else
+        rc = t->prepared ? truncate_prepare_take(j, seg, t->at, &t->scan, &t->kept) : scan_rest(t, seg);
     if (rc == -ERR_DAMAGED) {
         journal_scan(j, seg);          /* so that the damage is known, and can be repaired */
         journal_note_damaged_file(j, seg);
@@ -203,6 +229,7 @@ static void lower_marks(struct journal *j, uint64_t to)
     m->tail = m->written = m->disk = to;
     if (m->stated > to)
         m->stated = to;
+    j->sync.settle_to = 0;
     list_remove(&j->sync.dirty);
     list_remove(&j->sync.unsynced);
     damage_keep(&j->damage, 0, to);
@@ -281,8 +308,9 @@ static int truncate_at(struct journal *j, uint64_t to, bool keep)
     struct truncation t = {.journal = j, .at.offset = to};
     if (keep && must_wait(j, to))
         return -ERR_BUSY;
-    store_sync_all(j->store);
-    int rc = find_place(&t);
+    int rc = journal_settle(j);
+    if (rc == 0)
+        rc = find_place(&t);
     if (rc == 0)
         rc = check_rest(&t, keep);
     if (rc == -ERR_BUSY)
@@ -315,13 +343,15 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
 {
     struct topic_dir *dir = &j->parts.dir;
     struct disk *d = dir->disk;
-    store_sync_all(j->store);
+    int rc = journal_settle(j);
+    if (rc < 0)
+        return rc;
     background_stop(&j->background, JOURNAL_CHANGES);
     struct path from = topic_path(dir);
     struct path to = keep ? set_aside_path(dir, first)
                           : path_of("%s/trash/%s-%" PRIu64 "-%lld", d->root, dir->name, first,
                                     (long long)clock_wall_ms());
-    int rc = keep ? set_aside_move(d, from.s, to.s) : io.rename(from.s, to.s) < 0 ? -errno : 0;
+    rc = keep ? set_aside_move(d, from.s, to.s) : io.rename(from.s, to.s) < 0 ? -errno : 0;
     if (rc < 0)
         return rc;
     if (io.mkdir(from.s, 0750) < 0) {

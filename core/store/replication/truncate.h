@@ -24,22 +24,22 @@
 /* Removes everything from `to` on (a batch boundary, first <= to <= tail), and keeps it in
  * data/diverged/NAME-TO-MILLISECONDS/. A sealed file that becomes the last one loses its end record, and is the active
  * one again. All marks fall to `to`; the owner is not told. Waits for the disk. *messages: how many were set aside. 0;
- * -ERR_BUSY: a large file is being read and copied on the disk thread, so ask again; -ERR_BAD_RANGE: not a boundary;
- * -ERR_DAMAGED: the file that holds `to` is damaged below it; -ENOSPC or -errno: what goes could not be kept. After an
- * error nothing is truncated. */
+ * -ERR_BUSY: what was appended is being synced, or a large file read and copied on the disk thread, so ask again;
+ * -ERR_BAD_RANGE: not a boundary; -ERR_DAMAGED: the file that holds `to` is damaged below it; -ENOSPC or -errno: what
+ * goes could not be kept. After an error nothing is truncated. */
 int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages);
 
 /* Empties the journal, so that it continues at offset `first`, where a file of the leader begins. What it held is moved
- * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; or -errno, and nothing has
- * changed. */
+ * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; -ERR_BUSY: as above; or
+ * -errno, and nothing has changed. */
 int journal_restart(struct journal *j, uint64_t first, bool keep);
 
 /* Moves topics/<name>, of which no journal is open, to diverged/<name>-<milliseconds>. Waits for the disk. 0 or
  * -errno. */
 int store_set_aside(struct store *s, slice name);
 
-/* Makes the file that ends at the tail the active one again. It is read at once, however large it is: the batches that
- * want this cannot wait. 0 or as journal_truncate. */
+/* Makes the file that ends at the tail the active one again. It is not read: its end record has the checksum. Waits for
+ * the disk. 0 or as journal_truncate. */
 int journal_reopen(struct journal *j);
 
 #endif

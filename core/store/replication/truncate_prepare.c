@@ -34,7 +34,7 @@ static int scan_step(struct preparation *p)
 {
     struct batch_head head;
     const char *bytes;
-    uint64_t until = p->scan.position + TRUNCATE_STEP;
+    uint64_t until = p->scan.position + BACKGROUND_STEP;
     while (p->scan.position < p->at.position && p->scan.position < until) {
         int found = scan_next(&p->reader, &p->scan, &head, &bytes);
         if (found != SCAN_BATCH)
@@ -48,7 +48,7 @@ static int scan_step(struct preparation *p)
 /* Each step is fsynced: one fsync of everything at the end would keep group commits waiting. */
 static int copy_step(struct preparation *p)
 {
-    uint64_t until = p->end - p->copied < TRUNCATE_STEP ? p->end : p->copied + TRUNCATE_STEP;
+    uint64_t until = p->end - p->copied < BACKGROUND_STEP ? p->end : p->copied + BACKGROUND_STEP;
     int rc = set_aside_copy(p->in, p->copied, until, p->out, p->copied - p->at.position + FILE_HEAD_SIZE);
     if (rc == 0)
         p->copied = until;

@@ -130,6 +130,9 @@ TEST(test_a_receipt_states_no_more_than_the_append_waited_for)
     t->settings.replication = REPLICATION_LIVE;
     t->peers.at = 1;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"peers\"");
+    t->peers.at = t->disk.at = 0;                    /* or it was of durability `os` */
+    CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"written\"");
+    t->disk.at = 1;
     host_close(&h);
 }
 

@@ -72,7 +72,7 @@ static int repair_from(struct journal *j, struct journal *peer, uint64_t first, 
         CHECK_EQ(repair_add(r, buf_slice(&out)), 0);
     }
     buf_fini(&out);
-    return rc < 0 ? rc : repair_end(r);
+    return rc < 0 ? rc : repair_end_now(j->store, r);
 }
 
 TEST(test_a_file_is_described_by_any_of_its_offsets)
@@ -279,7 +279,7 @@ static int repair_with(struct journal *j, slice bytes)
     struct repair *second;
     CHECK_EQ(repair_begin(j, 20, &second), -ERR_BUSY);
     CHECK_EQ(repair_add(r, bytes), 0);
-    return repair_end(r);
+    return repair_end_now(j->store, r);
 }
 
 TEST(test_a_repair_with_wrong_bytes_changes_nothing)

@@ -411,12 +411,12 @@ TEST(test_a_file_without_batches_gets_the_header_of_its_first_one)
         next_run(&a, &b, 10, &out);
         uint64_t messages;
         if (leader) {
-            CHECK_EQ(journal_restart(a.journal, 50, false), 0);
-            CHECK_EQ(journal_restart(b.journal, 50, true), 0);
+            CHECK_EQ(restart_now(a.journal, 50, false), 0);
+            CHECK_EQ(restart_now(b.journal, 50, true), 0);
             a.journal->marks.epoch = 8;
             append_some(a.journal, 1, 20);
         } else
-            CHECK_EQ(journal_truncate(a.journal, 10, &messages), 0);
+            CHECK_EQ(truncate_now(a.journal, 10, &messages), 0);
         CHECK_EQ(leader ? 0 : journal_begin_empty(b.journal), 0);
         append_some(a.journal, 10, 20);
         append_some(a.journal, 1, 20);
@@ -462,7 +462,7 @@ static void node_again(struct node *n)
 static void node_truncate(struct node *n, uint64_t to)
 {
     uint64_t count, before = n->journal->marks.tail;
-    CHECK_EQ(journal_truncate(n->journal, to, &count), 0);
+    CHECK_EQ(truncate_now(n->journal, to, &count), 0);
     CHECK_EQ(count, before - to);
     CHECK_EQ(n->journal->marks.tail, to);
     CHECK(count == 0 || n->journal->marks.disk == to);

@@ -33,7 +33,7 @@ TEST(test_a_truncated_journal_is_as_if_it_had_never_been_longer)
                 before[i] = file_bytes(i * 10, i < 3 ? FILE_SEALED : FILE_ACTIVE);
             uint64_t messages = 99;
             CHECK_EQ(read_all_of(j, to > 3 ? to - 3 : 0, 34), 34);   /* leaves hints behind */
-            CHECK_EQ(journal_truncate(j, to, &messages), 0);
+            CHECK_EQ(truncate_now(j, to, &messages), 0);
             CHECK_EQ(messages, 34 - to);
             if (restart == 1)
                 store_close(s);
@@ -58,14 +58,14 @@ TEST(test_a_truncation_is_refused_inside_a_batch_and_outside_the_journal)
     struct store *s = four_files(&j);
     uint64_t messages = 99;
     for (uint64_t to = 1; to < 34; to += 2)
-        CHECK_EQ(journal_truncate(j, to, &messages), -ERR_BAD_RANGE);
-    CHECK_EQ(journal_truncate(j, 35, &messages), -ERR_BAD_RANGE);
+        CHECK_EQ(truncate_now(j, to, &messages), -ERR_BAD_RANGE);
+    CHECK_EQ(truncate_now(j, 35, &messages), -ERR_BAD_RANGE);
     CHECK_EQ(journal_apply_retention(j, &(struct retain){.messages = 20}, 0, UINT64_MAX), 1);
-    CHECK_EQ(journal_truncate(j, 8, &messages), -ERR_BAD_RANGE);
+    CHECK_EQ(truncate_now(j, 8, &messages), -ERR_BAD_RANGE);
     CHECK_EQ(messages, 99);
     CHECK_EQ(j->marks.tail, 34);
     check_reads_all(j);
-    CHECK_EQ(journal_truncate(j, 10, &messages), 0);          /* all that is left, and the first offset stays */
+    CHECK_EQ(truncate_now(j, 10, &messages), 0);          /* all that is left, and the first offset stays */
     CHECK_EQ(journal_first(j), 10);
     CHECK_EQ(j->marks.tail, 10);
     abandon_store(s);
@@ -98,7 +98,7 @@ TEST(test_nothing_remembers_where_truncated_batches_began)
         for (uint64_t to = 56; to <= 60; to++)
             CHECK_EQ(read_all_of(j, 0, to), (int64_t)to);
         uint64_t messages;
-        CHECK_EQ(journal_truncate(j, 20, &messages), 0);
+        CHECK_EQ(truncate_now(j, 20, &messages), 0);
         for (int i = 0; i < 60; i++)
             append_some(j, 1, 7 * KIB);
         settle_store(s);
@@ -118,7 +118,7 @@ TEST(test_what_is_truncated_is_kept_as_valid_files)
     struct store *s = four_files(&j);
     slice sealed = file_bytes(20, FILE_SEALED);
     uint64_t messages;
-    CHECK_EQ(journal_truncate(j, 14, &messages), 0);
+    CHECK_EQ(truncate_now(j, 14, &messages), 0);
     store_close(s);
     struct path kept = diverged_name(14);
     CHECK_EQ(store_dump("data", slice_from(kept.s + strlen("data/")), 0, UINT64_MAX), 0);
@@ -151,7 +151,7 @@ TEST(test_a_truncation_waits_for_the_disk_thread)
         }
         append_some(j, 1, 10);
         uint64_t messages, to = (uint64_t)(i * 7 % 10);
-        CHECK_EQ(journal_truncate(j, to, &messages), 0);
+        CHECK_EQ(truncate_now(j, to, &messages), 0);
         CHECK_EQ(j->marks.tail, to);
         CHECK_EQ(j->marks.disk, to);
         CHECK_EQ(j->parts.dir.jobs, 0);
@@ -175,7 +175,7 @@ TEST(test_a_checkpoint_states_no_more_than_a_truncation_left)
     s = open_store();
     j = open_journal_with(s, "t", ten_each);
     uint64_t messages;
-    CHECK_EQ(journal_truncate(j, 14, &messages), 0);
+    CHECK_EQ(truncate_now(j, 14, &messages), 0);
     CHECK_EQ(checkpoint_load("data/topics/t/checkpoint", &c), 0);
     CHECK_EQ(c.disk, 14);
     CHECK_EQ(c.next, 14);
@@ -201,12 +201,12 @@ TEST(test_damage_above_a_truncation_goes_with_it_and_damage_below_prevents_it)
     CHECK_EQ(check_reads_right_or_refused(j), 2);        /* [16,18) */
     CHECK_EQ(s->stats.damaged, 1);
     uint64_t messages;
-    CHECK_EQ(journal_truncate(j, 18, &messages), -ERR_DAMAGED);
-    CHECK_EQ(journal_truncate(j, 20, &messages), -ERR_DAMAGED);
+    CHECK_EQ(truncate_now(j, 18, &messages), -ERR_DAMAGED);
+    CHECK_EQ(truncate_now(j, 20, &messages), -ERR_DAMAGED);
     CHECK_EQ(j->marks.tail, 34);
-    CHECK_EQ(journal_truncate(j, 26, &messages), 0);
+    CHECK_EQ(truncate_now(j, 26, &messages), 0);
     CHECK_EQ(s->stats.damaged, 1);
-    CHECK_EQ(journal_truncate(j, 16, &messages), 0);
+    CHECK_EQ(truncate_now(j, 16, &messages), 0);
     CHECK_EQ(s->stats.damaged, 0);
     CHECK_EQ(j->damage.count, 0);
     check_reads_all(j);

@@ -18,7 +18,7 @@ TEST(test_a_truncation_that_cannot_be_copied_changes_nothing)
     ssize_t (*was)(int, const void *, size_t, off_t) = io.pwrite;
     uint64_t messages = 99;
     io.pwrite = pwrite_no_space;
-    CHECK_EQ(journal_truncate(j, 14, &messages), -ENOSPC);
+    CHECK_EQ(truncate_now(j, 14, &messages), -ENOSPC);
     io.pwrite = was;
     CHECK_EQ(messages, 99);
     CHECK_EQ(j->marks.tail, 34);
@@ -54,7 +54,7 @@ TEST(test_a_truncation_that_fails_after_the_copy_leaves_no_copy)
             io.unlink = unlink_all_but_checkpoints;
         else
             io.sync_all = sync_all_but_diverged;
-        CHECK_EQ(journal_truncate(j, 14, &messages), i == 0 ? -EACCES : -EIO);
+        CHECK_EQ(truncate_now(j, 14, &messages), i == 0 ? -EACCES : -EIO);
         io = was;
         CHECK_EQ(rmdir("data/diverged"), 0);
         CHECK_EQ(mkdir("data/diverged", 0750), 0);
@@ -72,13 +72,13 @@ TEST(test_a_truncation_without_a_descriptor_changes_nothing)
     uint64_t messages;
     for (uint64_t to = 0; to < 34; to += 2) {
         take_descriptors();
-        CHECK_EQ(journal_truncate(j, to, &messages), -EMFILE);
+        CHECK_EQ(truncate_now(j, to, &messages), -EMFILE);
         CHECK(nothing_kept());
         give_descriptors();
         CHECK_EQ(j->marks.tail, 34);
         check_reads_all(j);
     }
-    CHECK_EQ(journal_truncate(j, 14, &messages), 0);
+    CHECK_EQ(truncate_now(j, 14, &messages), 0);
     check_is_truncated_at(j, 14);
     store_close(s);
 }
@@ -100,7 +100,7 @@ TEST(test_where_no_links_can_be_made_there_are_copies)
         struct store *s = four_files(&j);
         uint64_t messages;
         refusal = refusals[i];
-        CHECK_EQ(journal_truncate(j, 14, &messages), 0);
+        CHECK_EQ(truncate_now(j, 14, &messages), 0);
         store_close(s);
         CHECK_EQ(store_verify("data"), 0);
         CHECK(exists(path_of("%s/00000000000000000020.qwal", diverged_name(14).s).s));
@@ -203,7 +203,7 @@ static uint64_t truncate_to;
 static void truncate_there(struct journal *j)
 {
     uint64_t messages;
-    CHECK_EQ(journal_truncate(j, truncate_to, &messages), 0);
+    CHECK_EQ(truncate_now(j, truncate_to, &messages), 0);
 }
 
 static void check_truncation_killed_anywhere(uint64_t to)
@@ -224,7 +224,7 @@ static void check_truncation_killed_anywhere(uint64_t to)
         seen_truncated = seen_truncated || j->marks.tail == to;
         check_reads_all(j);
         uint64_t messages, tail = j->marks.tail;
-        CHECK_EQ(journal_truncate(j, to, &messages), 0);
+        CHECK_EQ(truncate_now(j, to, &messages), 0);
         CHECK_EQ(messages, tail - to);
         check_is_truncated_at(j, to);
         append_some(j, 3, 10);
@@ -268,7 +268,7 @@ static void check_kept_is_not_written_to(uint64_t to, bool appends)
         if (appends || j->marks.tail <= 26)
             append_some(j, 3, 10);
         else
-            CHECK_EQ(journal_truncate(j, 26, &messages), 0);
+            CHECK_EQ(truncate_now(j, 26, &messages), 0);
         uint64_t tail = j->marks.tail;
         store_close(s);
         CHECK_EQ(run("diff -rq kept data/diverged | grep -q differ"), 256);
@@ -297,7 +297,7 @@ TEST(test_files_that_go_whole_are_kept_under_a_second_name)
     uint64_t messages;
     CHECK_EQ(run("ls -i data/topics/t/*30.qwal | cut -d' ' -f1 > inodes; ls -i data/topics/t/*00.log | cut -d' ' -f1 "
                  ">> inodes"), 0);
-    CHECK_EQ(journal_truncate(j, 0, &messages), 0);
+    CHECK_EQ(truncate_now(j, 0, &messages), 0);
     append_some(j, 40, 20);                          /* and is not written to any more */
     store_close(s);
     struct path dir = diverged_name(0);
@@ -316,7 +316,7 @@ TEST(test_a_journal_begins_again_where_it_is_told)
         struct journal *j;
         struct store *s = four_files(&j);
         append_some(j, 1, 10);                 /* not even written */
-        CHECK_EQ(journal_restart(j, 500, keep), 0);
+        CHECK_EQ(restart_now(j, 500, keep), 0);
         CHECK_EQ(journal_first(j), 500);
         CHECK_EQ(j->marks.tail, 500);
         CHECK_EQ(j->marks.disk, 500);
@@ -351,7 +351,7 @@ TEST(test_what_goes_to_diverged_on_another_filesystem_is_copied)
     struct store *s = four_files(&j);
     slice was = file_bytes(30, FILE_ACTIVE);
     io.rename = rename_within_a_filesystem;
-    CHECK_EQ(journal_restart(j, 500, true), 0);
+    CHECK_EQ(restart_now(j, 500, true), 0);
     CHECK_EQ(journal_first(j), 500);
     CHECK_EQ(run("mkdir data/topics/u; echo whatever > data/topics/u/file"), 0);
     CHECK_EQ(store_set_aside(s, SLICE("u")), 0);
@@ -371,7 +371,7 @@ TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
     struct io was = io;
     io.rename = rename_within_a_filesystem;
     io.pwrite = pwrite_no_space;
-    CHECK_EQ(journal_restart(j, 500, true), -ENOSPC);
+    CHECK_EQ(restart_now(j, 500, true), -ENOSPC);
     io = was;
     CHECK_EQ(rmdir("data/diverged"), 0);
     CHECK_EQ(mkdir("data/diverged", 0750), 0);
@@ -384,7 +384,7 @@ TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
 
 static void restart_at_500(struct journal *j)
 {
-    CHECK_EQ(journal_restart(j, 500, true), 0);
+    CHECK_EQ(restart_now(j, 500, true), 0);
 }
 
 TEST(test_a_restart_killed_at_any_point_leaves_all_or_nothing)
