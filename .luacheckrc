@@ -11,10 +11,11 @@ local lignum = {
   read_globals = {
     "listen", "store", "limits", "log", "console", "cluster", "every", "topic", "topics", "route", "http", "json", "node", "say",
     "time", "now", "sleep", "fetch", "reject", "crypto",
-    "jwt", "webhook",
+    "jwt", "webhook", "shared",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
   globals = { "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },
 }
 files["lignum.lua"] = lignum
 files["tests/lua/lignum.lua"] = lignum
+files["tests/bench/dict.lua"] = lignum

@@ -240,6 +240,7 @@ static void auditor_down(struct server *s)
 
 static int services_up(struct server *s)
 {
+    s->shared = shared_new();
     struct services services = {
         .loop = &s->loop,
         .http = s->http,
@@ -248,6 +249,7 @@ static int services_up(struct server *s)
         .role = &s->role,
         .cluster = s->cluster,
         .fetcher = s->fetcher,
+        .shared = s->shared,
         .advertise = s->advertise.data,
         .reload = server_reload,
         .ready = server_is_ready,
@@ -261,6 +263,7 @@ static void services_down(struct server *s)
 {
     topics_stop(s->topics);
     tasks_free(vm_tasks(s->vm));
+    shared_free(s->shared);
 }
 
 static int console_up(struct server *s)

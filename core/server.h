@@ -19,6 +19,7 @@ struct server {
     struct topics *topics;
     struct http_server *http;
     struct fetcher *fetcher;
+    struct shared *shared;
     struct console *console;               /* NULL: it is switched off */
     struct cluster *cluster;               /* NULL: this node is alone */
     struct auditor *auditor;

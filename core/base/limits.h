@@ -98,6 +98,12 @@ enum {
     RANDOM_SIZE_MAX = 64 * KIB,         /* bytes of one crypto.random */
     RSA_BITS_MIN = 2048,                /* RFC 7518, section 3.3 */
     RSA_BITS_MAX = 4096,                /* one signature of a larger key holds the loop for more than 5 ms */
+    DICTS_MAX = 64,                     /* shared.dict: data of the process, found by a search when a script starts */
+    DICTS_SIZE_MAX = 256 * MIB,         /* of all; as much as scripts may take by themselves */
+    DICT_SIZE_DEFAULT = 16 * MIB,       /* of one: about 100,000 counters */
+    DICT_KEY_MAX = 1 * KIB,
+    DICT_VALUE_MAX = 64 * KIB,          /* larger values belong in a topic */
+    DICT_DEPTH_MAX = 16,                /* tables in tables: each is a call in C */
 
     /* console */
     CONSOLE_FRAME_MAX = 1 * MIB,        /* a line, a result */

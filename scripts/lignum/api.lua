@@ -808,6 +808,100 @@ function webhook.verify(secret, req, options) end
 ---@example local headers = webhook.sign(WHSEC, "{}"); assert(webhook.verify(WHSEC, { headers = headers, body = "{}" }))
 function webhook.sign(secret, body, options) end
 
+---@class lignum.shared
+--- Data that belongs to the node, not to a configuration: it survives reloads, and ends with the process.
+shared = {}
+
+---Returns the dictionary of that name; it is made when it is first used. It holds strings, numbers, booleans, and
+---copies of small tables (16 levels, 64 KiB encoded), by strings of up to 1,024 bytes. Every call is atomic. There may
+---be 64 dictionaries, of 256 MiB together; an entry costs 128 bytes beside its key and value.
+---@where anywhere; its methods in tasks
+---@param name string
+---@param options? { bytes?: integer }   most bytes that it takes; default 16 MiB
+---@return lignum.Dict
+---@example local seen = shared.dict("seen", { bytes = 4 * MiB }); assert(seen:set("msg_1", true, hour))
+function shared.dict(name, options) end
+
+---@class lignum.Dict
+local Dict = {}
+
+---Returns the value of a key; nil when there is none, or it has expired. A table is a new copy.
+---@where tasks
+---@param key string
+---@return any value
+---@example local d = shared.dict("example"); d:set("a", { 1, 2 }); assert(d:get("a")[2] == 2)
+function Dict:get(key) end
+
+---Sets a value, also for a key that exists. nil deletes it.
+---@where tasks
+---@param key string
+---@param value string|number|boolean|table|nil
+---@param ttl? number   seconds after which it expires; absent: never
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors too_large
+---@example local d = shared.dict("example"); assert(d:set("session", "al", 30 * minute))
+function Dict:set(key, value, ttl) end
+
+---Sets the value of a key that does not exist.
+---@where tasks
+---@param key string
+---@param value string|number|boolean|table
+---@param ttl? number
+---@return boolean? added   false: the key exists, and nothing has changed
+---@return string? message
+---@return string? code
+---@errors too_large
+---@example local d = shared.dict("example"); if not d:add("msg_1", true, hour) then print "seen before" end
+function Dict:add(key, value, ttl) end
+
+---Replaces a value if it is the expected one.
+---@where tasks
+---@param key string
+---@param old string|number|boolean|nil   nil: the key must not exist
+---@param new string|number|boolean|table|nil
+---@param ttl? number
+---@return boolean? replaced
+---@return string? message
+---@return string? code
+---@errors too_large
+---@example local d = shared.dict("example"); d:set("n", 1); assert(d:cas("n", 1, 2) and not d:cas("n", 1, 3))
+function Dict:cas(key, old, new, ttl) end
+
+---Adds to a number. A key that does not exist counts as 0, and gets the ttl; that of an existing one stays.
+---@where tasks
+---@param key string
+---@param by? number   default 1
+---@param ttl? number
+---@return number? value   the new one
+---@return string? message
+---@return string? code
+---@errors bad_value too_large
+---@example local hits = shared.dict("hits"); if hits:incr("10.0.0.1", 1, minute) > 100 then print "too many" end
+function Dict:incr(key, by, ttl) end
+
+---Deletes a key.
+---@where tasks
+---@param key string
+---@return boolean existed
+---@example local d = shared.dict("example"); d:set("old", 1); assert(d:delete("old"))
+function Dict:delete(key) end
+
+---Returns keys, in no order.
+---@where tasks
+---@param prefix? string
+---@param limit? integer   most keys; default 1000
+---@return string[] keys
+---@example for _, key in ipairs(shared.dict("example"):keys("user.")) do print(key) end
+function Dict:keys(prefix, limit) end
+
+---Returns how full it is.
+---@where tasks
+---@return { count: integer, bytes: integer, bytes_max: integer }
+---@example local info = shared.dict("example"):info(); assert(info.bytes <= info.bytes_max)
+function Dict:info() end
+
 ---@class lignum.say
 --- Writes one line to the log.
 say = {}

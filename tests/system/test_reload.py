@@ -91,3 +91,21 @@ def test_limits_change_with_a_reload(node):
     b.write_config("limits { body = 4 * KiB }")
     b.reload()
     assert_status(b.post("/v1/topics/t/messages", b"x" * 3000), 200)
+
+
+def test_shared_dictionaries_survive_a_reload(node):
+    def config(n):
+        return ('local hits = shared.dict("hits")\n'
+                'route.get("/hit", function() return 200, "%d:" .. hits:incr("all") end)\n' % n)
+    b = node(config=config(1))
+    assert b.get("/hit").body == b"1:1"
+    b.write_config(config(2))
+    b.reload()
+    assert b.get("/hit").body == b"2:2"
+    b.write_config("")
+    b.reload()
+    b.write_config(config(3))
+    b.reload()
+    assert b.get("/hit").body == b"3:3"
+    b.restart()
+    assert b.get("/hit").body == b"3:1"

@@ -88,6 +88,7 @@ void *object_check(lua_State *L, int index, enum kind kind, const char *usage)
         [KIND_REQUEST] = "a request", [KIND_FETCH] = "a fetch", [KIND_LIST] = "a list",
         [KIND_TREE] = "a tree of routes", [KIND_MESSAGE] = "a message", [KIND_KEY] = "a key",
         [KIND_WITHIN] = "a call of core.within",
+        [KIND_DICT] = "a dictionary", [KIND_METER] = "a metric",
     };
     void *object = object_test(L, index, kind);
     if (object == NULL)

@@ -13,7 +13,9 @@
 /* Lists and messages are tables, the others userdata. */
 enum kind {
     KIND_TOPIC, KIND_BATCH, KIND_RECORDS, KIND_REQUEST, KIND_FETCH, KIND_LIST, KIND_TREE, KIND_MESSAGE, KIND_KEY,
-    KIND_WITHIN, KINDS
+    KIND_WITHIN,
+    KIND_DICT, KIND_METER,
+    KINDS
 };
 
 /* Makes the metatable of a kind from `meta`. Its __index is the table of methods, or, when `index` is given, that

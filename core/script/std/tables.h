@@ -10,5 +10,6 @@
 #include "script/vm/raise.h"
 
 MAY_RAISE void crypto_open(lua_State *L);
+MAY_RAISE void shared_open(lua_State *L);
 
 #endif

@@ -11,6 +11,8 @@
 #include "net/fetch.h"
 #include "net/http.h"
 
+struct shared;
+
 /* Everything pointed to outlives the VM's tasks. */
 struct services {
     struct loop *loop;
@@ -20,6 +22,7 @@ struct services {
     struct role *role;
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */
     struct fetcher *fetcher;
+    struct shared *shared;        /* what scripts keep across reloads (script/std/shared.h) */
     const char *advertise;        /* the address that other nodes are told */
     void (*reload)(void *arg);    /* asks main for a reload in the next turn */
     bool (*ready)(void *arg, const char **why);
