@@ -14,6 +14,12 @@ local function answer(world, method, path, headers)
   return status, body, more, req
 end
 
+test("route_trees_take_only_paths_that_begin_with_a_slash", function()
+  for _, path in ipairs { "a", "", "a/b" } do
+    check.raises("path must begin with /", core.tree, { { method = "GET", path = path, id = 0 } })
+  end
+end)
+
 test("route_literals_go_before_names_and_a_dead_end_goes_back", function()
   local world = world_with [[
 route.get("/a/{x}/c", function(r) return 200, "named " .. r.params.x end)

@@ -1,5 +1,7 @@
 #include "script/bind/field.h"
 
+#include "script/vm/vm.h"
+
 /* ---- to Lua ---- */
 
 void set_text(lua_State *L, const char *name, const char *text)
@@ -28,10 +30,9 @@ void set_flag(lua_State *L, const char *name, bool value)
 
 void set_id(lua_State *L, const char *name, const struct id *id)
 {
-    struct buf text = {0};
-    id_format(&text, id);
-    lua_pushlstring(L, text.data, buf_size(&text));
-    buf_fini(&text);
+    struct buf *text = vm_scratch_keys(vm_of(L));   /* freed with the VM: the next line may raise */
+    id_format(text, id);
+    lua_pushlstring(L, text->data, buf_size(text));
     lua_setfield(L, -2, name);
 }
 

@@ -139,6 +139,8 @@ static int l_tree(lua_State *L)
     for (size_t i = 1; i <= count; i++) {
         lua_rawgeti(L, 1, (lua_Integer)i);
         slice path = text_field(L, "path");
+        if (!slice_starts(path, SLICE("/")))
+            arg_fail(L, TREE, "path must begin with /");
         for (size_t k = 0; k < path.n; k++)
             nodes += path.p[k] == '/';
         text += path.n + text_field(L, "method").n;
