@@ -289,7 +289,10 @@ end
 local function renew()
   local c = live.config.values.cluster
   local period = math.min(c.consul.ttl, c.lease) / 3
-  while pcall(core.sleep, period) do      -- fails at shutdown
+  while true do
+    local slept, problem = pcall(core.sleep, period)      -- fails at shutdown, and when memory is short
+    if not slept and select(3, cluster.wait(0)) == "stopping" then break end
+    if not slept then error(problem, 0) end               -- the duty begins again
     local there, why, code = member:renew()
     if code ~= "stopping" then
       if there == false and why then lose_session(why) end

@@ -258,6 +258,33 @@ local function loaded_with(name, modules)
   return assert(load(text, "@" .. name, "t", env))()
 end
 
+test("election_takes_no_error_for_the_end_of_the_broker", function()
+  local stopping, left, problem = false, 0, "not enough memory"
+  local cluster = {
+    wait = function() return not stopping and 1 or nil, "the broker stops", stopping and "stopping" or nil end,
+    status = function() return { role = "follower" } end,
+  }
+  local own = { leave = function() left = left + 1 end }
+  local election = loaded_with("election", {
+    ["lignum.core"] = {
+      cluster = cluster, say = {}, time = { clock = os.clock }, sleep = function() error(problem, 0) end,
+    },
+    ["lignum.consul"] = { new = function() end }, ["lignum.member"] = { new = function() return own end },
+    ["lignum.synced_register"] = { use = function() end }, ["lignum.roster"] = {}, ["lignum.notice"] = {},
+    ["lignum.view"] = {},
+  })
+  election.use { config = { values = { cluster = { consul = { address = { "a:1" }, ttl = 15 }, lease = 10 } } } }
+  local renew
+  for _, duty in ipairs(election.start()) do
+    if duty.where:find("renew") then renew = duty.fn end
+  end
+  check.raises("not enough memory", renew)
+  check.equal(left, 0)
+  stopping, problem = true, "the broker is shutting down"
+  renew()
+  check.equal(left, 1)
+end)
+
 test("replication_all_that_is_due_goes_out_however_many_topics_there_are", function()
   local waiting, shipped, asked = {}, 0, 0
   for i = 1, 2500 do waiting[i] = { name = "t" .. i } end
