@@ -39,6 +39,20 @@ test("limits_in_http_md_are_those_of_the_core", function()
   check.has(text, ("| `wait` | seconds, at most %d:"):format(limits.wait_ms_max // 1000))
 end)
 
+test("limits_that_are_met_first_stand_where_reading_begins", function()
+  local function count(n) return (("%d"):format(n):gsub("(%d)(%d%d%d)$", "%1,%2")) end
+  local top = page("http.md"):match("^(.-)\n## "):gsub("\n", " ")
+  check.has(top, ("A message has at most %s, its key %s and its headers %s."):format(
+    size(limits.payload_size_max), size(limits.key_size_max), size(limits.headers_size_max)))
+  check.has(top, ("One publish has at most %s messages and %s;"):format(count(limits.batch_count_max),
+    size(limits.batch_size_max)))
+  check.has(top, ("one read returns at most %s messages and %s, by default %s messages and %s."):format(
+    count(limits.read_count_max), size(limits.read_size_max), count(limits.read_count_default),
+    size(limits.read_size_default)))
+  check.has(page "../README.md", ("A message has at most %s, one publish at most %s messages and %s;"):format(
+    size(limits.payload_size_max), count(limits.batch_count_max), size(limits.batch_size_max)))
+end)
+
 test("limits_in_api_md_are_those_of_the_core", function()
   check.has(page "api.md", ("seconds; default and maximum %d"):format(limits.wait_ms_max // 1000))
 end)
