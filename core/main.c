@@ -79,8 +79,12 @@ static int store_up(struct server *s)
         .moved = topic_moved,
     };
     int rc = store_open(&o, &s->store, &why);
-    buf_fini(&name);
     int code = rc < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
+    if (rc == 0 && strcmp(store_state(s->store)->name, o.node_name) != 0)
+        say_warn("main", "the data directory is node %s's, which is this node's name; node.name \"%s\" has no effect. "
+                         "A copy must not run beside its original: to make it a node of its own, move %s/state away",
+                 store_state(s->store)->name, o.node_name, o.path);
+    buf_fini(&name);
     buf_fini(&why);
     if (code != 0)
         buf_fini(&s->data);

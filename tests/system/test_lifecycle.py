@@ -231,6 +231,16 @@ def test_a_node_of_a_cluster_does_not_start_alone(node):
     b.publish("t", b"x")
 
 
+def test_a_data_directory_keeps_its_name_and_says_so(node):
+    b = node(flags=["--name", "n1"])
+    assert "has no effect" not in b.said()
+    b.stop()
+    b.flags = ["--name", "n2"]
+    b.start()
+    assert b.ok("GET", "/v1/cluster").json["self"] == "n1"
+    assert re.search(r'the data directory is node n1\'s.* node.name "n2" has no effect', b.said())
+
+
 # ---- flags
 
 @pytest.mark.parametrize("words, named", [
