@@ -46,12 +46,12 @@ static int print_version(const struct cli *cli)
 
 static int verify(const struct cli *cli)
 {
-    return store_verify(cli->args[0]);
+    return data_verify(cli->args[0]);
 }
 
 static int dump(const struct cli *cli)
 {
-    return store_dump(cli->args[0], slice_from(cli->args[1]), cli->from, cli->to);
+    return data_dump(cli->args[0], slice_from(cli->args[1]), cli->from, cli->to);
 }
 
 static int console(const struct cli *cli)

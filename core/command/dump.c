@@ -92,7 +92,7 @@ static int dump_topic(const struct data_dir *dir, struct dump *d, const char *fo
     return code;
 }
 
-int store_dump(const char *path, slice topic, uint64_t from, uint64_t to)
+int data_dump(const char *path, slice topic, uint64_t from, uint64_t to)
 {
     struct data_dir dir;
     bool aside = slice_starts(topic, SLICE("diverged/"));

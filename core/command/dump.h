@@ -9,6 +9,6 @@
 
 #include "base/slice.h"
 
-int store_dump(const char *path, slice topic, uint64_t from, uint64_t to);
+int data_dump(const char *path, slice topic, uint64_t from, uint64_t to);
 
 #endif

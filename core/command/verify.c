@@ -58,7 +58,7 @@ static struct totals verify_folder(const struct data_dir *d, const char *folder,
 }
 
 /* What was set aside is no longer part of a topic: it is shown, but counts neither as messages nor as damage. */
-int store_verify(const char *path)
+int data_verify(const char *path)
 {
     struct data_dir d;
     int code = EXIT_DATA;

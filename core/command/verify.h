@@ -5,6 +5,6 @@
 #ifndef COMMAND_VERIFY_H
 #define COMMAND_VERIFY_H
 
-int store_verify(const char *path);
+int data_verify(const char *path);
 
 #endif

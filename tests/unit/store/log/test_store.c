@@ -68,7 +68,7 @@ TEST(test_a_directory_in_use_is_refused_and_says_by_whom)
     CHECK_EQ(read(ready[0], &c, 1), 1);
     snprintf(pid, sizeof pid, "pid %ld", (long)child);
     check_refused("data", -EBUSY, pid);
-    CHECK_EQ(store_verify("data"), EXIT_DATA);
+    CHECK_EQ(data_verify("data"), EXIT_DATA);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     store_close(open_store());             /* the lock went with it */
@@ -376,12 +376,12 @@ static slice output_of(int (*call)(void), int code)
 
 static int verify(void)
 {
-    return store_verify("data");
+    return data_verify("data");
 }
 
 static int dump(void)
 {
-    return store_dump("data", SLICE("t"), 9, 11);
+    return data_dump("data", SLICE("t"), 9, 11);
 }
 
 static bool contains(slice all, const char *part)
@@ -416,7 +416,7 @@ TEST(test_verify_tells_a_torn_tail_from_damage)
     CHECK_EQ(unlink("data/topics/t/00000000000000000010.log"), 0);
     out = output_of(verify, 1);
     CHECK(contains(out, "missing before this file"));
-    CHECK_EQ(store_verify("nowhere"), EXIT_DATA);
+    CHECK_EQ(data_verify("nowhere"), EXIT_DATA);
 }
 
 TEST(test_dump_prints_a_line_a_message_and_changes_nothing)
@@ -431,6 +431,6 @@ TEST(test_dump_prints_a_line_a_message_and_changes_nothing)
                         "\"key\":\"k\",\"data\":\"message 9 "));
     CHECK(contains(out, "\"offset\":10,"));
     CHECK(!contains(out, "\"offset\":11,"));
-    CHECK_EQ(store_dump("data", SLICE("none"), 0, 1), 1);
-    CHECK_EQ(store_dump("data", SLICE("../t"), 0, 1), EXIT_DATA);
+    CHECK_EQ(data_dump("data", SLICE("none"), 0, 1), 1);
+    CHECK_EQ(data_dump("data", SLICE("../t"), 0, 1), EXIT_DATA);
 }

@@ -590,7 +590,7 @@ TEST(test_a_header_that_was_written_again_after_the_checkpoint_is_in_the_checksu
     append_some(j, 1, 50);
     store_close(s);
     CHECK(exists(LOG_0));
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
 }
 
 TEST(test_a_torn_checkpoint_leaves_the_one_before)

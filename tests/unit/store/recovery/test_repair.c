@@ -235,7 +235,7 @@ TEST(test_a_damaged_file_is_repaired_from_a_peer)
     }
     CHECK(exists("data/torn/t-10-0.log"));
     CHECK(exists("data/torn/t-10-1.log"));
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
 }
 
 /* Files that lost their end, and files that are missing. */
@@ -266,7 +266,7 @@ TEST(test_a_shortened_and_a_missing_file_are_repaired)
         CHECK_SLICE(unit_read_file(LOG_10), good);
         store_close(s);
         store_close(peer);
-        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(data_verify("data"), 0);
     }
 }
 

@@ -223,7 +223,7 @@ TEST(test_what_was_received_is_torn_by_a_power_loss_and_not_damaged)
 {
     spoiled_topic();
     change_led(2, 3);
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
     check_recovers(5, 0);
     CHECK(exists("data/torn/t-5-0.bin"));
 }
@@ -234,7 +234,7 @@ TEST(test_what_was_received_is_damaged_below_its_own_checkpoint)
     change_led(2, 3);
     struct checkpoint c = {.sequence = 1, .first = 77, .position = 64, .next = 77, .disk = 7};
     CHECK_EQ(checkpoint_save("data/topics/t/checkpoint", &c), 0);
-    CHECK_EQ(store_verify("data"), 1);
+    CHECK_EQ(data_verify("data"), 1);
     check_recovers(10, 1);
 }
 

@@ -529,6 +529,6 @@ TEST(test_files_of_leader_and_follower_are_the_same_whatever_happens)
     check_reads_all(follower->journal);
     node_stop(leader, false);
     node_stop(follower, false);
-    CHECK_EQ(store_verify("data"), 0);
-    CHECK_EQ(store_verify("other"), 0);
+    CHECK_EQ(data_verify("data"), 0);
+    CHECK_EQ(data_verify("other"), 0);
 }

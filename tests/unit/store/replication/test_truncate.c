@@ -47,7 +47,7 @@ TEST(test_a_truncated_journal_is_as_if_it_had_never_been_longer)
             check_is_truncated_at(j, to);
             check_grows_again(j, before);
             store_close(s);
-            CHECK_EQ(store_verify("data"), 0);
+            CHECK_EQ(data_verify("data"), 0);
             CHECK_EQ(run("rm -r data"), 0);
         }
 }
@@ -121,8 +121,8 @@ TEST(test_what_is_truncated_is_kept_as_valid_files)
     CHECK_EQ(truncate_now(j, 14, &messages), 0);
     store_close(s);
     struct path kept = diverged_name(14);
-    CHECK_EQ(store_dump("data", slice_from(kept.s + strlen("data/")), 0, UINT64_MAX), 0);
-    CHECK_EQ(store_dump("data", SLICE("diverged/../topics/t"), 0, UINT64_MAX), EXIT_DATA);
+    CHECK_EQ(data_dump("data", slice_from(kept.s + strlen("data/")), 0, UINT64_MAX), 0);
+    CHECK_EQ(data_dump("data", SLICE("diverged/../topics/t"), 0, UINT64_MAX), EXIT_DATA);
     CHECK_SLICE(unit_read_file(path_of("%s/00000000000000000020.log", kept.s).s), sealed);
     CHECK_EQ(run(path_of("mkdir -p copy/torn copy/trash copy/diverged; cp data/state copy; "
                          "mkdir copy/topics; cp -r %s copy/topics/t", kept.s).s), 0);
@@ -212,5 +212,5 @@ TEST(test_damage_above_a_truncation_goes_with_it_and_damage_below_prevents_it)
     check_reads_all(j);
     append_some(j, 1, 10);
     store_close(s);
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
 }

@@ -102,7 +102,7 @@ TEST(test_where_no_links_can_be_made_there_are_copies)
         refusal = refusals[i];
         CHECK_EQ(truncate_now(j, 14, &messages), 0);
         store_close(s);
-        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(data_verify("data"), 0);
         CHECK(exists(path_of("%s/00000000000000000020.qwal", diverged_name(14).s).s));
         CHECK_EQ(run(path_of("cat %s/* | grep -qa 'message 33'", diverged_name(14).s).s), 0);
         CHECK_EQ(run("rm -r data"), 0);
@@ -229,7 +229,7 @@ static void check_truncation_killed_anywhere(uint64_t to)
         check_is_truncated_at(j, to);
         append_some(j, 3, 10);
         store_close(s);
-        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(data_verify("data"), 0);
         CHECK_EQ(run("ls data/diverged/t-*[0-9]/00000000000000000030.qwal >/dev/null"), 0);   /* nothing is lost */
     }
     CHECK(calls > 10);
@@ -305,7 +305,7 @@ TEST(test_files_that_go_whole_are_kept_under_a_second_name)
     CHECK_SLICE(read_whole(path_of("%s/00000000000000000000.log", dir.s).s), first);
     CHECK_EQ(run(path_of("ls -i %s/*30.qwal %s/*00.log | sed 's/^ *//' | cut -d' ' -f1 | sort > kept; sort inodes | "
                          "cmp - kept", dir.s, dir.s).s), 0);
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
 }
 
 /* -- journal_restart ----------------------------------------------------------------------------------------------- */
@@ -331,7 +331,7 @@ TEST(test_a_journal_begins_again_where_it_is_told)
         CHECK_EQ(journal_first(j), 500);
         check_reads_all(j);
         store_close(s);
-        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(data_verify("data"), 0);
         CHECK_EQ(run("ls data/trash | wc -l | grep -q '^0$'"), 0);
         CHECK_EQ(run("ls data/diverged | grep -q '^t-500-'"), keep ? 0 : 256);
         CHECK_EQ(run("rm -r data"), 0);
@@ -361,7 +361,7 @@ TEST(test_what_goes_to_diverged_on_another_filesystem_is_copied)
     CHECK_EQ(run("grep -q whatever data/diverged/u-*/file"), 0);
     CHECK(!exists("data/topics/u"));
     CHECK_EQ(run("ls data/trash | wc -l | grep -q '^0$'"), 0);
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
 }
 
 TEST(test_what_cannot_be_copied_to_another_filesystem_stays)

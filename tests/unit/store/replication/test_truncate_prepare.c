@@ -88,7 +88,7 @@ TEST(test_a_large_file_is_truncated_after_work_on_the_disk_thread)
         settle_store(s);
         check_reads_all(j);
         store_close(s);
-        CHECK_EQ(store_verify("data"), 0);
+        CHECK_EQ(data_verify("data"), 0);
         struct path kept = diverged_name(to);
         CHECK(!strstr(kept.s, ".part"));
         CHECK_EQ(run(path_of("mkdir -p copy/torn copy/trash copy/diverged copy/topics; cp data/state copy; mv %s "
@@ -128,7 +128,7 @@ TEST(test_a_truncation_at_the_end_of_a_large_sealed_file_is_prepared_too)
     settle_store(s);
     check_reads_all(j);
     store_close(s);
-    CHECK_EQ(store_verify("data"), 0);
+    CHECK_EQ(data_verify("data"), 0);
 }
 
 /* The copy that was prepared for a truncation is removed when that is not asked for any more, or another one is. */
