@@ -47,7 +47,7 @@ static int address_find(slice text, int flags, union address *out, socklen_t *si
     struct addrinfo hints = {.ai_flags = flags | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     rc = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
     if (rc != 0)
-        return rc == EAI_SYSTEM ? -errno : -EADDRNOTAVAIL;
+        return rc == EAI_SYSTEM ? -errno : -ENXIO;
     memcpy(out, found->ai_addr, found->ai_addrlen);
     *size = found->ai_addrlen;
     freeaddrinfo(found);

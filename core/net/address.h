@@ -23,7 +23,7 @@ union address {
 
 void address_format(const union address *a, char out[ADDRESS_TEXT_MAX]);
 
-/* A name or a number as a numeric address. May wait. 0; -EINVAL: not host:port; -EADDRNOTAVAIL: no such host;
+/* A name or a number as a numeric address. May wait. 0; -EINVAL: not host:port; -ENXIO: no such host;
  * -errno. */
 int address_resolve(slice text, union address *out, socklen_t *size);
 

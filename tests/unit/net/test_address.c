@@ -60,13 +60,13 @@ TEST(test_a_host_that_is_not_there_is_told_apart_from_a_bad_address)
 {
     union address a;
     socklen_t size;
-    CHECK_EQ(address_resolve(SLICE("256.256.256.256:1"), &a, &size), -EADDRNOTAVAIL);
+    CHECK_EQ(address_resolve(SLICE("256.256.256.256:1"), &a, &size), -ENXIO);
 }
 
 /* A name would have to be resolved, and the loop would wait for it. */
 TEST(test_dialling_takes_numbers_alone)
 {
-    CHECK_EQ(address_dial(SLICE("localhost:1")), -EADDRNOTAVAIL);
+    CHECK_EQ(address_dial(SLICE("localhost:1")), -ENXIO);
 }
 
 static void wait_for(int fd, short what)
