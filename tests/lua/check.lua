@@ -60,6 +60,15 @@ function M.draft(text, set)
   return nil, (world:gsub(path or "^$", "lignum.lua"))
 end
 
+---Checks that each of these is refused as lignum.lua, with an error that has the words beside it.
+---@param mistakes table<string, string>   [text of lignum.lua] = words
+function M.refused(mistakes)
+  for text, words in pairs(mistakes) do
+    local _, why = M.draft(text)
+    M.has(why, words)
+  end
+end
+
 -- Replaces the core's function in drafts made here, so that a request may be a table.
 local route_of = core.Request.route
 
