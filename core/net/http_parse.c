@@ -8,6 +8,12 @@
 #include "base/err.h"
 #include "net/http_chars.h"
 
+/* Limits as sentences have them. */
+#define HEAD_MAX "16384"
+#define TARGET_MAX "8192"
+#define HEADERS_MAX "64"
+_Static_assert(HTTP_HEAD_MAX == 16384 && HTTP_TARGET_MAX == 8192 && HTTP_HEADERS_MAX == 64, "the sentences say so");
+
 enum {
     SEEN_HOST = 1,
     SEEN_LENGTH = 2,
@@ -71,9 +77,9 @@ static long head_end(struct parse *p, slice in, size_t *scanned)
     *scanned = i;
     if (n == HTTP_HEAD_MAX) {
         if (memchr(in.p, '\n', n))
-            refuse(p, ERR_HEAD_TOO_LARGE, "the request head is larger than 16384 bytes");
+            refuse(p, ERR_HEAD_TOO_LARGE, "the request head is larger than " HEAD_MAX " bytes");
         else
-            refuse(p, ERR_URI_TOO_LONG, "the request target is longer than 8192 bytes");
+            refuse(p, ERR_URI_TOO_LONG, "the request target is longer than " TARGET_MAX " bytes");
         return HTTP_BAD;
     }
     if (i < n && in.p[i] != '\r')
@@ -130,7 +136,7 @@ static size_t span(slice s, size_t at, unsigned char set)
 static bool target_read(struct parse *p, slice target)
 {
     if (target.n > HTTP_TARGET_MAX)
-        return refuse(p, ERR_URI_TOO_LONG, "the request target is longer than 8192 bytes");
+        return refuse(p, ERR_URI_TOO_LONG, "the request target is longer than " TARGET_MAX " bytes");
     if (target.n == 0 || target.p[0] != '/')
         return refuse_request(p, "origin-form targets only: a path that starts with /");
     size_t path = span(target, 0, CHAR_PATH);
@@ -166,11 +172,29 @@ static bool request_line_read(struct parse *p)
 
 /* ---- pass two: the header lines ---- */
 
-static bool seen_once(struct parse *p, unsigned which, const char *detail)
+/* Headers of which a request has one line at most: a list of their values would mean something else than each. */
+static const struct {
+    slice name;
+    const char *twice;
+} single[] = {
+#define SINGLE(name) {{"" name, sizeof(name) - 1}, "more than one " name " header"}
+    SINGLE("Host"), SINGLE("Content-Length"), SINGLE("Transfer-Encoding"), SINGLE("Content-Type"),
+    SINGLE("Authorization"), SINGLE("Proxy-Authorization"), SINGLE("Cookie"), SINGLE("Last-Event-ID"), SINGLE("Origin"),
+    SINGLE("Referer"), SINGLE("User-Agent"), SINGLE("From"), SINGLE("Date"), SINGLE("Max-Forwards"), SINGLE("Range"),
+    SINGLE("If-Range"), SINGLE("If-Modified-Since"), SINGLE("If-Unmodified-Since"), SINGLE("Lignum-Key"),
+    SINGLE("Lignum-Ack"), SINGLE("Lignum-Forward"), SINGLE("Lignum-Forwarded"), SINGLE("Lignum-Header-Content-Type"),
+    SINGLE("Producer-Id"), SINGLE("Producer-Epoch"), SINGLE("Producer-Seq"),
+#undef SINGLE
+};
+
+/* The header that was read last may repeat one before it. */
+static bool repeats_ok(struct parse *p, const struct http_header *h)
 {
-    if (p->seen & which)
-        return refuse_request(p, detail);
-    p->seen |= which;
+    if (&p->head->headers[http_head_next(p->head, h->name, 0)] == h)
+        return true;
+    for (size_t i = 0; i < sizeof single / sizeof *single; i++)
+        if (slice_ieq(h->name, single[i].name))
+            return refuse_request(p, single[i].twice);
     return true;
 }
 
@@ -186,8 +210,7 @@ static size_t host_name_end(slice v)
 
 static bool on_host(struct parse *p, slice v)
 {
-    if (!seen_once(p, SEEN_HOST, "more than one Host header"))
-        return false;
+    p->seen |= SEEN_HOST;
     size_t end = host_name_end(v);
     bool port = end > 0 && end < v.n && v.p[end] == ':';
     if (end == 0 || (port ? span(v, end + 1, CHAR_DIGIT) : end) < v.n)
@@ -198,8 +221,7 @@ static bool on_host(struct parse *p, slice v)
 
 static bool on_length(struct parse *p, slice v)
 {
-    if (!seen_once(p, SEEN_LENGTH, "more than one Content-Length header"))
-        return false;
+    p->seen |= SEEN_LENGTH;
     if (v.n == 0 || span(v, 0, CHAR_DIGIT) < v.n)
         return refuse_request(p, "Content-Length is not a plain number");
     p->head->has_length = true;
@@ -210,8 +232,7 @@ static bool on_length(struct parse *p, slice v)
 
 static bool on_transfer_coding(struct parse *p, slice v)
 {
-    if (!seen_once(p, SEEN_CODING, "more than one Transfer-Encoding header"))
-        return false;
+    p->seen |= SEEN_CODING;
     p->head->chunked = slice_ieq(v, SLICE("chunked"));
     return true;
 }
@@ -235,15 +256,18 @@ static bool on_connection(struct parse *p, slice v)
 
 static bool on_type(struct parse *p, slice v)
 {
-    if (p->head->type.p == NULL)
-        p->head->type = v;
+    p->head->type = v;
     return true;
 }
 
 static bool on_coding(struct parse *p, slice v)
 {
-    if (p->head->coding.p == NULL)
-        p->head->coding = v;
+    slice coding;
+    while (slice_split(&v, ',', &coding)) {
+        coding = slice_trim(coding);
+        if (coding.n > 0 && !slice_ieq(coding, SLICE("identity")))
+            p->head->coded = true;
+    }
     return true;
 }
 
@@ -281,14 +305,14 @@ static bool header_read(struct parse *p)
                                           : "a header line without a name and a colon");
     }
     if (p->head->header_count == HTTP_HEADERS_MAX)
-        return refuse(p, ERR_HEAD_TOO_LARGE, "more than 64 header lines");
+        return refuse(p, ERR_HEAD_TOO_LARGE, "more than " HEADERS_MAX " header lines");
     const char *value = p->at + 1;
     const char *end = memchr(value, '\r', (size_t)(p->end - value));
     struct http_header *h = &p->head->headers[p->head->header_count++];
     h->name = slice_of(from, (size_t)(p->at - from));
     h->value = slice_trim(slice_of(value, (size_t)(end - value)));
     p->at = end + 2;
-    return header_apply(p, h);
+    return repeats_ok(p, h) && header_apply(p, h);
 }
 
 /* Checks that need the whole head. */
@@ -311,11 +335,11 @@ static bool head_read(struct parse *p)
 {
     struct http_head *h = p->head;
     /* Not the array of headers: clearing it would cost more than the parsing. */
-    h->method = h->path = h->query = h->host = h->type = h->coding = slice_of(NULL, 0);
+    h->method = h->path = h->query = h->host = h->type = slice_of(NULL, 0);
     h->minor = 0;
     h->header_count = 0;
     h->content_length = 0;
-    h->has_length = h->chunked = h->expect_continue = false;
+    h->has_length = h->chunked = h->coded = h->expect_continue = false;
     h->keep_alive = true;
     if (!request_line_read(p))
         return false;
@@ -344,12 +368,25 @@ long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *err
     return size;
 }
 
-slice http_head_find(const struct http_head *head, slice name)
+size_t http_head_next(const struct http_head *head, slice name, size_t from)
 {
-    for (size_t i = 0; i < head->header_count; i++) {
-        const struct http_header *h = &head->headers[i];
-        if (slice_ieq(h->name, name))
-            return h->value;
+    while (from < head->header_count && !slice_ieq(head->headers[from].name, name))
+        from++;
+    return from;
+}
+
+slice http_head_join(const struct http_head *head, slice name, struct buf *out)
+{
+    size_t first = http_head_next(head, name, 0);
+    if (first == head->header_count)
+        return slice_of(NULL, 0);
+    size_t more = http_head_next(head, name, first + 1);
+    if (more == head->header_count)
+        return head->headers[first].value;
+    buf_add_slice(out, head->headers[first].value);
+    for (; more < head->header_count; more = http_head_next(head, name, more + 1)) {
+        buf_add_slice(out, SLICE(", "));
+        buf_add_slice(out, head->headers[more].value);
     }
-    return slice_of(NULL, 0);
+    return buf_slice(out);
 }

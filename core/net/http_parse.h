@@ -1,13 +1,17 @@
 /*
  * Parsing of HTTP/1.1 requests by RFC 9112, without tolerance for what it calls invalid (doc/http.md, "Strictness").
  *
+ * A header that is given twice is a list, and means its values joined by ", " (RFC 9110, section 5.3); one that can
+ * have a single value only is refused. Whoever reads a header that may be a list reads it by http_head_join, or line by
+ * line.
+ *
  * Pure functions: all state is in the arguments. Slices point into the input.
  */
 #ifndef NET_HTTP_PARSE_H
 #define NET_HTTP_PARSE_H
 
+#include "base/buf.h"
 #include "base/limits.h"
-#include "base/slice.h"
 
 enum { HTTP_BAD = -1, HTTP_MORE = -2 };
 
@@ -21,7 +25,8 @@ struct http_head {
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     slice host;
-    slice type, coding;              /* the first Content-Type and Content-Encoding; p == NULL: none */
+    slice type;                      /* Content-Type; p == NULL: none */
+    bool coded;                      /* Content-Encoding has a coding that changes the body: any but identity */
     uint64_t content_length;         /* 0 when there is none */
     bool has_length, chunked;
     bool expect_continue;
@@ -33,8 +38,11 @@ struct http_head {
  * the end (0 at first), so that a head sent byte by byte costs O(n). */
 long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *error, const char **detail);
 
-/* The value of a header (name in lower case), or p == NULL. */
-slice http_head_find(const struct http_head *head, slice name);
+/* The number of the first line from `from` on with that name in any case; head->header_count when there is none. */
+size_t http_head_next(const struct http_head *head, slice name, size_t from);
+
+/* The value of a header, or p == NULL. Of several lines it is the list of their values, which is written to `out`. */
+slice http_head_join(const struct http_head *head, slice name, struct buf *out);
 
 /* The state of decoding a chunked body; a zeroed one is at its beginning. The states are in http_chunks.c. */
 struct http_chunks {

@@ -271,7 +271,7 @@ function Range:known(req) end
 ---@field peer string                     "address:port"
 local Request = {}
 
----Returns headers by name, without building the table of all.
+---Returns headers by name, without building the table of all. Several lines of one name are joined with ", ".
 ---@where tasks
 ---@param ... string   names, in any case
 ---@return string? ...   the value of each name

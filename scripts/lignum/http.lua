@@ -190,11 +190,13 @@ function M.media_type(text)
 end
 
 ---An error when a body has a content coding, such as gzip.
----@param coding string?   the request's Content-Encoding
+---@param coding string?   the request's Content-Encoding, a list
 ---@return string? problem
 function M.encoded(coding)
-  if coding and coding:lower() ~= "identity" then
-    return ("Content-Encoding %s is not supported; send the body without one"):format(coding)
+  for name in (coding or ""):lower():gmatch("[^,]+") do
+    if name:find("%S") and not name:find("^%s*identity%s*$") then
+      return ("Content-Encoding %s is not supported; send the body without one"):format(coding)
+    end
   end
 end
 
@@ -231,7 +233,7 @@ local PREFERENCES_MAX <const> = 64
 ---@param types string[]
 ---@return string? type   nil: it accepts none of them
 function M.accepts(accept, types)
-  if not accept or accept == "*/*" then return types[1] end
+  if not accept or accept == "" or accept == "*/*" then return types[1] end
   local known = preferences[types]
   local best = known and known[accept]
   if best ~= nil then return best or nil end

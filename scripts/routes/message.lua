@@ -18,7 +18,7 @@ local M = {}
 
 -- Publish --------------------------------------------------------------------------------------
 
-local ENVELOPE = { key = "string?", headers = "table?", data = "string?", base64 = "string?" }
+local ENVELOPE = { key = "string?", key_base64 = "string?", headers = "table?", data = "string?", base64 = "string?" }
 
 local ENVELOPES_PIECE <const> = 2000
 local COUNT_MAX <const> = core.limits.batch_count_max
@@ -45,7 +45,13 @@ local function message_of(envelope)
   if (data == nil) == (encoded == nil) then return nil, "a message must have either data or base64" end
   local payload = data or base64.decode(encoded)
   if not payload then return nil, "base64 must be valid base64 with padding" end
-  return { key = envelope.key, headers = envelope.headers, payload = payload }
+  local key = envelope.key
+  if envelope.key_base64 then
+    if key then return nil, "a message must not have both key and key_base64" end
+    key = base64.decode(envelope.key_base64)
+    if not key then return nil, "key_base64 must be valid base64 with padding" end
+  end
+  return { key = key, headers = envelope.headers, payload = payload }
 end
 
 -- The messages in a JSON body, which is one envelope or a list of envelopes.

@@ -1,5 +1,6 @@
 local check = require "check"
 local http = require "lignum.http"
+local modules = require "lignum.modules"
 local null = require("lignum.core").json.null
 local function test(name, fn) check.test(print, name, fn) end
 
@@ -17,6 +18,21 @@ test("http_accept_is_negotiated_by_quality_and_particularity", function()
     check.equal({ accept, got or false }, { accept, want })
   end
   check.equal(http.accepts(nil, TYPES), "application/json")
+  check.equal(http.accepts("", TYPES), "application/json")
+end)
+
+test("http_bodies_are_what_the_table_says", function()
+  local cases = 0
+  for line in assert(modules.read_file(check.root .. "/tests/cases/body.tsv")):gmatch("([^\n]+)\n") do
+    local kind, coding, result = line:match("^([^#\t][^\t]*)\t([^\t]+)\t(%a+)$")
+    if kind then
+      local media = http.media_type(kind ~= "-" and kind or nil)
+      local got = http.encoded(coding ~= "-" and coding or nil) and "coded" or media == "application/json" and "json"
+      check.equal({ line, got or "other" }, { line, (result == "coded" or result == "json") and result or "other" })
+      cases = cases + 1
+    end
+  end
+  check.equal(cases > 25, true)
 end)
 
 test("http_shapes_name_the_field", function()

@@ -78,6 +78,43 @@ def test_bad_envelopes_append_nothing_of_their_batch(b, body):
     assert t.status == 404 or t.json["next"] == 0, t
 
 
+@pytest.mark.parametrize("path", ["core", "hook", "follower"])
+def test_a_header_given_twice_means_the_same_on_each_path(b, node, cluster, path):
+    if path == "hook":
+        b = node(config="function on_publish(msg) msg.headers.seen = nil end")
+    elif path == "follower":
+        b = cluster(2, topics={"twice": {}}).followers()[0]
+
+    def post(lines, body=b"x"):
+        with b.connect() as c:
+            c.send(b"POST /v1/topics/twice/messages HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s" % (len(body), lines, body))
+            return c.answer()
+    a = post(b"Lignum-Header-X: 1\r\nLignum-Header-Y: 0\r\nlignum-header-x: 2\r\n")
+    assert_status(a, 200)
+    for lines in (b"Lignum-Key: a\r\nLignum-Key: b\r\n", b"Content-Type: a/b\r\nContent-Type: a/b\r\n",
+                  b"Content-Type: a/b\r\nLignum-Header-Content-Type: c/d\r\n", b"Lignum-Header-X: \xff\r\n",
+                  b"Producer-Id: 1\r\nProducer-Id: 1\r\n", b"Content-Type: application/json\r\nLignum-Key: a\r\n",
+                  b"Content-Type: application/x-ndjson\r\nLignum-Header-X: a\r\n"):
+        assert_refused(post(lines, b'{"data": "x"}'), 400)
+    assert_status(post(b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"), 415, "unsupported_media")
+    m = b.read("twice", min_offset=1)["messages"]
+    assert [x["headers"] for x in m] == [{"x": "1, 2", "y": "0"}]
+    with b.connect() as c:
+        c.send(b"GET /v1/topics/twice/messages HTTP/1.1\r\nHost: x\r\nAccept: image/png\r\nAccept: application/x-ndjson\r\n\r\n")
+        assert c.answer().header("content-type") == "application/x-ndjson"
+
+
+def test_keys_of_any_bytes_are_read_as_they_can_be_published(b):
+    b.publish("bytes-key", b"a", {"Lignum-Key": "\xff"})
+    key = b.read("bytes-key")["messages"][0]["key_base64"]
+    b.ok("POST", "/v1/topics/bytes-key/messages", json.dumps({"key_base64": key, "data": "a"}), JSON)
+    m = b.read("bytes-key")["messages"]
+    assert len({x["key_base64"] for x in m}) == 1 and "key" not in m[0], m
+    assert base64.b64decode(key) in (b"\xff", "\xff".encode())
+    for envelope in ({"key": "a", "key_base64": "eA==", "data": ""}, {"key_base64": "x", "data": ""}):
+        assert_refused(b.post("/v1/topics/bytes-key/messages", json.dumps(envelope), headers=JSON), 400)
+
+
 NOT_EXACT = ['{"data": "a"}\0', '[{"data": "a"}]\0{', '{"data": "a", "data": "b"}', '{"key": null, "key": "k", "data": "a"}',
              '{"data": "a", "headers": {"h": "1", "\\u0068": "2"}}', '{"data": "a"}]', '{"data": "\\ud800"}']
 

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "net/http.h"
+#include "unit/head.h"
 #include "unit/unit.h"
 
 enum { PARKED_MAX = 16 };

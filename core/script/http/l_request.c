@@ -169,7 +169,7 @@ static int l_param(lua_State *L)
 
 /* ---- methods ---- */
 
-/* req:header(name...) -> value or nil, each; of a repeated one the first */
+/* req:header(name...) -> value or nil, each; of several lines the list of their values */
 static int l_header(lua_State *L)
 {
     const struct http_request *r = request_check(L, 1, HEADER);
@@ -177,11 +177,9 @@ static int l_header(lua_State *L)
     luaL_checkstack(L, names, HEADER);
     for (int i = 2; i <= names || i == 2; i++) {
         slice name = arg_text(L, i, "name", HEADER);
-        size_t n = 0;
-        while (n < r->head.header_count && !slice_ieq(r->head.headers[n].name, name))
-            n++;
-        if (n < r->head.header_count)
-            push_slice(L, r->head.headers[n].value);
+        slice value = http_head_join(&r->head, name, vm_scratch(vm_of(L)));
+        if (value.p != NULL)
+            push_slice(L, value);
         else
             lua_pushnil(L);
     }

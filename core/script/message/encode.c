@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/limits.h"
 #include "script/bind/arg.h"
 #include "script/bind/result.h"
@@ -61,6 +62,16 @@ int draft_expect(struct draft *d, const char *what, slice token)
 bool draft_expects_messages(const struct draft *d)
 {
     return d->has_expect && (d->expect.offset > 0 || d->expect.names_topic);
+}
+
+int draft_header(struct draft *d, slice name, slice value)
+{
+    if (!utf8_valid(name))
+        return draft_fail(d, -ERR_BAD_VALUE, "the name of a header must be UTF-8");
+    if (!utf8_valid(value))
+        return draft_fail(d, -ERR_BAD_VALUE, "the header %.*s must be UTF-8", (int)(name.n < 64 ? name.n : 64), name.p);
+    header_write(d->headers, name, value);
+    return 0;
 }
 
 int draft_add(struct draft *d, const struct message *m)
@@ -120,7 +131,9 @@ static int add_headers(struct draft *d, lua_State *L, int table, const char *usa
                 return draft_fail(d, -ERR_TOO_LARGE, "a message's headers are over the limit of %d bytes",
                                   HEADERS_SIZE_MAX);
             }
-            header_write(d->headers, name, value);
+            int rc = draft_header(d, name, value);
+            if (rc < 0)
+                return rc;
         }
     }
     lua_pop(L, 1);

@@ -37,6 +37,9 @@ int draft_expect(struct draft *d, const char *what, slice token);
 /* Is that place one that a topic without a message does not have? */
 bool draft_expects_messages(const struct draft *d);
 
+/* Adds a header to d->headers, for the next message. -ERR_BAD_VALUE when it is not UTF-8, for reads give it as JSON. */
+int draft_header(struct draft *d, slice name, slice value);
+
 /* Adds one message. 0 or -ERR_TOO_LARGE. */
 int draft_add(struct draft *d, const struct message *m);
 

@@ -50,12 +50,15 @@ bool read_headers_match(struct read_headers *h, const struct http_request *r, sl
     h->tagged = h->fixed;
     if (!h->tagged)
         return false;
-    slice list = http_head_find(&r->head, SLICE("if-none-match"));
-    if (list.n == 0)
-        return false;
-    if (slice_eq(list, SLICE("*")))
-        return true;
-    /* A list of quoted tags, none of which contains a quote: to find the quoted tag is to find the element. */
+    const struct http_head *head = &r->head;
+    static const slice name = SLICE("if-none-match");
     add_tag(tag, h, form);
-    return list.n >= buf_size(tag) && memmem(list.p, list.n, tag->data + tag->at, buf_size(tag)) != NULL;
+    for (size_t i = http_head_next(head, name, 0); i < head->header_count; i = http_head_next(head, name, i + 1)) {
+        slice list = head->headers[i].value;
+        /* A list of quoted tags, none of which contains a quote: to find the quoted tag is to find the element. */
+        if (slice_eq(list, SLICE("*")) ||
+            (list.n > 0 && memmem(list.p, list.n, tag->data + tag->at, buf_size(tag)) != NULL))
+            return true;
+    }
+    return false;
 }

@@ -3,7 +3,7 @@
  *
  * Bytes that JSON cannot hold: in the formats json and ndjson a payload that is not UTF-8 becomes "base64", in the
  * format api, which has no field for bytes, its bad bytes become U+FFFD. A key that is not UTF-8 becomes "key_base64".
- * Bad bytes in headers become U+FFFD.
+ * Headers are UTF-8, which is checked before they are stored.
  */
 #ifndef SCRIPT_MESSAGE_RENDER_H
 #define SCRIPT_MESSAGE_RENDER_H

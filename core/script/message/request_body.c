@@ -63,24 +63,18 @@ int draft_take_headers(struct draft *d, const struct http_request *r)
 
 /* ---- what a body is ---- */
 
+/* Without parameters. A blank ends it, too, as in http.media_type of scripts/lignum/http.lua. */
 static slice media_type(slice type)
 {
-    slice part = {0};
-    slice_split(&type, ';', &part);
-    return slice_trim(part);
+    size_t n = 0;
+    while (n < type.n && type.p[n] != ';' && type.p[n] != ' ' && type.p[n] != '\t')
+        n++;
+    return slice_of(type.p, n);
 }
 
 static bool type_is_lines(slice type)
 {
     return slice_ieq(type, SLICE("application/x-ndjson")) || slice_ieq(type, SLICE("application/ndjson"));
-}
-
-/* As http.media_type in scripts/lignum/http.lua: a blank ends the type, too. */
-static bool type_is_json(slice type)
-{
-    static const slice json = SLICE("application/json");
-    return type.n >= json.n && slice_ieq(slice_of(type.p, json.n), json) &&
-           (type.n == json.n || type.p[json.n] == ' ' || type.p[json.n] == '\t');
 }
 
 static bool type_says_nothing(slice type)
@@ -104,10 +98,10 @@ static bool has_message_headers(const struct http_head *head)
 enum body body_of(const struct http_request *r)
 {
     slice type = media_type(r->head.type);
-    slice coding = r->head.coding;
-    bool encoded = coding.p != NULL && !slice_ieq(coding, SLICE("identity"));
-    if (encoded || type_is_json(type))
-        return BODY_OTHER;
+    if (r->head.coded)
+        return BODY_CODED;
+    if (slice_ieq(type, SLICE("application/json")))
+        return BODY_JSON;
     if (type_is_lines(type))
         return BODY_LINES;
     return type_says_nothing(type) && !has_message_headers(&r->head) ? BODY_PAYLOAD : BODY_MESSAGE;
@@ -131,42 +125,54 @@ static int add_lines(struct draft *d, slice body)
     return rc;
 }
 
-/* A key or header belongs to a single message. */
-static int refuse_message_headers(struct draft *d, const struct http_request *r)
+int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what)
 {
     for (size_t i = 0; i < r->head.header_count; i++) {
         slice name = r->head.headers[i].name;
         bool header = name.n >= 14 && slice_ieq(slice_of(name.p, 14), SLICE("lignum-header-"));
         if (header || slice_ieq(name, SLICE("lignum-key")))
-            return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to lines", SLICE_ARGS(name));
+            return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to %s", SLICE_ARGS(name), what);
     }
     return 0;
 }
 
-static void add_named_header(struct draft *d, slice name, slice value)
+/* Several lines of a name are a list. Only the first of them adds it. 0 or -ERR_BAD_VALUE. */
+static int add_named_header(struct draft *d, const struct http_head *head, size_t line, slice name)
 {
+    struct buf list = {0};
+    const struct http_header *h = &head->headers[line];
+    if (http_head_next(head, h->name, 0) < line)
+        return 0;
     size_t at = buf_size(d->headers) + 4;
-    header_write(d->headers, name, value);
-    for (size_t i = 0; i < name.n; i++)
+    int rc = draft_header(d, name, http_head_join(head, h->name, &list));
+    for (size_t i = 0; i < name.n && rc == 0; i++)
         d->headers->data[at + i] = lower(d->headers->data[at + i]);
+    buf_fini(&list);
+    return rc;
 }
 
 static int add_message(struct draft *d, const struct http_request *r)
 {
-    static const slice prefix = SLICE("lignum-header-");
+    static const slice prefix = SLICE("lignum-header-"), type = SLICE("content-type");
+    const struct http_head *head = &r->head;
     struct message m = {.payload = r->body};
+    bool typed = !type_says_nothing(media_type(head->type));
+    int rc = 0;
     buf_clear(d->headers);
-    if (!type_says_nothing(media_type(r->head.type)))
-        add_named_header(d, SLICE("content-type"), r->head.type);
-    for (size_t i = 0; i < r->head.header_count; i++) {
-        const struct http_header *h = &r->head.headers[i];
+    for (size_t i = 0; i < head->header_count && rc == 0; i++) {
+        const struct http_header *h = &head->headers[i];
+        bool own = h->name.n > prefix.n && slice_ieq(slice_of(h->name.p, prefix.n), prefix);
+        if (own && typed && slice_ieq(slice_skip(h->name, prefix.n), type))
+            return draft_fail(d, -ERR_BAD_VALUE, "Content-Type and %.*s are both given", SLICE_ARGS(h->name));
         if (slice_ieq(h->name, SLICE("lignum-key")))
             m.key = h->value.n == 0 ? SLICE("") : h->value;
-        else if (h->name.n > prefix.n && slice_ieq(slice_of(h->name.p, prefix.n), prefix))
-            add_named_header(d, slice_skip(h->name, prefix.n), h->value);
+        else if (own)
+            rc = add_named_header(d, head, i, slice_skip(h->name, prefix.n));
+        else if (typed && slice_ieq(h->name, type))
+            rc = add_named_header(d, head, i, h->name);
     }
     m.headers = buf_slice(d->headers);
-    return draft_add(d, &m);
+    return rc < 0 ? rc : draft_add(d, &m);
 }
 
 int draft_encode_body(struct draft *d, const struct http_request *r, enum body body)
@@ -175,7 +181,7 @@ int draft_encode_body(struct draft *d, const struct http_request *r, enum body b
     if (body == BODY_PAYLOAD) {
         rc = draft_add(d, &(struct message){.payload = r->body});
     } else if (body == BODY_LINES) {
-        rc = refuse_message_headers(d, r);
+        rc = draft_refuse_message_headers(d, r, "lines");
         if (rc == 0)
             rc = add_lines(d, r->body);
     } else {

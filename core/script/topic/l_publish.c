@@ -137,7 +137,14 @@ static int l_publish(lua_State *L)
     if (hooked)
         luaL_checktype(L, HOOK, LUA_TFUNCTION);
     lua_settop(L, HOOK);
-    if (!hooked && body != BODY_OTHER)
+    if (body == BODY_JSON) {
+        struct draft d;
+        draft_init(&d, vm_of(L));
+        int rc = draft_refuse_message_headers(&d, r, "a body of JSON");
+        if (rc < 0)
+            return push_draft_fail(L, &d, rc);
+    }
+    if (!hooked && body != BODY_JSON && body != BODY_CODED)
         return publish(L, self, r, body);
     if (!hooked || body != BODY_PAYLOAD || r->body.n > PAYLOAD_SIZE_MAX) {
         lua_pushboolean(L, 0);

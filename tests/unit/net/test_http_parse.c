@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "net/http_chars.h"
+#include "unit/head.h"
 #include "unit/unit.h"
 
 struct outcome {
@@ -59,6 +60,47 @@ static void check_splits(slice in)
         check_same(whole, parse_stepwise(in, at, in.n));
     check_same(whole, parse_stepwise(in, 0, 1));
     check_same(whole, parse_stepwise(in, 0, 7));
+}
+
+/* The lines of a case, separated by |, in a request. */
+static slice request_with(struct buf *out, slice lines)
+{
+    slice line;
+    buf_clear(out);
+    buf_add_slice(out, SLICE("GET / HTTP/1.1\r\nHost: x\r\n"));
+    while (slice_split(&lines, '|', &line)) {
+        buf_add_slice(out, line);
+        buf_add_slice(out, SLICE("\r\n"));
+    }
+    buf_add_slice(out, SLICE("\r\n"));
+    return buf_slice(out);
+}
+
+TEST(test_headers_that_are_given_twice_are_lists_or_refused_as_the_table_says)
+{
+    slice rest = unit_read_file(unit_source("cases/repeated_headers.tsv")), line;
+    struct buf request = {0}, list = {0};
+    unsigned cases = 0;
+    while (slice_split(&rest, '\n', &line)) {
+        slice lines, name;
+        if (slice_starts(line, SLICE("#")))
+            continue;
+        CHECK(slice_split(&line, '\t', &lines) && slice_split(&line, '\t', &name));
+        struct outcome o = parse_whole(request_with(&request, lines));
+        cases++;
+        if (slice_eq(line, SLICE("refused"))) {
+            CHECK_EQ(o.error, -ERR_BAD_REQUEST);
+            CHECK(slice_starts(slice_from(o.detail), SLICE("more than one ")));
+            continue;
+        }
+        CHECK(o.size > 0);
+        buf_clear(&list);
+        slice value = http_head_join(&o.head, name, &list);
+        CHECK_SLICE(value.p == NULL ? SLICE("-") : value, line);
+    }
+    CHECK(cases > 20);
+    buf_fini(&request);
+    buf_fini(&list);
 }
 
 #define H "Host: x\r\n"
@@ -207,17 +249,15 @@ TEST(test_a_head_comes_apart_into_its_parts)
     CHECK(!http_head_find(&o.head, SLICE("c")).p);
 }
 
-TEST(test_a_head_knows_its_first_type_and_coding)
+TEST(test_a_head_knows_its_type_and_whether_it_has_a_coding)
 {
-    static const char head[] = "POST / HTTP/1.1\r\nHost: h\r\nCONTENT-TYPE: a/b ; c=d \r\nContent-Encoding:\r\n"
-                               "Content-Type: second\r\ncontent-encoding: gzip\r\nContent-Typo: x\r\n\r\n";
-    struct outcome o = parse_whole(slice_from(head));
+    struct outcome o = parse_whole(SLICE("POST / HTTP/1.1\r\nHost: h\r\nCONTENT-TYPE: a/b ; c=d \r\n"
+                                         "Content-Encoding:\r\ncontent-encoding: gzip\r\nContent-Typo: x\r\n\r\n"));
     CHECK_SLICE(o.head.type, SLICE("a/b ; c=d"));
-    CHECK(o.head.coding.p != NULL);
-    CHECK_EQ(o.head.coding.n, 0);
-    o = parse_whole(SLICE("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(o.head.coded);
+    o = parse_whole(SLICE("GET / HTTP/1.1\r\nHost: h\r\nContent-Encoding: identity\r\n\r\n"));
     CHECK(o.head.type.p == NULL);
-    CHECK(o.head.coding.p == NULL);
+    CHECK(!o.head.coded);
 }
 
 TEST(test_framing_is_read_from_the_headers)
