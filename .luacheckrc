@@ -11,7 +11,7 @@ local lignum = {
   read_globals = {
     "listen", "store", "limits", "log", "console", "cluster", "every", "topic", "topics", "route", "http", "json", "node", "say",
     "time", "now", "sleep", "fetch", "reject", "crypto",
-    "jwt", "webhook", "shared",
+    "jwt", "webhook", "shared", "metrics",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
   globals = { "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },

@@ -245,6 +245,7 @@ static void auditor_down(struct server *s)
 static int services_up(struct server *s)
 {
     s->shared = shared_new();
+    s->meters = meters_new();
     struct services services = {
         .loop = &s->loop,
         .http = s->http,
@@ -254,6 +255,8 @@ static int services_up(struct server *s)
         .cluster = s->cluster,
         .fetcher = s->fetcher,
         .shared = s->shared,
+        .meters = s->meters,
+        .called = meters_called,
         .advertise = s->advertise.data,
         .reload = server_reload,
         .ready = server_is_ready,
@@ -268,6 +271,7 @@ static void services_down(struct server *s)
     topics_stop(s->topics);
     tasks_free(vm_tasks(s->vm));
     shared_free(s->shared);
+    meters_free(s->meters);
 }
 
 static int console_up(struct server *s)

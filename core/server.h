@@ -20,6 +20,7 @@ struct server {
     struct http_server *http;
     struct fetcher *fetcher;
     struct shared *shared;
+    struct meters *meters;
     struct console *console;               /* NULL: it is switched off */
     struct cluster *cluster;               /* NULL: this node is alone */
     struct auditor *auditor;

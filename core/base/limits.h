@@ -104,6 +104,15 @@ enum {
     DICT_KEY_MAX = 1 * KIB,
     DICT_VALUE_MAX = 64 * KIB,          /* larger values belong in a topic */
     DICT_DEPTH_MAX = 16,                /* tables in tables: each is a call in C */
+    METERS_MAX = 256,                   /* metrics that scripts have declared since the start */
+    METER_SERIES_MAX = 1000,            /* of one, and hooks and timers: a label of a client's choice stays bounded */
+    METERS_SERIES_MAX = 10 * 1000,      /* of all: about 1 MB of a scrape */
+    METER_NAME_MAX = 128,
+    METER_HELP_MAX = 256,
+    METER_LABELS_MAX = 8,               /* names of one metric */
+    METER_LABEL_NAME_MAX = 64,
+    METER_LABEL_MAX = 128,              /* bytes of a label's value; its length is one byte */
+    METER_BOUNDS_MAX = 32,              /* buckets of a histogram */
 
     /* console */
     CONSOLE_FRAME_MAX = 1 * MIB,        /* a line, a result */

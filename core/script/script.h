@@ -6,6 +6,7 @@
 #define SCRIPT_SCRIPT_H
 
 #include "script/http/serve.h"
+#include "script/std/meters.h"
 #include "script/std/shared.h"
 #include "script/timers.h"
 #include "script/vm/task.h"

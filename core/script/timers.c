@@ -24,6 +24,7 @@ struct timer {
     struct watch watch;
     uint64_t delay_ns;                /* from the end of one run to the next */
     int fn_ref;
+    uint64_t began;                   /* its latest run, in clock_ns */
     bool running, retired;
     bool duty;                        /* outlives reloads; runs at once, and again after the delay if it ends */
     char where[128];
@@ -47,7 +48,10 @@ static int push_timer(lua_State *L, void *arg)
 static void on_ticked(void *arg, const struct task_result *r)
 {
     struct timer *t = arg;
+    const struct services *s = vm_services(vm_state(t->vm));
     t->running = false;
+    if (!t->duty && s->called != NULL && r->rc != -ERR_CANCELLED)
+        s->called(s->meters, "timer", t->where, clock_ns() - t->began, r->rc < 0);
     if (r->rc < 0 && r->rc != -ERR_CANCELLED && !tasks_stopping(vm_tasks(t->vm)))
         say_error("script", "%s", r->message);
     if (t->retired)
@@ -63,6 +67,7 @@ static void on_tick(void *arg)
         .where = t->where, .push = push_timer, .done = on_ticked, .arg = t, .yours = !t->duty};
     if (tasks_stopping(vm_tasks(t->vm)))
         return;
+    t->began = clock_ns();
     t->running = task_start(vm_tasks(t->vm), &o, NULL) == 0;
 }
 

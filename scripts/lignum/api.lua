@@ -902,6 +902,64 @@ function Dict:keys(prefix, limit) end
 ---@example local info = shared.dict("example"):info(); assert(info.bytes <= info.bytes_max)
 function Dict:info() end
 
+---@class lignum.metrics
+--- Metrics of your own, on /metrics beside the broker's. Their values go on over reloads. There may be 256 metrics, and
+--- 1,000 series of each, 10,000 of all; changes beyond that are left out, and counted in lignum_metrics_dropped_total.
+metrics = {}
+
+---Declares a number that only rises. A metric of that name with other labels or of another kind is replaced.
+---@where anywhere
+---@param name string      of letters, digits, _ and :
+---@param help string      one sentence
+---@param labels? string[] names of up to 8 labels; each change then gives their values
+---@return lignum.Meter
+---@example local seen = metrics.counter("orders_total", "Orders seen.", { "region" }); seen:add(1, "eu")
+function metrics.counter(name, help, labels) end
+
+---Declares a number that rises and falls.
+---@where anywhere
+---@param name string
+---@param help string
+---@param labels? string[]
+---@return lignum.Meter
+---@example local depth = metrics.gauge("queue_depth", "Orders that wait."); depth:set(7); depth:add(-1)
+function metrics.gauge(name, help, labels) end
+
+---Declares a distribution.
+---@where anywhere
+---@param name string
+---@param help string
+---@param labels? string[]
+---@param buckets? number[]   up to 32 upper bounds, which rise; default: from 1 ms to 10 s
+---@return lignum.Meter
+---@example local size = metrics.histogram("order_bytes", "Size of orders.", {}, { 100, 1000 }); size:observe(420)
+function metrics.histogram(name, help, labels, buckets) end
+
+---@class lignum.Meter
+--- A metric. The values of its labels follow in the order of their names; each is cut to 128 bytes.
+local Meter = {}
+
+---Adds to a counter or gauge.
+---@where tasks
+---@param value? number   default 1; must be given if there are labels
+---@param ... string|number
+---@example metrics.counter("ticks_total", "Ticks."):add()
+function Meter:add(value, ...) end
+
+---Sets a gauge.
+---@where tasks
+---@param value number
+---@param ... string|number
+---@example metrics.gauge("temperature", "In degrees.", { "room" }):set(21.5, "kitchen")
+function Meter:set(value, ...) end
+
+---Counts a value in a histogram.
+---@where tasks
+---@param value number
+---@param ... string|number
+---@example metrics.histogram("work_seconds", "Time of work."):observe(0.25)
+function Meter:observe(value, ...) end
+
 ---@class lignum.say
 --- Writes one line to the log.
 say = {}
@@ -1031,6 +1089,21 @@ function core.caller(level) end
 ---@errors timeout script_error script_timeout script_memory
 ---@example local done, why = core.within(1, "may_lead", function() allowed = may_lead(state) end)
 function core.within(seconds, where, fn) end
+
+---Counts a call of a hook or timer that has ended.
+---@where scripts/lignum
+---@param kind "hook"|"timer"
+---@param name string
+---@param seconds number
+---@param failed boolean
+---@example core.called("hook", "ship", 0.001, false)
+function core.called(kind, name, seconds, failed) end
+
+---Returns the metrics of scripts in Prometheus' text format.
+---@where scripts/lignum
+---@return string
+---@example local text = core.metrics_text()
+function core.metrics_text() end
 
 ---Registers the counters of a route.
 ---@where scripts/lignum

@@ -46,6 +46,7 @@ function M.api()
     topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
     time = modules.copy(core.time), json = modules.copy(core.json), node = modules.copy(core.node),
     say = modules.copy(core.say), crypto = modules.copy(core.crypto), shared = modules.copy(core.shared),
+    metrics = modules.copy(core.metrics),
     jwt = modules.copy(jwt), webhook = modules.copy(webhook),
     cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,

@@ -71,8 +71,9 @@ local POLICY <const> = core.limits.policy_ms / 1000
 ---@return any result     or why there is none
 ---@return boolean? late  it did not answer in time
 function M.ask(name, place, fn, ...)
-  local args, result = table.pack(...), nil
+  local args, result, began = table.pack(...), nil, core.time.clock()
   local done, why, code = core.within(POLICY, name, function() result = fn(table.unpack(args, 1, args.n)) end)
+  core.called("hook", name, core.time.clock() - began, not done)
   if done then return true, result end
   if code ~= "timeout" then return false, why end
   return false, ("%s: %s has not answered within %g s"):format(place, name, POLICY), true

@@ -64,9 +64,9 @@ end
 
 -- Shows all messages to the hook. Returns the topic to append to, or nil, the refusal and the index of its message.
 local function ask_all(messages, name)
-  core.where("on_publish")
   for i = 1, #messages do
     local message = messages[i]
+    core.where("on_publish")
     message.topic = name
     message.headers = message.headers or {}
     local to, refusal = judge(message, on_publish(message))

@@ -188,6 +188,7 @@ function M.get()
   add_topics(page, stats)
   add_lua(page, stats.vm)
   add_process(page, stats.process)
+  page[#page + 1] = core.metrics_text()
   return 200, table.concat(page), { ["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end
 

@@ -11,13 +11,17 @@ local NOT_HERE = {
 }
 local OWNERS = {
   Topic = core.Topic, Request = core.Request, Batch = core.Batch, Range = core.Range, core = core, base64 = core.base64,
-  Key = core.Key, Dict = core.Dict,
+  Key = core.Key, Dict = core.Dict, Meter = core.Meter,
 }
 
 -- Tables of functions in lignum.core.
-local LIBRARIES = { json = true, base64 = true, node = true, time = true, say = true, crypto = true, shared = true }
+local LIBRARIES = {
+  json = true, base64 = true, node = true, time = true, say = true, crypto = true, shared = true, metrics = true,
+}
 -- Of these every example is a statement that runs, and checks itself.
-local RUN = { crypto = true, Key = true, jwt = true, webhook = true, shared = true, Dict = true }
+local RUN = {
+  crypto = true, Key = true, jwt = true, webhook = true, shared = true, Dict = true, metrics = true, Meter = true,
+}
 
 local function running(entry)
   local name = entry.name:match("[%w_]+$")
@@ -40,7 +44,7 @@ test("api_every_function_of_the_core_is_described", function()
     described[e.name] = true
     for _, also in ipairs(e.also) do described[also:match("^[%w_.:]+")] = true end
   end
-  for _, name in ipairs { "Topic", "Request", "Batch", "Range", "Key", "Dict" } do
+  for _, name in ipairs { "Topic", "Request", "Batch", "Range", "Key", "Dict", "Meter" } do
     for method in pairs(OWNERS[name]) do
       if not described[name .. ":" .. method] then error(name .. ":" .. method .. " is not in api.lua") end
     end

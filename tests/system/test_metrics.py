@@ -179,3 +179,108 @@ def test_memory_is_flat_over_many_connections_and_errors(node):
     before = b.status("RssAnon")
     churn(1500)
     assert b.status("RssAnon") - before <= 1024, "RssAnon"
+
+
+OWN = """
+local orders = metrics.counter("orders_total", "Orders, by \\\\ and\\nmore.", { "region", "kind" })
+local depth = metrics.gauge("queue_depth", "Waiting.")
+local size = metrics.histogram("order_bytes", "Size.", { "region" }, { 10, 100 })
+route.get("/count", function(req)
+  orders:add(2, req.query.region and "\\u{e9}\\n\\\\" or "eu", 'a "b"')
+  depth:set(7); depth:add(-1.5)
+  for _, n in ipairs { 1, 10, 11, 1000 } do size:observe(n, "eu") end
+  return 200, "ok"
+end)
+"""
+
+
+def test_own_metrics_are_on_the_page_and_go_on_over_reloads(node):
+    b = node(config=OWN)
+    b.ok("GET", "/count")
+    b.ok("GET", "/count?region=odd")
+    b.reload()
+    b.ok("GET", "/count")
+    page = b.ok("GET", "/metrics").body.decode()
+    for line in ('orders_total{region="eu",kind="a \\"b\\""} 4', 'orders_total{region="\u00e9\\n\\\\",kind="a \\"b\\""} 2',
+                 'queue_depth 5.5', 'order_bytes_bucket{region="eu",le="10"} 6', 'order_bytes_bucket{region="eu",le="100"} 9',
+                 'order_bytes_bucket{region="eu",le="+Inf"} 12', 'order_bytes_sum{region="eu"} 3066',
+                 'order_bytes_count{region="eu"} 12', "lignum_metrics_dropped_total 0"):
+        assert "\n" + line + "\n" in page, line
+    if shutil.which("promtool"):
+        p = subprocess.run(["promtool", "check", "metrics"], input=page.encode(), capture_output=True, timeout=30)
+        assert p.returncode != 1, p.stderr          # 3: it dislikes the units that we have chosen
+
+
+def test_a_metric_that_is_declared_anew_begins_anew(node):
+    b = node(config=OWN)
+    b.ok("GET", "/count")
+    b.write_config(OWN.replace('{ "region", "kind" }', '{ "kind", "region" }'))
+    b.reload()
+    b.ok("GET", "/count")
+    page = b.ok("GET", "/metrics").body.decode()
+    assert 'orders_total{kind="eu",region="a \\"b\\""} 2' in page
+    assert page.count("# TYPE orders_total counter") == 1
+    assert page.count("orders_total{") == 1
+
+
+def test_series_of_a_clients_choice_are_bounded(node):
+    b = node(config='''
+        local c = metrics.counter("by_client_total", "By client.", { "name" })
+        route.get("/many", function() for i = 1, 1500 do c:add(1, "n" .. i) end c:add(1, "\\xff") return 200, "ok" end)
+        ''')
+    for _ in range(2):
+        b.ok("GET", "/many")
+    page = b.ok("GET", "/metrics").body.decode()
+    assert page.count("by_client_total{") == 1000
+    assert 'by_client_total{name="n1000"} 2\n' in page
+    assert "lignum_metrics_dropped_total 1002\n" in page
+
+
+def test_wrong_declarations_and_changes_name_what_is_wrong(node):
+    b = node(config='''
+        local c = metrics.counter("c_total", "C.", { "a" })
+        local function why(fn, ...) return select(2, pcall(fn, ...)) end
+        route.get("/why", function()
+          return 200, table.concat({
+            why(metrics.counter, "lignum_x", "h"), why(metrics.counter, "1x", "h"), why(metrics.gauge, "g", "h", { "le" }),
+            why(metrics.histogram, "h", "h", {}, { 2, 1 }), why(c.add, c, 1), why(c.add, c, -1, "x"), why(c.set, c, 1, "x"),
+            why(c.add, c, 0 / 0, "x"), why(c.add, c, 1, {}), why(c.observe, c, 1, "x") }, "\\n"), "text/plain"
+        end)''')
+    lines = b.ok("GET", "/why").body.decode().splitlines()
+    for line, words in zip(lines, ["not begin with lignum_", "not begin with lignum_", "le cannot be the name of a label",
+                                   "numbers that rise", "c_total has 1 labels, not 0", "only rises", "is of another kind",
+                                   "must be a number, not", "label a must be a string, not table", "is of another kind"]):
+        assert words in line, line
+    assert len(lines) == 10
+
+
+def test_calls_errors_and_seconds_of_each_hook_and_timer_are_counted(node):
+    b = node(config='''
+        function on_publish(msg)
+          if msg.payload == "bad" then error("no") end
+          if msg.payload == "slow" then sleep(0.2) end
+          if msg.payload == "no" then return reject("no") end
+        end
+        function authorize(req) return req:header("x-fail") == nil or error("broken") end
+        every(0.02, function() end)
+        every(0.02, function() error("tick") end)
+        ''')
+    b.publish("t", b"slow")
+    b.publish_lines("t", [b"a", b"b", b"c"])
+    assert b.post("/v1/topics/t/messages", b"no").status == 400
+    assert b.post("/v1/topics/t/messages", b"bad").status == 500
+    assert b.get("/ping", headers={"x-fail": "1"}).status == 500
+
+    def value(what, kind, name):
+        text = b.ok("GET", "/metrics").body.decode()
+        m = re.search(r'^lignum_script_%s_total\{kind="%s",name="%s"\} (\S+)$' % (what, kind, name), text, re.M)
+        return float(m[1]) if m else 0
+    assert value("calls", "hook", "on_publish") == 6
+    assert value("errors", "hook", "on_publish") == 1
+    assert 0.2 <= value("seconds", "hook", "on_publish") < 2
+    assert value("errors", "hook", "authorize") == 1
+    assert value("calls", "hook", "authorize") >= 7
+    wait_until(lambda: value("calls", "timer", "every 0.02 s at [^ ]*lignum.lua:9") >= 3, what="the second timer runs")
+    assert value("errors", "timer", "every 0.02 s at [^ ]*lignum.lua:9") >= 3
+    assert value("calls", "timer", "every 0.02 s at [^ ]*lignum.lua:8") >= 3
+    assert value("errors", "timer", "every 0.02 s at [^ ]*lignum.lua:8") == 0

@@ -37,6 +37,7 @@ struct host {
     struct http_server *http;
     struct fetcher *fetcher;
     struct shared *shared;
+    struct meters *meters;
     struct watch synced, guard;
     bool (*until)(struct host *h);    /* host_turns ends when it returns true */
     int running;                      /* tasks of host_start that have not ended */
@@ -94,9 +95,11 @@ static inline void host_open(struct host *h, size_t memory_max)
     http_on_error(h->http, script_render_error);
     h->fetcher = fetcher_new(&h->loop);
     h->shared = shared_new();
+    h->meters = meters_new();
     watch_readable(&h->loop, &h->synced, store_event_fd(h->store), host_on_synced, h);
     struct services services = {.loop = &h->loop, .http = h->http, .topics = h->topics, .store = h->store,
                                 .role = &h->role, .fetcher = h->fetcher, .shared = h->shared,
+                                .meters = h->meters, .called = meters_called,
                                 .advertise = "127.0.0.1:1"};
     script_attach(h->vm, &services);
 }
@@ -105,6 +108,7 @@ static inline void host_close(struct host *h)
 {
     tasks_free(vm_tasks(h->vm));
     shared_free(h->shared);
+    meters_free(h->meters);
     watch_fini(&h->synced);
     watch_fini(&h->guard);
     http_server_free(h->http);

@@ -6,11 +6,13 @@
 #define SCRIPT_VM_SERVICES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "broker/cluster/cluster.h"
 #include "net/fetch.h"
 #include "net/http.h"
 
+struct meters;
 struct shared;
 
 /* Everything pointed to outlives the VM's tasks. */
@@ -23,6 +25,8 @@ struct services {
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */
     struct fetcher *fetcher;
     struct shared *shared;        /* what scripts keep across reloads (script/std/shared.h) */
+    struct meters *meters;        /* their metrics (script/std/meters.h), and meters_called; NULL: nobody counts */
+    void (*called)(struct meters *meters, const char *kind, const char *name, uint64_t ns, bool failed);
     const char *advertise;        /* the address that other nodes are told */
     void (*reload)(void *arg);    /* asks main for a reload in the next turn */
     bool (*ready)(void *arg, const char **why);

@@ -148,9 +148,18 @@ void task_where(struct task *t, const char *where)
     t->tasks->vm->budget.where = where;
 }
 
+static void count_hook(struct task *t, bool failed)
+{
+    const struct services *s = &t->tasks->vm->services;
+    if (t->hook != NULL && s->called != NULL)
+        s->called(s->meters, "hook", t->hook, clock_ns() - t->hook_began, failed);
+}
+
 void task_hook(struct task *t, const char *hook)
 {
+    count_hook(t, false);
     t->hook = hook;
+    t->hook_began = hook == NULL ? 0 : clock_ns();
 }
 
 void task_yours(struct task *t, bool yours)
@@ -215,6 +224,7 @@ static void finish(struct task *t, struct task_result result)
 static void finish_failed(struct task *t, struct failure f)
 {
     struct buf *message = &t->tasks->message;
+    count_hook(t, true);
     buf_clear(message);
     if (t->where[0] != '\0' || t->hook != NULL)
         buf_addf(message, "%s failed: ", t->hook == NULL ? t->where : t->hook);
