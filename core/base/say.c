@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json_plain.h"
 
 /* The size that a pipe takes atomically, so that lines of several processes do not mix. */
 enum { LINE_SIZE_MAX = PIPE_BUF };
@@ -61,14 +62,24 @@ int say_level_parse(slice name, enum say_level *out)
     return -EINVAL;
 }
 
+/* Some terminals obey the controls U+0080 to U+009F, too. */
+static bool is_control(const unsigned char *p, int size)
+{
+    return size == 1 ? *p < 0x20 || *p == 0x7f : size == 2 && p[0] == 0xc2 && p[1] < 0xa0;
+}
+
 static void add_visible(struct buf *out, slice text)
 {
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c < 0x20 || c == 0x7f)
-            buf_addf(out, "\\x%02x", c);
-        else
-            buf_add_char(out, text.p[i]);
+    while (text.n > 0) {
+        const unsigned char *p = (const unsigned char *)text.p;
+        int size = utf8_step(text);
+        bool odd = size < 0 || is_control(p, size);
+        size_t n = (size_t)(size < 0 ? -size : size);
+        for (size_t i = 0; odd && i < n; i++)
+            buf_addf(out, "\\x%02x", p[i]);
+        if (!odd)
+            buf_add(out, text.p, n);
+        text = slice_skip(text, n);
     }
 }
 
@@ -131,7 +142,7 @@ void say_limit_end(struct say_limit *l)
         return;
     if (l->left_out > 0)
         say(l->level, l->area, "left out %u more lines of this kind in the last %d s", l->left_out, SAY_LIMIT_S);
-    *l = (struct say_limit){0};
+    *l = (struct say_limit){.busy = l->left_out > 0};
 }
 
 void say_limited(struct say_limit *l, enum say_level level, const char *area, const char *fmt, ...)
@@ -141,7 +152,7 @@ void say_limited(struct say_limit *l, enum say_level level, const char *area, co
         l->since_ns = clock_ns();
     l->level = level;
     l->area = area;
-    if (l->said == SAY_LIMIT_LINES) {
+    if (l->said == (l->busy ? 1 : SAY_LIMIT_LINES)) {
         l->left_out++;
         return;
     }

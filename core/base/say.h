@@ -26,7 +26,8 @@ uint64_t say_lost(void);   /* lines lost since the start */
 void say_set_level(enum say_level least);
 int say_level_parse(slice name, enum say_level *out);  /* "debug" ... "error"; 0 or -EINVAL */
 
-/* Control characters in the text are written as \xNN, so that no text from outside can forge a second line. */
+/* Control characters in the text, and bytes that are not UTF-8, are written as \xNN, so that no text from outside can
+ * forge a second line. */
 void say(enum say_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -40,10 +41,12 @@ _Noreturn void say_fatal(int exit_code, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Limits how often lines of one kind are said that others can cause, above all a stranger at a port. A zeroed one is
- * ready. Lines above the limit are counted, and the count is said. */
+ * ready. Lines above the limit are counted, and the count is said. After a window that left lines out, the next one has
+ * room for one line, so that what goes on for hours does not fill a log. */
 struct say_limit {
     uint64_t since_ns;   /* when the window began; 0: there is none */
     unsigned said, left_out;
+    bool busy;           /* the window before left lines out */
     enum say_level level;
     const char *area;
 };

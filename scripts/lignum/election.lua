@@ -136,7 +136,7 @@ local function hold(view)
     resign("another session holds the lock")
     return true
   end
-  say.warn("cluster: the lock was deleted or overwritten; takes it again")
+  notice.line("lock", "the lock was deleted or overwritten; takes it again")
   local done, why, code = client:write(member.key, member:lock_value(), { session = member.session })
   if done == nil then return nil, why, code end
   if not done then hand_over("the lock is lost: " .. why) end
@@ -233,7 +233,7 @@ local function watch()
     local ok, why, code = step()
     if code == "stopping" then return end
     if ok then
-      if notice.current.consul then say.info("cluster: Consul is available again") end
+      if notice.current.consul then notice.line("consul", "Consul is available again", "info") end
       notice.clear("consul")
       retry = RETRY_FIRST
     else
@@ -377,7 +377,7 @@ local function free_lock(status)
   if not member.session then return end
   if not views.is_gone(view, member.me) then return member:publish(member:entry(status)) end
   connected_to = nil
-  say.warn("cluster: the leader's process is gone; ends its session leader=" .. leader.name)
+  notice.line("leader", "the leader's process is gone; ends its session leader=" .. leader.name)
   return client:destroy_session(view.lock.session)
 end
 

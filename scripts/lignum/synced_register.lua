@@ -7,7 +7,7 @@ local notice = require "lignum.notice"
 local roster = require "lignum.roster"
 local views = require "lignum.view"
 
-local cluster, say = core.cluster, core.say
+local cluster = core.cluster
 
 local M = {
   ---What the core said about the register that it saw last.
@@ -108,8 +108,8 @@ function M.push()
     return true
   end
   if wanted.lost then
-    say.error(("cluster: has flagged the synced register at Consul: a newer one is lost epoch=%d version=%d"):format(
-      wanted.lost.epoch, wanted.lost.version))
+    notice.line("flag", ("has flagged the synced register at Consul: a newer one is lost epoch=%d version=%d"):format(
+      wanted.lost.epoch, wanted.lost.version), "error")
   end
   observe(wanted, indexes[#indexes], asked)
   return true

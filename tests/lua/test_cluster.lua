@@ -314,3 +314,26 @@ test("replication_all_that_is_due_goes_out_however_many_topics_there_are", funct
   check.equal({ shipped, #told }, { 2500, 1 })
   check.has(told[1], 'topic t1 is replicated in mode "wal"')
 end)
+
+test("notice_lines_that_others_can_cause_are_limited_and_counted", function()
+  local now, told = 100, {}
+  local say = { warn = function(text) told[#told + 1] = text end }
+  local notice = loaded_with("notice", {
+    ["lignum.core"] = { say = say, time = { clock = function() return now end } },
+  })
+  local function flap(times)
+    for i = 1, times do notice.set("consul", "Consul answers " .. i % 2) end
+  end
+  flap(12)
+  notice.set("other", "another subject")
+  check.equal({ #told, told[6] }, { 6, "cluster: another subject" })
+  now = now + 10
+  flap(3)      -- lines were left out before: there is room for one
+  check.equal({ told[7], #told }, { "cluster: left out 7 more lines about: consul", 8 })
+  now = now + 10
+  notice.line("consul", "once")
+  check.equal({ told[9], told[10] }, { "cluster: left out 2 more lines about: consul", "cluster: once" })
+  now = now + 10
+  for i = 1, 6 do notice.line("consul", "line " .. i) end
+  check.equal(#told, 10 + 5)
+end)

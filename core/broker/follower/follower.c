@@ -1,6 +1,7 @@
 #include "broker/follower/follower.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -82,11 +83,11 @@ static void act_on_failure(struct follower *f)
     uint64_t now = clock_ns();
     if (!f->failed)
         return;
-    if ((f->phase == UPSTREAM_READY && !f->stuck) || !f->logged)
+    if ((f->phase == UPSTREAM_READY && !f->stuck) || strcmp(f->why, f->said) != 0)
         say_limited(&f->failures, SAY_WARN, "follower",
                     "no connection to the leader member=%s address=%s reason=\"%s\"", f->leader.member.text,
                     f->leader.replication, f->why);
-    f->logged = true;
+    snprintf(f->said, sizeof(f->said), "%s", f->why);
     /* A connection that was good for some time starts the pauses over; one that fails at once does not. */
     bool was_good = f->phase == UPSTREAM_READY && now - f->since_ns > RETRY_MAX_NS;
     if (was_good || f->retry_ns == 0)
@@ -125,7 +126,8 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
     for (size_t i = 0; (t = topics_at(f->topics, i)) != NULL; i++)
         t->follow.refetch = false;   /* what differs from one leader's history may be the same in the next one's */
     f->follows = leader != NULL;
-    f->refused = f->logged = f->stuck = false;
+    f->refused = f->stuck = false;
+    f->said[0] = '\0';
     f->retry_ns = 0;
     if (leader == NULL)
         return;
@@ -231,6 +233,8 @@ bool follower_tick(struct follower *f)
 {
     uint64_t now = clock_ns();
     say_limit_end(&f->failures);
+    say_limit_end(&f->moves);
+    say_limit_end(&f->faults);
     if (!f->follows)
         return false;
     if (f->link == NULL) {

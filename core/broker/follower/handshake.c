@@ -51,10 +51,12 @@ static void on_welcome(struct follower *f, slice payload)
     link_allow(f->link, LINK_FRAME_MAX);
     f->phase = UPSTREAM_READY;
     f->leader_heard_ns = clock_ns();
-    f->logged = f->refused = false;
+    f->refused = false;
+    if (!f->stuck)                   /* else the log names the reason why it will not do for long */
+        f->said[0] = '\0';
     if (!f->stuck)
-        say_info("follower", "following member=%s epoch=%llu address=%s", member.text, (unsigned long long)epoch,
-                 f->leader.replication);
+        say_limited(&f->moves, SAY_INFO, "follower", "following member=%s epoch=%llu address=%s", member.text,
+                    (unsigned long long)epoch, f->leader.replication);
 }
 
 void handshake_answer(struct follower *f, unsigned char type, slice payload)

@@ -90,7 +90,7 @@ static bool may_undo(const struct follower *f, struct topic *t)
 static int stuck(struct follower *f, const struct topic *t, const char *why)
 {
     if (!f->stuck)
-        say_error("follower",
+        say_limited(&f->faults, SAY_ERROR, "follower",
                   "topic=%s: %s. This node keeps what it has and follows no leader. If the leader's history shall be "
                   "the cluster's: cluster.claim_unclean() there; if this node's: stop the leader, then "
                   "cluster.adopt() here",
@@ -130,8 +130,8 @@ static int cut(struct follower *f, struct topic *t, uint64_t to)
     if (rc < 0)
         return rc;
     f->diverged_messages += beyond;
-    say_warn("follower", "diverged topic=%s offset=%llu messages=%llu: moved to diverged/", t->name,
-             (unsigned long long)to, (unsigned long long)beyond);
+    say_limited(&f->moves, SAY_WARN, "follower", "diverged topic=%s offset=%llu messages=%llu: moved to diverged/",
+                t->name, (unsigned long long)to, (unsigned long long)beyond);
     check_topics(f, t);
     return 0;
 }
@@ -156,8 +156,8 @@ static int restart(struct follower *f, struct topic *t, const struct point *p, u
     rc = topic_restart(t, p->first, keep);
     if (rc < 0)
         return rc;
-    say_info("follower", "starts over topic=%s offset=%llu%s", t->name, (unsigned long long)p->first,
-             keep ? ": what was here is moved to diverged/" : "");
+    say_limited(&f->moves, SAY_INFO, "follower", "starts over topic=%s offset=%llu%s", t->name,
+                (unsigned long long)p->first, keep ? ": what was here is moved to diverged/" : "");
     f->diverged_messages += keep ? info.tail - info.first : 0;
     return 0;
 }
@@ -269,7 +269,7 @@ void reconcile_point(struct follower *f, struct wire *w)
     }
     t->follow.known = true;
     if (p.kind == POINT_UNREADABLE)
-        say_warn("follower", "the leader cannot read its topic=%s: asks again", t->name);
+        say_limited(&f->faults, SAY_WARN, "follower", "the leader cannot read its topic=%s: asks again", t->name);
     if (p.kind == POINT_UNREADABLE || t == f->refetch.topic) {
         upstream_hold(f, t, HELD_NS);
         return;
@@ -278,12 +278,13 @@ void reconcile_point(struct follower *f, struct wire *w)
     if (rc == -ERR_BUSY) {
         upstream_hold(f, t, BUSY_NS);    /* what is to be cut is being copied, or not on the disk yet */
     } else if (rc == -ERR_DAMAGED) {
-        say_error("follower", "topic=%s cannot be compared: it is damaged here, and repaired first", t->name);
+        say_limited(&f->faults, SAY_ERROR, "follower",
+                    "topic=%s cannot be compared: it is damaged here, and repaired first", t->name);
         upstream_hold(f, t, HELD_NS);
         refetch_soon(f);
     } else if (rc < 0) {
         if (!f->stuck)
-            say_error("follower", "cannot go on with topic=%s: %s", t->name, err_sentence(rc));
+            say_limited(&f->faults, SAY_ERROR, "follower", "cannot go on with topic=%s: %s", t->name, err_sentence(rc));
         upstream_fail(f, err_sentence(rc));
     }
 }

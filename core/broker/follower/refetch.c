@@ -39,7 +39,8 @@ void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first)
     int rc = store_save_state(f->role->store);
     if (rc < 0)
         say_fatal(EXIT_IO, "refetch", "the state cannot be written: %s", err_sentence(rc));
-    say_warn("refetch", "topic=%s has to be replicated again from offset=%llu on", t->name, (unsigned long long)first);
+    say_limited(&f->faults, SAY_WARN, "refetch", "topic=%s has to be replicated again from offset=%llu on", t->name,
+                (unsigned long long)first);
     tf->refetch_from = tf->refetch ? least(tf->refetch_from, first) : first;
     tf->refetch = true;
     upstream_fail(f, "damage here is repaired by replicating again");
@@ -74,7 +75,8 @@ int refetch_cut(struct follower *f, struct topic *t)
     if (!t->follow.refetch)
         return 0;
     if (!may_cut(f, t)) {
-        say_warn("refetch", "topic=%s waits until this node is out of the synced set: its copy may be needed", t->name);
+        say_limited(&f->faults, SAY_WARN, "refetch",
+                    "topic=%s waits until this node is out of the synced set: its copy may be needed", t->name);
         return -ERR_UNAVAILABLE;
     }
     struct journal_info info;
@@ -83,11 +85,12 @@ int refetch_cut(struct follower *f, struct topic *t)
     if (rc == -ERR_DAMAGED || rc == -ERR_BAD_RANGE)   /* no batch boundary is there */
         rc = topic_restart(t, from, info.epoch > 0 || info.damaged > 0);
     if (rc < 0 && rc != -ERR_BUSY)
-        say_error("refetch", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
+        say_limited(&f->faults, SAY_ERROR, "refetch", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
     if (rc < 0)
         return rc;
-    say_warn("refetch", "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/",
-             t->name, (unsigned long long)from);
+    say_limited(&f->faults, SAY_WARN, "refetch",
+                "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/", t->name,
+                (unsigned long long)from);
     t->follow.refetch = false;
     f->diverged_messages += messages;
     return 0;
@@ -120,11 +123,12 @@ static void fetch(struct follower *f, struct topic *t, uint64_t damaged)
     r->position = 0;
     int rc = repair_begin(t->journal, info.first, &r->repair);
     if (rc < 0) {
-        say_error("refetch", "cannot begin topic=%s file=%020llu: %s", t->name, (unsigned long long)info.first,
-                  err_sentence(rc));
+        say_limited(&f->faults, SAY_ERROR, "refetch", "cannot begin topic=%s file=%020llu: %s", t->name,
+                    (unsigned long long)info.first, err_sentence(rc));
         return;
     }
-    say_info("refetch", "fetching a damaged file topic=%s file=%020llu", t->name, (unsigned long long)info.first);
+    say_limited(&f->moves, SAY_INFO, "refetch", "fetching a damaged file topic=%s file=%020llu", t->name,
+                (unsigned long long)info.first);
     r->topic = t;
     ask_piece(f);
 }
@@ -144,11 +148,13 @@ static void finish(struct follower *f)
     if (rc == 0) {
         r->at_ns = f->held_ns = 0;
         f->refetched_files++;
-        say_info("refetch", "repaired topic=%s file=%020llu", t->name, (unsigned long long)first);
+        say_limited(&f->moves, SAY_INFO, "refetch", "repaired topic=%s file=%020llu", t->name,
+                    (unsigned long long)first);
         return;
     }
-    say_warn("refetch", "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
-             (unsigned long long)first, err_sentence(rc));
+    say_limited(&f->faults, SAY_WARN, "refetch",
+                "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
+                (unsigned long long)first, err_sentence(rc));
     if (rc == -ERR_DIVERGED)
         refetch_by_replicating(f, t, first);
     else
@@ -194,7 +200,7 @@ void refetch_file(struct follower *f, struct wire *w)
     }
     int rc = repair_add(r->repair, w->rest);
     if (rc < 0) {
-        say_error("refetch", "cannot write topic=%s: %s", t->name, err_sentence(rc));
+        say_limited(&f->faults, SAY_ERROR, "refetch", "cannot write topic=%s: %s", t->name, err_sentence(rc));
         refetch_cancel(f);
         return;
     }
@@ -210,7 +216,8 @@ void refetch_differs(struct follower *f, struct wire *w)
     uint64_t first = get_u64(w);
     if (!wire_done(w) || t == NULL || !t->follow.placed || first < topic_first(t) || first >= t->tail.at)
         return;
-    say_error("refetch", "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,
-              (unsigned long long)first);
+    say_limited(&f->faults, SAY_ERROR, "refetch",
+                "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,
+                (unsigned long long)first);
     refetch_by_replicating(f, t, first);
 }

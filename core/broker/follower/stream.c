@@ -47,8 +47,8 @@ static void on_data(struct follower *f, struct wire *w)
         return;
     }
     if (rc < 0)
-        say_error("follower", "cannot store what the leader sent topic=%s offset=%llu: %s", t->name,
-                  (unsigned long long)t->tail.at, err_sentence(rc));
+        say_limited(&f->faults, SAY_ERROR, "follower", "cannot store what the leader sent topic=%s offset=%llu: %s",
+                    t->name, (unsigned long long)t->tail.at, err_sentence(rc));
     if (rc == -ERR_DIVERGED) {       /* the files' boundaries differ, as after damage: replicates the last file again */
         uint64_t from = least(journal_active_first(t->journal), run.file_first), first = topic_first(t);
         refetch_by_replicating(f, t, from > first ? from : first);

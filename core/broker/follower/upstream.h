@@ -47,9 +47,12 @@ struct follower {
     bool failed;                     /* upstream_fail was called, and the link is still there */
     char why[128];                   /* then: the reason */
     bool refused;                    /* nobody listened at the leader's address when it was last dialled */
-    bool logged;                     /* the log says already that there is no connection */
+    char said[128];                  /* the reason that the log names already for there being no connection */
     bool stuck;                      /* only an operator can say whose history counts: it is dialled less often */
-    struct say_limit failures;       /* lines about connections that fail: a node on the path can cause them */
+    /* Lines that a leader, or a node on the path to it, can cause as often as it likes: */
+    struct say_limit failures;       /* about connections that fail */
+    struct say_limit moves;          /* about what is followed, and topics that begin again or are cut */
+    struct say_limit faults;         /* about what cannot be compared, repaired or stored */
     uint64_t since_ns;               /* when this connection was dialled */
     uint64_t heard_ns, spoken_ns;    /* when a frame last came, and was last sent */
     uint64_t dial_at_ns, retry_ns;   /* when to dial next; the pause before that */

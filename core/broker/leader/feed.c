@@ -168,8 +168,8 @@ static void feed_cannot(struct feed *f, int rc)
     if (rc == -ERR_DAMAGED)
         f->peer->leader->damaged = true;
     if (rc != -ERR_GONE)
-        say_error("leader", "cannot send topic=%s offset=%llu to member=%s: %s", f->topic->name,
-                  (unsigned long long)f->sent, f->peer->member.text, err_sentence(rc));
+        say_limited(&f->peer->leader->faults, SAY_ERROR, "leader", "cannot send topic=%s offset=%llu to member=%s: %s",
+                    f->topic->name, (unsigned long long)f->sent, f->peer->member.text, err_sentence(rc));
     else
         peer_refuse(f->peer, "retention has removed the next batch: start over");
 }

@@ -81,8 +81,8 @@ static void on_promise(struct peer *p, slice payload)
         return;
     }
     p->phase = PEER_READY;
-    say_info("leader", "follower connected member=%s address=%s%s", p->member.text, p->address,
-             p->amnesiac ? " amnesiac" : "");
+    say_limited(&p->leader->moves, SAY_INFO, "leader", "follower connected member=%s address=%s%s", p->member.text,
+                p->address, p->amnesiac ? " amnesiac" : "");
     membership_arrived(p);
 }
 

@@ -222,7 +222,8 @@ void leader_receive(struct leader *l)
         if (!p->closing)
             continue;
         if (p->phase == PEER_READY)
-            say_info("leader", "follower gone member=%s reason=\"%s\"", p->member.text, link_why(p->link));
+            say_limited(&l->moves, SAY_INFO, "leader", "follower gone member=%s reason=\"%s\"", p->member.text,
+                        link_why(p->link));
         else if (link_error(p->link) == -EPROTO)
             say_limited(&l->refusals, SAY_WARN, "leader", "refused a connection address=%s reason=\"%s\"", p->address,
                         link_why(p->link));

@@ -154,8 +154,9 @@ static void propose_removal(struct leader *l, uint64_t now)
     if (m == NULL)
         return;
     members_remove(&set, m);
-    say_warn("leader", "proposes to remove a member from the synced set member=%s reason=\"%s\" left=%u", m->text, why,
-             set.count);
+    say_limited(&l->moves, SAY_WARN, "leader",
+                "proposes to remove a member from the synced set member=%s reason=\"%s\" left=%u", m->text, why,
+                set.count);
     role_propose(l->role, &set);
     l->recount = true;
 }
@@ -171,7 +172,8 @@ static bool propose_addition(struct leader *l)
             continue;
         if (!feeds_caught_up(p) || !members_add(&set, &p->member))
             continue;
-        say_info("leader", "proposes a new member of the synced set member=%s size=%u", p->member.text, set.count);
+        say_limited(&l->moves, SAY_INFO, "leader", "proposes a new member of the synced set member=%s size=%u",
+                    p->member.text, set.count);
         role_propose(l->role, &set);
         l->recount = true;
         return true;
@@ -222,6 +224,8 @@ bool membership_tick(struct leader *l)
 {
     uint64_t now = clock_ns();
     say_limit_end(&l->refusals);
+    say_limit_end(&l->moves);
+    say_limit_end(&l->faults);
     LIST_EACH(node, &l->peers) {
         struct peer *p = LIST_OWNER(node, struct peer, all);
         if (!p->closing)

@@ -83,7 +83,10 @@ struct leader {
     bool damaged;                    /* something that is to be sent cannot be read */
     uint64_t stalled_ns;             /* since when a member that is gone cannot be removed from the set; 0: none */
     uint64_t shipped_bytes;
-    struct say_limit refusals;       /* lines about peers that are not ready */
+    /* Lines that a peer can cause as often as it likes: */
+    struct say_limit refusals;       /* about peers that are refused */
+    struct say_limit moves;          /* about followers that connect, leave, and join or leave the set */
+    struct say_limit faults;         /* about what a follower has or asks for */
     struct watch pace;               /* ends the sleep when marks are due, or credit has come back */
 };
 

@@ -20,7 +20,7 @@ static void send_point(struct peer *p, uint32_t slot, struct topic *t, uint64_t 
         if (rc == -ERR_DAMAGED)
             p->leader->damaged = true;
         if (rc < 0)
-            say_error("leader", "cannot read topic=%s: %s", t->name, err_sentence(rc));
+            say_limited(&p->leader->faults, SAY_ERROR, "leader", "cannot read topic=%s: %s", t->name, err_sentence(rc));
         kind = rc < 0 ? POINT_UNREADABLE : found == epoch ? POINT_EXACT : POINT_EARLIER;
     }
     struct buf *out = link_begin(p->link, WIRE_POINT);
@@ -92,9 +92,10 @@ static void check_memory(struct peer *p, const struct feed *f)
 {
     if (p->amnesiac || f->written >= f->topic->peers.at || !role_counts(p->leader->role, &p->member))
         return;
-    say_error("leader", "a member has less than it acknowledged, and does not count until it has caught up member=%s "
-              "topic=%s has=%llu had=%llu", p->member.text, f->topic->name, (unsigned long long)f->written,
-              (unsigned long long)f->topic->peers.at);
+    say_limited(&p->leader->faults, SAY_ERROR, "leader",
+                "a member has less than it acknowledged, and does not count until it has caught up member=%s topic=%s "
+                "has=%llu had=%llu",
+                p->member.text, f->topic->name, (unsigned long long)f->written, (unsigned long long)f->topic->peers.at);
     p->amnesiac = true;
     p->leader->recount = true;
 }
@@ -181,8 +182,9 @@ static void on_audit(struct peer *p, struct wire *w)
         return;                      /* retention differs, or the file is not sealed here yet */
     if (info.next == next && info.crc == crc)
         return;
-    say_error("leader", "a follower's sealed file differs topic=%s file=%020llu member=%s", f->topic->name,
-              (unsigned long long)first, p->member.text);
+    say_limited(&p->leader->faults, SAY_ERROR, "leader",
+                "a follower's sealed file differs topic=%s file=%020llu member=%s", f->topic->name,
+                (unsigned long long)first, p->member.text);
     struct buf *out = link_begin(p->link, WIRE_DIFFERS);
     put_u32(out, slot);
     put_u64(out, first);
@@ -211,7 +213,7 @@ void requests_frame(struct peer *p, unsigned char type, slice payload)
     case WIRE_PING:
         break;
     case WIRE_REFUSE:
-        say_warn("leader", "a follower left member=%s", p->member.text);
+        say_limited(&p->leader->moves, SAY_WARN, "leader", "a follower left member=%s", p->member.text);
         p->closing = true;
         break;
     default:

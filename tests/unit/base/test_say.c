@@ -41,6 +41,16 @@ TEST(test_a_message_cannot_forge_a_line)
                 SLICE(" error net: bad\\x0d\\x0a\\x09\\x1b[0m \\x7f \xc3\xa4 \\\n"));
 }
 
+/* A C1 control, as UTF-8 and bare; an overlong slash; a surrogate; a character without its end. */
+TEST(test_bytes_that_a_terminal_could_obey_or_that_are_no_text_are_escaped)
+{
+    capture();
+    say_error("net", "\xc2\x9b" "1m \x9b \xc0\xaf \xed\xa0\x80 \xc2\xa0 \xe2\x82\xac \xf0\x9f\x98\x80 \xe2\x82");
+    CHECK_SLICE(without_time(unit_read_file("said")),
+                SLICE(" error net: \\xc2\\x9b1m \\x9b \\xc0\\xaf \\xed\\xa0\\x80 \xc2\xa0 \xe2\x82\xac "
+                      "\xf0\x9f\x98\x80 \\xe2\\x82\n"));
+}
+
 TEST(test_what_is_below_the_level_is_not_said)
 {
     capture();
@@ -97,7 +107,16 @@ TEST(test_lines_that_others_can_cause_are_limited_and_counted)
                 SLICE(" warn net: left out 7 more lines of this kind in the last 10 s\n"));
     capture();
     say_limited(&limit, SAY_WARN, "net", "again");
+    say_limited(&limit, SAY_WARN, "net", "and again");     /* lines were left out before: one is enough */
     CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" warn net: again\n"));
+    for (int i = 0; i < 2; i++) {                         /* a window with one line left out, and one with none */
+        limit.since_ns -= SAY_LIMIT_S * NS_PER_S;
+        say_limit_end(&limit);
+        say_limited(&limit, SAY_WARN, "net", "once more");
+    }
+    capture();
+    say_limited(&limit, SAY_WARN, "net", "the limit is the usual one again");
+    CHECK_SLICE(without_time(unit_read_file("said")), SLICE(" warn net: the limit is the usual one again\n"));
 }
 
 /* Reads what a pipe has, without waiting. */

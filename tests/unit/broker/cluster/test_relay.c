@@ -309,6 +309,26 @@ TEST(test_a_handshake_that_is_too_large_is_cut_off)
     rig_down();
 }
 
+/* A follower that is connected and leaves, again and again. */
+TEST(test_lines_about_followers_that_come_and_go_are_bounded_and_counted)
+{
+    log_to_file();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct leader_address at = address_of_node(a);
+    for (int i = 0; i < 30; i++) {
+        cluster_follow(b->cluster, NULL);
+        cluster_follow(b->cluster, &at);
+        WAIT_UNTIL(is_connected(b));
+    }
+    CHECK_EQ(log_count("follower connected") + log_count("follower gone") + log_count(" leader: proposes"),
+             SAY_LIMIT_LINES);
+    CHECK_EQ(log_count("following member"), SAY_LIMIT_LINES);
+    cluster_leader(a->cluster)->moves.since_ns -= SAY_LIMIT_S * NS_PER_S;
+    WAIT_UNTIL(log_count("left out") == 1);
+    rig_down();
+}
+
 TEST(test_lines_about_strangers_are_bounded_and_counted)
 {
     rig.secret = SECRET;
