@@ -362,12 +362,19 @@ function json.encode(value) end
 ---@example local v, why = json.decode('{"a": 1}')
 function json.decode(text) end
 
----Makes a table encode as a list, so that an empty one is `[]`.
+---Makes a table encode as a list, so that an empty one is `[]`. Lists of json.decode are such tables already.
 ---@where anywhere
 ---@param list table
 ---@return table list
 ---@example return 200, { names = json.array(names) }
 function json.array(list) end
+
+---Whether a value would be encoded as a list.
+---@where anywhere
+---@param value any
+---@return boolean
+---@example assert(json.is_array(json.decode "[]") and not json.is_array(json.decode "{}"))
+function json.is_array(value) end
 
 ---@class lignum.node
 node = {}

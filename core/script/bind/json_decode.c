@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/json_read.h"
+#include "script/bind/object.h"
 #include "script/bind/result.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
@@ -69,6 +70,8 @@ static void push(lua_State *L, struct decoder *d, enum json_event event)
     case JSON_OPEN_LIST:
         luaL_checkstack(L, 8, "json");
         lua_newtable(L);
+        if (event == JSON_OPEN_LIST)
+            kind_set(L, lua_gettop(L), KIND_LIST);
         d->counts[r->depth - 1] = 0;
         break;
     case JSON_MEMBER:

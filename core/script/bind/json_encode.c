@@ -112,23 +112,29 @@ static void encode_object(struct encoder *e)
     e->keys->end = e->keys->at + begin;
 }
 
-/* A table that json.array has marked, or one whose keys are 1 to n, n > 0. */
-static bool is_list(struct encoder *e)
+static bool is_marked(lua_State *L)
 {
-    lua_Unsigned n = lua_rawlen(e->L, -1);
+    if (!lua_getmetatable(L, -1))
+        return false;
+    bool marked = kind_is_top(L, KIND_LIST);
+    lua_pop(L, 1);
+    return marked;
+}
+
+/* Are the keys of the table on top 1 to n? */
+static bool counts_up(lua_State *L)
+{
+    lua_Unsigned n = lua_rawlen(L, -1);
     lua_Unsigned integers = 0;
     lua_Unsigned others = 0;
-    if (lua_getmetatable(e->L, -1)) {
-        bool marked = kind_is_top(e->L, KIND_LIST);
-        lua_pop(e->L, 1);
-        if (marked)
-            return true;
-    }
-    if (n == 0)
-        return false;
-    for (lua_pushnil(e->L); lua_next(e->L, -2); lua_pop(e->L, 1))
-        lua_isinteger(e->L, -2) ? integers++ : others++;
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        lua_isinteger(L, -2) ? integers++ : others++;
     return integers == n && others == 0;
+}
+
+bool json_is_list(lua_State *L)
+{
+    return is_marked(L) || (lua_rawlen(L, -1) > 0 && counts_up(L));
 }
 
 static void encode_table(struct encoder *e)
@@ -137,7 +143,10 @@ static void encode_table(struct encoder *e)
         fail(e, "a table deeper than 64 levels, or one that contains itself");
     luaL_checkstack(e->L, 8, "json");
     lazy_message_complete(e->L, lua_gettop(e->L));
-    if (is_list(e))
+    bool marked = is_marked(e->L);
+    if (marked && !counts_up(e->L))
+        fail(e, "a list (of json.array or json.decode) whose keys are not 1 to n");
+    if (marked || json_is_list(e->L))
         encode_list(e);
     else
         encode_object(e);

@@ -41,10 +41,20 @@ static int l_array(lua_State *L)
     return 1;
 }
 
+/* json.is_array(value) -> boolean */
+static int l_is_array(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_settop(L, 1);
+    lua_pushboolean(L, lua_istable(L, 1) && json_is_list(L));
+    return 1;
+}
+
 void json_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {NULL, NULL}};
+        {"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {"is_array", l_is_array},
+        {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_LIST, NULL, NULL, NULL, NULL});
     lua_pop(L, 1);
     luaL_newlib(L, functions);

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/say.h"
 #include "script/bind/lazy_message.h"
+#include "script/bind/object.h"
 #include "script/vm/vm.h"
 
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
@@ -60,6 +61,10 @@ static int l_setmetatable(lua_State *L)
     }
     if (lua_istable(L, 1))
         lazy_message_complete(L, 1);
+    if (lua_istable(L, 1) && lua_getmetatable(L, 1) && kind_is_top(L, KIND_LIST)) {
+        lua_pushnil(L);               /* a list of JSON takes another metatable; its own is protected */
+        lua_setmetatable(L, 1);
+    }
     lua_settop(L, 2);
     return call_replaced(L);
 }

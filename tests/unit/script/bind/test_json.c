@@ -59,6 +59,37 @@ TEST(test_decoding_makes_whole_numbers_integers)
     host_close(&h);
 }
 
+TEST(test_what_is_decoded_is_encoded_as_it_was)
+{
+    static const char *const texts[] = {
+        "[]", "{}", "[[],{}]", "{\"a\":[],\"b\":{},\"c\":[[[]]]}", "123456789012345678", "[-9223372036854775808]",
+        "9223372036854775807", "{\"id\":123456789012345678}", "null", "[null]", "[0.1,1e+300]",
+    };
+    char code[160];
+    host_open(&h, 0);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        snprintf(code, sizeof(code), "return json.encode(json.decode('%s'))", texts[i]);
+        CHECK_SLICE(host_eval(&h, code), slice_from(texts[i]));
+    }
+    CHECK_EVAL("local t = json.decode('[1]') t[1] = nil return json.encode(t)", "[]");
+    CHECK_EVAL("local t = json.decode('[]') t[1] = 'x' return json.encode(t)", "[\"x\"]");
+    CHECK_EVAL("local t = json.decode('{\"a\":1}') t.a = nil return json.encode(t)", "{}");
+    CHECK_EVAL("return json.encode(setmetatable(json.decode('[]'), {}))", "{}");
+    host_close(&h);
+}
+
+TEST(test_a_marked_list_loses_no_names)
+{
+    host_open(&h, 0);
+    CHECK_REFUSED("(function() local t = json.array {1} t.x = 2 return t end)()",
+                  "json: a list (of json.array or json.decode) whose keys are not 1 to n");
+    CHECK_REFUSED("json.array {[1] = 1, [3] = 3}",
+                  "json: a list (of json.array or json.decode) whose keys are not 1 to n");
+    CHECK_EVAL("local s = '' for _, v in ipairs {json.array {}, {1}, json.decode '[]', {}, {x = 1}, 'x'} do\n"
+               "s = s .. (json.is_array(v) and 1 or 0) end return s", "111000");
+    host_close(&h);
+}
+
 TEST(test_bad_json_is_refused)
 {
     static const char *const bad[] = {"", "{", "[1,]", "[01]", "[0x10]", "[nan]", "[+1]", "{\"a\":1} x", "\\'a\\'",
