@@ -27,6 +27,8 @@ enum {
     HEADERS_SIZE_MAX = 16 * KIB,        /* all names and values of one message */
     BATCH_COUNT_MAX = 64 * KIB,         /* messages of one append */
     BATCH_SIZE_MAX = 8 * MIB,           /* one append: it is written and recovered as a whole */
+    PRODUCER_ID_MAX = 64,               /* bytes of a producer's id: a UUID or a host's name and more */
+    IDEMPOTENCY_KEY_MAX = 128,          /* bytes of an idempotency key */
 
     /* files */
     SEGMENT_MESSAGES_DEFAULT = 1000 * 1000,
@@ -153,6 +155,7 @@ enum {
 #define LIMITS_OF_SCRIPTS(X) \
     X(TOPIC_NAME_MAX) X(TOPICS_MAX) X(NODE_NAME_MAX) X(NODE_ADDRESS_MAX) \
     X(PAYLOAD_SIZE_MAX) X(KEY_SIZE_MAX) X(HEADERS_SIZE_MAX) X(BATCH_COUNT_MAX) X(BATCH_SIZE_MAX) \
+    X(PRODUCER_ID_MAX) X(IDEMPOTENCY_KEY_MAX) \
     X(SEGMENT_MESSAGES_DEFAULT) X(SEGMENT_MESSAGES_MAX) X(SEGMENT_BYTES_MIN) X(SEGMENT_BYTES_DEFAULT) \
     X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
     X(HTTP_HEAD_MAX) X(HTTP_HEADERS_MAX) X(HTTP_TARGET_MAX) X(HTTP_BODY_MAX) X(HTTP_BODIES_MAX) \

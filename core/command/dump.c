@@ -12,12 +12,14 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "command/topic_files.h"
+#include "store/format/origin.h"
 
 enum { NAME_ASIDE_MAX = TOPIC_NAME_MAX + 40 };   /* a topic's, an offset, milliseconds */
 
 struct dump {
     const char *topic;
     uint64_t from, to;
+    struct origin origin;         /* of the batch that is being printed */
     struct buf line;
 };
 
@@ -35,6 +37,17 @@ static void add_bytes(struct buf *out, const char *name, const char *base64_name
     }
 }
 
+static void add_origin(struct buf *out, const struct origin *o)
+{
+    if (o->kind == ORIGIN_NONE)
+        return;
+    bool producer = o->kind == ORIGIN_PRODUCER;
+    add_bytes(out, producer ? "producer" : "idempotency_key", producer ? "producer_base64" : "idempotency_key_base64",
+              o->name);
+    if (producer)
+        buf_addf(out, ",\"producer_epoch\":%" PRIu64 ",\"producer_seq\":%" PRIu64, o->epoch, o->sequence);
+}
+
 static void print_message(struct dump *d, const struct batch_head *head, uint64_t offset, const struct message *m)
 {
     struct buf *out = &d->line;
@@ -45,6 +58,7 @@ static void print_message(struct dump *d, const struct batch_head *head, uint64_
     buf_addf(out, ",\"offset\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"time\":\"", offset, head->epoch);
     clock_format(out, head->time_ms);
     buf_add_char(out, '"');
+    add_origin(out, &d->origin);
     if (m->key.p)
         add_bytes(out, "key", "key_base64", m->key);
     if (m->headers.n) {
@@ -65,9 +79,11 @@ static void print_message(struct dump *d, const struct batch_head *head, uint64_
 static void on_batch(void *arg, const struct batch_head *head, const char *bytes)
 {
     struct dump *d = arg;
-    slice rest = slice_of(bytes + BATCH_HEAD_SIZE, head->size - BATCH_HEAD_SIZE);
+    slice rest = batch_messages(bytes, head);
     struct message m;
     uint64_t offset = head->first;
+    d->origin.kind = ORIGIN_NONE;
+    origin_read(bytes, head, &d->origin);
     for (uint32_t i = 0; i < head->count && message_read(&rest, &m) == 0; i++, offset++)
         if (offset >= d->from && offset < d->to)
             print_message(d, head, offset, &m);

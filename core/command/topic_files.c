@@ -13,6 +13,7 @@
 #include "store/disk/lock.h"
 #include "store/disk/path.h"
 #include "store/format/checkpoint.h"
+#include "store/format/origin.h"
 #include "store/format/scan.h"
 
 int data_dir_open(struct data_dir *d, const char *path)
@@ -55,6 +56,7 @@ static int read_file(struct topic_files *t, struct reader *r, uint64_t first, bo
     const char *bytes;
     struct file_head file_head;
     struct batch_head head;
+    struct origin origin;
     struct scan s;
     unsigned version = 0;
     ssize_t n = reader_get(r, 0, FILE_HEAD_SIZE, &bytes);
@@ -77,6 +79,9 @@ static int read_file(struct topic_files *t, struct reader *r, uint64_t first, bo
             t->crc = t->crc * 31 + head.crc;
             if (head.disk > t->disk && state_led(&t->dir->state, head.epoch))
                 t->disk = head.disk;
+            if (origin_read(bytes, &head, &origin) < 0)
+                flaw_add(t, (struct flaw){first, head.first, head.first + head.count, false, "unknown origin"});
+            t->origins += head.origin > 0;
             if (t->on_batch)
                 t->on_batch(t->arg, &head, bytes);
         } else if (found == SCAN_BAD) {

@@ -36,6 +36,7 @@ struct topic_files {
     /* what was read */
     size_t count;                      /* of the files */
     uint64_t messages, bytes;
+    uint64_t origins;                  /* batches that have one */
     uint64_t next;                     /* the offset after the last message */
     uint64_t disk;                     /* every offset below it was acknowledged as durable */
     uint32_t crc;                      /* over the checksums of all batches: equal for equal copies of a topic */

@@ -14,8 +14,11 @@
 static unsigned print_topic(const struct topic_files *t, const char *what)
 {
     unsigned damages = 0;
-    printf("%s%s: files %zu, messages %" PRIu64 ", bytes %" PRIu64 ", next %" PRIu64 ", sum %08" PRIx32 "\n", what,
+    printf("%s%s: files %zu, messages %" PRIu64 ", bytes %" PRIu64 ", next %" PRIu64 ", sum %08" PRIx32, what,
            t->name, t->count, t->messages, t->bytes, t->next, t->crc);
+    if (t->origins > 0)
+        printf(", batches of producers %" PRIu64, t->origins);
+    putchar('\n');
     for (size_t i = 0; i < t->flaw_count; i++) {
         const struct flaw *f = &t->flaws[i];
         bool torn = flaw_is_torn_tail(t, f);

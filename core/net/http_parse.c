@@ -183,7 +183,7 @@ static const struct {
     SINGLE("Referer"), SINGLE("User-Agent"), SINGLE("From"), SINGLE("Date"), SINGLE("Max-Forwards"), SINGLE("Range"),
     SINGLE("If-Range"), SINGLE("If-Modified-Since"), SINGLE("If-Unmodified-Since"), SINGLE("Lignum-Key"),
     SINGLE("Lignum-Ack"), SINGLE("Lignum-Forward"), SINGLE("Lignum-Forwarded"), SINGLE("Lignum-Header-Content-Type"),
-    SINGLE("Producer-Id"), SINGLE("Producer-Epoch"), SINGLE("Producer-Seq"),
+    SINGLE("Producer-Id"), SINGLE("Producer-Epoch"), SINGLE("Producer-Seq"), SINGLE("Idempotency-Key"),
 #undef SINGLE
 };
 

@@ -238,7 +238,8 @@ paths["/v1/topics/{topic}/messages"] = {
       header("Lignum-Ack", "peers: answer when every member of the synced set has it"),
       header("Lignum-Forward", "never: a follower does not forward, but answers 307 with the leader's address"),
       header("If-Match", '"epoch:offset:topic", a token in quotes: append only there, at the end of the topic'),
-      header("Producer-Id"), header("Producer-Epoch"), header("Producer-Seq"),
+      header("Producer-Id", "who sends, up to 64 bytes"), header("Producer-Epoch"), header("Producer-Seq"),
+      header("Idempotency-Key", "up to 128 bytes, instead of the three"),
     },
     requestBody = body {
       ["application/json"] = { schema = { oneOf = list {

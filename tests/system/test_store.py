@@ -347,11 +347,16 @@ def test_a_directory_without_a_record_is_left_alone_and_said(node):
 def test_dump_prints_messages_as_json_lines(node):
     b = filled(node)
     b.publish("t", b"\xff\x00", {"Lignum-Key": "k"})
+    b.publish("t", b"a", {"Producer-Id": "p-1", "Producer-Epoch": "3", "Producer-Seq": "0"})
+    b.publish("t", b"b", {"Idempotency-Key": "order 7"})
     b.stop()
+    assert re.search(r"^topic t: .*, batches of producers 2$", b.verify().out, re.M)
     r = b.lignum("dump", b.data, "t")
     assert r.code == 0, r
     lines = [json.loads(l) for l in r.out.splitlines()]
-    assert [l["offset"] for l in lines] == list(range(46))
+    assert [l["offset"] for l in lines] == list(range(48))
+    assert (lines[46]["producer"], lines[46]["producer_epoch"], lines[46]["producer_seq"]) == ("p-1", 3, 0)
+    assert lines[47]["idempotency_key"] == "order 7" and "producer" not in lines[47]
     assert lines[7]["data"] == "message 7"
     assert (lines[45]["base64"], lines[45]["key"]) == ("/wA=", "k")
     r = b.lignum("dump", b.data, "t", "8", "12")

@@ -101,6 +101,21 @@ static void append_some(struct journal *j, uint32_t count, size_t size)
     CHECK_EQ(try_append(j, count, size, 1000), 0);
 }
 
+/* One message; producer NULL: without an origin. */
+static void append_from(struct journal *j, const char *producer, uint64_t sequence, size_t size)
+{
+    struct buf messages = {0};
+    struct message m = {.key = SLICE("k"), .payload = payload_at(j->marks.tail, size)};
+    message_write(&messages, &m);
+    struct append a = {.messages = buf_slice(&messages), .count = 1, .epoch = j->marks.epoch ? j->marks.epoch : 1,
+                       .time_ms = 1000};
+    if (producer)
+        a.origin = (struct origin){ORIGIN_PRODUCER, slice_from(producer), 3, sequence};
+    uint64_t first;
+    CHECK_EQ(journal_append(j, &a, &first), 0);
+    buf_fini(&messages);
+}
+
 /* Waits until everything appended is on disk. */
 static void settle_store(struct store *s)
 {
@@ -151,7 +166,7 @@ static uint64_t check_batches(slice bytes, uint64_t *first)
         CHECK(batch_valid(bytes.p, &head, next == UINT64_MAX ? head.first : next));
         if (next == UINT64_MAX)
             *first = head.first;
-        slice rest = slice_of(bytes.p + BATCH_HEAD_SIZE, head.size - BATCH_HEAD_SIZE);
+        slice rest = batch_messages(bytes.p, &head);
         struct message m;
         for (uint32_t i = 0; i < head.count; i++) {
             CHECK_EQ(message_read(&rest, &m), 0);

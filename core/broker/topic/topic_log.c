@@ -23,7 +23,7 @@ int topic_log_read(const struct topic_log *log, uint64_t *from, uint64_t to, top
             rc = batch_head_read(rest.p, &head);
             if (rc < 0)
                 break;
-            slice messages = slice_of(rest.p + BATCH_HEAD_SIZE, head.size - BATCH_HEAD_SIZE);
+            slice messages = batch_messages(rest.p, &head);
             uint64_t end = head.first + head.count;
             for (uint64_t offset = head.first; offset < end && message_read(&messages, &m) == 0; offset++)
                 if (offset >= *from && topic_name_ok(m.key))   /* a directory's name, perhaps from another node */

@@ -8,7 +8,7 @@ bool cursor_next_batch(struct cursor *c)
         return false;
     ENSURE(batch_head_read(c->rest.p, &c->head) == 0);   /* the store has verified it */
     ENSURE(c->head.size <= c->rest.n);
-    c->messages = slice_of(c->rest.p + BATCH_HEAD_SIZE, c->head.size - BATCH_HEAD_SIZE);
+    c->messages = batch_messages(c->rest.p, &c->head);
     c->rest = slice_skip(c->rest, c->head.size);
     c->offset = c->head.first - 1;
     c->left = c->head.count;

@@ -11,34 +11,57 @@ static char lower(char c)
 
 /* ---- the headers of an append ---- */
 
-static int take_number(struct draft *d, const struct http_header *h, uint64_t max, uint64_t *out)
+/* Which of the headers that ask something a request has. */
+enum { TAKEN_ID = 1, TAKEN_EPOCH = 2, TAKEN_SEQ = 4, TAKEN_KEY = 8, TAKEN_MATCH = 16 };
+
+static int take_number(struct draft *d, const struct http_header *h, uint64_t *out)
 {
     uint64_t value;
-    if (slice_u64(h->value, &value) < 0 || value > max)
-        return draft_fail(d, -ERR_BAD_VALUE, "%.*s must be a whole number up to %llu", SLICE_ARGS(h->name),
-                          (unsigned long long)max);
+    if (slice_u64(h->value, &value) < 0 || value > JSON_INTEGER_MAX)
+        return draft_fail(d, -ERR_BAD_VALUE, "%.*s must be a whole number up to %lld", SLICE_ARGS(h->name),
+                          (long long)JSON_INTEGER_MAX);
     *out = value;
     return 0;
 }
 
-static int take_header(struct draft *d, const struct http_header *h)
+static int take_name(struct draft *d, const struct http_header *h, enum origin_kind kind, size_t max)
 {
-    uint64_t epoch = 0;
-    if (slice_ieq(h->name, SLICE("producer-id")))
-        return take_number(d, h, UINT64_MAX, &d->append.producer);
-    if (slice_ieq(h->name, SLICE("producer-seq")))
-        return take_number(d, h, UINT64_MAX, &d->append.sequence);
+    if (h->value.n == 0 || h->value.n > max)
+        return draft_fail(d, -ERR_BAD_VALUE, "%.*s must have 1 to %zu bytes", SLICE_ARGS(h->name), max);
+    d->append.origin.kind = kind;
+    d->append.origin.name = h->value;
+    return 0;
+}
+
+static int take_match(struct draft *d, slice v)
+{
+    if (v.n < 2 || v.p[0] != '"' || v.p[v.n - 1] != '"' || d->has_expect)
+        return draft_fail(d, -ERR_BAD_VALUE, "If-Match must be one token epoch:offset:topic in double quotes");
+    return draft_expect(d, "If-Match", slice_of(v.p + 1, v.n - 2));
+}
+
+static int take_header(struct draft *d, const struct http_header *h, unsigned *taken)
+{
+    struct origin *o = &d->append.origin;
+    if (slice_ieq(h->name, SLICE("producer-id"))) {
+        *taken |= TAKEN_ID;
+        return take_name(d, h, ORIGIN_PRODUCER, PRODUCER_ID_MAX);
+    }
     if (slice_ieq(h->name, SLICE("producer-epoch"))) {
-        int rc = take_number(d, h, UINT16_MAX, &epoch);
-        d->append.producer_epoch = (uint16_t)epoch;
-        return rc;
+        *taken |= TAKEN_EPOCH;
+        return take_number(d, h, &o->epoch);
+    }
+    if (slice_ieq(h->name, SLICE("producer-seq"))) {
+        *taken |= TAKEN_SEQ;
+        return take_number(d, h, &o->sequence);
+    }
+    if (slice_ieq(h->name, SLICE("idempotency-key"))) {
+        *taken |= TAKEN_KEY;
+        return take_name(d, h, ORIGIN_KEY, IDEMPOTENCY_KEY_MAX);
     }
     if (slice_ieq(h->name, SLICE("if-match"))) {
-        slice v = h->value;
-        bool quoted = v.n >= 2 && v.p[0] == '"' && v.p[v.n - 1] == '"';
-        if (!quoted || d->has_expect)
-            return draft_fail(d, -ERR_BAD_VALUE, "If-Match must be one token epoch:offset:topic in double quotes");
-        return draft_expect(d, "If-Match", slice_of(v.p + 1, v.n - 2));
+        *taken |= TAKEN_MATCH;
+        return take_match(d, h->value);
     }
     if (slice_ieq(h->name, SLICE("lignum-ack"))) {
         if (!slice_ieq(h->value, SLICE("peers")))
@@ -48,17 +71,29 @@ static int take_header(struct draft *d, const struct http_header *h)
     return 0;
 }
 
+static int check_taken(struct draft *d, unsigned taken)
+{
+    bool producer = taken & (TAKEN_ID | TAKEN_EPOCH | TAKEN_SEQ);
+    if (producer && (taken & TAKEN_KEY))
+        return draft_fail(d, -ERR_BAD_VALUE, "Idempotency-Key and Producer-Id exclude each other");
+    if (producer && (~taken & (TAKEN_ID | TAKEN_SEQ)))
+        return draft_fail(d, -ERR_BAD_VALUE, "Producer-Id and Producer-Seq belong together");
+    return 0;
+}
+
 int draft_take_headers(struct draft *d, const struct http_request *r)
 {
     int rc = 0;
+    unsigned taken = 0;
     d->has_expect = false;
+    d->append.origin.kind = ORIGIN_NONE;
     for (size_t i = 0; i < r->head.header_count && rc == 0; i++) {
         const struct http_header *h = &r->head.headers[i];
         char c = lower(h->name.p[0]);
         if (c == 'p' || c == 'l' || c == 'i')
-            rc = take_header(d, h);
+            rc = take_header(d, h, &taken);
     }
-    return rc;
+    return rc < 0 || taken == 0 ? rc : check_taken(d, taken);
 }
 
 /* ---- what a body is ---- */

@@ -29,7 +29,7 @@ int draft_encode_body(struct draft *d, const struct http_request *r, enum body b
  * the body is instead. */
 int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what);
 
-/* Takes Producer-Id, Producer-Epoch, Producer-Seq, If-Match and Lignum-Ack. 0 or -ERR_BAD_VALUE. */
+/* Takes Producer-Id, Producer-Epoch and Producer-Seq, or Idempotency-Key; If-Match; Lignum-Ack. 0 or -ERR_BAD_VALUE. */
 int draft_take_headers(struct draft *d, const struct http_request *r);
 
 #endif

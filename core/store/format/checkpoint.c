@@ -9,7 +9,7 @@
 #include "base/ensure.h"
 #include "store/disk/io.h"
 
-enum { STATED_SHIFT = 32 };
+enum { STATED_SHIFT = 32, ORIGINS_SHIFT = 63 };
 
 #define STATED_FAR UINT64_C(0xffffffff)
 
@@ -20,7 +20,8 @@ struct slot {
     uint32_t crc;              /* of the bytes after it */
     uint32_t file_crc;
     uint64_t sequence_clean;   /* sequence * 2 + clean */
-    uint64_t first, position, next, disk, epoch;
+    uint64_t first_origins;    /* first + origins * 2^63 */
+    uint64_t position, next, disk, epoch;
     int64_t time_ms;
 };
 _Static_assert(sizeof(struct slot) == 64, "a slot never straddles a sector");
@@ -37,7 +38,8 @@ static bool slot_read(const struct slot *s, struct checkpoint *out)
         return false;
     *out = (struct checkpoint){
         .sequence = s->sequence_clean / 2, .clean = s->sequence_clean & 1,
-        .file_crc = s->file_crc, .first = s->first, .position = (uint32_t)s->position, .next = s->next,
+        .file_crc = s->file_crc, .first = s->first_origins & ~(UINT64_C(1) << ORIGINS_SHIFT),
+        .origins = s->first_origins >> ORIGINS_SHIFT, .position = (uint32_t)s->position, .next = s->next,
         .disk = s->disk, .epoch = s->epoch, .time_ms = s->time_ms,
     };
     uint64_t behind = s->position >> STATED_SHIFT;
@@ -74,7 +76,8 @@ static uint64_t stated_behind(const struct checkpoint *c)
 int checkpoint_save(const char *path, const struct checkpoint *c)
 {
     struct slot s = {
-        .file_crc = c->file_crc, .sequence_clean = c->sequence * 2 + c->clean, .first = c->first, .next = c->next,
+        .file_crc = c->file_crc, .sequence_clean = c->sequence * 2 + c->clean,
+        .first_origins = c->first | (uint64_t)c->origins << ORIGINS_SHIFT, .next = c->next,
         .position = c->position | stated_behind(c) << STATED_SHIFT, .disk = c->disk, .epoch = c->epoch,
         .time_ms = c->time_ms,
     };

@@ -17,6 +17,7 @@
 struct checkpoint {
     uint64_t sequence;     /* the newer slot has the higher one */
     bool clean;            /* written by a clean close: no batch follows `position` */
+    bool origins;          /* some batch of the file below position has one */
     uint32_t file_crc;     /* of the file's bytes below position */
     uint64_t first;        /* names the file */
     uint64_t position;     /* where its next batch begins */

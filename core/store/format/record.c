@@ -124,11 +124,11 @@ void batch_head_write(char *out, struct batch_head *head)
     put64(out + 8, head->first);
     put32(out + 16, head->count);
     put16(out + 20, head->flags);
-    put16(out + 22, head->producer_epoch);
+    put16(out + 22, head->origin);
     put64(out + 24, head->epoch);
     put64(out + 32, (uint64_t)head->time_ms);
     put64(out + 40, head->disk);
-    put64(out + 48, head->producer);
+    put64(out + 48, head->producer_epoch);
     put64(out + 56, head->sequence);
     head->crc = batch_crc(out, head->size, head->first);
     put32(out + 4, head->crc);
@@ -136,11 +136,12 @@ void batch_head_write(char *out, struct batch_head *head)
 
 static bool batch_head_possible(const struct batch_head *h)
 {
-    if (h->flags == BATCH_FLAG_END)
-        return h->count == 0 && h->size == END_RECORD_SIZE;
+    if (batch_is_end(h))
+        return (h->flags & ~BATCH_FLAG_ORIGINS) == BATCH_FLAG_END && h->count == 0 && h->size == END_RECORD_SIZE
+            && h->origin == 0;
     return (h->flags & ~BATCH_FLAG_PEERS) == 0 && h->count >= 1 && h->count <= BATCH_COUNT_MAX
-        && h->size <= BATCH_BYTES_MAX && h->size >= BATCH_HEAD_SIZE + (uint64_t)h->count * MESSAGE_HEAD_SIZE
-        && h->disk <= h->first;
+        && h->size <= BATCH_BYTES_MAX && h->origin <= ORIGIN_SIZE_MAX
+        && h->size >= BATCH_HEAD_SIZE + h->origin + (uint64_t)h->count * MESSAGE_HEAD_SIZE && h->disk <= h->first;
 }
 
 int batch_head_read(const char *in, struct batch_head *head)
@@ -151,11 +152,11 @@ int batch_head_read(const char *in, struct batch_head *head)
         .first = get64(in + 8),
         .count = get32(in + 16),
         .flags = get16(in + 20),
-        .producer_epoch = get16(in + 22),
+        .origin = get16(in + 22),
         .epoch = get64(in + 24),
         .time_ms = (int64_t)get64(in + 32),
         .disk = get64(in + 40),
-        .producer = get64(in + 48),
+        .producer_epoch = get64(in + 48),
         .sequence = get64(in + 56),
     };
     if (!batch_head_possible(&h))
@@ -232,7 +233,8 @@ void end_record_write(char out[END_RECORD_SIZE], const struct batch_head *like, 
 {
     /* It states no mark: two nodes, or one before and after a crash, must write the same bytes. */
     struct batch_head head = {
-        .size = END_RECORD_SIZE, .first = like->first, .flags = BATCH_FLAG_END,
+        .size = END_RECORD_SIZE, .first = like->first,
+        .flags = (uint16_t)(BATCH_FLAG_END | (like->flags & BATCH_FLAG_ORIGINS)),
         .epoch = like->epoch, .time_ms = like->time_ms,
     };
     put32(out + BATCH_HEAD_SIZE, file_crc);

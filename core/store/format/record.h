@@ -23,15 +23,16 @@
  *          so that a batch in the wrong place fails
  *    8  8  first offset
  *   16  4  count of messages, at least 1 (0 in an end record)
- *   20  2  flags: 1 = end record; 2 = the mark at 40 is that of the synced set; others 0
- *   22  2  producer epoch
+ *   20  2  flags: 1 = end record; 2 = the mark at 40 is that of the synced set; 4, in an end record: some batch of the
+ *          file has an origin; others 0
+ *   22  2  size of the origin (origin.h), 0 when there is none
  *   24  8  epoch of the leader that appended it
  *   32  8  timestamp, milliseconds since 1970 UTC; never falls within a topic
  *   40  8  a mark that was known when it was written: everything below it was on the leader's disk, or with flag 2 on
  *          the disk of every member of the synced set
- *   48  8  producer id, 0 when unused
+ *   48  8  producer epoch, 0 when unused
  *   56  8  producer sequence, 0 when unused
- *   64     messages
+ *   64     origin, messages
  *
  * Message, 8 bytes and its parts
  *    0  4  size of the payload
@@ -40,8 +41,9 @@
  *    8     key, headers, payload
  *   Headers are pairs: 2 bytes size of name, 2 bytes size of value, name, value.
  *
- * End record: a batch header with flag 1, count 0, first offset = next offset of the file, the timestamp and epoch of
- * the last batch, and 0 in all other fields, so that writing it again gives the same bytes; and 8 bytes after it:
+ * End record: a batch header with flag 1 (and 4), count 0, first offset = next offset of the file, the timestamp and
+ * epoch of the last batch, and 0 in all other fields, so that writing it again gives the same bytes; and 8 bytes after
+ * it:
  *   64  4  CRC-32C of all bytes of the file before the end record
  *   68  4  0
  *
@@ -64,8 +66,10 @@ enum {
     END_RECORD_SIZE = BATCH_HEAD_SIZE + 8,
     BATCH_FLAG_END = 1,
     BATCH_FLAG_PEERS = 2,
+    BATCH_FLAG_ORIGINS = 4,
     KEY_NONE = 0xffff,
-    BATCH_BYTES_MAX = BATCH_HEAD_SIZE + BATCH_SIZE_MAX,
+    ORIGIN_SIZE_MAX = 256,
+    BATCH_BYTES_MAX = BATCH_HEAD_SIZE + ORIGIN_SIZE_MAX + BATCH_SIZE_MAX,
 };
 
 /* Epoch and offset of the create record; {0, 0} is _topics. */
@@ -86,11 +90,11 @@ struct batch_head {
     uint64_t first;
     uint32_t count;
     uint16_t flags;
-    uint16_t producer_epoch;
+    uint16_t origin;   /* size of its origin; 0: none */
     uint64_t epoch;
     int64_t time_ms;
     uint64_t disk;
-    uint64_t producer;
+    uint64_t producer_epoch;
     uint64_t sequence;
 };
 
@@ -105,7 +109,20 @@ void file_head_write(unsigned char out[FILE_HEAD_SIZE], const struct file_head *
 /* 0; -ERR_FORMAT: another magic, or a newer version (*version is it then); -ERR_DAMAGED: bad checksum. */
 int file_head_read(const unsigned char in[FILE_HEAD_SIZE], struct file_head *head, unsigned *version);
 
-/* Writes the header at `out`, with its checksum: the head->size - 64 bytes of messages already follow it. Sets
+/* Is this the header of an end record? */
+static inline bool batch_is_end(const struct batch_head *head)
+{
+    return head->flags & BATCH_FLAG_END;
+}
+
+/* The encoded messages of a batch with these bytes. */
+static inline slice batch_messages(const char *in, const struct batch_head *head)
+{
+    size_t before = BATCH_HEAD_SIZE + (size_t)head->origin;
+    return slice_of(in + before, head->size - before);
+}
+
+/* Writes the header at `out`, with its checksum: the head->size - 64 bytes after it are there already. Sets
  * head->crc. */
 void batch_head_write(char *out, struct batch_head *head);
 
@@ -132,7 +149,7 @@ void header_write(struct buf *out, slice name, slice value);
 /* Takes one pair off the front of *rest; false at the end (or where sizes do not fit). */
 bool header_read(slice *rest, slice *name, slice *value);
 
-/* An end record for a file whose bytes so far have this checksum. */
+/* An end record for a file whose bytes so far have this checksum. like->flags: BATCH_FLAG_ORIGINS, or 0. */
 void end_record_write(char out[END_RECORD_SIZE], const struct batch_head *like, uint32_t file_crc);
 
 /* The file checksum that a valid end record states. */

@@ -144,8 +144,9 @@ static int scan_check(struct reader *r, struct scan *s, struct batch_head *head,
         s->older_next = head->first + head->count;
         return SCAN_BAD;
     }
-    if (head->flags == BATCH_FLAG_END)
-        return s->broken || end_record_file_crc(*bytes) == s->crc ? SCAN_SEALED : SCAN_BAD;
+    bool origins = head->flags & BATCH_FLAG_ORIGINS;
+    if (batch_is_end(head))
+        return s->broken || (end_record_file_crc(*bytes) == s->crc && origins == s->origins) ? SCAN_SEALED : SCAN_BAD;
     return SCAN_BATCH;
 }
 
@@ -168,13 +169,14 @@ int scan_next(struct reader *r, struct scan *s, struct batch_head *head, const c
     s->next += head->count;
     s->epoch = head->epoch;
     s->time_ms = head->time_ms;
+    s->origins = s->origins || head->origin > 0;
     return SCAN_BATCH;
 }
 
 /* Whether a batch with this header can follow s at this distance: each lost message took at least its own header. */
 static bool resync_possible(const struct scan *s, const struct batch_head *h, uint64_t distance)
 {
-    bool after = h->flags == BATCH_FLAG_END ? h->first >= s->next : h->first > s->next;
+    bool after = batch_is_end(h) ? h->first >= s->next : h->first > s->next;
     return after && h->first - s->next <= distance / MESSAGE_HEAD_SIZE && h->epoch >= s->epoch;
 }
 
@@ -200,7 +202,7 @@ static int resync_at(struct reader *r, const struct scan *s, uint64_t at, struct
 /* A cheap test that every batch header passes: sizes and counts are small, the size is not 0, few flags exist. */
 static bool may_be_head(const char *p)
 {
-    bool flags = p[21] == 0 && (p[20] & ~(BATCH_FLAG_END | BATCH_FLAG_PEERS)) == 0;
+    bool flags = p[21] == 0 && (p[20] & ~(BATCH_FLAG_END | BATCH_FLAG_PEERS | BATCH_FLAG_ORIGINS)) == 0;
     return flags && p[3] == 0 && (p[0] | p[1] | p[2]) != 0 && p[19] == 0;
 }
 

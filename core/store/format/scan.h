@@ -34,7 +34,8 @@ struct scan {
     uint64_t epoch;        /* of the last batch; later ones must not have a lower one */
     int64_t time_ms;
     uint32_t crc;          /* of all bytes before position */
-    bool broken;           /* bytes were skipped, so that crc is not that of the file */
+    bool origins;          /* some batch so far has one */
+    bool broken;           /* bytes were skipped, so that crc and origins are not those of the file */
     uint64_t older_next;   /* SCAN_BAD was a sound batch of a lower epoch: the offset after it; otherwise 0 */
 };
 

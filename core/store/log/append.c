@@ -39,7 +39,7 @@ void journal_write(struct journal *j)
 static void end_active(struct journal *j)
 {
     struct segment *seg = j->parts.active;
-    struct batch_head like = {.first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last};
+    struct batch_head like = segment_end_like(seg);
     end_record_write(buf_reserve(&j->pending, END_RECORD_SIZE), &like, seg->crc);
     j->pending.end += END_RECORD_SIZE;
     journal_write(j);
@@ -185,7 +185,8 @@ static bool is_full(const struct journal *j, const struct append *a, uint64_t si
 int journal_append(struct journal *j, const struct append *a, uint64_t *first)
 {
     const struct marks *m = &j->marks;
-    uint64_t size = BATCH_HEAD_SIZE + a->messages.n;
+    uint16_t origin = origin_size(&a->origin);
+    uint64_t size = BATCH_HEAD_SIZE + origin + a->messages.n;
     if (a->messages.n > BATCH_SIZE_MAX || a->count > BATCH_COUNT_MAX)
         return -ERR_TOO_LARGE;
     if (a->count == 0 || a->messages.n < (uint64_t)a->count * MESSAGE_HEAD_SIZE || a->epoch < m->epoch)
@@ -200,10 +201,12 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
         .size = (uint32_t)size, .first = m->tail, .count = a->count, .flags = a->has_stated ? BATCH_FLAG_PEERS : 0,
         .epoch = a->epoch, .time_ms = a->time_ms > m->time_ms ? a->time_ms : m->time_ms,
         .disk = a->has_stated ? a->stated : m->disk,
-        .producer = a->producer, .sequence = a->sequence, .producer_epoch = a->producer_epoch,
+        .origin = origin, .producer_epoch = a->origin.epoch, .sequence = a->origin.sequence,
     };
     char *p = buf_reserve(&j->pending, head.size);
-    memcpy(p + BATCH_HEAD_SIZE, a->messages.p, a->messages.n);
+    if (origin > 0)
+        origin_write(p + BATCH_HEAD_SIZE, &a->origin);
+    memcpy(p + BATCH_HEAD_SIZE + origin, a->messages.p, a->messages.n);
     batch_head_write(p, &head);
     j->pending.end += head.size;
     add_batch(j, &head, p);
@@ -256,7 +259,8 @@ struct checkpoint journal_checkpoint(const struct journal *j)
     const struct segment *seg = j->parts.active;
     return (struct checkpoint){
         .file_crc = seg->crc, .first = seg->first, .position = seg->written, .next = j->marks.written,
-        .disk = j->marks.written, .stated = j->marks.stated, .epoch = seg->epoch, .time_ms = seg->time_last,
+        .disk = j->marks.written, .stated = j->marks.stated, .origins = seg->origins,
+        .epoch = seg->epoch, .time_ms = seg->time_last,
     };
 }
 

@@ -12,7 +12,7 @@
 #ifndef STORE_LOG_JOURNAL_H
 #define STORE_LOG_JOURNAL_H
 
-#include "store/format/record.h"
+#include "store/format/origin.h"
 
 struct store;
 struct journal;
@@ -53,8 +53,7 @@ struct append {
     uint32_t count;
     uint64_t epoch;
     int64_t time_ms;              /* raised to the time of the last batch where it is lower */
-    uint64_t producer, sequence;  /* 0 when unused */
-    uint16_t producer_epoch;
+    struct origin origin;
     bool has_stated;              /* the batch states the mark below; otherwise the disk mark */
     uint64_t stated;
 };

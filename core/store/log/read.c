@@ -29,7 +29,7 @@ static ssize_t take_batches(struct batch_read *r, const char *p, size_t n)
     size_t used = 0;
     struct batch_head head;
     for (r->need = BATCH_HEAD_SIZE; n - used >= BATCH_HEAD_SIZE && r->next < r->to; used += head.size) {
-        bool bad = batch_head_read(p + used, &head) < 0 || (head.flags & BATCH_FLAG_END);
+        bool bad = batch_head_read(p + used, &head) < 0 || batch_is_end(&head);
         if (!bad && r->some && head.size > r->left) {
             r->done = true;
             break;

@@ -1,4 +1,5 @@
-/* Reading a range of one file for sendfile: batch headers are checked, payloads are not looked at. */
+/* Reading a range of one file for sendfile: batch headers are checked, payloads are not looked at. Of a file in which
+ * batches have origins, the batches are copied without these. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -85,7 +86,7 @@ static int copy(struct segment *seg, struct span *s, struct buf *out, size_t siz
     bool bad = false;
     while (rc == 0 && size - used >= BATCH_HEAD_SIZE && s->end.offset < s->to) {
         struct batch_head head;
-        bad = batch_head_read(p + used, &head) < 0 || head.first != s->end.offset || (head.flags & BATCH_FLAG_END);
+        bad = batch_head_read(p + used, &head) < 0 || head.first != s->end.offset || batch_is_end(&head);
         if (bad || head.size > size - used)
             break;
         used += head.size;
@@ -97,6 +98,39 @@ static int copy(struct segment *seg, struct span *s, struct buf *out, size_t siz
         buf_fini(out);
     else
         out->end = used;
+    return rc;
+}
+
+/* Copies the batches of *bytes without their origins, as far as they are valid: a new checksum must not hide damage. */
+static int strip(struct span *s, struct buf *bytes)
+{
+    struct buf bare = {0};
+    struct batch_head head;
+    slice rest = buf_slice(bytes);
+    s->end = s->begin;
+    for (; rest.n > 0; rest = slice_skip(rest, head.size)) {
+        batch_head_read(rest.p, &head);
+        if (!batch_valid(rest.p, &head, s->end.offset))
+            break;
+        origin_strip(&bare, rest.p, &head);
+        span_add(s, &head);
+    }
+    buf_fini(bytes);
+    buf_move(bytes, &bare);
+    return buf_size(bytes) > 0 ? 0 : -ERR_DAMAGED;
+}
+
+static int copy_stripped(struct segment *seg, struct span *s, size_t most, struct buf *out)
+{
+    struct batch_head first;
+    int rc = copy(seg, s, out, most);
+    if (rc == 0 && s->end.position == s->begin.position) {   /* the first batch is larger */
+        struct walk w = walk_begin(seg, s->begin);
+        rc = walk_head(&w, &first);
+        rc = rc > 0 ? copy(seg, s, out, first.size) : rc < 0 ? rc : -ERR_DAMAGED;
+    }
+    if (rc == 0)
+        rc = buf_size(out) > 0 ? strip(s, out) : -ERR_DAMAGED;
     return rc;
 }
 
@@ -121,14 +155,16 @@ static int range_of_segment(struct journal *j, struct segment *seg, struct span 
     struct file_range range = {.fd = -1, .position = s.begin.position, .first = s.begin.offset};
     uint64_t left = seg->written - s.begin.position;
     uint64_t most = left < bytes_max ? left : bytes_max;
-    if (most <= COPY_MAX)
+    if (seg->origins)
+        rc = copy_stripped(seg, &s, (size_t)most, &range.bytes);
+    else if (most <= COPY_MAX)
         rc = copy(seg, &s, &range.bytes, (size_t)most);
     if (rc == 0 && s.end.position == s.begin.position)
         rc = refer(seg, &s, bytes_max, &range.fd);
     if (rc < 0)
         return rc;
     segment_hint(seg, s.end);
-    range.size = s.end.position - s.begin.position;
+    range.size = range.fd < 0 ? buf_size(&range.bytes) : s.end.position - s.begin.position;
     range.next = s.end.offset;
     range.epoch = s.epoch == seg->epoch ? s.epoch : 0;
     *out = range;

@@ -16,7 +16,7 @@ int part_end_crc(struct journal *j, struct part *part, uint32_t *crc)
     ssize_t got = pread(seg->file.fd, end, sizeof end, (off_t)seg->size);
     if (got < 0)
         return -errno;
-    if (got < (ssize_t)sizeof end || batch_head_read(end, &head) < 0 || head.flags != BATCH_FLAG_END
+    if (got < (ssize_t)sizeof end || batch_head_read(end, &head) < 0 || !batch_is_end(&head)
         || !batch_valid(end, &head, seg->next))
         return -ERR_DAMAGED;
     *crc = end_record_file_crc(end);

@@ -118,6 +118,14 @@ void segment_begin(struct segment *seg, uint64_t epoch, struct buf *pending)
     seg->epoch = epoch;
 }
 
+struct batch_head segment_end_like(const struct segment *seg)
+{
+    return (struct batch_head){
+        .first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last,
+        .flags = seg->origins ? BATCH_FLAG_ORIGINS : 0,
+    };
+}
+
 void segment_add(struct segment *seg, const struct batch_head *head, const char *bytes)
 {
     if (seg->next == seg->first)
@@ -129,4 +137,5 @@ void segment_add(struct segment *seg, const struct batch_head *head, const char 
     seg->crc = batch_crc_after(seg->crc, bytes, head);
     seg->epoch = head->epoch;
     seg->time_last = head->time_ms;
+    seg->origins |= head->origin > 0;
 }

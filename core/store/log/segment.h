@@ -38,6 +38,7 @@ struct segment {
     uint64_t epoch;               /* of its last batch */
     int64_t time_first, time_last;
     uint32_t crc;                 /* of the bytes below `size`; kept while it is active */
+    bool origins;                 /* some batch has an origin; maybe, if bytes of it are damaged */
     bool ended;
     bool renamed;
     bool pinned;                  /* a job will need it: it is not freed when its descriptor is evicted */
@@ -70,6 +71,9 @@ int segment_reserve(struct segment *seg, uint64_t need, uint64_t size_max);
 
 /* Appends its file header to `pending`, which is empty, and is what will be written to the file next. */
 void segment_begin(struct segment *seg, uint64_t epoch, struct buf *pending);
+
+/* What its end record is like (end_record_write). */
+struct batch_head segment_end_like(const struct segment *seg);
 
 /* Adds a batch, whose bytes are on their way to the file. */
 void segment_add(struct segment *seg, const struct batch_head *head, const char *bytes);

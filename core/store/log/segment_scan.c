@@ -33,12 +33,13 @@ static int load_end(struct segment *seg)
         return -ERR_DAMAGED;
     if (pread(seg->file.fd, end, sizeof end, (off_t)(size - sizeof end)) != sizeof end)
         return -EIO;
-    if (batch_head_read(end, &head) < 0 || head.flags != BATCH_FLAG_END || !batch_valid(end, &head, head.first)
+    if (batch_head_read(end, &head) < 0 || !batch_is_end(&head) || !batch_valid(end, &head, head.first)
         || head.first < seg->first)
         return -ERR_DAMAGED;
     seg->next = head.first;
     seg->epoch = head.epoch;
     seg->time_last = head.time_ms;
+    seg->origins = head.flags & BATCH_FLAG_ORIGINS;
     seg->size = seg->written = size - sizeof end;
     return 0;
 }
@@ -125,6 +126,7 @@ int segment_scan(struct segment *seg, struct damage *found)
         seg->next = s.next;
         seg->epoch = s.epoch;
         seg->time_last = s.time_ms;
+        seg->origins = s.origins || s.broken;
         seg->size = seg->written = s.position;
         memset(seg->hints, 0, sizeof seg->hints);
     }

@@ -51,7 +51,7 @@ int walk_head(struct walk *w, struct batch_head *head)
             return rc;
     }
     const char *p = w->seg->dir->disk->scratch.data + (position - w->window_at);
-    if (batch_head_read(p, head) < 0 || head->first != w->at.offset || (head->flags & BATCH_FLAG_END))
+    if (batch_head_read(p, head) < 0 || head->first != w->at.offset || batch_is_end(head))
         return -ERR_DAMAGED;
     return 1;
 }

@@ -44,6 +44,7 @@ static void accept(struct found_file *f, const struct scan *s)
     seg->epoch = s->epoch;
     seg->time_last = s->time_ms;
     seg->crc = s->crc;
+    seg->origins = s->origins;
     f->epoch_falls = s->older_next != 0;
 }
 
@@ -85,7 +86,7 @@ static struct scan begin_at_checkpoint(const struct checkpoint *c, struct segmen
     if (c->position > seg->cached.index.due)
         seg->cached.index.due = c->position;
     return (struct scan){.position = c->position, .next = c->next, .epoch = c->epoch, .time_ms = c->time_ms,
-                         .crc = c->file_crc};
+                         .crc = c->file_crc, .origins = c->origins};
 }
 
 /* Goes through the valid batches. f->end tells what they end with. 0 or -errno. */

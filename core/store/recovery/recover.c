@@ -99,7 +99,7 @@ static int write_end(struct journal *j, struct found_file *f)
 {
     struct segment *seg = f->segment;
     char end[END_RECORD_SIZE];
-    struct batch_head like = {.first = seg->next, .epoch = seg->epoch, .time_ms = seg->time_last};
+    struct batch_head like = segment_end_like(seg);
     end_record_write(end, &like, seg->crc);
     int rc = quarantine_tail(j, seg);
     if (rc == 0)

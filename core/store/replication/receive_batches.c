@@ -4,14 +4,15 @@
 #include "store/replication/batches.h"
 #include "store/replication/truncate.h"
 
-static bool messages_valid(const char *p, const struct batch_head *head)
+static bool contents_valid(const char *p, const struct batch_head *head)
 {
-    slice rest = slice_of(p + BATCH_HEAD_SIZE, head->size - BATCH_HEAD_SIZE);
+    slice rest = batch_messages(p, head);
     struct message m;
+    struct origin origin;
     uint32_t n = 0;
     while (n < head->count && message_read(&rest, &m) == 0)
         n++;
-    return n == head->count && rest.n == 0;
+    return n == head->count && rest.n == 0 && origin_read(p, head, &origin) == 0;
 }
 
 /* Whether the bytes continue the journal as `run` says. *epoch: of the first batch. */
@@ -24,9 +25,9 @@ static int check_batches(const struct journal *j, const struct batch_run *run, s
     if (run->first != next || run->file_first > run->first || bytes.n == 0)
         return -ERR_DAMAGED;
     for (; bytes.n > 0; bytes = slice_skip(bytes, head.size)) {
-        if (bytes.n < BATCH_HEAD_SIZE || batch_head_read(bytes.p, &head) < 0 || (head.flags & BATCH_FLAG_END)
+        if (bytes.n < BATCH_HEAD_SIZE || batch_head_read(bytes.p, &head) < 0 || batch_is_end(&head)
             || head.size > bytes.n || !batch_valid(bytes.p, &head, next) || next + head.count <= next
-            || !messages_valid(bytes.p, &head))
+            || !contents_valid(bytes.p, &head))
             return -ERR_DAMAGED;
         if (head.epoch < before.epoch || head.time_ms < before.time_ms)
             return -ERR_DAMAGED;

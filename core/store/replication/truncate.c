@@ -242,6 +242,7 @@ static void shorten_segment(struct segment *seg, const struct truncation *t)
     seg->epoch = t->scan.epoch;
     seg->time_last = t->scan.time_ms;
     seg->crc = t->scan.crc;
+    seg->origins = t->scan.origins;
     seg->scanned = seg->preallocated = false;
     seg->last.offset = UINT64_MAX;
     memset(seg->hints, 0, sizeof seg->hints);

@@ -344,14 +344,23 @@ TEST(test_a_request_is_appended_as_its_content_type_says)
     CHECK_BODY(POST("Content-Type: application/x-ndjson\r\n", "\n\r\n"), "there is no message to append");
     CHECK_BODY(POST("Content-Type: application/x-ndjson\r\nLignum-Key: k\r\n", "x"),
                "Lignum-Key applies to a single message, not to lines");
-    CHECK_BODY(POST("Producer-Id: 12x\r\n", "x"), "Producer-Id must be a whole number up to 18446744073709551615");
-    CHECK_BODY(POST("Producer-Epoch: 65536\r\n", "x"), "Producer-Epoch must be a whole number up to 65535");
     CHECK_BODY(POST("Lignum-Header-X: 1\r\nA: b\r\nlignum-header-x: 2\r\n", "x"), "<x>[-|x=1, 2|x]");
     CHECK_BODY(POST("Content-Type: a/b\r\nLignum-Header-Content-Type: c/d\r\n", "x"),
                "Content-Type and Lignum-Header-Content-Type are both given");
     CHECK_BODY(POST("Content-Type: application/octet-stream\r\nLignum-Header-Content-Type: c/d\r\n", "x"),
                "<x>[-|content-type=c/d|x]");
     CHECK_BODY(POST("Lignum-Header-X: \xe9\r\n", "x"), "the header X must be UTF-8");
+#define NUMBER " must be a whole number up to 9007199254740991"
+    CHECK_BODY(POST("Producer-Id: p\r\nProducer-Seq: 12x\r\n", "x"), "Producer-Seq" NUMBER);
+    CHECK_BODY(POST("Producer-Id: p\r\nProducer-Seq: -1\r\n", "x"), "Producer-Seq" NUMBER);
+    CHECK_BODY(POST("Producer-Epoch: 9007199254740992\r\n", "x"), "Producer-Epoch" NUMBER);
+    CHECK_BODY(POST("Producer-Id: \r\nProducer-Seq: 0\r\n", "x"), "Producer-Id must have 1 to 64 bytes");
+    CHECK_BODY(POST("Producer-Id: p\r\n", "x"), "Producer-Id and Producer-Seq belong together");
+    CHECK_BODY(POST("Producer-Seq: 1\r\n", "x"), "Producer-Id and Producer-Seq belong together");
+    CHECK_BODY(POST("Producer-Epoch: 1\r\n", "x"), "Producer-Id and Producer-Seq belong together");
+    CHECK_BODY(POST("Idempotency-Key: \r\n", "x"), "Idempotency-Key must have 1 to 128 bytes");
+    CHECK_BODY(POST("Idempotency-Key: k\r\nProducer-Id: p\r\nProducer-Seq: 1\r\n", "x"),
+               "Idempotency-Key and Producer-Id exclude each other");
     CHECK_BODY(POST("Lignum-Ack: all\r\n", "x"), "Lignum-Ack must be peers");
 #define QUOTES "If-Match must be one token epoch:offset:topic in double quotes"
     CHECK_BODY(POST("If-Match: 1:0\r\n", "x"), QUOTES);
@@ -361,7 +370,7 @@ TEST(test_a_request_is_appended_as_its_content_type_says)
     CHECK_BODY(POST("If-Match: \"1:4\", \"1:5\"\r\n", "x"),
                "If-Match must be a token epoch:offset:topic, as next_token");
     CHECK_BODY(POST("If-Match: \"1:3\"\r\n", "x"), "the next message of the topic goes to 1:8:0");
-    CHECK_BODY(POST("Producer-Id: 1\r\nProducer-Epoch: 2\r\nProducer-Seq: 3\r\nLignum-Ack: "
+    CHECK_BODY(POST("Producer-Id: 1\r\nProducer-Epoch: 2\r\nProducer-Seq: 0\r\nLignum-Ack: "
                     "peers\r\n", "x"), "<x>[-||x]");
 #undef POST
     host_close(&h);

@@ -24,6 +24,17 @@ static struct store *open_fixed(struct journal **j)
     return s;
 }
 
+/* What the batch at this offset states. */
+static struct origin origin_at(uint64_t offset)
+{
+    switch (offset) {
+    case 0: return (struct origin){ORIGIN_PRODUCER, SLICE("producer 1"), JSON_INTEGER_MAX, 7};
+    case 2: return (struct origin){ORIGIN_PRODUCER, SLICE("p"), 0, 0};
+    case 7: return (struct origin){.kind = ORIGIN_KEY, .name = SLICE("a key of a request")};
+    default: return (struct origin){0};
+    }
+}
+
 static void add(struct store *s, struct journal *j, const struct message *m, uint32_t count)
 {
     struct buf bytes = {0};
@@ -32,7 +43,7 @@ static void add(struct store *s, struct journal *j, const struct message *m, uin
     struct append a = {
         .messages = buf_slice(&bytes), .count = count, .epoch = 26 + j->marks.tail / 3,
         .time_ms = 1700000000000 + (int64_t)j->marks.tail,
-        .producer = 5, .sequence = j->marks.tail + 1, .producer_epoch = 8,
+        .origin = origin_at(j->marks.tail),
     };
     uint64_t first;
     CHECK_EQ(journal_append(j, &a, &first), 0);
@@ -89,17 +100,20 @@ static void check_message(struct journal *j, uint64_t offset, slice key, slice p
     CHECK_EQ(journal_read(j, offset, offset + 1, MIB, &out, &next), 0);
     struct batch_head head;
     CHECK_EQ(batch_head_read(out.data, &head), 0);
-    slice rest = slice_of(out.data + BATCH_HEAD_SIZE, head.size - BATCH_HEAD_SIZE);
+    slice rest = batch_messages(out.data, &head);
     struct message m;
+    struct origin origin, want = origin_at(head.first);
     for (uint64_t at = head.first; at <= offset; at++)
         CHECK_EQ(message_read(&rest, &m), 0);
     CHECK_EQ(m.key.p == NULL, key.p == NULL);
     CHECK_SLICE(m.key, key);
     CHECK_SLICE(m.payload, payload);
     CHECK_EQ(head.time_ms, 1700000000000 + (int64_t)head.first);
-    CHECK_EQ(head.producer, 5);
-    CHECK_EQ(head.sequence, head.first + 1);
-    CHECK_EQ(head.producer_epoch, 8);
+    CHECK_EQ(origin_read(out.data, &head, &origin), 0);
+    CHECK_EQ(origin.kind, want.kind);
+    CHECK_SLICE(origin.name, want.name);
+    CHECK_EQ(origin.epoch, want.epoch);
+    CHECK_EQ(origin.sequence, want.sequence);
     CHECK_EQ(head.epoch, 26 + head.first / 3);
     buf_fini(&out);
 }
@@ -119,6 +133,7 @@ TEST(test_files_of_format_1_are_read)
     check_message(j, 0, SLICE("key"), SLICE("payload"));
     check_message(j, 1, (slice){NULL, 0}, SLICE("no key\0and a NUL"));
     check_message(j, 2, SLICE(""), SLICE(""));
+    check_message(j, 6, (slice){NULL, 0}, SLICE("no key\0and a NUL"));
     check_message(j, 7, SLICE("key"), SLICE("payload"));
     CHECK_EQ(j->damage.count, 1);          /* the file between the two is not there */
     CHECK_EQ(j->damage.ranges[0].from, 3);

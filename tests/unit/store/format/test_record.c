@@ -1,4 +1,4 @@
-#include "store/format/record.h"
+#include "store/format/origin.h"
 
 #include "base/crc32c.h"
 #include "base/err.h"
@@ -58,7 +58,7 @@ static struct batch_head a_batch(struct buf *out)
     message_write(out, &m);
     struct batch_head head = {
         .size = (uint32_t)buf_size(out), .first = 7, .count = 1, .epoch = 2, .time_ms = 3, .disk = 5,
-        .producer = 8, .sequence = 9, .producer_epoch = 10,
+        .sequence = 9, .producer_epoch = 10,
     };
     batch_head_write(out->data, &head);
     return head;
@@ -154,7 +154,8 @@ TEST(test_a_message_cut_anywhere_is_refused)
 TEST(test_an_end_record_says_where_the_file_ends_and_what_it_sums_to)
 {
     char end[END_RECORD_SIZE];
-    struct batch_head like = {.first = 42, .epoch = 3, .time_ms = 4, .disk = 17, .producer = 6}, head;
+    struct batch_head like = {.first = 42, .epoch = 3, .time_ms = 4, .disk = 17, .sequence = 6,
+                              .flags = BATCH_FLAG_PEERS}, head;
     end_record_write(end, &like, 0xdeadbeef);
     CHECK_EQ(batch_head_read(end, &head), 0);
     CHECK_EQ(head.flags, BATCH_FLAG_END);
@@ -162,21 +163,99 @@ TEST(test_an_end_record_says_where_the_file_ends_and_what_it_sums_to)
     CHECK_EQ(head.disk, 0);
     CHECK(batch_valid(end, &head, 42));
     CHECK_EQ(end_record_file_crc(end), 0xdeadbeef);
+    like.flags |= BATCH_FLAG_ORIGINS;
+    end_record_write(end, &like, 0xdeadbeef);
+    CHECK_EQ(batch_head_read(end, &head), 0);
+    CHECK_EQ(head.flags, BATCH_FLAG_END | BATCH_FLAG_ORIGINS);
 }
 
 TEST(test_a_head_with_impossible_numbers_is_refused)
 {
     struct buf b = {0};
     struct batch_head good = a_batch(&b), out;
-    struct batch_head bad[] = {good, good, good, good, good};
+    struct batch_head bad[] = {good, good, good, good, good, good, good, good};
     bad[0].count = 0;
     bad[1].count = BATCH_COUNT_MAX + 1;
     bad[2].flags = 4;
     bad[3].disk = good.first + 1;
     bad[4].count = 100;                /* more messages than fit the bytes */
+    bad[5].origin = 11;                /* of 18 bytes, which a message with nothing in it leaves 10 */
+    bad[6].origin = 0xffff;
+    bad[7] = (struct batch_head){.size = END_RECORD_SIZE, .flags = BATCH_FLAG_END, .origin = 1};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         batch_head_write(b.data, &bad[i]);
         CHECK_EQ(batch_head_read(b.data, &out), -ERR_DAMAGED);
+    }
+    buf_fini(&b);
+}
+
+/* ---- origins ---- */
+
+static struct batch_head batch_from(struct buf *out, const struct origin *o)
+{
+    struct message m = {.key = SLICE("key"), .payload = SLICE("payload")};
+    size_t origin = origin_size(o);
+    char *p = buf_reserve(out, BATCH_HEAD_SIZE + origin);
+    if (origin > 0)
+        origin_write(p + BATCH_HEAD_SIZE, o);
+    out->end += BATCH_HEAD_SIZE + origin;
+    message_write(out, &m);
+    struct batch_head head = {
+        .size = (uint32_t)buf_size(out), .first = 7, .count = 1, .epoch = 2, .time_ms = 3, .disk = 5,
+        .origin = (uint16_t)origin, .producer_epoch = o->epoch, .sequence = o->sequence,
+    };
+    batch_head_write(out->data, &head);
+    return head;
+}
+
+TEST(test_an_origin_is_read_as_written_and_without_it_the_batch_is_the_bare_one)
+{
+    char text[IDEMPOTENCY_KEY_MAX];
+    memset(text, 'n', sizeof text);
+    struct origin origins[] = {
+        {ORIGIN_PRODUCER, SLICE("p"), 0, 0},
+        {ORIGIN_PRODUCER, slice_of(text, PRODUCER_ID_MAX), JSON_INTEGER_MAX, JSON_INTEGER_MAX},
+        {ORIGIN_KEY, slice_of(text, IDEMPOTENCY_KEY_MAX), 0, 0},
+        {.kind = ORIGIN_NONE},
+    };
+    struct buf bare = {0};
+    batch_from(&bare, &origins[3]);
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        struct buf b = {0}, stripped = {0};
+        struct origin out;
+        batch_from(&b, &origins[i]);
+        struct batch_head head;
+        CHECK_EQ(batch_head_read(b.data, &head), 0);
+        CHECK(batch_valid(b.data, &head, 7));
+        CHECK_EQ(origin_read(b.data, &head, &out), 0);
+        CHECK_EQ(out.kind, origins[i].kind);
+        CHECK_SLICE(out.name, origins[i].name);
+        CHECK_EQ(out.epoch, origins[i].epoch);
+        CHECK_EQ(out.sequence, origins[i].sequence);
+        origin_strip(&stripped, b.data, &head);
+        CHECK_SLICE(buf_slice(&stripped), buf_slice(&bare));
+        buf_fini(&b);
+        buf_fini(&stripped);
+    }
+    buf_fini(&bare);
+}
+
+TEST(test_an_origin_that_nobody_writes_is_refused)
+{
+    struct buf b = {0};
+    struct origin p = {ORIGIN_PRODUCER, SLICE("p"), 1, 2}, out;
+    struct batch_head good = batch_from(&b, &p);
+    CHECK_EQ(origin_read(b.data, &good, &out), 0);
+    struct batch_head bad[] = {good, good, good, good};
+    bad[0].origin = 0;                 /* numbers without a producer */
+    bad[1].origin = 1;                 /* no name */
+    bad[2].sequence = (uint64_t)JSON_INTEGER_MAX + 1;
+    bad[3].producer_epoch = (uint64_t)JSON_INTEGER_MAX + 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK_EQ(origin_read(b.data, &bad[i], &out), -ERR_DAMAGED);
+    for (int kind = 0; kind < 256; kind++) {
+        b.data[BATCH_HEAD_SIZE] = (char)kind;
+        CHECK_EQ(origin_read(b.data, &good, &out), kind == ORIGIN_PRODUCER ? 0 : -ERR_DAMAGED);
     }
     buf_fini(&b);
 }

@@ -115,6 +115,21 @@ TEST(test_batches_are_received_as_the_same_files)
     node_stop(&b, false);
 }
 
+TEST(test_batches_with_origins_are_received_as_the_same_files)
+{
+    struct node a, b;
+    two_nodes(&a, &b, ten_each);
+    for (uint64_t i = 0; i < 42; i++)
+        append_from(a.journal, i % 15 == 4 ? "p" : NULL, i, 100);      /* the file from 20 on has none */
+    replicate_all(&a, &b, 500);
+    check_same(&a, &b);
+    struct batch_head head;
+    CHECK_EQ(journal_batch_of(b.journal, 34, &head), 0);
+    CHECK_EQ(head.sequence, 34);
+    node_stop(&a, false);
+    node_stop(&b, false);
+}
+
 static void check_end_record(const struct node *n, uint64_t first)
 {
     slice file = read_whole(path_of("%s/topics/t/%020" PRIu64 ".log", n->path, first).s);
@@ -332,6 +347,10 @@ TEST(test_sound_batches_of_a_wrong_history_are_refused)
     CHECK_EQ(receive_made(&b, bad, two, NULL), -ERR_DAMAGED);
     bad = one, bad.time_ms = 5000;
     CHECK_EQ(receive_made(&b, bad, two, NULL), -ERR_DAMAGED);
+    bad = one, bad.sequence = 1;       /* of no producer */
+    CHECK_EQ(receive_made(&b, bad, two, NULL), -ERR_DAMAGED);
+    bad = two, bad.origin = 2;         /* which takes its bytes from the message */
+    CHECK_EQ(receive_made(&b, one, bad, NULL), -ERR_DAMAGED);
     CHECK_EQ(receive_made(&b, one, two, "\6\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* payload past the batch */
     CHECK_EQ(receive_made(&b, one, two, "\4\0\0\0\xff\xff\0\0sound"), -ERR_DAMAGED);   /* and less */
     CHECK_EQ(receive_made(&b, one, two, NULL), 0);
