@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/follower/follower.h"
