@@ -76,14 +76,26 @@ function M.check(t, epoch, from, id)
   return t:check(epoch, from, id)
 end
 
-local function offset_at_time(t, text, name)
+-- The time that a text stands for, in seconds since 1970; nil when it is none.
+local function seconds_at(text, now)
   local n, unit = text:match("^%-(%d+)([smhd])$")
-  local seconds
-  if n and #n <= 10 then
-    seconds = core.now() - tonumber(n) * SECONDS[unit]
-  else
-    seconds = core.time.parse(text)
-  end
+  if n and #n <= 10 then return now - tonumber(n) * SECONDS[unit] end
+  return core.time.parse(text)
+end
+
+-- Whether bounds are reversed as they were asked for, whatever the log has: two offsets, two times, or two words. What
+-- else may be reversed (a time between two messages, `latest` and a number) is an empty range of this log.
+local function is_reversed(from, to, asked)
+  local function is_offset(text) return text:find("^[%d:]+$") ~= nil end
+  if is_offset(from) and is_offset(to) then return asked.from >= asked.to end
+  if from == "latest" and to == "earliest" then return true end
+  local now = core.now()
+  local first, last = seconds_at(from, now), seconds_at(to, now)
+  return first ~= nil and last ~= nil and first >= last
+end
+
+local function offset_at_time(t, text, name)
+  local seconds = seconds_at(text, core.now())
   if not seconds then
     return nil, ("%s must be an offset, a token, earliest, latest, a time such as "
       .. "2026-11-23T10:00:00Z, or -15m; not %s"):format(name, text), "bad_value"
@@ -190,10 +202,11 @@ function M.of(t, info, query)
   if query.to then
     asked.to, why, code, point = resolve(t, info, query.to, "to")
     if not asked.to then return nil, why, code, point end
-    if asked.from >= asked.to then
+    if is_reversed(query.from or "earliest", query.to, asked) then
       return nil, ("from must be less than to: the range is [from, to), and this one is [%d, %d)"):format(asked.from,
         asked.to), "bad_range"
     end
+    asked.to = math.max(asked.to, asked.from)
   end
   local _
   asked.epoch, _, asked.id = M.token(query.from or "")

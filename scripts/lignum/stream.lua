@@ -20,9 +20,12 @@ M.HEADERS = {
 }
 
 -- The event that ends a stream with an error.
-local function failure(why, code, point)
+local function failure(t, why, code, point)
   point = point or {}
-  local problem = core.json.encode { code = code, detail = why, epoch = point.epoch, offset = point.offset }
+  local info = code == "offset_gone" and t:info()
+  local problem = core.json.encode {
+    code = code, detail = why, epoch = point.epoch, offset = point.offset, earliest = info and info.first or nil,
+  }
   return "event: error\ndata: " .. problem .. "\n\n"
 end
 
@@ -32,36 +35,37 @@ local QUIET_ENDS = { stopping = true, cancelled = true }
 -- Waits for messages at `from` and reads them; after QUIET seconds without any the batch is empty. On failure: nil and
 -- the event to send, if there is one. The wait may outlast a truncation of messages that the client has; then the event
 -- says up to where the client's copy is valid.
-local function next_batch(t, asked, from, epoch)
+local function next_batch(t, asked, from, epoch, left)
   local batch, point
   local ok, why, code = t:wait(from, QUIET)
   if ok or code == "timeout" then
     ok, why, code, point = range.check(t, epoch, from, asked.id)
     if ok then
-      local bytes = math.min(asked.bytes, PIECE_BYTES)
-      batch, why, code = t:read { from = from, to = asked.to, limit = PIECE, bytes = bytes }
+      batch, why, code = t:read { from = from, to = asked.to, limit = math.min(left, PIECE), bytes = PIECE_BYTES }
     end
   end
   if batch then return batch end
-  return nil, not QUIET_ENDS[code] and failure(why, code, point) or nil
+  return nil, not QUIET_ENDS[code] and failure(t, why, code, point) or nil
 end
 
----A body that streams the messages from `asked.from`, up to `asked.to` if given.
+---A body that streams the messages from `asked.from`, up to `asked.to` and at most `limit`, if given.
 ---@param t lignum.Topic
 ---@param asked lignum.Asked
 ---@param raw boolean
+---@param limit? integer
 ---@return fun(write: fun(piece: string|lignum.Batch): boolean)
-function M.events(t, asked, raw)
-  local from, to, epoch = asked.from, asked.to, asked.epoch
+function M.events(t, asked, raw, limit)
+  local from, to, epoch, left = asked.from, asked.to, asked.epoch, limit or math.huge
   local form = raw and "raw_events" or "events"
   return function(write)
-    while not to or from < to do
-      local batch, problem = next_batch(t, asked, from, epoch)
+    while left > 0 and (not to or from < to) do
+      local batch, problem = next_batch(t, asked, from, epoch, left)
       if not batch then
         if problem then write(problem) end
         return
       end
       if not write(#batch > 0 and batch:as(form) or ":\n\n") then return end
+      left = left - #batch
       from, epoch = batch.next, #batch > 0 and batch.epoch or epoch
     end
   end

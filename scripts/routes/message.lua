@@ -110,20 +110,20 @@ local EVENTS <const> = "text/event-stream"
 local RECORDS <const> = "application/vnd.lignum.records"
 local PRODUCED = { "application/json", NDJSON, EVENTS, RECORDS }
 
--- Resumes a stream: Last-Event-ID names the client's last message; the stream continues after it.
-local function resume(req, query)
-  local id = req:header("last-event-id") or query.last_event_id
-  if not id or id == "" then return true end
+-- Resumes a read: last_event_id names the client's last message; the read continues after it. The header is for event
+-- streams. Returns the problem, if there is one.
+local function resume(req, query, kind)
+  local id = kind == EVENTS and req:header("last-event-id") or query.last_event_id
+  if not id or id == "" then return nil end
   local epoch, offset, topic_id = range.token(id)
-  if not epoch then return nil, "Last-Event-ID must be epoch:offset:topic, not " .. id end
+  if not epoch then return "Last-Event-ID must be epoch:offset:topic, not " .. id end
   query.from = format(topic_id and "%d:%d:%d" or "%d:%d", epoch, offset + 1, topic_id)
-  return true
 end
 
 -- Reads; when there is nothing and the query has `wait`, waits and reads again.
 local function read(t, what, asked)
   local batch, why, code = read_from(t, what)
-  if not batch or batch.next > what.from or asked.wait == 0 then return batch, why, code end
+  if not batch or batch.next > what.from or asked.wait == 0 or what.to == what.from then return batch, why, code end
   local there, ok, point
   there, why, code = t:wait(what.from, asked.wait)
   if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
@@ -132,12 +132,21 @@ local function read(t, what, asked)
   return read_from(t, what)
 end
 
+local GONE <const> = "offset %d is gone; the earliest is %d"
 local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = "records" }
 
 local function fail_read(t, why, code, point)
   local info = t:info()
   point = point or {}
   return fail(code, why, { earliest = info and info.first, epoch = point.epoch, offset = point.offset })
+end
+
+-- What does not apply to the form of the answer, or nil.
+local function misplaced(query, raw, kind)
+  if kind == RECORDS and raw then return "raw does not apply to records" end
+  if kind ~= EVENTS then return nil end
+  if query.bytes then return "bytes does not apply to an event stream" end
+  if query.wait and not query.min_offset then return "wait applies to an event stream only with min_offset" end
 end
 
 -- Answers a query that the core leaves to the script.
@@ -147,9 +156,9 @@ local function get_by_query(req, query, kind)
   if not kind then return http.fail("not_acceptable", "messages are available as " .. table.concat(PRODUCED, ", ")) end
 
   if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, one per line
-  local t, ok = topic(param(req, "topic")), true
-  if kind == EVENTS then ok, why = resume(req, query) end
-  if not ok then return http.fail("bad_value", why) end
+  why = resume(req, query, kind) or misplaced(query, raw, kind)
+  if why then return http.fail("bad_value", why) end
+  local t = topic(param(req, "topic"))
   local info
   info, why, code = range.find(t, query)
   if not info then return http.fail(code, why) end
@@ -161,7 +170,9 @@ local function get_by_query(req, query, kind)
   end
 
   if kind == EVENTS then
-    return 200, req.method == "HEAD" and "" or stream.events(t, asked, raw), stream.HEADERS
+    if asked.from < info.first then return fail_read(t, GONE:format(asked.from, info.first), "offset_gone") end
+    local limit = query.limit and asked.limit
+    return 200, req.method == "HEAD" and "" or stream.events(t, asked, raw, limit), stream.HEADERS
   end
   local form = kind == NDJSON and raw and "raw" or FORMS[kind]
   local what = {

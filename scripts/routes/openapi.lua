@@ -101,7 +101,8 @@ local PAYLOAD_MAX <const> = limits.payload_size_max
 
 local function envelope(data, base64)
   return {
-    key = text(nil, limits.key_size_max), headers = { type = "object", additionalProperties = { type = "string" } },
+    key = text("if it is UTF-8", limits.key_size_max), key_base64 = text("the key otherwise"),
+    headers = { type = "object", additionalProperties = { type = "string" } },
     data = text(data, PAYLOAD_MAX), base64 = text(base64, (PAYLOAD_MAX + 2) // 3 * 4),
   }
 end
@@ -272,7 +273,7 @@ paths["/v1/topics/{topic}/messages"] = {
         "seconds to wait when there is no message yet"),
       query("min_offset", text(), "wait until the log has reached this offset"),
       query("raw", { type = "boolean" }, "only payloads"),
-      query("last_event_id", text(), "the same as Last-Event-ID, which takes precedence"),
+      query("last_event_id", text(), "id of the last event; reading continues after it"),
       header("Last-Event-ID", "id of the last event; the stream continues after it"),
       header("If-None-Match"),
     },

@@ -50,6 +50,32 @@ def test_raw_events_are_the_payloads_line_by_line(b):
     assert [e[1:] for e in events] == [[b"data: " + line for line in lines] for lines in want]
 
 
+def test_an_event_stream_takes_what_applies_to_it_and_refuses_the_rest(node):
+    b = node(set=["store.segment.messages=2"])
+    for i in range(8):
+        b.publish("t", b"%d" % i)
+    path, accept = "/v1/topics/t/messages", {"Accept": "text/event-stream"}
+    a = b.get(path + "?from=1&limit=3&raw=1", headers=accept)
+    assert re.findall(rb"data: (.*)", a.body) == [b"1", b"2", b"3"]
+    first, second = re.findall(rb"id: (.*)", a.body)[:2]
+    for target in (path + "?limit=1&raw=1&from=0&last_event_id=" + first.decode(), path + "?limit=1&raw=1&from=0"):
+        a = b.get(target, headers=dict(accept, **({} if "last" in target else {"Last-Event-ID": first.decode()})))
+        assert re.findall(rb"id: (.*)\ndata: (.*)", a.body) == [(second, b"2")]
+    a = b.get(path + "?last_event_id=%s&limit=2" % first.decode()).json
+    assert [m["data"] for m in a["messages"]] == ["2", "3"]
+    for query, name in (("bytes=5", "bytes"), ("wait=1", "wait"), ("limit=0", "limit")):
+        a = b.get("%s?%s" % (path, query), headers=accept)
+        assert_status(a, 400, "bad_value")
+        assert name in a.json["detail"]
+    assert_status(b.get(path + "?raw=1", headers={"Accept": "application/vnd.lignum.records"}), 400, "bad_value")
+    b.ok("PATCH", "/v1/topics/t", '{"retain": {"messages": 2}}')
+    b.publish("t", b"8")
+    wait_until(lambda: b.get("/v1/topics/t").json["first"] > 2, what="retention removes the first messages")
+    a = b.get(path + "?limit=1", headers=dict(accept, **{"Last-Event-ID": first.decode()}))
+    assert_status(a, 410, "offset_gone")
+    assert a.json["earliest"] == b.get("/v1/topics/t").json["first"]
+
+
 def test_long_poll_returns_as_soon_as_a_message_is_there(b):
     b.publish("poll", b"first")
     took = []

@@ -122,6 +122,16 @@ def test_times_before_all_messages_read_from_the_earliest(b, time_of):
     assert b.read("read", from_=time_of, limit=1)["messages"][0]["offset"] == 0
 
 
+def test_a_range_without_messages_is_empty_and_not_an_error(b):
+    end = b.get("/v1/topics/read").json["next"]
+    for query in ("from=-15m&to=-10m", "from=latest&to=2099-01-01T00:00:00Z&wait=60", "from=%d&to=-1d" % end):
+        a = b.ok("GET", "/v1/topics/read/messages?" + query).json
+        assert a["messages"] == []
+    assert b.ok("GET", "/v1/topics/read/messages?from=-15m&to=-10m", headers={"Accept": ""}).json["messages"] == []
+    for query in ("from=-10m&to=-15m", "from=latest&to=earliest", "from=3&to=3"):
+        assert_status(b.get("/v1/topics/read/messages?" + query), 400, "bad_range")
+
+
 def test_ndjson_and_raw_reads(b):
     a = b.get("/v1/topics/read/messages?from=8&to=12", headers={"Accept": "application/x-ndjson"})
     assert a.header("content-type") == "application/x-ndjson"
