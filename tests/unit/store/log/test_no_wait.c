@@ -158,7 +158,7 @@ TEST(test_a_large_file_is_opened_for_appending_again_without_reading_it)
     settle_store(s);
     check_reads_all(j);
     store_close(s);
-    CHECK_EQ(store_verify("data"), 0);                     /* the checksum goes on */
+    CHECK_EQ(data_verify("data"), 0);                     /* the checksum goes on */
 }
 
 /* Begins a repair of the large file by a copy that is sound. */
