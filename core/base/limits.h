@@ -42,6 +42,9 @@ enum {
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
     INDEX_CACHE_SIZE_MAX = 4 * MIB,     /* of sealed files, in memory: 85 files of the default size are read at once */
     FILES_OPEN_MAX = 4096,              /* log files held open; at most a quarter of the descriptors there are */
+    CLOCK_JUMP_MS = 60 * 1000,          /* a wall clock that is off by more from one look to the next has jumped */
+    CLOCK_TRUST_MS = 600 * 1000,        /* a jump that lasts for this long is believed */
+    DATES_FALL_MS = 600 * 1000,         /* a leader's date that is lower by less is raised to the last one */
     SYNC_INTERVAL_MS = 1000,            /* between two syncs of durability `interval` */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
 

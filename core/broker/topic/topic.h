@@ -21,6 +21,7 @@
 #ifndef BROKER_TOPIC_TOPIC_H
 #define BROKER_TOPIC_TOPIC_H
 
+#include "base/wall_clock.h"
 #include "broker/election/role.h"
 #include "broker/topic/mark.h"
 #include "broker/topic/settings.h"
@@ -41,6 +42,7 @@ struct topic_hooks {
 struct topic_shared {
     struct role *role;                   /* outlives us */
     const struct topic_hooks *hooks;     /* outlives us; NULL: this node is alone */
+    struct wall_clock *clock;            /* dates messages; outlives us */
 };
 
 /* A topic on the node that leads. Owned by broker/leader; topic_append notes here when a file is sealed. */
@@ -93,7 +95,8 @@ struct topic {
 };
 
 /* Appends one batch, for topics_append, which checks first whether it may: moves tail, nothing else yet. 0 and the
- * first offset; -ENOSPC, -ERR_TOO_LARGE: nothing was appended. `a->epoch` and `a->stated` are filled in here. */
+ * first offset; -ENOSPC, -ERR_TOO_LARGE: nothing was appended. Epoch, date and stated mark of `a` are filled in
+ * here. */
 int topic_append(struct topic *t, struct append *a, uint64_t *first);
 
 /* The mark at which the topic acknowledges: its own, peers in live mode. */

@@ -65,7 +65,7 @@ int topic_log_append(struct topic_log *log, slice name, const char *what, const 
         settings_each(settings, pair_write, &headers);
     struct message m = {.key = name, .headers = buf_slice(&headers), .payload = slice_from(what)};
     message_write(&record, &m);
-    struct append a = {.messages = buf_slice(&record), .count = 1, .time_ms = clock_wall_ms()};
+    struct append a = {.messages = buf_slice(&record), .count = 1};
     uint64_t first;
     int rc = topic_append(log->topic, &a, &first);
     buf_fini(&headers);

@@ -15,6 +15,7 @@
 
 struct topics {
     struct topic_shared shared;
+    struct wall_clock clock;
     struct store *store;          /* outlives us */
     struct registry all;          /* with an open journal, once `opening` is over */
     struct registry unopened;     /* they exist, and their directory could not be made */
@@ -387,6 +388,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     struct topics *ts = MEM_NEW(struct topics);
     ts->store = s;
     ts->shared.role = role;
+    ts->shared.clock = &ts->clock;
     registry_init(&ts->all);
     registry_init(&ts->unopened);
     map_init(&ts->deleted);
@@ -426,6 +428,14 @@ void topics_close(struct topics *ts)
 
 /* ---- all topics ---- */
 
+/* The date, for retention by age. A leader's clock dates the messages, and a follower's may show another date: a
+ * follower goes by the date of the last message and the time since it came, if that is earlier. */
+static int64_t date_of(const struct topics *ts, const struct topic *t)
+{
+    int64_t ours = wall_clock_now(ts->shared.clock), leaders = journal_date(t->journal);
+    return ts->shared.role->kind == ROLE_FOLLOWER && leaders < ours ? leaders : ours;
+}
+
 bool topics_trim(struct topics *ts)
 {
     bool some = false;
@@ -435,7 +445,7 @@ bool topics_trim(struct topics *ts)
         if (keep->age_ms == 0 && keep->bytes == 0 && keep->messages == 0)
             continue;
         some = true;
-        int files = journal_apply_retention(t->journal, keep, clock_wall_ms(), topic_readable(t));
+        int files = journal_apply_retention(t->journal, keep, date_of(ts, t), topic_readable(t));
         if (files > 0)
             say_info("topics", "retention removed files topic=%s files=%d first=%llu", t->name, files,
                      (unsigned long long)topic_first(t));

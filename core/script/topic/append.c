@@ -42,7 +42,6 @@ int append_and_wait(lua_State *L, struct task *self, int rc, const struct append
     struct topic *t = o->topic;
     struct draft *d = o->draft;
     uint64_t first;
-    d->append.time_ms = clock_wall_ms();
     if (rc == 0)
         rc = d->has_expect ? topics_append_at(t, &d->append, &d->expect, &first) : topics_append(t, &d->append, &first);
     vm_scratch_done(d->out);

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/store_struct.h"
 
@@ -138,6 +140,7 @@ static void add_batch(struct journal *j, const struct batch_head *head, const ch
     segment_add(j->parts.active, head, bytes);
     j->marks.tail += head->count;
     j->marks.time_ms = head->time_ms;
+    j->marks.timed_ns = clock_ns();
     j->marks.epoch = head->epoch;
     if ((head->flags & BATCH_FLAG_PEERS) && head->disk > j->marks.stated)
         j->marks.stated = head->disk;
@@ -171,6 +174,13 @@ void journal_add_batches(struct journal *j, slice batches)
     bound_pending(j);
 }
 
+/* Whether a leader's clock was wrong before, so that dates fall: only from one file to the next, because a file is
+ * searched by them. */
+static bool dates_fall(const struct journal *j, const struct append *a)
+{
+    return a->time_ms < j->marks.time_ms - DATES_FALL_MS;
+}
+
 static bool is_full(const struct journal *j, const struct append *a, uint64_t size)
 {
     const struct segment *seg = j->parts.active;
@@ -178,7 +188,7 @@ static bool is_full(const struct journal *j, const struct append *a, uint64_t si
     if (seg->next == seg->first)
         return false;
     return seg->next - seg->first + a->count > o->segment_messages
-        || seg->size + size + END_RECORD_SIZE > o->segment_bytes
+        || seg->size + size + END_RECORD_SIZE > o->segment_bytes || dates_fall(j, a)
         || (o->segment_age_ms > 0 && a->time_ms - seg->time_first >= o->segment_age_ms);
 }
 
@@ -197,9 +207,12 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
     if (rc < 0)
         return rc;
 
+    if (dates_fall(j, a))
+        say_warn("store", "the last message is dated %lld s from now, and dates go back by that topic=%s",
+                 (long long)(m->time_ms - a->time_ms) / MS_PER_S, j->parts.dir.name);
     struct batch_head head = {
         .size = (uint32_t)size, .first = m->tail, .count = a->count, .flags = a->has_stated ? BATCH_FLAG_PEERS : 0,
-        .epoch = a->epoch, .time_ms = a->time_ms > m->time_ms ? a->time_ms : m->time_ms,
+        .epoch = a->epoch, .time_ms = a->time_ms > m->time_ms || dates_fall(j, a) ? a->time_ms : m->time_ms,
         .disk = a->has_stated ? a->stated : m->disk,
         .origin = origin, .producer_epoch = a->origin.epoch, .sequence = a->origin.sequence,
     };

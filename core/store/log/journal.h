@@ -52,7 +52,7 @@ struct append {
     slice messages;               /* as message_write encodes them, one after the other */
     uint32_t count;
     uint64_t epoch;
-    int64_t time_ms;              /* raised to the time of the last batch where it is lower */
+    int64_t time_ms;              /* raised to that of the last batch, unless it is lower by more than DATES_FALL_MS */
     struct origin origin;
     bool has_stated;              /* the batch states the mark below; otherwise the disk mark */
     uint64_t stated;
@@ -87,7 +87,9 @@ struct file_range {
 };
 int journal_range(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max, struct file_range *out);
 
-/* The offset of the first batch with a timestamp of at least time_ms; the tail when all are older. 0 or an error. */
+/* The offset of the first batch with a timestamp of at least time_ms; the tail when all are older. Where dates fall
+ * from one file to the next because a leader's clock was wrong, such a batch after which none is older, as far as the
+ * files say that are looked at. 0 or an error. */
 int journal_at_time(struct journal *j, int64_t time_ms, uint64_t *offset);
 
 struct journal_info {
@@ -112,6 +114,9 @@ struct retain {
     uint64_t bytes;
     uint64_t messages;
 };
+
+/* The date of the last batch, plus the time that has passed since it was added, or the journal opened. */
+int64_t journal_date(const struct journal *j);
 
 /* Has the disk thread delete sealed files that retention no longer keeps: whole files, the oldest first, and none with
  * messages from `readable` on, which no reader could see yet. The number of files. */

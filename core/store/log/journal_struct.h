@@ -25,6 +25,7 @@ struct marks {
     uint64_t stated;
     uint64_t epoch;               /* of the last batch; 0: there is none */
     int64_t time_ms;              /* of the last batch */
+    uint64_t timed_ns;            /* when it was added, or the journal opened */
 };
 
 /*

@@ -147,27 +147,62 @@ static int segment_at_time(struct segment *seg, int64_t time_ms, uint64_t *offse
     return 0;
 }
 
+/* 1: the last batch of the i-th file is older; 0; or an error. */
+static int part_is_older(struct journal *j, uint32_t i, int64_t time_ms)
+{
+    struct segment *seg;
+    int rc = part_segment(j, &j->parts.at[i], &seg);
+    return rc < 0 ? rc : seg->time_last < time_ms;
+}
+
+/* A file whose last batch is not older, while that of the file before is; parts.count when the last batch is older.
+ * Files are looked at from the end, in growing steps: dates may fall from one file to the next. */
+static int part_from(struct journal *j, int64_t time_ms, uint32_t from, uint32_t *index)
+{
+    uint32_t low = from, high = j->parts.count, step = 1;
+    while (low < high) {
+        bool galloping = step > 0;
+        uint32_t at = !galloping ? (low + high) / 2 : high > low + step ? high - step : low;
+        int older = part_is_older(j, at, time_ms);
+        if (older < 0)
+            return older;
+        if (older)
+            low = at + 1;
+        else
+            high = at;
+        step = older ? 0 : step * 2;
+    }
+    *index = low;
+    return 0;
+}
+
+/* The same; and where the next file begins with an older batch, the end of that one has a wrong date: goes on there. */
+static int part_at_time(struct journal *j, int64_t time_ms, uint32_t *index)
+{
+    struct segment *seg;
+    *index = j->parts.count;
+    int rc = j->marks.time_ms < time_ms ? 0 : part_from(j, time_ms, 0, index);
+    while (rc == 0 && *index + 1 < j->parts.count) {
+        rc = part_segment(j, &j->parts.at[*index + 1], &seg);
+        if (rc < 0 || seg->next == seg->first || seg->time_first >= time_ms)
+            break;
+        rc = part_from(j, time_ms, *index + 1, index);
+    }
+    return rc;
+}
+
 int journal_at_time(struct journal *j, int64_t time_ms, uint64_t *offset)
 {
     struct segment *seg;
-    uint32_t low = 0, high = j->parts.count;
-    if (j->marks.time_ms < time_ms)
-        low = high;
-    while (low < high) {               /* the first file whose last batch is not older */
-        uint32_t mid = (low + high) / 2;
-        int rc = part_segment(j, &j->parts.at[mid], &seg);
-        if (rc < 0)
-            return rc;
-        if (seg->time_last < time_ms)
-            low = mid + 1;
-        else
-            high = mid;
-    }
+    uint32_t low;
+    int rc = part_at_time(j, time_ms, &low);
+    if (rc < 0)
+        return rc;
     if (low == j->parts.count) {
         *offset = j->marks.tail;
         return 0;
     }
-    int rc = part_segment(j, &j->parts.at[low], &seg);
+    rc = part_segment(j, &j->parts.at[low], &seg);
     if (rc == 0)
         rc = segment_at_time(seg, time_ms, offset);
     if (rc == -ERR_DAMAGED && journal_scan(j, seg) > 0)

@@ -1,9 +1,30 @@
 /* Retention: the oldest files of a journal go. */
 #include <inttypes.h>
 
+#include "base/clock.h"
+#include "base/least.h"
 #include "base/say.h"
 #include "store/log/delete_later.h"
 #include "store/log/journal_struct.h"
+
+/* Whether all batches of the oldest file are older than this. A file is no younger than those after it: where its own
+ * date is in the future, because a leader's clock was wrong, it goes by the next file whose date is not. */
+static bool is_older(struct journal *j, int64_t than_ms, int64_t now_ms)
+{
+    struct segment *seg;
+    uint64_t last = j->parts.count - 1;
+    for (uint64_t i = 0;; i = least(2 * i + 1, last)) {
+        if (part_segment(j, &j->parts.at[i], &seg) < 0)
+            return false;
+        if (seg->time_last <= now_ms || i == last)
+            return seg->time_last < than_ms;
+    }
+}
+
+int64_t journal_date(const struct journal *j)
+{
+    return j->marks.time_ms + (int64_t)((clock_ns() - j->marks.timed_ns) / NS_PER_MS);
+}
 
 /* Whether the oldest file may go. At least what was asked for is kept: the bound lies within the oldest file that
  * stays. */
@@ -16,10 +37,7 @@ static bool may_go(struct journal *j, const struct retain *keep, int64_t now_ms)
         return true;
     if (keep->messages && info.tail - oldest[1].first >= keep->messages)
         return true;
-    struct segment *seg;
-    if (!keep->age_ms || part_segment(j, &j->parts.at[0], &seg) < 0)
-        return false;
-    return seg->time_last < now_ms - keep->age_ms;
+    return keep->age_ms && is_older(j, now_ms - keep->age_ms, now_ms);
 }
 
 int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t readable)

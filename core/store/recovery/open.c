@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/disk/io_fault.h"
@@ -92,6 +93,7 @@ int journal_open(struct store *s, slice name, const struct journal_options *o, s
         return rc;
     }
     identity_note_epoch(s, j->marks.epoch);
+    j->marks.timed_ns = clock_ns();
     *out = j;
     return 0;
 }

@@ -168,7 +168,7 @@ static int compare(struct repair *r, struct part **part)
     int rc = find_place(j, r->first, part, &until);
     if (rc < 0)
         return rc;
-    if (s->next > until || s->next == r->first || s->epoch > j->marks.epoch || s->time_ms > j->marks.time_ms)
+    if (s->next > until || s->next == r->first || s->epoch > j->marks.epoch)
         return -ERR_DIVERGED;
     if (!*part)
         return 0;

@@ -29,7 +29,8 @@ static int check_batches(const struct journal *j, const struct batch_run *run, s
             || head.size > bytes.n || !batch_valid(bytes.p, &head, next) || next + head.count <= next
             || !contents_valid(bytes.p, &head))
             return -ERR_DAMAGED;
-        if (head.epoch < before.epoch || head.time_ms < before.time_ms)
+        bool begins = next == run->file_first;
+        if (head.epoch < before.epoch || (head.time_ms < before.time_ms && !begins))
             return -ERR_DAMAGED;
         if (next == run->first)
             *epoch = head.epoch;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "broker/topic/topics.h"
 #include "store/recovery/open.h"
@@ -218,5 +219,40 @@ TEST(test_live_with_more_copies_than_nodes_is_refused_not_weakened)
     CHECK_EQ(topics_create(n.topics, SLICE("t"), &s, &want), 0);
     settle(&n, topics_log(n.topics));
     CHECK_EQ(topics_may_append(topics_find(n.topics, SLICE("t"))), -ERR_NO_COPIES);
+    node_close(&n);
+}
+
+/* A follower's clock may be ahead of the leader's, whose dates the messages bear. */
+TEST(test_a_follower_deletes_nothing_by_its_own_clock)
+{
+    struct node n;
+    uint64_t want;
+    struct topic_settings s = settings_default;
+    s.segment_messages = 1;
+    s.retain.age_ms = 3600 * 1000;
+    node_open(&n);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &s, &want), 0);
+    settle(&n, topics_log(n.topics));
+    struct topic *t = topics_find(n.topics, SLICE("t"));
+    struct buf messages = {0};
+    message_write(&messages, &(struct message){.payload = SLICE("x")});
+    struct append a = {.messages = buf_slice(&messages), .count = 1, .epoch = n.role.epoch,
+                       .time_ms = clock_wall_ms() - 2 * s.retain.age_ms};
+    for (uint64_t first = 0; first < 2;) {
+        CHECK_EQ(journal_append(t->journal, &a, &first), 0);
+        mark_advance(&t->tail, ++first);
+    }
+    settle(&n, t);
+    node_close(&n);
+    node_open(&n);        /* the first file is sealed */
+    t = topics_find(n.topics, SLICE("t"));
+    enum role_kind kind = n.role.kind;
+    n.role.kind = ROLE_FOLLOWER;
+    topics_trim(n.topics);
+    CHECK_EQ(topic_first(t), 0);
+    n.role.kind = kind;
+    topics_trim(n.topics);
+    CHECK_EQ(topic_first(t), 1);
+    buf_fini(&messages);
     node_close(&n);
 }

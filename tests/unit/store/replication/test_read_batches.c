@@ -494,7 +494,7 @@ static void lead_some(struct node *n)
     for (int i = rand() % 30; i > 0; i--) {
         if (rand() % 8 == 0)
             n->journal->marks.epoch++;
-        int64_t time_ms = n->journal->marks.time_ms + rand() % 50;
+        int64_t time_ms = n->journal->marks.time_ms + rand() % 50 - (rand() % 32 == 0 ? 2 * DATES_FALL_MS : 0);
         CHECK_EQ(try_append(n->journal, 1 + (uint32_t)rand() % 5, (size_t)rand() % 3000, time_ms), 0);
         if (rand() % 4 == 0)
             store_flush(n->store);

@@ -1,0 +1,45 @@
+#include "base/wall_clock.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/say.h"
+
+static int64_t believe(struct wall_clock *c, int64_t wall_ms, uint64_t now_ns)
+{
+    c->date_ms = wall_ms;
+    c->looked_ns = now_ns;
+    c->jumped = false;
+    return wall_ms;
+}
+
+int64_t wall_clock_look(struct wall_clock *c, int64_t wall_ms, uint64_t now_ns)
+{
+    if (c->looked_ns == 0)
+        return believe(c, wall_ms, now_ns);
+    int64_t date_ms = c->date_ms + (int64_t)((now_ns - c->looked_ns) / NS_PER_MS);
+    int64_t off_ms = wall_ms - date_ms;
+    if (llabs(off_ms) <= CLOCK_JUMP_MS) {
+        if (c->jumped)
+            say_info("clock", "the system's clock is back");
+        return believe(c, wall_ms, now_ns);
+    }
+    if (!c->jumped || llabs(off_ms - c->jump_ms) > CLOCK_JUMP_MS) {
+        c->jumped = true;
+        c->jump_ms = off_ms;
+        c->jumped_ns = now_ns;
+        say_warn("clock", "the system's clock has jumped by %+lld s: it is believed if it stays there for %d s, and "
+                 "messages are dated by the clock before until then", (long long)off_ms / MS_PER_S,
+                 CLOCK_TRUST_MS / MS_PER_S);
+    }
+    if (now_ns - c->jumped_ns < CLOCK_TRUST_MS * NS_PER_MS)
+        return date_ms;
+    say_warn("clock", "the system's clock is believed now: dates jump by %+lld s", (long long)off_ms / MS_PER_S);
+    return believe(c, wall_ms, now_ns);
+}
+
+int64_t wall_clock_now(struct wall_clock *c)
+{
+    return wall_clock_look(c, clock_wall_ms(), clock_ns());
+}
