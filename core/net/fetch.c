@@ -350,6 +350,7 @@ static void set_policy(struct fetch *t, const struct fetch_options *o)
     set_number(t, CURLOPT_MAXREDIRS, (long)o->redirects);
     set_number(t, CURLOPT_TIMEOUT_MS, o->timeout_ms ? (long)o->timeout_ms : FETCH_MS);
     set_number(t, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    set_number(t, CURLOPT_PATH_AS_IS, 1);
     set_number(t, CURLOPT_NOSIGNAL, 1);
     set_number(t, CURLOPT_QUICK_EXIT, 1);   /* so that ending a fetch does not wait for its resolver */
 }

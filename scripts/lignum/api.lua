@@ -498,6 +498,7 @@ cluster = {}
 ---@field name string
 ---@field http string         "host:port"
 ---@field replication? string
+---@field forward? string     of a follower's leader: where writes are forwarded to, once the leader itself has told it
 
 ---@class lignum.Follower
 ---@field member string

@@ -16,22 +16,35 @@ local PAUSE <const> = 0.02         -- seconds between two attempts, unless the c
 local ANSWER <const> = 10          -- seconds to wait for the leader's answer
 local GUARD <const> = "Lignum-Forwarded"
 
--- Headers of one connection. All others are forwarded, so that `authorize` on the leader sees what it needs.
-local HOPS = {
-  ["content-length"] = true, ["transfer-encoding"] = true, connection = true, ["keep-alive"] = true, te = true,
-  trailer = true, upgrade = true, ["proxy-connection"] = true,
+-- The headers that are forwarded, and those of its answer that are relayed: what decides how a request is served, and
+-- what an `authorize` hook on the leader may ask for. Further ones concern a connection, or this node's own answers.
+local FORWARDED = {
+  accept = true, authorization = true, ["content-encoding"] = true, ["content-type"] = true, cookie = true,
+  ["if-match"] = true, origin = true, traceparent = true, tracestate = true, ["user-agent"] = true,
+  ["lignum-ack"] = true, ["lignum-key"] = true,
 }
-local NOT_SENT = { host = true, expect = true, ["lignum-forward"] = true, ["lignum-forwarded"] = true }
-local NOT_RELAYED = { date = true, server = true }
+local FORWARDED_PREFIXES = { "^lignum%-header%-", "^producer%-", "^x%-" }
+local RELAYED = {
+  allow = true, ["content-type"] = true, etag = true, location = true, ["retry-after"] = true,
+  ["www-authenticate"] = true,
+}
 -- Errors after which the leader may have received the request. With "stopping", this node shuts down.
 local BROKEN = { fetch_failed = true, timeout = true, too_large = true, stopping = true }
 -- Codes of a leader that has done nothing with a request which another leader may accept.
 local PASSING = { not_leader = true, no_leader = true, stopping = true }
 
+local function is_forwarded(name)
+  if FORWARDED[name] then return true end
+  for _, prefix in ipairs(FORWARDED_PREFIXES) do
+    if name:find(prefix) then return true end
+  end
+  return false
+end
+
 local function headers_of(req)
   local headers = { [GUARD] = roster.status().self.name }
   for name, value in pairs(req.headers) do
-    if not HOPS[name] and not NOT_SENT[name] then headers[name] = value end
+    if is_forwarded(name) then headers[name] = value end
   end
   return headers
 end
@@ -40,7 +53,7 @@ end
 local function relayed(headers)
   local kept = {}
   for name, value in pairs(headers) do
-    if not HOPS[name] and not NOT_RELAYED[name] then kept[(name:gsub("%f[%a]%a", string.upper))] = value end
+    if RELAYED[name] or name:find("^lignum%-") then kept[(name:gsub("%f[%a]%a", string.upper))] = value end
   end
   return kept
 end
@@ -59,7 +72,7 @@ end
 ---@return string? why
 local function attempt(req, leader)
   local answer, why, code, unsent = core.fetch {
-    url = ("http://%s%s"):format(leader.http, req.target), method = req.method, headers = headers_of(req),
+    url = ("http://%s%s"):format(leader.forward, req.target), method = req.method, headers = headers_of(req),
     body = req.body, timeout = ANSWER, fresh = true, leader = true,
   }
   if not answer then return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why end
@@ -100,10 +113,12 @@ function M.to_leader(req, fn)
     local status = roster.status()
     local leader = status.leader
     if status.role == "leader" then return fn(req) end
-    if leader and req:header("lignum-forward") == "never" then
-      return 307, nil, { Location = ("http://%s%s"):format(leader.http, req.target) }
+    local known = leader and leader.forward     -- by the leader's own word: credentials go to no other address
+    if known and req:header("lignum-forward") == "never" then
+      return 307, nil, { Location = ("http://%s%s"):format(known, req.target) }
     end
-    if leader then
+    if leader and not known then why = "the leader, " .. leader.name .. ", has not been reached yet" end
+    if known then
       local answer, verdict
       answer, verdict, why = attempt(req, leader)
       if answer then return answer.status, answer.status ~= 204 and answer.body or nil, relayed(answer.headers) end

@@ -1,7 +1,8 @@
 """Writes to a follower: what it forwards to the leader, what it answers, and what it never sends twice.
 
 The follower is real; its leader is a stand-in that does what each test needs. There is no Consul: the follower waits for
-one, and follows whom the console tells it to.
+one, and follows whom the console tells it to. Without a secret, because with one it would send nothing to an address
+that the leader has not told it over the connection between them.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import types
 import pytest
 
 from client import assert_refused, assert_status, request_bytes
-from common import PATIENCE, SECRET, as_id, hold_for, in_threads, running, wait_until
+from common import PATIENCE, as_id, hold_for, in_threads, running, wait_until
 
 INCARNATION = "0123456789abcdef" * 2
 
@@ -85,7 +86,7 @@ def follower(node):
     """follower(config): starts a node that has no leader yet."""
     def start(config=""):
         b = node(config=config, set=["cluster.consul.address=127.0.0.1:1", "cluster.replication.listen=127.0.0.1:0",
-                                     "cluster.replication.secret=" + SECRET])
+                                     "cluster.replication.insecure=true"])
         assert b.ok("GET", "/v1/cluster").json["role"] == "follower"
         return b
     return start
@@ -126,8 +127,9 @@ def refuses_connections(port):
 
 def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(pair):
     body = bytes(range(256)) * 300
-    b, leader = pair(answer(200, b'{"first":7}', headers=["Lignum-Epoch: 3"]))
+    b, leader = pair(answer(200, b'{"first":7}', headers=["Lignum-Epoch: 3", "Set-Cookie: a=1", "Server: x", "X-Other: 1"]))
     a = b.request("POST", "/v1/topics/t/messages?a=%2Fb&c", body, {
+        "Proxy-Authorization": "Basic x", "Via": "1.1 p", "Lignum-Forwarding": "1", "Range": "bytes=0-1",
         "Content-Type": "application/x-thing", "Authorization": "Bearer x", "Lignum-Key": "k", "Lignum-Header-A": "1",
         "Producer-Id": "p", "Lignum-Ack": "peers", "Cookie": "c=1", "X-Api-Key": "secret", "TE": "trailers",
         "Connection": "keep-alive", "Keep-Alive": "timeout=5"})
@@ -141,7 +143,11 @@ def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(p
         assert headers.get(name) == value, headers
     assert "lignum-forwarded" in headers
     assert headers["host"] == "127.0.0.1:%d" % leader.port
-    assert not {"te", "connection", "keep-alive", "expect"} & set(headers), headers
+    assert not {"te", "connection", "keep-alive", "expect", "proxy-authorization", "via", "range",
+                "lignum-forwarding"} & set(headers), headers
+    assert not [n for n in ("set-cookie", "server", "x-other") if a.header(n)], a
+    assert b.request("DELETE", "/v1/topics/..", None).status == 200
+    assert leader.requests[-1][1] == "/v1/topics/.."
 
 
 def test_all_writes_go_on_and_no_read(pair):
@@ -320,3 +326,24 @@ def test_a_client_that_has_gone_does_not_disturb(pair):
         wait_until(lambda: leader.requests, what="it has gone on")
     gone.set()
     assert b.post("/v1/topics/t/messages", b"y").status == 200
+
+
+def test_credentials_go_only_to_the_address_that_the_leader_tells_over_the_link(cluster, lead):
+    """Somebody who can write to Consul names another address. The follower learns it before it follows."""
+    c, thief = cluster(2, topics={"t": {}}), lead(answer(200, b"{}"))
+    leader, follower = c.leader(), c.followers()[0]
+    key = "service/lignum/key/master"
+    follower.stop()
+    for k in (key, "%s/nodes/%s" % (key, leader.name)):
+        value, _, session = c.consul.get(k)
+        entry = json.loads(value)
+        entry["http"] = "127.0.0.1:%d" % thief.port
+        assert c.consul.ok("PUT", "/v1/kv/%s?acquire=%s" % (k, session), json.dumps(entry)) is True
+    follower.start()
+    wait_until(lambda: follower.view()["leader"], what="it follows")
+    assert follower.lua("require('lignum.core').cluster.status().leader.http") == '"127.0.0.1:%d"' % thief.port
+    a = follower.request("POST", "/v1/topics/t/messages", b"x", {"Authorization": "Bearer secret", "Cookie": "a=1"})
+    assert_status(a, 200)
+    a = follower.request("POST", "/v1/topics/t/messages", b"x", {"Lignum-Forward": "never"})
+    assert a.header("location") == "http://127.0.0.1:%d/v1/topics/t/messages" % leader.port
+    assert thief.requests == []

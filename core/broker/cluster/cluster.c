@@ -131,7 +131,8 @@ static int acceptor_start(struct cluster *c, const struct cluster_options *o, st
 static void sides_new(struct cluster *c, const struct cluster_options *o)
 {
     c->leader = leader_new(&(struct leader_options){
-        .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .lag_max_ns = o->lag_max_ns});
+        .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .http = c->http,
+        .lag_max_ns = o->lag_max_ns});
     c->follower = follower_new(&(struct follower_options){
         .loop = c->loop, .role = c->role, .topics = c->topics, .tls = c->tls, .http = c->http});
     c->hooks = (struct topic_hooks){on_peers, on_moved, on_opened, on_dropped, c};
@@ -483,6 +484,7 @@ void cluster_info(struct cluster *c, struct cluster_info *out)
     const struct survey *s = survey(c);
     *out = (struct cluster_info){
         .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
+        .leader_http = follower_leader_http(c->follower),
         .holdings = s->holdings, .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
         .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
         .stalled_ns = leader_stalled_ns(c->leader),

@@ -82,6 +82,7 @@ struct cluster_info {
     const char *http, *replication;
     const struct role *role;
     const struct leader_address *leader;   /* whom this node follows; NULL: nobody */
+    const char *leader_http;         /* follower_leader_http */
     struct follower_info following;
     struct holdings holdings;
     bool suspended;

@@ -129,6 +129,7 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
     f->refused = f->stuck = false;
     f->said[0] = '\0';
     f->retry_ns = 0;
+    f->leader_http[0] = '\0';
     if (leader == NULL)
         return;
     f->leader = *leader;
@@ -138,6 +139,11 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
 const struct leader_address *follower_leader(const struct follower *f)
 {
     return f->follows ? &f->leader : NULL;
+}
+
+const char *follower_leader_http(const struct follower *f)
+{
+    return f->leader_http[0] == '\0' && f->follows && f->tls == NULL ? f->leader.http : f->leader_http;
 }
 
 /* ---- the turn ---- */

@@ -36,6 +36,11 @@ void follower_free(struct follower *f);
 void follower_follow(struct follower *f, const struct leader_address *leader);
 const struct leader_address *follower_leader(const struct follower *f);   /* or NULL */
 
+/* Where the leader that is followed serves clients, by its own word on the connection that the secret protects; "": it
+ * has not said it yet. Requests with clients' credentials go to no other address: Consul's keys prove nothing. Without
+ * a secret nothing is proved anyway, and until the leader has said it the address is Consul's. */
+const char *follower_leader_http(const struct follower *f);
+
 /* For topic_hooks. */
 void follower_moved(struct follower *f, struct topic *t);
 void follower_opened(struct follower *f, struct topic *t);

@@ -1,5 +1,7 @@
 #include "broker/follower/handshake.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/say.h"
 
@@ -25,8 +27,9 @@ static void on_welcome(struct follower *f, slice payload)
     struct wire w = {.rest = payload};
     struct member member;
     uint64_t epoch = get_u64(&w), version = get_u64(&w);
-    slice name = get_text(&w);
-    if (!wire_done(&w) || member_parse(name, &member) < 0 || !member_eq(&member, &f->leader.member)) {
+    slice name = get_text(&w), http = get_text(&w);
+    if (!wire_done(&w) || !wire_is_address(http) || member_parse(name, &member) < 0 ||
+        !member_eq(&member, &f->leader.member)) {
         upstream_fail(f, "another node answers at its address");
         return;
     }
@@ -46,6 +49,7 @@ static void on_welcome(struct follower *f, slice payload)
     }
     f->unclean = r->seen.unclean;
     f->version = version;
+    snprintf(f->leader_http, sizeof(f->leader_http), "%.*s", SLICE_ARGS(http));
     put_u64(link_begin(f->link, WIRE_PROMISE), epoch);
     link_end(f->link);
     link_allow(f->link, LINK_FRAME_MAX);

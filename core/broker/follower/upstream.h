@@ -42,6 +42,7 @@ struct follower {
     const char *http;                /* our own address, for the leader to tell */
     bool follows;
     struct leader_address leader;    /* whom, while it follows */
+    char leader_http[NODE_ADDRESS_MAX + 1];   /* follower_leader_http */
     struct link *link;               /* owned; NULL in UPSTREAM_NONE */
     enum upstream_phase phase;
     bool failed;                     /* upstream_fail was called, and the link is still there */

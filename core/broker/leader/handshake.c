@@ -4,16 +4,6 @@
 #include "broker/leader/membership.h"
 #include "broker/wire/wire.h"
 
-/* The address is shown to clients and operators, so it may hold nothing that would break out of a header, JSON or a log
- * line. */
-static bool is_address(slice text)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '"' || text.p[i] == '\\')
-            return false;
-    return text.n <= NODE_ADDRESS_MAX;
-}
-
 static const char *hello_refusal(struct peer *p, const struct id *cluster, slice member)
 {
     const struct leader *l = p->leader;
@@ -51,7 +41,7 @@ static void on_hello(struct peer *p, slice payload)
     known.version = get_u64(&w);
     known.leader = get_id(&w);
     const char *why = version != WIRE_VERSION               ? "it speaks another version of the protocol"
-                      : !wire_done(&w) || !is_address(http) ? "its HELLO is not well formed"
+                      : !wire_done(&w) || !wire_is_address(http) ? "its HELLO is not well formed"
                                                             : hello_refusal(p, &cluster, member);
     if (why == NULL && is_outdated(l, &known)) {
         why = "it knows of a newer register or of another leader of this epoch; Consul is asked which is true";
@@ -67,6 +57,7 @@ static void on_hello(struct peer *p, slice payload)
     put_u64(out, role->epoch);
     put_u64(out, role->synced.confirmed.version);
     put_text(out, slice_from(role->self.text));
+    put_text(out, slice_from(l->http));
     link_end(p->link);
     link_allow(p->link, LINK_FRAME_MAX);
     p->phase = PEER_PROMISE;

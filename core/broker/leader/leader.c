@@ -30,6 +30,7 @@ struct leader *leader_new(const struct leader_options *o)
     l->role = o->role;
     l->topics = o->topics;
     l->tls = o->tls;
+    l->http = o->http;
     l->lag_max_ns = o->lag_max_ns;
     list_init(&l->peers);
     list_init(&l->unshipped);

@@ -29,6 +29,7 @@ struct leader_options {
     struct role *role;
     struct topics *topics;
     const struct tls_context *tls;   /* NULL: there is no secret */
+    const char *http;                /* where clients reach this node, for followers that forward to it */
     uint64_t lag_max_ns;             /* how far behind in time a member may be */
 };
 

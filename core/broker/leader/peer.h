@@ -70,6 +70,7 @@ struct leader {
     struct role *role;
     struct topics *topics;
     const struct tls_context *tls;   /* NULL: there is no secret */
+    const char *http;                /* leader_options.http */
     uint64_t lag_max_ns;
     bool leading;
     struct list peers;

@@ -111,6 +111,14 @@ slice get_text(struct wire *w)
     return get_bytes(w, get_u16(w));
 }
 
+bool wire_is_address(slice text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '"' || text.p[i] == '\\')
+            return false;
+    return text.n <= NODE_ADDRESS_MAX;
+}
+
 bool wire_done(const struct wire *w)
 {
     return !w->bad && w->rest.n == 0;

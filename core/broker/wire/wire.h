@@ -17,7 +17,7 @@
  *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
  *   leader -> follower
- *     WELCOME   u64 epoch, u64 version of the register, text member
+ *     WELCOME   u64 epoch, u64 version of the register, text member, text http
  *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
  *               found epoch, u64 end, u64 first, u64 readable, u8 has crc, u32 crc: the leader's history of the last
  *               epoch that is at most the one asked for ends at `end`; the leader has the topic from `first` on, and
@@ -81,6 +81,10 @@ uint64_t get_u64(struct wire *w);
 struct id get_id(struct wire *w);
 slice get_text(struct wire *w);
 slice get_bytes(struct wire *w, size_t n);
+
+/* Is it an address that may be shown to clients and operators? It holds nothing that would break out of a header, JSON
+ * or a log line. */
+bool wire_is_address(slice text);
 
 /* Was everything there, and nothing more? */
 bool wire_done(const struct wire *w);

@@ -24,12 +24,14 @@ static void push_self(lua_State *L, const struct role *role, const char *http, c
     set_text(L, "replication", replication);
 }
 
-static void push_leader(lua_State *L, const struct leader_address *leader)
+static void push_leader(lua_State *L, const struct leader_address *leader, const char *forward)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     set_member(L, &leader->member);
     set_text(L, "http", leader->http);
     set_text(L, "replication", leader->replication);
+    if (forward[0] != '\0')
+        set_text(L, "forward", forward);
 }
 
 static void set_followers(lua_State *L, struct cluster *c)
@@ -115,7 +117,7 @@ int l_status(lua_State *L)
     }
     lua_setfield(L, -2, "self");
     if (info.leader != NULL) {
-        push_leader(L, info.leader);
+        push_leader(L, info.leader, info.leader_http);
         lua_setfield(L, -2, "leader");
     }
     set_following(L, &info.following);

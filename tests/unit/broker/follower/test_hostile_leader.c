@@ -9,6 +9,7 @@ struct wild_leader {
     struct wild w;
     int door;
     uint64_t epoch, version;      /* of the register, as it says in WELCOME */
+    const char *http;             /* the same; NULL: any */
     struct leader_address at;
 };
 
@@ -53,6 +54,7 @@ static void send_welcome(struct wild_leader *l, const char *member, uint64_t epo
     put_u64(&out, epoch);
     put_u64(&out, l->version);
     put_text(&out, slice_from(member));
+    put_text(&out, slice_from(l->http == NULL ? "127.0.0.1:1" : l->http));
     wild_send(&l->w, WIRE_WELCOME, buf_slice(&out));
     buf_fini(&out);
 }

@@ -162,9 +162,11 @@ TEST(test_the_documented_greeting_is_the_codes)
     put_u64(&out, 6);
     put_u64(&out, 10);
     put_text(&out, SLICE("n1:" B2));
+    put_text(&out, SLICE("127.0.0.1:8081"));
     check_example(WIRE_WELCOME, &out,
-                  "35 00 00 00 57 06 00 00 00 00 00 00 00 0a 00 00 00 00 00 00 00 23 00 6e 31 3a 62 32 62 32 62 32 "
-                  "62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32");
+                  "45 00 00 00 57 06 00 00 00 00 00 00 00 0a 00 00 00 00 00 00 00 23 00 6e 31 3a 62 32 62 32 62 32 "
+                  "62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 62 32 0e 00 31 32 37 2e "
+                  "30 2e 30 2e 31 3a 38 30 38 31");
 }
 
 TEST(test_the_documented_positions_are_the_codes)
