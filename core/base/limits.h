@@ -109,6 +109,11 @@ enum {
     DICT_KEY_MAX = 1 * KIB,
     DICT_VALUE_MAX = 64 * KIB,          /* larger values belong in a topic */
     DICT_DEPTH_MAX = 16,                /* tables in tables: each is a call in C */
+    SPAWNED_MAX = 1000,                 /* tasks of spawn and after; each takes about 1 KiB and what it holds */
+    SPAWN_ARGUMENTS_MAX = 32,
+    TASKS_LIST_MAX = 1000,              /* of one tasks.list */
+    SYNC_NAME_MAX = 128,                /* of a lock or a signal */
+    SIGNALS_MAX = 1000,                 /* names; a signal lives as long as its configuration */
     METERS_MAX = 256,                   /* metrics that scripts have declared since the start */
     METER_SERIES_MAX = 1000,            /* of one, and hooks and timers: a label of a client's choice stays bounded */
     METERS_SERIES_MAX = 10 * 1000,      /* of all: about 1 MB of a scrape */

@@ -26,6 +26,8 @@ struct timer {
     int fn_ref;
     uint64_t began;                   /* its latest run, in clock_ns */
     bool running, retired;
+    bool once;                        /* it ends with its first run */
+    bool uncounted;                   /* its script counts its calls */
     bool duty;                        /* outlives reloads; runs at once, and again after the delay if it ends */
     char where[128];
 };
@@ -50,11 +52,11 @@ static void on_ticked(void *arg, const struct task_result *r)
     struct timer *t = arg;
     const struct services *s = vm_services(vm_state(t->vm));
     t->running = false;
-    if (!t->duty && s->called != NULL && r->rc != -ERR_CANCELLED)
+    if (!t->duty && !t->uncounted && s->called != NULL && r->rc != -ERR_CANCELLED)
         s->called(s->meters, "timer", t->where, clock_ns() - t->began, r->rc < 0);
     if (r->rc < 0 && r->rc != -ERR_CANCELLED && !tasks_stopping(vm_tasks(t->vm)))
         say_error("script", "%s", r->message);
-    if (t->retired)
+    if (t->retired || t->once)
         timer_free(t);
     else
         watch_arm(&t->watch, t->delay_ns);
@@ -83,7 +85,11 @@ static void timer_new(struct vm *vm, struct list *timers)
     snprintf(t->where, sizeof(t->where), "%s", lua_isstring(L, -1) ? lua_tostring(L, -1) : "a timer");
     lua_getfield(L, -3, "duty");
     t->duty = lua_toboolean(L, -1);
-    lua_pop(L, 3);
+    lua_getfield(L, -4, "once");
+    t->once = lua_toboolean(L, -1);
+    lua_getfield(L, -5, "uncounted");
+    t->uncounted = lua_toboolean(L, -1);
+    lua_pop(L, 5);
     lua_getfield(L, -1, "fn");
     t->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     list_push(timers, &t->link);

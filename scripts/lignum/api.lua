@@ -618,12 +618,125 @@ function now() end
 ---@example sleep(0.5)
 function sleep(seconds) end
 
----Runs a function repeatedly in a task of its own. A run begins when the previous one has ended.
+---Runs a function repeatedly in a task of its own. A run begins when the previous one has ended. With `once_per` only
+---the cluster's leader runs it; at a change of the leader one run may be left out or repeated.
 ---@where lignum.lua, while it is loaded
 ---@param seconds number   from the end of a run to the start of the next
 ---@param fn fun()
+---@param options? { once_per?: "cluster" }
 ---@example every(60, function() say.info("topics: " .. #topics()) end)
-function every(seconds, fn) end
+function every(seconds, fn, options) end
+
+---Runs a function once, after some time, in a task of its own. While lignum.lua is loaded the time begins when it is
+---live, and there is no result.
+---@where anywhere
+---@param seconds number
+---@param fn fun()
+---@return integer? id   for tasks.cancel
+---@return string? message
+---@return string? code
+---@errors busy
+---@example local id = after(3600, function() say.info "an hour later" end); assert(tasks.cancel(id))
+function after(seconds, fn) end
+
+---Runs a function at times that a calendar gives: minute, hour, day of the month, month, day of the week, each `*`, a
+---number, a name (`jan`, `mon`), a range `1-5`, a step `*/10`, or a list of these; or `@hourly`, `@daily`, `@weekly`,
+---`@monthly`, `@yearly`. With both days given, one of them is enough. A time that the zone's clocks skip does not come;
+---of one that they show twice only the first counts, unless the hour is `*`. A run that takes longer than until the
+---next time leaves that out.
+---@where lignum.lua, while it is loaded
+---@param times string
+---@param fn fun()
+---@param options? { zone?: string, once_per?: "cluster" }   zone: "Europe/Berlin", "local"; default "UTC"
+---@example cron("0 3 * * mon", function() topic("old"):delete() end, { zone = "Europe/Berlin", once_per = "cluster" })
+function cron(times, fn, options) end
+
+---Runs a function in a task of its own, with arguments. An error in it is logged. It ends with the configuration that
+---has started it.
+---@where tasks
+---@param fn fun(...)
+---@param ... any   up to 32
+---@return integer? id   for tasks.cancel
+---@return string? message
+---@return string? code
+---@errors busy
+---@example assert(spawn(function(name) say.debug("hello, " .. name) end, "world"))
+function spawn(fn, ...) end
+
+---Waits until no other task holds the lock of that name, and returns an object that holds it. It ends with
+---`held:release()`, or when its variable goes out of scope: `local held <close> = lock "stock"`. Tasks get it in the
+---order in which they asked. A task that asks for a lock that it holds waits for itself.
+---@waits until the lock is free, or for the timeout
+---@where tasks
+---@param name string
+---@param timeout? number   seconds; default and maximum 60
+---@return lignum.Held? held
+---@return string? message
+---@return string? code
+---@errors timeout stopping cancelled
+---@example local held <close> = lock("stock", 1); assert(held)
+function lock(name, timeout) end
+
+---Returns the signal of that name, on which tasks wait for another one.
+---@where anywhere
+---@param name string
+---@return lignum.Signal
+---@example assert(signal("work"):send() > 0)
+function signal(name) end
+
+---@class lignum.Held
+--- A lock that a task holds.
+local Held = {}
+
+---Gives the lock to the task that waits for it longest. Again it does nothing.
+---@where anywhere
+---@example lock("stock"):release()
+function Held:release() end
+
+---@class lignum.Signal
+local Signal = {}
+
+---Waits until the signal is sent. With `seen`, a count that an earlier call has returned, sends since then are not
+---missed.
+---@waits until it is sent, or for the timeout
+---@where tasks
+---@param timeout? number   seconds; default and maximum 60
+---@param seen? integer
+---@return integer? count   how often it has been sent
+---@return string? message
+---@return string? code
+---@errors timeout stopping cancelled
+---@example local work = signal("work"); local n = work:send(); assert(work:wait(1, n - 1) == n)
+function Signal:wait(timeout, seen) end
+
+---Wakes all tasks that wait.
+---@where tasks
+---@return integer count   how often it has been sent
+---@example signal("work"):send()
+function Signal:send() end
+
+---@class lignum.tasks
+tasks = {}
+
+---@class lignum.Task
+---@field id integer
+---@field where string     "every 60 s at lignum.lua:12", "GET /job/{id}", "spawn at lignum.lua:30"
+---@field hook? string     the hook that runs in it
+---@field state "running"|"ready"|"waits"
+---@field age number       seconds since its start
+
+---Lists the tasks that run scripts of lignum.lua or work for clients, at most 1,000.
+---@where tasks
+---@return lignum.Task[]
+---@example for _, t in ipairs(tasks.list()) do assert(t.age >= 0) end
+function tasks.list() end
+
+---Ends a task where it waits; one that runs ends when it next waits. Its pending <close> variables run.
+---@where tasks
+---@param id integer
+---@return boolean there
+---@example assert(not tasks.cancel(0))
+function tasks.cancel(id) end
 
 ---@class lignum.Fetch
 ---@field url string

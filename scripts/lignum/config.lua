@@ -4,12 +4,13 @@
 --- all errors. This module is loaded again for each draft (modules.lua), so its state belongs to one draft.
 local core = require "lignum.core"
 local modules = require "lignum.modules"
+local schedule = require "lignum.schedule"
 local schema = require "lignum.schema"
 
 local M = {
   values = nil,   ---@type table    every key with its value, after finish()
   rules = {},     ---@type lignum.Rule[]
-  timers = {},    ---@type { seconds: number, fn: function, where: string }[]
+  timers = {},    ---@type lignum.Timer[]
 }
 
 ---@class lignum.Rule
@@ -74,22 +75,33 @@ local function declare_rule(pattern, place)
   })
 end
 
-local EVERY_MAX <const> = 366 * 86400
+local function declare_timer(place, timer, problem)
+  if not timer then return M.report(place, problem) end
+  M.timers[#M.timers + 1] = timer
+end
 
-local function every(seconds, fn)
+local function every(...)
   only_while_loading("every")
   local place = core.caller(2)
-  if not math.type(seconds) or not (seconds >= 0.001 and seconds <= EVERY_MAX) then
-    return M.report(place, ("every: needs a number of seconds from 0.001 to %d"):format(EVERY_MAX))
-  end
-  if type(fn) ~= "function" then return M.report(place, "every: needs a function after the seconds") end
-  M.timers[#M.timers + 1] = { seconds = seconds, fn = fn, where = ("every %g s at %s"):format(seconds, place) }
+  declare_timer(place, schedule.every(place, ...))
+end
+
+local function cron(...)
+  only_while_loading("cron")
+  local place = core.caller(2)
+  declare_timer(place, schedule.cron(place, ...))
+end
+
+local function after(...)
+  if not loading then return schedule.later(...) end
+  local place = core.caller(2)
+  declare_timer(place, schedule.after(place, ...))
 end
 
 ---The verbs by name. `node`, `cluster` and `topic` are functions of the API as well, once lignum.lua is loaded.
 ---@return table<string, any>
 function M.verbs()
-  local verbs = { listen = listen, every = every }
+  local verbs = { listen = listen, every = every, after = after, cron = cron }
   for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node" } do
     verbs[name] = function(value)
       only_while_loading(name)

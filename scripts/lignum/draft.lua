@@ -15,6 +15,7 @@ local pretty = require "lignum.pretty"
 local publish = require "lignum.publish"
 local roster = require "lignum.roster"
 local route = require "lignum.route"
+local schedule = require "lignum.schedule"
 local schema = require "lignum.schema"
 local strict = require "lignum.strict"
 local webhook = require "lignum.webhook"
@@ -46,7 +47,8 @@ function M.api()
     topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
     time = modules.copy(core.time), json = modules.copy(core.json), node = modules.copy(core.node),
     say = modules.copy(core.say), crypto = modules.copy(core.crypto), shared = modules.copy(core.shared),
-    metrics = modules.copy(core.metrics),
+    metrics = modules.copy(core.metrics), tasks = modules.copy(core.tasks), spawn = core.spawn, after = schedule.later,
+    lock = core.lock, signal = core.signal,
     jwt = modules.copy(jwt), webhook = modules.copy(webhook),
     cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,

@@ -7,20 +7,22 @@ local function test(name, fn) check.test(print, name, fn) end
 -- Functions that only lignum.lua can call or define.
 local NOT_HERE = {
   every = true, on_publish = true, authorize = true, may_lead = true, on_leader_change = true,
-  ship = true,
+  ship = true, cron = true,
 }
 local OWNERS = {
   Topic = core.Topic, Request = core.Request, Batch = core.Batch, Range = core.Range, core = core, base64 = core.base64,
-  Key = core.Key, Dict = core.Dict, Meter = core.Meter,
+  Key = core.Key, Dict = core.Dict, Meter = core.Meter, Held = core.Held, Signal = core.Signal,
 }
 
 -- Tables of functions in lignum.core.
 local LIBRARIES = {
   json = true, base64 = true, node = true, time = true, say = true, crypto = true, shared = true, metrics = true,
+  tasks = true,
 }
 -- Of these every example is a statement that runs, and checks itself.
 local RUN = {
   crypto = true, Key = true, jwt = true, webhook = true, shared = true, Dict = true, metrics = true, Meter = true,
+  tasks = true, Held = true, Signal = true, ["after"] = true, ["spawn"] = true, ["lock"] = true, ["signal"] = true,
 }
 
 local function running(entry)
@@ -44,7 +46,7 @@ test("api_every_function_of_the_core_is_described", function()
     described[e.name] = true
     for _, also in ipairs(e.also) do described[also:match("^[%w_.:]+")] = true end
   end
-  for _, name in ipairs { "Topic", "Request", "Batch", "Range", "Key", "Dict", "Meter" } do
+  for _, name in ipairs { "Topic", "Request", "Batch", "Range", "Key", "Dict", "Meter", "Held", "Signal" } do
     for method in pairs(OWNERS[name]) do
       if not described[name .. ":" .. method] then error(name .. ":" .. method .. " is not in api.lua") end
     end
@@ -82,7 +84,7 @@ local SCENE = setmetatable({
 test("api_every_example_of_the_standard_tables_runs", function()
   local runs = 0
   for _, e in ipairs(help.entries()) do
-    if RUN[e.owner] and e.example then
+    if (RUN[e.owner] or RUN[e.name]) and e.example then
       local chunk = load(e.example, "=" .. e.name, "t", SCENE)
       if not chunk then error(e.name .. " has an example that is not a statement") end
       chunk()

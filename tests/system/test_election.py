@@ -320,3 +320,21 @@ def test_a_leader_that_is_told_to_leads_again_by_an_unclean_claim_and_is_followe
     leader.publish("t", b"y")
     for b in group.nodes:
         wait_until(lambda b=b: b.messages("t") == [b"x", b"y"], what="both have all")
+
+
+def test_what_runs_once_per_cluster_runs_on_the_leader(group):
+    config = '''
+        local ran = shared.dict("ran")
+        every(0.02, function() ran:incr("leader") end, { once_per = "cluster" })
+        every(0.02, function() ran:incr("each") end)
+        route.get("/ran", function() return 200, { leader = ran:get("leader") or 0, each = ran:get("each") or 0 } end)
+        '''
+    group.start(2, config)
+    leader, follower = group.leader(), group.follower()
+
+    def ran(b):
+        return b.ok("GET", "/ran").json
+    wait_until(lambda: ran(leader)["leader"] > 3 and ran(follower)["each"] > 3, what="the timers run")
+    assert ran(follower)["leader"] == 0
+    leader.kill()
+    wait_until(lambda: ran(follower)["leader"] > 3, what="the new leader runs them")

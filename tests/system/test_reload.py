@@ -109,3 +109,27 @@ def test_shared_dictionaries_survive_a_reload(node):
     assert b.get("/hit").body == b"3:3"
     b.restart()
     assert b.get("/hit").body == b"3:1"
+
+
+def test_what_runs_by_time_ends_with_its_configuration(node):
+    def config(n):
+        return '''
+            local seen = shared.dict("seen")
+            every(0.02, function() seen:incr("every%d") end)
+            after(0.02, function() seen:incr("after%d") end)
+            cron("* * * * *", function() end, { zone = "Europe/Berlin" })
+            after(0.01, function() spawn(function() while true do sleep(0.02) seen:incr("spawn%d") end end) end)
+            route.get("/seen", function() return 200, { every = seen:get("every1") or 0, after = seen:get("after1") or 0,
+                                                        spawn = seen:get("spawn1") or 0, new = seen:get("every2") or 0 } end)
+            ''' % (n, n, n)
+    b = node(config=config(1))
+    wait_until(lambda: b.ok("GET", "/seen").json["every"] > 3 and b.ok("GET", "/seen").json["spawn"] > 3, what="they run")
+    assert b.ok("GET", "/seen").json["after"] == 1
+    assert 'cron "* * * * *" Europe/Berlin at ' in b.lua("for _, t in ipairs(tasks.list()) do print(t.where) end")
+    b.write_config(config(2))
+    b.reload()
+    before = b.ok("GET", "/seen").json
+    wait_until(lambda: b.ok("GET", "/seen").json["new"] > 5, what="the new timers run")
+    after = b.ok("GET", "/seen").json
+    assert after["every"] - before["every"] <= 1
+    assert after["after"] == 1

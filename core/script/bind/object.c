@@ -89,6 +89,7 @@ void *object_check(lua_State *L, int index, enum kind kind, const char *usage)
         [KIND_TREE] = "a tree of routes", [KIND_MESSAGE] = "a message", [KIND_KEY] = "a key",
         [KIND_WITHIN] = "a call of core.within",
         [KIND_DICT] = "a dictionary", [KIND_METER] = "a metric",
+        [KIND_HOLD] = "a lock that is held", [KIND_HOLD_GUARD] = "a guard", [KIND_SIGNAL] = "a signal",
     };
     void *object = object_test(L, index, kind);
     if (object == NULL)

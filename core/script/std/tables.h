@@ -12,5 +12,7 @@
 MAY_RAISE void crypto_open(lua_State *L);
 MAY_RAISE void metrics_open(lua_State *L);
 MAY_RAISE void shared_open(lua_State *L);
+MAY_RAISE void sync_open(lua_State *L);
+MAY_RAISE void tasks_open(lua_State *L);
 
 #endif

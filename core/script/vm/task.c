@@ -311,6 +311,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->done = o->done;
     t->arg = o->arg;
     t->hook = NULL;
+    t->began = clock_ns();
     t->where = t->where_text;
     /* As much as fits. The last byte is never written, so the watchdog's signal handler always finds an end. */
     size_t n = strnlen(o->where, WHERE_MAX - 1);

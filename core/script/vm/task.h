@@ -53,6 +53,14 @@ void task_cancel(struct tasks *ts, struct task_ticket ticket);
 void tasks_run(struct tasks *ts);
 bool tasks_ready(const struct tasks *ts);
 
+/* Visits the tasks that run the operator's code: start with *at = 0; false at the end. */
+struct task_view {
+    struct task_ticket ticket;
+    const char *where, *hook, *state;         /* hook: NULL, or the one that runs */
+    uint64_t began;                           /* in clock_ns */
+};
+bool tasks_view(const struct tasks *ts, unsigned *at, struct task_view *out);
+
 /* For bindings. task_self: the running task; raises when there is none (while loading), or when the call cannot yield.
  * The texts outlive the task. */
 MAY_RAISE struct task *task_self(lua_State *L);

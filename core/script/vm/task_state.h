@@ -53,7 +53,7 @@ struct task {
     struct timeout timeout;   /* of the wait */
     struct waiter waiter;     /* for a mark */
     const char *where, *hook; /* for messages; hook: NULL, or the hook that runs */
-    uint64_t hook_began;      /* in clock_ns */
+    uint64_t began, hook_began;               /* in clock_ns */
     char where_text[WHERE_MAX];
     void (*done)(void *arg, const struct task_result *result);
     void *arg;
