@@ -49,9 +49,9 @@ void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first)
 /* May what is here from an offset on be cut before it has come again? If the leader is lost meanwhile, this node's copy
  * would be missed: it is a sound copy of what this node acknowledged as a member of the set. So a member keeps it. The
  * leader proposes to remove an amnesiac member, and when that is confirmed, everything is on every member without this
- * node. Where `copies` does not allow a smaller set, nothing is cut and nothing is acknowledged: two nodes differ, and
- * an operator has to decide which one is right. A damaged copy need not be kept: this node could not lead with it, and
- * diverged/ keeps what is good of it. */
+ * node. Where `copies` does not allow a smaller set, nothing is cut and nothing is acknowledged: two nodes differ in
+ * where a file ends, and an operator has to decide which one is right. A damaged copy need not be kept: this node could
+ * not lead with it, and diverged/ keeps what is good of it. */
 static bool may_cut(const struct follower *f, struct topic *t)
 {
     const struct role *r = f->role;
@@ -61,7 +61,7 @@ static bool may_cut(const struct follower *f, struct topic *t)
     if (from >= topic_own_mark(t)->at || info.epoch == 0)
         return true;                 /* nothing was acknowledged of it */
     for (uint32_t i = 0; journal_damage(t->journal, i, &damaged, &to); i++)
-        if (damaged >= from || to > from)
+        if ((damaged >= from || to > from) && !journal_refuses(t->journal, damaged))
             return true;
     bool knows = r->has_seen && r->seen.version >= f->version;   /* no older than what the leader has */
     return knows && !members_have(&r->seen.set, &r->self);
@@ -127,7 +127,7 @@ static void fetch(struct follower *f, struct topic *t, uint64_t damaged)
                     (unsigned long long)info.first, err_sentence(rc));
         return;
     }
-    say_limited(&f->moves, SAY_INFO, "refetch", "fetching a damaged file topic=%s file=%020llu", t->name,
+    say_limited(&f->moves, SAY_INFO, "refetch", "fetching a file topic=%s file=%020llu", t->name,
                 (unsigned long long)info.first);
     r->topic = t;
     ask_piece(f);
@@ -219,5 +219,9 @@ void refetch_differs(struct follower *f, struct wire *w)
     say_limited(&f->faults, SAY_ERROR, "refetch",
                 "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,
                 (unsigned long long)first);
-    refetch_by_replicating(f, t, first);
+    if (journal_refuse_file(t->journal, first) < 0) {
+        refetch_by_replicating(f, t, first);
+        return;
+    }
+    refetch_soon(f);
 }

@@ -9,6 +9,10 @@
  *              answer for AGAIN_NS -> idle, and another try later
  *   ending     `refetch.ending`: all pieces are there. The disk thread checks the file and puts it in place -> idle
  *
+ * A sealed file that is sound, and another one at the leader (DIFFERS), is refused to readers from then on and fetched
+ * in the same way. Nothing is given up meanwhile: the node keeps its file, counts, and has a whole history at each
+ * moment.
+ *
  * Where a file cannot be fetched, because it is still being written or the files' boundaries differ, the topic is
  * replicated again from the beginning of that file (refetch_by_replicating): this node becomes amnesiac on its disk, so
  * its copies count nowhere; it connects again; what it has from there on is moved to diverged/ and cut (refetch_cut);

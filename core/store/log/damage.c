@@ -8,6 +8,14 @@ void damage_fini(struct damage *d)
     *d = (struct damage){.total = d->total};
 }
 
+bool damage_refuses(const struct damage *d, uint64_t offset)
+{
+    for (uint32_t i = 0; i < d->count; i++)
+        if (d->ranges[i].refused && d->ranges[i].from <= offset && offset < d->ranges[i].to)
+            return true;
+    return false;
+}
+
 bool damage_add(struct damage *d, uint64_t from, uint64_t to)
 {
     for (uint32_t i = 0; i < d->count; i++) {
@@ -15,12 +23,12 @@ bool damage_add(struct damage *d, uint64_t from, uint64_t to)
         if (r->from <= from && to <= r->to)
             return false;
         if (r->from == r->to && r->from >= from && r->to <= to) {
-            *r = (struct damaged_range){from, to};
+            *r = (struct damaged_range){from, to, false};
             return true;
         }
     }
     d->ranges = mem_resize(d->ranges, (d->count + 1) * sizeof *d->ranges);
-    d->ranges[d->count++] = (struct damaged_range){from, to};
+    d->ranges[d->count++] = (struct damaged_range){from, to, false};
     if (d->total)
         *d->total += 1;
     return true;
@@ -40,7 +48,7 @@ static void add_part(struct damaged_range r, uint64_t from, uint64_t to, struct 
 {
     if (r.from >= to || (r.to <= from && r.from < from))
         return;
-    out[(*count)++] = (struct damaged_range){r.from > from ? r.from : from, r.to < to ? r.to : to};
+    out[(*count)++] = (struct damaged_range){r.from > from ? r.from : from, r.to < to ? r.to : to, r.refused};
 }
 
 void damage_keep(struct damage *d, uint64_t from, uint64_t to)
@@ -65,4 +73,11 @@ void damage_drop(struct damage *d, uint64_t from, uint64_t to)
             add_part(r, to, UINT64_MAX, kept, &count);
     }
     replace(d, kept, count);
+}
+
+void damage_refuse(struct damage *d, uint64_t from, uint64_t to)
+{
+    damage_drop(d, from, to);
+    damage_add(d, from, to);
+    d->ranges[d->count - 1].refused = true;
 }

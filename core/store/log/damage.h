@@ -11,6 +11,7 @@
 
 struct damaged_range {
     uint64_t from, to;
+    bool refused;
 };
 
 /* A zeroed one is empty. No range lies within another one. */
@@ -21,6 +22,13 @@ struct damage {
 };
 
 void damage_fini(struct damage *d);
+
+/* A range that is sound and refused all the same: there is to be another file in its place. Known ranges within it are
+ * forgotten. */
+void damage_refuse(struct damage *d, uint64_t from, uint64_t to);
+
+/* Whether this offset is refused. */
+bool damage_refuses(const struct damage *d, uint64_t offset);
 
 /* False: the range is known already. */
 bool damage_add(struct damage *d, uint64_t from, uint64_t to);

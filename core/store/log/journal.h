@@ -143,4 +143,9 @@ int journal_read_file(struct journal *j, uint64_t first, uint64_t position, size
  * costs no offset. */
 bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_t *to);
 
+/* Treats a whole sealed file as damaged: it is sound, and not what the other nodes have. 0; -ERR_GONE: no sealed file
+ * begins there. */
+int journal_refuse_file(struct journal *j, uint64_t first);
+bool journal_refuses(const struct journal *j, uint64_t offset);
+
 #endif

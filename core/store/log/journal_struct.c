@@ -113,6 +113,20 @@ void journal_note_missing(struct journal *j, uint64_t from, uint64_t to)
         say_error("store", "missing records topic=%s from=%" PRIu64 " to=%" PRIu64, j->parts.dir.name, from, to);
 }
 
+int journal_refuse_file(struct journal *j, uint64_t first)
+{
+    struct part *part = part_sealed(&j->parts, first);
+    if (!part)
+        return -ERR_GONE;
+    damage_refuse(&j->damage, first, part_end(j, part));
+    return 0;
+}
+
+bool journal_refuses(const struct journal *j, uint64_t offset)
+{
+    return damage_refuses(&j->damage, offset);
+}
+
 bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_t *to)
 {
     if (i >= j->damage.count)

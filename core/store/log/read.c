@@ -114,7 +114,7 @@ int journal_read(struct journal *j, uint64_t from, uint64_t to, size_t bytes_max
     for (uint64_t offset = from; rc == 0 && !r.done && offset < r.to; offset = r.next) {
         struct segment *seg = NULL;
         struct place at;
-        rc = journal_segment_of(j, offset, &seg);
+        rc = damage_refuses(&j->damage, offset) ? -ERR_DAMAGED : journal_segment_of(j, offset, &seg);
         if (rc == 0)
             rc = journal_find(j, seg, offset, &at);
         if (rc == 0)

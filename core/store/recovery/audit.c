@@ -38,7 +38,7 @@ static void note_damage(struct audit *a, uint64_t from, uint64_t to)
     if (last && (last->to == from || a->damage_count == AUDIT_RANGES_MAX))
         last->to = to;
     else
-        a->damage[a->damage_count++] = (struct damaged_range){from, to};
+        a->damage[a->damage_count++] = (struct damaged_range){.from = from, .to = to};
 }
 
 static int begin(struct audit *a)

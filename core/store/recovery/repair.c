@@ -157,8 +157,9 @@ static void end(struct repair *r, int rc)
     background_remove(&r->background);
 }
 
-/* Whether it is the file that was there: by the checksum in the old end record if that is left; else by the offset
- * where the next file begins. 0, and *part as find_place has it; -ERR_GONE; -ERR_DIVERGED; -errno. */
+/* Whether it is the file that was there: by the checksum in the old end record if that is left and the file is not
+ * refused (journal_refuse_file); else by the offset where the next file begins. 0, and *part as find_place has it;
+ * -ERR_GONE; -ERR_DIVERGED; -errno. */
 static int compare(struct repair *r, struct part **part)
 {
     struct journal *j = r->journal;
@@ -173,7 +174,7 @@ static int compare(struct repair *r, struct part **part)
     if (!*part)
         return 0;
     rc = part_end_crc(j, *part, &ours);
-    if (is_file_damage(rc))
+    if (is_file_damage(rc) || damage_refuses(&j->damage, r->first))
         return s->next == until ? 0 : -ERR_DIVERGED;
     return rc == 0 && ours != r->crc ? -ERR_DIVERGED : rc;
 }
@@ -206,7 +207,7 @@ static void replaced(struct repair *r)
     struct journal *j = r->journal;
     struct part *part = part_sealed(&j->parts, r->first);
     if (r->kept.s[0])
-        say_info("store", "damaged file kept topic=%s file=%020" PRIu64 " copy=%s", j->parts.dir.name, r->first,
+        say_info("store", "old file kept topic=%s file=%020" PRIu64 " copy=%s", j->parts.dir.name, r->first,
                  r->kept.s);
     if (!part && r->kept.s[0])
         return;

@@ -3,7 +3,8 @@
  *
  *   fed      repair_begin made TOPIC/repair; repair_add appends to it. Readers still see the damaged file.
  *   checking repair_end has the disk thread check the whole new file, in steps: header, every batch, end record. The
- *            loop thread compares it with the offsets of the old file, and with its checksum if that is left.
+ *            loop thread compares it with the offsets of the old file, and with its checksum if that is left;
+ *            not if that file is refused (journal_refuse_file).
  *   replacing the damaged file gets a second name in data/torn/, the new one takes its name by a rename, and the damage
  *            is forgotten. After a crash one of the two has the name. While a job of the disk thread uses the damaged
  *            file, this waits.

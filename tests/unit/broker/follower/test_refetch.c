@@ -1,5 +1,9 @@
 /* Followers that cannot go on with what they have: what they may let go of, when, and who waits for whom. */
+#include <fcntl.h>
+
+#include "base/crc32c.h"
 #include "broker/wire/wire.h"
+#include "store/format/record.h"
 #include "unit/cluster_rig.h"
 
 static struct topic *both_have(const char *name, unsigned copies, unsigned count)
@@ -20,7 +24,106 @@ static bool is_amnesiac(const struct node *n)
     return state_load(n->name, &s) == 0 && s.amnesiac;
 }
 
-/* ---- sound, and not the leader's ---- */
+/* ---- sealed, sound, and another file than the leader's ---- */
+
+/* Replaces a text in a sealed file and makes all checksums right again. */
+static void forge(const char *path, const char *text, const char *by)
+{
+    static char file[MIB];
+    int fd = open(path, O_RDWR);
+    ssize_t size = read(fd, file, sizeof file);
+    struct batch_head head;
+    CHECK(size > FILE_HEAD_SIZE);
+    char *p = memmem(file, (size_t)size, text, strlen(text));
+    CHECK(p != NULL);
+    memcpy(p, by, strlen(by));
+    for (p = file + FILE_HEAD_SIZE; batch_head_read(p, &head) == 0 && !(head.flags & BATCH_FLAG_END); p += head.size)
+        batch_head_write(p, &head);
+    CHECK_EQ(p - file, size - END_RECORD_SIZE);
+    end_record_write(p, &head, crc32c(0, file, (size_t)(p - file)));
+    CHECK_EQ(pwrite(fd, file, (size_t)size, 0), size);
+    close(fd);
+}
+
+/* b has 15 messages, and another message 3 than a. */
+static struct topic *forged(unsigned copies)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", copies, 15);
+    WAIT_UNTIL(run("test -e n2/topics/t/00000000000000000000.log") == 0);
+    node_down(b);
+    forge("n2/topics/t/00000000000000000000.log", "message 3", "massage 3");
+    b = node_up(1);
+    follow(b, a);
+    WAIT_UNTIL(topic_at(b, "t")->follow.placed && topic_readable(topic_at(b, "t")) == 15);
+    struct buf read = {0};
+    read_topic(topic_at(b, "t"), &read);
+    CHECK(memmem(read.data, buf_size(&read), "massage 3", 9) != NULL);
+    buf_fini(&read);
+    return t;
+}
+
+static void audit(const struct node *n, uint64_t first)
+{
+    struct file_info file;
+    struct topic *t = topic_at(n, "t");
+    CHECK_EQ(journal_file(t->journal, first, &file), 0);
+    cluster_audited(n->cluster, t, &file, 0);
+}
+
+static void check_it_is_mended(unsigned copies)
+{
+    struct topic *t = forged(copies);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    uint64_t next;
+    struct buf out = {0};
+    audit(b, 0);
+    WAIT_UNTIL(journal_refuses(topic_at(b, "t")->journal, 3));
+    CHECK_EQ(topic_read(topic_at(b, "t"), 3, 15, MIB, &out, &next), -ERR_DAMAGED);
+    CHECK_EQ(topic_read(topic_at(b, "t"), 10, 15, MIB, &out, &next), 0);
+    buf_fini(&out);
+    publish(t, 1, 100);                              /* it counts all the while */
+    WAIT_UNTIL(t->peers.at == 16);
+    WAIT_UNTIL(!journal_refuses(topic_at(b, "t")->journal, 3) && topic_readable(topic_at(b, "t")) == 16);
+    CHECK(in_set(a, b));
+    CHECK(!is_amnesiac(b));
+    CHECK_EQ(a->role.epoch, 1);
+    check_same_topic(a, b, "t");
+    CHECK_EQ(run("cmp n1/topics/t/00000000000000000000.log n2/topics/t/00000000000000000000.log"), 0);
+    CHECK_EQ(run("cat n2/torn/* | grep -qa 'massage 3'"), 0);
+    audit(b, 0);
+    turn_for(100);
+    CHECK(!journal_refuses(topic_at(b, "t")->journal, 3));
+    rig_down();
+}
+
+TEST(test_a_sealed_file_that_differs_is_refused_and_mended)
+{
+    check_it_is_mended(1);
+}
+
+TEST(test_a_sealed_file_that_differs_is_mended_where_the_set_cannot_do_without_the_node)
+{
+    check_it_is_mended(2);
+}
+
+/* What is refused is still there, for a leader that has the same, or for an operator. */
+TEST(test_a_file_that_differs_goes_only_once_the_leaders_is_here_whole)
+{
+    forged(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    const char *why;
+    audit(b, 0);
+    WAIT_UNTIL(journal_refuses(topic_at(b, "t")->journal, 3));
+    node_down(a);
+    turn_for(200);
+    CHECK_EQ(run("grep -qa 'massage 3' n2/topics/t/00000000000000000000.log"), 0);
+    CHECK(!cluster_eligible(b->cluster, &why));
+    rig_down();
+}
+
+/* ---- sound, and files that end elsewhere than the leader's ---- */
 
 static void say_that_it_differs(struct topic *t, const struct node *n, uint64_t first)
 {
@@ -49,7 +152,7 @@ TEST(test_a_sound_copy_goes_only_once_the_node_is_out_of_the_set)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = both_have("t", 1, 15);
     rig.consul_away = true;
-    say_that_it_differs(t, b, 0);
+    say_that_it_differs(t, b, 10);
     WAIT_UNTIL(cluster_pending_write(a->cluster) != NULL);
     CHECK_EQ(cluster_pending_write(a->cluster)->set.count, 1);
     check_untouched(b, 15);
@@ -93,7 +196,7 @@ TEST(test_another_leader_may_have_the_very_same)
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = both_have("t", 2, 15);
-    say_that_it_differs(t, b, 0);
+    say_that_it_differs(t, b, 10);
     WAIT_UNTIL(is_amnesiac(b));
     WAIT_UNTIL(is_connected(b));
     cluster_resign(a->cluster, "the test says so");
@@ -112,7 +215,9 @@ TEST(test_another_leader_may_have_the_very_same)
 static struct topic *nothing_is_left_at(struct node *b, uint64_t first, uint64_t committed)
 {
     struct topic *u = topic_at(b, "t");
-    CHECK_EQ(topic_restart(u, first, false), 0);
+    int rc;
+    WAIT_UNTIL((rc = topic_restart(u, first, false)) != -ERR_BUSY);
+    CHECK_EQ(rc, 0);
     CHECK_EQ(u->tail.at, first);
     if (committed > u->peers.at)
         mark_advance(&u->peers, committed);
