@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "command/confine.h"
 #include "config.h"
 #include "net/address.h"
 #include "server.h"
@@ -340,6 +341,7 @@ static int serve(const struct cli *cli)
 static int check(const struct cli *cli)
 {
     struct server s = {.cli = cli};
+    confine();
     int code = load_scripts(&s, true);
     if (s.vm != NULL)
         vm_free(s.vm);

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 
 import pytest
 
@@ -340,7 +341,7 @@ def check(folder, text):
     path = os.path.join(folder, "lignum.lua")
     with open(path, "w") as f:
         f.write(text)
-    return lignum("check", "-c", path)
+    return lignum("check", "-c", path, cwd=folder)
 
 
 def test_a_valid_file_is_valid(folder):
@@ -413,6 +414,34 @@ def test_check_runs_no_program_and_writes_no_file(folder):
     assert not os.path.exists(made) and os.path.exists(os.path.join(folder, "lignum.lua"))
     assert "lignum.lua:2: unsafe.execute does nothing in `lignum check`" in r.err
     assert "lignum.lua:5: topic" in r.err, "it went on after each of them"
+
+
+EFFECTS = r"""
+#include <fcntl.h>
+#include <lua.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int luaopen_effects(lua_State *L)
+{
+    lua_pushinteger(L, (open("lignum.lua", O_RDONLY) >= 0) | (open("made", O_CREAT | O_WRONLY, 0600) >= 0) << 1 |
+                       (mkdir("made", 0700) == 0) << 2 | (system("touch made") == 0) << 3 |
+                       (socket(AF_INET, SOCK_STREAM, 0) >= 0) << 4 | (unlink("lignum.lua") == 0) << 5);
+    return 1;
+}
+"""
+
+
+def test_check_confines_modules_in_c(folder):
+    place = os.path.join(folder, "rocks", "lib", "lua", "5.4")
+    os.makedirs(place)
+    flags = subprocess.run(["pkg-config", "--cflags", "lua5.4"], capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["cc", "-shared", "-fPIC", *flags, "-x", "c", "-", "-o", os.path.join(place, "effects.so")],
+                   input=EFFECTS, text=True, check=True)
+    r = check(folder, 'error("done: " .. require("effects"))')
+    assert "done: 1\n" in r.err, "it reads, and does nothing else"
+    assert sorted(os.listdir(folder)) == ["lignum.lua", "rocks"]
 
 
 def test_secrets_that_others_can_read_are_warned_of(folder):
