@@ -25,6 +25,13 @@ bool slice_same_letters(slice a, slice b)
     return true;
 }
 
+int slice_compare(slice a, slice b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n == 0 ? 0 : memcmp(a.p, b.p, n);
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
 slice slice_trim(slice s)
 {
     while (s.n > 0 && is_blank(s.p[0]))

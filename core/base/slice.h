@@ -50,6 +50,9 @@ static inline bool slice_ieq(slice a, slice b)
     return a.n == b.n && slice_same_letters(a, b);
 }
 
+/* Negative, 0 or positive: by bytes, a prefix before what it begins. */
+int slice_compare(slice a, slice b);
+
 /* Without the spaces and tabs at both ends. */
 slice slice_trim(slice s);
 

@@ -52,6 +52,12 @@ void http_reserve(struct http_server *s, bool (*is_reserved)(slice path))
     s->is_reserved = is_reserved;
 }
 
+void http_on_head(struct http_server *s, http_judge *judge, void *arg)
+{
+    s->judge = judge;
+    s->judge_arg = arg;
+}
+
 void http_on_error(struct http_server *s, http_render_error *render)
 {
     s->render = render;

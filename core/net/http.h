@@ -49,6 +49,7 @@ struct http_refusal {
     int error;
     slice detail;                    /* n == 0: the error's own sentence */
     uint64_t limit;                  /* the limit that was exceeded; 0: none */
+    slice headers;                   /* more lines, each ended by CRLF */
 };
 
 /* Renders the body and the headers of such an error. The server adds `Connection: close`, and Retry-After to 429 and
@@ -65,6 +66,11 @@ void http_on_error(struct http_server *s, http_render_error *render);   /* until
 /* Requests for such a path are served beyond limits.connections too, on places of their own: health checks, without
  * which a node loses the leadership. */
 void http_reserve(struct http_server *s, bool (*is_reserved)(slice path));
+
+/* Called with a head whose body has not arrived yet: sets out->error to answer at once and close, instead of reading
+ * that body. Paths that do not exist, so that strangers' bodies take no memory. */
+typedef void http_judge(void *arg, const struct http_request *r, struct http_refusal *out);
+void http_on_head(struct http_server *s, http_judge *judge, void *arg);
 
 /* Closes idle connections and answers requests in flight with Connection: close. New clients are served as beyond
  * limits.connections: only paths of http_reserve are answered, others with 503 `stopping`. */

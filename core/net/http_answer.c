@@ -302,13 +302,13 @@ bool http_gone(const struct http_request *r)
 
 /* ---- errors that this layer answers with ---- */
 
-void refusal_render(struct http_server *s, struct buf *out, int error, slice detail)
+void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r)
 {
     struct buf body = {0}, headers = {0};
     struct http_answer a = {0};
-    struct http_refusal r = {error, detail, error == -ERR_TOO_LARGE ? s->limits.body : 0};
-    s->render(&body, &r, &a);
+    s->render(&body, r, &a);
     buf_add_slice(&headers, a.headers);
+    buf_add_slice(&headers, r->headers);
     if (a.status == 429 || a.status == 503)
         buf_add_slice(&headers, SLICE("Retry-After: 1\r\n"));
     a.headers = buf_slice(&headers);
@@ -319,13 +319,13 @@ void refusal_render(struct http_server *s, struct buf *out, int error, slice det
     buf_fini(&body);
 }
 
-void answer_refusal(struct client *c, int error, slice detail)
+void answer_refusal(struct client *c, const struct http_refusal *r)
 {
     struct http_server *s = c->server;
     if (!c->conn.out.data)
         buf_pool_take(&s->pool, &c->conn.out);
-    refusal_render(s, &c->conn.out, error, detail);
-    count(s, &client_exchange(c)->request, err_status(error));
+    refusal_render(s, &c->conn.out, r);
+    count(s, &client_exchange(c)->request, err_status(r->error));
     deadline_clear(&c->deadline);
     c->closing = c->linger = true;
     c->state = CLIENT_SENDING;

@@ -22,7 +22,7 @@
 static void socket_refuse(struct http_server *s, int fd)
 {
     if (!s->refusal.data)
-        refusal_render(s, &s->refusal, -ERR_TOO_MANY, SLICE("too many connections"));
+        refusal_render(s, &s->refusal, &(struct http_refusal){-ERR_TOO_MANY, SLICE("too many connections"), 0, {0}});
     slice answer = buf_slice(&s->refusal);
     s->stats.refused++;
     if (send(fd, answer.p, answer.n, MSG_NOSIGNAL) >= 0) {

@@ -168,7 +168,7 @@ void client_on_ready(evutil_socket_t fd, short what, void *arg)
 static void client_refuse(struct client *c, int error, slice detail)
 {
     c->server->stats.bad_requests++;
-    answer_refusal(c, error, detail);
+    answer_refusal(c, &(struct http_refusal){.error = error, .detail = detail});
 }
 
 static bool refuse_body_size(struct client *c)
@@ -176,7 +176,9 @@ static bool refuse_body_size(struct client *c)
     char detail[96];
     int n = snprintf(detail, sizeof detail, "the body is larger than the limit of %llu bytes",
                      (unsigned long long)c->server->limits.body);
-    client_refuse(c, -ERR_TOO_LARGE, slice_of(detail, (size_t)n));
+    c->server->stats.bad_requests++;
+    answer_refusal(c, &(struct http_refusal){
+        .error = -ERR_TOO_LARGE, .detail = slice_of(detail, (size_t)n), .limit = c->server->limits.body});
     return false;
 }
 
@@ -197,6 +199,19 @@ static long head_parse(struct client *c, int *error, const char **detail)
     return http_parse_head(buf_slice(&c->conn.in), &x->scanned, &x->request.head, error, detail);
 }
 
+/* Is a request whose body is still to come worth reading it? If not, it is answered now. */
+static bool body_is_wanted(struct client *c)
+{
+    struct http_server *s = c->server;
+    struct http_refusal r = {0};
+    if (s->judge != NULL)
+        s->judge(s->judge_arg, &c->exchange->request, &r);
+    if (r.error == 0)
+        return true;
+    answer_refusal(c, &r);
+    return false;
+}
+
 /* Parses the head. True when the body is to be read next. */
 static bool head_take(struct client *c)
 {
@@ -214,17 +229,20 @@ static bool head_take(struct client *c)
     if (c->beyond && !(c->server->is_reserved != NULL && c->server->is_reserved(head->path))) {
         c->server->stats.refused++;
         if (c->server->draining)
-            answer_refusal(c, -ERR_STOPPING, (slice){0});
+            answer_refusal(c, &(struct http_refusal){.error = -ERR_STOPPING});
         else
-            answer_refusal(c, -ERR_TOO_MANY, SLICE("too many connections"));
+            answer_refusal(c, &(struct http_refusal){.error = -ERR_TOO_MANY, .detail = SLICE("too many connections")});
         c->linger = false;     /* its place is one of few */
         return false;
     }
     x->head_size = x->taken = (size_t)size;
     if (head->has_length && head->content_length > c->server->limits.body)
         return refuse_body_size(c);
-    c->state = CLIENT_BODY;
     bool has_body = head->chunked || head->content_length > 0;
+    bool is_there = !head->chunked && buf_size(&c->conn.in) - x->head_size >= head->content_length;
+    if (!is_there && !body_is_wanted(c))
+        return false;
+    c->state = CLIENT_BODY;
     if (head->expect_continue && has_body && buf_size(&c->conn.in) == x->head_size) {
         struct buf none = {0};
         if (!c->conn.out.data)
@@ -298,7 +316,8 @@ bool client_advance(struct client *c)
         return false;
     }
     if (c->refused) {
-        answer_refusal(c, c->refused, SLICE("too many request bodies at once"));
+        answer_refusal(c, &(struct http_refusal){
+            .error = c->refused, .detail = SLICE("too many request bodies at once")});
         return false;
     }
     if (buf_size(&c->conn.in) == 0 && c->state == CLIENT_HEAD)
@@ -321,6 +340,7 @@ void client_expire(struct client *c)
         return;
     }
     s->stats.timeouts++;
-    answer_refusal(c, -ERR_SLOW_REQUEST, c->state == CLIENT_HEAD ? SLICE("the head did not arrive in time")
-                                                                 : SLICE("the body did not arrive in time"));
+    answer_refusal(c, &(struct http_refusal){
+        .error = -ERR_SLOW_REQUEST, .detail = c->state == CLIENT_HEAD ? SLICE("the head did not arrive in time")
+                                                                      : SLICE("the body did not arrive in time")});
 }

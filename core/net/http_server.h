@@ -98,6 +98,8 @@ struct http_server {
     struct http_limits limits;
     http_render_error *render;
     bool (*is_reserved)(slice path);
+    http_judge *judge;            /* NULL: none */
+    void *judge_arg;
     struct buf refusal;           /* the answer above limits.connections; rendered when first needed */
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
@@ -147,8 +149,8 @@ void client_expire(struct client *c);
 void input_release(struct client *c);    /* gives the input buffer back; it must be empty */
 
 /* http_answer.c */
-void answer_refusal(struct client *c, int error, slice detail);
-void refusal_render(struct http_server *s, struct buf *out, int error, slice detail);
+void answer_refusal(struct client *c, const struct http_refusal *r);
+void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r);
 
 /* http_flush.c */
 void client_flush(struct client *c);

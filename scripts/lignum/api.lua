@@ -1272,12 +1272,12 @@ function Request:read(topic, form) end
 function core.tree(routes) end
 
 ---Finds the route of a request. Sets the request's `params`, and counts it for the route. Without a route, the second
----result is a set of the methods that its path supports, if any.
+---result has the methods that its path supports, as in the header Allow, if any.
 ---@where scripts/lignum
 ---@param tree userdata
 ---@return table? route
----@return table? methods
----@example local route, methods = req:route(tree)
+---@return string? allow
+---@example local route, allow = req:route(tree)
 function Request:route(tree) end
 
 ---Finds the route of a method and a path.
@@ -1286,7 +1286,13 @@ function Request:route(tree) end
 ---@param method string
 ---@param path string
 ---@return table? route
----@return table? methods
+---@return string? allow
 ---@return table<string, string>? params
----@example local route, methods, params = core.walk(tree, "GET", "/ping")
+---@example local route, allow, params = core.walk(tree, "GET", "/ping")
 function core.walk(tree, method, path) end
+
+---Makes a tree the one by which requests without a route are refused before their body is read.
+---@where scripts/lignum
+---@param tree userdata
+---@example core.serve(tree)
+function core.serve(tree) end

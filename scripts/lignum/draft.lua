@@ -122,6 +122,7 @@ end
 
 ---@class lignum.World
 ---@field handle fun(req: lignum.Request): integer, any, table?
+---@field serve fun()     makes its routes those that are served
 ---@field config table   module lignum.config of this draft; the fields below are its modules too
 ---@field http table
 ---@field policy table
@@ -145,8 +146,8 @@ function M.build(options)
   route.seal()
   publish.seal()
   return {
-    handle = route.handle, config = config, http = http, policy = policy, hooks = hooks, api = M.api, help = help,
-    pretty = pretty,
+    handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
+    api = M.api, help = help, pretty = pretty,
   }
 end
 

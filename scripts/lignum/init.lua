@@ -31,6 +31,7 @@ function M.load(options)
   if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
+  live.serve()
   repl.use(live)
   election.use(live)
   replication.use(live)

@@ -70,6 +70,11 @@ function M.seal()
   authorize = hooks.get("authorize")
 end
 
+---The core refuses requests for which there is no route before their body is read.
+function M.serve()
+  core.serve(tree)
+end
+
 ---All routes, in the order of their declaration.
 ---@return lignum.Route[]
 function M.list()
@@ -78,18 +83,10 @@ end
 
 -- Matching -------------------------------------------------------------------------------------
 
-local function allow(methods)
-  local names = { "OPTIONS" }
-  for method in pairs(methods) do names[#names + 1] = method end
-  if methods.GET then names[#names + 1] = "HEAD" end
-  table.sort(names)
-  return table.concat(names, ", ")
-end
-
-local function wrong_method(methods, method)
-  if method == "OPTIONS" then return 204, nil, { Allow = allow(methods) } end
-  local status, body, headers = http.fail("method_not_allowed", "this path supports " .. allow(methods))
-  headers.Allow = allow(methods)
+local function wrong_method(allow, method)
+  if method == "OPTIONS" then return 204, nil, { Allow = allow } end
+  local status, body, headers = http.fail("method_not_allowed", "this path supports " .. allow)
+  headers.Allow = allow
   return status, body, headers
 end
 
@@ -110,10 +107,10 @@ end
 ---@return any body
 ---@return table? headers
 function M.handle(req)
-  local route, methods = find_route(req, tree)
+  local route, allow = find_route(req, tree)
   if not route then
-    if not methods then return http.fail("not_found") end
-    return wrong_method(methods, req.method)
+    if not allow then return http.fail("not_found") end
+    return wrong_method(allow, req.method)
   end
 
   if authorize and route.path ~= OPEN then

@@ -74,10 +74,10 @@ local route_of = core.Request.route
 
 function core.Request.route(req, tree)
   if type(req) ~= "table" then return route_of(req, tree) end
-  local route, methods
-  route, methods, req.params = core.walk(tree, req.method, req.path)
+  local route, allow
+  route, allow, req.params = core.walk(tree, req.method, req.path)
   req.id = route and route.id
-  return route, methods
+  return route, allow
 end
 
 ---A request as a table, for handlers.

@@ -359,7 +359,7 @@ def test_bodies_that_do_not_end_give_way_to_those_that_do(node):
         for i in range(8):
             c = b.connect()
             held.append(c)
-            c.send(request_bytes("POST", "/no/such/path", None, {"Content-Length": 8 << 20}))
+            c.send(request_bytes("POST", "/v1/topics/slow/messages", None, {"Content-Length": 8 << 20}))
             c.send(b"x" * (4 << 20))
             assert b.publish("t", b"x" * 500000)["first"] == i
         assert_status(held[0].answer(), 429, "too_many_requests")

@@ -208,6 +208,21 @@ def test_expect_100_continue_of_too_large_a_body_is_refused_at_once(b):
         assert c.interim == []
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 8000000", b"Transfer-Encoding: chunked",
+                                     b"Content-Length: 5\r\nExpect: 100-continue"], ids=as_id)
+def test_a_request_without_a_route_is_refused_before_its_body(b, framing):
+    for target, status, allow in ((b"POST /no/such", 404, None), (b"PUT /ping", 405, "GET, HEAD, OPTIONS"),
+                                  (b"PATCH /v1/topics/t/messages", 405, "GET, HEAD, OPTIONS, POST")):
+        with b.connect() as c:
+            c.send(target + b" HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+            a = c.answer()
+            assert (a.status, a.header("allow"), a.header("connection"), c.interim) == (status, allow, "close", [])
+            assert a.header("content-type") == "application/problem+json"
+    with b.connect() as c:
+        for _ in range(2):
+            assert c.request("POST", "/no/such", b"body").status == 404, "one whose body is there keeps its connection"
+
+
 def test_the_413_reaches_a_client_that_is_still_sending(b):
     with b.connect() as c:
         c.send(post(b"Content-Length: 12000000\r\n"))

@@ -68,10 +68,7 @@ static void encode_list(struct encoder *e)
 
 static int compare_keys(const void *a, const void *b)
 {
-    const slice *x = a;
-    const slice *y = b;
-    int order = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
-    return order != 0 ? order : (x->n > y->n) - (x->n < y->n);
+    return slice_compare(*(const slice *)a, *(const slice *)b);
 }
 
 /* Appends the keys of the table on top, sorted, to those of the tables around it. Returns how many there are. */

@@ -1,5 +1,5 @@
 /*
- * core.route, core.tree and core.walk, and req:route: finding the route of a request.
+ * core.route, core.tree, core.walk and core.serve, and req:route: finding the route of a request.
  *
  * The routes of a draft (scripts/lignum/route.lua) are made into a tree by segment, once, in C: finding a route is
  * comparing the path where it lies, and Lua is asked for nothing but the route's table.
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/err.h"
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
 #include "script/http/request.h"
@@ -19,9 +20,10 @@
 
 #define TREE "core.tree(routes)"
 #define ROUTE "req:route(tree)"
+#define SERVE "core.serve(tree)"
 #define WALK "core.walk(tree, method, path)"
 
-enum { ROUTES = 1 };
+enum { ROUTES = 1, METHODS_MAX = 16 };
 
 /* Index 0 means none: node 0 is the root, which is no child, and routes are numbered from 1 on. */
 struct node {
@@ -204,20 +206,40 @@ static void push_leaf(lua_State *L, int tree, uint32_t route)
     lua_remove(L, -2);
 }
 
-/* Pushes the routes of a path, whose first is `route`, as method -> route; nil when it is 0. */
-static void push_methods(lua_State *L, int tree, uint32_t route)
+/* Writes what the path with these routes supports, as the header Allow has it: sorted, with OPTIONS, and HEAD where GET
+ * is. */
+static void allow_write(const struct tree *t, uint32_t route, struct buf *out)
 {
-    const struct tree *t = lua_touserdata(L, tree);
+    slice names[METHODS_MAX] = {SLICE("OPTIONS")};
+    size_t count = 1;
+    for (; route != 0 && count + 2 <= METHODS_MAX; route = t->leaves[route].next) {
+        names[count++] = t->leaves[route].method;
+        if (slice_eq(t->leaves[route].method, SLICE("GET")))
+            names[count++] = SLICE("HEAD");
+    }
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = i; k > 0 && slice_compare(names[k], names[k - 1]) < 0; k--) {
+            slice other = names[k];
+            names[k] = names[k - 1];
+            names[k - 1] = other;
+        }
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_add_slice(out, SLICE(", "));
+        buf_add_slice(out, names[i]);
+    }
+}
+
+/* Pushes the methods of the path whose first route is `route`; nil when it is 0. */
+static void push_allow(lua_State *L, const struct tree *t, uint32_t route)
+{
+    struct buf *out = vm_scratch(vm_of(L));
     if (route == 0) {
         lua_pushnil(L);
         return;
     }
-    lua_newtable(L);
-    for (; route != 0; route = t->leaves[route].next) {
-        lua_pushlstring(L, t->leaves[route].method.p, t->leaves[route].method.n);
-        push_leaf(L, tree, route);
-        lua_rawset(L, -3);
-    }
+    allow_write(t, route, out);
+    lua_pushlstring(L, out->data, buf_size(out));
 }
 
 static const struct tree *tree_check(lua_State *L, int index, const char *usage)
@@ -228,7 +250,7 @@ static const struct tree *tree_check(lua_State *L, int index, const char *usage)
     return t;
 }
 
-/* req:route(tree) -> route | nil, methods | nil.  From then on the request has its params, and is counted under the
+/* req:route(tree) -> route | nil, allow | nil.  From then on the request has its params, and is counted under the
  * route, by which errors name it. */
 static int l_request_route(lua_State *L)
 {
@@ -242,7 +264,7 @@ static int l_request_route(lua_State *L)
     lua_settop(L, 2);
     if (route == 0) {
         lua_pushnil(L);
-        push_methods(L, 2, others);
+        push_allow(L, t, others);
         return 2;
     }
     request_set_params(L, &found, path.p == text);
@@ -255,7 +277,7 @@ static int l_request_route(lua_State *L)
     return 1;
 }
 
-/* core.walk(tree, method, path) -> route | nil, methods | nil, params | nil */
+/* core.walk(tree, method, path) -> route | nil, allow | nil, params | nil */
 static int l_walk(lua_State *L)
 {
     const struct tree *t = tree_check(L, 1, WALK);
@@ -269,12 +291,48 @@ static int l_walk(lua_State *L)
         lua_pushnil(L);
     else
         push_leaf(L, 1, route);
-    push_methods(L, 1, others);
+    push_allow(L, t, others);
     if (route == 0)
         lua_pushnil(L);
     else
         push_params(L, &found);
     return 3;
+}
+
+/* ---- before the body ---- */
+
+static const char serving = 0;        /* its address is the registry's key of the tree that is served */
+
+/* core.serve(tree).  From now on requests with a body are judged by it before their body is read. */
+static int l_serve(lua_State *L)
+{
+    tree_check(L, 1, SERVE);
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &serving);
+    return 0;
+}
+
+void route_judge(void *arg, const struct http_request *r, struct http_refusal *out)
+{
+    lua_State *L = vm_state(arg);
+    char text[HTTP_TARGET_MAX];
+    struct params found;
+    uint32_t others;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &serving);
+    const struct tree *t = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (t == NULL || find(t, r->head.method, request_path(r, text), &found, &others) != 0)
+        return;
+    out->error = others == 0 ? -ERR_NOT_FOUND : slice_eq(r->head.method, SLICE("OPTIONS")) ? 0 : -ERR_BAD_METHOD;
+    if (out->error != -ERR_BAD_METHOD)
+        return;
+    struct buf *allow = vm_scratch(arg), *line = vm_scratch_headers(arg);
+    buf_add_slice(allow, SLICE("this path supports "));
+    size_t at = buf_size(allow);
+    allow_write(t, others, allow);
+    out->detail = buf_slice(allow);
+    buf_addf(line, "Allow: %.*s\r\n", SLICE_ARGS(slice_skip(out->detail, at)));
+    out->headers = buf_slice(line);
 }
 
 /* core.route("POST /v1/topics/{topic}/messages") -> its number, for counters and errors; 0: there are too many */
@@ -288,7 +346,8 @@ static int l_route(lua_State *L)
 /* After request_open. */
 void route_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"route", l_route}, {"tree", l_tree}, {"walk", l_walk}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"route", l_route}, {"tree", l_tree}, {"walk", l_walk}, {"serve", l_serve}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_TREE, NULL, NULL, NULL, NULL});
     lua_pop(L, 1);
     luaL_setfuncs(L, functions, 0);

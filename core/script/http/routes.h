@@ -21,6 +21,9 @@ unsigned route_register(struct vm *vm, slice pattern);
 /* NULL: no route has this number. */
 const struct route *route_get(struct vm *vm, uint64_t number);
 
+/* For http_on_head: an unknown path, or a method that the path does not support (l_route.c). `vm` is a struct vm. */
+void route_judge(void *vm, const struct http_request *r, struct http_refusal *out);
+
 /* Gives each pattern a counter of the server, those registered later included. */
 void routes_attach(struct vm *vm, struct http_server *http);
 
