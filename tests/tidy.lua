@@ -67,7 +67,7 @@ local MAY_USE <const> = {
 -- stands in the layer's own folder uses all of them, and no room uses that. A layer that is not
 -- named here has no order of its rooms yet. Rooms in braces stand side by side: neither uses the other.
 local ROOMS <const> = {
-  store = { "disk", "format", "log", "recovery", "replication" },
+  store = { "disk", "format", "senders", "log", "recovery", "replication" },
   broker = { "election", "topic", "wire", { "leader", "follower" }, "cluster" },
   script = { "vm", "bind", "std", "message", "http", "topic", "cluster" },
 }

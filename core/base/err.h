@@ -29,6 +29,8 @@
     X(SLOW_REQUEST,    "request_timeout",     408, YES, "the request did not arrive in time") \
     X(TOPIC_EXISTS,    "topic_exists",        409, NO,  "the topic exists with other settings") \
     X(TRUNCATED,       "log_truncated",       409, NO,  "that offset belongs to a history that was cut off") \
+    X(SEQUENCE_GAP,    "sequence_gap",        409, NO,  "an earlier request of the producer is missing") \
+    X(FENCED,          "fenced",              403, NO,  "a newer epoch of the producer has begun") \
     X(GONE,            "offset_gone",         410, NO,  "retention has removed that offset") \
     X(PRECONDITION,    "precondition_failed", 412, NO,  "the present state is not the one that was expected") \
     X(TOO_LARGE,       "too_large",           413, NO,  "larger than the limit") \

@@ -29,6 +29,11 @@ enum {
     BATCH_SIZE_MAX = 8 * MIB,           /* one append: it is written and recovered as a whole */
     PRODUCER_ID_MAX = 64,               /* bytes of a producer's id: a UUID or a host's name and more */
     IDEMPOTENCY_KEY_MAX = 128,          /* bytes of an idempotency key */
+    PRODUCERS_MAX = 100 * 1000,         /* that a topic remembers: about 30 MiB */
+    DEDUPE_KEYS_DEFAULT = 100 * 1000,
+    DEDUPE_KEYS_MAX = 1000 * 1000,      /* about 150 MiB */
+    DEDUPE_AGE_MS_DEFAULT = 120 * 1000,
+    PRODUCER_AGE_MS = 7 * 24 * 3600 * 1000,   /* after its last batch a producer is forgotten */
 
     /* files */
     SEGMENT_MESSAGES_DEFAULT = 1000 * 1000,
@@ -163,7 +168,8 @@ enum {
 #define LIMITS_OF_SCRIPTS(X) \
     X(TOPIC_NAME_MAX) X(TOPICS_MAX) X(NODE_NAME_MAX) X(NODE_ADDRESS_MAX) \
     X(PAYLOAD_SIZE_MAX) X(KEY_SIZE_MAX) X(HEADERS_SIZE_MAX) X(BATCH_COUNT_MAX) X(BATCH_SIZE_MAX) \
-    X(PRODUCER_ID_MAX) X(IDEMPOTENCY_KEY_MAX) \
+    X(PRODUCER_ID_MAX) X(IDEMPOTENCY_KEY_MAX) X(PRODUCERS_MAX) X(PRODUCER_AGE_MS) \
+    X(DEDUPE_KEYS_DEFAULT) X(DEDUPE_KEYS_MAX) X(DEDUPE_AGE_MS_DEFAULT) \
     X(SEGMENT_MESSAGES_DEFAULT) X(SEGMENT_MESSAGES_MAX) X(SEGMENT_BYTES_MIN) X(SEGMENT_BYTES_DEFAULT) \
     X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
     X(HTTP_HEAD_MAX) X(HTTP_HEADERS_MAX) X(HTTP_TARGET_MAX) X(HTTP_BODY_MAX) X(HTTP_BODIES_MAX) \

@@ -35,22 +35,23 @@ function topics(pattern) end
 
 ---Appends one message, or a list of messages as one batch, which is stored as a whole or not at all. Given a request,
 ---it appends the request's body: as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
----application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq`, `If-Match`
----and `Lignum-Ack` are taken from that request, or from `options.request` when a handler appends something else for
----it. `expect` is a token (instead of one in If-Match): the batch is appended only where it stands, at the end of the
----topic; otherwise append fails with precondition_failed before it waits. After any error code but unknown_outcome the
----batch will never appear. A topic that does not exist is created by the rules of lignum.lua.
+---application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq`,
+---`Idempotency-Key`, `If-Match` and `Lignum-Ack` are taken from that request, or from `options.request` when a handler
+---appends something else for it. `expect` is a token (instead of one in If-Match): the batch is appended only where it
+---stands, at the end of the topic; otherwise append fails with precondition_failed before it waits. After any error
+---code but unknown_outcome the batch will never appear. A topic that does not exist is created by the rules of
+---lignum.lua.
 ---@waits until the batch is acknowledged
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
 ---@param options? { ack?: "peers", timeout?: number, request?: lignum.Request, expect?: string }
----@return integer? first   the first offset
+---@return integer|true|nil first   the first offset; true: a duplicate whose place is not known any more
 ---@return integer|string count   the number of messages; or the message of the error
 ---@return integer|string epoch   or the code of the error
----@return table? more            further members of a problem: `limit` (too_large), `token` (precondition_failed: where
----the next message goes)
----@errors unknown_topic storage no_space too_large bad_value precondition_failed stopping not_enough_copies
----unknown_outcome
+---@return table? more            `duplicate` = true: the request was in the log already. Of a problem: `limit`
+---(too_large), `token` (precondition_failed: where the next message goes), `expected` (sequence_gap), `epoch` (fenced)
+---@errors unknown_topic storage no_space too_large bad_value precondition_failed sequence_gap fenced stopping
+---not_enough_copies unknown_outcome
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
 
@@ -131,6 +132,7 @@ function Topic:check(epoch, offset, topic, reached) end
 ---@field durability? "commit"|"interval"|"os"
 ---@field retain? { age?: number, bytes?: integer, messages?: integer }   age in seconds; 0: no bound
 ---@field segment? { messages?: integer, bytes?: integer, age?: number }
+---@field dedupe? { age?: number, keys?: integer }   which idempotency keys are remembered
 
 ---@class lignum.TopicInfo : lignum.Settings
 ---@field name string
@@ -171,16 +173,17 @@ function Topic:acknowledges(next, ack) end
 ---Makes the answer to a publish, as JSON: {"topic", "first", "next", "count", "epoch", "durability", "committed",
 ---"copies"}.
 ---@where tasks
----@param first integer   the results of append
+---@param first integer|true   the results of append
 ---@param count integer
 ---@param epoch integer
 ---@param ack? "peers"    as given to append
+---@param duplicate? boolean   as append returned it
 ---@return string? json
 ---@return string? message
 ---@return string? code
 ---@errors unknown_topic
 ---@example local t = topic("orders"); print(t:receipt(t:append("one")))
-function Topic:receipt(first, count, epoch, ack) end
+function Topic:receipt(first, count, epoch, ack, duplicate) end
 
 ---Creates the topic. Settings that are not given have their defaults.
 ---@waits until the creation is committed
@@ -467,6 +470,8 @@ function node.ready() end
 ---@field appended_bytes integer
 ---@field read_messages integer
 ---@field read_bytes integer
+---@field duplicates? integer   requests of producers that were in the log already; absent in totals, as is:
+---@field gaps? integer         requests of producers that were refused because earlier ones are missing
 
 ---@class lignum.Stats
 --- Times are in seconds, sizes in bytes.
@@ -1245,8 +1250,8 @@ function core.route(pattern) end
 ---@return any message                with false: the message, if the hook was called with it
 ---@return any code                   with false: the result of the hook
 ---@return table? more                as the last result of topic:append
----@errors forbidden bad_topic unknown_topic no_space too_large bad_value precondition_failed stopping
----not_enough_copies unknown_outcome
+---@errors forbidden bad_topic unknown_topic no_space too_large bad_value precondition_failed sequence_gap fenced
+---stopping not_enough_copies unknown_outcome
 ---@example local receipt, why, code = req:publish("orders", on_publish)
 function Request:publish(topic, hook) end
 

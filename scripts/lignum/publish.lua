@@ -87,12 +87,13 @@ local function append(name, what, options)
   if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are reserved for the broker", "forbidden" end
   local t = topic(name)
   local first, count, epoch, more = append_to(t, what, options)
-  return first, count, epoch, first and t or more
+  if not first then return nil, count, epoch, more end
+  return first, count, epoch, t, more
 end
 
 ---How a topic has acknowledged the messages of a request.
 ---@param t lignum.Topic
----@param next integer   the offset after the last message
+---@param next integer?  the offset after the last message
 ---@param req lignum.Request
 ---@return string? durability     nil: the topic was deleted
 ---@return string committed        or the problem
@@ -120,10 +121,11 @@ end
 ---@param name string                 the topic
 ---@param messages lignum.Message[]
 ---@param req lignum.Request
----@return integer? first
+---@return integer|true|nil first      as from topic:append
 ---@return integer|string count       or the problem
 ---@return integer|string epoch       or the code
 ---@return lignum.Topic|table|nil topic   the topic appended to; or further members of the problem
+---@return table? more             as the last result of topic:append
 function M.messages(name, messages, req)
   if on_publish then
     local to, refusal, at = ask_all(messages, name)
@@ -138,17 +140,18 @@ end
 
 ---The receipt for the messages of a request.
 ---@param req lignum.Request
----@param first integer?          the results of M.messages, also those of a failure
+---@param first integer|true|nil   the results of M.messages, also those of a failure
 ---@param count integer|string
 ---@param epoch integer|string
 ---@param t lignum.Topic|table|nil   the topic appended to, or further members of the problem
+---@param more table?
 ---@return string? receipt
 ---@return string? message
 ---@return string? code
 ---@return table? more
-function M.receipt(req, first, count, epoch, t)
+function M.receipt(req, first, count, epoch, t, more)
   if not first then return nil, count, epoch, t end
-  return receipt(t, first, count, epoch, req:header("lignum-ack"))
+  return receipt(t, first, count, epoch, req:header("lignum-ack"), more and more.duplicate)
 end
 
 -- Publishes a message that on_publish has changed, rejected or rerouted.

@@ -85,6 +85,16 @@ local function segment()
   }
 end
 
+local function dedupe()
+  local k = time(limits.dedupe_age_ms_default // 1000, "how long an Idempotency-Key is remembered, ...", 0.001,
+    limits.producer_age_ms // 1000)
+  k.milliseconds = true
+  return group {
+    "age", k,
+    "keys", count(limits.dedupe_keys_default, "... and how many of them at most", 1, limits.dedupe_keys_max),
+  }
+end
+
 local REPLICATION <const> = "wal: acknowledged when the leader's disk has it, followers receive it with a delay; "
   .. "live: acknowledged when every member of the synced set has it"
 
@@ -101,6 +111,7 @@ local function settings(replication, more)
         limits.json_integer_max),
     },
     "segment", segment(),
+    "dedupe", dedupe(),
   }
   return group(table.move(more, 1, #more, #list + 1, list))
 end

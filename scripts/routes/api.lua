@@ -29,12 +29,14 @@ function M.post(req)
   if not body then return publish.fail(code, why, more) end
   if body.topic == "" then return publish.fail("bad_topic", "topic must not be empty") end
 
-  local first, count, epoch, t = publish.messages(body.topic, { { payload = body.message } }, req)
+  local first, count, epoch, t, found = publish.messages(body.topic, { { payload = body.message } }, req)
   if not first then return publish.fail(epoch, count, t) end
-  local durability, committed, lost = publish.acknowledged(t, first + count, req)
+  local placed = first ~= true       -- else a duplicate, of which only that is known
+  local durability, committed, lost = publish.acknowledged(t, placed and first + count or nil, req)
   if not durability then return http.fail(lost, committed) end
-  return 200, format('{"status":"message commited","data":%s,"offset":%d,"epoch":%d,"durability":"%s",'
-    .. '"committed":"%s"}\n', encode(body.message), first, epoch, durability, committed), http.JSON
+  return 200, format('{"status":"message commited","data":%s%s%s,"durability":"%s","committed":"%s"}\n',
+    encode(body.message), placed and format(',"offset":%d,"epoch":%d', first, epoch) or "",
+    found and found.duplicate and ',"duplicate":true' or "", durability, committed), http.JSON
 end
 
 local function number_in(text)

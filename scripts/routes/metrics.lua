@@ -167,13 +167,16 @@ local function add_topics(page, stats)
   page:one("read_messages_total", "counter", "Messages read.", totals.read_messages)
   page:one("read_bytes_total", "counter", "Bytes of messages read.", totals.read_bytes)
 
-  local function each(name, help, field)
-    page:family(name, "gauge", help)
+  local function each(name, help, field, kind)
+    page:family(name, kind or "gauge", help)
     for _, t in ipairs(stats.topics) do page:sample(t[field], format('topic="%s"', t.name)) end
   end
   each("topic_first_offset", "The earliest stored offset.", "first")
   each("topic_next_offset", "The offset after the last readable message.", "next")
   each("topic_bytes", "Bytes of a topic's log.", "bytes")
+  each("topic_duplicates_total", "Requests of producers that the log had already.", "duplicates", "counter")
+  each("topic_sequence_gaps_total", "Requests of producers that were refused because earlier ones are missing.", "gaps",
+    "counter")
   page:one("topics_omitted", "gauge", "Topics without series of their own on this page.",
     stats.topics_count - #stats.topics)
 end

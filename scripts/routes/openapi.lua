@@ -118,7 +118,8 @@ local schemas = {
     limit = integer(0, "too_large: the limit"),
     token = text("precondition_failed: the place where the next message goes"),
     earliest = integer(0), next = integer(0),
-    epoch = integer(0, "log_truncated: the last epoch in which the histories agree,"),
+    expected = integer(0, "sequence_gap: the Producer-Seq that comes next"),
+    epoch = integer(0, "fenced: the newer Producer-Epoch; log_truncated: the last epoch in which the histories agree,"),
     offset = integer(0, "and up to which offset"),
   }, { "title", "status", "code", "detail", "retryable" }),
 
@@ -135,7 +136,8 @@ local schemas = {
     next_token = text("epoch:offset:topic, to read on from"),
     durability = words("commit", "interval", "os"), committed = words("written", "disk", "peers"),
     copies = integer(1),
-  }, { "topic", "first", "next", "count", "epoch", "next_token", "durability", "committed", "copies" }),
+    duplicate = { type = "boolean", description = "true: the log had it already; an old one is without its place" },
+  }, { "topic", "durability", "committed", "copies" }),
 
   Read = object({
     topic = text(), messages = array_of(ref("Message")), next = integer(0), epoch = integer(0),

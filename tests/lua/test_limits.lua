@@ -30,7 +30,7 @@ test("limits_in_http_md_are_those_of_the_core", function()
     check.equal({ name, number_in(value) }, { name, limits[name] })
     rows = rows + 1
   end
-  check.equal(rows, 24)
+  check.equal(rows, 26)
   check.has(text, ("`[A-Za-z0-9._-]{1,%d}`"):format(limits.topic_name_max))
   check.has(text, ("`limit=` (default %d, at most %d)"):format(limits.topics_page_default, limits.topics_page_max))
   check.has(text, ("messages (default %d, at most %d) and bytes (default %s, at most %s)"):format(
@@ -100,6 +100,6 @@ test("limits_of_settings_are_the_same_in_the_schema_and_in_the_core", function()
     check.equal({ path, set(path, k.min - 1), set(path, k.max + 1) }, { path, "bad_value", "bad_value" })
     checked = checked + 1
   end)
-  check.equal(checked, 7)
+  check.equal(checked, 9)
   t:delete()
 end)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from client import assert_refused, assert_status, payload_of
-from common import SANITIZED, as_id
+from common import SANITIZED, as_id, hold_for
 from publishers import count_together
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -255,3 +255,129 @@ def test_a_conditional_append_goes_to_its_place_or_nowhere(b):
 def test_of_many_appends_with_one_token_one_succeeds(b):
     count_together(lambda: b, "count", up_to=100, clients=8)
     assert b.messages("count") == [b"%d" % i for i in range(101)]
+
+
+class Producer:
+    """Sends requests of one producer; `sent` are the receipts of those that were appended, by sequence."""
+
+    def __init__(self, b, topic, id, epoch=None):
+        self.b, self.topic, self.id, self.epoch, self.sent = b, topic, id, epoch, []
+
+    def send(self, seq, body=None, form=("/v1/topics/%s/messages", {}), **more):
+        headers = dict({"Producer-Id": self.id, "Producer-Seq": str(seq)}, **dict(form[1], **more))
+        if self.epoch is not None:
+            headers["Producer-Epoch"] = str(self.epoch)
+        path = form[0] % self.topic if "%" in form[0] else form[0]
+        return self.b.post(path, b"%s %d" % (self.id.encode(), seq) if body is None else body, headers=headers)
+
+    def append(self, seq, **kw):
+        a = self.send(seq, **kw)
+        assert_status(a, 200)
+        assert "duplicate" not in a.json
+        self.sent.append(a.json)
+
+
+def place(receipt):
+    return {k: receipt[k] for k in ("first", "next", "count", "epoch", "next_token")}
+
+
+def test_a_repeated_request_of_a_producer_is_answered_with_its_place_and_appended_once(b):
+    """In every form of body, by both interfaces."""
+    text = json.dumps({"topic": "producer", "message": "m"}).encode()
+    forms = [(("/v1/topics/%s/messages", {}), b"one"), (("/v1/topics/%s/messages", NDJSON), b"a\nb\nc\n"),
+             (("/v1/topics/%s/messages", JSON), b'[{"data": "x"}, {"data": "y"}]'),
+             (("/v1/topics/%s/messages", {"Lignum-Key": "k", "Content-Type": "text/plain"}), b"keyed"),
+             (("/api/message", JSON), text)]
+    p, seq, before = Producer(b, "producer", "p-1"), 0, 0
+    for form, body in forms:
+        first = p.send(seq, body=body, form=form)
+        assert_status(first, 200)
+        assert "duplicate" not in first.json
+        stored = b.messages("producer")
+        assert len(stored) > before
+        for _ in range(2):
+            again = p.send(seq, body=body, form=form)
+            assert_status(again, 200)
+            assert again.json == dict(first.json, duplicate=True)
+        assert b.messages("producer") == stored
+        before, seq = len(stored), seq + 1
+    assert b.metrics()['lignum_topic_duplicates_total{topic="producer"}'] == 2 * len(forms)
+
+
+def test_gaps_and_old_epochs_of_producers_are_refused(b):
+    p = Producer(b, "gaps", "p", epoch=3)
+    a = p.send(1)
+    assert_refused(a, 409, "sequence_gap")
+    assert a.json["expected"] == 0
+    for seq in range(3):
+        p.append(seq)
+    a = p.send(5)
+    assert_refused(a, 409, "sequence_gap")
+    assert (a.json["expected"], a.json["retryable"]) == (3, False)
+    other = Producer(b, "gaps", "p", epoch=7)
+    assert_refused(other.send(3), 409, "sequence_gap")
+    other.append(0)
+    for seq in (0, 3):
+        a = p.send(seq)
+        assert_refused(a, 403, "fenced")
+        assert a.json["epoch"] == 7
+    other.append(1)
+    Producer(b, "gaps", "P").append(0)             # another producer
+    Producer(b, "elsewhere", "p").append(0)        # another topic
+    assert len(b.messages("gaps")) == 6
+    assert b.metrics()['lignum_topic_sequence_gaps_total{topic="gaps"}'] == 3
+    assert b.metrics()['lignum_topic_duplicates_total{topic="gaps"}'] == 0
+
+
+def test_of_old_requests_only_that_they_were_appended_is_known(b):
+    p = Producer(b, "old", "p")
+    for seq in range(20):
+        p.append(seq)
+    for seq in range(20):
+        a = p.send(seq)
+        assert_status(a, 200)
+        if seq >= 4:
+            assert a.json == dict(p.sent[seq], duplicate=True)
+        else:
+            assert set(a.json) == {"topic", "duplicate", "durability", "committed", "copies"} and a.json["duplicate"]
+    a = b.post("/api/message", json.dumps({"topic": "old", "message": "m"}).encode(),
+               headers=dict(JSON, **{"Producer-Id": "p", "Producer-Seq": "0"}))
+    assert set(a.json) == {"status", "data", "duplicate", "durability", "committed"}
+
+
+def test_an_idempotency_key_is_a_duplicate_within_the_window_of_its_topic(b):
+    b.ok("PUT", "/v1/topics/keys", json.dumps({"dedupe": {"keys": 3}}), status=201)
+    assert b.topic("keys")["dedupe"] == {"age": 120, "keys": 3}
+
+    def send(key):
+        return b.publish("keys", key.encode(), {"Idempotency-Key": key})
+    first = send("a")
+    assert send("a") == dict(first, duplicate=True)
+    for key in "bcd":
+        assert "duplicate" not in send(key)
+    assert "duplicate" not in send("a")            # three others came after it
+    assert send("d")["duplicate"]
+    b.ok("PATCH", "/v1/topics/keys", json.dumps({"dedupe": {"age": 0.001}}))
+    hold_for(0.01, "the age of the keys")
+    assert "duplicate" not in send("d")
+    assert b.messages("keys") == [b"a", b"b", b"c", b"d", b"a", b"d"]
+
+
+def test_the_rule_of_producers_is_asked_before_the_condition(b):
+    p = Producer(b, "both", "p")
+    a = p.send(0, **{"If-Match": '"0:0"'})
+    assert_status(a, 200)
+    again = p.send(0, **{"If-Match": '"0:0"'})
+    assert (again.status, again.json) == (200, dict(a.json, duplicate=True))
+    assert_refused(p.send(1, **{"If-Match": '"0:0"'}), 412, "precondition_failed")
+    p.append(1)                                     # what was refused takes no sequence
+
+
+def test_readers_get_stored_batches_without_their_producers(b):
+    p = Producer(b, "bare", "a producer's name")
+    for seq in range(3):
+        p.append(seq, body=b"x" * (seq * 50000))
+    b.publish("bare", b"last", {"Idempotency-Key": "a secret"})
+    a = b.request("GET", "/v1/topics/bare/messages", headers={"Accept": "application/vnd.lignum.records"})
+    assert_status(a, 200)
+    assert b"producer" not in a.body and b"secret" not in a.body and b"last" in a.body

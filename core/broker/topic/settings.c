@@ -27,6 +27,8 @@ static const struct setting table[] = {
     {"segment.messages", FIELD(segment_messages), 1, SEGMENT_MESSAGES_MAX, {0}},
     {"segment.bytes", FIELD(segment_bytes), SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, {0}},
     {"segment.age", FIELD(segment_age_ms), 0, age_max, {0}},
+    {"dedupe.age", FIELD(dedupe_age_ms), 1, PRODUCER_AGE_MS, {0}},
+    {"dedupe.keys", FIELD(dedupe_keys), 1, DEDUPE_KEYS_MAX, {0}},
 };
 enum { SETTINGS = sizeof(table) / sizeof(table[0]) };
 
@@ -36,6 +38,8 @@ const struct topic_settings settings_default = {
     .durability = DURABILITY_COMMIT,
     .segment_messages = SEGMENT_MESSAGES_DEFAULT,
     .segment_bytes = SEGMENT_BYTES_DEFAULT,
+    .dedupe_age_ms = DEDUPE_AGE_MS_DEFAULT,
+    .dedupe_keys = DEDUPE_KEYS_DEFAULT,
 };
 
 _Static_assert(sizeof(enum replication) == 4, "read and written as 32 bits below");

@@ -8,6 +8,7 @@
  *   durability         commit | interval | os
  *   retain.age         milliseconds; retain.bytes and retain.messages: 0 = no bound, as for the age
  *   segment.messages, segment.bytes, segment.age (milliseconds, 0 = never)
+ *   dedupe.age         milliseconds for which an idempotency key is remembered; dedupe.keys: and how many of them
  */
 #ifndef BROKER_TOPIC_SETTINGS_H
 #define BROKER_TOPIC_SETTINGS_H
@@ -23,6 +24,8 @@ struct topic_settings {
     struct retain retain;
     uint64_t segment_messages, segment_bytes;
     int64_t segment_age_ms;
+    int64_t dedupe_age_ms;
+    uint64_t dedupe_keys;
 };
 
 extern const struct topic_settings settings_default;

@@ -89,6 +89,7 @@ struct topic {
     unsigned index, generation;      /* for topic_ref */
     struct {
         uint64_t appended_messages, appended_bytes, read_messages, read_bytes;
+        uint64_t duplicates, gaps;   /* of producers */
     } count;
     struct topic_lead lead;
     struct topic_follow follow;

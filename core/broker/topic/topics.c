@@ -79,6 +79,8 @@ static struct journal_options journal_options_of(const struct topic *t)
         .segment_bytes = t->settings.segment_bytes,
         .segment_age_ms = t->settings.segment_age_ms,
         .durability = t->settings.durability,
+        .dedupe_age_ms = t->settings.dedupe_age_ms,
+        .dedupe_keys = t->settings.dedupe_keys,
     };
 }
 
@@ -475,14 +477,6 @@ int topics_may_append(const struct topic *t)
 int topics_append(struct topic *t, struct append *a, uint64_t *first)
 {
     int rc = topics_may_append(t);
-    return rc < 0 ? rc : topic_append(t, a, first);
-}
-
-int topics_append_at(struct topic *t, struct append *a, const struct topic_token *expect, uint64_t *first)
-{
-    int rc = topics_may_append(t);
-    if (rc == 0 && !topic_is_next(t, expect))
-        rc = -ERR_PRECONDITION;
     return rc < 0 ? rc : topic_append(t, a, first);
 }
 

@@ -65,9 +65,6 @@ bool topics_trim(struct topics *ts);
  * an error of topics_may_append: nothing was appended then. */
 int topics_append(struct topic *t, struct append *a, uint64_t *first);
 
-/* The same, but only where the next append goes there: else -ERR_PRECONDITION. */
-int topics_append_at(struct topic *t, struct append *a, const struct topic_token *expect, uint64_t *first);
-
 /* 0 if the topic takes messages now; else -ERR_STOPPING, -ERR_UNKNOWN_TOPIC, -ERR_NOT_LEADER, -ERR_UNCONFIRMED,
  * -ERR_UNAVAILABLE or -ERR_NO_COPIES. */
 int topics_may_append(const struct topic *t);

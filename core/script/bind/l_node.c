@@ -244,7 +244,7 @@ static void push_topic(lua_State *L, struct topic *t)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 11);
     set_text(L, "name", t->name);
     set_whole(L, "first", info.first);
     set_whole(L, "next", topic_readable(t));
@@ -254,6 +254,8 @@ static void push_topic(lua_State *L, struct topic *t)
     set_whole(L, "appended_bytes", t->count.appended_bytes);
     set_whole(L, "read_messages", t->count.read_messages);
     set_whole(L, "read_bytes", t->count.read_bytes);
+    set_whole(L, "duplicates", t->count.duplicates);
+    set_whole(L, "gaps", t->count.gaps);
 }
 
 static void set_topics(lua_State *L, struct topics *ts, uint64_t max)

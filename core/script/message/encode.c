@@ -55,7 +55,7 @@ int draft_expect(struct draft *d, const char *what, slice token)
 {
     if (!token_read(token, &d->expect))
         return draft_fail(d, -ERR_BAD_VALUE, "%s must be a token epoch:offset:topic, as next_token", what);
-    d->has_expect = true;
+    d->has_expect = d->asks = true;
     return 0;
 }
 

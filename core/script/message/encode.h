@@ -19,6 +19,7 @@
 struct draft {
     struct append append;             /* messages, count, producer... are filled in */
     bool ack_peers;                   /* the request asks for the peers' acknowledgement */
+    bool asks;                        /* it has an origin, or expects a place: topics_publish */
     bool has_expect;                  /* append only at this place: */
     struct topic_token expect;
     struct buf *out, *headers;        /* the VM's scratch buffers */

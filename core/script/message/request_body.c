@@ -74,6 +74,7 @@ static int take_header(struct draft *d, const struct http_header *h, unsigned *t
 static int check_taken(struct draft *d, unsigned taken)
 {
     bool producer = taken & (TAKEN_ID | TAKEN_EPOCH | TAKEN_SEQ);
+    d->asks = true;
     if (producer && (taken & TAKEN_KEY))
         return draft_fail(d, -ERR_BAD_VALUE, "Idempotency-Key and Producer-Id exclude each other");
     if (producer && (~taken & (TAKEN_ID | TAKEN_SEQ)))
@@ -85,7 +86,7 @@ int draft_take_headers(struct draft *d, const struct http_request *r)
 {
     int rc = 0;
     unsigned taken = 0;
-    d->has_expect = false;
+    d->asks = d->has_expect = false;
     d->append.origin.kind = ORIGIN_NONE;
     for (size_t i = 0; i < r->head.header_count && rc == 0; i++) {
         const struct http_header *h = &r->head.headers[i];

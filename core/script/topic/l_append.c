@@ -51,8 +51,8 @@ static int take_conditions(struct draft *d, const struct append_call *call, cons
     return rc;
 }
 
-/* topic:append(what [, options]) -> first, count, epoch | nil, message, code, more.  Waits for the acknowledging
- * mark. */
+/* topic:append(what [, options]) -> first, count, epoch [, more] | nil, message, code, more.  Waits for the
+ * acknowledging mark. */
 int l_topic_append(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, USAGE);
@@ -74,6 +74,6 @@ int l_topic_append(lua_State *L)
         return push_fail_because(L, -ERR_FORBIDDEN, "%s is reserved for the broker", h->name);
     if (rc == 0)
         rc = r == NULL ? draft_encode(&d, L, 2, USAGE) : draft_encode_body(&d, r, body_of(r));
-    struct append_options o = {t, &d, call.peers || d.ack_peers, call.timeout_ms, append_done};
+    struct append_options o = {t, &d, call.peers || d.ack_peers, call.timeout_ms, append_done, append_done_again};
     return append_and_wait(L, self, rc, &o);
 }

@@ -38,13 +38,14 @@ static slice topic_name(lua_State *L)
     return name;
 }
 
-/* The rc is on top of the first offset, the count and the epoch. `context`: the append waited for the peers. */
-static int published(lua_State *L, int status, lua_KContext context)
+/* The rc is on top of the first offset, the count and the epoch. `peers`: the append waited for the peers. */
+static int answer(lua_State *L, int status, bool peers, bool duplicate)
 {
-    struct receipt receipt = {.peers = context != 0};
+    struct receipt receipt = {.peers = peers, .duplicate = duplicate};
     int results = append_done(L, status, 0);
     if (lua_isnil(L, -results))
         return results;
+    receipt.unplaced = lua_isboolean(L, -3);
     receipt.first = (uint64_t)lua_tointeger(L, -3);
     receipt.count = (uint64_t)lua_tointeger(L, -2);
     receipt.epoch = (uint64_t)lua_tointeger(L, -1);
@@ -52,6 +53,16 @@ static int published(lua_State *L, int status, lua_KContext context)
     slice name = topic_name(L);
     int rc = name_find(L, name, &t);
     return rc < 0 ? name_fail(L, name, rc) : push_receipt(L, t, &receipt);
+}
+
+static int published(lua_State *L, int status, lua_KContext context)
+{
+    return answer(L, status, context != 0, false);
+}
+
+static int published_again(lua_State *L, int status, lua_KContext context)
+{
+    return answer(L, status, context != 0, true);
 }
 
 static int publish(lua_State *L, struct task *self, const struct http_request *r, enum body body)
@@ -70,7 +81,8 @@ static int publish(lua_State *L, struct task *self, const struct http_request *r
         return name_fail(L, name, found);
     if (rc == 0)
         rc = draft_encode_body(&d, r, body);
-    struct append_options o = {.topic = t, .draft = &d, .peers = d.ack_peers, .done = published};
+    struct append_options o = {.topic = t, .draft = &d, .peers = d.ack_peers, .done = published,
+                               .again = published_again};
     return append_and_wait(L, self, rc, &o);
 }
 

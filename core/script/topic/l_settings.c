@@ -97,7 +97,8 @@ static int read_field(struct settings_reader *r)
         return -ERR_BAD_VALUE;
     }
     const char *name = lua_tostring(r->L, -2);
-    bool group = strcmp(name, "retain") == 0 || strcmp(name, "segment") == 0;
+    bool group = strcmp(name, "retain") == 0 || strcmp(name, "segment") == 0 ||
+                 strcmp(name, "dedupe") == 0;
     if (!group)
         return read_value(r, name);
     if (lua_istable(r->L, -1))

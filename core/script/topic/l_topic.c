@@ -24,7 +24,7 @@
 #define INFO "topic:info()"
 #define CHECK "topic:check(epoch, offset [, topic [, reached]])"
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
-#define RECEIPT "topic:receipt(first, count, epoch [, ack])"
+#define RECEIPT "topic:receipt(first, count, epoch [, ack [, duplicate]])"
 
 /* topic(name) -> topic.  The handles of existing topics are kept by name in the upvalue, a weak table. */
 static int l_topic(lua_State *L)
@@ -281,15 +281,18 @@ static int l_acknowledges(lua_State *L)
     return push_acknowledgement(L, t, next, !lua_isnoneornil(L, 3));
 }
 
-/* topic:receipt(first, count, epoch [, ack]) -> text | nil, message, code */
+/* topic:receipt(first, count, epoch [, ack [, duplicate]]) -> text | nil, message, code */
 static int l_receipt(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, RECEIPT);
+    bool unplaced = lua_isboolean(L, 2) && lua_toboolean(L, 2);
     struct receipt r = {
-        .first = arg_whole(L, 2, "first", RECEIPT),
+        .first = unplaced ? 0 : arg_whole(L, 2, "first", RECEIPT),
         .count = arg_whole(L, 3, "count", RECEIPT),
         .epoch = arg_whole(L, 4, "epoch", RECEIPT),
         .peers = !lua_isnoneornil(L, 5),
+        .duplicate = lua_toboolean(L, 6),
+        .unplaced = unplaced,
     };
     struct topic *t;
     int rc = handle_find(L, h, &t);

@@ -60,13 +60,18 @@ int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
     const struct mark *mark = mark_reached(t, r->first + r->count, r->peers);
     struct buf *out = vm_scratch(vm_of(L));
     add_word(out, SLICE("{\"topic\":\""), t->name);
-    add_number(out, SLICE("\",\"first\":"), r->first);
-    add_number(out, SLICE(",\"next\":"), r->first + r->count);
-    add_number(out, SLICE(",\"count\":"), r->count);
-    add_number(out, SLICE(",\"epoch\":"), r->epoch);
-    buf_add_slice(out, SLICE(",\"next_token\":\""));
-    token_write(out, r->epoch, r->first + r->count, t->id.offset);
     buf_add_char(out, '"');
+    if (!r->unplaced) {
+        add_number(out, SLICE(",\"first\":"), r->first);
+        add_number(out, SLICE(",\"next\":"), r->first + r->count);
+        add_number(out, SLICE(",\"count\":"), r->count);
+        add_number(out, SLICE(",\"epoch\":"), r->epoch);
+        buf_add_slice(out, SLICE(",\"next_token\":\""));
+        token_write(out, r->epoch, r->first + r->count, t->id.offset);
+        buf_add_char(out, '"');
+    }
+    if (r->duplicate)
+        buf_add_slice(out, SLICE(",\"duplicate\":true"));
     add_word(out, SLICE(",\"durability\":\""), durability_name(t));
     add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));
     add_number(out, SLICE("\",\"copies\":"), mark_copies(t, mark));

@@ -11,6 +11,8 @@
 
 struct receipt {
     uint64_t first, count, epoch;
+    bool duplicate;                   /* of a request that was sent before, */
+    bool unplaced;                    /* of which first, count and epoch are not known any more */
     bool peers;                       /* the append waited for the peers, whatever the topic acknowledges at */
 };
 MAY_RAISE int push_receipt(lua_State *L, struct topic *t, const struct receipt *r);

@@ -5,7 +5,7 @@
 
 #include "base/ensure.h"
 
-const char *const file_suffix[FILE_OTHER] = {".qwal", ".log", ".index"};
+const char *const file_suffix[FILE_OTHER] = {".qwal", ".log", ".index", ".senders"};
 
 struct path path_of(const char *fmt, ...)
 {

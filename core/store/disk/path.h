@@ -20,7 +20,7 @@ struct path {
 struct path path_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The kinds of files in a topic's directory that are named after an offset. */
-enum file_kind { FILE_ACTIVE, FILE_SEALED, FILE_INDEX, FILE_OTHER };
+enum file_kind { FILE_ACTIVE, FILE_SEALED, FILE_INDEX, FILE_SENDERS, FILE_OTHER };
 
 extern const char *const file_suffix[FILE_OTHER];
 

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/say.h"
 #include "store/disk/io.h"
+#include "store/log/origins.h"
 #include "store/log/store_struct.h"
 
 /* At least this many bytes of received batches are written from the caller's buffer, and not copied to `pending`. */
@@ -49,6 +50,7 @@ static void end_active(struct journal *j)
     list_push(&j->sync.sealing, &seg->sealing);
     part_resize(&j->parts, &j->parts.at[j->parts.count - 1], seg->size + END_RECORD_SIZE);
     j->parts.active = NULL;
+    origins_sealed(j);
 }
 
 static void begin_segment(struct journal *j, struct segment *seg, uint64_t epoch)
@@ -144,6 +146,8 @@ static void add_batch(struct journal *j, const struct batch_head *head, const ch
     j->marks.epoch = head->epoch;
     if ((head->flags & BATCH_FLAG_PEERS) && head->disk > j->marks.stated)
         j->marks.stated = head->disk;
+    if (head->origin > 0)
+        origins_note(j, head, bytes);
     if (list_alone(&j->sync.dirty))
         list_push(&queue->dirty, &j->sync.dirty);
     if (durability_now(j) == DURABILITY_COMMIT)

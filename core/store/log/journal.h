@@ -12,7 +12,7 @@
 #ifndef STORE_LOG_JOURNAL_H
 #define STORE_LOG_JOURNAL_H
 
-#include "store/format/origin.h"
+#include "store/senders/senders.h"
 
 struct store;
 struct journal;
@@ -25,6 +25,8 @@ struct journal_options {
     uint64_t segment_bytes;       /* or this many bytes, */
     int64_t segment_age_ms;       /* or its first batch is this old at the next append; 0 = never */
     enum durability durability;
+    int64_t dedupe_age_ms;        /* an idempotency key is remembered for so long, */
+    uint64_t dedupe_keys;         /* and so many of them */
 };
 
 /* Closes it, after syncing what is not synced yet. */
@@ -61,6 +63,10 @@ struct append {
 /* Appends one batch in memory. 0 and its first offset; -ENOSPC: no space can be allocated for it, and nothing has
  * changed; -ERR_TOO_LARGE past BATCH_SIZE_MAX or BATCH_COUNT_MAX. */
 int journal_append(struct journal *j, const struct append *a, uint64_t *first);
+
+/* What a request with this origin is to the log now (store/senders). Reads back what the log says of its senders, if
+ * that is not in memory yet, and waits for the disk then. 0 or -errno. */
+int journal_sent(struct journal *j, const struct origin *o, int64_t now_ms, struct sent *out);
 
 /* Records that every member of the synced set has everything below `mark`. The next checkpoint keeps it, as it keeps
  * what batches state. `now`: that checkpoint is written at once, unless something has yet to be synced. */

@@ -54,6 +54,14 @@ struct checkpointing {
     bool clean;                   /* it says that everything written is synced, and nothing was written since */
 };
 
+/* What the log says of its senders (origins.h). */
+struct journal_origins {
+    struct senders *senders;      /* owned; NULL: unread */
+    bool has_snapshot;
+    uint64_t snapshot;            /* the offset of the newest one */
+    uint64_t logged;              /* bytes of the files that were sealed since */
+};
+
 struct journal {
     struct store *store;          /* outlives us */
     struct list all;              /* in store.journals */
@@ -66,6 +74,7 @@ struct journal {
     struct checkpointing checkpoint;
     enum preallocation next_file;
     struct damage damage;         /* that is known */
+    struct journal_origins origins;
     struct list background;       /* work that reads its files over many turns */
     bool repairing;               /* there is a struct repair */
 };

@@ -12,6 +12,7 @@
 #include "store/log/append.h"
 #include "store/log/delete_later.h"
 #include "store/log/group_commit.h"
+#include "store/log/origins.h"
 #include "store/log/store_struct.h"
 
 struct store *store_new(const struct store_options *o)
@@ -70,6 +71,7 @@ void journal_close(struct journal *j)
         c.clean = true;
         journal_save_checkpoint(j, &c);
     }
+    origins_close(j);
     preallocate_drop(&j->parts.dir, &j->next_file);
     journal_free(j);
 }

@@ -42,7 +42,8 @@ static bool may_go(struct journal *j, const struct retain *keep, int64_t now_ms)
 
 int journal_apply_retention(struct journal *j, const struct retain *keep, int64_t now_ms, uint64_t readable)
 {
-    static const enum file_kind kinds[] = {FILE_ACTIVE, FILE_SEALED, FILE_INDEX};   /* active: sealing it failed */
+    static const enum file_kind kinds[] = {FILE_ACTIVE, FILE_SEALED,                /* active: sealing it failed */
+                                           FILE_INDEX, FILE_SENDERS};
     struct parts *parts = &j->parts;
     struct buf paths = {0};
     int count = 0;

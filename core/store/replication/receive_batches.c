@@ -1,5 +1,6 @@
 #include "base/err.h"
 #include "store/log/append.h"
+#include "store/log/origins.h"
 #include "store/log/sealed_file.h"
 #include "store/replication/batches.h"
 #include "store/replication/truncate.h"
@@ -88,7 +89,10 @@ int journal_receive(struct journal *j, const struct batch_run *run, slice batche
     if (!begins && j->parts.active->size + batches.n + END_RECORD_SIZE > SEGMENT_BYTES_MAX)
         return -ERR_TOO_LARGE;
     rc = journal_make_room(j, epoch, batches.n, begins && !active);
-    if (rc == 0)
-        journal_add_batches(j, batches);
-    return rc;
+    if (rc < 0)
+        return rc;
+    journal_add_batches(j, batches);
+    if (j->parts.active->origins && !j->origins.senders)
+        origins_read(j);               /* this node knows them when it leads; if it cannot now, it tries again */
+    return 0;
 }

@@ -12,6 +12,7 @@
 #include "store/disk/io.h"
 #include "store/log/append.h"
 #include "store/log/delete_later.h"
+#include "store/log/origins.h"
 #include "store/log/sealed_file.h"
 #include "store/log/segment_find.h"
 #include "store/log/store_struct.h"
@@ -180,7 +181,7 @@ static int keep_and_uncheckpoint(struct truncation *t, bool keep)
 
 static void remove_last_file(struct journal *j)
 {
-    static const enum file_kind kinds[] = {FILE_INDEX, FILE_ACTIVE, FILE_SEALED};
+    static const enum file_kind kinds[] = {FILE_INDEX, FILE_SENDERS, FILE_ACTIVE, FILE_SEALED};
     uint64_t first = j->parts.at[j->parts.count - 1].first;
     parts_remove(&j->parts, j->parts.count - 1);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -287,6 +288,7 @@ static void apply(struct truncation *t)
     seg->time_last = j->marks.time_ms;         /* files are searched by time, also those without batches */
     struct checkpoint now = journal_checkpoint(j);
     journal_save_checkpoint(j, &now);
+    origins_truncated(j, t->at.offset);
 }
 
 /* -- the calls -------------------------------------------------------------------------------------------- */
@@ -366,6 +368,7 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     say_warn("store", "journal begun again topic=%s first=%" PRIu64 " was=%s", dir->name, first, to.s);
 
     parts_remove_all(&j->parts);
+    origins_drop(j);
     j->checkpoint.position = 0;
     j->checkpoint.clean = false;
     j->next_file = PREALLOCATED_NONE;

@@ -20,6 +20,8 @@ TEST(test_settings_survive_the_way_through_text)
         .segment_messages = 10,
         .segment_bytes = 65536,
         .segment_age_ms = 60000,
+        .dedupe_age_ms = 5000,
+        .dedupe_keys = 7,
     };
     struct topic_settings b = settings_default;
     CHECK(!settings_equal(&a, &b));

@@ -1,0 +1,38 @@
+/*
+ * What the log of a journal says of its senders (store/senders): kept in step with it, and read back from it.
+ *
+ *   unread     nothing is in memory. A journal without producers stays so, and costs nothing.
+ *   read       by origins_read, when a request with an origin is asked about, or batches with an origin are received.
+ *              From then on each batch that has an origin is noted. Unread again after a truncation.
+ *
+ * To read them is to load the newest snapshot that fits the log, and to note the batches after it. A snapshot is the
+ * file OFFSET.senders in the topic's directory: what all batches below that offset say. It is written when a file is
+ * sealed, at its end, unless less was logged since the last one than SNAPSHOT_PART times what it takes; and at a clean
+ * close. So at most a file, or that much, is read back. Snapshots are derived: one that is damaged, missing or of
+ * another history only makes more of the log be read. Files whose end record says that none of their batches has an
+ * origin are not read, nor those in which all batches are too old to matter.
+ */
+#ifndef STORE_LOG_ORIGINS_H
+#define STORE_LOG_ORIGINS_H
+
+#include "store/log/journal_struct.h"
+
+/* Reads them, if they are unread. What cannot be read because it is damaged is left out, and logged. 0 or -errno. */
+int origins_read(struct journal *j);
+
+/* A batch with an origin is added at the tail. */
+void origins_note(struct journal *j, const struct batch_head *head, const char *batch);
+
+/* The journal's file ends at the tail: has the disk thread write a snapshot, if it is worth it. */
+void origins_sealed(struct journal *j);
+
+/* The journal is about to be closed in order: writes a snapshot. */
+void origins_close(struct journal *j);
+
+/* The journal was truncated to `to`: they are unread, and snapshots beyond are removed. */
+void origins_truncated(struct journal *j, uint64_t to);
+
+/* They are unread: the journal is freed, or begins again. */
+void origins_drop(struct journal *j);
+
+#endif

@@ -1,0 +1,297 @@
+#include "store/senders/senders.h"
+
+#include "base/crc32c.h"
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+enum { KINDS = 2, NAME_MAX = 1 + IDEMPOTENCY_KEY_MAX };
+
+_Static_assert(PRODUCER_ID_MAX <= IDEMPOTENCY_KEY_MAX, "a name of any kind fits");
+_Static_assert((SENDER_KNOWN & (SENDER_KNOWN - 1)) == 0, "rings double");
+
+struct sender {
+    struct list turn;      /* in senders.turns of its kind, in the order of last batches */
+    uint64_t epoch, last;
+    int64_t time_ms;       /* of its last batch */
+    uint64_t *firsts;      /* of the last `known` sequences; that of n is at n % cap. `one` while cap is 1 */
+    uint64_t one;
+    uint8_t known, cap;
+    uint8_t name_size;
+    char name[];           /* kind, then id or key: what the batch states */
+};
+
+struct senders {
+    struct map by_name;
+    struct list turns[KINDS];
+    uint64_t counts[KINDS];
+    size_t size;           /* of all records of a snapshot */
+};
+
+static size_t kind_of(const struct origin *o)
+{
+    ENSURE(o->kind != ORIGIN_NONE);
+    return (size_t)o->kind - 1;
+}
+
+static const struct senders_bound *bound_of(const struct senders_bounds *bounds, size_t kind)
+{
+    return kind == ORIGIN_PRODUCER - 1 ? &bounds->producers : &bounds->keys;
+}
+
+struct senders *senders_new(void)
+{
+    struct senders *s = MEM_NEW(struct senders);
+    map_init(&s->by_name);
+    for (size_t i = 0; i < KINDS; i++)
+        list_init(&s->turns[i]);
+    return s;
+}
+
+/* -- one sender ------------------------------------------------------------------------------------------- */
+
+/* A record of a snapshot: these numbers, the name, the offsets from the oldest on. */
+struct record {
+    uint64_t epoch, last;
+    int64_t time_ms;
+    uint8_t known, name_size, unused[6];
+};
+
+static size_t record_size(const struct sender *p)
+{
+    return sizeof(struct record) + p->name_size + p->known * sizeof *p->firsts;
+}
+
+static void sender_free(struct sender *p)
+{
+    if (p->firsts != &p->one)
+        mem_free(p->firsts);
+    mem_free(p);
+}
+
+static struct sender *sender_add(struct senders *s, slice name)
+{
+    size_t kind = (size_t)name.p[0] - 1;
+    struct sender *p = mem_new(sizeof *p + name.n);
+    p->name_size = (uint8_t)name.n;
+    memcpy(p->name, name.p, name.n);
+    p->firsts = &p->one;
+    p->cap = 1;
+    map_put(&s->by_name, slice_of(p->name, name.n), p);
+    list_push(&s->turns[kind], &p->turn);
+    s->counts[kind]++;
+    s->size += record_size(p);
+    return p;
+}
+
+static void sender_forget(struct senders *s, struct sender *p)
+{
+    map_remove(&s->by_name, slice_of(p->name, p->name_size));
+    list_remove(&p->turn);
+    s->counts[(size_t)p->name[0] - 1]--;
+    s->size -= record_size(p);
+    sender_free(p);
+}
+
+/* Makes room for one more offset, up to SENDER_KNOWN. */
+static void sender_grow(struct sender *p)
+{
+    uint64_t *grown = mem_new(2 * p->cap * sizeof *grown);
+    for (uint64_t i = 0; i < p->known; i++)
+        grown[(p->last - i) % (2 * p->cap)] = p->firsts[(p->last - i) % p->cap];
+    if (p->firsts != &p->one)
+        mem_free(p->firsts);
+    p->firsts = grown;
+    p->cap = (uint8_t)(2 * p->cap);
+}
+
+/* Sequence `last` of this epoch is at `first`; the ones before stay known if it follows them. */
+static void sender_sent(struct sender *p, uint64_t epoch, uint64_t sequence, uint64_t first)
+{
+    bool follows = p->known > 0 && epoch == p->epoch && sequence == p->last + 1;
+    if (!follows)
+        p->known = 0;
+    else if (p->known == p->cap && p->cap < SENDER_KNOWN)
+        sender_grow(p);
+    p->epoch = epoch;
+    p->last = sequence;
+    p->firsts[sequence % p->cap] = first;
+    if (p->known < p->cap)
+        p->known++;
+}
+
+/* -- all -------------------------------------------------------------------------------------------------- */
+
+void senders_free(struct senders *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t kind = 0; kind < KINDS; kind++)
+        LIST_EACH(node, &s->turns[kind])
+            sender_free(LIST_OWNER(node, struct sender, turn));
+    map_fini(&s->by_name);
+    mem_free(s);
+}
+
+size_t senders_count(const struct senders *s)
+{
+    return s->by_name.count;
+}
+
+static struct sender *find(const struct senders *s, const struct origin *o, slice *name, char text[NAME_MAX])
+{
+    text[0] = (char)o->kind;
+    memcpy(text + 1, o->name.p, o->name.n);
+    *name = slice_of(text, 1 + o->name.n);
+    return map_get(&s->by_name, *name);
+}
+
+void senders_note(struct senders *s, const struct senders_bounds *bounds, const struct batch_head *head,
+                  const struct origin *o)
+{
+    char text[NAME_MAX];
+    slice name;
+    size_t kind = kind_of(o);
+    const struct senders_bound *b = bound_of(bounds, kind);
+    struct sender *p = find(s, o, &name, text);
+    if (p == NULL)
+        p = sender_add(s, name);
+    s->size -= record_size(p);
+    sender_sent(p, o->epoch, o->sequence, head->first);
+    s->size += record_size(p);
+    p->time_ms = head->time_ms;
+    list_remove(&p->turn);
+    list_push(&s->turns[kind], &p->turn);
+    for (;;) {
+        struct sender *oldest = list_first(&s->turns[kind], struct sender, turn);
+        if (oldest == p || (s->counts[kind] <= b->most && head->time_ms - oldest->time_ms <= b->age_ms))
+            break;
+        sender_forget(s, oldest);
+    }
+}
+
+struct sent senders_ask(const struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
+                        int64_t now_ms)
+{
+    char text[NAME_MAX];
+    slice name;
+    const struct sender *p = find(s, o, &name, text);
+    if (p != NULL && now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
+        p = NULL;
+    if (o->kind == ORIGIN_KEY && p != NULL)
+        return (struct sent){.is = SENT_BEFORE, .has_first = true, .first = p->one};
+    if (p != NULL && o->epoch < p->epoch)
+        return (struct sent){.is = SENT_FENCED, .number = p->epoch};
+    uint64_t next = p != NULL && o->epoch == p->epoch ? p->last + 1 : 0;
+    if (o->sequence >= next)
+        return (struct sent){.is = o->sequence == next ? SENT_NEW : SENT_GAP, .number = next};
+    bool known = p->last - o->sequence < p->known;
+    uint64_t of = known ? o->sequence : p->last - p->known + 1u;
+    return (struct sent){.is = SENT_BEFORE, .has_first = known, .first = p->firsts[of % p->cap]};
+}
+
+/* -- snapshots -------------------------------------------------------------------------------------------- */
+
+#define SENDERS_MAGIC UINT64_C(0x3130534445444e53)      /* "SNDEDS01" on a little-endian machine */
+
+struct snapshot_head {
+    uint64_t magic;
+    struct senders_place at;
+    uint64_t size;         /* of the records */
+    uint32_t unused, crc;  /* of all before it and the records */
+};
+
+static uint32_t snapshot_crc(const struct snapshot_head *h, const char *records)
+{
+    return crc32c(crc32c(0, h, offsetof(struct snapshot_head, crc)), records, h->size);
+}
+
+size_t senders_size(const struct senders *s)
+{
+    return sizeof(struct snapshot_head) + s->size;
+}
+
+static char *put(char *to, const void *p, size_t n)
+{
+    memcpy(to, p, n);
+    return to + n;
+}
+
+static char *record_write(char *to, const struct sender *p)
+{
+    struct record r = {.epoch = p->epoch, .last = p->last, .time_ms = p->time_ms, .known = p->known,
+                       .name_size = p->name_size};
+    to = put(to, &r, sizeof r);
+    to = put(to, p->name, p->name_size);
+    for (uint64_t i = p->known; i > 0; i--)
+        to = put(to, &p->firsts[(p->last - i + 1) % p->cap], sizeof *p->firsts);
+    return to;
+}
+
+void senders_save(const struct senders *s, const struct senders_place *at, struct buf *out)
+{
+    struct snapshot_head head = {.magic = SENDERS_MAGIC, .at = *at, .size = s->size};
+    char *begin = buf_reserve(out, senders_size(s)), *to = begin + sizeof head;
+    for (size_t kind = 0; kind < KINDS; kind++)
+        LIST_EACH(node, &s->turns[kind])
+            to = record_write(to, LIST_OWNER(node, struct sender, turn));
+    ENSURE((size_t)(to - begin) == senders_size(s));
+    head.crc = snapshot_crc(&head, begin + sizeof head);
+    memcpy(begin, &head, sizeof head);
+    out->end += senders_size(s);
+}
+
+static bool take(slice *rest, void *to, size_t n)
+{
+    if (rest->n < n)
+        return false;
+    memcpy(to, rest->p, n);
+    *rest = slice_skip(*rest, n);
+    return true;
+}
+
+static bool record_read(struct senders *s, slice *rest)
+{
+    struct record r;
+    if (!take(rest, &r, sizeof r) || r.known < 1 || r.known > SENDER_KNOWN || r.known > r.last + 1)
+        return false;
+    slice name = slice_of(rest->p, r.name_size);
+    if (rest->n < name.n || name.n < 2 || name.n > NAME_MAX || name.p[0] < 1 || name.p[0] > KINDS)
+        return false;
+    if (map_get(&s->by_name, name) != NULL)
+        return false;
+    *rest = slice_skip(*rest, name.n);
+    struct sender *p = sender_add(s, name);
+    s->size -= record_size(p);
+    for (uint64_t i = r.known; i > 0; i--) {
+        uint64_t first;
+        if (!take(rest, &first, sizeof first))
+            break;
+        sender_sent(p, r.epoch, r.last - i + 1, first);
+    }
+    s->size += record_size(p);
+    p->time_ms = r.time_ms;
+    return p->known == r.known;
+}
+
+int senders_load(slice bytes, const struct senders_place *of, uint64_t *epoch, struct senders **out)
+{
+    struct snapshot_head h;
+    if (!take(&bytes, &h, sizeof h) || h.magic != SENDERS_MAGIC || h.size != bytes.n
+        || h.at.topic.epoch != of->topic.epoch || h.at.topic.offset != of->topic.offset || h.at.offset != of->offset
+        || h.crc != snapshot_crc(&h, bytes.p))
+        return -ERR_DAMAGED;
+    struct senders *s = senders_new();
+    bool good = true;
+    while (good && bytes.n > 0)
+        good = record_read(s, &bytes);
+    if (!good) {
+        senders_free(s);
+        return -ERR_DAMAGED;
+    }
+    *epoch = h.at.epoch;
+    *out = s;
+    return 0;
+}
