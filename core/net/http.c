@@ -31,6 +31,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
     list_init(&s->arrived);
     list_init(&s->flushing);
     list_init(&s->stalled);
+    map_init(&s->origins);
     deadlines_init(&s->deadlines, l);
     http_set_limits(s, limits);
     routes_init(s);
@@ -70,13 +71,14 @@ void client_queue(struct list *queue, struct client *c)
     list_push(queue, &c->queue);
 }
 
-void client_new(struct http_server *s, int fd, const char *peer, bool beyond)
+void client_new(struct http_server *s, int fd, const union address *from, bool beyond)
 {
     struct client *c = MEM_NEW(struct client);
     c->server = s;
     c->beyond = beyond;
-    c->peer_size = (unsigned char)strnlen(peer, sizeof c->peer);
-    memcpy(c->peer, peer, c->peer_size);
+    address_format(from, c->peer);
+    c->peer_size = (unsigned char)strlen(c->peer);
+    origin_join(c, from);
     list_init(&c->queue);
     list_init(&c->stalled);
     deadline_init(&c->deadline);
@@ -110,12 +112,12 @@ struct exchange *client_exchange(struct client *c)
 /* Clears what the next request relies on. The head is left: parsing overwrites it, and its array is long. */
 static void exchange_reset(struct exchange *x)
 {
-    x->client->server->answers -= x->held;
+    client_hold(x->client, HELD_ANSWERS, -(int64_t)x->held);
     x->held = 0;
     x->on_left = NULL;
     if (x->file >= 0) {
         close(x->file);
-        x->client->server->files--;
+        client_hold(x->client, HELD_FILES, -1);
     }
     if (x->body.data)
         buf_fini(&x->body);
@@ -149,7 +151,7 @@ void exchange_charge(struct exchange *x)
 {
     size_t head = x->client->conn.out.cap;
     size_t holds = x->body.cap + (head > CONN_BUF_SIZE ? head - CONN_BUF_SIZE : 0);
-    x->client->server->answers += (uint64_t)holds - x->held;
+    client_hold(x->client, HELD_ANSWERS, (int64_t)holds - (int64_t)x->held);
     x->held = holds;
 }
 
@@ -188,6 +190,7 @@ void client_free(struct client *c)
     buf_pool_give(&c->server->pool, &c->conn.out);
     list_remove(&c->queue);
     list_remove(&c->all);
+    origin_leave(c);
     mem_free(c);
 }
 
@@ -272,6 +275,7 @@ void http_server_free(struct http_server *s)
         mem_free(x);
     }
     deadlines_fini(&s->deadlines);
+    map_fini(&s->origins);
     buf_pool_fini(&s->pool);
     buf_fini(&s->refusal);
     routes_fini(s);

@@ -208,7 +208,7 @@ void http_answer_file(struct http_request *r, const struct http_answer *a, int f
         return;
     }
     x->file = fd;
-    x->client->server->files++;
+    client_hold(x->client, HELD_FILES, 1);
     x->file_at = position;
     x->file_left = x->bodiless ? 0 : size;
     answer_end(x);

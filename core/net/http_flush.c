@@ -110,12 +110,12 @@ void client_flush(struct client *c)
 
 static bool too_many_bytes(const struct http_server *s)
 {
-    return s->answers > s->limits.bodies;
+    return s->held[HELD_ANSWERS] > s->limits.bodies;
 }
 
 static bool too_many_files(const struct http_server *s)
 {
-    return s->limits.files > 0 && s->files > s->limits.files;
+    return s->limits.files > 0 && s->held[HELD_FILES] > s->limits.files;
 }
 
 /* A reset, so that the client cannot take what it has got for the whole of an answer that the end of the connection
@@ -133,14 +133,32 @@ static void client_cut(struct client *c)
     client_drop(c);
 }
 
-/* The one that took something last stays, even when its answer alone exceeds the bound: it may be the only client. */
+/* Whether it holds some of what there is too much of; with `fair`, only if its address holds its share of that. */
+static bool gives_way(const struct client *c, bool fair)
+{
+    bool bytes = too_many_bytes(c->server) && c->exchange->held > 0;
+    bool files = too_many_files(c->server) && c->exchange->file >= 0;
+    return (bytes && (!fair || client_has_share(c, HELD_ANSWERS))) ||
+           (files && (!fair || client_has_share(c, HELD_FILES)));
+}
+
+/* The one that took something last stays, unless its answer alone exceeds the bound and there are others. */
+static bool stays(const struct client *c)
+{
+    const struct http_server *s = c->server;
+    bool alone = c->stalled.prev == &s->stalled;
+    return c->stalled.next == &s->stalled && (alone || c->exchange->held <= s->limits.bodies);
+}
+
 void slowest_drop(struct http_server *s)
 {
-    struct list *at = s->stalled.next;
-    while ((too_many_bytes(s) || too_many_files(s)) && at->next != &s->stalled && at != &s->stalled) {
-        struct client *c = LIST_OWNER(at, struct client, stalled);
-        at = at->next;
-        if ((too_many_bytes(s) && c->exchange->held > 0) || (too_many_files(s) && c->exchange->file >= 0))
-            client_cut(c);
+    for (int fair = 1; fair >= 0; fair--) {
+        struct list *at = s->stalled.next;
+        while ((too_many_bytes(s) || too_many_files(s)) && at != &s->stalled) {
+            struct client *c = LIST_OWNER(at, struct client, stalled);
+            at = at->next;
+            if (!stays(c) && gives_way(c, fair))
+                client_cut(c);
+        }
     }
 }

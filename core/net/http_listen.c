@@ -14,6 +14,7 @@
 #include "base/say.h"
 #include "net/http_server.h"
 
+enum { LOOK_AT = 64 };                     /* clients of a kind, for one that gives way */
 #define ACCEPT_PAUSE_NS (500 * NS_PER_MS)
 #define SHORTAGE_SAID_NS (10 * NS_PER_S)   /* between two lines in the log */
 #define YIELD_NS NS_PER_S                  /* a client that is idle or slow for this long gives way to a new one */
@@ -32,52 +33,61 @@ static void socket_refuse(struct http_server *s, int fd)
     close(fd);
 }
 
-/* The client whose deadline of this kind began first, if that was long enough ago. */
-static struct client *longest(struct http_server *s, enum deadline_kind kind)
+/* The client whose deadline of this kind began first, if that was long enough ago; with `fair`, the first of the oldest
+ * ones whose address holds its share of the connections. */
+static struct client *longest(struct http_server *s, enum deadline_kind kind, bool fair)
 {
-    const struct list *all = &s->deadlines.lists[kind];
-    if (list_empty(all))
-        return NULL;
-    struct deadline *first = list_first(all, struct deadline, link);
-    if (server_now(s) + s->deadlines.span_ns[kind] < first->at_ns + YIELD_NS)
-        return NULL;
-    return LIST_OWNER(first, struct client, deadline);
+    unsigned left = LOOK_AT;
+    LIST_EACH(link, &s->deadlines.lists[kind]) {
+        struct deadline *d = LIST_OWNER(link, struct deadline, link);
+        struct client *c = LIST_OWNER(d, struct client, deadline);
+        if (left-- == 0 || server_now(s) + s->deadlines.span_ns[kind] < d->at_ns + YIELD_NS)
+            return NULL;
+        if (!fair || client_has_share(c, HELD_CLIENTS))
+            return c;
+    }
+    return NULL;
+}
+
+static void yield(struct client *c, enum deadline_kind kind)
+{
+    struct http_server *s = c->server;
+    if (kind == DEADLINE_IDLE) {
+        client_drain(c);
+    } else {
+        c->lost = true;
+        s->stats.slow++;
+        client_queue(kind == DEADLINE_WRITE ? &s->flushing : &s->arrived, c);
+    }
+    deadline_clear(&c->deadline);
 }
 
 /* Makes room for a new client: the one that has been idle for the longest goes; otherwise the one whose head, body or
- * reading takes the longest. So those that send or read nothing keep out neither new clients nor Consul's health check,
- * without which a node does not lead. */
+ * reading takes the longest. Clients of addresses that hold their share go before all others. So those that send or
+ * read nothing keep out neither new clients nor Consul's health check, without which a node does not lead. */
 static bool slowest_yields(struct http_server *s)
 {
-    static const enum deadline_kind kinds[] = {DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_WRITE};
-    struct client *c = longest(s, DEADLINE_IDLE);
-    if (c != NULL) {
-        client_drain(c);
-        deadline_clear(&c->deadline);
-        return true;
-    }
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if ((c = longest(s, kinds[i])) != NULL) {
-            c->lost = true;
-            s->stats.slow++;
-            deadline_clear(&c->deadline);
-            client_queue(kinds[i] == DEADLINE_WRITE ? &s->flushing : &s->arrived, c);
-            return true;
+    static const enum deadline_kind kinds[] = {DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_WRITE};
+    for (int fair = 1; fair >= 0; fair--)
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+            struct client *c = longest(s, kinds[i], fair);
+            if (c != NULL) {
+                yield(c, kinds[i]);
+                return true;
+            }
         }
     return false;
 }
 
 static void client_admit(struct http_server *s, int fd, const union address *from)
 {
-    char peer[ADDRESS_TEXT_MAX];
     bool full = s->stats.connections >= s->limits.connections;
     bool beyond = s->draining || (full && !slowest_yields(s));
     if (beyond && s->stats.connections >= s->limits.connections + CONNECTIONS_RESERVED) {
         socket_refuse(s, fd);
         return;
     }
-    address_format(from, peer);
-    client_new(s, fd, peer, beyond);
+    client_new(s, fd, from, beyond);
 }
 
 static void accept_pause(struct http_server *s, int error)

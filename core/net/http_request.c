@@ -23,32 +23,48 @@ static uint64_t beyond_usual(size_t cap)
 
 void input_release(struct client *c)
 {
-    c->server->bodies -= c->charged;
+    client_hold(c, HELD_BODIES, -(int64_t)c->charged);
     c->charged = 0;
     buf_pool_give(&c->server->pool, &c->conn.in);
 }
 
-/* Refuses the bodies that have taken the longest to arrive, until there is room for `more`. False: there is none, or
- * `self` is the slowest. They are answered in the turn; their memory counts no more from now on. */
-static bool slowest_give_room(struct http_server *s, const struct client *self, uint64_t more)
+static bool has_room(const struct http_server *s, uint64_t more)
 {
+    return s->held[HELD_BODIES] + more <= s->limits.bodies;
+}
+
+/* It is answered in the turn; its memory counts no more from now on. */
+static void body_refuse(struct client *c)
+{
+    struct http_server *s = c->server;
+    client_hold(c, HELD_BODIES, -(int64_t)c->charged);
+    s->stats.slow++;
+    c->charged = 0;
+    c->refused = -ERR_TOO_MANY;
+    conn_want(&c->conn, c->conn.interest & EV_WRITE);
+    client_queue(&s->arrived, c);
+}
+
+/* Refuses the bodies that have taken the longest to arrive, until there is room for `more`; those of addresses that
+ * hold their share go first. False: there is none, or `self` is the slowest. */
+static bool slowest_give_room(struct client *self, uint64_t more)
+{
+    struct http_server *s = self->server;
     struct list *bodies = &s->deadlines.lists[DEADLINE_BODY];
-    struct list *at = bodies->next;
-    while (s->bodies + more > s->limits.bodies && at != bodies) {
-        struct client *c = LIST_OWNER(LIST_OWNER(at, struct deadline, link), struct client, deadline);
-        at = at->next;
-        if (c == self)
-            return false;
-        if (c->charged == 0)
-            continue;
-        s->bodies -= c->charged;
-        s->stats.slow++;
-        c->charged = 0;
-        c->refused = -ERR_TOO_MANY;
-        conn_want(&c->conn, c->conn.interest & EV_WRITE);
-        client_queue(&s->arrived, c);
+    for (int fair = 1; fair >= 0; fair--) {
+        struct list *at = bodies->next;
+        while (!has_room(s, more) && at != bodies) {
+            struct client *c = LIST_OWNER(LIST_OWNER(at, struct deadline, link), struct client, deadline);
+            at = at->next;
+            if (fair && !client_has_share(c, HELD_BODIES))
+                continue;
+            if (c == self)
+                return false;
+            if (c->charged > 0)
+                body_refuse(c);
+        }
     }
-    return s->bodies + more <= s->limits.bodies;
+    return has_room(s, more);
 }
 
 /* Grows to four times the size, or at once to the size of this client's last request; but not above what the request
@@ -69,9 +85,9 @@ static int input_grow(struct client *c)
     if (cap <= in->cap)
         cap = (uint64_t)in->cap * 2;
     uint64_t more = beyond_usual((size_t)cap) - beyond_usual(in->cap);
-    if (s->bodies + more > s->limits.bodies && !slowest_give_room(s, c, more))
+    if (!has_room(s, more) && !slowest_give_room(c, more))
         return -ERR_TOO_MANY;
-    s->bodies += more;
+    client_hold(c, HELD_BODIES, (int64_t)more);
     c->charged += more;
     in->data = mem_resize(in->data, (size_t)cap);
     in->cap = (size_t)cap;

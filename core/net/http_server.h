@@ -26,6 +26,7 @@
 #define NET_HTTP_SERVER_H
 
 #include "base/list.h"
+#include "base/map.h"
 #include "net/address.h"
 #include "net/conn.h"
 #include "net/deadline.h"
@@ -45,6 +46,22 @@ enum {
 
 enum client_state { CLIENT_HEAD, CLIENT_BODY, CLIENT_HANDLED, CLIENT_SENDING, CLIENT_LINGER };
 
+/* What clients hold; each has a bound for all of them together. */
+enum held {
+    HELD_CLIENTS,                 /* their number */
+    HELD_BODIES,                  /* bytes of input buffers above the usual size */
+    HELD_ANSWERS,                 /* memory of answers that are not sent yet, above the usual size */
+    HELD_FILES,                   /* open, of answers */
+    HELD_KINDS,
+};
+
+/* An address that clients come from (http_origin.c). */
+struct origin {
+    char key[8];
+    unsigned char key_size;
+    uint64_t held[HELD_KINDS];    /* its part of server.held; freed when it has no client */
+};
+
 /* One request and its answer. */
 struct exchange {
     struct http_request request;  /* must be first: exchange_of converts the caller's pointer */
@@ -56,7 +73,7 @@ struct exchange {
     bool moved;                   /* the input buffer has moved since the head was parsed */
     struct http_chunks chunks;
     struct buf body;              /* of the answer, if its memory was taken over */
-    size_t held;                  /* its part of server.answers: exchange_charge */
+    size_t held;                  /* its part of HELD_ANSWERS: exchange_charge */
     int file;
     uint64_t file_at, file_left;
     bool chunked_answer, bodiless;
@@ -83,7 +100,8 @@ struct client {
     unsigned char peer_size;
     char peer[ADDRESS_TEXT_MAX];
     size_t discarded;
-    size_t charged;               /* its part of server.bodies */
+    size_t charged;               /* its part of HELD_BODIES */
+    struct origin *origin;        /* outlives us */
     size_t body_before;           /* size of this client's last request, as a guess at the next one's */
 };
 
@@ -113,9 +131,8 @@ struct http_server {
     struct exchange *exchanges;   /* the pool */
     unsigned exchange_count;
     uint64_t now_ns;              /* of this turn; 0: the clock has not been read yet */
-    uint64_t bodies;              /* bytes of input buffers above the usual size */
-    uint32_t files;               /* open, of answers */
-    uint64_t answers;             /* memory of answers that are not sent yet, above the usual size */
+    uint64_t held[HELD_KINDS];
+    struct map origins;           /* address -> struct origin, of each client that there is */
     struct http_stats stats;
     struct http_route_stats *routes;
     time_t date;                  /* the second in date_line */
@@ -125,7 +142,7 @@ struct http_server {
 /* http.c */
 uint64_t server_now(struct http_server *s);
 void client_queue(struct list *queue, struct client *c);
-void client_new(struct http_server *s, int fd, const char *peer, bool beyond);
+void client_new(struct http_server *s, int fd, const union address *from, bool beyond);
 void client_drop(struct client *c);      /* closes it; frees it unless it is HANDLED */
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
@@ -136,6 +153,12 @@ void exchange_drained(struct exchange *x);   /* calls on_drained once: all is se
 
 /* Closes it if it is idle. A request that has arrived but was not read yet is still answered. */
 void client_drain(struct client *c);
+
+/* http_origin.c */
+void origin_join(struct client *c, const union address *from);
+void origin_leave(struct client *c);     /* when it holds nothing else any more */
+void client_hold(struct client *c, enum held what, int64_t more);
+bool client_has_share(const struct client *c, enum held what);   /* its address holds its share at least */
 
 /* http_listen.c */
 void listeners_close(struct http_server *s);

@@ -56,8 +56,10 @@ TOKEN = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 class Connection:
     """One keep-alive connection. send() takes raw bytes; answer() reads one answer."""
 
-    def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1"):
+    def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1", source=None):
         self.socket = socket.socket()
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)

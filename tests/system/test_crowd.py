@@ -303,7 +303,7 @@ def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):
         assert_status(a, 429, "too_many_requests")
         assert (a.header("retry-after"), a.header("connection")) == ("1", "close")
         assert_status(b.get("/v1/topics/t/messages?min_offset=9"), 429, "too_many_requests")
-        events = b.request("GET", target, headers={"Accept": "text/event-stream"})
+        events = b.get("/v1/topics/t/messages?from=1", headers={"Accept": "text/event-stream"})
         assert b"event: error\ndata: {" in events.body
         assert b'"code":"too_many_requests"' in events.body
         assert b.get("/v1/topics/t/messages?from=0&wait=60").json["next"] == 1   # does not wait
@@ -364,6 +364,68 @@ def test_bodies_that_do_not_end_give_way_to_those_that_do(node):
             assert b.publish("t", b"x" * 500000)["first"] == i
         assert_status(held[0].answer(), 429, "too_many_requests")
         assert b.metrics()["lignum_http_slow_total"] >= 4
+    finally:
+        for c in held:
+            c.close()
+
+
+def connect_from(b, source, held, **kw):
+    held.append(Connection(b.port, source=source, **kw))
+    return held[-1]
+
+
+def test_a_host_that_takes_all_connections_gives_way_before_the_others(node):
+    b, held = node(set=["limits.connections=32"]), []
+    try:
+        few = [connect_from(b, "127.0.0.1", held) for _ in range(8)]
+        for c in few:
+            assert c.request("GET", "/ping").status == 200
+        for _ in range(24):
+            connect_from(b, "127.0.0.2", held).send(b"GET /")
+        hold_for(1.2, "so that all are idle or slow for more than a second")
+        for _ in range(12):
+            assert connect_from(b, "127.0.0.2", held).request("GET", "/ping").status == 200
+        for c in few:
+            assert c.request("GET", "/ping").status == 200, "it was idle for the longest, but its host has few connections"
+    finally:
+        for c in held:
+            c.close()
+
+
+def test_a_host_that_takes_the_memory_of_bodies_gives_way_before_the_others(node):
+    b, held = node(set=["limits.bodies=%d" % (16 << 20)]), []
+    head = request_bytes("POST", "/v1/topics/t/messages", None, {"Content-Length": 1 << 20})
+    large = request_bytes("POST", "/v1/topics/t/messages", None, {"Content-Length": 8 << 20})
+    try:
+        one = connect_from(b, "127.0.0.1", held)
+        one.send(head)
+        one.send(b"x" * (1 << 19))
+        wait_until(lambda: b.in_flight() >= 0, what="it has arrived")
+        for _ in range(8):
+            c = connect_from(b, "127.0.0.2", held)
+            c.send(large)
+            c.send(b"x" * (4 << 20))
+            assert Connection(b.port).request("GET", "/ping").status == 200
+        wait_until(lambda: b.metrics()["lignum_http_slow_total"] >= 4, what="the host with the large bodies gives way")
+        one.send(b"x" * (1 << 19))
+        assert one.answer().status == 200, "it was the slowest, but its host has little"
+    finally:
+        for c in held:
+            c.close()
+
+
+def test_a_host_that_reads_nothing_gives_way_before_a_slow_reader_of_another(node):
+    b, held = node(set=["limits.bodies=%d" % (32 << 20)]), []
+    for _ in range(8):
+        b.publish("big", b"\x01" * (1 << 20))
+    try:
+        slow = connect_from(b, "127.0.0.1", held, receive_buffer=4096)
+        slow.send(request_bytes("GET", "/v1/topics/big/messages?from=0&limit=1"))
+        for _ in range(6):
+            c = connect_from(b, "127.0.0.2", held, receive_buffer=4096)
+            c.send(request_bytes("GET", "/v1/topics/big/messages?bytes=8388608"))
+        wait_until(lambda: b.metrics()["lignum_http_slow_total"] >= 4, what="those who read nothing are cut off")
+        assert slow.answer().json["messages"][0]["data"] == "\x01" * (1 << 20)
     finally:
         for c in held:
             c.close()

@@ -1,0 +1,57 @@
+/*
+ * Who holds what: connections and memory, of all clients together and by the address that they come from. When a bound
+ * is reached, clients of an address that holds at least its share give way first: as much as there is, divided by the
+ * number of addresses. So one host that holds much does not take what the others have, and a host that is alone, or a
+ * proxy, may use all there is.
+ *
+ * IPv6 hosts usually have a whole network of 64 bits, which counts as one address.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "net/http_server.h"
+
+static slice key_of(const union address *a)
+{
+    if (a->any.sa_family == AF_INET)
+        return slice_of((const char *)&a->v4.sin_addr, sizeof a->v4.sin_addr);
+    const char *v6 = (const char *)&a->v6.sin6_addr;
+    return IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr) ? slice_of(v6 + 12, 4) : slice_of(v6, 8);
+}
+
+void origin_join(struct client *c, const union address *from)
+{
+    struct http_server *s = c->server;
+    slice key = key_of(from);
+    struct origin *o = map_get(&s->origins, key);
+    if (o == NULL) {
+        o = MEM_NEW(struct origin);
+        memcpy(o->key, key.p, key.n);
+        o->key_size = (unsigned char)key.n;
+        map_put(&s->origins, slice_of(o->key, key.n), o);
+    }
+    c->origin = o;
+    client_hold(c, HELD_CLIENTS, 1);
+}
+
+void origin_leave(struct client *c)
+{
+    struct origin *o = c->origin;
+    client_hold(c, HELD_CLIENTS, -1);
+    c->origin = NULL;
+    if (o->held[HELD_CLIENTS] > 0)
+        return;
+    map_remove(&c->server->origins, slice_of(o->key, o->key_size));
+    mem_free(o);
+}
+
+void client_hold(struct client *c, enum held what, int64_t more)
+{
+    c->server->held[what] += (uint64_t)more;
+    c->origin->held[what] += (uint64_t)more;
+}
+
+bool client_has_share(const struct client *c, enum held what)
+{
+    return c->origin->held[what] * c->server->origins.count >= c->server->held[what];
+}
