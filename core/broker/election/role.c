@@ -334,13 +334,15 @@ void role_told(struct role *r)
     r->behind = true;
 }
 
-/* A leader's stamp has the version of its last confirmed set. This node may have seen a newer version of the same epoch
+/* A node that lost data/state knows the epoch of its last batch and not who leads it: Consul says that, and an epoch has
+ * one leader. A leader's stamp has the version of its last confirmed set. This node may have seen a newer version of the same epoch
  * in Consul already. */
 static bool is_old(const struct role *r, const struct register_stamp *by)
 {
     const struct state *state = store_state(r->store);
     struct register_stamp s = *by;
-    bool equal = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
+    bool known = !id_is_zero(&state->leader);
+    bool equal = by->epoch == state->epoch && (!known || id_eq(&by->leader, &state->leader));
     if (s.epoch == state->seen_epoch && s.version < state->seen_version)
         s.version = state->seen_version;
     return (by->epoch <= state->epoch && !equal) || is_past(r, &s);
@@ -350,7 +352,8 @@ int role_promise(struct role *r, const struct register_stamp *by)
 {
     if (r->kind == ROLE_ALONE || is_old(r, by))
         return -ERR_OLD_EPOCH;
-    bool again = by->epoch == store_state(r->store)->epoch;
+    const struct state *state = store_state(r->store);
+    bool again = by->epoch == state->epoch && id_eq(&by->leader, &state->leader);
     depose(r, "a leader of a higher epoch has been heard of");
     r->claiming = false;
     if (!remember(r, by) && again)

@@ -34,6 +34,27 @@ TEST(test_a_follower_whose_epochs_retention_has_removed_begins_at_the_leaders_fi
     rig_down();
 }
 
+/* It is another member from then on, and needs no new epoch to follow. */
+TEST(test_a_node_whose_state_was_moved_away_follows_in_the_running_epoch)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", REPLICATION_LIVE, 5);
+    struct member before = b->role.self;
+    node_down(b);
+    CHECK_EQ(run("rm n2/state"), 0);
+    b = node_up(1);
+    CHECK(!member_eq(&before, &b->role.self));
+    join(b, a);
+    publish(t, 1, 100);
+    WAIT_UNTIL(t->peers.at == 6 && topic_readable(topic_at(b, "t")) == 6);
+    CHECK_EQ(a->role.epoch, 1);
+    check_same_topic(a, b, "t");
+    b = node_restart(b);
+    join(b, a);
+    rig_down();
+}
+
 /* a has what nobody else has; retention at the new leader then goes past where the histories part. */
 TEST(test_an_old_leader_that_retention_overtook_begins_at_the_leaders_first)
 {

@@ -57,6 +57,21 @@ TEST(test_promises_only_rise)
     stop(&n);
 }
 
+/* data/state was lost: the epoch is that of the last batch. */
+TEST(test_an_epoch_whose_leader_is_not_known_is_promised_to_one_leader)
+{
+    struct node n = follower();
+    store_state(n.store)->epoch = n.role.epoch = 8;
+    struct register_stamp lower = {7, 3, {{1}}}, first = {8, 3, {{1}}}, rival = {8, 3, {{2}}};
+    CHECK_EQ(role_promise(&n.role, &lower), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &first), 0);
+    struct state s = on_disk();
+    CHECK(id_eq(&s.leader, &first.leader));
+    CHECK_EQ(role_promise(&n.role, &rival), -ERR_OLD_EPOCH);
+    CHECK_EQ(role_promise(&n.role, &first), 0);
+    stop(&n);
+}
+
 /* Consul was rolled back, and another node has said so in the register. */
 TEST(test_a_node_that_has_read_of_more_claims_nothing_by_an_older_register)
 {
