@@ -537,7 +537,7 @@ cluster = {}
 ---@field shipped_bytes integer
 ---@field received_bytes integer
 ---@field elections integer   won by this node since its start
----@field staleness? number   follower: seconds since it last had all that its leader had
+---@field staleness? number   seconds since it last knew that it had what the cluster has; nil: it leads and knows
 
 ---@class lignum.ClusterState
 --- The argument of hooks.

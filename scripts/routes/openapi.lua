@@ -162,7 +162,7 @@ local schemas = {
       name = text(), http = text(), role = words("alone", "leader", "follower"),
       in_set = { type = "boolean", description = "counts in the synced set" }, connected = { type = "boolean" },
       lag = integer(0, "messages; on the leader"), lag_bytes = integer(0), lag_seconds = { type = "number" },
-      staleness = { type = "number", description = "seconds; only of this node, when it follows" },
+      staleness = { type = "number", description = "seconds; only of this node, unless it leads and can confirm that" },
     }, { "name", "role" })),
   }, { "self", "role", "epoch", "leader", "synced", "nodes" }),
 

@@ -438,3 +438,29 @@ def test_a_leader_that_is_cut_from_its_followers_goes_on_only_with_enough_copies
             c.net.heal()
         run.progresses()
     sound(run)
+
+
+def staleness(node, topic, **query):
+    a = node.get("/v1/topics/%s/messages?%s" % (topic, "&".join("%s=%s" % q for q in query.items())))
+    return a.status, a.header("lignum-staleness-ms") and int(a.header("lignum-staleness-ms"))
+
+
+def test_every_node_that_cannot_know_says_how_stale_it_is(cluster):
+    c = cluster(2, topics={"t": {"replication": "live", "copies": 2}}, lease=2)
+    leader, follower = c.leader(), c.followers()[0]
+    for i in range(3):
+        leader.publish("t", b"%d" % i)
+    c.wait_equal(["t"])
+    assert staleness(leader, "t") == (200, None)
+    c.consul.kill()
+    wait_until(lambda: staleness(leader, "t")[1], what="a leader that is suspended says it")
+    assert staleness(leader, "t")[1] >= 2000, "for as long as Consul has not confirmed it"
+    leader.kill()
+    wait_until(lambda: staleness(follower, "t")[1] > 1000, what="a follower without a leader says it")
+    leader.start()
+    for offset in range(3):
+        status, ms = staleness(leader, "t", **{"from": offset})
+        assert (status, ms is None) in ((200, False), (503, True)), "never an empty answer as if there were nothing"
+        assert status == 200 or leader.get("/v1/topics/t/messages?from=%d" % offset).json["code"] == "unavailable"
+    assert staleness(leader, "t", **{"from": 2})[0] == 503, "what is behind the last message, nothing tells"
+    assert staleness(leader, "t", **{"from": 3})[0] == 200

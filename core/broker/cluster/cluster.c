@@ -18,6 +18,7 @@ struct survey {
     uint64_t at_ns;
     struct holdings holdings;
     uint64_t epoch, messages;        /* the position */
+    int64_t time_ms;                 /* of the newest message */
 };
 
 struct cluster {
@@ -35,6 +36,7 @@ struct cluster {
     bool leading, suspended;         /* as acted upon so far */
     unsigned connection, lost;       /* follower_connection and follower_leader_losses, as scripts know them */
     uint64_t turned_ns;              /* when the last turn was */
+    uint64_t led_ns;                 /* when Consul last vouched for this node as the leader; 0: never */
     uint64_t elections;              /* that this node has won */
     struct survey survey;
     bool draining;
@@ -221,6 +223,8 @@ static void act_on_role(struct cluster *c)
 static void act_on_lease(struct cluster *c)
 {
     bool suspended = c->leading && !role_lease_valid(c->role, clock_ns());
+    if (c->role->confirmed_ns > c->led_ns)
+        c->led_ns = c->role->confirmed_ns;
     if (suspended == c->suspended)
         return;
     c->suspended = suspended;
@@ -389,6 +393,7 @@ int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t in
     int rc = role_lead(c->role, v, index);
     c->elections += rc == 0;
     act_on_role(c);
+    act_on_lease(c);
     return rc;
 }
 
@@ -450,11 +455,6 @@ struct mark *cluster_seals(struct cluster *c)
     return &c->seals;
 }
 
-int64_t cluster_staleness_ms(const struct cluster *c)
-{
-    return c->leading ? -1 : follower_staleness_ms(c->follower);
-}
-
 /* What takes a look at every topic, at most once in SURVEY_NS: whoever asks for the status wants a picture, and
  * decisions are made on topics_holdings itself. */
 static const struct survey *survey(struct cluster *c)
@@ -468,10 +468,22 @@ static const struct survey *survey(struct cluster *c)
         struct journal_info info;
         journal_info(t->journal, &info);
         s->messages += info.disk;
+        s->time_ms = info.last_time_ms > s->time_ms ? info.last_time_ms : s->time_ms;
         if (info.epoch > s->epoch)
             s->epoch = info.epoch;
     }
     return s;
+}
+
+/* A node that has known nothing since its start had all that there was when its newest message was published. */
+int64_t cluster_staleness_ms(struct cluster *c)
+{
+    uint64_t now = clock_ns(), knew = follower_heard_ns(c->follower);
+    if (c->leading && role_lease_valid(c->role, now))
+        return -1;
+    knew = c->led_ns > knew ? c->led_ns : knew;
+    int64_t ms = knew > 0 ? (int64_t)((now - knew) / NS_PER_MS) : clock_wall_ms() - survey(c)->time_ms;
+    return ms > 0 ? ms : 0;
 }
 
 bool cluster_eligible(struct cluster *c, const char **why)
@@ -491,6 +503,7 @@ void cluster_info(struct cluster *c, struct cluster_info *out)
         .position_epoch = s->epoch, .position_messages = s->messages,
     };
     follower_info(c->follower, &out->following);
+    out->staleness_ms = cluster_staleness_ms(c);
 }
 
 struct leader *cluster_leader(struct cluster *c)

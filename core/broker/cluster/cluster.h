@@ -75,8 +75,9 @@ struct mark *cluster_seals(struct cluster *c);
 
 bool cluster_eligible(struct cluster *c, const char **why);
 
-/* How long ago the leader that this node follows was last heard; negative: it leads, or has never heard one. */
-int64_t cluster_staleness_ms(const struct cluster *c);
+/* How long ago this node last knew that it had what the cluster has: it heard the leader that it follows, or Consul
+ * vouched for it as the leader. Negative: it leads now, and its lease is valid. */
+int64_t cluster_staleness_ms(struct cluster *c);
 
 struct cluster_info {
     const char *http, *replication;
@@ -86,6 +87,7 @@ struct cluster_info {
     struct follower_info following;
     struct holdings holdings;
     bool suspended;
+    int64_t staleness_ms;            /* cluster_staleness_ms */
     uint64_t confirmed_ns;
     uint64_t stalled_ns;             /* leader_stalled_ns */
     uint64_t position_epoch, position_messages;

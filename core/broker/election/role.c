@@ -334,9 +334,9 @@ void role_told(struct role *r)
     r->behind = true;
 }
 
-/* A node that lost data/state knows the epoch of its last batch and not who leads it: Consul says that, and an epoch has
- * one leader. A leader's stamp has the version of its last confirmed set. This node may have seen a newer version of the same epoch
- * in Consul already. */
+/* A node that lost data/state knows the epoch of its last batch and not who leads it: Consul says that, and an epoch
+ * has one leader. A leader's stamp has the version of its last confirmed set. This node may have seen a newer version
+ * of the same epoch in Consul already. */
 static bool is_old(const struct role *r, const struct register_stamp *by)
 {
     const struct state *state = store_state(r->store);

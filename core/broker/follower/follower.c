@@ -313,16 +313,16 @@ unsigned follower_leader_losses(const struct follower *f)
     return f->leader_losses;
 }
 
-int64_t follower_staleness_ms(const struct follower *f)
+uint64_t follower_heard_ns(const struct follower *f)
 {
-    return f->leader_heard_ns ? (int64_t)((clock_ns() - f->leader_heard_ns) / NS_PER_MS) : -1;
+    return f->leader_heard_ns;
 }
 
 void follower_info(const struct follower *f, struct follower_info *out)
 {
     *out = (struct follower_info){
         .connected = f->phase == UPSTREAM_READY, .refused = f->refused,
-        .staleness = (double)follower_staleness_ms(f) / 1000.0, .received_bytes = f->received_bytes,
+        .received_bytes = f->received_bytes,
         .diverged_messages = f->diverged_messages, .refetched_files = f->refetched_files,
     };
     for (const struct list *node = f->unplaced.next; node != &f->unplaced; node = node->next)

@@ -56,7 +56,7 @@ bool follower_tick(struct follower *f);
 /* An audit has found a sealed file to be sound: asks the leader whether its own is the same. */
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *file);
 
-int64_t follower_staleness_ms(const struct follower *f);   /* since a leader was last heard; negative: never */
+uint64_t follower_heard_ns(const struct follower *f);   /* when a leader was last heard; 0: never */
 
 /* A number that changes whenever the connection comes, goes, or is refused. */
 unsigned follower_connection(const struct follower *f);
@@ -68,7 +68,6 @@ unsigned follower_leader_losses(const struct follower *f);
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when it was last dialled */
-    double staleness;                /* seconds since it was last heard; negative: never */
     uint64_t received_bytes, diverged_messages, refetched_files;
     unsigned unplaced;               /* topics that are not being sent yet */
 };

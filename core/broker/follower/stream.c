@@ -17,6 +17,7 @@ static void save_state(struct follower *f)
 static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
 {
     struct topic_follow *tf = &t->follow;
+    tf->told = true;
     if (readable > tf->told_readable)
         tf->told_readable = readable;
     if (peers > tf->told_peers)

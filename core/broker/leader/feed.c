@@ -66,6 +66,7 @@ static void feed_dirty(struct feed *f)
 
 void feed_start(struct feed *f, uint64_t tail, uint64_t disk)
 {
+    f->told_readable = f->told_peers = UINT64_MAX;   /* they are stated at once, also where they are 0 */
     f->sent = f->written = tail;
     f->disk = disk;
     f->started = true;

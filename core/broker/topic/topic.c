@@ -229,6 +229,12 @@ uint64_t topic_last_epoch(const struct topic *t)
     return info.epoch;
 }
 
+bool topic_is_unsure(const struct topic *t, uint64_t offset)
+{
+    bool unknown = t->shared->role->kind == ROLE_FOLLOWER && !t->follow.told;
+    return unknown && offset >= t->readable.at && offset < t->tail.at;
+}
+
 uint64_t topic_first(const struct topic *t)
 {
     struct journal_info info;

@@ -65,6 +65,7 @@ struct topic_lead {
  *   placed     `placed`; the leader sends it. In follower.unacked while there is something to acknowledge
  */
 struct topic_follow {
+    bool told;                       /* a leader has stated its marks since this node started */
     uint64_t told_readable, told_peers;   /* the leader's marks, as it stated them */
     uint64_t unsettled;              /* the tail at START, until the leader says that all below is committed; then 0 */
     struct list placing;             /* in one of the follower's lists, or in none */
@@ -166,6 +167,10 @@ bool topic_is_beyond(const struct topic *t, uint64_t offset);
 
 /* Does the next append go where this token stands? Offset 0 has no message before it, and any epoch. */
 bool topic_is_next(const struct topic *t, const struct topic_token *token);
+
+/* Does this node hold messages from `offset` on of which it cannot tell whether they were acknowledged? It has heard no
+ * leader since it started, and what it knew then of a live topic may lag behind. */
+bool topic_is_unsure(const struct topic *t, uint64_t offset);
 
 /* Is this name fit for a client's topic (doc/http.md, "Strictness")? */
 bool topic_name_ok(slice name);

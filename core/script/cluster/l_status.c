@@ -80,8 +80,6 @@ static void set_following(lua_State *L, const struct follower_info *f)
     set_whole(L, "mended_files", f->refetched_files);
     set_whole(L, "received_bytes", f->received_bytes);
     set_whole(L, "unplaced", f->unplaced);
-    if (f->staleness >= 0)
-        set_number(L, "staleness", f->staleness);
 }
 
 static void push_alone(lua_State *L, const struct services *s)
@@ -121,6 +119,8 @@ int l_status(lua_State *L)
         lua_setfield(L, -2, "leader");
     }
     set_following(L, &info.following);
+    if (info.staleness_ms >= 0)
+        set_number(L, "staleness", (double)info.staleness_ms / 1000.0);
     set_followers(L, s->cluster);
     lua_createtable(L, 0, 2);
     set_whole(L, "epoch", info.position_epoch);

@@ -61,7 +61,7 @@ static void count_read(struct topic *t, uint64_t messages, uint64_t bytes)
 static struct read_headers headers_of(lua_State *L, struct topic *t, const struct batch_range *range, uint64_t next)
 {
     uint64_t epoch = topics_role(t->topics)->epoch;
-    const struct cluster *cluster = vm_services(L)->cluster;
+    struct cluster *cluster = vm_services(L)->cluster;
     return (struct read_headers){
         .id_epoch = t->id.epoch, .id_offset = t->id.offset, .asked = range->from, .next = next,
         .epoch = epoch, .epoch_now = epoch, .earliest = topic_first(t),
@@ -152,6 +152,10 @@ static int read_records(lua_State *L, struct topic *t, const struct read_options
 
 static int read_any(lua_State *L, struct topic *t, const struct read_options *o)
 {
+    if (topic_is_unsure(t, o->range.from))
+        return push_fail_because(L, -ERR_UNAVAILABLE, "this node has heard no leader since it started, and cannot tell "
+                                 "which messages from offset %llu on are acknowledged",
+                                 (unsigned long long)topic_readable(t));
     return o->records ? read_records(L, t, o) : read_batch(L, t, o);
 }
 
