@@ -4,6 +4,8 @@
 
 void damage_fini(struct damage *d)
 {
+    if (d->total)
+        *d->total -= d->count;
     mem_free(d->ranges);
     *d = (struct damage){.total = d->total};
 }

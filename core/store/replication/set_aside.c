@@ -28,9 +28,10 @@ int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out)
     while (at < end) {
         size_t n = end - at < sizeof chunk ? (size_t)(end - at) : sizeof chunk;
         ssize_t got = pread(from, chunk, n, (off_t)at);
-        int rc = got <= 0 ? (got < 0 ? -errno : -EIO) : io_write(to, chunk, (size_t)got, out);
-        if (rc < 0)
-            return rc;
+        if (got > 0)
+            got = io.pwrite(to, chunk, (size_t)got, (off_t)out);     /* less than all: the next call says why */
+        if (got <= 0)
+            return got < 0 ? -errno : -EIO;
         at += (uint64_t)got;
         out += (uint64_t)got;
     }

@@ -342,6 +342,22 @@ int journal_reopen(struct journal *j)
     return truncate_at(j, j->marks.tail, false);
 }
 
+static struct path in_trash(const struct disk *d, const char *set_aside, const char *suffix)
+{
+    return path_of("%s/trash%s%s", d->root, strrchr(set_aside, '/'), suffix);
+}
+
+/* Undoes set_aside_move. What was copied to another filesystem is in trash/. */
+static void move_back(struct journal *j, const char *from, const char *to)
+{
+    struct disk *d = &j->store->disk;
+    bool copied = io.rename(in_trash(d, to, "").s, from) == 0;
+    if (copied)
+        disk_remove_dir(d, to);
+    else
+        must(j, "rename", io.rename(to, from) < 0 ? -errno : 0);
+}
+
 int journal_restart(struct journal *j, uint64_t first, bool keep)
 {
     struct topic_dir *dir = &j->parts.dir;
@@ -350,16 +366,19 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     if (rc < 0)
         return rc;
     background_stop(&j->background, JOURNAL_CHANGES);
-    struct path from = topic_path(dir);
-    struct path to = keep ? set_aside_path(dir, first)
-                          : path_of("%s/trash/%s-%" PRIu64 "-%lld", d->root, dir->name, first,
-                                    (long long)clock_wall_ms());
+    struct path from = topic_path(dir), to = set_aside_path(dir, first), empty = in_trash(d, to.s, ".new");
+    if (!keep)
+        to = in_trash(d, to.s, "");
+    if (io.mkdir(empty.s, 0750) < 0)
+        return -errno;
     rc = keep ? set_aside_move(d, from.s, to.s) : io.rename(from.s, to.s) < 0 ? -errno : 0;
-    if (rc < 0)
+    if (rc < 0) {
+        io.rmdir(empty.s);
         return rc;
-    if (io.mkdir(from.s, 0750) < 0) {
+    }
+    if (io.rename(empty.s, from.s) < 0) {
         rc = -errno;
-        must(j, "rename", io.rename(to.s, from.s) < 0 ? -errno : 0);
+        move_back(j, from.s, to.s);
         return rc;
     }
     const char *folder = keep ? "diverged" : "trash";

@@ -85,3 +85,17 @@ TEST(test_a_refused_range_replaces_what_was_known_within_it_until_it_is_dropped)
     CHECK_EQ(d.count, 1);
     damage_fini(&d);
 }
+
+TEST(test_damage_of_a_journal_that_goes_no_longer_counts)
+{
+    total = 0;
+    struct damage one = {.total = &total}, other = {.total = &total};
+    damage_add(&one, 1, 2);
+    damage_add(&one, 5, 6);
+    damage_add(&other, 1, 2);
+    CHECK_EQ(total, 3);
+    damage_fini(&one);
+    CHECK_EQ(total, 1);
+    damage_fini(&other);
+    CHECK_EQ(total, 0);
+}

@@ -382,6 +382,62 @@ TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
     store_close(s);
 }
 
+static int rename_only_whole(const char *from, const char *to)
+{
+    return strstr(from, ".new") ? (errno = EIO, -1) : rename(from, to);
+}
+
+static int rename_no_birth(const char *from, const char *to)
+{
+    return strstr(from, ".new") ? (errno = EIO, -1) : rename_within_a_filesystem(from, to);
+}
+
+TEST(test_a_restart_that_cannot_be_completed_is_undone_across_filesystems_too)
+{
+    for (int copied = 0; copied < 2; copied++)
+        for (int keep = 0; keep < 2; keep++) {
+            struct journal *j;
+            struct store *s = four_files(&j);
+            struct io was = io;
+            io.rename = rename_no_birth;
+            if (!copied)
+                io.rename = rename_only_whole;
+            CHECK_EQ(restart_now(j, 500, keep), -EIO);
+            io = was;
+            CHECK(nothing_kept());
+            append_some(j, 2, 20);
+            settle_store(s);
+            check_reads_all(j);
+            CHECK_EQ(j->marks.tail, 36);
+            store_close(s);
+            CHECK_EQ(data_verify("data"), 0);
+            CHECK_EQ(run("rm -r data"), 0);
+        }
+}
+
+static ssize_t pwrite_nearly_full(int fd, const void *p, size_t n, off_t at)
+{
+    if (gettid() != getpid() || at > 1000)
+        return errno = ENOSPC, -1;
+    return pwrite(fd, p, n > 100 ? 100 : n, at);
+}
+
+TEST(test_a_copy_that_is_written_in_part_says_that_there_is_no_space)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    struct io was = io;
+    uint64_t messages;
+    io.link = link_refused;
+    refusal = EXDEV;
+    io.pwrite = pwrite_nearly_full;
+    CHECK_EQ(truncate_now(j, 14, &messages), -ENOSPC);
+    io = was;
+    CHECK(nothing_kept());
+    check_reads_all(j);
+    store_close(s);
+}
+
 static void restart_at_500(struct journal *j)
 {
     CHECK_EQ(restart_now(j, 500, true), 0);
