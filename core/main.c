@@ -2,6 +2,7 @@
  * The node's process: its parts are set up in stages, turn.c drives them, and the stages are taken down in reverse.
  * This file and turn.c are the only ones that know all layers.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -322,6 +323,7 @@ static int serve(const struct cli *cli)
     size_t up = 0;
     s->cli = cli;
     mem_settle();
+    signal(SIGXFSZ, SIG_IGN);      /* a file at the limit of its size (ulimit -f) is as good as a full disk */
     config_raise_descriptors();
     while (up < STAGES && (code = stages[up].up(s)) == 0)
         up++;

@@ -27,7 +27,8 @@ struct server {
     struct buf data, advertise;            /* NUL-terminated */
     struct watch synced, due, trim, drain, hup, term, interrupt;
     uint64_t due_at;                       /* what `due` is armed for, or 0 */
-    bool trim_armed;
+    bool trim_armed, trim_due;             /* the look at retention: its timer runs; its time has come */
+    bool lost;                             /* files of the data directory are gone, and who waited for them was told */
     bool reload;                           /* asked for; the turn does it */
     bool stopping;                         /* set once; the loop stops when everything has drained */
 };

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/limits.h"
 #include "base/say.h"
 #include "config.h"
@@ -72,6 +73,24 @@ static void trim_arm(struct server *s)
     s->trim_armed = true;
 }
 
+static void trim_now(struct server *s)
+{
+    s->trim_due = s->trim_armed = false;
+    store_check_files(s->store);
+    bool unopened = topics_open_late(s->topics);
+    if (topics_trim(s->topics) || unopened)
+        trim_arm(s);
+}
+
+/* Whether files of the data directory were removed while this node runs. Who waits for them will wait in vain. */
+static bool is_lost(struct server *s)
+{
+    bool lost = store_is_lost(s->store);
+    if (lost && !s->lost)
+        topics_fail(s->topics, -ERR_UNKNOWN_OUTCOME);
+    return s->lost = lost;
+}
+
 /* A member of a cluster hands over before it stops: followers get what they lack, Consul gets a word. */
 static bool handed_over(const struct server *s)
 {
@@ -93,6 +112,9 @@ void turn(void *arg)
 {
     struct server *s = arg;
     bool changed = topics_apply(s->topics);   /* first, so that the other steps see the topics of the last turn */
+    if (s->trim_due)
+        trim_now(s);
+    is_lost(s);
     if (s->cluster != NULL) {
         cluster_awake(s->cluster);
         cluster_receive(s->cluster);       /* 1. frames of other nodes -> journals, marks */
@@ -138,11 +160,7 @@ static void on_due(void *arg)
 /* Armed by each change of the topics, and again while there is something to do. */
 static void on_trim(void *arg)
 {
-    struct server *s = arg;
-    s->trim_armed = false;
-    bool unopened = topics_open_late(s->topics);
-    if (topics_trim(s->topics) || unopened)
-        trim_arm(s);
+    ((struct server *)arg)->trim_due = true;
 }
 
 void server_reload(void *arg)
@@ -176,8 +194,9 @@ static void on_stop(void *arg)
 bool server_is_ready(void *arg, const char **why)
 {
     struct server *s = arg;
-    *why = "shutting down";
-    return !s->stopping;
+    store_check_files(s->store);
+    *why = s->stopping ? "shutting down" : "files of its data directory were removed";
+    return !s->stopping && !is_lost(s);
 }
 
 void server_watch(struct server *s)

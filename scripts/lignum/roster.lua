@@ -20,6 +20,30 @@ function M.status()
   }
 end
 
+-- Why the state of the cluster keeps this node from serving, or nil.
+local function problem_of(status)
+  if status.role == "alone" then return nil end
+  if status.regressed then
+    return "Consul went back to an older state than this node has seen, or lost its state; if the newer state is lost "
+      .. "for good, run cluster.adopt() on the node that shall lead", "set_regressed"
+  end
+  if status.role == "leader" then
+    return status.suspended and "this node leads, but cannot confirm that with Consul" or nil, "unconfirmed"
+  end
+  if status.leader and status.connected then return nil end
+  if status.leader then return "this node is not connected to its leader, " .. status.leader.name, "unavailable" end
+  return "there is no leader" .. (status.why and "; this node does not try to lead: " .. status.why or ""), "no_leader"
+end
+
+---Why this node cannot serve.
+---@return string? problem   nil: it can
+---@return string? code
+function M.problem()
+  local ready, why = core.node.ready()
+  if not ready then return why, "unavailable" end
+  return problem_of(M.status())
+end
+
 ---The number of requests that this node has sent to Consul.
 ---@return integer
 function M.requests()

@@ -49,26 +49,9 @@ function M.health()
   return 200, "ok\n"
 end
 
--- Why the state of the cluster keeps this node from serving, or nil.
-local function problem_of(status)
-  if status.role == "alone" then return nil end
-  if status.regressed then
-    return "Consul went back to an older state than this node has seen, or lost its state; if the newer state is lost "
-      .. "for good, run cluster.adopt() on the node that shall lead", "set_regressed"
-  end
-  if status.role == "leader" then
-    return status.suspended and "this node leads, but cannot confirm that with Consul" or nil, "unconfirmed"
-  end
-  if status.leader and status.connected then return nil end
-  if status.leader then return "this node is not connected to its leader, " .. status.leader.name, "unavailable" end
-  return "there is no leader" .. (status.why and "; this node does not try to lead: " .. status.why or ""), "no_leader"
-end
-
 ---`GET /readyz`: whether this node can serve, and the reason when not.
 function M.ready()
-  local ready, why = core.node.ready()
-  if not ready then return http.fail("unavailable", why) end
-  local problem, code = problem_of(roster.status())
+  local problem, code = roster.problem()
   if problem then return http.fail(code, problem) end
   return 200, "ready\n"
 end

@@ -58,7 +58,7 @@ local function add_node(page)
   local info = core.node.info()
   page:family("build_info", "gauge", "The version of this node.")
   page:sample(1, format('version="%s"', label(info.version)))
-  page:one("ready", "gauge", "1 when the node is ready to serve.", core.node.ready() and 1 or 0)
+  page:one("ready", "gauge", "1 when the node is ready to serve.", roster.problem() and 0 or 1)
   page:one("epoch", "gauge", "The epoch of this node's leader.", info.epoch)
 end
 

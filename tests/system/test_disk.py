@@ -3,6 +3,10 @@
 import contextlib
 import os
 import re
+import resource
+import shutil
+
+import pytest
 
 from client import assert_refused, assert_status
 from common import wait_until
@@ -99,3 +103,41 @@ def test_retention_frees_a_full_disk(node, small_disk):
                 wait_until(lambda: c.request("POST", "/v1/topics/t/messages", b"x" * 100000).status == 200, 90,
                            "retention makes room")
     assert done > 300
+
+
+def test_a_file_at_the_limit_of_its_size_is_as_a_full_disk(node):
+    b = node()
+    stored = [b"%d" % i for i in range(10)]
+    for m in stored:
+        b.publish("t", m)
+    soft, hard = resource.prlimit(b.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(b.process.pid, resource.RLIMIT_FSIZE, (200 << 10, hard))
+
+    def refused():
+        a = b.post("/v1/topics/t/messages", b"x" * 50000)
+        if a.status == 200:
+            stored.append(b"x" * 50000)
+            return False
+        assert_refused(a, 507, "no_space")
+        return True
+    wait_until(refused, what="507")
+    assert b.messages("t") == stored
+    resource.prlimit(b.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    b.publish("t", b"after")
+    assert b.messages("t") == stored + [b"after"]
+
+
+@pytest.mark.parametrize("what", ["data", "topic"])
+def test_files_that_are_removed_under_a_node_are_said_and_nothing_more_is_acknowledged(make_node, what):
+    b = make_node(expect_exit=None).start()
+    b.publish("t", b"before")
+    assert b.get("/readyz").status == 200
+    shutil.rmtree(b.data if what == "data" else os.path.join(b.data, "topics", "t"))
+    if what == "data":
+        assert_status(b.get("/readyz"), 503, "unavailable")
+    codes = [b.post("/v1/topics/t/messages", b"after").json["code"] for _ in range(3)]
+    assert codes[0] in ("storage", "unknown_outcome") and codes[1:] == ["storage"] * 2
+    assert_status(b.get("/readyz"), 503, "unavailable")
+    assert b.metrics()["lignum_ready"] == 0
+    assert len(re.findall("were removed while this node uses them", b.said())) == 1
+    b.stop()

@@ -1,6 +1,7 @@
 #include "store/disk/files.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/ensure.h"
@@ -60,6 +61,12 @@ int files_open(struct files *s, struct file *f, const char *path, int flags)
     list_push(&s->used, &f->link);
     s->open++;
     return 0;
+}
+
+bool file_is_lost(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
 }
 
 void files_touch(struct files *s, struct file *f)

@@ -8,7 +8,7 @@
  *   open      fd >= 0, and in files.used. files_open opens it; files_close or an eviction closes it.
  *   pinned    open with pins > 0: a job of the disk thread uses the descriptor, so that it stays open.
  *
- * Only the loop thread calls these functions.
+ * Only the loop thread calls these functions, unless stated.
  */
 #ifndef STORE_DISK_FILES_H
 #define STORE_DISK_FILES_H
@@ -37,6 +37,9 @@ int files_open(struct files *s, struct file *f, const char *path, int flags);
 
 /* Closes the file used longest ago, to free a descriptor for another use. False: no open file can be closed. */
 bool files_evict(struct files *s);
+
+/* Whether the file has no name any more: somebody has removed it. On any thread. */
+bool file_is_lost(int fd);
 
 /* Makes f the most recently used file. */
 void files_touch(struct files *s, struct file *f);

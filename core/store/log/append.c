@@ -108,6 +108,8 @@ static int note_durability(struct journal *j)
 
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin)
 {
+    if (j->store->lost)
+        return -ERR_STORAGE;
     background_stop(&j->background, JOURNAL_APPENDS);
     int rc = note_durability(j);
     if (rc == 0)

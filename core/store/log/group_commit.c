@@ -32,10 +32,11 @@ struct group_commit {
     unsigned files;
     struct buf dirs;             /* NUL-terminated paths to fsync */
     bool whole;                  /* one syncfs instead of these */
-    int root_fd;
+    int root_fd, lock_fd;
     /* and writes */
     int rc;
     const char *failed;          /* the call that failed */
+    bool lost;                   /* a file that was synced has no name any more */
     uint64_t took_ns;
 };
 
@@ -46,6 +47,8 @@ static int sync_each(struct group_commit *c)
     for (unsigned i = 0; i < c->files; i++)
         if (io.sync_data(c->fds[i]) < 0)
             return c->failed = "fdatasync", -errno;
+        else if (file_is_lost(c->fds[i]))
+            return c->lost = true, 0;
     for (slice rest = buf_slice(&c->dirs); rest.n > 0; rest = slice_skip(rest, strlen(rest.p) + 1)) {
         int rc = io_sync_dir_or_all(rest.p, c->root_fd);
         if (rc < 0)
@@ -58,9 +61,10 @@ static void commit_run(struct job *job)
 {
     struct group_commit *c = LIST_OWNER(job, struct group_commit, job);
     uint64_t begun = clock_ns();
-    if (!c->whole)
+    c->lost = file_is_lost(c->lock_fd);
+    if (!c->lost && !c->whole)
         c->rc = sync_each(c);
-    else if (io.sync_fs(c->root_fd) < 0)
+    else if (!c->lost && io.sync_fs(c->root_fd) < 0)
         c->failed = "syncfs", c->rc = -errno;
     c->took_ns = clock_ns() - begun;
 }
@@ -152,7 +156,7 @@ static void journal_committed(struct store *s, struct entry *e)
     struct checkpoint *c = &e->checkpoint;
     struct marks *m = &j->marks;
     j->sync.committing = false;
-    if (e->disk <= m->disk)
+    if (e->disk <= m->disk || s->lost)
         return;
     m->disk = e->disk;
     bool current = e->has_checkpoint && j->parts.active && j->parts.active->first == c->first;
@@ -175,6 +179,8 @@ static void commit_done(struct job *job)
     s->stats.synced_files += c->count;
     commit_wait_end(&s->queue.wait, clock_ns(), c->took_ns);
     c->running = false;
+    if (c->lost)
+        store_note_lost(s);
     for (unsigned i = 0; i < c->files; i++)
         c->segments[i]->file.pins--;
     for (size_t i = 0; i < c->count; i++)
@@ -182,7 +188,8 @@ static void commit_done(struct job *job)
     while (!list_empty(&c->sealing)) {
         struct segment *seg = list_first(&c->sealing, struct segment, sealing);
         list_remove(&seg->sealing);
-        seal_submit(seg);
+        if (!s->lost)
+            seal_submit(seg);
     }
     c->count = c->files = 0;
     buf_clear(&c->dirs);
@@ -195,6 +202,7 @@ struct group_commit *group_commit_new(struct store *s)
     struct group_commit *c = MEM_NEW(struct group_commit);
     c->store = s;
     c->root_fd = s->disk.root_fd;
+    c->lock_fd = s->disk.lock_fd;
     c->job = (struct job){.run = commit_run, .done = commit_done, .urgent = true};
     list_init(&c->sealing);
     return c;

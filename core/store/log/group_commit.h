@@ -6,7 +6,8 @@
  *   running   on the disk thread. A few files are fdatasynced one by one, and the directories with new entries fsynced;
  *             many files go by one syncfs, which is also the only way to reach one whose descriptor had to be closed.
  *   done      on the loop thread: disk marks rise, checkpoints are written where they are due, ended files are sealed.
- *             It is idle again. A sync that failed ends the process.
+ *             It is idle again. A sync that failed ends the process;
+ *             where a file had been removed, nothing of this happens (store_is_lost).
  */
 #ifndef STORE_LOG_GROUP_COMMIT_H
 #define STORE_LOG_GROUP_COMMIT_H

@@ -97,7 +97,7 @@ int segment_reserve(struct segment *seg, uint64_t need, uint64_t size_max)
     if (want < least)
         want = least;
     rc = io.allocate(seg->file.fd, (off_t)seg->space, (off_t)(want - seg->space));
-    if (rc == ENOSPC && want > least) {
+    if ((rc == ENOSPC || rc == EFBIG || rc == EDQUOT) && want > least) {
         want = least;
         rc = io.allocate(seg->file.fd, (off_t)seg->space, (off_t)(want - seg->space));
     }

@@ -54,6 +54,13 @@ void store_sync(struct store *s);
 int store_event_fd(const struct store *s);
 void store_collect(struct store *s);
 
+/* Looks whether the data directory is still there; each group commit looks at the files that it syncs, too. */
+void store_check_files(struct store *s);
+
+/* Files were removed while they were in use, as by `rm -r data`. It stays so: marks do not rise any more, and what is
+ * appended is refused with -ERR_STORAGE. */
+bool store_is_lost(const struct store *s);
+
 /* How long the disk thread has been at the present group commit; 0: none runs. */
 uint64_t store_stalled_ns(const struct store *s);
 

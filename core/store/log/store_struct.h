@@ -41,6 +41,7 @@ struct store {
     struct reader reader;         /* of scans on the loop thread: its buffer is used again and again */
     struct buf names;             /* what store_next_name found */
     struct store_stats stats;
+    bool lost;                    /* store_is_lost */
 };
 
 /* A store without a directory; and its memory and descriptors, when its journals are gone. */
@@ -50,6 +51,9 @@ void store_free(struct store *s);
 /* Writes and syncs everything, and waits until the disk thread has nothing to do: only while a store closes, and before
  * a topic is made whose namesake is still being deleted. */
 void store_sync_all(struct store *s);
+
+/* Files that are in use have no name any more. */
+void store_note_lost(struct store *s);
 
 /* Moves the directories of deleted journals away whose last job has ended. */
 void store_finish_deletes(struct store *s);
