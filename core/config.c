@@ -84,7 +84,8 @@ static void read_all(const char *path, struct buf *out)
 static void warn_of_value(struct vm *vm, const char *key, slice public, const char *const *set)
 {
     struct buf secret = {0};
-    if (vm_config_text(vm, key, &secret) && memmem(public.p, public.n, secret.data, buf_size(&secret)) != NULL)
+    bool there = vm_config_text(vm, key, &secret);
+    if (there && public.n > 0 && memmem(public.p, public.n, secret.data, buf_size(&secret)) != NULL)
         say_warn("main", "every user of this host can read %s in lignum.lua: chmod 600 that file", key);
     for (size_t i = 0; set[i] != NULL; i++) {
         slice rest = slice_from(set[i]), name;
