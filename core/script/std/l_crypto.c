@@ -143,7 +143,7 @@ static int hex_decode(struct buf *out, slice text)
     for (size_t i = 0; bad >= 0 && i < text.n; i += 2) {
         int high = nibble(text.p[i]), low = nibble(text.p[i + 1]);
         bad = high < 0 || low < 0 ? -1 : 0;
-        buf_add_char(out, (char)(high << 4 | (low & 15)));
+        buf_add_char(out, (char)((high & 15) << 4 | (low & 15)));
     }
     return bad;
 }
