@@ -44,7 +44,7 @@ function topics(pattern) end
 ---@waits until the batch is acknowledged
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
----@param options? { ack?: "peers", timeout?: number, request?: lignum.Request, expect?: string }
+---@param options? { ack?: "peers", timeout?: number, request?: lignum.Request, expect?: string, raw?: boolean }
 ---@return integer|true|nil first   the first offset; true: a duplicate whose place is not known any more
 ---@return integer|string count   the number of messages; or the message of the error
 ---@return integer|string epoch   or the code of the error
@@ -272,6 +272,11 @@ function Range:known(req) end
 ---@field headers table<string, string>   names in lower case; repeated ones joined with ", "
 ---@field body string
 ---@field peer string                     "address:port"
+---@field route string?                   "POST /v1/topics/{topic}/messages"
+---@field producer string?                its Producer-Id
+---@field user string?                    whom authorize has named
+---@field action string?                  for authorize: read, publish, consume, admin, observe, own; nil: no such path
+---@field topic string?                   for authorize: the topic that it is about, from its path, query or body
 local Request = {}
 
 ---Returns headers by name, without building the table of all. Several lines of one name are joined with ", ".
@@ -335,12 +340,13 @@ route = {}
 ---@where lignum.lua and routes, while they are loaded
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table|string|nil
+---@param access? { action?: string, topic?: fun(req: lignum.Request): string? }   for authorize; default: own, {topic}
 ---@example route.get("/hello/{name}", function(req) return 200, { hello = req.params.name } end)
-function route.get(path, fn) end
-function route.post(path, fn) end
-function route.put(path, fn) end
-function route.patch(path, fn) end
-function route.delete(path, fn) end
+function route.get(path, fn, access) end
+function route.post(path, fn, access) end
+function route.put(path, fn, access) end
+function route.patch(path, fn, access) end
+function route.delete(path, fn, access) end
 
 ---@class lignum.json
 json = {}
@@ -1107,29 +1113,37 @@ function say.warn(text) end
 ---@example say.error("cannot reach the billing service")
 function say.error(text) end
 
----Makes the value with which on_publish rejects a message. The answer is 400, or the status of `code`.
+---Makes the value with which on_publish rejects a message. The message is rejected also when the hook forgets to return
+---it. The answer is 400, or the status of the code; a code that is not in the list may be given, and a status from 400
+---to 599. The fields become further members of the answer.
 ---@where on_publish
 ---@param why string
----@param code? string
+---@param options? string|{ status?: integer, code?: string, fields?: table }   a code, or also a status and fields
 ---@return table refusal
----@example if #msg.payload == 0 then return reject("empty message") end
-function reject(why, code) end
+---@example if #msg.payload == 0 then return reject("empty", { status = 422, code = "empty", fields = { at = 1 } }) end
+function reject(why, options) end
 
----A hook: called with each message before it is stored. It may change `payload`, `key` and `headers`, set another
----`topic` (for a single message), or return reject(...), which rejects the whole batch.
+---A hook: called with each message before it is stored, whoever appends it: clients, routes, timers, the console. It
+---may change `payload`, `key` and `headers`, set another `topic`, or return reject(...), which rejects the whole batch.
+---It does not see what topic:append with `raw = true` appends, nor what it appends itself. Messages of one batch may go
+---to up to 16 topics; they are appended one topic after another, so after a failure the outcome is unknown_outcome.
 ---@where you define it in lignum.lua
 ---@param msg lignum.Message   with `topic`
+---@param ctx lignum.Request|table   the request that publishes it; without one an empty table
 ---@return table? refusal
----@example function on_publish(msg) if #msg.payload == 0 then return reject("empty message") end end
-function on_publish(msg) end
+---@example function on_publish(msg, ctx) msg.headers["by"] = ctx.user or "-" end
+function on_publish(msg, ctx) end
 
----A hook: whether a request is allowed. Any result but true refuses it, and so does an error.
+---A hook: whether a request is allowed. Any result but true or a user refuses it, and so does an error. It is asked
+---before anything tells whether the path exists. The request says which `topic` it is about and what its `action` is,
+---the same on /api and /v1: `read`, `publish`, `consume`, `admin` (changes of topics), `observe` (lists, metrics, the
+---cluster's state) or `own` (a route of lignum.lua).
 ---@where you define it in lignum.lua
 ---@param req lignum.Request
----@return boolean allowed
----@return string? code    "unauthorized" or "forbidden"
+---@return boolean|{ user: string } allowed   the user is req.user for handlers, and ctx.user for on_publish
+---@return string? code    "unauthorized" (401), "forbidden" (403); default: 403 with a header Authorization, else 401
 ---@return string? detail
----@example function authorize(req) return req:header("authorization") == "Bearer secret" end
+---@example function authorize(req) return req.action == "read" or req:header("authorization") == "Bearer secret" end
 function authorize(req) end
 
 ---A hook: whether this node may try to lead. Any result but true means no, and so do an error, and no answer within a
@@ -1189,6 +1203,44 @@ function base64.encode(bytes) end
 ---@return string? bytes   nil: the text is not valid
 ---@example local bytes = core.base64.decode("aGVsbG8=")
 function base64.decode(text) end
+
+---Appends as topic:append does, without on_publish.
+---@waits until the batch is acknowledged
+---@where scripts/lignum
+---@param topic lignum.Topic
+---@param what any
+---@param options? table
+---@return integer? first
+---@return integer|string count
+---@return integer|string epoch
+---@return table? more
+---@errors unknown_topic storage no_space too_large bad_value precondition_failed stopping not_enough_copies
+---@example local first = core.append(topic("orders"), "one")
+function core.append(topic, what, options) end
+
+---Returns the name of the hook that runs in this task.
+---@where scripts/lignum
+---@return string? name
+---@example local name = core.hook()
+function core.hook() end
+
+---Keeps a refusal of the hook that runs; core.refusal takes it.
+---@where scripts/lignum
+---@param refusal any
+---@example core.refuse(refusal)
+function core.refuse(refusal) end
+
+---Returns what the running hook has refused, once.
+---@where scripts/lignum
+---@return any refusal
+---@example local refusal = core.refusal()
+function core.refusal() end
+
+---Sets user, topic and action of a request.
+---@where scripts/lignum
+---@param facts { user?: string, topic?: string, action?: string }
+---@example req:know { action = "read", topic = "orders" }
+function Request:know(facts) end
 
 ---Sets the name of the hook that runs, for error messages; nil: none.
 ---@where scripts/lignum
@@ -1282,8 +1334,8 @@ function core.tree(routes) end
 ---@param tree userdata
 ---@return table? route
 ---@return string? allow
----@example local route, allow = req:route(tree)
-function Request:route(tree) end
+---@example local route, allow = req:find(tree)
+function Request:find(tree) end
 
 ---Finds the route of a method and a path.
 ---@where scripts/lignum
@@ -1296,8 +1348,8 @@ function Request:route(tree) end
 ---@example local route, allow, params = core.walk(tree, "GET", "/ping")
 function core.walk(tree, method, path) end
 
----Makes a tree the one by which requests without a route are refused before their body is read.
+---Makes a tree the one by which requests without a route are refused before their body is read; without one, none are.
 ---@where scripts/lignum
----@param tree userdata
+---@param tree? userdata
 ---@example core.serve(tree)
 function core.serve(tree) end

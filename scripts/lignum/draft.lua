@@ -130,6 +130,7 @@ end
 ---@field api fun(): table<string, any>
 ---@field help table
 ---@field pretty table
+---@field publish table
 
 ---Builds a world, or raises one error that lists all problems.
 ---@param options { config?: string, set?: string[] }
@@ -147,7 +148,7 @@ function M.build(options)
   publish.seal()
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
-    api = M.api, help = help, pretty = pretty,
+    api = M.api, help = help, pretty = pretty, publish = publish,
   }
 end
 

@@ -26,17 +26,19 @@ end
 ---@return table body
 ---@return table headers
 function M.fail(code, detail, more)
-  local e = errors[code]
+  local e = errors[code] or more and more.status and errors.rejected
   if not e then error("http.fail: there is no error code " .. tostring(code), 2) end
+  local status = more and more.status or e.status
+  local retryable = e.retryable or status == 429 or status == 503
   local body = {
-    type = "about:blank", title = e.sentence, status = e.status,
-    code = code, detail = printable(detail or e.sentence), retryable = e.retryable,
+    type = "about:blank", title = e.sentence, status = status,
+    code = code, detail = printable(detail or e.sentence), retryable = retryable,
   }
   for name, value in pairs(more or {}) do body[name] = value end
   local headers = { ["Content-Type"] = "application/problem+json" }
   if code == "unauthorized" then headers["WWW-Authenticate"] = 'Bearer realm="lignum"' end
-  if e.retryable and (e.status == 429 or e.status == 503) then headers["Retry-After"] = "1" end
-  return e.status, body, headers
+  if status == 429 or status == 503 then headers["Retry-After"] = "1" end
+  return status, body, headers
 end
 
 -- Query parameters -----------------------------------------------------------------------------

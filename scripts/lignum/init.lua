@@ -78,13 +78,17 @@ local append = core.Topic.append
 
 -- The first append to a missing topic creates it, from a route and from lignum.lua alike. It costs other appends one
 -- comparison.
-function core.Topic.append(topic, what, options)
+function core.append(topic, what, options)
   local first, count, epoch, more = append(topic, what, options)
   if first or epoch ~= "unknown_topic" then return first, count, epoch, more end
 
   local ok, why, code = live.policy.create(topic.name)
   if not ok then return nil, why, code end
   return append(topic, what, options)
+end
+
+function core.Topic.append(topic, what, options)
+  return live.publish.append(topic, what, options)
 end
 
 return M

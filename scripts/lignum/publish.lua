@@ -2,18 +2,20 @@
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
+local modules = require "lignum.modules"
 local policy = require "lignum.policy"
 
-local topic = core.topic
-local append_to, receipt = core.Topic.append, core.Topic.receipt
+local topic, json = core.topic, core.json
+local append_to, receipt = core.append, core.Topic.receipt
 local publish = core.Request.publish
 local byte = string.byte
 
 local M = {}
 
 local UNDERSCORE <const> = byte("_")
+local TOPICS_MAX <const> = 16     -- to which a hook may send the messages of one batch: they are appended in turn
 
-local on_publish     ---@type fun(msg: lignum.Message): table?   the operator's hook, if defined
+local on_publish     ---@type fun(msg: lignum.Message, ctx: table): table?   the operator's hook, if defined
 
 local Refusal = {}
 
@@ -22,14 +24,50 @@ function M.seal()
   on_publish = hooks.get("on_publish")
 end
 
----Makes the value that on_publish returns to reject a message.
+local RESERVED <const> = {
+  type = true, title = true, status = true, code = true, detail = true, retryable = true, appended = true,
+}
+
+-- Checks what reject was given beside its reason. Returns the code, and the further members of the problem.
+local function refusal_of(options)
+  if options == nil then return "rejected" end
+  if type(options) == "string" then
+    if not core.errors[options] then error("reject: there is no error code " .. options, 3) end
+    return options
+  end
+  if type(options) ~= "table" then error("reject(why [, {status=, code=, fields=}]): not " .. type(options), 3) end
+  local status, code, fields = options.status, options.code or "rejected", options.fields or {}
+  for name in pairs(options) do
+    if name ~= "status" and name ~= "code" and name ~= "fields" then
+      error("reject: there is no option " .. tostring(name), 3)
+    end
+  end
+  if type(code) ~= "string" or not code:find("^%l[%l%d_]*$") then
+    error("reject: code must be a word in lower case", 3)
+  end
+  if status ~= nil and not (math.type(status) == "integer" and status >= 400 and status <= 599) then
+    error("reject: status must be from 400 to 599", 3)
+  end
+  if type(fields) ~= "table" or not pcall(json.encode, fields) then error("reject: fields cannot be JSON", 3) end
+  local more = {}
+  for name, value in pairs(fields) do
+    if type(name) ~= "string" or RESERVED[name] then error("reject: a field cannot be " .. tostring(name), 3) end
+    more[name] = value
+  end
+  more.status = status or not core.errors[code] and core.errors.rejected.status or nil
+  return code, more
+end
+
+---Makes the value by which on_publish rejects a message. It counts also when the hook does not return it.
 ---@param why string
----@param code? string
+---@param options? string|table   a code, or { status =, code =, fields = }
 ---@return table refusal
-function M.reject(why, code)
-  if type(why) ~= "string" then error("reject(why [, code]): why must be a string", 2) end
-  if code ~= nil and not core.errors[code] then error("reject: there is no error code " .. tostring(code), 2) end
-  return setmetatable({ why = why, code = code or "rejected" }, Refusal)
+function M.reject(why, options)
+  if type(why) ~= "string" then error("reject(why [, options]): why must be a string", 2) end
+  local code, more = refusal_of(options)
+  local refusal = setmetatable({ why = why, code = code, more = more }, Refusal)
+  core.refuse(refusal)
+  return refusal
 end
 
 local function complain(what)
@@ -42,7 +80,8 @@ end
 
 -- Checks a message that the hook has seen, and what the hook has returned. Returns the topic to append to, or nil and
 -- the refusal.
-local function judge(message, refusal)
+local function judge(message, result)
+  local refusal = core.refusal() or result
   if refusal ~= nil then
     if getmetatable(refusal) == Refusal then return nil, refusal end
     complain("must return nothing or reject(...), not a " .. type(refusal))
@@ -62,33 +101,141 @@ local function judge(message, refusal)
   return to
 end
 
--- Shows all messages to the hook. Returns the topic to append to, or nil, the refusal and the index of its message.
-local function ask_all(messages, name)
+---@class lignum.Group
+---@field name string               a topic
+---@field messages lignum.Message[]
+
+-- Shows all messages to the hook. Returns them by the topic that they go to, or nil, the refusal and the index of its
+-- message.
+---@return lignum.Group[]? groups
+local function ask_all(messages, name, ctx)
+  local groups, by_name = {}, {}
   for i = 1, #messages do
     local message = messages[i]
     core.where("on_publish")
     message.topic = name
     message.headers = message.headers or {}
-    local to, refusal = judge(message, on_publish(message))
+    local to, refusal = judge(message, on_publish(message, ctx))
     if not to then
       core.where(nil)
       return nil, refusal, i
     end
-    if to ~= name then
-      if #messages > 1 then complain("set msg.topic in a batch; only a single message can be rerouted") end
-      name = to
+    local group = by_name[to]
+    if not group then
+      group = { name = to, messages = {} }
+      by_name[to], groups[#groups + 1] = group, group
+      if #groups > TOPICS_MAX then complain(("sent one batch to more than %d topics"):format(TOPICS_MAX)) end
     end
+    group.messages[#group.messages + 1] = message
   end
   core.where(nil)
-  return name
+  return groups
+end
+
+-- The failure that a refusal is.
+local function refused(refusal, at)
+  local more = refusal.more and modules.copy(refusal.more)
+  return nil, at and ("message %d: %s"):format(at, refusal.why) or refusal.why, refusal.code, more
+end
+
+local function reserved(name)
+  return byte(name) == UNDERSCORE and "topics that begin with _ are reserved for the broker"
 end
 
 local function append(name, what, options)
-  if byte(name) == UNDERSCORE then return nil, "topics that begin with _ are reserved for the broker", "forbidden" end
+  local problem = reserved(name)
+  if problem then return nil, problem, "forbidden" end
   local t = topic(name)
   local first, count, epoch, more = append_to(t, what, options)
   if not first then return nil, count, epoch, more end
   return first, count, epoch, t, more
+end
+
+-- Appends a batch that the hook has spread over topics, one topic after another. What the caller is told of is the part
+-- that stayed in `name`, or else the first one; the others are listed.
+local function append_groups(groups, name, options)
+  for _, group in ipairs(groups) do
+    local problem = reserved(group.name)
+    if problem then return nil, problem, "forbidden" end
+  end
+  if options.expect or options.request and options.request:header("if-match") then
+    return nil, "a batch that is appended only at an expected place cannot be spread over topics", "bad_value"
+  end
+  local main, others, appended = nil, {}, 0
+  for i, group in ipairs(groups) do
+    local first, count, epoch, t, more = append(group.name, group.messages, options)
+    if not first and i == 1 then return nil, count, epoch, t end
+    if not first then
+      local why <const> = "%d messages of the batch were appended to other topics; those to %s were not: %s"
+      return nil, why:format(appended, group.name, count), "unknown_outcome"
+    end
+    appended = appended + #group.messages
+    local part = { topic = group.name }
+    if first ~= true then part.first, part.next, part.count = first, first + count, count end
+    if group.name == name or i == 1 then
+      others[#others + 1] = main and main.part
+      main = { first = first, count = count, epoch = epoch, topic = t, more = more, part = part }
+    else
+      others[#others + 1] = part
+    end
+  end
+  return main.first, main.count, main.epoch, main.topic, main.more, others
+end
+
+-- Shows the messages to the hook and appends them.
+---@return integer? first
+---@return integer|string count
+---@return integer|string epoch
+---@return lignum.Topic|table|nil topic   the topic appended to; or further members of the problem
+---@return table? more                    as the last result of topic:append
+---@return table[]? others                receipts of the other topics
+local function append_shown(name, messages, ctx, options)
+  local groups, refusal, at = ask_all(messages, name, ctx)
+  if not groups then return refused(refusal, #messages > 1 and at or nil) end
+  if #groups > 1 then return append_groups(groups, name, options) end
+  local single = groups[1]
+  return append(single.name, single.messages, options)
+end
+
+-- The messages that topic:append was given, as copies that the hook may change; nil if they are not well formed.
+local function messages_in(what)
+  local messages = {}
+  for i, m in ipairs(type(what) == "table" and what.payload == nil and what or { what }) do
+    if type(m) == "string" then m = { payload = m } end
+    if type(m) ~= "table" or type(m.payload) ~= "string" then return nil end
+    local headers = m.headers
+    if headers ~= nil and type(headers) ~= "table" then return nil end
+    messages[i] = { payload = m.payload, key = m.key, headers = headers and modules.copy(headers) }
+  end
+  return #messages > 0 and messages or nil
+end
+
+---topic:append, as scripts call it: on_publish sees the messages first, except with `raw`, and in on_publish itself.
+---@param t lignum.Topic
+---@param what any
+---@param options? table
+function M.append(t, what, options)
+  local raw = options and options.raw
+  if raw ~= nil then
+    if type(raw) ~= "boolean" then error("topic:append: raw must be true or false", 2) end
+    options = modules.copy(options)
+    options.raw = nil
+  end
+  if raw or not on_publish or core.hook() == "on_publish" then return append_to(t, what, options) end
+  local request = type(what) == "userdata" and what or options and options.request
+  local messages, why, code, more
+  if type(what) == "userdata" then
+    messages, why, code, more = what:messages()
+    if not messages then return nil, why, code, more end
+    options = options and modules.copy(options) or {}
+    options.request = what
+  else
+    messages = messages_in(what)
+    if not messages then return append_to(t, what, options) end      -- which raises
+  end
+  local first, count, epoch, rest, also = append_shown(t.name, messages, request or {}, options or {})
+  if first then return first, count, epoch, also end
+  return nil, count, epoch, rest
 end
 
 ---How a topic has acknowledged the messages of a request.
@@ -126,15 +273,9 @@ end
 ---@return integer|string epoch       or the code
 ---@return lignum.Topic|table|nil topic   the topic appended to; or further members of the problem
 ---@return table? more             as the last result of topic:append
+---@return table[]? others            receipts of further topics, to which the hook has sent some of them
 function M.messages(name, messages, req)
-  if on_publish then
-    local to, refusal, at = ask_all(messages, name)
-    if not to then
-      local why = #messages > 1 and ("message %d: %s"):format(at, refusal.why) or refusal.why
-      return nil, why, refusal.code
-    end
-    name = to
-  end
+  if on_publish then return append_shown(name, messages, req, { request = req }) end
   return append(name, messages, { request = req })
 end
 
@@ -145,21 +286,23 @@ end
 ---@param epoch integer|string
 ---@param t lignum.Topic|table|nil   the topic appended to, or further members of the problem
 ---@param more table?
+---@param others? table[]
 ---@return string? receipt
 ---@return string? message
 ---@return string? code
 ---@return table? more
-function M.receipt(req, first, count, epoch, t, more)
+function M.receipt(req, first, count, epoch, t, more, others)
   if not first then return nil, count, epoch, t end
-  return receipt(t, first, count, epoch, req:header("lignum-ack"), more and more.duplicate)
+  local text, why, code = receipt(t, first, count, epoch, req:header("lignum-ack"), more and more.duplicate)
+  if not text or not others then return text, why, code end
+  return (text:gsub("}\n$", function() return (',"rerouted":%s}\n'):format(json.encode(json.array(others))) end))
 end
 
 -- Publishes a message that on_publish has changed, rejected or rerouted.
-local function publish_changed(req, message, refusal)
-  local to
-  to, refusal = judge(message, refusal)
+local function publish_changed(req, message, result)
+  local to, refusal = judge(message, result)
   core.where(nil)
-  if not to then return nil, refusal.why, refusal.code end
+  if not to then return refused(refusal) end
   return M.receipt(req, append(to, message, { request = req }))
 end
 

@@ -7,7 +7,7 @@ local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 
 local find, sub = string.find, string.sub
-local find_route = core.Request.route
+local find_route, know = core.Request.find, core.Request.know
 
 local M = {}
 
@@ -21,6 +21,8 @@ local sealed = false -- true once the draft is complete
 ---@field path string
 ---@field fn function
 ---@field place string
+---@field action string     what a request to it does, for authorize
+---@field topic fun(req: lignum.Request): string?   which topic it is about, for authorize
 
 local all = {}                       ---@type lignum.Route[]
 local declared = {}                  ---@type table<string, lignum.Route>   by method and path, with {} for each {name}
@@ -39,7 +41,24 @@ local function check_path(path)
   end
 end
 
-local function add(method, path, fn, place)
+local ACTIONS <const> = { read = true, publish = true, consume = true, admin = true, observe = true, own = true }
+
+local function topic_in_path(req)
+  return req:param("topic")
+end
+
+-- What a route is declared to do. Without a word on it: own, to the topic in its path.
+local function check_access(access, method, path)
+  access = access or {}
+  local action, of = access.action or "own", access.topic or topic_in_path
+  if not ACTIONS[action] then
+    error(("route %s %s: action must be read, publish, consume, admin, observe or own"):format(method, path), 4)
+  end
+  if type(of) ~= "function" then error(("route %s %s: topic must be a function"):format(method, path), 4) end
+  return action, of
+end
+
+local function add(method, path, fn, place, access)
   check_path(path)
   if type(fn) ~= "function" then error(("route %s %s needs a function"):format(method, path), 3) end
   if sealed then error("routes can be declared only while lignum.lua is loaded", 3) end
@@ -55,12 +74,13 @@ local function add(method, path, fn, place)
   local route = {
     id = core.route(method .. " " .. path), method = method, path = path, fn = fn, place = place,
   }
+  route.action, route.topic = check_access(access, method, path)
   declared[key] = route
   all[#all + 1] = route
 end
 
 for _, method in ipairs { "GET", "POST", "PUT", "PATCH", "DELETE" } do
-  M[method:lower()] = function(path, fn) add(method, path, fn, core.caller(2)) end
+  M[method:lower()] = function(path, fn, access) add(method, path, fn, core.caller(2), access) end
 end
 
 ---Builds the tree of routes and reads the hook `authorize`. No route can be declared after this.
@@ -70,9 +90,10 @@ function M.seal()
   authorize = hooks.get("authorize")
 end
 
----The core refuses requests for which there is no route before their body is read.
+---The core refuses requests for which there is no route before their body is read, unless `authorize` has to be asked
+---before anything tells which paths there are.
 function M.serve()
-  core.serve(tree)
+  core.serve(not authorize and tree or nil)
 end
 
 ---All routes, in the order of their declaration.
@@ -92,11 +113,20 @@ end
 
 -- Answering ------------------------------------------------------------------------------------
 
--- The answer to a request that the hook `authorize` rejects, or nothing.
-local function refused(req)
+-- The answer to a request that the hook `authorize` rejects, or nothing. The hook is asked before anything tells what
+-- there is: also for a path or method without a route.
+local function refused(req, route)
+  local facts = route and { action = route.action, topic = route.topic(req) } or {}
+  know(req, facts)
   local allowed, code, detail = hooks.call("authorize", req)
+  if type(allowed) == "table" then
+    facts.user = allowed.user
+    if type(facts.user) ~= "string" then hooks.complain("authorize", "must return a user that is a string") end
+    know(req, facts)
+    return nil
+  end
   if allowed == true then return nil end
-  if allowed then hooks.complain("authorize", "must return true or false, not a " .. type(allowed)) end
+  if allowed then hooks.complain("authorize", "must return true, false or { user = }, not a " .. type(allowed)) end
   if not code then code = req:header("authorization") and "forbidden" or "unauthorized" end
   return http.fail(code, detail)
 end
@@ -108,14 +138,13 @@ end
 ---@return table? headers
 function M.handle(req)
   local route, allow = find_route(req, tree)
+  if authorize and not (route and route.path == OPEN) then
+    local status, body, headers = refused(req, route)
+    if status then return status, body, headers end
+  end
   if not route then
     if not allow then return http.fail("not_found") end
     return wrong_method(allow, req.method)
-  end
-
-  if authorize and route.path ~= OPEN then
-    local status, body, headers = refused(req)
-    if status then return status, body, headers end
   end
   local status, body, headers, more = route.fn(req)
   if status then return status, body, headers end

@@ -145,10 +145,23 @@ function M.create(req)
   return 201, { name = body.name, message_count = 0 }
 end
 
-route.get("/ping", M.ping)
-route.post("/api/message", forward.write(M.post))
-route.get("/api/message", M.get)
-route.get("/api/topics", M.topics)
-route.post("/api/topics", forward.write(M.create))
+-- Which topic a request is about: a member of its body, or what M.get reads.
+local function topic_in(member)
+  return function(req)
+    local body = req:json()
+    return body and type(body[member]) == "string" and body[member] or nil
+  end
+end
+
+local function topic_asked(req)
+  local asked = asked_of(req)
+  return asked and asked.topic
+end
+
+route.get("/ping", M.ping, { action = "observe" })
+route.post("/api/message", forward.write(M.post), { action = "publish", topic = topic_in("topic") })
+route.get("/api/message", M.get, { action = "read", topic = topic_asked })
+route.get("/api/topics", M.topics, { action = "observe" })
+route.post("/api/topics", forward.write(M.create), { action = "admin", topic = topic_in("name") })
 
 return M

@@ -56,8 +56,8 @@ function M.ready()
   return 200, "ready\n"
 end
 
-route.get("/healthz", M.health)
-route.get("/readyz", M.ready)
-route.get("/v1/cluster", M.get)
+route.get("/healthz", M.health, { action = "observe" })
+route.get("/readyz", M.ready, { action = "observe" })
+route.get("/v1/cluster", M.get, { action = "observe" })
 
 return M

@@ -195,6 +195,6 @@ function M.get()
   return 200, table.concat(page), { ["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end
 
-route.get("/metrics", M.get)
+route.get("/metrics", M.get, { action = "observe" })
 
 return M

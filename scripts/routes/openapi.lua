@@ -137,6 +137,8 @@ local schemas = {
     durability = words("commit", "interval", "os"), committed = words("written", "disk", "peers"),
     copies = integer(1),
     duplicate = { type = "boolean", description = "true: the log had it already; an old one is without its place" },
+    rerouted = array_of(object({ topic = text(), first = integer(0), next = integer(0), count = integer(1) },
+      { "topic" })),
   }, { "topic", "durability", "committed", "copies" }),
 
   Read = object({
@@ -308,6 +310,6 @@ function M.get()
   return 200, M.document
 end
 
-route.get("/openapi.json", M.get)
+route.get("/openapi.json", M.get, { action = "observe" })
 
 return M

@@ -134,10 +134,10 @@ function M.delete(req)
   return 204
 end
 
-route.get("/v1/topics", M.list)
-route.get("/v1/topics/{topic}", M.get)
-route.put("/v1/topics/{topic}", forward.write(M.put))
-route.patch("/v1/topics/{topic}", forward.write(M.patch))
-route.delete("/v1/topics/{topic}", forward.write(M.delete))
+route.get("/v1/topics", M.list, { action = "observe" })
+route.get("/v1/topics/{topic}", M.get, { action = "read" })
+route.put("/v1/topics/{topic}", forward.write(M.put), { action = "admin" })
+route.patch("/v1/topics/{topic}", forward.write(M.patch), { action = "admin" })
+route.delete("/v1/topics/{topic}", forward.write(M.delete), { action = "admin" })
 
 return M

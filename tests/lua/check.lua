@@ -70,10 +70,15 @@ function M.refused(mistakes)
 end
 
 -- Replaces the core's function in drafts made here, so that a request may be a table.
-local route_of = core.Request.route
+local find, know = core.Request.find, core.Request.know
 
-function core.Request.route(req, tree)
-  if type(req) ~= "table" then return route_of(req, tree) end
+function core.Request.know(req, facts)
+  if type(req) ~= "table" then return know(req, facts) end
+  for name, value in pairs(facts) do req[name] = value end
+end
+
+function core.Request.find(req, tree)
+  if type(req) ~= "table" then return find(req, tree) end
   local route, allow
   route, allow, req.params = core.walk(tree, req.method, req.path)
   req.id = route and route.id

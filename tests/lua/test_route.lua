@@ -38,8 +38,8 @@ route.get("/a/{x}/c/e", function(r) return 200, "back " .. r.params.x end)
 end)
 
 test("api_message_says_what_the_message_itself_has_reached", function()
-  local append, acknowledges, asked = core.Topic.append, core.Topic.acknowledges, nil
-  core.Topic.append = function() return 7, 1, 3 end
+  local append, acknowledges, asked = core.append, core.Topic.acknowledges, nil
+  core.append = function() return 7, 1, 3 end
   core.Topic.acknowledges = function(_, ...)
     asked = { ... }
     return "commit", "disk", 1
@@ -51,7 +51,7 @@ test("api_message_says_what_the_message_itself_has_reached", function()
     check.equal({ status, asked }, { 200, { 8, "peers" } })
     check.equal(body:match('"committed":"%a+"'), '"committed":"disk"')
   end)
-  core.Topic.append, core.Topic.acknowledges = append, acknowledges
+  core.append, core.Topic.acknowledges = append, acknowledges
   if not ok then error(why, 0) end
 end)
 
@@ -104,7 +104,9 @@ test("authorize_lets_only_true_pass", function()
   check.equal((answer(with("false"), "GET", "/ping")), 401)
   check.equal((answer(with("nil"), "GET", "/ping", { authorization = "x" })), 403)
   check.equal((answer(with('false, "forbidden", "no"'), "GET", "/ping")), 403)
-  check.raises("authorize must return true or false", answer, with('"yes"'), "GET", "/ping")
+  check.raises("authorize must return true, false or { user = }", answer, with('"yes"'), "GET", "/ping")
+  check.raises("a user that is a string", answer, with("{ user = 5 }"), "GET", "/ping")
+  check.equal((answer(with('{ user = "al" }'), "GET", "/ping")), 200)
   check.raises("boo", answer, with('error("boo")'), "GET", "/ping")
 end)
 

@@ -157,19 +157,181 @@ def test_on_publish_sees_every_message_of_every_way_of_publishing(node):
     assert b.messages("t") == [b"<raw>", b"<l1>", b"<l2>", b"<e1>", b"<e2>", b"<api>"]
 
 
-def test_one_rejection_refuses_its_whole_batch_and_batches_are_not_rerouted(node):
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+def test_one_rejection_refuses_its_whole_batch(node):
     b = node(config='''
 function on_publish(msg)
   if msg.payload == "bad" then return reject("bad one") end
   if msg.payload == "move" then msg.topic = "elsewhere" end
 end''')
     b.publish("t", b"first")
-    assert_status(b.post("/v1/topics/t/messages", b"a\nbad\nb", headers={"Content-Type": "application/x-ndjson"}),
-                  400, "rejected")
-    a = b.post("/v1/topics/t/messages", b"a\nmove\nb", headers={"Content-Type": "application/x-ndjson"})
-    assert a.status >= 400
+    assert_status(b.post("/v1/topics/t/messages", b"a\nmove\nbad\nb", headers=NDJSON), 400, "rejected")
     assert b.messages("t") == [b"first"]
     assert b.get("/v1/topics/elsewhere").status == 404
+
+
+def test_messages_of_a_batch_may_go_to_several_topics(node):
+    b = node(config='''
+function on_publish(msg)
+  local to = msg.payload:match("^to (%S+)")
+  if to then msg.topic = to end
+end''')
+    a = b.publish_lines("t", [b"one", b"to x 1", b"two", b"to y 1", b"to x 2"])
+    assert (a["topic"], a["first"], a["count"]) == ("t", 0, 2)
+    assert a["rerouted"] == [{"topic": "x", "first": 0, "next": 2, "count": 2},
+                             {"topic": "y", "first": 0, "next": 1, "count": 1}]
+    assert (b.messages("t"), b.messages("x"), b.messages("y")) == ([b"one", b"two"], [b"to x 1", b"to x 2"], [b"to y 1"])
+    a = b.publish_lines("t", [b"to x 3", b"to x 4"])
+    assert (a["topic"], a["first"], a["count"], "rerouted" in a) == ("x", 2, 2, False)
+    a = b.publish_lines("t", [b"to x 5", b"last"])                    # what stayed is told of, wherever it stands
+    assert (a["topic"], a["first"], a["rerouted"][0]["topic"]) == ("t", 2, "x")
+    a = b.post("/v1/topics/t/messages", b"to _topics now\nx", headers=NDJSON)
+    assert_status(a, 403, "forbidden")
+    assert a.json["appended"] is False
+    token = b.publish("t", b"z")["next_token"]
+    a = b.post("/v1/topics/t/messages", b"x\nto x 6", headers=dict(NDJSON, **{"If-Match": '"%s"' % token}))
+    assert_status(a, 400, "bad_value")
+    assert len(b.messages("t")) == 4
+    a = b.post("/v1/topics/t/messages", b"x\nto ../bad 1", headers=NDJSON)
+    assert_status(a, 504, "unknown_outcome")
+    assert "1 messages of the batch were appended" in a.json["detail"]
+    a = b.post("/v1/topics/t/messages", b"".join(b"to t%d\n" % i for i in range(17)), headers=NDJSON)
+    assert_status(a, 500, "script_error")
+    assert "more than 16 topics" in a.json["detail"]
+
+
+def test_a_rejection_counts_without_return(node):
+    b = node(config='''
+function on_publish(msg)
+  if msg.payload == "bad" then reject("forgot to return") end
+  if msg.payload == "deep" then coroutine.wrap(function() reject("in a coroutine") end)() end
+  if msg.payload == "slow" then reject("before a wait") sleep(0.05) end
+  if msg.payload == "gsub" then ("x"):gsub("x", function() reject("in gsub") end) end
+end
+route.get("/before", function() reject("of no hook") return 200, { first = topic("t"):append("good") } end)''')
+    for word, why in [("bad", "forgot"), ("deep", "coroutine"), ("slow", "wait"), ("gsub", "gsub")]:
+        for a in (b.post("/v1/topics/t/messages", word), b.post("/v1/topics/t/messages", word + "\nx", headers=NDJSON),
+                  b.post("/api/message", '{"topic": "t", "message": "%s"}' % word)):
+            assert_status(a, 400, "rejected")
+            assert why in a.json["detail"]
+    b.publish("t", b"fine")
+    b.ok("GET", "/before")
+    assert b.messages("t") == [b"fine", b"good"]
+
+
+def test_a_rejection_has_a_status_a_code_and_fields_of_its_own(node):
+    b = node(config='''
+function on_publish(msg)
+  if msg.payload == "own" then
+    return reject("no such customer", { status = 422, code = "bad_customer", fields = { customer = 7, at = { "a" } } })
+  end
+  if msg.payload == "code" then return reject("later", { code = "busy", fields = { wait = 3 } }) end
+  if msg.payload == "unnamed" then return reject("odd", { code = "odd_one" }) end
+  if msg.payload == "wrong" then return reject("x", { stats = 422 }) end
+end
+route.get("/own", function() local _, why, code, more = topic("t"):append("own") return 200, { why, code, more } end)''')
+    for _ in range(2):
+        a = b.post("/v1/topics/t/messages", b"own")
+        assert_status(a, 422, "bad_customer")
+        assert (a.json["detail"], a.json["customer"], a.json["at"], a.json["appended"], a.json["retryable"]) == \
+            ("no such customer", 7, ["a"], False, False)
+    a = b.post("/v1/topics/t/messages", b"x\nown", headers=NDJSON)
+    assert_status(a, 422, "bad_customer")
+    assert a.json["detail"] == "message 2: no such customer"
+    a = b.post("/v1/topics/t/messages", b"code")
+    assert_status(a, 503, "busy")
+    assert a.json["wait"] == 3
+    assert_status(b.post("/v1/topics/t/messages", b"unnamed"), 400, "odd_one")
+    a = b.post("/v1/topics/t/messages", b"wrong")
+    assert_status(a, 500, "script_error")
+    assert "there is no option stats" in a.json["detail"]
+    assert b.ok("GET", "/own").json == ["no such customer", "bad_customer", {"customer": 7, "at": ["a"], "status": 422}]
+
+
+def test_on_publish_sees_what_scripts_append(node):
+    b = node(config='''
+function on_publish(msg, ctx)
+  if msg.payload == "no" then return reject("no") end
+  if msg.payload == "audited" then topic("audit"):append("seen") end
+  msg.payload = ("<%s %s>"):format(msg.payload, ctx.user or ctx.route or "-")
+end
+route.get("/append/{what}", function(req)
+  local message = { payload = req.params.what, headers = { a = "b" } }
+  local first, count, code = topic("t"):append(message, { request = req })
+  return 200, { first or false, count, code, message.payload }
+end)
+route.get("/raw/{what}", function(req) return 200, { topic("t"):append(req.params.what, { raw = true }) } end)
+route.get("/wrong", function() return 200, select(2, pcall(function() return topic("t"):append { payload = 5 } end)) end)
+route.post("/relay", function(req) return 200, { topic("t"):append(req) } end)
+after(0.01, function() topic("timer"):append { "a", { payload = "b" } } end)''')
+    assert b.ok("GET", "/append/x").json == [0, 1, 1, "x"]
+    assert b.ok("GET", "/append/no").json == [False, "no", "rejected", "no"]
+    assert b.ok("GET", "/raw/y").json[0] == 1
+    assert "topic:append" in b.ok("GET", "/wrong").body.decode()
+    b.ok("POST", "/relay", b"1\n2\n", NDJSON)
+    b.lua('topic("t"):append("console")')
+    b.publish("t", b"audited")
+    assert b.messages("t") == [b"<x GET /append/{what}>", b"y", b"<1 POST /relay>", b"<2 POST /relay>", b"<console ->",
+                               b"<audited POST /v1/topics/{topic}/messages>"]
+    assert b.messages("audit") == [b"seen"]
+    wait_until(lambda: b.get("/v1/topics/timer").status == 200 and b.messages("timer") == [b"<a ->", b"<b ->"],
+               what="the timer's messages are shown, too")
+
+
+ACL = '''
+local USERS = { ["Bearer a"] = { user = "alice" }, ["Bearer r"] = { user = "root" } }
+function authorize(req)
+  local who = USERS[req:header("authorization")]
+  if not who then return false, "unauthorized" end
+  if who.user ~= "root" and req.topic ~= "bob" and req.action ~= "observe" then return false, "forbidden", req.action end
+  say.info(("asked %s %s"):format(req.action or "-", req.topic or "-"))
+  return who
+end
+function on_publish(msg, ctx) msg.headers.by = ctx.user end
+route.get("/me/{topic}", function(req) return 200, { req.user, req.topic, req.action } end)
+route.get("/both", function(req) return 200, { req.topic, req.action } end,
+  { action = "consume", topic = function(req) return req.query.of end })'''
+
+
+@pytest.mark.parametrize("method, target, body, action, topic", [
+    ("GET", "/v1/topics/{t}/messages", None, "read", True), ("GET", "/v1/topics/{t}", None, "read", True),
+    ("POST", "/v1/topics/{t}/messages", "x", "publish", True), ("PUT", "/v1/topics/{t}", "{}", "admin", True),
+    ("PATCH", "/v1/topics/{t}", "{}", "admin", True), ("DELETE", "/v1/topics/{t}", None, "admin", True),
+    ("POST", "/api/message", '{"topic": "{t}", "message": "x"}', "publish", True),
+    ("GET", "/api/message?topic={t}&to=1", None, "read", True), ("GET", "/api/message", '{"topic": "{t}", "to": 1}', "read", True),
+    ("POST", "/api/topics", '{"name": "{t}"}', "admin", True), ("GET", "/v1/topics", None, "observe", False),
+    ("GET", "/metrics", None, "observe", False), ("GET", "/v1/cluster", None, "observe", False),
+    ("GET", "/me/{t}", None, "own", True), ("GET", "/both?of={t}", None, "consume", True),
+], ids=as_id)
+def test_authorize_knows_topic_and_action_of_each_route(node, method, target, body, action, topic):
+    b = node(config=ACL)
+    b.ok("PUT", "/v1/topics/bob", b"{}", {"Authorization": "Bearer r"}, status=201)
+    def ask(name, token):
+        return b.request(method, target.replace("{t}", name), body and body.replace("{t}", name), {"Authorization": token})
+    assert ask("bob", "Bearer none").status == 401
+    if topic:
+        a = ask("eve", "Bearer a")
+        assert_status(a, 403, "forbidden")
+        assert a.json["detail"] == action
+    assert ask("bob", "Bearer a").status < 400 or (method, action) == ("POST", "admin")   # that topic exists
+    assert "asked %s %s" % (action, "bob" if topic else "-") in b.said()
+
+
+def test_authorize_is_asked_before_404_and_405(node):
+    b = node(config=ACL)
+    for method, target in [("GET", "/nothing"), ("DELETE", "/ping"), ("OPTIONS", "/ping"), ("GET", "/v1/topics/none/x")]:
+        assert_status(b.request(method, target), 401)
+        assert b.request(method, target, None, {"Authorization": "Bearer r"}).status in (404, 405, 204)
+    for method, target in [("POST", "/nothing"), ("PUT", "/ping")]:           # with a body, which is judged by itself
+        assert_status(b.request(method, target, b"body"), 401)
+        assert b.request(method, target, b"body", {"Authorization": "Bearer r"}).status in (404, 405)
+    assert b.get("/healthz").status == 200
+    assert b.ok("GET", "/me/bob", None, {"Authorization": "Bearer a"}).json == ["alice", "bob", "own"]
+    b.ok("POST", "/v1/topics/bob/messages", b"x", {"Authorization": "Bearer a"})
+    a = b.ok("GET", "/v1/topics/bob/messages", None, {"Authorization": "Bearer r"})
+    assert a.json["messages"][0]["headers"] == {"by": "alice"}
 
 
 def test_on_publish_cannot_make_what_may_not_be_stored(node):

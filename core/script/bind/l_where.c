@@ -1,5 +1,6 @@
 /*
- * core.where and core.caller: which hook, and which line, an error names.
+ * core.where and core.caller: which hook, and which line, an error names. core.hook, core.refuse and core.refusal: what
+ * the running hook is, and has refused.
  */
 #include <lauxlib.h>
 
@@ -17,6 +18,49 @@ static int l_where(lua_State *L)
     return 0;
 }
 
+/* core.hook() -> the name of the hook that runs in this task, or nil */
+static int l_hook(lua_State *L)
+{
+    const struct task *t = task_running(L);
+    lua_pushstring(L, t == NULL ? NULL : task_hook_of(t));
+    return 1;
+}
+
+/* In the registry: by task, what its hook has refused last. A task's struct is used again, so the table stays small. */
+static const char refusals;
+
+/* core.refuse(refusal): keeps it for the hook that runs, whose script may forget to return it */
+static int l_refuse(lua_State *L)
+{
+    struct task *t = task_running(L);
+    luaL_checkany(L, 1);
+    if (t == NULL || task_hook_of(t) == NULL)
+        return 0;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &refusals) == LUA_TNIL) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &refusals);
+    }
+    lua_pushvalue(L, 1);
+    lua_rawsetp(L, -2, t);
+    *task_refused(t) = true;
+    return 0;
+}
+
+/* core.refusal() -> what the hook that runs has refused, or nil */
+static int l_refusal(lua_State *L)
+{
+    struct task *t = task_running(L);
+    if (t == NULL || !*task_refused(t))
+        return 0;
+    *task_refused(t) = false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &refusals);
+    lua_rawgetp(L, -1, t);
+    lua_pushnil(L);
+    lua_rawsetp(L, -3, t);
+    return 1;
+}
+
 /* core.caller(level) -> "lignum.lua:12" */
 static int l_caller(lua_State *L)
 {
@@ -29,6 +73,7 @@ static int l_caller(lua_State *L)
 
 void where_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"where", l_where}, {"caller", l_caller}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"where", l_where}, {"caller", l_caller}, {"hook", l_hook},
+                                         {"refuse", l_refuse}, {"refusal", l_refusal}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

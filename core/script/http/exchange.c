@@ -22,6 +22,7 @@ struct exchange *exchange_new(struct vm *vm, struct http_request *r)
     x->request = r;
     x->streaming = false;
     x->params.count = 0;
+    x->pattern = NULL;
     return x;
 }
 

@@ -33,6 +33,7 @@ struct exchange {
     unsigned generation;
     bool streaming;
     struct params params;             /* of the request's route */
+    const char *pattern;              /* of its route, which lives as long as the VM; NULL: none is found yet */
     struct task_ticket worker;        /* the task that answers it */
     struct task *task;                /* the task that streams */
     struct task_ticket drained;       /* its wait until the client has read */

@@ -23,6 +23,15 @@ static int push_slice(lua_State *L, slice s)
     return 1;
 }
 
+static int push_optional(lua_State *L, slice s)
+{
+    if (s.p == NULL)
+        lua_pushnil(L);
+    else
+        push_slice(L, s);
+    return 1;
+}
+
 /* The path and the query, not decoded. */
 static int push_target(lua_State *L, const struct http_head *head)
 {
@@ -108,10 +117,20 @@ static void make_params(lua_State *L, const struct http_request *r)
 
 enum field {
     FIELD_PATH = 1, FIELD_TARGET, FIELD_METHOD, FIELD_PARAMS, FIELD_QUERY, FIELD_HEADERS, FIELD_BODY, FIELD_PEER,
+    FIELD_ROUTE, FIELD_PRODUCER, FIELD_USER, FIELD_TOPIC, FIELD_ACTION,
 };
 static const char *const field_names[] = {
-    "path", "target", "method", "params", "query", "headers", "body", "peer", NULL,
+    "path", "target", "method", "params", "query", "headers", "body", "peer",
+    "route", "producer", "user", "topic", "action", NULL,
 };
+
+/* Pushes what the route or authorize has said of the request, or nil. */
+static int push_fact(lua_State *L, const char *name)
+{
+    if (lua_getiuservalue(L, 1, REQUEST_FACTS) == LUA_TTABLE)
+        lua_getfield(L, -1, name);
+    return 1;
+}
 
 static int push_field(lua_State *L, enum field field)
 {
@@ -133,6 +152,16 @@ static int push_field(lua_State *L, enum field field)
         return push_made(L, REQUEST_BODY, make_body);
     case FIELD_PEER:
         return push_slice(L, request_at(L, 1)->peer);
+    case FIELD_ROUTE:
+        request_at(L, 1);             /* raises once it is answered */
+        lua_pushstring(L, request_exchange(L, 1)->pattern);
+        return 1;
+    case FIELD_PRODUCER:
+        return push_optional(L, http_head_join(&request_at(L, 1)->head, SLICE("Producer-Id"), vm_scratch(vm_of(L))));
+    case FIELD_USER:
+    case FIELD_TOPIC:
+    case FIELD_ACTION:
+        return push_fact(L, field_names[field - 1]);
     default:
         return 0;
     }
@@ -186,6 +215,16 @@ static int l_header(lua_State *L)
     return lua_gettop(L) - names;
 }
 
+/* req:know(facts): sets user, topic and action */
+static int l_know(lua_State *L)
+{
+    request_check(L, 1, "req:know(facts)");
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_setiuservalue(L, 1, REQUEST_FACTS);
+    return 0;
+}
+
 /* req:messages() -> list of messages | nil, message, code */
 static int l_messages(lua_State *L)
 {
@@ -210,7 +249,8 @@ static int l_messages(lua_State *L)
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {NULL, NULL}};
+        {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"know", l_know},
+        {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");
 }

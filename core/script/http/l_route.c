@@ -1,5 +1,5 @@
 /*
- * core.route, core.tree, core.walk and core.serve, and req:route: finding the route of a request.
+ * core.route, core.tree, core.walk and core.serve, and req:find: finding the route of a request.
  *
  * The routes of a draft (scripts/lignum/route.lua) are made into a tree by segment, once, in C: finding a route is
  * comparing the path where it lies, and Lua is asked for nothing but the route's table.
@@ -20,7 +20,7 @@
 
 #define TREE "core.tree(routes)"
 #define ROUTE "req:route(tree)"
-#define SERVE "core.serve(tree)"
+#define SERVE "core.serve([tree])"
 #define WALK "core.walk(tree, method, path)"
 
 enum { ROUTES = 1, METHODS_MAX = 16 };
@@ -250,9 +250,9 @@ static const struct tree *tree_check(lua_State *L, int index, const char *usage)
     return t;
 }
 
-/* req:route(tree) -> route | nil, allow | nil.  From then on the request has its params, and is counted under the
+/* req:find(tree) -> route | nil, allow | nil.  From then on the request has its params, and is counted under the
  * route, by which errors name it. */
-static int l_request_route(lua_State *L)
+static int l_request_find(lua_State *L)
 {
     char text[HTTP_TARGET_MAX];
     struct http_request *r = request_check(L, 1, ROUTE);
@@ -271,6 +271,7 @@ static int l_request_route(lua_State *L)
     const struct route *registered = route_get(vm_of(L), (uint64_t)t->leaves[route].id);
     if (registered != NULL) {
         r->route = registered->counter;
+        request_exchange(L, 1)->pattern = registered->pattern;
         task_where(task_self(L), registered->pattern);
     }
     push_leaf(L, 2, route);
@@ -303,10 +304,12 @@ static int l_walk(lua_State *L)
 
 static const char serving = 0;        /* its address is the registry's key of the tree that is served */
 
-/* core.serve(tree).  From now on requests with a body are judged by it before their body is read. */
+/* core.serve([tree]).  From now on requests with a body are judged by it before their body is read; without one, none
+ * is. */
 static int l_serve(lua_State *L)
 {
-    tree_check(L, 1, SERVE);
+    if (!lua_isnoneornil(L, 1))
+        tree_check(L, 1, SERVE);
     lua_settop(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &serving);
     return 0;
@@ -352,7 +355,7 @@ void route_open(lua_State *L)
     lua_pop(L, 1);
     luaL_setfuncs(L, functions, 0);
     lua_getfield(L, -1, "Request");
-    lua_pushcfunction(L, l_request_route);
-    lua_setfield(L, -2, "route");
+    lua_pushcfunction(L, l_request_find);
+    lua_setfield(L, -2, "find");
     lua_pop(L, 1);
 }

@@ -7,8 +7,9 @@
 #include "script/http/exchange.h"
 #include "script/vm/raise.h"
 
-/* User values of the object: tables and strings that have been made once. */
-enum { REQUEST_PARAMS = 1, REQUEST_HEADERS, REQUEST_QUERY, REQUEST_BODY, REQUEST_TREE, REQUEST_VALUES = REQUEST_TREE };
+/* User values of the object: tables and strings that have been made once; FACTS: what the route and authorize say. */
+enum { REQUEST_PARAMS = 1, REQUEST_HEADERS, REQUEST_QUERY, REQUEST_BODY, REQUEST_TREE, REQUEST_FACTS,
+       REQUEST_VALUES = REQUEST_FACTS };
 
 /* Pushes the object of a request. */
 MAY_RAISE void request_push(lua_State *L, struct exchange *x);

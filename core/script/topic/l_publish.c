@@ -122,8 +122,10 @@ static int shown(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     (void)context;
-    bool untouched = lua_isnil(L, REFUSAL) && is_still(L, PAYLOAD, BODY) && is_still(L, TO, TOPIC) &&
-                     get(L, KEY) == LUA_TNIL && has_no_headers(L);
+    struct task *now = task_running(L);
+    bool refused = !lua_isnil(L, REFUSAL) || (now != NULL && *task_refused(now));
+    bool untouched = !refused && is_still(L, PAYLOAD, BODY) && is_still(L, TO, TOPIC) && get(L, KEY) == LUA_TNIL &&
+                     has_no_headers(L);
     if (!untouched) {
         lua_pushboolean(L, 0);
         lua_pushvalue(L, MESSAGE);
@@ -171,7 +173,8 @@ static int l_publish(lua_State *L)
     task_hook(self, "on_publish");
     lua_pushvalue(L, HOOK);
     lua_pushvalue(L, MESSAGE);
-    lua_callk(L, 1, 1, 0, shown);
+    lua_pushvalue(L, REQUEST);
+    lua_callk(L, 2, 1, 0, shown);
     return shown(L, LUA_OK, 0);
 }
 

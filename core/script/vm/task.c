@@ -160,6 +160,23 @@ void task_hook(struct task *t, const char *hook)
     count_hook(t, false);
     t->hook = hook;
     t->hook_began = hook == NULL ? 0 : clock_ns();
+    t->refused = t->refused && hook == NULL;
+}
+
+const char *task_hook_of(const struct task *t)
+{
+    return t->hook;
+}
+
+bool *task_refused(struct task *t)
+{
+    return &t->refused;
+}
+
+struct task *task_running(lua_State *L)
+{
+    const struct vm *vm = vm_of(L);
+    return vm->tasks == NULL ? NULL : vm->tasks->running;
 }
 
 void task_yours(struct task *t, bool yours)
@@ -302,7 +319,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     bool capped = ts->vm->memory.capped;
     ts->vm->memory.capped = false;   /* a task may start another one: what fails here would end the process */
     struct task *t = task_take(ts);
-    t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
+    t->refused = t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
     t->yours = o->yours;
     t->used = 0;

@@ -68,8 +68,13 @@ struct task *task_that_can_wait(lua_State *L);        /* the same, but NULL wher
 bool task_is_guest(const struct task *t);
 void task_where(struct task *t, const char *where);   /* names the task in messages from now on */
 void task_hook(struct task *t, const char *hook);     /* the hook that runs now, for messages; NULL: none */
+const char *task_hook_of(const struct task *t);
+bool *task_refused(struct task *t);                   /* the hook has refused; false when a hook begins */
 void task_yours(struct task *t, bool yours);          /* what runs now is the operator's code, as a hook is */
 void task_appended(struct task *t);                   /* for task_result */
+
+/* The running task; NULL outside of any. Unlike task_self it never raises. */
+struct task *task_running(lua_State *L);
 
 /* For coroutine.c: the running task has called task_park, or gives way, and is yielding. */
 bool task_waits(const struct tasks *ts);

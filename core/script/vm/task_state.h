@@ -46,6 +46,7 @@ struct task {
     bool appended;
     bool broken;              /* an error raised in a hook ended it: its hooks are off, so it must not run again */
     bool guest, lingers;      /* counted in tasks.guests, in tasks.lingering */
+    bool refused;             /* task_refused */
     bool first;               /* it is made ready in tasks.first */
     int args;
     int rc;                   /* how the last wait ended */

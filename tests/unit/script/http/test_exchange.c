@@ -119,7 +119,7 @@ TEST(test_a_large_body_arrives_whole)
 TEST(test_a_handler_that_fails_is_a_500_that_says_where)
 {
     open_server("TREE = tree {{method = 'GET', path = '/x/{n}', id = route('GET /x/{n}')}}\n"
-                "function HANDLE(r) r:route(TREE) where('authorize')\nerror('no') end");
+                "function HANDLE(r) r:find(TREE) where('authorize')\nerror('no') end");
     CHECK_BODY(GET("/x/1"),
                "{\"type\":\"about:blank\",\"title\":\"a script "
                "failed\",\"status\":500,\"code\":\"script_error\",\"detail\":"
@@ -132,9 +132,9 @@ TEST(test_a_handler_that_fails_is_a_500_that_says_where)
 TEST(test_a_param_is_that_of_the_table_once_a_script_has_it)
 {
     open_server("TREE = tree {{method = 'GET', path = '/x/{a}/{b}', id = 0}, {method = 'GET', path = '/', id = 0}}\n"
-                "function HANDLE(r) r:route(TREE) local s = tostring(r:param('a')) .. tostring(r:param('b'))\n"
+                "function HANDLE(r) r:find(TREE) local s = tostring(r:param('a')) .. tostring(r:param('b'))\n"
                 "s = s .. tostring(r:param('c')) .. tostring(r.params.a) r.params.a = 'new'\n"
-                "s = s .. r:param('a') .. tostring(r:param('b')) r:route(TREE)\n"
+                "s = s .. r:param('a') .. tostring(r:param('b')) r:find(TREE)\n"
                 "return 200, s .. tostring(r:param('a')) end");
     CHECK_BODY(GET("/x/1/2"), "12nil1new21");
     CHECK_BODY(GET("/x/%20/%2f%41"), " %2fAnil new%2fA ");
@@ -189,7 +189,7 @@ TEST(test_garbage_from_a_handler_is_a_500_that_names_the_route)
     };
     char code[256], expected[256];
     open_server("TREE = tree {{method = 'GET', path = '/r', id = route('GET /r')}}\n"
-                "function HANDLE(r) r:route(TREE) return load(CODE)() end");
+                "function HANDLE(r) r:find(TREE) return load(CODE)() end");
     for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
         snprintf(code, sizeof(code), "CODE = \"return %s\"", results[i][0]);
         host_eval(&h, code);
