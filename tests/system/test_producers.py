@@ -1,0 +1,166 @@
+"""Requests that are repeated because their answer was lost: each is stored once, through kills, power failures and failovers."""
+
+import os
+import random
+
+from common import BIG, BINARY, SANITIZED, wait_until
+from publishers import Repeater, check_requests, repeating
+from test_power import differences, entries, in_log, locked, on_disk, states
+
+LIVE = {"replication": "live", "copies": 2}
+SMALL = ["store.segment.messages=40", "store.segment.bytes=16384"]
+
+
+def acknowledged(repeaters):
+    return sum(len(r.receipts) for r in repeaters)
+
+
+def goes_on(repeaters, count=60):
+    target = acknowledged(repeaters) + count
+    wait_until(lambda: acknowledged(repeaters) >= target, what="%d more requests are acknowledged" % count)
+
+
+def check_all_are_duplicates(repeaters, node):
+    """The last requests of all, repeated, append nothing."""
+    for r in repeaters:
+        for seq in range(max(0, len(r.receipts) - 20), len(r.receipts)):
+            before = r.duplicates
+            assert r.take(seq, r.send(seq, node))
+            assert r.duplicates > before, "request %d of %s is new again" % (seq, r.id)
+
+
+def test_requests_repeated_through_kill_9_are_stored_once(node, rng, figure):
+    b = node(set=SMALL)
+    topics = ["a", "b"]
+    ours = [Repeater(lambda: b, topic, "%s%d" % (topic, k), random.Random(rng.random())) for topic in topics for k in range(4)]
+    rounds = 40 if BIG else 4 if SANITIZED else 10
+    with repeating(ours):
+        for _ in range(rounds):
+            goes_on(ours, rng.randrange(1, 120))
+            b.kill()
+            b.start(timeout=30)
+    for end in ["as it is", "closed"]:
+        if end == "closed":
+            b.stop()
+            b.start()
+        for topic in topics:
+            assert check_requests(b.messages(topic), [r for r in ours if r.topic == topic]) == [], end
+        check_all_are_duplicates(ours, b)
+    assert sum(r.gaps for r in ours) == 0
+    figure("kill -9 with repeated requests: %d rounds, %d acknowledged, %d duplicates", rounds, acknowledged(ours),
+           sum(r.duplicates for r in ours))
+
+
+def test_requests_repeated_after_a_power_loss_are_stored_once(make_node, folder, faults, rng, figure):
+    binary = BINARY if "mutant" in BINARY else faults
+    log = os.path.join(folder, "log")
+    b = make_node(binary=binary, set=SMALL, expect_exit=None, env={"LIGNUM_FAULT": "log=" + log})
+    ours = [Repeater(lambda: b, "t", "p%d" % k, random.Random(rng.random()), lambda: os.stat(log).st_size) for k in range(4)]
+    for end in ["kill", "stop", "kill"]:
+        b.start()
+        with repeating(ours):
+            goes_on(ours, 200)
+        if end == "stop":
+            b.stop()
+        else:
+            with locked(log):
+                b.kill()
+        assert differences(on_disk(b.data), in_log(b.data, log)) == [], "the log does not tell all"
+    count = 100 if BIG else 24
+    for moment, luck, data in states(rng, folder, b, log, [Noted(r) for r in ours], count):
+        c = make_node(data=data, binary=binary, place=os.path.join(folder, "check")).start()
+        then = [at_that_moment(r, moment, c) for r in ours]
+        where = "power lost at byte %d of the log, luck %g" % (moment, luck)
+        try:
+            for r in then:
+                for seq in range(max(0, len(r.receipts) - 5), len(r.receipts)):
+                    assert r.take(seq, r.send(seq))
+                wait_until(lambda: r.take(r.ask(), r.send(r.ask())), what="the next request is acknowledged")
+            assert check_requests(c.messages("t"), then) == [], where
+        except AssertionError as e:
+            raise AssertionError("%s: %s" % (where, e))
+        c.kill()
+    figure("power lost at %d moments of %d operations with repeated requests, %d acknowledged", count,
+           sum(1 for _ in entries(log)), acknowledged(ours))
+
+
+class Noted:
+    """The acknowledgements of a repeater in the form that states() chooses its moments by."""
+
+    def __init__(self, repeater):
+        self.at = repeater.notes
+
+
+def at_that_moment(r, moment, node):
+    """The repeater as it was then: it knows what was acknowledged to it, and has sent the next request, or not."""
+    then = Repeater(lambda: node, r.topic, r.id, random.Random(r.id))
+    known = r.known_at(moment)
+    then.asked, then.receipts = r.asked[:known + 1], r.receipts[:known]
+    return then
+
+
+def test_requests_repeated_through_failovers_are_stored_once(cluster, figure):
+    c = cluster(set=SMALL, topics={"live": LIVE})
+    ours = [Repeater(lambda: random.choice(c.nodes), "live", "p%d" % k, random.Random(k)) for k in range(6)]
+    with repeating(ours):
+        for _ in range(4):
+            goes_on(ours)
+            leader = c.leader() or c.wait_leader()
+            leader.kill()
+            c.wait_leader(besides=[leader])
+            goes_on(ours)
+            leader.start()
+            c.wait_whole()
+    c.wait_equal()
+    for node in c.nodes:
+        assert check_requests(node.messages("live"), ours) == []
+        check_all_are_duplicates(ours, node)
+    assert sum(r.gaps for r in ours) == 0
+    figure("failovers with repeated requests to any node: %d acknowledged, %d duplicates", acknowledged(ours),
+           sum(r.duplicates for r in ours))
+
+
+def test_requests_lost_with_a_leader_of_a_wal_topic_are_new_again_on_it_too(cluster):
+    """The lost leader comes back, is cut, and leads again: it must have forgotten what it has lost."""
+    c = cluster(sync_interval=30, set=SMALL, topics={"w": {"replication": "wal"}})
+    first = c.leader()
+    p = Repeater(lambda: c.leader() or c.wait_leader(), "w", "p", random.Random(1))
+    while len(p.receipts) < 50:
+        p.step()
+    shipped = [r for r in p.receipts]
+    first.ok("POST", "/v1/topics/w/messages", b"q all have this", {"Lignum-Ack": "peers"})
+    c.wait_equal()
+    while len(p.receipts) < 100:
+        p.step()
+    first.freeze()                     # not killed: it has in memory what it will have lost
+    second = c.wait_leader(besides=[first])
+    while len(p.receipts) < 75 or p.gaps == 0:
+        p.step()
+    assert (p.gaps, p.receipts[:50]) == (1, shipped)
+    second.ok("POST", "/v1/topics/w/messages", b"q and this", {"Lignum-Ack": "peers"})
+    first.thaw()
+    c.wait_whole()
+    wait_until(lambda: first.diverged(), what="what it has lost was moved aside")
+    c.wait_equal()
+    others = [node for node in c.nodes if node is not first]
+    for node in others:
+        node.kill()
+    wait_until(lambda: c.leader() is first, what="the first leader leads again")
+    for node in others:
+        node.start()
+    c.wait_whole()
+    p.gaps = 0
+    for seq in range(55, 75):
+        before = p.duplicates
+        assert p.take(seq, p.send(seq, first)) and p.duplicates > before
+    while len(p.receipts) < 120:
+        p.step()
+    assert p.gaps == 0
+    stored = c.leader().messages("w")
+    assert check_requests([m for m in stored if not m.startswith(b"q")], [without_places(p)]) == []
+
+
+def without_places(r):
+    then = Repeater(r.node, r.topic, r.id, r.rng)
+    then.asked, then.receipts = r.asked, [[None, None, n, None] for _, _, n, _ in r.receipts]
+    return then
