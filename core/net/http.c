@@ -121,6 +121,9 @@ static void exchange_reset(struct exchange *x)
     }
     if (x->body.data)
         buf_fini(&x->body);
+    if (x->source.free)
+        x->source.free(x->source.source);
+    x->source = (struct http_source){0};
     x->file = -1;
     x->file_left = 0;
     x->scanned = x->head_size = x->body_size = x->taken = 0;
@@ -150,7 +153,7 @@ void exchange_release(struct client *c)
 void exchange_charge(struct exchange *x)
 {
     size_t head = x->client->conn.out.cap;
-    size_t holds = x->body.cap + (head > CONN_BUF_SIZE ? head - CONN_BUF_SIZE : 0);
+    size_t holds = x->body.cap + x->source.holds + (head > CONN_BUF_SIZE ? head - CONN_BUF_SIZE : 0);
     client_hold(x->client, HELD_ANSWERS, (int64_t)holds - (int64_t)x->held);
     x->held = holds;
 }

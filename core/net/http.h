@@ -1,14 +1,15 @@
 /*
  * The HTTP server: connections, limits, deadlines, one request in flight per connection.
  *
- * http_next returns whole requests. Each must be answered once, by http_answer (or http_answer_take,
- * http_answer_file, or http_begin, http_chunk... and http_end), also when its client is gone: the answer is then
+ * http_next returns whole requests. Each must be answered once, by http_answer (or http_answer_take, http_answer_file,
+ * http_answer_source, or http_begin, http_chunk... and http_end), also when its client is gone: the answer is then
  * dropped. A request and its slices are valid until then. Malformed requests, limits and timeouts are answered here;
  * the caller never sees them.
  *
- * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_request.c
- * (bytes to requests; http_parse.c, http_chunks.c, http_uri.c, http_chars.c parse), http_answer.c (answers to bytes),
- * http_flush.c (bytes to sockets), http_stats.c (counters). http_server.h is their common inside.
+ * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_origin.c
+ * (who holds what), http_request.c (bytes to requests; http_parse.c, http_chunks.c, http_uri.c, http_chars.c parse),
+ * http_answer.c (answers to bytes), http_flush.c (bytes to sockets), http_stats.c (counters). http_server.h is their
+ * common inside.
  */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
@@ -95,6 +96,17 @@ void http_answer_take(struct http_request *r, const struct http_answer *a, struc
 
 /* Answers with `size` bytes of a file, sent from the page cache; fd is taken over. */
 void http_answer_file(struct http_request *r, const struct http_answer *a, int fd, uint64_t position, uint64_t size);
+
+/* Answers with a body that is rendered as the client takes it, framed as below. `more` appends the next piece; false:
+ * it was the last. `free` is called once the answer has ended, however it ends. `holds`: the memory that the source
+ * owns, which counts as unsent. */
+struct http_source {
+    bool (*more)(void *source, struct buf *out);
+    void (*free)(void *source);
+    void *source;
+    size_t holds;
+};
+void http_answer_source(struct http_request *r, const struct http_answer *a, const struct http_source *source);
 
 /* Answers with a body of unknown length: chunked, or ended by closing for HTTP/1.0. http_chunk returns the number of
  * bytes that wait to be sent; above a bound of its own the caller waits for on_drained. That is called once, from

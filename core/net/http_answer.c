@@ -216,6 +216,16 @@ void http_answer_file(struct http_request *r, const struct http_answer *a, int f
 
 /* ---- answers of unknown length ---- */
 
+void http_answer_source(struct http_request *r, const struct http_answer *a, const struct http_source *source)
+{
+    struct exchange *x = exchange_of(r);
+    http_begin(r, a);
+    x->source = *source;
+    if (is_gone(x->client) || x->bodiless)
+        x->source.more = NULL;
+    answer_end(x);
+}
+
 void http_begin(struct http_request *r, const struct http_answer *a)
 {
     struct exchange *x = exchange_of(r);

@@ -9,15 +9,61 @@
 #include "base/say.h"
 #include "net/http_server.h"
 
-/* One attempt to send what is in memory, and one for the file. 0: all is sent; -EAGAIN: not yet; -errno. */
+static bool is_written(const struct client *c)
+{
+    return buf_size(&c->conn.out) + buf_size(&c->exchange->body) == 0;
+}
+
+/* Renders the next piece of the body into `out`, as a chunk whose size is filled in afterwards. */
+static void piece_next(struct client *c)
+{
+    static const slice line = SLICE("00000000\r\n");
+    struct exchange *x = c->exchange;
+    struct buf *out = &c->conn.out;
+    size_t start = buf_size(out) + line.n;
+    if (x->chunked_answer)
+        buf_add_slice(out, line);
+    bool more = x->source.more(x->source.source, out);
+    if (!more)
+        x->source.more = NULL;
+    if (!x->chunked_answer)
+        return;
+    size_t size = buf_size(out) - start;
+    char *digit = out->data + out->at + start - 2;
+    for (size_t left = size; left > 0; left >>= 4)
+        *--digit = "0123456789abcdef"[left & 15];
+    if (size == 0)
+        out->end -= line.n;
+    else
+        buf_add_slice(out, SLICE("\r\n"));
+    if (!more)
+        buf_add_slice(out, SLICE("0\r\n\r\n"));
+}
+
+/* Writes what is in memory, and what a source renders behind it. The bytes of the last write, or -EAGAIN, -errno. */
+static ssize_t memory_send(struct client *c)
+{
+    struct exchange *x = c->exchange;
+    uint64_t *sent = &c->server->stats.bytes_out, until = *sent + FILE_PER_TURN;
+    ssize_t n = 0;
+    do {
+        if (is_written(c) && x->source.more)
+            piece_next(c);
+        if (is_written(c))
+            break;
+        n = conn_write(&c->conn, &x->body, x->file_left > 0);
+        if (n > 0)
+            *sent += (uint64_t)n;
+    } while (n > 0 && is_written(c) && x->source.more && *sent < until);
+    exchange_charge(x);
+    return n;
+}
+
+/* An attempt to send what is in memory, and one for the file. 0: all is sent; -EAGAIN: not yet; -errno. */
 static int client_send(struct client *c)
 {
     struct exchange *x = c->exchange;
-    ssize_t n = 0;
-    if (buf_size(&c->conn.out) + buf_size(&x->body) > 0)
-        n = conn_write(&c->conn, &x->body, x->file_left > 0);
-    if (n > 0)
-        c->server->stats.bytes_out += (uint64_t)n;
+    ssize_t n = memory_send(c);
     if (n >= 0 && x->file_left > 0 && buf_size(&c->conn.out) == 0) {
         uint64_t size = x->file_left < FILE_PER_TURN ? x->file_left : FILE_PER_TURN;
         n = conn_send_file(&c->conn, x->file, &x->file_at, size);
@@ -30,7 +76,7 @@ static int client_send(struct client *c)
     }
     if (n < 0)
         return (int)n;
-    return buf_size(&c->conn.out) == 0 && buf_size(&x->body) == 0 && x->file_left == 0 ? 0 : -EAGAIN;
+    return is_written(c) && x->source.more == NULL && x->file_left == 0 ? 0 : -EAGAIN;
 }
 
 /* Ends the connection after the answer. A client that may still be sending gets time to read the answer first:

@@ -5,7 +5,7 @@
  *
  *     HEAD     waits for a request head        -> BODY     http_request.c, when the head is whole
  *     BODY     waits for the body              -> HANDLED  http_request.c, when the body is whole; http_next returns it
- *     HANDLED  the caller has the request      -> SENDING  http_answer.c, when the answer is whole
+ *     HANDLED  the caller has the request      -> SENDING  http_answer.c, when the answer is whole, or its source is
  *     SENDING  the answer goes to the socket   -> HEAD     http_flush.c, when the kernel has taken all of it
  *                                              -> LINGER   the same, if the connection is to close and the client may
  *                                                          still be sending
@@ -40,7 +40,7 @@ enum {
     ROUTES_MAX = 256,             /* patterns counted one by one */
     DISCARD_PER_TURN = 256 * KIB, /* while lingering */
     DISCARD_MAX = 16 * MIB,       /* a client that sends more after an error answer may lose it to a reset */
-    FILE_PER_TURN = 1 * MIB,      /* sent to one client, so that it does not delay the others */
+    FILE_PER_TURN = 1 * MIB,      /* sent to one client, so that it does not delay the others; the same of a source */
     TAKE_COPY_MAX = 2 * KIB,      /* a taken body up to this is copied behind its head: one write instead of writev */
 };
 
@@ -76,6 +76,7 @@ struct exchange {
     size_t held;                  /* its part of HELD_ANSWERS: exchange_charge */
     int file;
     uint64_t file_at, file_left;
+    struct http_source source;    /* of the rest of the body; source.more == NULL: there is none, or no more */
     bool chunked_answer, bodiless;
     void (*on_drained)(void *arg);
     void *drained_arg;

@@ -1,5 +1,6 @@
 """Many clients, slow clients and few descriptors: no client stalls another, and memory does not grow."""
 
+import json
 import os
 import re
 import resource
@@ -366,6 +367,34 @@ def test_bodies_that_do_not_end_give_way_to_those_that_do(node):
         assert b.metrics()["lignum_http_slow_total"] >= 4
     finally:
         for c in held:
+            c.close()
+
+
+def test_large_answers_are_rendered_as_they_are_read(node, figure):
+    b, lazy = node(), []
+    for _ in range(8):
+        b.publish("big", b"\x01" * ((1 << 20) - 64))        # 6 bytes each in JSON
+    before = b.status("VmRSS")
+    target = "/v1/topics/big/messages?from=0&bytes=8388608"
+    try:
+        for _ in range(8):
+            lazy.append(Connection(b.port, receive_buffer=4096))
+            lazy[-1].send(request_bytes("GET", target))
+            began = time.monotonic()
+            assert b.get("/healthz").status == 200
+            assert time.monotonic() - began < (5 if SANITIZED else 1)
+        grown = b.status("VmRSS") - before
+        figure("8 answers of 48 MiB that are never read: RSS grew by %d kB", grown)
+        assert b.metrics()["lignum_http_slow_total"] == 0
+        assert grown < 8 * 20 * 1024 * (3 if SANITIZED else 1)
+        for accept in ("application/json", "application/x-ndjson"):
+            a = b.get(target, headers={"Accept": accept})
+            assert (a.header("transfer-encoding"), a.header("content-length")) == ("chunked", None)
+            rows = a.json["messages"] if accept == "application/json" else [json.loads(x) for x in a.body.splitlines()]
+            assert [m["data"] for m in rows] == ["\x01" * ((1 << 20) - 64)] * len(rows)
+            assert len(rows) >= 7
+    finally:
+        for c in lazy:
             c.close()
 
 

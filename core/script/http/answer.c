@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "script/bind/arg.h"
 #include "script/bind/json_encode.h"
 #include "script/bind/object.h"
@@ -13,6 +14,8 @@
 
 enum {
     UNSENT_MAX = 256 * KIB,           /* of a stream: beyond it write() waits */
+    IN_ONE_GO = READ_SIZE_DEFAULT + 64 * KIB,   /* a larger batch is rendered in pieces */
+    PIECE = 128 * KIB,
     TAKE_MIN = 4 * KIB,               /* smaller bodies are copied, and the buffer is kept */
 };
 
@@ -138,14 +141,52 @@ static void send_table(lua_State *L, struct exchange *x, struct http_answer *a)
     send_buf(x, a, out);
 }
 
+/* ---- large batches, which are rendered as the client takes them ---- */
+
+struct pieces {
+    struct batch batch;               /* with the raw bytes of the one that the handler returned */
+    struct rendering rendering;
+};
+
+static bool pieces_more(void *source, struct buf *out)
+{
+    struct pieces *p = source;
+    return rendering_next(&p->rendering, out, PIECE);
+}
+
+static void pieces_free(void *source)
+{
+    struct pieces *p = source;
+    rendering_end(&p->rendering);
+    buf_fini(&p->batch.raw);
+    mem_free(p);
+}
+
+/* From here on the bytes are the answer's and not the scripts': they count as unsent. */
+static void send_in_pieces(struct exchange *x, const struct http_answer *a, struct batch *b)
+{
+    struct pieces *p = MEM_NEW(struct pieces);
+    p->batch = *b;
+    p->batch.index = p->batch.raw = (struct buf){0};
+    buf_move(&p->batch.raw, &b->raw);
+    batch_release(vm_memory(x->vm), b);
+    rendering_begin(&p->rendering, &p->batch);
+    http_answer_source(exchange_take_request(x), a, &(struct http_source){
+        pieces_more, pieces_free, p, p->batch.raw.cap});
+}
+
 static void send_batch(lua_State *L, struct exchange *x, struct http_answer *a, struct batch *b)
 {
     struct buf *out = vm_scratch(x->vm);
     if (b->sent)
         luaL_error(L, "this batch has been sent as an answer already");
     default_type(a, batch_media_type(b));
-    batch_render(out, b);
     b->sent = true;
+    if (buf_size(&b->raw) > IN_ONE_GO) {
+        send_in_pieces(x, a, b);
+        return;
+    }
+    batch_render(out, b);
     batch_release(vm_memory(x->vm), b);
     send_buf(x, a, out);
 }

@@ -7,14 +7,6 @@
 
 enum { PER_MESSAGE = 96 };   /* estimate of the bytes of JSON around a payload */
 
-/* Text that is reused from message to message. */
-struct reused {
-    struct buf batch;                 /* ,"epoch":1,"time":"...", the same for all messages of a stored batch */
-    uint64_t batch_first;             /* that batch */
-    struct buf digits;                /* of the last offset: the next one is one more */
-    uint64_t offset;                  /* the last offset */
-};
-
 static void add_offset(struct buf *out, struct reused *reused, uint64_t offset)
 {
     struct buf *digits = &reused->digits;
@@ -158,42 +150,71 @@ static void add_tail(struct buf *out, const struct batch *b)
     }
 }
 
-void batch_render(struct buf *out, const struct batch *b)
+void rendering_begin(struct rendering *g, const struct batch *b)
 {
-    struct cursor c = {.rest = buf_slice(&b->raw)};
-    struct reused reused = {0};
+    *g = (struct rendering){.batch = b, .cursor = {.rest = buf_slice(&b->raw)}};
+}
+
+void rendering_end(struct rendering *g)
+{
+    buf_fini(&g->reused.batch);
+    buf_fini(&g->reused.digits);
+}
+
+static void add_one(struct buf *out, struct rendering *g, const struct message *m)
+{
+    const struct batch *b = g->batch;
+    switch (b->format) {
+    case FORMAT_RAW:
+        buf_add_slice(out, m->payload);
+        break;
+    case FORMAT_API:
+        add_api(out, &g->cursor, m);
+        break;
+    case FORMAT_EVENTS:
+    case FORMAT_RAW_EVENTS:
+        add_event(out, b, &g->cursor, m, &g->reused);
+        break;
+    case FORMAT_JSON:
+    case FORMAT_LINES:
+        add_message(out, &g->cursor, m, &g->reused);
+        break;
+    }
+}
+
+bool rendering_next(struct rendering *g, struct buf *out, size_t most)
+{
+    const struct batch *b = g->batch;
     struct message m;
-    size_t size = buf_size(&b->raw);
+    size_t start = buf_size(out);
     bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API;
-    buf_reserve(out, size + size / 8 + (size_t)b->count * PER_MESSAGE + PER_MESSAGE);
-    add_head(out, b);
-    while (cursor_next(&c, &m) && c.offset < b->to) {
-        if (c.offset < b->from)
+    if (!g->begun)
+        add_head(out, b);
+    g->begun = true;
+    while (cursor_next(&g->cursor, &m) && g->cursor.offset < b->to) {
+        if (g->cursor.offset < b->from)
             continue;
-        if (listed && c.offset > b->from && out->data[out->end - 1] != '[')
+        if (listed && g->count > 0)
             buf_add_char(out, ',');
-        switch (b->format) {
-        case FORMAT_RAW:
-            buf_add_slice(out, m.payload);
-            break;
-        case FORMAT_API:
-            add_api(out, &c, &m);
-            break;
-        case FORMAT_EVENTS:
-        case FORMAT_RAW_EVENTS:
-            add_event(out, b, &c, &m, &reused);
-            break;
-        case FORMAT_JSON:
-        case FORMAT_LINES:
-            add_message(out, &c, &m, &reused);
-            break;
-        }
+        add_one(out, g, &m);
+        g->count++;
         if (!listed)
             buf_add_char(out, '\n');
+        if (buf_size(out) - start >= most)
+            return true;
     }
     add_tail(out, b);
-    buf_fini(&reused.batch);
-    buf_fini(&reused.digits);
+    return false;
+}
+
+void batch_render(struct buf *out, const struct batch *b)
+{
+    struct rendering g;
+    size_t size = buf_size(&b->raw);
+    buf_reserve(out, size + size / 8 + (size_t)b->count * PER_MESSAGE + PER_MESSAGE);
+    rendering_begin(&g, b);
+    rendering_next(&g, out, SIZE_MAX);
+    rendering_end(&g);
 }
 
 static const struct {

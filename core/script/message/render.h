@@ -12,6 +12,28 @@
 
 void batch_render(struct buf *out, const struct batch *b);
 
+/* Text that is reused from message to message. */
+struct reused {
+    struct buf batch;                 /* ,"epoch":1,"time":"...", the same for all messages of a stored batch */
+    uint64_t batch_first;             /* that batch */
+    struct buf digits;                /* of the last offset: the next one is one more */
+    uint64_t offset;                  /* the last offset */
+};
+
+/* The same in pieces. The batch stays as it is until rendering_end. */
+struct rendering {
+    const struct batch *batch;
+    struct cursor cursor;             /* what is not rendered yet */
+    struct reused reused;
+    uint64_t count;                   /* messages rendered */
+    bool begun;
+};
+void rendering_begin(struct rendering *g, const struct batch *b);
+
+/* Appends about `most` bytes, by whole messages. False: these were the last. */
+bool rendering_next(struct rendering *g, struct buf *out, size_t most);
+void rendering_end(struct rendering *g);
+
 /* The format that scripts call by this name. False: there is none. */
 bool batch_format_named(slice name, enum batch_format *out);
 

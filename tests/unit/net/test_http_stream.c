@@ -59,6 +59,92 @@ TEST(test_a_streamed_answer_to_http_1_0_is_plain_and_ends_with_the_connection)
     rig_free(rig);
 }
 
+/* A source of `pieces` pieces, each of `size` bytes; the last is empty when `size` is odd. */
+struct source {
+    int pieces, size, rendered, freed;
+};
+
+static bool source_more(void *arg, struct buf *out)
+{
+    struct source *s = arg;
+    bool last = ++s->rendered == s->pieces;
+    for (int i = 0; i < s->size && !(last && s->size % 2); i++)
+        buf_add_char(out, (char)('a' + s->rendered % 26));
+    return !last;
+}
+
+static void source_free(void *arg)
+{
+    ((struct source *)arg)->freed++;
+}
+
+static struct http_source source_of(struct source *s)
+{
+    return (struct http_source){source_more, source_free, s, 1000};
+}
+
+TEST(test_an_answer_in_pieces_comes_whole_and_keeps_the_connection)
+{
+    static const struct {
+        const char *request, *body;
+        struct source source;
+    } cases[] = {
+        {"GET /park HTTP/1.1\r\n" H "\r\n", "00000002\r\nbb\r\n00000002\r\ncc\r\n00000002\r\ndd\r\n0\r\n\r\nHTTP/1.1 ",
+         {3, 2, 0, 0}},
+        {"GET /park HTTP/1.1\r\n" H "\r\n", "00000001\r\nb\r\n0\r\n\r\nHTTP/1.1 ", {2, 1, 0, 0}},
+        {"HEAD /park HTTP/1.1\r\n" H "\r\n", "HTTP/1.1 ", {2, 2, 0, 0}},
+        {"GET /park HTTP/1.0\r\n\r\n", "bbcc", {2, 2, 0, 0}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig *rig = rig_new(NULL);
+        struct buf in = {0};
+        struct source s = cases[i].source;
+        struct http_source source = source_of(&s);
+        int fd = dial(rig);
+        send_all(rig, fd, slice_from(cases[i].request));
+        RIG_UNTIL(rig, rig->parked_count == 1);
+        http_answer_source(rig->parked[0], &rig_ok, &source);
+        loop_again(&rig->loop);
+        RIG_UNTIL(rig, s.freed == 1);
+        if (!strstr(cases[i].request, "1.0"))
+            SEND(rig, fd, PING);
+        while (!memmem(in.data ? in.data : "", buf_size(&in), "/ping", 5) && receive(rig, fd, &in) > 0)
+            ;
+        buf_add_char(&in, '\0');
+        CHECK(slice_starts(slice_from(strstr(in.data, "\r\n\r\n") + 4), slice_from(cases[i].body)));
+        CHECK_EQ(s.rendered, strncmp(cases[i].request, "HEAD", 4) == 0 ? 0 : s.pieces);
+        CHECK_EQ(s.freed, 1);
+        buf_fini(&in);
+        rig_free(rig);
+    }
+}
+
+TEST(test_an_answer_in_pieces_renders_no_further_than_its_client_reads)
+{
+    struct rig *rig = rig_new(NULL);
+    struct source s = {.pieces = 1000, .size = 100 * 1024}, gone = s;
+    struct http_source source = source_of(&s), of_gone = source_of(&gone);
+    int fd = dial(rig), other = dial(rig);
+    SEND(rig, fd, "GET /park HTTP/1.1\r\n" H "\r\n");
+    SEND(rig, other, "GET /park HTTP/1.1\r\n" H "\r\n");
+    RIG_UNTIL(rig, rig->parked_count == 2);
+    http_answer_source(rig->parked[0], &rig_ok, &source);
+    loop_again(&rig->loop);
+    SEND(rig, dial(rig), PING);
+    RIG_UNTIL(rig, s.rendered > 1);
+    for (int i = 0; i < 100; i++) {
+        loop_again(&rig->loop);
+        rig_run(rig);
+    }
+    CHECK(s.rendered < 200);
+    CHECK_EQ(s.freed, 0);
+    http_answer_source(rig->parked[1], &rig_ok, &of_gone);
+    close(fd);
+    close(other);
+    RIG_UNTIL(rig, s.freed == 1 && gone.freed == 1);
+    rig_free(rig);
+}
+
 static void reset(int fd)
 {
     struct linger now = {.l_onoff = 1};
