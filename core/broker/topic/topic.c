@@ -135,6 +135,7 @@ void topic_fail(struct topic *t, int rc)
 static void marks_truncate(struct topic *t, uint64_t to)
 {
     struct mark *all[] = {&t->tail, &t->written, &t->disk, &t->peers, &t->readable};
+    t->cuts++;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         mark_cut(all[i], to);
     t->follow.told_peers = least(t->follow.told_peers, to);

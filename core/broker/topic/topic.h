@@ -86,6 +86,7 @@ struct topic {
     struct journal *journal;         /* owned */
     struct mark tail, written, disk, peers;
     struct mark readable;            /* readers see offsets below it */
+    uint64_t cuts;                   /* how often marks were lowered: the log was cut, or begun again */
     bool deleting;
     unsigned index, generation;      /* for topic_ref */
     struct {
@@ -174,5 +175,11 @@ bool topic_is_unsure(const struct topic *t, uint64_t offset);
 
 /* Is this name fit for a client's topic (doc/http.md, "Strictness")? */
 bool topic_name_ok(slice name);
+
+/* The broker's own topics begin with _; clients cannot write to them. */
+static inline bool topic_is_internal(const struct topic *t)
+{
+    return t->name[0] == '_';
+}
 
 #endif

@@ -7,6 +7,12 @@
 
 /* ---- reading ---- */
 
+bool topic_log_takes(slice name)
+{
+    bool internal = name.n > 1 && name.n <= TOPIC_NAME_MAX && name.p[0] == '_';
+    return topic_name_ok(internal ? slice_skip(name, 1) : name);
+}
+
 int topic_log_read(const struct topic_log *log, uint64_t *from, uint64_t to, topic_log_fn *fn, void *arg)
 {
     struct buf chunk = {0};
@@ -26,7 +32,7 @@ int topic_log_read(const struct topic_log *log, uint64_t *from, uint64_t to, top
             slice messages = batch_messages(rest.p, &head);
             uint64_t end = head.first + head.count;
             for (uint64_t offset = head.first; offset < end && message_read(&messages, &m) == 0; offset++)
-                if (offset >= *from && topic_name_ok(m.key))   /* a directory's name, perhaps from another node */
+                if (offset >= *from && topic_log_takes(m.key))   /* a directory's name, perhaps from another node */
                     fn(arg, &m, (struct topic_id){head.epoch, offset});
             *from = end;
             rest = slice_skip(rest, head.size);

@@ -35,6 +35,9 @@ struct change {
     uint64_t want;                /* the offset after its record */
 };
 
+/* May a record be of this name? Those of clients, and internal ones. */
+bool topic_log_takes(slice name);
+
 /* Calls fn for each record below `to` from *from on; *from is then the offset after the last that was read. 0;
  * -ERR_DAMAGED; -errno. */
 typedef void topic_log_fn(void *arg, const struct message *m, struct topic_id id);

@@ -276,8 +276,11 @@ static int change_append(struct topics *ts, slice name, const char *what, const 
 
 int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
 {
-    if (!topic_name_ok(name))
-        return -ERR_BAD_TOPIC;
+    return topic_name_ok(name) ? topics_create_internal(ts, name, settings, want) : -ERR_BAD_TOPIC;
+}
+
+int topics_create_internal(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
+{
     const struct change *c = topic_log_find(&ts->log, name);
     if (c != NULL && c->kind != CHANGE_DELETE) {
         if (!settings_equal(&c->settings, settings))
@@ -310,7 +313,7 @@ struct topic_settings topics_settings_to_be(const struct topics *ts, const struc
 
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want)
 {
-    if (t == ts->log.topic)
+    if (topic_is_internal(t))
         return -ERR_FORBIDDEN;
     if (is_leaving(ts, t))
         return -ERR_UNKNOWN_TOPIC;
@@ -322,7 +325,7 @@ int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *
 
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
 {
-    if (t == ts->log.topic)
+    if (topic_is_internal(t))
         return -ERR_FORBIDDEN;
     if (is_leaving(ts, t))
         return -ERR_UNKNOWN_TOPIC;
@@ -522,7 +525,7 @@ static unsigned copies_to_be(const struct topics *ts)
     for (size_t i = 0; i < ts->all.count; i++) {
         const struct topic *t = ts->all.sorted[i];
         struct topic_settings s = topics_settings_to_be(ts, t);
-        if (t != ts->log.topic && !is_leaving(ts, t))
+        if (!topic_is_internal(t) && !is_leaving(ts, t))
             count_copies(&s, &copies);
     }
     for (const struct list *l = ts->log.changes.next; l != &ts->log.changes; l = l->next) {
@@ -550,11 +553,12 @@ struct holdings topics_holdings(const struct topics *ts)
         journal_info(t->journal, &info);
         h.empty = h.empty && info.tail == 0;
         h.damaged = h.damaged || info.damaged > 0;
-        if (t != ts->log.topic)
+        if (!topic_is_internal(t))
             count_copies(&t->settings, &h.copies_min);
     }
     for (size_t i = 0; i < ts->unopened.count; i++)
-        count_copies(&ts->unopened.sorted[i]->settings, &h.copies_min);
+        if (!topic_is_internal(ts->unopened.sorted[i]))
+            count_copies(&ts->unopened.sorted[i]->settings, &h.copies_min);
     if (h.copies_min == 0)
         h.copies_min = 1;
     return h;

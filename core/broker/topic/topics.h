@@ -33,8 +33,10 @@ struct topic *topics_log(struct topics *ts);
 struct role *topics_role(const struct topics *ts);
 
 /* Each change appends a record to _topics and returns the offset after it. The change is made when topics_applied is
- * there; that the record is committed is not enough. 0, or an error, and then the change is never made. */
+ * there; that the record is committed is not enough. 0, or an error, and then the change is never made: -ERR_FORBIDDEN
+ * for an internal topic, which clients neither change nor delete. */
 int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
+int topics_create_internal(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
 
