@@ -133,6 +133,19 @@ static void topics_down(struct server *s)
     topics_close(s->topics);
 }
 
+static int groups_up(struct server *s)
+{
+    struct buf why = {0};
+    int code = groups_open(s->topics, &s->groups, &why) < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
+    buf_fini(&why);
+    return code;
+}
+
+static void groups_down(struct server *s)
+{
+    groups_close(s->groups);
+}
+
 static int listen_on(struct server *s, slice address)
 {
     uint16_t port;
@@ -252,6 +265,7 @@ static int services_up(struct server *s)
         .loop = &s->loop,
         .http = s->http,
         .topics = s->topics,
+        .groups = s->groups,
         .store = s->store,
         .role = &s->role,
         .cluster = s->cluster,
@@ -309,9 +323,9 @@ struct stage {
 
 static const struct stage stages[] = {
     {loop_up, loop_down},         {scripts_up, scripts_down}, {store_up, store_down},
-    {topics_up, topics_down},     {http_up, http_down},       {cluster_up, cluster_down},
-    {auditor_up, auditor_down},   {services_up, services_down}, {console_up, console_down},
-    {watches_up, server_unwatch},
+    {topics_up, topics_down},     {groups_up, groups_down},   {http_up, http_down},
+    {cluster_up, cluster_down},   {auditor_up, auditor_down}, {services_up, services_down},
+    {console_up, console_down},   {watches_up, server_unwatch},
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 

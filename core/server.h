@@ -17,6 +17,7 @@ struct server {
     struct store *store;
     struct role role;
     struct topics *topics;
+    struct groups *groups;
     struct http_server *http;
     struct fetcher *fetcher;
     struct shared *shared;
@@ -25,8 +26,8 @@ struct server {
     struct cluster *cluster;               /* NULL: this node is alone */
     struct auditor *auditor;
     struct buf data, advertise;            /* NUL-terminated */
-    struct watch synced, due, trim, drain, hup, term, interrupt;
-    uint64_t due_at;                       /* what `due` is armed for, or 0 */
+    struct watch synced, due, group_due, trim, drain, hup, term, interrupt;
+    uint64_t due_at, group_due_at;         /* what `due` and `group_due` are armed for, or 0 */
     bool trim_armed, trim_due;             /* the look at retention: its timer runs; its time has come */
     bool lost;                             /* files of the data directory are gone, and who waited for them was told */
     bool reload;                           /* asked for; the turn does it */

@@ -65,6 +65,20 @@ static void due_arm(struct server *s)
         watch_arm(&s->due, at > now ? at - now : 0);
 }
 
+/* The same for groups: it fires when a lease or a delay is over. */
+static void group_due_arm(struct server *s)
+{
+    uint64_t at = groups_deadline_ns(s->groups);
+    if (at == s->group_due_at)
+        return;
+    uint64_t now = clock_ns();
+    s->group_due_at = at;
+    if (at == 0)
+        watch_disarm(&s->group_due);
+    else
+        watch_arm(&s->group_due, at > now ? at - now : 0);
+}
+
 /* An armed timer is left alone: otherwise topics that keep changing would put the look at retention off without end. */
 static void trim_arm(struct server *s)
 {
@@ -78,7 +92,8 @@ static void trim_now(struct server *s)
     s->trim_due = s->trim_armed = false;
     store_check_files(s->store);
     bool unopened = topics_open_late(s->topics);
-    if (topics_trim(s->topics) || unopened)
+    groups_trim(s->groups);
+    if (topics_trim(s->topics) || unopened || groups_log(s->groups) != NULL)
         trim_arm(s);
 }
 
@@ -121,6 +136,7 @@ void turn(void *arg)
     }
     if (topics_apply(s->topics) || changed)
         trim_arm(s);
+    bool more = groups_turn(s->groups);    /* 1. committed records of groups take effect, leases end */
     serve_accept(s->vm);                   /* 1. bytes -> requests */
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */
@@ -132,9 +148,10 @@ void turn(void *arg)
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
     if (s->console != NULL)
         console_send(s->console);          /* 6. output -> the console's clients */
-    if (tasks_ready(vm_tasks(s->vm)) || topics_have_unapplied(s->topics))
+    if (more || tasks_ready(vm_tasks(s->vm)) || topics_have_unapplied(s->topics))
         loop_again(&s->loop);              /* steps 2 to 6 made one ready or due, and no event announces that */
     due_arm(s);
+    group_due_arm(s);
     if (s->reload)
         reload_now(s);
     if (s->stopping && stopped(s))
@@ -155,6 +172,12 @@ static void on_synced(void *arg)
 static void on_due(void *arg)
 {
     ((struct server *)arg)->due_at = 0;
+}
+
+/* Ends the sleep; groups_turn of the turn finds what is over. */
+static void on_group_due(void *arg)
+{
+    ((struct server *)arg)->group_due_at = 0;
 }
 
 /* Armed by each change of the topics, and again while there is something to do. */
@@ -203,6 +226,7 @@ void server_watch(struct server *s)
 {
     watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
     watch_precise_timer(&s->loop, &s->due, on_due, s);
+    watch_precise_timer(&s->loop, &s->group_due, on_group_due, s);
     watch_timer(&s->loop, &s->trim, on_trim, s);
     watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
     /* Ignored wherever they are not watched: on the way down, which ends by itself and must complete. */
@@ -217,7 +241,7 @@ void server_watch(struct server *s)
 
 void server_unwatch(struct server *s)
 {
-    struct watch *all[] = {&s->synced, &s->due, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
+    struct watch *all[] = {&s->synced, &s->due, &s->group_due, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         watch_fini(all[i]);
 }

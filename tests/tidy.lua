@@ -68,8 +68,8 @@ local MAY_USE <const> = {
 -- named here has no order of its rooms yet. Rooms in braces stand side by side: neither uses the other.
 local ROOMS <const> = {
   store = { "disk", "format", "senders", "log", "recovery", "replication" },
-  broker = { "election", "topic", "wire", { "leader", "follower" }, "cluster" },
-  script = { "vm", "bind", "std", "message", "http", "topic", "cluster" },
+  broker = { "election", "topic", "wire", "group", { "leader", "follower" }, "cluster" },
+  script = { "vm", "bind", "std", "message", "http", "topic", "group", "cluster" },
 }
 
 -- Who may include a foreign header; each pattern is matched against the path of the file.

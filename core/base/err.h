@@ -24,10 +24,13 @@
     X(FORBIDDEN,       "forbidden",           403, NO,  "not allowed") \
     X(NOT_FOUND,       "not_found",           404, NO,  "there is no such path") \
     X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic with that name") \
+    X(UNKNOWN_GROUP,   "unknown_group",       404, NO,  "the topic has no group with that name") \
     X(BAD_METHOD,      "method_not_allowed",  405, NO,  "this path does not support that method") \
     X(NOT_ACCEPTABLE,  "not_acceptable",      406, NO,  "none of the accepted media types can be produced") \
     X(SLOW_REQUEST,    "request_timeout",     408, YES, "the request did not arrive in time") \
     X(TOPIC_EXISTS,    "topic_exists",        409, NO,  "the topic exists with other settings") \
+    X(GROUP_EXISTS,    "group_exists",        409, NO,  "the group exists with other settings") \
+    X(LEASE_LOST,      "lease_lost",          409, NO,  "the lease is over, or was never given") \
     X(TRUNCATED,       "log_truncated",       409, NO,  "that offset belongs to a history that was cut off") \
     X(SEQUENCE_GAP,    "sequence_gap",        409, NO,  "an earlier request of the producer is missing") \
     X(FENCED,          "fenced",              403, NO,  "a newer epoch of the producer has begun") \
@@ -38,6 +41,7 @@
     X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not supported") \
     X(BAD_EXPECT,      "expectation_failed",  417, NO,  "only Expect: 100-continue is supported") \
     X(BEYOND,          "offset_beyond",       416, NO,  "that offset is beyond the end of the topic") \
+    X(NO_PRECONDITION, "precondition_required", 428, NO, "this request needs If-Match") \
     X(TOO_MANY,        "too_many_requests",   429, YES, "over a rate or count limit") \
     X(HEAD_TOO_LARGE,  "head_too_large",      431, NO,  "the request head is too large") \
     X(INTERNAL,        "internal",            500, NO,  "a defect in Lignum") \

@@ -91,6 +91,22 @@ enum {
     OFFSET_DIGITS_MAX = 16,             /* of an offset in a query or token: those of JSON_INTEGER_MAX */
     EPOCH_DIGITS_MAX = 18,              /* of an epoch in a token: any such number fits 64 bits */
 
+    /* groups */
+    GROUPS_MAX = 10 * 1000,             /* each costs a few KiB of memory, and a record in each snapshot */
+    GROUP_AHEAD_MAX = 100 * 1000,       /* messages that one group has out at once: leased, delayed or held */
+    GROUP_LEASE_MS_MIN = 100,
+    GROUP_LEASE_MS_MAX = 12 * 3600 * 1000,
+    GROUP_DELIVERIES_MAX = 1000 * 1000, /* 20 bits in memory */
+    GROUP_RETRY_FACTOR_MAX = 100,
+    GROUP_CONSUMERS_MAX = 1000,         /* names that a group remembers; 10 bits in memory */
+    GROUP_CONSUMER_NAME_MAX = 64,
+    GROUP_HISTORIES_MAX = 8,            /* epochs of its topic; an older one is compared as if it differed */
+    GROUP_ACKED_MAX = 1024,             /* ranges of acknowledgements that a retry may repeat */
+    GROUP_LOG_SEGMENT = 4 * MIB,        /* a file of _groups: what snapshots make superfluous goes file by file */
+    GROUP_LOG_GROWTH = 8 * MIB,         /* of _groups, beyond three times its last snapshots, until the next ones */
+    CLAIM_COUNT_MAX = 10 * 1000,        /* messages of one claim, and leases of one settle */
+    CLAIM_LOOK_MAX = 10 * 1000,         /* messages that one step of a claim looks at; it goes on in the next turn */
+
     /* scripts */
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
@@ -162,6 +178,7 @@ enum {
 #define JSON_INTEGER_MAX ((INT64_C(1) << 53) - 1)          /* every JSON parser reads integers up to this exactly */
 #define NUMBER_MAX ((uint64_t)JSON_INTEGER_MAX)            /* of epochs, versions, offsets and sizes that others name */
 #define REGISTER_JUMP_MAX (UINT64_C(1) << 40)              /* above what a node knows: 34,000 years at one a second */
+#define GROUP_DELAY_MS_MAX (UINT64_C(366) * 24 * 3600 * 1000)
 #define AGE_S_MAX (INT64_C(100) * 366 * 24 * 3600)         /* of retention and of files: 100 years of any length */
 
 /* What scripts see as core.limits, with names in lower case (script/bind/l_limits.c). */
@@ -177,6 +194,8 @@ enum {
     X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) \
     X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
+    X(GROUPS_MAX) X(GROUP_AHEAD_MAX) X(GROUP_LEASE_MS_MIN) X(GROUP_LEASE_MS_MAX) X(GROUP_DELIVERIES_MAX) \
+    X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
     X(FETCH_BODY_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
     X(CONSOLE_PATH_MAX) X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \

@@ -48,6 +48,7 @@ static slice reason(int status)
     case 417: return SLICE("Expectation Failed");
     case 421: return SLICE("Misdirected Request");
     case 422: return SLICE("Unprocessable Content");
+    case 428: return SLICE("Precondition Required");
     case 429: return SLICE("Too Many Requests");
     case 431: return SLICE("Request Header Fields Too Large");
     case 500: return SLICE("Internal Server Error");

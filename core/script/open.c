@@ -5,6 +5,7 @@
 #include "script/bind/libs.h"
 #include "script/bind/tables.h"
 #include "script/cluster/tables.h"
+#include "script/group/tables.h"
 #include "script/http/tables.h"
 #include "script/std/tables.h"
 #include "script/topic/tables.h"
@@ -20,7 +21,7 @@ static void (*const tables[])(lua_State *L) = {
     crypto_open, metrics_open, shared_open, sync_open, tasks_open,   /* std */
     request_open, route_open,                         /* http */
     topic_open, batch_open, publish_open, read_open,  /* topic; the last two extend request_open's */
-    cluster_open,
+    group_open, cluster_open,
 };
 
 /* The loader of require("lignum.core"). */

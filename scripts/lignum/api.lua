@@ -217,6 +217,145 @@ function Topic:set(settings) end
 ---@example topic("scratch"):delete()
 function Topic:delete() end
 
+---Returns a consumer group of the topic by name. It need not exist: then its methods fail with unknown_group.
+---@where tasks
+---@param name string
+---@return lignum.Group
+---@example local g = topic("jobs"):group("workers")
+function Topic:group(name) end
+
+---Returns the groups of the topic, sorted by name, as far as this node knows them.
+---@where tasks
+---@return lignum.Group[]? groups
+---@return string? message
+---@return string? code
+---@errors unknown_topic
+---@example for _, g in ipairs(topic("jobs"):groups()) do print(g.name) end
+function Topic:groups() end
+
+---@class lignum.Group
+--- A consumer group of a topic. All methods work on the leader, and on a node without a cluster; on another node they
+--- fail with not_leader.
+---@field topic string
+---@field name string
+local Group = {}
+
+---@class lignum.GroupSettings
+---@field lease_time? number  seconds
+---@field deliveries? integer
+---@field lease_max? integer
+---@field order? "none"|"key"
+---@field retry? { min?: number, max?: number, factor?: number }  seconds
+
+---Creates the group with these settings, as `PUT` does. `from` is the first offset that it delivers, by default the
+---next one of the topic. The result is false when the group exists with the same settings.
+---@waits until the group is acknowledged
+---@where tasks
+---@param settings? lignum.GroupSettings
+---@param from? integer
+---@return boolean? created
+---@return string? message
+---@return string? code
+---@errors unknown_topic group_exists bad_value not_leader unavailable no_space unknown_outcome
+---@example topic("jobs"):group("workers"):create { lease_time = 10 }
+function Group:create(settings, from) end
+
+---Changes the settings that are given.
+---@waits until the change is acknowledged
+---@where tasks
+---@param settings lignum.GroupSettings
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors unknown_topic unknown_group group_exists bad_value not_leader unavailable no_space unknown_outcome
+---@example topic("jobs"):group("workers"):set { deliveries = 5 }
+function Group:set(settings) end
+
+---Deletes the group.
+---@waits until the deletion is acknowledged
+---@where tasks
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors unknown_topic unknown_group not_leader unavailable no_space unknown_outcome
+---@example topic("jobs"):group("workers"):delete()
+function Group:delete() end
+
+---Moves the cursor: the group goes on from `offset`, all leases end, and deliveries are counted anew. With a
+---generation, only if that is the present one; else the fourth result is the present one.
+---@waits until the change is acknowledged
+---@where tasks
+---@param offset integer
+---@param generation? integer
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@return integer? generation
+---@errors unknown_topic unknown_group offset_beyond precondition_failed not_leader unavailable no_space unknown_outcome
+---@example topic("jobs"):group("workers"):seek(0)
+function Group:seek(offset, generation) end
+
+---@class lignum.GroupInfo
+---@field topic string
+---@field group string
+---@field settings lignum.GroupSettings
+---@field generation integer
+---@field cursor integer      every offset below it is settled
+---@field lag integer         messages that are not settled
+---@field leased integer
+---@field scheduled integer   messages that wait for a delay
+---@field blocked boolean
+---@field oldest? { offset: integer, age: number }
+---@field consumers { name: string, leased: integer, last: number }[]
+---@field redelivered integer
+---@field dead integer
+---@field removed integer
+
+---Describes the group.
+---@where tasks
+---@return lignum.GroupInfo? info
+---@return string? message
+---@return string? code
+---@errors unknown_topic unknown_group not_leader unavailable
+---@example print(topic("jobs"):group("workers"):info().lag)
+function Group:info() end
+
+---@class lignum.Claim
+---@field consumer? string
+---@field limit? integer   default 1
+---@field bytes? integer   default 1 MiB
+---@field wait? number     seconds; at most 60
+---@field settle? lignum.Settle
+
+---Leases messages: each has, besides what a read gives, `lease` and `delivery`. `settle` is done first, and its results
+---are the second value.
+---@waits until there is a message, `wait` passes or the request's client disconnects, and `settle` is acknowledged
+---@where tasks
+---@param options? lignum.Claim
+---@return lignum.Message[]? messages
+---@return string|{ lease: string, result: "ok"|"lease_lost" }[]|nil settled   or the message of the error
+---@return string? code
+---@errors unknown_topic unknown_group not_leader unavailable too_large bad_value too_many_requests unknown_outcome
+---@example for _, m in ipairs(topic("jobs"):group("workers"):claim { limit = 10 }) do print(m.payload, m.lease) end
+function Group:claim(options) end
+
+---@class lignum.Settle
+---@field ack? string[]
+---@field release? (string|{ lease: string, delay?: number })[]
+---@field reject? string[]
+---@field extend? { lease: string, seconds: number }[]
+
+---Settles leases. The results are in the order ack, release, reject, extend.
+---@waits until the settles are acknowledged
+---@where tasks
+---@param what lignum.Settle
+---@return { lease: string, result: "ok"|"lease_lost" }[]? results
+---@return string? message
+---@return string? code
+---@errors unknown_topic unknown_group not_leader unavailable too_large bad_value not_enough_copies unknown_outcome
+---@example topic("jobs"):group("workers"):settle { ack = { m.lease } }
+function Group:settle(what) end
+
 ---@class lignum.Batch
 --- The result of read: `#batch` messages; `batch[i]` is one of them as a table. A handler can return it as the body of
 --- an answer; the core renders it.

@@ -25,7 +25,7 @@ local M = {}
 local complete = false     -- true once lignum.lua is loaded: nothing can be declared any more
 
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
-local ROUTES = { "api", "message", "topic", "cluster", "metrics", "openapi" }
+local ROUTES = { "api", "message", "topic", "groups", "cluster", "metrics", "openapi" }
 
 -- The globals of Lua that lignum.lua sees.
 local LUA = {

@@ -70,10 +70,10 @@ end
 ---@return table? answer
 ---@return "again"|"unknown"|string verdict
 ---@return string? why
-local function attempt(req, leader)
+local function attempt(req, leader, wait)
   local answer, why, code, unsent = core.fetch {
     url = ("http://%s%s"):format(leader.forward, req.target), method = req.method, headers = headers_of(req),
-    body = req.body, timeout = ANSWER, fresh = true, leader = true,
+    body = req.body, timeout = ANSWER + wait, fresh = true, leader = true,
   }
   if not answer then return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why end
   if is_passing(answer) then return nil, "again", "the leader is changing" end
@@ -101,10 +101,11 @@ end
 ---Sends a request to the leader; waits for a leader if there is none.
 ---@param req lignum.Request
 ---@param fn fun(req: lignum.Request): integer, any, table?   the handler, called if this node becomes the leader
+---@param wait? number   seconds that the leader may take longer than for a write
 ---@return integer status
 ---@return any body
 ---@return table? headers
-function M.to_leader(req, fn)
+function M.to_leader(req, fn, wait)
   if req:header(GUARD) then
     return publish.fail("not_leader", "another node forwarded this request here, and this node does not lead")
   end
@@ -120,7 +121,7 @@ function M.to_leader(req, fn)
     if leader and not known then why = "the leader, " .. leader.name .. ", has not been reached yet" end
     if known then
       local answer, verdict
-      answer, verdict, why = attempt(req, leader)
+      answer, verdict, why = attempt(req, leader, wait or 0)
       if answer then return answer.status, answer.status ~= 204 and answer.body or nil, relayed(answer.headers) end
       if verdict == "unknown" then
         return publish.fail("unknown_outcome",
@@ -134,12 +135,14 @@ end
 
 ---Wraps a handler of writes so that it also works on a node that does not lead.
 ---@param fn fun(req: lignum.Request): integer, any, table?
+---@param wait_of? fun(req: lignum.Request): number   seconds that the handler may wait
 ---@return fun(req: lignum.Request): integer, any, table?
-function M.write(fn)
+function M.write(fn, wait_of)
+  local function to_leader(req) return M.to_leader(req, fn, wait_of and wait_of(req)) end
   return function(req)
-    if roster.role == "follower" then return M.to_leader(req, fn) end
+    if roster.role == "follower" then return to_leader(req) end
     local status, body, headers = fn(req)
-    if status == 503 and type(body) == "table" and body.code == "not_leader" then return M.to_leader(req, fn) end
+    if status == 503 and type(body) == "table" and body.code == "not_leader" then return to_leader(req) end
     return status, body, headers
   end
 end

@@ -1,6 +1,7 @@
 --- The functions that C calls (core/script/vm/vm.h). The only state here is the live world.
 local core = require "lignum.core"
 local election = require "lignum.election"
+require "lignum.group"                -- adds methods to topics
 local modules = require "lignum.modules"
 local replication = require "lignum.replication"
 local repl = require "lignum.repl"

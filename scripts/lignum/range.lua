@@ -103,9 +103,17 @@ local function offset_at_time(t, text, name)
   return t:offset_at(math.max(seconds, 0))     -- no message is older than 1970
 end
 
--- The offset that a text stands for. A token of a truncated history fails with log_truncated and the point up to which
--- the histories agree. A token past the end is accepted: this node may still receive its message.
-local function resolve(t, info, text, name)
+---The offset that a text stands for. A token of a truncated history fails with log_truncated and the point up to which
+---the histories agree. A token past the end is accepted: this node may still receive its message.
+---@param t lignum.Topic
+---@param info lignum.TopicInfo
+---@param text string
+---@param name string     of the parameter, for the error
+---@return integer? offset
+---@return string? problem
+---@return string? code
+---@return table? point   with log_truncated: { epoch =, offset = }
+function M.resolve(t, info, text, name)
   if text:find("^%d+$") then
     local n, why, code = http.integer(text, name, 0, OFFSET_LAST)
     if not n or name ~= "from" then return n, why, code end
@@ -197,10 +205,10 @@ function M.of(t, info, query)
     if not ok then return nil, why, code, point end
     info = t:info() or info
   end
-  asked.from, why, code, point = resolve(t, info, query.from or "earliest", "from")
+  asked.from, why, code, point = M.resolve(t, info, query.from or "earliest", "from")
   if not asked.from then return nil, why, code, point end
   if query.to then
-    asked.to, why, code, point = resolve(t, info, query.to, "to")
+    asked.to, why, code, point = M.resolve(t, info, query.to, "to")
     if not asked.to then return nil, why, code, point end
     if is_reversed(query.from or "earliest", query.to, asked) then
       return nil, ("from must be less than to: the range is [from, to), and this one is [%d, %d)"):format(asked.from,

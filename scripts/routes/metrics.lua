@@ -9,6 +9,7 @@ local M = {}
 
 -- A limited number of topics get series of their own, to bound the size of a scrape.
 local TOPICS_SHOWN <const> = 1000
+local GROUPS_SHOWN <const> = 200
 
 -- 14 digits hold a time in seconds since 1970 to a millisecond and better.
 local function number(n)
@@ -181,6 +182,35 @@ local function add_topics(page, stats)
     stats.topics_count - #stats.topics)
 end
 
+local GROUPS <const> = {
+  { "lag", "gauge", "Messages that are not settled." },
+  { "leased", "gauge", "Messages that are leased." },
+  { "scheduled", "gauge", "Messages whose next delivery is delayed." },
+  { "claims", "counter", "Messages delivered." },
+  { "acks", "counter", "Messages acknowledged." },
+  { "releases", "counter", "Leases released." },
+  { "rejects", "counter", "Messages rejected." },
+  { "expired", "counter", "Leases whose time was over." },
+  { "redelivered", "counter", "Messages delivered again." },
+  { "dead", "counter", "Messages settled without an acknowledgement." },
+  { "removed", "counter", "Messages that retention removed before they were settled." },
+}
+
+-- Groups are known to the leader, so other nodes have no series of them.
+local function add_groups(page)
+  local list, infos = core.group.list(), {}
+  table.sort(list, function(a, b) return a.topic .. "/" .. a.group < b.topic .. "/" .. b.group end)
+  for i = 1, math.min(#list, GROUPS_SHOWN) do infos[#infos + 1] = core.group.info(list[i].topic, list[i].group) end
+  local function labels(info) return format('topic="%s",group="%s"', info.topic, info.group) end
+  for _, g in ipairs(GROUPS) do
+    page:family("group_" .. g[1] .. (g[2] == "counter" and "_total" or ""), g[2], g[3])
+    for _, info in ipairs(infos) do page:sample(info[g[1]], labels(info)) end
+  end
+  page:family("group_oldest_seconds", "gauge", "Age of the oldest message that is not settled; 0 without one.")
+  for _, info in ipairs(infos) do page:sample(info.oldest and info.oldest.age or 0, labels(info)) end
+  page:one("groups_omitted", "gauge", "Groups without series of their own on this page.", #list - #infos)
+end
+
 ---`GET /metrics`
 function M.get()
   local stats, page = core.node.stats(TOPICS_SHOWN), setmetatable({}, Page)
@@ -189,6 +219,7 @@ function M.get()
   add_http(page, stats.http)
   add_store(page, stats.store)
   add_topics(page, stats)
+  add_groups(page)
   add_lua(page, stats.vm)
   add_process(page, stats.process)
   page[#page + 1] = core.metrics_text()

@@ -109,6 +109,7 @@ end
 
 local message = envelope("the payload, if it is valid UTF-8", "the payload otherwise")
 message.offset, message.epoch, message.time = integer(0), integer(0), { type = "string", format = "date-time" }
+message.lease, message.delivery = text("of a claim"), integer(1, "of a claim: how often it was delivered")
 
 local schemas = {
   Problem = object({
@@ -154,6 +155,44 @@ local schemas = {
     bytes = integer(0), segments = integer(0), damaged = integer(0),
     last_time = { type = "string", format = "date-time" }, followers = array_of({ type = "object" }),
   }, { "name", "id", "first", "next", "bytes" }),
+
+  GroupSettings = { type = "object", additionalProperties = false, properties = {
+    lease_time = { type = "number", minimum = limits.group_lease_ms_min / 1000,
+      maximum = limits.group_lease_ms_max // 1000, description = "seconds" },
+    deliveries = { type = "integer", minimum = 0, maximum = limits.group_deliveries_max, description = "0: no bound" },
+    lease_max = { type = "integer", minimum = 1, maximum = limits.group_ahead_max }, order = words("none", "key"),
+    retry = object {
+      min = { type = "number", minimum = 0 }, max = { type = "number", minimum = 0 },
+      factor = { type = "number", minimum = 1, maximum = limits.group_retry_factor_max },
+    },
+    from = { type = list { "string", "integer" }, description = "of PUT: an offset, token, time, earliest or latest" },
+  } },
+
+  Group = object({
+    topic = text(), group = text(), settings = ref("GroupSettings"), generation = integer(1),
+    cursor = text("epoch:offset:topic; everything below is settled"), lag = integer(0), leased = integer(0),
+    scheduled = integer(0), blocked = { type = "boolean" },
+    oldest = { oneOf = list { object({ offset = integer(0), age = { type = "number" } }), { type = "null" } } },
+    redelivered = integer(0), dead = integer(0), removed = integer(0),
+    consumers = array_of(object({ name = text(), leased = integer(0), last = text() }, { "name", "leased" })),
+  }, { "topic", "group", "settings", "generation", "cursor", "lag", "leased" }),
+
+  Settle = { type = "object", additionalProperties = false, properties = {
+    ack = array_of(text()), reject = array_of(text()),
+    release = array_of {
+      oneOf = list { text(), object({ lease = text(), delay = { type = "number" } }, { "lease" }) },
+    },
+    extend = array_of(object({ lease = text(), seconds = { type = "number" } }, { "lease", "seconds" })),
+  } },
+
+  Settled = array_of(object({ lease = text(), result = words("ok", "lease_lost") }, { "lease", "result" })),
+
+  Claim = { type = "object", additionalProperties = false, properties = {
+    consumer = text(nil, limits.group_consumer_name_max),
+    limit = { type = "integer", minimum = 1, maximum = limits.claim_count_max, default = 1 },
+    bytes = { type = "integer", minimum = 1, maximum = limits.read_size_max, default = limits.read_size_default },
+    wait = { type = "number", minimum = 0, maximum = limits.wait_ms_max // 1000 }, settle = ref("Settle"),
+  } },
 
   Cluster = object({
     self = text("the name of this node"), role = words("alone", "leader", "follower"), epoch = integer(0),
@@ -281,6 +320,61 @@ paths["/v1/topics/{topic}/messages"] = {
       header("Last-Event-ID", "id of the last event; the stream continues after it"),
       header("If-None-Match"),
     },
+  }),
+}
+
+local GROUP <const> = {
+  name = "group", ["in"] = "path", required = true, schema = TOPIC.schema,
+}
+
+paths["/v1/topics/{topic}/groups"] = {
+  parameters = list { TOPIC },
+  get = operation("The groups of a topic, by name", {
+    ["200"] = json("Groups", object({ groups = array_of(ref("Group")) }, { "groups" })),
+  }),
+}
+
+paths["/v1/topics/{topic}/groups/{group}"] = {
+  parameters = list { TOPIC, GROUP },
+  get = operation("The settings and the state of a group", { ["200"] = json("The group", ref("Group")) }),
+  put = operation("Create it", {
+    ["200"] = json("It exists, with the same settings", ref("Group")), ["201"] = json("Created", ref("Group")),
+  }, { requestBody = body(content("application/json", ref("GroupSettings")), false) }),
+  patch = operation("Change some settings", { ["200"] = json("Changed", ref("Group")) },
+    { requestBody = body(content("application/json", ref("GroupSettings"))) }),
+  delete = operation("Delete it", { ["204"] = answer("Deleted") }),
+}
+
+paths["/v1/topics/{topic}/groups/{group}/claim"] = {
+  parameters = list { TOPIC, GROUP },
+  post = operation("Lease messages, after settling others", {
+    ["200"] = json("None when the wait ends first", object({
+      topic = text(), group = text(), messages = array_of(ref("Message")), settled = ref("Settled"),
+    }, { "topic", "group", "messages" })),
+  }, { requestBody = body(content("application/json", ref("Claim")), false) }),
+}
+
+paths["/v1/topics/{topic}/groups/{group}/settle"] = {
+  parameters = list { TOPIC, GROUP },
+  post = operation("Acknowledge, release, reject and extend leases", {
+    ["200"] = json("In the order ack, release, reject, extend", object({ results = ref("Settled") }, { "results" })),
+  }, { requestBody = body(content("application/json", ref("Settle"))) }),
+}
+
+paths["/v1/topics/{topic}/groups/{group}/seek"] = {
+  parameters = list { TOPIC, GROUP },
+  post = operation("Move the cursor, which ends all leases", { ["200"] = json("The group", ref("Group")) }, {
+    requestBody = body(content("application/json", object({
+      to = { type = list { "string", "integer" }, description = "an offset, token, time, earliest or latest" },
+    }, { "to" }))),
+  }),
+}
+
+paths["/v1/topics/{topic}/groups/{group}/cursor"] = {
+  parameters = list { TOPIC, GROUP },
+  put = operation("Move the cursor of a consumer that tracks itself", { ["200"] = json("The group", ref("Group")) }, {
+    parameters = { header("If-Match", "the generation of the group") },
+    requestBody = body(content("application/json", object({ next = text("a token") }, { "next" }))),
   }),
 }
 

@@ -10,6 +10,7 @@ local NOT_HERE = {
   ship = true, cron = true,
 }
 local OWNERS = {
+  Group = core.Group,
   Topic = core.Topic, Request = core.Request, Batch = core.Batch, Range = core.Range, core = core, base64 = core.base64,
   Key = core.Key, Dict = core.Dict, Meter = core.Meter, Held = core.Held, Signal = core.Signal,
 }
@@ -46,7 +47,7 @@ test("api_every_function_of_the_core_is_described", function()
     described[e.name] = true
     for _, also in ipairs(e.also) do described[also:match("^[%w_.:]+")] = true end
   end
-  for _, name in ipairs { "Topic", "Request", "Batch", "Range", "Key", "Dict", "Meter", "Held", "Signal" } do
+  for _, name in ipairs { "Topic", "Group", "Request", "Batch", "Range", "Key", "Dict", "Meter", "Held", "Signal" } do
     for method in pairs(OWNERS[name]) do
       if not described[name .. ":" .. method] then error(name .. ":" .. method .. " is not in api.lua") end
     end

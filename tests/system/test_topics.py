@@ -135,6 +135,7 @@ def test_openapi_is_valid_json_and_names_routes_that_exist(b):
     assert {"/ping", "/api/message", "/api/topics", "/v1/topics", "/v1/topics/{topic}",
             "/v1/topics/{topic}/messages", "/healthz", "/readyz", "/metrics"} <= set(spec["paths"])
     b.publish("openapi", b"x")
+    b.ok("PUT", "/v1/topics/openapi/groups/openapi", status=201)
     for path, item in spec["paths"].items():
         named = set(re.findall(r"\{(\w+)\}", path))
         for method, operation in item.items():

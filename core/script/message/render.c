@@ -59,11 +59,8 @@ static void add_payload(struct buf *out, slice payload)
     json_string(out, payload);
 }
 
-static void add_message(struct buf *out, const struct cursor *c, const struct message *m, struct reused *reused)
+void message_render(struct buf *out, const struct message *m)
 {
-    buf_add_slice(out, SLICE("{\"offset\":"));
-    add_offset(out, reused, c->offset);
-    add_batch_fields(out, reused, &c->head);
     if (m->key.p != NULL && utf8_valid(m->key)) {
         buf_add_slice(out, SLICE(",\"key\":"));
         json_string(out, m->key);
@@ -80,6 +77,14 @@ static void add_message(struct buf *out, const struct cursor *c, const struct me
         buf_add_char(out, '}');
     }
     add_payload(out, m->payload);
+}
+
+static void add_message(struct buf *out, const struct cursor *c, const struct message *m, struct reused *reused)
+{
+    buf_add_slice(out, SLICE("{\"offset\":"));
+    add_offset(out, reused, c->offset);
+    add_batch_fields(out, reused, &c->head);
+    message_render(out, m);
     buf_add_char(out, '}');
 }
 

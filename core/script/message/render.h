@@ -10,6 +10,9 @@
 
 #include "script/message/batch.h"
 
+/* The fields of a message in the formats json and ndjson that follow its time, each with a comma before it. */
+void message_render(struct buf *out, const struct message *m);
+
 void batch_render(struct buf *out, const struct batch *b);
 
 /* Text that is reused from message to message. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "broker/cluster/cluster.h"
+#include "broker/group/groups.h"
 #include "net/fetch.h"
 #include "net/http.h"
 
@@ -20,6 +21,7 @@ struct services {
     struct loop *loop;
     struct http_server *http;
     struct topics *topics;
+    struct groups *groups;
     struct store *store;
     struct role *role;
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */

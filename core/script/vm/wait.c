@@ -124,6 +124,11 @@ bool tasks_stopping(const struct tasks *ts)
     return ts->stopping;
 }
 
+bool task_has_left(const struct task *t)
+{
+    return t->left;
+}
+
 void task_left(struct tasks *ts, struct task_ticket ticket)
 {
     struct task *t = task_of(ts, ticket.index, ticket.generation);

@@ -52,5 +52,6 @@ bool tasks_stopping(const struct tasks *ts);
 /* The client that a task works for has gone: waits marked by task_may_leave end, now and from now on; others go on.
  * The ticket is task_start's. */
 void task_left(struct tasks *ts, struct task_ticket ticket);
+bool task_has_left(const struct task *t);
 
 #endif

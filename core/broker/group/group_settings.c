@@ -1,0 +1,121 @@
+#include "broker/group/group_settings.h"
+
+#include "base/err.h"
+#include "base/limits.h"
+
+struct setting {
+    const char *name;
+    size_t offset;
+    uint64_t min, max;
+};
+
+static const struct setting table[] = {
+    {"lease_time", offsetof(struct group_settings, lease_ms), GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX},
+    {"deliveries", offsetof(struct group_settings, deliveries), 0, GROUP_DELIVERIES_MAX},
+    {"lease_max", offsetof(struct group_settings, lease_max), 1, GROUP_AHEAD_MAX},
+    {"order", offsetof(struct group_settings, order), 0, 1},
+    {"retry.min", offsetof(struct group_settings, retry_min_ms), 0, GROUP_DELAY_MS_MAX},
+    {"retry.max", offsetof(struct group_settings, retry_max_ms), 0, GROUP_DELAY_MS_MAX},
+    {"retry.factor", offsetof(struct group_settings, retry_factor), 1000, GROUP_RETRY_FACTOR_MAX * 1000},
+};
+enum { SETTINGS = sizeof(table) / sizeof(table[0]) };
+
+static const slice orders[] = {SLICE("none"), SLICE("key")};
+
+const struct group_settings group_settings_default = {
+    .lease_ms = 30 * 1000, .deliveries = 20, .lease_max = 1000, .order = ORDER_NONE,
+    .retry_min_ms = 0, .retry_max_ms = 300 * 1000, .retry_factor = 2000,
+};
+
+static uint64_t *field(struct group_settings *s, const struct setting *f)
+{
+    return (uint64_t *)(void *)((char *)s + f->offset);
+}
+
+static uint64_t value_of(const struct group_settings *s, const struct setting *f)
+{
+    uint64_t v;
+    memcpy(&v, (const char *)s + f->offset, sizeof(v));
+    return v;
+}
+
+static bool is_time(const struct setting *f)
+{
+    return f->offset == offsetof(struct group_settings, lease_ms) ||
+           f->offset == offsetof(struct group_settings, retry_min_ms) ||
+           f->offset == offsetof(struct group_settings, retry_max_ms);
+}
+
+/* Clients give times in seconds and the factor as it is, so that is how the bounds are named. */
+static int fail_bounds(const struct setting *f, struct buf *why)
+{
+    bool factor = f->offset == offsetof(struct group_settings, retry_factor);
+    double unit = factor || is_time(f) ? 1000.0 : 1.0;
+    const char *what = is_time(f) ? "seconds from" : factor ? "a number from" : "a whole number from";
+    buf_addf(why, "%s must be %s %.10g to %.10g", f->name, what, (double)f->min / unit, (double)f->max / unit);
+    return -ERR_BAD_VALUE;
+}
+
+static int order_set(struct group_settings *s, slice value, struct buf *why)
+{
+    for (uint64_t i = 0; i < 2; i++) {
+        if (slice_eq(value, orders[i])) {
+            s->order = i;
+            return 0;
+        }
+    }
+    buf_addf(why, "order must be \"none\" or \"key\"");
+    return -ERR_BAD_VALUE;
+}
+
+int group_settings_set(struct group_settings *s, slice name, slice value, struct buf *why)
+{
+    size_t i = 0;
+    while (i < SETTINGS && !slice_eq(name, slice_from(table[i].name)))
+        i++;
+    if (i == SETTINGS) {
+        buf_addf(why, "there is no setting \"%.*s\" of a group", SLICE_ARGS(name));
+        return -ERR_BAD_VALUE;
+    }
+    uint64_t v = 0;
+    if (table[i].offset == offsetof(struct group_settings, order))
+        return order_set(s, value, why);
+    if (slice_u64(value, &v) < 0 || v < table[i].min || v > table[i].max)
+        return fail_bounds(&table[i], why);
+    *field(s, &table[i]) = v;
+    return 0;
+}
+
+void group_settings_each(const struct group_settings *s, void (*visit)(void *arg, const char *name, slice text),
+                         void *arg)
+{
+    for (size_t i = 0; i < SETTINGS; i++) {
+        if (table[i].offset == offsetof(struct group_settings, order)) {
+            visit(arg, table[i].name, orders[s->order]);
+            continue;
+        }
+        struct buf text = {0};
+        buf_add_u64(&text, value_of(s, &table[i]));
+        visit(arg, table[i].name, buf_slice(&text));
+        buf_fini(&text);
+    }
+}
+
+bool group_settings_equal(const struct group_settings *a, const struct group_settings *b)
+{
+    for (size_t i = 0; i < SETTINGS; i++)
+        if (value_of(a, &table[i]) != value_of(b, &table[i]))
+            return false;
+    return true;
+}
+
+uint64_t group_retry_ms(const struct group_settings *s, uint64_t deliveries)
+{
+    double delay = (double)s->retry_min_ms;
+    for (uint64_t i = 1; i < deliveries && delay > 0 && delay < (double)s->retry_max_ms; i++) {
+        if (s->retry_factor <= 1000)
+            break;
+        delay = delay * (double)s->retry_factor / 1000.0;
+    }
+    return delay < (double)s->retry_max_ms ? (uint64_t)delay : s->retry_max_ms;
+}

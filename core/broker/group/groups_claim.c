@@ -1,0 +1,209 @@
+/* Claiming: which messages, their leases, and who waits. */
+#include "base/err.h"
+#include "base/id.h"
+#include "base/least.h"
+#include "broker/group/groups_struct.h"
+
+/* ---- who waits ---- */
+
+static bool has_some(struct held_group *g, struct topic *t)
+{
+    struct group *s = &g->state;
+    if (group_room(s) == 0)
+        return false;
+    return deliveries_first(&s->out) != NULL || (!group_is_blocked(s) && group_fresh(s) < topic_readable(t));
+}
+
+/* While claims wait, the first message that they could have wakes one of them. */
+static void await_fresh(struct held_group *g, struct topic *t)
+{
+    uint64_t fresh = group_fresh(&g->state);
+    if (list_alone(&g->fresh.link) && fresh >= topic_readable(t))
+        mark_wait(&t->readable, &g->fresh, fresh + 1);
+}
+
+uint64_t groups_wait(struct held_group *g, struct topic *t)
+{
+    await_fresh(g, t);
+    return ++g->tickets;
+}
+
+void groups_wake(struct groups *gs, struct held_group *g, struct topic *t)
+{
+    (void)gs;
+    if (list_empty(&g->wakes.waiters))
+        return;
+    if (has_some(g, t))
+        mark_advance(&g->wakes, list_first(&g->wakes.waiters, struct waiter, link)->want);
+    else
+        await_fresh(g, t);
+}
+
+/* ---- reading ---- */
+
+/* Messages of the topic, read in runs. */
+struct reader {
+    struct topic *topic;
+    struct buf raw;
+    slice rest, messages;            /* batches not yet entered; messages of the present one */
+    struct batch_head head;
+    uint64_t next;                   /* of the next message in `messages` */
+    uint64_t end;                    /* of what was read */
+};
+
+static bool reader_step(struct reader *r, struct message *m)
+{
+    while (r->messages.n == 0) {
+        if (r->rest.n == 0 || batch_head_read(r->rest.p, &r->head) < 0)
+            return false;
+        r->messages = slice_of(r->rest.p + BATCH_HEAD_SIZE, r->head.size - BATCH_HEAD_SIZE);
+        r->rest = slice_skip(r->rest, r->head.size);
+        r->next = r->head.first;
+    }
+    r->next++;
+    return message_read(&r->messages, m) == 0;
+}
+
+/* The message at `offset`; what follows it, up to `to`, may be read with it. */
+static int reader_get(struct reader *r, uint64_t offset, uint64_t to, size_t bytes, struct message *m)
+{
+    if (offset < r->next || offset >= r->end) {
+        buf_clear(&r->raw);
+        int rc = topic_read(r->topic, offset, to, bytes, &r->raw, &r->end);
+        if (rc < 0)
+            return rc;
+        r->rest = buf_slice(&r->raw);
+        r->messages = SLICE("");
+        r->next = 0;
+    }
+    do {
+        if (!reader_step(r, m))
+            return -ERR_DAMAGED;
+    } while (r->next <= offset);
+    return 0;
+}
+
+/* ---- claiming ---- */
+
+struct claiming {
+    struct group *g;
+    const struct claim_options *o;
+    struct claim *c;
+    struct buf *out;
+    struct buf all;                  /* of struct claimed */
+    struct reader reader;
+    struct claim_record record;
+    unsigned consumer;
+    size_t bytes;                    /* of the messages so far */
+};
+
+/* FNV-1a. Two keys of one hash only wait for each other. */
+static uint64_t key_hash(slice key)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    if (key.p == NULL)
+        return 0;
+    for (size_t i = 0; i < key.n; i++)
+        hash = (hash ^ (unsigned char)key.p[i]) * UINT64_C(0x100000001b3);
+    return hash == 0 ? 1 : hash;
+}
+
+static void take(struct claiming *k, struct delivery *e, const struct message *m)
+{
+    struct claimed claimed = {e->offset, e->key, e->count};
+    struct claimed_message head = {
+        .offset = e->offset, .epoch = k->reader.head.epoch, .time_ms = k->reader.head.time_ms,
+        .delivery = e->count + 1};
+    group_hold(k->g, e, k->record.claim, k->record.until_ms, k->consumer);
+    buf_add(&k->all, &claimed, sizeof(claimed));
+    size_t before = buf_size(k->out);
+    buf_reserve(k->out, sizeof(head));
+    k->out->end += sizeof(head);
+    message_write(k->out, m);
+    head.size = (uint32_t)(buf_size(k->out) - before - sizeof(head));
+    memcpy(k->out->data + k->out->at + before, &head, sizeof(head));
+    if (e->offset >= k->record.top) {
+        k->record.top = e->offset + 1;
+        k->record.epoch = head.epoch;
+    }
+    k->c->count++;
+}
+
+/* Looks at one message, the lowest that may be claimed. 1: go on; 0: that is all; or an error. */
+static int look(struct claiming *k)
+{
+    struct group *g = k->g;
+    struct message m;
+    struct delivery *e = deliveries_first(&g->out);
+    uint64_t fresh = group_fresh(g), readable = topic_readable(k->reader.topic);
+    bool has_fresh = fresh < readable && !group_is_blocked(g);
+    if (k->c->count == k->o->limit || group_room(g) == 0 || (e == NULL && !has_fresh))
+        return 0;
+    if (has_fresh && e != NULL && fresh < e->offset)
+        e = NULL;
+    uint64_t offset = e != NULL ? e->offset : fresh;
+    uint64_t to = e != NULL ? offset + 1 : offset + (k->o->limit - k->c->count);
+    int rc = reader_get(&k->reader, offset, to, k->o->bytes - least(k->bytes, k->o->bytes) + 1, &m);
+    if (rc < 0)
+        return rc;
+    size_t size = m.payload.n + m.key.n + m.headers.n;
+    if (k->c->count > 0 && k->bytes + size > k->o->bytes)
+        return 0;
+    if (e == NULL) {
+        e = deliveries_add(&g->out, offset, key_hash(m.key));
+        g->next = offset + 1;
+    }
+    if (e->state == DELIVERY_HELD)
+        return 1;
+    k->bytes += size;
+    take(k, e, &m);
+    return 1;
+}
+
+static int claim_append(struct groups *gs, struct held_group *g, struct claiming *k)
+{
+    struct buf payload = {0};
+    const struct claimed *all = (const struct claimed *)(const void *)k->all.data;
+    uint64_t want;
+    record_claim(&payload, &k->record, all, k->c->count);
+    int rc = record_append(gs, g, SLICE(""), buf_slice(&payload), &want);
+    buf_fini(&payload);
+    for (uint32_t i = 0; rc < 0 && i < k->c->count; i++) {
+        struct delivery *e = deliveries_find(&g->state.out, all[i].offset);
+        group_let_go(&g->state, e);
+        deliveries_free(&g->state.out, e);
+    }
+    return rc;
+}
+
+int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const struct claim_options *o,
+                 struct buf *out, struct claim *c)
+{
+    struct id random = id_mint();
+    struct claiming k = {.g = &g->state, .o = o, .c = c, .out = out, .reader = {.topic = t}};
+    size_t before = buf_size(out);
+    int rc = 1;
+    *c = (struct claim){0};
+    memcpy(&c->number, random.bytes, sizeof(c->number));
+    c->number |= 1;                  /* 0 is no claim */
+    k.record = (struct claim_record){.claim = c->number, .now_ms = groups_now_ms(gs), .consumer = o->consumer};
+    k.record.until_ms = k.record.now_ms + (int64_t)g->state.settings.lease_ms;
+    k.consumer = group_consumer(&g->state, o->consumer);
+    g->state.consumers[k.consumer].last_ms = k.record.now_ms;
+    for (int looked = 0; rc == 1 && looked < CLAIM_LOOK_MAX; looked++)
+        rc = look(&k);
+    c->unfinished = rc == 1;
+    if (c->count > 0)
+        rc = claim_append(gs, g, &k);   /* what could not be read is met again by the next claim */
+    if (rc < 0) {
+        out->end = out->at + before;
+        c->count = 0;
+    } else {
+        int64_t until = k.record.until_ms;
+        if (c->count > 0 && until < g->due_ms)
+            group_due(gs, g, until);
+    }
+    buf_fini(&k.all);
+    buf_fini(&k.reader.raw);
+    return rc < 0 ? rc : 0;
+}

@@ -1,0 +1,299 @@
+/* The log of groups: reading and appending its records, what each turn makes of it, and its snapshots. */
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/least.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "broker/group/groups_struct.h"
+
+enum { READ_STEP = MIB, AGAIN_MS = 250 };
+
+static void forget_all(struct groups *gs, int rc)
+{
+    struct held_group *g;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+        mark_fail(&g->wakes, rc);
+        held_group_free(gs, g);
+        at = 0;                                      /* removing moves entries */
+    }
+    gs->applied = 0;
+    gs->led_epoch = 0;
+}
+
+/* ---- applying records ---- */
+
+static slice header_named(slice headers, slice wanted)
+{
+    slice name, value;
+    while (header_read(&headers, &name, &value))
+        if (slice_eq(name, wanted))
+            return value;
+    return SLICE("");
+}
+
+void record_take(struct groups *gs, const struct message *m, uint64_t offset)
+{
+    struct held_group *g = map_get(&gs->by_key, m->key);
+    unsigned kind = m->payload.n == 0 ? 0 : (unsigned char)m->payload.p[0];
+    if (kind == RECORD_DELETE) {
+        if (g != NULL)
+            held_group_free(gs, g);
+        return;
+    }
+    bool whole = kind == RECORD_CREATE || kind == RECORD_SNAPSHOT;
+    if (g == NULL && whole)
+        g = held_group_new(gs, m->key, header_named(m->headers, SLICE("topic")));
+    if (g == NULL)
+        return;                      /* of a group that was deleted, or whose snapshot comes later */
+    if (group_apply(&g->state, m) < 0)
+        say_error("groups", "a record in " GROUP_LOG_NAME " is not understood offset=%llu",
+                  (unsigned long long)offset);
+    if (whole) {
+        g->snapshot_at = offset;
+        g->size = 0;
+    }
+    if (whole || kind >= RECORD_RANGES)
+        g->size += m->payload.n + m->headers.n + m->key.n;
+}
+
+/* Applies the batches in `chunk`, from an offset on; the offset after the last. */
+static uint64_t chunk_take(struct groups *gs, slice chunk, uint64_t from)
+{
+    while (chunk.n > 0) {
+        struct batch_head head;
+        struct message m;
+        if (batch_head_read(chunk.p, &head) < 0)
+            break;
+        slice messages = slice_of(chunk.p + BATCH_HEAD_SIZE, head.size - BATCH_HEAD_SIZE);
+        for (uint64_t at = head.first; message_read(&messages, &m) == 0; at++)
+            if (at >= from)
+                record_take(gs, &m, at);
+        from = head.first + head.count;
+        chunk = slice_skip(chunk, head.size);
+    }
+    return from;
+}
+
+/* Applies records below `to`, in one step or all at once. 0 or an error of journal_read. */
+static int log_read(struct groups *gs, struct topic *log, uint64_t to, bool all)
+{
+    struct buf chunk = {0};
+    int rc = 0;
+    if (gs->applied < topic_first(log))
+        gs->applied = topic_first(log);
+    do {
+        uint64_t next;
+        buf_clear(&chunk);
+        if (gs->applied >= to)
+            break;
+        rc = journal_read(log->journal, gs->applied, to, READ_STEP, &chunk, &next);
+        if (rc == 0 && buf_size(&chunk) == 0)
+            rc = -ERR_DAMAGED;
+        if (rc == 0)
+            gs->applied = chunk_take(gs, buf_slice(&chunk), gs->applied);
+    } while (rc == 0 && all);
+    buf_fini(&chunk);
+    return rc;
+}
+
+/* Is what was applied still the beginning of this log? */
+static bool is_undone(const struct groups *gs, const struct topic *log)
+{
+    return gs->cuts != log->cuts || gs->log_id.epoch != log->id.epoch || gs->log_id.offset != log->id.offset ||
+           (gs->applied > 0 && gs->applied < topic_first(log));
+}
+
+static void note_log(struct groups *gs, const struct topic *log)
+{
+    gs->cuts = log->cuts;
+    gs->log_id = log->id;
+}
+
+/* Leading has begun: applies what is not committed yet. False: not now. */
+static bool begin(struct groups *gs, struct topic *log, uint64_t epoch)
+{
+    if (log != NULL && log->written.at < log->tail.at)
+        return false;
+    int rc = log == NULL ? 0 : log_read(gs, log, log->tail.at, true);
+    if (rc < 0) {
+        say_error("groups", "cannot read back " GROUP_LOG_NAME ": %s; `lignum verify` says more", err_sentence(rc));
+        return false;
+    }
+    gs->led_epoch = epoch;
+    gs->due_ms = INT64_MIN;
+    return true;
+}
+
+bool groups_turn(struct groups *gs)
+{
+    struct topic *log = groups_log(gs);
+    const struct role *role = topics_role(gs->topics);
+    bool leads = role_leads(role);
+    if (gs->led_epoch != 0 && (!leads || gs->led_epoch != role->epoch))
+        forget_all(gs, -ERR_NOT_LEADER);
+    if (log != NULL && is_undone(gs, log)) {
+        forget_all(gs, -ERR_NOT_LEADER);
+        note_log(gs, log);
+    }
+    if (leads) {
+        if (gs->led_epoch != role->epoch && !begin(gs, log, role->epoch))
+            return false;
+        struct held_group *g;
+        int64_t now = groups_now_ms(gs);
+        if (now < gs->due_ms)
+            return false;
+        gs->due_ms = INT64_MAX;
+        for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+            if (g->due_ms <= now || gs->led_epoch != g->checked_epoch) {
+                struct topic *t = group_topic(gs, g);
+                if (t == NULL || groups_use(gs, g, t) == 0)
+                    continue;
+                g->due_ms = now + AGAIN_MS;    /* it cannot be used now */
+            }
+            group_due(gs, g, g->due_ms);
+        }
+        return false;
+    }
+    if (log == NULL || gs->applied >= topic_readable(log))
+        return false;
+    return log_read(gs, log, topic_readable(log), false) == 0 && gs->applied < topic_readable(log);
+}
+
+void group_due(struct groups *gs, struct held_group *g, int64_t at_ms)
+{
+    g->due_ms = at_ms;
+    if (at_ms < gs->due_ms)
+        gs->due_ms = at_ms;
+}
+
+uint64_t groups_deadline_ns(const struct groups *gs)
+{
+    if (gs->led_epoch == 0 || gs->due_ms == INT64_MAX)
+        return 0;
+    int64_t left = gs->due_ms - gs->origin_ms;
+    return left <= 0 ? 1 : (uint64_t)left * NS_PER_MS;
+}
+
+int groups_open(struct topics *ts, struct groups **out, struct buf *why)
+{
+    struct groups *gs = MEM_NEW(struct groups);
+    gs->topics = ts;
+    gs->origin_ms = clock_wall_ms() - (int64_t)(clock_ns() / NS_PER_MS);
+    gs->due_ms = INT64_MAX;
+    map_init(&gs->by_key);
+    struct topic *log = groups_log(gs);
+    if (log != NULL) {
+        note_log(gs, log);
+        int rc = log_read(gs, log, topic_readable(log), true);
+        if (rc < 0) {
+            buf_addf(why, "the log of groups (" GROUP_LOG_NAME ") cannot be read: %s; `lignum verify` says more",
+                     err_sentence(rc));
+            groups_close(gs);
+            return rc;
+        }
+    }
+    *out = gs;
+    return 0;
+}
+
+void groups_close(struct groups *gs)
+{
+    forget_all(gs, -ERR_CANCELLED);
+    map_fini(&gs->by_key);
+    mem_free(gs);
+}
+
+/* ---- appending ---- */
+
+int append_messages(struct groups *gs, slice messages, uint32_t count, uint64_t *first)
+{
+    struct topic *log = groups_log(gs);
+    struct append a = {.messages = messages, .count = count, .time_ms = clock_wall_ms()};
+    if (log == NULL || gs->led_epoch == 0)
+        return -ERR_UNAVAILABLE;
+    int rc = topics_append(log, &a, first);
+    if (rc == 0)
+        gs->applied = *first + count;
+    return rc;
+}
+
+int append_record(struct groups *gs, const struct message *m, uint64_t *want)
+{
+    struct buf record = {0};
+    uint64_t first;
+    message_write(&record, m);
+    int rc = append_messages(gs, buf_slice(&record), 1, &first);
+    buf_fini(&record);
+    if (rc < 0)
+        return rc;
+    record_take(gs, m, first);
+    *want = first + 1;
+    return 0;
+}
+
+int record_append(struct groups *gs, struct held_group *g, slice headers, slice payload, uint64_t *want)
+{
+    struct message m = {.key = slice_from(g->key), .headers = headers, .payload = payload};
+    return append_record(gs, &m, want);
+}
+
+/* ---- snapshots ---- */
+
+static int snapshot(struct groups *gs, struct held_group *g)
+{
+    struct buf headers = {0}, messages = {0};
+    uint64_t first;
+    group_headers_write(&headers, slice_from(g->topic_name), &g->state.settings);
+    uint32_t count = record_snapshot(&messages, &g->state, slice_from(g->key), buf_slice(&headers));
+    int rc = append_messages(gs, buf_slice(&messages), count, &first);
+    if (rc == 0) {
+        g->snapshot_at = first;
+        g->size = buf_size(&messages);
+    }
+    buf_fini(&headers);
+    buf_fini(&messages);
+    return rc;
+}
+
+/* Deletes groups whose topics are deleted: a leader knows every topic. */
+static void remove_orphans(struct groups *gs)
+{
+    struct held_group *g;
+    uint64_t want;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+        struct topic *t = NULL;
+        bool unopened = topics_find_unopened(gs->topics, slice_from(g->topic_name), &t) != -ERR_UNKNOWN_TOPIC;
+        if (group_topic(gs, g) != NULL || unopened)
+            continue;
+        if (groups_delete(gs, g, &want) < 0)
+            return;
+        at = 0;
+    }
+}
+
+void groups_trim(struct groups *gs)
+{
+    struct topic *log = groups_log(gs);
+    struct held_group *g;
+    struct journal_info info;
+    uint64_t size = 0, oldest;
+    if (log == NULL)
+        return;
+    if (gs->led_epoch != 0 && !topics_have_unapplied(gs->topics))
+        remove_orphans(gs);
+    journal_info(log->journal, &info);
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
+        size += g->size;
+    if (gs->led_epoch != 0 && info.bytes > GROUP_LOG_GROWTH + 3 * size)
+        for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
+            if (snapshot(gs, g) < 0)
+                return;
+    if (gs->applied > topic_readable(log))
+        return;                      /* a snapshot that is not committed replaces nothing */
+    oldest = gs->applied;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
+        oldest = least(oldest, g->snapshot_at);
+    if (oldest > info.first && oldest < info.tail)
+        journal_apply_retention(log->journal, &(struct retain){.messages = info.tail - oldest}, clock_wall_ms(),
+                                topic_readable(log));
+}

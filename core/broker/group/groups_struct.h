@@ -1,0 +1,49 @@
+/*
+ * The inside of groups, for the files of this room.
+ */
+#ifndef BROKER_GROUP_GROUPS_STRUCT_H
+#define BROKER_GROUP_GROUPS_STRUCT_H
+
+#include "base/map.h"
+#include "broker/group/groups.h"
+
+struct groups {
+    struct topics *topics;           /* outlives us */
+    struct map by_key;
+    uint64_t applied;                /* records of _groups below this have been applied */
+    uint64_t cuts;                   /* of _groups, as it was then */
+    struct topic_id log_id;          /* and which topic it was */
+    uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
+    int64_t origin_ms;               /* of groups_now_ms */
+    int64_t due_ms;                  /* the earliest of all groups, or before it */
+};
+
+/* The group's topic; NULL: it is not here (yet), or deleted. */
+struct topic *group_topic(struct groups *gs, const struct held_group *g);
+
+/* The headers of create, set and snapshot records. */
+void group_headers_write(struct buf *out, slice topic_name, const struct group_settings *s);
+
+/* Appends records as one batch, which the caller applies. 0 and the first offset; -ERR_UNAVAILABLE; an error of
+ * topics_append. */
+int append_messages(struct groups *gs, slice messages, uint32_t count, uint64_t *first);
+
+/* Appends one and applies it. 0 and the offset after it. */
+int append_record(struct groups *gs, const struct message *m, uint64_t *want);
+
+/* The same for a record of a group with this payload. */
+int record_append(struct groups *gs, struct held_group *g, slice headers, slice payload, uint64_t *want);
+
+/* Applies one record of _groups at that offset, also create and delete. */
+void record_take(struct groups *gs, const struct message *m, uint64_t offset);
+
+/* The group may have something to do at this time. */
+void group_due(struct groups *gs, struct held_group *g, int64_t at_ms);
+
+/* Ends what is over now, and notes what is over next. 0 or an error of topics_append. */
+int group_tick(struct groups *gs, struct held_group *g);
+
+struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name);
+void held_group_free(struct groups *gs, struct held_group *g);
+
+#endif

@@ -1,0 +1,149 @@
+--- Consumer groups as Lua objects: `topic(t):group(name)`. The core has settings as pairs of text and answers claims in
+--- JSON (core.group); here they become tables.
+local core = require "lignum.core"
+local near = require "lignum.near"
+
+local raw, json, base64 = core.group, core.json, core.base64
+
+local M = {}
+
+-- Numbers of settings: what one of them is in the core.
+local MS <const> = 1000
+local FIELDS = {
+  lease_time = MS, deliveries = 1, lease_max = 1, ["retry.min"] = MS, ["retry.max"] = MS, ["retry.factor"] = 1000,
+}
+local SETTINGS = { lease_time = true, deliveries = true, lease_max = true, order = true, retry = true }
+local RETRY = { min = true, max = true, factor = true }
+
+local function number_text(path, value)
+  local unit = FIELDS[path]
+  local scaled = math.type(value) and value * unit
+  if not scaled or scaled ~= scaled or math.abs(scaled) > core.limits.json_integer_max then
+    return nil, path .. " must be a number"
+  end
+  local whole = math.floor(scaled + 0.5)
+  if math.abs(scaled - whole) > 1e-6 then
+    return nil, path .. (unit == 1 and " must be a whole number" or " must be a whole number of thousandths")
+  end
+  return ("%d"):format(whole)
+end
+
+-- Adds the pairs of one table of settings to `pairs_`; returns a problem, if there is one.
+local function flatten(settings, known, prefix, all)
+  for name, value in pairs(settings) do
+    if not known[name] then
+      return ("there is no setting %s%s of a group%s"):format(prefix, tostring(name),
+        near.hint(tostring(name), near.names(known)))
+    end
+    local problem
+    if name == "retry" and prefix == "" then
+      if type(value) ~= "table" then return "retry must be an object" end
+      problem = flatten(value, RETRY, "retry.", all)
+    elseif name == "order" then
+      if type(value) ~= "string" then return 'order must be "none" or "key"' end
+      all.order = value
+    else
+      all[prefix .. name], problem = number_text(prefix .. name, value)
+    end
+    if problem then return problem end
+  end
+end
+
+---Settings as the core takes them.
+---@param settings lignum.GroupSettings
+---@return table<string, string>? pairs
+---@return string? problem
+function M.flatten(settings)
+  local all = {}
+  local problem = flatten(settings, SETTINGS, "", all)
+  if problem then return nil, problem end
+  return all
+end
+
+---Settings as users see them.
+---@param all table<string, string>
+---@return lignum.GroupSettings
+function M.unflatten(all)
+  local settings = { order = all.order, retry = {} }
+  for path, unit in pairs(FIELDS) do
+    local value = tonumber(all[path]) / unit
+    local name = path:match("^retry%.(.*)$")
+    value = math.tointeger(value) or value
+    if name then settings.retry[name] = value else settings[path] = value end
+  end
+  return settings
+end
+
+local Group = {}
+local OF_GROUP = { __index = Group }
+core.Group = Group
+
+function core.Topic.group(topic, name)
+  if type(name) ~= "string" then error("topic:group(name): name must be a string", 2) end
+  return setmetatable({ topic = topic.name, name = name }, OF_GROUP)
+end
+
+function core.Topic.groups(topic)
+  local list, why, code = raw.list(topic.name)
+  if not list then return nil, why, code end
+  local groups = {}
+  for i, each in ipairs(list) do groups[i] = topic:group(each.group) end
+  table.sort(groups, function(a, b) return a.name < b.name end)
+  return groups
+end
+
+function Group:create(settings, from)
+  local all, problem = M.flatten(settings or {})
+  if not all then return nil, problem, "bad_value" end
+  if from == nil then
+    local info, why, code = core.topic(self.topic):info()
+    if not info then return nil, why, code end
+    from = info.next
+  end
+  return raw.create(self.topic, self.name, all, from)
+end
+
+function Group:set(settings)
+  local all, problem = M.flatten(settings)
+  if not all then return nil, problem, "bad_value" end
+  return raw.set(self.topic, self.name, all)
+end
+
+function Group:delete()
+  return raw.delete(self.topic, self.name)
+end
+
+function Group:seek(offset, generation)
+  return raw.seek(self.topic, self.name, offset, generation)
+end
+
+function Group:info()
+  local info, why, code = raw.info(self.topic, self.name)
+  if not info then return nil, why, code end
+  info.settings = M.unflatten(info.settings)
+  return info
+end
+
+-- A message of an answer in JSON, as topic:read gives messages.
+local function message_of(m)
+  m.payload = m.data or base64.decode(m.base64)
+  m.key = m.key or m.key_base64 and base64.decode(m.key_base64) or nil
+  m.data, m.base64, m.key_base64, m.time = nil, nil, nil, core.time.parse(m.time)
+  return m
+end
+
+function Group:claim(options)
+  local text, why, code = raw.claim(self.topic, self.name, options or {})
+  if not text then return nil, why, code end
+  local answer = json.decode(text)
+  for i, m in ipairs(answer.messages) do answer.messages[i] = message_of(m) end
+  return answer.messages, answer.settled
+end
+
+function Group:settle(what)
+  local text, why, code = raw.settle(self.topic, self.name, what)
+  if not text then return nil, why, code end
+  return json.decode(text)
+end
+
+return M

@@ -1,0 +1,221 @@
+--- /v1/topics/{topic}/groups: consumer groups (doc/http.md, "Groups").
+local core = require "lignum.core"
+local forward = require "lignum.forward"
+local http = require "lignum.http"
+local range = require "lignum.range"
+local route = require "lignum.route"
+
+local topic, json, raw = core.topic, core.json, core.group
+local limits = core.limits
+local param = core.Request.param
+
+local M = {}
+
+local WAIT_MAX <const> = limits.wait_ms_max / 1000
+local CLAIM = { consumer = "string?", limit = "integer?", bytes = "integer?", wait = "number?", settle = "table?" }
+local SETTLE = { ack = "table?", release = "table?", reject = "table?", extend = "table?" }
+
+local function names(req)
+  return param(req, "topic"), param(req, "group")
+end
+
+-- A body that may be missing.
+local function object_of(req, shape)
+  if req.body == "" then return {} end
+  return req:json(shape)
+end
+
+-- A group as one object.
+local function describe(info)
+  local oldest, consumers = info.oldest, json.array {}
+  for i, c in ipairs(info.consumers) do
+    consumers[i] = { name = c.name, leased = c.leased, last = c.last > 0 and core.time.format(c.last) or json.null }
+  end
+  return {
+    topic = info.topic, group = info.group, settings = info.settings, generation = info.generation,
+    cursor = ("%d:%d:%d"):format(info.epoch, info.cursor, info.topic_id), lag = info.lag, leased = info.leased,
+    scheduled = info.scheduled, blocked = info.blocked, oldest = oldest or json.null, redelivered = info.redelivered,
+    dead = info.dead, removed = info.removed, consumers = consumers,
+  }
+end
+
+local function answer(status, name, group, headers)
+  local info, why, code = topic(name):group(group):info()
+  if not info then return http.fail(code, why) end
+  headers = headers or {}
+  headers.ETag = ('"%d"'):format(info.generation)
+  return status, describe(info), headers
+end
+
+-- The offset that `text` stands for in a topic.
+local function place(t, text, name)
+  local info, why, code = t:info()
+  if not info then return nil, why, code end
+  if math.type(text) then text = ("%d"):format(math.tointeger(text) or -1) end
+  if type(text) ~= "string" then
+    return nil, name .. ' must be an offset, a token, a time, "earliest" or "latest"', "bad_value"
+  end
+  local offset, point
+  offset, why, code, point = range.resolve(t, info, text, name)
+  if not offset then return nil, why, code, point end
+  if offset > info.next then
+    return nil, ("%s: the next offset of the topic is %d"):format(name, info.next), "offset_beyond"
+  end
+  return math.max(offset, info.first)
+end
+
+local function fail_place(code, why, point)
+  point = point or {}
+  return http.fail(code, why, { epoch = point.epoch, offset = point.offset })
+end
+
+---`PUT /v1/topics/{topic}/groups/{group}`: creates it.
+---@param req lignum.Request
+function M.put(req)
+  local name, group = names(req)
+  local body, why, code = object_of(req)
+  if not body then return http.fail(code, why) end
+  local from, point
+  from, why, code, point = place(topic(name), body.from or "latest", "from")
+  if not from then return fail_place(code, why, point) end
+  body.from = nil
+  local created
+  created, why, code = topic(name):group(group):create(body, from)
+  if created == nil then return http.fail(code, why) end
+  local location = created and { Location = ("/v1/topics/%s/groups/%s"):format(name, group) } or nil
+  return answer(created and 201 or 200, name, group, location)
+end
+
+---`PATCH /v1/topics/{topic}/groups/{group}`: changes settings.
+---@param req lignum.Request
+function M.patch(req)
+  local name, group = names(req)
+  local body, why, code = req:json()
+  if not body then return http.fail(code, why) end
+  if body.from ~= nil then return http.fail("bad_value", "from says where a group begins; POST .../seek moves it") end
+  local ok
+  ok, why, code = topic(name):group(group):set(body)
+  if not ok then return http.fail(code, why) end
+  return answer(200, name, group)
+end
+
+---`DELETE /v1/topics/{topic}/groups/{group}`
+---@param req lignum.Request
+function M.delete(req)
+  local name, group = names(req)
+  local ok, why, code = topic(name):group(group):delete()
+  if not ok then return http.fail(code, why) end
+  return 204
+end
+
+---`GET /v1/topics/{topic}/groups/{group}`
+---@param req lignum.Request
+function M.get(req)
+  return answer(200, names(req))
+end
+
+---`GET /v1/topics/{topic}/groups`: all of a topic, sorted by name.
+---@param req lignum.Request
+function M.list(req)
+  local name = param(req, "topic")
+  local all, why, code = topic(name):groups()
+  if not all then return http.fail(code, why) end
+  local list = json.array {}
+  for i, group in ipairs(all) do
+    local info = group:info()
+    if info then list[#list + 1] = describe(info) end
+    if i % 100 == 0 then core.sleep(0) end
+  end
+  return 200, { groups = list }
+end
+
+local function check_claim(body)
+  local limit, bytes, wait = body.limit or 1, body.bytes or limits.read_size_default, body.wait or 0
+  if limit < 1 or limit > limits.claim_count_max then return "limit must be 1 to " .. limits.claim_count_max end
+  if bytes < 1 or bytes > limits.read_size_max then return "bytes must be 1 to " .. limits.read_size_max end
+  if not (wait >= 0 and wait <= WAIT_MAX) then return ("wait must be 0 to %g seconds"):format(WAIT_MAX) end
+  if body.consumer and #body.consumer > limits.group_consumer_name_max then
+    return ("consumer must have at most %d bytes"):format(limits.group_consumer_name_max)
+  end
+  return body.settle and http.check_shape(body.settle, SETTLE)
+end
+
+---`POST /v1/topics/{topic}/groups/{group}/claim`: leases messages.
+---@param req lignum.Request
+function M.claim(req)
+  local body, why, code = object_of(req, CLAIM)
+  if not body then return http.fail(code, why) end
+  local problem = check_claim(body)
+  if problem then return http.fail("bad_value", problem) end
+  local name, group = names(req)
+  local text
+  text, why, code = raw.claim(name, group, body)
+  if not text then return http.fail(code, why) end
+  return 200, text, http.JSON
+end
+
+-- How long a claim may wait, on whichever node.
+local function wait_of(req)
+  local body = object_of(req, CLAIM)
+  return body and body.wait and math.min(math.max(body.wait, 0), WAIT_MAX) or 0
+end
+
+---`POST /v1/topics/{topic}/groups/{group}/settle`: acknowledges, releases, rejects and extends leases.
+---@param req lignum.Request
+function M.settle(req)
+  local body, why, code = req:json(SETTLE)
+  if not body then return http.fail(code, why) end
+  local name, group = names(req)
+  local results
+  results, why, code = raw.settle(name, group, body)
+  if not results then return http.fail(code, why) end
+  return 200, '{"results":' .. results .. "}\n", http.JSON
+end
+
+-- Sets the cursor, and answers with the group.
+local function move(req, body, field, generation)
+  local name, group = names(req)
+  local offset, why, code, point = place(topic(name), body[field], field)
+  if not offset then return fail_place(code, why, point) end
+  local ok, present
+  ok, why, code, present = topic(name):group(group):seek(offset, generation)
+  if not ok then return http.fail(code, why, { generation = present }) end
+  return answer(200, name, group)
+end
+
+---`POST /v1/topics/{topic}/groups/{group}/seek`: moves the cursor.
+---@param req lignum.Request
+function M.seek(req)
+  local body, why, code = req:json { to = "any" }
+  if not body then return http.fail(code, why) end
+  return move(req, body, "to")
+end
+
+---`PUT /v1/topics/{topic}/groups/{group}/cursor`: for consumers that track themselves what they have done.
+---@param req lignum.Request
+function M.cursor(req)
+  local match = req:header("if-match")
+  if not match then return http.fail("precondition_required", "If-Match must be the group's generation, its ETag") end
+  local generation = match:match('^"?(%d+)"?$')
+  if not generation or #generation > limits.offset_digits_max then
+    return http.fail("bad_value", "If-Match must be a generation, such as 3")
+  end
+  local body, why, code = req:json { next = "string" }
+  if not body then return http.fail(code, why) end
+  return move(req, body, "next", math.tointeger(tonumber(generation)))
+end
+
+local ALL <const> = "/v1/topics/{topic}/groups"
+local ONE <const> = ALL .. "/{group}"
+
+route.get(ALL, forward.write(M.list))
+route.get(ONE, forward.write(M.get))
+route.put(ONE, forward.write(M.put))
+route.patch(ONE, forward.write(M.patch))
+route.delete(ONE, forward.write(M.delete))
+route.post(ONE .. "/claim", forward.write(M.claim, wait_of))
+route.post(ONE .. "/settle", forward.write(M.settle))
+route.post(ONE .. "/seek", forward.write(M.seek))
+route.put(ONE .. "/cursor", forward.write(M.cursor))
+
+return M

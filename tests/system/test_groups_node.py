@@ -1,0 +1,386 @@
+"""Consumer groups on one node (doc/http.md, "Groups")."""
+
+import json
+import time
+
+import pytest
+
+from client import assert_problem, assert_status, payload_of
+from common import running, wait_until
+from workers import Group, Workers
+
+
+@pytest.fixture(scope="module")
+def b(share_node):
+    return share_node(set=["store.segment.messages=10"])
+
+
+def fresh(b, topic, count=0, name="w", **settings):
+    """A group of a new topic that has some messages, m0 and so on."""
+    b.ok("PUT", "/v1/topics/" + topic, status=201)
+    for i in range(count):
+        b.publish(topic, b"m%d" % i)
+    g = Group(topic, name)
+    assert g.put(b, **settings).status == 201
+    return g
+
+
+def data(messages):
+    return [payload_of(m).decode() for m in messages]
+
+
+# ---- settings
+
+def test_a_group_is_created_once_and_other_settings_are_refused(b):
+    g = fresh(b, "g-create", lease_time=5, order="key", retry={"min": 0.5})
+    info = g.info(b)
+    assert info["settings"] == {"lease_time": 5, "deliveries": 20, "lease_max": 1000, "order": "key",
+                                "retry": {"min": 0.5, "max": 300, "factor": 2}}
+    assert (info["topic"], info["group"], info["generation"], info["lag"]) == ("g-create", "w", 1, 0)
+    assert_status(g.call(b, "PUT", body={"lease_time": 5, "order": "key", "retry": {"min": 0.5}}), 200)
+    before = g.info(b)
+    assert_status(g.call(b, "PUT", body={"lease_time": 6}), 409, "group_exists")
+    assert g.info(b) == before
+    a = g.call(b, "PATCH", body={"lease_time": 6})
+    assert_status(a, 200)
+    assert a.json["settings"]["lease_time"] == 6 and a.json["settings"]["order"] == "key"
+
+
+def test_wrong_settings_are_refused_with_their_names_and_bounds(b):
+    b.ok("PUT", "/v1/topics/g-bad", status=201)
+    g = Group("g-bad", "w")
+    for body, word in [({"lease_time": 0.01}, "lease_time must be seconds from 0.1 to 43200"), ({"lease_time": "1"}, "lease_time"),
+                       ({"deliveries": 1.5}, "deliveries"), ({"lease_max": 0}, "lease_max"), ({"order": "size"}, "order"),
+                       ({"retry": {"factor": 0.5}}, "retry.factor"), ({"retry": {"min": 9, "max": 8}}, "retry.min"),
+                       ({"retry": 5}, "retry"), ({"dead_letter": "x"}, "dead_letter"), ({"lease_tim": 5}, "lease_time"),
+                       ({"lease_time": 0.2003}, "lease_time"), ({"from": True}, "from"), ({"from": 7}, "ends at 0")]:
+        a = g.call(b, "PUT", body=body)
+        assert a.status in (400, 416), a
+        assert word in a.json["detail"], a
+    assert_status(g.call(b, "GET"), 404, "unknown_group")
+    assert_status(Group("g-bad", "-w").call(b, "PUT"), 400, "bad_value")
+    assert_status(Group("g-none", "w").call(b, "PUT"), 404, "unknown_topic")
+    assert_status(Group("g-none", "w").call(b, "GET"), 404, "unknown_topic")
+    assert_status(g.call(b, "POST", "/claim"), 404, "unknown_group")
+    assert_status(g.call(b, "POST", "/settle", {"ack": ["1-1"]}), 404, "unknown_group")
+    assert_status(g.call(b, "DELETE"), 404, "unknown_group")
+
+
+def test_groups_are_listed_and_deleted_and_go_with_their_topic(b):
+    g = fresh(b, "g-list", 3, name="b")
+    Group("g-list", "a").put(b)
+    assert [i["group"] for i in b.get("/v1/topics/g-list/groups").json["groups"]] == ["a", "b"]
+    assert len(g.claim(b, limit=2)) == 2
+    assert_status(g.call(b, "DELETE"), 204)
+    assert_status(g.call(b, "GET"), 404, "unknown_group")
+    assert [i["group"] for i in b.get("/v1/topics/g-list/groups").json["groups"]] == ["a"]
+    b.ok("DELETE", "/v1/topics/g-list", status=204)
+    b.ok("PUT", "/v1/topics/g-list", status=201)
+    assert b.get("/v1/topics/g-list/groups").json["groups"] == []
+    assert_status(Group("g-list", "a").call(b, "GET"), 404, "unknown_group")
+
+
+def test_a_group_begins_where_it_is_told(b):
+    b.ok("PUT", "/v1/topics/g-from", status=201)
+    token = [b.publish("g-from", b"m%d" % i)["next_token"] for i in range(4)]
+    for name, place, first in [("e", "earliest", "m0"), ("o", 2, "m2"), ("t", token[0], "m1"), ("l", "latest", None)]:
+        g = Group("g-from", name)
+        assert_status(g.call(b, "PUT", body={"from": place}), 201)
+        assert data(g.claim(b))[:1] == ([first] if first else [])
+    g = Group("g-from", "d")
+    assert_status(g.call(b, "PUT"), 201)
+    b.publish("g-from", b"m4")
+    assert data(g.claim(b, limit=9)) == ["m4"]
+
+
+def test_the_broker_keeps_the_topic_of_groups_to_itself(b):
+    fresh(b, "g-own", 1)
+    assert_status(b.post("/v1/topics/_groups/messages", b"x"), 403, "forbidden")
+    assert_status(b.request("DELETE", "/v1/topics/_groups"), 403, "forbidden")
+    assert_status(b.request("PATCH", "/v1/topics/_groups", '{"retain":{"messages":1}}'), 403, "forbidden")
+    assert b.evaluate('assert(topic("_groups"):append("x"))').code != 0
+    assert "_groups" not in b.get("/v1/topics").text
+
+
+# ---- claim and settle
+
+def test_a_claim_gives_each_message_once_in_order_with_its_fields(b):
+    g = fresh(b, "g-claim")
+    b.publish("g-claim", b"\xff", {"Lignum-Key": "k", "Lignum-Header-Colour": "red"})
+    b.publish("g-claim", b"two")
+    one, two = g.claim(b, limit=5, consumer="me")
+    assert (one["offset"], one["key"], one["headers"], payload_of(one), one["delivery"]) == (0, "k", {"colour": "red"}, b"\xff", 1)
+    assert set(two) == {"offset", "epoch", "time", "data", "lease", "delivery"}
+    assert g.claim(b) == []
+    info = g.info(b)
+    assert (info["lag"], info["leased"], info["oldest"]["offset"]) == (2, 2, 0)
+    assert [(c["name"], c["leased"]) for c in info["consumers"]] == [("me", 2)]
+    assert g.settle(b, ack=[two["lease"]]) == ["ok"]
+    assert g.info(b)["cursor"].split(":")[1] == "0"
+    assert g.settle(b, ack=[one["lease"]]) == ["ok"]
+    assert (g.info(b)["lag"], g.info(b)["cursor"].split(":")[1], g.info(b)["oldest"]) == (0, "2", None)
+
+
+def test_limit_and_bytes_bound_a_claim(b):
+    g = fresh(b, "g-limit")
+    for _ in range(5):
+        b.publish("g-limit", b"x" * 1000)
+    assert len(g.claim(b)) == 1
+    assert len(g.claim(b, limit=10, bytes=2500)) == 2
+    assert len(g.claim(b, limit=10, bytes=1)) == 1
+    for body in ({"limit": 0}, {"limit": 10001}, {"bytes": 0}, {"wait": 61}, {"wait": -1}, {"consumer": "x" * 65}, {"limits": 1},
+                 {"settle": {"acks": []}}):
+        assert_status(g.call(b, "POST", "/claim", body), 400, "bad_value")
+
+
+def test_settles_are_answered_in_order_and_lost_leases_change_nothing(b):
+    g, other = fresh(b, "g-settle", 4), Group("g-settle", "other")
+    other.put(b)
+    m, foreign = g.claim(b, limit=4), other.claim(b)[0]
+    a = g.call(b, "POST", "/settle", {
+        "ack": [m[0]["lease"], foreign["lease"], "nonsense"], "release": [{"lease": m[1]["lease"], "delay": 100}],
+        "reject": [{"lease": m[2]["lease"]}], "extend": [{"lease": m[3]["lease"], "seconds": 100}]})
+    assert_status(a, 200)
+    assert [(r["lease"], r["result"]) for r in a.json["results"]] == [
+        (m[0]["lease"], "ok"), (foreign["lease"], "lease_lost"), ("nonsense", "lease_lost"), (m[1]["lease"], "ok"),
+        (m[2]["lease"], "ok"), (m[3]["lease"], "ok")]
+    info = g.info(b)
+    assert (info["lag"], info["leased"], info["scheduled"], info["dead"]) == (2, 1, 1, 1)
+    assert other.info(b)["leased"] == 1
+    assert g.settle(b, ack=[m[0]["lease"], m[1]["lease"], m[2]["lease"]]) == ["ok", "lease_lost", "lease_lost"]
+    for body in ({"ack": [5]}, {"ack": "x"}, {"extend": ["x"]}, {"extend": [{"lease": "x", "seconds": 0}]},
+                 {"release": [{"lease": "x", "delay": -1}]}, {"release": [{}]}, {"reject": [{"lease": "x", "reason": "y"}]}, {"nack": []}):
+        assert_status(g.call(b, "POST", "/settle", body), 400, "bad_value")
+
+
+def test_a_released_message_comes_again_and_counts_its_deliveries(b):
+    g = fresh(b, "g-release", 2, deliveries=3)
+    for delivery in (1, 2, 3):
+        m = g.claim(b)[0]
+        assert (m["offset"], m["delivery"]) == (0, delivery)
+        assert g.settle(b, release=[m["lease"]]) == ["ok"]
+    assert g.claim(b)[0]["offset"] == 1          # after three deliveries it is dead
+    info = g.info(b)
+    assert (info["dead"], info["redelivered"], info["lag"]) == (1, 2, 1)
+
+
+def test_a_lease_ends_with_its_time_and_the_late_ack_is_lost(b):
+    g = fresh(b, "g-expire", 1, lease_time=0.3)
+    first = g.claim(b)[0]
+    again = g.claim(b, wait=10)[0]               # the timer ends the lease, and the waiting claim gets the message
+    assert (again["offset"], again["delivery"]) == (0, 2)
+    assert g.settle(b, ack=[first["lease"]]) == ["lease_lost"]
+    assert g.settle(b, extend=[{"lease": again["lease"], "seconds": 60}]) == ["ok"]
+    assert g.claim(b, wait=0.6) == []            # longer than lease_time
+    assert g.settle(b, ack=[again["lease"]]) == ["ok"]
+    assert g.settle(b, ack=[again["lease"]]) == ["ok"]
+
+
+def test_a_delay_holds_a_message_back_and_retries_grow(b):
+    g = fresh(b, "g-delay", 1, retry={"min": 0.2, "factor": 3})
+    began = time.monotonic()
+    for expected in (0.2, 0.6):
+        m = g.claim(b, wait=10)[0]
+        began = time.monotonic()
+        g.settle(b, release=[m["lease"]])
+        assert g.info(b)["scheduled"] == 1
+    m = g.claim(b, wait=10)[0]
+    assert time.monotonic() - began > 0.55
+    g.settle(b, release=[{"lease": m["lease"], "delay": 0}])
+    assert len(g.claim(b)) == 1
+
+
+def test_a_claim_settles_first_and_its_messages_follow(b):
+    g = fresh(b, "g-both", 3)
+    m = g.claim(b)[0]
+    a = g.call(b, "POST", "/claim", {"settle": {"ack": [m["lease"]]}})
+    assert a.json["settled"] == [{"lease": m["lease"], "result": "ok"}]
+    assert data(a.json["messages"]) == ["m1"]
+    assert g.info(b)["lag"] == 2
+
+
+def test_claims_that_wait_each_get_one_message(b):
+    g = fresh(b, "g-wait")
+    got = []
+
+    def one():
+        got.extend(g.claim(b, wait=20))
+    def publish():
+        wait_until(lambda: b.in_flight() >= 5, what="five claims wait")
+        b.publish_lines("g-wait", [b"m%d" % i for i in range(5)])
+    with running(publish, one, one, one, one, one):
+        pass
+    assert sorted(data(got)) == ["m%d" % i for i in range(5)]
+
+
+def test_a_client_that_has_gone_takes_nothing_from_a_claim(b):
+    g = fresh(b, "g-gone")
+    with b.connect() as c:
+        c.send(b"POST %s/claim HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{\"wait\":30}" % g.path.encode())
+        wait_until(lambda: b.in_flight() >= 1, what="the claim waits")
+    wait_until(lambda: b.in_flight() == 0, what="the claim is over")
+    b.publish("g-gone", b"m")
+    m = g.claim(b)[0]
+    assert m["delivery"] == 1
+    assert g.settle(b, ack=[m["lease"]]) == ["ok"]
+
+
+def test_lease_max_bounds_what_is_out_and_a_settle_lets_the_next_in(b):
+    g = fresh(b, "g-max", 6, lease_max=2)
+    held = g.claim(b, limit=5)
+    assert len(held) == 2 and g.claim(b) == []
+    got = []
+    with running(lambda: got.extend(g.claim(b, limit=5, wait=20))):
+        wait_until(lambda: b.in_flight() >= 1, what="a claim waits")
+        g.settle(b, ack=[held[0]["lease"]])
+    assert data(got) == ["m2"]
+
+
+def test_with_order_key_one_message_of_a_key_is_out_and_others_pass(b):
+    g = fresh(b, "g-key", order="key", lease_time=0.5)
+    for i, key in enumerate(["a", "a", "b", None, "a", "b"]):
+        b.publish("g-key", b"m%d" % i, {"Lignum-Key": key} if key else {})
+    first = g.claim(b, limit=10)
+    assert data(first) == ["m0", "m2", "m3"]
+    assert g.settle(b, release=[{"lease": first[0]["lease"], "delay": 0.2}], ack=[first[1]["lease"]]) == ["ok", "ok"]
+    second = g.claim(b, limit=10)
+    assert data(second) == ["m5"]                # a's are held back, b goes on
+    assert data(g.claim(b, limit=10, wait=5)) == ["m0"]
+    b.restart()
+    assert data(g.drain(b))[-1] == "m4"
+
+
+# ---- moving the cursor
+
+def test_seek_ends_all_leases_and_begins_anew(b):
+    g = fresh(b, "g-seek", 5)
+    held = g.claim(b, limit=3)
+    a = g.call(b, "POST", "/seek", {"to": 1})
+    assert (a.status, a.json["generation"], a.json["leased"], a.header("etag")) == (200, 2, 0, '"2"')
+    assert g.settle(b, ack=[held[2]["lease"]]) == ["lease_lost"]
+    again = g.claim(b, limit=9)
+    assert data(again) == ["m1", "m2", "m3", "m4"] and {m["delivery"] for m in again} == {1}
+    assert g.call(b, "POST", "/seek", {"to": "latest"}).json["lag"] == 0
+    assert g.call(b, "POST", "/seek", {"to": "earliest"}).json["lag"] == 5
+    assert_status(g.call(b, "POST", "/seek", {"to": 9}), 416, "offset_beyond")
+    assert_status(g.call(b, "POST", "/seek", {}), 400, "bad_value")
+
+
+def test_a_cursor_is_put_only_over_the_generation_that_is_named(b):
+    g = fresh(b, "g-cursor", 3)
+    token = b.read("g-cursor", from_=0, limit=2)["next_token"]
+    assert_status(g.call(b, "PUT", "/cursor", {"next": token}), 428, "precondition_required")
+    a = g.call(b, "PUT", "/cursor", {"next": token}, {"If-Match": '"7"'})
+    assert_status(a, 412, "precondition_failed")
+    assert a.json["generation"] == 1
+    a = g.call(b, "PUT", "/cursor", {"next": token}, {"If-Match": "1"})
+    assert_status(a, 200)
+    assert (a.json["generation"], a.json["lag"], a.json["cursor"]) == (2, 1, token)
+    a = g.call(b, "PUT", "/cursor", {"next": "99:1:0"}, {"If-Match": "2"})
+    assert_problem(a, "log_truncated")
+
+
+# ---- restarts
+
+def test_a_group_goes_on_after_kill_9_with_its_leases_delays_and_counts(node):
+    b = node()
+    g = fresh(b, "g-kill", 6, lease_time=60)
+    m = g.claim(b, limit=4, consumer="me")
+    g.settle(b, ack=[m[1]["lease"]], release=[{"lease": m[2]["lease"], "delay": 3}])
+    released = time.monotonic()
+    before = g.info(b)
+    b.kill()
+    b.start()
+    after = g.info(b)
+    for field in ("lag", "leased", "scheduled", "generation", "settings"):
+        assert before[field] == after[field], field
+    rest = g.claim(b, limit=9)
+    assert data(rest) == ["m4", "m5"]            # the leases are honoured, the delay holds
+    assert g.settle(b, ack=[m[1]["lease"], m[0]["lease"], m[3]["lease"]]) == ["ok", "ok", "ok"]
+    late = g.claim(b, wait=20)
+    assert (data(late), late[0]["delivery"]) == (["m2"], 2)
+    assert 2.9 < time.monotonic() - released
+
+
+def test_kill_9_loop_with_workers_delivers_nothing_again_that_was_acknowledged(node, figure):
+    b = node()
+    g = fresh(b, "g-loop", lease_time=1)
+    sent = []
+    with Workers(g, [b], count=6) as w:
+        for round_ in range(6):
+            for i in range(40):
+                b.publish("g-loop", b"r%d.%d" % (round_, i))
+                sent.append(b"r%d.%d" % (round_, i))
+            b.kill()
+            b.start()
+        wait_until(lambda: g.info(b)["lag"] == 0, timeout=60, what="all is acknowledged", every=0.1)
+    figure("kill -9 loop: %d messages, %d deliveries, %d acknowledged", len(sent), len(w.delivered), len(w.acked))
+    assert w.again() == []
+    assert set(sent) <= {p for p, _, _ in w.delivered}
+    assert len(w.acked) > 100
+
+
+def test_an_answer_to_a_claim_that_is_lost_delivers_again_and_loses_nothing(node):
+    b = node()
+    g = fresh(b, "g-lost", 3, lease_time=1)
+    with b.connect() as c:                    # the answer is sent, and never read
+        c.send(b"POST %s/claim HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{\"limit\":3}" % g.path.encode())
+        wait_until(lambda: g.info(b)["leased"] == 3, what="the messages are leased")
+    got = []
+    while len(got) < 3:
+        got += g.claim(b, limit=3, wait=10)
+    assert [(m["offset"], m["delivery"]) for m in got] == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_retention_removes_messages_under_leases_and_says_so(node):
+    b = node()
+    b.ok("PUT", "/v1/topics/g-retain", json.dumps({"retain": {"messages": 5}, "segment": {"messages": 5}}), status=201)
+    g = Group("g-retain", "w")
+    g.put(b)
+    for i in range(4):
+        b.publish("g-retain", b"m%d" % i)
+    held = g.claim(b, limit=3)
+    for i in range(4, 16):
+        b.publish("g-retain", b"m%d" % i)
+    wait_until(lambda: b.topic("g-retain")["first"] == 10, timeout=60, what="retention has removed two files")
+    assert g.settle(b, ack=[held[0]["lease"]]) == ["lease_lost"]
+    info = g.info(b)
+    assert (info["removed"], info["lag"], info["leased"]) == (10, 6, 0)
+    assert data(g.claim(b, limit=99)) == ["m%d" % i for i in range(10, 16)]
+    assert "retention removed messages that were not settled" in b.said()
+
+
+# ---- from Lua, and metrics
+
+def test_scripts_claim_and_settle(b):
+    fresh(b, "g-lua", 2)
+    code = """
+      local g = topic("g-lua"):group("lua")
+      assert(g:create({ lease_time = 9, retry = { min = 1 } }, 0) == true)
+      assert(g:create({ lease_time = 9, retry = { min = 1 } }, 0) == false)
+      local m = assert(g:claim { limit = 2 })
+      assert(#m == 2 and m[1].payload == "m0" and m[1].delivery == 1)
+      local r = assert(g:settle { ack = { m[1].lease }, release = { m[2].lease } })
+      assert(r[1].result == "ok" and r[2].result == "ok")
+      local info = assert(g:info())
+      assert(info.cursor == 1 and info.lag == 1 and info.scheduled == 1 and info.settings.lease_time == 9)
+      assert(g:set { deliveries = 3 })
+      assert(#assert(topic("g-lua"):groups()) == 2)
+      assert(g:seek(0))
+      assert(g:delete())
+      local _, why, code = g:info()
+      assert(code == "unknown_group", why)
+      return "fine" """
+    assert "fine" in b.lua(" ".join(code.split()))
+
+
+def test_metrics_count_what_a_group_does(b):
+    g = fresh(b, "g-count", 4)
+    m = g.claim(b, limit=3)
+    g.settle(b, ack=[m[0]["lease"]], release=[m[1]["lease"]], reject=[m[2]["lease"]])
+    samples, at = b.metrics(), '{topic="g-count",group="w"}'
+    found = {n: samples["lignum_group_" + n + at] for n in ("lag", "leased", "scheduled", "claims_total", "acks_total",
+                                                            "releases_total", "rejects_total", "dead_total")}
+    assert found == {"lag": 2, "leased": 0, "scheduled": 0, "claims_total": 3, "acks_total": 1, "releases_total": 1,
+                     "rejects_total": 1, "dead_total": 1}
+    assert samples["lignum_group_oldest_seconds" + at] >= 0

@@ -1,0 +1,480 @@
+/* Groups on a real store, beside a model that is a table of messages. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "broker/group/groups_struct.h"
+#include "store/recovery/open.h"
+#include "unit/unit.h"
+
+struct node {
+    struct store *store;
+    struct role role;
+    struct topics *topics;
+    struct groups *groups;
+    struct topic *topic;
+    struct held_group *group;
+};
+
+static void settle_disk(struct node *n)
+{
+    for (int i = 0; i < 1000; i++) {
+        bool done = true;
+        store_flush(n->store);
+        store_sync(n->store);
+        store_collect(n->store);
+        topics_apply(n->topics);
+        for (size_t k = 0; k < topics_count(n->topics); k++)
+            done = done && topics_at(n->topics, k)->disk.at == topics_at(n->topics, k)->tail.at;
+        if (done && !topics_have_unapplied(n->topics))
+            return;
+        usleep(200);
+    }
+    CHECK(false);
+}
+
+static void node_open(struct node *n)
+{
+    struct buf why = {0};
+    struct store_options o = {.path = "data", .node_name = "n1", .files_max = 16, .sync_interval_ms = 1000,
+                              .moved = topic_moved};
+    CHECK_EQ(store_open(&o, &n->store, &why), 0);
+    CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
+    CHECK_EQ(role_init_alone(&n->role, n->store), 0);
+    CHECK_EQ(groups_open(n->topics, &n->groups, &why), 0);
+    buf_fini(&why);
+    groups_turn(n->groups);
+    n->topic = topics_find(n->topics, SLICE("jobs"));
+    n->group = n->topic == NULL ? NULL : groups_find(n->groups, n->topic, SLICE("w"));
+}
+
+static void node_close(struct node *n)
+{
+    groups_close(n->groups);
+    topics_close(n->topics);
+    store_close(n->store);
+}
+
+static void restart(struct node *n)
+{
+    int64_t now = groups_now_ms(n->groups);
+    settle_disk(n);
+    node_close(n);
+    *n = (struct node){0};
+    node_open(n);
+    n->groups->origin_ms += now - groups_now_ms(n->groups);
+}
+
+static void begin(struct node *n, const struct group_settings *s)
+{
+    uint64_t want;
+    struct group_place from = {0, 0};
+    node_open(n);
+    CHECK_EQ(topics_create(n->topics, SLICE("jobs"), &settings_default, &want), 0);
+    CHECK_EQ(groups_make_log(n->groups, &want), 0);
+    settle_disk(n);
+    n->topic = topics_find(n->topics, SLICE("jobs"));
+    groups_turn(n->groups);
+    CHECK_EQ(groups_create(n->groups, n->topic, SLICE("w"), s, &from, &want), 0);
+    n->group = groups_find(n->groups, n->topic, SLICE("w"));
+}
+
+static void publish(struct node *n, const char *const *keys, uint32_t count)
+{
+    struct buf messages = {0};
+    uint64_t first;
+    for (uint32_t i = 0; i < count; i++) {
+        struct message m = {.payload = SLICE("payload")};
+        if (keys[i] != NULL)
+            m.key = slice_from(keys[i]);
+        message_write(&messages, &m);
+    }
+    struct append a = {.messages = buf_slice(&messages), .count = count};
+    CHECK_EQ(topics_append(n->topic, &a, &first), 0);
+    buf_fini(&messages);
+    settle_disk(n);
+}
+
+static void publish_plain(struct node *n, uint32_t count)
+{
+    const char *none[16] = {0};
+    publish(n, none, count);
+}
+
+/* Claims, and puts the offsets into `offsets`. */
+static struct claim claim(struct node *n, uint32_t limit, uint64_t *offsets)
+{
+    struct claim c;
+    struct buf out = {0};
+    struct claim_options o = {SLICE("me"), limit, READ_SIZE_DEFAULT};
+    CHECK_EQ(groups_use(n->groups, n->group, n->topic), 0);
+    CHECK_EQ(groups_claim(n->groups, n->group, n->topic, &o, &out, &c), 0);
+    slice rest = buf_slice(&out);
+    for (uint32_t i = 0; i < c.count; i++) {
+        struct claimed_message head;
+        memcpy(&head, rest.p, sizeof(head));
+        offsets[i] = head.offset;
+        rest = slice_skip(rest, sizeof(head) + head.size);
+    }
+    CHECK_EQ(rest.n, 0);
+    buf_fini(&out);
+    return c;
+}
+
+static bool settle(struct node *n, struct settle s)
+{
+    uint64_t want;
+    CHECK_EQ(groups_use(n->groups, n->group, n->topic), 0);
+    CHECK_EQ(groups_settle(n->groups, n->group, &s, 1, &want), 0);
+    return !s.lost;
+}
+
+static void pass(struct node *n, int64_t ms)
+{
+    n->groups->origin_ms += ms;
+}
+
+/* ---- the model ---- */
+
+enum { FRESH, OUT, LATER, DONE };
+enum { MOST = 40, LEASE_TIME = 600 * 1000, DELAY_TIME = 300 * 1000, DELIVERIES = 3 };
+
+struct model {
+    bool keyed;
+    unsigned count;
+    struct {
+        int state, key;
+        unsigned deliveries;
+        uint64_t claim, last;        /* last: the claim that acked it */
+        int64_t at;
+    } m[MOST];
+};
+
+static void model_end(struct model *md, unsigned i, int64_t later, bool counted)
+{
+    md->m[i].claim = 0;
+    md->m[i].deliveries += counted;
+    md->m[i].state = md->m[i].deliveries >= DELIVERIES ? DONE : later > 0 ? LATER : FRESH;
+    md->m[i].at = later;
+}
+
+static void model_tick(struct model *md, int64_t now)
+{
+    for (unsigned i = 0; i < md->count; i++) {
+        if (md->m[i].state == OUT && md->m[i].at <= now)
+            model_end(md, i, 0, true);
+        else if (md->m[i].state == LATER && md->m[i].at <= now)
+            md->m[i].state = FRESH;
+    }
+}
+
+static bool model_may(const struct model *md, unsigned i)
+{
+    if (md->m[i].state != FRESH)
+        return false;
+    for (unsigned k = 0; md->keyed && md->m[i].key != 0 && k < i; k++)
+        if (md->m[k].key == md->m[i].key && md->m[k].state != DONE)
+            return false;
+    return true;
+}
+
+static void check_claim(struct node *n, struct model *md, uint32_t limit)
+{
+    uint64_t got[MOST];
+    struct claim c = claim(n, limit, got);
+    uint32_t k = 0;
+    model_tick(md, groups_now_ms(n->groups));
+    for (unsigned i = 0; i < md->count && k < limit; i++) {
+        if (!model_may(md, i))
+            continue;
+        CHECK(k < c.count);
+        CHECK_EQ(got[k++], i);
+        md->m[i].state = OUT;
+        md->m[i].claim = c.number;
+        md->m[i].at = groups_now_ms(n->groups) + LEASE_TIME;
+    }
+    CHECK_EQ(k, c.count);
+}
+
+static void check_settle(struct node *n, struct model *md, unsigned i, enum settle_what what, uint64_t number)
+{
+    struct settle s = {.what = what, .offset = i, .claim = number, .ms = LEASE_TIME};
+    int64_t now = groups_now_ms(n->groups);
+    model_tick(md, now);
+    bool holds = md->m[i].state == OUT && md->m[i].claim == number;
+    bool again = what == SETTLE_ACK && number != 0 && md->m[i].state == DONE && md->m[i].last == number;
+    if (what == SETTLE_RELEASE && random() % 2) {
+        s.has_delay = true;
+        s.ms = DELAY_TIME;
+    }
+    CHECK_EQ(settle(n, s), holds || again);
+    if (!holds)
+        return;
+    if (what == SETTLE_ACK || what == SETTLE_DEAD)
+        md->m[i].state = DONE;
+    else if (what == SETTLE_RELEASE)
+        model_end(md, i, s.has_delay ? now + DELAY_TIME : 0, true);
+    else if (what == SETTLE_RETURN)
+        model_end(md, i, 0, false);
+    else
+        md->m[i].at = now + LEASE_TIME;
+    md->m[i].last = what == SETTLE_ACK ? number : 0;
+}
+
+static void check_state(struct node *n, struct model *md)
+{
+    const struct group *g = &n->group->state;
+    model_tick(md, groups_now_ms(n->groups));
+    CHECK_EQ(groups_use(n->groups, n->group, n->topic), 0);
+    for (unsigned i = 0; i < md->count; i++) {
+        const struct delivery *e = deliveries_find(&g->out, i);
+        CHECK_EQ(settled_has(&g->settled, i), md->m[i].state == DONE);
+        CHECK_EQ(e != NULL && e->state == DELIVERY_LEASED, md->m[i].state == OUT);
+        CHECK_EQ(e != NULL && e->state == DELIVERY_DELAYED, md->m[i].state == LATER);
+        if (e != NULL && md->m[i].state != DONE)
+            CHECK_EQ(e->count, md->m[i].deliveries);
+    }
+}
+
+/* A snapshot says all that matters. */
+static void check_snapshot(struct node *n)
+{
+    struct buf messages = {0};
+    struct message m;
+    struct group copy;
+    const struct group *g = &n->group->state;
+    uint32_t count = record_snapshot(&messages, g, SLICE("key"), SLICE("")), taken = 0;
+    group_init(&copy, &g->settings);
+    for (slice rest = buf_slice(&messages); rest.n > 0; taken++) {
+        CHECK_EQ(message_read(&rest, &m), 0);
+        CHECK_EQ(group_apply(&copy, &m), 0);
+    }
+    CHECK_EQ(taken, count);
+    CHECK_EQ(copy.settled.cursor, g->settled.cursor);
+    CHECK_EQ(copy.settled.above, g->settled.above);
+    CHECK_EQ(copy.out.leased, g->out.leased);
+    CHECK_EQ(copy.out.delayed, g->out.delayed);
+    CHECK_EQ(copy.acked_count, g->acked_count);
+    CHECK_EQ(group_top(&copy), group_top(g));
+    struct delivery *e;
+    for (uint32_t at = 0; (e = deliveries_each(&copy.out, &at)) != NULL;) {
+        const struct delivery *like = deliveries_find(&g->out, e->offset);
+        CHECK(like != NULL);
+        CHECK_EQ(like->claim, e->claim);
+        CHECK_EQ(like->count, e->count);
+        CHECK_EQ(like->key, e->key);
+    }
+    group_fini(&copy);
+    buf_fini(&messages);
+}
+
+static void random_step(struct node *n, struct model *md)
+{
+    static const char *const names[] = {NULL, "a", "b", "c"};
+    static const enum settle_what kinds[] = {
+        SETTLE_ACK, SETTLE_ACK, SETTLE_RELEASE, SETTLE_DEAD, SETTLE_EXTEND, SETTLE_RETURN};
+    unsigned i = (unsigned)random() % (md->count + 1);
+    switch (random() % 8) {
+    case 0:
+    case 1:
+        if (md->count < MOST) {
+            md->m[md->count].key = (int)(random() % 4);
+            publish(n, &names[md->m[md->count].key], 1);
+            md->count++;
+        }
+        break;
+    case 2:
+    case 3:
+        check_claim(n, md, 1 + (uint32_t)random() % 4);
+        break;
+    case 4:
+    case 5:
+    case 6:
+        if (i < md->count)
+            check_settle(n, md, i, kinds[random() % 6], random() % 8 ? md->m[i].claim | md->m[i].last : 7);
+        break;
+    case 7:
+        pass(n, random() % 3 * 61 * 1000);
+        break;
+    }
+}
+
+static void random_life(bool keyed, unsigned seed)
+{
+    struct node n = {0};
+    struct model md = {.keyed = keyed};
+    struct group_settings s = group_settings_default;
+    s.lease_ms = LEASE_TIME;
+    s.deliveries = DELIVERIES;
+    s.order = keyed ? ORDER_KEY : ORDER_NONE;
+    srandom(seed);
+    begin(&n, &s);
+    for (int i = 0; i < 400; i++) {
+        random_step(&n, &md);
+        check_state(&n, &md);
+        if (i % 40 == 20)
+            check_snapshot(&n);
+        if (i % 60 == 59)
+            restart(&n);
+    }
+    node_close(&n);
+}
+
+TEST(test_a_group_behaves_as_its_model_also_over_restarts)
+{
+    random_life(false, 1);
+}
+
+TEST(test_a_group_in_the_order_of_keys_behaves_as_its_model)
+{
+    random_life(true, 2);
+}
+
+/* ---- single rules ---- */
+
+TEST(test_a_lease_that_is_over_is_lost_and_the_message_comes_again)
+{
+    struct node n = {0};
+    uint64_t got[4];
+    begin(&n, &group_settings_default);
+    publish_plain(&n, 1);
+    struct claim first = claim(&n, 1, got);
+    CHECK_EQ(first.count, 1);
+    CHECK_EQ(claim(&n, 1, got).count, 0);
+    pass(&n, 31 * 1000);
+    struct claim second = claim(&n, 1, got);
+    CHECK_EQ(second.count, 1);
+    CHECK(!settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = first.number}));
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = second.number}));
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = second.number}));
+    CHECK(!settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = first.number}));
+    CHECK_EQ(n.group->state.count.redelivered, 1);
+    node_close(&n);
+}
+
+TEST(test_the_delay_before_a_retry_grows_up_to_its_bound)
+{
+    struct group_settings s = group_settings_default;
+    s.retry_min_ms = 1000;
+    s.retry_max_ms = 5000;
+    CHECK_EQ(group_retry_ms(&s, 1), 1000);
+    CHECK_EQ(group_retry_ms(&s, 2), 2000);
+    CHECK_EQ(group_retry_ms(&s, 3), 4000);
+    CHECK_EQ(group_retry_ms(&s, 4), 5000);
+    CHECK_EQ(group_retry_ms(&s, 1000 * 1000), 5000);
+    s.retry_factor = 1000;
+    CHECK_EQ(group_retry_ms(&s, 9), 1000);
+    s.retry_min_ms = 0;
+    CHECK_EQ(group_retry_ms(&s, 9), 0);
+}
+
+TEST(test_no_more_than_lease_max_are_leased_at_once)
+{
+    struct node n = {0};
+    uint64_t got[16];
+    struct group_settings s = group_settings_default;
+    s.lease_max = 3;
+    begin(&n, &s);
+    publish_plain(&n, 8);
+    struct claim c = claim(&n, 8, got);
+    CHECK_EQ(c.count, 3);
+    CHECK_EQ(claim(&n, 8, got).count, 0);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 1, .claim = c.number}));
+    CHECK_EQ(claim(&n, 8, got).count, 1);
+    CHECK_EQ(got[0], 3);
+    node_close(&n);
+}
+
+TEST(test_messages_that_are_not_in_the_history_are_forgotten)
+{
+    struct node n = {0};
+    uint64_t got[16];
+    begin(&n, &group_settings_default);
+    for (int i = 0; i < 4; i++)
+        publish_plain(&n, 1);
+    struct claim c = claim(&n, 4, got);
+    for (uint64_t i = 0; i < 4; i++)
+        CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = i, .claim = c.number}));
+    CHECK_EQ(n.group->state.settled.cursor, 4);
+    restart(&n);
+    CHECK_EQ(topic_truncate(n.topic, 2), 0);         /* as if the leader before had not sent the others */
+    publish_plain(&n, 3);                            /* of a later epoch, up to offset 5 */
+    n.group->checked_epoch = 0;
+    CHECK_EQ(groups_use(n.groups, n.group, n.topic), 0);
+    CHECK_EQ(n.group->state.settled.cursor, 2);
+    CHECK_EQ(claim(&n, 8, got).count, 3);
+    CHECK_EQ(got[0], 2);
+    node_close(&n);
+}
+
+TEST(test_a_record_that_cannot_be_appended_changes_nothing)
+{
+    struct node n = {0};
+    uint64_t got[4], want;
+    struct claim lost;
+    struct buf out = {0};
+    struct claim_options o = {SLICE("me"), 2, READ_SIZE_DEFAULT};
+    begin(&n, &group_settings_default);
+    publish_plain(&n, 3);
+    struct claim c = claim(&n, 1, got);
+    struct settle s = {.what = SETTLE_ACK, .offset = 0, .claim = c.number};
+    topics_stop(n.topics);
+    CHECK_EQ(groups_settle(n.groups, n.group, &s, 1, &want), -ERR_STOPPING);
+    CHECK_EQ(groups_claim(n.groups, n.group, n.topic, &o, &out, &lost), -ERR_STOPPING);
+    CHECK_EQ(buf_size(&out), 0);
+    CHECK_EQ(n.group->state.out.leased, 1);
+    CHECK_EQ(n.group->state.settled.cursor, 0);
+    CHECK(group_leased(&n.group->state, 0, c.number) != NULL);
+    restart(&n);
+    CHECK(settle(&n, s));
+    CHECK_EQ(claim(&n, 4, got).count, 2);
+    CHECK_EQ(got[0], 1);
+    node_close(&n);
+}
+
+TEST(test_what_retention_removes_is_counted_and_its_leases_are_lost)
+{
+    struct node n = {0};
+    uint64_t got[16];
+    begin(&n, &group_settings_default);
+    publish_plain(&n, 4);
+    struct claim c = claim(&n, 4, got);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 1, .claim = c.number}));
+    CHECK_EQ(topic_restart(n.topic, 3, false), 0);
+    CHECK_EQ(groups_use(n.groups, n.group, n.topic), 0);
+    CHECK_EQ(n.group->state.count.removed, 2);
+    CHECK_EQ(n.group->state.settled.cursor, 3);
+    CHECK(!settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = c.number}));
+    node_close(&n);
+}
+
+TEST(test_a_lease_costs_at_most_64_bytes)
+{
+    struct deliveries d;
+    deliveries_init(&d, false);
+    for (uint64_t i = 0; i < 1 << 16; i++)
+        deliveries_lease(&d, deliveries_add(&d, i, 0), 1, (int64_t)i);
+    size_t size = d.cap * sizeof(struct delivery) + d.bucket_count * 4 + d.timers.cap * 4;
+    CHECK(size <= (size_t)64 << 16);
+    deliveries_fini(&d);
+}
+
+TEST(test_no_record_can_crash_a_group)
+{
+    srandom(3);
+    struct group g;
+    group_init(&g, &group_settings_default);
+    for (int i = 0; i < 20000; i++) {
+        char bytes[80];
+        size_t n = (size_t)random() % sizeof(bytes);
+        for (size_t k = 0; k < n; k++)
+            bytes[k] = random() % 3 ? 0 : (char)(random() % 16);
+        if (n > 0)
+            bytes[0] = (char)(random() % 14);
+        struct message m = {.payload = slice_of(bytes, n)};
+        group_apply(&g, &m);
+    }
+    group_fini(&g);
+}
