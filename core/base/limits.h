@@ -50,6 +50,7 @@ enum {
     CLOCK_JUMP_MS = 60 * 1000,          /* a wall clock that is off by more from one look to the next has jumped */
     CLOCK_TRUST_MS = 600 * 1000,        /* a jump that lasts for this long is believed */
     DATES_FALL_MS = 600 * 1000,         /* a leader's date that is lower by less is raised to the last one */
+    FULL_MS = 10 * 1000,                /* after a refusal a disk counts as full, unless there is room before */
     SYNC_INTERVAL_MS = 1000,            /* between two syncs of durability `interval` */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
 

@@ -543,6 +543,7 @@ function node.hostname() end
 ---@field pid integer
 ---@field uptime number   seconds
 ---@field advertise string
+---@field full boolean    its disk refused space in the last 10 seconds
 
 ---Describes this node.
 ---@where tasks
@@ -676,6 +677,8 @@ cluster = {}
 ---@field suspended boolean   leader: Consul has not confirmed it for a lease; it acknowledges nothing
 ---@field regressed boolean   this node knows of a register that is newer than Consul's, or of another history
 ---@field behind boolean      leader: a follower spoke of a newer register, and Consul has not been asked since
+---@field full boolean        its disk refused space in the last 10 seconds
+---@field copies integer      the smallest `copies` of any live topic
 ---@field amnesiac boolean    it may have lost messages that it acknowledged
 ---@field diverged integer    messages moved aside because the leader's history does not contain them
 ---@field followers lignum.Follower[]

@@ -32,6 +32,7 @@ local REACT_UNCONNECTED <const> = 0.05   -- the same while there is no connectio
 local HAND_OVER <const> = 1        -- for followers to receive what a leader holds that stops leading and runs on
 local STALLED_MAX <const> = 3      -- that a node waits for one that it does not reach, or longer: see patience()
 local STAND_BACK <const> = 5       -- after which it tries to lead again, so that another node can before
+local FULL <const> = 2             -- that a leader's disk is full, before it hands over
 local TRIED <const> = 300          -- after which a node that did not reach a member may try again
 local ARRIVE <const> = 3           -- that an operator's command waits for this node's session
 local STEPS_MAX <const> = 40       -- steps of watch per second
@@ -45,6 +46,7 @@ local not_before = 0               -- this node claims nothing before that time
 local connected_to                 -- the leader that this node was last connected to
 local unconnected_since            -- when this follower lost the connection to its leader
 local offered                      -- { epoch =, at = }: this node stepped aside as the leader of that epoch
+local full_since, told_full        -- when this node's disk became full; whether its key says so
 local not_reached = {}             -- [session of a member] = when this node last found that it does not reach it
 local started = false
 
@@ -365,6 +367,25 @@ local function step_aside(status, missing, others)
     table.concat(others, ", ")))
 end
 
+-- A leader whose disk is full refuses what is published, and another member may have room. It is handed over to only if
+-- the members that have room are enough for every live topic.
+local function make_way(status)
+  full_since = status.full and (full_since or clock()) or nil
+  if status.role ~= "leader" or not full_since or clock() < full_since + FULL or not roster.seen then return end
+  local names = views.with_room(roster.seen, status.followers)
+  if #names == 0 or #names < status.copies then return end
+  full_since, not_before = nil, clock() + STAND_BACK
+  hand_over(("its disk is full, and there is room on %s"):format(table.concat(names, ", ")))
+end
+
+-- The other nodes read in this node's key whether its disk is full.
+local function tell_full(status)
+  if member.session and member.published and status.full ~= told_full then
+    told_full = status.full
+    member:publish(member:entry(status))
+  end
+end
+
 -- react ----------------------------------------------------------------------------------------
 
 -- The leader's host answers, and its port refuses connections: the process is gone, and nobody need wait until Consul
@@ -385,6 +406,8 @@ local function react()
   while true do
     local status = cluster.status()
     if roster.seen then step_aside(status, note_reach(status)) end
+    tell_full(status)
+    make_way(status)
     -- A leader that has stopped releases the lock here, because watch may be waiting for a change of it. After a
     -- rollback watch does so, once the register is flagged.
     local stopped = roster.role == "leader" and status.role ~= "leader"

@@ -141,7 +141,7 @@ function Member:entry(status, more)
   return {
     member = me.member, name = me.name, http = me.http, replication = me.replication, role = status.role,
     position = status.position, eligible = more and more.eligible or false, vacancy = more and more.vacancy or 0,
-    refused = not status.connected and self.refused or nil, unreached = self.unreached,
+    refused = not status.connected and self.refused or nil, unreached = self.unreached, full = status.full or nil,
   }
 end
 

@@ -17,6 +17,7 @@ function M.status()
   local me = { member = info.name .. ":" .. info.incarnation, name = info.name, http = info.advertise }
   return {
     self = me, cluster = info.cluster, role = "alone", epoch = info.epoch, leader = me, followers = {}, eligible = true,
+    full = info.full,
   }
 end
 
@@ -41,7 +42,12 @@ end
 function M.problem()
   local ready, why = core.node.ready()
   if not ready then return why, "unavailable" end
-  return problem_of(M.status())
+  local status = M.status()
+  local problem, code = problem_of(status)
+  if not problem and status.full then
+    return "the disk is full: this node serves reads, and stores nothing", "no_space"
+  end
+  return problem, code
 end
 
 ---The number of requests that this node has sent to Consul.

@@ -29,6 +29,7 @@ local M = {}
 ---@field vacancy integer      1 + the epoch of the leader that it finds gone; 0: none
 ---@field refused string?      session of the lock's holder, when the node was connected to it and is now refused
 ---@field unreached string[]?  sessions of members that it could not reach when it tried last
+---@field full boolean?        its disk is full
 ---@field session string?
 
 ---@class lignum.View
@@ -148,7 +149,7 @@ function M.entry(text)
     position = { epoch = whole(p.epoch) or 0, messages = whole(p.messages) or 0 },
     eligible = t.eligible == true, vacancy = whole(t.vacancy) or 0,
     refused = type(t.refused) == "string" and t.refused:match("^[%x-]+$") or nil,
-    unreached = sessions_of(t.unreached),
+    unreached = sessions_of(t.unreached), full = t.full == true or nil,
   }
 end
 
@@ -161,6 +162,7 @@ function M.entry_text(e)
   if not e.role then return text .. "}" end
   local more = e.refused and (',"refused":"%s"'):format(e.refused) or ""
   if e.unreached then more = ('%s,"unreached":["%s"]'):format(more, table.concat(e.unreached, '","')) end
+  if e.full then more = more .. ',"full":true' end
   return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d%s}'):format(text, e.role,
     e.position.epoch, e.position.messages, e.eligible, e.vacancy, more)
 end
@@ -281,12 +283,29 @@ function M.better(view, me, connected)
   return names
 end
 
+---The connected members of the synced set whose disks have room.
+---@param view lignum.View
+---@param followers lignum.Follower[]
+---@return string[] names
+function M.with_room(view, followers)
+  local names = {}
+  for _, f in ipairs(followers) do
+    local entry = view.nodes[f.name]
+    if f.in_set and f.connected and entry and entry.member == f.member and not entry.full then
+      names[#names + 1] = f.name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
 -- A node that reaches more members comes first: under the others nothing is acknowledged by all of them.
 local function is_ahead(a, b, sessions)
   local less, more = count_there(a.unreached, sessions), count_there(b.unreached, sessions)
   if less ~= more then return less < more end
   if a.position.epoch ~= b.position.epoch then return a.position.epoch > b.position.epoch end
   if a.position.messages ~= b.position.messages then return a.position.messages > b.position.messages end
+  if a.full ~= b.full then return not a.full end
   return a.name < b.name
 end
 

@@ -337,3 +337,21 @@ test("notice_lines_that_others_can_cause_are_limited_and_counted", function()
   for i = 1, 6 do notice.line("consul", "line " .. i) end
   check.equal(#told, 10 + 5)
 end)
+
+test("view_a_full_disk_is_told_and_comes_after_one_with_room", function()
+  local full = entry("b", { full = true })
+  check.equal(view.entry(view.entry_text(full)), full)
+  local nodes = { b = full, c = entry("c"), d = entry("d", { member = "d:" .. ("f"):rep(32) }) }
+  for name, node in pairs(nodes) do node.session = "00-" .. name end
+  local function follower(name, o)
+    local f = { name = name, member = member(name), in_set = true, connected = true }
+    for key, value in pairs(o or {}) do f[key] = value end
+    return f
+  end
+  local seen = { nodes = nodes, lock = {}, register = register { members = { member("b"), member("c") } } }
+  check.equal(view.with_room(seen, { follower "b", follower "c", follower "d", follower "e" }), { "c" })
+  check.equal(view.with_room(seen, { follower("c", { in_set = false }) }), {})
+  check.equal(view.with_room(seen, { follower("c", { connected = false }) }), {})
+  check.equal({ view.rank(seen, nodes.b) }, { 1, true })
+  check.equal({ view.rank(seen, nodes.c) }, { 0, true })
+end)

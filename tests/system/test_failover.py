@@ -409,6 +409,38 @@ def test_a_full_disk_on_the_leader_or_a_follower_refuses_and_heals(folder, make_
     assert [n.starts for n in c.nodes] == [1, 1, 1]
 
 
+def test_a_leader_whose_disk_alone_is_full_hands_over_and_one_among_equals_stays(folder, make_cluster, faults):
+    switch = os.path.join(folder, "full.")
+    c = make_cluster(binary=faults)
+    for node in c.nodes:
+        node.env = {"LIGNUM_FAULT": "allocate:ENOSPC:when-exists=" + switch + node.name}
+    c.start()
+    c.create({"t": {"replication": "live", "copies": 2, "segment": {"messages": 10}}})
+    old, epoch = c.leader(), c.leader().view()["epoch"]
+    open(switch + old.name, "w").close()
+
+    def accepted():
+        return any(n.post("/v1/topics/t/messages", b"x" * 100).status == 200 for _ in range(12) for n in c.nodes[:1])
+    wait_until(lambda: old.post("/v1/topics/t/messages", b"x").status == 507, what="it is full")
+    wait_until(lambda: old.get("/readyz").json.get("code") == "no_space", what="it says so")
+    c.wait_leader(besides=[old])
+    wait_until(accepted, what="messages are taken again")
+    assert "its disk is full, and there is room on" in old.said()
+    assert c.leader().view()["epoch"] == epoch + 1
+
+    for node in c.nodes:
+        open(switch + node.name, "a").close()
+    leader, until = c.leader(), time.monotonic() + 6
+    while time.monotonic() < until:
+        leader.post("/v1/topics/t/messages", b"x" * 100)
+        assert leader.leads(), "nobody could do better"
+    for node in c.nodes:
+        os.unlink(switch + node.name)
+    wait_until(accepted, what="there is room again")
+    c.wait_whole()
+    assert c.leader().view()["epoch"] == epoch + 1
+
+
 # ---- partitions
 
 def test_a_leader_that_is_cut_off_from_all_acknowledges_nothing_live_and_is_replaced(cluster):

@@ -79,6 +79,7 @@ static int l_info(lua_State *L)
     set_whole(L, "pid", (uint64_t)getpid());
     set_number(L, "uptime", uptime());
     set_text(L, "advertise", s->advertise);
+    set_flag(L, "full", store_is_full(s->store));
     return 1;
 }
 

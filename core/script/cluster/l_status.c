@@ -65,6 +65,7 @@ static void set_role(lua_State *L, const struct role *role)
     set_flag(L, "amnesiac", state->amnesiac);
     set_flag(L, "regressed", role->regressed);
     set_flag(L, "behind", role->behind);
+    set_flag(L, "full", store_is_full(role->store));
     if (!role->has_seen)
         return;
     register_push(L, &role->seen);
@@ -132,6 +133,7 @@ int l_status(lua_State *L)
     if (!eligible)
         set_text(L, "why", why);
     set_flag(L, "empty", info.holdings.empty);
+    set_whole(L, "copies", info.holdings.copies_min);
     set_flag(L, "suspended", info.suspended);
     set_number(L, "stalled", (double)info.stalled_ns / (double)NS_PER_S);
     set_whole(L, "shipped_bytes", info.shipped_bytes);

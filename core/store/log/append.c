@@ -106,9 +106,17 @@ static int note_durability(struct journal *j)
     return rc;
 }
 
+static int no_space(struct store *s, uint64_t size)
+{
+    s->refused_ns = clock_ns();
+    s->refused_size = size;
+    return -ENOSPC;
+}
+
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin)
 {
-    if (j->store->lost)
+    struct store *s = j->store;
+    if (s->lost)
         return -ERR_STORAGE;
     background_stop(&j->background, JOURNAL_APPENDS);
     int rc = note_durability(j);
@@ -116,7 +124,9 @@ int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool beg
         rc = begin ? journal_begin_file(j, j->marks.tail, epoch, size)
                    : segment_reserve(j->parts.active, size, j->options.segment_bytes);
     if (rc < 0)
-        return rc == -EDQUOT || rc == -EFBIG ? -ENOSPC : rc;
+        return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG ? no_space(s, size) : rc;
+    if (size >= s->refused_size)
+        s->refused_ns = 0;
     /* A file bears the epoch of its first batch. One that was written without batches may bear another one. */
     struct segment *seg = j->parts.active;
     if (seg->next == seg->first && seg->written >= FILE_HEAD_SIZE)

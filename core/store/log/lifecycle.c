@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "base/ensure.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -206,6 +207,11 @@ bool store_next_name(struct store *s, size_t *at, slice *name)
     *name = slice_from(s->names.data + s->names.at + *at);
     *at += name->n + 1;
     return true;
+}
+
+bool store_is_full(const struct store *s)
+{
+    return s->refused_ns > 0 && clock_ns() - s->refused_ns < FULL_MS * NS_PER_MS;
 }
 
 void store_stats(struct store *s, struct store_stats *out)

@@ -68,6 +68,9 @@ uint64_t store_stalled_ns(const struct store *s);
  * audit): nanoseconds of clock_ns(), or 0. */
 uint64_t store_deadline_ns(const struct store *s);
 
+/* Was space refused in the last FULL_MS, and has nothing as large found room since? */
+bool store_is_full(const struct store *s);
+
 struct store_stats {
     struct hist sync;             /* duration of each group commit on the disk thread */
     uint64_t syncs, synced_files, written_bytes;

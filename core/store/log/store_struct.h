@@ -42,6 +42,7 @@ struct store {
     struct buf names;             /* what store_next_name found */
     struct store_stats stats;
     bool lost;                    /* store_is_lost */
+    uint64_t refused_ns, refused_size;   /* when space was last refused, and how much; 0: there was room since */
 };
 
 /* A store without a directory; and its memory and descriptors, when its journals are gone. */
