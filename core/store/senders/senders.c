@@ -13,7 +13,7 @@ _Static_assert(PRODUCER_ID_MAX <= IDEMPOTENCY_KEY_MAX, "a name of any kind fits"
 _Static_assert((SENDER_KNOWN & (SENDER_KNOWN - 1)) == 0, "rings double");
 
 struct sender {
-    struct list turn;      /* in senders.turns of its kind, in the order of last batches */
+    struct list order;     /* in senders.orders of its kind, in the order of last batches */
     uint64_t epoch, last;
     int64_t time_ms;       /* of its last batch */
     uint64_t *firsts;      /* of the last `known` sequences; that of n is at n % cap. `one` while cap is 1 */
@@ -25,7 +25,7 @@ struct sender {
 
 struct senders {
     struct map by_name;
-    struct list turns[KINDS];
+    struct list orders[KINDS];
     uint64_t counts[KINDS];
     size_t size;           /* of all records of a snapshot */
 };
@@ -46,7 +46,7 @@ struct senders *senders_new(void)
     struct senders *s = MEM_NEW(struct senders);
     map_init(&s->by_name);
     for (size_t i = 0; i < KINDS; i++)
-        list_init(&s->turns[i]);
+        list_init(&s->orders[i]);
     return s;
 }
 
@@ -80,7 +80,7 @@ static struct sender *sender_add(struct senders *s, slice name)
     p->firsts = &p->one;
     p->cap = 1;
     map_put(&s->by_name, slice_of(p->name, name.n), p);
-    list_push(&s->turns[kind], &p->turn);
+    list_push(&s->orders[kind], &p->order);
     s->counts[kind]++;
     s->size += record_size(p);
     return p;
@@ -89,7 +89,7 @@ static struct sender *sender_add(struct senders *s, slice name)
 static void sender_forget(struct senders *s, struct sender *p)
 {
     map_remove(&s->by_name, slice_of(p->name, p->name_size));
-    list_remove(&p->turn);
+    list_remove(&p->order);
     s->counts[(size_t)p->name[0] - 1]--;
     s->size -= record_size(p);
     sender_free(p);
@@ -129,8 +129,8 @@ void senders_free(struct senders *s)
     if (s == NULL)
         return;
     for (size_t kind = 0; kind < KINDS; kind++)
-        LIST_EACH(node, &s->turns[kind])
-            sender_free(LIST_OWNER(node, struct sender, turn));
+        LIST_EACH(node, &s->orders[kind])
+            sender_free(LIST_OWNER(node, struct sender, order));
     map_fini(&s->by_name);
     mem_free(s);
 }
@@ -162,10 +162,10 @@ void senders_note(struct senders *s, const struct senders_bounds *bounds, const 
     sender_sent(p, o->epoch, o->sequence, head->first);
     s->size += record_size(p);
     p->time_ms = head->time_ms;
-    list_remove(&p->turn);
-    list_push(&s->turns[kind], &p->turn);
+    list_remove(&p->order);
+    list_push(&s->orders[kind], &p->order);
     for (;;) {
-        struct sender *oldest = list_first(&s->turns[kind], struct sender, turn);
+        struct sender *oldest = list_first(&s->orders[kind], struct sender, order);
         if (oldest == p || (s->counts[kind] <= b->most && head->time_ms - oldest->time_ms <= b->age_ms))
             break;
         sender_forget(s, oldest);
@@ -235,8 +235,8 @@ void senders_save(const struct senders *s, const struct senders_place *at, struc
     struct snapshot_head head = {.magic = SENDERS_MAGIC, .at = *at, .size = s->size};
     char *begin = buf_reserve(out, senders_size(s)), *to = begin + sizeof head;
     for (size_t kind = 0; kind < KINDS; kind++)
-        LIST_EACH(node, &s->turns[kind])
-            to = record_write(to, LIST_OWNER(node, struct sender, turn));
+        LIST_EACH(node, &s->orders[kind])
+            to = record_write(to, LIST_OWNER(node, struct sender, order));
     ENSURE((size_t)(to - begin) == senders_size(s));
     head.crc = snapshot_crc(&head, begin + sizeof head);
     memcpy(begin, &head, sizeof head);
