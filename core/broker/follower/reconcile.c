@@ -41,10 +41,12 @@ void reconcile_ask(struct follower *f, struct topic *t)
     struct journal_info info;
     list_remove(&t->follow.placing);
     int rc = t->follow.refetch ? refetch_cut(f, t) : 0;
-    if (rc < 0) {
+    if (is_no_room(rc))
+        upstream_hold_without_room(f, t);
+    else if (rc < 0)
         upstream_hold(f, t, rc == -ERR_BUSY ? BUSY_NS : HELD_NS);
+    if (rc < 0)
         return;
-    }
     if (t->follow.slot == 0 && f->slots == SLOTS_MAX) {
         upstream_fail(f, "all slots of the connection are used up");
         return;
@@ -67,6 +69,7 @@ static void start(struct follower *f, struct topic *t)
     put_u64(out, t->follow.acked_disk);
     link_end(f->link);
     t->follow.placed = true;
+    t->follow.no_room = false;
     t->follow.unsettled = t->tail.at;
     if (t == topics_log(f->topics))
         f->log_placed = true;
@@ -277,6 +280,8 @@ void reconcile_point(struct follower *f, struct wire *w)
     int rc = compare(f, t, &p);
     if (rc == -ERR_BUSY) {
         upstream_hold(f, t, BUSY_NS);    /* what is to be cut is being copied, or not on the disk yet */
+    } else if (is_no_room(rc)) {
+        upstream_hold_without_room(f, t);
     } else if (rc == -ERR_DAMAGED) {
         say_limited(&f->faults, SAY_ERROR, "follower",
                     "topic=%s cannot be compared: it is damaged here, and repaired first", t->name);

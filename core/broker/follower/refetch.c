@@ -84,7 +84,7 @@ int refetch_cut(struct follower *f, struct topic *t)
     int rc = topic_truncate(t, from);
     if (rc == -ERR_DAMAGED || rc == -ERR_BAD_RANGE)   /* no batch boundary is there */
         rc = topic_restart(t, from, info.epoch > 0 || info.damaged > 0);
-    if (rc < 0 && rc != -ERR_BUSY)
+    if (rc < 0 && rc != -ERR_BUSY && !is_no_room(rc))
         say_limited(&f->faults, SAY_ERROR, "refetch", "topic=%s cannot be cut: %s", t->name, err_sentence(rc));
     if (rc < 0)
         return rc;

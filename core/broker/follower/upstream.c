@@ -1,5 +1,6 @@
 #include "broker/follower/upstream.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -37,4 +38,18 @@ void upstream_hold(struct follower *f, struct topic *t, uint64_t ns)
     t->follow.held = true;
     list_remove(&t->follow.placing);
     list_push(&f->held, &t->follow.placing);
+}
+
+bool is_no_room(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
+}
+
+void upstream_hold_without_room(struct follower *f, struct topic *t)
+{
+    if (!t->follow.no_room)
+        say_error("follower", "there is no room in diverged/ for what is to be cut: the topic waits for some topic=%s",
+                  t->name);
+    t->follow.no_room = true;
+    upstream_hold(f, t, HELD_NS);
 }

@@ -90,4 +90,9 @@ struct topic *upstream_topic(const struct follower *f, uint32_t slot);   /* or N
 /* Moves a topic to `held`, and has those there asked for again after this time at the latest. */
 void upstream_hold(struct follower *f, struct topic *t, uint64_t ns);
 
+/* Whether this error says that a disk is full. Then the topic is held, which is said once, and the others go on: what
+ * would be cut is not kept yet. */
+bool is_no_room(int rc);
+void upstream_hold_without_room(struct follower *f, struct topic *t);
+
 #endif

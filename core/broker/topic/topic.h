@@ -72,6 +72,7 @@ struct topic_follow {
     uint32_t slot;                   /* on the connection to the leader; 0: none yet */
     bool known;                      /* the leader has it, and knows the slot */
     bool placed, held;
+    bool no_room;                    /* the log says that there is no room for what is to be cut */
     bool refetch;                    /* what is here from refetch_from on has to be replicated again (refetch.c) */
     uint64_t refetch_from;
     uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */

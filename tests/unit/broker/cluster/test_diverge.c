@@ -108,6 +108,44 @@ TEST(test_what_an_old_leader_has_beyond_the_new_ones_history_is_kept_and_cut)
     rig_down();
 }
 
+static int mkdir_without_room(const char *path, mode_t mode)
+{
+    return strstr(path, "/diverged/t-") ? (errno = ENOSPC, -1) : mkdir(path, mode);
+}
+
+TEST(test_a_topic_without_room_for_what_is_to_be_cut_holds_up_no_other)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic_settings s = small_files(REPLICATION_LIVE);
+    struct topic *t = make_topic(a, "t", &s), *u = make_topic(a, "u", &s);
+    publish(t, 15, 100);
+    publish(u, 15, 100);
+    WAIT_UNTIL(topic_at(b, "u") != NULL && topic_readable(topic_at(b, "t")) == 15);
+    WAIT_UNTIL(topic_readable(topic_at(b, "u")) == 15);
+    b->paused = true;
+    publish(u, 5, 100);
+    change_leaders(17);
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK_EQ(try_publish(topic_at(b, "t"), 150, "another"), 0);
+        CHECK_EQ(try_publish(topic_at(b, "u"), 150, "another"), 0);
+    }
+    io.mkdir = mkdir_without_room;
+    follow(a, b);
+    WAIT_UNTIL(topic_readable(u) == 25);
+    struct cluster_info info;
+    WAIT_UNTIL(t->follow.no_room && t->follow.held);
+    cluster_info(a->cluster, &info);
+    CHECK(info.following.connected);
+    CHECK_EQ(info.following.diverged_messages, 5);
+    CHECK_EQ(t->tail.at, 32);
+    io.mkdir = mkdir;
+    WAIT_UNTIL(topic_readable(t) == 25);
+    CHECK(!t->follow.no_room);
+    check_same_topic(b, a, "t");
+    rig_down();
+}
+
 /* The follower asks until the disk thread has copied it. */
 TEST(test_what_is_beyond_in_a_large_file_is_kept_and_cut_without_holding_up_the_loop)
 {
