@@ -270,6 +270,21 @@ def test_a_flipped_byte_in_a_sealed_file_is_found_refused_and_never_deleted(node
     assert open(path, "rb").read() == damaged, "nothing is cut or deleted"
 
 
+def test_a_first_file_that_was_removed_is_said_and_one_that_retention_removed_is_not(node):
+    b = filled(node)
+    b.stop()
+    os.unlink(files(b, "t", ".log")[0])
+    b.start()
+    assert re.search("files are missing at the beginning.* topic=t from=0 to=10", b.said())
+    assert b.messages("t", 10, 45) == [b"message %d" % i for i in range(10, 45)]
+    b.restart()
+    assert "missing at the beginning" not in b.said(), "once"
+    b.ok("PATCH", "/v1/topics/t", '{"retain": {"messages": 12}}')
+    wait_until(lambda: len(files(b, "t", ".log")) == 1, 30, "retention")
+    b.restart()
+    assert "missing at the beginning" not in b.said()
+
+
 def test_every_kind_of_damage_is_detected_or_harmless_never_wrong_data(node, folder, rng):
     b = filled(node)
     b.stop()

@@ -23,8 +23,9 @@ struct slot {
     uint64_t first_origins;    /* first + origins * 2^63 */
     uint64_t position, next, disk, epoch;
     int64_t time_ms;
+    uint64_t oldest, unused[7];
 };
-_Static_assert(sizeof(struct slot) == 64, "a slot never straddles a sector");
+_Static_assert(sizeof(struct slot) == 128, "a slot never straddles a sector");
 
 static uint32_t slot_crc(const struct slot *s)
 {
@@ -40,7 +41,7 @@ static bool slot_read(const struct slot *s, struct checkpoint *out)
         .sequence = s->sequence_clean / 2, .clean = s->sequence_clean & 1,
         .file_crc = s->file_crc, .first = s->first_origins & ~(UINT64_C(1) << ORIGINS_SHIFT),
         .origins = s->first_origins >> ORIGINS_SHIFT, .position = (uint32_t)s->position, .next = s->next,
-        .disk = s->disk, .epoch = s->epoch, .time_ms = s->time_ms,
+        .disk = s->disk, .epoch = s->epoch, .time_ms = s->time_ms, .oldest = s->oldest,
     };
     uint64_t behind = s->position >> STATED_SHIFT;
     out->stated = behind < STATED_FAR ? s->next - behind : 0;
@@ -79,7 +80,7 @@ int checkpoint_save(const char *path, const struct checkpoint *c)
         .file_crc = c->file_crc, .sequence_clean = c->sequence * 2 + c->clean,
         .first_origins = c->first | (uint64_t)c->origins << ORIGINS_SHIFT, .next = c->next,
         .position = c->position | stated_behind(c) << STATED_SHIFT, .disk = c->disk, .epoch = c->epoch,
-        .time_ms = c->time_ms,
+        .time_ms = c->time_ms, .oldest = c->oldest,
     };
     s.crc = slot_crc(&s);
     int fd = io.open(path, O_WRONLY | O_CREAT, 0640);

@@ -297,11 +297,21 @@ void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
 {
     ENSURE(c->next <= j->marks.disk);
     c->sequence = ++j->checkpoint.sequence;
+    c->oldest = journal_first(j);
     struct path path = path_of("%s/checkpoint", topic_path(&j->parts.dir).s);
     if (checkpoint_save(path.s, c) < 0)
         return;
     j->checkpoint.position = c->position;
     j->checkpoint.clean = c->clean;
+    j->checkpoint.last = *c;
+}
+
+void journal_note_oldest(struct journal *j)
+{
+    struct checkpoint c = j->checkpoint.last;
+    c.clean = j->checkpoint.clean;
+    if (c.sequence > 0)
+        journal_save_checkpoint(j, &c);
 }
 
 void journal_note_stated(struct journal *j, uint64_t mark, bool now)

@@ -52,6 +52,7 @@ struct checkpointing {
     uint64_t sequence;
     uint64_t position;            /* in the active file */
     bool clean;                   /* it says that everything written is synced, and nothing was written since */
+    struct checkpoint last;       /* what it says; sequence 0: there is none */
 };
 
 /* What the log says of its senders (origins.h). */

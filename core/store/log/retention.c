@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/least.h"
 #include "base/say.h"
+#include "store/log/append.h"
 #include "store/log/delete_later.h"
 #include "store/log/journal_struct.h"
 
@@ -59,6 +60,7 @@ int journal_apply_retention(struct journal *j, const struct retain *keep, int64_
     if (count == 0)
         return 0;
     damage_keep(&j->damage, journal_first(j), UINT64_MAX);
+    journal_note_oldest(j);
     say_info("store", "retention topic=%s files=%d first=%" PRIu64, parts->dir.name, count, journal_first(j));
     delete_later_files(&parts->dir, &paths);
     return count;

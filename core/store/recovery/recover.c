@@ -279,6 +279,19 @@ static int set_marks(struct recovery *r)
     return rc == -ENOSPC ? 0 : rc;
 }
 
+/* Files at the beginning are missing that were there when the node stopped: somebody has removed them. After a crash
+ * that is not known, because a checkpoint is not fsynced. */
+static void check_oldest(const struct recovery *r)
+{
+    struct journal *j = r->journal;
+    uint64_t first = journal_first(j);
+    if (!r->has_checkpoint || !j->store->last_run.clean || r->checkpoint.oldest >= first)
+        return;
+    say_error("store", "files are missing at the beginning, and retention has not removed them topic=%s from=%" PRIu64
+              " to=%" PRIu64, j->parts.dir.name, r->checkpoint.oldest, first);
+    j->checkpoint.clean = false;       /* the next close states the new first offset */
+}
+
 int journal_recover(struct journal *j)
 {
     struct recovery r = {.journal = j};
@@ -286,6 +299,7 @@ int journal_recover(struct journal *j)
     r.has_checkpoint = checkpoint_load(path.s, &r.checkpoint) == 0;
     if (r.has_checkpoint) {
         j->checkpoint.sequence = r.checkpoint.sequence;
+        j->checkpoint.last = r.checkpoint;
         r.disk = r.checkpoint.disk;
         r.stated = r.checkpoint.stated;
     }
@@ -298,6 +312,8 @@ int journal_recover(struct journal *j)
         rc = decide_all(&r);
     if (rc == 0)
         rc = set_marks(&r);
+    if (rc == 0)
+        check_oldest(&r);
     for (size_t i = 0; i < r.count; i++)
         if (r.files[i].segment)
             segment_free(r.files[i].segment);

@@ -390,6 +390,7 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     origins_drop(j);
     j->checkpoint.position = 0;
     j->checkpoint.clean = false;
+    j->checkpoint.last = (struct checkpoint){0};
     j->next_file = PREALLOCATED_NONE;
     lower_marks(j, 0);
     j->marks.epoch = 0;

@@ -602,7 +602,7 @@ TEST(test_a_torn_checkpoint_leaves_the_one_before)
     CHECK_EQ(checkpoint_save("c", &b), 0);
     CHECK_EQ(checkpoint_load("c", &got), 0);
     CHECK_EQ(got.next, 6);
-    for (uint64_t at = 64; at < 128; at++) {
+    for (uint64_t at = 128; at < 256; at++) {
         CHECK_EQ(checkpoint_save("c", &b), 0);
         change_file("c", at, SLICE("\xee"));
         CHECK_EQ(checkpoint_load("c", &got), 0);
