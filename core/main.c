@@ -342,8 +342,11 @@ static int serve(const struct cli *cli)
     while (up < STAGES && (code = stages[up].up(s)) == 0)
         up++;
     if (up == STAGES) {
-        say_info("main", "ready version=%s name=%s epoch=%llu topics=%zu", LIGNUM_VERSION, store_state(s->store)->name,
-                 (unsigned long long)s->role.epoch, topics_count(s->topics));
+        char epoch[32] = "";           /* a node of a cluster has none before there is a leader */
+        if (s->role.epoch > 0)
+            snprintf(epoch, sizeof(epoch), " epoch=%llu", (unsigned long long)s->role.epoch);
+        say_info("main", "ready version=%s name=%s%s topics=%zu", LIGNUM_VERSION, store_state(s->store)->name, epoch,
+                 topics_count(s->topics));
         loop_run(&s->loop, turn, s);
     }
     while (up > 0)

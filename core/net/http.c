@@ -131,6 +131,7 @@ static void exchange_reset(struct exchange *x)
     x->chunked_answer = x->bodiless = false;
     x->on_drained = NULL;
     x->request.route = 0;
+    x->request.whole_ns = x->request.waited_ns = 0;
 }
 
 void exchange_release(struct client *c)

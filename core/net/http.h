@@ -8,8 +8,8 @@
  *
  * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_origin.c
  * (who holds what), http_request.c (bytes to requests; http_parse.c, http_chunks.c, http_uri.c, http_chars.c parse),
- * http_answer.c (answers to bytes), http_flush.c (bytes to sockets), http_stats.c (counters). http_server.h is their
- * common inside.
+ * http_answer.c (answers to bytes), http_status.c (phrases), http_flush.c (bytes to sockets), http_stats.c (counters).
+ * http_server.h is their common inside.
  */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
@@ -33,7 +33,8 @@ struct http_limits {
 struct http_request {
     struct http_head head;
     slice body;                      /* decoded */
-    uint64_t began_ns;               /* when its first byte arrived */
+    uint64_t began_ns, whole_ns;     /* when its first and its last byte arrived */
+    uint64_t waited_ns;              /* set by the handler: how long it waited for something that others do */
     unsigned route;                  /* for the counters, as http_route returned it; 0: none */
     slice peer;                      /* "127.0.0.1:50123" */
 };
@@ -133,7 +134,7 @@ unsigned http_route(struct http_server *s, slice pattern);
 struct http_route_stats {
     slice pattern;
     uint64_t by_class[6];            /* answers of 1xx ... 5xx at 1 to 5 */
-    struct hist latency;             /* from the first byte of the request to when its answer was made */
+    struct hist latency;             /* from a whole request to its answer, without waited_ns */
 };
 struct http_stats {
     uint32_t connections, requests_in_flight;

@@ -317,6 +317,7 @@ static void request_complete(struct client *c)
     }
     x->request.body = slice_of(c->conn.in.data + c->conn.in.at + x->head_size, x->body_size);
     x->request.peer = slice_of(c->peer, c->peer_size);
+    x->request.whole_ns = server_now(s);
     c->state = CLIENT_HANDLED;
     c->body_before = x->taken;
     c->closing = c->beyond || !x->request.head.keep_alive;

@@ -109,7 +109,7 @@ local function add_routes(page, routes)
     end
   end
   page:family("http_request_duration_seconds", "histogram",
-    "From a request's first byte to its answer, by route.")
+    "From a whole request to its answer, by route, without the time that it waits for messages.")
   for _, r in ipairs(routes) do
     if r.latency.count > 0 then page:histogram(r.latency, format('route="%s"', label(r.pattern))) end
   end

@@ -53,6 +53,19 @@ test("limits_that_are_met_first_stand_where_reading_begins", function()
     size(limits.payload_size_max), count(limits.batch_count_max), size(limits.batch_size_max)))
 end)
 
+test("limits_in_wire_md_are_those_of_the_core", function()
+  local text = page("wire.md"):gsub("%s+", " ")
+  for _, words in ipairs {
+    ("handshake is done, a connection may send at most %s."):format(size(limits.link_tls_handshake_max)),
+    ("Until WELCOME, a frame is limited to %s; after that to %s + %s."):format(size(limits.link_greeting_max),
+      size(limits.batch_size_max), size(limits.link_frame_max - limits.batch_size_max)),
+    ("may take at most %d seconds."):format(limits.handshake_ms // 1000),
+    ("A leader has at most %d connections, including handshakes;"):format(limits.links_max),
+    ("when nothing else was sent for %d ms"):format(limits.ping_ms),
+    ("A link on which nothing arrives for %d seconds is dead."):format(limits.silence_ms // 1000),
+  } do check.has(text, words) end
+end)
+
 test("limits_in_api_md_are_those_of_the_core", function()
   check.has(page "api.md", ("seconds; default and maximum %d"):format(limits.wait_ms_max // 1000))
 end)

@@ -7,6 +7,7 @@ that the leader has not told it over the connection between them.
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -148,6 +149,11 @@ def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(p
     assert not [n for n in ("set-cookie", "server", "x-other") if a.header(n)], a
     assert b.request("DELETE", "/v1/topics/..", None).status == 200
     assert leader.requests[-1][1] == "/v1/topics/.."
+
+
+def test_the_log_of_a_node_without_a_leader_names_no_epoch(follower, node):
+    assert "epoch" not in re.search(r"ready .*", follower().said()).group()
+    assert "epoch=1" in re.search(r"ready .*", node().said()).group()
 
 
 def test_all_writes_go_on_and_no_read(pair):

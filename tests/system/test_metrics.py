@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from client import request_bytes
 from common import BIG, SANITIZED, hold_for, in_threads, wait_until
 
 pytestmark = pytest.mark.alone
@@ -284,3 +285,22 @@ def test_calls_errors_and_seconds_of_each_hook_and_timer_are_counted(node):
     assert value("errors", "timer", "every 0.02 s at [^ ]*lignum.lua:9") >= 3
     assert value("calls", "timer", "every 0.02 s at [^ ]*lignum.lua:8") >= 3
     assert value("errors", "timer", "every 0.02 s at [^ ]*lignum.lua:8") == 0
+
+
+def test_the_duration_of_requests_holds_no_wait_for_messages_or_bodies(node):
+    b = node()
+    b.publish("t", b"x")
+    read, publish = ('lignum_http_request_duration_seconds_%%s{route="%s"}' % r for r in (
+        "GET /v1/topics/{topic}/messages", "POST /v1/topics/{topic}/messages"))
+    before = b.metrics()
+    assert b.get("/v1/topics/t/messages?from=1&wait=1").json["messages"] == []
+    assert b.get("/v1/topics/t/messages?from=latest&wait=1").json["messages"] == []
+    with b.connect() as c:
+        c.send(request_bytes("POST", "/v1/topics/t/messages", None, {"Content-Length": 1}))
+        hold_for(1, "before the body is sent")
+        c.send(b"x")
+        assert c.answer().status == 200
+    after = b.metrics()
+    for name, count in ((read, 2), (publish, 1)):
+        assert after[name % "count"] - before.get(name % "count", 0) == count
+        assert after[name % "sum"] - before.get(name % "sum", 0) < 0.6, name

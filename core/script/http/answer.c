@@ -303,6 +303,7 @@ static int answer(lua_State *L, int unused, lua_KContext context)
         luaL_error(L, "the handler returned %s instead of a status from 200 to 599", luaL_tolstring(L, STATUS, NULL));
     struct exchange *x = request_exchange(L, REQUEST);
     struct http_answer a = {.status = (int)status};
+    x->request->waited_ns = task_lingered_ns(task_self(L));
     slice text = {0};
     take_headers(L, HEADERS, &a);
     switch (lua_type(L, BODY)) {

@@ -94,6 +94,7 @@ static void task_give(struct task *t)
     ts->guests -= t->guest;
     ts->lingering -= t->lingers;
     t->guest = t->lingers = false;
+    t->lingered_ns = 0;
     if (t->L != NULL && ts->idle == IDLE_MAX)
         coroutine_drop(t);
     if (t->L == NULL) {

@@ -46,6 +46,8 @@ struct task {
     bool appended;
     bool broken;              /* an error raised in a hook ended it: its hooks are off, so it must not run again */
     bool guest, lingers;      /* counted in tasks.guests, in tasks.lingering */
+    uint64_t parked_ns;       /* when its wait began, while it lingers; 0: it does not wait, or not so */
+    uint64_t lingered_ns;     /* task_lingered_ns */
     bool refused;             /* task_refused */
     bool first;               /* it is made ready in tasks.first */
     int args;

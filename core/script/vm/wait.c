@@ -35,6 +35,9 @@ void wait_end(struct task *t, int rc)
     t->rc = rc;
     t->wait++;
     t->may_stop = t->may_leave = false;
+    if (t->parked_ns > 0)
+        t->lingered_ns += clock_ns() - t->parked_ns;
+    t->parked_ns = 0;
     timeout_clear(&t->timeout);
     waiter_cancel(&t->waiter);
 }
@@ -59,6 +62,7 @@ int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ct
 {
     struct tasks *ts = t->tasks;
     t->state = TASK_PARKED;
+    t->parked_ns = t->lingers ? clock_ns() : 0;
     if (timeout_ms != 0) {
         if (!ts->timing) {
             timeouts_init(&ts->timeouts, ts->vm->services.loop, on_due, ts);
@@ -104,6 +108,11 @@ int task_linger(struct task *t)
     ts->lingering++;
     t->lingers = true;
     return 0;
+}
+
+uint64_t task_lingered_ns(const struct task *t)
+{
+    return t->lingered_ns;
 }
 
 void tasks_set_lingering(struct tasks *ts, unsigned max)

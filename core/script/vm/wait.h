@@ -44,6 +44,9 @@ void task_may_leave(struct task *t);   /* task_left, with -ERR_CANCELLED */
 int task_linger(struct task *t);
 void tasks_set_lingering(struct tasks *ts, unsigned max);
 
+/* How long the task has waited since it called task_linger: for something that others do, such as a publish. */
+uint64_t task_lingered_ns(const struct task *t);
+
 /* Orderly end: waits marked by task_may_stop (sleeps, long-polls, fetches) end with -ERR_STOPPING, now and from now on.
  * A wait for the acknowledgement of an append goes on. */
 void tasks_stop(struct tasks *ts);
