@@ -669,6 +669,7 @@ cluster = {}
 ---@field epoch integer
 ---@field leader? lignum.ClusterNode
 ---@field connected boolean   follower: connected to its leader
+---@field problem? string      follower: why its last connection to the leader failed
 ---@field register? lignum.Register   the synced register as last read
 ---@field eligible boolean    this node may claim the register
 ---@field why? string         why it may not

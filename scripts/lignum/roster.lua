@@ -32,7 +32,10 @@ local function problem_of(status)
     return status.suspended and "this node leads, but cannot confirm that with Consul" or nil, "unconfirmed"
   end
   if status.leader and status.connected then return nil end
-  if status.leader then return "this node is not connected to its leader, " .. status.leader.name, "unavailable" end
+  if status.leader then
+    local why = status.problem and ": " .. status.problem or ""
+    return "this node is not connected to its leader, " .. status.leader.name .. why, "unavailable"
+  end
   return "there is no leader" .. (status.why and "; this node does not try to lead: " .. status.why or ""), "no_leader"
 end
 

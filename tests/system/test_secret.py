@@ -112,6 +112,9 @@ def test_another_secret_is_refused_both_ways(cluster):
     assert c.leader().publish("t", b"x")["first"] == 0
     assert c.synced() == {"n1", "n2"}
     assert stranger.get("/v1/topics/t").status != 200
+    ready = stranger.get("/readyz")
+    assert (ready.status, ready.json["code"]) == (503, "unavailable")
+    assert "its secret is not this node's" in ready.json["detail"]
     stranger.stop()
     stranger.start()
     c.wait_whole()

@@ -321,7 +321,7 @@ uint64_t follower_heard_ns(const struct follower *f)
 void follower_info(const struct follower *f, struct follower_info *out)
 {
     *out = (struct follower_info){
-        .connected = f->phase == UPSTREAM_READY, .refused = f->refused,
+        .connected = f->phase == UPSTREAM_READY, .refused = f->refused, .why = f->said[0] ? f->said : NULL,
         .received_bytes = f->received_bytes,
         .diverged_messages = f->diverged_messages, .refetched_files = f->refetched_files,
     };

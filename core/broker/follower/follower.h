@@ -68,6 +68,7 @@ unsigned follower_leader_losses(const struct follower *f);
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when it was last dialled */
+    const char *why;                 /* the last connection to it failed; NULL: none has */
     uint64_t received_bytes, diverged_messages, refetched_files;
     unsigned unplaced;               /* topics that are not being sent yet */
 };

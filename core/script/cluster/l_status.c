@@ -77,6 +77,8 @@ static void set_following(lua_State *L, const struct follower_info *f)
 {
     set_flag(L, "connected", f->connected);
     set_flag(L, "refused", f->refused);
+    if (!f->connected && f->why != NULL)
+        set_text(L, "problem", f->why);
     set_whole(L, "diverged", f->diverged_messages);
     set_whole(L, "mended_files", f->refetched_files);
     set_whole(L, "received_bytes", f->received_bytes);
