@@ -12,15 +12,15 @@
  *              the lower number counts on a node once that has taken effect there
  *   ROLLBACK   and Consul taken back to an older register, once
  *
- * A record is the number of the claim by which its leader led (an *instance*): a claim has one appending process. Except
- * under ROLLBACK that is the epoch. Frames and acknowledgements in flight are over-approximated: a follower may receive
+ * A record is represented by the number of the claim under which its leader appended it (an *instance*). A claim has one
+ * appending process; except under ROLLBACK the claim's number is the epoch. Frames and acknowledgements in flight are over-approximated: a follower may receive
  * anything that the leader of its connection's epoch ever sent, also after that leader's death; an acknowledgement
  * counts from when it is sent, and `commit` may come any time later (the minimum only rises, so this covers each delay).
- * A claim is one step at Consul, as cas makes it; that its answer comes, and is taken up, is another.
+ * A claim takes two steps: Consul applies the compare-and-set, and later the node receives the answer and begins to lead.
  *
- * Of a rollback one thing is taken for granted that the code cannot give: a node that saw what was lost looks at each
- * register that comes after it before its leader acknowledges anything, and before the next one claims by it (LOOK, HEARD,
- * CALM). It need not be the same node, and need not live on. */
+ * A rollback is modelled under an assumption that the code cannot guarantee: some node that saw the lost register reads
+ * each later register before its leader acknowledges anything, and before the next claim (LOOK, HEARD, CALM). That may be
+ * another node each time, and it may die afterwards. */
 #ifndef MAXE
 #define MAXE 2                                  /* claims */
 #endif

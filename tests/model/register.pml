@@ -1,10 +1,10 @@
-/* What one node makes of what it hears of the register: answers that come late, and how long a leader may go on.
+/* One node that reads the register: late answers, and how long a leader may acknowledge.
  *
- * The register is its number of writes, `V`: others claim, this node claims. The node may have two reads under way; an
- * answer is of some moment between the question and its arrival, and may arrive any time later (the node may have been
- * stopped meanwhile). Consul never goes back here, so "it was rolled back" must not be said. A leader acknowledges for
- * LEASE after the question whose answer confirmed it: then it does so for at most LEASE after it was replaced. Mutants are
- * -D switches, as in lignum.pml. */
+ * The register is represented by the number of its writes, `V`; other nodes and this node claim. The node may have two
+ * reads under way. An answer is the value at some moment between request and arrival, and may arrive at any later time (the
+ * process may have been stopped). Consul never goes back here, so the node must never conclude that it was rolled back. A
+ * leader acknowledges for LEASE after the request whose answer confirmed it: so it does so for at most LEASE after it was
+ * replaced. Mutants are -D switches, as in lignum.pml. */
 #ifndef MAXV
 #define MAXV 4
 #endif

@@ -1,9 +1,9 @@
 /*
- * Several nodes of one cluster in one process: real stores in directories of their own, real sockets over loopback,
- * one loop. The test is their Consul: it holds the register and tells nodes what it likes.
+ * Several nodes of one cluster in one process: each has a store in a directory of its own, and they are connected by
+ * sockets over loopback and share a loop. The test plays Consul: it holds the register and decides what nodes read.
  *
- * Nothing moves but in rig_turn; WAIT_UNTIL(condition) turns until it is so (the runner ends a test that waits for
- * ever). A node that is `paused` is not turned, one that `syncs_not` writes but never calls the disk.
+ * Nodes run only in rig_turn; WAIT_UNTIL(condition) calls it until the condition holds (the runner ends a test that
+ * takes too long). A node that is `paused` does not run; one that `syncs_not` writes, and never syncs.
  */
 #ifndef UNIT_CLUSTER_RIG_H
 #define UNIT_CLUSTER_RIG_H
@@ -202,7 +202,7 @@ static void rig_turn(void)
             rig_turn();                                                    \
     } while (0)
 
-/* For what must not happen: as long as something would have had every chance to. */
+/* Runs all nodes for that long, to show that something does not happen. */
 static void turn_for(unsigned ms)
 {
     uint64_t until = clock_ns() + ms * NS_PER_MS;
@@ -313,14 +313,14 @@ static void publish(struct topic *t, unsigned count, size_t size)
         CHECK_EQ(try_publish(t, size, "message"), 0);
 }
 
-/* As topic:ship, of all. */
+/* As topic:ship, up to the tail. */
 static void ship(struct topic *t)
 {
     t->lead.ship = t->tail.at;
     topic_settle(t);
 }
 
-/* What the leader has been told that a follower has; UINT64_MAX: it does not send it this topic. */
+/* The follower's position in a topic as its leader knows it; UINT64_MAX: the topic is not being sent to it. */
 static uint64_t acked(const struct topic *t, const struct node *n)
 {
     struct feed_info f;

@@ -1,6 +1,6 @@
 /*
- * A peer that is not one of ours, or not in its right mind: the test's own end of a connection to a node of the rig.
- * Nothing of what it sends may crash a node, move a mark that others rely on, or cost memory without bound.
+ * A hostile or broken peer: the test's own end of a connection to a node of the cluster rig. Whatever it sends, a node
+ * must not crash, move a mark that others rely on, or use memory without bound.
  */
 #ifndef UNIT_WILD_H
 #define UNIT_WILD_H
@@ -133,7 +133,7 @@ static struct wild dial_to(const struct node *n)
     return w;
 }
 
-/* Flips bits, cuts, repeats: whatever comes of it is sent. */
+/* Changes a frame at random: flips bits, truncates it, or adds bytes. */
 static void mangle(struct buf *frame)
 {
     size_t n = buf_size(frame);

@@ -9,8 +9,8 @@ struct auditor {
     struct watch timer;
     struct topic_ref topic;          /* whose file is being read */
     struct file_info file;
-    size_t at;                       /* the next topic, by place */
-    uint64_t offset;                 /* and where to go on in it */
+    size_t at;                       /* index of the next topic */
+    uint64_t offset;                 /* the offset in it at which to continue */
     bool busy, orphan;               /* orphan: freed as soon as it is not busy */
 };
 
@@ -34,7 +34,8 @@ static void on_done(void *arg, int rc)
     arm(a);
 }
 
-/* The next sealed file, by topics and then by offsets, starting over after the last. False: there is none here. */
+/* Finds the next sealed file, in the order of topics and offsets, starting over after the last. False: there is
+ * none. */
 static bool find(struct auditor *a, struct topic **out)
 {
     size_t count = topics_count(a->o.topics);

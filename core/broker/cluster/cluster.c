@@ -11,9 +11,9 @@
 
 #define SURVEY_NS (20 * NS_PER_MS)
 #define TICK_SOON_NS (50 * NS_PER_MS)
-#define REDIAL_NS (20 * NS_PER_MS)   /* until a leader that has just gone is dialled: is its process there? */
+#define REDIAL_NS (20 * NS_PER_MS)   /* before a leader that is gone is dialled, to find whether it runs */
 
-/* What is known of all topics together. */
+/* A summary of all topics. */
 struct survey {
     uint64_t at_ns;
     struct holdings holdings;
@@ -32,9 +32,9 @@ struct cluster {
     char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
     struct topic_hooks hooks;
     struct watch tick;
-    bool due;                        /* for a tick */
-    bool leading, suspended;         /* as acted upon so far */
-    unsigned connection, lost;       /* follower_connection and follower_leader_losses, as scripts know them */
+    bool due;                        /* the timer has fired: tick in this turn */
+    bool leading, suspended;         /* the state that the last act_on_role and act_on_lease have acted on */
+    unsigned connection, lost;       /* of the follower, when `changes` last rose for them */
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t led_ns;                 /* when Consul last vouched for this node as the leader; 0: never */
     uint64_t elections;              /* that this node has won */
@@ -43,7 +43,7 @@ struct cluster {
     struct mark changes, seals, drains;
 };
 
-/* ---- what topics say ---- */
+/* ---- hooks of topics ---- */
 
 static uint64_t on_peers(void *arg, struct topic *t)
 {
@@ -69,7 +69,7 @@ static void on_dropped(void *arg, struct topic *t)
     follower_dropped(c->follower, t);
 }
 
-/* ---- coming and going ---- */
+/* ---- making and freeing ---- */
 
 static void on_accept(void *arg, int fd, const union address *from)
 {
@@ -81,7 +81,7 @@ static void on_tick(void *arg)
     ((struct cluster *)arg)->due = true;
 }
 
-/* The address that others are told is a number, so that nobody has to look up a name while running. */
+/* Other nodes are told a numeric address, so that they need not resolve a name while they run. */
 static int advertise_set(struct cluster *c, const char *advertise, const char *listen, uint16_t port)
 {
     union address a = {0};
@@ -192,14 +192,14 @@ void cluster_set_limits(struct cluster *c, uint64_t lease_ns, uint64_t lag_max_n
     leader_set_lag_max(c->leader, lag_max_ns);
 }
 
-/* ---- the role's consequences ---- */
+/* ---- acting on the role ---- */
 
 static void changed(struct cluster *c)
 {
     mark_advance(&c->changes, c->changes.at + 1);
 }
 
-/* Whatever took this node's leadership: what was waiting for acknowledgements cannot have them from here. */
+/* When leading ends, for any reason, this node cannot acknowledge what waits for acknowledgements. */
 static void act_on_role(struct cluster *c)
 {
     bool leads = c->role->kind == ROLE_LEADER;
@@ -219,7 +219,7 @@ static void act_on_role(struct cluster *c)
     changed(c);
 }
 
-/* A leader without a confirmation acknowledges nothing: those who wait get the truth, that it is not known. */
+/* A leader without a valid lease acknowledges nothing; waiting requests end with an unknown outcome. */
 static void act_on_lease(struct cluster *c)
 {
     bool suspended = c->leading && !role_lease_valid(c->role, clock_ns());
@@ -253,7 +253,7 @@ void cluster_awake(struct cluster *c)
 
 /* ---- the turn ---- */
 
-/* Scripts are to know when the connection to the leader comes, goes, or finds nobody. */
+/* Tells scripts when the connection to the leader is made, ends, or is refused. */
 static bool connection_changed(struct cluster *c)
 {
     unsigned now = follower_connection(c->follower), lost = follower_leader_losses(c->follower);
@@ -297,7 +297,7 @@ static void tick(struct cluster *c)
     watch_arm(&c->tick, soon ? TICK_SOON_NS : PING_MS * NS_PER_MS);
 }
 
-/* What is on its way to the disk here is not yet acknowledged, but may be before this node ends. */
+/* What is not on this node's disk yet may still be acknowledged before this node ends, so followers need it too. */
 static void drain(struct cluster *c)
 {
     if (c->leading && !leader_drained(c->leader))
@@ -319,7 +319,7 @@ void cluster_send(struct cluster *c)
         drain(c);
 }
 
-/* A leader with damage makes room for another, and mends as its follower. */
+/* A leader that is damaged hands over, and repairs the damage as a follower. */
 void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc)
 {
     struct cluster *c = cluster;
@@ -329,9 +329,9 @@ void cluster_audited(void *cluster, struct topic *t, const struct file_info *fil
         leader_damaged(c->leader);
 }
 
-/* ---- what scripts say ---- */
+/* ---- for scripts ---- */
 
-/* A node without a message takes the id of the cluster that it finds, and with it its epochs from the start. */
+/* A node without messages takes the id of the cluster that Consul names, and forgets all epochs of its own. */
 static void adopt_id(struct cluster *c, const struct synced_register *v, const struct holdings *h)
 {
     struct state *state = store_state(c->role->store);
@@ -346,8 +346,8 @@ static void adopt_id(struct cluster *c, const struct synced_register *v, const s
     say_info("cluster", "joins the cluster that Consul names");
 }
 
-/* For recovery, which is bound by the marks of a set that this node is in (store/recovery/inspect.c). Being late with
- * it does no harm. */
+/* Saves whether this node is a member: after a crash, the stated marks of a set bind the recovery of its members
+ * (store/recovery/inspect.c). Saving it late does no harm. */
 static void note_membership(struct cluster *c, const struct synced_register *v)
 {
     struct state *state = store_state(c->role->store);
@@ -455,8 +455,8 @@ struct mark *cluster_seals(struct cluster *c)
     return &c->seals;
 }
 
-/* What takes a look at every topic, at most once in SURVEY_NS: whoever asks for the status wants a picture, and
- * decisions are made on topics_holdings itself. */
+/* The summary for the status, made at most once in SURVEY_NS, because it visits every topic. Decisions use
+ * topics_holdings. */
 static const struct survey *survey(struct cluster *c)
 {
     struct survey *s = &c->survey;

@@ -1,9 +1,9 @@
 /*
- * This node's part in a cluster: the role, and the two sides of replication that follow from it. There is one when
- * lignum.lua names a Consul; without it a node is alone and none of this exists.
+ * This node as a member of a cluster: its role, and the leading and following sides of replication, of which the role
+ * decides. It exists only if lignum.lua names a Consul.
  *
- * Scripts talk to Consul and tell here what it said (cluster_see, cluster_lead, cluster_follow); what may be written to
- * it comes from here (cluster_claim, cluster_pending_write). The rules are broker/election/role.h's.
+ * Scripts talk to Consul. They report what Consul said (cluster_see, cluster_lead, cluster_follow), and write to it
+ * only what cluster_claim and cluster_pending_write return. The rules are in broker/election/role.h.
  */
 #ifndef BROKER_CLUSTER_CLUSTER_H
 #define BROKER_CLUSTER_CLUSTER_H
@@ -19,19 +19,19 @@ struct cluster_options {
     struct topics *topics;
     const char *http;                /* where clients reach this node; copied, as are the next three */
     const char *listen;              /* of the replication port: "127.0.0.1:8126" */
-    const char *advertise;           /* what others are told of it; "": what is listened on */
+    const char *advertise;           /* the address that other nodes are told; "": `listen` */
     slice secret;                    /* empty: none */
     bool insecure;                   /* replicate without one */
     uint64_t lease_ns, lag_max_ns;
 };
 
-/* Opens the replication port. May wait for a name. 0, or an error with a sentence in `why`. */
+/* Opens the replication port. May wait for the resolution of a name. 0, or an error with a sentence in `why`. */
 int cluster_new(const struct cluster_options *o, struct cluster **out, struct buf *why);
 void cluster_free(struct cluster *c);
 void cluster_set_limits(struct cluster *c, uint64_t lease_ns, uint64_t lag_max_ns);
 
-/* Before anything that has come is looked at: was this process away for so long that somebody else may lead by now?
- * Then nothing is acknowledged before Consul has been asked. */
+/* Call at the beginning of a turn, before input is handled. If this process did not run for more than half of the
+ * lease, another node may lead by now: then nothing is acknowledged before Consul has confirmed the claim again. */
 void cluster_awake(struct cluster *c);
 
 /* Steps 1 and 4 of the turn. */
@@ -41,10 +41,10 @@ void cluster_send(struct cluster *c);
 /* For auditor_options. */
 void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc);
 
-/* ---- what scripts say and ask ---- */
+/* ---- for scripts ---- */
 
-/* `asked_ns`: clock_ns() when the read was begun; an answer that has been overtaken is told apart from a register that
- * went back in time, and changes nothing (then *stale). */
+/* As role_see. `asked_ns`: clock_ns() when the read was begun. *stale: something newer has been learned since then, so
+ * the answer changes nothing; it does not mean that the register went back. */
 enum verdict cluster_see(struct cluster *c, const struct synced_register *v, uint64_t index, uint64_t asked_ns,
                          bool *stale);
 
@@ -53,23 +53,23 @@ int cluster_claim(struct cluster *c, enum claim_kind kind, struct synced_registe
 int cluster_lead(struct cluster *c, const struct synced_register *v, uint64_t index);
 void cluster_resign(struct cluster *c, const char *why);
 
-/* Before a leader hands over: nothing more is appended while it leads, and what it holds goes to the followers. The
- * mark rises by one when every member has it all (leader_drained), and fails with -ERR_NOT_LEADER when this node ceases
- * to lead before. `stopping`: this node appends nothing any more. */
+/* Call before a leader hands over: it appends nothing more while it leads, and sends what it has to the followers. The
+ * mark rises by one when every member has everything (leader_drained), and fails with -ERR_NOT_LEADER if this node
+ * stops leading before. `stopping`: this node never appends again. */
 struct mark *cluster_drain(struct cluster *c, bool stopping);
 bool cluster_draining(const struct cluster *c);
 
-/* Whom the register and the lock name; NULL: nobody. Not while leading. */
+/* Follows the node that the register and the lock name; NULL: none. Without effect while this node leads. */
 void cluster_follow(struct cluster *c, const struct leader_address *leader);
 
-/* Grows, and changes with it (cluster_changes), when what was sent to the leader before need not be waited for
- * (follower_leader_losses). */
+/* As follower_leader_losses; cluster_changes rises with it. */
 unsigned cluster_leader_losses(const struct cluster *c);
 
-/* As role_pending_write: what is to be written to the register, until it is seen to say that. */
+/* As role_pending_write. */
 const struct synced_register *cluster_pending_write(const struct cluster *c);
 
-/* Rises with every change of what can be asked here, and when a `wal` topic has sealed a file that Lua may ship. */
+/* `changes` rises when anything that this header can report has changed; `seals` when a `wal` topic has sealed a file
+ * that Lua may ship. */
 struct mark *cluster_changes(struct cluster *c);
 struct mark *cluster_seals(struct cluster *c);
 

@@ -1,9 +1,9 @@
 /*
  * A mark is a number that only rises, and the list of its waiters.
  *
- * A topic has four: tail, written, disk and peers (broker/topic/topic.h). Whoever needs "offset N has got as far as X"
- * waits on one of them. A waiter is embedded in its owner, so waiting never allocates and never fails. Waking
- * queues work; it never does it.
+ * A topic has five: tail, written, disk, peers and readable (broker/topic/topic.h). To wait until offset N is, say, on
+ * the disk, wait for N + 1 on that mark. A waiter is embedded in its owner, so waiting never allocates and never fails.
+ * `wake` only queues work.
  */
 #ifndef BROKER_TOPIC_MARK_H
 #define BROKER_TOPIC_MARK_H
@@ -13,14 +13,14 @@
 #include "base/list.h"
 
 struct mark {
-    uint64_t at;              /* every offset below this one has arrived */
+    uint64_t at;              /* all offsets below this one have reached it */
     struct list waiters;      /* ordered by waiter.want */
 };
 
 struct waiter {
     struct list link;
     uint64_t want;            /* satisfied when mark.at >= want */
-    void (*wake)(struct waiter *w, int rc);   /* rc 0, or why it will never come: -ERR_... */
+    void (*wake)(struct waiter *w, int rc);   /* rc 0; or -ERR_...: it will not be satisfied */
 };
 
 void mark_init(struct mark *m, uint64_t at);
@@ -28,16 +28,16 @@ void mark_init(struct mark *m, uint64_t at);
 /* Adds a waiter for `want`; in O(1) when no present waiter wants more. It must not be satisfied already. */
 void mark_wait(struct mark *m, struct waiter *w, uint64_t want);
 
-/* Raises the mark and wakes whom that satisfies. */
+/* Raises the mark and wakes the waiters that this satisfies. */
 void mark_advance(struct mark *m, uint64_t to);
 
-/* Lowers the mark: the log was cut there. Whoever waits goes on waiting. */
+/* Lowers the mark after a truncation. Waiters stay. */
 void mark_cut(struct mark *m, uint64_t to);
 
-/* Wakes everybody with an error: the topic is going away, or waiting has become pointless. */
+/* Wakes all waiters with an error: the topic is deleted, or this node cannot raise the mark any more. */
 void mark_fail(struct mark *m, int rc);
 
-/* Stops waiting; harmless when the waiter is in no list. */
+/* Stops waiting. Without effect if the waiter is in no list. */
 void waiter_cancel(struct waiter *w);
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * The registry finds topics: by name, in the order of names, and by a reference that may outlive the topic.
- *
- * It owns no topic: registry_remove leaves the memory to the caller.
+ * The registry finds topics by name, by index in the order of names, and by a reference that may outlive the topic. It
+ * does not own them: after registry_remove the caller frees the topic.
  */
 #ifndef BROKER_TOPIC_REGISTRY_H
 #define BROKER_TOPIC_REGISTRY_H
@@ -9,7 +8,7 @@
 #include "base/map.h"
 #include "broker/topic/topic.h"
 
-/* What a handle keeps of a topic that may be deleted meanwhile. */
+/* Refers to a topic that may be deleted: a slot, and how often that slot was used before. */
 struct topic_ref {
     unsigned index, generation;
 };
@@ -26,7 +25,7 @@ struct registry {
 void registry_init(struct registry *r);
 void registry_fini(struct registry *r);
 
-/* Sets the topic's index and generation. Its name must be new and stay as it is. */
+/* Sets the topic's index and generation. No topic of this name may be in the registry, and the name may not change. */
 void registry_add(struct registry *r, struct topic *t);
 void registry_remove(struct registry *r, struct topic *t);
 

@@ -1,6 +1,6 @@
 /*
- * What nodes say to each other: the types of frames on a link, and reading and writing of their fields. doc/wire.md is
- * the same for readers who do not read C, with the order in which frames come.
+ * The frames between nodes: their types, and reading and writing of their fields. doc/wire.md describes the protocol,
+ * with the order of frames and examples.
  *
  * All numbers are little-endian; a u64 is at most NUMBER_MAX. Text is two bytes of size and the bytes. A topic is a
  * slot, a number from 1 on that the follower assigns and never uses twice on a connection; the name in POSITION only
@@ -8,14 +8,14 @@
  *
  *   follower -> leader
  *     HELLO     u16 WIRE_VERSION, cluster id, text member, text http, u8 flags; of the newest register that it knows
- *               of (seen, or promised by) u64 epoch, u64 version and id (incarnation) of the leader
+ *               of: u64 epoch, u64 version and id (incarnation) of the leader
  *     PROMISE   u64 epoch: promised, on disk
  *     POSITION  u32 slot, topic id (u64 epoch, u64 offset), u64 epoch, u64 end, text name: its history of that epoch
  *               ends there
  *     START     u32 slot, u64 tail, u64 disk: send from `tail` on
  *     ACK       (u32 slot, u64 written, u64 disk) ...: everything below is written here, and on this node's disk
- *     WANT      u32 slot, u64 first, u64 position: bytes of a sealed file, to mend ours
- *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file as we have it
+ *     WANT      u32 slot, u64 first, u64 position: asks for bytes of a sealed file, to repair ours
+ *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file of ours
  *   leader -> follower
  *     WELCOME   u64 epoch, u64 version of the register, text member, text http
  *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
@@ -25,12 +25,12 @@
  *               ends
  *     DATA      u32 slot, u64 readable, u64 peers, u64 first, u64 next, u64 file first, u8 has crc, u32 crc, batches
  *     MARKS     (u32 slot, u64 readable, u64 peers) ...
- *     CAUGHT    nothing: this node has all that is acknowledged
+ *     CAUGHT    nothing: the follower has all that is acknowledged
  *     FILE      u32 slot, u64 first, u64 position, u64 size of all, bytes; size 0: there is none
- *     DIFFERS   u32 slot, u64 first: the file of AUDIT is another here
+ *     DIFFERS   u32 slot, u64 first: the leader's file of AUDIT is another one
  *   both
  *     REFUSE    text why; the sender closes
- *     PING      nothing: still here
+ *     PING      nothing: the sender is alive
  *
  * To change it: 1. raise WIRE_VERSION; 2. change the table here and in doc/wire.md; 3. a node refuses another version
  * by name, so a cluster is upgraded node by node, followers first, only while both speak the same.
@@ -86,7 +86,7 @@ slice get_bytes(struct wire *w, size_t n);
  * or a log line. */
 bool wire_is_address(slice text);
 
-/* Was everything there, and nothing more? */
+/* True if the frame had all fields that were read, with valid numbers, and nothing more. */
 bool wire_done(const struct wire *w);
 
 #endif
