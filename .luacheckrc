@@ -12,7 +12,7 @@ local lignum = {
     "listen", "store", "limits", "log", "console", "cluster", "every", "topic", "topics", "route", "http", "json", "node", "say",
     "time", "now", "sleep", "fetch", "reject", "crypto",
     "jwt", "webhook", "shared", "metrics",
-    "after", "cron", "spawn", "tasks", "lock", "signal",
+    "after", "cron", "include", "spawn", "tasks", "lock", "signal",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
   globals = { "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },

@@ -75,6 +75,16 @@ function Topic:append(what, options) end
 ---@example for i, m in ipairs(topic("orders"):read { from = 0, limit = 10 }) do print(m.offset, m.payload) end
 function Topic:read(range) end
 
+---Returns an iterator over the messages from an offset on, up to `to` or the end of the topic; with `wait` it waits so
+---many seconds for each further one. It reads 1,000 at a time and lets other tasks run in between. What read would
+---return as an error it raises.
+---@waits with `wait`, for the next message
+---@where tasks
+---@param options? { from?: integer, to?: integer, wait?: number }   from: default the earliest
+---@return fun(): lignum.Message?
+---@example for m in topic("orders"):each { from = 100 } do print(m.offset, m.payload) end
+function Topic:each(options) end
+
 ---Waits for a message. The number of requests that may wait is limited to three quarters of limits.tasks and of
 ---limits.connections; a request counts until it is answered.
 ---@waits until the topic has a readable message at `offset`, the timeout passes, or the request's client disconnects
@@ -472,10 +482,10 @@ function http.fail(code, detail, more) end
 ---@class lignum.route
 route = {}
 
----Declares the handler of `METHOD /path/{name}`: `function(req) return status, body, headers end`. The body is a
----string, a table (sent as JSON), a batch, or a function that is called with `write` and streams the body: write(bytes)
----and write(batch) wait while much is unsent, and return false when the client has disconnected. The headers are a
----table, or a string for the Content-Type alone.
+---Declares the handler of `METHOD /path/{name}`, or `/path/{name...}` with the whole rest of the path: `function(req)
+---return status, body, headers end`. The body is a string, a table (sent as JSON), a batch, or a function called
+---with `write` and streams the body: write(bytes) and write(batch) wait while much is unsent, and return false when the
+---client has disconnected. The headers are a table, or a string for the Content-Type alone.
 ---@where lignum.lua and routes, while they are loaded
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table|string|nil
@@ -486,6 +496,38 @@ function route.post(path, fn, access) end
 function route.put(path, fn, access) end
 function route.patch(path, fn, access) end
 function route.delete(path, fn, access) end
+
+---Declares the handler of `OPTIONS /path`, which otherwise is answered by the methods that there are.
+---@where lignum.lua, while it is loaded
+---@param path string
+---@param fn fun(req: lignum.Request): integer, any, table|string|nil
+---@param access? { action?: string, topic?: fun(req: lignum.Request): string? }   as for route.get
+---@example route.options("/hello", function() return 204, nil, { ["Access-Control-Allow-Methods"] = "GET" } end)
+function route.options(path, fn, access) end
+
+---Declares a handler that runs on the leader: another node forwards the request.
+---@where lignum.lua, while it is loaded
+---@param method string
+---@param path string
+---@param fn fun(req: lignum.Request): integer, any, table|string|nil
+---@param access? { action?: string, topic?: fun(req: lignum.Request): string? }   as for route.get
+---@example route.write("POST", "/orders", function(req) return 200, { topic("orders"):append(req.body) } end)
+function route.write(method, path, fn, access) end
+
+---Puts a function around the handlers of all routes but /healthz and /readyz, the built-in ones included. It is called
+---after authorize; next(req) calls what it is around, and returns its answer, whose headers may be a table, a string,
+---nil or a batch. The first one declared is the outermost.
+---@where lignum.lua, while it is loaded
+---@param fn fun(req: lignum.Request, next: fun(req: lignum.Request): integer, any, table|string|nil): integer, any, any
+---@example route.use(function(req, next) say.debug(req.path) return next(req) end)
+function route.use(fn) end
+
+---Puts a function around the handler of one route, inside those of route.use.
+---@where lignum.lua, while it is loaded
+---@param pattern string   its method and path, as they are declared
+---@param fn fun(req: lignum.Request, next: fun(req: lignum.Request): integer, any, table|string|nil): integer, any, any
+---@example route.wrap("GET /v1/cluster", function(req, next) return next(req) end)
+function route.wrap(pattern, fn) end
 
 ---@class lignum.json
 json = {}
@@ -772,6 +814,13 @@ function now() end
 ---@example sleep(0.5)
 function sleep(seconds) end
 
+---Loads another file of Lua, found from the folder of lignum.lua, as if it stood here: with the same globals and verbs.
+---@where lignum.lua, while it is loaded
+---@param path string
+---@return any ...   what the file returns
+---@example include "routes/orders.lua"
+function include(path) end
+
 ---Runs a function repeatedly in a task of its own. A run begins when the previous one has ended. With `once_per` only
 ---the cluster's leader runs it; at a change of the leader one run may be left out or repeated.
 ---@where lignum.lua, while it is loaded
@@ -904,10 +953,13 @@ function tasks.cancel(id) end
 ---@field cert? string         file of the client's certificate
 ---@field key? string          file of the key to cert
 ---@field fresh? boolean       use a new connection; on a kept one that the server closes, a request may be sent twice
+---@field retry? integer       repeat it up to so often, with growing pauses, when it may be repeated: see below
 ---@field farewell? boolean    continue while the broker shuts down
 ---@field leader? boolean      fail when the leader is silent for too long or another node leads
 
----Sends an HTTP or HTTPS request.
+---Sends an HTTP or HTTPS request. With `retry` it is sent again, at most 10 times, when it did not reach the server;
+---and, unless it is a POST or PATCH, when it failed or the answer is 429, 502, 503 or 504. The pauses begin at 0.1 s
+---and double, up to 30 s; Retry-After is obeyed.
 ---@waits until the answer is complete, or the timeout
 ---@where tasks
 ---@param request lignum.Fetch
@@ -1236,25 +1288,29 @@ function Meter:set(value, ...) end
 function Meter:observe(value, ...) end
 
 ---@class lignum.say
---- Writes one line to the log.
+--- Writes one line to the log. Fields follow the text as name=value, sorted by name.
 say = {}
 
 ---@where anywhere
 ---@param text string
+---@param fields? table<string, any>   up to 32
 ---@example say.debug("cache miss: " .. key)
-function say.debug(text) end
+function say.debug(text, fields) end
 ---@where anywhere
 ---@param text string
----@example say.info("loaded")
-function say.info(text) end
+---@param fields? table<string, any>   up to 32
+---@example say.info("order stored", { id = 17, customer = "al" })
+function say.info(text, fields) end
 ---@where anywhere
 ---@param text string
+---@param fields? table<string, any>   up to 32
 ---@example say.warn("the disk is slow")
-function say.warn(text) end
+function say.warn(text, fields) end
 ---@where anywhere
 ---@param text string
+---@param fields? table<string, any>   up to 32
 ---@example say.error("cannot reach the billing service")
-function say.error(text) end
+function say.error(text, fields) end
 
 ---Makes the value with which on_publish rejects a message. The message is rejected also when the hook forgets to return
 ---it. The answer is 400, or the status of the code; a code that is not in the list may be given, and a status from 400

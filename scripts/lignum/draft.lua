@@ -4,7 +4,10 @@
 --- live by one assignment, or raises one string with an error on each line and has changed nothing.
 local config = require "lignum.config"
 local core = require "lignum.core"
+require "lignum.each"      -- adds topic:each
 local election = require "lignum.election"
+local fetch = require "lignum.fetch"
+local forward = require "lignum.forward"
 local help = require "lignum.help"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -25,6 +28,8 @@ local M = {}
 local complete = false     -- true once lignum.lua is loaded: nothing can be declared any more
 
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
+local WRITES <const> = { POST = true, PUT = true, PATCH = true, DELETE = true }
+local INCLUDES_MAX <const> = 16     -- files within each other
 local ROUTES = { "api", "message", "topic", "groups", "cluster", "metrics", "openapi" }
 
 -- The globals of Lua that lignum.lua sees.
@@ -40,11 +45,18 @@ local function print_to_log(...)
   core.say.info(table.concat(parts, "\t"))
 end
 
+local function write_route(method, path, fn, access)
+  if type(fn) ~= "function" then error("route.write(method, path, fn): fn must be a function", 2) end
+  method = type(method) == "string" and method:upper() or ""
+  if not WRITES[method] then error("route.write: method must be POST, PUT, PATCH or DELETE", 2) end
+  route.declare(method, path, forward.write(fn), core.caller(2), access)
+end
+
 ---The functions of api.lua without the verbs: lignum.lua and the console share them.
 ---@return table<string, any>
 function M.api()
   local api = {
-    topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = core.fetch,
+    topic = core.topic, topics = core.topics, sleep = core.sleep, now = core.now, fetch = fetch.fetch,
     time = modules.copy(core.time), json = modules.copy(core.json), node = modules.copy(core.node),
     say = modules.copy(core.say), crypto = modules.copy(core.crypto), shared = modules.copy(core.shared),
     metrics = modules.copy(core.metrics), tasks = modules.copy(core.tasks), spawn = core.spawn, after = schedule.later,
@@ -52,15 +64,53 @@ function M.api()
     jwt = modules.copy(jwt), webhook = modules.copy(webhook),
     cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
-    route = { get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete },
+    route = {
+      get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete,
+      options = route.options, use = route.use, wrap = route.wrap, write = write_route,
+    },
   }
   for name, factor in pairs(schema.units) do api[name] = factor end
   return api
 end
 
+-- include: runs another file as if it stood in lignum.lua.
+local function includer(env, folder)
+  local depth = 0
+  return function(name)
+    if complete then error("include can be used only while lignum.lua is loaded", 2) end
+    if type(name) ~= "string" then error("include: needs the name of a file", 2) end
+    if depth == INCLUDES_MAX then error(("include %s: more than %d files within each other"):format(name, depth), 2) end
+    local chunk, problem = modules.load_file(name:find("^/") and name or folder .. "/" .. name, env)
+    if not chunk then return config.report(core.caller(2), "include: " .. problem) end
+    depth = depth + 1
+    local results = table.pack(chunk(name))
+    depth = depth - 1
+    return table.unpack(results, 1, results.n)
+  end
+end
+
+-- require: modules beside lignum.lua see its globals, and are as strict; Lignum's own and rocks see those of Lua.
+local function requirer(env, folder)
+  local loaded, loading = {}, {}
+  return function(name)
+    local path = type(name) == "string" and package.searchpath(name, package.path)
+    if not path or path ~= folder .. "/" .. name:gsub("%.", "/") .. ".lua" then return require(name) end
+    if loaded[name] == nil then
+      if loading[name] then error(("module %s requires itself"):format(name), 2) end
+      local chunk, problem = modules.load_file(path, env)
+      if not chunk then error(problem, 0) end
+      loading[name] = true
+      local value = chunk(name, path)
+      loading[name] = nil
+      loaded[name] = value == nil and true or value
+    end
+    return loaded[name]
+  end
+end
+
 -- The globals of lignum.lua.
-local function environment()
-  local env = {}
+local function environment(path)
+  local env, folder = {}, path and path:match("^(.*)/[^/]*$") or "."
   for _, name in ipairs(LUA) do env[name] = _G[name] end
   for name, value in pairs(M.api()) do env[name] = value end
   for name, verb in pairs(config.verbs()) do
@@ -70,6 +120,7 @@ local function environment()
       env[name] = verb
     end
   end
+  env.include, env.require = includer(env, folder), requirer(env, folder)
   env._G = env
   return env
 end
@@ -136,7 +187,7 @@ end
 ---@param options { config?: string, set?: string[] }
 ---@return lignum.World
 function M.build(options)
-  local env = guard(environment())
+  local env = guard(environment(options.config))
   for _, name in ipairs(ROUTES) do require("routes." .. name) end
   if options.config then run_file(options.config, env) end
   config.set(options.set)

@@ -5,6 +5,7 @@
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
+local near = require "lignum.near"
 
 local find, sub = string.find, string.sub
 local find_route, know = core.Request.find, core.Request.know
@@ -12,6 +13,7 @@ local find_route, know = core.Request.find, core.Request.know
 local M = {}
 
 local OPEN <const> = "/healthz"     -- not authorized: Consul requests it without credentials; it discloses nothing
+local PROBES <const> = { ["/healthz"] = true, ["/readyz"] = true }       -- which nothing is put around
 local authorize      ---@type fun(req: lignum.Request): any, string?, string?   the operator's hook, if defined
 local sealed = false -- true once the draft is complete
 
@@ -34,10 +36,10 @@ local function check_path(path)
   if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then
     error(("route %s: a path must begin with /"):format(tostring(path)), 4)
   end
-  local plain = path:gsub("/{[%a_][%w_]*}%f[/\0]", "/")
+  local plain = path:gsub("/{[%a_][%w_]*%.%.%.}$", "/"):gsub("/{[%a_][%w_]*}%f[/\0]", "/")
   if find(plain, "[{}%s?#]") then
-    error(("route %s: a {name} must be a whole segment of letters, digits and _; ? # and space are not allowed"):format(
-      path), 4)
+    local rule <const> = "a {name} must be a whole segment of letters, digits and _, only the last one {name...}; "
+    error(("route %s: %s? # and space are not allowed"):format(path, rule), 4)
   end
 end
 
@@ -62,7 +64,7 @@ local function add(method, path, fn, place, access)
   check_path(path)
   if type(fn) ~= "function" then error(("route %s %s needs a function"):format(method, path), 3) end
   if sealed then error("routes can be declared only while lignum.lua is loaded", 3) end
-  local shape, names = path:gsub("{[^}]*}", "{}")
+  local shape, names = path:gsub("{[^}]*%.%.%.}", "{...}"):gsub("{[^.}]*}", "{}")
   if names > core.limits.route_names_max then
     error(("route %s: has more than %d names"):format(path, core.limits.route_names_max), 3)
   end
@@ -79,13 +81,84 @@ local function add(method, path, fn, place, access)
   all[#all + 1] = route
 end
 
-for _, method in ipairs { "GET", "POST", "PUT", "PATCH", "DELETE" } do
+for _, method in ipairs { "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do
   M[method:lower()] = function(path, fn, access) add(method, path, fn, core.caller(2), access) end
+end
+
+---Declares a route for a caller that knows where it stands.
+---@param method string
+---@param path string
+---@param fn function
+---@param place string
+---@param access? table
+function M.declare(method, path, fn, place, access)
+  add(method, path, fn, place, access)
+end
+
+-- Around handlers ------------------------------------------------------------------------------
+
+local uses, wraps = {}, {}         -- functions around all routes; { fn =, place = } by method and path
+
+local function check_around(verb, fn)
+  if sealed then error(verb .. " can be used only while lignum.lua is loaded", 3) end
+  if type(fn) ~= "function" then error(verb .. " needs a function", 3) end
+end
+
+---Puts a function around all routes.
+---@param fn fun(req: lignum.Request, next: function)
+function M.use(fn)
+  check_around("route.use", fn)
+  uses[#uses + 1] = fn
+end
+
+---Puts a function around one route.
+---@param pattern string   "GET /v1/topics/{topic}"
+---@param fn fun(req: lignum.Request, next: function)
+function M.wrap(pattern, fn)
+  check_around("route.wrap", fn)
+  wraps[pattern] = wraps[pattern] or {}
+  table.insert(wraps[pattern], { fn = fn, place = core.caller(2) })
+end
+
+-- Calls a handler. Its failure becomes an answer.
+local function answer(route, fn, req)
+  local status, body, headers, more = fn(req)
+  if status then return status, body, headers end
+  if body then return http.fail(headers or "internal", body, type(more) == "table" and more or nil) end
+  error(("%s: the handler of %s %s returned no status"):format(route.place, route.method, route.path), 0)
+end
+
+-- Puts what was declared around a handler: the first one declared outermost.
+local function surround(route)
+  local inner = route.fn
+  local around = table.move(wraps[route.method .. " " .. route.path] or {}, 1, 100, #uses + 1, {})
+  for i, fn in ipairs(uses) do around[i] = { fn = fn } end
+  for i = #around, 1, -1 do
+    local outer, within = around[i].fn, inner
+    local function next_one(req) return answer(route, within, req) end
+    inner = function(req) return outer(req, next_one) end
+  end
+  route.fn = inner
+end
+
+local function surround_all()
+  local known = {}
+  for _, route in ipairs(all) do
+    known[#known + 1] = route.method .. " " .. route.path
+    known[known[#known]] = true
+    if not PROBES[route.path] then surround(route) end
+  end
+  for pattern, list in pairs(wraps) do
+    if not known[pattern] then
+      error(("%s: route.wrap: there is no route %s%s"):format(list[1].place, pattern, near.hint(pattern, known)), 0)
+    end
+  end
 end
 
 ---Builds the tree of routes and reads the hook `authorize`. No route can be declared after this.
 function M.seal()
   sealed = true
+  surround_all()
   tree = core.tree(all)
   authorize = hooks.get("authorize")
 end
@@ -146,10 +219,7 @@ function M.handle(req)
     if not allow then return http.fail("not_found") end
     return wrong_method(allow, req.method)
   end
-  local status, body, headers, more = route.fn(req)
-  if status then return status, body, headers end
-  if body then return http.fail(headers or "internal", body, type(more) == "table" and more or nil) end
-  error(("%s: the handler of %s %s returned no status"):format(route.place, route.method, route.path), 0)
+  return answer(route, route.fn, req)
 end
 
 return M

@@ -208,14 +208,14 @@ end
 local ALL <const> = "/v1/topics/{topic}/groups"
 local ONE <const> = ALL .. "/{group}"
 
-route.get(ALL, forward.write(M.list))
-route.get(ONE, forward.write(M.get))
-route.put(ONE, forward.write(M.put))
-route.patch(ONE, forward.write(M.patch))
-route.delete(ONE, forward.write(M.delete))
-route.post(ONE .. "/claim", forward.write(M.claim, wait_of))
-route.post(ONE .. "/settle", forward.write(M.settle))
-route.post(ONE .. "/seek", forward.write(M.seek))
-route.put(ONE .. "/cursor", forward.write(M.cursor))
+route.get(ALL, forward.write(M.list), { action = "observe" })
+route.get(ONE, forward.write(M.get), { action = "observe" })
+route.put(ONE, forward.write(M.put), { action = "admin" })
+route.patch(ONE, forward.write(M.patch), { action = "admin" })
+route.delete(ONE, forward.write(M.delete), { action = "admin" })
+route.post(ONE .. "/claim", forward.write(M.claim, wait_of), { action = "consume" })
+route.post(ONE .. "/settle", forward.write(M.settle), { action = "consume" })
+route.post(ONE .. "/seek", forward.write(M.seek), { action = "consume" })
+route.put(ONE .. "/cursor", forward.write(M.cursor), { action = "consume" })
 
 return M

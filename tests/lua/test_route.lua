@@ -110,6 +110,13 @@ test("authorize_lets_only_true_pass", function()
   check.raises("boo", answer, with('error("boo")'), "GET", "/ping")
 end)
 
+test("route_each_of_the_brokers_own_says_what_it_does", function()
+  local _, own = world_with(nil)
+  for _, r in ipairs(own("lignum.route").list()) do
+    if r.action == "own" then error(("%s %s has no action for authorize"):format(r.method, r.path)) end
+  end
+end)
+
 test("openapi_and_the_routes_are_the_same", function()
   local _, own = world_with(nil)
   local paths, described = own("routes.openapi").document.paths, {}

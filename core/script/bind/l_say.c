@@ -2,36 +2,91 @@
  * say.debug, say.info, say.warn, say.error: one line each to the log.
  */
 #include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/json.h"
 #include "base/say.h"
 #include "script/bind/arg.h"
 #include "script/bind/tables.h"
+#include "script/vm/vm.h"
+
+enum { FIELDS_MAX = 32 };
+
+/* A value as it stands, if that is one plain word, else as a JSON string. */
+static void add_value(struct buf *out, slice value)
+{
+    bool plain = value.n > 0;
+    for (size_t i = 0; i < value.n && plain; i++)
+        plain = strchr(" \"=\\", value.p[i]) == NULL && (unsigned char)value.p[i] > ' ';
+    if (plain)
+        buf_add_slice(out, value);
+    else
+        json_string(out, value);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const char *const *x = a;
+    const char *const *y = b;
+    return strcmp(*x, *y);
+}
+
+/* Appends ` name=value` for each field of the table at 2, in the order of their names. */
+static void add_fields(lua_State *L, struct buf *out, const char *usage)
+{
+    const char *names[FIELDS_MAX];
+    size_t count = 0;
+    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+        slice name = arg_text(L, -2, "the name of a field", usage);
+        if (count == FIELDS_MAX)
+            arg_fail(L, usage, "more than %d fields", FIELDS_MAX);
+        if (strspn(name.p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") != name.n || name.n == 0)
+            arg_fail(L, usage, "a field cannot be named %s", name.p);
+        names[count++] = name.p;
+    }
+    qsort(names, count, sizeof(names[0]), compare_names);
+    for (size_t i = 0; i < count; i++) {
+        slice value;
+        lua_getfield(L, 2, names[i]);
+        value.p = luaL_tolstring(L, -1, &value.n);
+        buf_addf(out, " %s=", names[i]);
+        add_value(out, value);
+        lua_pop(L, 2);
+    }
+}
 
 static int write_line(lua_State *L, enum say_level level, const char *usage)
 {
     slice text = arg_text(L, 1, "text", usage);
-    say(level, "lua", "%.*s", SLICE_ARGS(text));
+    lua_settop(L, 2);
+    if (!lua_isnil(L, 2) && !lua_istable(L, 2))
+        return arg_fail(L, usage, "fields must be a table, not %s", luaL_typename(L, 2));
+    struct buf *fields = vm_scratch(vm_of(L));
+    if (lua_istable(L, 2))
+        add_fields(L, fields, usage);
+    say(level, "lua", "%.*s%.*s", SLICE_ARGS(text), SLICE_ARGS(buf_slice(fields)));
     return 0;
 }
 
 static int l_debug(lua_State *L)
 {
-    return write_line(L, SAY_DEBUG, "say.debug(text)");
+    return write_line(L, SAY_DEBUG, "say.debug(text [, fields])");
 }
 
 static int l_info(lua_State *L)
 {
-    return write_line(L, SAY_INFO, "say.info(text)");
+    return write_line(L, SAY_INFO, "say.info(text [, fields])");
 }
 
 static int l_warn(lua_State *L)
 {
-    return write_line(L, SAY_WARN, "say.warn(text)");
+    return write_line(L, SAY_WARN, "say.warn(text [, fields])");
 }
 
 static int l_error(lua_State *L)
 {
-    return write_line(L, SAY_ERROR, "say.error(text)");
+    return write_line(L, SAY_ERROR, "say.error(text [, fields])");
 }
 
 void say_open(lua_State *L)

@@ -29,7 +29,7 @@ enum { ROUTES = 1, METHODS_MAX = 16 };
 struct node {
     slice segment;
     uint32_t child, next;             /* the first literal segment below this one; its next sibling */
-    uint32_t named;                   /* the {name} below it */
+    uint32_t named, rest;             /* the {name} and the {name...} below it */
     uint32_t route;                   /* the first route whose path ends here */
 };
 
@@ -81,11 +81,21 @@ static slice tree_keep(struct tree *t, slice text)
     return kept;
 }
 
-/* Finds the node of a segment below `parent`, or makes it. */
-static uint32_t node_below(struct tree *t, uint32_t parent, slice segment, bool named)
+enum segment { LITERAL, NAMED, REST };
+
+static enum segment kind_of(slice segment)
 {
-    uint32_t *at = named ? &t->nodes[parent].named : &t->nodes[parent].child;
-    while (*at != 0 && !named && !slice_eq(t->nodes[*at].segment, segment))
+    if (segment.n <= 2 || segment.p[0] != '{')
+        return LITERAL;
+    return segment.n > 5 && memcmp(segment.p + segment.n - 4, "...}", 4) == 0 ? REST : NAMED;
+}
+
+/* Finds the node of a segment below `parent`, or makes it. */
+static uint32_t node_below(struct tree *t, uint32_t parent, slice segment, enum segment kind)
+{
+    struct node *above = &t->nodes[parent];
+    uint32_t *at = kind == NAMED ? &above->named : kind == REST ? &above->rest : &above->child;
+    while (*at != 0 && kind == LITERAL && !slice_eq(t->nodes[*at].segment, segment))
         at = &t->nodes[*at].next;
     if (*at == 0) {
         ENSURE(t->node_count < t->nodes_max);
@@ -104,13 +114,13 @@ static void tree_add(lua_State *L, struct tree *t, uint32_t i)
     slice segment;
     leaf->method = tree_keep(t, text_field(L, "method"));
     while (segment_next(&path, &segment)) {
-        bool named = segment.n > 2 && segment.p[0] == '{';
-        at = node_below(t, at, segment, named);
-        if (!named)
+        enum segment kind = kind_of(segment);
+        at = node_below(t, at, segment, kind);
+        if (kind == LITERAL)
             continue;
         if (leaf->name_count == ROUTE_NAMES_MAX)
             arg_fail(L, TREE, "a path has too many names");
-        leaf->names[leaf->name_count++] = slice_of(segment.p + 1, segment.n - 2);
+        leaf->names[leaf->name_count++] = slice_of(segment.p + 1, segment.n - (kind == REST ? 5 : 2));
     }
     lua_getfield(L, -1, "id");
     leaf->id = lua_tointeger(L, -1);
@@ -161,8 +171,9 @@ static int l_tree(lua_State *L)
 
 /* ---- finding ---- */
 
-/* The first route of a path below a node, or 0. A literal segment is tried before a {name}, and a dead end returns to
- * the last choice. The recursion is as deep as the tree, in which no path has more names than ROUTE_NAMES_MAX. */
+/* The first route of a path below a node, or 0. A literal segment is tried before a {name}, that before a {name...},
+ * and a dead end returns to the last choice. The recursion is as deep as the tree, in which no path has more names than
+ * ROUTE_NAMES_MAX. */
 static uint32_t descend(const struct tree *t, uint32_t at, slice path, struct params *found)
 {
     slice segment;
@@ -172,10 +183,14 @@ static uint32_t descend(const struct tree *t, uint32_t at, slice path, struct pa
     while (child != 0 && !slice_eq(t->nodes[child].segment, segment))
         child = t->nodes[child].next;
     uint32_t route = child == 0 ? 0 : descend(t, child, path, found);
-    if (route != 0 || t->nodes[at].named == 0 || segment.n == 0)
+    if (route != 0 || segment.n == 0)
         return route;
     found->values[found->count++] = segment;
-    route = descend(t, t->nodes[at].named, path, found);
+    route = t->nodes[at].named == 0 ? 0 : descend(t, t->nodes[at].named, path, found);
+    if (route == 0 && t->nodes[at].rest != 0) {
+        found->values[found->count - 1].n += path.n;
+        route = t->nodes[t->nodes[at].rest].route;
+    }
     found->count -= route == 0;
     return route;
 }
@@ -213,6 +228,8 @@ static void allow_write(const struct tree *t, uint32_t route, struct buf *out)
     slice names[METHODS_MAX] = {SLICE("OPTIONS")};
     size_t count = 1;
     for (; route != 0 && count + 2 <= METHODS_MAX; route = t->leaves[route].next) {
+        if (slice_eq(t->leaves[route].method, SLICE("OPTIONS")))
+            continue;
         names[count++] = t->leaves[route].method;
         if (slice_eq(t->leaves[route].method, SLICE("GET")))
             names[count++] = SLICE("HEAD");
