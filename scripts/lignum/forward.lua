@@ -20,8 +20,8 @@ local GUARD <const> = "Lignum-Forwarded"
 -- what an `authorize` hook on the leader may ask for. Further ones concern a connection, or this node's own answers.
 local FORWARDED = {
   accept = true, authorization = true, ["content-encoding"] = true, ["content-type"] = true, cookie = true,
-  ["if-match"] = true, origin = true, traceparent = true, tracestate = true, ["user-agent"] = true,
-  ["lignum-ack"] = true, ["lignum-key"] = true,
+  ["idempotency-key"] = true, ["if-match"] = true, ["lignum-ack"] = true, ["lignum-key"] = true, origin = true,
+  traceparent = true, tracestate = true, ["user-agent"] = true,
 }
 local FORWARDED_PREFIXES = { "^lignum%-header%-", "^producer%-", "^x%-" }
 local RELAYED = {
@@ -33,7 +33,10 @@ local BROKEN = { fetch_failed = true, timeout = true, too_large = true, stopping
 -- Codes of a leader that has done nothing with a request which another leader may accept.
 local PASSING = { not_leader = true, no_leader = true, stopping = true }
 
-local function is_forwarded(name)
+---Whether a header goes to the leader with its request.
+---@param name string   in lower case
+---@return boolean
+function M.forwards(name)
   if FORWARDED[name] then return true end
   for _, prefix in ipairs(FORWARDED_PREFIXES) do
     if name:find(prefix) then return true end
@@ -44,7 +47,7 @@ end
 local function headers_of(req)
   local headers = { [GUARD] = roster.status().self.name }
   for name, value in pairs(req.headers) do
-    if is_forwarded(name) then headers[name] = value end
+    if M.forwards(name) then headers[name] = value end
   end
   return headers
 end

@@ -129,3 +129,23 @@ test("openapi_and_the_routes_are_the_same", function()
   for _, r in ipairs(own("lignum.route").list()) do declared[r.method .. " " .. r.path] = true end
   check.equal(described, declared)
 end)
+
+test("forward_takes_every_header_that_a_write_has", function()
+  local _, own = check.draft(nil)
+  local forward, count = own("lignum.forward"), 0
+  for _, path in pairs(own("routes.openapi").document.paths) do
+    for method, operation in pairs(path) do
+      for _, parameter in ipairs(method ~= "get" and operation.parameters or {}) do
+        local name = parameter["in"] == "header" and parameter.name:lower()
+        if name and name ~= "lignum-forward" then     -- which speaks to the node that it reaches
+          check.equal({ name, forward.forwards(name) }, { name, true })
+          count = count + 1
+        end
+      end
+    end
+  end
+  check.equal(count >= 7, true)
+  for _, name in ipairs { "host", "connection", "expect", "te", "lignum-forward", "lignum-forwarded", "set-cookie" } do
+    check.equal({ name, forward.forwards(name) }, { name, false })
+  end
+end)
