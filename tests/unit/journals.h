@@ -34,6 +34,10 @@ static const struct journal_options small_files = {
     .id = {1, 5}, .segment_messages = 1000 * 1000, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
 };
 
+static const struct journal_options ten_each = {
+    .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
+};
+
 static struct store *open_store_with(struct store_options o)
 {
     struct buf why = {0};
@@ -295,6 +299,11 @@ static void change_file(const char *path, uint64_t at, slice bytes)
     CHECK_EQ(fseek(f, (long)at, SEEK_SET), 0);
     CHECK_EQ(fwrite(bytes.p, 1, bytes.n, f), bytes.n);
     CHECK_EQ(fclose(f), 0);
+}
+
+static void spoil(const char *path, uint64_t at)
+{
+    change_file(path, at, SLICE("\xff\xfe\xfd\xfc"));
 }
 
 #define FILE_0 "data/topics/t/00000000000000000000.qwal"

@@ -8,10 +8,6 @@
 
 #include "unit/journals.h"
 
-static const struct journal_options ten_each = {
-    .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
-};
-
 /* 17 batches of two messages: files [0,10), [10,20), [20,30), and the active one with [30,34). */
 static struct store *four_files(struct journal **j)
 {

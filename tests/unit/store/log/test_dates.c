@@ -7,10 +7,6 @@
 #define DAY INT64_C(86400000)
 #define NOW INT64_C(1800000000000)
 
-static const struct journal_options ten_each = {
-    .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
-};
-
 static void append_at(struct journal *j, int64_t time_ms, int count)
 {
     for (int i = 0; i < count; i++)
@@ -130,5 +126,43 @@ TEST(test_the_date_of_a_journal_goes_on_from_its_last_message)
     j = open_journal_with(s, "t", ten_each);
     CHECK(journal_date(j) >= NOW);
     CHECK(journal_date(j) < NOW + 60 * MS_PER_S);
+    store_close(s);
+}
+
+TEST(test_a_time_finds_the_first_batch_not_older)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_messages = 100;
+    struct journal *j = open_journal_with(s, "t", o);
+    for (int i = 0; i < 450; i++)
+        CHECK_EQ(try_append(j, 1, 1000, 1000 + i / 3 * 10), 0);    /* three of each time; many index entries */
+    settle_store(s);
+    uint64_t offset;
+    for (int i = 0; i < 450; i++) {
+        CHECK_EQ(journal_at_time(j, 1000 + i / 3 * 10, &offset), 0);
+        CHECK_EQ(offset, i / 3 * 3);
+        CHECK_EQ(journal_at_time(j, 1000 + i / 3 * 10 - 9, &offset), 0);
+        CHECK_EQ(offset, i / 3 * 3);
+    }
+    CHECK_EQ(journal_at_time(j, INT64_MAX, &offset), 0);
+    CHECK_EQ(offset, 450);
+    CHECK_EQ(journal_at_time(j, 0, &offset), 0);
+    CHECK_EQ(offset, 0);
+    store_close(s);
+}
+
+TEST(test_a_date_that_is_a_little_lower_is_raised)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    CHECK_EQ(try_append(j, 1, 10, 5000), 0);
+    CHECK_EQ(try_append(j, 1, 10, 4000), 0);
+    CHECK_EQ(j->marks.time_ms, 5000);
+    store_close(s);
+    s = open_store();
+    j = open_journal(s, "t");
+    CHECK_EQ(try_append(j, 1, 10, 3000), 0);
+    CHECK_EQ(j->marks.time_ms, 5000);
     store_close(s);
 }

@@ -203,3 +203,141 @@ TEST(a_range_of_stored_records_never_begins_in_damage_nor_spans_it)
     check_range(j, 0, 0, 1);
     store_close(s);
 }
+
+static int allocate_full(int fd, off_t from, off_t n)
+{
+    (void)fd, (void)from, (void)n;
+    return ENOSPC;
+}
+
+TEST(test_a_full_disk_refuses_before_the_tail_moves_and_heals_by_itself)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_messages = 20;
+    struct journal *j = open_journal_with(s, "t", o);
+    append_some(j, 1, 10);
+    settle_store(s);
+    real = io;
+    io.allocate = allocate_full;
+    int taken = 0, rc;
+    while ((rc = try_append(j, 1, 10 * KIB, 1000)) == 0)
+        taken++;
+    CHECK_EQ(rc, -ENOSPC);
+    CHECK_EQ(taken, 6);                    /* what was taken in advance is still there to be used */
+    CHECK_EQ(j->marks.tail, 7);
+    settle_store(s);
+    CHECK_EQ(j->marks.disk, 7);
+    check_reads_all(j);
+    while (j->marks.tail < 20)
+        append_some(j, 1, 1);
+    CHECK_EQ(try_append(j, 1, 1, 1000), -ENOSPC);   /* the next file cannot be made */
+    CHECK_EQ(j->marks.tail, 20);
+    CHECK(!exists("data/topics/t/00000000000000000020.qwal"));
+    io = real;
+    append_some(j, 1, 10 * KIB);
+    settle_store(s);
+    CHECK_EQ(j->marks.tail, 21);
+    check_reads_all(j);
+    store_close(s);
+}
+
+TEST(test_a_nearly_full_disk_gives_small_steps)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "t");
+    for (int i = 0; i < 100; i++)
+        append_some(j, 1, 10 * KIB);       /* grows by doubling, up to what one file may hold */
+    CHECK(j->parts.active->space <= 1 * MIB + 64 * KIB);
+    settle_store(s);
+    CHECK_EQ(file_size(j->parts.active->renamed ? LOG_0 : FILE_0) % 4096, 0);
+    store_close(s);
+}
+
+static ssize_t pwrite_fails(int fd, const void *p, size_t n, off_t at)
+{
+    (void)fd, (void)p, (void)n, (void)at;
+    return errno = EIO, -1;
+}
+
+static ssize_t pwrite_short(int fd, const void *p, size_t n, off_t at)
+{
+    return pwrite(fd, p, n - 1, at);
+}
+
+static int sync_fails(int fd)
+{
+    (void)fd;
+    return errno = EIO, -1;
+}
+
+static struct store *store_with_pending(void)
+{
+    struct store *s = open_store();
+    append_some(open_journal(s, "t"), 1, 100);
+    return s;
+}
+
+TEST(test_a_failed_write_ends_the_process)
+{
+    CHECK_DIES({
+        struct store *s = store_with_pending();
+        io.pwrite = pwrite_fails;
+        store_flush(s);
+    }, EXIT_IO);
+    CHECK(exists("data/io-failed"));
+}
+
+TEST(test_a_short_write_ends_the_process)
+{
+    CHECK_DIES({
+        struct store *s = store_with_pending();
+        io.pwrite = pwrite_short;
+        store_flush(s);
+    }, EXIT_IO);
+}
+
+TEST(test_a_failed_sync_ends_the_process_and_the_next_start_reads_the_disk)
+{
+    CHECK_DIES({
+        struct store *s = store_with_pending();
+        store_flush(s);
+        io.sync_data = sync_fails;
+        store_sync(s);
+        worker_wait(s->disk.worker);
+    }, EXIT_IO);
+    CHECK(exists("data/io-failed"));
+    struct store *s = open_store();
+    CHECK(s->last_run.io_failed);
+    struct journal *j = open_journal(s, "t");
+    check_reads_all(j);
+    store_close(s);
+    CHECK(!exists("data/io-failed"));
+}
+
+TEST(test_the_next_file_is_preallocated_and_used)
+{
+    struct store *s = open_store();
+    struct journal_options o = small_files;
+    o.segment_bytes = 256 * KIB;
+    struct journal *j = open_journal_with(s, "t", o);
+    while (j->parts.active == NULL || j->parts.active->size < 150 * KIB)
+        append_some(j, 1, 10 * KIB);
+    settle_store(s);
+    CHECK(exists("data/topics/t/spare"));
+    real = io;
+    io.allocate = allocate_full;           /* a roll needs no new space now */
+    while (j->parts.count == 1)
+        append_some(j, 1, 10 * KIB);
+    CHECK(!exists("data/topics/t/spare"));
+    io = real;
+    settle_store(s);
+    check_reads_all(j);
+    store_close(s);
+    put_file("data/topics/t/spare", SLICE("left over by a crash"));
+    s = open_store();
+    j = open_journal_with(s, "t", o);
+    CHECK(!exists("data/topics/t/spare"));
+    check_reads_all(j);
+    store_close(s);
+}

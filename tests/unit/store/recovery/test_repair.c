@@ -6,10 +6,6 @@
 
 #include "base/clock.h"
 
-static const struct journal_options ten_each = {
-    .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
-};
-
 #define LOG_10 "data/topics/t/00000000000000000010.log"
 #define LOG_20 "data/topics/t/00000000000000000020.log"
 
