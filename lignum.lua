@@ -38,6 +38,7 @@ limits {
   write_timeout = 60 * second,     -- for the client to receive an answer
   tasks = 20000,                   -- requests at once
   script_time = 1 * second,        -- CPU time that Lua may use between two waits
+  reload_grace = 10 * second,      -- after a reload, how long requests of before may go on
   script_memory = 256 * MiB,
 }
 

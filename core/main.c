@@ -40,18 +40,23 @@ static void loop_down(struct server *s)
 static int load_scripts(struct server *s, bool check)
 {
     const struct cli *cli = s->cli;
-    struct vm_options o = {
-        .scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set, .check = check};
+    struct worlds_options o = {
+        .vm = {.scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set, .check = check},
+        .reloaded = server_reloaded,
+        .arg = s,
+    };
     struct buf why = {0};
-    int code = 0;
-    if (script_new(o, &s->vm) < 0)
-        code = fail(EXIT_USAGE, "scripts", slice_from(o.scripts));
-    else if (vm_load(s->vm, &why) < 0)
+    int rc = worlds_new(&o, &s->worlds, &why), code = 0;
+    if (rc == -ERR_BAD_VALUE)
         code = fail(EXIT_USAGE, "configuration", buf_slice(&why));
+    else if (rc < 0)
+        code = fail(EXIT_USAGE, "scripts", slice_from(o.vm.scripts));
     buf_fini(&why);
-    if (code == 0)
-        config_warn_of_secrets(s->vm, cli->config, cli->set);
-    return code;
+    if (code != 0)
+        return code;
+    s->vm = worlds_live(s->worlds);
+    config_warn_of_secrets(s->vm, cli->config, cli->set);
+    return 0;
 }
 
 static int scripts_up(struct server *s)
@@ -64,7 +69,7 @@ static int scripts_up(struct server *s)
 
 static void scripts_down(struct server *s)
 {
-    vm_free(s->vm);
+    worlds_free(s->worlds);
 }
 
 static int store_up(struct server *s)
@@ -278,14 +283,14 @@ static int services_up(struct server *s)
         .ready = server_is_ready,
         .arg = s,
     };
-    script_attach(s->vm, &services);
+    worlds_attach(s->worlds, &services);
     return 0;
 }
 
 static void services_down(struct server *s)
 {
     topics_stop(s->topics);
-    tasks_free(vm_tasks(s->vm));
+    worlds_end_tasks(s->worlds);
     shared_free(s->shared);
     meters_free(s->meters);
 }
@@ -296,7 +301,7 @@ static int console_up(struct server *s)
     if (!vm_config_text(s->vm, "console.path", &path))
         buf_addf(&path, "%s/console.sock", s->data.data);
     buf_add_char(&path, '\0');
-    int rc = path.data[0] == '\0' ? 0 : console_listen(s->vm, &s->loop, path.data, &s->console);
+    int rc = path.data[0] == '\0' ? 0 : console_listen(worlds_core(s->worlds), &s->loop, path.data, &s->console);
     if (rc < 0)
         say_error("main", "cannot open the console path=%s error=\"%s\"", path.data, err_sentence(rc));
     buf_fini(&path);
@@ -362,8 +367,8 @@ static int check(const struct cli *cli)
     struct server s = {.cli = cli};
     confine();
     int code = load_scripts(&s, true);
-    if (s.vm != NULL)
-        vm_free(s.vm);
+    if (s.worlds != NULL)
+        worlds_free(s.worlds);
     if (code == 0)
         puts("the configuration is valid");
     return code;

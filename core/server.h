@@ -9,11 +9,13 @@
 #include "command/cli.h"
 #include "console/console.h"
 #include "script/script.h"
+#include "script/worlds.h"
 
 struct server {
     const struct cli *cli;
     struct loop loop;
-    struct vm *vm;
+    struct worlds *worlds;
+    struct vm *vm;                         /* the live world of these */
     struct store *store;
     struct role role;
     struct topics *topics;
@@ -47,5 +49,8 @@ void turn(void *arg);
 /* For Lua: asks for a reload; whether the node is ready, or why not. */
 void server_reload(void *arg);
 bool server_is_ready(void *arg, const char **why);
+
+/* For worlds_options. */
+void server_reloaded(void *arg, int rc, slice why);
 
 #endif

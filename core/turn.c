@@ -30,23 +30,21 @@ void server_configure(struct server *s)
         cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),
                            config_ns(s->vm, "cluster.lag_max", LAG_MS));
     auditor_set_pause(s->auditor, config_ns(s->vm, "store.audit", AUDIT_PAUSE_MS));
+    timers_start(worlds_core(s->worlds));
     timers_start(s->vm);
 }
 
-static void reload_now(struct server *s)
+void server_reloaded(void *arg, int rc, slice why)
 {
-    struct buf why = {0};
-    s->reload = false;
-    if (vm_load(s->vm, &why) == 0) {
+    struct server *s = arg;
+    slice line;
+    if (rc == 0) {
+        s->vm = worlds_live(s->worlds);
         server_configure(s);
         say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);
-    } else {
-        slice rest = buf_slice(&why);
-        slice line;
-        while (slice_split(&rest, '\n', &line))
-            say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
     }
-    buf_fini(&why);
+    while (rc < 0 && slice_split(&why, '\n', &line))
+        say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
 }
 
 /* ---- the turn ---- */
@@ -110,7 +108,7 @@ static bool is_lost(struct server *s)
 static bool handed_over(const struct server *s)
 {
     bool draining = s->cluster != NULL && cluster_draining(s->cluster);
-    return !draining && !tasks_ready(vm_tasks(s->vm)) && fetcher_busy(s->fetcher) == 0;
+    return !draining && !worlds_ready(s->worlds) && fetcher_busy(s->fetcher) == 0;
 }
 
 /* Until a leader has handed over, its port answers health checks: Consul would end its session otherwise, and another
@@ -140,7 +138,7 @@ void turn(void *arg)
     serve_accept(s->vm);                   /* 1. bytes -> requests */
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */
-    tasks_run(vm_tasks(s->vm));            /* 2. requests -> tasks -> appends */
+    worlds_run(s->worlds);                 /* 2. requests -> tasks -> appends */
     store_flush(s->store);                 /* 3. tails -> files */
     if (s->cluster != NULL)
         cluster_send(s->cluster);          /* 4. ranges -> followers, acknowledgements -> leader */
@@ -148,12 +146,13 @@ void turn(void *arg)
     http_flush(s->http);                   /* 6. answers -> sockets, finished connections -> closed */
     if (s->console != NULL)
         console_send(s->console);          /* 6. output -> the console's clients */
-    if (more || tasks_ready(vm_tasks(s->vm)) || topics_have_unapplied(s->topics))
+    if (s->reload)
+        worlds_reload(s->worlds);          /* begins it, as a task */
+    s->reload = false;
+    if (more || worlds_ready(s->worlds) || topics_have_unapplied(s->topics))
         loop_again(&s->loop);              /* steps 2 to 6 made one ready or due, and no event announces that */
     due_arm(s);
     group_due_arm(s);
-    if (s->reload)
-        reload_now(s);
     if (s->stopping && stopped(s))
         loop_stop(&s->loop);
 }
@@ -209,7 +208,7 @@ static void on_stop(void *arg)
     say_info("main", "stopping");
     s->stopping = true;
     http_drain(s->http);
-    tasks_stop(vm_tasks(s->vm));
+    worlds_stop(s->worlds);
     uint64_t followers_ns = s->cluster == NULL ? 0 : config_ns(s->vm, "cluster.drain", 0);
     watch_arm(&s->drain, DRAIN_MS * NS_PER_MS + followers_ns);
 }

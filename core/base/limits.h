@@ -112,6 +112,7 @@ enum {
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
     TASKS_RESERVED = 4,                 /* 1 task in 4 is kept from long-polls and connections, for all others */
+    RELOAD_GRACE_MS = 10 * 1000,        /* for the requests of a world whose lignum.lua has been replaced */
     POLICY_MS = 1000,                   /* for a policy of lignum.lua (may_lead, ship, ...) to answer a duty */
     TASK_BUDGET_MS = 1000,              /* CPU time of Lua between two waits */
     VM_MEMORY_MAX = 256 * MIB,
@@ -198,6 +199,7 @@ enum {
     X(GROUPS_MAX) X(GROUP_AHEAD_MAX) X(GROUP_LEASE_MS_MIN) X(GROUP_LEASE_MS_MAX) X(GROUP_DELIVERIES_MAX) \
     X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
+    X(RELOAD_GRACE_MS) \
     X(FETCH_BODY_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
     X(CONSOLE_PATH_MAX) X(LINK_GREETING_MAX) X(LINK_TLS_HANDSHAKE_MAX) X(LINK_FRAME_MAX) X(LINKS_MAX) X(HANDSHAKE_MS) \
     X(PING_MS) X(SILENCE_MS) X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \

@@ -17,7 +17,11 @@ void script_attach(struct vm *vm, const struct services *services)
     vm_attach(vm, services);
     routes_attach(vm, services->http);
     http_reserve(services->http, serve_is_reserved);
-    http_on_head(services->http, route_judge, vm);
+}
+
+void script_serve(struct vm *vm)
+{
+    http_on_head(vm_services(vm_state(vm))->http, route_judge, vm);
 }
 
 void script_render_error(struct buf *out, const struct http_refusal *r, struct http_answer *answer)

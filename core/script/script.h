@@ -1,6 +1,6 @@
 /*
- * The script layer as main sees it. main also calls serve_accept and tasks_run in each turn, timers_start after each
- * load, and vm_load and vm_config_* for the live configuration.
+ * The script layer as main sees it, with worlds.h. main also calls serve_accept in each turn, timers_start after each
+ * load, and vm_config_* for the live configuration.
  */
 #ifndef SCRIPT_SCRIPT_H
 #define SCRIPT_SCRIPT_H
@@ -17,6 +17,9 @@ int script_new(struct vm_options o, struct vm **out);
 
 /* vm_attach, and the counters of the routes. */
 void script_attach(struct vm *vm, const struct services *services);
+
+/* From now on the requests whose heads arrive are judged by the routes of this one. */
+void script_serve(struct vm *vm);
 
 /* An error as application/problem+json, for http_on_error. */
 void script_render_error(struct buf *out, const struct http_refusal *refusal, struct http_answer *answer);

@@ -14,9 +14,9 @@ enum { TIMERS_MS = 100 };             /* the budget of the entry point timers() 
 
 /*
  * States:
- *     waiting    !running                 its watch is armed; on_tick -> running
- *     running    running                  its task is on; the end of that -> waiting, or freed if retired
- * A retired timer belongs to an earlier configuration: it is freed at once when waiting, else when its run ends.
+ *     waiting    !running                 its watch is armed; on_tick -> running; timers_stop frees it
+ *     running    running                  its task is on; the end of that -> waiting
+ *     stopped    running, stopped         timers_stop cancels its task; the end of that frees it
  */
 struct timer {
     struct list link;
@@ -25,10 +25,11 @@ struct timer {
     uint64_t delay_ns;                /* from the end of one run to the next */
     int fn_ref;
     uint64_t began;                   /* its latest run, in clock_ns */
-    bool running, retired;
+    struct task_ticket task;          /* while running */
+    bool running, stopped;
     bool once;                        /* it ends with its first run */
     bool uncounted;                   /* its script counts its calls */
-    bool duty;                        /* outlives reloads; runs at once, and again after the delay if it ends */
+    bool duty;                        /* the core's own code; runs at once, and again after the delay if it ends */
     char where[128];
 };
 
@@ -56,7 +57,7 @@ static void on_ticked(void *arg, const struct task_result *r)
         s->called(s->meters, "timer", t->where, clock_ns() - t->began, r->rc < 0);
     if (r->rc < 0 && r->rc != -ERR_CANCELLED && !tasks_stopping(vm_tasks(t->vm)))
         say_error("script", "%s", r->message);
-    if (t->retired || t->once)
+    if (t->stopped || t->once)
         timer_free(t);
     else
         watch_arm(&t->watch, t->delay_ns);
@@ -66,11 +67,12 @@ static void on_tick(void *arg)
 {
     struct timer *t = arg;
     struct task_options o = {
-        .where = t->where, .push = push_timer, .done = on_ticked, .arg = t, .yours = !t->duty};
+        .where = t->where, .push = push_timer, .done = on_ticked, .arg = t, .yours = !t->duty,
+        .background = true};
     if (tasks_stopping(vm_tasks(t->vm)))
         return;
     t->began = clock_ns();
-    t->running = task_start(vm_tasks(t->vm), &o, NULL) == 0;
+    t->running = task_start(vm_tasks(t->vm), &o, &t->task) == 0;
 }
 
 /* The declaration {seconds =, fn =, where =} lies on top. */
@@ -105,29 +107,14 @@ static void free_all(void *state)
     mem_free(timers);
 }
 
-static struct list *timers_of(struct vm *vm)
-{
-    struct slots *slots = vm_slots(vm);
-    if (slot_get(slots, SLOT_TIMERS) == NULL) {
-        struct list *timers = MEM_NEW(struct list);
-        list_init(timers);
-        slot_set(slots, SLOT_TIMERS, timers, free_all);
-    }
-    return slot_get(slots, SLOT_TIMERS);
-}
-
 void timers_start(struct vm *vm)
 {
     lua_State *L = vm_state(vm);
-    struct list *timers = timers_of(vm);
-    LIST_EACH(link, timers) {
-        struct timer *t = LIST_OWNER(link, struct timer, link);
-        if (t->duty)
-            continue;
-        t->retired = true;
-        if (!t->running)
-            timer_free(t);
-    }
+    if (slot_get(vm_slots(vm), SLOT_TIMERS) != NULL)
+        return;
+    struct list *timers = MEM_NEW(struct list);
+    list_init(timers);
+    slot_set(vm_slots(vm), SLOT_TIMERS, timers, free_all);
     int top = lua_gettop(L);
     vm_push_entry(vm, L, "timers");
     if (vm_call(vm, 0, 1, TIMERS_MS) < 0)
@@ -138,4 +125,19 @@ void timers_start(struct vm *vm)
             lua_settop(L, top + 1);
         }
     lua_settop(L, top);
+}
+
+void timers_stop(struct vm *vm)
+{
+    struct list *timers = slot_get(vm_slots(vm), SLOT_TIMERS);
+    if (timers == NULL)
+        return;
+    LIST_EACH(link, timers) {
+        struct timer *t = LIST_OWNER(link, struct timer, link);
+        t->stopped = true;
+        if (t->running)
+            task_cancel(vm_tasks(vm), t->task);
+        else
+            timer_free(t);
+    }
 }

@@ -6,8 +6,10 @@
 
 #include "script/vm/vm.h"
 
-/* Starts the timers that the live configuration declares, and ends those of the one before. Duties are declared once
- * and go on. */
+/* Starts the timers that a world declares. Once. */
 void timers_start(struct vm *vm);
+
+/* Ends them; those that run are cancelled. */
+void timers_stop(struct vm *vm);
 
 #endif

@@ -1382,6 +1382,7 @@ function ship(p) end
 ---@field version string
 ---@field errors table<string, { status: integer, sentence: string, retryable: boolean }>
 ---@field limits table<string, integer>   of core/base/limits.h, in lower case
+---@field world "core"|"operator"         which one this is (core/script/worlds.h)
 ---@field Request table                   the methods of Request
 core = {}
 
@@ -1453,6 +1454,27 @@ function core.where(name) end
 ---@return string place   "lignum.lua:12"
 ---@example local place = core.caller(2)
 function core.caller(level) end
+
+---Calls an entry point of the other world (scripts/lignum/init.lua, duties.lua), which cannot wait. Arguments and
+---results are carried by copy: plain values, and tables of these. Raises the errors of the entry point.
+---@where scripts/lignum
+---@param entry string
+---@param ... any
+---@return any ...
+---@example local known = core.call "roster"
+function core.call(entry, ...) end
+
+---Calls an entry point of the other world in a task, and waits for it, at most that long: then it is cancelled. Values
+---are carried as by core.call.
+---@waits until the entry point returns
+---@where scripts/lignum
+---@param seconds number
+---@param entry string
+---@param ... any
+---@return any ...   what it returns; or nil, the message of its error, and the code
+---@errors timeout script_error script_timeout script_memory
+---@example local ok, result, code = core.ask(1, "policy", "may_lead", state)
+function core.ask(seconds, entry, ...) end
 
 ---Calls a function in a task of its own, and waits for it, at most that long: then it is cancelled.
 ---@waits until the function returns

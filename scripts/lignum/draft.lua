@@ -1,11 +1,10 @@
 --- A draft: the configuration, hooks and routes of one lignum.lua before they are live.
 ---
---- Each draft has its own copies of all modules (modules.lua). build() either returns a world, which init.lua makes
---- live by one assignment, or raises one string with an error on each line and has changed nothing.
+--- Each draft has its own copies of all modules (modules.lua). build() either returns a world or raises one string with
+--- an error on each line.
 local config = require "lignum.config"
 local core = require "lignum.core"
 require "lignum.each"      -- adds topic:each
-local election = require "lignum.election"
 local fetch = require "lignum.fetch"
 local forward = require "lignum.forward"
 local help = require "lignum.help"
@@ -62,7 +61,7 @@ function M.api()
     metrics = modules.copy(core.metrics), tasks = modules.copy(core.tasks), spawn = core.spawn, after = schedule.later,
     lock = core.lock, signal = core.signal,
     jwt = modules.copy(jwt), webhook = modules.copy(webhook),
-    cluster = { adopt = election.adopt, claim_unclean = election.claim_unclean, status = roster.status },
+    cluster = { adopt = roster.adopt, claim_unclean = roster.claim_unclean, status = roster.status },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
     route = {
       get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete,

@@ -60,9 +60,25 @@ function M.call(name, argument)
   return a, b, c
 end
 
-local POLICY <const> = core.limits.policy_ms / 1000
+M.POLICY = core.limits.policy_ms / 1000     -- seconds in which a policy has to answer
 
----Calls a policy for a duty of the broker, in a task of its own. It may wait, but has to answer within a second.
+---What a policy has answered.
+---@param name string     of the hook
+---@param place string    where it is defined
+---@param done any        whether it has answered; then `result` is its answer, else why there is none
+---@param result any
+---@param code? string
+---@return boolean ok
+---@return any result     or why there is none
+---@return boolean? late  it did not answer in time
+function M.outcome(name, place, done, result, code)
+  if done then return true, result end
+  -- core.ask and core.within return nil, message, code
+  if code ~= "timeout" then return false, result end
+  return false, ("%s: %s has not answered within %g s"):format(place, name, M.POLICY), true
+end
+
+---Calls a policy in a task of its own. It may wait, but has to answer within a second.
 ---@param name string     of the hook, for messages
 ---@param place string    where it is defined
 ---@param fn function
@@ -72,11 +88,10 @@ local POLICY <const> = core.limits.policy_ms / 1000
 ---@return boolean? late  it did not answer in time
 function M.ask(name, place, fn, ...)
   local args, result, began = table.pack(...), nil, core.time.clock()
-  local done, why, code = core.within(POLICY, name, function() result = fn(table.unpack(args, 1, args.n)) end)
+  local done, why, code = core.within(M.POLICY, name, function() result = fn(table.unpack(args, 1, args.n)) end)
   core.called("hook", name, core.time.clock() - began, not done)
   if done then return true, result end
-  if code ~= "timeout" then return false, why end
-  return false, ("%s: %s has not answered within %g s"):format(place, name, POLICY), true
+  return M.outcome(name, place, nil, why, code)
 end
 
 return M

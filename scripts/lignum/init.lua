@@ -1,16 +1,15 @@
---- The functions that C calls (core/script/vm/vm.h). The only state here is the live world.
+--- An operator's world: lignum.lua, the routes, and the functions that C calls there (core/script/vm/vm.h). A reload
+--- makes another one. The core's world is duties.lua.
 local core = require "lignum.core"
-local election = require "lignum.election"
 require "lignum.group"                -- adds methods to topics
+local methods = require "lignum.methods"
 local modules = require "lignum.modules"
-local replication = require "lignum.replication"
-local repl = require "lignum.repl"
 
 local M = {}
 
 local live   ---@type lignum.World
 
--- All drafts share the metatable of strings, so a rejected lignum.lua could otherwise leave it changed.
+-- The routes and lignum.lua share the metatable of strings.
 getmetatable("").__metatable = "guarded"
 
 -- `lignum check` runs lignum.lua to find its errors. Functions by which it could change anything outside of the process
@@ -25,17 +24,13 @@ local function disable(unsafe)
   end
 end
 
----Loads lignum.lua into a draft and makes it live. On failure it raises an error with one problem per line, and changes
----nothing.
+---Loads lignum.lua. On failure it raises an error with one problem per line.
 ---@param options { config?: string, set?: string[], scripts?: string, check?: boolean }
 function M.load(options)
   if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
   live.serve()
-  repl.use(live)
-  election.use(live)
-  replication.use(live)
 end
 
 ---@param path string  "store.segment.messages"
@@ -52,44 +47,62 @@ function M.handle(req)
   return live.handle(req)
 end
 
-local started = false
-
----@return { seconds: number, fn: function, where: string, duty?: boolean }[]
+---@return { seconds: number, fn: function, where: string }[]
 function M.timers()
-  local timers = live.config.timers
-  if started then return timers end
-  started = true
-  local all = election.start()
-  if #all > 0 then table.move(replication.duties(), 1, 3, #all + 1, all) end
-  return table.move(timers, 1, #timers, #all + 1, all)
+  return live.config.timers
 end
 
-M.repl_eval = repl.eval
-M.repl_complete = repl.complete
-M.repl_close = repl.close
+-- What the core's world asks -----------------------------------------------------------------------
 
--- Methods of the core's objects that are written in Lua.
+-- The hooks that its duties and the console ask.
+local HOOKS <const> = { "may_lead", "on_leader_change", "ship", "on_publish" }
 
-function core.Request.json(req, shape)
-  local value, why, code, more = live.http.decode_object(req.body, shape)
-  return value, why, code, more
+---What the core's world knows of this one.
+---@return lignum.Description
+function M.describe()
+  local values, hooks = modules.copy(live.config.values), {}
+  values.authorize = values.authorize ~= nil or nil
+  for _, name in ipairs(HOOKS) do
+    hooks[name] = select(2, live.hooks.get(name))
+  end
+  return { values = values, hooks = hooks, chooses = live.policy.has_functions() }
 end
 
-local append = core.Topic.append
-
--- The first append to a missing topic creates it, from a route and from lignum.lua alike. It costs other appends one
--- comparison.
-function core.append(topic, what, options)
-  local first, count, epoch, more = append(topic, what, options)
-  if first or epoch ~= "unknown_topic" then return first, count, epoch, more end
-
-  local ok, why, code = live.policy.create(topic.name)
-  if not ok then return nil, why, code end
-  return append(topic, what, options)
+---Calls a policy.
+---@param name string
+---@param argument table   with the name of a topic where the hook gets the topic
+---@return true
+---@return any result
+function M.policy(name, argument)
+  if argument.topic then argument.topic = core.topic(argument.topic) end
+  return true, live.hooks.call(name, argument)
 end
 
-function core.Topic.append(topic, what, options)
-  return live.publish.append(topic, what, options)
+---@param name string   of a topic; see policy.chosen
+---@return true
+---@return table? settings
+---@return string? problem
+---@return boolean? late
+function M.chosen(name)
+  return true, live.policy.chosen(name)
 end
+
+---@param name string   of a topic; see policy.create
+---@return boolean? ok
+---@return string? message
+---@return string? code
+function M.create(name)
+  return live.policy.create(name)
+end
+
+---@param name string   of a topic; see publish.append
+function M.append(name, what, options)
+  return live.publish.append(core.topic(name), what, options)
+end
+
+methods.add {
+  create = function(name) return live.policy.create(name) end,
+  append = function(topic, what, options) return live.publish.append(topic, what, options) end,
+}
 
 return M

@@ -1,9 +1,8 @@
 --- A separate `require` for each draft of the configuration.
 ---
---- Every module of scripts/ and every rock in Lua is loaded again for each draft. So a reload picks up what has
---- changed on disk, a failed reload leaves no trace, and module-level variables belong to one draft. Requests in
---- flight keep the modules that they began with. All drafts share what C has made (lignum.core, the libraries),
---- modules in C, and the modules in SHARED, whose tasks outlive a reload.
+--- Every module of scripts/ and every rock in Lua is loaded again for each draft, so module-level variables belong to
+--- one draft. All drafts of a world share what C has made (lignum.core, the libraries), modules in C, and those in
+--- SHARED, which belong to the duties of the core's world.
 local M = {}
 
 local SHARED = { ["lignum.election"] = true, ["lignum.roster"] = true }

@@ -5,6 +5,7 @@
 --- synced them. The WAL mode is wal() below: a sealed file is shipped at once, the rest every cluster.sync_interval.
 --- The hook `ship` replaces it. Live topics need no decision: the core sends each batch as soon as it is appended.
 local core = require "lignum.core"
+local modules = require "lignum.modules"
 local notice = require "lignum.notice"
 local roster = require "lignum.roster"
 
@@ -36,7 +37,9 @@ end
 -- The answer of the hook `ship`, checked. Without one: nil, why, and whether the hook did not answer in time.
 local function hook_offset(p)
   local hook, place = live.hooks.get("ship")
-  local ok, offset, late = live.hooks.ask("ship", place, hook, p)
+  local asked = modules.copy(p)
+  asked.topic = p.topic.name
+  local ok, offset, late = live.hooks.ask("ship", place, hook, asked)
   if not ok then return nil, offset, late end
   if offset == nil then return p.shipped end
   if math.type(offset) ~= "integer" then

@@ -4,10 +4,28 @@ local core = require "lignum.core"
 local cluster = core.cluster
 
 local M = {
+  -- Of the core's world, which talks to Consul:
   seen = nil,        ---@type lignum.View?   what Consul's keys last said
   consul = nil,      ---@type lignum.Consul?
-  role = "alone",    -- this node's last known role: cheaper than status(), may lag behind it
+  role = "alone",    -- this node's last known role
 }
+
+local COMMAND <const> = 60           -- seconds for a command to the cluster
+
+-- The operator's commands, which the core's world executes. It has its own (duties.lua).
+function M.adopt() return core.ask(COMMAND, "adopt") end
+function M.claim_unclean() return core.ask(COMMAND, "claim_unclean") end
+
+---What only the core's world knows, as plain values.
+---@return { nodes: table<string, { http: string, member: string }>, requests: integer }
+function M.known()
+  if core.world ~= "core" then return core.call("roster") end
+  local nodes = {}
+  for name, entry in pairs(M.seen and M.seen.nodes or {}) do
+    nodes[name] = { http = entry.http, member = entry.member }
+  end
+  return { nodes = nodes, requests = M.consul and M.consul.requests or 0 }
+end
 
 ---cluster.status(), or the same for a node without a cluster.
 ---@return lignum.ClusterStatus
@@ -56,7 +74,7 @@ end
 ---The number of requests that this node has sent to Consul.
 ---@return integer
 function M.requests()
-  return M.consul and M.consul.requests or 0
+  return M.known().requests
 end
 
 ---The names of the synced set's members, sorted.
@@ -77,7 +95,7 @@ end
 function M.nodes(status)
   local me, leader = status.self, status.leader and status.leader.member
   local nodes = { { name = me.name, http = me.http, member = me.member, role = status.role } }
-  for name, entry in pairs(M.seen and M.seen.nodes or {}) do
+  for name, entry in pairs(M.known().nodes) do
     if name ~= me.name then
       local role = entry.member == leader and "leader" or "follower"
       nodes[#nodes + 1] = { name = name, http = entry.http, member = entry.member, role = role }

@@ -185,7 +185,8 @@ M.keys = group {
     "write_timeout", time(limits.http_write_ms / 1000, "for the client to receive an answer", 0.1, 86400),
     "tasks", count(limits.tasks_max, "requests at once; three quarters of them may wait for messages", 16, 1000000),
     "script_time", time(limits.task_budget_ms / 1000, "CPU time that Lua may use between two waits", 0.01, 60),
-    "script_memory", size(limits.vm_memory_max, "memory of all Lua code together", 8 * MiB, TiB),
+    "reload_grace", time(limits.reload_grace_ms / 1000, "for requests of before, after a reload", 0.1, 3600),
+    "script_memory", size(limits.vm_memory_max, "memory of lignum.lua and the routes", 8 * MiB, TiB),
   },
   "log", group {
     "level", word("info", "the lowest level that is logged", { "debug", "info", "warn", "error" }),

@@ -1,11 +1,14 @@
 """Reloads of lignum.lua: under load, of a broken file, and of a file that has gone."""
 
 import os
+import re
+import signal
+import time
 
 import pytest
 
 from client import assert_status, on_own_connections
-from common import SANITIZED, Background, in_threads, wait_until
+from common import SANITIZED, Background, hold_for, in_threads, wait_until
 
 
 def test_reload_under_load_fails_no_request(node):
@@ -17,6 +20,7 @@ def test_reload_under_load_fails_no_request(node):
     def step(c):
         assert_status(c.request("POST", "/v1/topics/t/messages", b"x"), 200)
         assert_status(c.request("GET", "/version"), 200)
+    b.publish("t", b"x")                # the topic is there: no request waits for it across a reload
     publish = on_own_connections(b, step)
     with Background(publish) as one, Background(publish) as two, Background(publish) as three:
         for n in range(1, 15):
@@ -133,3 +137,98 @@ def test_what_runs_by_time_ends_with_its_configuration(node):
     after = b.ok("GET", "/seen").json
     assert after["every"] - before["every"] <= 1
     assert after["after"] == 1
+
+
+# ---- what is left of an earlier lignum.lua
+
+BEAT = 'every(0.05, function() while true do sleep(0.02) topic("beat"):append("%s") end end)'
+
+
+def test_a_reload_ends_the_timers_of_before_also_those_that_never_end(node):
+    b = node(config=BEAT % "v1")
+    wait_until(lambda: b.get("/v1/topics/beat").status == 200, what="the first beats")
+    b.write_config(BEAT % "v2")
+    b.reload()
+    wait_until(lambda: b"v2" in b.messages("beat"), what="the second beats")
+    beats = b.messages("beat")
+    assert beats == sorted(beats)                  # not one v1 after the first v2
+    b.write_config("")
+    b.reload()
+    at = b.topic("beat")["next"]
+    hold_for(0.5, "ten beats")
+    assert b.topic("beat")["next"] == at
+
+
+def test_a_request_of_before_ends_with_the_grace(node):
+    b = node(config="""
+route.get("/endless", function()
+  local mark <close> = setmetatable({}, { __close = function() say.warn("endless closed") end })
+  while true do sleep(0.05) end
+end)""", set=["limits.reload_grace=0.5"])
+    answers = []
+
+    def endless():
+        answers.append(b.get("/endless"))
+
+    def reloader():
+        wait_until(lambda: b.in_flight() >= 1, what="it is in flight")
+        b.reload()
+        wait_until(lambda: "endless closed" in b.said(), what="it is closed")
+    in_threads(endless, reloader)
+    assert_status(answers[0], 503, "stopping")
+
+
+def test_an_event_stream_ends_with_the_grace_and_goes_on_in_the_next_world(node):
+    b = node(set=["limits.reload_grace=0.3"])
+    b.publish("t", b"one")
+    with b.connect() as c:
+        c.send(b"GET /v1/topics/t/messages?from=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        status, _ = c.head()
+        assert status == 200
+        first = c.chunk()
+        assert b"one" in first
+        b.reload()
+        b.publish("t", b"two")
+        rest = b""
+        for piece in iter(c.chunk, b""):           # the last, empty chunk is an orderly end
+            rest += piece
+        assert b"event: error" not in rest
+    last = re.findall(rb"^id: (.*)$", first + rest, re.M)[-1].decode()
+    with b.connect() as c:
+        c.send(b"GET /v1/topics/t/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n"
+               % last.encode())
+        assert c.head()[0] == 200
+        b.publish("t", b"three")
+        assert b"three" in c.chunk() + c.chunk()
+
+
+def test_a_file_that_loops_holds_up_no_request_while_it_is_loaded(node):
+    b = node(config="limits { script_time = 0.2 }")
+    b.write_config("while true do end")
+    slowest = 0
+    at = len(b.said())
+    b.signal(signal.SIGHUP)
+    while "reload refused" not in b.said()[at:]:
+        began = time.monotonic()
+        b.publish("t", b"x")
+        assert b.get("/healthz").status == 200
+        slowest = max(slowest, time.monotonic() - began)
+    assert re.search(r"reload refused: .*lignum\.lua:1: over its budget of 5000 ms", b.said())
+    assert slowest < 1, slowest
+
+
+def test_the_next_reload_waits_for_the_one_that_is_on(node):
+    b = node(config='route.get("/v", function() return 200, "0" end)')
+    b.write_config('for i = 1, 3e7 do local x = i end route.get("/v", function() return 200, "1" end)')
+    b.signal(signal.SIGHUP)
+    b.write_config('route.get("/v", function() return 200, "2" end)')
+    b.signal(signal.SIGHUP)
+    wait_until(lambda: b.get("/v").body == b"2", what="the last file is live")
+
+
+def test_globals_of_lua_that_a_script_changes_are_its_worlds_own(node):
+    b = node(config='string.upper = nil math.pi = 3\nroute.get("/v", function() return 200, tostring(string.upper) end)')
+    assert b.get("/v").body == b"nil"
+    b.write_config('route.get("/v", function() return 200, ("%s"):format(string.upper("x")) end)')
+    b.reload()
+    assert b.get("/v").body == b"X"

@@ -102,6 +102,7 @@ static inline void host_open(struct host *h, size_t memory_max)
                                 .meters = h->meters, .called = meters_called,
                                 .advertise = "127.0.0.1:1"};
     script_attach(h->vm, &services);
+    script_serve(h->vm);
 }
 
 static inline void host_close(struct host *h)

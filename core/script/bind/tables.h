@@ -9,6 +9,7 @@
 
 #include "script/vm/raise.h"
 
+MAY_RAISE void ask_open(lua_State *L);
 MAY_RAISE void base64_open(lua_State *L);
 MAY_RAISE void errors_open(lua_State *L);
 MAY_RAISE void fetch_open(lua_State *L);
@@ -18,6 +19,5 @@ MAY_RAISE void node_open(lua_State *L);
 MAY_RAISE void say_open(lua_State *L);
 MAY_RAISE void time_open(lua_State *L);
 MAY_RAISE void where_open(lua_State *L);
-MAY_RAISE void within_open(lua_State *L);
 
 #endif

@@ -99,6 +99,13 @@ static void push_alone(lua_State *L, const struct services *s)
     set_whole(L, "elections", 0);
 }
 
+/* cluster.role() -> "alone" | "follower" | "leader": cheaper than status().role */
+int l_role(lua_State *L)
+{
+    lua_pushstring(L, role_name(vm_services(L)->role));
+    return 1;
+}
+
 /* cluster.status() -> table */
 int l_status(lua_State *L)
 {

@@ -10,7 +10,8 @@
 
 MAY_RAISE void cluster_open(lua_State *L);
 
-/* A function of it, in l_status.c. */
+/* Functions of it, in l_status.c. */
 MAY_RAISE int l_status(lua_State *L);
+MAY_RAISE int l_role(lua_State *L);
 
 #endif

@@ -2,6 +2,7 @@
  * spawn, tasks.list and tasks.cancel.
  */
 #include <lauxlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -24,6 +25,15 @@ struct spawned {
     lua_State *from;                  /* during spawn: where function and arguments lie, on top */
     int values;
 };
+
+/* The console, in the core's world, also sees the tasks of the live operator's world; their ids have this bit. */
+#define PEERS ((uint64_t)1 << 56)
+
+static struct vm *peer_seen(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    return strcmp(vm_world(vm), "core") == 0 ? vm_peer(vm) : NULL;
+}
 
 /* An id is the number of the task and how many its struct has been, so that it is never another task's. */
 static lua_Integer id_of(struct task_ticket t)
@@ -83,27 +93,25 @@ static int l_spawn(lua_State *L)
     struct spawned *s = MEM_NEW(struct spawned);
     *s = (struct spawned){.vm = vm, .from = L, .values = lua_gettop(L) - 1};
     struct task_options o = {
-        .where = lua_tostring(L, 1), .push = push_spawned, .done = on_ended, .arg = s, .yours = true};
+        .where = lua_tostring(L, 1), .push = push_spawned, .done = on_ended, .arg = s, .yours = true,
+        .background = true};
     ++*count;
     task_start(vm_tasks(vm), &o, &ticket);    /* it is no guest, so there is always room */
     lua_pushinteger(L, id_of(ticket));
     return 1;
 }
 
-/* tasks.list() -> {{id =, where =, hook =, state =, age =}, ...} */
-static int l_list(lua_State *L)
+/* Appends those of one world to the list on top. */
+static void add_tasks(lua_State *L, const struct tasks *ts, uint64_t bit)
 {
-    const struct tasks *ts = vm_tasks(vm_of(L));
     struct task_view v;
-    lua_Integer n = 0;
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
     uint64_t now = clock_ns();
-    vm_services(L);
-    lua_newtable(L);
     for (unsigned at = 0; tasks_view(ts, &at, &v);) {
         if (n == TASKS_LIST_MAX)
             break;
         lua_createtable(L, 0, 5);
-        lua_pushinteger(L, id_of(v.ticket));
+        lua_pushinteger(L, id_of(v.ticket) | (lua_Integer)bit);
         lua_setfield(L, -2, "id");
         set_text(L, "where", v.where);
         if (v.hook != NULL)
@@ -112,14 +120,27 @@ static int l_list(lua_State *L)
         set_number(L, "age", (double)(now - v.began) / (double)NS_PER_S);
         lua_rawseti(L, -2, ++n);
     }
+}
+
+/* tasks.list() -> {{id =, where =, hook =, state =, age =}, ...} */
+static int l_list(lua_State *L)
+{
+    struct vm *peer = peer_seen(L);
+    vm_services(L);
+    lua_newtable(L);
+    add_tasks(L, vm_tasks(vm_of(L)), 0);
+    if (peer != NULL)
+        add_tasks(L, vm_tasks(peer), PEERS);
     return 1;
 }
 
 /* tasks.cancel(id) -> boolean */
 static int l_cancel(lua_State *L)
 {
-    struct tasks *ts = vm_tasks(vm_of(L));
-    struct task_ticket ticket = ticket_of(arg_whole(L, 1, "id", CANCEL));
+    struct vm *peer = peer_seen(L);
+    uint64_t id = arg_whole(L, 1, "id", CANCEL);
+    struct tasks *ts = vm_tasks(id & PEERS && peer != NULL ? peer : vm_of(L));
+    struct task_ticket ticket = ticket_of(id & ~PEERS);
     struct task_view v;
     bool there = false;
     vm_services(L);

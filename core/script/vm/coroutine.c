@@ -38,14 +38,14 @@ static int resume(lua_State *L, lua_State *co, int args)
     }
     if (move_values(L, co, args) < 0)
         return FAILED;
-    budget_push(&vm->budget, &frame, co);
+    budget_push(vm->budget, &frame, co);
     int status = lua_resume(co, L, args, &results);
-    budget_pop(&vm->budget, &frame);
+    budget_pop(vm->budget, &frame);
     if (status == LUA_YIELD && task_waits(vm->tasks)) {
         thread_set_ours(co, true);
         return WAITS;
     }
-    if (status == LUA_YIELD && vm->budget.over)
+    if (status == LUA_YIELD && vm->budget->over)
         return OVER;
     if (status == LUA_OK || status == LUA_YIELD)
         return move_values(co, L, results);
@@ -62,7 +62,7 @@ static int resume_results(lua_State *L, int n)
     if (n == WAITS)
         return lua_yieldk(L, 0, 0, after_wait);
     if (n == OVER)
-        return budget_stop(&vm_of(L)->budget, L);
+        return budget_stop(vm_of(L)->budget, L);
     lua_pushboolean(L, n >= 0);
     lua_insert(L, n >= 0 ? -(n + 1) : -2);
     return n >= 0 ? n + 1 : 2;
@@ -97,7 +97,7 @@ static int l_resume(lua_State *L)
 static int close_thread(lua_State *L, lua_State *co)
 {
     struct budget_frame frame;
-    struct budget *budget = &vm_of(L)->budget;
+    struct budget *budget = vm_of(L)->budget;
     budget_push(budget, &frame, co);
     int status = lua_resetthread(co);
     budget_pop(budget, &frame);
@@ -127,7 +127,7 @@ static int wrap_results(lua_State *L, lua_State *co, int n)
     if (n == WAITS)
         return lua_yieldk(L, 0, 0, wrap_after_wait);
     if (n == OVER)
-        return budget_stop(&vm_of(L)->budget, L);
+        return budget_stop(vm_of(L)->budget, L);
     return n == FAILED ? wrap_error(L, co) : n;
 }
 

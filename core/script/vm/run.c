@@ -7,8 +7,8 @@
 
 void run_begin(struct run *r, struct vm *vm, lua_State *L, uint32_t budget_ms, const char *where)
 {
-    budget_begin(&vm->budget, &r->budget, L, budget_ms);
-    vm->budget.where = where;
+    budget_begin(vm->budget, &r->budget, L, budget_ms);
+    vm->budget->where = where;
     r->capped = vm->memory.capped;
     vm->memory.capped = true;
 }
@@ -16,13 +16,13 @@ void run_begin(struct run *r, struct vm *vm, lua_State *L, uint32_t budget_ms, c
 bool run_end(struct run *r, struct vm *vm)
 {
     vm->memory.capped = r->capped;
-    return budget_end(&vm->budget, &r->budget);
+    return budget_end(vm->budget, &r->budget);
 }
 
 void failure_describe(struct buf *out, lua_State *L, const struct vm *vm, struct failure f)
 {
     if (f.over) {
-        buf_addf(out, "%sover its budget of %u ms", vm->budget.place, f.budget_ms);
+        buf_addf(out, "%sover its budget of %u ms", vm->budget->place, f.budget_ms);
     } else if (f.status == LUA_ERRMEM) {
         char place[PLACE_MAX];
         innermost_line(L, place);

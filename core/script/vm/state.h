@@ -16,8 +16,8 @@
 /*
  * States:
  *     opening    !attached               vm_new: libraries and lignum/init.lua are loaded
- *     loading    loading                 vm_load, at the start and at each reload
- *     serving    attached, !loading      from vm_attach on: tasks run, bindings may act
+ *     loading    loading                 vm_load at the start; at a reload from vm_load_begin to `done`
+ *     serving    attached, !loading      tasks run, bindings may act
  *     closing    tasks == NULL           tasks_free has cancelled everything; only vm_free follows
  *
  * Only vm.c moves it from one to the next (task.c: closing). Lua runs inside run_begin ... run_end only (run.h), except
@@ -26,7 +26,9 @@
 struct vm {
     lua_State *L;                     /* the main thread; tasks have their own */
     struct memory memory;
-    struct budget budget;
+    struct budget *budget;            /* of all VMs of the process: the first one's, which outlives the others */
+    bool is_first;
+    struct vm *peer;                  /* vm_set_peer */
     struct services services;         /* valid once attached */
     bool attached, loading;
     bool check;                       /* of the options */
@@ -36,6 +38,9 @@ struct vm {
     struct buf scratch, scratch_headers, scratch_keys;   /* vm.h */
     size_t memory_default;            /* the cap when limits.script_memory is not set */
     char *scripts, *config, **set;    /* owned copies of the options */
+    const char *init, *world;         /* constants, from the options */
+    void (*loaded)(void *arg, int rc, slice why);   /* vm_load_begin's, while loading */
+    void *loaded_arg;
 };
 
 /* What a binding says when it is called outside of a task. */

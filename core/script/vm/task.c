@@ -110,7 +110,7 @@ static void task_give(struct task *t)
 /* A wait passes through every thread of the run up to the task's own, so each of them must be able to yield. */
 static bool can_yield(const struct vm *vm)
 {
-    const struct budget_frame *f = vm->budget.top;
+    const struct budget_frame *f = vm->budget->top;
     while (f != NULL && lua_isyieldable(f->L))
         f = f->below;
     return f == NULL;
@@ -119,7 +119,7 @@ static bool can_yield(const struct vm *vm)
 struct task *task_self(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct task *t = vm->tasks == NULL ? NULL : vm->tasks->running;
+    struct task *t = vm->tasks == NULL || vm->loading ? NULL : vm->tasks->running;
     if (t == NULL)
         luaL_error(L, "%s", ONLY_IN_A_TASK);
     if (!can_yield(vm))
@@ -146,7 +146,7 @@ bool task_is_guest(const struct task *t)
 void task_where(struct task *t, const char *where)
 {
     t->where = where;
-    t->tasks->vm->budget.where = where;
+    t->tasks->vm->budget->where = where;
 }
 
 static void count_hook(struct task *t, bool failed)
@@ -197,7 +197,7 @@ void task_give_way(struct tasks *ts, lua_State *L)
     if (t == NULL || t->state != TASK_RUNNING || (!t->yours && t->hook == NULL) || !can_yield(ts->vm))
         return;
     t->state = TASK_READY;
-    t->used = budget_used(&ts->vm->budget);
+    t->used = budget_used(ts->vm->budget);
     list_push(&ts->ready, &t->link);
     thread_set_stopped(L);
     lua_yield(L, 0);
@@ -270,7 +270,7 @@ static void resume(struct task *t)
     t->state = TASK_RUNNING;
 
     run_begin(&r, ts->vm, t->L, ts->budget_ms, t->where);
-    budget_charge(&ts->vm->budget, t->used);
+    budget_charge(ts->vm->budget, t->used);
     t->used = 0;
     ts->running = t;
     int status = lua_resume(t->L, NULL, args, &values);
@@ -323,6 +323,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->refused = t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
     t->yours = o->yours;
+    t->background = o->background;
     t->used = 0;
     t->first = o->first || !o->guest;
     ts->guests += t->guest;
@@ -360,6 +361,13 @@ void task_cancel(struct tasks *ts, struct task_ticket ticket)
     buf_addf(&ts->message, "%s was cancelled", t->where);
     buf_add_char(&ts->message, '\0');
     finish(t, (struct task_result){.rc = -ERR_CANCELLED});
+}
+
+void tasks_end_background(struct tasks *ts)
+{
+    for (unsigned i = 0; i < ts->count; i++)
+        if (ts->all[i]->background)
+            task_cancel(ts, (struct task_ticket){i, ts->all[i]->life});
 }
 
 void tasks_free(struct tasks *ts)

@@ -26,6 +26,7 @@ struct task_options {
     void (*done)(void *arg, const struct task_result *result);   /* exactly once */
     void *arg;
     bool yours;                   /* the operator's code, which gives way after each slice */
+    bool background;              /* a timer, or spawned: tasks_end_background ends it */
     bool guest;                   /* on behalf of a client: their number is limited. The broker's own tasks are few */
     bool first;                   /* a guest that runs as early as the broker's own tasks: a health check */
 };
@@ -47,13 +48,16 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
  * running task (the caller's own, say) ends when it next waits. */
 void task_cancel(struct tasks *ts, struct task_ticket ticket);
 
+/* Cancels those of `background`, when their world is no longer the live one. */
+void tasks_end_background(struct tasks *ts);
+
 /* Step 2 of the turn: resumes ready tasks, including those that become ready meanwhile, for a bounded time. The
  * broker's own tasks and health checks take turns with those of clients, so they do not wait until a crowd has been
  * served. */
 void tasks_run(struct tasks *ts);
 bool tasks_ready(const struct tasks *ts);
 
-/* Visits the tasks that run the operator's code: start with *at = 0; false at the end. */
+/* Visits requests, timers and what was spawned: start with *at = 0; false at the end. */
 struct task_view {
     struct task_ticket ticket;
     const char *where, *hook, *state;         /* hook: NULL, or the one that runs */

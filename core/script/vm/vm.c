@@ -85,7 +85,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct vm *vm = vm_of(L);
-    if (budget_on_hook(&vm->budget, L) && vm->tasks != NULL)
+    if (budget_on_hook(vm->budget, L) && vm->tasks != NULL)
         task_give_way(vm->tasks, L);
 }
 
@@ -139,14 +139,16 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
     for (size_t i = 0; i < n; i++)
         vm->set[i] = copy_text(o->set[i]);
     vm->memory_default = o->memory_max == 0 ? (size_t)VM_MEMORY_MAX : o->memory_max;
+    vm->init = o->init == NULL ? "init" : o->init;
+    vm->world = o->world == NULL ? "operator" : o->world;
 }
 
-/* Reads lignum/init.lua and keeps the table of entry points that it returns. */
+/* Reads its script and keeps the table of entry points that it returns. */
 static int load_entries(struct vm *vm)
 {
     char path[4096];
     lua_State *L = vm->L;
-    snprintf(path, sizeof(path), "%s/lignum/init.lua", vm->scripts);
+    snprintf(path, sizeof(path), "%s/lignum/%s.lua", vm->scripts, vm->init);
     int rc = luaL_loadfilex(L, path, "t") == LUA_OK ? vm_call(vm, 0, 1, LOAD_MS) : -ERR_SCRIPT;
     if (rc < 0) {
         say_error("script", "%s", lua_tostring(L, -1));
@@ -169,7 +171,9 @@ int vm_new(const struct vm_options *o, struct vm **out)
     struct vm *vm = MEM_NEW(struct vm);
     keep_options(vm, o);
     memory_init(&vm->memory, vm->memory_default);
-    int rc = budget_init(&vm->budget, on_hook);
+    vm->is_first = o->first == NULL;
+    vm->budget = vm->is_first ? MEM_NEW(struct budget) : o->first->budget;
+    int rc = vm->is_first ? budget_init(vm->budget, on_hook) : 0;
     if (rc == 0) {
         vm->L = lua_newstate(memory_allocate, &vm->memory);
         rc = vm->L == NULL ? -ERR_SCRIPT_MEMORY : 0;
@@ -199,7 +203,10 @@ void vm_free(struct vm *vm)
     if (vm->L != NULL)
         lua_close(vm->L);
     memory_fini(&vm->memory);
-    budget_fini(&vm->budget);
+    if (vm->is_first) {
+        budget_fini(vm->budget);
+        mem_free(vm->budget);
+    }
     for (size_t i = 0; vm->set[i] != NULL; i++)
         mem_free(vm->set[i]);
     mem_free(vm->set);
@@ -213,9 +220,13 @@ void vm_free(struct vm *vm)
 
 /* ---- loading ---- */
 
-static void push_options(struct vm *vm)
+static void set_memory_max(struct vm *vm)
 {
-    lua_State *L = vm->L;
+    memory_set_max(&vm->memory, (size_t)vm_config_number(vm, "limits.script_memory", (double)vm->memory_default));
+}
+
+static void push_options(struct vm *vm, lua_State *L)
+{
     lua_createtable(L, 0, 4);
     lua_pushboolean(L, vm->check);
     lua_setfield(L, -2, "check");
@@ -236,16 +247,58 @@ int vm_load(struct vm *vm, struct buf *why)
     lua_State *L = vm->L;
     int top = lua_gettop(L);
     vm_push_entry(vm, L, "load");
-    push_options(vm);
+    push_options(vm, L);
     vm->loading = true;
     int rc = vm_call(vm, 1, 0, LOAD_MS);
     vm->loading = false;
     if (rc < 0)
         buf_add(why, lua_tostring(L, -1), lua_rawlen(L, -1));
     else
-        memory_set_max(&vm->memory, (size_t)vm_config_number(vm, "limits.script_memory", (double)vm->memory_default));
+        set_memory_max(vm);
     lua_settop(L, top);
     return rc < 0 ? -ERR_BAD_VALUE : 0;
+}
+
+static int push_load(lua_State *L, void *arg)
+{
+    struct vm *vm = arg;
+    vm_push_entry(vm, L, "load");
+    push_options(vm, L);
+    return 1;
+}
+
+static void on_loaded(void *arg, const struct task_result *r)
+{
+    struct vm *vm = arg;
+    vm->loading = false;
+    if (r->rc == 0)
+        set_memory_max(vm);
+    vm->loaded(vm->loaded_arg, r->rc < 0 ? -ERR_BAD_VALUE : 0, r->rc < 0 ? slice_from(r->message) : (slice){0});
+}
+
+void vm_load_begin(struct vm *vm, void (*done)(void *arg, int rc, slice why), void *arg)
+{
+    struct task_options o = {.where = "", .push = push_load, .done = on_loaded, .arg = vm, .yours = true};
+    vm->loading = true;
+    vm->loaded = done;
+    vm->loaded_arg = arg;
+    tasks_set_limits(vm->tasks, TASKS_MAX, LOAD_MS);
+    task_start(vm->tasks, &o, NULL);
+}
+
+void vm_set_peer(struct vm *vm, struct vm *peer)
+{
+    vm->peer = peer;
+}
+
+struct vm *vm_peer(const struct vm *vm)
+{
+    return vm->peer;
+}
+
+const char *vm_world(const struct vm *vm)
+{
+    return vm->world;
 }
 
 void vm_attach(struct vm *vm, const struct services *services)
@@ -331,10 +384,10 @@ void vm_stats(const struct vm *vm, struct vm_stats *out)
     *out = (struct vm_stats){
         .memory = vm->memory.used + vm->memory.foreign,
         .memory_max = vm->memory.max,
-        .cpu_ns = budget_lua_ns(&vm->budget),
+        .cpu_ns = budget_lua_ns(vm->budget),
         .tasks_started = tasks.started,
         .tasks_live = tasks.live,
         .tasks_failed = tasks.failed,
-        .budget_exceeded = vm->budget.exceeded,
+        .budget_exceeded = vm->budget->exceeded,
     };
 }

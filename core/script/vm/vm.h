@@ -1,15 +1,21 @@
 /*
- * The Lua state: its start and end, calls from C, and the swap of a draft configuration for the live one.
+ * A Lua state: its start and end, calls from C and from another state. The broker has several (script/worlds.h).
  *
- * scripts/lignum/init.lua is the only script that C loads by name. It returns the entry points that C calls:
+ * Of each one C loads a single script by name. It returns the entry points that C calls. scripts/lignum/init.lua is
+ * that of an operator's world:
  *
- *     load(options)              reads lignum.lua into a draft, checks it, makes it live, or raises a list of errors;
- *                                start and reload are this same call
- *     config(path)               the live value at "store.segment.messages", or nil
+ *     load(options)              reads lignum.lua, checks it, or raises a list of errors; called once
+ *     config(path)               the value at "store.segment.messages", or nil
  *     handle(request)            answers one request: status, body, headers
- *     timers()                   the declared every(): a list of {seconds =, fn =, where =}; the first time also the
- *                                duties (duty = true), which outlive reloads
+ *     timers()                   the declared every(): a list of {seconds =, fn =, where =}
+ *     describe(), policy(), ...  what the core's world asks of it
+ *
+ * and scripts/lignum/duties.lua that of the core's:
+ *
+ *     use(description)           there is a new operator's world
+ *     timers()                   the duties, as above, with duty = true
  *     repl_eval(id, text, write) | repl_complete(id, text) | repl_close(id)
+ *     roster(), adopt(), ...     what the operator's world asks of it
  */
 #ifndef SCRIPT_VM_VM_H
 #define SCRIPT_VM_VM_H
@@ -31,6 +37,9 @@ struct vm_options {
     const char *const *set;       /* "store.segment.messages=10", ..., NULL-terminated: they win over the file */
     size_t memory_max;            /* the cap when limits.script_memory is not set; 0 = VM_MEMORY_MAX */
     bool check;                   /* lignum.lua is only checked: it changes nothing outside of this process */
+    const char *init;             /* the script to load: "init", "duties" */
+    const char *world;            /* core.world: "operator", "core" */
+    struct vm *first;             /* shares the budget of this VM, which outlives it; NULL: it is the first one */
     void (*open)(lua_State *L);   /* opens the libraries that scripts see; script_new sets it */
 };
 
@@ -38,12 +47,20 @@ struct vm_options {
 int vm_new(const struct vm_options *o, struct vm **out);
 void vm_free(struct vm *vm);
 
-/* load(options), at the start or again. 0, or -ERR_BAD_VALUE with one error a line in `why`, and nothing changed. */
+/* Calls load(options). 0, or -ERR_BAD_VALUE with one error a line in `why`. */
 int vm_load(struct vm *vm, struct buf *why);
+
+/* The same in a task, which gives way: the broker goes on meanwhile. After vm_attach; `done` is called once. */
+void vm_load_begin(struct vm *vm, void (*done)(void *arg, int rc, slice why), void *arg);
 
 /* From now on bindings may act on the services. Called by script_attach. */
 void vm_attach(struct vm *vm, const struct services *services);
 MAY_RAISE const struct services *vm_services(lua_State *L);    /* raises before vm_attach, and while loading */
+
+/* The VM that core.call and core.ask (bind/l_ask.c) call entry points of; NULL: none. */
+void vm_set_peer(struct vm *vm, struct vm *peer);
+struct vm *vm_peer(const struct vm *vm);
+const char *vm_world(const struct vm *vm);
 
 struct tasks *vm_tasks(const struct vm *vm);
 lua_State *vm_state(const struct vm *vm);
