@@ -116,6 +116,7 @@ enum {
     POLICY_MS = 1000,                   /* for a policy of lignum.lua (may_lead, ship, ...) to answer a duty */
     TASK_BUDGET_MS = 1000,              /* CPU time of Lua between two waits */
     VM_MEMORY_MAX = 256 * MIB,
+    VM_MEMORY_RESERVED = 16,            /* 1 byte in 16 is kept from requests, for health checks */
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_MS = 30 * 1000,
     FETCHES_MAX = 256,

@@ -23,6 +23,11 @@ void memory_set_max(struct memory *m, size_t max)
     m->relieve_at = max / 4 * 3;
 }
 
+static size_t cap(const struct memory *m)
+{
+    return m->guest ? m->max - m->max / VM_MEMORY_RESERVED : m->max;
+}
+
 /* For a new piece (p == NULL) Lua passes the type of its object in `old`, not a size. */
 void *memory_allocate(void *ud, void *p, size_t old, size_t size)
 {
@@ -36,7 +41,7 @@ void *memory_allocate(void *ud, void *p, size_t old, size_t size)
     }
     if (p == NULL)
         old = 0;
-    if (m->capped && size > old && m->used + m->foreign + (size - old) > m->max)
+    if (m->capped && size > old && m->used + m->foreign + (size - old) > cap(m))
         return NULL;
     void *q = p == NULL ? pool_take(&m->pool, size) : pool_resize(&m->pool, p, old, size);
     if (q != NULL)
@@ -46,11 +51,11 @@ void *memory_allocate(void *ud, void *p, size_t old, size_t size)
 
 void memory_claim(struct memory *m, lua_State *L, size_t n)
 {
-    if (m->foreign + n > m->foreign_next || m->used + m->foreign + n > m->max) {
+    if (m->foreign + n > m->foreign_next || m->used + m->foreign + n > cap(m)) {
         lua_gc(L, LUA_GCCOLLECT);
         m->foreign_next = 2 * m->foreign + n < FOREIGN_MIN ? FOREIGN_MIN : 2 * m->foreign + n;
     }
-    if (m->used + m->foreign + n > m->max) {
+    if (m->used + m->foreign + n > cap(m)) {
         lua_pushliteral(L, "not enough memory");   /* lua_error turns this very string into Lua's memory error */
         lua_error(L);
     }

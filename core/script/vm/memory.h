@@ -1,6 +1,9 @@
 /*
  * The memory of all scripts together, under one cap: Lua's own heap, and what Lua's objects own outside of it.
  *
+ * A part of it is kept for health checks and timers, so that clients whose requests take all they can get do not end
+ * the node's session at Consul.
+ *
  * The cap holds during runs only. Between runs the core itself creates Lua values (a task's coroutine, a request
  * object), where a failed allocation would be a panic.
  */
@@ -19,6 +22,7 @@ struct memory {
     size_t foreign_next;          /* memory_claim collects garbage when `foreign` passes this */
     size_t relieve_at;            /* memory_relieve collects garbage when used + foreign reaches this */
     bool capped;                  /* a run is on: allocations fail at the cap */
+    bool guest;                   /* the run is on behalf of a client: then the cap is lower by a reserve */
     struct pool pool;             /* freed small pieces */
 };
 

@@ -258,6 +258,8 @@ static void resume(struct task *t)
 {
     struct tasks *ts = t->tasks;
     struct task *outer = ts->running;
+    struct memory *memory = &ts->vm->memory;
+    bool guest = memory->guest;
     struct run r;
     int values, args = t->args;
     list_remove(&t->link);
@@ -273,7 +275,9 @@ static void resume(struct task *t)
     budget_charge(ts->vm->budget, t->used);
     t->used = 0;
     ts->running = t;
+    memory->guest = t->guest && !t->first;
     int status = lua_resume(t->L, NULL, args, &values);
+    memory->guest = guest;
     ts->running = outer;
     bool over = run_end(&r, ts->vm);
 

@@ -303,6 +303,36 @@ TEST(test_a_script_is_stopped_at_the_cap_of_memory_and_others_go_on)
     host_close(&h);
 }
 
+/* A timer, or a health check; host_start's are on behalf of clients. */
+static int run_own(const char *code, bool first)
+{
+    struct host_task *t = malloc(sizeof(*t));
+    *t = (struct host_task){&h, code};
+    struct task_options o = {
+        .where = "a timer", .push = host_push, .done = host_done, .arg = t, .guest = first, .first = first};
+    ENSURE(task_start(vm_tasks(h.vm), &o, NULL) == 0);
+    h.running++;
+    host_turns(&h, host_idle);
+    return h.rc;
+}
+
+TEST(test_when_clients_have_taken_all_memory_timers_and_health_checks_have_some)
+{
+    static const char some[] = "local s = ('y'):rep(200 * 1024) return #s";
+    host_open(&h, 16 * MIB);
+    tasks_set_limits(vm_tasks(h.vm), 100, 10 * 1000);
+    CHECK_EVAL("HOARD = {}\n"
+               "for i = 1, 4 do collectgarbage() pcall(function()\n"
+               "  while true do HOARD[#HOARD + 1] = ('x'):rep(i < 3 and 10000 or 1000) .. #HOARD end end) end\n"
+               "collectgarbage() return #HOARD > 1000", "true");
+    host_eval(&h, some);
+    CHECK_EQ(h.rc, -ERR_SCRIPT_MEMORY);
+    CHECK_EQ(run_own(some, false), 0);
+    CHECK_EQ(run_own(some, true), 0);
+    host_eval(&h, "HOARD = nil");
+    host_close(&h);
+}
+
 TEST(test_a_script_may_catch_the_memory_error)
 {
     host_open(&h, 16 * MIB);
@@ -554,7 +584,7 @@ TEST(test_more_guests_than_the_limit_are_refused_and_duties_are_not)
     CHECK_EQ(host_start(&h, ""), 0);
     CHECK_EQ(host_start(&h, ""), 0);
     CHECK_EQ(host_start(&h, ""), -ERR_TOO_MANY);
-    struct task_options duty = {.where = "a duty", .push = push_nothing, .done = end_nothing};
+    struct task_options duty = {.where = "a timer", .push = push_nothing, .done = end_nothing};
     CHECK_EQ(task_start(vm_tasks(h.vm), &duty, NULL), 0);
     host_turns(&h, host_idle);
     CHECK_EQ(host_start(&h, ""), 0);
