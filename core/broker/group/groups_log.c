@@ -271,29 +271,41 @@ static void remove_orphans(struct groups *gs)
     }
 }
 
+/* Removes files below the oldest of the newest snapshots. One that is not committed replaces nothing. */
+static void remove_files(struct groups *gs, struct topic *log)
+{
+    struct held_group *g;
+    struct journal_info info;
+    uint64_t oldest = gs->applied;
+    if (gs->applied > topic_readable(log))
+        return;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
+        oldest = least(oldest, g->snapshot_at);
+    journal_info(log->journal, &info);
+    if (oldest > info.first && oldest < info.tail)
+        journal_apply_retention(log->journal, &(struct retain){.messages = info.tail - oldest}, clock_wall_ms(),
+                                topic_readable(log));
+}
+
 void groups_trim(struct groups *gs)
 {
     struct topic *log = groups_log(gs);
     struct held_group *g;
     struct journal_info info;
-    uint64_t size = 0, oldest;
+    uint64_t size = 0;
     if (log == NULL)
         return;
-    if (gs->led_epoch != 0 && !topics_have_unapplied(gs->topics))
+    remove_files(gs, log);
+    if (gs->led_epoch == 0)
+        return;
+    if (!topics_have_unapplied(gs->topics))
         remove_orphans(gs);
     journal_info(log->journal, &info);
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
         size += g->size;
-    if (gs->led_epoch != 0 && info.bytes > GROUP_LOG_GROWTH + 3 * size)
-        for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
-            if (snapshot(gs, g) < 0)
-                return;
-    if (gs->applied > topic_readable(log))
-        return;                      /* a snapshot that is not committed replaces nothing */
-    oldest = gs->applied;
+    if (info.bytes <= GROUP_LOG_GROWTH + 3 * size)
+        return;
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
-        oldest = least(oldest, g->snapshot_at);
-    if (oldest > info.first && oldest < info.tail)
-        journal_apply_retention(log->journal, &(struct retain){.messages = info.tail - oldest}, clock_wall_ms(),
-                                topic_readable(log));
+        if (snapshot(gs, g) < 0)
+            return;
 }

@@ -450,6 +450,94 @@ TEST(test_what_retention_removes_is_counted_and_its_leases_are_lost)
     node_close(&n);
 }
 
+/* Claims and releases many messages again and again, so that _groups grows. */
+static void churn(struct node *n, int rounds)
+{
+    uint64_t want;
+    uint64_t *got = mem_new(CLAIM_COUNT_MAX * sizeof(*got));
+    struct settle *all = mem_new(CLAIM_COUNT_MAX * sizeof(*all));
+    for (int i = 0; i < rounds; i++) {
+        struct claim c = claim(n, CLAIM_COUNT_MAX, got);
+        CHECK(c.count > 0);
+        for (uint32_t k = 0; k < c.count; k++)
+            all[k] = (struct settle){.what = SETTLE_RETURN, .offset = got[k], .claim = c.number};
+        CHECK_EQ(groups_settle(n->groups, n->group, all, c.count, &want), 0);
+        settle_disk(n);
+    }
+    mem_free(got);
+    mem_free(all);
+}
+
+TEST(test_snapshots_let_old_files_go_and_keep_all_that_is_known)
+{
+    struct node n = {0};
+    uint64_t got[8], want;
+    struct group_settings s = group_settings_default;
+    struct group_place from = {0, 0};
+    s.lease_max = GROUP_AHEAD_MAX;
+    begin(&n, &s);
+    CHECK_EQ(groups_create(n.groups, n.topic, SLICE("idle"), &s, &from, &want), 0);
+    for (int i = 0; i < 200; i++)
+        publish_plain(&n, 16);
+    struct claim c = claim(&n, 3, got);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 1, .claim = c.number}));
+    churn(&n, 100);
+    groups_trim(n.groups);                           /* writes snapshots */
+    CHECK_EQ(topic_first(groups_log(n.groups)), 0);
+    settle_disk(&n);
+    groups_trim(n.groups);                           /* which are committed now */
+    CHECK(topic_first(groups_log(n.groups)) > 0);
+    CHECK_EQ(groups_log(n.groups)->tail.at, n.groups->applied);
+    restart(&n);
+    CHECK(n.group != NULL);
+    CHECK_EQ(n.group->state.settings.lease_max, GROUP_AHEAD_MAX);
+    CHECK_EQ(n.group->state.out.leased, 2);
+    CHECK(group_leased(&n.group->state, 0, c.number) != NULL);
+    CHECK(settled_has(&n.group->state.settled, 1));
+    CHECK(groups_find(n.groups, n.topic, SLICE("idle")) != NULL);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 1, .claim = c.number}));
+    struct journal_info info;
+    churn(&n, 100);
+    groups_trim(n.groups);
+    settle_disk(&n);
+    groups_trim(n.groups);
+    journal_info(groups_log(n.groups)->journal, &info);
+    CHECK(info.bytes < (uint64_t)GROUP_LOG_GROWTH + 2 * GROUP_LOG_SEGMENT);
+    node_close(&n);
+}
+
+TEST(test_a_snapshot_that_is_not_committed_removes_nothing)
+{
+    struct node n = {0};
+    struct group_settings s = group_settings_default;
+    s.lease_max = GROUP_AHEAD_MAX;
+    begin(&n, &s);
+    for (int i = 0; i < 200; i++)
+        publish_plain(&n, 16);
+    churn(&n, 100);
+    groups_trim(n.groups);
+    store_flush(n.store);
+    groups_trim(n.groups);
+    CHECK_EQ(topic_first(groups_log(n.groups)), 0);
+    node_close(&n);
+}
+
+TEST(test_groups_of_a_deleted_topic_are_deleted)
+{
+    struct node n = {0};
+    uint64_t want;
+    begin(&n, &group_settings_default);
+    CHECK_EQ(topics_delete(n.topics, n.topic, &want), 0);
+    settle_disk(&n);
+    CHECK_EQ(groups_count(n.groups), 1);
+    groups_trim(n.groups);
+    CHECK_EQ(groups_count(n.groups), 0);
+    n.topic = NULL;
+    restart(&n);
+    CHECK_EQ(groups_count(n.groups), 0);
+    node_close(&n);
+}
+
 TEST(test_a_lease_costs_at_most_64_bytes)
 {
     struct deliveries d;
