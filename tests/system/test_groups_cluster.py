@@ -1,8 +1,10 @@
 """Consumer groups in a cluster: any node serves them, and failovers keep their promises."""
 
+import json
+import threading
 import time
 
-from client import payload_of
+from client import payload_of, request_bytes
 from common import wait_until
 from workers import Group, Workers
 
@@ -62,6 +64,31 @@ def test_killing_leaders_under_workers_delivers_nothing_again_that_was_acknowled
     assert len(w.acked) > 100
 
 
+def test_a_settle_is_answered_only_when_the_other_copies_have_it(cluster):
+    c = cluster(topics={"jobs": LIVE})
+    g, leader = Group("jobs", "w"), c.leader()
+    g.put(leader)
+    for i in range(3):
+        leader.publish("jobs", b"m%d" % i)
+    m = g.claim(leader, limit=2)
+    for below, body in [("/settle", {"ack": [m[0]["lease"]]}), ("/claim", {"settle": {"ack": [m[1]["lease"]]}})]:
+        c.wait_whole()
+        with leader.connect(timeout=0.7) as one:
+            for follower in c.followers():
+                follower.freeze()
+            one.send(request_bytes("POST", g.path + below, json.dumps(body)))
+            try:
+                a = one.answer()
+            except TimeoutError:
+                a = None
+            for follower in c.nodes:
+                follower.thaw()
+            assert a is None, a
+            one.socket.settimeout(20)
+            a = one.answer()
+            assert a.status == 200 and a.json["results" if below == "/settle" else "settled"][0]["result"] == "ok", a
+
+
 def test_settles_of_a_wal_topic_do_not_outlive_its_messages(make_cluster):
     c = make_cluster(config='topic "jobs" { replication = "wal" } function ship() return 0 end')
     c.start()
@@ -88,7 +115,6 @@ def test_a_claim_that_waits_when_its_leader_goes_is_answered(cluster):
     g, leader, follower = Group("jobs", "w"), c.leader(), c.followers()[0]
     g.put(leader)
     began, got = time.monotonic(), []
-    import threading
     t = threading.Thread(target=lambda: got.append(g.call(follower, "POST", "/claim", {"wait": 20}, timeout=40)))
     t.start()
     wait_until(lambda: leader.in_flight() >= 1, what="the claim waits on the leader")
