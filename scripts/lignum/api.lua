@@ -33,18 +33,26 @@ function topic(name) end
 ---@example for _, t in ipairs(topics("orders.*")) do print(t.name, t:info().next) end
 function topics(pattern) end
 
+---@class lignum.AppendOptions
+---@field ack? "peers"
+---@field timeout? number   seconds
+---@field request? lignum.Request
+---@field expect? string    a token
+---@field once? string      an idempotency key
+---@field raw? boolean
+
 ---Appends one message, or a list of messages as one batch, which is stored as a whole or not at all. Given a request,
 ---it appends the request's body: as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
 ---application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq`,
 ---`Idempotency-Key`, `If-Match` and `Lignum-Ack` are taken from that request, or from `options.request` when a handler
 ---appends something else for it. `expect` is a token (instead of one in If-Match): the batch is appended only where it
----stands, at the end of the topic; otherwise append fails with precondition_failed before it waits. After any error
----code but unknown_outcome the batch will never appear. A topic that does not exist is created by the rules of
----lignum.lua.
+---stands, at the end of the topic; otherwise append fails with precondition_failed before it waits. `once` is an
+---idempotency key, instead of the header's. After any error code but unknown_outcome the batch will never appear. A
+---topic that does not exist is created by the rules of lignum.lua.
 ---@waits until the batch is acknowledged
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
----@param options? { ack?: "peers", timeout?: number, request?: lignum.Request, expect?: string, raw?: boolean }
+---@param options? lignum.AppendOptions
 ---@return integer|true|nil first   the first offset; true: a duplicate whose place is not known any more
 ---@return integer|string count   the number of messages; or the message of the error
 ---@return integer|string epoch   or the code of the error
@@ -256,6 +264,7 @@ local Group = {}
 ---@field lease_max? integer
 ---@field order? "none"|"key"
 ---@field retry? { min?: number, max?: number, factor?: number }  seconds
+---@field dead_letter? string   the name of a topic; json.null: none
 
 ---Creates the group with these settings, as `PUT` does. `from` is the first offset that it delivers, by default the
 ---next one of the topic. The result is false when the group exists with the same settings.
@@ -314,6 +323,7 @@ function Group:seek(offset, generation) end
 ---@field lag integer         messages that are not settled
 ---@field leased integer
 ---@field scheduled integer   messages that wait for a delay
+---@field dying integer       dead messages whose letters are not written yet
 ---@field blocked boolean
 ---@field oldest? { offset: integer, age: number }
 ---@field consumers { name: string, leased: integer, last: number }[]

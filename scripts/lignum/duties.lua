@@ -6,6 +6,7 @@ local core = require "lignum.core"
 local election = require "lignum.election"
 require "lignum.group"                -- adds methods to topics
 local hooks = require "lignum.hooks"
+local letters = require "lignum.letters"
 local methods = require "lignum.methods"
 local modules = require "lignum.modules"
 local replication = require "lignum.replication"
@@ -71,7 +72,8 @@ end
 ---@return { seconds: number, fn: function, where: string, duty: boolean }[]
 function M.timers()
   local all = election.start()
-  return #all == 0 and all or table.move(replication.duties(), 1, 3, #all + 1, all)
+  if #all > 0 then table.move(replication.duties(), 1, 3, #all + 1, all) end
+  return table.move(letters.duties(), 1, 1, #all + 1, all)
 end
 
 M.repl_eval = repl.eval

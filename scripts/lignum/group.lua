@@ -12,7 +12,9 @@ local MS <const> = 1000
 local FIELDS = {
   lease_time = MS, deliveries = 1, lease_max = 1, ["retry.min"] = MS, ["retry.max"] = MS, ["retry.factor"] = 1000,
 }
-local SETTINGS = { lease_time = true, deliveries = true, lease_max = true, order = true, retry = true }
+local SETTINGS = {
+  lease_time = true, deliveries = true, lease_max = true, order = true, retry = true, dead_letter = true,
+}
 local RETRY = { min = true, max = true, factor = true }
 
 local function number_text(path, value)
@@ -42,6 +44,10 @@ local function flatten(settings, known, prefix, all)
     elseif name == "order" then
       if type(value) ~= "string" then return 'order must be "none" or "key"' end
       all.order = value
+    elseif name == "dead_letter" then
+      if value == json.null then value = "" end
+      if type(value) ~= "string" then return "dead_letter must be the name of a topic, or null" end
+      all.dead_letter = value
     else
       all[prefix .. name], problem = number_text(prefix .. name, value)
     end
@@ -64,7 +70,8 @@ end
 ---@param all table<string, string>
 ---@return lignum.GroupSettings
 function M.unflatten(all)
-  local settings = { order = all.order, retry = {} }
+  local dead_letter = all.dead_letter ~= "" and all.dead_letter or json.null
+  local settings = { order = all.order, retry = {}, dead_letter = dead_letter }
   for path, unit in pairs(FIELDS) do
     local value = tonumber(all[path]) / unit
     local name = path:match("^retry%.(.*)$")

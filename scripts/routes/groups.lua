@@ -35,7 +35,7 @@ local function describe(info)
     topic = info.topic, group = info.group, settings = info.settings, generation = info.generation,
     cursor = ("%d:%d:%d"):format(info.epoch, info.cursor, info.topic_id), lag = info.lag, leased = info.leased,
     scheduled = info.scheduled, blocked = info.blocked, oldest = oldest or json.null, redelivered = info.redelivered,
-    dead = info.dead, removed = info.removed, consumers = consumers,
+    dying = info.dying, dead = info.dead, removed = info.removed, consumers = consumers,
   }
 end
 

@@ -186,6 +186,7 @@ local GROUPS <const> = {
   { "lag", "gauge", "Messages that are not settled." },
   { "leased", "gauge", "Messages that are leased." },
   { "scheduled", "gauge", "Messages whose next delivery is delayed." },
+  { "dying", "gauge", "Dead messages whose letters are not written yet." },
   { "claims", "counter", "Messages delivered." },
   { "acks", "counter", "Messages acknowledged." },
   { "releases", "counter", "Leases released." },

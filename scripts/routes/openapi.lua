@@ -165,6 +165,7 @@ local schemas = {
       min = { type = "number", minimum = 0 }, max = { type = "number", minimum = 0 },
       factor = { type = "number", minimum = 1, maximum = limits.group_retry_factor_max },
     },
+    dead_letter = { type = list { "string", "null" }, description = "the topic of dead messages" },
     from = { type = list { "string", "integer" }, description = "of PUT: an offset, token, time, earliest or latest" },
   } },
 
@@ -173,7 +174,7 @@ local schemas = {
     cursor = text("epoch:offset:topic; everything below is settled"), lag = integer(0), leased = integer(0),
     scheduled = integer(0), blocked = { type = "boolean" },
     oldest = { oneOf = list { object({ offset = integer(0), age = { type = "number" } }), { type = "null" } } },
-    redelivered = integer(0), dead = integer(0), removed = integer(0),
+    redelivered = integer(0), dying = integer(0), dead = integer(0), removed = integer(0),
     consumers = array_of(object({ name = text(), leased = integer(0), last = text() }, { "name", "leased" })),
   }, { "topic", "group", "settings", "generation", "cursor", "lag", "leased" }),
 

@@ -35,7 +35,7 @@ def test_a_group_is_created_once_and_other_settings_are_refused(b):
     g = fresh(b, "g-create", lease_time=5, order="key", retry={"min": 0.5})
     info = g.info(b)
     assert info["settings"] == {"lease_time": 5, "deliveries": 20, "lease_max": 1000, "order": "key",
-                                "retry": {"min": 0.5, "max": 300, "factor": 2}}
+                                "retry": {"min": 0.5, "max": 300, "factor": 2}, "dead_letter": None}
     assert (info["topic"], info["group"], info["generation"], info["lag"]) == ("g-create", "w", 1, 0)
     assert_status(g.call(b, "PUT", body={"lease_time": 5, "order": "key", "retry": {"min": 0.5}}), 200)
     before = g.info(b)
@@ -52,7 +52,7 @@ def test_wrong_settings_are_refused_with_their_names_and_bounds(b):
     for body, word in [({"lease_time": 0.01}, "lease_time must be seconds from 0.1 to 43200"), ({"lease_time": "1"}, "lease_time"),
                        ({"deliveries": 1.5}, "deliveries"), ({"lease_max": 0}, "lease_max"), ({"order": "size"}, "order"),
                        ({"retry": {"factor": 0.5}}, "retry.factor"), ({"retry": {"min": 9, "max": 8}}, "retry.min"),
-                       ({"retry": 5}, "retry"), ({"dead_letter": "x"}, "dead_letter"), ({"lease_tim": 5}, "lease_time"),
+                       ({"retry": 5}, "retry"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter"), ({"lease_tim": 5}, "lease_time"),
                        ({"lease_time": 0.2003}, "lease_time"), ({"from": True}, "from"), ({"from": 7}, "ends at 0")]:
         a = g.call(b, "PUT", body=body)
         assert a.status in (400, 416), a
@@ -384,3 +384,69 @@ def test_metrics_count_what_a_group_does(b):
     assert found == {"lag": 2, "leased": 0, "scheduled": 0, "claims_total": 3, "acks_total": 1, "releases_total": 1,
                      "rejects_total": 1, "dead_total": 1}
     assert samples["lignum_group_oldest_seconds" + at] >= 0
+
+
+# ---- dead letters
+
+def letters(b, topic):
+    a = b.get("/v1/topics/%s/messages?limit=1000" % topic)
+    return a.json["messages"] if a.status == 200 else []
+
+
+def test_a_dead_message_is_copied_to_its_topic_with_the_reason(b):
+    g = fresh(b, "g-dead", deliveries=2, dead_letter="g-dead.letters")
+    assert g.info(b)["settings"]["dead_letter"] == "g-dead.letters"
+    tokens = []
+    for i in range(3):
+        a = b.publish("g-dead", b"\xff%d" % i, {"Lignum-Key": "k%d" % i, "Lignum-Header-Colour": "red"})
+        tokens.append("%d:%d:%s" % (a["epoch"], a["first"], a["next_token"].split(":")[2]))
+    m = g.claim(b, limit=2)
+    g.settle(b, reject=[m[0]["lease"]], release=[m[1]["lease"]])
+    m = g.claim(b, limit=1)[0]
+    assert m["delivery"] == 2
+    g.settle(b, release=[m["lease"]])
+    wait_until(lambda: g.info(b)["dead"] == 2, what="both are dead")
+    found = letters(b, "g-dead.letters")
+    assert [(payload_of(x), x["key"]) for x in found] == [(b"\xff0", "k0"), (b"\xff1", "k1")]
+    assert [x["headers"] for x in found] == [
+        {"colour": "red", "lignum-dead-topic": "g-dead", "lignum-dead-group": "w", "lignum-dead-offset": tokens[i],
+         "lignum-dead-deliveries": str(i + 1), "lignum-dead-why": why} for i, why in enumerate(["rejected", "deliveries"])]
+    info = g.info(b)
+    assert (info["lag"], info["dying"], info["scheduled"]) == (1, 0, 0)
+
+
+def test_while_letters_cannot_be_written_messages_stay_and_it_is_said(node):
+    b = node(config='topic "dead" { auto_create = false }')
+    g = fresh(b, "g-stay", 2, dead_letter="dead")
+    for m in g.claim(b, limit=2):
+        assert g.settle(b, reject=[m["lease"]]) == ["ok"]
+    wait_until(lambda: "dead letters wait" in b.said(), what="it is said")
+    info = g.info(b)
+    assert (info["dying"], info["lag"], info["dead"]) == (2, 2, 0)
+    assert g.claim(b) == []
+    b.kill()
+    b.start()
+    assert g.info(b)["dying"] == 2
+    b.ok("PUT", "/v1/topics/dead", status=201)
+    wait_until(lambda: g.info(b)["lag"] == 0, what="both are settled")
+    assert data(letters(b, "dead")) == ["m0", "m1"]
+    assert g.info(b)["dead"] == 2
+
+
+def test_kill_9_loop_writes_each_letter_once(node):
+    b = node()
+    g = fresh(b, "g-once", deliveries=1, dead_letter="g-once.letters", lease_time=30)
+    sent = []
+    for round_ in range(5):
+        lines = [b"r%d.%d" % (round_, i) for i in range(60)]
+        b.publish_lines("g-once", lines)
+        sent += lines
+        got = g.claim(b, limit=60)
+        g.settle(b, reject=[m["lease"] for m in got])
+        wait_until(lambda: len(letters(b, "g-once.letters")) > len(sent) - 40, what="some letters are written", every=0.001)
+        b.kill()
+        b.start()
+    wait_until(lambda: g.info(b)["lag"] == 0, timeout=60, what="all are settled")
+    found = [payload_of(m) for m in letters(b, "g-once.letters")]
+    assert sorted(found) == sorted(sent)
+    assert g.info(b)["dead"] == len(sent)

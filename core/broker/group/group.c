@@ -35,7 +35,7 @@ int64_t group_wake_delayed(struct group *g, int64_t now_ms)
     struct delivery *e;
     while ((e = deliveries_next_due(&g->out)) != NULL && e->state == DELIVERY_DELAYED && e->at_ms <= now_ms)
         deliveries_free(&g->out, e);
-    return e == NULL ? INT64_MAX : e->at_ms;
+    return e == NULL || e->at_ms >= DYING_MS ? INT64_MAX : e->at_ms;
 }
 
 struct delivery *group_expired(struct group *g, int64_t now_ms)
@@ -150,6 +150,7 @@ void group_note_history(struct group *g, uint64_t epoch, uint64_t top)
 static void forget(struct group *g, struct delivery *e)
 {
     consumer_leave(g, e);
+    g->dying -= is_dying(e);
     deliveries_remove(&g->out, e);
 }
 
@@ -174,6 +175,14 @@ void group_remember_ack(struct group *g, uint64_t claim, uint64_t from, uint64_t
     g->acked[g->acked_at] = (struct acked){claim, from, to};
     g->acked_at = (g->acked_at + 1) % GROUP_ACKED_MAX;
     g->acked_count += g->acked_count < GROUP_ACKED_MAX;
+}
+
+void group_die(struct group *g, struct delivery *e, enum dying_why why)
+{
+    g->dying += !is_dying(e);
+    group_let_go(g, e);
+    deliveries_delay(&g->out, e, DYING_MS);
+    e->claim = why;
 }
 
 /* Forgets the deliveries of [from, to). */

@@ -35,6 +35,7 @@ struct group {
     struct deliveries out;
     uint64_t next;                /* of the offsets below it, none is fresh */
     uint64_t generation;
+    uint32_t dying;               /* deliveries whose letter is not written yet */
     struct history histories[GROUP_HISTORIES_MAX];   /* the epochs rise, the tops never fall */
     unsigned history_count;
     struct acked *acked;          /* owned; a ring of GROUP_ACKED_MAX, or NULL */
@@ -45,6 +46,18 @@ struct group {
         uint64_t claims, acks, releases, rejects, expired, redelivered, dead, removed;
     } count;
 };
+
+/*
+ * A dying message is dead, and stays until its copy is in the topic of dead letters: it is delayed until DYING_MS, and
+ * its claim says why.
+ */
+#define DYING_MS JSON_INTEGER_MAX
+enum dying_why { DYING_REJECTED = 1, DYING_DELIVERIES };
+
+static inline bool is_dying(const struct delivery *e)
+{
+    return e->state == DELIVERY_DELAYED && e->at_ms == DYING_MS;
+}
 
 void group_init(struct group *g, const struct group_settings *settings);
 void group_fini(struct group *g);
@@ -88,6 +101,7 @@ void group_let_go(struct group *g, struct delivery *e);
 void group_note_history(struct group *g, uint64_t epoch, uint64_t top);
 void group_settle(struct group *g, uint64_t from, uint64_t to);
 void group_remember_ack(struct group *g, uint64_t claim, uint64_t from, uint64_t to);
+void group_die(struct group *g, struct delivery *e, enum dying_why why);
 void group_seek(struct group *g, uint64_t cursor, uint64_t epoch);
 void group_cut(struct group *g, uint64_t to);
 void group_remove_below(struct group *g, uint64_t to);

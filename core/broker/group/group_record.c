@@ -59,7 +59,7 @@ void record_settle(struct buf *out, const struct settle_run *runs, uint32_t n)
         put_u8(out, r->what);
         put_u64(out, r->offset);
         put_u32(out, r->what == SETTLE_ACK || r->what == SETTLE_DEAD ? r->n : r->count);
-        put_bits(out, r->what == SETTLE_ACK || r->what == SETTLE_EXTEND ? r->claim : 0);
+        put_bits(out, r->what == SETTLE_ACK || r->what == SETTLE_EXTEND || r->what == SETTLE_DYING ? r->claim : 0);
         put_u64(out, (uint64_t)r->at_ms);
     }
 }
@@ -240,6 +240,13 @@ static void apply_run(struct group *g, const struct settle_run *r)
     case SETTLE_RETURN:
         apply_end(g, r);
         break;
+    case SETTLE_DYING:
+        e = deliveries_find(&g->out, r->offset);
+        if (e == NULL)
+            break;
+        delivery_set_count(e, r->count);
+        group_die(g, e, (enum dying_why)r->claim);
+        break;
     case SETTLE_EXTEND:
         e = deliveries_find(&g->out, r->offset);
         if (e != NULL)
@@ -256,7 +263,7 @@ static void apply_settle(struct group *g, struct wire *w)
         r.n = r.count = get_u32(w);
         r.claim = get_bits(w);
         r.at_ms = (int64_t)get_u64(w);
-        w->bad = w->bad || what < SETTLE_ACK || what > SETTLE_RETURN || r.offset > UINT64_MAX - r.n ||
+        w->bad = w->bad || what < SETTLE_ACK || what > SETTLE_DYING || r.offset > UINT64_MAX - r.n ||
                  r.n > GROUP_DELIVERIES_MAX;
         if (!w->bad)
             apply_run(g, &r);
@@ -298,6 +305,8 @@ static void apply_delivery(struct group *g, struct wire *w)
     delivery_set_count(e, count);
     if (state == DELIVERY_LEASED)
         group_hold(g, e, claim, at_ms, consumer);
+    else if (state == DELIVERY_DELAYED && at_ms == DYING_MS)
+        group_die(g, e, (enum dying_why)claim);
     else if (state == DELIVERY_DELAYED)
         deliveries_delay(&g->out, e, at_ms);
 }

@@ -17,14 +17,15 @@ enum record_kind {
 };
 
 /* What a settle does to messages. Offsets from `offset` on, `n` of them; only acks and deaths take more than one. */
-enum settle_what { SETTLE_ACK = 1, SETTLE_DEAD, SETTLE_RELEASE, SETTLE_EXPIRE, SETTLE_EXTEND, SETTLE_RETURN };
+enum settle_what { SETTLE_ACK = 1, SETTLE_DEAD, SETTLE_RELEASE, SETTLE_EXPIRE, SETTLE_EXTEND, SETTLE_RETURN,
+                   SETTLE_DYING };
 
 struct settle_run {
     enum settle_what what;
     uint64_t offset;
     uint32_t n;
     uint32_t count;               /* of release, expire and return: deliveries that counted */
-    uint64_t claim;               /* of ack and extend; what the others have of it is not written */
+    uint64_t claim;               /* of ack and extend; of dying: enum dying_why. Of the others it is not written */
     int64_t at_ms;                /* of release, expire, return: not before this, 0 = at once; of extend: until */
 };
 

@@ -1,7 +1,7 @@
 #include "broker/group/group_settings.h"
 
 #include "base/err.h"
-#include "base/limits.h"
+#include "broker/topic/topic.h"
 
 struct setting {
     const char *name;
@@ -68,9 +68,22 @@ static int order_set(struct group_settings *s, slice value, struct buf *why)
     return -ERR_BAD_VALUE;
 }
 
+static int dead_letter_set(struct group_settings *s, slice value, struct buf *why)
+{
+    if (value.n > 0 && !topic_name_ok(value)) {
+        buf_addf(why, "dead_letter must be the name of a topic: %s", err_sentence(-ERR_BAD_TOPIC));
+        return -ERR_BAD_VALUE;
+    }
+    memset(s->dead_letter, 0, sizeof(s->dead_letter));
+    memcpy(s->dead_letter, value.p, value.n);
+    return 0;
+}
+
 int group_settings_set(struct group_settings *s, slice name, slice value, struct buf *why)
 {
     size_t i = 0;
+    if (slice_eq(name, SLICE("dead_letter")))
+        return dead_letter_set(s, value, why);
     while (i < SETTINGS && !slice_eq(name, slice_from(table[i].name)))
         i++;
     if (i == SETTINGS) {
@@ -99,6 +112,7 @@ void group_settings_each(const struct group_settings *s, void (*visit)(void *arg
         visit(arg, table[i].name, buf_slice(&text));
         buf_fini(&text);
     }
+    visit(arg, "dead_letter", slice_from(s->dead_letter));
 }
 
 bool group_settings_equal(const struct group_settings *a, const struct group_settings *b)
@@ -106,7 +120,7 @@ bool group_settings_equal(const struct group_settings *a, const struct group_set
     for (size_t i = 0; i < SETTINGS; i++)
         if (value_of(a, &table[i]) != value_of(b, &table[i]))
             return false;
-    return true;
+    return strcmp(a->dead_letter, b->dead_letter) == 0;
 }
 
 uint64_t group_retry_ms(const struct group_settings *s, uint64_t deliveries)

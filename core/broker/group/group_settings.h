@@ -7,16 +7,19 @@
  *   order                      none | key
  *   retry.min, retry.max       milliseconds; the delay before the next delivery is at least, and at most, this
  *   retry.factor               thousandths by which the delay grows with each delivery
+ *   dead_letter                the topic to which dead messages are copied; "": none
  */
 #ifndef BROKER_GROUP_GROUP_SETTINGS_H
 #define BROKER_GROUP_GROUP_SETTINGS_H
 
 #include "base/buf.h"
+#include "base/limits.h"
 
 enum group_order { ORDER_NONE, ORDER_KEY };
 
 struct group_settings {
     uint64_t lease_ms, deliveries, lease_max, order, retry_min_ms, retry_max_ms, retry_factor;
+    char dead_letter[TOPIC_NAME_MAX + 1];
 };
 
 extern const struct group_settings group_settings_default;

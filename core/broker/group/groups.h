@@ -96,6 +96,9 @@ int groups_settle(struct groups *gs, struct held_group *g, struct settle *all, s
 /* Gives back all that a claim holds, which does not count as a delivery. */
 void groups_return(struct groups *gs, struct held_group *g, uint64_t claim);
 
+/* The letter of a dying message is written: settles it. *want is 0 where it is not dying (any more). */
+int groups_bury(struct groups *gs, struct held_group *g, uint64_t offset, uint64_t *want);
+
 /* ---- claiming ---- */
 
 struct claim_options {

@@ -20,10 +20,15 @@ static void lease_end(struct group *g, struct delivery *e, const struct settle *
     uint32_t count = (uint32_t)least(e->count + counted, DELIVERY_COUNT_MAX);
     *run = (struct settle_run){.what = s->what, .offset = e->offset, .n = 1, .claim = e->claim, .count = count};
     group_let_go(g, e);
-    if (s->what == SETTLE_ACK || s->what == SETTLE_DEAD)
+    if (s->what == SETTLE_ACK)
         return;
-    if (counted && g->settings.deliveries > 0 && count >= g->settings.deliveries) {
+    if (s->what == SETTLE_DEAD || (counted && g->settings.deliveries > 0 && count >= g->settings.deliveries)) {
         run->what = SETTLE_DEAD;
+        if (g->settings.dead_letter[0] == '\0')
+            return;
+        run->claim = s->what == SETTLE_DEAD ? DYING_REJECTED : DYING_DELIVERIES;
+        run->what = SETTLE_DYING;
+        run->at_ms = DYING_MS;
         return;
     }
     uint64_t delay = s->has_delay ? s->ms : counted ? group_retry_ms(&g->settings, count) : 0;
@@ -124,6 +129,20 @@ int groups_settle(struct groups *gs, struct held_group *g, struct settle *all, s
     buf_fini(&undos);
     if (rc == 0)
         rc = group_tick(gs, g);      /* deadlines have changed */
+    return rc;
+}
+
+int groups_bury(struct groups *gs, struct held_group *g, uint64_t offset, uint64_t *want)
+{
+    struct buf payload = {0};
+    const struct delivery *e = deliveries_find(&g->state.out, offset);
+    struct settle_run run = {.what = SETTLE_DEAD, .offset = offset, .n = 1};
+    *want = 0;
+    if (e == NULL || !is_dying(e))
+        return 0;
+    record_settle(&payload, &run, 1);
+    int rc = record_append(gs, g, SLICE(""), buf_slice(&payload), want);
+    buf_fini(&payload);
     return rc;
 }
 

@@ -20,6 +20,8 @@
 #define SEEK "core.group.seek(topic, group, offset [, generation])"
 #define INFO "core.group.info(topic, group)"
 #define LIST "core.group.list([topic])"
+#define DYING "core.group.dying(topic, group, limit)"
+#define BURY "core.group.bury(topic, group, offset)"
 
 /* ---- settings ---- */
 
@@ -234,7 +236,8 @@ static int push_info(lua_State *L, const struct group_call *c)
     set_whole(L, "topic_id", c->topic->id.offset);
     set_whole(L, "lag", readable > cursor + g->settled.above ? readable - cursor - g->settled.above : 0);
     set_whole(L, "leased", g->out.leased);
-    set_whole(L, "scheduled", g->out.delayed);
+    set_whole(L, "scheduled", g->out.delayed - g->dying);
+    set_whole(L, "dying", g->dying);
     set_flag(L, "blocked", group_is_blocked(g));
     push_counts(L, g);
     push_consumers(L, g);
@@ -267,16 +270,56 @@ static int l_list(lua_State *L)
         lua_createtable(L, 0, 2);
         set_text(L, "topic", g->topic_name);
         set_text(L, "group", g->name);
+        set_whole(L, "dying", g->state.dying);
         lua_rawseti(L, -2, ++n);
     }
     return 1;
+}
+
+/* ---- dead letters ---- */
+
+/* -> list of { offset =, deliveries =, why = }, of at most `limit` dying messages; and the id of their letters */
+static int l_dying(lua_State *L)
+{
+    struct group_call c;
+    uint64_t limit = arg_whole(L, ARG_MORE, "limit", DYING);
+    int rc = call_find(L, &c, DYING);
+    if (rc < 0)
+        return call_fail(L, rc);
+    const struct group *g = &c.group->state;
+    const struct delivery *e;
+    uint64_t n = 0;
+    lua_newtable(L);
+    for (uint32_t at = 0; n < limit && n < g->dying && (e = deliveries_each(&g->out, &at)) != NULL;) {
+        if (!is_dying(e))
+            continue;
+        lua_createtable(L, 0, 3);
+        set_whole(L, "offset", e->offset);
+        set_whole(L, "deliveries", e->count);
+        set_text(L, "why", e->claim == DYING_REJECTED ? "rejected" : "deliveries");
+        lua_rawseti(L, -2, (lua_Integer)++n);
+    }
+    lua_pushfstring(L, "%s.%I", c.group->key, (lua_Integer)g->generation);
+    return 2;
+}
+
+static int l_bury(lua_State *L)
+{
+    struct group_call c;
+    struct task *self = task_self(L);
+    uint64_t want, offset = arg_whole(L, ARG_MORE, "offset", BURY);
+    int rc = call_find(L, &c, BURY);
+    if (rc == 0)
+        rc = groups_bury(c.groups, c.group, offset, &want);
+    return rc < 0 ? call_fail(L, rc) : call_wait(L, self, &c, want, changed);
 }
 
 void group_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
-        {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {NULL, NULL}};
+        {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
+        {"bury", l_bury}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "group");
 }

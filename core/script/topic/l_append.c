@@ -11,12 +11,12 @@
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 
-#define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=, expect=}])"
+#define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=, expect=, once=}])"
 
 struct append_call {
     bool peers;
     uint32_t timeout_ms;
-    slice expect;                         /* a token; p == NULL: none */
+    slice expect, once;                   /* a token; an idempotency key; p == NULL: none */
     const struct http_request *request;   /* whose headers of an append apply; NULL: none */
 };
 
@@ -30,10 +30,13 @@ static void check_options(lua_State *L, int index, struct append_call *call)
         {"timeout", ARG_SECONDS, &timeout},
         {"request", ARG_ANY, &request},
         {"expect", ARG_TEXT, &call->expect},
+        {"once", ARG_TEXT, &call->once},
         {NULL, ARG_END, NULL}};
     arg_fields(L, index, fields, USAGE);
     if (ack.p != NULL && !slice_eq(ack, SLICE("peers")))
         arg_fail(L, USAGE, "ack must be \"peers\"");
+    if (call->once.p != NULL && (call->once.n == 0 || call->once.n > IDEMPOTENCY_KEY_MAX))
+        arg_fail(L, USAGE, "once must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
     call->peers = ack.p != NULL;
     call->timeout_ms = timeout > 0 ? seconds_to_ms(timeout) : 1;
     if (request != 0)
@@ -48,6 +51,10 @@ static int take_conditions(struct draft *d, const struct append_call *call, cons
         rc = draft_take_headers(d, r);
     if (rc == 0 && call->expect.p != NULL)
         rc = draft_expect(d, "expect", call->expect);
+    if (rc == 0 && call->once.p != NULL) {
+        d->append.origin = (struct origin){.kind = ORIGIN_KEY, .name = call->once};
+        d->asks = true;
+    }
     return rc;
 }
 

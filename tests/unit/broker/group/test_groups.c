@@ -257,6 +257,7 @@ static void check_snapshot(struct node *n)
     CHECK_EQ(copy.out.leased, g->out.leased);
     CHECK_EQ(copy.out.delayed, g->out.delayed);
     CHECK_EQ(copy.acked_count, g->acked_count);
+    CHECK_EQ(copy.dying, g->dying);
     CHECK_EQ(group_top(&copy), group_top(g));
     struct delivery *e;
     for (uint32_t at = 0; (e = deliveries_each(&copy.out, &at)) != NULL;) {
@@ -447,6 +448,45 @@ TEST(test_what_retention_removes_is_counted_and_its_leases_are_lost)
     CHECK_EQ(n.group->state.count.removed, 2);
     CHECK_EQ(n.group->state.settled.cursor, 3);
     CHECK(!settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = c.number}));
+    node_close(&n);
+}
+
+TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
+{
+    struct node n = {0};
+    uint64_t got[4], want;
+    struct buf why = {0};
+    struct group_settings s = group_settings_default;
+    CHECK_EQ(group_settings_set(&s, SLICE("dead_letter"), SLICE("_x"), &why), -ERR_BAD_VALUE);
+    CHECK_EQ(group_settings_set(&s, SLICE("dead_letter"), SLICE("dead"), &why), 0);
+    s.deliveries = 1;
+    begin(&n, &s);
+    publish_plain(&n, 3);
+    struct claim c = claim(&n, 2, got);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_DEAD, .offset = 0, .claim = c.number}));
+    pass(&n, 31 * 1000);
+    CHECK_EQ(groups_use(n.groups, n.group, n.topic), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(n.group->state.dying, 2);
+        CHECK_EQ(n.group->state.out.leased, 0);
+        CHECK_EQ(n.group->state.settled.cursor, 0);
+        CHECK(groups_deadline_ns(n.groups) < UINT64_MAX / 2);
+        check_snapshot(&n);
+        restart(&n);
+    }
+    CHECK_EQ(deliveries_find(&n.group->state.out, 0)->claim, DYING_REJECTED);
+    CHECK_EQ(deliveries_find(&n.group->state.out, 1)->claim, DYING_DELIVERIES);
+    CHECK_EQ(claim(&n, 4, got).count, 1);
+    CHECK_EQ(groups_bury(n.groups, n.group, 0, &want), 0);
+    CHECK(want > 0);
+    CHECK_EQ(groups_bury(n.groups, n.group, 0, &want), 0);
+    CHECK_EQ(want, 0);
+    CHECK_EQ(groups_bury(n.groups, n.group, 2, &want), 0);
+    CHECK_EQ(want, 0);                               /* it is leased, and not dying */
+    CHECK_EQ(n.group->state.dying, 1);
+    CHECK_EQ(n.group->state.count.dead, 1);
+    CHECK_EQ(n.group->state.settled.cursor, 1);
+    buf_fini(&why);
     node_close(&n);
 }
 

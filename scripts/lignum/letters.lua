@@ -1,0 +1,80 @@
+--- Dead letters: copies of a group's dead messages in the topic that its setting dead_letter names. A duty of the
+--- leader.
+---
+--- A message is settled once its letter is on every member of the synced set. A letter has an idempotency key, made of
+--- its group and its message, so one whose writing is repeated, here or by the next leader, is written once; the topic
+--- remembers the key for its dedupe.age.
+local core = require "lignum.core"
+
+local raw = core.group
+local M = {}
+
+local IDLE <const> = 0.2        -- seconds between two looks
+local BATCH <const> = 100       -- letters of a group before the next one gets a turn
+local SAID <const> = 10         -- seconds between two lines about a group whose letters cannot be written
+
+local said = {}                 -- [topic/group] = when that was said last
+
+local function complain(g, why)
+  local name = g.topic .. "/" .. g.group
+  local now = core.time.clock()
+  if said[name] and now - said[name] < SAID then return end
+  said[name] = now
+  core.say.warn(("dead letters wait: group=%s error=%s"):format(name, why))
+end
+
+-- A message may have as many headers as fit, and a letter has more; without its own headers it always fits.
+local function letter_of(m, g, token, d, with_headers)
+  local headers = {}
+  for name, value in pairs(with_headers and m.headers or {}) do headers[name] = value end
+  headers["lignum-dead-topic"] = g.topic
+  headers["lignum-dead-group"] = g.group
+  headers["lignum-dead-offset"] = token
+  headers["lignum-dead-deliveries"] = ("%d"):format(d.deliveries)
+  headers["lignum-dead-why"] = d.why
+  return { payload = m.payload, key = m.key, headers = headers }
+end
+
+-- Writes one letter. True, or nil and why not.
+local function write(g, info, id, d)
+  local batch, why = core.topic(g.topic):read { from = d.offset, to = d.offset + 1 }
+  local m = batch and batch[1]
+  if not m then return nil, why or "the message is not there" end
+  local token = ("%d:%d:%d"):format(m.epoch, m.offset, info.topic_id)
+  local to, options = core.topic(info.settings.dead_letter), {
+    ack = "peers", once = core.crypto.encode(core.crypto.sha256(id .. "/" .. token), "hex"),
+  }
+  local first, problem, code = core.append(to, letter_of(m, g, token, d, true), options)
+  if not first and code == "too_large" then
+    first, problem = core.append(to, letter_of(m, g, token, d, false), options)
+  end
+  return first, problem
+end
+
+local function write_all(g)
+  local info = core.topic(g.topic):group(g.group):info()
+  local list, id = raw.dying(g.topic, g.group, BATCH)
+  if not info or not list then return end
+  for _, d in ipairs(list) do
+    local ok, why = true, nil
+    if info.settings.dead_letter ~= core.json.null then ok, why = write(g, info, id, d) end
+    if ok then ok, why = raw.bury(g.topic, g.group, d.offset) end
+    if not ok then return complain(g, why) end
+  end
+end
+
+local function work()
+  while true do
+    for _, g in ipairs(raw.list()) do
+      if g.dying > 0 then write_all(g) end
+    end
+    if not core.sleep(IDLE) then return end
+  end
+end
+
+---@return { seconds: number, fn: function, where: string, duty: boolean }[]
+function M.duties()
+  return { { seconds = 1, fn = work, where = "the duty of dead letters", duty = true } }
+end
+
+return M
