@@ -5,24 +5,11 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
-#include "base/least.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/topic/topic_log.h"
+#include "broker/topic/topics_struct.h"
 #include "store/recovery/open.h"
 #include "store/replication/truncate.h"
-
-struct topics {
-    struct topic_shared shared;
-    struct wall_clock clock;
-    struct store *store;          /* outlives us */
-    struct registry all;          /* with an open journal, once `opening` is over */
-    struct registry unopened;     /* they exist, and their directory could not be made */
-    struct topic_log log;
-    struct map deleted;           /* while opening: topics whose directory should be gone */
-    bool opening, stopping, held;
-};
 
 struct topic *topics_find(struct topics *ts, slice name)
 {
@@ -136,7 +123,7 @@ bool topics_open_late(struct topics *ts)
     return ts->unopened.count > 0;
 }
 
-static struct topic *find_any(struct topics *ts, slice name)
+struct topic *topics_find_any(struct topics *ts, slice name)
 {
     struct topic *t = topics_find(ts, name);
     return t != NULL ? t : map_get(&ts->unopened.by_name, name);
@@ -165,7 +152,7 @@ static void topic_drop(struct topics *ts, struct topic *t)
  * directory cannot be made exists all the same, as on every other node: it is opened later. */
 static void apply_create(struct topics *ts, const struct message *m, struct topic_id id)
 {
-    if (find_any(ts, m->key) != NULL)
+    if (topics_find_any(ts, m->key) != NULL)
         return;                   /* two clients asked at once: the first record made it */
     struct topic_settings settings = settings_default;
     topic_log_settings(m, &settings);
@@ -184,7 +171,7 @@ static void apply_create(struct topics *ts, const struct message *m, struct topi
 
 static void apply_set(struct topics *ts, const struct message *m)
 {
-    struct topic *t = find_any(ts, m->key);
+    struct topic *t = topics_find_any(ts, m->key);
     if (t == NULL)
         return;
     topic_log_settings(m, &t->settings);
@@ -197,7 +184,7 @@ static void apply_set(struct topics *ts, const struct message *m)
 
 static void apply_delete(struct topics *ts, const struct message *m)
 {
-    struct topic *t = find_any(ts, m->key);
+    struct topic *t = topics_find_any(ts, m->key);
     if (t == NULL)
         return;
     if (!ts->opening) {
@@ -263,78 +250,6 @@ int topics_check_unknown(struct topics *ts, const struct topic_token *token)
     bool passed = token->names_topic && ts->log.applied.at > token->topic;   /* created and deleted since */
     bool knows = r->kind == ROLE_ALONE || (r->kind == ROLE_LEADER && token->epoch <= r->epoch);
     return passed || (knows && !token->names_topic) || r->kind == ROLE_ALONE ? 0 : -ERR_UNAVAILABLE;
-}
-
-/* ---- asking for changes ---- */
-
-static int change_append(struct topics *ts, slice name, const char *what, const struct topic_settings *settings,
-                         uint64_t *want)
-{
-    int rc = topics_may_append(ts->log.topic);
-    return rc < 0 ? rc : topic_log_append(&ts->log, name, what, settings, want);
-}
-
-int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
-{
-    return topic_name_ok(name) ? topics_create_internal(ts, name, settings, want) : -ERR_BAD_TOPIC;
-}
-
-int topics_create_internal(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
-{
-    const struct change *c = topic_log_find(&ts->log, name);
-    if (c != NULL && c->kind != CHANGE_DELETE) {
-        if (!settings_equal(&c->settings, settings))
-            return -ERR_TOPIC_EXISTS;
-        *want = c->want;
-        return 0;
-    }
-    if (c == NULL && find_any(ts, name) != NULL)
-        return -ERR_TOPIC_EXISTS;
-    if (ts->all.count + ts->unopened.count >= TOPICS_MAX)
-        return -ERR_TOO_MANY;
-    int rc = change_append(ts, name, "create", settings, want);
-    if (rc == 0)
-        topic_log_remember(&ts->log, name, CHANGE_CREATE, settings, *want);
-    return rc;
-}
-
-/* Is it deleted once all changes under way have taken effect? */
-static bool is_leaving(const struct topics *ts, const struct topic *t)
-{
-    const struct change *c = topic_log_find(&ts->log, slice_from(t->name));
-    return t->deleting || (c != NULL && c->kind == CHANGE_DELETE);
-}
-
-struct topic_settings topics_settings_to_be(const struct topics *ts, const struct topic *t)
-{
-    const struct change *c = topic_log_find(&ts->log, slice_from(t->name));
-    return c != NULL && c->kind != CHANGE_DELETE ? c->settings : t->settings;
-}
-
-int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want)
-{
-    if (topic_is_internal(t))
-        return -ERR_FORBIDDEN;
-    if (is_leaving(ts, t))
-        return -ERR_UNKNOWN_TOPIC;
-    int rc = change_append(ts, slice_from(t->name), "set", settings, want);
-    if (rc == 0)
-        topic_log_remember(&ts->log, slice_from(t->name), CHANGE_SET, settings, *want);
-    return rc;
-}
-
-int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
-{
-    if (topic_is_internal(t))
-        return -ERR_FORBIDDEN;
-    if (is_leaving(ts, t))
-        return -ERR_UNKNOWN_TOPIC;
-    int rc = change_append(ts, slice_from(t->name), "delete", NULL, want);
-    if (rc < 0)
-        return rc;
-    t->deleting = true;
-    topic_log_remember(&ts->log, slice_from(t->name), CHANGE_DELETE, NULL, *want);
-    return 0;
 }
 
 /* ---- opening and closing ---- */
@@ -510,58 +425,6 @@ void topics_fail(struct topics *ts, int rc)
     }
     for (size_t i = 0; i < ts->unopened.count; i++)
         ts->unopened.sorted[i]->deleting = false;
-}
-
-static void count_copies(const struct topic_settings *s, unsigned *least_copies)
-{
-    if (s->replication == REPLICATION_LIVE && (*least_copies == 0 || s->copies < *least_copies))
-        *least_copies = s->copies;
-}
-
-/* The smallest `copies` of any live topic once all changes under way have taken effect. */
-static unsigned copies_to_be(const struct topics *ts)
-{
-    unsigned copies = 0;
-    for (size_t i = 0; i < ts->all.count; i++) {
-        const struct topic *t = ts->all.sorted[i];
-        struct topic_settings s = topics_settings_to_be(ts, t);
-        if (!topic_is_internal(t) && !is_leaving(ts, t))
-            count_copies(&s, &copies);
-    }
-    for (const struct list *l = ts->log.changes.next; l != &ts->log.changes; l = l->next) {
-        const struct change *c = LIST_OWNER(l, const struct change, link);
-        if (c->kind == CHANGE_CREATE)
-            count_copies(&c->settings, &copies);
-    }
-    return copies == 0 ? 1 : copies;
-}
-
-unsigned topics_copies_kept(const struct topics *ts)
-{
-    unsigned copies = topics_holdings(ts).copies_min;
-    if (copies > 1 && !list_empty(&ts->log.changes))
-        copies = (unsigned)least(copies, copies_to_be(ts));
-    return copies;
-}
-
-struct holdings topics_holdings(const struct topics *ts)
-{
-    struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0};
-    for (size_t i = 0; i < ts->all.count; i++) {
-        const struct topic *t = ts->all.sorted[i];
-        struct journal_info info;
-        journal_info(t->journal, &info);
-        h.empty = h.empty && info.tail == 0;
-        h.damaged = h.damaged || info.damaged > 0;
-        if (!topic_is_internal(t))
-            count_copies(&t->settings, &h.copies_min);
-    }
-    for (size_t i = 0; i < ts->unopened.count; i++)
-        if (!topic_is_internal(ts->unopened.sorted[i]))
-            count_copies(&ts->unopened.sorted[i]->settings, &h.copies_min);
-    if (h.copies_min == 0)
-        h.copies_min = 1;
-    return h;
 }
 
 void topics_stop(struct topics *ts)
