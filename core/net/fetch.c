@@ -37,6 +37,7 @@ struct fetcher {
     struct list running;             /* fetches that libcurl runs */
     struct list failed;              /* fetches that libcurl refused; they end in the next iteration of the loop */
     unsigned count;                  /* of both */
+    size_t bodies;                   /* bytes of all answers that have arrived so far */
 };
 
 /* A descriptor that libcurl asked to watch. */
@@ -55,6 +56,8 @@ struct fetch {
     void (*done)(void *arg, struct fetch_result *r);
     void *arg;
     size_t body_max, heads_size;
+    size_t held;                     /* its part of fetcher.bodies */
+    bool guest, crowded;             /* fetch_options.guest; there was no room for the rest of the body */
     const char *oversized;           /* the part of the answer that is too large, or NULL */
     bool fresh;
     struct fetch_result result;
@@ -102,6 +105,7 @@ static void fetch_free(struct fetch *t)
     }
     list_remove(&t->link);
     t->fetcher->count--;
+    t->fetcher->bodies -= t->held;
     buf_fini(&t->result.headers);
     buf_fini(&t->result.body);
     mem_free(t);
@@ -128,7 +132,11 @@ static void explain_failure(struct fetch *t, CURLcode code)
 {
     t->result.error = code == CURLE_OPERATION_TIMEDOUT ? -ERR_TIMEOUT : -ERR_FETCH;
     t->result.unsent = fetch_unsent(t);
-    if (t->oversized) {
+    if (t->crowded) {
+        t->result.error = -ERR_BUSY;
+        snprintf(t->detail, sizeof t->detail, "the answers of all requests together are over the limit of %d MiB",
+                 FETCH_BODIES_MAX / MIB);
+    } else if (t->oversized) {
         t->result.error = -ERR_TOO_LARGE;
         snprintf(t->detail, sizeof t->detail, "the %s of the answer is larger than the limit", t->oversized);
     } else if (t->detail[0] == '\0') {
@@ -262,6 +270,12 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
         t->oversized = "body";
         return 0;
     }
+    if (t->guest && t->fetcher->bodies + n > FETCH_BODIES_MAX) {
+        t->crowded = true;
+        return 0;
+    }
+    t->fetcher->bodies += n;
+    t->held += n;
     buf_add(&t->result.body, data, n);
     return n;
 }
@@ -445,6 +459,7 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
     t->body_max = o->body_max ? o->body_max : FETCH_BODY_MAX;
     t->result.detail = t->detail;
     t->fresh = o->fresh;
+    t->guest = o->guest;
     f->count++;
     t->done = done;
     t->arg = arg;

@@ -174,12 +174,13 @@ static void push_answer(lua_State *L, const struct fetching *f)
 static int fetch_done(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
-    const struct fetching *f = lua_touserdata(L, (int)context);
+    struct fetching *f = lua_touserdata(L, (int)context);
     int rc = (int)lua_tointeger(L, -1);
     if (rc == 0)
         rc = f->error;
     if (rc == 0) {
         push_answer(L, f);
+        buf_fini(&f->body);            /* the script has a copy, which counts as its memory */
         return 1;
     }
     if (buf_size(&f->detail) == 0)

@@ -378,6 +378,24 @@ TEST(test_a_request_is_appended_as_its_content_type_says)
 
 /* ---- fetch ---- */
 
+TEST(test_answers_to_fetches_are_bounded_all_together)
+{
+    char code[256];
+    open_server("function HANDLE(r) if r.path == '/small' then return 200, 'x' end\n"
+                "return 200, function(write) write(('x'):rep(limits.fetch_body_max - 1))\n"
+                "while not GOT do sleep(0.01) end end end");
+    snprintf(code, sizeof(code), "URL = 'http://127.0.0.1:%u'", port);
+    host_eval(&h, code);
+    for (int i = 0; i <= FETCH_BODIES_MAX / FETCH_BODY_MAX; i++)     /* one more than there is room for */
+        CHECK(host_start(&h, "local answer, why, code = fetch {url = URL .. '/large'}\n"
+                             "if not answer then GOT = code .. ': ' .. why .. fetch({url = URL .. '/small'}).body end")
+              == 0);
+    host_turns(&h, host_idle);
+    CHECK_SLICE(host_eval(&h, "return GOT"),
+                SLICE("busy: the answers of all requests together are over the limit of 64 MiBx"));
+    host_close(&h);
+}
+
 TEST(test_fetch_waits_for_an_answer_and_says_what_failed)
 {
     char code[256];
