@@ -157,8 +157,9 @@ void follower_receive(struct follower *f)
     while (!f->failed && link_unsent(f->link) < LINK_ANSWERS_MAX && link_take(f->link, &type, &payload)) {
         f->heard_ns = clock_ns();
         if (f->phase == UPSTREAM_READY) {
-            f->leader_heard_ns = f->heard_ns;
             stream_frame(f, type, payload);
+            if (!f->suspended)
+                f->leader_heard_ns = f->heard_ns;
         } else {
             handshake_answer(f, type, payload);
         }

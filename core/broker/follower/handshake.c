@@ -54,6 +54,7 @@ static void on_welcome(struct follower *f, slice payload)
     link_end(f->link);
     link_allow(f->link, LINK_FRAME_MAX);
     f->phase = UPSTREAM_READY;
+    f->suspended = false;
     f->leader_heard_ns = clock_ns();
     f->refused = false;
     if (!f->stuck)                   /* else the log names the reason why it will not do for long */

@@ -132,6 +132,9 @@ void stream_frame(struct follower *f, unsigned char type, slice payload)
         refetch_differs(f, &w);
         break;
     case WIRE_PING:
+        f->suspended = get_u8(&w);
+        if (!wire_done(&w))
+            upstream_fail(f, "a PING is not well formed");
         break;
     case WIRE_REFUSE:
         upstream_refused(f, payload);

@@ -57,7 +57,9 @@ struct follower {
     uint64_t since_ns;               /* when this connection was dialled */
     uint64_t heard_ns, spoken_ns;    /* when a frame last came, and was last sent */
     uint64_t dial_at_ns, retry_ns;   /* when to dial next; the pause before that */
-    uint64_t leader_heard_ns;        /* when a leader whose epoch is promised was last heard; 0: never */
+    bool suspended;                  /* the leader says that Consul does not confirm it: another one may lead */
+    uint64_t leader_heard_ns;        /* when a leader whose epoch is promised, and which was not suspended, was last
+                                        heard; 0: never */
     unsigned leader_losses;          /* follower_leader_losses */
     uint64_t unclean;                /* the highest unclean epoch of the register that was promised by */
     uint64_t version;                /* of the leader's register, when it said WELCOME */

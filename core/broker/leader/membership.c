@@ -199,11 +199,14 @@ static void confirm_caught_up(struct peer *p)
 static void check_link(struct peer *p, uint64_t now)
 {
     bool late = p->phase != PEER_READY && now - p->since_ns > HANDSHAKE_MS * NS_PER_MS;
+    bool suspended = !role_lease_valid(p->leader->role, now);
     if (late || now - p->heard_ns > SILENCE_MS * NS_PER_MS) {
         peer_refuse(p, late ? "its handshake took too long" : "it has been silent for too long");
-    } else if (p->phase == PEER_READY && now - p->spoken_ns >= PING_MS * NS_PER_MS) {
-        link_begin(p->link, WIRE_PING);
+    } else if (p->phase == PEER_READY &&
+               (now - p->spoken_ns >= PING_MS * NS_PER_MS || p->told_suspended != suspended)) {
+        put_u8(link_begin(p->link, WIRE_PING), suspended);
         link_end(p->link);
+        p->told_suspended = suspended;
         p->spoken_ns = now;
         link_flush(p->link);
     }

@@ -42,6 +42,7 @@ struct peer {
     bool closing;
     uint64_t since_ns;               /* when it connected */
     uint64_t heard_ns, spoken_ns;    /* when a frame last came, and was last sent */
+    bool told_suspended;             /* what the last PING said */
     struct feed **by_slot;           /* owned; NULL: not asked for, or dropped */
     uint32_t slots;                  /* places in by_slot */
     uint32_t last_slot;              /* the highest that it has given out */

@@ -16,6 +16,7 @@
  *     ACK       (u32 slot, u64 written, u64 disk) ...: everything below is written here, and on this node's disk
  *     WANT      u32 slot, u64 first, u64 position: asks for bytes of a sealed file, to repair ours
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file of ours
+ *     PING      nothing: the sender is alive
  *   leader -> follower
  *     WELCOME   u64 epoch, u64 version of the register, text member, text http
  *     POINT     u32 slot, u8 0 = no such topic, 1, 2 = of the very epoch asked for, 3 = it cannot be read here, u64
@@ -28,9 +29,9 @@
  *     CAUGHT    nothing: the follower has all that is acknowledged
  *     FILE      u32 slot, u64 first, u64 position, u64 size of all, bytes; size 0: there is none
  *     DIFFERS   u32 slot, u64 first: the leader's file of AUDIT is another one
+ *     PING      u8 1 = Consul has not confirmed the leader for a lease: the sender is alive
  *   both
  *     REFUSE    text why; the sender closes
- *     PING      nothing: the sender is alive
  *
  * To change it: 1. raise WIRE_VERSION; 2. change the table here and in doc/wire.md; 3. a node refuses another version
  * by name, so a cluster is upgraded node by node, followers first, only while both speak the same.

@@ -49,6 +49,26 @@ TEST(test_without_a_confirmation_for_a_lease_nothing_is_acknowledged)
     rig_down();
 }
 
+/* Another node may lead by then, so its followers do not know either. */
+TEST(test_a_follower_of_a_leader_that_is_not_confirmed_is_stale)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    turn_for(100);
+    CHECK(cluster_staleness_ms(a->cluster) < 0);
+    CHECK(cluster_staleness_ms(b->cluster) < 2 * PING_MS);
+    cluster_set_limits(a->cluster, 100 * NS_PER_MS, rig.lag_max_ns);
+    turn_for(4 * PING_MS);
+    CHECK(is_connected(b));
+    CHECK(cluster_staleness_ms(a->cluster) >= 4 * PING_MS);
+    CHECK(cluster_staleness_ms(b->cluster) >= 2 * PING_MS);
+    cluster_set_limits(a->cluster, 60 * NS_PER_S, rig.lag_max_ns);
+    CHECK_EQ(node_see(a), VERDICT_OURS);
+    WAIT_UNTIL(cluster_staleness_ms(b->cluster) < PING_MS);
+    CHECK(cluster_staleness_ms(a->cluster) < 0);
+    rig_down();
+}
+
 /* What Consul said before this process was stopped may lie in the socket when it goes on. */
 TEST(test_an_answer_from_before_a_leader_was_away_does_not_confirm_it)
 {
