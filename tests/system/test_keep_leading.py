@@ -174,6 +174,6 @@ def test_a_follower_without_its_leader_is_not_ready(cluster):
     assert cut.get("/readyz").status == 200
     c.net.cut(leader.name, cut.name)
     a = wait_until(lambda: (lambda a: a.status == 503 and a)(cut.get("/readyz")), what="it is not ready")
-    assert a.json["detail"] == "this node is not connected to its leader, " + leader.name
+    assert a.json["detail"] == "this node is not connected to its leader, %s: it has been silent for too long" % leader.name
     c.net.heal()
     wait_until(lambda: cut.get("/readyz").status == 200, what="it is ready again")
