@@ -51,6 +51,29 @@ void config_log_level(struct vm *vm)
     buf_fini(&name);
 }
 
+void config_fixed(struct vm *vm, struct buf *out)
+{
+    vm_config_text(vm, "(fixed)", out);
+}
+
+/* The two texts have the same keys in the same order. */
+void config_say_fixed(struct vm *vm, const struct buf *at_start)
+{
+    struct buf now = {0}, names = {0};
+    config_fixed(vm, &now);
+    slice rest = buf_slice(&now), before = buf_slice(at_start), line, old;
+    while (slice_split(&rest, '\n', &line) && slice_split(&before, '\n', &old)) {
+        const char *equal = line.n == 0 ? NULL : memchr(line.p, '=', line.n);
+        if (equal != NULL && !slice_eq(line, old))
+            buf_addf(&names, " %.*s", (int)(equal - line.p), line.p);
+    }
+    if (buf_size(&names) > 0)
+        say_warn("main", "these keys are read only at the start; a restart applies their changes:%.*s",
+                 SLICE_ARGS(buf_slice(&names)));
+    buf_fini(&now);
+    buf_fini(&names);
+}
+
 /* ---- secrets ---- */
 
 void config_forbid_core_dumps(void)

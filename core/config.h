@@ -20,6 +20,11 @@ bool config_is_clustered(struct vm *vm);
 
 void config_log_level(struct vm *vm);   /* sets it */
 
+/* Appends a line `key=value` for each key that is read only at the start. config_say_fixed: warns of those that differ
+ * from what was read then. */
+void config_fixed(struct vm *vm, struct buf *out);
+void config_say_fixed(struct vm *vm, const struct buf *at_start);
+
 /* A core dump holds secrets and messages. The process begins without (config_forbid_core_dumps), and config_core_dumps
  * does what node.core_dumps says. */
 void config_forbid_core_dumps(void);

@@ -264,6 +264,8 @@ static void auditor_down(struct server *s)
 
 static int services_up(struct server *s)
 {
+    mark_init(&s->reloads, 0);
+    config_fixed(s->vm, &s->fixed);
     s->shared = shared_new();
     s->meters = meters_new();
     struct services services = {
@@ -280,6 +282,8 @@ static int services_up(struct server *s)
         .called = meters_called,
         .advertise = s->advertise.data,
         .reload = server_reload,
+        .reloads = &s->reloads,
+        .refused = &s->refused,
         .ready = server_is_ready,
         .arg = s,
     };

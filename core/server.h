@@ -32,6 +32,8 @@ struct server {
     uint64_t due_at, group_due_at;         /* what `due` and `group_due` are armed for, or 0 */
     bool trim_armed, trim_due;             /* the look at retention: its timer runs; its time has come */
     bool lost;                             /* files of the data directory are gone, and who waited for them was told */
+    struct mark reloads;                   /* how many have ended */
+    struct buf refused, fixed;             /* why the last one failed; what config_fixed said at the start */
     bool reload;                           /* asked for; the turn does it */
     bool stopping;                         /* set once; the loop stops when everything has drained */
 };
@@ -47,7 +49,7 @@ void server_unwatch(struct server *s);
 void turn(void *arg);
 
 /* For Lua: asks for a reload; whether the node is ready, or why not. */
-void server_reload(void *arg);
+uint64_t server_reload(void *arg);
 bool server_is_ready(void *arg, const char **why);
 
 /* For worlds_options. */

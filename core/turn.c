@@ -4,6 +4,7 @@
  * resumed in the turn that follows.
  */
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -42,9 +43,16 @@ void server_reloaded(void *arg, int rc, slice why)
         s->vm = worlds_live(s->worlds);
         server_configure(s);
         say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);
+        if (s->cli->config == NULL && access("lignum.lua", R_OK) == 0)
+            say_warn("main", "lignum.lua is not read, because it was not there at the start: a restart reads it");
+        config_say_fixed(s->vm, &s->fixed);
     }
+    buf_clear(&s->refused);
+    if (rc < 0)
+        buf_add_slice(&s->refused, why);
     while (rc < 0 && slice_split(&why, '\n', &line))
         say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
+    mark_advance(&s->reloads, s->reloads.at + 1);
 }
 
 /* ---- the turn ---- */
@@ -185,9 +193,16 @@ static void on_trim(void *arg)
     ((struct server *)arg)->trim_due = true;
 }
 
-void server_reload(void *arg)
+static void on_hangup(void *arg)
 {
-    ((struct server *)arg)->reload = true;
+    server_reload(arg);
+}
+
+uint64_t server_reload(void *arg)
+{
+    struct server *s = arg;
+    s->reload = true;
+    return s->reloads.at + (worlds_reloading(s->worlds) ? 2 : 1);
 }
 
 static void on_drained_too_long(void *arg)
@@ -232,7 +247,7 @@ void server_watch(struct server *s)
     signal(SIGHUP, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
-    watch_signal(&s->loop, &s->hup, SIGHUP, server_reload, s);
+    watch_signal(&s->loop, &s->hup, SIGHUP, on_hangup, s);
     watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
     watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
     trim_arm(s);

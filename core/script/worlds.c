@@ -178,6 +178,11 @@ void worlds_reload(struct worlds *w)
         vm_load_begin(w->loading, on_loaded, w);
 }
 
+bool worlds_reloading(const struct worlds *w)
+{
+    return w->loading != NULL;
+}
+
 /* The live world becomes an old one, and the loaded one becomes live. */
 static void swap(struct worlds *w)
 {

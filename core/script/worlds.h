@@ -36,6 +36,7 @@ struct vm *worlds_live(const struct worlds *w);
 
 /* Begins a reload; after the one that is on, if there is one. */
 void worlds_reload(struct worlds *w);
+bool worlds_reloading(const struct worlds *w);
 
 /* Step 2 of the turn: runs the tasks of all worlds, each for a bounded time, and ends reloads and old worlds. */
 void worlds_run(struct worlds *w);

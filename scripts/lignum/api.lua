@@ -688,8 +688,13 @@ function node.ready() end
 ---@example print(node.stats().vm.memory)
 function node.stats(topics_max) end
 
----Starts a reload of lignum.lua. The outcome is logged.
+---Reloads lignum.lua. The outcome is logged, too.
+---@waits until the new configuration is live, or refused
 ---@where tasks
+---@return boolean? ok
+---@return string? errors   one a line; nothing has changed
+---@return string? code
+---@errors bad_value stopping
 ---@example node.reload()
 function node.reload() end
 

@@ -305,10 +305,38 @@ function M.finish()
   return errors_in_order()
 end
 
+-- What is read only at the start: these keys, and all below them, but not LIVE (doc/operate.md says the same).
+local FIXED <const> = {
+  "listen", "store.path", "store.files", "store.sync_interval", "console.path", "node.name", "node.advertise",
+  "cluster",
+}
+local LIVE <const> = {
+  ["cluster.lease"] = true, ["cluster.lag_max"] = true, ["cluster.consul.address"] = true,
+  ["cluster.consul.token"] = true,
+}
+
+---A line `key=value` for each key that is read only at the start.
+---@return string
+function M.fixed()
+  local lines = {}
+  local function add(path, key)
+    if LIVE[path] then return end
+    for _, name in ipairs(key.order or {}) do add(path .. "." .. name, key.fields[name]) end
+    if not key.order then lines[#lines + 1] = path .. "=" .. core.json.encode(M.get(path)) end
+  end
+  for _, path in ipairs(FIXED) do
+    local key = schema.keys
+    for name in path:gmatch("[^.]+") do key = key.fields[name] end
+    add(path, key)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 ---The value at a path such as "store.segment.messages" or "listen.1".
 ---@param path string
 ---@return any
 function M.get(path)
+  if path == "(fixed)" then return M.fixed() end
   local value = M.values
   for name in path:gmatch("[^.]+") do
     if type(value) ~= "table" then return nil end

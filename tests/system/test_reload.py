@@ -232,3 +232,70 @@ def test_globals_of_lua_that_a_script_changes_are_its_worlds_own(node):
     b.write_config('route.get("/v", function() return 200, ("%s"):format(string.upper("x")) end)')
     b.reload()
     assert b.get("/v").body == b"X"
+
+
+def test_a_reload_names_the_changed_keys_that_need_a_restart(node):
+    config = 'store { sync_interval = 2 }\nlimits { body = 5 * MiB }\ncluster { name = "n", lease = 9 }\n'
+    b = node(config=config)
+    assert "restart" not in b.reload()
+    b.write_config(config.replace("sync_interval = 2", "sync_interval = 3").replace("5 * MiB", "6 * MiB").replace("lease = 9", "lease = 8")
+                   + 'listen "127.0.0.1:1"\n')
+    said = b.reload()
+    assert "a restart applies their changes: store.sync_interval" in said
+    b.write_config(config.replace('name = "n"', 'name = "m", replication = { secret = "%s" }' % ("ab" * 32)))
+    said = b.reload()
+    assert "a restart applies their changes: node.name cluster.name cluster.replication.secret" in said
+    assert "abab" not in said
+    b.write_config(config)
+    assert "restart" not in b.reload(), "the values of the start are back"
+
+
+def test_a_file_that_was_not_there_at_the_start_is_named(node):
+    b = node()
+    b.stop()
+    os.unlink(b.config_path)
+    b.command = lambda: [w for w in type(b).command(b) if w not in ("-c", b.config_path)]
+    b.start()
+    assert "config=none" in b.reload()
+    b.write_config('route.get("/new", function() return 200, "new" end)')
+    said = b.reload()
+    assert "lignum.lua is not read, because it was not there at the start" in said
+    assert b.get("/new").status == 404
+
+
+def test_node_reload_returns_the_outcome(node):
+    config = """route.get("/reload", function()
+                  local ok, why, code = node.reload()
+                  return 200, { ok or false, why, code }
+                end)
+                """
+    b = node(config=config)
+    assert b.lua("node.reload()") == "true"
+    assert b.ok("GET", "/reload").json == [True]
+    b.write_config("x = = 1\n")
+    assert "lignum.lua:1" in b.evaluate("print(select(2, node.reload()))").out
+    b.write_config("store { segmnt = {} }\nlimits { bdy = 1 }\n")
+    out = b.evaluate("print(select(2, node.reload()))").out
+    assert "segmnt" in out
+    assert "bdy" in out
+    assert b.ok("GET", "/reload").json[2] == "bad_value"
+    b.write_config(config + 'route.get("/n", function() return 200, "n" end)')
+    many = []
+    in_threads(*[lambda: many.append(b.evaluate("node.reload()").out.strip())] * 6)
+    assert many == ["true"] * 6
+    assert b.get("/n").body == b"n"
+
+
+def test_node_reload_waits_for_the_file_that_is_there_when_it_is_called(node):
+    def config(n, slow=""):
+        return '%s route.get("/n", function() return 200, "%d" end)' % (slow, n)
+    b = node(config=config(0))
+    slow = 'say.info("loading") local x = 0 for i = 1, 3e7 do x = x + i end'
+    b.write_config(config(1, slow))
+
+    def again():
+        wait_until(lambda: "loading" in b.said(), what="the first reload is on")
+        b.write_config(config(2, slow))
+        assert b.lua("node.reload()") == "true"
+        assert b.get("/n").body == b"2"
+    in_threads(lambda: b.lua("node.reload()"), again)

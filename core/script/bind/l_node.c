@@ -13,9 +13,12 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/say.h"
+#include "broker/topic/mark.h"
 #include "script/bind/arg.h"
 #include "script/bind/field.h"
+#include "script/bind/result.h"
 #include "script/bind/tables.h"
+#include "script/vm/task.h"
 #include "script/vm/vm.h"
 
 #define STATS "node.stats([topics_max])"
@@ -103,13 +106,32 @@ static int l_ready(lua_State *L)
     return 2;
 }
 
-/* node.reload() */
+static int reloaded(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    slice why = buf_slice(vm_services(L)->refused);
+    if (rc < 0)
+        return push_fail(L, rc);
+    lua_pushboolean(L, why.n == 0);
+    if (why.n == 0)
+        return 1;
+    lua_pushnil(L);
+    lua_pushlstring(L, why.p, why.n);
+    lua_pushstring(L, err_name(-ERR_BAD_VALUE));
+    return 3;
+}
+
+/* node.reload() -> true | nil, errors, code.  Waits until it has ended. */
 static int l_reload(lua_State *L)
 {
     const struct services *s = vm_services(L);
-    if (s->reload != NULL)
-        s->reload(s->arg);
-    return 0;
+    struct task *self = task_self(L);
+    if (s->reload == NULL)
+        return push_fail(L, -ERR_UNAVAILABLE);
+    task_may_stop(self);
+    return task_park_on(L, self, s->reloads, s->reload(s->arg), 0, 0, reloaded);
 }
 
 /* ---- counters ---- */

@@ -30,7 +30,11 @@ struct services {
     struct meters *meters;        /* their metrics (script/std/meters.h), and meters_called; NULL: nobody counts */
     void (*called)(struct meters *meters, const char *kind, const char *name, uint64_t ns, bool failed);
     const char *advertise;        /* the address that other nodes are told */
-    void (*reload)(void *arg);    /* asks main for a reload in the next turn */
+    /* Asks main for a reload in the next turn. Returns what `reloads` will have counted once that has ended; then
+     * `refused` says why nothing has changed, one error a line, or is empty. */
+    uint64_t (*reload)(void *arg);
+    struct mark *reloads;
+    const struct buf *refused;
     bool (*ready)(void *arg, const char **why);
     void *arg;                    /* of `reload` and `ready` */
 };
