@@ -117,6 +117,7 @@ local schemas = {
     detail = text(), retryable = { type = "boolean" },
     appended = { type = "boolean", description = "false: the message will never appear" },
     limit = integer(0, "too_large: the limit"),
+    id = text("of a script's failure: the log's line about it has the same"),
     token = text("precondition_failed: the place where the next message goes"),
     earliest = integer(0), next = integer(0),
     expected = integer(0, "sequence_gap: the Producer-Seq that comes next"),

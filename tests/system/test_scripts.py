@@ -565,3 +565,29 @@ end)
     assert b.get("/refused").json == {"code": "fetch_failed"}
     assert b.get("/scheme").json == {"code": "bad_value"}
     assert b.get("/timeout").json == {"code": "timeout"}
+
+
+def test_a_failure_is_in_the_log_with_its_lines_under_the_id_of_its_answer(node):
+    b = node(config='''
+local function inner(x)
+  return x.field.of_nothing
+end
+local function outer(req)
+  local v = inner(req.query)
+  return v
+end
+route.get("/fails", function(req)
+  local v = outer(req)
+  return 200, v
+end)
+every(0.02, function() local v = inner({}) return v end)''')
+    a = b.get("/fails")
+    assert_status(a, 500, "script_error")
+    assert re.fullmatch("[0-9a-f]{8}", a.json["id"])
+    line = next(line for line in b.said().splitlines() if "id=" + a.json["id"] in line)
+    for one in "lignum.lua:3 in inner", "lignum.lua:6 in outer", "lignum.lua:10":
+        assert one in line
+    assert line.index("lua:3 in") < line.index("lua:6 in") < line.index("lignum.lua:10")
+    assert a.json["id"] != b.get("/fails").json["id"]
+    wait_until(lambda: re.search("every 0.02 s.*trace=.*lignum.lua:3 in inner < [^<]*lignum.lua:13", b.said()), what="a timer's too")
+    assert "id" not in b.get("/nothing").json

@@ -13,6 +13,8 @@ void problem_render(struct buf *out, const struct problem *p)
     json_string(out, slice_from(err_name(p->rc)));
     json_key(out, SLICE("detail"));
     json_string(out, p->detail.n > 0 ? p->detail : slice_from(err_sentence(p->rc)));
+    if (p->id != NULL)
+        buf_addf(out, ",\"id\":\"%s\"", p->id);
     if (p->limit > 0)
         buf_addf(out, ",\"limit\":%llu", (unsigned long long)p->limit);
     if (!p->appended)

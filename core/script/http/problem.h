@@ -9,6 +9,7 @@
 struct problem {
     int rc;
     slice detail;                     /* n == 0: the code's own sentence */
+    const char *id;                   /* under which the log has more of it; NULL: it has not */
     uint64_t limit;                   /* the limit that was exceeded; 0: none */
     bool appended;                    /* something may have been stored all the same */
 };

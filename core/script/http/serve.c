@@ -1,6 +1,10 @@
 #include "script/http/serve.h"
 
+#include <stdio.h>
+#include <sys/random.h>
+
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -8,7 +12,10 @@
 #include "script/http/request.h"
 #include "script/vm/task.h"
 
-enum { SAID_PER_S = 20 };             /* failed requests in the log */
+enum {
+    SAID_PER_S = 20,                  /* failed requests in the log */
+    FAILURE_ID = 9,                   /* of a failure: 8 digits and a NUL */
+};
 
 struct said {
     uint64_t second;
@@ -16,7 +23,7 @@ struct said {
 };
 
 /* A limited number of lines a second: a client that makes a script fail again and again must not fill the disk. */
-static void say_failure(struct vm *vm, const char *message)
+static void say_failure(struct vm *vm, const struct task_result *r, const char *id)
 {
     struct slots *slots = vm_slots(vm);
     if (slot_get(slots, SLOT_SAID) == NULL)
@@ -26,7 +33,7 @@ static void say_failure(struct vm *vm, const char *message)
     if (said->second != second)
         *said = (struct said){.second = second};
     if (said->count++ < SAID_PER_S)
-        say_warn("script", "%s", message);
+        say_warn("script", "%s id=%s trace=\"%s\"", r->message, id, r->trace);
 }
 
 static int push_request(lua_State *L, void *arg)
@@ -45,13 +52,25 @@ static int answer_code(const struct vm *vm, const struct task_result *r)
     return r->appended ? -ERR_UNKNOWN_OUTCOME : -ERR_STOPPING;
 }
 
+/* What finds the log's line of a failure, from the answer that its client has. */
+static void make_id(char id[FAILURE_ID])
+{
+    uint32_t number;
+    ENSURE(getrandom(&number, sizeof(number), 0) == sizeof(number));
+    snprintf(id, FAILURE_ID, "%08x", number);
+}
+
 static void on_served(void *arg, const struct task_result *r)
 {
     struct exchange *x = arg;
-    if (r->rc < 0 && r->rc != -ERR_CANCELLED)
-        say_failure(x->vm, r->message);
+    char id[FAILURE_ID];
+    bool said = r->rc < 0 && r->rc != -ERR_CANCELLED;
+    if (said) {
+        make_id(id);
+        say_failure(x->vm, r, id);
+    }
     if (x->request != NULL) {
-        struct problem p = {.rc = answer_code(x->vm, r), .appended = r->appended};
+        struct problem p = {.rc = answer_code(x->vm, r), .appended = r->appended, .id = said ? id : NULL};
         if (r->rc < 0)
             p.detail = slice_from(r->message);
         answer_error(x, &p);

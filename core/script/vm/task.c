@@ -13,6 +13,7 @@ enum {
     IDLE_MAX = 256,           /* coroutines kept for reuse */
     TURN_MS = 5,              /* for tasks, before the other steps of the turn */
     FIRST_RESERVED = 16,      /* guests beyond their limit that are health checks */
+    TRACE_MAX = 16,           /* lines of a trace */
     STACK_RESERVE = 8,        /* slots that push() may count on, besides Lua's own 20 */
 };
 
@@ -231,12 +232,31 @@ static void finish(struct task *t, struct task_result result)
         t->tasks->failed += result.rc != -ERR_CANCELLED;
         coroutine_close(t);    /* before done(), which may answer the request that the <close> variables use */
         result.message = t->tasks->message.data;
+        result.trace = result.trace == NULL ? "" : result.trace;
     }
     t->done(t->arg, &result);
     if (t->L != NULL)
         lua_settop(t->L, 0);
     task_give(t);
     memory_relieve(&t->tasks->vm->memory, t->tasks->vm->L);
+}
+
+/* Writes what the task's own thread was running: "a.lua:3 in check < a.lua:9". Allocates nothing in Lua. */
+static const char *trace(struct task *t)
+{
+    struct buf *out = &t->tasks->trace;
+    lua_Debug d;
+    buf_clear(out);
+    for (int level = 0, shown = 0; shown < TRACE_MAX && lua_getstack(t->L, level, &d); level++) {
+        lua_getinfo(t->L, "Sln", &d);
+        if (d.currentline <= 0)
+            continue;
+        buf_addf(out, "%s%s:%d", shown++ > 0 ? " < " : "", d.short_src, d.currentline);
+        if (d.name != NULL)
+            buf_addf(out, " in %s", d.name);
+    }
+    buf_add_char(out, '\0');
+    return out->data;
 }
 
 static void finish_failed(struct task *t, struct failure f)
@@ -249,7 +269,7 @@ static void finish_failed(struct task *t, struct failure f)
     failure_describe(message, t->L, t->tasks->vm, f);
     buf_add_char(message, '\0');
     t->broken = f.over && f.status != LUA_YIELD;
-    finish(t, (struct task_result){.rc = failure_code(f)});
+    finish(t, (struct task_result){.rc = failure_code(f), .trace = trace(t)});
 }
 
 /* ---- running ---- */
@@ -387,6 +407,7 @@ void tasks_free(struct tasks *ts)
         timeouts_fini(&ts->timeouts);
     ts->vm->tasks = NULL;
     buf_fini(&ts->message);
+    buf_fini(&ts->trace);
     mem_free(ts->all);
     mem_free(ts);
 }

@@ -14,7 +14,8 @@ struct vm;
 
 struct task_result {
     int rc;                       /* 0; -ERR_SCRIPT, -ERR_SCRIPT_TIME, -ERR_SCRIPT_MEMORY, -ERR_CANCELLED */
-    const char *message;          /* with the script's file and line; valid during the call */
+    const char *message;          /* with the script's file and line; valid during the call, as is: */
+    const char *trace;            /* the lines that were being run, the innermost first; "": not known */
     lua_State *L;                 /* with `values` results on top, when rc is 0 */
     int values;
     bool appended;                /* it has appended something, whatever rc is */

@@ -77,7 +77,7 @@ struct tasks {
     struct task *running;     /* the innermost; NULL: none */
     struct timeouts timeouts; /* once `timing` */
     bool timing, stopping;
-    struct buf message;       /* of the task that failed last */
+    struct buf message, trace;    /* of the task that failed last */
     uint64_t started, failed;
 };
 
