@@ -126,6 +126,17 @@ function Topic:offset_at(time) end
 ---@example topic("orders"):ship(topic("orders"):info().disk)
 function Topic:ship(offset) end
 
+---Removes files that have only messages below `offset` from this node, as retention does: whole sealed files, and none
+---with messages that readers cannot see yet. Other nodes of a cluster keep theirs, unless a timer trims on each.
+---@where tasks
+---@param offset integer
+---@return integer? first   the earliest offset from now on
+---@return string? message
+---@return string? code
+---@errors unknown_topic bad_range forbidden
+---@example local t = topic("orders"); t:trim(t:info().next - 1000000)
+function Topic:trim(offset) end
+
 ---Checks whether a token belongs to this history: whether the message before `offset` was written in that epoch. If
 ---not, the fourth result is the point up to which the histories agree. A node that may still receive that message
 ---returns true; one that cannot tell fails with unavailable. Epoch 0, that of a message which could not be read, is

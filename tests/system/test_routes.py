@@ -133,6 +133,27 @@ def test_each_yields_every_message_once(node):
     assert "did you mean from?" in b.get("/option").json["detail"]
 
 
+def test_trim_removes_whole_files_below_an_offset(node):
+    b = node(config='topic "*" { segment = { messages = 10 } }')
+    b.publish_lines("other", [b"x"] * 5)
+    for n in range(35):
+        b.publish("t", b"%d" % n)
+
+    def trim(offset):
+        return b.lua('print(topic("t"):trim(%d))' % offset)
+    assert [trim(n) for n in (0, 9, 10, 19, 25)] == ["0", "0", "10", "10", "20"]
+    assert_status(b.get("/v1/topics/t/messages?from=19"), 410, "offset_gone")
+    assert b.messages("t", from_=20)[0] == b"20"
+    assert "bad_range" in trim(36)
+    assert trim(35) == "30", "the active file stays"
+    assert "unknown_topic" in b.lua('print(topic("none"):trim(0))')
+    assert "forbidden" in b.lua('print(topic("_topics"):trim(0))')
+    b.restart()
+    assert b.ok("GET", "/v1/topics/t").json["first"] == 30
+    assert b.messages("t", from_=30) == [b"%d" % n for n in range(30, 35)]
+    assert len(b.messages("other")) == 5
+
+
 def test_fetch_repeats_what_may_be_repeated(node):
     asked = []
 

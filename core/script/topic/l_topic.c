@@ -21,6 +21,7 @@
 #define WAIT "topic:wait(offset [, timeout])"
 #define OFFSET_AT "topic:offset_at(time)"
 #define SHIP "topic:ship(offset)"
+#define TRIM "topic:trim(offset)"
 #define INFO "topic:info()"
 #define CHECK "topic:check(epoch, offset [, topic [, reached]])"
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
@@ -164,6 +165,27 @@ static int l_ship(lua_State *L)
     return 1;
 }
 
+/* topic:trim(offset) -> first | nil, message, code.  As retention by a number of messages does, once. */
+static int l_trim(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, TRIM);
+    uint64_t offset = arg_whole(L, 2, "offset", TRIM);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (topic_is_internal(t))
+        return push_fail_because(L, -ERR_FORBIDDEN, "%s is reserved for the broker", h->name);
+    uint64_t readable = topic_readable(t);
+    if (offset > readable)
+        return push_fail_because(L, -ERR_BAD_RANGE, "the topic ends at %llu", (unsigned long long)readable);
+    uint64_t kept = t->tail.at - offset;
+    struct retain keep = {.messages = kept > 0 ? kept : 1};    /* 0 would be no bound; the active file stays anyway */
+    journal_apply_retention(t->journal, &keep, 0, readable);
+    lua_pushinteger(L, (lua_Integer)topic_first(t));
+    return 1;
+}
+
 /* How far each follower is, on a leader; an empty list on other nodes. */
 static void set_followers(lua_State *L, const struct topic *t)
 {
@@ -303,7 +325,7 @@ void topic_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"append", l_topic_append}, {"read", l_topic_read}, {"wait", l_wait}, {"offset_at", l_offset_at},
-        {"ship", l_ship}, {"info", l_info}, {"check", l_check}, {"acknowledges", l_acknowledges},
+        {"ship", l_ship}, {"trim", l_trim}, {"info", l_info}, {"check", l_check}, {"acknowledges", l_acknowledges},
         {"receipt", l_receipt}, {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete},
         {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};
