@@ -31,6 +31,7 @@ DECODE = 'function on_publish(msg) if not json.decode(msg.payload).a then return
 # What is measured: name, more of lignum.lua, path, options of the load, requests of the short and of the long load.
 LOADS = [
     ("publish, 64 connections", "", "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
+    ("publish, idempotent producers", "", "/v1/topics/t/messages", PUBLISH + ["-P"], (4000, 16000)),
     ("publish, empty on_publish", HOOK, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
     ("publish, 1,000 topics", "", "/v1/topics/t%d/messages", PUBLISH + ["-T", "1000"], (4000, 16000)),
     ("read 100, JSON", "", "/v1/topics/t/messages?from=0&limit=100", ["-c", "1"], (500, 2000)),

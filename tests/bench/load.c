@@ -34,6 +34,7 @@ struct peer {                 /* one connection */
     struct answer answer;
     struct iovec parts[2];    /* what is still to be sent */
     size_t got;
+    uint64_t sequence;        /* of its next request, as a producer */
     char *in;                 /* bytes that arrived and were not taken yet; owned */
 };
 
@@ -117,11 +118,20 @@ static bool peer_send(struct worker *w, struct peer *p)
     return true;
 }
 
+static void number_write(char *to, uint64_t number)
+{
+    for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10)
+        to[i] = (char)('0' + number % 10);
+}
+
 static void peer_request(struct worker *w, struct peer *p, uint64_t due_ns)
 {
     const struct plan *plan = w->plan;
     const struct wire *wire = plan->wire;
-    const struct buf *head = &plan->heads[wire->own_requests ? p->number : w->topic++ % plan->head_count];
+    bool own = wire->own_requests || plan->numbers;
+    const struct buf *head = &plan->heads[own ? p->number : w->topic++ % plan->head_count];
+    if (plan->numbers)
+        number_write(head->data + plan->numbers[p->number], p->sequence++);
     p->busy = true;
     p->due_ns = due_ns;
     p->answer = (struct answer){.bodiless = plan->bodiless, .replies = wire->reply_each ? plan->each : 1};

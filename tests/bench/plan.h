@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -31,7 +32,7 @@ struct options {
     uint64_t requests, rate;
     double seconds;
     size_t size;
-    bool json;
+    bool json, producers;
     const char *method, *file, *url;
     struct buf headers;       /* lines, each with its CRLF */
     bool typed;               /* one of them is a Content-Type */
@@ -42,7 +43,8 @@ struct plan {
     const struct wire *wire;
     struct order order;
     struct addrinfo *address;
-    struct buf *heads;        /* one for each topic */
+    struct buf *heads;        /* one for each topic, or for each connection */
+    size_t *numbers;          /* of producers: where in its head a connection writes the number of its request */
     unsigned head_count;
     struct buf body;
     unsigned each;            /* messages in a request */
@@ -80,10 +82,40 @@ static inline void body_from_file(struct buf *body, const char *path)
     fclose(f);
 }
 
+enum { NUMBER_DIGITS = 10 };
+
+/* Each connection is a producer of its own. */
+static inline void producers_make(struct plan *plan)
+{
+    static const char number[] = "Producer-Seq: ";
+    const struct options *o = &plan->options;
+    if (o->topics > 1 || plan->wire->own_requests)
+        fail("-P", "it needs HTTP and one topic");
+    plan->head_count = o->connections;
+    plan->heads = mem_new(plan->head_count * sizeof *plan->heads);
+    plan->numbers = mem_new(plan->head_count * sizeof *plan->numbers);
+    for (unsigned i = 0; i < plan->head_count; i++) {
+        struct buf headers = {0};
+        struct order order = plan->order;
+        buf_add_slice(&headers, order.headers);
+        buf_addf(&headers, "Producer-Id: load-%d-%u\r\n%s%0*d\r\n", getpid(), i, number, NUMBER_DIGITS, 0);
+        order.headers = buf_slice(&headers);
+        plan->wire->make(&plan->heads[i], &order, 0);
+        const struct buf *head = &plan->heads[i];
+        const char *at = memmem(head->data, head->end, number, sizeof number - 1);
+        plan->numbers[i] = (size_t)(at - head->data) + sizeof number - 1;
+        buf_fini(&headers);
+    }
+}
+
 /* One request for each topic, or for each connection if the protocol needs that. */
 static inline void heads_make(struct plan *plan)
 {
     const struct options *o = &plan->options;
+    if (o->producers) {
+        producers_make(plan);
+        return;
+    }
     plan->head_count = plan->wire->own_requests ? o->connections : o->topics;
     plan->heads = mem_new(plan->head_count * sizeof *plan->heads);
     for (unsigned i = 0; i < plan->head_count; i++)
@@ -151,6 +183,7 @@ static const char usage[] =
     "  -H HEADER   add a header line                  -j, --json   one line of JSON\n"
     "  -T, --topics N  replace %d in the URL by 0 to N-1 in turn\n"
     "  -s, --step S    ... by 0, S, 2 S and so on, N of them\n"
+    "  -P, --producers each connection is a producer: its requests have a Producer-Id and a Producer-Seq\n"
     "exit code: 0, or 1 when any request failed or was answered other than 2xx\n";
 
 static inline uint64_t number(const char *option, const char *text, uint64_t least, uint64_t most)
@@ -182,6 +215,7 @@ static inline void option_apply(struct options *o, int option, const char *value
     case 'f': o->file = value; break;
     case 'm': o->method = value; break;
     case 'H': header_add(o, value); break;
+    case 'P': o->producers = true; break;
     case 'j': o->json = true; break;
     case 'h': fputs(usage, stdout); exit(0);
     default: fputs(usage, stderr); exit(64);
@@ -192,11 +226,12 @@ static inline void options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
         {"json", no_argument, NULL, 'j'}, {"topics", required_argument, NULL, 'T'},
-        {"step", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0},
+        {"step", required_argument, NULL, 's'}, {"producers", no_argument, NULL, 'P'},
+        {"help", no_argument, NULL, 'h'}, {0},
     };
     int option;
     *o = (struct options){.connections = 1, .threads = 1, .topics = 1, .step = 1};
-    while ((option = getopt_long(argc, argv, "c:t:n:d:r:b:B:T:s:f:m:H:jh", longs, NULL)) >= 0)
+    while ((option = getopt_long(argc, argv, "c:t:n:d:r:b:B:T:s:f:m:H:Pjh", longs, NULL)) >= 0)
         option_apply(o, option, optarg);
     if (optind != argc - 1)
         option_apply(o, '?', NULL);

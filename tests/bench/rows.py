@@ -170,6 +170,8 @@ def publish_rows():
         Row(title, Lignum, "Lignum: 100 B, 64 connections, by wrk", "v1/topics/t/messages", [], tool=wrk),
         Row(title, Lignum, "Lignum: 100 B through /api, 64 connections", "api/message", ["-f", API_BODY, "-c", "64"]),
         Row(title, Lignum, "Lignum: 100 B of JSON, 64 connections", "v1/topics/j/messages", ["-f", JSON_BODY, "-c", "64"]),
+        Row(title, Lignum, "Lignum: 100 B, 64 connections, each an idempotent producer", "v1/topics/t/messages",
+            ["-b", "100", "-c", "64", "-P"], quick=True),
         publish(LignumHook, 64), publish(LignumInterval, 64, quick=True),
         Row(title, LignumDecode, "Lignum with a JSON hook: 100 B of JSON, 64 connections", "v1/topics/j/messages",
             ["-f", JSON_BODY, "-c", "64"]),

@@ -1,8 +1,13 @@
 """Requests that are repeated because their answer was lost: each is stored once, through kills, power failures and failovers."""
 
+import glob
 import os
 import random
+import time
 
+import pytest
+
+from client import request_bytes
 from common import BIG, BINARY, SANITIZED, wait_until
 from publishers import Repeater, check_requests, repeating
 from test_power import differences, entries, in_log, locked, on_disk, states
@@ -164,3 +169,45 @@ def without_places(r):
     then = Repeater(r.node, r.topic, r.id, r.rng)
     then.asked, then.receipts = r.asked, [[None, None, n, None] for _, _, n, _ in r.receipts]
     return then
+
+
+@pytest.mark.alone
+def test_many_producers_are_remembered_within_their_memory_and_after_a_restart(node, figure):
+    count = 100000 if BIG else 10000
+    b = node()
+    b.ok("PUT", "/v1/topics/t", '{"durability": "os"}', status=201)     # no request waits for the disk
+    b.publish("t", b"x", {"Producer-Id": "first", "Producer-Seq": "0"})
+
+    def send_all(seq):
+        """Each producer sends this request; the number of duplicates."""
+        duplicates = 0
+        with b.connect() as c:
+            for begin in range(0, count, 500):
+                c.send(b"".join(request_bytes("POST", "/v1/topics/t/messages", b"x", {
+                    "Producer-Id": "producer-%08d" % i, "Producer-Seq": str(seq)}) for i in range(begin, begin + 500)))
+                for _ in range(500):
+                    a = c.answer()
+                    assert a.status == 200, a
+                    duplicates += b'"duplicate":true' in a.body
+        return duplicates
+    before = b.status("VmRSS")
+    assert (send_all(0), send_all(1)) == (0, 0)
+    grown = b.status("VmRSS") - before
+    began = time.monotonic()
+    b.stop()
+    stopped = time.monotonic() - began
+    took = {}
+    for how in ["a clean stop", "kill -9"]:
+        b.start()
+        began = time.monotonic()
+        a = b.post("/v1/topics/t/messages", b"x", headers={"Producer-Id": "producer-00000007", "Producer-Seq": "1"})
+        assert a.json["duplicate"], a
+        took[how] = time.monotonic() - began
+        assert send_all(1) == count
+        b.kill()
+        if how == "a clean stop":
+            for path in glob.glob(os.path.join(b.data, "topics/t/*.senders")):
+                os.unlink(path)                     # all is read back from the log
+    figure("%d producers: %.1f MB more; a stop takes %.2f s, the first request after a clean stop %.3f s, without a snapshot %.3f s",
+           count, grown / 1024, stopped, took["a clean stop"], took["kill -9"])
+    assert SANITIZED or grown < 10000 + count * 0.6             # kB

@@ -27,6 +27,7 @@ struct senders {
     struct map by_name;
     struct list orders[KINDS];
     uint64_t counts[KINDS];
+    struct sender *asked;  /* the last one: what is asked about is noted next. NULL: it was forgotten since */
     size_t size;           /* of all records of a snapshot */
 };
 
@@ -92,6 +93,8 @@ static void sender_forget(struct senders *s, struct sender *p)
     list_remove(&p->order);
     s->counts[(size_t)p->name[0] - 1]--;
     s->size -= record_size(p);
+    if (s->asked == p)
+        s->asked = NULL;
     sender_free(p);
 }
 
@@ -145,7 +148,8 @@ static struct sender *find(const struct senders *s, const struct origin *o, slic
     text[0] = (char)o->kind;
     memcpy(text + 1, o->name.p, o->name.n);
     *name = slice_of(text, 1 + o->name.n);
-    return map_get(&s->by_name, *name);
+    struct sender *p = s->asked;
+    return p != NULL && slice_eq(*name, slice_of(p->name, p->name_size)) ? p : map_get(&s->by_name, *name);
 }
 
 void senders_note(struct senders *s, const struct senders_bounds *bounds, const struct batch_head *head,
@@ -172,12 +176,12 @@ void senders_note(struct senders *s, const struct senders_bounds *bounds, const 
     }
 }
 
-struct sent senders_ask(const struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
+struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
                         int64_t now_ms)
 {
     char text[NAME_MAX];
     slice name;
-    const struct sender *p = find(s, o, &name, text);
+    const struct sender *p = s->asked = find(s, o, &name, text);
     if (p != NULL && now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
         p = NULL;
     if (o->kind == ORIGIN_KEY && p != NULL)

@@ -54,7 +54,7 @@ struct sent {
 };
 
 /* What a request with this origin is to the topic now. */
-struct sent senders_ask(const struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
+struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
                         int64_t now_ms);
 
 size_t senders_count(const struct senders *s);
