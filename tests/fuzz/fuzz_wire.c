@@ -1,8 +1,8 @@
 /*
  * Arbitrary frames to a leader from a follower, and to a follower from its leader. They must not crash either.
  * `peers` of a leader must not move while a member of the set is missing. What a follower was told is committed must
- * stay readable and unchanged, unless the node has marked itself amnesiac (broker/follower/refetch.c), the leader's
- * retention has removed it, or the leader claimed without membership.
+ * stay readable and unchanged, unless the node has marked itself amnesiac or refuses a file that differs
+ * (broker/follower/refetch.c), the leader's retention has removed it, or the leader claimed without membership.
  *
  * The bits of the first byte choose: the side; whether the handshake is over; whether slots and the checksums of
  * batches are corrected first, so that the fuzzer gets past them. Frames follow: type, two bytes of size, payload.
@@ -295,7 +295,8 @@ static void follower_restore(void)
     struct state *state = store_state(following.store);
     struct topic *t = following.t;
     t->follow.told_readable = t->follow.told_peers = MESSAGES;
-    if (t->tail.at == MESSAGES && topic_first(t) == 0 && !state->amnesiac && state->epoch == 1)
+    bool whole = t->tail.at == MESSAGES && topic_first(t) == 0 && !journal_refuses(t->journal, 0);
+    if (whole && !state->amnesiac && state->epoch == 1)
         return;
     state->amnesiac = false;
     state->epoch = following.role.epoch = 1;
@@ -319,6 +320,8 @@ static void check_committed(void)
     if (store_state(following.store)->amnesiac || following.follower->unclean > 0)
         return;
     if (topic_first(following.t) > 0)    /* the leader said that its retention has removed them */
+        return;
+    if (journal_refuses(following.t->journal, 0))    /* the leader said that its file is another one */
         return;
     ENSURE(following.t->readable.at >= MESSAGES);
     read_topic(&following, &now);
