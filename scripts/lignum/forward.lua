@@ -21,6 +21,7 @@ local GUARD <const> = "Lignum-Forwarded"
 local FORWARDED = {
   accept = true, authorization = true, ["content-encoding"] = true, ["content-type"] = true, cookie = true,
   ["idempotency-key"] = true, ["if-match"] = true, ["lignum-ack"] = true, ["lignum-key"] = true, origin = true,
+  ["lignum-delay"] = true, ["lignum-deliver-at"] = true,
   traceparent = true, tracestate = true, ["user-agent"] = true,
 }
 local FORWARDED_PREFIXES = { "^lignum%-header%-", "^producer%-", "^x%-" }

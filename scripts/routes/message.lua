@@ -18,7 +18,11 @@ local M = {}
 
 -- Publish --------------------------------------------------------------------------------------
 
-local ENVELOPE = { key = "string?", key_base64 = "string?", headers = "table?", data = "string?", base64 = "string?" }
+local ENVELOPE = {
+  key = "string?", key_base64 = "string?", headers = "table?", data = "string?", base64 = "string?", delay = "number?",
+  deliver_at = "string?",
+}
+local DELAY_MAX <const> = core.limits.group_delay_ms_max // 1000
 
 local ENVELOPES_PIECE <const> = 2000
 local COUNT_MAX <const> = core.limits.batch_count_max
@@ -36,6 +40,26 @@ local function check_headers(headers)
   end
 end
 
+-- The headers of an envelope with `delay` or `deliver_at`, or nil and the problem.
+local function due_headers(envelope)
+  local delay, at, headers = envelope.delay, envelope.deliver_at, {}
+  for name, value in pairs(envelope.headers or {}) do headers[name] = value end
+  if delay and at then return nil, "a message must not have both delay and deliver_at" end
+  if delay then
+    local ms = delay * 1000
+    if not (delay >= 0 and delay <= DELAY_MAX) or math.abs(ms - math.floor(ms + 0.5)) > 1e-6 then
+      return nil, ("delay must be seconds from 0 to %d, with at most three decimals"):format(DELAY_MAX)
+    end
+    headers["lignum-delay"] = format("%.3f", delay)
+    return headers
+  end
+  local time = core.time.parse(at)
+  if not time then return nil, "deliver_at must be a time such as 2026-11-30T10:00:00Z" end
+  if time - core.now() > DELAY_MAX then return nil, "deliver_at must be at most 366 days from now" end
+  headers["lignum-deliver-at"] = at
+  return headers
+end
+
 -- Converts an envelope to a message, or returns nil and the problem.
 local function message_of(envelope)
   if type(envelope) ~= "table" then return nil, "a message must be an object" end
@@ -51,7 +75,12 @@ local function message_of(envelope)
     key = base64.decode(envelope.key_base64)
     if not key then return nil, "key_base64 must be valid base64 with padding" end
   end
-  return { key = key, headers = envelope.headers, payload = payload }
+  local headers = envelope.headers
+  if envelope.delay or envelope.deliver_at then
+    headers, problem = due_headers(envelope)
+    if not headers then return nil, problem end
+  end
+  return { key = key, headers = headers, payload = payload }
 end
 
 -- The messages in a JSON body, which is one envelope or a list of envelopes.

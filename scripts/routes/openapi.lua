@@ -111,6 +111,11 @@ local message = envelope("the payload, if it is valid UTF-8", "the payload other
 message.offset, message.epoch, message.time = integer(0), integer(0), { type = "string", format = "date-time" }
 message.lease, message.delivery = text("of a claim"), integer(1, "of a claim: how often it was delivered")
 
+local published = envelope("the payload, if it is valid UTF-8", "or the payload in base64, with padding")
+published.delay = { type = "number", minimum = 0, maximum = limits.group_delay_ms_max // 1000,
+  description = "seconds; groups do not deliver it before that" }
+published.deliver_at = { type = "string", format = "date-time" }
+
 local schemas = {
   Problem = object({
     type = text(), title = text(), status = integer(400), code = text("one of the error codes in doc/http.md"),
@@ -129,7 +134,7 @@ local schemas = {
 
   Envelope = {
     type = "object", additionalProperties = false,
-    properties = envelope("the payload, if it is valid UTF-8", "or the payload in base64, with padding"),
+    properties = published,
     oneOf = list { { required = list { "data" } }, { required = list { "base64" } } },
   },
 
@@ -281,6 +286,8 @@ paths["/v1/topics/{topic}/messages"] = {
   }, {
     parameters = {
       header("Lignum-Key", "the key, if the body is one message"),
+      header("Lignum-Delay", "seconds: groups do not deliver it before that"),
+      header("Lignum-Deliver-At", "RFC 3339: the same, as a time"),
       header("Lignum-Ack", "peers: answer when every member of the synced set has it"),
       header("Lignum-Forward", "never: a follower does not forward, but answers 307 with the leader's address"),
       header("If-Match", '"epoch:offset:topic", a token in quotes: append only there, at the end of the topic'),

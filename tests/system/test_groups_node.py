@@ -450,3 +450,55 @@ def test_kill_9_loop_writes_each_letter_once(node):
     found = [payload_of(m) for m in letters(b, "g-once.letters")]
     assert sorted(found) == sorted(sent)
     assert g.info(b)["dead"] == len(sent)
+
+
+# ---- delays on publish
+
+def test_a_delayed_message_is_not_delivered_early_and_others_pass_it(b):
+    g = fresh(b, "g-later")
+    path = "/v1/topics/g-later/messages"
+    b.publish("g-later", b"late", {"Lignum-Delay": "0.8"})
+    began = time.monotonic()
+    b.ok("POST", path, json.dumps([{"data": "later", "delay": 1.2}, {"data": "now"}]), {"Content-Type": "application/json"})
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+    b.ok("POST", path, b"x\ny\n", {"Content-Type": "application/x-ndjson", "Lignum-Deliver-At": at})
+    assert data(g.claim(b, limit=9)) == ["now"]
+    info = g.info(b)
+    assert (info["lag"], info["scheduled"]) == (5, 4)
+    assert len(b.read("g-later")["messages"]) == 5          # readers see all at once
+    assert data(g.claim(b, limit=9, wait=10)) == ["late"] and time.monotonic() - began > 0.75
+    assert data(g.claim(b, limit=9, wait=10)) == ["later"] and time.monotonic() - began > 1.1
+    m = g.claim(b, limit=9, wait=10)
+    assert (data(m), m[0]["headers"], m[0]["delivery"]) == (["x", "y"], {"lignum-deliver-at": at}, 1)
+    assert time.monotonic() - began > 1.9
+
+
+def test_delays_hold_over_a_restart(node):
+    b = node()
+    g = fresh(b, "g-hold")
+    b.publish("g-hold", b"late", {"Lignum-Delay": "4"})
+    began = time.monotonic()
+    b.publish("g-hold", b"now")
+    assert data(g.claim(b, limit=9)) == ["now"]
+    b.kill()
+    b.start()
+    assert g.claim(b, limit=9) == []
+    assert data(g.claim(b, limit=9, wait=20)) == ["late"]
+    assert time.monotonic() - began > 3.9
+
+
+def test_wrong_delays_are_refused_and_nothing_is_appended(b):
+    b.ok("PUT", "/v1/topics/g-wrong", status=201)
+    path = "/v1/topics/g-wrong/messages"
+    for headers in ({"Lignum-Delay": "-1"}, {"Lignum-Delay": "31622401"}, {"Lignum-Delay": "1.2345"}, {"Lignum-Delay": "x"},
+                    {"Lignum-Delay": "1."}, {"Lignum-Deliver-At": "tomorrow"}, {"Lignum-Deliver-At": "2199-01-01T00:00:00Z"},
+                    {"Lignum-Delay": "1", "Lignum-Deliver-At": "2026-01-01T00:00:00Z"}):
+        for kind in ("text/plain", "application/x-ndjson"):
+            assert_status(b.request("POST", path, b"m", dict(headers, **{"Content-Type": kind})), 400, "bad_value")
+    for fields in ({"delay": -1}, {"delay": 31622401}, {"delay": 0.0001}, {"delay": "1"}, {"deliver_at": "x"},
+                   {"deliver_at": "2199-01-01T00:00:00Z"}, {"delay": 1, "deliver_at": "2026-01-01T00:00:00Z"}):
+        a = b.request("POST", path, json.dumps(dict({"data": "m"}, **fields)), {"Content-Type": "application/json"})
+        assert_status(a, 400, "bad_value")
+    a = b.request("POST", path, '{"data": "m"}', {"Content-Type": "application/json", "Lignum-Delay": "1"})
+    assert_status(a, 400, "bad_value")
+    assert b.topic("g-wrong")["next"] == 0

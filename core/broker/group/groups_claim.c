@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "base/least.h"
+#include "broker/group/due.h"
 #include "broker/group/groups_struct.h"
 
 /* ---- who waits ---- */
@@ -155,6 +156,11 @@ static int look(struct claiming *k)
     }
     if (e->state == DELIVERY_HELD)
         return 1;
+    int64_t due = e->count == 0 ? due_ms(m.headers, k->reader.head.time_ms) : 0;
+    if (due > k->record.now_ms) {
+        deliveries_delay(&g->out, e, due);
+        return 1;
+    }
     k->bytes += size;
     take(k, e, &m);
     return 1;
@@ -199,9 +205,9 @@ int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const
         out->end = out->at + before;
         c->count = 0;
     } else {
-        int64_t until = k.record.until_ms;
-        if (c->count > 0 && until < g->due_ms)
-            group_due(gs, g, until);
+        int64_t next = group_wake_delayed(&g->state, k.record.now_ms);
+        if (next < g->due_ms)
+            group_due(gs, g, next);
     }
     buf_fini(&k.all);
     buf_fini(&k.reader.raw);

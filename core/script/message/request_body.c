@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
+#include "broker/group/due.h"
 
 static char lower(char c)
 {
@@ -119,13 +121,19 @@ static bool type_says_nothing(slice type)
            slice_ieq(type, SLICE("application/x-www-form-urlencoded"));
 }
 
-/* Lignum-Key, Lignum-Header-NAME. The comparison of the first letter spares most headers the other two. */
+static bool is_due(slice name)
+{
+    return slice_ieq(name, DUE_DELAY) || slice_ieq(name, DUE_AT);
+}
+
+/* Lignum-Key, Lignum-Header-NAME, Lignum-De... The comparison of the first letter spares most headers the others. */
 static bool has_message_headers(const struct http_head *head)
 {
     for (size_t i = 0; i < head->header_count; i++) {
         slice name = head->headers[i].name;
         if (name.n >= 10 && lower(name.p[0]) == 'l' &&
-            (slice_ieq(name, SLICE("lignum-key")) || slice_ieq(slice_of(name.p, 10), SLICE("lignum-hea"))))
+            (slice_ieq(name, SLICE("lignum-key")) || slice_ieq(slice_of(name.p, 10), SLICE("lignum-hea")) ||
+             is_due(name)))
             return true;
     }
     return false;
@@ -145,13 +153,34 @@ enum body body_of(const struct http_request *r)
 
 /* ---- encoding it ---- */
 
+/* Lignum-Delay or Lignum-Deliver-At becomes a header of the message, or of each. 0 or -ERR_BAD_VALUE. */
+static int add_due(struct draft *d, const struct http_head *head)
+{
+    const struct http_header *one = NULL;
+    for (size_t i = 0; i < head->header_count; i++) {
+        const struct http_header *h = &head->headers[i];
+        if (h->name.n < DUE_DELAY.n || !is_due(h->name))
+            continue;
+        if (one != NULL)
+            return draft_fail(d, -ERR_BAD_VALUE, "only one of Lignum-Delay and Lignum-Deliver-At can be given, once");
+        const char *problem = due_check(h->name, h->value, clock_wall_ms());
+        if (problem != NULL)
+            return draft_fail(d, -ERR_BAD_VALUE, "%.*s %s", SLICE_ARGS(h->name), problem);
+        one = h;
+    }
+    if (one == NULL)
+        return 0;
+    return draft_header(d, slice_ieq(one->name, DUE_DELAY) ? DUE_DELAY : DUE_AT, one->value);
+}
+
 static int add_lines(struct draft *d, slice body)
 {
     int rc = 0;
+    slice headers = buf_slice(d->headers);
     while (body.n > 0 && rc == 0) {
         const char *end = memchr(body.p, '\n', body.n);
         size_t taken = end == NULL ? body.n : (size_t)(end - body.p) + 1;
-        struct message m = {.payload = slice_of(body.p, taken - (end != NULL))};
+        struct message m = {.headers = headers, .payload = slice_of(body.p, taken - (end != NULL))};
         if (m.payload.n > 0 && m.payload.p[m.payload.n - 1] == '\r')
             m.payload.n--;
         if (m.payload.n > 0)
@@ -161,13 +190,14 @@ static int add_lines(struct draft *d, slice body)
     return rc;
 }
 
-int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what)
+int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what, bool may_be_due)
 {
     for (size_t i = 0; i < r->head.header_count; i++) {
         slice name = r->head.headers[i].name;
         bool header = name.n >= 14 && slice_ieq(slice_of(name.p, 14), SLICE("lignum-header-"));
-        if (header || slice_ieq(name, SLICE("lignum-key")))
-            return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to %s", SLICE_ARGS(name), what);
+        if (!header && !slice_ieq(name, SLICE("lignum-key")) && (may_be_due || !is_due(name)))
+            continue;
+        return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to %s", SLICE_ARGS(name), what);
     }
     return 0;
 }
@@ -207,6 +237,8 @@ static int add_message(struct draft *d, const struct http_request *r)
         else if (typed && slice_ieq(h->name, type))
             rc = add_named_header(d, head, i, h->name);
     }
+    if (rc == 0)
+        rc = add_due(d, head);
     m.headers = buf_slice(d->headers);
     return rc < 0 ? rc : draft_add(d, &m);
 }
@@ -217,7 +249,10 @@ int draft_encode_body(struct draft *d, const struct http_request *r, enum body b
     if (body == BODY_PAYLOAD) {
         rc = draft_add(d, &(struct message){.payload = r->body});
     } else if (body == BODY_LINES) {
-        rc = draft_refuse_message_headers(d, r, "lines");
+        rc = draft_refuse_message_headers(d, r, "lines", true);
+        buf_clear(d->headers);
+        if (rc == 0)
+            rc = add_due(d, &r->head);
         if (rc == 0)
             rc = add_lines(d, r->body);
     } else {

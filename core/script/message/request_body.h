@@ -5,7 +5,8 @@
  * CR before the LF is dropped. A single message takes from the request Lignum-Key as its key, Lignum-Header-NAME as its
  * header "name" (in lower case; not decoded, and UTF-8), and Content-Type as its header "content-type", unless that is
  * application/octet-stream, or application/x-www-form-urlencoded, which curl sends unasked. Of several lines of one
- * Lignum-Header-NAME the header is the list (net/http_parse.h).
+ * Lignum-Header-NAME the header is the list (net/http_parse.h). Lignum-Delay and Lignum-Deliver-At become headers of
+ * those names (broker/group/due.h), of each message where the body has several lines.
  */
 #ifndef SCRIPT_MESSAGE_REQUEST_BODY_H
 #define SCRIPT_MESSAGE_REQUEST_BODY_H
@@ -25,9 +26,9 @@ enum body body_of(const struct http_request *r);
 /* Adds the body and finishes; BODY_JSON and BODY_CODED as one message. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
 int draft_encode_body(struct draft *d, const struct http_request *r, enum body body);
 
-/* Lignum-Key and Lignum-Header-NAME belong to a single message. -ERR_BAD_VALUE when the head has one; `what` says what
- * the body is instead. */
-int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what);
+/* Lignum-Key and Lignum-Header-NAME belong to a single message, Lignum-Delay and Lignum-Deliver-At unless `may_be_due`.
+ * -ERR_BAD_VALUE when the head has one; `what` says what the body is instead. */
+int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what, bool may_be_due);
 
 /* Takes Producer-Id, Producer-Epoch and Producer-Seq, or Idempotency-Key; If-Match; Lignum-Ack. 0 or -ERR_BAD_VALUE. */
 int draft_take_headers(struct draft *d, const struct http_request *r);

@@ -154,7 +154,7 @@ static int l_publish(lua_State *L)
     if (body == BODY_JSON) {
         struct draft d;
         draft_init(&d, vm_of(L));
-        int rc = draft_refuse_message_headers(&d, r, "a body of JSON");
+        int rc = draft_refuse_message_headers(&d, r, "a body of JSON", false);
         if (rc < 0)
             return push_draft_fail(L, &d, rc);
     }
