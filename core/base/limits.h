@@ -117,6 +117,7 @@ enum {
     TASK_BUDGET_MS = 1000,              /* CPU time of Lua between two waits */
     VM_MEMORY_MAX = 256 * MIB,
     VM_MEMORY_RESERVED = 16,            /* 1 byte in 16 is kept from requests, for health checks */
+    VM_MEMORY_RESERVE = 32 * MIB,       /* for the routes, when lignum.lua keeps all that it may: a few large answers */
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_BODIES_MAX = 64 * MIB,        /* of all fetches for clients together, before scripts get them */
     FETCH_MS = 30 * 1000,

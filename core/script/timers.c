@@ -71,6 +71,10 @@ static void on_tick(void *arg)
         .background = true};
     if (tasks_stopping(vm_tasks(t->vm)))
         return;
+    if (!t->duty && memory_is_full(vm_memory(t->vm))) {
+        watch_arm(&t->watch, t->delay_ns);
+        return;
+    }
     t->began = clock_ns();
     t->running = task_start(vm_tasks(t->vm), &o, &t->task) == 0;
 }

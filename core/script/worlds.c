@@ -51,6 +51,7 @@ static int operator_new(struct worlds *w, struct vm **out)
     o.init = "init";
     o.world = "operator";
     o.first = w->core;
+    o.memory_reserve = VM_MEMORY_RESERVE;
     int rc = script_new(o, out);
     if (rc < 0)
         return rc;

@@ -1468,6 +1468,13 @@ function core.refusal() end
 ---@example req:know { action = "read", topic = "orders" }
 function Request:know(facts) end
 
+---The task runs the operator's code from now on: it gives way to others after each slice. `closed`: without the reserve
+---of memory that is kept for the broker's own code.
+---@where scripts/lignum
+---@param closed boolean
+---@example core.yours(true)
+function core.yours(closed) end
+
 ---Sets the name of the hook that runs, for error messages; nil: none.
 ---@where scripts/lignum
 ---@param name? string

@@ -188,6 +188,7 @@ end
 function M.build(options)
   local env = guard(environment(options.config))
   for _, name in ipairs(ROUTES) do require("routes." .. name) end
+  route.operators = true
   if options.config then run_file(options.config, env) end
   config.set(options.set)
   local errors = config.finish()

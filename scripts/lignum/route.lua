@@ -10,7 +10,9 @@ local near = require "lignum.near"
 local find, sub = string.find, string.sub
 local find_route, know = core.Request.find, core.Request.know
 
-local M = {}
+local M = {
+  operators = false,     -- whether the routes that are declared now are the operator's
+}
 
 local OPEN <const> = "/healthz"     -- not authorized: Consul requests it without credentials; it discloses nothing
 local PROBES <const> = { ["/healthz"] = true, ["/readyz"] = true }       -- which nothing is put around
@@ -19,6 +21,7 @@ local sealed = false -- true once the draft is complete
 
 ---@class lignum.Route
 ---@field id integer        of the route's counters
+---@field closed boolean?   set when the operator's code runs in it; true: its handler is the operator's (core.yours)
 ---@field method string
 ---@field path string
 ---@field fn function
@@ -77,6 +80,7 @@ local function add(method, path, fn, place, access)
     id = core.route(method .. " " .. path), method = method, path = path, fn = fn, place = place,
   }
   route.action, route.topic = check_access(access, method, path)
+  if M.operators then route.closed = true end
   declared[key] = route
   all[#all + 1] = route
 end
@@ -138,6 +142,7 @@ local function surround(route)
     local function next_one(req) return answer(route, within, req) end
     inner = function(req) return outer(req, next_one) end
   end
+  if #around > 0 and route.closed == nil then route.closed = false end
   route.fn = inner
 end
 
@@ -219,6 +224,7 @@ function M.handle(req)
     if not allow then return http.fail("not_found") end
     return wrong_method(allow, req.method)
   end
+  if route.closed ~= nil then core.yours(route.closed) end
   return answer(route, route.fn, req)
 end
 

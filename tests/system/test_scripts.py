@@ -1,5 +1,6 @@
 """What an operator's lignum.lua can do, and that its mistakes break nothing else."""
 
+import contextlib
 import json
 import os
 import re
@@ -591,3 +592,63 @@ every(0.02, function() local v = inner({}) return v end)''')
     assert a.json["id"] != b.get("/fails").json["id"]
     wait_until(lambda: re.search("every 0.02 s.*trace=.*lignum.lua:3 in inner < [^<]*lignum.lua:13", b.said()), what="a timer's too")
     assert "id" not in b.get("/nothing").json
+
+
+# ---- what scripts cannot take from the broker
+
+LEAKS = {
+    "on_publish": ("function on_publish(m) keep(m.payload) end", "/v1/topics/leak/messages"),
+    "a route": ('route.post("/leak", function(req) keep(req.body) return 200 end)', "/leak"),
+    "a caught error": ("function on_publish(m) pcall(keep, m.payload) end", "/v1/topics/leak/messages"),
+}
+
+
+@pytest.mark.parametrize("what", LEAKS)
+def test_what_leaks_takes_nothing_from_the_broker_and_a_reload_frees_it(node, what):
+    config, path = LEAKS[what]
+    b = node(config="""
+local head
+local function keep(id) head = { id = id .. "!", next = head } end
+""" + config + """
+function authorize(req) return true end
+route.get("/before", function() return 200, "before" end)
+every(0.01, function() shared.dict("ticks"):incr("n") end)""", set=["limits.script_memory=%d" % (8 << 20)])
+    b.publish("t", b"kept")
+    with b.connect() as c:
+        while "its on_publish, routes and timers fail" not in b.said():
+            for _ in range(100):
+                last = c.request("POST", path, b"x" * 1000)
+    wait_until(lambda: b.post(path, b"x").status == 500, what="it is not called")
+    refused = b.post(path, b"x")
+    assert_status(refused, 500, "script_memory")
+    assert "is reloaded" in refused.json["detail"], (refused, last)
+    for _ in range(50):
+        assert b.messages("t")[0] == b"kept"
+        for read in "/healthz", "/readyz", "/metrics", "/v1/cluster", "/v1/topics":
+            assert b.get(read).status == 200, read
+    assert b.lua("return 6 * 7") == "42"
+    assert_status(b.get("/before"), 500, "script_memory")       # a route of the operator's
+    b.write_config("")
+    b.reload()
+    assert b.publish("leak", b"again")
+    assert b.said().count("its on_publish, routes and timers fail") == 1
+
+
+def test_routes_that_compute_hold_up_no_health_check(node, figure):
+    b = node(config="""
+route.get("/busy", function()
+  local till = os.clock() + 0.02
+  while os.clock() < till do end
+  return 200
+end)""")
+    slowest = 0
+    busy = on_own_connections(b, lambda c: c.request("GET", "/busy"))
+    with contextlib.ExitStack() as crowd:
+        clients = [crowd.enter_context(Background(busy)) for _ in range(40)]
+        clients[0].progresses(1)
+        for _ in range(20):
+            began = time.monotonic()
+            assert b.get("/healthz").status == 200
+            slowest = max(slowest, time.monotonic() - began)
+    figure("a health check takes at most %.3f s beside 40 clients of a route that computes for 20 ms" % slowest)
+    assert slowest < 0.5

@@ -1,11 +1,12 @@
 /*
  * core.where and core.caller: which hook, and which line, an error names. core.hook, core.refuse and core.refusal: what
- * the running hook is, and has refused.
+ * the running hook is, and has refused. core.yours: whose code runs.
  */
 #include <lauxlib.h>
 
 #include "script/bind/tables.h"
 #include "script/vm/task.h"
+#include "script/vm/vm.h"
 
 /* core.where(hook): from now on the message of a failing task begins with this hook; nil: with the task again. */
 static int l_where(lua_State *L)
@@ -14,7 +15,22 @@ static int l_where(lua_State *L)
         "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "replication", NULL,
     };
     struct task *t = task_self(L);
-    task_hook(t, lua_isnoneornil(L, 1) ? NULL : hooks[luaL_checkoption(L, 1, NULL, hooks)]);
+    int hook = lua_isnoneornil(L, 1) ? -1 : luaL_checkoption(L, 1, NULL, hooks);
+    if (hook == 0)
+        memory_check(vm_memory(vm_of(L)), L);
+    task_hook(t, hook < 0 ? NULL : hooks[hook]);
+    return 0;
+}
+
+/* core.yours(closed): from now on the task runs the operator's code, which gives way; closed: without the reserve of
+ * memory */
+static int l_yours(lua_State *L)
+{
+    bool closed = lua_toboolean(L, 1);
+    struct task *t = task_self(L);
+    if (closed)
+        memory_check(vm_memory(vm_of(L)), L);
+    task_yours(t, closed);
     return 0;
 }
 
@@ -73,7 +89,7 @@ static int l_caller(lua_State *L)
 
 void where_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"where", l_where}, {"caller", l_caller}, {"hook", l_hook},
+    static const luaL_Reg functions[] = {{"where", l_where}, {"caller", l_caller}, {"hook", l_hook}, {"yours", l_yours},
                                          {"refuse", l_refuse}, {"refusal", l_refusal}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -164,6 +164,7 @@ static int l_publish(lua_State *L)
         lua_pushboolean(L, 0);
         return 1;
     }
+    memory_check(vm_memory(vm_of(L)), L);
     lua_pushlstring(L, r->body.p, r->body.n);
     lua_createtable(L, 0, 2);
     set(L, PAYLOAD, BODY);

@@ -1,7 +1,11 @@
 /*
- * The memory of all scripts together, under one cap: Lua's own heap, and what Lua's objects own outside of it.
+ * The memory of one Lua state, under a cap: Lua's own heap, and what Lua's objects own outside of it.
  *
- * A part of it is kept for health checks and timers, so that clients whose requests take all they can get do not end
+ * Above the cap there may be a reserve, which is closed to the operator's on_publish, routes and timers: whatever they
+ * keep, the broker's own code in the same state goes on. When nearly all of the cap is kept, even after a collection,
+ * they are not called for a while (full), because each of their allocations would collect all garbage in vain.
+ *
+ * A part of all is kept for health checks and duties, so that clients whose requests take all they can get do not end
  * the node's session at Consul.
  *
  * The cap holds during runs only. Between runs the core itself creates Lua values (a task's coroutine, a request
@@ -12,6 +16,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "script/vm/pool.h"
 #include "script/vm/raise.h"
@@ -20,6 +25,9 @@ struct memory {
     size_t used, max;             /* bytes of Lua's heap; the cap on used + foreign */
     size_t foreign;               /* bytes that Lua's objects own outside of Lua's heap */
     size_t foreign_next;          /* memory_claim collects garbage when `foreign` passes this */
+    size_t reserve;               /* bytes above `max` */
+    bool closed;                  /* what runs now may not use the reserve */
+    uint64_t full_until;          /* clock_ns; 0: it is not full */
     size_t relieve_at;            /* memory_relieve collects garbage when used + foreign reaches this */
     bool capped;                  /* a run is on: allocations fail at the cap */
     bool guest;                   /* the run is on behalf of a client: then the cap is lower by a reserve */
@@ -29,6 +37,10 @@ struct memory {
 void memory_init(struct memory *m, size_t max);
 void memory_fini(struct memory *m);
 void memory_set_max(struct memory *m, size_t max);
+
+/* Whether the operator's code is not to be called. memory_check raises then. */
+bool memory_is_full(const struct memory *m);
+MAY_RAISE void memory_check(const struct memory *m, lua_State *L);
 
 /* A lua_Alloc; `ud` is the struct memory. */
 void *memory_allocate(void *ud, void *p, size_t old, size_t size);

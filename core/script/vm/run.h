@@ -8,7 +8,7 @@
 
 struct run {
     struct budget_run budget;
-    bool capped;                      /* whether an outer run is on */
+    bool capped, closed;              /* whether an outer run is on; and what it had of the reserve */
 };
 
 /* Around lua_resume, lua_pcall or lua_resetthread on L. `where` names what runs and outlives the run. run_end returns

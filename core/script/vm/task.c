@@ -1,6 +1,7 @@
 #include "script/vm/task.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -150,6 +151,13 @@ void task_where(struct task *t, const char *where)
     t->tasks->vm->budget->where = where;
 }
 
+/* on_publish is called for each message, so it is the hook that may keep something of each. The others decide whether
+ * requests, /metrics and elections work, and have the reserve. */
+static void close_reserve(const struct task *t)
+{
+    t->tasks->vm->memory.closed = t->closed || (t->hook != NULL && strcmp(t->hook, "on_publish") == 0);
+}
+
 static void count_hook(struct task *t, bool failed)
 {
     const struct services *s = &t->tasks->vm->services;
@@ -163,6 +171,7 @@ void task_hook(struct task *t, const char *hook)
     t->hook = hook;
     t->hook_began = hook == NULL ? 0 : clock_ns();
     t->refused = t->refused && hook == NULL;
+    close_reserve(t);
 }
 
 const char *task_hook_of(const struct task *t)
@@ -181,9 +190,11 @@ struct task *task_running(lua_State *L)
     return vm->tasks == NULL ? NULL : vm->tasks->running;
 }
 
-void task_yours(struct task *t, bool yours)
+void task_yours(struct task *t, bool closed)
 {
-    t->yours = yours;
+    t->yours = true;
+    t->closed = closed;
+    close_reserve(t);
 }
 
 void task_appended(struct task *t)
@@ -292,6 +303,7 @@ static void resume(struct task *t)
     t->state = TASK_RUNNING;
 
     run_begin(&r, ts->vm, t->L, ts->budget_ms, t->where);
+    close_reserve(t);
     budget_charge(ts->vm->budget, t->used);
     t->used = 0;
     ts->running = t;
@@ -348,6 +360,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->guest = o->guest;
     t->yours = o->yours;
     t->background = o->background;
+    t->closed = o->background && o->yours;
     t->used = 0;
     t->first = o->first || !o->guest;
     ts->guests += t->guest;

@@ -41,6 +41,7 @@ struct task {
     bool cancelled;           /* while running: it ends when it next waits */
     bool left;                /* task_left: the client has gone */
     bool background;
+    bool closed;              /* it may not use the reserve of memory.h */
     bool yours;               /* its code is the operator's, which gives way after each slice */
     unsigned used;            /* ticks of the slices since its last wait, see budget.h */
     bool may_stop, may_leave; /* tasks_stop, task_left may end the wait that is on or comes next */

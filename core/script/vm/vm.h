@@ -35,6 +35,7 @@ struct vm_options {
     const char *scripts;          /* directory that holds lignum/ and routes/ */
     const char *config;           /* path of lignum.lua; NULL = defaults only */
     const char *const *set;       /* "store.segment.messages=10", ..., NULL-terminated: they win over the file */
+    size_t memory_reserve;        /* above the cap, for the broker's own code (memory.h) */
     size_t memory_max;            /* the cap when limits.script_memory is not set; 0 = VM_MEMORY_MAX */
     bool check;                   /* lignum.lua is only checked: it changes nothing outside of this process */
     const char *init;             /* the script to load: "init", "duties" */
