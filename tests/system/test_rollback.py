@@ -65,9 +65,9 @@ def test_a_rollback_is_marked_in_the_register_so_that_no_node_leads_that_does_no
     c.consul.put(REGISTER, json.dumps(old))
     regressed(knowing)
     wait_until(lambda: "lost" in c.register()[0], what="the register says so")
-    marked, index = c.register()
-    assert [marked[k] for k in old] == list(old.values()), "all else is as it was"
-    assert marked["lost"] == {"epoch": lost["epoch"], "version": lost["version"], "leader": lost["leader"].split(":")[1]}
+    flagged, index = c.register()
+    assert [flagged[k] for k in old] == list(old.values()), "all else is as it was"
+    assert flagged["lost"] == {"epoch": lost["epoch"], "version": lost["version"], "leader": lost["leader"].split(":")[1]}
 
     for node in knowing:
         node.kill()  # this ends their sessions too
@@ -75,7 +75,7 @@ def test_a_rollback_is_marked_in_the_register_so_that_no_node_leads_that_does_no
     assert unaware.name in {m.split(":")[0] for m in old["members"]}, "it might lead by the old register"
     regressed([unaware])
     hold_for(2, "time in which it would have come to lead")
-    assert c.register() == (marked, index), "nobody has claimed"
+    assert c.register() == (flagged, index), "nobody has claimed"
 
     for node in knowing:
         node.start()

@@ -17,19 +17,19 @@ TEST(test_a_register_that_went_back_is_marked_with_what_is_known)
 {
     struct node n = leader();
     CHECK(role_pending_write(&n.role) == NULL);
-    struct synced_register old = rolled_back(&n), marked = *role_pending_write(&n.role), plain = marked;
+    struct synced_register old = rolled_back(&n), flagged = *role_pending_write(&n.role), plain = flagged;
     CHECK_EQ(n.role.seen_index, 80);                      /* it is a cas on just that register */
-    CHECK_EQ(marked.lost.epoch, 6);
-    CHECK_EQ(marked.lost.version, 10);
-    CHECK(id_eq(&marked.lost.leader, &store_state(n.store)->incarnation));
+    CHECK_EQ(flagged.lost.epoch, 6);
+    CHECK_EQ(flagged.lost.version, 10);
+    CHECK(id_eq(&flagged.lost.leader, &store_state(n.store)->incarnation));
     plain.lost = (struct register_stamp){.epoch = 0};
-    CHECK(synced_register_eq(&plain, &old));                     /* nobody leads, and nothing is claimed, by a mark */
-    CHECK_EQ(role_see(&n.role, &marked, 81, &messages, clock_ns()), VERDICT_REGRESSED);
+    CHECK(synced_register_eq(&plain, &old));                     /* nobody leads, and nothing is claimed, by a flag */
+    CHECK_EQ(role_see(&n.role, &flagged, 81, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK(role_pending_write(&n.role) == NULL);                  /* once is enough */
     claim_refused(&n, CLAIM_CLEAN, &messages);
     read_flag(&n, (struct register_stamp){7, 12, {{1}}});
     CHECK(role_pending_write(&n.role) == NULL);
-    CHECK_EQ(role_see(&n.role, &marked, 83, &messages, clock_ns()), VERDICT_REGRESSED);
+    CHECK_EQ(role_see(&n.role, &flagged, 83, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK_EQ(role_pending_write(&n.role)->lost.epoch, 7);        /* there was even more */
     CHECK_EQ(role_pending_write(&n.role)->lost.version, 12);
     stop(&n);
@@ -38,17 +38,17 @@ TEST(test_a_register_that_went_back_is_marked_with_what_is_known)
 TEST(test_a_mark_in_the_register_stops_who_knows_of_nothing_newer)
 {
     struct node n = leader();
-    struct synced_register marked = n.role.synced.confirmed;
-    marked.lost = (struct register_stamp){7, 11, {{1}}};
-    CHECK_EQ(role_see(&n.role, &marked, 80, &messages, clock_ns()), VERDICT_REGRESSED);
+    struct synced_register flagged = n.role.synced.confirmed;
+    flagged.lost = (struct register_stamp){7, 11, {{1}}};
+    CHECK_EQ(role_see(&n.role, &flagged, 80, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK_EQ(n.role.kind, ROLE_FOLLOWER);
     CHECK_EQ(on_disk().seen_epoch, 7);
     CHECK_EQ(on_disk().seen_version, 11);
     claim_refused(&n, CLAIM_CLEAN, &messages);
-    CHECK(role_pending_write(&n.role) == NULL);                  /* it knows no more than the mark says */
+    CHECK(role_pending_write(&n.role) == NULL);                  /* it knows no more than the flag says */
     restart(&n);
-    marked.lost = (struct register_stamp){.epoch = 0};
-    CHECK_EQ(role_see(&n.role, &marked, 81, &messages, clock_ns()), VERDICT_REGRESSED);
+    flagged.lost = (struct register_stamp){.epoch = 0};
+    CHECK_EQ(role_see(&n.role, &flagged, 81, &messages, clock_ns()), VERDICT_REGRESSED);
     CHECK(role_pending_write(&n.role) != NULL);                  /* Consul went back once more */
     stop(&n);
 }
@@ -57,8 +57,8 @@ TEST(test_the_operators_claim_ends_a_mark)
 {
     struct node n = leader();
     rolled_back(&n);
-    struct synced_register marked = *role_pending_write(&n.role);
-    role_see(&n.role, &marked, 81, &messages, clock_ns());
+    struct synced_register flagged = *role_pending_write(&n.role);
+    role_see(&n.role, &flagged, 81, &messages, clock_ns());
     struct synced_register v = claimed(&n, CLAIM_UNCLEAN, &messages);
     CHECK_EQ(v.epoch, 7);
     CHECK_EQ(v.version, 11);
@@ -78,7 +78,7 @@ TEST(test_an_empty_or_foreign_register_is_not_marked)
     v.lost = (struct register_stamp){100, 100, {{1}}};
     role_see(&n.role, &v, 80, &messages, clock_ns());
     CHECK(role_pending_write(&n.role) == NULL);
-    CHECK_EQ(on_disk().seen_epoch, 6);                    /* its mark is about another history */
+    CHECK_EQ(on_disk().seen_epoch, 6);                    /* its flag is about another history */
     stop(&n);
 }
 
