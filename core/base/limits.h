@@ -43,6 +43,7 @@ enum {
     SEGMENT_BYTES_MAX = 1024 * MIB,     /* positions in an index are 32 bits */
     SEGMENT_SPACE_FIRST = 64 * KIB,     /* preallocated for a new topic; doubles from there */
     SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* the most that is preallocated at once */
+    SENDERS_EVERY = 16 * MIB,           /* bytes of one topic between two snapshots of its producers: 10 ms to read */
     CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */
     INDEX_CACHE_SIZE_MAX = 4 * MIB,     /* of sealed files, in memory: 85 files of the default size are read at once */

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "store/disk/io.h"
 #include "store/log/append.h"
+#include "store/log/origins.h"
 #include "store/log/seal.h"
 #include "store/log/store_struct.h"
 
@@ -160,8 +161,10 @@ static void journal_committed(struct store *s, struct entry *e)
         return;
     m->disk = e->disk;
     bool current = e->has_checkpoint && j->parts.active && j->parts.active->first == c->first;
-    if (current && c->position >= j->checkpoint.position + CHECKPOINT_EVERY)
+    if (current && c->position >= j->checkpoint.position + CHECKPOINT_EVERY) {
         journal_save_checkpoint(j, c);
+        origins_grown(j);
+    }
     if (m->disk == m->tail)
         buf_fini(&j->pending);         /* an idle topic keeps no buffer */
     if (s->options.moved && j->owner)

@@ -60,7 +60,8 @@ struct journal_origins {
     struct senders *senders;      /* owned; NULL: unread */
     bool has_snapshot;
     uint64_t snapshot;            /* the offset of the newest one */
-    uint64_t logged;              /* bytes of the files that were sealed since */
+    uint64_t logged;              /* bytes of the files that were sealed since, but of the first one only from there */
+    uint64_t position;            /* of the snapshot in the active file; 0: it is not in that */
 };
 
 struct journal {

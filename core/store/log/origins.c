@@ -102,18 +102,38 @@ static struct snapshot *snapshot_make(struct journal *j)
     o->has_snapshot = true;
     o->snapshot = at.offset;
     o->logged = 0;
+    o->position = j->parts.active ? j->parts.active->size : 0;
     return s;
+}
+
+/* `logged`: bytes since the last one. */
+static void snapshot_if_worth(struct journal *j, uint64_t logged)
+{
+    const struct senders *senders = j->origins.senders;
+    if (senders_count(senders) == 0 || logged < SNAPSHOT_PART * senders_size(senders))
+        return;
+    struct snapshot *s = snapshot_make(j);
+    j->parts.dir.jobs++;
+    worker_submit(j->store->disk.worker, &s->job);
 }
 
 void origins_sealed(struct journal *j)
 {
     struct journal_origins *o = &j->origins;
-    o->logged += j->parts.at[j->parts.count - 1].size;
-    if (!o->senders || senders_count(o->senders) == 0 || o->logged < SNAPSHOT_PART * senders_size(o->senders))
+    o->logged += j->parts.at[j->parts.count - 1].size - o->position;
+    o->position = 0;
+    if (o->senders)
+        snapshot_if_worth(j, o->logged);
+}
+
+void origins_grown(struct journal *j)
+{
+    struct journal_origins *o = &j->origins;
+    if (!o->senders || !j->parts.active)
         return;
-    struct snapshot *s = snapshot_make(j);
-    j->parts.dir.jobs++;
-    worker_submit(j->store->disk.worker, &s->job);
+    uint64_t logged = o->logged + j->parts.active->size - o->position;
+    if (logged >= SENDERS_EVERY)
+        snapshot_if_worth(j, logged);
 }
 
 void origins_close(struct journal *j)

@@ -7,10 +7,11 @@
  *
  * To read them is to load the newest snapshot that fits the log, and to note the batches after it. A snapshot is the
  * file OFFSET.senders in the topic's directory: what all batches below that offset say. It is written when a file is
- * sealed, at its end, unless less was logged since the last one than SNAPSHOT_PART times what it takes; and at a clean
- * close. So at most a file, or that much, is read back. Snapshots are derived: one that is damaged, missing or of
- * another history only makes more of the log be read. Files whose end record says that none of their batches has an
- * origin are not read, nor those in which all batches are too old to matter.
+ * sealed, at its end, and in a file after each SENDERS_EVERY bytes, unless less was logged since the last one than
+ * SNAPSHOT_PART times what it takes; and at a clean close. So no more than about that much is read back. Snapshots are
+ * derived: one that is damaged, missing or of another history only makes more of the log be read. Files whose end
+ * record says that none of their batches has an origin are not read, nor those in which all batches are too old to
+ * matter.
  */
 #ifndef STORE_LOG_ORIGINS_H
 #define STORE_LOG_ORIGINS_H
@@ -25,6 +26,9 @@ void origins_note(struct journal *j, const struct batch_head *head, const char *
 
 /* The journal's file ends at the tail: has the disk thread write a snapshot, if it is worth it. */
 void origins_sealed(struct journal *j);
+
+/* The active file has grown, and has a new checkpoint: the same. */
+void origins_grown(struct journal *j);
 
 /* The journal is about to be closed in order: writes a snapshot. */
 void origins_close(struct journal *j);

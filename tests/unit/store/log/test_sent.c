@@ -202,6 +202,35 @@ TEST(test_a_start_reads_only_what_follows_the_last_snapshot)
     store_close(s);
 }
 
+TEST(test_of_a_large_file_only_the_end_is_read)
+{
+    struct journal_options o = files_of_ten;
+    struct store *s = open_store();
+    o.segment_messages = 1000;
+    o.segment_bytes = 256 * MIB;
+    struct journal *j = open_journal_with(s, "t", o);
+    CHECK_EQ(origins_read(j), 0);
+    for (uint64_t sequence = 0; sequence < 90; sequence++) {
+        append_from(j, "p", sequence, 600 * KIB);
+        settle_store(s);
+    }
+    CHECK_EQ(j->parts.count, 1);
+    CHECK(j->origins.snapshot >= 60);                       /* 90 take 53 MiB */
+    CHECK_EQ(snapshots("data/topics/t"), 1);                /* no truncation will come to the others: they are gone */
+    uint64_t last = j->origins.snapshot;
+    j = reopen_after(&s, true);
+    change_file(FILE_0, 200, SLICE("damage, which nobody sees"));
+    CHECK_EQ(origins_read(j), 0);
+    CHECK_EQ(j->origins.snapshot, last);
+    CHECK_EQ(j->damage.count, 0);
+    struct origin p = {ORIGIN_PRODUCER, SLICE("p"), 3, 89};
+    struct sent sent;
+    CHECK_EQ(journal_sent(j, &p, 1000, &sent), 0);
+    CHECK_EQ(sent.is, SENT_BEFORE);
+    CHECK_EQ(sent.first, 89);
+    store_close(s);
+}
+
 TEST(test_files_without_origins_are_not_read)
 {
     struct store *s = open_store();
