@@ -106,6 +106,7 @@ enum {
     GROUP_ACKED_MAX = 1024,             /* ranges of acknowledgements that a retry may repeat */
     GROUP_LOG_SEGMENT = 4 * MIB,        /* a file of _groups: what snapshots make superfluous goes file by file */
     GROUP_LOG_GROWTH = 8 * MIB,         /* of _groups, beyond three times its last snapshots, until the next ones */
+    GROUP_CACHE_MAX = 64 * MIB,         /* of all groups: batches whose messages are claimed one by one */
     CLAIM_COUNT_MAX = 10 * 1000,        /* messages of one claim, and leases of one settle */
     CLAIM_LOOK_MAX = 10 * 1000,         /* messages that one step of a claim looks at; it goes on in the next turn */
 

@@ -111,6 +111,7 @@ struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name
 void held_group_free(struct groups *gs, struct held_group *g)
 {
     map_remove(&gs->by_key, slice_from(g->key));
+    reader_free(gs, g);
     waiter_cancel(&g->fresh);
     mark_fail(&g->wakes, -ERR_UNKNOWN_GROUP);
     group_fini(&g->state);

@@ -16,6 +16,7 @@
 #define GROUP_LOG_NAME "_groups"
 
 struct groups;
+struct reader;
 
 /* A group and what belongs to it on this node. */
 struct held_group {
@@ -29,6 +30,7 @@ struct held_group {
     struct mark wakes;               /* claims that wait: each wants a number of its own, see groups_wake */
     uint64_t tickets;
     struct waiter fresh;             /* on the topic's `readable`, while claims wait */
+    struct reader *reader;           /* owned; the batches that the last claim read, or NULL */
     int64_t due_ms;                  /* when it has something to do by itself, or INT64_MAX */
 };
 

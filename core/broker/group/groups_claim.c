@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "base/least.h"
+#include "base/mem.h"
 #include "broker/group/due.h"
 #include "broker/group/groups_struct.h"
 
@@ -42,9 +43,13 @@ void groups_wake(struct groups *gs, struct held_group *g, struct topic *t)
 
 /* ---- reading ---- */
 
-/* Messages of the topic, read in runs. */
+/* Messages of the topic, read in runs. It is kept for the next claim, which mostly goes on where the last one ended:
+ * a batch is read, and its checksum computed, once and not for each message. */
 struct reader {
     struct topic *topic;
+    uint64_t cuts;                   /* of the topic, when `raw` was read */
+    size_t counted;                  /* bytes of `raw` in groups.cached */
+    bool used;                       /* since the last look */
     struct buf raw;
     slice rest, messages;            /* batches not yet entered; messages of the present one */
     struct batch_head head;
@@ -68,7 +73,9 @@ static bool reader_step(struct reader *r, struct message *m)
 /* The message at `offset`; what follows it, up to `to`, may be read with it. */
 static int reader_get(struct reader *r, uint64_t offset, uint64_t to, size_t bytes, struct message *m)
 {
-    if (offset < r->next || offset >= r->end) {
+    if (offset < r->next || offset >= r->end || r->cuts != r->topic->cuts) {
+        r->cuts = r->topic->cuts;
+        r->next = r->end = 0;
         buf_clear(&r->raw);
         int rc = topic_read(r->topic, offset, to, bytes, &r->raw, &r->end);
         if (rc < 0)
@@ -84,6 +91,46 @@ static int reader_get(struct reader *r, uint64_t offset, uint64_t to, size_t byt
     return 0;
 }
 
+void reader_free(struct groups *gs, struct held_group *g)
+{
+    if (g->reader == NULL)
+        return;
+    gs->cached -= g->reader->counted;
+    buf_fini(&g->reader->raw);
+    mem_free(g->reader);
+    g->reader = NULL;
+}
+
+static struct reader *reader_of(struct held_group *g, struct topic *t)
+{
+    if (g->reader == NULL)
+        g->reader = MEM_NEW(struct reader);
+    g->reader->topic = t;
+    g->reader->used = true;
+    return g->reader;
+}
+
+/* After a claim. Where readers hold too much together, this one is not kept. */
+static void reader_keep(struct groups *gs, struct held_group *g)
+{
+    struct reader *r = g->reader;
+    gs->cached += r->raw.cap - r->counted;
+    r->counted = r->raw.cap;
+    if (gs->cached > GROUP_CACHE_MAX)
+        reader_free(gs, g);
+}
+
+void readers_trim(struct groups *gs)
+{
+    struct held_group *g;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+        if (g->reader != NULL && !g->reader->used)
+            reader_free(gs, g);
+        else if (g->reader != NULL)
+            g->reader->used = false;
+    }
+}
+
 /* ---- claiming ---- */
 
 struct claiming {
@@ -92,7 +139,7 @@ struct claiming {
     struct claim *c;
     struct buf *out;
     struct buf all;                  /* of struct claimed */
-    struct reader reader;
+    struct reader *reader;
     struct claim_record record;
     unsigned consumer;
     size_t bytes;                    /* of the messages so far */
@@ -113,7 +160,7 @@ static void take(struct claiming *k, struct delivery *e, const struct message *m
 {
     struct claimed claimed = {e->offset, e->key, e->count};
     struct claimed_message head = {
-        .offset = e->offset, .epoch = k->reader.head.epoch, .time_ms = k->reader.head.time_ms,
+        .offset = e->offset, .epoch = k->reader->head.epoch, .time_ms = k->reader->head.time_ms,
         .delivery = e->count + 1};
     group_hold(k->g, e, k->record.claim, k->record.until_ms, k->consumer);
     buf_add(&k->all, &claimed, sizeof(claimed));
@@ -136,7 +183,7 @@ static int look(struct claiming *k)
     struct group *g = k->g;
     struct message m;
     struct delivery *e = deliveries_first(&g->out);
-    uint64_t fresh = group_fresh(g), readable = topic_readable(k->reader.topic);
+    uint64_t fresh = group_fresh(g), readable = topic_readable(k->reader->topic);
     bool has_fresh = fresh < readable && !group_is_blocked(g);
     if (k->c->count == k->o->limit || group_room(g) == 0 || (e == NULL && !has_fresh))
         return 0;
@@ -144,7 +191,7 @@ static int look(struct claiming *k)
         e = NULL;
     uint64_t offset = e != NULL ? e->offset : fresh;
     uint64_t to = e != NULL ? offset + 1 : offset + (k->o->limit - k->c->count);
-    int rc = reader_get(&k->reader, offset, to, k->o->bytes - least(k->bytes, k->o->bytes) + 1, &m);
+    int rc = reader_get(k->reader, offset, to, k->o->bytes - least(k->bytes, k->o->bytes) + 1, &m);
     if (rc < 0)
         return rc;
     size_t size = m.payload.n + m.key.n + m.headers.n;
@@ -156,7 +203,7 @@ static int look(struct claiming *k)
     }
     if (e->state == DELIVERY_HELD)
         return 1;
-    int64_t due = e->count == 0 ? due_ms(m.headers, k->reader.head.time_ms) : 0;
+    int64_t due = e->count == 0 ? due_ms(m.headers, k->reader->head.time_ms) : 0;
     if (due > k->record.now_ms) {
         deliveries_delay(&g->out, e, due);
         return 1;
@@ -186,7 +233,7 @@ int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const
                  struct buf *out, struct claim *c)
 {
     struct id random = id_mint();
-    struct claiming k = {.g = &g->state, .o = o, .c = c, .out = out, .reader = {.topic = t}};
+    struct claiming k = {.g = &g->state, .o = o, .c = c, .out = out, .reader = reader_of(g, t)};
     size_t before = buf_size(out);
     int rc = 1;
     *c = (struct claim){0};
@@ -210,6 +257,6 @@ int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const
             group_due(gs, g, next);
     }
     buf_fini(&k.all);
-    buf_fini(&k.reader.raw);
+    reader_keep(gs, g);
     return rc < 0 ? rc : 0;
 }

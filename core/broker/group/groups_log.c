@@ -295,6 +295,7 @@ void groups_trim(struct groups *gs)
     uint64_t size = 0;
     if (log == NULL)
         return;
+    readers_trim(gs);
     remove_files(gs, log);
     if (gs->led_epoch == 0)
         return;

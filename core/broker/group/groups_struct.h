@@ -15,6 +15,7 @@ struct groups {
     struct topic_id log_id;          /* and which topic it was */
     uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
     int64_t origin_ms;               /* of groups_now_ms */
+    size_t cached;                   /* bytes that readers of groups hold */
     int64_t due_ms;                  /* the earliest of all groups, or before it */
 };
 
@@ -42,6 +43,12 @@ void group_due(struct groups *gs, struct held_group *g, int64_t at_ms);
 
 /* Ends what is over now, and notes what is over next. 0 or an error of topics_append. */
 int group_tick(struct groups *gs, struct held_group *g);
+
+/* Frees what was not used since the last call. */
+void readers_trim(struct groups *gs);
+
+/* Frees the batches that are kept for the next claim. */
+void reader_free(struct groups *gs, struct held_group *g);
 
 struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name);
 void held_group_free(struct groups *gs, struct held_group *g);

@@ -451,6 +451,34 @@ TEST(test_what_retention_removes_is_counted_and_its_leases_are_lost)
     node_close(&n);
 }
 
+TEST(test_batches_that_are_kept_for_the_next_claim_are_dropped_when_the_log_is_cut)
+{
+    struct node n = {0};
+    uint64_t got[4];
+    static const char *const keys[] = {"a"};
+    struct group_settings s = group_settings_default;
+    s.lease_max = 1;
+    begin(&n, &s);
+    for (int i = 0; i < 4; i++)
+        publish(&n, keys, 1);
+    struct claim c = claim(&n, 4, got);              /* reads all, and gets one */
+    CHECK_EQ(c.count, 1);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = c.number}));
+    CHECK(n.group->reader != NULL);
+    CHECK(n.groups->cached > 0);
+    CHECK_EQ(topic_truncate(n.topic, 1), 0);
+    publish_plain(&n, 3);                            /* without a key, at the same offsets */
+    CHECK_EQ(claim(&n, 1, got).count, 1);
+    CHECK_EQ(got[0], 1);
+    CHECK_EQ(deliveries_find(&n.group->state.out, 1)->key, 0);
+    groups_trim(n.groups);
+    CHECK(n.group->reader != NULL);
+    groups_trim(n.groups);                           /* nothing was claimed between these two */
+    CHECK(n.group->reader == NULL);
+    CHECK_EQ(n.groups->cached, 0);
+    node_close(&n);
+}
+
 TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
 {
     struct node n = {0};
