@@ -297,6 +297,8 @@ static void services_down(struct server *s)
     worlds_end_tasks(s->worlds);
     shared_free(s->shared);
     meters_free(s->meters);
+    buf_fini(&s->fixed);
+    buf_fini(&s->refused);
 }
 
 static int console_up(struct server *s)
