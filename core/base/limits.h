@@ -120,6 +120,9 @@ enum {
     VM_MEMORY_MAX = 256 * MIB,
     VM_MEMORY_RESERVED = 16,            /* 1 byte in 16 is kept from requests, for health checks */
     VM_MEMORY_RESERVE = 32 * MIB,       /* for the routes, when lignum.lua keeps all that it may: a few large answers */
+    SCRIPT_LINES_MAX = 500,             /* of lignum.lua in the log, a second */
+    SCRIPT_STRING_MAX = 64 * MIB,       /* that one call of string.rep makes */
+    SCRIPT_ITEMS_MAX = 16 * 1000 * 1000,   /* that one call of table.move, concat, insert, remove looks at */
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_BODIES_MAX = 64 * MIB,        /* of all fetches for clients together, before scripts get them */
     FETCH_MS = 30 * 1000,

@@ -652,3 +652,34 @@ end)""")
             slowest = max(slowest, time.monotonic() - began)
     figure("a health check takes at most %.3f s beside 40 clients of a route that computes for 20 ms" % slowest)
     assert slowest < 0.5
+
+
+def test_a_timer_that_never_gives_up_does_not_delay_the_end_and_does_not_fill_the_log(node):
+    b = node(config="every(0.01, function() while true do pcall(sleep, 0.1) say.info('on and on') end end)\n"
+                    "every(0.01, function() for i = 1, 3000 do say.warn('line ' .. i) end sleep(3600) end)")
+    wait_until(lambda: "more lines of lignum.lua" in b.said(), what="the log is limited")
+    began = time.monotonic()
+    b.stop()
+    assert time.monotonic() - began < 2
+    left_out = sum(int(n) for n in re.findall(r"left out (\d+) more lines of lignum", b.said()))
+    assert left_out + b.said().count("warn lua: line ") + b.said().count("on and on") >= 3000
+    assert b.said().count("on and on") < 100
+
+
+def test_tasks_of_clients_that_have_gone_end(node):
+    b = node(config="""
+local open = 0
+route.get("/job/{id}", function(req)
+  local mark <close> = setmetatable({}, { __close = function() open = open - 1 end })
+  open = open + 1
+  while true do sleep(1000) end
+end)
+route.get("/open", function() return 200, tostring(open) end)""", set=["limits.tasks=20"])
+    for _ in range(3):
+        clients = [b.connect() for _ in range(10)]
+        for c in clients:
+            c.send(b"GET /job/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: b.get("/open").body == b"10", what="they wait")
+        for c in clients:
+            c.close()
+        wait_until(lambda: b.get("/open").body == b"0", what="they have ended")

@@ -5,13 +5,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
 #include "base/say.h"
 #include "script/bind/arg.h"
 #include "script/bind/tables.h"
 #include "script/vm/vm.h"
 
 enum { FIELDS_MAX = 32 };
+
+/* Of an operator's world the log takes SCRIPT_LINES_MAX lines a second; the others are counted. */
+struct saying {
+    uint64_t second;
+    unsigned said, left_out;          /* in that second */
+};
+
+static void say_left_out(struct saying *s)
+{
+    if (s->left_out > 0)
+        say_warn("lua", "left out %u more lines of lignum.lua in a second", s->left_out);
+    s->left_out = 0;
+}
+
+static void saying_free(void *state)
+{
+    say_left_out(state);
+    mem_free(state);
+}
+
+static bool may_say(struct vm *vm)
+{
+    if (strcmp(vm_world(vm), "operator") != 0)
+        return true;
+    struct slots *slots = vm_slots(vm);
+    if (slot_get(slots, SLOT_SAYING) == NULL)
+        slot_set(slots, SLOT_SAYING, MEM_NEW(struct saying), saying_free);
+    struct saying *s = slot_get(slots, SLOT_SAYING);
+    uint64_t second = clock_ns() / NS_PER_S;
+    if (s->second != second) {
+        say_left_out(s);
+        *s = (struct saying){.second = second};
+    }
+    if (s->said == SCRIPT_LINES_MAX)
+        s->left_out++;
+    else
+        s->said++;
+    return s->left_out == 0;
+}
 
 /* A value as it stands, if that is one plain word, else as a JSON string. */
 static void add_value(struct buf *out, slice value)
@@ -65,7 +107,8 @@ static int write_line(lua_State *L, enum say_level level, const char *usage)
     struct buf *fields = vm_scratch(vm_of(L));
     if (lua_istable(L, 2))
         add_fields(L, fields, usage);
-    say(level, "lua", "%.*s%.*s", SLICE_ARGS(text), SLICE_ARGS(buf_slice(fields)));
+    if (may_say(vm_of(L)))
+        say(level, "lua", "%.*s%.*s", SLICE_ARGS(text), SLICE_ARGS(buf_slice(fields)));
     return 0;
 }
 

@@ -11,6 +11,7 @@ enum slot {
     SLOT_ROUTES,                  /* http/routes.c: patterns and counters */
     SLOT_EXCHANGES,               /* http/exchange.c: the pool */
     SLOT_SAID,                    /* http/serve.c: how many failures the log has had */
+    SLOT_SAYING,                  /* bind/l_say.c: how many lines the log has had */
     SLOT_SPAWNED,                 /* std/l_tasks.c: how many */
     SLOT_SYNC,                    /* std/l_sync.c: locks and signals */
     SLOT_TIMERS,                  /* timers.c */

@@ -356,7 +356,8 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     bool capped = ts->vm->memory.capped;
     ts->vm->memory.capped = false;   /* a task may start another one: what fails here would end the process */
     struct task *t = task_take(ts);
-    t->refused = t->begun = t->cancelled = t->left = t->may_stop = t->may_leave = t->appended = t->broken = false;
+    t->refused = t->begun = t->cancelled = t->left = false;
+    t->told = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
     t->yours = o->yours;
     t->background = o->background;

@@ -40,6 +40,7 @@ struct task {
     bool begun;               /* its function has been called; until then the function and `args` lie on L */
     bool cancelled;           /* while running: it ends when it next waits */
     bool left;                /* task_left: the client has gone */
+    bool told;                /* a wait has ended because it left, or with -ERR_STOPPING: the next one ends the task */
     bool background;
     bool closed;              /* it may not use the reserve of memory.h */
     bool yours;               /* its code is the operator's, which gives way after each slice */

@@ -33,6 +33,7 @@ void wait_init(struct task *t)
 void wait_end(struct task *t, int rc)
 {
     t->rc = rc;
+    t->told |= rc == -ERR_STOPPING || (rc == -ERR_CANCELLED && t->left);
     t->wait++;
     t->may_stop = t->may_leave = false;
     if (t->parked_ns > 0)
@@ -70,9 +71,12 @@ int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ct
         }
         timeout_set(&ts->timeouts, &t->timeout, clock_ns() + timeout_ms * NS_PER_MS);
     }
-    if (t->may_stop && ts->stopping)
+    bool stops = t->may_stop && ts->stopping, leaves = t->left && (t->may_leave || t->yours);
+    /* The operator's code has been told once; whatever it does, it cannot go on without end. */
+    t->cancelled |= t->yours && t->told && (stops || leaves);
+    if (stops)
         wake(t, -ERR_STOPPING);
-    else if (t->may_leave && t->left)
+    else if (leaves)
         wake(t, -ERR_CANCELLED);
     return lua_yieldk(L, 0, ctx, cont);
 }
@@ -144,6 +148,6 @@ void task_left(struct tasks *ts, struct task_ticket ticket)
     if (t == NULL)
         return;
     t->left = true;
-    if (t->state == TASK_PARKED && t->may_leave)
+    if (t->state == TASK_PARKED && (t->may_leave || t->yours))
         wake(t, -ERR_CANCELLED);
 }

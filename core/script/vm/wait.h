@@ -52,8 +52,11 @@ uint64_t task_lingered_ns(const struct task *t);
 void tasks_stop(struct tasks *ts);
 bool tasks_stopping(const struct tasks *ts);
 
-/* The client that a task works for has gone: waits marked by task_may_leave end, now and from now on; others go on.
- * The ticket is task_start's. */
+/* The client that a task works for has gone: waits marked by task_may_leave end, now and from now on, and all waits of
+ * the operator's code; others go on. The ticket is task_start's.
+ *
+ * A task of the operator's code that has been told once, by the end of a wait, that its client has gone or that the
+ * broker stops, is cancelled at the next wait that would end so. */
 void task_left(struct tasks *ts, struct task_ticket ticket);
 bool task_has_left(const struct task *t);
 

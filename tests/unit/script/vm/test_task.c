@@ -571,6 +571,38 @@ TEST(test_stopping_ends_sleeps_now_and_later)
     host_close(&h);
 }
 
+TEST(test_the_operators_code_that_goes_on_waiting_while_the_broker_stops_is_cancelled)
+{
+    open_host(200);
+    h.yours = true;
+    host_start(&h, "COUNT = 0 while true do pcall(sleep, 60) COUNT = COUNT + 1 end");
+    tasks_run(vm_tasks(h.vm));
+    tasks_stop(vm_tasks(h.vm));
+    host_turns(&h, host_idle);
+    CHECK_EQ(h.rc, -ERR_CANCELLED);
+    h.yours = false;
+    CHECK_EVAL("return COUNT", "1");
+    host_close(&h);
+}
+
+TEST(test_the_operators_code_whose_client_has_gone_ends_at_its_next_waits)
+{
+    const char *const waits[] = {
+        "sleep(60) return 'slept'", "pcall(sleep, 60) return 'on'", "while true do pcall(sleep, 60) end",
+        "local till = time.clock() + 0.02 while time.clock() < till do end sleep(60)"};
+    const int ends[] = {-ERR_SCRIPT, 0, -ERR_CANCELLED, -ERR_SCRIPT};
+    for (int i = 0; i < 4; i++) {
+        open_host(200);
+        h.yours = true;
+        host_start(&h, waits[i]);
+        tasks_run(vm_tasks(h.vm));
+        task_left(vm_tasks(h.vm), h.ticket);
+        host_turns(&h, host_idle);
+        CHECK_EQ(h.rc, ends[i]);
+        host_close(&h);
+    }
+}
+
 static void end_nothing(void *arg, const struct task_result *r)
 {
     (void)arg;
