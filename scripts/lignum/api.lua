@@ -1468,6 +1468,15 @@ function core.refusal() end
 ---@example req:know { action = "read", topic = "orders" }
 function Request:know(facts) end
 
+---io.open for reading, also of what is no regular file: lignum.lua, and the files that it names, may be pipes.
+---@where scripts/lignum
+---@param path string
+---@param mode? "r"|"rb"
+---@return file*? file
+---@return string? message
+---@example local file = core.open("/dev/stdin", "rb")
+function core.open(path, mode) end
+
 ---The task runs the operator's code from now on: it gives way to others after each slice. `closed`: without the reserve
 ---of memory that is kept for the broker's own code.
 ---@where scripts/lignum

@@ -3,6 +3,8 @@
 --- Every module of scripts/ and every rock in Lua is loaded again for each draft, so module-level variables belong to
 --- one draft. All drafts of a world share what C has made (lignum.core, the libraries), modules in C, and those in
 --- SHARED, which belong to the duties of the core's world.
+local core = require "lignum.core"
+
 local M = {}
 
 local SHARED = { ["lignum.election"] = true, ["lignum.roster"] = true }
@@ -31,7 +33,7 @@ end
 ---@return string? text
 ---@return string? problem
 function M.read_file(path)
-  local file, problem = io.open(path, "rb")
+  local file, problem = core.open(path, "rb")
   if not file then return nil, problem end
   local text
   text, problem = file:read("a")

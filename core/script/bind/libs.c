@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/limits.h"
 #include "base/say.h"
@@ -102,19 +103,99 @@ static int l_print(lua_State *L)
     return 0;
 }
 
-static int l_open(lua_State *L)
+/* Opening or reading what is no file may block the whole broker: a FIFO, a terminal. */
+static bool may_block(const char *path)
+{
+    struct stat file;
+    return stat(path, &file) == 0 && !S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode);
+}
+
+static const char *check_open(lua_State *L)
 {
     const char *mode = luaL_optstring(L, 2, "r");
-    luaL_checkstring(L, 1);
+    const char *path = luaL_checkstring(L, 1);
     if (strcmp(mode, "r") != 0 && strcmp(mode, "rb") != 0)
-        return luaL_error(L, "io.open(path [, \"r\" | \"rb\"]): scripts only read files");
+        luaL_error(L, "io.open(path [, \"r\" | \"rb\"]): scripts only read files");
+    return path;
+}
+
+/* core.open(path, mode): io.open for lignum.lua itself and what it names, which may be pipes */
+static int l_open_any(lua_State *L)
+{
+    check_open(L);
+    lua_settop(L, 2);
+    return call_replaced(L);
+}
+
+static int l_open(lua_State *L)
+{
+    const char *path = check_open(L);
+    if (may_block(path)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: not a regular file", path);
+        return 2;
+    }
     lua_settop(L, 2);
     return call_replaced(L);
 }
 
 static int l_lines(lua_State *L)
 {
-    luaL_checkstring(L, 1);   /* without one Lua reads standard input */
+    const char *path = luaL_checkstring(L, 1);   /* without one Lua reads standard input */
+    if (may_block(path))
+        return luaL_error(L, "%s: not a regular file", path);
+    return call_replaced(L);
+}
+
+/* ---- bounds of what one call of C does: no hook can interrupt it ---- */
+
+/* string.rep(s, n [, separator]) */
+static int l_rep(lua_State *L)
+{
+    size_t size, between = 0;
+    luaL_checklstring(L, 1, &size);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_optlstring(L, 3, "", &between);
+    if (size + between == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    lua_Integer most = SCRIPT_STRING_MAX / (lua_Integer)(size + between);
+    if (n > most + 1)
+        return luaL_error(L, "string.rep: the result would have more than %d bytes", SCRIPT_STRING_MAX);
+    return call_replaced(L);
+}
+
+static void check_items(lua_State *L, lua_Integer first, lua_Integer last)
+{
+    if (last >= first && (lua_Unsigned)last - (lua_Unsigned)first >= SCRIPT_ITEMS_MAX)
+        luaL_error(L, "more than %d items in one call", SCRIPT_ITEMS_MAX);
+}
+
+/* table.move(from, first, last, to [, other]) */
+static int l_move(lua_State *L)
+{
+    check_items(L, luaL_checkinteger(L, 2), luaL_checkinteger(L, 3));
+    return call_replaced(L);
+}
+
+/* table.concat(list [, separator [, first [, last]]]) */
+static int l_concat(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_Integer first = luaL_optinteger(L, 3, 1);
+    check_items(L, first, lua_isnoneornil(L, 4) ? luaL_len(L, 1) : luaL_checkinteger(L, 4));
+    return call_replaced(L);
+}
+
+/* table.insert and table.remove: their length may be what __len says */
+static int l_shift(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (lua_istable(L, 1) && luaL_getmetafield(L, 1, "__len") != LUA_TNIL) {
+        lua_pop(L, 1);
+        check_items(L, 1, luaL_len(L, 1));
+    }
     return call_replaced(L);
 }
 
@@ -218,11 +299,22 @@ void libs_open(lua_State *L)
 
     lua_getglobal(L, "string");
     drop(L, "dump");
+    wrap(L, "rep", l_rep);
+    lua_pop(L, 1);
+
+    lua_getglobal(L, "table");
+    wrap(L, "move", l_move);
+    wrap(L, "concat", l_concat);
+    wrap(L, "insert", l_shift);
+    wrap(L, "remove", l_shift);
     lua_pop(L, 1);
 }
 
 void unsafe_open(lua_State *L)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, unsafe_key);
+    lua_getfield(L, -1, "open");
+    lua_pushcclosure(L, l_open_any, 1);
+    lua_setfield(L, -3, "open");
     lua_setfield(L, -2, "unsafe");
 }

@@ -36,6 +36,37 @@ TEST(test_functions_that_reach_outside_are_off_unless_asked_for)
     host_close(&h);
 }
 
+TEST(test_one_call_of_c_is_bounded)
+{
+    host_open(&h, 0);
+    mkfifo("fifo", 0600);
+    CHECK_EVAL("return tostring(io.open('fifo'))", "nil");
+    CHECK_EVAL("return select(2, io.open('fifo'))", "fifo: not a regular file");
+    CHECK_EVAL("return (select(2, pcall(io.lines, 'fifo')))", "fifo: not a regular file");
+    CHECK_EVAL("return select(2, io.open('/dev/zero'))", "/dev/zero: not a regular file");
+    CHECK_EVAL("return io.open('scripts/lignum/init.lua'):read(5)", "for n");
+    CHECK_EVAL("return #(''):rep(1 << 62)", "0");
+    CHECK_EVAL("return (select(2, pcall(string.rep, 'x', 1 << 40)))",
+               "string.rep: the result would have more than 67108864 bytes");
+    CHECK_EVAL("return (select(2, pcall(string.rep, 'x', 1 << 40, 'y')))",
+               "string.rep: the result would have more than 67108864 bytes");
+    CHECK_EVAL("return ('ab'):rep(3, ',') .. ('x'):rep(0) .. ('x'):rep(-1)", "ab,ab,ab");
+    CHECK_EVAL("return (select(2, pcall(table.move, {}, 1, math.maxinteger - 1, 2)))",
+               "more than 16000000 items in one call");
+    CHECK_EVAL("return (select(2, pcall(table.move, {}, math.mininteger, math.maxinteger - 1, 2)))",
+               "more than 16000000 items in one call");
+    CHECK_EVAL("return table.concat(table.move({1, 2, 3}, 1, 3, 2))", "1123");
+    CHECK_EVAL("local t = setmetatable({}, {__len = function() return 1 << 60 end,\n"
+               "  __index = function() return '' end})\n"
+               "return (select(2, pcall(table.concat, t))) .. (select(2, pcall(table.insert, t, 1, 1)))\n"
+               "  .. (select(2, pcall(table.remove, t, 1)))",
+               "more than 16000000 items in one callmore than 16000000 items in one call"
+               "more than 16000000 items in one call");
+    CHECK_EVAL("local t = {} table.insert(t, 'b') table.insert(t, 1, 'a') return table.concat(t, '-') .. "
+               "table.remove(t) .. #t", "a-bb1");
+    host_close(&h);
+}
+
 TEST(test_scripts_cannot_have_finalizers)
 {
     host_open(&h, 0);
