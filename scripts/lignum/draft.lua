@@ -107,28 +107,11 @@ local function requirer(env, folder)
   end
 end
 
--- The globals of lignum.lua.
-local function environment(path)
-  local env, folder = {}, path and path:match("^(.*)/[^/]*$") or "."
-  for _, name in ipairs(LUA) do env[name] = _G[name] end
-  for name, value in pairs(M.api()) do env[name] = value end
-  for name, verb in pairs(config.verbs()) do
-    if name == "node" or name == "cluster" then
-      setmetatable(env[name], { __call = function(_, value) return verb(value) end })
-    else
-      env[name] = verb
-    end
-  end
-  env.include, env.require = includer(env, folder), requirer(env, folder)
-  env._G = env
-  return env
-end
-
--- Guards the environment. While lignum.lua is loaded, an unknown name is reported and loading goes on, to find all
+-- The environment of these names. While lignum.lua is loaded, a wrong name is reported and loading goes on, to find all
 -- errors.
-local function guard(env)
+local function guard(names)
   local sink = strict.sink()
-  return strict.guard(env, {
+  return strict.guard(names, {
     read = function(name, problem)
       local known, hook = hooks.read(name)
       if known then return hook end
@@ -136,14 +119,32 @@ local function guard(env)
       config.report(core.caller(3), problem)
       return sink
     end,
-    write = function(name, value)
+    write = function(name, value, given)
       if complete then return false end
       local place = core.caller(3)
-      local problem = hooks.define(name, value, place)
+      local problem = given and strict.refusal(name, true) or hooks.define(name, value, place)
       if problem then config.report(place, problem) end
       return true
     end,
   })
+end
+
+-- The globals of lignum.lua.
+local function environment(path)
+  local names = {}
+  local env, folder = guard(names), path and path:match("^(.*)/[^/]*$") or "."
+  for _, name in ipairs(LUA) do names[name] = _G[name] end
+  for name, value in pairs(M.api()) do names[name] = value end
+  for name, verb in pairs(config.verbs()) do
+    if name == "node" or name == "cluster" then
+      setmetatable(names[name], { __call = function(_, value) return verb(value) end })
+    else
+      names[name] = verb
+    end
+  end
+  names.include, names.require = includer(env, folder), requirer(env, folder)
+  names._G = env
+  return env
 end
 
 -- The innermost line of Lua in a coroutine that has failed: "lignum.lua:12: ", or "" when none is known.
@@ -186,7 +187,7 @@ end
 ---@param options { config?: string, set?: string[] }
 ---@return lignum.World
 function M.build(options)
-  local env = guard(environment(options.config))
+  local env = environment(options.config)
   for _, name in ipairs(ROUTES) do require("routes." .. name) end
   route.operators = true
   if options.config then run_file(options.config, env) end

@@ -4,25 +4,39 @@ local near = require "lignum.near"
 
 local M = {}
 
----Guards an environment: globals that it does not have can be neither read nor assigned.
----@param env table
----@param on { read: fun(name: string, problem: string): any, write: fun(name: string, value: any): boolean }
+---Makes an environment of these names, to which more may be added until it is used. Other globals can be neither read
+---nor assigned, and none of the names can be assigned.
+---@param names table<string, any>
+---@param on { read: fun(name: string, problem: string): any, write: fun(name: string, value: any, given: boolean) }
 ---  read: returns the value of an unknown name, or raises; write: returns true when it has accepted the value
 ---@return table env
-function M.guard(env, on)
-  return setmetatable(env, {
+function M.guard(names, on)
+  setmetatable(names, {
     __index = function(_, name)
-      local hint = near.hint(name, near.names(env))
+      local hint = near.hint(name, near.names(names))
       local value = on.read(name, ("there is no global %s%s"):format(tostring(name), hint))
       return value                       -- not a tail call: on.read counts stack levels to find the place
     end,
-    __newindex = function(_, name, value)
-      if not on.write(name, value) then
-        error(("%s would be a new global; write `local %s`"):format(tostring(name), tostring(name)), 2)
-      end
-    end,
     __metatable = "guarded",
   })
+  return setmetatable({}, {
+    __index = names,
+    __newindex = function(_, name, value)
+      local given = rawget(names, name) ~= nil
+      if not on.write(name, value, given) then error(M.refusal(name, given), 2) end
+    end,
+    __pairs = function() return next, names end,
+    __metatable = "guarded",
+  })
+end
+
+---Why a global cannot be assigned.
+---@param name any
+---@param given boolean   whether there is one of that name
+---@return string
+function M.refusal(name, given)
+  local what = given and "%s is given, and cannot be assigned" or "%s would be a new global"
+  return (what .. "; for a variable write `local %s`"):format(tostring(name), tostring(name))
 end
 
 ---A value that accepts any call and any field access. It replaces an unknown name while lignum.lua is loaded, so that

@@ -3,6 +3,23 @@ local modules = require "lignum.modules"
 local pretty = require "lignum.pretty"
 local function test(name, fn) check.test(print, name, fn) end
 
+test("config_a_global_that_is_given_cannot_be_assigned", function()
+  local function problem(text) return select(2, check.draft(text)) end
+  check.has(problem 'listen = "127.0.0.1:1"', "lignum.lua:1: listen is given, and cannot be assigned")
+  check.has(problem "\nstore = { path = 'x' }", "lignum.lua:2: store is given")
+  check.has(problem "function topic() end", "for a variable write `local topic`")
+  check.has(problem "string = 5", "string is given")
+  local world = check.draft [[
+route.get("/a", function(req) topic = "t" return 200 end)
+route.get("/b", function(req) news = "t" return 200 end)
+route.get("/c", function() return 200, type(topic) .. type(_G.topic) .. tostring(next(_G)) end)
+]]
+  local function answer(path) return pcall(world.handle, check.request("GET", path)) end
+  check.has(select(2, answer "/a"), ":1: topic is given, and cannot be assigned; for a variable write `local topic`")
+  check.has(select(2, answer "/b"), ":2: news would be a new global; for a variable write `local news`")
+  check.equal(select(3, answer "/c"), "functionfunctionnil")
+end)
+
 test("config_errors_are_all_told_by_line", function()
   local world, why = check.draft([[
 store { segment = { mesages = 5 }, sync_interval = "x" }
