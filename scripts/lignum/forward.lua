@@ -105,7 +105,7 @@ end
 ---Sends a request to the leader; waits for a leader if there is none.
 ---@param req lignum.Request
 ---@param fn fun(req: lignum.Request): integer, any, table?   the handler, called if this node becomes the leader
----@param wait? number   seconds that the leader may take longer than for a write
+---@param wait? number|"redirect"   seconds that the leader may take longer than for a write; or the client goes there
 ---@return integer status
 ---@return any body
 ---@return table? headers
@@ -119,7 +119,7 @@ function M.to_leader(req, fn, wait)
     local leader = status.leader
     if status.role == "leader" then return fn(req) end
     local known = leader and leader.forward     -- by the leader's own word: credentials go to no other address
-    if known and req:header("lignum-forward") == "never" then
+    if known and (wait == "redirect" or req:header("lignum-forward") == "never") then
       return 307, nil, { Location = ("http://%s%s"):format(known, req.target) }
     end
     if leader and not known then why = "the leader, " .. leader.name .. ", has not been reached yet" end
@@ -139,7 +139,7 @@ end
 
 ---Wraps a handler of writes so that it also works on a node that does not lead.
 ---@param fn fun(req: lignum.Request): integer, any, table?
----@param wait_of? fun(req: lignum.Request): number   seconds that the handler may wait
+---@param wait_of? fun(req: lignum.Request): number|"redirect"   as M.to_leader's `wait`
 ---@return fun(req: lignum.Request): integer, any, table?
 function M.write(fn, wait_of)
   local function to_leader(req) return M.to_leader(req, fn, wait_of and wait_of(req)) end

@@ -1,9 +1,11 @@
 --- /v1/topics/{topic}/groups: consumer groups (doc/http.md, "Groups").
 local core = require "lignum.core"
+local events = require "lignum.events"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
 local range = require "lignum.range"
 local route = require "lignum.route"
+local stream = require "lignum.stream"
 
 local topic, json, raw = core.topic, core.json, core.group
 local limits = core.limits
@@ -172,6 +174,30 @@ function M.settle(req)
   return 200, '{"results":' .. results .. "}\n", http.JSON
 end
 
+local EVENTS <const> = { "text/event-stream" }
+local MOST <const> = 100       -- messages that a stream has leased at once, by default
+
+---`GET /v1/topics/{topic}/groups/{group}/events`: leases messages, and sends each as an event.
+---@param req lignum.Request
+function M.events(req)
+  local query, why, code = http.query(req, { consumer = true, lease_max = true })
+  if not query then return http.fail(code, why) end
+  local most
+  most, why, code = http.integer(query.lease_max, "lease_max", 1, limits.group_ahead_max)
+  if why then return http.fail(code, why) end
+  local problem = check_claim { consumer = query.consumer }
+  if problem then return http.fail("bad_value", problem) end
+  if not req:header("accept") or not http.accepts(req:header("accept"), EVENTS) then
+    return http.fail("not_acceptable", "messages are events: Accept must be text/event-stream")
+  end
+  local name, group = names(req)
+  local info
+  info, why, code = raw.info(name, group)
+  if not info then return http.fail(code, why) end
+  local s = { topic = name, group = group, consumer = query.consumer or "", most = most or MOST }
+  return 200, req.method == "HEAD" and "" or events.of(s), stream.HEADERS
+end
+
 -- Sets the cursor, and answers with the group.
 local function move(req, body, field, generation)
   local name, group = names(req)
@@ -215,7 +241,8 @@ route.patch(ONE, forward.write(M.patch), { action = "admin" })
 route.delete(ONE, forward.write(M.delete), { action = "admin" })
 route.post(ONE .. "/claim", forward.write(M.claim, wait_of), { action = "consume" })
 route.post(ONE .. "/settle", forward.write(M.settle), { action = "consume" })
-route.post(ONE .. "/seek", forward.write(M.seek), { action = "consume" })
+route.get(ONE .. "/events", forward.write(M.events, function() return "redirect" end), { action = "consume" })
+route.post(ONE .. "/seek", forward.write(M.seek), { action = "admin" })
 route.put(ONE .. "/cursor", forward.write(M.cursor), { action = "consume" })
 
 return M

@@ -370,6 +370,20 @@ paths["/v1/topics/{topic}/groups/{group}/settle"] = {
   }, { requestBody = body(content("application/json", ref("Settle"))) }),
 }
 
+paths["/v1/topics/{topic}/groups/{group}/events"] = {
+  parameters = list { TOPIC, GROUP },
+  get = operation("Lease messages, and follow them as server-sent events", {
+    ["200"] = answer("data: one message, with its lease", "text/event-stream", text()),
+    ["307"] = answer("The leader's address, from another node"),
+  }, {
+    parameters = {
+      query("consumer", text(nil, limits.group_consumer_name_max)),
+      query("lease_max", { type = "integer", minimum = 1, maximum = limits.group_ahead_max, default = 100 },
+        "messages that this stream has leased at once"),
+    },
+  }),
+}
+
 paths["/v1/topics/{topic}/groups/{group}/seek"] = {
   parameters = list { TOPIC, GROUP },
   post = operation("Move the cursor, which ends all leases", { ["200"] = json("The group", ref("Group")) }, {

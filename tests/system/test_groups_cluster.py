@@ -19,6 +19,8 @@ def test_any_node_serves_a_group_and_a_claim_waits_through_a_follower(cluster):
         assert g.info(node)["lag"] == 0
     assert g.claim(follower, wait=1) == []
     c.leader().publish("jobs", b"one")
+    a = g.call(follower, "GET", "/events", headers={"Accept": "text/event-stream"})
+    assert (a.status, a.header("location")) == (307, "http://%s%s/events" % (c.leader().http, g.path))
     m = g.claim(follower, wait=15)[0]
     assert g.settle(c.followers()[1], ack=[m["lease"]]) == ["ok"]
     assert g.info(c.leader())["lag"] == 0

@@ -502,3 +502,76 @@ def test_wrong_delays_are_refused_and_nothing_is_appended(b):
     a = b.request("POST", path, '{"data": "m"}', {"Content-Type": "application/json", "Lignum-Delay": "1"})
     assert_status(a, 400, "bad_value")
     assert b.topic("g-wrong")["next"] == 0
+
+
+# ---- events
+
+class Events:
+    """A stream of a group's events."""
+
+    def __init__(self, b, g, query=""):
+        self.c = b.connect(timeout=20)
+        self.c.send(b"GET %s/events%s HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n" % (g.path.encode(), query.encode()))
+        self.status, self.headers = self.c.head()
+        self.text = b""
+
+    def next(self):
+        while True:
+            while b"\n\n" not in self.text:
+                self.text += self.c.chunk()
+            event, _, self.text = self.text.partition(b"\n\n")
+            if event.startswith(b"data: "):
+                return json.loads(event[6:])
+
+    def quiet(self, seconds):
+        """Nothing comes for this long."""
+        self.c.socket.settimeout(seconds)
+        try:
+            return self.c.chunk() if not self.text else self.text
+        except TimeoutError:
+            return None
+        finally:
+            self.c.socket.settimeout(20)
+
+
+def test_events_deliver_as_they_come_and_no_more_than_lease_max(b):
+    g = fresh(b, "g-events", 3)
+    e = Events(b, g, "?consumer=me&lease_max=2")
+    assert (e.status, dict(e.headers)["content-type"]) == (200, "text/event-stream")
+    one, two = e.next(), e.next()
+    assert data([one, two]) == ["m0", "m1"] and one["delivery"] == 1
+    assert e.quiet(0.4) is None
+    assert g.info(b)["consumers"][0]["name"] == "me"
+    assert g.settle(b, ack=[one["lease"]]) == ["ok"]
+    three = e.next()
+    assert payload_of(three) == b"m2"
+    assert g.settle(b, ack=[two["lease"], three["lease"]]) == ["ok", "ok"]
+    b.publish("g-events", b"m3")
+    assert payload_of(e.next()) == b"m3"
+    e.c.close()
+    assert_status(g.call(b, "GET", "/events"), 406, "not_acceptable")
+    accept = {"Accept": "text/event-stream"}
+    assert_status(g.call(b, "GET", "/events?lease_max=0", headers=accept), 400, "bad_value")
+    assert_status(Group("g-events", "none").call(b, "GET", "/events", headers=accept), 404, "unknown_group")
+
+
+def test_what_a_stream_has_leased_goes_back_when_its_client_goes(b):
+    g = fresh(b, "g-back", 4, lease_time=600)
+    for most in (2, 10):                         # it waits for a settle; for messages
+        e = Events(b, g, "?lease_max=%d" % most)
+        got = [e.next() for _ in range(min(most, 4))]
+        assert {m["delivery"] for m in got} == {1}
+        e.c.close()
+        wait_until(lambda: g.info(b)["leased"] == 0, what="the leases go back")
+    m = g.claim(b, limit=9)
+    assert data(m) == ["m0", "m1", "m2", "m3"] and {x["delivery"] for x in m} == {1}
+
+
+def test_a_stream_ends_when_the_node_stops(node):
+    b = node()
+    g = fresh(b, "g-stop", 1)
+    e = Events(b, g)
+    assert payload_of(e.next()) == b"m0"
+    b.stop()
+    b.start()
+    assert g.info(b)["leased"] == 0

@@ -40,5 +40,7 @@ bool lease_read(slice text, uint64_t *offset, uint64_t *claim);
 
 MAY_RAISE int l_group_claim(lua_State *L);
 MAY_RAISE int l_group_settle(lua_State *L);
+MAY_RAISE int l_group_held(lua_State *L);
+MAY_RAISE int l_group_give_back(lua_State *L);
 
 #endif

@@ -319,7 +319,7 @@ void group_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
         {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
-        {"bury", l_bury}, {NULL, NULL}};
+        {"bury", l_bury}, {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "group");
 }
