@@ -62,7 +62,7 @@ static bool reader_step(struct reader *r, struct message *m)
     while (r->messages.n == 0) {
         if (r->rest.n == 0 || batch_head_read(r->rest.p, &r->head) < 0)
             return false;
-        r->messages = slice_of(r->rest.p + BATCH_HEAD_SIZE, r->head.size - BATCH_HEAD_SIZE);
+        r->messages = batch_messages(r->rest.p, &r->head);
         r->rest = slice_skip(r->rest, r->head.size);
         r->next = r->head.first;
     }

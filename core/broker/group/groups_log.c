@@ -64,7 +64,7 @@ static uint64_t chunk_take(struct groups *gs, slice chunk, uint64_t from)
         struct message m;
         if (batch_head_read(chunk.p, &head) < 0)
             break;
-        slice messages = slice_of(chunk.p + BATCH_HEAD_SIZE, head.size - BATCH_HEAD_SIZE);
+        slice messages = batch_messages(chunk.p, &head);
         for (uint64_t at = head.first; message_read(&messages, &m) == 0; at++)
             if (at >= from)
                 record_take(gs, &m, at);
