@@ -72,6 +72,80 @@ local function work()
   end
 end
 
+-- Publishing letters again ---------------------------------------------------------------------
+
+-- Which letters of a group were published again is the state of a group of its own, on the topic of letters.
+local function redriver(topic, group, dead_letter)
+  local name = "redrive-" .. core.crypto.encode(core.crypto.sha256(topic .. "/" .. group), "hex"):sub(1, 32)
+  local g = core.topic(dead_letter):group(name)
+  local created, why, code = g:create({ lease_time = 60, deliveries = 0 }, 0)
+  if created == nil and code ~= "group_exists" then return nil, why, code end
+  return g
+end
+
+-- The message that a letter is a copy of: without what the letter added.
+local function original_of(m)
+  local headers = {}
+  for name, value in pairs(m.headers or {}) do
+    if not name:find("^lignum%-d") then headers[name] = value end     -- a delay is over as well
+  end
+  return { payload = m.payload, key = m.key, headers = headers }
+end
+
+local function leases_of(list)
+  local leases = {}
+  for i, m in ipairs(list) do leases[i] = m.lease end
+  return leases
+end
+
+-- Publishes a letter again, unless it is another group's. The letter's place is the idempotency key.
+local function send(m, g, info, to)
+  local h = m.headers or {}
+  if h["lignum-dead-topic"] ~= g.topic or h["lignum-dead-group"] ~= g.group then return 0 end
+  local id = ("redrive/%s/%d:%d"):format(info.settings.dead_letter, m.epoch, m.offset)
+  local once = core.crypto.encode(core.crypto.sha256(id), "hex")
+  local first, why, code = core.append(core.topic(to), original_of(m), { ack = "peers", once = once })
+  if not first then return nil, why, code end
+  return 1
+end
+
+---Publishes dead letters of a group again, each once, and at most `limit` of them.
+---@param topic string
+---@param group string
+---@param limit integer
+---@param to? string      the topic; nil: the group's own
+---@return integer? published
+---@return string? problem
+---@return string? code
+function M.redrive(topic, group, limit, to)
+  local g = core.topic(topic):group(group)
+  local info, why, code = g:info()
+  if not info then return nil, why, code end
+  if info.settings.dead_letter == core.json.null then return nil, "the group has no dead_letter", "bad_value" end
+  local again
+  again, why, code = redriver(topic, group, info.settings.dead_letter)
+  if not again then return nil, why, code end
+  local published = 0
+  while published < limit do
+    local list
+    list, why, code = again:claim { limit = math.min(BATCH, limit - published) }
+    if not list then return nil, why, code end
+    if #list == 0 then break end
+    local done = {}
+    for _, m in ipairs(list) do
+      local n
+      n, why, code = send(m, { topic = topic, group = group }, info, to or topic)
+      if not n then break end
+      published, done[#done + 1] = published + n, m.lease
+    end
+    local rest = table.move(leases_of(list), #done + 1, #list, 1, {})
+    local settled, problem, kind = again:settle { ack = done, release = rest }
+    if not settled then return nil, problem, kind end
+    if #done < #list then return nil, why, code end
+  end
+  return published
+end
+
 ---@return { seconds: number, fn: function, where: string, duty: boolean }[]
 function M.duties()
   return { { seconds = 1, fn = work, where = "the duty of dead letters", duty = true } }

@@ -3,6 +3,7 @@ local core = require "lignum.core"
 local events = require "lignum.events"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
+local letters = require "lignum.letters"
 local range = require "lignum.range"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
@@ -175,6 +176,7 @@ function M.settle(req)
 end
 
 local EVENTS <const> = { "text/event-stream" }
+local REDRIVE <const> = 1000   -- letters of one redrive, by default
 local MOST <const> = 100       -- messages that a stream has leased at once, by default
 
 ---`GET /v1/topics/{topic}/groups/{group}/events`: leases messages, and sends each as an event.
@@ -217,6 +219,22 @@ function M.seek(req)
   return move(req, body, "to")
 end
 
+---`POST /v1/topics/{topic}/groups/{group}/redrive`: publishes the group's dead letters again.
+---@param req lignum.Request
+function M.redrive(req)
+  local body, why, code = object_of(req, { limit = "integer?", to = "string?" })
+  if not body then return http.fail(code, why) end
+  local limit = body.limit or REDRIVE
+  if limit < 1 or limit > limits.claim_count_max then
+    return http.fail("bad_value", "limit must be 1 to " .. limits.claim_count_max)
+  end
+  local name, group = names(req)
+  local published
+  published, why, code = letters.redrive(name, group, limit, body.to)
+  if not published then return http.fail(code, why) end
+  return 200, { published = published }
+end
+
 ---`PUT /v1/topics/{topic}/groups/{group}/cursor`: for consumers that track themselves what they have done.
 ---@param req lignum.Request
 function M.cursor(req)
@@ -243,6 +261,7 @@ route.post(ONE .. "/claim", forward.write(M.claim, wait_of), { action = "consume
 route.post(ONE .. "/settle", forward.write(M.settle), { action = "consume" })
 route.get(ONE .. "/events", forward.write(M.events, function() return "redirect" end), { action = "consume" })
 route.post(ONE .. "/seek", forward.write(M.seek), { action = "admin" })
+route.post(ONE .. "/redrive", forward.write(M.redrive, function() return WAIT_MAX end), { action = "admin" })
 route.put(ONE .. "/cursor", forward.write(M.cursor), { action = "consume" })
 
 return M

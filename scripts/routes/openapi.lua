@@ -393,6 +393,18 @@ paths["/v1/topics/{topic}/groups/{group}/seek"] = {
   }),
 }
 
+paths["/v1/topics/{topic}/groups/{group}/redrive"] = {
+  parameters = list { TOPIC, GROUP },
+  post = operation("Publish dead letters of the group again", {
+    ["200"] = json("How many", object({ published = integer(0) }, { "published" })),
+  }, {
+    requestBody = body(content("application/json", object {
+      limit = { type = "integer", minimum = 1, maximum = limits.claim_count_max, default = 1000 },
+      to = text("the topic; the group's own, if it is left out"),
+    }), false),
+  }),
+}
+
 paths["/v1/topics/{topic}/groups/{group}/cursor"] = {
   parameters = list { TOPIC, GROUP },
   put = operation("Move the cursor of a consumer that tracks itself", { ["200"] = json("The group", ref("Group")) }, {

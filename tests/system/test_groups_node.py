@@ -575,3 +575,35 @@ def test_a_stream_ends_when_the_node_stops(node):
     b.stop()
     b.start()
     assert g.info(b)["leased"] == 0
+
+
+def test_letters_of_a_group_are_published_again_once(b):
+    g, other = fresh(b, "g-redrive", deliveries=1, dead_letter="g-redrive.dead"), Group("g-redrive", "other")
+    other.put(b, dead_letter="g-redrive.dead")
+    for i in range(3):
+        b.publish("g-redrive", b"m%d" % i, {"Lignum-Key": "k", "Lignum-Header-Colour": "red", "Lignum-Delay": "0.01"})
+    for each in (g, other):
+        m = each.claim(b, limit=2, wait=5)
+        m += each.claim(b, limit=2 - len(m), wait=5) if len(m) < 2 else []
+        each.settle(b, reject=[x["lease"] for x in m])
+        wait_until(lambda: each.info(b)["dead"] == 2, what="the letters are written")
+    assert_status(g.call(b, "POST", "/redrive", {"limit": 0}), 400, "bad_value")
+    assert g.call(b, "POST", "/redrive", {"limit": 1}).json == {"published": 1}
+    assert g.call(b, "POST", "/redrive").json == {"published": 1}
+    assert g.call(b, "POST", "/redrive").json == {"published": 0}
+    again = b.read("g-redrive", from_=3)["messages"]
+    assert [(payload_of(m), m["key"], m["headers"]) for m in again] == [(b"m%d" % i, "k", {"colour": "red"}) for i in range(2)]
+    assert other.call(b, "POST", "/redrive", {"to": "g-redrive.to"}).json == {"published": 2}
+    assert len(b.read("g-redrive.to")["messages"]) == 2
+    assert sorted(data(g.drain(b))) == ["m0", "m1", "m2"]
+    plain = Group("g-redrive", "plain")
+    plain.put(b)
+    assert_status(plain.call(b, "POST", "/redrive"), 400, "bad_value")
+
+
+def test_messages_of_producers_and_idempotent_requests_are_delivered_as_they_are(b):
+    g = fresh(b, "g-origin")
+    b.publish("g-origin", b"one", {"Idempotency-Key": "a key"})
+    b.publish("g-origin", b"two", {"Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "0"})
+    b.ok("POST", "/v1/topics/g-origin/messages", b"x\ny\n", {"Content-Type": "application/x-ndjson", "Idempotency-Key": "z"})
+    assert data(g.claim(b, limit=9)) == ["one", "two", "x", "y"]
