@@ -90,7 +90,7 @@ function Topic:read(range) end
 ---@where tasks
 ---@param options? { from?: integer, to?: integer, wait?: number }   from: default the earliest
 ---@return fun(): lignum.Message?
----@example for m in topic("orders"):each { from = 100 } do print(m.offset, m.payload) end
+---@example local n = 0; for m in topic("orders"):each { from = 0 } do n = n + #m.payload end; assert(n > 0)
 function Topic:each(options) end
 
 ---Waits for a message. The number of requests that may wait is limited to three quarters of limits.tasks and of
@@ -134,7 +134,7 @@ function Topic:ship(offset) end
 ---@return string? message
 ---@return string? code
 ---@errors unknown_topic bad_range forbidden
----@example local t = topic("orders"); t:trim(t:info().next - 1000000)
+---@example local t = topic("orders"); t:trim(math.max(0, t:info().next - 1000000))
 function Topic:trim(offset) end
 
 ---Checks whether a token belongs to this history: whether the message before `offset` was written in that epoch. If

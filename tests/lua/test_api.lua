@@ -24,6 +24,7 @@ local LIBRARIES = {
 local RUN = {
   crypto = true, Key = true, jwt = true, webhook = true, shared = true, Dict = true, metrics = true, Meter = true,
   tasks = true, Held = true, Signal = true, ["after"] = true, ["spawn"] = true, ["lock"] = true, ["signal"] = true,
+  ["Topic:each"] = true, ["Topic:trim"] = true,
 }
 
 local function running(entry)
@@ -83,6 +84,7 @@ local SCENE = setmetatable({
 }, { __index = _G })
 
 test("api_every_example_of_the_standard_tables_runs", function()
+  core.topic("orders"):append("one")
   local runs = 0
   for _, e in ipairs(help.entries()) do
     if (RUN[e.owner] or RUN[e.name]) and e.example then
@@ -93,6 +95,20 @@ test("api_every_example_of_the_standard_tables_runs", function()
     end
   end
   if runs < 10 then error("only " .. runs .. " examples have run") end
+end)
+
+-- Verbs, routes and hooks, whose examples are files by themselves.
+test("api_every_example_of_lignum_lua_is_a_valid_file", function()
+  local taken = 0
+  for _, e in ipairs(help.entries()) do
+    local where = e.where or ""
+    if (where:find("^lignum.lua") or where:find("^you define it in lignum.lua")) and e.name ~= "include" then
+      local world, why = check.draft(e.example)
+      if not world then error(("the example of %s is refused: %s"):format(e.name, why)) end
+      taken = taken + 1
+    end
+  end
+  if taken < 12 then error("only " .. taken .. " examples were taken") end
 end)
 
 test("api_error_codes_are_those_of_the_table", function()
