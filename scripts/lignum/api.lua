@@ -1352,6 +1352,7 @@ function reject(why, options) end
 ---may change `payload`, `key` and `headers`, set another `topic`, or return reject(...), which rejects the whole batch.
 ---It does not see what topic:append with `raw = true` appends, nor what it appends itself. Messages of one batch may go
 ---to up to 16 topics; they are appended one topic after another, so after a failure the outcome is unknown_outcome.
+---A batch with If-Match or a Producer-Id cannot be spread.
 ---@where you define it in lignum.lua
 ---@param msg lignum.Message   with `topic`
 ---@param ctx lignum.Request|table   the request that publishes it; without one an empty table

@@ -158,8 +158,12 @@ local function append_groups(groups, name, options)
     local problem = reserved(group.name)
     if problem then return nil, problem, "forbidden" end
   end
-  if options.expect or options.request and options.request:header("if-match") then
+  local request = options.request
+  if options.expect or request and request:header("if-match") then
     return nil, "a batch that is appended only at an expected place cannot be spread over topics", "bad_value"
+  end
+  if request and request.producer then      -- its sequence is that of one topic
+    return nil, "a batch with a Producer-Id cannot be spread over topics", "bad_value"
   end
   local main, others, appended = nil, {}, 0
   for i, group in ipairs(groups) do

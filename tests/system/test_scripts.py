@@ -195,6 +195,11 @@ end''')
     a = b.post("/v1/topics/t/messages", b"x\nto x 6", headers=dict(NDJSON, **{"If-Match": '"%s"' % token}))
     assert_status(a, 400, "bad_value")
     assert len(b.messages("t")) == 4
+    producer = {"Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "0"}
+    a = b.post("/v1/topics/t/messages", b"x\nto x 7", headers=dict(NDJSON, **producer))
+    assert_status(a, 400, "bad_value")
+    assert "Producer-Id cannot be spread" in a.json["detail"]
+    assert len(b.messages("t")) == 4
     a = b.post("/v1/topics/t/messages", b"x\nto ../bad 1", headers=NDJSON)
     assert_status(a, 504, "unknown_outcome")
     assert "1 messages of the batch were appended" in a.json["detail"]
