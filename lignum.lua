@@ -39,6 +39,7 @@ limits {
   tasks = 20000,                   -- requests at once
   script_time = 1 * second,        -- CPU time that Lua may use between two waits
   reload_grace = 10 * second,      -- after a reload, how long requests of before may go on
+  stall = 10 * second,             -- for one call of C by Lua, before the process ends; 0: no limit
   script_memory = 256 * MiB,
 }
 

@@ -26,6 +26,7 @@ void server_configure(struct server *s)
     unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
     unsigned least = tasks < limits.connections ? tasks : limits.connections;
     tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
+    vm_set_stall(s->vm, config_ms(s->vm, "limits.stall", STALL_MS));
     tasks_set_lingering(vm_tasks(s->vm), least - least / TASKS_RESERVED);
     if (s->cluster != NULL)
         cluster_set_limits(s->cluster, config_ns(s->vm, "cluster.lease", LEASE_MS),

@@ -117,6 +117,7 @@ enum {
     RELOAD_GRACE_MS = 10 * 1000,        /* for the requests of a world whose lignum.lua has been replaced */
     POLICY_MS = 1000,                   /* for a policy of lignum.lua (may_lead, ship, ...) to answer a duty */
     TASK_BUDGET_MS = 1000,              /* CPU time of Lua between two waits */
+    STALL_MS = 10 * 1000,               /* of CPU time in one call of C by Lua: then the process ends */
     VM_MEMORY_MAX = 256 * MIB,
     VM_MEMORY_RESERVED = 16,            /* 1 byte in 16 is kept from requests, for health checks */
     VM_MEMORY_RESERVE = 32 * MIB,       /* for the routes, when lignum.lua keeps all that it may: a few large answers */
@@ -207,7 +208,7 @@ enum {
     X(GROUPS_MAX) X(GROUP_AHEAD_MAX) X(GROUP_LEASE_MS_MIN) X(GROUP_LEASE_MS_MAX) X(GROUP_DELIVERIES_MAX) \
     X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
-    X(RELOAD_GRACE_MS) \
+    X(RELOAD_GRACE_MS) X(STALL_MS) \
     X(FETCH_BODY_MAX) X(FETCH_BODIES_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
     X(CONSOLE_PATH_MAX) X(LINK_GREETING_MAX) X(LINK_TLS_HANDSHAKE_MAX) X(LINK_FRAME_MAX) X(LINKS_MAX) X(HANDSHAKE_MS) \
     X(PING_MS) X(SILENCE_MS) X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \

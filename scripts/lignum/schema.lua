@@ -186,6 +186,7 @@ M.keys = group {
     "tasks", count(limits.tasks_max, "requests at once; three quarters of them may wait for messages", 16, 1000000),
     "script_time", time(limits.task_budget_ms / 1000, "CPU time that Lua may use between two waits", 0.01, 60),
     "reload_grace", time(limits.reload_grace_ms / 1000, "for requests of before, after a reload", 0.1, 3600),
+    "stall", time(limits.stall_ms / 1000, "for one call of C by Lua, before the process ends; 0: no limit", 0, 3600),
     "script_memory", size(limits.vm_memory_max, "memory of lignum.lua and the routes", 8 * MiB, TiB),
   },
   "log", group {

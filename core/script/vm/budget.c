@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/exit_code.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -15,7 +16,7 @@
 enum {
     TICK_MS = 5,
     SLICE_TICKS = 1,                  /* a slice ends after more than these, in 5 to 10 ms: it begins between two */
-    WATCHDOG_TICKS = 1000 / TICK_MS,  /* this long over the budget, and the hook has not struck: one C call */
+    WATCHDOG_TICKS = 1000 / TICK_MS,  /* this long the hook has not struck: it is inside one call of C */
 };
 
 /* ---- the hook ---- */
@@ -46,6 +47,7 @@ bool budget_on_hook(struct budget *b, lua_State *L)
 
 int budget_stop(struct budget *b, lua_State *L)
 {
+    b->slice = b->ticks;
     if (b->place[0] == '\0')
         innermost_line(L, b->place);
     if (lua_isyieldable(L))
@@ -62,16 +64,28 @@ static void arm(const struct budget *b)
         lua_sethook(f->L, b->hook, LUA_MASKCOUNT, 1);
 }
 
-static void write_watchdog_line(struct budget *b)
+/* Reads the Lua thread while it is inside C, where its list of calls does not change. */
+static void write_watchdog_line(struct budget *b, const char *what)
 {
-    static const char tail[] = " has been inside one call of C for 1 s\n";
-    char line[256] = "watchdog: ";
-    size_t at = strlen(line);
-    for (const char *p = b->where; p != NULL && *p != '\0' && at < sizeof(line) - sizeof(tail); p++)
-        line[at++] = *p;
-    memcpy(line + at, tail, sizeof(tail) - 1);
-    ssize_t n = write(STDERR_FILENO, line, at + sizeof(tail) - 1);
-    (void)n;
+    char line[PLACE_MAX + 256], place[PLACE_MAX];
+    innermost_line(b->top->L, place);
+    int n = snprintf(line, sizeof(line), "watchdog: %s%.128s has been inside one call of C for %s\n", place,
+                     b->where == NULL ? "a script" : b->where, what);
+    ssize_t written = write(STDERR_FILENO, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
+    (void)written;
+}
+
+/* The hook is set and has not struck for this many ticks: no Lua has run. */
+static void watch(struct budget *b, unsigned stuck)
+{
+    if (stuck > SLICE_TICKS + WATCHDOG_TICKS && !b->told) {
+        b->told = 1;
+        write_watchdog_line(b, "1 s");
+    }
+    if (b->stall != 0 && stuck > b->stall) {
+        write_watchdog_line(b, "limits.stall: the process ends, so that another node can lead");
+        _exit(EXIT_SOFTWARE);
+    }
 }
 
 static void on_tick(int signo, siginfo_t *info, void *context)
@@ -92,10 +106,7 @@ static void on_tick(int signo, siginfo_t *info, void *context)
             b->due = 1;
             lua_sethook(b->top->L, b->hook, LUA_MASKCOUNT, 1);
         }
-        if (spent > b->limit + WATCHDOG_TICKS && !b->told) {
-            b->told = 1;
-            write_watchdog_line(b);
-        }
+        watch(b, b->ticks - b->slice);
     }
     errno = saved;
 }
@@ -172,6 +183,11 @@ void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L)
 void budget_pop(struct budget *b, const struct budget_frame *frame)
 {
     b->top = frame->below;
+}
+
+void budget_set_stall(struct budget *b, uint32_t ms)
+{
+    b->stall = (ms + TICK_MS - 1) / TICK_MS;
 }
 
 uint64_t budget_lua_ns(const struct budget *b)

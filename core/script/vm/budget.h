@@ -50,7 +50,8 @@ struct budget {
     volatile unsigned ticks;            /* of CPU time since the start */
     volatile unsigned began, limit;     /* the run's first tick and how many it may use */
     volatile unsigned lua_ticks;        /* ticks during which Lua ran */
-    volatile unsigned slice;            /* the tick at which the slice began */
+    volatile unsigned slice;            /* the tick at which the slice began, or the hook struck last */
+    volatile unsigned stall;            /* ticks after which one call of C ends the process; 0: never */
     volatile sig_atomic_t over, due;
     volatile sig_atomic_t told;         /* the watchdog has written its line about this run */
     lua_Hook hook;                      /* calls budget_on_hook */
@@ -90,6 +91,9 @@ void budget_pop(struct budget *b, const struct budget_frame *frame);
 
 /* Ends a C function whose run is over: `return budget_stop(b, L)`. */
 MAY_RAISE int budget_stop(struct budget *b, lua_State *L);
+
+/* One call of C that takes so long (of CPU time) ends the process; 0: never. */
+void budget_set_stall(struct budget *b, uint32_t ms);
 
 uint64_t budget_lua_ns(const struct budget *b);
 

@@ -316,6 +316,11 @@ const struct services *vm_services(lua_State *L)
     return &vm->services;
 }
 
+void vm_set_stall(struct vm *vm, uint32_t ms)
+{
+    budget_set_stall(vm->budget, ms);
+}
+
 struct tasks *vm_tasks(const struct vm *vm)
 {
     return vm->tasks;

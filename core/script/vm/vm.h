@@ -63,6 +63,9 @@ void vm_set_peer(struct vm *vm, struct vm *peer);
 struct vm *vm_peer(const struct vm *vm);
 const char *vm_world(const struct vm *vm);
 
+/* Of all VMs: see budget_set_stall. */
+void vm_set_stall(struct vm *vm, uint32_t ms);
+
 struct tasks *vm_tasks(const struct vm *vm);
 lua_State *vm_state(const struct vm *vm);
 struct memory *vm_memory(struct vm *vm);

@@ -4,6 +4,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/exit_code.h"
 #include "script/vm/budget.h"
 #include "unit/host.h"
 #include "unit/unit.h"
@@ -112,7 +113,7 @@ static void on_alarm(int signo)
     int fd = open("stderr", O_RDONLY);
     ssize_t n = read(fd, text, sizeof(text) - 1);
     close(fd);
-    if (n > 0 && strstr(text, "watchdog: a test has been inside one call of C for 1 s") != NULL)
+    if (n > 0 && strstr(text, "watchdog: test:2: a test has been inside one call of C for 1 s") != NULL)
         _exit(42);
 }
 
@@ -126,7 +127,23 @@ static void match_without_end(void)
     open_host(20);
     signal(SIGALRM, on_alarm);
     setitimer(ITIMER_REAL, &often, NULL);
+    host_eval(&h, "\nreturn (('a'):rep(10000)):find(('a-'):rep(8) .. 'b')");
+}
+
+static void stall(void)
+{
+    struct budget again;
+    dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+    budget_init(&again, NULL);               /* timers are not inherited by a forked process */
+    budget_fini(&again);
+    open_host(20);
+    vm_set_stall(h.vm, 200);
     host_eval(&h, "return (('a'):rep(10000)):find(('a-'):rep(8) .. 'b')");
+}
+
+TEST(test_a_call_of_c_that_takes_too_long_ends_the_process)
+{
+    CHECK_DIES(stall(), EXIT_SOFTWARE);
 }
 
 TEST(test_the_watchdog_names_a_task_that_is_stuck_in_c)
