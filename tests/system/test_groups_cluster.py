@@ -129,3 +129,26 @@ def test_a_claim_that_waits_when_its_leader_goes_is_answered(cluster):
     assert g.info(next_)["lag"] == 1
     leader.start()
     c.wait_whole()
+
+
+def test_snapshots_let_old_records_go_on_all_nodes_and_the_next_leader_knows_all(cluster):
+    c = cluster(topics={"jobs": LIVE})
+    g, leader = Group("jobs", "w"), c.leader()
+    g.put(leader, lease_max=20000, deliveries=0, lease_time=600)
+    leader.publish_lines("jobs", [b"m%d" % i for i in range(10003)])
+    kept = g.claim(leader, limit=3)
+    assert g.settle(leader, ack=[kept[1]["lease"]]) == ["ok"]
+    for _ in range(24):
+        m = g.claim(leader, limit=10000)
+        assert len(m) == 10000
+        assert set(g.settle(leader, release=[x["lease"] for x in m])) == {"ok"}
+    wait_until(lambda: all(n.topic("_groups")["first"] > 0 for n in c.nodes), timeout=60, what="files of _groups are gone", every=0.2)
+    leader.kill()
+    next_ = c.wait_leader(besides=[leader])
+    info = g.info(next_)
+    assert (info["leased"], info["lag"], info["settings"]["lease_max"]) == (2, 10002, 20000)
+    assert g.settle(next_, ack=[kept[0]["lease"], kept[1]["lease"]]) == ["ok", "ok"]
+    m = g.claim(next_, limit=10000)
+    assert len(m) == 10000 and {x["delivery"] for x in m} == {25}
+    leader.start()
+    c.wait_whole()

@@ -38,13 +38,17 @@ static void lease_end(struct group *g, struct delivery *e, const struct settle *
 /* Adds a run, to the last one where it goes on from that. */
 static void run_add(struct buf *runs, const struct settle_run *r)
 {
-    struct settle_run *last = (struct settle_run *)(void *)(runs->data + runs->end) - 1;
+    struct settle_run *all = (struct settle_run *)(void *)runs->data, *last;
     bool several = r->what == SETTLE_ACK || r->what == SETTLE_DEAD;
-    if (several && buf_size(runs) > 0 && last->what == r->what && last->offset + last->n == r->offset &&
-        (r->what == SETTLE_DEAD || last->claim == r->claim))
-        last->n += r->n;
-    else
-        buf_add(runs, r, sizeof(*r));
+    if (several && buf_size(runs) > 0) {
+        last = &all[buf_size(runs) / sizeof(*r) - 1];
+        bool same = last->what == r->what && (r->what == SETTLE_DEAD || last->claim == r->claim);
+        if (same && last->offset + last->n == r->offset) {
+            last->n += r->n;
+            return;
+        }
+    }
+    buf_add(runs, r, sizeof(*r));
 }
 
 static void note_undo(struct buf *undos, const struct delivery *e)

@@ -432,6 +432,7 @@ TEST(test_a_record_that_cannot_be_appended_changes_nothing)
     CHECK(settle(&n, s));
     CHECK_EQ(claim(&n, 4, got).count, 2);
     CHECK_EQ(got[0], 1);
+    buf_fini(&out);
     node_close(&n);
 }
 
