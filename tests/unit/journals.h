@@ -145,7 +145,9 @@ static void settle_store(struct store *s)
 
 static int truncate_now(struct journal *j, uint64_t to, uint64_t *messages)
 {
-    return IN_TURNS(j->store, journal_truncate(j, to, messages));
+    int rc = IN_TURNS(j->store, journal_truncate(j, to, messages));
+    worker_wait(j->store->disk.worker);        /* it may be shortening the file */
+    return rc;
 }
 
 static int restart_now(struct journal *j, uint64_t first, bool keep)

@@ -5,7 +5,7 @@
  *
  * Each test runs in a process of its own, in a fresh directory that is removed afterwards, for at most TIME_LIMIT_S
  * (unit.c). Its output is shown only if it fails. Arguments are parts of names: a test runs when one of them matches.
- * UNIT_KEEP=1 keeps the directories, TMPDIR says where they are.
+ * UNIT_KEEP=1 keeps the directories and shows what tests print, TMPDIR says where they are.
  */
 #ifndef UNIT_UNIT_H
 #define UNIT_UNIT_H

@@ -8,6 +8,7 @@
 #include "base/say.h"
 #include "broker/follower/refetch.h"
 #include "store/replication/epochs.h"
+#include "store/replication/truncate.h"
 
 /* ---- asking ---- */
 
@@ -231,6 +232,8 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
             return rc;
     }
     rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, common);
+    if (rc == 0 && journal_shortening(t->journal))
+        return -ERR_BUSY;            /* it can take nothing yet */
     if (rc == 0 && !f->failed)
         start(f, t);
     return rc;

@@ -118,6 +118,8 @@ int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool beg
     struct store *s = j->store;
     if (s->lost)
         return -ERR_STORAGE;
+    if (j->shortening)
+        return -ERR_BUSY;
     background_stop(&j->background, JOURNAL_APPENDS);
     int rc = note_durability(j);
     if (rc == 0)

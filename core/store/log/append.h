@@ -22,7 +22,8 @@ int journal_begin_file(struct journal *j, uint64_t first, uint64_t epoch, uint64
 /* Begins an empty file at the tail, so that its name keeps the offset, and fsyncs it. 0 or -errno. */
 int journal_begin_empty(struct journal *j);
 
-/* Before batches are added: takes space for `size` bytes, in a new file if `begin`. 0; -ENOSPC; -errno. */
+/* Before batches are added: takes space for `size` bytes, in a new file if `begin`. 0; -ENOSPC; -ERR_BUSY:
+ * a truncation of the active file has not ended on the disk yet; -errno. */
 int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool begin);
 
 /* Adds valid batches for which there is room. */

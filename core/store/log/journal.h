@@ -61,7 +61,8 @@ struct append {
 };
 
 /* Appends one batch in memory. 0 and its first offset; -ENOSPC: no space can be allocated for it, and nothing has
- * changed; -ERR_STORAGE: store_is_lost; -ERR_TOO_LARGE past BATCH_SIZE_MAX or BATCH_COUNT_MAX. */
+ * changed; -ERR_STORAGE: store_is_lost; -ERR_BUSY: a truncation of its file has not ended on the disk yet;
+ * -ERR_TOO_LARGE past BATCH_SIZE_MAX or BATCH_COUNT_MAX. */
 int journal_append(struct journal *j, const struct append *a, uint64_t *first);
 
 /* What a request with this origin is to the log now (store/senders). Reads back what the log says of its senders, if

@@ -79,6 +79,7 @@ struct journal {
     struct journal_origins origins;
     struct list background;       /* work that reads its files over many turns */
     bool repairing;               /* there is a struct repair */
+    bool shortening;              /* the active file still ends with what was truncated (truncate_shorten.h) */
 };
 
 /* A journal without files, in the store's list. */

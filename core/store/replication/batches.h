@@ -27,8 +27,8 @@ int journal_read_batches(struct journal *j, uint64_t from, uint64_t to, size_t b
 /* The follower's side: appends such batches, byte for byte, at the tail. New files begin where run->file_first says,
  * and never by the journal's own options. The bytes come from a network, so everything is checked before anything
  * changes. 0; -ERR_DAMAGED: they are no valid batches from the tail on; -ERR_DIVERGED: boundaries or checksums of files
- * differ from ours; -ERR_BUSY: they continue a file that was ended here, and is not on the disk yet; -ERR_TOO_LARGE;
- * -ENOSPC. */
+ * differ from ours; -ERR_BUSY: they continue a file that was ended here, and is not on the disk yet, or a
+ * truncation has not ended on the disk; -ERR_TOO_LARGE; -ENOSPC. */
 int journal_receive(struct journal *j, const struct batch_run *run, slice batches);
 
 #endif

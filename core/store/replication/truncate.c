@@ -18,6 +18,7 @@
 #include "store/log/store_struct.h"
 #include "store/replication/set_aside.h"
 #include "store/replication/truncate_prepare.h"
+#include "store/replication/truncate_shorten.h"
 
 struct truncation {
     struct journal *journal;
@@ -269,9 +270,7 @@ static void apply(struct truncation *t)
         must(j, "rename", io.rename(empty.s, segment_path(seg).s) < 0 ? -errno : 0);
         sync_dir(j);
     } else {
-        must(j, "open", segment_use(seg));
-        must(j, "truncate", io.truncate(seg->file.fd, (off_t)t->at.position) < 0 ? -errno : 0);
-        must(j, "fsync", io.sync_all(seg->file.fd) < 0 ? -errno : 0);
+        must(j, "truncate", truncate_shorten(j, seg, t->at.position));
     }
     shorten_segment(seg, t);
     j->parts.active = seg;
@@ -335,6 +334,11 @@ int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages)
     if (rc == 0)
         *messages = count;
     return rc;
+}
+
+bool journal_shortening(const struct journal *j)
+{
+    return j->shortening;
 }
 
 int journal_reopen(struct journal *j)

@@ -8,13 +8,15 @@
  *   2. The checkpoint is removed, because it claims more than will be there.
  *   3. Files are removed from the end backwards, each from the disk before the next.
  *   4. The file that is truncated in the middle is called .qwal again, so that no end record is missed in it, and is
- *      truncated. One that loses all of its batches is kept as it is, by its name in diverged/, and is replaced by an
- *      empty file.
+ *      truncated, in steps from the end if it is large (truncate_shorten.h): a crash between them leaves some of the
+ *      batches that go. One that loses all of its batches is kept as it is, by its name in diverged/, and is replaced
+ *      by an empty file.
  *
  * Before step 3 an error leaves everything as it was. From there on an error ends the process: the next start finds one
  * of the above, and removes the names in diverged/ of files that are still in the topic (recovery/unfinished.h).
  *
- * All of this runs on the loop thread, but for the scan and the copy of a large file (truncate_prepare.h).
+ * All of this runs on the loop thread, but for the scan, the copy and the shortening of a large file
+ * (truncate_prepare.h, truncate_shorten.h).
  */
 #ifndef STORE_REPLICATION_TRUNCATE_H
 #define STORE_REPLICATION_TRUNCATE_H
@@ -26,8 +28,12 @@
  * one again. All marks fall to `to`; the owner is not told. Waits for the disk. *messages: how many were set aside. 0;
  * -ERR_BUSY: what was appended is being synced, or a large file read and copied on the disk thread, so ask again;
  * -ERR_BAD_RANGE: not a boundary; -ERR_DAMAGED: the file that holds `to` is damaged below it; -ENOSPC or -errno: what
- * goes could not be kept. After an error nothing is truncated. */
+ * goes could not be kept. After an error nothing is truncated. After 0 the file may still be shortened: see below. */
 int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages);
+
+/* Whether the disk thread is still shortening the file of a truncation. Meanwhile a crash brings back some of what was
+ * truncated, and whatever is appended is refused with -ERR_BUSY. */
+bool journal_shortening(const struct journal *j);
 
 /* Empties the journal, so that it continues at offset `first`, where a file of the leader begins. What it held is moved
  * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; -ERR_BUSY: as above; or

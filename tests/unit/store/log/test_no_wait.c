@@ -141,6 +141,53 @@ TEST(test_a_large_file_is_truncated_without_reading_it_on_the_loop)
     store_close(s);
 }
 
+static off_t most_freed, freed_by_loop;
+
+static int count_freed(int fd, off_t size)
+{
+    struct stat st;
+    CHECK_EQ(fstat(fd, &st), 0);
+    off_t *most = on_loop() ? &freed_by_loop : &most_freed;
+    if (st.st_size - size > *most)
+        *most = st.st_size - size;
+    return ftruncate(fd, size);
+}
+
+/* UNIT_MIB=500 UNIT_KEEP=1 build/release/tests/unit/store/log/test_no_wait longest: prints the figures of 500 MiB,
+ * on the file system of TMPDIR. */
+TEST(test_the_longest_call_of_a_truncation_frees_little)
+{
+    const char *mib = getenv("UNIT_MIB");
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", (struct journal_options){.segment_messages = 1000 * 1000,
+                                          .segment_bytes = 1024 * MIB, .durability = DURABILITY_COMMIT});
+    uint64_t longest = 0, messages;
+    for (int i = mib ? atoi(mib) : 64; i > 0; i--) {
+        append_some(j, 1, SIZE);
+        store_flush(s);
+    }
+    settle_store(s);
+    io.truncate = count_freed;
+    for (int rc = -ERR_BUSY; rc == -ERR_BUSY || journal_shortening(j);) {
+        uint64_t begun = clock_ns();
+        rc = rc == 0 ? 0 : journal_truncate(j, 1, &messages);
+        store_collect(s);
+        store_flush(s);
+        store_sync(s);
+        uint64_t took = clock_ns() - begun;
+        longest = took > longest ? took : longest;
+        CHECK(rc == 0 || rc == -ERR_BUSY);
+        usleep(1000);
+    }
+    printf("the longest turn took %.1f ms, the loop freed %lld KiB at once, the disk thread %lld KiB\n",
+           (double)longest / NS_PER_MS, (long long)freed_by_loop / KIB, (long long)most_freed / KIB);
+    CHECK(freed_by_loop <= BACKGROUND_STEP);
+    CHECK(most_freed > 0);
+    CHECK(most_freed <= BACKGROUND_STEP);
+    check_reads_all(j);
+    store_close(s);
+}
+
 TEST(test_a_large_file_is_opened_for_appending_again_without_reading_it)
 {
     skip_syncs();

@@ -35,6 +35,7 @@ static int truncate_in_turns(struct journal *j, uint64_t to)
         store_sync(j->store);
         worker_wait(j->store->disk.worker);
     }
+    worker_wait(j->store->disk.worker);
     if (rc == 0)
         CHECK_EQ(messages, COUNT - to);
     return rc;
@@ -100,6 +101,81 @@ TEST(test_a_large_file_is_truncated_after_work_on_the_disk_thread)
         check_reads_all(j);
         abandon_store(s);
         CHECK_EQ(run("rm -r data copy"), 0);
+    }
+}
+
+/* -- the file becomes shorter -------------------------------------------------------------------------------------- */
+
+static unsigned steps_left;
+
+static int truncate_until_killed(int fd, off_t size)
+{
+    if (steps_left-- == 0)
+        _exit(0);
+    return ftruncate(fd, size);
+}
+
+static void truncate_and_be_killed(unsigned steps)
+{
+    struct store *s = open_store();
+    struct journal *j = large_topic(s, "t");
+    steps_left = steps;
+    io.truncate = truncate_until_killed;
+    truncate_in_turns(j, 30);
+    _exit(1);
+}
+
+/* The next start has what is to stay, and of the rest what was not cut off yet. */
+TEST(test_a_kill_between_the_steps_that_shorten_a_file_leaves_a_history)
+{
+    skip_syncs();
+    uint64_t before = COUNT + 1;
+    for (unsigned steps = 0; steps < 10; steps += 3) {
+        pid_t child = unit_fork();
+        if (child == 0)
+            truncate_and_be_killed(steps);
+        int status;
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        CHECK_EQ(status, 0);
+        struct store *s = open_store();
+        struct journal *j = open_journal_with(s, "t", one_file);
+        uint64_t left = j->marks.tail;
+        CHECK(left > 30);
+        CHECK(left < before);
+        CHECK_EQ(j->damage.count, 0);
+        check_reads_all(j);
+        before = left;
+        CHECK_EQ(IN_TURNS(s, journal_truncate(j, 30, &(uint64_t){0})), 0);
+        CHECK_EQ(IN_TURNS(s, try_append(j, 1, 10, 1000)), 0);
+        settle_store(s);
+        check_reads_all(j);
+        store_close(s);
+        CHECK_EQ(data_verify("data"), 0);
+        CHECK_EQ(run("rm -r data"), 0);
+    }
+}
+
+/* What is appended would be followed by batches that were truncated. */
+TEST(test_nothing_is_appended_while_a_file_is_shortened)
+{
+    skip_syncs();
+    for (int end = 0; end < 3; end++) {
+        struct store *s = open_store();
+        struct journal *j = large_topic(s, "t");
+        CHECK_EQ(IN_TURNS(s, journal_truncate(j, 1, &(uint64_t){0})), 0);
+        CHECK(journal_shortening(j));
+        CHECK_EQ(j->marks.tail, 1);
+        CHECK_EQ(try_append(j, 1, 10, 1000), -ERR_BUSY);
+        CHECK_EQ(journal_truncate(j, 0, &(uint64_t){0}), -ERR_BUSY);
+        CHECK_EQ(journal_restart(j, 7, true), -ERR_BUSY);
+        check_reads_all(j);
+        if (end == 1)
+            journal_delete(j);
+        if (end == 2)
+            CHECK_EQ(IN_TURNS(s, try_append(j, 1, 10, 1000)), 0);
+        store_close(s);
+        CHECK_EQ(data_verify("data"), 0);
+        CHECK_EQ(run("rm -r data"), 0);
     }
 }
 
