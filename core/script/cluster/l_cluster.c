@@ -233,7 +233,7 @@ static int l_pending(lua_State *L)
 void cluster_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"status", l_status}, {"role", l_role}, {"asked", l_asked}, {"see", l_see}, {"claim", l_claim},
+        {"status", l_status}, {"follows", l_follows}, {"asked", l_asked}, {"see", l_see}, {"claim", l_claim},
         {"lead", l_lead}, {"follow", l_follow}, {"unfollow", l_unfollow}, {"resign", l_resign},
         {"change", l_change}, {"wait", l_wait}, {"pending", l_pending}, {"drain", l_drain}, {NULL, NULL}};
     luaL_newlib(L, functions);

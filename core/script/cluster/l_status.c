@@ -99,10 +99,10 @@ static void push_alone(lua_State *L, const struct services *s)
     set_whole(L, "elections", 0);
 }
 
-/* cluster.role() -> "alone" | "follower" | "leader": cheaper than status().role */
-int l_role(lua_State *L)
+/* cluster.follows() -> whether status().role is "follower": cheap, for each write */
+int l_follows(lua_State *L)
 {
-    lua_pushstring(L, role_name(vm_services(L)->role));
+    lua_pushboolean(L, vm_services(L)->role->kind == ROLE_FOLLOWER);
     return 1;
 }
 

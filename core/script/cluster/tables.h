@@ -12,6 +12,6 @@ MAY_RAISE void cluster_open(lua_State *L);
 
 /* Functions of it, in l_status.c. */
 MAY_RAISE int l_status(lua_State *L);
-MAY_RAISE int l_role(lua_State *L);
+MAY_RAISE int l_follows(lua_State *L);
 
 #endif

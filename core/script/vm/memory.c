@@ -12,9 +12,9 @@ enum {
     AGAIN_MS = 10 * 1000,          /* until the operator's code is tried again */
 };
 
-void memory_init(struct memory *m, size_t max)
+void memory_init(struct memory *m, size_t max, size_t reserve)
 {
-    *m = (struct memory){.foreign_next = FOREIGN_MIN};
+    *m = (struct memory){.foreign_next = FOREIGN_MIN, .reserve = reserve};
     memory_set_max(m, max);
 }
 
@@ -26,6 +26,8 @@ void memory_fini(struct memory *m)
 void memory_set_max(struct memory *m, size_t max)
 {
     m->max = max;
+    m->all = max + m->reserve;
+    m->guests = m->all - m->all / VM_MEMORY_RESERVED;
     m->relieve_at = max / 4 * 3;
 }
 
@@ -37,8 +39,7 @@ static size_t in_use(const struct memory *m)
 /* The cap for what runs now. */
 static size_t cap(const struct memory *m)
 {
-    size_t all = m->max + m->reserve;
-    return m->closed ? m->max : m->guest ? all - all / VM_MEMORY_RESERVED : all;
+    return m->closed ? m->max : m->guest ? m->guests : m->all;
 }
 
 bool memory_is_full(const struct memory *m)
@@ -118,7 +119,7 @@ void memory_relieve(struct memory *m, lua_State *L)
     look_whether_full(m);
     /* Next time half-way between what is in use now and all there is: a heap that is really full is not collected after
      * every task. */
-    size_t used = in_use(m), usual = m->max / 4 * 3, all = m->max + m->reserve;
-    size_t half_way = used < all ? used + (all - used) / 2 : used;
+    size_t used = in_use(m), usual = m->max / 4 * 3;
+    size_t half_way = used < m->all ? used + (m->all - used) / 2 : used;
     m->relieve_at = half_way > usual ? half_way : usual;
 }

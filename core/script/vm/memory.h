@@ -26,6 +26,7 @@ struct memory {
     size_t foreign;               /* bytes that Lua's objects own outside of Lua's heap */
     size_t foreign_next;          /* memory_claim collects garbage when `foreign` passes this */
     size_t reserve;               /* bytes above `max` */
+    size_t all, guests;           /* both together; what of it runs on behalf of clients may use */
     bool closed;                  /* what runs now may not use the reserve */
     uint64_t full_until;          /* clock_ns; 0: it is not full */
     size_t relieve_at;            /* memory_relieve collects garbage when used + foreign reaches this */
@@ -34,7 +35,7 @@ struct memory {
     struct pool pool;             /* freed small pieces */
 };
 
-void memory_init(struct memory *m, size_t max);
+void memory_init(struct memory *m, size_t max, size_t reserve);
 void memory_fini(struct memory *m);
 void memory_set_max(struct memory *m, size_t max);
 

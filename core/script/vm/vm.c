@@ -170,8 +170,7 @@ int vm_new(const struct vm_options *o, struct vm **out)
 {
     struct vm *vm = MEM_NEW(struct vm);
     keep_options(vm, o);
-    memory_init(&vm->memory, vm->memory_default);
-    vm->memory.reserve = o->memory_reserve;
+    memory_init(&vm->memory, vm->memory_default, o->memory_reserve);
     vm->is_first = o->first == NULL;
     vm->budget = vm->is_first ? MEM_NEW(struct budget) : o->first->budget;
     int rc = vm->is_first ? budget_init(vm->budget, on_hook) : 0;
