@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "net/http_chars.h"
 #include "net/http_server.h"
+#include "net/http_status.h"
 
 /* How the end of the body is marked. */
 struct framing {

@@ -176,9 +176,6 @@ void input_release(struct client *c);    /* gives the input buffer back; it must
 void answer_refusal(struct client *c, const struct http_refusal *r);
 void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r);
 
-/* http_status.c */
-slice http_phrase(int status);
-
 /* http_flush.c */
 void client_flush(struct client *c);
 void slowest_drop(struct http_server *s);   /* until the unsent answers are within their bound */

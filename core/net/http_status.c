@@ -1,7 +1,4 @@
-/*
- * The phrases of statuses (RFC 9110, section 15).
- */
-#include "net/http_server.h"
+#include "net/http_status.h"
 
 slice http_phrase(int status)
 {

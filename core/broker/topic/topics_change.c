@@ -1,6 +1,7 @@
 /* Asking for changes of topics, and what will hold once those under way have taken effect. */
 #include "base/err.h"
 #include "base/least.h"
+#include "broker/topic/topics.h"
 #include "broker/topic/topics_struct.h"
 
 static int change_append(struct topics *ts, slice name, const char *what, const struct topic_settings *settings,

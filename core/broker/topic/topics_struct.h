@@ -5,8 +5,8 @@
 #define BROKER_TOPIC_TOPICS_STRUCT_H
 
 #include "base/map.h"
+#include "broker/topic/registry.h"
 #include "broker/topic/topic_log.h"
-#include "broker/topic/topics.h"
 
 struct topics {
     struct topic_shared shared;

@@ -6,7 +6,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "store/log/origins.h"
 #include "store/log/segment_find.h"
 #include "store/log/segment_scan.h"
 #include "store/log/store_struct.h"
@@ -36,7 +35,7 @@ void journal_free(struct journal *j)
     list_remove(&j->sync.dirty);
     list_remove(&j->sync.unsynced);
     buf_fini(&j->pending);
-    origins_drop(j);
+    senders_free(j->origins.senders);
     parts_fini(&j->parts);
     damage_fini(&j->damage);
     mem_free(j);

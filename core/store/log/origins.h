@@ -18,6 +18,12 @@
 
 #include "store/log/journal_struct.h"
 
+/* How many senders a journal keeps, and for how long. */
+struct senders_bounds origins_bounds(const struct journal *j);
+
+/* Of the snapshot of all batches below an offset. */
+struct path origins_path(const struct journal *j, uint64_t offset);
+
 /* Reads them, if they are unread. What cannot be read because it is damaged is left out, and logged. 0 or -errno. */
 int origins_read(struct journal *j);
 
