@@ -276,6 +276,7 @@ local Group = {}
 ---@field order? "none"|"key"
 ---@field retry? { min?: number, max?: number, factor?: number }  seconds
 ---@field dead_letter? string   the name of a topic; json.null: none
+---@field expire? number        seconds
 
 ---Creates the group with these settings, as `PUT` does. `from` is the first offset that it delivers, by default the
 ---next one of the topic. The result is false when the group exists with the same settings.

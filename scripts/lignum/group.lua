@@ -11,9 +11,11 @@ local M = {}
 local MS <const> = 1000
 local FIELDS = {
   lease_time = MS, deliveries = 1, lease_max = 1, ["retry.min"] = MS, ["retry.max"] = MS, ["retry.factor"] = 1000,
+  expire = MS,
 }
 local SETTINGS = {
   lease_time = true, deliveries = true, lease_max = true, order = true, retry = true, dead_letter = true,
+  expire = true,
 }
 local RETRY = { min = true, max = true, factor = true }
 

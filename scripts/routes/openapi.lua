@@ -171,6 +171,7 @@ local schemas = {
       min = { type = "number", minimum = 0 }, max = { type = "number", minimum = 0 },
       factor = { type = "number", minimum = 1, maximum = limits.group_retry_factor_max },
     },
+    expire = { type = "number", minimum = 0, description = "seconds without use after which the group goes; 0: never" },
     dead_letter = { type = list { "string", "null" }, description = "the topic of dead messages" },
     from = { type = list { "string", "integer" }, description = "of PUT: an offset, token, time, earliest or latest" },
   } },

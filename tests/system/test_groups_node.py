@@ -35,7 +35,7 @@ def test_a_group_is_created_once_and_other_settings_are_refused(b):
     g = fresh(b, "g-create", lease_time=5, order="key", retry={"min": 0.5})
     info = g.info(b)
     assert info["settings"] == {"lease_time": 5, "deliveries": 20, "lease_max": 1000, "order": "key",
-                                "retry": {"min": 0.5, "max": 300, "factor": 2}, "dead_letter": None}
+                                "retry": {"min": 0.5, "max": 300, "factor": 2}, "dead_letter": None, "expire": 0}
     assert (info["topic"], info["group"], info["generation"], info["lag"]) == ("g-create", "w", 1, 0)
     assert_status(g.call(b, "PUT", body={"lease_time": 5, "order": "key", "retry": {"min": 0.5}}), 200)
     before = g.info(b)
@@ -53,7 +53,7 @@ def test_wrong_settings_are_refused_with_their_names_and_bounds(b):
                        ({"deliveries": 1.5}, "deliveries"), ({"lease_max": 0}, "lease_max"), ({"order": "size"}, "order"),
                        ({"retry": {"factor": 0.5}}, "retry.factor"), ({"retry": {"min": 9, "max": 8}}, "retry.min"),
                        ({"retry": 5}, "retry"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter"), ({"lease_tim": 5}, "lease_time"),
-                       ({"lease_time": 0.2003}, "lease_time"), ({"from": True}, "from"), ({"from": 7}, "ends at 0")]:
+                       ({"lease_time": 0.2003}, "lease_time"), ({"expire": -1}, "expire"), ({"from": True}, "from"), ({"from": 7}, "ends at 0")]:
         a = g.call(b, "PUT", body=body)
         assert a.status in (400, 416), a
         assert word in a.json["detail"], a
@@ -607,3 +607,15 @@ def test_messages_of_producers_and_idempotent_requests_are_delivered_as_they_are
     b.publish("g-origin", b"two", {"Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "0"})
     b.ok("POST", "/v1/topics/g-origin/messages", b"x\ny\n", {"Content-Type": "application/x-ndjson", "Idempotency-Key": "z"})
     assert data(g.claim(b, limit=9)) == ["one", "two", "x", "y"]
+
+
+def test_a_group_that_is_not_used_goes_after_its_time(b):
+    g, used = fresh(b, "g-idle", 1, expire=1), Group("g-idle", "used")
+    used.put(b, expire=600)
+    names = ["used", "w"]
+
+    def left():
+        return [i["group"] for i in b.get("/v1/topics/g-idle/groups").json["groups"]]
+    assert left() == names
+    wait_until(lambda: left() == ["used"], timeout=60, what="it is gone", every=0.2)
+    assert_status(g.call(b, "POST", "/claim"), 404, "unknown_group")

@@ -17,6 +17,7 @@ static const struct setting table[] = {
     {"retry.min", offsetof(struct group_settings, retry_min_ms), 0, GROUP_DELAY_MS_MAX},
     {"retry.max", offsetof(struct group_settings, retry_max_ms), 0, GROUP_DELAY_MS_MAX},
     {"retry.factor", offsetof(struct group_settings, retry_factor), 1000, GROUP_RETRY_FACTOR_MAX * 1000},
+    {"expire", offsetof(struct group_settings, expire_ms), 0, GROUP_DELAY_MS_MAX},
 };
 enum { SETTINGS = sizeof(table) / sizeof(table[0]) };
 
@@ -42,6 +43,7 @@ static uint64_t value_of(const struct group_settings *s, const struct setting *f
 static bool is_time(const struct setting *f)
 {
     return f->offset == offsetof(struct group_settings, lease_ms) ||
+           f->offset == offsetof(struct group_settings, expire_ms) ||
            f->offset == offsetof(struct group_settings, retry_min_ms) ||
            f->offset == offsetof(struct group_settings, retry_max_ms);
 }

@@ -7,6 +7,7 @@
  *   order                      none | key
  *   retry.min, retry.max       milliseconds; the delay before the next delivery is at least, and at most, this
  *   retry.factor               thousandths by which the delay grows with each delivery
+ *   expire                     milliseconds without a claim, settle or change after which the group goes; 0 = never
  *   dead_letter                the topic to which dead messages are copied; "": none
  */
 #ifndef BROKER_GROUP_GROUP_SETTINGS_H
@@ -18,7 +19,7 @@
 enum group_order { ORDER_NONE, ORDER_KEY };
 
 struct group_settings {
-    uint64_t lease_ms, deliveries, lease_max, order, retry_min_ms, retry_max_ms, retry_factor;
+    uint64_t lease_ms, deliveries, lease_max, order, retry_min_ms, retry_max_ms, retry_factor, expire_ms;
     char dead_letter[TOPIC_NAME_MAX + 1];
 };
 

@@ -172,6 +172,7 @@ int groups_set(struct groups *gs, struct held_group *g, const struct group_setti
     struct buf headers = {0}, payload = {0};
     if (s->order != g->state.settings.order && g->state.out.leased > 0)
         return -ERR_BUSY;
+    g->used_ms = groups_now_ms(gs);
     group_headers_write(&headers, slice_from(g->topic_name), s);
     record_kind_only(&payload, RECORD_SET);
     int rc = record_append(gs, g, buf_slice(&headers), buf_slice(&payload), want);
@@ -192,6 +193,7 @@ int groups_delete(struct groups *gs, struct held_group *g, uint64_t *want)
 int groups_seek(struct groups *gs, struct held_group *g, const struct group_place *to, uint64_t *want)
 {
     struct buf payload = {0};
+    g->used_ms = groups_now_ms(gs);
     record_seek(&payload, to->cursor, to->epoch, g->state.generation + 1);
     int rc = record_append(gs, g, SLICE(""), buf_slice(&payload), want);
     buf_fini(&payload);

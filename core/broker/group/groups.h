@@ -26,6 +26,7 @@ struct held_group {
     char *key;                       /* owned; of its records */
     struct topic_id topic;
     uint64_t checked_epoch;          /* its histories agree with the topic's, in this epoch */
+    int64_t used_ms;                 /* its last claim, settle or change on this leader; 0: none yet */
     uint64_t snapshot_at, size;      /* in _groups: where its last snapshot or create record begins, and its size */
     struct mark wakes;               /* claims that wait: each wants a number of its own, see groups_wake */
     uint64_t tickets;

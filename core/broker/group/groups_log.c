@@ -271,6 +271,25 @@ static void remove_orphans(struct groups *gs)
     }
 }
 
+/* Deletes groups that nobody has used for as long as they say. A leader counts from its first look on. */
+static void remove_expired(struct groups *gs)
+{
+    struct held_group *g;
+    int64_t now = groups_now_ms(gs);
+    uint64_t want;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+        if (g->used_ms == 0)
+            g->used_ms = now;
+        uint64_t expire = g->state.settings.expire_ms;
+        if (expire == 0 || (uint64_t)(now - g->used_ms) < expire)
+            continue;
+        say_info("groups", "a group that was not used is deleted topic=%s group=%s", g->topic_name, g->name);
+        if (groups_delete(gs, g, &want) < 0)
+            return;
+        at = 0;
+    }
+}
+
 /* Removes files below the oldest of the newest snapshots. One that is not committed replaces nothing. */
 static void remove_files(struct groups *gs, struct topic *log)
 {
@@ -301,6 +320,7 @@ void groups_trim(struct groups *gs)
         return;
     if (!topics_have_unapplied(gs->topics))
         remove_orphans(gs);
+    remove_expired(gs);
     journal_info(log->journal, &info);
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
         size += g->size;

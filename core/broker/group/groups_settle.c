@@ -122,7 +122,7 @@ static void settle_one(struct group *g, struct settle *s, int64_t now_ms, struct
 int groups_settle(struct groups *gs, struct held_group *g, struct settle *all, size_t n, uint64_t *want)
 {
     struct buf runs = {0}, undos = {0};
-    int64_t now = groups_now_ms(gs);
+    int64_t now = g->used_ms = groups_now_ms(gs);
     int rc = 0;
     *want = 0;
     for (size_t i = 0; i < n; i++)

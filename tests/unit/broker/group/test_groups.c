@@ -480,6 +480,30 @@ TEST(test_batches_that_are_kept_for_the_next_claim_are_dropped_when_the_log_is_c
     node_close(&n);
 }
 
+TEST(test_a_group_expires_by_the_time_since_its_last_use)
+{
+    struct node n = {0};
+    uint64_t got[4];
+    struct group_settings s = group_settings_default;
+    s.expire_ms = 60 * 1000;
+    begin(&n, &s);
+    groups_trim(n.groups);
+    pass(&n, 50 * 1000);
+    claim(&n, 1, got);                               /* which finds nothing, and is a use */
+    pass(&n, 50 * 1000);
+    groups_trim(n.groups);
+    CHECK_EQ(groups_count(n.groups), 1);
+    restart(&n);                                     /* a leader counts from its start */
+    groups_trim(n.groups);
+    pass(&n, 59 * 1000);
+    groups_trim(n.groups);
+    CHECK_EQ(groups_count(n.groups), 1);
+    pass(&n, 2 * 1000);
+    groups_trim(n.groups);
+    CHECK_EQ(groups_count(n.groups), 0);
+    node_close(&n);
+}
+
 TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
 {
     struct node n = {0};
