@@ -13,6 +13,9 @@ local IDLE <const> = 0.2        -- seconds between two looks
 local BATCH <const> = 100       -- letters of a group before the next one gets a turn
 local SAID <const> = 10         -- seconds between two lines about a group whose letters cannot be written
 
+-- The delay of a message is over, and shall not delay its letter.
+local DUE <const> = { ["lignum-delay"] = true, ["lignum-deliver-at"] = true }
+
 local said = {}                 -- [topic/group] = when that was said last
 
 local function complain(g, why)
@@ -26,7 +29,9 @@ end
 -- A message may have as many headers as fit, and a letter has more; without its own headers it always fits.
 local function letter_of(m, g, token, d, with_headers)
   local headers = {}
-  for name, value in pairs(with_headers and m.headers or {}) do headers[name] = value end
+  for name, value in pairs(with_headers and m.headers or {}) do
+    if not DUE[name] then headers[name] = value end
+  end
   headers["lignum-dead-topic"] = g.topic
   headers["lignum-dead-group"] = g.group
   headers["lignum-dead-offset"] = token

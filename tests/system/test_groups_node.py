@@ -581,10 +581,11 @@ def test_letters_of_a_group_are_published_again_once(b):
     g, other = fresh(b, "g-redrive", deliveries=1, dead_letter="g-redrive.dead"), Group("g-redrive", "other")
     other.put(b, dead_letter="g-redrive.dead")
     for i in range(3):
-        b.publish("g-redrive", b"m%d" % i, {"Lignum-Key": "k", "Lignum-Header-Colour": "red", "Lignum-Delay": "0.01"})
+        b.publish("g-redrive", b"m%d" % i, {"Lignum-Key": "k", "Lignum-Header-Colour": "red", "Lignum-Delay": "2"})
+    wait_until(lambda: g.claim(b, limit=3) == [] and g.info(b)["scheduled"] == 3, what="they are delayed")
     for each in (g, other):
-        m = each.claim(b, limit=2, wait=5)
-        m += each.claim(b, limit=2 - len(m), wait=5) if len(m) < 2 else []
+        m = each.claim(b, limit=2, wait=10)
+        m += each.claim(b, limit=2 - len(m), wait=10) if len(m) < 2 else []
         each.settle(b, reject=[x["lease"] for x in m])
         wait_until(lambda: each.info(b)["dead"] == 2, what="the letters are written")
     assert_status(g.call(b, "POST", "/redrive", {"limit": 0}), 400, "bad_value")
