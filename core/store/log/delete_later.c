@@ -2,11 +2,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
+#include "store/log/journal_struct.h"
+#include "store/log/store_struct.h"
 
 struct deletion {
     struct job job;
@@ -106,4 +109,50 @@ void delete_later_trash(struct disk *disk)
     *d = (struct deletion){.disk = disk, .folder = path_of("%s/trash", disk->root)};
     d->job = (struct job){.run = delete_trash_run, .done = delete_done};
     worker_submit(disk->worker, &d->job);
+}
+
+/* -- journals --------------------------------------------------------------------------------------------- */
+
+/* Moves the directory of a journal on which no job works any more, and frees the journal. */
+static void finish_delete(struct journal *j)
+{
+    struct disk *disk = &j->store->disk;
+    struct path from = topic_path(&j->parts.dir);
+    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->options.id.epoch,
+                             j->options.id.offset);
+    bool moved = io.rename(from.s, to.s) == 0;
+    if (!moved)
+        say_error("store", "cannot remove the directory of a deleted topic path=%s: %s", from.s, strerror(errno));
+    journal_free(j);
+    if (moved)
+        delete_later_trash(disk);
+}
+
+void store_finish_deletes(struct store *s)
+{
+    LIST_EACH(node, &s->leaving) {
+        struct journal *j = LIST_OWNER(node, struct journal, all);
+        if (!j->sync.committing && j->parts.dir.jobs == 0)
+            finish_delete(j);
+    }
+}
+
+bool store_is_leaving(const struct store *s, slice name)
+{
+    for (const struct list *node = s->leaving.next; node != &s->leaving; node = node->next)
+        if (slice_eq(slice_from(LIST_OWNER(node, const struct journal, all)->parts.dir.name), name))
+            return true;
+    return false;
+}
+
+void journal_delete(struct journal *j)
+{
+    struct store *s = j->store;
+    background_stop(&j->background, JOURNAL_CHANGES);
+    list_remove(&j->sync.dirty);
+    list_remove(&j->sync.unsynced);
+    j->owner = NULL;
+    list_remove(&j->all);
+    list_push(&s->leaving, &j->all);
+    store_finish_deletes(s);
 }

@@ -1,5 +1,6 @@
 /*
- * Deleting files, which may take long, on the disk thread.
+ * Deleting files, which may take long, on the disk thread. Journals are deleted in delete_later.c, too (journal_delete,
+ * store_finish_deletes).
  */
 #ifndef STORE_LOG_DELETE_LATER_H
 #define STORE_LOG_DELETE_LATER_H

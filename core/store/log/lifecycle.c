@@ -1,7 +1,6 @@
-/* Making and closing a store, closing and deleting journals; names and figures. */
+/* Making and closing a store, closing journals; names and figures. */
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <sys/statvfs.h>
 
 #include "base/ensure.h"
@@ -11,7 +10,6 @@
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/append.h"
-#include "store/log/delete_later.h"
 #include "store/log/group_commit.h"
 #include "store/log/origins.h"
 #include "store/log/store_struct.h"
@@ -75,50 +73,6 @@ void journal_close(struct journal *j)
     origins_close(j);
     preallocate_drop(&j->parts.dir, &j->next_file);
     journal_free(j);
-}
-
-/* Moves the directory of a journal on which no job works any more, and frees the journal. */
-static void finish_delete(struct journal *j)
-{
-    struct disk *disk = &j->store->disk;
-    struct path from = topic_path(&j->parts.dir);
-    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->options.id.epoch,
-                             j->options.id.offset);
-    bool moved = io.rename(from.s, to.s) == 0;
-    if (!moved)
-        say_error("store", "cannot remove the directory of a deleted topic path=%s: %s", from.s, strerror(errno));
-    journal_free(j);
-    if (moved)
-        delete_later_trash(disk);
-}
-
-void store_finish_deletes(struct store *s)
-{
-    LIST_EACH(node, &s->leaving) {
-        struct journal *j = LIST_OWNER(node, struct journal, all);
-        if (!j->sync.committing && j->parts.dir.jobs == 0)
-            finish_delete(j);
-    }
-}
-
-bool store_is_leaving(const struct store *s, slice name)
-{
-    for (const struct list *node = s->leaving.next; node != &s->leaving; node = node->next)
-        if (slice_eq(slice_from(LIST_OWNER(node, const struct journal, all)->parts.dir.name), name))
-            return true;
-    return false;
-}
-
-void journal_delete(struct journal *j)
-{
-    struct store *s = j->store;
-    background_stop(&j->background, JOURNAL_CHANGES);
-    list_remove(&j->sync.dirty);
-    list_remove(&j->sync.unsynced);
-    j->owner = NULL;
-    list_remove(&j->all);
-    list_push(&s->leaving, &j->all);
-    store_finish_deletes(s);
 }
 
 void journal_set_options(struct journal *j, const struct journal_options *o)
