@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
 #include "base/mem.h"
@@ -12,7 +11,7 @@
 
 int64_t groups_now_ms(const struct groups *gs)
 {
-    return gs->origin_ms + (int64_t)(clock_ns() / NS_PER_MS);
+    return topics_date(gs->topics);
 }
 
 struct topic *groups_log(struct groups *gs)

@@ -170,15 +170,14 @@ uint64_t groups_deadline_ns(const struct groups *gs)
 {
     if (gs->led_epoch == 0 || gs->due_ms == INT64_MAX)
         return 0;
-    int64_t left = gs->due_ms - gs->origin_ms;
-    return left <= 0 ? 1 : (uint64_t)left * NS_PER_MS;
+    int64_t left = gs->due_ms - groups_now_ms(gs);
+    return left <= 0 ? 1 : clock_ns() + (uint64_t)left * NS_PER_MS;
 }
 
 int groups_open(struct topics *ts, struct groups **out, struct buf *why)
 {
     struct groups *gs = MEM_NEW(struct groups);
     gs->topics = ts;
-    gs->origin_ms = clock_wall_ms() - (int64_t)(clock_ns() / NS_PER_MS);
     gs->due_ms = INT64_MAX;
     map_init(&gs->by_key);
     struct topic *log = groups_log(gs);
@@ -208,7 +207,7 @@ void groups_close(struct groups *gs)
 int append_messages(struct groups *gs, slice messages, uint32_t count, uint64_t *first)
 {
     struct topic *log = groups_log(gs);
-    struct append a = {.messages = messages, .count = count, .time_ms = clock_wall_ms()};
+    struct append a = {.messages = messages, .count = count};
     if (log == NULL || gs->led_epoch == 0)
         return -ERR_UNAVAILABLE;
     int rc = topics_append(log, &a, first);
@@ -302,7 +301,7 @@ static void remove_files(struct groups *gs, struct topic *log)
         oldest = least(oldest, g->snapshot_at);
     journal_info(log->journal, &info);
     if (oldest > info.first && oldest < info.tail)
-        journal_apply_retention(log->journal, &(struct retain){.messages = info.tail - oldest}, clock_wall_ms(),
+        journal_apply_retention(log->journal, &(struct retain){.messages = info.tail - oldest}, groups_now_ms(gs),
                                 topic_readable(log));
 }
 

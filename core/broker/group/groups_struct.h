@@ -14,7 +14,6 @@ struct groups {
     uint64_t cuts;                   /* of _groups, as it was then */
     struct topic_id log_id;          /* and which topic it was */
     uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
-    int64_t origin_ms;               /* of groups_now_ms */
     size_t cached;                   /* bytes that readers of groups hold */
     int64_t due_ms;                  /* the earliest of all groups, or before it */
 };

@@ -348,11 +348,16 @@ void topics_close(struct topics *ts)
 
 /* ---- all topics ---- */
 
+int64_t topics_date(struct topics *ts)
+{
+    return wall_clock_now(ts->shared.clock);
+}
+
 /* The date, for retention by age. A leader's clock dates the messages, and a follower's may show another date: a
  * follower goes by the date of the last message and the time since it came, if that is earlier. */
-static int64_t date_of(const struct topics *ts, const struct topic *t)
+static int64_t date_of(struct topics *ts, const struct topic *t)
 {
-    int64_t ours = wall_clock_now(ts->shared.clock), leaders = journal_date(t->journal);
+    int64_t ours = topics_date(ts), leaders = journal_date(t->journal);
     return ts->shared.role->kind == ROLE_FOLLOWER && leaders < ours ? leaders : ours;
 }
 

@@ -32,6 +32,9 @@ struct topic *topics_at(struct topics *ts, size_t i);                 /* the i-t
 struct topic *topics_log(struct topics *ts);
 struct role *topics_role(const struct topics *ts);
 
+/* The date in milliseconds since 1970, without jumps of the system's clock (base/wall_clock.h). */
+int64_t topics_date(struct topics *ts);
+
 /* Each change appends a record to _topics and returns the offset after it. The change is made when topics_applied is
  * there; that the record is committed is not enough. 0, or an error, and then the change is never made: -ERR_FORBIDDEN
  * for an internal topic, which clients neither change nor delete. */

@@ -3,11 +3,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "broker/group/groups_struct.h"
+#include "broker/topic/topics_struct.h"
 #include "store/recovery/open.h"
 #include "unit/unit.h"
+
+enum { HOUR = 3600 * 1000 };
 
 struct node {
     struct store *store;
@@ -35,6 +39,12 @@ static void settle_disk(struct node *n)
     CHECK(false);
 }
 
+/* The date goes on from what is set here while it is far from the system's clock. */
+static void pass(struct node *n, int64_t ms)
+{
+    n->topics->clock.date_ms += ms;
+}
+
 static void node_open(struct node *n)
 {
     struct buf why = {0};
@@ -43,6 +53,8 @@ static void node_open(struct node *n)
     CHECK_EQ(store_open(&o, &n->store, &why), 0);
     CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
     CHECK_EQ(role_init_alone(&n->role, n->store), 0);
+    topics_date(n->topics);
+    pass(n, HOUR);
     CHECK_EQ(groups_open(n->topics, &n->groups, &why), 0);
     buf_fini(&why);
     groups_turn(n->groups);
@@ -64,7 +76,7 @@ static void restart(struct node *n)
     node_close(n);
     *n = (struct node){0};
     node_open(n);
-    n->groups->origin_ms += now - groups_now_ms(n->groups);
+    pass(n, now - groups_now_ms(n->groups));
 }
 
 static void begin(struct node *n, const struct group_settings *s)
@@ -129,11 +141,6 @@ static bool settle(struct node *n, struct settle s)
     CHECK_EQ(groups_use(n->groups, n->group, n->topic), 0);
     CHECK_EQ(groups_settle(n->groups, n->group, &s, 1, &want), 0);
     return !s.lost;
-}
-
-static void pass(struct node *n, int64_t ms)
-{
-    n->groups->origin_ms += ms;
 }
 
 /* ---- the model ---- */
@@ -352,6 +359,22 @@ TEST(test_a_lease_that_is_over_is_lost_and_the_message_comes_again)
     CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = second.number}));
     CHECK(!settle(&n, (struct settle){.what = SETTLE_ACK, .offset = 0, .claim = first.number}));
     CHECK_EQ(n.group->state.count.redelivered, 1);
+    node_close(&n);
+}
+
+/* The system's clock is not the date here: it is an hour behind. */
+TEST(test_deadlines_go_by_the_date_of_messages)
+{
+    struct node n = {0};
+    struct journal_info info;
+    uint64_t got[4];
+    begin(&n, &group_settings_default);
+    publish_plain(&n, 1);
+    journal_info(n.topic->journal, &info);
+    CHECK(llabs(groups_now_ms(n.groups) - info.last_time_ms) < 60 * 1000);
+    CHECK_EQ(claim(&n, 1, got).count, 1);
+    uint64_t left_ns = groups_deadline_ns(n.groups) - clock_ns();
+    CHECK(left_ns <= group_settings_default.lease_ms * NS_PER_MS);
     node_close(&n);
 }
 
