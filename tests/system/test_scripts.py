@@ -517,6 +517,7 @@ end end)''')
         for _ in range(20):
             assert c.chunk()
     wait_until(lambda: "stream closed" in b.said())
+    assert "over its budget" not in b.said()
     assert b.status("VmRSS") < 100 * 1024
 
 

@@ -258,7 +258,7 @@ static int l_write(lua_State *L)
     if (b != NULL && b->sent)
         return luaL_error(L, WRITE ": this batch has been sent already");
     if (http_gone(x->request))
-        return write_done(L, LUA_OK, 0);
+        return task_must_leave(self) ? task_park(L, self, 0, 0, write_done) : write_done(L, LUA_OK, 0);
     if ((b == NULL ? http_chunk(x->request, bytes) : write_batch(x, b)) <= UNSENT_MAX)
         return write_done(L, LUA_OK, 0);
     lua_settop(L, 0);

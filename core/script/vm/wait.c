@@ -142,6 +142,11 @@ bool task_has_left(const struct task *t)
     return t->left;
 }
 
+bool task_must_leave(const struct task *t)
+{
+    return t->left && t->yours;
+}
+
 void task_left(struct tasks *ts, struct task_ticket ticket)
 {
     struct task *t = task_of(ts, ticket.index, ticket.generation);

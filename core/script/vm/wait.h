@@ -58,6 +58,9 @@ bool tasks_stopping(const struct tasks *ts);
  * A task of the operator's code that has been told once, by the end of a wait, that its client has gone or that the
  * broker stops, is cancelled at the next wait that would end so. */
 void task_left(struct tasks *ts, struct task_ticket ticket);
+
+/* Whether any wait of this task would end so: for calls that need not wait when the client has gone, and do. */
+bool task_must_leave(const struct task *t);
 bool task_has_left(const struct task *t);
 
 #endif
