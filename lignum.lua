@@ -70,8 +70,12 @@ cluster {                          -- without consul.address the node has no clu
   sync_interval = 1 * second,      -- how often followers are sent the synced messages of WAL topics
 }
 
+cors {                             -- pages of these origins may use this node, besides its own
+  origins = {},                    -- "https://app.example", "http://localhost:3000"; "*": all
+}
+
 -- console { path = "data/console.sock" }
--- node { name = node.hostname(), advertise = "127.0.0.1:8080", core_dumps = false }
+-- node { name = node.hostname(), advertise = "127.0.0.1:8080", core_dumps = false, hosts = {} }
 
 -- Hooks: define only the ones that you need.
 --

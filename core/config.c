@@ -207,3 +207,31 @@ struct http_limits config_http_limits(struct vm *vm)
         .write_ms = config_ms(vm, "limits.write_timeout", HTTP_WRITE_MS),
     };
 }
+
+/* ---- browsers ---- */
+
+/* Appends the texts of the list at `path`, each with a space after it. */
+static void add_list(struct vm *vm, const char *path, struct buf *out)
+{
+    char key[32];
+    bool there = true;
+    for (int i = 1; there; i++) {
+        snprintf(key, sizeof(key), "%s.%d", path, i);
+        there = vm_config_text(vm, key, out);
+        buf_add_char(out, ' ');
+    }
+}
+
+/* Other nodes and Consul use the name in node.advertise. */
+void config_browsers(struct vm *vm, struct http_server *http)
+{
+    struct buf origins = {0}, hosts = {0};
+    add_list(vm, "cors.origins", &origins);
+    add_list(vm, "node.hosts", &hosts);
+    if (vm_config_text(vm, "node.advertise", &hosts))
+        while (buf_size(&hosts) > 0 && hosts.data[--hosts.end] != ':')
+            ;
+    http_set_browsers(http, &(struct http_browsers){buf_slice(&origins), buf_slice(&hosts)});
+    buf_fini(&origins);
+    buf_fini(&hosts);
+}

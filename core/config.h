@@ -42,4 +42,7 @@ void config_raise_descriptors(void);
 unsigned config_files_max(struct vm *vm);
 struct http_limits config_http_limits(struct vm *vm);
 
+/* Tells the server what cors.origins, node.hosts and node.advertise say. */
+void config_browsers(struct vm *vm, struct http_server *http);
+
 #endif

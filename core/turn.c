@@ -23,6 +23,7 @@ void server_configure(struct server *s)
     config_log_level(s->vm);
     config_core_dumps(s->vm);
     http_set_limits(s->http, &limits);
+    config_browsers(s->vm, s->http);
     unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
     unsigned least = tasks < limits.connections ? tasks : limits.connections;
     tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));

@@ -22,6 +22,7 @@
     X(REJECTED,        "rejected",            400, NO,  "the operator's on_publish refused the message") \
     X(UNAUTHORIZED,    "unauthorized",        401, NO,  "credentials are missing or wrong") \
     X(FORBIDDEN,       "forbidden",           403, NO,  "not allowed") \
+    X(FOREIGN,         "foreign_origin",      403, NO,  "pages of that origin may not use this node") \
     X(NOT_FOUND,       "not_found",           404, NO,  "there is no such path") \
     X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic with that name") \
     X(UNKNOWN_GROUP,   "unknown_group",       404, NO,  "the topic has no group with that name") \
@@ -41,6 +42,7 @@
     X(BAD_MEDIA,       "unsupported_media",   415, NO,  "this content type or encoding is not supported") \
     X(BAD_EXPECT,      "expectation_failed",  417, NO,  "only Expect: 100-continue is supported") \
     X(BEYOND,          "offset_beyond",       416, NO,  "that offset is beyond the end of the topic") \
+    X(MISDIRECTED,     "misdirected",         421, NO,  "this node does not answer to that Host") \
     X(NO_PRECONDITION, "precondition_required", 428, NO, "this request needs If-Match") \
     X(TOO_MANY,        "too_many_requests",   429, YES, "over a rate or count limit") \
     X(HEAD_TOO_LARGE,  "head_too_large",      431, NO,  "the request head is too large") \

@@ -71,10 +71,12 @@ void client_queue(struct list *queue, struct client *c)
     list_push(queue, &c->queue);
 }
 
-void client_new(struct http_server *s, int fd, const union address *from, bool beyond)
+void client_new(const struct listener *l, int fd, const union address *from, bool beyond)
 {
+    struct http_server *s = l->server;
     struct client *c = MEM_NEW(struct client);
     c->server = s;
+    c->local = l->local;
     c->beyond = beyond;
     address_format(from, c->peer);
     c->peer_size = (unsigned char)strlen(c->peer);
@@ -124,6 +126,8 @@ static void exchange_reset(struct exchange *x)
     if (x->source.free)
         x->source.free(x->source.source);
     x->source = (struct http_source){0};
+    mem_free(x->shared);
+    x->shared = NULL;
     x->file = -1;
     x->file_left = 0;
     x->scanned = x->head_size = x->body_size = x->taken = 0;
@@ -282,6 +286,8 @@ void http_server_free(struct http_server *s)
     map_fini(&s->origins);
     buf_pool_fini(&s->pool);
     buf_fini(&s->refusal);
+    buf_fini(&s->origins_allowed);
+    buf_fini(&s->hosts);
     routes_fini(s);
     mem_free(s);
 }

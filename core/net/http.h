@@ -8,6 +8,7 @@
  *
  * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_origin.c
  * (who holds what), http_request.c (bytes to requests; http_parse.c, http_chunks.c, http_uri.c, http_chars.c parse),
+ * http_browser.c (which browsers' requests are served),
  * http_answer.c (answers to bytes), http_status.c (phrases), http_flush.c (bytes to sockets), http_stats.c (counters).
  * http_server.h is their common inside.
  */
@@ -58,11 +59,18 @@ struct http_refusal {
  * 503. */
 typedef void http_render_error(struct buf *out, const struct http_refusal *refusal, struct http_answer *answer);
 
+/* What browsers may send (http_browser.c). Each is a list of words, separated by spaces. */
+struct http_browsers {
+    slice origins;                   /* whose pages are let in, besides those of this server; "*": all */
+    slice hosts;                     /* names in Host that are taken on loopback, besides addresses and localhost */
+};
+
 struct http_server *http_server_new(struct loop *l, const struct http_limits *limits);
 
 /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0"; may be called several times. 0 or -errno. The port is in *port. */
 int http_listen(struct http_server *s, slice address, uint16_t *port);
 void http_set_limits(struct http_server *s, const struct http_limits *limits);
+void http_set_browsers(struct http_server *s, const struct http_browsers *b);   /* copied; until then: all is let in */
 void http_on_error(struct http_server *s, http_render_error *render);   /* until then: plain text */
 
 /* Requests for such a path are served beyond limits.connections too, on places of their own: health checks, without

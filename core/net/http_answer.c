@@ -37,7 +37,9 @@ static slice date_line(struct http_server *s)
     return slice_from(s->date_line);
 }
 
-static void head_render(struct http_server *s, struct buf *out, const struct http_answer *a, const struct framing *f)
+/* Of the exchange `x`; NULL: the client's request has not been read. */
+static void head_render(struct http_server *s, struct buf *out, const struct http_answer *a, const struct framing *f,
+                        const struct exchange *x)
 {
     buf_add_slice(out, SLICE("HTTP/1.1 "));
     buf_add_u64(out, (uint64_t)a->status);
@@ -58,6 +60,8 @@ static void head_render(struct http_server *s, struct buf *out, const struct htt
         buf_add_slice(out, SLICE("\r\n"));
     }
     buf_add_slice(out, a->headers);
+    if (x != NULL && x->shared != NULL)
+        browser_headers(x, out);
     if (a->close)
         buf_add_slice(out, SLICE("Connection: close\r\n"));
     buf_add_slice(out, SLICE("\r\n"));
@@ -103,7 +107,7 @@ static void answer_head(struct exchange *x, const struct http_answer *a, struct 
     c->closing = full.close = c->closing || c->linger;
     if (!c->conn.out.data)
         buf_pool_take(&c->server->pool, &c->conn.out);
-    head_render(c->server, &c->conn.out, &full, &f);
+    head_render(c->server, &c->conn.out, &full, &f, x);
 }
 
 /* The answer is whole; the request is not valid any more. */
@@ -270,7 +274,7 @@ bool http_gone(const struct http_request *r)
 
 /* ---- errors that this layer answers with ---- */
 
-void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r)
+void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r, const struct exchange *x)
 {
     struct buf body = {0}, headers = {0};
     struct http_answer a = {0};
@@ -281,7 +285,7 @@ void refusal_render(struct http_server *s, struct buf *out, const struct http_re
         buf_add_slice(&headers, SLICE("Retry-After: 1\r\n"));
     a.headers = buf_slice(&headers);
     a.close = true;
-    head_render(s, out, &a, &(struct framing){.sized = true, .size = buf_size(&body)});
+    head_render(s, out, &a, &(struct framing){.sized = true, .size = buf_size(&body)}, x);
     buf_add_slice(out, buf_slice(&body));
     buf_fini(&headers);
     buf_fini(&body);
@@ -292,8 +296,8 @@ void answer_refusal(struct client *c, const struct http_refusal *r)
     struct http_server *s = c->server;
     if (!c->conn.out.data)
         buf_pool_take(&s->pool, &c->conn.out);
-    refusal_render(s, &c->conn.out, r);
-    count(s, &client_exchange(c)->request, err_status(r->error));
+    refusal_render(s, &c->conn.out, r, client_exchange(c));
+    count(s, &c->exchange->request, err_status(r->error));
     deadline_clear(&c->deadline);
     c->closing = c->linger = true;
     c->state = CLIENT_SENDING;

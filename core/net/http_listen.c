@@ -23,7 +23,8 @@ enum { LOOK_AT = 64 };                     /* clients of a kind, for one that gi
 static void socket_refuse(struct http_server *s, int fd)
 {
     if (!s->refusal.data)
-        refusal_render(s, &s->refusal, &(struct http_refusal){-ERR_TOO_MANY, SLICE("too many connections"), 0, {0}});
+        refusal_render(s, &s->refusal,
+                       &(struct http_refusal){-ERR_TOO_MANY, SLICE("too many connections"), 0, {0}}, NULL);
     slice answer = buf_slice(&s->refusal);
     s->stats.refused++;
     if (send(fd, answer.p, answer.n, MSG_NOSIGNAL) >= 0) {
@@ -79,15 +80,16 @@ static bool slowest_yields(struct http_server *s)
     return false;
 }
 
-static void client_admit(struct http_server *s, int fd, const union address *from)
+static void client_admit(const struct listener *l, int fd, const union address *from)
 {
+    struct http_server *s = l->server;
     bool full = s->stats.connections >= s->limits.connections;
     bool beyond = s->draining || (full && !slowest_yields(s));
     if (beyond && s->stats.connections >= s->limits.connections + CONNECTIONS_RESERVED) {
         socket_refuse(s, fd);
         return;
     }
-    client_new(s, fd, from, beyond);
+    client_new(l, fd, from, beyond);
 }
 
 static void accept_pause(struct http_server *s, int error)
@@ -134,7 +136,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *arg)
         union address from = {0};
         int fd = address_accept(listening, &from);
         if (fd >= 0)
-            client_admit(l->server, fd, &from);
+            client_admit(l, fd, &from);
         else if (is_shortage(-fd))
             accept_pause(l->server, -fd);
         else if (fd == -EAGAIN)
@@ -150,7 +152,7 @@ int http_listen(struct http_server *s, slice address, uint16_t *port)
     if (fd < 0)
         return fd;
     struct listener *l = &s->listeners[s->listener_count++];
-    *l = (struct listener){.server = s, .fd = fd};
+    *l = (struct listener){.server = s, .fd = fd, .local = address_is_loopback(address)};
     ENSURE(event_assign(&l->event, s->loop->base, fd, EV_READ | EV_PERSIST, on_acceptable, l) == 0);
     ENSURE(event_add(&l->event, NULL) == 0);
     if (!s->accept_timer.event)

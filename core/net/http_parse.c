@@ -180,6 +180,7 @@ static const struct {
 #define SINGLE(name) {{"" name, sizeof(name) - 1}, "more than one " name " header"}
     SINGLE("Host"), SINGLE("Content-Length"), SINGLE("Transfer-Encoding"), SINGLE("Content-Type"),
     SINGLE("Authorization"), SINGLE("Proxy-Authorization"), SINGLE("Cookie"), SINGLE("Last-Event-ID"), SINGLE("Origin"),
+    SINGLE("Sec-Fetch-Site"),
     SINGLE("Referer"), SINGLE("User-Agent"), SINGLE("From"), SINGLE("Date"), SINGLE("Max-Forwards"), SINGLE("Range"),
     SINGLE("If-Range"), SINGLE("If-Modified-Since"), SINGLE("If-Unmodified-Since"), SINGLE("Lignum-Key"),
     SINGLE("Lignum-Ack"), SINGLE("Lignum-Forward"), SINGLE("Lignum-Forwarded"), SINGLE("Lignum-Header-Content-Type"),
@@ -254,6 +255,18 @@ static bool on_connection(struct parse *p, slice v)
     return true;
 }
 
+static bool on_origin(struct parse *p, slice v)
+{
+    p->head->origin = v;
+    return true;
+}
+
+static bool on_site(struct parse *p, slice v)
+{
+    p->head->site = v;
+    return true;
+}
+
 static bool on_type(struct parse *p, slice v)
 {
     p->head->type = v;
@@ -280,9 +293,11 @@ static bool header_apply(struct parse *p, const struct http_header *h)
     } known[] = {
         {{"host", 4}, on_host},
         {{"expect", 6}, on_expect},
+        {{"origin", 6}, on_origin},
         {{"connection", 10}, on_connection},
         {{"content-type", 12}, on_type},
         {{"content-length", 14}, on_length},
+        {{"sec-fetch-site", 14}, on_site},
         {{"content-encoding", 16}, on_coding},
         {{"transfer-encoding", 17}, on_transfer_coding},
     };
@@ -335,7 +350,7 @@ static bool head_read(struct parse *p)
 {
     struct http_head *h = p->head;
     /* Not the array of headers: clearing it would cost more than the parsing. */
-    h->method = h->path = h->query = h->host = h->type = slice_of(NULL, 0);
+    h->method = h->path = h->query = h->host = h->type = h->origin = h->site = slice_of(NULL, 0);
     h->minor = 0;
     h->header_count = 0;
     h->content_length = 0;

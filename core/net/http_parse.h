@@ -25,6 +25,7 @@ struct http_head {
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     slice host;
+    slice origin, site;              /* Origin, Sec-Fetch-Site; p == NULL: none */
     slice type;                      /* Content-Type; p == NULL: none */
     bool coded;                      /* Content-Encoding has a coding that changes the body: any but identity */
     uint64_t content_length;         /* 0 when there is none */

@@ -242,6 +242,11 @@ static bool head_take(struct client *c)
         client_refuse(c, error, slice_from(detail));
         return false;
     }
+    int rc = browser_judge(c);
+    if (rc < 0) {
+        client_refuse(c, rc, browser_advice(rc));
+        return false;
+    }
     if (c->beyond && !(c->server->is_reserved != NULL && c->server->is_reserved(head->path))) {
         c->server->stats.refused++;
         if (c->server->draining)
@@ -344,7 +349,7 @@ bool client_advance(struct client *c)
     if (!(c->exchange->request.head.chunked ? body_take_chunked(c) : body_take_sized(c)))
         return false;
     request_complete(c);
-    return true;
+    return !browser_preflight(c);
 }
 
 void client_expire(struct client *c)

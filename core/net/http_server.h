@@ -78,6 +78,7 @@ struct exchange {
     uint64_t file_at, file_left;
     struct http_source source;    /* of the rest of the body; source.more == NULL: there is none, or no more */
     bool chunked_answer, bodiless;
+    char *shared;                 /* the other origin whose page may read the answer; owned; NULL: there is none */
     void (*on_drained)(void *arg);
     void *drained_arg;
     void (*on_left)(void *arg);
@@ -95,6 +96,7 @@ struct client {
     int refused;                  /* a negative code to answer with, instead of reading on */
     bool lost;                    /* the socket has failed, or the client gives way; recorded by a callback, acted on in
                                      the turn */
+    bool local;                   /* it came to an address of loopback */
     bool beyond;                  /* it has one of the reserved places */
     bool closing;                 /* the connection ends after this answer */
     bool linger;                  /* and the client may still be sending then */
@@ -110,6 +112,7 @@ struct listener {
     struct http_server *server;
     struct event event;
     int fd;
+    bool local;                   /* on loopback */
 };
 
 struct http_server {
@@ -119,6 +122,8 @@ struct http_server {
     bool (*is_reserved)(slice path);
     http_judge *judge;            /* NULL: none */
     void *judge_arg;
+    bool browsers_set;
+    struct buf origins_allowed, hosts;   /* as in struct http_browsers */
     struct buf refusal;           /* the answer above limits.connections; rendered when first needed */
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
@@ -143,7 +148,7 @@ struct http_server {
 /* http.c */
 uint64_t server_now(struct http_server *s);
 void client_queue(struct list *queue, struct client *c);
-void client_new(struct http_server *s, int fd, const union address *from, bool beyond);
+void client_new(const struct listener *l, int fd, const union address *from, bool beyond);
 void client_drop(struct client *c);      /* closes it; frees it unless it is HANDLED */
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
@@ -161,6 +166,12 @@ void origin_leave(struct client *c);     /* when it holds nothing else any more 
 void client_hold(struct client *c, enum held what, int64_t more);
 bool client_has_share(const struct client *c, enum held what);   /* its address holds its share at least */
 
+/* http_browser.c */
+int browser_judge(struct client *c);     /* of a whole head: 0, or a negative code to refuse the request with */
+slice browser_advice(int rc);            /* how such a request is let in */
+bool browser_preflight(struct client *c);   /* answers a whole request if it is one */
+void browser_headers(const struct exchange *x, struct buf *out);
+
 /* http_listen.c */
 void listeners_close(struct http_server *s);
 void accept_resume(struct http_server *s);
@@ -174,7 +185,7 @@ void input_release(struct client *c);    /* gives the input buffer back; it must
 
 /* http_answer.c */
 void answer_refusal(struct client *c, const struct http_refusal *r);
-void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r);
+void refusal_render(struct http_server *s, struct buf *out, const struct http_refusal *r, const struct exchange *x);
 
 /* http_flush.c */
 void client_flush(struct client *c);

@@ -524,7 +524,7 @@ function route.delete(path, fn, access) end
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table|string|nil
 ---@param access? { action?: string, topic?: fun(req: lignum.Request): string? }   as for route.get
----@example route.options("/hello", function() return 204, nil, { ["Access-Control-Allow-Methods"] = "GET" } end)
+---@example route.options("/hello", function() return 204, nil, { Allow = "GET, OPTIONS" } end)
 function route.options(path, fn, access) end
 
 ---Declares a handler that runs on the leader: another node forwards the request.

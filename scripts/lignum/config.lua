@@ -24,7 +24,7 @@ local errors = {}
 local loading = true
 
 -- Verbs that are planned. The name is reserved, so that a file which uses one fails with a clear message.
-local NOT_YET = { "cors", "tls", "peers" }
+local NOT_YET = { "tls", "peers" }
 
 ---Records an error.
 ---@param place string?  "lignum.lua:12"; nil: the text already begins with it
@@ -102,7 +102,7 @@ end
 ---@return table<string, any>
 function M.verbs()
   local verbs = { listen = listen, every = every, after = after, cron = cron }
-  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node" } do
+  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors" } do
     verbs[name] = function(value)
       only_while_loading(name)
       declare(name, value, core.caller(2))
@@ -158,7 +158,7 @@ local function set_key(path, text, seen)
   local verb, rest = path:match("^([^.]+)%.?(.*)$")
   set_paths[path] = true
   local value = schema.parse(key, text)
-  if key.kind == "addresses" then
+  if schema.lists[key.kind] then
     seen[path] = seen[path] or {}
     table.insert(seen[path], text)
     value = seen[path]

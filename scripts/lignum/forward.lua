@@ -20,7 +20,7 @@ local GUARD <const> = "Lignum-Forwarded"
 -- what an `authorize` hook on the leader may ask for. Further ones concern a connection, or this node's own answers.
 local FORWARDED = {
   accept = true, authorization = true, ["content-encoding"] = true, ["content-type"] = true, cookie = true,
-  ["idempotency-key"] = true, ["if-match"] = true, ["lignum-ack"] = true, ["lignum-key"] = true, origin = true,
+  ["idempotency-key"] = true, ["if-match"] = true, ["lignum-ack"] = true, ["lignum-key"] = true,
   ["lignum-delay"] = true, ["lignum-deliver-at"] = true,
   traceparent = true, tracestate = true, ["user-agent"] = true,
 }

@@ -197,11 +197,17 @@ M.keys = group {
       "the console's Unix socket", { shown = "console.sock in store.path" }),
   },
   "cluster", cluster(),
+  "cors", group {
+    "origins", key("origins", {}, "whose pages may use this node besides its own: \"https://app.example\", a list, or "
+      .. "\"*\"", { shown = "none" }),
+  },
   "node", group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
       { shown = "the host's name" }),
     "advertise", key("address", nil, "the address of this node that others are told",
       { shown = "the first address of listen", told = true }),
+    "hosts", key("hosts", {}, "names in Host that are served on loopback, besides addresses and localhost",
+      { shown = "none, but that of advertise" }),
     "core_dumps", key("flag", false, "whether a crash may leave a core dump, which holds messages and secrets"),
   },
 }
@@ -316,12 +322,43 @@ function kinds.addresses(value)
   return list
 end
 
+-- As a browser writes it in Origin: in lower case, and without the port that the scheme implies.
+local function origin_ok(text)
+  if text == "*" then return true end
+  if type(text) ~= "string" or text:find("%s") then return false end
+  local scheme, host = text:match("^(%a[%w+.-]*)://([^/?#@]+)$")
+  return scheme ~= nil and not (scheme .. host):lower():find("^https?.*:0*80$") and not host:find(":0*443$")
+end
+
+function kinds.origins(value)
+  local list = type(value) == "table" and value or { value }
+  for _, text in ipairs(list) do
+    if not origin_ok(text) then
+      return nil, "must be \"SCHEME://HOST\", with :PORT unless it is the usual one, or \"*\", not " .. show(text)
+    end
+  end
+  return list
+end
+
+function kinds.hosts(value)
+  local list = type(value) == "table" and value or { value }
+  for _, text in ipairs(list) do
+    if type(text) ~= "string" or not text:find("^[%w._-]+$") then
+      return nil, "must be a name without a port, not " .. show(text)
+    end
+  end
+  return list
+end
+
 local function join(path, name)
   if type(name) ~= "string" then return ("%s[%s]"):format(path, show(name)) end
   return path == "" and name or path .. "." .. name
 end
 
 local check_group
+
+---The kinds whose values are lists: --set may give them several times.
+M.lists = { addresses = true, origins = true, hosts = true }
 
 ---Checks a value by its key. Each problem is passed to report(path, problem).
 ---@param k lignum.Key

@@ -15,7 +15,8 @@ local PIECE_BYTES <const> = core.limits.read_size_default
 
 M.HEADERS = {
   ["Content-Type"] = "text/event-stream",
-  ["Cache-Control"] = "no-cache",
+  ["Cache-Control"] = "no-store",
+  ["X-Content-Type-Options"] = "nosniff",
   ["X-Accel-Buffering"] = "no",
 }
 

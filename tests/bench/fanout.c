@@ -92,9 +92,9 @@ static void wait_all(void)
 static void one_round(struct client *clients, unsigned readers, uint64_t offset)
 {
     char ask[256], publish[256];
-    snprintf(ask, sizeof ask, "GET /v1/topics/fanout-%u/messages?from=%ju&wait=30 HTTP/1.1\r\nHost: x\r\n\r\n",
+    snprintf(ask, sizeof ask, "GET /v1/topics/fanout-%u/messages?from=%ju&wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n",
              readers, offset);
-    snprintf(publish, sizeof publish, "POST /v1/topics/fanout-%u/messages HTTP/1.1\r\nHost: x\r\n"
+    snprintf(publish, sizeof publish, "POST /v1/topics/fanout-%u/messages HTTP/1.1\r\nHost: localhost\r\n"
              "Content-Length: 100\r\n\r\n%0100ju", readers, offset);
     for (unsigned i = 1; i <= readers && offset > 0; i++)
         client_ask(&clients[i], ask);

@@ -91,7 +91,7 @@ def measure_connections(folder_here):
         before, sockets = anon_mb(server), []
         for _ in range(count):
             s = socket.create_connection(("127.0.0.1", server.port), 10)
-            s.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
             s.recv(4096)
             sockets.append(s)
         after = anon_mb(server)

@@ -43,7 +43,12 @@ test("config_mistakes_are_named", function()
   check.refused {
     ["on_publsh = function() end"] = "did you mean on_publish?",
     ["function replication() end"] = "belongs in a rule",
-    ["cors {}"] = "cors: is not available in this version",
+    ["tls {}"] = "tls: is not available in this version",
+    ['cors { origins = { "null" } }'] = 'cors.origins: must be "SCHEME://HOST", with :PORT unless it is the usual one',
+    ['cors { origins = { "http://a/" } }'] = 'cors.origins: must be "SCHEME://HOST"',
+    ['cors { origins = { "https://a:443" } }'] = 'cors.origins: must be "SCHEME://HOST"',
+    ['cors { origins = 5 }'] = "cors.origins: must be",
+    ['node { hosts = { "a:80" } }'] = 'node.hosts: must be a name without a port, not "a:80"',
     ["x = 1"] = "write `local x`",
     ["store {} store {}"] = "is already declared, at lignum.lua:1",
     ['topic "a"'] = "has no settings",

@@ -42,7 +42,7 @@ def test_ten_thousand_idle_connections_do_not_hinder_publishing(node, allowed, f
             c = Connection(b.port)
             idle.append(c)
             if i % 4 == 0:       # a quarter have made a request, a quarter have sent half of one
-                c.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+                c.send(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
             elif i % 4 == 1:
                 c.send(b"GET /ping HT")
         for c in idle[::4]:
@@ -108,7 +108,7 @@ def test_a_client_that_never_reads_does_not_grow_the_broker_or_stall_others(node
             c = Connection(b.port, receive_buffer=4096)
             c.socket.settimeout(0.3)
             lazy.append(c)
-            request = b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n"
+            request = b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: localhost\r\n\r\n"
             try:
                 for _ in range(2000):      # pipelined, without reading any answer
                     c.send(request * 10)
@@ -178,7 +178,7 @@ def test_a_client_that_never_reads_is_disconnected_in_the_end(node):
     for _ in range(8):
         b.publish("big", os.urandom(1 << 20))
     with Connection(b.port, receive_buffer=4096) as c:
-        c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
+        c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: connections(b) >= 2)
         wait_until(lambda: connections(b) == 1, 20, "the broker has let go of it")
 
@@ -189,7 +189,7 @@ def test_a_slow_reader_gets_every_byte(node):
     for _ in range(4):
         b.publish("big", payload)
     with Connection(b.port, receive_buffer=8192) as c:
-        c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: x\r\n\r\n")
+        c.send(b"GET /v1/topics/big/messages?bytes=8388608 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with Background(lambda: b.publish("other", b"x")) as others:
             others.progresses(30)
             page = c.answer().json
@@ -202,7 +202,7 @@ def test_long_polls_of_clients_that_have_gone_end_at_once(node):
     before = b.descriptors_open()
     for _ in range(200):
         with b.connect() as c:
-            c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+            c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wait_until(lambda: b.descriptors_open() <= before + 1, timeout=10, what="their descriptors are closed")
 
 
@@ -322,7 +322,7 @@ def test_a_client_that_closed_only_its_sending_side_still_gets_the_answer(node):
     b = node()
     b.publish("t", "one")
     with b.connect() as c:
-        c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        c.send(b"GET /v1/topics/t/messages?from=1&wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         c.socket.shutdown(socket.SHUT_WR)
         a = c.answer()
         assert (a.status, a.json["messages"]) == (200, [])

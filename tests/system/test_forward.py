@@ -133,7 +133,7 @@ def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(p
         "Proxy-Authorization": "Basic x", "Via": "1.1 p", "Lignum-Forwarding": "1", "Range": "bytes=0-1",
         "Content-Type": "application/x-thing", "Authorization": "Bearer x", "Lignum-Key": "k", "Lignum-Header-A": "1",
         "Idempotency-Key": "i", "Producer-Id": "p", "Lignum-Ack": "peers", "Cookie": "c=1", "X-Api-Key": "secret", "TE": "trailers",
-        "Connection": "keep-alive", "Keep-Alive": "timeout=5"})
+        "Connection": "keep-alive", "Keep-Alive": "timeout=5", "Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"})
     assert (a.status, a.body) == (200, b'{"first":7}')
     assert (a.header("lignum-epoch"), a.header("content-type")) == ("3", "application/json")
     method, target, headers, sent = leader.requests[0]
@@ -144,7 +144,7 @@ def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(p
         assert headers.get(name) == value, headers
     assert "lignum-forwarded" in headers
     assert headers["host"] == "127.0.0.1:%d" % leader.port
-    assert not {"te", "connection", "keep-alive", "expect", "proxy-authorization", "via", "range",
+    assert not {"te", "connection", "keep-alive", "expect", "proxy-authorization", "via", "range", "origin", "sec-fetch-site",
                 "lignum-forwarding"} & set(headers), headers
     assert not [n for n in ("set-cookie", "server", "x-other") if a.header(n)], a
     assert b.request("DELETE", "/v1/topics/..", None).status == 200

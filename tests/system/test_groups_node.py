@@ -216,7 +216,7 @@ def test_claims_that_wait_each_get_one_message(b):
 def test_a_client_that_has_gone_takes_nothing_from_a_claim(b):
     g = fresh(b, "g-gone")
     with b.connect() as c:
-        c.send(b"POST %s/claim HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{\"wait\":30}" % g.path.encode())
+        c.send(b"POST %s/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n{\"wait\":30}" % g.path.encode())
         wait_until(lambda: b.in_flight() >= 1, what="the claim waits")
     wait_until(lambda: b.in_flight() == 0, what="the claim is over")
     b.publish("g-gone", b"m")
@@ -324,7 +324,7 @@ def test_an_answer_to_a_claim_that_is_lost_delivers_again_and_loses_nothing(node
     b = node()
     g = fresh(b, "g-lost", 3, lease_time=1)
     with b.connect() as c:                    # the answer is sent, and never read
-        c.send(b"POST %s/claim HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{\"limit\":3}" % g.path.encode())
+        c.send(b"POST %s/claim HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n{\"limit\":3}" % g.path.encode())
         wait_until(lambda: g.info(b)["leased"] == 3, what="the messages are leased")
     got = []
     while len(got) < 3:
@@ -511,7 +511,7 @@ class Events:
 
     def __init__(self, b, g, query=""):
         self.c = b.connect(timeout=20)
-        self.c.send(b"GET %s/events%s HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n" % (g.path.encode(), query.encode()))
+        self.c.send(b"GET %s/events%s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" % (g.path.encode(), query.encode()))
         self.status, self.headers = self.c.head()
         self.text = b""
 

@@ -97,7 +97,7 @@ def test_idle_keepalive_connections_do_not_delay_a_stop(node):
 def test_a_client_that_stalls_cannot_hold_up_a_stop_for_ever(node):
     b = node()
     with b.connect() as c:
-        c.send(b"POST /v1/topics/t/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+        c.send(b"POST /v1/topics/t/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
         wait_until(lambda: b.metrics()["lignum_http_connections"] >= 2)
         b.stop(timeout=20)
 

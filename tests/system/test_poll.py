@@ -24,7 +24,7 @@ def test_events_are_sent_as_they_come_and_resume_after_the_last(b):
             text += c.chunk()
         return [dict(re.findall(r"(?m)^(id|data): ?(.*)$", e)) for e in text.decode().split("\n\n")[:count]]
     with b.connect() as c:
-        c.send(b"GET /v1/topics/events/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        c.send(b"GET /v1/topics/events/messages HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         status, headers = c.head()
         assert (status, dict(headers)["content-type"]) == (200, "text/event-stream")
         seen = events(c, 3)
@@ -32,7 +32,7 @@ def test_events_are_sent_as_they_come_and_resume_after_the_last(b):
         b.publish("events", b"late")
         assert events(c, 1)[0]["id"].endswith(":3:0")
     with b.connect() as c:
-        c.send(b"GET /v1/topics/events/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+        c.send(b"GET /v1/topics/events/messages HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
                b"Last-Event-ID: " + seen[1]["id"].encode() + b"\r\n\r\n")
         c.head()
         assert [e["id"].partition(":")[2] for e in events(c, 2)] == ["2:0", "3:0"]

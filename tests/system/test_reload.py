@@ -182,7 +182,7 @@ def test_an_event_stream_ends_with_the_grace_and_goes_on_in_the_next_world(node)
     b = node(set=["limits.reload_grace=0.3"])
     b.publish("t", b"one")
     with b.connect() as c:
-        c.send(b"GET /v1/topics/t/messages?from=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        c.send(b"GET /v1/topics/t/messages?from=0 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
         status, _ = c.head()
         assert status == 200
         first = c.chunk()
@@ -195,7 +195,7 @@ def test_an_event_stream_ends_with_the_grace_and_goes_on_in_the_next_world(node)
         assert b"event: error" not in rest
     last = re.findall(rb"^id: (.*)$", first + rest, re.M)[-1].decode()
     with b.connect() as c:
-        c.send(b"GET /v1/topics/t/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n"
+        c.send(b"GET /v1/topics/t/messages HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n"
                % last.encode())
         assert c.head()[0] == 200
         b.publish("t", b"three")

@@ -511,7 +511,7 @@ route.get("/endless", function() return 200, function(write)
   while true do write(("x"):rep(10000)) end
 end end)''')
     with b.connect() as c:
-        c.send(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        c.send(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
         status, _ = c.head()
         assert status == 200
         for _ in range(20):
@@ -684,7 +684,7 @@ route.get("/open", function() return 200, tostring(open) end)""", set=["limits.t
     for _ in range(3):
         clients = [b.connect() for _ in range(10)]
         for c in clients:
-            c.send(b"GET /job/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            c.send(b"GET /job/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: b.get("/open").body == b"10", what="they wait")
         for c in clients:
             c.close()

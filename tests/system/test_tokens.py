@@ -33,7 +33,7 @@ def test_every_answer_with_a_position_gives_the_token(node):
     a = b.get("/v1/topics/t/messages?from=0")
     assert (a.json["next"], a.json["next_token"], a.header("lignum-next-offset")) == (1, "1:1:1", "1:1:1")
     with b.connect() as c:
-        c.send(b"GET /v1/topics/t/messages?from=0&to=1 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n")
+        c.send(b"GET /v1/topics/t/messages?from=0&to=1 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n")
         assert b"id: 1:0:1\n" in c.answer().body
 
 

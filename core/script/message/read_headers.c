@@ -37,9 +37,11 @@ void read_headers_write(struct buf *lines, const struct read_headers *h, slice f
         buf_add_slice(lines, SLICE("\r\nLignum-Staleness-Ms: "));
         buf_add_u64(lines, (uint64_t)h->staleness_ms);
     }
-    buf_add_slice(lines, SLICE("\r\n"));
-    if (!h->tagged)
+    buf_add_slice(lines, SLICE("\r\nX-Content-Type-Options: nosniff\r\n"));
+    if (!h->tagged) {
+        buf_add_slice(lines, SLICE("Cache-Control: no-store\r\n"));
         return;
+    }
     buf_add_slice(lines, SLICE("ETag: "));
     add_tag(lines, h, form);
     buf_add_slice(lines, SLICE("\r\n"));

@@ -18,8 +18,8 @@ struct read_headers {
     bool tagged;                      /* the ETag is sent, too */
 };
 
-/* Appends the header lines: Lignum-Next-Offset, Lignum-Epoch, Lignum-Earliest, Lignum-Staleness-Ms, and ETag when it is
- * `tagged`. `form` names the representation. */
+/* Appends the header lines: Lignum-Next-Offset, Lignum-Epoch, Lignum-Earliest, Lignum-Staleness-Ms, nosniff (clients
+ * chose the bytes), and ETag, or no-store when it is not `tagged`. `form` names the representation. */
 void read_headers_write(struct buf *lines, const struct read_headers *h, slice form);
 
 /* Does the client have this range already, by If-None-Match? From then on a fixed range is `tagged`. `tag` is an empty
