@@ -234,6 +234,7 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
     rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, common);
     if (rc == 0 && journal_shortening(t->journal))
         return -ERR_BUSY;            /* it can take nothing yet */
+    t->follow.leader_first = p->first;
     if (rc == 0 && !f->failed)
         start(f, t);
     return rc;

@@ -109,28 +109,50 @@ static void ask_piece(struct follower *f)
     r->asked_ns = clock_ns();
 }
 
-static void fetch(struct follower *f, struct topic *t, uint64_t damaged)
+static void fetch_file(struct follower *f, struct topic *t, uint64_t first)
 {
     struct refetch *r = &f->refetch;
-    struct file_info info;
-    if (journal_file(t->journal, damaged, &info) < 0)
-        return;
-    if (!info.sealed) {              /* the leader's file would grow while it is fetched */
-        refetch_by_replicating(f, t, info.first);
-        return;
-    }
-    r->first = info.first;
+    r->first = first;
     r->position = 0;
-    int rc = repair_begin(t->journal, info.first, &r->repair);
+    int rc = repair_begin(t->journal, first, &r->repair);
     if (rc < 0) {
         say_limited(&f->faults, SAY_ERROR, "refetch", "cannot begin topic=%s file=%020llu: %s", t->name,
-                    (unsigned long long)info.first, err_sentence(rc));
+                    (unsigned long long)first, err_sentence(rc));
         return;
     }
     say_limited(&f->moves, SAY_INFO, "refetch", "fetching a file topic=%s file=%020llu", t->name,
-                (unsigned long long)info.first);
+                (unsigned long long)first);
     r->topic = t;
     ask_piece(f);
+}
+
+static void fetch_damaged(struct follower *f, struct topic *t, uint64_t damaged)
+{
+    struct file_info info;
+    if (journal_file(t->journal, damaged, &info) < 0)
+        return;
+    if (info.sealed)
+        fetch_file(f, t, info.first);
+    else                             /* the leader's file would grow while it is fetched */
+        refetch_by_replicating(f, t, info.first);
+}
+
+static void forget_beginning(struct follower *f, struct topic *t)
+{
+    say_limited(&f->moves, SAY_INFO, "refetch", "the leader does not have the beginning either topic=%s first=%llu",
+                t->name, (unsigned long long)topic_first(t));
+    journal_forget_lacking(t->journal);
+}
+
+/* Files are missing from this offset up to the first one. The oldest that the leader has comes first: then the next one
+ * is missing between two files. */
+static void fetch_beginning(struct follower *f, struct topic *t, uint64_t from)
+{
+    uint64_t leaders = t->follow.leader_first;
+    if (leaders >= topic_first(t))
+        forget_beginning(f, t);
+    else
+        fetch_file(f, t, leaders > from ? leaders : from);
 }
 
 /* The leader's file is whole. If it is sound and another one than ours, it is the cluster's. If it is damaged, or the
@@ -155,7 +177,9 @@ static void finish(struct follower *f)
     say_limited(&f->faults, SAY_WARN, "refetch",
                 "the leader's file cannot take the place of ours topic=%s file=%020llu: %s", t->name,
                 (unsigned long long)first, err_sentence(rc));
-    if (rc == -ERR_DIVERGED)
+    if (rc == -ERR_DIVERGED && first < topic_first(t))
+        forget_beginning(f, t);      /* what is here is sound */
+    else if (rc == -ERR_DIVERGED)
         refetch_by_replicating(f, t, first);
     else
         r->at_ns = clock_ns() + AGAIN_NS;
@@ -178,11 +202,15 @@ void refetch_continue(struct follower *f)
     for (size_t i = 0; i < count; i++) {
         size_t at = (r->from + i) % count;
         struct topic *t = topics_at(f->topics, at);
-        if (t->follow.known && journal_damage(t->journal, 0, &from, &to)) {
-            r->from = at + 1;
-            fetch(f, t, from);
-            return;
-        }
+        bool damaged = t->follow.known && journal_damage(t->journal, 0, &from, &to);
+        if (!damaged && !(t->follow.placed && journal_lacks(t->journal, &from)))
+            continue;
+        r->from = at + 1;
+        if (damaged)
+            fetch_damaged(f, t, from);
+        else
+            fetch_beginning(f, t, from);
+        return;
     }
 }
 
@@ -194,8 +222,13 @@ void refetch_file(struct follower *f, struct wire *w)
     struct topic *t = r->topic;
     if (w->bad || t == NULL || slot != t->follow.slot || first != r->first || position != r->position)
         return;                      /* of a fetch that was cancelled */
-    if (size == 0 || w->rest.n == 0) {   /* the leader has no such file: the boundaries differ */
-        refetch_by_replicating(f, t, first);
+    if (size == 0 || w->rest.n == 0) {   /* the leader has no such file */
+        if (first >= topic_first(t)) {   /* the boundaries differ */
+            refetch_by_replicating(f, t, first);
+            return;
+        }
+        refetch_cancel(f);
+        forget_beginning(f, t);
         return;
     }
     int rc = repair_add(r->repair, w->rest);

@@ -72,6 +72,7 @@ struct topic_follow {
     uint32_t slot;                   /* on the connection to the leader; 0: none yet */
     bool known;                      /* the leader has it, and knows the slot */
     bool placed, held;
+    uint64_t leader_first;           /* the first offset of the leader's, when this one was placed */
     bool no_room;                    /* the log says that there is no room for what is to be cut */
     bool refetch;                    /* what is here from refetch_from on has to be replicated again (refetch.c) */
     uint64_t refetch_from;

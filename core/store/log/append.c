@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/least.h"
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/origins.h"
@@ -299,7 +300,7 @@ void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
 {
     ENSURE(c->next <= j->marks.disk);
     c->sequence = ++j->checkpoint.sequence;
-    c->oldest = journal_first(j);
+    c->oldest = least(journal_first(j), j->oldest);
     struct path path = path_of("%s/checkpoint", topic_path(&j->parts.dir).s);
     if (checkpoint_save(path.s, c) < 0)
         return;
@@ -308,8 +309,9 @@ void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
     j->checkpoint.last = *c;
 }
 
-void journal_note_oldest(struct journal *j)
+void journal_forget_lacking(struct journal *j)
 {
+    j->oldest = UINT64_MAX;
     struct checkpoint c = j->checkpoint.last;
     c.clean = j->checkpoint.clean;
     if (c.sequence > 0)

@@ -32,9 +32,6 @@ void journal_add_batches(struct journal *j, slice batches);
 /* A checkpoint of what is written now. */
 struct checkpoint journal_checkpoint(const struct journal *j);
 
-/* Before files at the beginning are removed: the last checkpoint states the new first offset. */
-void journal_note_oldest(struct journal *j);
-
 /* Writes it; everything that it states must be synced. It may fail: then recovery has more to read. */
 void journal_save_checkpoint(struct journal *j, struct checkpoint *c);
 

@@ -150,6 +150,13 @@ int journal_read_file(struct journal *j, uint64_t first, uint64_t position, size
  * costs no offset. */
 bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_t *to);
 
+/* Files at the beginning were removed while the node was stopped, and not by retention: from *from up to the first
+ * offset. Readers see a journal that begins later. Until retention removes more, they are fetched from a leader
+ * (recovery/repair.h), or are forgotten because the leader does not have them either: then the
+ * last checkpoint states the present first offset. */
+bool journal_lacks(const struct journal *j, uint64_t *from);
+void journal_forget_lacking(struct journal *j);
+
 /* Treats a whole sealed file as damaged: it is sound, and not what the other nodes have. 0; -ERR_GONE: no sealed file
  * begins there. */
 int journal_refuse_file(struct journal *j, uint64_t first);

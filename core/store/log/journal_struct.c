@@ -15,6 +15,7 @@ struct journal *journal_new(struct store *s, slice name, const struct journal_op
     struct journal *j = MEM_NEW(struct journal);
     j->store = s;
     j->options = *o;
+    j->oldest = UINT64_MAX;
     parts_init(&j->parts, &s->disk, &s->indexes, name, o->id);
     j->damage.total = &s->stats.damaged;
     list_init(&j->sync.dirty);
@@ -126,6 +127,14 @@ int journal_refuse_file(struct journal *j, uint64_t first)
 bool journal_refuses(const struct journal *j, uint64_t offset)
 {
     return damage_refuses(&j->damage, offset);
+}
+
+bool journal_lacks(const struct journal *j, uint64_t *from)
+{
+    if (j->oldest >= journal_first(j))
+        return false;
+    *from = j->oldest;
+    return true;
 }
 
 bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_t *to)

@@ -76,6 +76,7 @@ struct journal {
     struct checkpointing checkpoint;
     enum preallocation next_file;
     struct damage damage;         /* that is known */
+    uint64_t oldest;              /* below the first part: files are missing from here up to that (journal_lacks) */
     struct journal_origins origins;
     struct list background;       /* work that reads its files over many turns */
     bool repairing;               /* there is a struct repair */

@@ -28,7 +28,8 @@ struct part *parts_add(struct parts *p, uint64_t first, uint64_t size, struct se
 
 struct part *parts_insert(struct parts *p, uint64_t first)
 {
-    uint32_t index = (uint32_t)(part_of(p, first) - p->at) + 1;
+    const struct part *before = part_of(p, first);
+    uint32_t index = before ? (uint32_t)(before - p->at) + 1 : 0;
     parts_add(p, first, 0, NULL);
     memmove(&p->at[index + 1], &p->at[index], (p->count - 1 - index) * sizeof *p->at);
     p->at[index] = (struct part){.first = first};

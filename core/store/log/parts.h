@@ -34,7 +34,7 @@ void parts_fini(struct parts *p);
 /* Appends a part. The pointer is good until parts are added or removed. */
 struct part *parts_add(struct parts *p, uint64_t first, uint64_t size, struct segment *seg);
 
-/* Adds a sealed part, of size 0, between others. */
+/* Adds a sealed part, of size 0, between others or before them. */
 struct part *parts_insert(struct parts *p, uint64_t first);
 
 /* Removes a part and frees its segment. Its files stay. */

@@ -60,7 +60,7 @@ int journal_apply_retention(struct journal *j, const struct retain *keep, int64_
     if (count == 0)
         return 0;
     damage_keep(&j->damage, journal_first(j), UINT64_MAX);
-    journal_note_oldest(j);
+    journal_forget_lacking(j);
     say_info("store", "retention topic=%s files=%d first=%" PRIu64, parts->dir.name, count, journal_first(j));
     delete_later_files(&parts->dir, &paths);
     return count;

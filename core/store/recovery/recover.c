@@ -280,7 +280,8 @@ static int set_marks(struct recovery *r)
 }
 
 /* Files at the beginning are missing that were there when the node stopped: somebody has removed them. After a crash
- * that is not known, because a checkpoint is not fsynced. */
+ * that is not known, because a checkpoint is not fsynced. It is no damage that keeps a node from leading: an operator
+ * may have wanted the room. */
 static void check_oldest(const struct recovery *r)
 {
     struct journal *j = r->journal;
@@ -289,7 +290,7 @@ static void check_oldest(const struct recovery *r)
         return;
     say_error("store", "files are missing at the beginning, and retention has not removed them topic=%s from=%" PRIu64
               " to=%" PRIu64, j->parts.dir.name, r->checkpoint.oldest, first);
-    j->checkpoint.clean = false;       /* the next close states the new first offset */
+    j->oldest = r->checkpoint.oldest;
 }
 
 int journal_recover(struct journal *j)

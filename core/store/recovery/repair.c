@@ -47,8 +47,11 @@ static int find_place(struct journal *j, uint64_t first, struct part **part, uin
 {
     struct segment *before;
     struct part *at = part_of(&j->parts, first);
-    if (!at)
-        return -ERR_GONE;
+    if (!at) {
+        *part = NULL;
+        *until = journal_first(j);
+        return first >= j->oldest && first < *until ? 0 : -ERR_GONE;
+    }
     *until = part_end(j, at);
     *part = part_sealed(&j->parts, first);
     if (*part)
@@ -211,6 +214,7 @@ static void replaced(struct repair *r)
                  r->kept.s);
     if (!part && r->kept.s[0])
         return;
+    uint64_t first = journal_first(j);
     if (!part)
         part = parts_insert(&j->parts, r->first);
     if (part->segment)
@@ -218,6 +222,8 @@ static void replaced(struct repair *r)
     part->segment = NULL;
     part_resize(&j->parts, part, r->size);
     damage_drop(&j->damage, r->first, r->scan.next);
+    if (r->first < first)
+        journal_note_missing(j, r->scan.next, first);    /* the next of the files that are missing at the beginning */
     say_info("store", "repaired topic=%s file=%020" PRIu64 " bytes=%" PRIu64, j->parts.dir.name, r->first, r->size);
 }
 

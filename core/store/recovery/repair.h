@@ -1,5 +1,6 @@
 /*
- * Repair replaces a damaged or missing sealed file by the bytes of a peer that has it whole: begun, fed, ended.
+ * Repair replaces a damaged sealed file by the bytes of a peer that has it whole, or puts one back that is missing,
+ * between others or before them (journal_lacks): begun, fed, ended.
  *
  *   fed      repair_begin made TOPIC/repair; repair_add appends to it. Readers still see the damaged file.
  *   checking repair_end has the disk thread check the whole new file, in steps: header, every batch, end record. The

@@ -391,6 +391,7 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     say_warn("store", "journal begun again topic=%s first=%" PRIu64 " was=%s", dir->name, first, to.s);
 
     parts_remove_all(&j->parts);
+    j->oldest = UINT64_MAX;
     origins_drop(j);
     j->checkpoint.position = 0;
     j->checkpoint.clean = false;

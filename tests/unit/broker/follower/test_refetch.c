@@ -123,6 +123,62 @@ TEST(test_a_file_that_differs_goes_only_once_the_leaders_is_here_whole)
     rig_down();
 }
 
+/* ---- removed at the beginning ---- */
+
+/* b has lost the files of the first 20 messages; a has its own, from an offset on. */
+static void check_the_beginning_comes_again(uint64_t leaders_first)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = both_have("t", 1, 35);
+    uint64_t from, to;
+    WAIT_UNTIL(run("test -e n2/topics/t/00000000000000000020.log") == 0);
+    node_down(b);
+    CHECK_EQ(run("rm n2/topics/t/00000000000000000000.* n2/topics/t/00000000000000000010.*"), 0);
+    if (leaders_first > 0)
+        CHECK(journal_apply_retention(t->journal, &(struct retain){.messages = 35 - leaders_first}, 1, 35) > 0);
+    CHECK_EQ(topic_first(t), leaders_first);
+    b = node_up(1);
+    struct journal *j = topic_at(b, "t")->journal;
+    CHECK(journal_lacks(j, &from) && from == 0);
+    CHECK_EQ(topic_first(topic_at(b, "t")), 20);
+    CHECK(!journal_damage(j, 0, &from, &to));        /* it may lead */
+    follow(b, a);
+    WAIT_UNTIL(!journal_lacks(j, &from) && !journal_damage(j, 0, &from, &to));
+    WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 35);
+    CHECK_EQ(topic_first(topic_at(b, "t")), leaders_first < 20 ? leaders_first : 20);
+    CHECK(in_set(a, b));
+    CHECK(!is_amnesiac(b));
+    if (leaders_first < 20) {
+        check_same_topic(a, b, "t");
+        CHECK_EQ(run("cmp n1/topics/t/00000000000000000010.log n2/topics/t/00000000000000000010.log"), 0);
+    }
+    node_down(b);
+    b = node_up(1);
+    CHECK(!journal_lacks(topic_at(b, "t")->journal, &from));
+    rig_down();
+}
+
+TEST(test_files_that_were_removed_at_the_beginning_are_fetched)
+{
+    check_the_beginning_comes_again(0);
+}
+
+TEST(test_of_files_that_were_removed_at_the_beginning_those_that_the_leader_has_are_fetched)
+{
+    check_the_beginning_comes_again(10);
+}
+
+TEST(test_files_that_were_removed_at_the_beginning_are_forgotten_where_the_leader_begins_as_late)
+{
+    check_the_beginning_comes_again(20);
+}
+
+TEST(test_files_that_were_removed_at_the_beginning_are_forgotten_where_the_leader_begins_later)
+{
+    check_the_beginning_comes_again(30);
+}
+
 /* ---- sound, and files that end elsewhere than the leader's ---- */
 
 static void say_that_it_differs(struct topic *t, const struct node *n, uint64_t first)
