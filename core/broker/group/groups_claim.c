@@ -4,6 +4,7 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "broker/group/due.h"
+#include "broker/group/groups_reader.h"
 #include "broker/group/groups_struct.h"
 
 /* ---- who waits ---- */
@@ -39,96 +40,6 @@ void groups_wake(struct groups *gs, struct held_group *g, struct topic *t)
         mark_advance(&g->wakes, list_first(&g->wakes.waiters, struct waiter, link)->want);
     else
         await_fresh(g, t);
-}
-
-/* ---- reading ---- */
-
-/* Messages of the topic, read in runs. It is kept for the next claim, which mostly goes on where the last one ended:
- * a batch is read, and its checksum computed, once and not for each message. */
-struct reader {
-    struct topic *topic;
-    uint64_t cuts;                   /* of the topic, when `raw` was read */
-    size_t counted;                  /* bytes of `raw` in groups.cached */
-    bool used;                       /* since the last look */
-    struct buf raw;
-    slice rest, messages;            /* batches not yet entered; messages of the present one */
-    struct batch_head head;
-    uint64_t next;                   /* of the next message in `messages` */
-    uint64_t end;                    /* of what was read */
-};
-
-static bool reader_step(struct reader *r, struct message *m)
-{
-    while (r->messages.n == 0) {
-        if (r->rest.n == 0 || batch_head_read(r->rest.p, &r->head) < 0)
-            return false;
-        r->messages = batch_messages(r->rest.p, &r->head);
-        r->rest = slice_skip(r->rest, r->head.size);
-        r->next = r->head.first;
-    }
-    r->next++;
-    return message_read(&r->messages, m) == 0;
-}
-
-/* The message at `offset`; what follows it, up to `to`, may be read with it. */
-static int reader_get(struct reader *r, uint64_t offset, uint64_t to, size_t bytes, struct message *m)
-{
-    if (offset < r->next || offset >= r->end || r->cuts != r->topic->cuts) {
-        r->cuts = r->topic->cuts;
-        r->next = r->end = 0;
-        buf_clear(&r->raw);
-        int rc = topic_read(r->topic, offset, to, bytes, &r->raw, &r->end);
-        if (rc < 0)
-            return rc;
-        r->rest = buf_slice(&r->raw);
-        r->messages = SLICE("");
-        r->next = 0;
-    }
-    do {
-        if (!reader_step(r, m))
-            return -ERR_DAMAGED;
-    } while (r->next <= offset);
-    return 0;
-}
-
-void reader_free(struct groups *gs, struct held_group *g)
-{
-    if (g->reader == NULL)
-        return;
-    gs->cached -= g->reader->counted;
-    buf_fini(&g->reader->raw);
-    mem_free(g->reader);
-    g->reader = NULL;
-}
-
-static struct reader *reader_of(struct held_group *g, struct topic *t)
-{
-    if (g->reader == NULL)
-        g->reader = MEM_NEW(struct reader);
-    g->reader->topic = t;
-    g->reader->used = true;
-    return g->reader;
-}
-
-/* After a claim. Where readers hold too much together, this one is not kept. */
-static void reader_keep(struct groups *gs, struct held_group *g)
-{
-    struct reader *r = g->reader;
-    gs->cached += r->raw.cap - r->counted;
-    r->counted = r->raw.cap;
-    if (gs->cached > GROUP_CACHE_MAX)
-        reader_free(gs, g);
-}
-
-void readers_trim(struct groups *gs)
-{
-    struct held_group *g;
-    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
-        if (g->reader != NULL && !g->reader->used)
-            reader_free(gs, g);
-        else if (g->reader != NULL)
-            g->reader->used = false;
-    }
 }
 
 /* ---- claiming ---- */
@@ -191,7 +102,7 @@ static int look(struct claiming *k)
         e = NULL;
     uint64_t offset = e != NULL ? e->offset : fresh;
     uint64_t to = e != NULL ? offset + 1 : offset + (k->o->limit - k->c->count);
-    int rc = reader_get(k->reader, offset, to, k->o->bytes - least(k->bytes, k->o->bytes) + 1, &m);
+    int rc = reader_message(k->reader, offset, to, k->o->bytes - least(k->bytes, k->o->bytes) + 1, &m);
     if (rc < 0)
         return rc;
     size_t size = m.payload.n + m.key.n + m.headers.n;

@@ -18,6 +18,11 @@ struct groups {
     int64_t due_ms;                  /* the earliest of all groups, or before it */
 };
 
+enum { GROUP_KEY_MAX = 2 * 20 + 2 + TOPIC_NAME_MAX };
+
+/* The key of a group's records, written to `text`. */
+slice group_key_of(char text[GROUP_KEY_MAX + 1], const struct topic_id *id, slice name);
+
 /* The group's topic; NULL: it is not here (yet), or deleted. */
 struct topic *group_topic(struct groups *gs, const struct held_group *g);
 
@@ -42,12 +47,6 @@ void group_due(struct groups *gs, struct held_group *g, int64_t at_ms);
 
 /* Ends what is over now, and notes what is over next. 0 or an error of topics_append. */
 int group_tick(struct groups *gs, struct held_group *g);
-
-/* Frees what was not used since the last call. */
-void readers_trim(struct groups *gs);
-
-/* Frees the batches that are kept for the next claim. */
-void reader_free(struct groups *gs, struct held_group *g);
 
 struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name);
 void held_group_free(struct groups *gs, struct held_group *g);

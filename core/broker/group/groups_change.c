@@ -1,126 +1,9 @@
-#include "broker/group/groups.h"
-
-#include <stdio.h>
-
+/* What requests change of groups, and what makes a group fit for use. */
 #include "base/err.h"
 #include "base/least.h"
-#include "base/mem.h"
 #include "base/say.h"
 #include "broker/group/groups_struct.h"
 #include "store/replication/epochs.h"
-
-int64_t groups_now_ms(const struct groups *gs)
-{
-    return topics_date(gs->topics);
-}
-
-struct topic *groups_log(struct groups *gs)
-{
-    return topics_find(gs->topics, SLICE(GROUP_LOG_NAME));
-}
-
-struct mark *groups_mark(struct groups *gs, struct topic *t)
-{
-    struct topic *log = groups_log(gs);
-    return t->settings.replication == REPLICATION_LIVE ? &log->peers : topic_own_mark(log);
-}
-
-size_t groups_count(const struct groups *gs)
-{
-    return gs->by_key.count;
-}
-
-/* ---- finding ---- */
-
-enum { KEY_TEXT_MAX = 2 * 20 + 2 + TOPIC_NAME_MAX };
-
-static slice key_of(char text[KEY_TEXT_MAX + 1], const struct topic_id *id, slice name)
-{
-    int n = snprintf(text, KEY_TEXT_MAX + 1, "%llu:%llu/%.*s", (unsigned long long)id->epoch,
-                     (unsigned long long)id->offset, SLICE_ARGS(name));
-    return slice_of(text, (size_t)n);
-}
-
-struct held_group *groups_find(struct groups *gs, const struct topic *t, slice name)
-{
-    char text[KEY_TEXT_MAX + 1];
-    return name.n > TOPIC_NAME_MAX ? NULL : map_get(&gs->by_key, key_of(text, &t->id, name));
-}
-
-static bool is_of(const struct held_group *g, const struct topic *t)
-{
-    return t == NULL || (g->topic.epoch == t->id.epoch && g->topic.offset == t->id.offset);
-}
-
-struct held_group *groups_next(struct groups *gs, const struct topic *t, size_t *at)
-{
-    struct held_group *g;
-    do
-        g = map_next(&gs->by_key, at);
-    while (g != NULL && !is_of(g, t));
-    return g;
-}
-
-struct topic *group_topic(struct groups *gs, const struct held_group *g)
-{
-    struct topic *t = topics_find(gs->topics, slice_from(g->topic_name));
-    return t != NULL && is_of(g, t) ? t : NULL;
-}
-
-/* ---- coming and going ---- */
-
-static bool key_parse(slice key, struct topic_id *id, slice *name)
-{
-    slice epoch, offset;
-    if (!slice_split(&key, ':', &epoch) || !slice_split(&key, '/', &offset) || !topic_name_ok(key))
-        return false;
-    *name = key;
-    return slice_u64(epoch, &id->epoch) == 0 && slice_u64(offset, &id->offset) == 0;
-}
-
-static void on_fresh(struct waiter *w, int rc)
-{
-    struct held_group *g = LIST_OWNER(w, struct held_group, fresh);
-    if (rc < 0)
-        mark_fail(&g->wakes, rc);
-    else if (!list_empty(&g->wakes.waiters))
-        mark_advance(&g->wakes, list_first(&g->wakes.waiters, struct waiter, link)->want);
-}
-
-struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name)
-{
-    struct topic_id id;
-    slice name;
-    if (!key_parse(key, &id, &name))
-        return NULL;
-    struct held_group *g = MEM_NEW(struct held_group);
-    group_init(&g->state, &group_settings_default);
-    g->key = mem_copy(key.p, key.n);
-    g->name = mem_copy(name.p, name.n);
-    g->topic_name = mem_copy(topic_name.p, topic_name.n);
-    g->topic = id;
-    g->due_ms = INT64_MAX;
-    mark_init(&g->wakes, 0);
-    list_init(&g->fresh.link);
-    g->fresh.wake = on_fresh;
-    map_put(&gs->by_key, slice_from(g->key), g);
-    return g;
-}
-
-void held_group_free(struct groups *gs, struct held_group *g)
-{
-    map_remove(&gs->by_key, slice_from(g->key));
-    reader_free(gs, g);
-    waiter_cancel(&g->fresh);
-    mark_fail(&g->wakes, -ERR_UNKNOWN_GROUP);
-    group_fini(&g->state);
-    mem_free(g->key);
-    mem_free(g->name);
-    mem_free(g->topic_name);
-    mem_free(g);
-}
-
-/* ---- changes ---- */
 
 int groups_make_log(struct groups *gs, uint64_t *want)
 {
@@ -130,21 +13,10 @@ int groups_make_log(struct groups *gs, uint64_t *want)
     return topics_create_internal(gs->topics, SLICE(GROUP_LOG_NAME), &s, want);
 }
 
-static void pair_write(void *arg, const char *name, slice text)
-{
-    header_write(arg, slice_from(name), text);
-}
-
-void group_headers_write(struct buf *out, slice topic_name, const struct group_settings *s)
-{
-    header_write(out, SLICE("topic"), topic_name);
-    group_settings_each(s, pair_write, out);
-}
-
 int groups_create(struct groups *gs, struct topic *t, slice name, const struct group_settings *s,
                   const struct group_place *from, uint64_t *want)
 {
-    char text[KEY_TEXT_MAX + 1];
+    char text[GROUP_KEY_MAX + 1];
     struct buf headers = {0}, payload = {0};
     if (!topic_name_ok(name))
         return -ERR_BAD_VALUE;
@@ -159,7 +31,7 @@ int groups_create(struct groups *gs, struct topic *t, slice name, const struct g
     group_headers_write(&headers, slice_from(t->name), s);
     record_create(&payload, from->cursor, from->epoch);
     struct message m = {
-        .key = key_of(text, &t->id, name), .headers = buf_slice(&headers), .payload = buf_slice(&payload)};
+        .key = group_key_of(text, &t->id, name), .headers = buf_slice(&headers), .payload = buf_slice(&payload)};
     rc = append_record(gs, &m, want);
     buf_fini(&headers);
     buf_fini(&payload);
