@@ -475,7 +475,7 @@ function Request:param(name) end
 function Request:messages() end
 
 ---Decodes the body, which must be a JSON object. A shape lists the allowed fields and their types ("string", "integer",
----"number", "boolean", "table", "any"; optional with `?`). Any other field is an error.
+---"number", "boolean", "object", "list", "table" (either), "any"; optional with `?`). Any other field is an error.
 ---@where tasks
 ---@param shape? table<string, string>
 ---@return table? value

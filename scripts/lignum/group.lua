@@ -41,7 +41,7 @@ local function flatten(settings, known, prefix, all)
     end
     local problem
     if name == "retry" and prefix == "" then
-      if type(value) ~= "table" then return "retry must be an object" end
+      if type(value) ~= "table" or json.is_array(value) then return "retry must be an object" end
       problem = flatten(value, RETRY, "retry.", all)
     elseif name == "order" then
       if type(value) ~= "string" then return 'order must be "none" or "key"' end

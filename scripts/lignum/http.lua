@@ -43,8 +43,19 @@ end
 
 -- Query parameters -----------------------------------------------------------------------------
 
----The query, or an error when it has a parameter that is not in `names`: ignoring a misspelt one would silently return
----something else.
+-- The name of a parameter that the query has twice; req.query keeps the last of its values.
+local function given_twice(req)
+  local seen = {}
+  for pair in (req.target:match("%?(.*)") or ""):gmatch("[^&]+") do
+    local name = pair:match("^[^=]*"):gsub("+", " ")
+    name = name:gsub("%%(%x%x)", function(x) return string.char(tonumber(x, 16)) end)
+    if seen[name] then return name end
+    seen[name] = true
+  end
+end
+
+---The query, or an error when it has a parameter that is not in `names`, or one twice: ignoring either would silently
+---return something else.
 ---@param req lignum.Request
 ---@param names table<string, any>
 ---@return table<string, string>? query
@@ -57,6 +68,8 @@ function M.query(req, names)
       return nil, ("there is no query parameter %q%s"):format(name, near.hint(name, near.names(names))), "bad_value"
     end
   end
+  local twice = given_twice(req)
+  if twice then return nil, ("the query parameter %q is given twice"):format(twice), "bad_value" end
   return query
 end
 
@@ -112,12 +125,14 @@ local function type_ok(value, kind)
   if kind == "any" then return true end
   if value == json.null then return false end
   if kind == "integer" then return math.type(value) ~= nil and math.tointeger(value) ~= nil end
+  if kind == "object" then return type(value) == "table" and not json.is_array(value) end
+  if kind == "list" then return json.is_array(value) end
   return type(value) == kind
 end
 
 local NOUNS = {
   string = "a string", integer = "a whole number", number = "a number", boolean = "true or false",
-  table = "an object or a list",
+  object = "an object", list = "a list", table = "an object or a list",
 }
 
 local function check_field(value, name, kind)

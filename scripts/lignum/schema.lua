@@ -7,7 +7,7 @@
 local core = require "lignum.core"
 local near = require "lignum.near"
 
-local limits = core.limits
+local limits, json = core.limits, core.json
 local M = {}
 
 ---Units for numbers in lignum.lua (`64 * MiB`) and in --set (`64MiB`).
@@ -216,6 +216,7 @@ local function show(value)
   local kind = type(value)
   if kind == "string" then return '"' .. value:sub(1, 60):gsub("[%c\"\\]", "?") .. '"' end
   if kind == "number" or kind == "boolean" or kind == "nil" then return tostring(value) end
+  if value == json.null then return "null" end
   return "a " .. kind
 end
 
@@ -381,8 +382,8 @@ local function names_of(value)
 end
 
 function check_group(g, value, path, report)
-  if type(value) ~= "table" then
-    return report(path, "must be a table, not " .. show(value))
+  if type(value) ~= "table" or json.is_array(value) then
+    return report(path, "must be a table, not " .. (type(value) == "table" and "a list" or show(value)))
   end
   local kept = {}
   for _, name in ipairs(names_of(value)) do

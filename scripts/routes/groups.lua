@@ -15,8 +15,8 @@ local param = core.Request.param
 local M = {}
 
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
-local CLAIM = { consumer = "string?", limit = "integer?", bytes = "integer?", wait = "number?", settle = "table?" }
-local SETTLE = { ack = "table?", release = "table?", reject = "table?", extend = "table?" }
+local CLAIM = { consumer = "string?", limit = "integer?", bytes = "integer?", wait = "number?", settle = "object?" }
+local SETTLE = { ack = "list?", release = "list?", reject = "list?", extend = "list?" }
 
 local function names(req)
   return param(req, "topic"), param(req, "group")
@@ -140,6 +140,7 @@ local function check_claim(body)
   if body.consumer and #body.consumer > limits.group_consumer_name_max then
     return ("consumer must have at most %d bytes"):format(limits.group_consumer_name_max)
   end
+  if body.consumer and body.consumer:find("\0", 1, true) then return "consumer must not have a NUL" end
   return body.settle and http.check_shape(body.settle, SETTLE)
 end
 

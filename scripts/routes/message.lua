@@ -19,7 +19,7 @@ local M = {}
 -- Publish --------------------------------------------------------------------------------------
 
 local ENVELOPE = {
-  key = "string?", key_base64 = "string?", headers = "table?", data = "string?", base64 = "string?", delay = "number?",
+  key = "string?", key_base64 = "string?", headers = "object?", data = "string?", base64 = "string?", delay = "number?",
   deliver_at = "string?",
 }
 local DELAY_MAX <const> = core.limits.group_delay_ms_max // 1000

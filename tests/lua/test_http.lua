@@ -1,7 +1,8 @@
 local check = require "check"
 local http = require "lignum.http"
 local modules = require "lignum.modules"
-local null = require("lignum.core").json.null
+local json = require("lignum.core").json
+local null = json.null
 local function test(name, fn) check.test(print, name, fn) end
 
 local TYPES = { "application/json", "application/x-ndjson", "text/event-stream" }
@@ -42,6 +43,11 @@ test("http_shapes_name_the_field", function()
   check.has(http.check_shape({}, shape), "topic is missing")
   check.has(http.check_shape({ topic = null }, shape), "topic must be a string")
   check.has(http.check_shape({ topic = "x", count = 1.5 }, shape), "count must be a whole number")
+  local tables = { object = "object?", list = "list?" }
+  check.equal(http.check_shape(json.decode '{"object": {}, "list": []}', tables), nil)
+  check.has(http.check_shape(json.decode '{"object": []}', tables), "object must be an object")
+  check.has(http.check_shape(json.decode '{"list": {}}', tables), "list must be a list")
+  check.has(http.check_shape({ list = null }, tables), "list must be a list")
 end)
 
 test("http_offsets_are_whole_and_exact", function()

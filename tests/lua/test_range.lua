@@ -47,7 +47,7 @@ test("range_queries_are_parsed_as_the_table_says", function()
   for line in assert(modules.read_file(check.root .. "/tests/cases/read_query.tsv")):gmatch("([^\n]+)\n") do
     local text, want = line:match("^([^#\t]*)\t%a+\t(.*)$")
     if text then
-      local query, _, code = http.query({ query = parameters(text) }, range.PARAMETERS)
+      local query, _, code = http.query({ query = parameters(text), target = "/?" .. text }, range.PARAMETERS)
       local asked
       if query then asked, _, code = range.of(t, t:info(), query) end
       local got = code or ("%d %s %s %d %d %s"):format(asked.from, asked.epoch or "-", asked.to or "-", asked.limit,

@@ -52,7 +52,7 @@ def test_wrong_settings_are_refused_with_their_names_and_bounds(b):
     for body, word in [({"lease_time": 0.01}, "lease_time must be seconds from 0.1 to 43200"), ({"lease_time": "1"}, "lease_time"),
                        ({"deliveries": 1.5}, "deliveries"), ({"lease_max": 0}, "lease_max"), ({"order": "size"}, "order"),
                        ({"retry": {"factor": 0.5}}, "retry.factor"), ({"retry": {"min": 9, "max": 8}}, "retry.min"),
-                       ({"retry": 5}, "retry"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter"), ({"lease_tim": 5}, "lease_time"),
+                       ({"retry": 5}, "retry"), ({"retry": []}, "retry must be an object"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter"), ({"lease_tim": 5}, "lease_time"),
                        ({"lease_time": 0.2003}, "lease_time"), ({"expire": -1}, "expire"), ({"from": True}, "from"), ({"from": 7}, "ends at 0")]:
         a = g.call(b, "PUT", body=body)
         assert a.status in (400, 416), a
@@ -119,6 +119,19 @@ def test_a_claim_gives_each_message_once_in_order_with_its_fields(b):
     assert g.info(b)["cursor"].split(":")[1] == "0"
     assert g.settle(b, ack=[one["lease"]]) == ["ok"]
     assert (g.info(b)["lag"], g.info(b)["cursor"].split(":")[1], g.info(b)["oldest"]) == (0, "2", None)
+
+
+def test_claims_and_settles_of_wrong_form_are_refused_and_change_nothing(b):
+    g = fresh(b, "g-form", count=1)
+    for body, word in [({"consumer": "a\0b"}, "consumer must not have a NUL"), ({"consumer": "c" * 65}, "consumer"),
+                       ({"settle": []}, "settle must be an object"), ({"settle": {"ack": {}}}, "ack must be a list")]:
+        a = g.call(b, "POST", "/claim", body)
+        assert_status(a, 400, "bad_value")
+        assert word in a.json["detail"], a
+    a = g.call(b, "POST", "/settle", {"release": {"lease": "0-1"}})
+    assert_status(a, 400, "bad_value")
+    assert "release must be a list" in a.json["detail"], a
+    assert (g.info(b)["leased"], g.info(b)["consumers"]) == (0, [])
 
 
 def test_limit_and_bytes_bound_a_claim(b):

@@ -68,7 +68,7 @@ def test_json_envelopes_one_and_many(b):
 @pytest.mark.parametrize("body", [
     '{}', '[]', '[{"data": "good"}, {}]', '[{"data": "good"}, {"data": 5}]', '{"data": "x", "base64": "eA=="}',
     '{"base64": "!!"}', '{"data": {"a": 1}}', '{"data": null}', '[{"data": "good"}, 5]', '{"key": 5, "data": "x"}',
-    '{"headers": {"a": 1}, "data": "x"}', '{"dato": "x"}', '"x"', '[[]]', '{"data": "x"} x', '{"base64": "eA"}',
+    '{"headers": {"a": 1}, "data": "x"}', '{"headers": [], "data": "x"}', '{"dato": "x"}', '"x"', '[[]]', '{"data": "x"} x', '{"base64": "eA"}',
     '[{"data": "good"}, {"data": "x", "extra": 1}]',
 ], ids=as_id)
 def test_bad_envelopes_append_nothing_of_their_batch(b, body):

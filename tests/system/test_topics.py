@@ -52,7 +52,7 @@ def test_patch_changes_some_settings_and_leaves_the_others(b):
 
 @pytest.mark.parametrize("body, word", [
     ({"durability": "sometimes"}, "durability"), ({"replication": "maybe"}, "replication"), ({"copies": 0}, "copies"),
-    ({"copies": 1.5}, "copies"), ({"copies": "2"}, "copies"), ({"retain": 5}, "retain"),
+    ({"copies": 1.5}, "copies"), ({"copies": "2"}, "copies"), ({"retain": 5}, "retain"), ({"retain": []}, "retain: must be a table, not a list"), ({"retain": None}, "retain: must be a table, not null"),
     ({"retain": {"age": 0.0004}}, "retain.age"), ({"segment": {"age": 1.0005}}, "segment.age"),
     ({"retain": {"bytes": 2**53 + 1}}, "retain.bytes"), ({"retain": {"messages": 2**64}}, "retain.messages"),
     ({"copies": 1.5}, "copies"), ({"retain": {"mesages": 5}}, "mesages"), ({"retain": {"bytes": -1}}, "bytes"), ({"segment": {"messages": 0}}, "messages"),

@@ -213,6 +213,8 @@ static void check_claim(lua_State *L, struct claim_call *k)
     arg_fields(L, ARG_MORE, fields, CLAIM);
     if (consumer.n > GROUP_CONSUMER_NAME_MAX)
         arg_fail(L, CLAIM, "consumer must have at most %d bytes", GROUP_CONSUMER_NAME_MAX);
+    if (memchr(consumer.p, 0, consumer.n) != NULL)
+        arg_fail(L, CLAIM, "consumer must not have a NUL");
     k->o = (struct claim_options){
         .consumer = consumer, .limit = (uint32_t)least(limit, CLAIM_COUNT_MAX),
         .bytes = (size_t)least(bytes, READ_SIZE_MAX)};
