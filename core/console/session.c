@@ -209,7 +209,7 @@ static void on_completed(void *arg, const struct task_result *r)
 static void start(struct session *s, const char *where, int (*push)(lua_State *L, void *arg),
                   void (*done)(void *arg, const struct task_result *r))
 {
-    struct task_options o = {.where = where, .push = push, .done = done, .arg = s, .yours = true};
+    struct task_options o = {.where = where, .push = push, .done = done, .arg = s, .operator_code = true};
     s->busy = true;
     task_start(vm_tasks(s->vm), &o, &s->task);
 }

@@ -67,7 +67,7 @@ static void on_tick(void *arg)
 {
     struct timer *t = arg;
     struct task_options o = {
-        .where = t->where, .push = push_timer, .done = on_ticked, .arg = t, .yours = !t->duty,
+        .where = t->where, .push = push_timer, .done = on_ticked, .arg = t, .operator_code = !t->duty,
         .background = true};
     if (tasks_stopping(vm_tasks(t->vm)))
         return;

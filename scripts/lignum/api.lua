@@ -1483,8 +1483,8 @@ function core.open(path, mode) end
 ---of memory that is kept for the broker's own code.
 ---@where scripts/lignum
 ---@param closed boolean
----@example core.yours(true)
-function core.yours(closed) end
+---@example core.operator_code(true)
+function core.operator_code(closed) end
 
 ---Sets the name of the hook that runs, for error messages; nil: none.
 ---@where scripts/lignum

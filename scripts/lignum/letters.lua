@@ -9,7 +9,7 @@ local core = require "lignum.core"
 local raw = core.group
 local M = {}
 
-local IDLE <const> = 0.2        -- seconds between two looks
+local AGAIN <const> = 0.2       -- seconds until letters that could not be written are tried again
 local BATCH <const> = 100       -- letters of a group before the next one gets a turn
 local SAID <const> = 10         -- seconds between two lines about a group whose letters cannot be written
 
@@ -56,25 +56,36 @@ local function write(g, info, id, d)
   return first, problem
 end
 
+-- Writes a group's letters. True when there is more to do.
 local function write_all(g)
   local info = core.topic(g.topic):group(g.group):info()
   local list, id = raw.dying(g.topic, g.group, BATCH)
-  if not info or not list then return end
+  if not info or not list then return false end
   for _, d in ipairs(list) do
     local ok, why = true, nil
     if info.settings.dead_letter ~= core.json.null then ok, why = write(g, info, id, d) end
     if ok then ok, why = raw.bury(g.topic, g.group, d.offset) end
-    if not ok then return complain(g, why) end
+    if not ok then
+      complain(g, why)
+      return true
+    end
   end
+  return #list == BATCH
 end
 
 local function work()
-  while true do
-    for _, g in ipairs(raw.list()) do
-      if g.dying > 0 then write_all(g) end
-    end
-    if not core.sleep(IDLE) then return end
-  end
+  local seen = 0
+  repeat
+    seen = raw.deaths(seen)
+    local dying
+    repeat
+      dying = false
+      for _, g in ipairs(raw.list()) do
+        if g.dying > 0 and write_all(g) then dying = true end
+      end
+      if dying then core.sleep(AGAIN) end
+    until not dying
+  until not seen
 end
 
 -- Publishing letters again ---------------------------------------------------------------------

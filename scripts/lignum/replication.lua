@@ -63,7 +63,11 @@ local function ship_all(list, due)
     if i % PIECE == 0 then core.sleep(0) end
   end
   if problem then
-    notice.set("ship", problem .. "; the WAL mode decides instead", "error")
+    -- Code that computes runs out of its budget or of time, in turn: that is one state, of one line.
+    local line, said = problem:match("^.-:%d+:"), notice.current.ship
+    if not (line and said and said:find(line, 1, true)) then
+      notice.set("ship", problem .. "; the WAL mode decides instead", "error")
+    end
   elseif list[1] then
     notice.clear("ship")
   end

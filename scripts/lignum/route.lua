@@ -21,7 +21,7 @@ local sealed = false -- true once the draft is complete
 
 ---@class lignum.Route
 ---@field id integer        of the route's counters
----@field closed boolean?   set when the operator's code runs in it; true: its handler is the operator's (core.yours)
+---@field closed boolean?   set when the operator's code runs in it; true: so is its handler (core.operator_code)
 ---@field method string
 ---@field path string
 ---@field fn function
@@ -224,7 +224,7 @@ function M.handle(req)
     if not allow then return http.fail("not_found") end
     return wrong_method(allow, req.method)
   end
-  if route.closed ~= nil then core.yours(route.closed) end
+  if route.closed ~= nil then core.operator_code(route.closed) end
   return answer(route, route.fn, req)
 end
 

@@ -45,7 +45,7 @@ struct host {
     char text[512];                   /* its first result or its message */
     bool appended;
     struct task_ticket ticket;        /* of the last one started */
-    bool yours;                       /* those started from now on run the operator's code */
+    bool operator_code;               /* those started from now on run the operator's code */
 };
 
 static inline void host_write(const char *path, const char *text)
@@ -176,7 +176,8 @@ static inline int host_start(struct host *h, const char *code)
     struct host_task *t = malloc(sizeof(*t));
     *t = (struct host_task){h, code};
     struct task_options o = {
-        .where = "a test", .push = host_push, .done = host_done, .arg = t, .guest = true, .yours = h->yours};
+        .where = "a test", .push = host_push, .done = host_done, .arg = t, .guest = true,
+        .operator_code = h->operator_code};
     int rc = task_start(vm_tasks(h->vm), &o, &h->ticket);
     if (rc < 0)
         free(t);

@@ -54,6 +54,9 @@ int64_t groups_now_ms(const struct groups *gs);
 
 size_t groups_count(const struct groups *gs);
 
+/* Rises when a message begins to die, and when this node begins to lead. Fails when the groups are closed. */
+struct mark *groups_deaths(struct groups *gs);
+
 /* Visits the groups of a topic, or of all topics (NULL), in no order: start with *at = 0; NULL at the end. */
 struct held_group *groups_next(struct groups *gs, const struct topic *t, size_t *at);
 

@@ -28,6 +28,7 @@ void record_take(struct groups *gs, const struct message *m, uint64_t offset)
         g = held_group_new(gs, m->key, header_named(m->headers, SLICE("topic")));
     if (g == NULL)
         return;                      /* of a group that was deleted, or whose snapshot comes later */
+    uint32_t dying = g->state.dying;
     if (group_apply(&g->state, m) < 0)
         say_error("groups", "a record in " GROUP_LOG_NAME " is not understood offset=%llu",
                   (unsigned long long)offset);
@@ -35,6 +36,8 @@ void record_take(struct groups *gs, const struct message *m, uint64_t offset)
         g->snapshot_at = offset;
         g->size = 0;
     }
+    if (g->state.dying > dying)
+        mark_advance(&gs->deaths, gs->deaths.at + 1);
     if (whole || kind >= RECORD_RANGES)
         g->size += m->payload.n + m->headers.n + m->key.n;
 }

@@ -15,6 +15,7 @@ struct groups {
     struct topic_id log_id;          /* and which topic it was */
     uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
     size_t cached;                   /* bytes that readers of groups hold */
+    struct mark deaths;
     int64_t due_ms;                  /* the earliest of all groups, or before it */
 };
 

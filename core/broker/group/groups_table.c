@@ -22,6 +22,11 @@ struct mark *groups_mark(struct groups *gs, struct topic *t)
     return t->settings.replication == REPLICATION_LIVE ? &log->peers : topic_own_mark(log);
 }
 
+struct mark *groups_deaths(struct groups *gs)
+{
+    return &gs->deaths;
+}
+
 size_t groups_count(const struct groups *gs)
 {
     return gs->by_key.count;

@@ -88,6 +88,7 @@ static bool begin(struct groups *gs, struct topic *log, uint64_t epoch)
     }
     gs->led_epoch = epoch;
     gs->due_ms = INT64_MIN;
+    mark_advance(&gs->deaths, gs->deaths.at + 1);
     return true;
 }
 
@@ -140,6 +141,7 @@ int groups_open(struct topics *ts, struct groups **out, struct buf *why)
     gs->topics = ts;
     gs->due_ms = INT64_MAX;
     map_init(&gs->by_key);
+    mark_init(&gs->deaths, 0);
     struct topic *log = groups_log(gs);
     if (log != NULL) {
         note_log(gs, log);
@@ -158,6 +160,7 @@ int groups_open(struct topics *ts, struct groups **out, struct buf *why)
 void groups_close(struct groups *gs)
 {
     forget_all(gs, -ERR_CANCELLED);
+    mark_fail(&gs->deaths, -ERR_CANCELLED);
     map_fini(&gs->by_key);
     mem_free(gs);
 }

@@ -152,7 +152,7 @@ static struct vm *check_peer(lua_State *L, const char *usage)
 static int l_ask(lua_State *L)
 {
     slice entry = arg_text(L, ENTRY, "entry", ASK);
-    struct task_options o = {.where = entry.p, .push = push_entry, .yours = true};
+    struct task_options o = {.where = entry.p, .push = push_entry, .operator_code = true};
     return ask(L, check_peer(L, ASK), &o, ASK);
 }
 
@@ -163,7 +163,7 @@ static int l_within(lua_State *L)
     slice where = arg_text(L, WHERE, "where", WITHIN);
     luaL_checktype(L, FN, LUA_TFUNCTION);
     lua_settop(L, FN);
-    struct task_options o = {.where = where.p, .push = push_function, .yours = true};
+    struct task_options o = {.where = where.p, .push = push_function, .operator_code = true};
     return ask(L, vm_of(L), &o, WITHIN);
 }
 

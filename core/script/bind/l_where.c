@@ -1,6 +1,6 @@
 /*
  * core.where and core.caller: which hook, and which line, an error names. core.hook, core.refuse and core.refusal: what
- * the running hook is, and has refused. core.yours: whose code runs.
+ * the running hook is, and has refused. core.operator_code: whose code runs.
  */
 #include <lauxlib.h>
 
@@ -22,15 +22,15 @@ static int l_where(lua_State *L)
     return 0;
 }
 
-/* core.yours(closed): from now on the task runs the operator's code, which gives way; closed: without the reserve of
- * memory */
-static int l_yours(lua_State *L)
+/* core.operator_code(closed): from now on the task runs the operator's code, which gives way; closed: without the
+ * reserve of memory. */
+static int l_operator_code(lua_State *L)
 {
     bool closed = lua_toboolean(L, 1);
     struct task *t = task_self(L);
     if (closed)
         memory_check(vm_memory(vm_of(L)), L);
-    task_yours(t, closed);
+    task_operator_code(t, closed);
     return 0;
 }
 
@@ -89,7 +89,8 @@ static int l_caller(lua_State *L)
 
 void where_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"where", l_where}, {"caller", l_caller}, {"hook", l_hook}, {"yours", l_yours},
-                                         {"refuse", l_refuse}, {"refusal", l_refusal}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"where", l_where}, {"caller", l_caller}, {"hook", l_hook}, {"operator_code", l_operator_code},
+        {"refuse", l_refuse}, {"refusal", l_refusal}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

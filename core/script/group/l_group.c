@@ -21,6 +21,7 @@
 #define INFO "core.group.info(topic, group)"
 #define LIST "core.group.list([topic])"
 #define DYING "core.group.dying(topic, group, limit)"
+#define DEATHS "core.group.deaths(seen)"
 #define BURY "core.group.bury(topic, group, offset)"
 
 /* ---- settings ---- */
@@ -278,6 +279,26 @@ static int l_list(lua_State *L)
 
 /* ---- dead letters ---- */
 
+static int deaths_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    int rc = (int)lua_tointeger(L, -1);
+    if (rc < 0)
+        return push_fail(L, rc);
+    lua_pushinteger(L, (lua_Integer)groups_deaths(vm_services(L)->groups)->at);
+    return 1;
+}
+
+/* Waits until messages have begun to die since it returned `seen`; at first, 0. -> the next `seen` */
+static int l_deaths(lua_State *L)
+{
+    struct task *self = task_self(L);
+    uint64_t seen = arg_whole(L, 1, "seen", DEATHS);
+    task_may_stop(self);
+    return task_park_on(L, self, groups_deaths(vm_services(L)->groups), seen + 1, 0, 0, deaths_done);
+}
+
 /* -> list of { offset =, deliveries =, why = }, of at most `limit` dying messages; and the id of their letters */
 static int l_dying(lua_State *L)
 {
@@ -319,6 +340,7 @@ void group_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
         {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
+        {"deaths", l_deaths},
         {"bury", l_bury}, {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "group");

@@ -93,7 +93,7 @@ static int l_spawn(lua_State *L)
     struct spawned *s = MEM_NEW(struct spawned);
     *s = (struct spawned){.vm = vm, .from = L, .values = lua_gettop(L) - 1};
     struct task_options o = {
-        .where = lua_tostring(L, 1), .push = push_spawned, .done = on_ended, .arg = s, .yours = true,
+        .where = lua_tostring(L, 1), .push = push_spawned, .done = on_ended, .arg = s, .operator_code = true,
         .background = true};
     ++*count;
     task_start(vm_tasks(vm), &o, &ticket);    /* it is no guest, so there is always room */

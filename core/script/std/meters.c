@@ -38,7 +38,7 @@ struct meters {
     struct list meters, retired;      /* owned */
     size_t count, series;             /* of all, retired ones included */
     struct map calls_by_name;
-    struct list calls;                /* owned */
+    struct list calls;                /* owned; the one that was called last is the last */
     uint64_t dropped;
 };
 
@@ -172,22 +172,32 @@ void meter_change(struct meters *ms, struct meter *m, slice labels, enum meter_c
 
 /* ---- calls ---- */
 
+/* Names of earlier versions of lignum.lua go before those that are in use. */
+static void calls_drop_oldest(struct meters *ms)
+{
+    struct calls *c = list_first(&ms->calls, struct calls, link);
+    map_remove(&ms->calls_by_name, slice_of(c->name, c->name_size));
+    list_remove(&c->link);
+    mem_free(c);
+    ms->dropped++;
+}
+
 void meters_called(struct meters *ms, const char *kind, const char *name, uint64_t ns, bool failed)
 {
     slice key = slice_from(name);
     struct calls *c = map_get(&ms->calls_by_name, key);
     if (c == NULL) {
-        if (ms->calls_by_name.count == METER_SERIES_MAX) {
-            ms->dropped++;
-            return;
-        }
+        if (ms->calls_by_name.count == METER_SERIES_MAX)
+            calls_drop_oldest(ms);
         c = mem_new(sizeof(*c) + key.n);
         c->kind = kind;
         c->name_size = key.n;
         memcpy(c->name, key.p, key.n);
         map_put(&ms->calls_by_name, slice_of(c->name, key.n), c);
-        list_push(&ms->calls, &c->link);
+    } else {
+        list_remove(&c->link);
     }
+    list_push(&ms->calls, &c->link);
     c->calls++;
     c->errors += failed;
     c->ns += ns;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/exit_code.h"
+#include "base/limits.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -70,7 +71,7 @@ static void write_watchdog_line(struct budget *b, const char *what)
     char line[PLACE_MAX + 256], place[PLACE_MAX];
     innermost_line(b->top->L, place);
     int n = snprintf(line, sizeof(line), "watchdog: %s%.128s has been inside one call of C for %s\n", place,
-                     b->where == NULL ? "a script" : b->where, what);
+                     b->where == NULL || b->where[0] == '\0' ? "a script" : b->where, what);
     ssize_t written = write(STDERR_FILENO, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
     (void)written;
 }
@@ -121,7 +122,7 @@ int budget_init(struct budget *b, lua_Hook hook)
     struct timespec tick = {.tv_nsec = TICK_MS * (long)NS_PER_MS};
     struct itimerspec every = {tick, tick};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-    *b = (struct budget){.hook = hook};
+    *b = (struct budget){.hook = hook, .stall = STALL_MS / TICK_MS};
     if (sigaction(signo, &action, NULL) < 0 || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &b->timer) < 0)
         return -errno;
     return timer_settime(b->timer, 0, &every, NULL) < 0 ? -errno : 0;

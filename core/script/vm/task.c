@@ -190,9 +190,9 @@ struct task *task_running(lua_State *L)
     return vm->tasks == NULL ? NULL : vm->tasks->running;
 }
 
-void task_yours(struct task *t, bool closed)
+void task_operator_code(struct task *t, bool closed)
 {
-    t->yours = true;
+    t->operator_code = true;
     t->closed = closed;
     close_reserve(t);
 }
@@ -206,7 +206,7 @@ void task_appended(struct task *t)
 void task_give_way(struct tasks *ts, lua_State *L)
 {
     struct task *t = ts->running;
-    if (t == NULL || t->state != TASK_RUNNING || (!t->yours && t->hook == NULL) || !can_yield(ts->vm))
+    if (t == NULL || t->state != TASK_RUNNING || (!t->operator_code && t->hook == NULL) || !can_yield(ts->vm))
         return;
     t->state = TASK_READY;
     t->used = budget_used(ts->vm->budget);
@@ -359,9 +359,9 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->refused = t->begun = t->cancelled = t->left = false;
     t->told = t->may_stop = t->may_leave = t->appended = t->broken = false;
     t->guest = o->guest;
-    t->yours = o->yours;
+    t->operator_code = o->operator_code;
     t->background = o->background;
-    t->closed = o->background && o->yours;
+    t->closed = o->background && o->operator_code;
     t->used = 0;
     t->first = o->first || !o->guest;
     ts->guests += t->guest;

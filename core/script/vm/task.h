@@ -26,7 +26,7 @@ struct task_options {
     int (*push)(lua_State *L, void *arg);     /* pushes the function and its arguments; returns how many arguments */
     void (*done)(void *arg, const struct task_result *result);   /* exactly once */
     void *arg;
-    bool yours;                   /* the operator's code, which gives way after each slice */
+    bool operator_code;           /* the operator's code, which gives way after each slice */
     bool background;              /* a timer, or spawned: tasks_end_background ends it; no reserve of memory */
     bool guest;                   /* on behalf of a client: their number is limited. The broker's own tasks are few */
     bool first;                   /* a guest that runs as early as the broker's own tasks: a health check */
@@ -75,7 +75,7 @@ void task_where(struct task *t, const char *where);   /* names the task in messa
 void task_hook(struct task *t, const char *hook);     /* the hook that runs now, for messages; NULL: none */
 const char *task_hook_of(const struct task *t);
 bool *task_refused(struct task *t);                   /* the hook has refused; false when a hook begins */
-void task_yours(struct task *t, bool closed);         /* runs the operator's code; closed: without reserve */
+void task_operator_code(struct task *t, bool closed); /* runs the operator's code; closed: without reserve */
 void task_appended(struct task *t);                   /* for task_result */
 
 /* The running task; NULL outside of any. Unlike task_self it never raises. */

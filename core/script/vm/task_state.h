@@ -43,7 +43,7 @@ struct task {
     bool told;                /* a wait has ended because it left, or with -ERR_STOPPING: the next one ends the task */
     bool background;
     bool closed;              /* it may not use the reserve of memory.h */
-    bool yours;               /* its code is the operator's, which gives way after each slice */
+    bool operator_code;       /* its code is the operator's, which gives way after each slice */
     unsigned used;            /* ticks of the slices since its last wait, see budget.h */
     bool may_stop, may_leave; /* tasks_stop, task_left may end the wait that is on or comes next */
     bool appended;

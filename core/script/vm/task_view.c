@@ -7,7 +7,7 @@ bool tasks_view(const struct tasks *ts, unsigned *at, struct task_view *out)
         [TASK_IDLE] = "", [TASK_READY] = "ready", [TASK_RUNNING] = "running", [TASK_PARKED] = "waits"};
     while (*at < ts->count) {
         const struct task *t = ts->all[(*at)++];
-        if (t->state == TASK_IDLE || !(t->guest || (t->yours && t->background)))
+        if (t->state == TASK_IDLE || !(t->guest || (t->operator_code && t->background)))
             continue;
         *out = (struct task_view){
             .ticket = {t->index, t->life}, .where = t->where, .hook = t->hook, .state = states[t->state],

@@ -278,7 +278,7 @@ static void on_loaded(void *arg, const struct task_result *r)
 
 void vm_load_begin(struct vm *vm, void (*done)(void *arg, int rc, slice why), void *arg)
 {
-    struct task_options o = {.where = "", .push = push_load, .done = on_loaded, .arg = vm, .yours = true};
+    struct task_options o = {.where = "", .push = push_load, .done = on_loaded, .arg = vm, .operator_code = true};
     vm->loading = true;
     vm->loaded = done;
     vm->loaded_arg = arg;

@@ -71,9 +71,9 @@ int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ct
         }
         timeout_set(&ts->timeouts, &t->timeout, clock_ns() + timeout_ms * NS_PER_MS);
     }
-    bool stops = t->may_stop && ts->stopping, leaves = t->left && (t->may_leave || t->yours);
+    bool stops = t->may_stop && ts->stopping, leaves = t->left && (t->may_leave || t->operator_code);
     /* The operator's code has been told once; whatever it does, it cannot go on without end. */
-    t->cancelled |= t->yours && t->told && (stops || leaves);
+    t->cancelled |= t->operator_code && t->told && (stops || leaves);
     if (stops)
         wake(t, -ERR_STOPPING);
     else if (leaves)
@@ -144,7 +144,7 @@ bool task_has_left(const struct task *t)
 
 bool task_must_leave(const struct task *t)
 {
-    return t->left && t->yours;
+    return t->left && t->operator_code;
 }
 
 void task_left(struct tasks *ts, struct task_ticket ticket)
@@ -153,6 +153,6 @@ void task_left(struct tasks *ts, struct task_ticket ticket)
     if (t == NULL)
         return;
     t->left = true;
-    if (t->state == TASK_PARKED && (t->may_leave || t->yours))
+    if (t->state == TASK_PARKED && (t->may_leave || t->operator_code))
         wake(t, -ERR_CANCELLED);
 }

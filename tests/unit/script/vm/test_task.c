@@ -177,12 +177,12 @@ static void on_end(void *arg, const struct task_result *r)
 static void eval_beside_another(const char *code, const char *text)
 {
     open_host(2000);
-    h.yours = true;
+    h.operator_code = true;
     host_eval(&h, "STOP = nil");
     CHECK_EQ(host_start(&h, code), 0);
     tasks_run(vm_tasks(h.vm));
     CHECK_EQ(h.running, 1);
-    h.yours = false;
+    h.operator_code = false;
     CHECK_EQ(host_start(&h, "STOP = true"), 0);
     tasks_run(vm_tasks(h.vm));
     host_turns(&h, host_idle);
@@ -226,7 +226,7 @@ TEST(test_code_gives_way_through_nested_coroutines)
 TEST(test_a_coroutine_that_gave_way_cannot_be_resumed_by_another_task)
 {
     open_host(2000);
-    h.yours = true;
+    h.operator_code = true;
     host_start(&h, "CO = coroutine.create(function() while not STOP do end return 'end' end)\n"
                    "RESULT = select(2, coroutine.resume(CO))");
     tasks_run(vm_tasks(h.vm));
@@ -240,7 +240,7 @@ TEST(test_a_coroutine_that_gave_way_cannot_be_resumed_by_another_task)
 TEST(test_slices_count_together_until_the_task_waits)
 {
     open_host(40);
-    h.yours = true;
+    h.operator_code = true;
     CHECK_EVAL("\nwhile true do end", "a test failed: test:2: over its budget of 40 ms");
     CHECK_EVAL("while true do pcall(function() while true do end end) end",
                "a test failed: test:1: over its budget of 40 ms");
@@ -261,7 +261,7 @@ TEST(test_the_cores_own_code_runs_on_to_its_next_wait)
 TEST(test_code_runs_on_to_its_limit_where_it_cannot_give_way)
 {
     open_host(40);
-    h.yours = true;
+    h.operator_code = true;
     CHECK_OVER_MS("table.sort({3, 2, 1}, function() while true do end end)", "1", "40");
     CHECK_OVER_MS("string.gsub('a', 'a', function() while true do end end)", "1", "40");
     CHECK_EVAL("local t = {3, 2, 1} table.sort(t, function(a, b)\n"
@@ -273,7 +273,7 @@ TEST(test_code_runs_on_to_its_limit_where_it_cannot_give_way)
 TEST(test_a_task_that_gave_way_can_be_cancelled)
 {
     open_host(2000);
-    h.yours = true;
+    h.operator_code = true;
     host_start(&h, "local x <close> = setmetatable({}, {__close = function() CLOSED = true end})\n"
                    "coroutine.wrap(function() while true do end end)()");
     tasks_run(vm_tasks(h.vm));
@@ -289,10 +289,10 @@ TEST(test_what_computes_holds_up_neither_the_brokers_own_tasks_nor_those_of_clie
 {
     open_host(2000);
     struct tasks *ts = vm_tasks(h.vm);
-    h.yours = true;
+    h.operator_code = true;
     for (int i = 0; i < 10; i++)
         host_start(&h, "local till = os.clock() + 0.1 while os.clock() < till do end");
-    h.yours = false;
+    h.operator_code = false;
     tasks_run(ts);
     uint64_t began = clock_ns();
     struct task_options own = {.where = "own", .push = push_nothing, .done = on_end, .arg = NULL};
@@ -591,13 +591,13 @@ TEST(test_stopping_ends_sleeps_now_and_later)
 TEST(test_the_operators_code_that_goes_on_waiting_while_the_broker_stops_is_cancelled)
 {
     open_host(200);
-    h.yours = true;
+    h.operator_code = true;
     host_start(&h, "COUNT = 0 while true do pcall(sleep, 60) COUNT = COUNT + 1 end");
     tasks_run(vm_tasks(h.vm));
     tasks_stop(vm_tasks(h.vm));
     host_turns(&h, host_idle);
     CHECK_EQ(h.rc, -ERR_CANCELLED);
-    h.yours = false;
+    h.operator_code = false;
     CHECK_EVAL("return COUNT", "1");
     host_close(&h);
 }
@@ -610,7 +610,7 @@ TEST(test_the_operators_code_whose_client_has_gone_ends_at_its_next_waits)
     const int ends[] = {-ERR_SCRIPT, 0, -ERR_CANCELLED, -ERR_SCRIPT};
     for (int i = 0; i < 4; i++) {
         open_host(200);
-        h.yours = true;
+        h.operator_code = true;
         host_start(&h, waits[i]);
         tasks_run(vm_tasks(h.vm));
         task_left(vm_tasks(h.vm), h.ticket);
