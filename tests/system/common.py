@@ -179,14 +179,15 @@ def raise_descriptors(want):
 FIRST_PORT, PORTS = 15000, 12000    # below the ephemeral range, so that a restarted node finds its port free
 
 
-def _next_number():
-    """One counter for all test processes of this user, so that none takes the port of a node that is down for a moment."""
+def _next_number(count):
+    """Takes `count` numbers from one counter for all test processes of this user, so that none takes the port of a node that is
+    down for a moment, or not started yet."""
     with open("/tmp/lignum-ports-%d" % os.getuid(), "a+") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         f.seek(0)
         number = int(f.read() or 0)
         f.truncate(0)
-        f.write(str((number + 1) % PORTS))
+        f.write(str((number + count) % PORTS))
     return number
 
 
@@ -199,9 +200,9 @@ def is_free(port):
 
 
 def free_port(above=()):
-    """A port without a listener. `above`: distances to further ports that must be free too."""
+    """A port without a listener, of which there is no other user. `above`: distances to further ports of that kind."""
     for _ in range(PORTS):
-        port = FIRST_PORT + _next_number()
+        port = FIRST_PORT + _next_number(1 + max(above, default=0))
         if all(is_free(port + n) for n in [0, *above]):
             return port
     raise RuntimeError("no free port")
