@@ -227,7 +227,7 @@ clean:
 help:
 	@echo "make run              install what is missing, build, start a node on 127.0.0.1:8080 with data/ (ARGS=... adds flags)"
 	@echo "make cluster          run Consul and three nodes on this host until Ctrl-C (ARGS=--fresh: without the data of an earlier run)"
-	@echo "make test             install what is missing, build, run all tests (about 6 minutes)"
+	@echo "make test             install what is missing, build, run all tests (about 10 minutes)"
 	@echo "make                  build build/lignum"
 	@echo "make install          install under PREFIX (/usr/local), within DESTDIR"
 	@echo "make clean            delete build/"
