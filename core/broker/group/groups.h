@@ -137,6 +137,6 @@ uint64_t groups_wait(struct held_group *g, struct topic *t);
 
 /* Wakes the claim that has waited longest, where there may be something for it. A claim that has ended calls it, so
  * that what it left, or could not take, goes to the next. */
-void groups_wake(struct groups *gs, struct held_group *g, struct topic *t);
+void groups_wake(struct held_group *g, struct topic *t);
 
 #endif

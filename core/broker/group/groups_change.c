@@ -143,6 +143,6 @@ int groups_use(struct groups *gs, struct held_group *g, struct topic *t)
         rc = check_removed(gs, g, t);
     if (rc == 0)
         rc = group_tick(gs, g);
-    groups_wake(gs, g, t);
+    groups_wake(g, t);
     return rc;
 }

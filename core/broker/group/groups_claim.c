@@ -31,9 +31,8 @@ uint64_t groups_wait(struct held_group *g, struct topic *t)
     return ++g->tickets;
 }
 
-void groups_wake(struct groups *gs, struct held_group *g, struct topic *t)
+void groups_wake(struct held_group *g, struct topic *t)
 {
-    (void)gs;
     if (list_empty(&g->wakes.waiters))
         return;
     if (has_some(g, t))

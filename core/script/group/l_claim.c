@@ -140,7 +140,7 @@ static int settle(const struct group_call *c, const struct settles *s, struct bu
         rc = groups_settle(c->groups, c->group, all, s->count, want);
     if (rc < 0)
         return rc;
-    groups_wake(c->groups, c->group, c->topic);
+    groups_wake(c->group, c->topic);
     buf_add_char(out, '[');
     for (size_t i = 0; i < s->count; i++) {
         buf_add_slice(out, i == 0 ? SLICE("{\"lease\":") : SLICE(",{\"lease\":"));
@@ -292,7 +292,7 @@ static int claim_answer(lua_State *L, int status, lua_KContext context)
     int rc = call_outcome(L);
     if (task_has_left(task_self(L)) && call_find(L, &c, CLAIM) == 0) {
         groups_return(c.groups, c.group, k->number);
-        groups_wake(c.groups, c.group, c.topic);
+        groups_wake(c.group, c.topic);
     }
     return rc < 0 ? push_fail(L, rc) : 1;
 }
@@ -350,13 +350,13 @@ static int claim_step(lua_State *L, int status, lua_KContext context)
     if (rc < 0)
         return call_fail(L, rc);
     if (over) {
-        groups_wake(c.groups, c.group, c.topic);
+        groups_wake(c.group, c.topic);
         return push_nothing(L);
     }
     struct buf *taken = vm_scratch(vm_of(L));
     rc = groups_claim(c.groups, c.group, c.topic, &k->o, taken, &claim);
     if (rc == 0 && claim.count > 0)
-        groups_wake(c.groups, c.group, c.topic);
+        groups_wake(c.group, c.topic);
     if (rc < 0)
         return k->settled ? push_nothing(L) : call_fail(L, rc);
     if (claim.count == 0)

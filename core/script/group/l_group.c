@@ -171,7 +171,7 @@ static int l_seek(lua_State *L)
     rc = groups_seek(c.groups, c.group, &place, &want);
     if (rc < 0)
         return push_fail(L, rc);
-    groups_wake(c.groups, c.group, c.topic);
+    groups_wake(c.group, c.topic);
     return call_wait(L, self, &c, want, changed);
 }
 
@@ -340,8 +340,7 @@ void group_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
         {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
-        {"deaths", l_deaths},
-        {"bury", l_bury}, {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
+        {"deaths", l_deaths}, {"bury", l_bury}, {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "group");
 }

@@ -81,6 +81,6 @@ int l_group_give_back(lua_State *L)
     }
     groups_settle(c.groups, c.group, (struct settle *)(void *)all->data, buf_size(all) / sizeof(struct settle), &want);
     vm_scratch_done(all);
-    groups_wake(c.groups, c.group, c.topic);
+    groups_wake(c.group, c.topic);
     return 0;
 }

@@ -9,16 +9,24 @@ static void on_woken(struct waiter *w, int rc)
     told = rc;
 }
 
+/* A live topic with a message that the follower does not sync, and somebody who waits for it. */
+static struct topic *publish_and_wait(struct node *a, struct waiter *w)
+{
+    struct topic *t = make_live(a, "t");
+    rig.nodes[1].syncs_not = true;
+    publish(t, 1, 100);
+    *w = (struct waiter){.wake = on_woken};
+    told = 1;
+    mark_wait(topic_ack_mark(t), w, 1);
+    return t;
+}
+
 TEST(test_whoever_waits_when_leading_ends_is_told_that_it_is_not_known)
 {
     rig_up(2);
     struct node *a = &rig.nodes[0];
-    struct topic *t = make_live(a, "t");
-    rig.nodes[1].syncs_not = true;
-    publish(t, 1, 100);
-    struct waiter w = {.wake = on_woken};
-    told = 1;
-    mark_wait(topic_ack_mark(t), &w, 1);
+    struct waiter w;
+    struct topic *t = publish_and_wait(a, &w);
     turn_for(50);
     CHECK_EQ(told, 1);
     cluster_resign(a->cluster, "the test says so");
@@ -32,12 +40,8 @@ TEST(test_without_a_confirmation_for_a_lease_nothing_is_acknowledged)
 {
     rig_up(2);
     struct node *a = &rig.nodes[0];
-    struct topic *t = make_live(a, "t");
-    rig.nodes[1].syncs_not = true;
-    publish(t, 1, 100);
-    struct waiter w = {.wake = on_woken};
-    told = 1;
-    mark_wait(topic_ack_mark(t), &w, 1);
+    struct waiter w;
+    struct topic *t = publish_and_wait(a, &w);
     rig.consul_away = true;
     cluster_set_limits(a->cluster, 100 * NS_PER_MS, rig.lag_max_ns);
     turn_for(500);
