@@ -127,6 +127,7 @@ def test_start_to_first_answer_is_quick_on_an_empty_directory(make_node, figure)
 def test_an_idle_node_is_small_and_sleeps(node, figure):
     b = node()
     b.get("/ping")
+    hold_for(0.3, "the end of the connection of /ping and the sleep after it are not counted")
     rss, anon = b.status("VmRSS"), b.status("RssAnon")
     switches, cpu = b.switches(), b.cpu_seconds()
     hold_for(2, "idle, over which both are measured")
