@@ -102,6 +102,7 @@ enum {
     GROUP_RETRY_FACTOR_MAX = 100,
     GROUP_CONSUMERS_MAX = 1000,         /* names that a group remembers; 10 bits in memory */
     GROUP_CONSUMER_NAME_MAX = 64,
+    GROUP_REASON_MAX = 256,             /* bytes of the `why` of a reject */
     GROUP_HISTORIES_MAX = 8,            /* epochs of its topic; an older one is compared as if it differed */
     GROUP_ACKED_MAX = 1024,             /* ranges of acknowledgements that a retry may repeat */
     GROUP_LOG_SEGMENT = 4 * MIB,        /* a file of _groups: what snapshots make superfluous goes file by file */
@@ -206,7 +207,7 @@ enum {
     X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
     X(GROUPS_MAX) X(GROUP_AHEAD_MAX) X(GROUP_LEASE_MS_MIN) X(GROUP_LEASE_MS_MAX) X(GROUP_DELIVERIES_MAX) \
-    X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
+    X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_REASON_MAX) X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
     X(RELOAD_GRACE_MS) X(STALL_MS) \
     X(FETCH_BODY_MAX) X(FETCH_BODIES_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \

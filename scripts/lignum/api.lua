@@ -374,7 +374,7 @@ function Group:claim(options) end
 ---@class lignum.Settle
 ---@field ack? string[]
 ---@field release? (string|{ lease: string, delay?: number })[]
----@field reject? string[]
+---@field reject? (string|{ lease: string, why?: string })[]
 ---@field extend? { lease: string, seconds: number }[]
 
 ---Settles leases. The results are in the order ack, release, reject, extend.

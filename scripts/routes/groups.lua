@@ -79,7 +79,8 @@ function M.put(req)
   local body, why, code = object_of(req)
   if not body then return http.fail(code, why) end
   local from, point
-  from, why, code, point = place(topic(name), body.from or "latest", "from")
+  if body.from == nil then body.from = "latest" end
+  from, why, code, point = place(topic(name), body.from, "from")
   if not from then return fail_place(code, why, point) end
   body.from = nil
   local created

@@ -186,7 +186,10 @@ local schemas = {
   }, { "topic", "group", "settings", "generation", "cursor", "lag", "leased" }),
 
   Settle = { type = "object", additionalProperties = false, properties = {
-    ack = array_of(text()), reject = array_of(text()),
+    ack = array_of(text()),
+    reject = array_of {
+      oneOf = list { text(), object({ lease = text(), why = text(nil, limits.group_reason_max) }, { "lease" }) },
+    },
     release = array_of {
       oneOf = list { text(), object({ lease = text(), delay = { type = "number" } }, { "lease" }) },
     },

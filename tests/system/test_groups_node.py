@@ -53,7 +53,7 @@ def test_wrong_settings_are_refused_with_their_names_and_bounds(b):
                        ({"deliveries": 1.5}, "deliveries"), ({"lease_max": 0}, "lease_max"), ({"order": "size"}, "order"),
                        ({"retry": {"factor": 0.5}}, "retry.factor"), ({"retry": {"min": 9, "max": 8}}, "retry.min"),
                        ({"retry": 5}, "retry"), ({"retry": []}, "retry must be an object"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter"), ({"lease_tim": 5}, "lease_time"),
-                       ({"lease_time": 0.2003}, "lease_time"), ({"expire": -1}, "expire"), ({"from": True}, "from"), ({"from": 7}, "ends at 0")]:
+                       ({"lease_time": 0.2003}, "lease_time"), ({"expire": -1}, "expire"), ({"from": True}, "from"), ({"from": False}, "from"), ({"from": None}, "from"), ({"from": 7}, "ends at 0")]:
         a = g.call(b, "PUT", body=body)
         assert a.status in (400, 416), a
         assert word in a.json["detail"], a
@@ -373,6 +373,8 @@ def test_scripts_claim_and_settle(b):
       assert(g:create({ lease_time = 9, retry = { min = 1 } }, 0) == false)
       local m = assert(g:claim { limit = 2 })
       assert(#m == 2 and m[1].payload == "m0" and m[1].delivery == 1)
+      local ok, problem = pcall(g.claim, g, { consumer = "a\\0b" })
+      assert(not ok and problem:find("consumer must not have a NUL"), problem)
       local r = assert(g:settle { ack = { m[1].lease }, release = { m[2].lease } })
       assert(r[1].result == "ok" and r[2].result == "ok")
       local info = assert(g:info())
@@ -418,14 +420,21 @@ def test_a_dead_message_is_copied_to_its_topic_with_the_reason(b):
     m = g.claim(b, limit=1)[0]
     assert m["delivery"] == 2
     g.settle(b, release=[m["lease"]])
-    wait_until(lambda: g.info(b)["dead"] == 2, what="both are dead")
+    m = g.claim(b, limit=1)[0]
+    for bad in ({"why": 5}, {"why": "x" * 257}, {"why": "x", "delay": 1}):
+        a = g.call(b, "POST", "/settle", {"reject": [dict({"lease": m["lease"]}, **bad)]})
+        assert_status(a, 400, "bad_value")
+        assert "why" in a.json["detail"]
+    assert g.settle(b, reject=[{"lease": m["lease"], "why": "no such \u00e9 address"}]) == ["ok"]
+    wait_until(lambda: g.info(b)["dead"] == 3, what="all are dead")
     found = letters(b, "g-dead.letters")
-    assert [(payload_of(x), x["key"]) for x in found] == [(b"\xff0", "k0"), (b"\xff1", "k1")]
+    assert [(payload_of(x), x["key"]) for x in found] == [(b"\xff0", "k0"), (b"\xff1", "k1"), (b"\xff2", "k2")]
     assert [x["headers"] for x in found] == [
         {"colour": "red", "lignum-dead-topic": "g-dead", "lignum-dead-group": "w", "lignum-dead-offset": tokens[i],
-         "lignum-dead-deliveries": str(i + 1), "lignum-dead-why": why} for i, why in enumerate(["rejected", "deliveries"])]
+         "lignum-dead-deliveries": n, "lignum-dead-why": why}
+        for i, (n, why) in enumerate([("1", "rejected"), ("2", "deliveries"), ("1", "no such \u00e9 address")])]
     info = g.info(b)
-    assert (info["lag"], info["dying"], info["scheduled"]) == (1, 0, 0)
+    assert (info["lag"], info["dying"], info["scheduled"]) == (0, 0, 0)
 
 
 def test_while_letters_cannot_be_written_messages_stay_and_it_is_said(node):

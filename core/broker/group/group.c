@@ -5,10 +5,18 @@
 #include "base/least.h"
 #include "base/mem.h"
 
+struct reason {
+    uint64_t offset;
+    size_t size;
+    char text[];
+};
+
 void group_init(struct group *g, const struct group_settings *settings)
 {
     *g = (struct group){.settings = *settings, .generation = 1};
     deliveries_init(&g->out, settings->order == ORDER_KEY);
+    map_init(&g->reasons);
+    map_init(&g->consumers_by_name);
 }
 
 void group_fini(struct group *g)
@@ -16,7 +24,14 @@ void group_fini(struct group *g)
     settled_fini(&g->settled);
     deliveries_fini(&g->out);
     mem_free(g->acked);
+    void *reason;
+    for (size_t at = 0; (reason = map_next(&g->reasons, &at)) != NULL;)
+        mem_free(reason);
+    map_fini(&g->reasons);
+    for (unsigned i = 0; i < g->consumer_count; i++)
+        mem_free(g->consumers[i]);
     mem_free(g->consumers);
+    map_fini(&g->consumers_by_name);
 }
 
 /* ---- what the leader asks ---- */
@@ -76,40 +91,47 @@ uint64_t group_top(const struct group *g)
 
 /* ---- consumers ---- */
 
-/* One that holds nothing gives its place to a new name: the one that has been away longest. */
-static unsigned consumer_place(struct group *g)
+/* A place for a new name. One that holds nothing gives its place: the one that has been away longest. NULL: none. */
+static struct consumer *consumer_place(struct group *g)
 {
-    unsigned oldest = 0;
+    struct consumer *oldest = NULL, *c;
     if (g->consumer_count < GROUP_CONSUMERS_MAX) {
+        c = MEM_NEW(struct consumer);
+        c->place = g->consumer_count;
         g->consumers = mem_resize(g->consumers, (g->consumer_count + 1) * sizeof(g->consumers[0]));
-        g->consumers[g->consumer_count] = (struct consumer){0};
-        return g->consumer_count++;
+        return g->consumers[g->consumer_count++] = c;
     }
-    for (unsigned i = 1; i < g->consumer_count; i++)
-        if (g->consumers[i].leased == 0 && (oldest == 0 || g->consumers[i].last_ms < g->consumers[oldest].last_ms))
-            oldest = i;
+    for (unsigned i = 1; i < g->consumer_count; i++) {
+        c = g->consumers[i];
+        if (c->leased == 0 && (oldest == NULL || c->last_ms < oldest->last_ms))
+            oldest = c;
+    }
+    if (oldest != NULL)
+        map_remove(&g->consumers_by_name, slice_from(oldest->name));
     return oldest;
 }
 
 unsigned group_consumer(struct group *g, slice name)
 {
     if (g->consumer_count == 0)
-        consumer_place(g);
-    for (unsigned i = 0; i < g->consumer_count; i++)
-        if (slice_eq(name, slice_from(g->consumers[i].name)))
-            return i;
-    unsigned place = consumer_place(g);
-    if (place == 0)
+        map_put(&g->consumers_by_name, SLICE(""), consumer_place(g));
+    name = slice_of(name.p, least(name.n, GROUP_CONSUMER_NAME_MAX));
+    struct consumer *c = map_get(&g->consumers_by_name, name);
+    if (c != NULL)
+        return c->place;
+    c = consumer_place(g);
+    if (c == NULL)
         return 0;
-    g->consumers[place] = (struct consumer){0};
-    memcpy(g->consumers[place].name, name.p, least(name.n, GROUP_CONSUMER_NAME_MAX));
-    return place;
+    *c = (struct consumer){.place = c->place};
+    memcpy(c->name, name.p, name.n);
+    map_put(&g->consumers_by_name, slice_of(c->name, name.n), c);
+    return c->place;
 }
 
 static void consumer_leave(struct group *g, const struct delivery *e)
 {
     if (e->state == DELIVERY_LEASED && e->consumer < g->consumer_count)
-        g->consumers[e->consumer].leased--;
+        g->consumers[e->consumer]->leased--;
 }
 
 void group_hold(struct group *g, struct delivery *e, uint64_t claim, int64_t until_ms, unsigned consumer)
@@ -118,7 +140,7 @@ void group_hold(struct group *g, struct delivery *e, uint64_t claim, int64_t unt
     deliveries_lease(&g->out, e, claim, until_ms);
     e->consumer = consumer & 1023;
     if (consumer < g->consumer_count)
-        g->consumers[consumer].leased++;
+        g->consumers[consumer]->leased++;
 }
 
 void group_let_go(struct group *g, struct delivery *e)
@@ -147,10 +169,23 @@ void group_note_history(struct group *g, uint64_t epoch, uint64_t top)
     g->history_count = n + 1;
 }
 
+static slice reason_key(const uint64_t *offset)
+{
+    return slice_of((const char *)offset, sizeof(*offset));
+}
+
+slice group_reason(const struct group *g, const struct delivery *e)
+{
+    const struct reason *r = map_get(&g->reasons, reason_key(&e->offset));
+    return r == NULL ? SLICE("") : slice_of(r->text, r->size);
+}
+
 static void forget(struct group *g, struct delivery *e)
 {
     consumer_leave(g, e);
     g->dying -= is_dying(e);
+    if (is_dying(e))
+        mem_free(map_remove(&g->reasons, reason_key(&e->offset)));
     deliveries_remove(&g->out, e);
 }
 
@@ -177,9 +212,17 @@ void group_remember_ack(struct group *g, uint64_t claim, uint64_t from, uint64_t
     g->acked_count += g->acked_count < GROUP_ACKED_MAX;
 }
 
-void group_die(struct group *g, struct delivery *e, enum dying_why why)
+void group_die(struct group *g, struct delivery *e, enum dying_why why, slice reason)
 {
     g->dying += !is_dying(e);
+    mem_free(map_remove(&g->reasons, reason_key(&e->offset)));
+    if (reason.n > 0) {
+        struct reason *r = mem_new(sizeof(*r) + reason.n);
+        r->offset = e->offset;
+        r->size = reason.n;
+        memcpy(r->text, reason.p, reason.n);
+        map_put(&g->reasons, reason_key(&r->offset), r);
+    }
     group_let_go(g, e);
     deliveries_delay(&g->out, e, DYING_MS);
     e->claim = why;

@@ -9,6 +9,7 @@
 #define BROKER_GROUP_GROUP_H
 
 #include "base/limits.h"
+#include "base/map.h"
 #include "broker/group/deliveries.h"
 #include "broker/group/group_settings.h"
 #include "broker/group/settled.h"
@@ -25,6 +26,7 @@ struct acked {
 
 struct consumer {
     char name[GROUP_CONSUMER_NAME_MAX + 1];
+    unsigned place;               /* in group.consumers */
     uint32_t leased;
     int64_t last_ms;              /* its last claim */
 };
@@ -36,12 +38,14 @@ struct group {
     uint64_t next;                /* of the offsets below it, none is fresh */
     uint64_t generation;
     uint32_t dying;               /* deliveries whose letter is not written yet */
+    struct map reasons;           /* of dying deliveries: what their consumers have said */
     struct history histories[GROUP_HISTORIES_MAX];   /* the epochs rise, the tops never fall */
     unsigned history_count;
     struct acked *acked;          /* owned; a ring of GROUP_ACKED_MAX, or NULL */
     unsigned acked_at, acked_count;
-    struct consumer *consumers;   /* owned; the first has no name */
+    struct consumer **consumers;  /* owned, as each of them; the first has no name */
     unsigned consumer_count;
+    struct map consumers_by_name;
     struct {
         uint64_t claims, acks, releases, rejects, expired, redelivered, dead, removed;
     } count;
@@ -58,6 +62,9 @@ static inline bool is_dying(const struct delivery *e)
 {
     return e->state == DELIVERY_DELAYED && e->at_ms == DYING_MS;
 }
+
+/* What the consumer of a dying message has said; empty: nothing. */
+slice group_reason(const struct group *g, const struct delivery *e);
 
 void group_init(struct group *g, const struct group_settings *settings);
 void group_fini(struct group *g);
@@ -101,7 +108,8 @@ void group_let_go(struct group *g, struct delivery *e);
 void group_note_history(struct group *g, uint64_t epoch, uint64_t top);
 void group_settle(struct group *g, uint64_t from, uint64_t to);
 void group_remember_ack(struct group *g, uint64_t claim, uint64_t from, uint64_t to);
-void group_die(struct group *g, struct delivery *e, enum dying_why why);
+/* `reason`: what the consumer has said; empty: nothing. */
+void group_die(struct group *g, struct delivery *e, enum dying_why why, slice reason);
 void group_seek(struct group *g, uint64_t cursor, uint64_t epoch);
 void group_cut(struct group *g, uint64_t to);
 void group_remove_below(struct group *g, uint64_t to);

@@ -61,6 +61,8 @@ void record_settle(struct buf *out, const struct settle_run *runs, uint32_t n)
         put_u32(out, r->what == SETTLE_ACK || r->what == SETTLE_DEAD ? r->n : r->count);
         put_bits(out, r->what == SETTLE_ACK || r->what == SETTLE_EXTEND || r->what == SETTLE_DYING ? r->claim : 0);
         put_u64(out, (uint64_t)r->at_ms);
+        if (r->what == SETTLE_DYING)
+            put_text(out, r->reason);
     }
 }
 
@@ -108,8 +110,8 @@ static void put_head(struct buf *p, const struct group *g)
     }
     put_u16(p, g->consumer_count);
     for (unsigned i = 0; i < g->consumer_count; i++) {
-        put_text(p, slice_from(g->consumers[i].name));
-        put_u64(p, (uint64_t)g->consumers[i].last_ms);
+        put_text(p, slice_from(g->consumers[i]->name));
+        put_u64(p, (uint64_t)g->consumers[i]->last_ms);
     }
 }
 
@@ -138,6 +140,8 @@ static void put_deliveries(struct snapshot *s, const struct group *g)
         put_u64(&s->payload, (uint64_t)e->at_ms);
         put_u32(&s->payload, e->count);
         put_u16(&s->payload, e->consumer);
+        if (is_dying(e))
+            put_text(&s->payload, group_reason(g, e));
     }
     if (n > 0)
         part_end(s, SLICE(""));
@@ -192,7 +196,7 @@ static void apply_claim(struct group *g, struct wire *w)
     int64_t now_ms = (int64_t)get_u64(w), until_ms = (int64_t)get_u64(w);
     uint64_t epoch = get_u64(w), top = get_u64(w);
     unsigned consumer = group_consumer(g, get_text(w));
-    g->consumers[consumer].last_ms = now_ms;
+    g->consumers[consumer]->last_ms = now_ms;
     for (uint32_t n = get_u32(w); n > 0 && !w->bad; n--) {
         uint64_t offset = get_u64(w), key = get_bits(w);
         uint32_t count = get_u32(w);
@@ -245,7 +249,7 @@ static void apply_run(struct group *g, const struct settle_run *r)
         if (e == NULL)
             break;
         delivery_set_count(e, r->count);
-        group_die(g, e, (enum dying_why)r->claim);
+        group_die(g, e, (enum dying_why)r->claim, r->reason);
         break;
     case SETTLE_EXTEND:
         e = deliveries_find(&g->out, r->offset);
@@ -263,6 +267,8 @@ static void apply_settle(struct group *g, struct wire *w)
         r.n = r.count = get_u32(w);
         r.claim = get_bits(w);
         r.at_ms = (int64_t)get_u64(w);
+        if (what == SETTLE_DYING)
+            r.reason = get_text(w);
         w->bad = w->bad || what < SETTLE_ACK || what > SETTLE_DYING || r.offset > UINT64_MAX - r.n ||
                  r.n > GROUP_DELIVERIES_MAX;
         if (!w->bad)
@@ -288,7 +294,7 @@ static void apply_snapshot(struct group *g, struct wire *w, slice headers)
     }
     for (unsigned n = get_u16(w); n > 0 && !w->bad; n--) {
         unsigned i = group_consumer(g, get_text(w));
-        g->consumers[i].last_ms = (int64_t)get_u64(w);
+        g->consumers[i]->last_ms = (int64_t)get_u64(w);
     }
 }
 
@@ -299,14 +305,16 @@ static void apply_delivery(struct group *g, struct wire *w)
     int64_t at_ms = (int64_t)get_u64(w);
     uint32_t count = get_u32(w);
     unsigned consumer = get_u16(w);
+    bool dying = state == DELIVERY_DELAYED && at_ms == DYING_MS;
+    slice reason = dying ? get_text(w) : SLICE("");
     if (w->bad || settled_has(&g->settled, offset))
         return;
     struct delivery *e = delivery_of(g, offset, key);
     delivery_set_count(e, count);
     if (state == DELIVERY_LEASED)
         group_hold(g, e, claim, at_ms, consumer);
-    else if (state == DELIVERY_DELAYED && at_ms == DYING_MS)
-        group_die(g, e, (enum dying_why)claim);
+    else if (dying)
+        group_die(g, e, (enum dying_why)claim, reason);
     else if (state == DELIVERY_DELAYED)
         deliveries_delay(&g->out, e, at_ms);
 }

@@ -93,6 +93,7 @@ struct settle {
     uint64_t offset, claim;
     bool has_delay;                  /* of a release: else the group's retry decides */
     uint64_t ms;                     /* of a release: the delay; of extend: from now on */
+    slice reason;                    /* of a reject: what the consumer has said, at most GROUP_REASON_MAX; or empty */
     bool lost;                       /* the result */
 };
 

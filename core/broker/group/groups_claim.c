@@ -152,7 +152,7 @@ int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const
     k.record = (struct claim_record){.claim = c->number, .now_ms = groups_now_ms(gs), .consumer = o->consumer};
     k.record.until_ms = k.record.now_ms + (int64_t)g->state.settings.lease_ms;
     k.consumer = group_consumer(&g->state, o->consumer);
-    g->state.consumers[k.consumer].last_ms = g->used_ms = k.record.now_ms;
+    g->state.consumers[k.consumer]->last_ms = g->used_ms = k.record.now_ms;
     for (int looked = 0; rc == 1 && looked < CLAIM_LOOK_MAX; looked++)
         rc = look(&k);
     c->unfinished = rc == 1;

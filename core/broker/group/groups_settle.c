@@ -29,6 +29,7 @@ static void lease_end(struct group *g, struct delivery *e, const struct settle *
         run->claim = s->what == SETTLE_DEAD ? DYING_REJECTED : DYING_DELIVERIES;
         run->what = SETTLE_DYING;
         run->at_ms = DYING_MS;
+        run->reason = s->reason;
         return;
     }
     uint64_t delay = s->has_delay ? s->ms : counted ? group_retry_ms(&g->settings, count) : 0;

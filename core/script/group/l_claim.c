@@ -29,11 +29,12 @@ static const struct {
     enum settle_what what;
     const char *time;                /* the field with a number of seconds; NULL: none */
     uint64_t ms_min, ms_max;
+    const char *text;                /* the field with a text; NULL: none */
 } lists[] = {
-    {"ack", SETTLE_ACK, NULL, 0, 0},
-    {"release", SETTLE_RELEASE, "delay", 0, GROUP_DELAY_MS_MAX},
-    {"reject", SETTLE_DEAD, NULL, 0, 0},
-    {"extend", SETTLE_EXTEND, "seconds", GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX},
+    {"ack", SETTLE_ACK, NULL, 0, 0, NULL},
+    {"release", SETTLE_RELEASE, "delay", 0, GROUP_DELAY_MS_MAX, NULL},
+    {"reject", SETTLE_DEAD, NULL, 0, 0, "why"},
+    {"extend", SETTLE_EXTEND, "seconds", GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX, NULL},
 };
 enum { LISTS = sizeof(lists) / sizeof(lists[0]) };
 
@@ -60,14 +61,26 @@ static bool read_time(lua_State *L, size_t list, struct settle *s)
     return true;
 }
 
-/* Does the table on top have no other fields than these? */
-static bool has_only(lua_State *L, const char *a, const char *b)
+/* The reason in the entry on top, which stays in the table. */
+static bool read_reason(lua_State *L, struct settle *s)
+{
+    int type = lua_getfield(L, -1, "why");
+    if (type == LUA_TSTRING)
+        s->reason.p = lua_tolstring(L, -1, &s->reason.n);
+    lua_pop(L, 1);
+    return type == LUA_TNIL || (type == LUA_TSTRING && s->reason.n <= GROUP_REASON_MAX && utf8_valid(s->reason));
+}
+
+/* Does the table on top have no other fields than a lease and those of the list? */
+static bool has_only_fields(lua_State *L, size_t list)
 {
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        const char *time = lists[list].time, *text = lists[list].text;
         lua_pop(L, 1);
-        if (strcmp(name, a) != 0 && (b == NULL || strcmp(name, b) != 0)) {
+        if (strcmp(name, "lease") != 0 && (time == NULL || strcmp(name, time) != 0) &&
+            (text == NULL || strcmp(name, text) != 0)) {
             lua_pop(L, 1);
             return false;
         }
@@ -82,8 +95,10 @@ static const char *read_entry(lua_State *L, size_t list, struct settle *s, slice
     if (lists[list].time != NULL && (table ? !read_time(L, list, s) : s->what == SETTLE_EXTEND))
         return s->what == SETTLE_EXTEND ? " needs seconds from 0.1 to 43200"
                                         : ": delay must be seconds from 0 to 31622400";
-    if (table && !has_only(L, "lease", lists[list].time))
-        return ": an entry has a lease, a release also delay, and extend seconds";
+    if (table && lists[list].text != NULL && !read_reason(L, s))
+        return ": why must be a text in UTF-8 of at most 256 bytes";
+    if (table && !has_only_fields(L, list))
+        return ": an entry has a lease, a release also delay, a reject also why, and extend seconds";
     if (table) {
         lua_getfield(L, -1, "lease");
         lua_replace(L, -2);

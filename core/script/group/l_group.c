@@ -182,7 +182,7 @@ static void push_consumers(lua_State *L, const struct group *g)
     lua_Integer n = 0;
     lua_newtable(L);
     for (unsigned i = 0; i < g->consumer_count; i++) {
-        const struct consumer *c = &g->consumers[i];
+        const struct consumer *c = g->consumers[i];
         if (i == 0 && c->leased == 0)
             continue;
         lua_createtable(L, 0, 3);
@@ -299,6 +299,14 @@ static int l_deaths(lua_State *L)
     return task_park_on(L, self, groups_deaths(vm_services(L)->groups), seen + 1, 0, 0, deaths_done);
 }
 
+static void push_why(lua_State *L, const struct group *g, const struct delivery *e)
+{
+    slice reason = group_reason(g, e);
+    if (reason.n == 0)
+        reason = e->claim == DYING_REJECTED ? SLICE("rejected") : SLICE("deliveries");
+    lua_pushlstring(L, reason.p, reason.n);
+}
+
 /* -> list of { offset =, deliveries =, why = }, of at most `limit` dying messages; and the id of their letters */
 static int l_dying(lua_State *L)
 {
@@ -317,7 +325,8 @@ static int l_dying(lua_State *L)
         lua_createtable(L, 0, 3);
         set_whole(L, "offset", e->offset);
         set_whole(L, "deliveries", e->count);
-        set_text(L, "why", e->claim == DYING_REJECTED ? "rejected" : "deliveries");
+        push_why(L, g, e);
+        lua_setfield(L, -2, "why");
         lua_rawseti(L, -2, (lua_Integer)++n);
     }
     lua_pushfstring(L, "%s.%I", c.group->key, (lua_Integer)g->generation);

@@ -539,10 +539,13 @@ TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
     begin(&n, &s);
     publish_plain(&n, 3);
     struct claim c = claim(&n, 2, got);
-    CHECK(settle(&n, (struct settle){.what = SETTLE_DEAD, .offset = 0, .claim = c.number}));
+    struct settle reject = {.what = SETTLE_DEAD, .offset = 0, .claim = c.number, .reason = SLICE("no address")};
+    CHECK(settle(&n, reject));
     pass(&n, 31 * 1000);
     CHECK_EQ(groups_use(n.groups, n.group, n.topic), 0);
     for (int i = 0; i < 2; i++) {
+        CHECK(slice_eq(group_reason(&n.group->state, deliveries_find(&n.group->state.out, 0)), SLICE("no address")));
+        CHECK_EQ(group_reason(&n.group->state, deliveries_find(&n.group->state.out, 1)).n, 0);
         CHECK_EQ(n.group->state.dying, 2);
         CHECK_EQ(n.group->state.out.leased, 0);
         CHECK_EQ(n.group->state.settled.cursor, 0);
@@ -564,6 +567,31 @@ TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
     CHECK_EQ(n.group->state.settled.cursor, 1);
     buf_fini(&why);
     node_close(&n);
+}
+
+/* A name that holds nothing gives its place to a new one. */
+TEST(test_a_group_remembers_a_bounded_number_of_consumers)
+{
+    struct group g;
+    char name[16];
+    group_init(&g, &group_settings_default);
+    for (int i = 1; i < 3 * GROUP_CONSUMERS_MAX; i++) {
+        int n = snprintf(name, sizeof(name), "c%d", i);
+        unsigned at = group_consumer(&g, slice_of(name, (size_t)n));
+        CHECK(at > 0);
+        CHECK(slice_eq(slice_from(g.consumers[at]->name), slice_of(name, (size_t)n)));
+        CHECK_EQ(group_consumer(&g, slice_of(name, (size_t)n)), at);
+        g.consumers[at]->last_ms = i;
+        g.consumers[at]->leased = i == 7;
+    }
+    CHECK_EQ(g.consumer_count, GROUP_CONSUMERS_MAX);
+    CHECK_EQ(group_consumer(&g, SLICE("")), 0);
+    CHECK_EQ(group_consumer(&g, SLICE("c7")), 7);
+    CHECK_EQ(g.consumers[7]->leased, 1);
+    for (unsigned i = 1; i < GROUP_CONSUMERS_MAX; i++)
+        g.consumers[i]->leased = 1;
+    CHECK_EQ(group_consumer(&g, SLICE("one more")), 0);
+    group_fini(&g);
 }
 
 /* Claims and releases many messages again and again, so that _groups grows. */
