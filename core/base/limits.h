@@ -102,6 +102,7 @@ enum {
     GROUP_RETRY_FACTOR_MAX = 100,
     GROUP_CONSUMERS_MAX = 1000,         /* names that a group remembers; 10 bits in memory */
     GROUP_CONSUMER_NAME_MAX = 64,
+    GROUP_STEP_MS = 1000,               /* a date that is off by more was set: deadlines move with it */
     GROUP_REASON_MAX = 256,             /* bytes of the `why` of a reject */
     GROUP_HISTORIES_MAX = 8,            /* epochs of its topic; an older one is compared as if it differed */
     GROUP_ACKED_MAX = 1024,             /* ranges of acknowledgements that a retry may repeat */

@@ -326,6 +326,22 @@ void deliveries_remove(struct deliveries *d, struct delivery *e)
     d->count--;
 }
 
+void deliveries_shift(struct deliveries *d, int64_t by_ms, int64_t never_ms)
+{
+    for (uint32_t i = 0; i < d->timers.count; i++) {
+        struct delivery *e = &d->all[d->timers.at[i]];
+        if (e->at_ms >= never_ms)
+            continue;
+        e->at_ms += by_ms;
+        if (e->at_ms < 1)
+            e->at_ms = 1;
+        if (e->at_ms >= never_ms)
+            e->at_ms = never_ms - 1;
+    }
+    for (uint32_t i = d->timers.count / 2; i > 0; i--)   /* two times that were cut to one may be in the wrong order */
+        heap_down(d, &d->timers, i - 1);
+}
+
 struct delivery *deliveries_first(const struct deliveries *d)
 {
     return d->ready.count == 0 ? NULL : &d->all[d->ready.at[0]];

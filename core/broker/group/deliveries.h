@@ -81,6 +81,9 @@ struct delivery *deliveries_first(const struct deliveries *d);
 /* The leased or delayed one that is over first; NULL: none. */
 struct delivery *deliveries_next_due(const struct deliveries *d);
 
+/* Moves the times of all by so many milliseconds, except those from `never` on. */
+void deliveries_shift(struct deliveries *d, int64_t by_ms, int64_t never_ms);
+
 /* Visits all in no order: start with *at = 0; NULL at the end. The one that it returned may be removed, and none may be
  * added meanwhile. */
 struct delivery *deliveries_each(const struct deliveries *d, uint32_t *at);

@@ -80,6 +80,12 @@ void record_offset(struct buf *out, enum record_kind kind, uint64_t to)
     put_u64(out, to);
 }
 
+void record_shift(struct buf *out, int64_t by_ms)
+{
+    put_u8(out, RECORD_SHIFT);
+    put_bits(out, (uint64_t)by_ms);
+}
+
 /* ---- snapshots ---- */
 
 struct snapshot {
@@ -346,6 +352,14 @@ static void apply_cursor(struct group *g, struct wire *w, bool generation)
         group_seek(g, cursor, epoch);
 }
 
+static void apply_shift(struct group *g, struct wire *w)
+{
+    int64_t by_ms = (int64_t)get_bits(w);
+    w->bad = w->bad || by_ms > JSON_INTEGER_MAX || by_ms < -JSON_INTEGER_MAX;
+    if (!w->bad)
+        deliveries_shift(&g->out, by_ms, DYING_MS);
+}
+
 int group_apply(struct group *g, const struct message *m)
 {
     struct wire w = {.rest = m->payload};
@@ -380,6 +394,9 @@ int group_apply(struct group *g, const struct message *m)
     case RECORD_DELIVERIES:
     case RECORD_ACKED:
         apply_part(g, (enum record_kind)kind, &w);
+        break;
+    case RECORD_SHIFT:
+        apply_shift(g, &w);
         break;
     default:
         return -ERR_FORMAT;

@@ -13,7 +13,7 @@
 
 enum record_kind {
     RECORD_CREATE = 1, RECORD_SET, RECORD_DELETE, RECORD_CLAIM, RECORD_SETTLE, RECORD_SEEK, RECORD_GONE, RECORD_CUT,
-    RECORD_SNAPSHOT, RECORD_RANGES, RECORD_DELIVERIES, RECORD_ACKED,
+    RECORD_SNAPSHOT, RECORD_RANGES, RECORD_DELIVERIES, RECORD_ACKED, RECORD_SHIFT,
 };
 
 /* What a settle does to messages. Offsets from `offset` on, `n` of them; only acks and deaths take more than one. */
@@ -49,6 +49,9 @@ void record_claim(struct buf *out, const struct claim_record *c, const struct cl
 void record_settle(struct buf *out, const struct settle_run *runs, uint32_t n);
 void record_seek(struct buf *out, uint64_t cursor, uint64_t epoch, uint64_t generation);
 void record_offset(struct buf *out, enum record_kind kind, uint64_t to);          /* gone, cut */
+
+/* All leases and delays are over so much later: the date has been set. */
+void record_shift(struct buf *out, int64_t by_ms);
 
 /* Appends the messages of a snapshot, each with this key, and counts them. `headers`: those of a create record. */
 uint32_t record_snapshot(struct buf *out, const struct group *g, slice key, slice headers);

@@ -49,7 +49,8 @@ uint64_t groups_deadline_ns(const struct groups *gs);
 /* Snapshots and removes superfluous files of _groups, and groups whose topics are gone; a timer calls it. */
 void groups_trim(struct groups *gs);
 
-/* The time in deadlines of groups: the date, as messages have it. */
+/* The time in deadlines of groups: the date, as messages have it. While this node leads, it goes on by the monotonic
+ * clock; where the date is set, groups_turn moves all deadlines with it (doc/groups.md, "Time"). */
 int64_t groups_now_ms(const struct groups *gs);
 
 size_t groups_count(const struct groups *gs);

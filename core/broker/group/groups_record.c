@@ -38,7 +38,7 @@ void record_take(struct groups *gs, const struct message *m, uint64_t offset)
     }
     if (g->state.dying > dying)
         mark_advance(&gs->deaths, gs->deaths.at + 1);
-    if (whole || kind >= RECORD_RANGES)
+    if (whole || (kind >= RECORD_RANGES && kind <= RECORD_ACKED))
         g->size += m->payload.n + m->headers.n + m->key.n;
 }
 

@@ -14,6 +14,8 @@ struct groups {
     uint64_t cuts;                   /* of _groups, as it was then */
     struct topic_id log_id;          /* and which topic it was */
     uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
+    int64_t date_ms;                 /* while it leads: the time of deadlines when the date was last looked at, */
+    uint64_t date_ns;                /* and when that was */
     size_t cached;                   /* bytes that readers of groups hold */
     struct mark deaths;
     int64_t due_ms;                  /* the earliest of all groups, or before it */

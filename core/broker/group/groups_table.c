@@ -1,6 +1,7 @@
 /* The groups that are held: finding them, and their coming and going. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "broker/group/groups_reader.h"
@@ -8,7 +9,9 @@
 
 int64_t groups_now_ms(const struct groups *gs)
 {
-    return topics_date(gs->topics);
+    if (gs->led_epoch == 0)
+        return topics_date(gs->topics);
+    return gs->date_ms + (int64_t)((clock_ns() - gs->date_ns) / NS_PER_MS);
 }
 
 struct topic *groups_log(struct groups *gs)

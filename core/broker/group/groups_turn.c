@@ -1,4 +1,6 @@
 /* What each turn makes of the log of groups, its snapshots, and opening and closing. */
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
@@ -76,6 +78,12 @@ static void note_log(struct groups *gs, const struct topic *log)
     gs->log_id = log->id;
 }
 
+static void note_date(struct groups *gs)
+{
+    gs->date_ms = topics_date(gs->topics);
+    gs->date_ns = clock_ns();
+}
+
 /* Leading has begun: applies what is not committed yet. False: not now. */
 static bool begin(struct groups *gs, struct topic *log, uint64_t epoch)
 {
@@ -87,9 +95,47 @@ static bool begin(struct groups *gs, struct topic *log, uint64_t epoch)
         return false;
     }
     gs->led_epoch = epoch;
+    note_date(gs);
     gs->due_ms = INT64_MIN;
     mark_advance(&gs->deaths, gs->deaths.at + 1);
     return true;
+}
+
+/* What is left of each lease and delay stays when the date is set: they are over so much later. One batch, so all
+ * groups follow or none does, and then the next turn tries again. */
+static void follow_date(struct groups *gs)
+{
+    int64_t by_ms = topics_date(gs->topics) - groups_now_ms(gs);
+    struct buf payload = {0}, messages = {0};
+    struct held_group *g;
+    uint64_t first = 0;
+    uint32_t count = 0;
+    if (llabs(by_ms) < GROUP_STEP_MS)
+        return;
+    record_shift(&payload, by_ms);
+    struct message m = {.payload = buf_slice(&payload)};
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+        if (g->state.out.timers.count == 0)
+            continue;
+        m.key = slice_from(g->key);
+        message_write(&messages, &m);
+        count++;
+    }
+    if (count == 0 || append_messages(gs, buf_slice(&messages), count, &first) == 0) {
+        slice rest = buf_slice(&messages);
+        for (uint32_t i = 0; i < count && message_read(&rest, &m) == 0; i++)
+            record_take(gs, &m, first + i);
+        for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;) {
+            g->used_ms += g->used_ms == 0 ? 0 : by_ms;
+            g->due_ms = INT64_MIN;
+        }
+        note_date(gs);
+        gs->due_ms = INT64_MIN;
+        say_info("groups", "the date was set, and deadlines of groups moved with it: ms=%lld groups=%u",
+                 (long long)by_ms, count);
+    }
+    buf_fini(&payload);
+    buf_fini(&messages);
 }
 
 bool groups_turn(struct groups *gs)
@@ -106,6 +152,7 @@ bool groups_turn(struct groups *gs)
     if (leads) {
         if (gs->led_epoch != role->epoch && !begin(gs, log, role->epoch))
             return false;
+        follow_date(gs);
         struct held_group *g;
         int64_t now = groups_now_ms(gs);
         if (now < gs->due_ms)

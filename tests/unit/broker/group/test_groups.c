@@ -40,9 +40,16 @@ static void settle_disk(struct node *n)
 }
 
 /* The date goes on from what is set here while it is far from the system's clock. */
+static void set_date(struct node *n, int64_t by_ms)
+{
+    n->topics->clock.date_ms += by_ms;
+}
+
 static void pass(struct node *n, int64_t ms)
 {
-    n->topics->clock.date_ms += ms;
+    set_date(n, ms);
+    if (n->groups != NULL)
+        n->groups->date_ms += ms;
 }
 
 static void node_open(struct node *n)
@@ -378,6 +385,59 @@ TEST(test_deadlines_go_by_the_date_of_messages)
     node_close(&n);
 }
 
+/* One message is leased and one delayed; each has a time left, before and after a restart. */
+TEST(test_a_date_that_is_set_leaves_leases_and_delays_what_is_left_of_them)
+{
+    static const int64_t steps[] = {50 * 1000, -50 * 1000, 40 * HOUR, -30 * HOUR};
+    struct node n = {0};
+    uint64_t got[4];
+    begin(&n, &group_settings_default);
+    publish_plain(&n, 2);
+    struct claim c = claim(&n, 2, got);
+    struct settle later = {.what = SETTLE_RELEASE, .offset = 0, .claim = c.number, .has_delay = true, .ms = 20 * 1000};
+    CHECK(settle(&n, later));
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        set_date(&n, steps[i]);
+        groups_turn(n.groups);
+        CHECK(llabs(groups_now_ms(n.groups) - topics_date(n.topics)) < GROUP_STEP_MS);
+        uint64_t left_ns = groups_deadline_ns(n.groups) - clock_ns();
+        CHECK(left_ns > 10 * 1000 * NS_PER_MS);
+        CHECK(left_ns <= 20 * 1000 * NS_PER_MS);
+        CHECK_EQ(claim(&n, 2, got).count, 0);
+        CHECK(group_leased(&n.group->state, 1, c.number) != NULL);
+        if (i % 2 == 1)
+            restart(&n);
+    }
+    pass(&n, 21 * 1000);
+    CHECK_EQ(claim(&n, 2, got).count, 1);
+    pass(&n, 10 * 1000);
+    CHECK_EQ(claim(&n, 2, got).count, 1);
+    CHECK_EQ(got[0], 1);
+    node_close(&n);
+}
+
+/* Deadlines and dates stay together where the record cannot be appended, and follow once it can. */
+TEST(test_deadlines_follow_the_date_as_soon_as_they_can)
+{
+    struct node n = {0};
+    uint64_t got[4];
+    begin(&n, &group_settings_default);
+    publish_plain(&n, 1);
+    struct claim c = claim(&n, 1, got);
+    topics_hold(n.topics, true);
+    set_date(&n, HOUR);
+    groups_turn(n.groups);
+    CHECK(group_leased(&n.group->state, 0, c.number) != NULL);
+    CHECK(llabs(topics_date(n.topics) - groups_now_ms(n.groups) - HOUR) < GROUP_STEP_MS);
+    topics_hold(n.topics, false);
+    groups_turn(n.groups);
+    CHECK(group_leased(&n.group->state, 0, c.number) != NULL);
+    CHECK(llabs(topics_date(n.topics) - groups_now_ms(n.groups)) < GROUP_STEP_MS);
+    restart(&n);
+    CHECK(group_leased(&n.group->state, 0, c.number) != NULL);
+    node_close(&n);
+}
+
 TEST(test_the_delay_before_a_retry_grows_up_to_its_bound)
 {
     struct group_settings s = group_settings_default;
@@ -704,7 +764,7 @@ TEST(test_no_record_can_crash_a_group)
         for (size_t k = 0; k < n; k++)
             bytes[k] = random() % 3 ? 0 : (char)(random() % 16);
         if (n > 0)
-            bytes[0] = (char)(random() % 14);
+            bytes[0] = (char)(random() % (RECORD_SHIFT + 2));
         struct message m = {.payload = slice_of(bytes, n)};
         group_apply(&g, &m);
     }
