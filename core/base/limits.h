@@ -125,7 +125,7 @@ enum {
     VM_MEMORY_RESERVE = 32 * MIB,       /* for the routes, when lignum.lua keeps all that it may: a few large answers */
     SCRIPT_LINES_MAX = 500,             /* of lignum.lua in the log, a second */
     SCRIPT_STRING_MAX = 64 * MIB,       /* that one call of string.rep makes */
-    SCRIPT_ITEMS_MAX = 16 * 1000 * 1000,   /* that one call of table.move, concat, insert, remove looks at */
+    SCRIPT_ITEMS_MAX = 16 * 1000 * 1000,   /* that one call of table.move, concat, insert, remove, sort looks at */
     FETCH_BODY_MAX = 8 * MIB,
     FETCH_BODIES_MAX = 64 * MIB,        /* of all fetches for clients together, before scripts get them */
     FETCH_MS = 30 * 1000,

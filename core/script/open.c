@@ -38,6 +38,7 @@ static int core_open(lua_State *L)
 void scripts_open(lua_State *L)
 {
     libs_open(L);
+    string_open(L);
     coroutine_open(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, core_open);

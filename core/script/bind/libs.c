@@ -5,11 +5,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
+#include "base/ensure.h"
 #include "base/limits.h"
 #include "base/say.h"
 #include "script/bind/lazy_message.h"
 #include "script/bind/object.h"
 #include "script/vm/vm.h"
+
+enum { SORT_IN_C_MAX = 1000 };        /* items: a fraction of a millisecond */
 
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
@@ -199,6 +203,38 @@ static int l_shift(lua_State *L)
     return call_replaced(L);
 }
 
+/* table.sort(list [, less]). Without a function it is one call of C; of many items each comparison is Lua, which the
+ * budget can end. */
+static int l_sort(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_Integer n = luaL_len(L, 1);
+    check_items(L, 1, n);
+    if (lua_isnoneornil(L, 2) && n > SORT_IN_C_MAX) {
+        lua_settop(L, 1);
+        lua_pushvalue(L, lua_upvalueindex(2));
+    }
+    return call_replaced(L);
+}
+
+static int add_bytecode(lua_State *L, const void *p, size_t n, void *code)
+{
+    (void)L;
+    buf_add(code, p, n);
+    return 0;
+}
+
+/* Pushes a function that compares as sort does, without the numbers of its lines: errors name the caller's. */
+static void push_less(lua_State *L)
+{
+    struct buf code = {0};
+    ENSURE(luaL_loadstring(L, "local a, b = ... return a < b") == LUA_OK);
+    ENSURE(lua_dump(L, add_bytecode, &code, true) == 0);
+    lua_pop(L, 1);
+    ENSURE(luaL_loadbufferx(L, code.data, buf_size(&code), "=sort", "b") == LUA_OK);
+    buf_fini(&code);
+}
+
 /* The searcher of require for modules in Lua; it loads no bytecode. */
 static int search_lua(lua_State *L)
 {
@@ -307,6 +343,10 @@ void libs_open(lua_State *L)
     wrap(L, "concat", l_concat);
     wrap(L, "insert", l_shift);
     wrap(L, "remove", l_shift);
+    lua_getfield(L, -1, "sort");
+    push_less(L);
+    lua_pushcclosure(L, l_sort, 2);
+    lua_setfield(L, -2, "sort");
     lua_pop(L, 1);
 }
 

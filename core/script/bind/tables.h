@@ -17,6 +17,7 @@ MAY_RAISE void json_open(lua_State *L);
 MAY_RAISE void limits_open(lua_State *L);
 MAY_RAISE void node_open(lua_State *L);
 MAY_RAISE void say_open(lua_State *L);
+MAY_RAISE void string_open(lua_State *L);    /* changes the global table `string` only */
 MAY_RAISE void time_open(lua_State *L);
 MAY_RAISE void where_open(lua_State *L);
 

@@ -17,6 +17,7 @@
 enum {
     TICK_MS = 5,
     SLICE_TICKS = 1,                  /* a slice ends after more than these, in 5 to 10 ms: it begins between two */
+    PATTERN_SHOWN = 40,               /* bytes of a pattern in a message */
     WATCHDOG_TICKS = 1000 / TICK_MS,  /* this long the hook has not struck: it is inside one call of C */
 };
 
@@ -33,6 +34,17 @@ void innermost_line(lua_State *L, char place[PLACE_MAX])
             return;
         }
     }
+}
+
+void budget_place(struct budget *b, lua_State *L, slice pattern)
+{
+    if (b->place[0] != '\0')
+        return;
+    innermost_line(L, b->place);
+    size_t n = strlen(b->place);
+    bool whole = pattern.n <= PATTERN_SHOWN;
+    snprintf(b->place + n, sizeof(b->place) - n, "the pattern \"%.*s\"%s is ", whole ? (int)pattern.n : PATTERN_SHOWN,
+             pattern.p, whole ? "" : "...");
 }
 
 bool budget_on_hook(struct budget *b, lua_State *L)

@@ -7,9 +7,9 @@
  * handler sets a hook on every Lua thread of the run, as lua.c does for Ctrl-C.
  *
  * The hook of a run that is over yields out of the task, which is never resumed: no pcall catches a yield, and the
- * task's pending <close> variables are closed when its thread is reset. Where a yield is impossible (in sort, gsub,
- * while loading) the hook raises Lua's own memory error, at each instruction from then on; a memory error calls no
- * message handler, in which hooks would be off. The caller that began the run reports the real cause.
+ * task's pending <close> variables are closed when its thread is reset. Where a yield is impossible (in sort, in a
+ * metamethod that C calls) the hook raises Lua's own memory error, at each instruction from then on; a memory error
+ * calls no message handler, in which hooks would be off. The caller that began the run reports the real cause.
  *
  * States:
  *     idle      top == NULL              no Lua runs; signals only count ticks
@@ -33,9 +33,10 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "base/slice.h"
 #include "script/vm/raise.h"
 
-enum { PLACE_MAX = 96 };
+enum { PLACE_MAX = 160 };
 
 /* One Lua thread that is inside lua_resume or lua_pcall; lives on the C stack of that call's caller. */
 struct budget_frame {
@@ -88,6 +89,9 @@ void budget_charge(struct budget *b, unsigned ticks);
 /* Around a lua_resume within a run: `L` is one more thread of it. */
 void budget_push(struct budget *b, struct budget_frame *frame, lua_State *L);
 void budget_pop(struct budget *b, const struct budget_frame *frame);
+
+/* Before budget_on_hook in a run that is over: it matches this pattern. */
+void budget_place(struct budget *b, lua_State *L, slice pattern);
 
 /* Ends a C function whose run is over: `return budget_stop(b, L)`. */
 MAY_RAISE int budget_stop(struct budget *b, lua_State *L);

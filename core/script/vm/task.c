@@ -125,7 +125,7 @@ struct task *task_self(lua_State *L)
     if (t == NULL)
         luaL_error(L, "%s", ONLY_IN_A_TASK);
     if (!can_yield(vm))
-        luaL_error(L, "this call waits, which cannot be done inside sort, gsub, require, __gc or __close");
+        luaL_error(L, "this call waits, which cannot be done inside sort, require, __gc or __close");
     return t;
 }
 
@@ -203,16 +203,27 @@ void task_appended(struct task *t)
 }
 
 /* To the queue of clients, also when it is a timer's task: in the other queue it would get every second turn. */
-void task_give_way(struct tasks *ts, lua_State *L)
+bool task_gives_way(struct tasks *ts, lua_State *L)
 {
-    struct task *t = ts->running;
+    struct task *t = ts == NULL ? NULL : ts->running;
     if (t == NULL || t->state != TASK_RUNNING || (!t->operator_code && t->hook == NULL) || !can_yield(ts->vm))
-        return;
+        return false;
     t->state = TASK_READY;
     t->used = budget_used(ts->vm->budget);
     list_push(&ts->ready, &t->link);
     thread_set_stopped(L);
-    lua_yield(L, 0);
+    return true;
+}
+
+bool task_interrupts(lua_State *L, slice pattern)
+{
+    const struct vm *vm = vm_of(L);
+    struct budget *b = vm->budget;
+    if (!b->over && !b->due)
+        return false;
+    if (b->over)
+        budget_place(b, L, pattern);
+    return budget_on_hook(b, L) && task_gives_way(vm->tasks, L);
 }
 
 /* ---- the end of a task ---- */

@@ -8,6 +8,7 @@
 #ifndef SCRIPT_VM_TASK_H
 #define SCRIPT_VM_TASK_H
 
+#include "base/slice.h"
 #include "script/vm/wait.h"
 
 struct vm;
@@ -84,8 +85,12 @@ struct task *task_running(lua_State *L);
 /* For coroutine.c: the running task has called task_park, or gives way, and is yielding. */
 bool task_waits(const struct tasks *ts);
 
-/* For the hook, at the end of a slice: makes the operator's code yield, with its task at the end of the queue. Where no
- * yield is possible, or when the code is the core's, does nothing. */
-void task_give_way(struct tasks *ts, lua_State *L);
+/* For the hook, at the end of a slice: queues the running task again, if it runs the operator's code and can yield.
+ * True: the caller now yields, with no values. `ts` may be NULL. */
+bool task_gives_way(struct tasks *ts, lua_State *L);
+
+/* For a binding that loops for long, to be called several times in a slice. True: `return lua_yieldk(L, 0, ...)`, and
+ * its continuation goes on. Ends the run when its budget is used up; the message then names the pattern. */
+MAY_RAISE bool task_interrupts(lua_State *L, slice pattern);
 
 #endif

@@ -85,8 +85,8 @@ static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct vm *vm = vm_of(L);
-    if (budget_on_hook(vm->budget, L) && vm->tasks != NULL)
-        task_give_way(vm->tasks, L);
+    if (budget_on_hook(vm->budget, L) && task_gives_way(vm->tasks, L))
+        lua_yield(L, 0);
 }
 
 static void add_rocks(struct buf *path, struct buf *cpath, const char *root)

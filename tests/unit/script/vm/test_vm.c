@@ -62,8 +62,24 @@ TEST(test_one_call_of_c_is_bounded)
                "  .. (select(2, pcall(table.remove, t, 1)))",
                "more than 16000000 items in one callmore than 16000000 items in one call"
                "more than 16000000 items in one call");
+    CHECK_EVAL("local t = setmetatable({}, {__len = function() return 1 << 60 end})\n"
+               "return (select(2, pcall(table.sort, t)))", "more than 16000000 items in one call");
+    CHECK_EVAL("local t = {} for i = 1, 3000 do t[i] = i * 7919 % 3000 end table.sort(t) local n = 0\n"
+               "for i = 2, #t do n = n + (t[i - 1] <= t[i] and 1 or 0) end return n", "2999");
+    CHECK_EVAL("local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return table.concat(t)", "321");
     CHECK_EVAL("local t = {} table.insert(t, 'b') table.insert(t, 1, 'a') return table.concat(t, '-') .. "
                "table.remove(t) .. #t", "a-bb1");
+    host_close(&h);
+}
+
+/* Without a function, sort compares in C, where no hook strikes. */
+TEST(test_a_sort_ends_with_the_budget)
+{
+    host_open(&h, 0);
+    tasks_set_limits(vm_tasks(h.vm), TASKS_MAX, 50);
+    CHECK_EVAL("local t = {} for i = 1, 400000 do t[i] = 0 end sleep(0.001)\n"
+               "for i = 1, #t do t[i] = i * 7919 % 400009 end sleep(0.001) table.sort(t)",
+               "a test failed: test:2: over its budget of 50 ms");
     host_close(&h);
 }
 
