@@ -256,8 +256,9 @@ static enum json_event close_bracket(struct json_reader *r)
 static enum json_event read_value(struct json_reader *r, struct buf *scratch)
 {
     char c = peek(r);
-    if (r->values == JSON_VALUES_MAX)
-        return fail_limit(r, JSON_VALUES_MAX, "more values");
+    uint32_t most = r->values_max == 0 ? (uint32_t)JSON_VALUES_MAX : r->values_max;
+    if (r->values == most)
+        return fail_limit(r, most, "more values");
     r->values++;
     if (c == '{' || c == '[')
         return open_bracket(r, c == '{');

@@ -36,7 +36,7 @@ struct json_reader {
     enum json_state state;
     unsigned depth;
     uint64_t objects;                 /* bit d - 1: the bracket at depth d is an object's */
-    uint32_t values;
+    uint32_t values, values_max;      /* values_max: fewer than JSON_VALUES_MAX; 0: that */
     slice string;                     /* in the text, or in `scratch` when it had escapes: valid until the next event */
     int64_t integer;
     double number;

@@ -72,6 +72,7 @@ enum {
     HTTP_BODY_MAX = BATCH_SIZE_MAX,     /* a request body becomes at most one batch */
     HTTP_BODIES_MAX = 256 * MIB,        /* of all connections together */
     JSON_VALUES_MAX = 8 * BATCH_COUNT_MAX,   /* of one text: a largest batch of envelopes with four headers each */
+    JSON_OBJECT_VALUES_MAX = 64 * KIB,  /* of a body that becomes Lua tables, which hold up nobody */
     JSON_DEPTH_MAX = 64,                /* objects and lists within each other; the encoder recurses no deeper */
     HTTP_CHUNK_LINE_MAX = 256,          /* size, extension, CRLF */
     HTTP_TRAILERS_MAX = 4 * KIB,
@@ -203,7 +204,7 @@ enum {
     X(SEGMENT_MESSAGES_DEFAULT) X(SEGMENT_MESSAGES_MAX) X(SEGMENT_BYTES_MIN) X(SEGMENT_BYTES_DEFAULT) \
     X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
     X(HTTP_HEAD_MAX) X(HTTP_HEADERS_MAX) X(HTTP_TARGET_MAX) X(HTTP_BODY_MAX) X(HTTP_BODIES_MAX) \
-    X(JSON_VALUES_MAX) X(JSON_DEPTH_MAX) \
+    X(JSON_VALUES_MAX) X(JSON_OBJECT_VALUES_MAX) X(JSON_DEPTH_MAX) \
     X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) \
     X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \

@@ -97,6 +97,18 @@ void map_fini(struct map *m)
     *m = (struct map){0};
 }
 
+void map_clear(struct map *m)
+{
+    if (m->cap > CAP_FIRST) {
+        mem_free(m->slots);
+        m->slots = NULL;
+        m->cap = 0;
+    }
+    for (size_t i = 0; i < m->cap; i++)
+        m->slots[i].value = NULL;
+    m->count = 0;
+}
+
 void *map_get(const struct map *m, slice key)
 {
     return m->count ? slot_of(m, key, hash_of(m, key))->value : NULL;

@@ -17,6 +17,7 @@ struct map {
 
 void map_init(struct map *m);
 void map_fini(struct map *m);
+void map_clear(struct map *m);                           /* empties it, and keeps no more memory than a small one has */
 
 void *map_get(const struct map *m, slice key);           /* NULL when absent */
 void map_put(struct map *m, slice key, void *value);     /* the key must be absent */

@@ -474,6 +474,17 @@ function Request:param(name) end
 ---@example local messages, why, code = req:messages()
 function Request:messages() end
 
+---The messages in a body of JSON, as `POST /v1/topics/{topic}/messages` takes them: an object, or a list of objects.
+---Others run while a long body is read.
+---@where tasks
+---@return lignum.Message[]? messages
+---@return string? message
+---@return string? code
+---@return table? more   with too_large: `limit`, the limit that was exceeded
+---@errors bad_json bad_value too_large
+---@example local messages, why, code = req:envelopes()
+function Request:envelopes() end
+
 ---Decodes the body, which must be a JSON object. A shape lists the allowed fields and their types ("string", "integer",
 ---"number", "boolean", "object", "list", "table" (either), "any"; optional with `?`). Any other field is an error.
 ---@where tasks
@@ -566,13 +577,14 @@ function json.encode(value) end
 ---while a long text (from 16 KiB on) is decoded.
 ---@where anywhere
 ---@param text string
+---@param values? integer   fewer values that the text may have: a bound on what strangers' texts become
 ---@return any value    null is json.null
 ---@return string? message
 ---@return string? code
 ---@return table? more   with too_large: `limit`, the limit that was exceeded
 ---@errors bad_json too_large
 ---@example local v, why = json.decode('{"a": 1}')
-function json.decode(text) end
+function json.decode(text, values) end
 
 ---Makes a table encode as a list, so that an empty one is `[]`. Lists of json.decode are such tables already.
 ---@where anywhere

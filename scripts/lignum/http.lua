@@ -179,7 +179,7 @@ end
 ---@return { limit: integer }? more   with too_large
 function M.decode_object(text, shape)
   if not text:find("%S") then return nil, "the body is empty; it must be a JSON object", "bad_json" end
-  local value, why, code, more = json.decode(text)
+  local value, why, code, more = json.decode(text, limits.json_object_values_max)
   if why then return nil, why, code, more end
   if type(value) ~= "table" or not text:find("^%s*{") then return nil, "the body must be a JSON object", "bad_json" end
   local problem = shape and M.check_shape(value, shape)

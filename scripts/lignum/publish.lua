@@ -310,7 +310,7 @@ local function publish_changed(req, message, result)
   return M.receipt(req, append(to, message, { request = req }))
 end
 
----Appends the body of a request without unpacking it in Lua, if that is possible: the body is not JSON, and when
+---Appends the body of a request without unpacking it in Lua, if that is possible: it has no content coding, and when
 ---on_publish is defined, it is one message with nothing but a payload.
 ---@param req lignum.Request
 ---@param name string   the topic

@@ -7,7 +7,7 @@ local range = require "lignum.range"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
-local topic, json, base64 = core.topic, core.json, core.base64
+local topic = core.topic
 -- Kept in locals: looking up a method of a request or topic costs as much as calling it.
 local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
 local read_from = core.Topic.read
@@ -18,96 +18,14 @@ local M = {}
 
 -- Publish --------------------------------------------------------------------------------------
 
-local ENVELOPE = {
-  key = "string?", key_base64 = "string?", headers = "object?", data = "string?", base64 = "string?", delay = "number?",
-  deliver_at = "string?",
-}
-local DELAY_MAX <const> = core.limits.group_delay_ms_max // 1000
-
-local ENVELOPES_PIECE <const> = 2000
-local COUNT_MAX <const> = core.limits.batch_count_max
-local TOO_MANY <const> = "a batch of %d messages is over the limit of %d"
-
--- More headers are over the limit of their bytes, by which the append refuses them.
-local HEADERS_MOST <const> = core.limits.headers_size_max // 4
-
-local function check_headers(headers)
-  local count = 0
-  for name, value in pairs(headers) do
-    if type(name) ~= "string" or type(value) ~= "string" then return "headers must be an object of strings" end
-    count = count + 1
-    if count > HEADERS_MOST then return end
-  end
-end
-
--- The headers of an envelope with `delay` or `deliver_at`, or nil and the problem.
-local function due_headers(envelope)
-  local delay, at, headers = envelope.delay, envelope.deliver_at, {}
-  for name, value in pairs(envelope.headers or {}) do headers[name] = value end
-  if delay and at then return nil, "a message must not have both delay and deliver_at" end
-  if delay then
-    local ms = delay * 1000
-    if not (delay >= 0 and delay <= DELAY_MAX) or math.abs(ms - math.floor(ms + 0.5)) > 1e-6 then
-      return nil, ("delay must be seconds from 0 to %d, with at most three decimals"):format(DELAY_MAX)
-    end
-    headers["lignum-delay"] = format("%.3f", delay)
-    return headers
-  end
-  local time = core.time.parse(at)
-  if not time then return nil, "deliver_at must be a time such as 2026-11-30T10:00:00Z" end
-  if time - core.now() > DELAY_MAX then return nil, "deliver_at must be at most 366 days from now" end
-  headers["lignum-deliver-at"] = at
-  return headers
-end
-
--- Converts an envelope to a message, or returns nil and the problem.
-local function message_of(envelope)
-  if type(envelope) ~= "table" then return nil, "a message must be an object" end
-  local problem = http.check_shape(envelope, ENVELOPE) or envelope.headers and check_headers(envelope.headers)
-  if problem then return nil, problem end
-  local data, encoded = envelope.data, envelope.base64
-  if (data == nil) == (encoded == nil) then return nil, "a message must have either data or base64" end
-  local payload = data or base64.decode(encoded)
-  if not payload then return nil, "base64 must be valid base64 with padding" end
-  local key = envelope.key
-  if envelope.key_base64 then
-    if key then return nil, "a message must not have both key and key_base64" end
-    key = base64.decode(envelope.key_base64)
-    if not key then return nil, "key_base64 must be valid base64 with padding" end
-  end
-  local headers = envelope.headers
-  if envelope.delay or envelope.deliver_at then
-    headers, problem = due_headers(envelope)
-    if not headers then return nil, problem end
-  end
-  return { key = key, headers = headers, payload = payload }
-end
-
--- The messages in a JSON body, which is one envelope or a list of envelopes.
-local function messages_of(body)
-  local value, why, code, more = json.decode(body)
-  if value == nil then return nil, why, code, more end
-  if type(value) ~= "table" then return nil, "the body must be a message or a list of messages", "bad_value" end
-  local single = body:find("^%s*{") ~= nil
-  local list, messages = single and { value } or value, {}
-  if #list == 0 then return nil, "the list of messages is empty", "bad_value" end
-  if #list > COUNT_MAX then return nil, TOO_MANY:format(#list, COUNT_MAX), "too_large", { limit = COUNT_MAX } end
-  for i = 1, #list do
-    messages[i], why = message_of(list[i])
-    if not messages[i] then return nil, single and why or format("message %d: %s", i, why), "bad_value" end
-    if i % ENVELOPES_PIECE == 0 then core.sleep(0) end
-  end
-  return messages
-end
-
--- Publishes a body that must be unpacked first: JSON, or messages that on_publish has to see one by one.
+-- Publishes a body whose messages on_publish has to see one by one.
 local function post_messages(req, name)
   local coding, kind = header(req, "content-encoding", "content-type")
   local problem = http.encoded(coding)
   if problem then return nil, problem, "unsupported_media" end
   local messages, why, code, more
   if media_type(kind) == "application/json" then
-    messages, why, code, more = messages_of(req.body)
+    messages, why, code, more = req:envelopes()
   else
     messages, why, code, more = req:messages()
   end

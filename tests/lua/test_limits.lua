@@ -30,7 +30,7 @@ test("limits_in_http_md_are_those_of_the_core", function()
     check.equal({ name, number_in(value) }, { name, limits[name] })
     rows = rows + 1
   end
-  check.equal(rows, 29)
+  check.equal(rows, 30)
   check.has(text, ("`[A-Za-z0-9._-]{1,%d}`"):format(limits.topic_name_max))
   check.has(text, ("`limit=` (default %d, at most %d)"):format(limits.topics_page_default, limits.topics_page_max))
   check.has(text, ("messages (default %d, at most %d) and bytes (default %s, at most %s)"):format(

@@ -69,7 +69,8 @@ def test_json_envelopes_one_and_many(b):
     '{}', '[]', '[{"data": "good"}, {}]', '[{"data": "good"}, {"data": 5}]', '{"data": "x", "base64": "eA=="}',
     '{"base64": "!!"}', '{"data": {"a": 1}}', '{"data": null}', '[{"data": "good"}, 5]', '{"key": 5, "data": "x"}',
     '{"headers": {"a": 1}, "data": "x"}', '{"headers": [], "data": "x"}', '{"dato": "x"}', '"x"', '[[]]', '{"data": "x"} x', '{"base64": "eA"}',
-    '[{"data": "good"}, {"data": "x", "extra": 1}]',
+    '[{"data": "good"}, {"data": "x", "extra": 1}]', '{"data": "x", "delay": 0.0004}', '{"data": "x", "delay": "1"}',
+    '{"data": "x", "delay": 1, "deliver_at": "2026-11-30T10:00:00Z"}', '{"data": "x", "deliver_at": "soon"}',
 ], ids=as_id)
 def test_bad_envelopes_append_nothing_of_their_batch(b, body):
     a = b.post("/v1/topics/bad-envelope/messages", body, headers=JSON)
@@ -115,7 +116,8 @@ def test_keys_of_any_bytes_are_read_as_they_can_be_published(b):
         assert_refused(b.post("/v1/topics/bytes-key/messages", json.dumps(envelope), headers=JSON), 400)
 
 
-NOT_EXACT = ['{"data": "a"}\0', '[{"data": "a"}]\0{', '{"data": "a", "data": "b"}', '{"key": null, "key": "k", "data": "a"}',
+NOT_EXACT = ['{"data": "a"}\0', '[{"data": "a"}]\0{', '{"data": "a", "data": "b"}', '{"key": "", "key": "k", "data": "a"}',
+             '{"data": "a", "headers": {"lignum-delay": "1"}, "delay": 2}', '{"data": "a", "headers": {}, "headers": {}}',
              '{"data": "a", "headers": {"h": "1", "\\u0068": "2"}}', '{"data": "a"}]', '{"data": "\\ud800"}']
 
 
@@ -126,14 +128,17 @@ def test_json_that_would_lose_something_is_refused(b, body):
 
 
 def test_json_beyond_its_limits_names_the_limit(b):
-    values = "[" + ",".join(["[]"] * (1 << 19)) + "]"
+    values = "[" + ",".join(["[]"] * (1 << 16)) + "]"
     deep = "[" * 65 + "]" * 65
+    messages = "[" + ",".join(['{"data":"","headers":{%s}}' % ",".join('"%d":""' % i for i in range(7))] * 60000) + "]"
+    a = b.post("/v1/topics/limits-json/messages", messages, headers=JSON)
+    assert_status(a, 413, "too_large")
+    assert a.json["limit"] == 1 << 19
     for method, path, body in [
-            ("POST", "/v1/topics/limits-json/messages", '{"data": "a", "headers": %s}'),
             ("POST", "/api/message", '{"topic": "limits-json", "message": "m", "x": %s}'),
             ("POST", "/api/topics", '{"name": %s}'), ("GET", "/api/message", '{"topic": %s}'),
             ("PUT", "/v1/topics/limits-json", '{"retain": %s}'), ("PATCH", "/v1/topics/limits-json", '{"x": %s}')]:
-        for inner, limit in ((values, 1 << 19), (deep, 64)):
+        for inner, limit in ((values, 1 << 16), (deep, 64)):
             a = b.request(method, path, body % inner, JSON)
             assert_status(a, 413, "too_large")
             assert a.json["limit"] == limit
@@ -150,6 +155,25 @@ def test_envelopes_up_to_the_limits_cost_no_script_its_time(b):
     a = b.ok("POST", "/v1/topics/many-envelopes/messages", body, JSON).json
     assert a["count"] == 65536
     assert b.messages("many-envelopes", from_=65535) == [b"65535"]
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["core", "hook"])
+def test_a_long_body_of_json_is_read_in_slices_as_a_short_one_is(node, hooked):
+    b = node(config="function on_publish(msg) end" if hooked else None)
+    envelopes = [{"data": "\u00e9\n\"%d" % i, "key": "k\\%d" % i, "headers": {"h\t%d" % i: "v", "b": "\u0001" * 9}} for i in range(3000)]
+    envelopes += [{"base64": base64.b64encode(os.urandom(99)).decode(), "key_base64": "/w==", "delay": 0.25}] * 1000
+    a = b.ok("POST", "/v1/topics/t/messages", json.dumps(envelopes), JSON).json
+    assert (a["first"], a["count"]) == (0, 4000)
+    for envelope, m in zip(envelopes, b.read("t", limit=5000)["messages"], strict=True):
+        for field in ("data", "base64", "key", "key_base64"):
+            assert m.get(field) == envelope.get(field)
+        assert m["headers"] == envelope.get("headers", {"lignum-delay": "0.250"})
+    for at, bad, why in ((3, {"data": 1}, "message 4: data must be a string"), (3999, {}, "message 4000: a message must have either data or base64"),
+                         (3500, {"dato": ""}, "message 3501: there is no field dato, but data, base64, key, key_base64, headers, delay, deliver_at")):
+        a = b.post("/v1/topics/t/messages", json.dumps(envelopes[:at] + [bad] + envelopes[at:]), headers=JSON)
+        assert_status(a, 400, "bad_value")
+        assert a.json["detail"] == why
+    assert b.publish("t", b"x")["first"] == 4000
 
 
 def test_a_batch_is_appended_as_a_whole_or_not_at_all(b):

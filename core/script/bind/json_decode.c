@@ -14,7 +14,7 @@ enum {
     IN_ONE_GO = 16 * KIB,             /* shorter texts take less than a slice */
     LOOK_EVERY = 64,                  /* events between two looks at the clock */
 };
-#define SLICE_NS (4 * NS_PER_MS)
+#define SLICE_NS (2 * NS_PER_MS)
 
 /* The Lua stack: the text, `decoder`, and then of each open bracket its table, and in an object the name whose value is
  * being read. */
@@ -134,7 +134,7 @@ static int decode_more(lua_State *L, int status, lua_KContext context)
     return decode_slice(L);
 }
 
-int json_decode(lua_State *L)
+int json_decode(lua_State *L, uint32_t values_max)
 {
     struct decoder small;
     slice text;
@@ -142,10 +142,10 @@ int json_decode(lua_State *L)
     lua_settop(L, TEXT);
     if (text.n <= IN_ONE_GO) {
         lua_pushnil(L);
-        small.reader = (struct json_reader){.text = text};
+        small.reader = (struct json_reader){.text = text, .values_max = values_max};
         return decode(L, &small, 0);
     }
     struct decoder *d = lua_newuserdatauv(L, sizeof(*d), 0);
-    d->reader = (struct json_reader){.text = text};
+    d->reader = (struct json_reader){.text = text, .values_max = values_max};
     return decode_slice(L);
 }

@@ -9,11 +9,12 @@
 #define SCRIPT_BIND_JSON_DECODE_H
 
 #include <lua.h>
+#include <stdint.h>
 
 #include "script/vm/raise.h"
 
-/* The only argument is the text. The results: the value; or nil, a message, a code and, with too_large, a table with
- * the limit. For `return json_decode(L)`. */
-MAY_RAISE int json_decode(lua_State *L);
+/* The text is at index 1; it may have values_max values. The results: the value; or nil, a message, a code and, with
+ * too_large, a table with the limit. For `return json_decode(...)`. */
+MAY_RAISE int json_decode(lua_State *L, uint32_t values_max);
 
 #endif

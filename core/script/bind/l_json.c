@@ -3,6 +3,7 @@
  */
 #include <lauxlib.h>
 
+#include "base/limits.h"
 #include "script/bind/arg.h"
 #include "script/bind/json_decode.h"
 #include "script/bind/json_encode.h"
@@ -10,7 +11,7 @@
 #include "script/bind/tables.h"
 #include "script/vm/vm.h"
 
-#define DECODE "json.decode(text)"
+#define DECODE "json.decode(text [, values])"
 #define ARRAY "json.array(list)"
 
 /* json.encode(value) -> string */
@@ -24,11 +25,14 @@ static int l_encode(lua_State *L)
     return 1;
 }
 
-/* json.decode(text) -> value | nil, message, code, {limit =} | nil */
+/* json.decode(text [, values]) -> value | nil, message, code, {limit =} | nil */
 static int l_decode(lua_State *L)
 {
     arg_text(L, 1, "text", DECODE);
-    return json_decode(L);
+    lua_Integer most = luaL_optinteger(L, 2, JSON_VALUES_MAX);
+    if (most < 1 || most > JSON_VALUES_MAX)
+        return arg_fail(L, DECODE, "values must be from 1 to %d", JSON_VALUES_MAX);
+    return json_decode(L, (uint32_t)most);
 }
 
 /* json.array(list) -> list, marked */

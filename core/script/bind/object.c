@@ -87,7 +87,7 @@ void *object_check(lua_State *L, int index, enum kind kind, const char *usage)
         [KIND_TOPIC] = "a topic",     [KIND_BATCH] = "a batch", [KIND_RECORDS] = "a range of records",
         [KIND_REQUEST] = "a request", [KIND_FETCH] = "a fetch", [KIND_LIST] = "a list",
         [KIND_TREE] = "a tree of routes", [KIND_MESSAGE] = "a message", [KIND_KEY] = "a key",
-        [KIND_ASKING] = "a call of core.ask",
+        [KIND_ASKING] = "a call of core.ask", [KIND_ENVELOPES] = "a body of JSON",
         [KIND_DICT] = "a dictionary", [KIND_METER] = "a metric",
         [KIND_HOLD] = "a lock that is held", [KIND_HOLD_GUARD] = "a guard", [KIND_SIGNAL] = "a signal",
     };

@@ -241,7 +241,7 @@ static int l_messages(lua_State *L)
             lua_rawseti(L, -2, i);
         }
     }
-    vm_scratch_done(d.out);
+    draft_done(&d);
     return rc < 0 ? push_draft_fail(L, &d, rc) : 1;
 }
 

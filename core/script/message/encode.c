@@ -100,6 +100,16 @@ int draft_finish(struct draft *d)
     return 0;
 }
 
+void draft_done(struct draft *d)
+{
+    if (!d->own) {
+        vm_scratch_done(d->out);
+        return;
+    }
+    buf_fini(d->out);
+    buf_fini(d->headers);
+}
+
 /* ---- from Lua values ---- */
 
 /* A field of the table; p == NULL when it is nil. The string stays in the table. */

@@ -22,7 +22,8 @@ struct draft {
     bool asks;                        /* it has an origin, or expects a place: topics_publish */
     bool has_expect;                  /* append only at this place: */
     struct topic_token expect;
-    struct buf *out, *headers;        /* the VM's scratch buffers */
+    struct buf *out, *headers;        /* scratch buffers of the VM; or others, with: */
+    bool own;                         /* they are not kept for later */
     uint64_t limit;                   /* of -ERR_TOO_LARGE: the limit that was exceeded */
     char why[160];                    /* the sentence of a failure; "" = the code's own */
 };
@@ -46,6 +47,9 @@ int draft_add(struct draft *d, const struct message *m);
 
 /* Call once all messages are in. 0, or -ERR_BAD_VALUE when there is none. */
 int draft_finish(struct draft *d);
+
+/* Call once the messages have been copied: frees what need not be kept. */
+void draft_done(struct draft *d);
 
 /* Adds the value at `index`, and finishes. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. A wrong type raises with `usage`. */
 MAY_RAISE int draft_encode(struct draft *d, lua_State *L, int index, const char *usage);

@@ -86,7 +86,7 @@ static int publish_and_wait(lua_State *L, struct task *self, const struct append
     struct draft *d = o->draft;
     struct publish p = {.append = &d->append, .expect = d->has_expect ? &d->expect : NULL};
     int rc = topics_publish(o->topic, &p);
-    vm_scratch_done(d->out);
+    draft_done(d);
     if (rc < 0)
         return push_publish_fail(L, o, &p, rc);
     task_appended(self);
@@ -108,7 +108,7 @@ int append_and_wait(lua_State *L, struct task *self, int rc, const struct append
         return publish_and_wait(L, self, o);
     if (rc == 0)
         rc = topics_append(t, &d->append, &first);
-    vm_scratch_done(d->out);
+    draft_done(d);
     if (rc < 0)
         return push_draft_fail(L, d, rc);
     task_appended(self);

@@ -12,6 +12,7 @@
 #include "script/bind/arg.h"
 #include "script/bind/lazy_message.h"
 #include "script/bind/result.h"
+#include "script/http/envelopes.h"
 #include "script/http/request.h"
 #include "script/message/request_body.h"
 #include "script/topic/append.h"
@@ -65,25 +66,48 @@ static int published_again(lua_State *L, int status, lua_KContext context)
     return answer(L, status, context != 0, true);
 }
 
-static int publish(lua_State *L, struct task *self, const struct http_request *r, enum body body)
+/* What the headers ask, and the topic. 0, or the number of results of a failure. */
+static int prepare(lua_State *L, struct draft *d, struct topic **t)
 {
-    struct draft d;
-    struct topic *t;
     slice name = topic_name(L);
     if (slice_starts(name, SLICE("_")))
         return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are reserved for the broker");
-    draft_init(&d, vm_of(L));
-    int rc = draft_take_headers(&d, r);
-    int found = name_find(L, name, &t);
-    if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(&d))
+    int rc = draft_take_headers(d, request_check(L, REQUEST, PUBLISH));
+    int found = name_find(L, name, t);
+    if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(d))
         return push_expect_fail(L, NULL);
     if (found < 0)
         return name_fail(L, name, found);
-    if (rc == 0)
-        rc = draft_encode_body(&d, r, body);
-    struct append_options o = {.topic = t, .draft = &d, .peers = d.ack_peers, .done = published,
+    return rc < 0 ? push_draft_fail(L, d, rc) : 0;
+}
+
+static int append(lua_State *L, struct draft *d, struct topic *t, int rc)
+{
+    struct append_options o = {.topic = t, .draft = d, .peers = d->ack_peers, .done = published,
                                .again = published_again};
-    return append_and_wait(L, self, rc, &o);
+    return append_and_wait(L, task_self(L), rc, &o);
+}
+
+static int publish(lua_State *L, enum body body)
+{
+    struct draft d;
+    struct topic *t;
+    draft_init(&d, vm_of(L));
+    int failed = prepare(L, &d, &t);
+    if (failed > 0)
+        return failed;
+    return append(L, &d, t, draft_encode_body(&d, request_check(L, REQUEST, PUBLISH), body));
+}
+
+/* The topic is looked up when the body has been read: Lua creates a missing one only for a body that is valid. */
+static int publish_envelopes(lua_State *L, struct draft *d, int rc)
+{
+    struct topic *t;
+    int failed = rc < 0 ? 0 : prepare(L, d, &t);
+    if (failed == 0 && rc == 0)
+        return append(L, d, t, 0);
+    draft_done(d);
+    return rc < 0 ? push_draft_fail(L, d, rc) : failed;
 }
 
 /* ---- with a hook ---- */
@@ -136,7 +160,7 @@ static int shown(lua_State *L, int status, lua_KContext context)
      * its hook leaves; by now the request may be answered, and this may be another task. */
     struct task *self = task_self(L);
     task_hook(self, NULL);
-    return publish(L, self, request_check(L, REQUEST, PUBLISH), BODY_PAYLOAD);
+    return publish(L, BODY_PAYLOAD);
 }
 
 /* req:publish(topic [, hook]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits for the
@@ -158,8 +182,8 @@ static int l_publish(lua_State *L)
         if (rc < 0)
             return push_draft_fail(L, &d, rc);
     }
-    if (!hooked && body != BODY_JSON && body != BODY_CODED)
-        return publish(L, self, r, body);
+    if (!hooked && body != BODY_CODED)
+        return body == BODY_JSON ? envelopes_decode(L, publish_envelopes, PUBLISH) : publish(L, body);
     if (!hooked || body != BODY_PAYLOAD || r->body.n > PAYLOAD_SIZE_MAX) {
         lua_pushboolean(L, 0);
         return 1;

@@ -1,0 +1,56 @@
+/*
+ * A body of JSON as messages: one object, or a list of them, each with `data` or `base64`, and `key` or `key_base64`,
+ * `headers`, `delay` and `deliver_at` as they are wanted (doc/http.md). It is read event by event into a draft, without
+ * a table for each, and can stop between any two events: a largest body takes many slices.
+ *
+ * States: where in the text the next event is.
+ *     OUTSIDE   before the value, or behind it          { -> MESSAGE    [ -> LIST    the end of the text: done
+ *     LIST      in the list of messages                 { -> MESSAGE    ] -> OUTSIDE
+ *     MESSAGE   in a message                            } -> the message is added, LIST or OUTSIDE
+ *               a name                                  -> its value is due; that of headers: { -> HEADERS
+ *     HEADERS   in the headers of a message             } -> MESSAGE
+ * Anything else is an error. Nothing is appended before the text has ended.
+ */
+#ifndef SCRIPT_MESSAGE_ENVELOPES_H
+#define SCRIPT_MESSAGE_ENVELOPES_H
+
+#include "base/json_read.h"
+#include "base/map.h"
+#include "script/message/encode.h"
+
+enum envelope_state { ENVELOPE_OUTSIDE, ENVELOPE_LIST, ENVELOPE_MESSAGE, ENVELOPE_HEADERS };
+
+enum envelope_field {
+    FIELD_DATA, FIELD_BASE64, FIELD_KEY, FIELD_KEY_BASE64, FIELD_HEADERS, FIELD_DELAY, FIELD_DELIVER_AT,
+    FIELDS_OF_ENVELOPE
+};
+
+struct envelopes {
+    struct json_reader reader;        /* its text is the request's body, which the caller keeps in place */
+    struct draft draft;               /* its buffers are `out` and `pairs`, or scratch buffers of the VM */
+    struct buf out, pairs;
+    struct buf data, key, word;       /* strings that had escapes or were base64; any other one */
+    enum envelope_state state;
+    bool listed;                      /* the messages are in a list */
+    unsigned given;                   /* bit f: the message has the field f */
+    enum envelope_field field;        /* whose value is due */
+    slice payload, key_text;
+    struct map names;                 /* of the headers; they lie in the draft's buffer, which does not move */
+    struct buf name;                  /* of the header whose value is due */
+    char due[32];                     /* what `delay` says, as the value of a header */
+    int64_t now_ms;
+};
+
+/* `whole`: all is read at once, and the draft uses scratch buffers of the VM. */
+void envelopes_init(struct envelopes *e, slice text, struct vm *vm, bool whole);
+void envelopes_end(struct envelopes *e);      /* frees all but the draft and its buffers */
+void envelopes_fini(struct envelopes *e);
+
+/* Reads until the text ends, or, when there is an `until_ns`, until then. 1: not yet; 0: the draft is finished; -ERR...
+ * with the draft's `why` and `limit`. */
+int envelopes_read(struct envelopes *e, uint64_t until_ns);
+
+/* Memory that it owns. */
+size_t envelopes_hold(const struct envelopes *e);
+
+#endif
