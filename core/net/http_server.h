@@ -27,6 +27,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/map.h"
 #include "net/address.h"
 #include "net/conn.h"
 #include "net/deadline.h"
@@ -141,6 +142,7 @@ struct http_server {
     struct map origins;           /* address -> struct origin, of each client that there is */
     struct http_stats stats;
     struct http_route_stats *routes;
+    struct map route_numbers;         /* by pattern */
     time_t date;                  /* the second in date_line */
     char date_line[96];
 };

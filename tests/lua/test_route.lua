@@ -37,6 +37,23 @@ route.get("/a/{x}/c/e", function(r) return 200, "back " .. r.params.x end)
   check.equal((answer(world, "GET", "/a/z/c/")), 404)
 end)
 
+test("route_thousands_beside_each_other_are_each_found", function()
+  local routes = {}
+  for i = 1, 3000 do
+    routes[2 * i - 1] = { method = "GET", path = ("/a%d/b/{x}"):format(i), id = 0 }
+    routes[2 * i] = { method = "GET", path = ("/a/b%d"):format(i), id = 0 }
+  end
+  routes[#routes + 1] = { method = "GET", path = "/{any}/b/c", id = 0 }
+  local tree = core.tree(routes)
+  for i = 1, 3000 do
+    local route, _, params = core.walk(tree, "GET", ("/a%d/b/%d"):format(i, i))
+    check.equal({ route, params.x }, { routes[2 * i - 1], tostring(i) })
+    check.equal((core.walk(tree, "GET", ("/a/b%d"):format(i))), routes[2 * i])
+  end
+  check.equal((core.walk(tree, "GET", "/a3001/b/c")), routes[#routes])
+  check.equal((core.walk(tree, "GET", "/b1")), nil)
+end)
+
 test("api_message_says_what_the_message_itself_has_reached", function()
   local append, acknowledges, asked = core.append, core.Topic.acknowledges, nil
   core.append = function() return 7, 1, 3 end

@@ -28,7 +28,7 @@ enum { ROUTES = 1, METHODS_MAX = 16 };
 /* Index 0 means none: node 0 is the root, which is no child, and routes are numbered from 1 on. */
 struct node {
     slice segment;
-    uint32_t child, next;             /* the first literal segment below this one; its next sibling */
+    uint32_t parent;
     uint32_t named, rest;             /* the {name} and the {name...} below it */
     uint32_t route;                   /* the first route whose path ends here */
 };
@@ -43,6 +43,8 @@ struct leaf {
 struct tree {
     struct node *nodes;
     struct leaf *leaves;
+    uint32_t *literals;               /* nodes of literal segments by parent and segment: open addressing, half empty */
+    size_t literals_mask;             /* their number less 1, a power of 2 */
     char *text;                       /* where the next method or path is copied to */
     size_t text_left;
     uint32_t node_count;
@@ -90,17 +92,29 @@ static enum segment kind_of(slice segment)
     return segment.n > 5 && memcmp(segment.p + segment.n - 4, "...}", 4) == 0 ? REST : NAMED;
 }
 
+/* Where the node of a literal segment below `parent` is, or belongs: then it is 0. */
+static uint32_t *literal_below(const struct tree *t, uint32_t parent, slice segment)
+{
+    size_t hash = parent * (size_t)0x9E3779B1 + segment.n;
+    for (size_t i = 0; i < segment.n; i++)
+        hash = (hash ^ (unsigned char)segment.p[i]) * (size_t)0x100000001B3;
+    for (size_t i = hash ^ hash >> 32;; i++) {
+        uint32_t *at = &t->literals[i & t->literals_mask];
+        if (*at == 0 || (t->nodes[*at].parent == parent && slice_eq(t->nodes[*at].segment, segment)))
+            return at;
+    }
+}
+
 /* Finds the node of a segment below `parent`, or makes it. */
 static uint32_t node_below(struct tree *t, uint32_t parent, slice segment, enum segment kind)
 {
     struct node *above = &t->nodes[parent];
-    uint32_t *at = kind == NAMED ? &above->named : kind == REST ? &above->rest : &above->child;
-    while (*at != 0 && kind == LITERAL && !slice_eq(t->nodes[*at].segment, segment))
-        at = &t->nodes[*at].next;
+    uint32_t *at = kind == NAMED ? &above->named : kind == REST ? &above->rest : literal_below(t, parent, segment);
     if (*at == 0) {
         ENSURE(t->node_count < t->nodes_max);
         *at = t->node_count++;
         t->nodes[*at].segment = segment;
+        t->nodes[*at].parent = parent;
     }
     return *at;
 }
@@ -131,11 +145,15 @@ static void tree_add(lua_State *L, struct tree *t, uint32_t i)
 
 static struct tree *tree_new(lua_State *L, size_t routes, size_t nodes, size_t text)
 {
-    size_t of_nodes = nodes * sizeof(struct node), of_leaves = (routes + 1) * sizeof(struct leaf);
-    struct tree *t = object_new(L, KIND_TREE, sizeof(*t) + of_nodes + of_leaves + text, 1);
+    size_t of_nodes = nodes * sizeof(struct node), of_leaves = (routes + 1) * sizeof(struct leaf), slots = 4;
+    while (slots < 2 * nodes)
+        slots *= 2;
+    struct tree *t = object_new(L, KIND_TREE, sizeof(*t) + of_nodes + of_leaves + slots * sizeof(uint32_t) + text, 1);
     t->nodes = (struct node *)(void *)(t + 1);
     t->leaves = (struct leaf *)(void *)(t->nodes + nodes);
-    t->text = (char *)(t->leaves + routes + 1);
+    t->literals = (uint32_t *)(void *)(t->leaves + routes + 1);
+    t->literals_mask = slots - 1;
+    t->text = (char *)(t->literals + slots);
     t->node_count = 1;
     t->nodes_max = nodes;
     t->text_left = text;
@@ -179,9 +197,7 @@ static uint32_t descend(const struct tree *t, uint32_t at, slice path, struct pa
     slice segment;
     if (!segment_next(&path, &segment))
         return t->nodes[at].route;
-    uint32_t child = t->nodes[at].child;
-    while (child != 0 && !slice_eq(t->nodes[child].segment, segment))
-        child = t->nodes[child].next;
+    uint32_t child = *literal_below(t, at, segment);
     uint32_t route = child == 0 ? 0 : descend(t, child, path, found);
     if (route != 0 || segment.n == 0)
         return route;
