@@ -33,13 +33,49 @@ static bool has_room(const struct http_server *s, uint64_t more)
     return s->held[HELD_BODIES] + more <= s->limits.bodies;
 }
 
-/* It is answered in the turn; its memory counts no more from now on. */
+static void input_charge(struct client *c)
+{
+    uint64_t holds = beyond_usual(c->conn.in.cap);
+    client_hold(c, HELD_BODIES, (int64_t)holds - (int64_t)c->charged);
+    c->charged = holds;
+}
+
+static long head_parse(struct client *c, int *error, const char **detail)
+{
+    struct exchange *x = c->exchange;
+    x->moved = false;
+    return http_parse_head(buf_slice(&c->conn.in), &x->scanned, &x->request.head, error, detail);
+}
+
+/* The head has been parsed before, and its bytes are elsewhere now. */
+static void head_again(struct client *c)
+{
+    int error;
+    const char *detail;
+    c->exchange->scanned = 0;
+    ENSURE(head_parse(c, &error, &detail) == (long)c->exchange->head_size);
+}
+
+/* Frees what has arrived of a body. The head stays: its answer depends on it. */
+static void body_forget(struct client *c)
+{
+    struct buf *in = &c->conn.in;
+    size_t size = c->exchange->head_size;
+    memmove(in->data, in->data + in->at, size);
+    in->at = 0;
+    in->end = size;
+    in->cap = size > CONN_BUF_SIZE ? size : CONN_BUF_SIZE;
+    in->data = mem_resize(in->data, in->cap);
+    head_again(c);
+    input_charge(c);
+}
+
+/* It is answered in the turn; its memory is free from now on. */
 static void body_refuse(struct client *c)
 {
     struct http_server *s = c->server;
-    client_hold(c, HELD_BODIES, -(int64_t)c->charged);
+    body_forget(c);
     s->stats.slow++;
-    c->charged = 0;
     c->refused = -ERR_TOO_MANY;
     conn_want(&c->conn, c->conn.interest & EV_WRITE);
     client_queue(&s->arrived, c);
@@ -87,10 +123,9 @@ static int input_grow(struct client *c)
     uint64_t more = beyond_usual((size_t)cap) - beyond_usual(in->cap);
     if (!has_room(s, more) && !slowest_give_room(c, more))
         return -ERR_TOO_MANY;
-    client_hold(c, HELD_BODIES, (int64_t)more);
-    c->charged += more;
     in->data = mem_resize(in->data, (size_t)cap);
     in->cap = (size_t)cap;
+    input_charge(c);
     x->moved = true;
     return 0;
 }
@@ -208,13 +243,6 @@ static bool client_wait(struct client *c, enum deadline_kind kind, uint64_t sinc
     return false;
 }
 
-static long head_parse(struct client *c, int *error, const char **detail)
-{
-    struct exchange *x = c->exchange;
-    x->moved = false;
-    return http_parse_head(buf_slice(&c->conn.in), &x->scanned, &x->request.head, error, detail);
-}
-
 /* Is a request whose body is still to come worth reading it? If not, it is answered now. */
 static bool body_is_wanted(struct client *c)
 {
@@ -314,12 +342,8 @@ static void request_complete(struct client *c)
 {
     struct exchange *x = c->exchange;
     struct http_server *s = c->server;
-    if (x->moved) {
-        int error;
-        const char *detail;
-        x->scanned = 0;
-        ENSURE(head_parse(c, &error, &detail) == (long)x->head_size);
-    }
+    if (x->moved)
+        head_again(c);
     x->request.body = slice_of(c->conn.in.data + c->conn.in.at + x->head_size, x->body_size);
     x->request.peer = slice_of(c->peer, c->peer_size);
     x->request.whole_ns = server_now(s);

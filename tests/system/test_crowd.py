@@ -294,7 +294,8 @@ def test_a_log_that_nobody_reads_stops_nothing(make_node):
 
 
 def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):
-    b = node(set=["limits.tasks=16"])           # of which 12 may wait
+    b = node(set=["limits.tasks=16"], config="""           -- of which 12 may wait
+        route.get("/sleep", function() sleep(3) return 200, "slept" end)""")
     b.publish("t", b"one")
     target, held = "/v1/topics/t/messages?from=1&wait=60", []
     try:
@@ -311,6 +312,16 @@ def test_long_polls_leave_room_for_others_and_are_told_to_come_again(node):
         assert b'"code":"too_many_requests"' in events.body
         assert b.get("/v1/topics/t/messages?from=0&wait=60").json["next"] == 1   # does not wait
         assert b.get("/healthz").status == 200
+        busy = [b.connect() for _ in range(4)]
+        held += busy
+        for c in busy:
+            c.send(request_bytes("GET", "/sleep"))
+        wait_until(lambda: b.get("/v1/topics").status == 429, what="all tasks are taken")
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert b.get(path).status == 200
+        for c in busy:
+            assert c.answer().body == b"slept"
+        held = held[:12]
         assert b.publish("t", b"two")["first"] == 1
         for c in held:
             assert len(c.answer().json["messages"]) == 1

@@ -84,15 +84,11 @@ static void on_left(void *arg)
     task_left(vm_tasks(x->vm), x->worker);
 }
 
-/* What tells others that this node lives must not wait for a crowd: without it a node loses the leadership. */
-static bool is_health_check(slice path)
-{
-    return slice_eq(path, SLICE("/healthz")) || slice_eq(path, SLICE("/readyz"));
-}
-
+/* What tells others that this node lives, and how, must not wait for a crowd: without it a node loses the leadership,
+ * and its operator does not see why. */
 bool serve_is_reserved(slice path)
 {
-    return is_health_check(path) || slice_eq(path, SLICE("/metrics"));
+    return slice_eq(path, SLICE("/healthz")) || slice_eq(path, SLICE("/readyz")) || slice_eq(path, SLICE("/metrics"));
 }
 
 void serve_accept(struct vm *vm)
@@ -103,7 +99,7 @@ void serve_accept(struct vm *vm)
         struct exchange *x = exchange_new(vm, r);
         struct task_options o = {
             .where = "a request", .push = push_request, .done = on_served, .arg = x, .guest = true,
-            .first = is_health_check(r->head.path)};
+            .first = serve_is_reserved(r->head.path)};
         int rc = task_start(vm_tasks(vm), &o, &x->worker);
         if (rc == 0) {
             http_on_left(r, on_left, x);

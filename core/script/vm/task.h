@@ -30,7 +30,7 @@ struct task_options {
     bool operator_code;           /* the operator's code, which gives way after each slice */
     bool background;              /* a timer, or spawned: tasks_end_background ends it; no reserve of memory */
     bool guest;                   /* on behalf of a client: their number is limited. The broker's own tasks are few */
-    bool first;                   /* a guest that runs as early as the broker's own tasks: a health check */
+    bool first;                   /* a guest with what the broker's own tasks have: a health check */
 };
 
 struct tasks *tasks_new(struct vm *vm);
