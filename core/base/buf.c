@@ -38,8 +38,11 @@ void buf_add_u64(struct buf *b, uint64_t v)
         "8081828384858687888990919293949596979899";
     char digits[2 * DIGITS_MAX] = {0};
     size_t at = DIGITS_MAX;
-    for (; v >= 10; v /= 100)
-        memcpy(digits + (at -= 2), pairs + v % 100 * 2, 2);
+    for (; v >= 10; v /= 100) {
+        const char *pair = pairs + v % 100 * 2;
+        digits[--at] = pair[1];
+        digits[--at] = pair[0];
+    }
     if (v > 0)
         digits[--at] = (char)('0' + v);
     memcpy(buf_reserve(b, DIGITS_MAX), digits + at, DIGITS_MAX);

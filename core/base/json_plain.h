@@ -9,54 +9,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
+#include "base/bytes.h"
 #include "base/slice.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#else
-#include <endian.h>
-#endif
-
-#if defined(__SSE2__)
-enum { STRIDE = 16 };
-
-/* The number of plain bytes at p before the first that is not, at most STRIDE. */
+/* The number of plain bytes at p before the first that is not, at most STRIDE. A byte above 0x7f is its own mark. */
 static inline size_t count_plain(const char *p)
 {
-    __m128i v = _mm_loadu_si128((const void *)p);
-    __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(' '));  /* signed, so bytes above 0x7f as well */
-    __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
-    __m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-    int odd = _mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, slash)));
-    return odd ? (size_t)__builtin_ctz((unsigned)odd) : STRIDE;
+    stride v = stride_load(p);
+    stride quoting = bytes_or(bytes_equal(v, '"'), bytes_equal(v, '\\'));
+    return bytes_before(bytes_or(v, bytes_or(bytes_below(v, ' '), quoting)));
 }
-
-#else
-
-enum { STRIDE = 8 };
-
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* The highest bit of each byte that is below `than`. A borrow makes only bytes after such a one wrong. */
-static inline uint64_t bytes_below(uint64_t v, unsigned char than)
-{
-    return (v - EACH_BYTE(than)) & ~v & EACH_BYTE(0x80);
-}
-
-static inline size_t count_plain(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    v = le64toh(v);
-    uint64_t odd = (v & EACH_BYTE(0x80)) | bytes_below(v, ' ') | bytes_below(v ^ EACH_BYTE('"'), 1)
-        | bytes_below(v ^ EACH_BYTE('\\'), 1);
-    return odd ? (size_t)__builtin_ctzll(odd) / 8 : STRIDE;
-}
-
-#endif
 
 static inline bool is_plain(unsigned char c)
 {

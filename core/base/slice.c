@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "base/bytes.h"
+
 static unsigned char lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
@@ -19,7 +21,13 @@ bool slice_starts(slice s, slice prefix)
 
 bool slice_same_letters(slice a, slice b)
 {
-    for (size_t i = 0; i < a.n; i++)
+    size_t i = 0;
+    for (; i + 8 <= a.n; i += 8) {
+        uint64_t x = word_load(a.p + i), y = word_load(b.p + i);
+        if (x != y && word_lower(x) != word_lower(y))
+            return false;
+    }
+    for (; i < a.n; i++)
         if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
             return false;
     return true;

@@ -1,7 +1,6 @@
 #include "net/http_chars.h"
 
-#include <stdint.h>
-#include <string.h>
+#include "base/bytes.h"
 
 enum {
     TARGET = CHAR_PATH | CHAR_QUERY,
@@ -51,30 +50,20 @@ const unsigned char http_chars[256] = {
     [0x80 ... 0xff] = CHAR_TEXT,
 };
 
-#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* True when one of these eight bytes is below 0x20 or 0x7f; sometimes also when none is. */
-static bool word_has_control(const char *p)
-{
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    uint64_t low = (w - EVERY_BYTE(0x20)) & ~w;
-    uint64_t del = w ^ EVERY_BYTE(0x7f);
-    return ((low | ((del - EVERY_BYTE(1)) & ~del)) & EVERY_BYTE(0x80)) != 0;
-}
-
+/* A stride at a time, up to the next control byte. */
 size_t chars_text(const char *p, size_t at, size_t n)
 {
     while (at < n) {
-        if (n - at >= 8 && !word_has_control(p + at)) {
-            at += 8;
-            continue;
+        if (n - at >= STRIDE) {
+            stride v = stride_load(p + at);
+            size_t text = bytes_before(bytes_or(bytes_below(v, ' '), bytes_equal(v, 0x7f)));
+            at += text;
+            if (text == STRIDE)
+                continue;
         }
-        size_t stop = n - at < 8 ? n : at + 8;
-        while (at < stop && char_is(p[at], CHAR_TEXT))
-            at++;
-        if (at < stop)
+        if (!char_is(p[at], CHAR_TEXT))
             break;
+        at++;
     }
     return at;
 }

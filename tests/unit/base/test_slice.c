@@ -22,6 +22,10 @@ TEST(test_ieq_folds_ascii_letters_and_nothing_else)
             char x = (char)a, y = (char)b;
             int lower_a = a >= 'A' && a <= 'Z' ? a + 32 : a, lower_b = b >= 'A' && b <= 'Z' ? b + 32 : b;
             CHECK_EQ(slice_ieq(slice_of(&x, 1), slice_of(&y, 1)), lower_a == lower_b);
+            size_t at = (size_t)(a + b) % 11;        /* the first eight are compared together */
+            char left[11] = "AbcdefGHijk", right[11] = "aBcdefghIJk";
+            left[at] = x, right[at] = y;
+            CHECK_EQ(slice_ieq(slice_of(left, 11), slice_of(right, 11)), lower_a == lower_b);
         }
 }
 

@@ -442,3 +442,16 @@ TEST(test_the_table_of_characters_agrees_with_the_rfcs)
         CHECK_EQ(char_is((char)c, CHAR_TEXT), c == '\t' || (c >= ' ' && c != 0x7f));
     }
 }
+
+TEST(test_text_ends_at_the_first_control_byte_wherever_it_is)
+{
+    char text[40];
+    for (int c = 0; c < 256; c++)
+        for (size_t n = 1; n <= sizeof text; n++)
+            for (size_t at = 0; at < n; at++) {
+                memset(text, '\t', at);
+                memset(text + at, at % 2 == 0 ? 'a' : '\x80', n - at);
+                text[at] = (char)c;
+                CHECK_EQ(chars_text(text, 0, n), char_is((char)c, CHAR_TEXT) ? n : at);
+            }
+}
