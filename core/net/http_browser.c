@@ -14,6 +14,7 @@
  */
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/http_chars.h"
 #include "net/http_server.h"
 
 void http_set_browsers(struct http_server *s, const struct http_browsers *b)
@@ -37,13 +38,16 @@ static bool is_listed(const struct buf *list, slice word)
 /* No name ends in a label of digits, so digits and dots are an address. HTTP/1.0 may have no Host; browsers have. */
 static bool host_is_known(const struct http_server *s, slice host)
 {
-    size_t digits = 0, end = 0;
+    size_t end = 0;
     if (host.n == 0 || host.p[0] == '[')
         return true;
-    for (; end < host.n && host.p[end] != ':'; end++)
-        digits += (host.p[end] >= '0' && host.p[end] <= '9') || host.p[end] == '.';
-    slice name = slice_of(host.p, end);
-    return digits == end || slice_ieq(name, SLICE("localhost")) || is_listed(&s->hosts, name);
+    while (end < host.n && (char_is(host.p[end], CHAR_DIGIT) || host.p[end] == '.'))
+        end++;
+    if (end == host.n || host.p[end] == ':')
+        return true;
+    const char *colon = memchr(host.p, ':', host.n);
+    slice name = slice_of(host.p, colon == NULL ? host.n : (size_t)(colon - host.p));
+    return slice_ieq(name, SLICE("localhost")) || is_listed(&s->hosts, name);
 }
 
 /* Whether the page is one of this server. Its scheme is not compared: TLS may end at a proxy. */
@@ -95,10 +99,10 @@ bool browser_preflight(struct client *c)
 {
     struct exchange *x = c->exchange;
     const struct http_head *head = &x->request.head;
-    struct buf lines = {0}, joined = {0};
     if (x->shared == NULL || !slice_eq(head->method, SLICE("OPTIONS")) ||
         http_head_next(head, SLICE("access-control-request-method"), 0) == head->header_count)
         return false;
+    struct buf lines = {0}, joined = {0};
     slice asked = http_head_join(head, SLICE("access-control-request-headers"), &joined);
     buf_add_slice(&lines, SLICE("Access-Control-Allow-Methods: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
                                 "Access-Control-Max-Age: 600\r\n"));

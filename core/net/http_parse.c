@@ -14,16 +14,9 @@
 #define HEADERS_MAX "64"
 _Static_assert(HTTP_HEAD_MAX == 16384 && HTTP_TARGET_MAX == 8192 && HTTP_HEADERS_MAX == 64, "the sentences say so");
 
-enum {
-    SEEN_HOST = 1,
-    SEEN_LENGTH = 2,
-    SEEN_CODING = 4,
-};
-
 struct parse {
     const char *at, *end;    /* the lines not yet read, each ended by CRLF, without the empty last line */
     struct http_head *head;
-    unsigned seen;
     int error;
     const char *detail;
 };
@@ -172,33 +165,6 @@ static bool request_line_read(struct parse *p)
 
 /* ---- pass two: the header lines ---- */
 
-/* Headers of which a request has one line at most: a list of their values would mean something else than each. */
-static const struct {
-    slice name;
-    const char *twice;
-} single[] = {
-#define SINGLE(name) {{"" name, sizeof(name) - 1}, "more than one " name " header"}
-    SINGLE("Host"), SINGLE("Content-Length"), SINGLE("Transfer-Encoding"), SINGLE("Content-Type"),
-    SINGLE("Authorization"), SINGLE("Proxy-Authorization"), SINGLE("Cookie"), SINGLE("Last-Event-ID"), SINGLE("Origin"),
-    SINGLE("Sec-Fetch-Site"),
-    SINGLE("Referer"), SINGLE("User-Agent"), SINGLE("From"), SINGLE("Date"), SINGLE("Max-Forwards"), SINGLE("Range"),
-    SINGLE("If-Range"), SINGLE("If-Modified-Since"), SINGLE("If-Unmodified-Since"), SINGLE("Lignum-Key"),
-    SINGLE("Lignum-Ack"), SINGLE("Lignum-Forward"), SINGLE("Lignum-Forwarded"), SINGLE("Lignum-Header-Content-Type"),
-    SINGLE("Producer-Id"), SINGLE("Producer-Epoch"), SINGLE("Producer-Seq"), SINGLE("Idempotency-Key"),
-#undef SINGLE
-};
-
-/* The header that was read last may repeat one before it. */
-static bool repeats_ok(struct parse *p, const struct http_header *h)
-{
-    if (&p->head->headers[http_head_next(p->head, h->name, 0)] == h)
-        return true;
-    for (size_t i = 0; i < sizeof single / sizeof *single; i++)
-        if (slice_ieq(h->name, single[i].name))
-            return refuse_request(p, single[i].twice);
-    return true;
-}
-
 static size_t host_name_end(slice v)
 {
     if (v.n == 0 || v.p[0] != '[')
@@ -211,7 +177,6 @@ static size_t host_name_end(slice v)
 
 static bool on_host(struct parse *p, slice v)
 {
-    p->seen |= SEEN_HOST;
     size_t end = host_name_end(v);
     bool port = end > 0 && end < v.n && v.p[end] == ':';
     if (end == 0 || (port ? span(v, end + 1, CHAR_DIGIT) : end) < v.n)
@@ -222,19 +187,11 @@ static bool on_host(struct parse *p, slice v)
 
 static bool on_length(struct parse *p, slice v)
 {
-    p->seen |= SEEN_LENGTH;
     if (v.n == 0 || span(v, 0, CHAR_DIGIT) < v.n)
         return refuse_request(p, "Content-Length is not a plain number");
     p->head->has_length = true;
     if (slice_u64(v, &p->head->content_length) < 0)
         return refuse(p, ERR_TOO_LARGE, "Content-Length is beyond any limit");
-    return true;
-}
-
-static bool on_transfer_coding(struct parse *p, slice v)
-{
-    p->seen |= SEEN_CODING;
-    p->head->chunked = slice_ieq(v, SLICE("chunked"));
     return true;
 }
 
@@ -255,24 +212,6 @@ static bool on_connection(struct parse *p, slice v)
     return true;
 }
 
-static bool on_origin(struct parse *p, slice v)
-{
-    p->head->origin = v;
-    return true;
-}
-
-static bool on_site(struct parse *p, slice v)
-{
-    p->head->site = v;
-    return true;
-}
-
-static bool on_type(struct parse *p, slice v)
-{
-    p->head->type = v;
-    return true;
-}
-
 static bool on_coding(struct parse *p, slice v)
 {
     slice coding;
@@ -284,27 +223,35 @@ static bool on_coding(struct parse *p, slice v)
     return true;
 }
 
-/* Headers that matter to framing, or that are needed for most requests. Comparing their lengths tells most apart. */
+/* Headers that matter to framing, or that are needed for most requests. */
 static bool header_apply(struct parse *p, const struct http_header *h)
 {
-    static const struct {
-        slice name;
-        bool (*apply)(struct parse *p, slice value);
-    } known[] = {
-        {{"host", 4}, on_host},
-        {{"expect", 6}, on_expect},
-        {{"origin", 6}, on_origin},
-        {{"connection", 10}, on_connection},
-        {{"content-type", 12}, on_type},
-        {{"content-length", 14}, on_length},
-        {{"sec-fetch-site", 14}, on_site},
-        {{"content-encoding", 16}, on_coding},
-        {{"transfer-encoding", 17}, on_transfer_coding},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (slice_ieq(h->name, known[i].name))
-            return known[i].apply(p, h->value);
-    return true;
+    switch (h->known) {
+    case NAME_HOST:
+        return on_host(p, h->value);
+    case NAME_EXPECT:
+        return on_expect(p, h->value);
+    case NAME_CONNECTION:
+        return on_connection(p, h->value);
+    case NAME_CONTENT_LENGTH:
+        return on_length(p, h->value);
+    case NAME_CONTENT_ENCODING:
+        return on_coding(p, h->value);
+    case NAME_TRANSFER_ENCODING:
+        p->head->chunked = slice_ieq(h->value, SLICE("chunked"));
+        return true;
+    case NAME_ORIGIN:
+        p->head->origin = h->value;
+        return true;
+    case NAME_SEC_FETCH_SITE:
+        p->head->site = h->value;
+        return true;
+    case NAME_CONTENT_TYPE:
+        p->head->type = h->value;
+        return true;
+    default:
+        return true;
+    }
 }
 
 static bool header_read(struct parse *p)
@@ -327,17 +274,20 @@ static bool header_read(struct parse *p)
     h->name = slice_of(from, (size_t)(p->at - from));
     h->value = slice_trim(slice_of(value, (size_t)(end - value)));
     p->at = end + 2;
-    return repeats_ok(p, h) && header_apply(p, h);
+    h->known = http_name_of(h->name);
+    const char *once = http_head_has(p->head, h->known) ? http_name_once(h->known) : NULL;
+    p->head->names |= NAME_BIT(h->known);
+    return once == NULL ? header_apply(p, h) : refuse_request(p, once);
 }
 
 /* Checks that need the whole head. */
 static bool head_ok(struct parse *p)
 {
-    if (p->head->minor > 0 && !(p->seen & SEEN_HOST))
+    if (p->head->minor > 0 && !http_head_has(p->head, NAME_HOST))
         return refuse_request(p, "no Host header");
-    if (!(p->seen & SEEN_CODING))
+    if (!http_head_has(p->head, NAME_TRANSFER_ENCODING))
         return true;
-    if (p->seen & SEEN_LENGTH)
+    if (p->head->has_length)
         return refuse_request(p, "Content-Length together with Transfer-Encoding");
     if (!p->head->chunked)
         return refuse(p, ERR_BAD_CODING, "the only transfer coding is chunked");
@@ -351,6 +301,7 @@ static bool head_read(struct parse *p)
     struct http_head *h = p->head;
     /* Not the array of headers: clearing it would cost more than the parsing. */
     h->method = h->path = h->query = h->host = h->type = h->origin = h->site = slice_of(NULL, 0);
+    h->names = 0;
     h->minor = 0;
     h->header_count = 0;
     h->content_length = 0;

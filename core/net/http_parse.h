@@ -12,11 +12,13 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "net/http_names.h"
 
 enum { HTTP_BAD = -1, HTTP_MORE = -2 };
 
 struct http_header {
     slice name, value;
+    enum http_name known;            /* which name it is, if the core has a use for it */
 };
 
 struct http_head {
@@ -24,6 +26,7 @@ struct http_head {
     int minor;                       /* HTTP/1.minor: 0 or 1 */
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
+    uint64_t names;                  /* NAME_BIT of each header */
     slice host;
     slice origin, site;              /* Origin, Sec-Fetch-Site; p == NULL: none */
     slice type;                      /* Content-Type; p == NULL: none */
@@ -38,6 +41,11 @@ struct http_head {
  * negative err.h code, *detail a sentence that names what is wrong. *scanned is where the last call stopped looking for
  * the end (0 at first), so that a head sent byte by byte costs O(n). */
 long http_parse_head(slice in, size_t *scanned, struct http_head *head, int *error, const char **detail);
+
+static inline bool http_head_has(const struct http_head *head, enum http_name name)
+{
+    return (head->names & NAME_BIT(name)) != 0;
+}
 
 /* The number of the first line from `from` on with that name in any case; head->header_count when there is none. */
 size_t http_head_next(const struct http_head *head, slice name, size_t from);

@@ -222,7 +222,7 @@ static inline bool reply_parse(slice in, bool bodiless, struct reply *r)
     while (slice_split(&rest, '\n', &line)) {
         slice_split(&line, ':', &name);
         struct http_header *h = &r->head.headers[r->head.header_count++];
-        *h = (struct http_header){name, slice_trim(line)};
+        *h = (struct http_header){.name = name, .value = slice_trim(line)};
         if (h->value.n > 0 && h->value.p[h->value.n - 1] == '\r')
             h->value.n--;
     }

@@ -13,9 +13,6 @@ static char lower(char c)
 
 /* ---- the headers of an append ---- */
 
-/* Which of the headers that ask something a request has. */
-enum { TAKEN_ID = 1, TAKEN_EPOCH = 2, TAKEN_SEQ = 4, TAKEN_KEY = 8, TAKEN_MATCH = 16 };
-
 static int take_number(struct draft *d, const struct http_header *h, uint64_t *out)
 {
     uint64_t value;
@@ -42,61 +39,50 @@ static int take_match(struct draft *d, slice v)
     return draft_expect(d, "If-Match", slice_of(v.p + 1, v.n - 2));
 }
 
-static int take_header(struct draft *d, const struct http_header *h, unsigned *taken)
+static int take_header(struct draft *d, const struct http_header *h)
 {
     struct origin *o = &d->append.origin;
-    if (slice_ieq(h->name, SLICE("producer-id"))) {
-        *taken |= TAKEN_ID;
+    switch (h->known) {
+    case NAME_PRODUCER_ID:
         return take_name(d, h, ORIGIN_PRODUCER, PRODUCER_ID_MAX);
-    }
-    if (slice_ieq(h->name, SLICE("producer-epoch"))) {
-        *taken |= TAKEN_EPOCH;
+    case NAME_PRODUCER_EPOCH:
         return take_number(d, h, &o->epoch);
-    }
-    if (slice_ieq(h->name, SLICE("producer-seq"))) {
-        *taken |= TAKEN_SEQ;
+    case NAME_PRODUCER_SEQ:
         return take_number(d, h, &o->sequence);
-    }
-    if (slice_ieq(h->name, SLICE("idempotency-key"))) {
-        *taken |= TAKEN_KEY;
+    case NAME_IDEMPOTENCY_KEY:
         return take_name(d, h, ORIGIN_KEY, IDEMPOTENCY_KEY_MAX);
-    }
-    if (slice_ieq(h->name, SLICE("if-match"))) {
-        *taken |= TAKEN_MATCH;
+    case NAME_IF_MATCH:
         return take_match(d, h->value);
-    }
-    if (slice_ieq(h->name, SLICE("lignum-ack"))) {
-        if (!slice_ieq(h->value, SLICE("peers")))
-            return draft_fail(d, -ERR_BAD_VALUE, "%.*s must be peers", SLICE_ARGS(h->name));
+    case NAME_LIGNUM_ACK:
         d->ack_peers = true;
+        return slice_ieq(h->value, SLICE("peers"))
+            ? 0 : draft_fail(d, -ERR_BAD_VALUE, "%.*s must be peers", SLICE_ARGS(h->name));
+    default:
+        return 0;
     }
-    return 0;
-}
-
-static int check_taken(struct draft *d, unsigned taken)
-{
-    bool producer = taken & (TAKEN_ID | TAKEN_EPOCH | TAKEN_SEQ);
-    d->asks = true;
-    if (producer && (taken & TAKEN_KEY))
-        return draft_fail(d, -ERR_BAD_VALUE, "Idempotency-Key and Producer-Id exclude each other");
-    if (producer && (~taken & (TAKEN_ID | TAKEN_SEQ)))
-        return draft_fail(d, -ERR_BAD_VALUE, "Producer-Id and Producer-Seq belong together");
-    return 0;
 }
 
 int draft_take_headers(struct draft *d, const struct http_request *r)
 {
-    int rc = 0;
-    unsigned taken = 0;
-    d->asks = d->has_expect = false;
+    static const uint64_t producer = NAME_BIT(NAME_PRODUCER_ID) | NAME_BIT(NAME_PRODUCER_EPOCH) |
+                                     NAME_BIT(NAME_PRODUCER_SEQ);
+    static const uint64_t key = NAME_BIT(NAME_IDEMPOTENCY_KEY), asks = producer | key | NAME_BIT(NAME_IF_MATCH);
+    const struct http_head *head = &r->head;
+    d->asks = (head->names & asks) != 0;
+    d->has_expect = false;
     d->append.origin.kind = ORIGIN_NONE;
-    for (size_t i = 0; i < r->head.header_count && rc == 0; i++) {
-        const struct http_header *h = &r->head.headers[i];
-        char c = lower(h->name.p[0]);
-        if (c == 'p' || c == 'l' || c == 'i')
-            rc = take_header(d, h, &taken);
+    if ((head->names & (asks | NAME_BIT(NAME_LIGNUM_ACK))) == 0)
+        return 0;
+    for (size_t i = 0; i < head->header_count; i++) {
+        int rc = take_header(d, &head->headers[i]);
+        if (rc < 0)
+            return rc;
     }
-    return rc < 0 || taken == 0 ? rc : check_taken(d, taken);
+    if ((head->names & producer) && (head->names & key))
+        return draft_fail(d, -ERR_BAD_VALUE, "Idempotency-Key and Producer-Id exclude each other");
+    if ((head->names & producer) && !(http_head_has(head, NAME_PRODUCER_ID) && http_head_has(head, NAME_PRODUCER_SEQ)))
+        return draft_fail(d, -ERR_BAD_VALUE, "Producer-Id and Producer-Seq belong together");
+    return 0;
 }
 
 /* ---- what a body is ---- */
@@ -104,10 +90,12 @@ int draft_take_headers(struct draft *d, const struct http_request *r)
 /* Without parameters. A blank ends it, too, as in http.media_type of scripts/lignum/http.lua. */
 static slice media_type(slice type)
 {
-    size_t n = 0;
-    while (n < type.n && type.p[n] != ';' && type.p[n] != ' ' && type.p[n] != '\t')
-        n++;
-    return slice_of(type.p, n);
+    static const char ends[] = {';', ' ', '\t'};
+    for (size_t i = 0; i < sizeof ends && type.n > 0; i++) {
+        const char *end = memchr(type.p, ends[i], type.n);
+        type.n = end == NULL ? type.n : (size_t)(end - type.p);
+    }
+    return type;
 }
 
 static bool type_is_lines(slice type)
@@ -121,23 +109,9 @@ static bool type_says_nothing(slice type)
            slice_ieq(type, SLICE("application/x-www-form-urlencoded"));
 }
 
-static bool is_due(slice name)
-{
-    return slice_ieq(name, DUE_DELAY) || slice_ieq(name, DUE_AT);
-}
-
-/* Lignum-Key, Lignum-Header-NAME, Lignum-De... The comparison of the first letter spares most headers the others. */
-static bool has_message_headers(const struct http_head *head)
-{
-    for (size_t i = 0; i < head->header_count; i++) {
-        slice name = head->headers[i].name;
-        if (name.n >= 10 && lower(name.p[0]) == 'l' &&
-            (slice_ieq(name, SLICE("lignum-key")) || slice_ieq(slice_of(name.p, 10), SLICE("lignum-hea")) ||
-             is_due(name)))
-            return true;
-    }
-    return false;
-}
+static const uint64_t due_names = NAME_BIT(NAME_LIGNUM_DELAY) | NAME_BIT(NAME_LIGNUM_DELIVER_AT);
+static const uint64_t message_names = NAME_BIT(NAME_LIGNUM_KEY) | NAME_BIT(NAME_LIGNUM_HEADER) |
+                                      NAME_BIT(NAME_LIGNUM_HEADER_CONTENT_TYPE);
 
 enum body body_of(const struct http_request *r)
 {
@@ -148,7 +122,7 @@ enum body body_of(const struct http_request *r)
         return BODY_JSON;
     if (type_is_lines(type))
         return BODY_LINES;
-    return type_says_nothing(type) && !has_message_headers(&r->head) ? BODY_PAYLOAD : BODY_MESSAGE;
+    return type_says_nothing(type) && !(r->head.names & (message_names | due_names)) ? BODY_PAYLOAD : BODY_MESSAGE;
 }
 
 /* ---- encoding it ---- */
@@ -157,9 +131,11 @@ enum body body_of(const struct http_request *r)
 static int add_due(struct draft *d, const struct http_head *head)
 {
     const struct http_header *one = NULL;
+    if (!(head->names & due_names))
+        return 0;
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_header *h = &head->headers[i];
-        if (h->name.n < DUE_DELAY.n || !is_due(h->name))
+        if (!(NAME_BIT(h->known) & due_names))
             continue;
         if (one != NULL)
             return draft_fail(d, -ERR_BAD_VALUE, "only one of Lignum-Delay and Lignum-Deliver-At can be given, once");
@@ -168,9 +144,7 @@ static int add_due(struct draft *d, const struct http_head *head)
             return draft_fail(d, -ERR_BAD_VALUE, "%.*s %s", SLICE_ARGS(h->name), problem);
         one = h;
     }
-    if (one == NULL)
-        return 0;
-    return draft_header(d, slice_ieq(one->name, DUE_DELAY) ? DUE_DELAY : DUE_AT, one->value);
+    return draft_header(d, one->known == NAME_LIGNUM_DELAY ? DUE_DELAY : DUE_AT, one->value);
 }
 
 static int add_lines(struct draft *d, slice body)
@@ -192,14 +166,14 @@ static int add_lines(struct draft *d, slice body)
 
 int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what, bool may_be_due)
 {
-    for (size_t i = 0; i < r->head.header_count; i++) {
-        slice name = r->head.headers[i].name;
-        bool header = name.n >= 14 && slice_ieq(slice_of(name.p, 14), SLICE("lignum-header-"));
-        if (!header && !slice_ieq(name, SLICE("lignum-key")) && (may_be_due || !is_due(name)))
-            continue;
-        return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to %s", SLICE_ARGS(name), what);
-    }
-    return 0;
+    uint64_t refused = message_names | (may_be_due ? 0 : due_names);
+    size_t i = 0;
+    if (!(r->head.names & refused))
+        return 0;
+    while (!(NAME_BIT(r->head.headers[i].known) & refused))
+        i++;
+    return draft_fail(d, -ERR_BAD_VALUE, "%.*s applies to a single message, not to %s",
+                      SLICE_ARGS(r->head.headers[i].name), what);
 }
 
 /* Several lines of a name are a list. Only the first of them adds it. 0 or -ERR_BAD_VALUE. */
@@ -219,7 +193,7 @@ static int add_named_header(struct draft *d, const struct http_head *head, size_
 
 static int add_message(struct draft *d, const struct http_request *r)
 {
-    static const slice prefix = SLICE("lignum-header-"), type = SLICE("content-type");
+    static const slice prefix = SLICE("lignum-header-");
     const struct http_head *head = &r->head;
     struct message m = {.payload = r->body};
     bool typed = !type_says_nothing(media_type(head->type));
@@ -227,14 +201,16 @@ static int add_message(struct draft *d, const struct http_request *r)
     buf_clear(d->headers);
     for (size_t i = 0; i < head->header_count && rc == 0; i++) {
         const struct http_header *h = &head->headers[i];
-        bool own = h->name.n > prefix.n && slice_ieq(slice_of(h->name.p, prefix.n), prefix);
-        if (own && typed && slice_ieq(slice_skip(h->name, prefix.n), type))
+        bool own = h->known == NAME_LIGNUM_HEADER || h->known == NAME_LIGNUM_HEADER_CONTENT_TYPE;
+        if (typed && h->known == NAME_LIGNUM_HEADER_CONTENT_TYPE)
             return draft_fail(d, -ERR_BAD_VALUE, "Content-Type and %.*s are both given", SLICE_ARGS(h->name));
-        if (slice_ieq(h->name, SLICE("lignum-key")))
+        if (h->known == NAME_LIGNUM_KEY)
             m.key = h->value.n == 0 ? SLICE("") : h->value;
+        else if (own && h->name.n == prefix.n)
+            rc = draft_fail(d, -ERR_BAD_VALUE, "%.*s must be followed by a name", SLICE_ARGS(h->name));
         else if (own)
             rc = add_named_header(d, head, i, slice_skip(h->name, prefix.n));
-        else if (typed && slice_ieq(h->name, type))
+        else if (typed && h->known == NAME_CONTENT_TYPE)
             rc = add_named_header(d, head, i, h->name);
     }
     if (rc == 0)

@@ -103,6 +103,43 @@ TEST(test_headers_that_are_given_twice_are_lists_or_refused_as_the_table_says)
     buf_fini(&list);
 }
 
+static const struct {
+    slice text;
+    enum http_name name;
+    bool once;
+} names[] = {
+#define LIST false
+#define ONCE true
+#define NAME(name, text, lines) {{text, sizeof(text) - 1}, NAME_##name, lines},
+    HTTP_NAMES(NAME)
+#undef NAME
+#undef ONCE
+#undef LIST
+};
+
+TEST(test_a_name_is_known_in_any_case_and_only_as_a_whole)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char text[64], longer[64];
+        slice name = names[i].text;
+        for (size_t k = 0; k < name.n; k++)
+            text[k] = (char)(name.p[k] ^ (k % 2 == 0 && name.p[k] != '-' ? 0x20 : 0));
+        memcpy(longer, name.p, name.n);
+        longer[name.n] = 's';
+        CHECK_EQ(http_name_of(name), names[i].name);
+        CHECK_EQ(http_name_of(slice_of(text, name.n)), names[i].name);
+        text[name.n - 1] ^= 0x01;
+        CHECK(http_name_of(slice_of(text, name.n)) != names[i].name);
+        CHECK(http_name_of(slice_of(name.p, name.n - 1)) != names[i].name);
+        CHECK(http_name_of(slice_of(longer, name.n + 1)) != names[i].name);
+        CHECK_EQ(http_name_once(names[i].name) != NULL, names[i].once);
+    }
+    CHECK_EQ(http_name_of(SLICE("lignum-header-x")), NAME_LIGNUM_HEADER);
+    CHECK_EQ(http_name_of(SLICE("Lignum-Header-")), NAME_LIGNUM_HEADER);
+    CHECK_EQ(http_name_of(SLICE("Lignum-Headers")), NAME_OTHER);
+    CHECK_EQ(http_name_of(SLICE("")), NAME_OTHER);
+}
+
 #define H "Host: x\r\n"
 
 static const struct {

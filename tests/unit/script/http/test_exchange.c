@@ -349,6 +349,7 @@ TEST(test_a_request_is_appended_as_its_content_type_says)
     CHECK_BODY(POST("Content-Type: application/octet-stream\r\nLignum-Header-Content-Type: c/d\r\n", "x"),
                "<x>[-|content-type=c/d|x]");
     CHECK_BODY(POST("Lignum-Header-X: \xe9\r\n", "x"), "the header X must be UTF-8");
+    CHECK_BODY(POST("Lignum-Header-: 1\r\n", "x"), "Lignum-Header- must be followed by a name");
 #define NUMBER " must be a whole number up to 9007199254740991"
     CHECK_BODY(POST("Producer-Id: p\r\nProducer-Seq: 12x\r\n", "x"), "Producer-Seq" NUMBER);
     CHECK_BODY(POST("Producer-Id: p\r\nProducer-Seq: -1\r\n", "x"), "Producer-Seq" NUMBER);
