@@ -8,6 +8,7 @@ local publish = require "lignum.publish"
 local roster = require "lignum.roster"
 
 local cluster = core.cluster
+local follows = cluster.follows
 
 local M = {}
 
@@ -144,7 +145,7 @@ end
 function M.write(fn, wait_of)
   local function to_leader(req) return M.to_leader(req, fn, wait_of and wait_of(req)) end
   return function(req)
-    if cluster.follows() then return to_leader(req) end
+    if follows() then return to_leader(req) end
     local status, body, headers = fn(req)
     if status == 503 and type(body) == "table" and body.code == "not_leader" then return to_leader(req) end
     return status, body, headers

@@ -124,11 +124,9 @@ function M.wrap(pattern, fn)
   table.insert(wraps[pattern], { fn = fn, place = core.caller(2) })
 end
 
--- Calls a handler. Its failure becomes an answer.
-local function answer(route, fn, req)
-  local status, body, headers, more = fn(req)
-  if status then return status, body, headers end
-  if body then return http.fail(headers or "internal", body, type(more) == "table" and more or nil) end
+-- The answer to a request whose handler returned no status but nil, message, code and further members.
+local function failed(route, why, code, more)
+  if why then return http.fail(code or "internal", why, type(more) == "table" and more or nil) end
   error(("%s: the handler of %s %s returned no status"):format(route.place, route.method, route.path), 0)
 end
 
@@ -139,7 +137,11 @@ local function surround(route)
   for i, fn in ipairs(uses) do around[i] = { fn = fn } end
   for i = #around, 1, -1 do
     local outer, within = around[i].fn, inner
-    local function next_one(req) return answer(route, within, req) end
+    local function next_one(req)
+      local status, body, headers, more = within(req)
+      if status then return status, body, headers end
+      return failed(route, body, headers, more)
+    end
     inner = function(req) return outer(req, next_one) end
   end
   if #around > 0 and route.closed == nil then route.closed = false end
@@ -225,7 +227,9 @@ function M.handle(req)
     return wrong_method(allow, req.method)
   end
   if route.closed ~= nil then core.operator_code(route.closed) end
-  return answer(route, route.fn, req)
+  local status, body, headers, more = route.fn(req)
+  if status then return status, body, headers end
+  return failed(route, body, headers, more)
 end
 
 return M

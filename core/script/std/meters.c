@@ -185,7 +185,9 @@ static void calls_drop_oldest(struct meters *ms)
 void meters_called(struct meters *ms, const char *kind, const char *name, uint64_t ns, bool failed)
 {
     slice key = slice_from(name);
-    struct calls *c = map_get(&ms->calls_by_name, key);
+    struct calls *c = list_empty(&ms->calls) ? NULL : list_last(&ms->calls, struct calls, link);
+    if (c == NULL || !slice_eq(slice_of(c->name, c->name_size), key))     /* most often it is the last one again */
+        c = map_get(&ms->calls_by_name, key);
     if (c == NULL) {
         if (ms->calls_by_name.count == METER_SERIES_MAX)
             calls_drop_oldest(ms);
