@@ -17,6 +17,7 @@ enum {
     /* names */
     TOPIC_NAME_MAX = 128,               /* fits a directory name with room for suffixes */
     TOPICS_MAX = 100 * 1000,            /* each costs about 1 KiB of memory */
+    LABELS_SIZE_MAX = 4 * KIB,          /* of one topic: every node keeps them in memory */
     TRIM_MS = 10 * 1000,                /* between two looks at what retention may remove */
     NODE_NAME_MAX = 64,
     NODE_ADDRESS_MAX = 127,             /* "HOST:PORT" as nodes tell it to each other */
@@ -197,7 +198,7 @@ enum {
 
 /* What scripts see as core.limits, with names in lower case (script/bind/l_limits.c). */
 #define LIMITS_OF_SCRIPTS(X) \
-    X(TOPIC_NAME_MAX) X(TOPICS_MAX) X(NODE_NAME_MAX) X(NODE_ADDRESS_MAX) \
+    X(TOPIC_NAME_MAX) X(TOPICS_MAX) X(LABELS_SIZE_MAX) X(NODE_NAME_MAX) X(NODE_ADDRESS_MAX) \
     X(PAYLOAD_SIZE_MAX) X(KEY_SIZE_MAX) X(HEADERS_SIZE_MAX) X(BATCH_COUNT_MAX) X(BATCH_SIZE_MAX) \
     X(PRODUCER_ID_MAX) X(IDEMPOTENCY_KEY_MAX) X(PRODUCERS_MAX) X(PRODUCER_AGE_MS) \
     X(DEDUPE_KEYS_DEFAULT) X(DEDUPE_KEYS_MAX) X(DEDUPE_AGE_MS_DEFAULT) \

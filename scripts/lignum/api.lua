@@ -177,6 +177,9 @@ function Topic:check(epoch, offset, topic, reached) end
 ---@field segments integer
 ---@field damaged integer     known damaged ranges
 ---@field last_time? number   of the last batch, seconds since 1970
+---@field labels table<string, string>   as create was given them
+---@field source? string      the id of its source
+---@field gone? boolean       it is deleted, and the source of others
 
 ---Returns the topic's settings and positions.
 ---@where tasks
@@ -186,6 +189,38 @@ function Topic:check(epoch, offset, topic, reached) end
 ---@errors unknown_topic
 ---@example print(topic("orders"):info().next)
 function Topic:info() end
+
+---Returns the topic's positions, as info does, without a table: next, tail, the epoch of the last message, id, gone,
+---and how often its end has been cut off since the node started.
+---@where tasks
+---@return integer? next
+---@return integer|string tail    or the message of the error
+---@return integer|string epoch   or the code
+---@return string id
+---@return boolean gone
+---@return integer cuts
+---@errors unknown_topic
+---@example local next, tail = topic("orders"):place()
+function Topic:place() end
+
+---Returns the topic's labels.
+---@where tasks
+---@return table<string, string>? labels
+---@return string? message
+---@return string? code
+---@errors unknown_topic
+---@example print(topic("orders"):labels().owner)
+function Topic:labels() end
+
+---Returns the last epoch and sequence of a producer (Producer-Id), acknowledged or not.
+---@where tasks
+---@param id string
+---@return integer|false|nil epoch   false: the topic does not know it
+---@return integer|string sequence   or the message of the error
+---@return string? code
+---@errors unknown_topic
+---@example local epoch, sequence = topic("orders"):producer("till-4")
+function Topic:producer(id) end
 
 ---Returns how the topic acknowledges, as each answer to a publish states it. With `next`: how it has acknowledged the
 ---messages below that offset, which is less if the mode has changed since.
@@ -214,16 +249,22 @@ function Topic:acknowledges(next, ack) end
 ---@example local t = topic("orders"); print(t:receipt(t:append("one")))
 function Topic:receipt(first, count, epoch, ack, duplicate) end
 
----Creates the topic. Settings that are not given have their defaults.
+---@class lignum.Birth
+---@field labels? table<string, string>   what the creator wants to be kept with the topic, at most 4 KiB; never changes
+---@field source? string                  the id of a topic whose messages are read as the beginning of this one
+
+---Creates the topic, in one commit. Settings that are not given have their defaults. A topic that is deleted while it
+---is the source of others takes no more messages (`gone`), and can be read; it is removed with the last of them.
 ---@waits until the creation is committed
 ---@where tasks
 ---@param settings? lignum.Settings
----@return boolean? created    false when it exists with the same settings
+---@param birth? lignum.Birth
+---@return boolean? created    false when it exists, and is as asked for
 ---@return string? message
 ---@return string? code
----@errors bad_topic bad_value topic_exists no_space storage stopping too_many_requests
----@example topic("orders"):create { retain = { age = 7 * day } }
-function Topic:create(settings) end
+---@errors bad_topic bad_value topic_exists unknown_topic no_space storage stopping too_many_requests
+---@example topic("orders"):create({ retain = { age = 7 * day } }, { labels = { owner = "till" } })
+function Topic:create(settings, birth) end
 
 ---Changes the given settings and keeps the others.
 ---@waits until the change is committed
@@ -396,17 +437,18 @@ function Group:settle(what) end
 local Batch = {}
 
 ---Sets the format in which the batch is rendered as a body: "json" (as in /v1), "api" (as in /api/message), "ndjson",
----"raw" (one payload per line), "events" (text/event-stream; the data of an event is a line of ndjson) or "raw_events"
----(the data is the payload).
+---"raw" (one payload per line), "events" (text/event-stream; the data of an event is a line of ndjson), "raw_events"
+---(the data is the payload), "array" (a JSON array whose elements are the payloads) or "bytes" (the payloads, one after
+---the other).
 ---@where tasks
----@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"
+---@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"|"array"|"bytes"
 ---@return lignum.Batch self
 ---@example return 200, batch:as("ndjson")
 function Batch:as(format) end
 
 ---Renders the batch to a string.
 ---@where tasks
----@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"  default "json"
+---@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"|"array"|"bytes"  default "json"
 ---@return string
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end
@@ -585,6 +627,18 @@ function json.encode(value) end
 ---@errors bad_json too_large
 ---@example local v, why = json.decode('{"a": 1}')
 function json.decode(text, values) end
+
+---Splits the text of a JSON array into the texts of its elements, without making values of them. Any other JSON text is
+---returned as the only element. In a task, others run while a long text is read.
+---@where anywhere
+---@param text string
+---@return string[]? elements
+---@return string? message
+---@return string? code
+---@return table? more   with too_large: `limit`, the limit that an element exceeds
+---@errors bad_json too_large
+---@example assert(json.split('[1, {"a": 2}]')[2] == '{"a": 2}')
+function json.split(text) end
 
 ---Makes a table encode as a list, so that an empty one is `[]`. Lists of json.decode are such tables already.
 ---@where anywhere

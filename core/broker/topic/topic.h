@@ -7,7 +7,9 @@
  *   open       from topics_open, or from the commit of its create record (topics_apply)
  *   deleting   topics_delete has appended its delete record, and appends are refused. It is open again if this node
  *              stops leading before the commit (topics_fail): the next leader may not have the record
- *   freed      by topics_apply when the delete record is committed
+ *   gone       the delete record is committed, and the topic is the source of others (broker/topic/birth.h): appends
+ *              are refused, and it can be read
+ *   freed      by topics_apply when the delete record is committed, or that of the last topic that it is the source of
  *
  * disk <= written <= tail holds at all times. Only topic_settle derives the other two marks, by the node's role:
  *
@@ -89,7 +91,10 @@ struct topic {
     struct mark tail, written, disk, peers;
     struct mark readable;            /* readers see offsets below it */
     uint64_t cuts;                   /* how often marks were lowered: the log was cut, or begun again */
-    bool deleting;
+    bool deleting, gone;
+    struct buf labels;               /* as topic_birth.labels */
+    struct topic_id source;          /* 0:0: none */
+    unsigned dependents;             /* topics that have it as their source */
     unsigned index, generation;      /* for topic_ref */
     struct {
         uint64_t appended_messages, appended_bytes, read_messages, read_bytes;

@@ -47,7 +47,7 @@ void topic_log_settings(const struct message *m, struct topic_settings *s)
     slice headers = m->headers, name, value;
     struct buf why = {0};
     while (header_read(&headers, &name, &value)) {
-        if (settings_set(s, name, value, &why) < 0)
+        if (!birth_has(name) && settings_set(s, name, value, &why) < 0)
             say_warn("topics", "a record in " TOPIC_LOG_NAME " has a setting that is not understood: %.*s",
                      SLICE_ARGS(buf_slice(&why)));
         buf_clear(&why);
@@ -62,14 +62,15 @@ static void pair_write(void *arg, const char *name, slice text)
     header_write(arg, slice_from(name), text);
 }
 
-int topic_log_append(struct topic_log *log, slice name, const char *what, const struct topic_settings *settings,
-                     uint64_t *want)
+int topic_log_append(struct topic_log *log, const struct topic_record *r, uint64_t *want)
 {
     struct buf headers = {0};
     struct buf record = {0};
-    if (settings != NULL)
-        settings_each(settings, pair_write, &headers);
-    struct message m = {.key = name, .headers = buf_slice(&headers), .payload = slice_from(what)};
+    if (r->settings != NULL)
+        settings_each(r->settings, pair_write, &headers);
+    if (r->birth != NULL)
+        birth_write(&headers, r->birth);
+    struct message m = {.key = r->name, .headers = buf_slice(&headers), .payload = slice_from(r->what)};
     message_write(&record, &m);
     struct append a = {.messages = buf_slice(&record), .count = 1};
     uint64_t first;

@@ -1,7 +1,7 @@
 /*
  * The log of topics, _topics: creating, setting and deleting topics are records in it. A record's key is a topic's
- * name, its payload the word create, set or delete, its headers the settings. Its epoch and offset are the id of the
- * topic that a create record makes.
+ * name, its payload the word create, set or delete, its headers the settings, and of a create record also what the
+ * topic is born with (broker/topic/birth.h). Its epoch and offset are the id of the topic that a create record makes.
  *
  * This reads and writes the records, and lists the changes that are appended and have not taken effect yet. What a
  * record does when it is committed is up to struct topics (topics.c).
@@ -13,7 +13,7 @@
 #ifndef BROKER_TOPIC_TOPIC_LOG_H
 #define BROKER_TOPIC_TOPIC_LOG_H
 
-#include "broker/topic/topic.h"
+#include "broker/topic/birth.h"
 
 #define TOPIC_LOG_NAME "_topics"
 
@@ -46,10 +46,15 @@ int topic_log_read(const struct topic_log *log, uint64_t *from, uint64_t to, top
 /* The settings in a record's headers, on top of what *s holds. An unknown one is logged and ignored. */
 void topic_log_settings(const struct message *m, struct topic_settings *s);
 
-/* Appends a record; `what` is create, set or delete, settings NULL for the last. 0 and the offset after it, or an error
- * of topic_append. */
-int topic_log_append(struct topic_log *log, slice name, const char *what, const struct topic_settings *settings,
-                     uint64_t *want);
+struct topic_record {
+    slice name;
+    const char *what;                        /* create, set or delete */
+    const struct topic_settings *settings;   /* NULL: of a delete */
+    const struct topic_birth *birth;         /* of a create; or NULL */
+};
+
+/* Appends a record. 0 and the offset after it, or an error of topic_append. */
+int topic_log_append(struct topic_log *log, const struct topic_record *r, uint64_t *want);
 
 /* Adds a change to those under way; settings NULL: of a delete. */
 void topic_log_remember(struct topic_log *log, slice name, enum change_kind kind, const struct topic_settings *settings,

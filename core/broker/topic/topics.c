@@ -58,6 +58,13 @@ static struct topic *topic_new(struct topics *ts, slice name, struct topic_id id
     return t;
 }
 
+static void topic_free(struct topic *t)
+{
+    if (t != NULL)
+        buf_fini(&t->labels);
+    mem_free(t);
+}
+
 static struct journal_options journal_options_of(const struct topic *t)
 {
     return (struct journal_options){
@@ -129,12 +136,26 @@ struct topic *topics_find_any(struct topics *ts, slice name)
     return t != NULL ? t : map_get(&ts->unopened.by_name, name);
 }
 
+static struct topic *find_by_id(const struct registry *r, struct topic_id id)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (topic_id_eq(r->sorted[i]->id, id))
+            return r->sorted[i];
+    return NULL;
+}
+
+struct topic *topics_by_id(const struct topics *ts, struct topic_id id)
+{
+    struct topic *t = find_by_id(&ts->all, id);
+    return t != NULL ? t : find_by_id(&ts->unopened, id);
+}
+
 static void topic_drop(struct topics *ts, struct topic *t)
 {
     const struct topic_hooks *hooks = ts->shared.hooks;
     if (t->journal == NULL) {
         registry_remove(&ts->unopened, t);
-        mem_free(t);
+        topic_free(t);
         return;
     }
     registry_remove(&ts->all, t);
@@ -143,7 +164,7 @@ static void topic_drop(struct topics *ts, struct topic *t)
     topic_fail(t, -ERR_UNKNOWN_OUTCOME);   /* not ERR_UNKNOWN_TOPIC, at which a publish creates the topic and repeats */
     mark_fail(&t->readable, -ERR_UNKNOWN_TOPIC);
     journal_delete(t->journal);
-    mem_free(t);
+    topic_free(t);
 }
 
 /* ---- records taking effect ---- */
@@ -157,6 +178,15 @@ static void apply_create(struct topics *ts, const struct message *m, struct topi
     struct topic_settings settings = settings_default;
     topic_log_settings(m, &settings);
     struct topic *t = topic_new(ts, m->key, id, &settings);
+    birth_read(t, m);
+    if (topic_has_source(t)) {
+        struct topic *source = topics_by_id(ts, t->source);
+        if (source == NULL || source->gone) {   /* its delete record came first */
+            topic_free(t);
+            return;
+        }
+        source->dependents++;
+    }
     registry_add(&ts->all, t);
     if (ts->opening)
         return;
@@ -182,19 +212,36 @@ static void apply_set(struct topics *ts, const struct message *m)
     topic_settle(t);
 }
 
-static void apply_delete(struct topics *ts, const struct message *m)
+/* Removes a topic that no other has as its source. */
+static void topic_remove(struct topics *ts, struct topic *t)
 {
-    struct topic *t = topics_find_any(ts, m->key);
-    if (t == NULL)
-        return;
     if (!ts->opening) {
         topic_drop(ts, t);
         return;
     }
     registry_remove(&ts->all, t);
     struct topic *before = map_remove(&ts->deleted, slice_from(t->name));
-    mem_free(before);
+    topic_free(before);
     map_put(&ts->deleted, slice_from(t->name), t);
+}
+
+/* With the last dependent of a topic that is gone the topic goes, too, and so on along its sources. */
+static void apply_delete(struct topics *ts, const struct message *m)
+{
+    struct topic *t = topics_find_any(ts, m->key);
+    if (t == NULL || t->gone)
+        return;
+    if (t->dependents > 0) {
+        t->gone = true;
+        t->deleting = false;
+        return;
+    }
+    for (bool more = true; more;) {
+        struct topic *source = topic_has_source(t) ? topics_by_id(ts, t->source) : NULL;
+        more = source != NULL && --source->dependents == 0 && source->gone;
+        topic_remove(ts, t);
+        t = source;
+    }
 }
 
 static void record_apply(void *arg, const struct message *m, struct topic_id id)
@@ -274,7 +321,7 @@ static void leftovers_remove(struct topics *ts)
             journal_delete(t->journal);
     }
     for (size_t at = 0; (t = map_next(&ts->deleted, &at)) != NULL;)
-        mem_free(t);
+        topic_free(t);
     map_fini(&ts->deleted);
 }
 
@@ -337,10 +384,10 @@ void topics_close(struct topics *ts)
     for (size_t i = 0; i < ts->all.count; i++) {
         if (ts->all.sorted[i]->journal != NULL)
             journal_set_owner(ts->all.sorted[i]->journal, NULL);
-        mem_free(ts->all.sorted[i]);
+        topic_free(ts->all.sorted[i]);
     }
     for (size_t i = 0; i < ts->unopened.count; i++)
-        mem_free(ts->unopened.sorted[i]);
+        topic_free(ts->unopened.sorted[i]);
     registry_fini(&ts->all);
     registry_fini(&ts->unopened);
     mem_free(ts);
@@ -384,7 +431,7 @@ int topics_may_append(const struct topic *t)
     const struct role *role = ts->shared.role;
     if (ts->stopping)
         return -ERR_STOPPING;
-    if (t->deleting)
+    if (t->deleting || t->gone)
         return -ERR_UNKNOWN_TOPIC;
     if (!role_leads(role) || ts->held)
         return -ERR_NOT_LEADER;

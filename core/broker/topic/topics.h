@@ -7,6 +7,7 @@
 #ifndef BROKER_TOPIC_TOPICS_H
 #define BROKER_TOPIC_TOPICS_H
 
+#include "broker/topic/birth.h"
 #include "broker/topic/registry.h"
 #include "store/log/store.h"
 
@@ -39,9 +40,21 @@ int64_t topics_date(struct topics *ts);
  * there; that the record is committed is not enough. 0, or an error, and then the change is never made: -ERR_FORBIDDEN
  * for an internal topic, which clients neither change nor delete. */
 int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
+
+/* The same with labels and a source. While a creation of the name is under way it waits for that one, whatever that
+ * one's birth is. A source that is deleted before the record takes effect makes no topic. */
+struct topic_plan {
+    slice name;
+    const struct topic_settings *settings;
+    struct topic_birth birth;
+};
+int topics_create_born(struct topics *ts, const struct topic_plan *plan, uint64_t *want);
 int topics_create_internal(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want);
 int topics_delete(struct topics *ts, struct topic *t, uint64_t *want);
+
+/* The topic of that id, also one that is gone or whose directory could not be made; or NULL. */
+struct topic *topics_by_id(const struct topics *ts, struct topic_id id);
 
 /* What a topic's settings are once all changes under way have taken effect: topics_set begins with these. */
 struct topic_settings topics_settings_to_be(const struct topics *ts, const struct topic *t);

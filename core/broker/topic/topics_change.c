@@ -4,42 +4,53 @@
 #include "broker/topic/topics.h"
 #include "broker/topic/topics_struct.h"
 
-static int change_append(struct topics *ts, slice name, const char *what, const struct topic_settings *settings,
-                         uint64_t *want)
+static int change_append(struct topics *ts, const struct topic_record *r, uint64_t *want)
 {
     int rc = topics_may_append(ts->log.topic);
-    return rc < 0 ? rc : topic_log_append(&ts->log, name, what, settings, want);
+    return rc < 0 ? rc : topic_log_append(&ts->log, r, want);
 }
 
-int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
+static int create(struct topics *ts, const struct topic_plan *plan, uint64_t *want)
 {
-    return topic_name_ok(name) ? topics_create_internal(ts, name, settings, want) : -ERR_BAD_TOPIC;
-}
-
-int topics_create_internal(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
-{
-    const struct change *c = topic_log_find(&ts->log, name);
+    const struct change *c = topic_log_find(&ts->log, plan->name);
+    const struct topic *t = topics_find_any(ts, plan->name);
     if (c != NULL && c->kind != CHANGE_DELETE) {
-        if (!settings_equal(&c->settings, settings))
+        if (!settings_equal(&c->settings, plan->settings))
             return -ERR_TOPIC_EXISTS;
         *want = c->want;
         return 0;
     }
-    if (c == NULL && topics_find_any(ts, name) != NULL)
+    if (t != NULL && (c == NULL || t->dependents > 0))   /* one with dependents is not removed by its delete record */
         return -ERR_TOPIC_EXISTS;
     if (ts->all.count + ts->unopened.count >= TOPICS_MAX)
         return -ERR_TOO_MANY;
-    int rc = change_append(ts, name, "create", settings, want);
+    struct topic_record r = {plan->name, "create", plan->settings, &plan->birth};
+    int rc = change_append(ts, &r, want);
     if (rc == 0)
-        topic_log_remember(&ts->log, name, CHANGE_CREATE, settings, *want);
+        topic_log_remember(&ts->log, plan->name, CHANGE_CREATE, plan->settings, *want);
     return rc;
+}
+
+int topics_create_born(struct topics *ts, const struct topic_plan *plan, uint64_t *want)
+{
+    return topic_name_ok(plan->name) ? create(ts, plan, want) : -ERR_BAD_TOPIC;
+}
+
+int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
+{
+    return topics_create_born(ts, &(struct topic_plan){.name = name, .settings = settings}, want);
+}
+
+int topics_create_internal(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want)
+{
+    return create(ts, &(struct topic_plan){.name = name, .settings = settings}, want);
 }
 
 /* Is it deleted once all changes under way have taken effect? */
 static bool is_leaving(const struct topics *ts, const struct topic *t)
 {
     const struct change *c = topic_log_find(&ts->log, slice_from(t->name));
-    return t->deleting || (c != NULL && c->kind == CHANGE_DELETE);
+    return t->deleting || t->gone || (c != NULL && c->kind == CHANGE_DELETE);
 }
 
 struct topic_settings topics_settings_to_be(const struct topics *ts, const struct topic *t)
@@ -54,7 +65,7 @@ int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *
         return -ERR_FORBIDDEN;
     if (is_leaving(ts, t))
         return -ERR_UNKNOWN_TOPIC;
-    int rc = change_append(ts, slice_from(t->name), "set", settings, want);
+    int rc = change_append(ts, &(struct topic_record){slice_from(t->name), "set", settings, NULL}, want);
     if (rc == 0)
         topic_log_remember(&ts->log, slice_from(t->name), CHANGE_SET, settings, *want);
     return rc;
@@ -66,7 +77,7 @@ int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
         return -ERR_FORBIDDEN;
     if (is_leaving(ts, t))
         return -ERR_UNKNOWN_TOPIC;
-    int rc = change_append(ts, slice_from(t->name), "delete", NULL, want);
+    int rc = change_append(ts, &(struct topic_record){slice_from(t->name), "delete", NULL, NULL}, want);
     if (rc < 0)
         return rc;
     t->deleting = true;

@@ -1,5 +1,5 @@
 /*
- * json: encode, decode, array and null.
+ * json: encode, decode, split, array and null.
  */
 #include <lauxlib.h>
 
@@ -7,11 +7,13 @@
 #include "script/bind/arg.h"
 #include "script/bind/json_decode.h"
 #include "script/bind/json_encode.h"
+#include "script/bind/json_split.h"
 #include "script/bind/object.h"
 #include "script/bind/tables.h"
 #include "script/vm/vm.h"
 
 #define DECODE "json.decode(text [, values])"
+#define SPLIT "json.split(text)"
 #define ARRAY "json.array(list)"
 
 /* json.encode(value) -> string */
@@ -33,6 +35,13 @@ static int l_decode(lua_State *L)
     if (most < 1 || most > JSON_VALUES_MAX)
         return arg_fail(L, DECODE, "values must be from 1 to %d", JSON_VALUES_MAX);
     return json_decode(L, (uint32_t)most);
+}
+
+/* json.split(text) -> {text...} | nil, message, code, {limit =} | nil */
+static int l_split(lua_State *L)
+{
+    arg_text(L, 1, "text", SPLIT);
+    return json_split(L);
 }
 
 /* json.array(list) -> list, marked */
@@ -57,7 +66,7 @@ static int l_is_array(lua_State *L)
 void json_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {"is_array", l_is_array},
+        {"encode", l_encode}, {"decode", l_decode}, {"split", l_split}, {"array", l_array}, {"is_array", l_is_array},
         {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_LIST, NULL, NULL, NULL, NULL});
     lua_pop(L, 1);

@@ -14,7 +14,8 @@
 #include "script/vm/memory.h"
 #include "store/format/record.h"
 
-enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW, FORMAT_EVENTS, FORMAT_RAW_EVENTS };
+enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW, FORMAT_EVENTS, FORMAT_RAW_EVENTS,
+                    FORMAT_ARRAY, FORMAT_BYTES };
 
 struct batch {
     struct read_headers headers;

@@ -135,6 +135,8 @@ static void add_head(struct buf *out, const struct batch *b)
         buf_add_slice(out, SLICE(",\"messages\":["));
     } else if (b->format == FORMAT_API) {
         buf_add_slice(out, SLICE("{\"messages\":["));
+    } else if (b->format == FORMAT_ARRAY) {
+        buf_add_char(out, '[');
     }
 }
 
@@ -152,6 +154,8 @@ static void add_tail(struct buf *out, const struct batch *b)
         buf_add_slice(out, SLICE("],\"count\":"));
         buf_add_u64(out, b->count);
         buf_add_char(out, '}');
+    } else if (b->format == FORMAT_ARRAY) {
+        buf_add_char(out, ']');
     }
 }
 
@@ -171,6 +175,8 @@ static void add_one(struct buf *out, struct rendering *g, const struct message *
     const struct batch *b = g->batch;
     switch (b->format) {
     case FORMAT_RAW:
+    case FORMAT_ARRAY:
+    case FORMAT_BYTES:
         buf_add_slice(out, m->payload);
         break;
     case FORMAT_API:
@@ -192,7 +198,7 @@ bool rendering_next(struct rendering *g, struct buf *out, size_t most)
     const struct batch *b = g->batch;
     struct message m;
     size_t start = buf_size(out);
-    bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API;
+    bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API || b->format == FORMAT_ARRAY;
     if (!g->begun)
         add_head(out, b);
     g->begun = true;
@@ -203,7 +209,7 @@ bool rendering_next(struct rendering *g, struct buf *out, size_t most)
             buf_add_char(out, ',');
         add_one(out, g, &m);
         g->count++;
-        if (!listed)
+        if (!listed && b->format != FORMAT_BYTES)
             buf_add_char(out, '\n');
         if (buf_size(out) - start >= most)
             return true;
@@ -231,6 +237,8 @@ static const struct {
     [FORMAT_RAW] = {SLICE("raw"), SLICE("application/octet-stream")},
     [FORMAT_EVENTS] = {SLICE("events"), SLICE("text/event-stream")},
     [FORMAT_RAW_EVENTS] = {SLICE("raw_events"), SLICE("text/event-stream")},
+    [FORMAT_ARRAY] = {SLICE("array"), SLICE("application/json")},
+    [FORMAT_BYTES] = {SLICE("bytes"), SLICE("application/octet-stream")},
 };
 
 bool batch_format_named(slice name, enum batch_format *out)

@@ -1,6 +1,9 @@
 /*
  * Batches as text, straight from the stored bytes into the answer (doc/http.md, section 2).
  *
+ * The formats array and bytes are the payloads alone: as the elements of a JSON array, whatever they hold, and one
+ * after the other.
+ *
  * Bytes that JSON cannot hold: in the formats json and ndjson a payload that is not UTF-8 becomes "base64", in the
  * format api, which has no field for bytes, its bad bytes become U+FFFD. A key that is not UTF-8 becomes "key_base64".
  * Headers are UTF-8, which is checked before they are stored.

@@ -12,9 +12,10 @@
 #include "script/message/render.h"
 #include "script/topic/tables.h"
 
-#define AS "batch:as(\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\")"
+#define FORMATS "\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\" | \"array\" | \"bytes\""
+#define AS "batch:as(" FORMATS ")"
 #define KNOWN "batch:known(request)"
-#define RENDER "batch:render([\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\"])"
+#define RENDER "batch:render([" FORMATS "])"
 
 /* ---- single messages ---- */
 

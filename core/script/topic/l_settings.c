@@ -10,12 +10,13 @@
 #include "base/err.h"
 #include "script/bind/arg.h"
 #include "script/bind/result.h"
+#include "script/topic/l_birth.h"
 #include "script/topic/tables.h"
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
 
-#define CREATE "topic:create([settings])"
+#define CREATE "topic:create([settings [, {labels=, source=}]])"
 #define SET "topic:set(settings)"
 #define DELETE "topic:delete()"
 
@@ -178,11 +179,20 @@ static int create_done(lua_State *L, int status, lua_KContext context)
 {
     struct topic *t;
     struct topic_handle *h = handle_check(L, CREATE);
-    int rc = lua_tointeger(L, -1) == 0 ? handle_find(L, h, &t) : 0;
-    return rc < 0 ? handle_fail(L, h, rc) : change_done(L, status, context);
+    struct topic_birth birth = {0};
+    int rc = lua_tointeger(L, -1) == 0 ? handle_find(L, h, &t) : 1;
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (rc > 0 || lua_isnoneornil(L, 3))
+        return change_done(L, status, context);
+    struct buf *labels = vm_scratch(vm_of(L));
+    rc = birth_check(L, 3, labels, &birth, CREATE);
+    bool ours = rc == 0 && birth_is(t, &birth);   /* another creation of the name may have come first */
+    vm_scratch_done(labels);
+    return ours ? change_done(L, status, context) : push_fail(L, -ERR_TOPIC_EXISTS);
 }
 
-/* topic:create([settings]) -> true | false: it exists already, with these settings | nil, message, code */
+/* topic:create([settings [, birth]]) -> true | false: it exists already, as asked for | nil, message, code */
 int l_topic_create(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, CREATE);
@@ -191,20 +201,27 @@ int l_topic_create(lua_State *L)
     struct topic_settings s = settings_default;
     struct topic *t;
     uint64_t want;
+    struct topic_plan plan = {.name = handle_name(h), .settings = &s};
     struct buf *why = vm_scratch(vm_of(L));
-    int rc = lua_isnoneornil(L, 2) ? 0 : read_settings(L, &s, why, CREATE);
+    lua_settop(L, 3);
+    int rc = lua_isnil(L, 2) ? 0 : read_settings(L, &s, why, CREATE);
     if (rc < 0)
         return fail_settings(L, rc, why);
+    rc = birth_check(L, 3, why, &plan.birth, CREATE);
+    if (rc < 0)
+        return push_fail_because(L, rc, "source is not the id of a topic");
+    lua_settop(L, 3);
     rc = handle_find(L, h, &t);
     if (rc < 0 && rc != -ERR_UNKNOWN_TOPIC)
         return handle_fail(L, h, rc);
     if (rc == 0 && !t->deleting) {
-        if (!settings_equal(&t->settings, &s))
+        if (t->gone || !settings_equal(&t->settings, &s) || !birth_is(t, &plan.birth))
             return push_fail(L, -ERR_TOPIC_EXISTS);
         lua_pushboolean(L, 0);
         return 1;
     }
-    rc = topics_create(ts, handle_name(h), &s, &want);
+    rc = topics_create_born(ts, &plan, &want);
+    vm_scratch_done(why);
     if (rc < 0)
         return push_fail(L, rc);
     return change_wait(L, self, want, create_done);

@@ -11,6 +11,7 @@
 #include "script/bind/field.h"
 #include "script/bind/object.h"
 #include "script/bind/result.h"
+#include "script/topic/l_birth.h"
 #include "script/topic/receipt.h"
 #include "script/topic/tables.h"
 #include "script/topic/topic_handle.h"
@@ -23,6 +24,9 @@
 #define SHIP "topic:ship(offset)"
 #define TRIM "topic:trim(offset)"
 #define INFO "topic:info()"
+#define PLACE "topic:place()"
+#define LABELS "topic:labels()"
+#define PRODUCER "topic:producer(id)"
 #define CHECK "topic:check(epoch, offset [, topic [, reached]])"
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack [, duplicate]])"
@@ -229,6 +233,14 @@ static void push_info(lua_State *L, struct topic *t)
         lua_pushnumber(L, (double)info.last_time_ms / 1000.0);
         lua_setfield(L, -2, "last_time");
     }
+    if (topic_has_source(t)) {
+        lua_pushfstring(L, "%I:%I", (LUAI_UACINT)t->source.epoch, (LUAI_UACINT)t->source.offset);
+        lua_setfield(L, -2, "source");
+    }
+    if (t->gone)
+        set_flag(L, "gone", true);
+    push_labels(L, t);
+    lua_setfield(L, -2, "labels");
     set_followers(L, t);
     push_settings(L, &t->settings);
 }
@@ -290,6 +302,56 @@ static int l_info(lua_State *L)
     return 1;
 }
 
+/* topic:place() -> next, tail, epoch, id, gone, cuts | nil, message, code */
+static int l_place(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, PLACE);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    lua_pushinteger(L, (lua_Integer)topic_readable(t));
+    lua_pushinteger(L, (lua_Integer)t->tail.at);
+    lua_pushinteger(L, (lua_Integer)topic_last_epoch(t));
+    lua_pushfstring(L, "%I:%I", (LUAI_UACINT)t->id.epoch, (LUAI_UACINT)t->id.offset);
+    lua_pushboolean(L, t->gone);
+    lua_pushinteger(L, (lua_Integer)t->cuts);
+    return 6;
+}
+
+/* topic:labels() -> {name = text} | nil, message, code */
+static int l_labels(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, LABELS);
+    struct topic *t;
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    push_labels(L, t);
+    return 1;
+}
+
+/* topic:producer(id) -> epoch, sequence | false | nil, message, code */
+static int l_producer(lua_State *L)
+{
+    struct topic_handle *h = handle_check(L, PRODUCER);
+    struct origin o = {.kind = ORIGIN_PRODUCER, .name = arg_text(L, 2, "id", PRODUCER)};
+    struct topic *t;
+    if (o.name.n > PRODUCER_ID_MAX)
+        return arg_fail(L, PRODUCER, "id has at most %d bytes", PRODUCER_ID_MAX);
+    int rc = handle_find(L, h, &t);
+    if (rc == 0)
+        rc = journal_last_sent(t->journal, &o, topics_date(t->topics));
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    lua_pushboolean(L, 0);
+    if (rc == 0)
+        return 1;
+    lua_pushinteger(L, (lua_Integer)o.epoch);
+    lua_pushinteger(L, (lua_Integer)o.sequence);
+    return 2;
+}
+
 /* topic:acknowledges([next [, ack]]) -> durability, committed, copies | nil, message, code.  In general, or for the
  * messages below the offset `next`. */
 static int l_acknowledges(lua_State *L)
@@ -325,7 +387,8 @@ void topic_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"append", l_topic_append}, {"read", l_topic_read}, {"wait", l_wait}, {"offset_at", l_offset_at},
-        {"ship", l_ship}, {"trim", l_trim}, {"info", l_info}, {"check", l_check}, {"acknowledges", l_acknowledges},
+        {"ship", l_ship}, {"trim", l_trim}, {"info", l_info}, {"place", l_place},
+        {"labels", l_labels}, {"producer", l_producer}, {"check", l_check}, {"acknowledges", l_acknowledges},
         {"receipt", l_receipt}, {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete},
         {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};

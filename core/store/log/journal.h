@@ -69,6 +69,9 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first);
  * that is not in memory yet, and waits for the disk then. 0 or -errno. */
 int journal_sent(struct journal *j, const struct origin *o, int64_t now_ms, struct sent *out);
 
+/* The last epoch and sequence of the producer o->name, into *o. 1; 0: the journal does not know it; -errno. */
+int journal_last_sent(struct journal *j, struct origin *o, int64_t now_ms);
+
 /* Records that every member of the synced set has everything below `mark`. The next checkpoint keeps it, as it keeps
  * what batches state. `now`: that checkpoint is written at once, unless something has yet to be synced. */
 void journal_note_stated(struct journal *j, uint64_t mark, bool now);

@@ -189,13 +189,28 @@ int origins_read(struct journal *j)
     return rc;
 }
 
+/* As journal_append dates a batch. */
+static int64_t date_of(const struct journal *j, int64_t now_ms)
+{
+    bool last = now_ms <= j->marks.time_ms && now_ms >= j->marks.time_ms - DATES_FALL_MS;
+    return last ? j->marks.time_ms : now_ms;
+}
+
 int journal_sent(struct journal *j, const struct origin *o, int64_t now_ms, struct sent *out)
 {
     int rc = origins_read(j);
     if (rc < 0)
         return rc;
     struct senders_bounds bounds = origins_bounds(j);
-    bool last = now_ms <= j->marks.time_ms && now_ms >= j->marks.time_ms - DATES_FALL_MS;   /* as in journal_append */
-    *out = senders_ask(j->origins.senders, &bounds, o, last ? j->marks.time_ms : now_ms);
+    *out = senders_ask(j->origins.senders, &bounds, o, date_of(j, now_ms));
     return 0;
+}
+
+int journal_last_sent(struct journal *j, struct origin *o, int64_t now_ms)
+{
+    int rc = origins_read(j);
+    if (rc < 0)
+        return rc;
+    struct senders_bounds bounds = origins_bounds(j);
+    return senders_last(j->origins.senders, &bounds, o, date_of(j, now_ms));
 }

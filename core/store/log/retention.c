@@ -1,4 +1,4 @@
-/* Retention: the oldest files of a journal go. */
+/* Retention: the oldest files of a journal go. The last message always stays. */
 #include <inttypes.h>
 
 #include "base/clock.h"
@@ -48,7 +48,7 @@ int journal_apply_retention(struct journal *j, const struct retain *keep, int64_
     struct parts *parts = &j->parts;
     struct buf paths = {0};
     int count = 0;
-    while (parts->count > 1 && parts->at[1].first <= readable &&
+    while (parts->count > 1 && parts->at[1].first <= readable && parts->at[1].first < j->marks.tail &&
            !(parts->at[0].segment && parts->at[0].segment->pinned) && may_go(j, keep, now_ms)) {
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
             struct path path = file_path(&parts->dir, parts->at[0].first, kinds[i]);

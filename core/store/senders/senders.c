@@ -196,6 +196,18 @@ struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, 
     return (struct sent){.is = SENT_BEFORE, .has_first = known, .first = p->firsts[of % p->cap]};
 }
 
+bool senders_last(const struct senders *s, const struct senders_bounds *bounds, struct origin *o, int64_t now_ms)
+{
+    char text[NAME_MAX];
+    slice name;
+    const struct sender *p = find(s, o, &name, text);
+    if (p == NULL || now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
+        return false;
+    o->epoch = p->epoch;
+    o->sequence = p->last;
+    return true;
+}
+
 /* -- snapshots -------------------------------------------------------------------------------------------- */
 
 #define SENDERS_MAGIC UINT64_C(0x3130534445444e53)      /* "SNDEDS01" on a little-endian machine */

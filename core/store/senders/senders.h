@@ -57,6 +57,9 @@ struct sent {
 struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
                         int64_t now_ms);
 
+/* Sets epoch and sequence of *o to the last ones of its sender. False: it is unknown. */
+bool senders_last(const struct senders *s, const struct senders_bounds *bounds, struct origin *o, int64_t now_ms);
+
 size_t senders_count(const struct senders *s);
 
 /* -- snapshots -- */

@@ -76,6 +76,49 @@ TEST(test_a_topic_exists_only_once_its_record_is_committed)
     node_close(&n);
 }
 
+static uint64_t create_from(struct node *n, const char *name, struct topic_id source)
+{
+    uint64_t want;
+    struct topic_plan plan = {slice_from(name), &settings_default, {.source = source}};
+    CHECK_EQ(topics_create_born(n->topics, &plan, &want), 0);
+    return want;
+}
+
+static void delete(struct node *n, const char *name)
+{
+    uint64_t want;
+    CHECK_EQ(topics_delete(n->topics, topics_find(n->topics, slice_from(name)), &want), 0);
+}
+
+/* The order of the records decides, also where both were asked for before either took effect. */
+TEST(test_a_fork_and_the_deletion_of_its_source_take_effect_in_order)
+{
+    struct node n;
+    node_open(&n);
+    struct topic *a = create(&n, "a"), *b = create(&n, "b");
+    create_from(&n, "fork-a", a->id);
+    delete(&n, "a");
+    delete(&n, "b");
+    create_from(&n, "fork-b", b->id);
+    settle(&n, topics_log(n.topics));
+    for (int opened = 0; opened < 2; opened++) {
+        a = topics_find(n.topics, SLICE("a"));
+        CHECK(a != NULL && a->gone && a->dependents == 1);
+        CHECK(topics_find(n.topics, SLICE("fork-a")) != NULL);
+        CHECK(topics_find(n.topics, SLICE("b")) == NULL);
+        CHECK(topics_find(n.topics, SLICE("fork-b")) == NULL);
+        node_close(&n);
+        node_open(&n);
+    }
+    delete(&n, "fork-a");
+    settle(&n, topics_log(n.topics));
+    CHECK(topics_find(n.topics, SLICE("a")) == NULL);
+    node_close(&n);
+    node_open(&n);
+    CHECK(topics_find(n.topics, SLICE("a")) == NULL);
+    node_close(&n);
+}
+
 TEST(test_creating_twice_at_once_makes_one_topic)
 {
     struct node n;

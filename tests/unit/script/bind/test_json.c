@@ -78,6 +78,24 @@ TEST(test_what_is_decoded_is_encoded_as_it_was)
     host_close(&h);
 }
 
+TEST(test_an_array_is_split_into_its_elements_as_they_stand)
+{
+    host_open(&h, 0);
+    host_eval(&h, "function SPLIT(text) return table.concat(json.split(text), '|') end\n"
+                  "function CODE(_, why, code, more) return code .. (more and more.limit or '') end");
+    CHECK_EQ(h.rc, 0);
+    CHECK_EVAL("return SPLIT ' [ 1 , {\"a\": [2, 3]} ,[4,5],\"x,]\" , null,1e3,-0.50 ] '",
+               "1|{\"a\": [2, 3]}|[4,5]|\"x,]\"|null|1e3|-0.50");
+    CHECK_EVAL("return SPLIT ' {\"a\": [1, 2]} '", "{\"a\": [1, 2]}");
+    CHECK_EVAL("return SPLIT '7' .. SPLIT ' \"x\" ' .. SPLIT '[[[]]]' .. #json.split '[]' .. #json.split '[ ]'",
+               "7\"x\"[[]]00");
+    CHECK_EVAL("return CODE(json.split '[1,') .. CODE(json.split '') .. CODE(json.split '[1] 2')",
+               "bad_jsonbad_jsonbad_json");
+    CHECK_EVAL("local l = json.split('[' .. ('1,'):rep(999999) .. '2]') return #l .. l[1000000]", "10000002");
+    CHECK_EVAL("return CODE(json.split('[[' .. ('1,'):rep(999999) .. '2]]'))", "too_large524288");
+    host_close(&h);
+}
+
 TEST(test_a_marked_list_loses_no_names)
 {
     host_open(&h, 0);

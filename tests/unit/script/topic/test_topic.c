@@ -19,6 +19,50 @@ static void open_topic(void)
     CHECK_EQ(h.rc, 0);
 }
 
+/* ---- what a topic is born with ---- */
+
+TEST(test_a_topic_keeps_its_labels_and_its_source)
+{
+    open_topic();
+    CHECK_EVAL("local f = topic 'f'\n"
+               "local ok = f:create({}, {labels = {b = '2', a = '1'}, source = T:info().id})\n"
+               "local l, i = f:labels(), f:info()\n"
+               "return tostring(ok) .. l.a .. l.b .. tostring(i.source == T:info().id)",
+               "true12true");
+    CHECK_EVAL("return tostring(topic 'f':create({}, {labels = {a = '1', b = '2'}, source = T:info().id}))", "false");
+    CHECK_EVAL("return CODE(topic 'f':create({}, {labels = {a = '1'}, source = T:info().id}))", "nil topic_exists");
+    CHECK_EVAL("return CODE(topic 'f':create())", "nil topic_exists");
+    CHECK_EVAL("return CODE(topic 'g':create({}, {source = '7:7'}))", "nil unknown_topic");
+    CHECK_EVAL("return CODE(topic 'g':create({}, {source = 'x'}))", "nil unknown_topic");
+    CHECK_EVAL("return (select(2, pcall(T.create, topic 'g', {}, {labels = {x = ('x'):rep(5000)}}))):match 'at most.*'",
+               "at most 4096 bytes");
+    host_close(&h);
+}
+
+TEST(test_a_source_that_is_deleted_stays_until_its_last_dependent_is)
+{
+    open_topic();
+    CHECK_EVAL("T:append('one') topic 'f':create({}, {source = T:info().id})\n"
+               "topic 'g':create({}, {source = topic 'f':info().id}) return tostring(T:delete())", "true");
+    CHECK_EVAL("return CODE(T:append('two')) .. CODE(T:delete()) .. CODE(T:create())",
+               "nil unknown_topicnil unknown_topicnil topic_exists");
+    CHECK_EVAL("return T:read {from = 0}[1].payload .. tostring(T:info().gone)", "onetrue");
+    CHECK_EVAL("return CODE(topic 'h':create({}, {source = T:info().id}))", "nil unknown_topic");
+    CHECK_EVAL("topic 'f':delete() return tostring(topic 'f':info().gone) .. tostring(T:info().gone)", "truetrue");
+    CHECK_EVAL("topic 'g':delete() return CODE(topic 'f':info()) .. CODE(T:info())",
+               "nil unknown_topicnil unknown_topic");
+    CHECK_EVAL("return tostring(T:create())", "true");
+    host_close(&h);
+}
+
+TEST(test_payloads_are_rendered_as_an_array_and_as_bytes)
+{
+    open_topic();
+    CHECK_EVAL("T:append {'1', '{\"a\": 2}', '[]'} return T:read {from = 0}:render 'array'", "[1,{\"a\": 2},[]]");
+    CHECK_EVAL("return T:read {from = 0}:render 'bytes' .. T:read {from = 3}:render 'array'", "1{\"a\": 2}[][]");
+    host_close(&h);
+}
+
 /* ---- append ---- */
 
 TEST(test_append_takes_strings_tables_and_lists)
