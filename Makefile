@@ -50,7 +50,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul run cluster test unit bench-tools fuzzers asan test-build test-big model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
+.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -106,6 +106,10 @@ deps:
 deps-test: deps
 	@tests/install $(DEPS_TEST)
 
+# Packages of npm that tests use are pinned by lock files; tests that lack them are skipped, and say why.
+npm:
+	@command -v npm >/dev/null || RUNLEVEL=1 tests/install nodejs npm || true
+
 # The cluster's tests run against a real Consul.
 consul:
 	@tests/consul >/dev/null
@@ -123,13 +127,16 @@ cluster: binary consul
 unit: $(UNITS)
 
 # Builds every binary that the tests run, and runs the static checks.
-test-build: deps-test consul tidy lint
+test-build: deps-test consul npm tidy lint
 	@$(MAKE) --no-print-directory binary unit bench-tools
 	@$(MAKE) --no-print-directory MODE=faults build/faults/lignum
 	@$(MAKE) --no-print-directory MODE=mutant-ack build/mutant-ack/lignum
 
 test: test-build
 	@tests/run
+
+conformance: deps-test consul npm binary
+	@tests/run --only system/test_durable_streams $(ARGS)
 
 asan: deps-test
 	@$(MAKE) --no-print-directory MODE=asan build/asan/lignum unit
@@ -231,6 +238,7 @@ help:
 	@echo "make                  build build/lignum"
 	@echo "make install          install under PREFIX (/usr/local), within DESTDIR"
 	@echo "make clean            delete build/"
+	@echo "make conformance      run the conformance tests of Durable Streams, and the other tests of that protocol (2 minutes; needs npm)"
 	@echo "make asan             run all tests under AddressSanitizer and UBSan (about 6 minutes)"
 	@echo "make test-big         run all tests in their long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
 	@echo "make model            check the model of replication and its mutants with spin (about 4 minutes; ARGS=--long: 15 minutes)"

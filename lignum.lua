@@ -74,6 +74,7 @@ cors {                             -- pages of these origins may use this node, 
   origins = {},                    -- "https://app.example", "http://localhost:3000"; "*": all
 }
 
+-- durable_streams { long_poll = 20 * second }   -- serve Durable Streams at /v1/stream (doc/durable-streams.md)
 -- console { path = "data/console.sock" }
 -- node { name = node.hostname(), advertise = "127.0.0.1:8080", core_dumps = false, hosts = {} }
 

@@ -25,17 +25,21 @@
     X(FOREIGN,         "foreign_origin",      403, NO,  "pages of that origin may not use this node") \
     X(NOT_FOUND,       "not_found",           404, NO,  "there is no such path") \
     X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic with that name") \
+    X(UNKNOWN_STREAM,  "unknown_stream",      404, NO,  "there is no such stream") \
     X(UNKNOWN_GROUP,   "unknown_group",       404, NO,  "the topic has no group with that name") \
     X(BAD_METHOD,      "method_not_allowed",  405, NO,  "this path does not support that method") \
     X(NOT_ACCEPTABLE,  "not_acceptable",      406, NO,  "none of the accepted media types can be produced") \
     X(SLOW_REQUEST,    "request_timeout",     408, YES, "the request did not arrive in time") \
     X(TOPIC_EXISTS,    "topic_exists",        409, NO,  "the topic exists with other settings") \
+    X(STREAM_EXISTS,   "stream_exists",       409, NO,  "the stream exists with another configuration") \
+    X(STREAM_CLOSED,   "stream_closed",       409, NO,  "the stream is closed; nothing can be appended") \
     X(GROUP_EXISTS,    "group_exists",        409, NO,  "the group exists with other settings") \
     X(LEASE_LOST,      "lease_lost",          409, NO,  "the lease is over, or was never given") \
     X(TRUNCATED,       "log_truncated",       409, NO,  "that offset belongs to a history that was cut off") \
     X(SEQUENCE_GAP,    "sequence_gap",        409, NO,  "an earlier request of the producer is missing") \
     X(FENCED,          "fenced",              403, NO,  "a newer epoch of the producer has begun") \
     X(GONE,            "offset_gone",         410, NO,  "retention has removed that offset") \
+    X(STREAM_GONE,     "stream_gone",         410, NO,  "the stream is deleted; forks of it still exist") \
     X(PRECONDITION,    "precondition_failed", 412, NO,  "the present state is not the one that was expected") \
     X(TOO_LARGE,       "too_large",           413, NO,  "larger than the limit") \
     X(URI_TOO_LONG,    "uri_too_long",        414, NO,  "the request target is too long") \

@@ -102,7 +102,7 @@ end
 ---@return table<string, any>
 function M.verbs()
   local verbs = { listen = listen, every = every, after = after, cron = cron }
-  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors" } do
+  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors", "durable_streams" } do
     verbs[name] = function(value)
       only_while_loading(name)
       declare(name, value, core.caller(2))
@@ -330,6 +330,13 @@ function M.fixed()
     add(path, key)
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+---Whether lignum.lua or the command line has used this verb.
+---@param verb string
+---@return boolean
+function M.has(verb)
+  return declared[verb] ~= nil
 end
 
 ---The value at a path such as "store.segment.messages" or "listen.1".

@@ -194,6 +194,10 @@ function M.build(options)
   config.set(options.set)
   local errors = config.finish()
   if #errors > 0 then error(table.concat(errors, "\n"), 0) end
+  route.operators = false
+  if config.has("durable_streams") then
+    require("routes.durable_streams").declare(config.values.durable_streams)
+  end
   config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
   route.seal()

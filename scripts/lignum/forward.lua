@@ -25,25 +25,30 @@ local FORWARDED = {
   ["lignum-delay"] = true, ["lignum-deliver-at"] = true,
   traceparent = true, tracestate = true, ["user-agent"] = true,
 }
-local FORWARDED_PREFIXES = { "^lignum%-header%-", "^producer%-", "^x%-" }
+local FORWARDED_PREFIXES = { "^lignum%-header%-", "^producer%-", "^stream%-", "^x%-" }
+local RELAYED_PREFIXES = { "^lignum%-", "^producer%-", "^stream%-" }
 local RELAYED = {
-  allow = true, ["content-type"] = true, etag = true, location = true, ["retry-after"] = true,
-  ["www-authenticate"] = true,
+  allow = true, ["cache-control"] = true, ["content-type"] = true, ["cross-origin-resource-policy"] = true, etag = true,
+  location = true, ["retry-after"] = true, ["www-authenticate"] = true, ["x-content-type-options"] = true,
 }
 -- Errors after which the leader may have received the request. With "stopping", this node shuts down.
 local BROKEN = { fetch_failed = true, timeout = true, too_large = true, stopping = true }
 -- Codes of a leader that has done nothing with a request which another leader may accept.
 local PASSING = { not_leader = true, no_leader = true, stopping = true }
 
+local function is_listed(name, names, prefixes)
+  if names[name] then return true end
+  for _, prefix in ipairs(prefixes) do
+    if name:find(prefix) then return true end
+  end
+  return false
+end
+
 ---Whether a header goes to the leader with its request.
 ---@param name string   in lower case
 ---@return boolean
 function M.forwards(name)
-  if FORWARDED[name] then return true end
-  for _, prefix in ipairs(FORWARDED_PREFIXES) do
-    if name:find(prefix) then return true end
-  end
-  return false
+  return is_listed(name, FORWARDED, FORWARDED_PREFIXES)
 end
 
 local function headers_of(req)
@@ -51,6 +56,7 @@ local function headers_of(req)
   for name, value in pairs(req.headers) do
     if M.forwards(name) then headers[name] = value end
   end
+  headers["x-forwarded-host"] = headers["x-forwarded-host"] or req:header("host")
   return headers
 end
 
@@ -58,7 +64,7 @@ end
 local function relayed(headers)
   local kept = {}
   for name, value in pairs(headers) do
-    if RELAYED[name] or name:find("^lignum%-") then kept[(name:gsub("%f[%a]%a", string.upper))] = value end
+    if is_listed(name, RELAYED, RELAYED_PREFIXES) then kept[(name:gsub("%f[%a]%a", string.upper))] = value end
   end
   return kept
 end

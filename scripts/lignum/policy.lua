@@ -3,6 +3,7 @@ local config = require "lignum.config"
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local modules = require "lignum.modules"
+local reserved = require "lignum.reserved"
 local roster = require "lignum.roster"
 local schema = require "lignum.schema"
 
@@ -93,6 +94,8 @@ end
 ---@return string? message
 ---@return string? code
 function M.create(name)
+  local problem = reserved.problem(name)
+  if problem then return nil, problem, "forbidden" end
   local settings, auto_create, place = M.settings(name)
   if not auto_create then
     local why = ("there is no topic %s, and its rule at %s has auto_create = false"):format(name, place)

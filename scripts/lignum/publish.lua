@@ -4,15 +4,14 @@ local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 local modules = require "lignum.modules"
 local policy = require "lignum.policy"
+local reserved = require "lignum.reserved"
 
 local topic, json = core.topic, core.json
 local append_to, receipt = core.append, core.Topic.receipt
 local publish = core.Request.publish
-local byte = string.byte
 
 local M = {}
 
-local UNDERSCORE <const> = byte("_")
 local TOPICS_MAX <const> = 16     -- to which a hook may send the messages of one batch: they are appended in turn
 
 local on_publish     ---@type fun(msg: lignum.Message, ctx: table): table?   the operator's hook, if defined
@@ -138,12 +137,8 @@ local function refused(refusal, at)
   return nil, at and ("message %d: %s"):format(at, refusal.why) or refusal.why, refusal.code, more
 end
 
-local function reserved(name)
-  return byte(name) == UNDERSCORE and "topics that begin with _ are reserved for the broker"
-end
-
 local function append(name, what, options)
-  local problem = reserved(name)
+  local problem = reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
   local t = topic(name)
   local first, count, epoch, more = append_to(t, what, options)
@@ -155,7 +150,7 @@ end
 -- that stayed in `name`, or else the first one; the others are listed.
 local function append_groups(groups, name, options)
   for _, group in ipairs(groups) do
-    local problem = reserved(group.name)
+    local problem = reserved.problem(group.name)
     if problem then return nil, problem, "forbidden" end
   end
   local request = options.request
@@ -242,6 +237,25 @@ function M.append(t, what, options)
   return nil, count, epoch, rest
 end
 
+---Raises an error of the hook, where it is defined.
+M.complain = complain
+
+---Shows messages to on_publish that only its caller may append: the hook cannot send them to another topic.
+---@param name string                          the topic
+---@param messages (string|lignum.Message)[]
+---@param req lignum.Request
+---@return (string|lignum.Message)[]? messages  as the hook leaves them; without a hook the same list
+---@return string? message
+---@return string? code
+---@return table? more
+function M.show(name, messages, req)
+  if not on_publish then return messages end
+  local groups, refusal, at = ask_all(messages_in(messages), name, req)
+  if not groups then return refused(refusal, #messages > 1 and at or nil) end
+  if #groups > 1 or groups[1].name ~= name then complain("cannot send messages of " .. name .. " to another topic") end
+  return groups[1].messages
+end
+
 ---How a topic has acknowledged the messages of a request.
 ---@param t lignum.Topic
 ---@param next integer?  the offset after the last message
@@ -319,6 +333,8 @@ end
 ---@return string? code
 ---@return table? more
 function M.request(req, name)
+  local problem = reserved.problem(name)
+  if problem then return nil, problem, "forbidden" end
   local done, why, code, more = publish(req, name, on_publish)
   if done == false and why then return publish_changed(req, why, code) end
   if code ~= "unknown_topic" then return done, why, code, more end

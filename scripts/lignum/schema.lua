@@ -201,6 +201,9 @@ M.keys = group {
     "origins", key("origins", {}, "whose pages may use this node besides its own: \"https://app.example\", a list, or "
       .. "\"*\"", { shown = "none" }),
   },
+  "durable_streams", group {
+    "long_poll", time(20, "how long a read with live=long-poll waits for a message", 0.1, 60),
+  },
   "node", group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
       { shown = "the host's name" }),

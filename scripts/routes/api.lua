@@ -4,6 +4,7 @@ local forward = require "lignum.forward"
 local http = require "lignum.http"
 local policy = require "lignum.policy"
 local publish = require "lignum.publish"
+local reserved = require "lignum.reserved"
 local route = require "lignum.route"
 local schema = require "lignum.schema"
 
@@ -137,6 +138,8 @@ function M.create(req)
   local given = schema.check(schema.settings, { replication = body.replication, copies = body.copies }, "",
     function(path, problem) why = path .. ": " .. problem end)
   if why then return http.fail("bad_value", why) end
+  local problem = reserved.problem(body.name)
+  if problem then return http.fail("forbidden", problem) end
 
   local created
   created, why, code = topic(body.name):create((policy.settings(body.name, given)))

@@ -3,6 +3,7 @@ local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
 local policy = require "lignum.policy"
+local reserved = require "lignum.reserved"
 local route = require "lignum.route"
 local schema = require "lignum.schema"
 
@@ -33,6 +34,15 @@ local function named(query, internal)
     table.sort(list, function(a, b) return a.name < b.name end)
   end
   return list
+end
+
+-- Wraps a handler that changes the topic in its path.
+local function change(fn)
+  return forward.write(function(req)
+    local problem = reserved.problem(req.params.topic)
+    if problem then return http.fail("forbidden", problem) end
+    return fn(req)
+  end)
 end
 
 ---`GET /v1/topics`: one page of topics, sorted by name.
@@ -136,8 +146,8 @@ end
 
 route.get("/v1/topics", M.list, { action = "observe" })
 route.get("/v1/topics/{topic}", M.get, { action = "read" })
-route.put("/v1/topics/{topic}", forward.write(M.put), { action = "admin" })
-route.patch("/v1/topics/{topic}", forward.write(M.patch), { action = "admin" })
-route.delete("/v1/topics/{topic}", forward.write(M.delete), { action = "admin" })
+route.put("/v1/topics/{topic}", change(M.put), { action = "admin" })
+route.patch("/v1/topics/{topic}", change(M.patch), { action = "admin" })
+route.delete("/v1/topics/{topic}", change(M.delete), { action = "admin" })
 
 return M

@@ -1,0 +1,40 @@
+--- /v1/stream: the Durable Streams protocol (doc/durable-streams.md), over topics. `durable_streams {}` in lignum.lua
+--- turns it on.
+---
+---     durable_streams/protocol.lua   names, offsets, headers, errors
+---     durable_streams/access.lua     how long streams live
+---     durable_streams/state.lua      what a stream is, and appending to it
+---     durable_streams/messages.lua   the messages in a body
+---     durable_streams/forks.lua      what a stream consists of
+---     durable_streams/create.lua, append.lua, read.lua, events.lua    the methods
+local append = require "routes.durable_streams.append"
+local create = require "routes.durable_streams.create"
+local forward = require "lignum.forward"
+local protocol = require "routes.durable_streams.protocol"
+local read = require "routes.durable_streams.read"
+local reserved = require "lignum.reserved"
+local route = require "lignum.route"
+
+local M = {}
+
+local PATH <const> = protocol.PREFIX .. "{path...}"
+
+local function topic_of(req)
+  return protocol.topic_name(req:param("path") or "")
+end
+
+---Declares the routes.
+---@param options { long_poll: number }
+function M.declare(options)
+  read.long_poll = options.long_poll
+  reserved.add(protocol.TOPICS, "topics that begin with " .. protocol.TOPICS .. " are streams; use " .. protocol.PREFIX)
+  local function declare(method, fn, action)
+    route.declare(method, PATH, fn, "durable_streams", { action = action, topic = topic_of })
+  end
+  declare("PUT", forward.write(create.put), "publish")
+  declare("POST", forward.write(append.post), "publish")
+  declare("DELETE", forward.write(append.delete), "admin")
+  declare("GET", read.get, "read")
+end
+
+return M

@@ -1,0 +1,162 @@
+--- Durable Streams: POST appends, closes, or both; DELETE.
+local access = require "routes.durable_streams.access"
+local core = require "lignum.core"
+local messages = require "routes.durable_streams.messages"
+local protocol = require "routes.durable_streams.protocol"
+local state = require "routes.durable_streams.state"
+
+local fail, dress, media = protocol.fail, protocol.dress, protocol.media
+local header = core.Request.header
+
+local M = {}
+
+local PRODUCER_ID_MAX <const> = core.limits.producer_id_max
+local TRIES <const> = 100     -- of an append that others come before; each fails because another one has succeeded
+
+---@class lignum.StreamProducer
+---@field id string
+---@field epoch integer
+---@field seq integer
+---@field tuple string
+
+-- The producer in the headers of a request; nil: there is none, or the problem.
+local function producer_of(req)
+  local id, epoch, seq = header(req, "producer-id", "producer-epoch", "producer-seq")
+  if not id and not epoch and not seq then return nil end
+  if not (id and epoch and seq) then return nil, "Producer-Id, Producer-Epoch and Producer-Seq go together" end
+  if id == "" or #id > PRODUCER_ID_MAX then
+    return nil, ("Producer-Id must have 1 to %d bytes"):format(PRODUCER_ID_MAX)
+  end
+  local e, s = protocol.number(epoch), protocol.number(seq)
+  if not e then return nil, "Producer-Epoch must be a whole number" end
+  if not s then return nil, "Producer-Seq must be a whole number" end
+  return { id = id, epoch = e, seq = s, tuple = id .. " " .. e .. " " .. s }
+end
+
+-- What a producer's request is: "new", "duplicate" with the last sequence, or an answer.
+local function judge(s, p)
+  local epoch, seq = s.topic:producer(p.id)
+  if not epoch and p.seq > 0 then
+    return nil, fail("sequence_gap", "the producer is new, and begins with sequence 0",
+      { ["Producer-Expected-Seq"] = 0, ["Producer-Received-Seq"] = p.seq })
+  end
+  if not epoch then return "new" end
+  if p.epoch < epoch then
+    return nil, fail("fenced", "the producer has a newer epoch, " .. epoch, { ["Producer-Epoch"] = epoch })
+  end
+  if p.epoch > epoch then
+    if p.seq == 0 then return "new" end
+    return nil, fail("bad_value", "a new epoch of a producer begins with sequence 0")
+  end
+  if p.seq <= seq then return "duplicate", seq end
+  if p.seq == seq + 1 then return "new" end
+  return nil, fail("sequence_gap", "the next sequence of the producer is " .. seq + 1,
+    { ["Producer-Expected-Seq"] = seq + 1, ["Producer-Received-Seq"] = p.seq })
+end
+
+local function closed_headers(w)
+  return { ["Stream-Closed"] = "true", ["Stream-Next-Offset"] = w.tail }
+end
+
+-- The answer to a request that is in the log already, once it is acknowledged.
+local function repeated(s, w, p, last)
+  local ok, why, code = state.settle(s, w)
+  if not ok then return fail(code, why) end
+  return 204, nil, dress {
+    ["Stream-Next-Offset"] = w.tail, ["Stream-Closed"] = w.closed and "true" or nil,
+    ["Producer-Epoch"] = p and p.epoch, ["Producer-Seq"] = last,
+  }
+end
+
+-- The answer to a request for a stream that is closed.
+local function to_closed(s, w, p, has_body)
+  if not has_body and not p then return repeated(s, w) end
+  if p and w.closer == p.tuple then return repeated(s, w, p, p.seq) end
+  return fail("stream_closed", nil, closed_headers(w))
+end
+
+---@class lignum.StreamAppend
+---@field name string
+---@field list (string|lignum.Message)[]   empty: to close only
+---@field media? string
+---@field closing boolean
+---@field seq? string
+---@field producer? lignum.StreamProducer
+
+-- Tries it once. nil: another append came first.
+local function try(req, a)
+  local s, w, code = state.writer(a.name)
+  if not s then return fail(code, w) end
+  local p, has_body = a.producer, a.media ~= nil
+  if s.gone then return fail("stream_gone") end
+  if w.closed then return to_closed(s, w, p, has_body) end
+  if has_body and a.media ~= s.media then
+    return fail("conflict", ("the stream is of type %s, not %s"):format(s.type, a.media))
+  end
+  if p then
+    local what, last, body, headers = judge(s, p)
+    if not what then return last, body, headers end
+    if what == "duplicate" then return repeated(s, w, p, last) end
+  end
+  if a.seq and w.seq and a.seq <= w.seq then
+    return fail("conflict", ("Stream-Seq %s does not follow the last one, %s"):format(a.seq, w.seq))
+  end
+  local bare = #a.list == 0
+  local records = bare and { { payload = "" } } or table.move(a.list, 1, #a.list, 1, {})
+  local n, why, more
+  n, why, code, more = state.append(s, w, records,
+    { closed = a.closing, closer = a.closing and p and p.tuple or nil, seq = a.seq, bare = bare }, req)
+  if n == false then return repeated(s, w, p, p and p.seq) end
+  if not n and code == "precondition_failed" then return nil end
+  if not n then return fail(code, why, nil, more) end
+  return p and not bare and 200 or 204, nil, dress {
+    ["Stream-Next-Offset"] = n.tail, ["Stream-Closed"] = a.closing and "true" or nil,
+    ["Producer-Epoch"] = p and p.epoch, ["Producer-Seq"] = p and p.seq,
+  }
+end
+
+---`POST /v1/stream/{path}`
+---@param req lignum.Request
+function M.post(req)
+  local name = protocol.topic_name(req:param("path"))
+  if not name then return fail("unknown_stream") end
+  local kind, closing, seq = header(req, "content-type", "stream-closed", "stream-seq")
+  local p, problem = producer_of(req)
+  if problem then return fail("bad_value", problem) end
+  local s, v, code = state.usable(name)
+  if not s then return fail(code, v) end
+  access.touch(s)
+  local a = { name = name, list = {}, closing = protocol.is_true(closing), seq = seq, producer = p }
+  if req.body ~= "" then
+    if not kind then return fail("bad_value", "Content-Type is missing") end
+    a.media = media(kind)
+  elseif not a.closing then
+    return fail("bad_value", "the body is empty")
+  end
+  if a.media == s.media and not v.closed then
+    local why, more
+    a.list, why, code, more = messages.of(req, name, s.type)
+    if not a.list then return fail(code, why, nil, more) end
+    if #a.list == 0 then return fail("bad_value", "an empty array appends nothing") end
+  end
+  for _ = 1, TRIES do
+    local status, body, headers = try(req, a)
+    if status then return status, body, headers end
+  end
+  return fail("busy", "other appends to the stream came first each time")
+end
+
+---`DELETE /v1/stream/{path}`
+---@param req lignum.Request
+function M.delete(req)
+  local name = protocol.topic_name(req:param("path"))
+  if not name then return fail("unknown_stream") end
+  local s, v, code = state.usable(name)
+  if not s then return fail(code, v) end
+  local ok, why
+  ok, why, code = state.remove(s)
+  if not ok then return fail(code, why) end
+  return 204, nil, dress()
+end
+
+return M

@@ -1,0 +1,71 @@
+--- Durable Streams: the messages in a body. Of a JSON stream each element of an array is one, of others the body is,
+--- in pieces of the size that a message may have.
+local core = require "lignum.core"
+local http = require "lignum.http"
+local protocol = require "routes.durable_streams.protocol"
+local publish = require "lignum.publish"
+
+local json = core.json
+
+local M = {}
+
+local PAYLOAD_MAX <const>, COUNT_MAX <const> = core.limits.payload_size_max, core.limits.batch_count_max
+
+-- on_publish has changed the messages of a JSON stream.
+local function check_changed(before, after)
+  for i, m in ipairs(after) do
+    if m.payload ~= before[i] then
+      local values = json.split(m.payload)
+      if not values or #values ~= 1 or m.payload:find("^%s*%[") then
+        publish.complain("must leave each message of a JSON stream one JSON value, and no array")
+      end
+    end
+  end
+end
+
+local function elements(body)
+  local list, why, code, more = json.split(body)
+  if not list then return nil, why, code, more end
+  if #list > COUNT_MAX then
+    return nil, ("%d messages are over the limit of %d"):format(#list, COUNT_MAX), "too_large", { limit = COUNT_MAX }
+  end
+  for _, text in ipairs(list) do
+    if #text > PAYLOAD_MAX then
+      local why_long <const> = "an element of %d bytes is over the limit of %d"
+      return nil, why_long:format(#text, PAYLOAD_MAX), "too_large", { limit = PAYLOAD_MAX }
+    end
+  end
+  return list
+end
+
+local function pieces(body)
+  local list = {}
+  for at = 1, #body, PAYLOAD_MAX do list[#list + 1] = body:sub(at, at + PAYLOAD_MAX - 1) end
+  return list
+end
+
+---The messages of a request to a stream, as on_publish leaves them.
+---@param req lignum.Request
+---@param name string      of the stream's topic
+---@param type string      the stream's content type
+---@return (string|lignum.Message)[]? list
+---@return string? message
+---@return string? code
+---@return table? more
+function M.of(req, name, type)
+  local body = req.body
+  if body == "" then return {} end
+  local problem = http.encoded(req:header("content-encoding"))
+  if problem then return nil, problem, "unsupported_media" end
+  local is_json = protocol.media(type) == "application/json"
+  local list, why, code, more
+  if is_json then list, why, code, more = elements(body) else list = pieces(body) end
+  if not list or #list == 0 then return list, why, code, more end
+  local shown
+  shown, why, code, more = publish.show(name, list, req)
+  if not shown then return nil, why, code, more end
+  if is_json and shown ~= list then check_changed(list, shown) end
+  return shown
+end
+
+return M

@@ -1,0 +1,135 @@
+--- Durable Streams: names, offsets, headers and errors of the protocol. What a stream is, is in state.lua.
+local core = require "lignum.core"
+local http = require "lignum.http"
+
+local topic_name_max, format = core.limits.topic_name_max, string.format
+
+local M = {}
+
+M.PREFIX = "/v1/stream/"
+M.TOPICS = "stream."              -- what the names of streams' topics begin with
+M.CHUNK = 1 << 20                 -- bytes of one answer, about
+local SAFE <const> = core.limits.json_integer_max
+local PATH_MAX <const> = 2048     -- it is a label of the topic
+
+-- Answers ----------------------------------------------------------------------------------------
+
+---Adds the headers that all answers have.
+---@param headers? table
+---@return table headers
+function M.dress(headers)
+  headers = headers or {}
+  headers["X-Content-Type-Options"] = "nosniff"
+  headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+  return headers
+end
+
+---An answer that says why there is none of the other kind.
+---@param code string
+---@param why? string
+---@param headers? table   further ones
+---@param more? table      members of the problem
+---@return integer status
+---@return table body
+---@return table headers
+function M.fail(code, why, headers, more)
+  if code == "unknown_topic" then code, why = "unknown_stream", nil end
+  local status, body, all = http.fail(code, why, more)
+  for name, value in pairs(headers or {}) do all[name] = value end
+  all["Cache-Control"] = "no-store"
+  return status, body, M.dress(all)
+end
+
+-- Names ------------------------------------------------------------------------------------------
+
+local function escape(c)
+  return format("_%02x", c:byte())
+end
+
+---The name of a stream's topic: the path with / as . and other characters as _XX. A long one is a digest, which no
+---escaped path can be.
+---@param path string
+---@return string? name
+function M.topic_name(path)
+  if path == "" or #path > PATH_MAX then return nil end
+  local name = M.TOPICS .. path:gsub("[^%w%-/]", escape):gsub("/", ".")
+  if #name <= topic_name_max then return name end
+  return M.TOPICS .. "_h" .. core.crypto.encode(core.crypto.sha256(path), "hex")
+end
+
+---The path of the stream that a URL or an absolute path names; nil: it names none.
+---@param text string
+---@return string? path
+function M.path_in(text)
+  local path = text:match("^https?://[^/]+(/.*)$") or text
+  if path:sub(1, #M.PREFIX) ~= M.PREFIX then return nil end
+  return (path:sub(#M.PREFIX + 1):gsub("%%(%x%x)", function(x) return string.char(tonumber(x, 16)) end))
+end
+
+---The URL of a path, as the client of a request sees this node.
+---@param req lignum.Request
+---@param path string
+---@return string
+function M.url(req, path)
+  local forwarded, scheme, host = req:header("x-forwarded-host", "x-forwarded-proto", "host")
+  return (scheme or "http") .. "://" .. (forwarded or host or "localhost") .. path
+end
+
+-- Offsets ----------------------------------------------------------------------------------------
+
+---An offset as text: the epoch of the message before a position, and the position. As texts they sort as in the stream.
+---@param epoch integer
+---@param position integer
+---@return string
+function M.token(epoch, position)
+  return format("%016d_%016d", epoch, position)
+end
+
+---@param text string
+---@return integer? epoch
+---@return integer? position
+function M.parse_token(text)
+  local e, p = text:match("^(%d+)_(%d+)$")
+  if not e or #e > 16 or #p > 16 then return nil end
+  return math.tointeger(tonumber(e)), math.tointeger(tonumber(p))
+end
+
+local CURSOR_EPOCH <const> = 1728432000     -- 2024-10-09T00:00:00Z, by the protocol
+local CURSOR_STEP <const> = 20
+
+---The cursor by which caches tell apart the live requests of different times; always later than the client's.
+---@param given? string
+---@return string
+function M.cursor_after(given)
+  local current = math.floor((core.now() - CURSOR_EPOCH) / CURSOR_STEP)
+  local n = given and given:find("^%d+$") and #given <= 15 and math.tointeger(tonumber(given))
+  if not n or n < current then return tostring(current) end
+  return tostring(n + math.random(1, 3600 // CURSOR_STEP))
+end
+
+-- Headers ----------------------------------------------------------------------------------------
+
+---@param text string
+---@return integer?
+function M.number(text)
+  if not text:find("^%d+$") or #text > 16 then return nil end
+  local n = math.tointeger(tonumber(text))
+  return n and n <= SAFE and n or nil
+end
+
+---A number of seconds or messages in a header: without sign, point or leading zero.
+---@param text string
+---@return boolean
+function M.is_plain(text)
+  return text == "0" or text:find("^[1-9]%d*$") ~= nil and #text <= 15
+end
+
+---@param text? string
+---@return boolean
+function M.is_true(text)
+  return text ~= nil and text:lower() == "true"
+end
+
+M.media = http.media_type
+
+return M

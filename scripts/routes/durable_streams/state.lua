@@ -1,0 +1,228 @@
+--- Durable Streams: what is known of a stream, and appending to it.
+---
+--- A stream is a topic. What was said at its creation is in the topic's labels, which never change: content type, times
+--- to live, and for a fork where it parts from its source. All else follows from the log: each message is one message
+--- of the stream, the last one may be a bare record that closes it, and its headers say what the state is after it:
+---
+---     stream-closed   true: the stream is closed; bare: so, and this message is no message of the stream
+---     stream-closer   the producer's tuple that closed it
+---     stream-tail     of a bare message: the offset after the last message of the stream
+---     stream-seq      the last Stream-Seq
+---
+--- So a state is read from one message, the last one, on any node. Producers are those of the topic.
+---
+--- Where this node leads, the state at the tail decides what may be appended. An append says where it expects the tail
+--- (topic:append, expect), so it fails when another task, or a task of a configuration that is being replaced, came
+--- first; then its request begins anew. Nothing is locked.
+---
+--- A stream that is created with messages is two records, one in _topics and one in its topic. Until the second is
+--- there (label `initial`), the stream does not exist for clients, and a repeated PUT completes it.
+local access = require "routes.durable_streams.access"
+local core = require "lignum.core"
+local protocol = require "routes.durable_streams.protocol"
+
+local topic, clock, token = core.topic, core.time.clock, protocol.token
+local append_raw = core.append
+
+local M = {}
+
+local STREAMS_KNOWN <const> = 20000      -- states kept; beyond that all are read anew
+local PATIENCE <const> = 10              -- seconds in which what is on its way has to be acknowledged
+
+---@class lignum.Stream
+---@field name string        of the topic
+---@field topic lignum.Topic
+---@field id string
+---@field type string        content type
+---@field media string
+---@field json boolean
+---@field labels table<string, string>
+---@field base integer       the position of its topic's offset 0
+---@field base_epoch integer
+---@field gone boolean
+---@field view lignum.StreamState?   of what is readable, as last looked at
+---@field head lignum.StreamState?   at the tail, as last appended here
+
+---@class lignum.StreamState
+---@field at integer         the offset after the last message
+---@field cuts integer       of the topic, then
+---@field epoch integer      of the last message
+---@field data integer       the offset after the last message that is one of the stream
+---@field tail string        the offset that clients see
+---@field closed boolean
+---@field closer string?
+---@field seq string?
+---@field time number?       of the last message
+
+local known, count = {}, 0               -- [name] = lignum.Stream
+
+local function remember(name, id, t)
+  local labels = t:labels()
+  if not labels then return nil end
+  local s = {
+    name = name, topic = t, id = id, labels = labels, type = labels.type, media = protocol.media(labels.type),
+    base = math.tointeger(tonumber(labels.fork or 0)), base_epoch = math.tointeger(tonumber(labels.fork_epoch or 0)),
+  }
+  s.json = s.media == "application/json"
+  if count >= STREAMS_KNOWN then known, count = {}, 0 end
+  if not known[name] then count = count + 1 end
+  known[name] = s
+  return s
+end
+
+local function empty(s, cuts)
+  return { at = 0, cuts = cuts, epoch = 0, data = 0, tail = token(s.base_epoch, s.base), closed = false }
+end
+
+-- The state after the message m at offset next - 1.
+local function state_after(s, m, next, cuts)
+  local h = m.headers or {}
+  local bare = h["stream-closed"] == "bare"
+  return {
+    at = next, cuts = cuts, epoch = m.epoch, data = bare and next - 1 or next, time = m.time,
+    tail = h["stream-tail"] or token(m.epoch, s.base + next), closed = h["stream-closed"] ~= nil,
+    closer = h["stream-closer"], seq = h["stream-seq"],
+  }
+end
+
+-- The state of what is readable.
+local function look(s, next, cuts)
+  local v, head = s.view, s.head
+  if v and v.at == next and v.cuts == cuts then return v end
+  if head and head.at == next and head.cuts == cuts and head.led == core.node.epoch() then
+    v = head
+  elseif next == 0 then
+    v = empty(s, cuts)
+  else
+    local batch, why, code = s.topic:read { from = next - 1, to = next, limit = 1 }
+    if not batch then return nil, why, code end
+    if not batch[1] then return nil, "the last message cannot be read yet", "unavailable" end
+    v = state_after(s, batch[1], next, cuts)
+  end
+  s.view = v
+  return v
+end
+
+---A stream and the state of what is readable of it, whatever that is: it may be gone, expired, or not be whole yet.
+---@param name string
+---@return lignum.Stream? stream
+---@return lignum.StreamState|string|nil state
+---@return integer|string|nil tail
+function M.open(name)
+  local t = topic(name)
+  local next, tail, _, id, gone, cuts = t:place()
+  if not next then
+    if known[name] then known[name], count = nil, count - 1 end
+    return nil, tail, _
+  end
+  local s = known[name]
+  if not s or s.id ~= id then s = remember(name, id, t) end
+  if not s or not s.type then return nil, nil, "unknown_topic" end
+  s.gone = gone
+  local v, why, code = look(s, next, cuts)
+  if not v then return nil, why, code end
+  return s, v, tail, cuts
+end
+
+---Deletes a stream. Its forks keep what they have of it.
+---@param s lignum.Stream
+---@return boolean? ok
+---@return string? message
+---@return string? code
+function M.remove(s)
+  return s.topic:delete()
+end
+
+---Whether a stream was created with messages that are not there yet.
+---@param s lignum.Stream
+---@param v lignum.StreamState
+---@return boolean
+function M.is_unfinished(s, v)
+  return s.labels.initial ~= nil and v.at == 0
+end
+
+---A stream that clients may use, and the state of what is readable. One that has expired is deleted.
+---@param name string
+---@return lignum.Stream? stream
+---@return lignum.StreamState|string|nil state   or the problem
+---@return string? code
+function M.usable(name)
+  local s, v, code = M.open(name)
+  if not s then return nil, v, code end
+  if s.gone then return nil, nil, "stream_gone" end
+  if M.is_unfinished(s, v) then return nil, nil, "unknown_topic" end
+  if not access.is_over(s, v) then return s, v end
+  if core.cluster.follows() then return nil, "the stream has expired", "unknown_stream" end
+  local ok, why
+  ok, why, code = M.remove(s)
+  if not ok and code ~= "unknown_topic" then return nil, why, code end
+  local still = M.open(name)
+  return nil, "the stream has expired", still and still.gone and "stream_gone" or "unknown_stream"
+end
+
+---The state at the tail, which this node may append after. What is on its way from before is waited for.
+---@param name string
+---@return lignum.Stream? stream
+---@return lignum.StreamState|string|nil state   or the problem
+---@return string? code
+function M.writer(name)
+  local deadline = clock() + PATIENCE
+  while true do
+    local s, v, tail, cuts = M.open(name)
+    if not s then return nil, v, tail end
+    local head = s.head
+    if head and head.at == tail and head.cuts == cuts and head.led == core.node.epoch() then return s, head end
+    if v.at == tail then return s, v end
+    local left = deadline - clock()
+    if left <= 0 then return nil, "what was appended last is not acknowledged yet", "unavailable" end
+    local ok, why, code = s.topic:wait(tail - 1, left)
+    if not ok and code ~= "timeout" then return nil, why, code end
+  end
+end
+
+---Appends messages after a state. `records` are data but for a single record with `bare`.
+---@param s lignum.Stream
+---@param w lignum.StreamState
+---@param records (string|lignum.Message)[]
+---@param to { closed: boolean, closer?: string, seq?: string, bare?: boolean }   the state after them
+---@param req lignum.Request
+---@return lignum.StreamState|boolean|nil state   false: a duplicate of a producer's request
+---@return string? message
+---@return string? code
+---@return table? more
+function M.append(s, w, records, to, req)
+  local epoch, at = core.node.epoch(), w.at + #records
+  local n = {
+    at = at, cuts = w.cuts, epoch = epoch, led = epoch, data = to.bare and w.at or at, time = core.now(),
+    tail = to.bare and w.tail or token(epoch, s.base + at), closed = to.closed, closer = to.closer,
+    seq = to.seq or w.seq,
+  }
+  if n.closed or n.seq then
+    local last = records[#records]
+    if type(last) == "string" then last = { payload = last } end
+    local h = last.headers or {}
+    h["stream-closed"] = n.closed and (to.bare and "bare" or "true") or nil
+    h["stream-closer"], h["stream-seq"], h["stream-tail"] = n.closer, n.seq, to.bare and n.tail or nil
+    last.headers, records[#records] = h, last
+  end
+  s.head = n
+  local expect = w.at == 0 and "0:0" or ("%d:%d"):format(w.epoch, w.at)
+  local first, why, code, more = append_raw(s.topic, records, { request = req, expect = expect })
+  if first and not (more and more.duplicate) then return n end
+  if s.head == n then s.head = nil end
+  if first then return false end
+  return nil, why, code, more
+end
+
+---Waits until all that is appended can be read.
+---@param s lignum.Stream
+---@param w lignum.StreamState
+---@return boolean? ok
+---@return string? message
+---@return string? code
+function M.settle(s, w)
+  if w.at == 0 then return true end
+  return s.topic:wait(w.at - 1, PATIENCE)
+end
+
+return M
