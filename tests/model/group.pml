@@ -1,12 +1,13 @@
 /* A consumer group through failovers: one topic and the log of groups, on two nodes.
  *
- * The log of groups is a live log: records claim(offset), ack(offset) and cut(offset), each with the epoch of the message. A
- * group's state is what its records say, one after the other; a leader applies a record when it appends it, and answers a
- * settle when the record is on every member of the set (of a `wal` topic: on its own disk). The topic is live, or `wal`
- * (-DWAL): then messages are readable, and claimed, before the follower has them. A leader may take the follower out of the
- * set; the follower may lead as long as it is in the set. Failover is orderly (the follower has all) or not.
+ * The log of groups is a live log of records claim(offset), ack(offset) and cut(offset), each with the epoch of the
+ * message. Applying its records in order gives the state of a group. A leader applies a record when it appends it, and
+ * answers a settle when the record is on every member of the set (of a `wal` topic: on its own disk). The topic is
+ * live, or `wal` (-DWAL): then messages are readable, and claimed, before the follower has them. A leader may remove
+ * the follower from the set; the follower may lead as long as it is in the set. A failover is orderly if the follower
+ * has all records.
  *
- *   lost         a message that nobody asked to acknowledge is never settled for a leader
+ *   lost         no leader has a message as settled that no consumer asked to acknowledge
  *   again        of a live topic, a message whose acknowledgement was answered is never claimed again
  *   early        while its lease runs, a message is not claimed again after orderly failovers
  *
@@ -18,7 +19,7 @@
 #define MAXO 2                                  /* offsets, at most 2 */
 #endif
 #ifndef K
-#define K 5                                     /* records and one, at most 6 */
+#define K 5                                     /* the number of records plus one, at most 6 */
 #endif
 #define E4 4
 #define CLAIM 1
@@ -28,13 +29,13 @@
 #define LEASED 1
 #define SETTLED 2
 
-byte l, e = 1;                                  /* who leads, and its epoch */
-bit inset = 1, joined = 1;                      /* the follower is in the set; has met this leader */
-bit checked = 1, crash;                         /* the group in this epoch; a failover was not orderly */
+byte l, e = 1;                                  /* the leader, and its epoch */
+bit inset = 1, joined = 1;                      /* the follower is in the set; it has connected to this leader */
+bit checked = 1, crash;                         /* the group was checked in this epoch; some failover was not orderly */
 byte tail[2]; byte ep[4];                       /* the topic: [node * 2 + offset] = epoch */
 byte recs[2]; byte kind[12], off[12], mep[12];   /* the log of groups: [node * 6 + place] */
-byte st[4], known[4];                           /* a node's memory of the group; known: the epoch of a message in it */
-byte out[2];                                    /* the lease of this offset that runs: the message's epoch */
+byte st[4], known[4];                           /* a node's state of each message; the epoch it knows the message by */
+byte out[2];                                   /* the running lease of this offset: the epoch of its message; 0: none */
 bit asked[8], answered[8];                      /* [offset * E4 + epoch] an ack was asked for, was answered */
 byte i, o;
 
@@ -55,18 +56,18 @@ inline append(k, q, m) {
   apply(l, recs[l] - 1)
 }
 
-/* Leading begins: memory is what the log says. */
+/* A node begins to lead: it makes its state from the log. */
 inline begin() {
   st[MSG(l, 0)] = FREE; st[MSG(l, 1)] = FREE; known[MSG(l, 0)] = 0; known[MSG(l, 1)] = 0;
   do :: i < recs[l] -> apply(l, i); i++ :: else -> break od; i = 0;
   checked = 0
 }
 
-/* Before the first use in an epoch: what belongs to another history of the topic is cut. */
+/* Before the first use in an epoch: state of messages of another history of the topic is cut. */
 inline check() {
-#ifndef NO_CUT                                  /* mutant: settles outlive a history */
+#ifndef NO_CUT                                  /* mutant: settled messages stay so in another history */
   do :: i < MAXO && !(known[MSG(l, i)] &&
-#ifdef CUT_TAIL                                 /* mutant: only the topic's length is compared */
+#ifdef CUT_TAIL                                 /* mutant: only the length of the topic is compared */
         i >= tail[l]
 #else
         known[MSG(l, i)] != EPOCH(i)
@@ -78,7 +79,7 @@ inline check() {
   checked = 1
 }
 
-/* A follower that meets its leader: both logs are cut to where they agree. */
+/* A follower connects to its leader: its topic and log are truncated to where they agree. */
 inline join() {
   do :: i < tail[F] && i < tail[l] && ep[MSG(F, i)] == ep[MSG(l, i)] -> i++ :: else -> break od;
   tail[F] = i;
@@ -131,7 +132,7 @@ inline lead(orderly) {
 #else
 #define LEASE(q) append(CLAIM, q, EPOCH(q))
 #endif
-#ifdef SKIP_AHEAD                               /* mutant: the cursor passes what is not settled */
+#ifdef SKIP_AHEAD                               /* mutant: the cursor passes a message that is not settled */
 #define SKIP(q) if :: q == 1 -> st[MSG(l, 0)] = SETTLED :: else fi
 #else
 #define SKIP(q) skip

@@ -1,26 +1,29 @@
-/* One topic, three nodes, Consul as an oracle: who leads, whose copies count, what is acknowledged, what is cut.
+/* One topic on three nodes, with Consul as an oracle: which node leads, whose copies count, which records are
+ * acknowledged, and which are truncated.
  *
- * This is the model of core/broker (role.c, leader.c, requests.c, feed.c, membership.c, reconcile.c, stream.c), in spin's language. tests/model/run
- * searches it, and checks that each mutant (one -D: a rule left out) ends with an error. Variants, one -D each:
+ * This is the model of core/broker (role.c, leader.c, requests.c, feed.c, membership.c, reconcile.c, stream.c), in
+ * spin's language. tests/model/run searches it, and checks that each mutant (one -D: a rule left out) ends with an
+ * error. Variants, one -D each:
  *
  *   (none)     a live topic under durability "commit"
- *   READS      and what followers were told of `peers`: they serve it, and never cut below it
- *   WEAK       a weaker durability: acknowledged when written; power loss makes a node amnesiac
- *   UNCLEAN    and one unclean claim
- *   WAL        a `wal` topic: acknowledged by the leader's disk alone
- *   LOWERED    and an operator lowers `copies` to 1: the set may shrink below it from when that is asked (here: always), and
- *              the lower number counts on a node once that has taken effect there
- *   ROLLBACK   and Consul taken back to an older register, once
+ *   READS      also the marks `peers` that followers were told: they serve records below, and never truncate there
+ *   WEAK       a weaker durability: a record is acknowledged when it is written; power loss makes a node amnesiac
+ *   UNCLEAN    READS, and one unclean claim
+ *   WAL        a `wal` topic: a record is acknowledged once it is on the leader's disk
+ *   LOWERED    an operator lowers `copies` to 1: the set may shrink below the old number as soon as that is requested
+ *              (here: always), and the lower number counts on a node once the change has taken effect there
+ *   ROLLBACK   Consul is taken back to an older register, once
  *
- * A record is represented by the number of the claim under which its leader appended it (an *instance*). A claim has one
- * appending process; except under ROLLBACK the claim's number is the epoch. Frames and acknowledgements in flight are over-approximated: a follower may receive
- * anything that the leader of its connection's epoch ever sent, also after that leader's death; an acknowledgement
- * counts from when it is sent, and `commit` may come any time later (the minimum only rises, so this covers each delay).
- * A claim takes two steps: Consul applies the compare-and-set, and later the node receives the answer and begins to lead.
+ * A record is represented by the number of the claim under which its leader appended it (an *instance*). A claim has
+ * one appending process; except under ROLLBACK the claim's number is the epoch. Frames and acknowledgements in flight
+ * are over-approximated: a follower may receive anything that the leader of its connection's epoch ever sent, also
+ * after that leader's death; an acknowledgement counts from when it is sent, and `commit` may come any time later (the
+ * minimum only rises, so this covers each delay). A claim takes two steps: Consul applies the compare-and-set, and
+ * later the node receives the answer and begins to lead.
  *
- * A rollback is modelled under an assumption that the code cannot guarantee: some node that saw the lost register reads
- * each later register before its leader acknowledges anything, and before the next claim (LOOK, HEARD, CALM). That may be
- * another node each time, and it may die afterwards. */
+ * A rollback is modelled under an assumption that the code cannot guarantee: some node that saw the lost register
+ * reads each later register before its leader acknowledges anything, and before the next claim (LOOK, HEARD, CALM).
+ * That may be another node each time, and it may die afterwards. */
 #ifndef MAXE
 #define MAXE 2                                  /* claims */
 #endif
@@ -54,10 +57,10 @@
 
 /* nodes */
 byte lg[N*MAXM]; byte tl[N]; byte dln[N];       /* log; the marks tail (written is the same here) and disk */
-byte prm[N];                                    /* promised, on disk */
-byte con[N];                                    /* whose connection it has, as a follower; 0 none */
-byte led[N];                                    /* leads; 0 no */
-byte cst[N];                                    /* its claim that Consul has taken and that it does not know of yet */
+byte prm[N];                                    /* the promised epoch, on disk */
+byte con[N];                                    /* as a follower: the claim of its leader; 0: not connected */
+byte led[N];                                    /* the claim by which it leads; 0: it does not */
+byte cst[N];                                    /* its claim that Consul has applied, before it has the answer */
 #ifdef LOWERED
 bit low, lo[N];                                 /* the lower `copies` is committed; has taken effect on the node */
 #ifdef LOWERED_ASKED                            /* mutant: it counts when it is asked for */
@@ -71,25 +74,25 @@ bit low, lo[N];                                 /* the lower `copies` is committ
 #define LOWERS
 #endif
 /* claims */
-byte own[NE]; bit st[NE];                       /* whose; it has begun to lead by it */
-byte hlg[NE*MAXM]; byte hln[NE];                /* all that its leader ever had: the frames in flight */
-byte eff[NE]; byte pnd[NE]; bit app[NE];        /* leader: set confirmed, set asked for; Consul has taken that */
+byte own[NE]; bit st[NE];                       /* the node that claimed; whether it has begun to lead */
+byte hlg[NE*MAXM]; byte hln[NE];                /* all records that its leader ever had: the frames in flight */
+byte eff[NE]; byte pnd[NE]; bit app[NE];     /* leader: the confirmed set, the requested one; Consul has applied that */
 byte cm[NE]; byte ack[NE*N];                    /* leader: `peers`, the followers' acknowledgements */
 /* the register */
-byte S = S0; byte reg;                         /* members; the claim that stands there */
+byte S = S0; byte reg;                         /* the members; the newest claim */
 byte last; byte nchg;
-bit g1;                                         /* node 1 has claimed once: nodes 1 and 2 are alike before */
+bit g1;                                      /* node 1 has claimed once; until then nodes 1 and 2 are interchangeable */
 /* ghost */
 byte A[MAXM];                                   /* acknowledged record at each offset */
 
 #ifdef UNCLEAN
 #define READS
-byte uncl; bit gone;                            /* the unclean claim; its line has begun to lead */
-bit over[N];                                    /* that it was unclean is no reason to cut any more */
-#define LOST(e) (gone && (e) < uncl)            /* what that history goes on with is lost to the cluster, as was said */
-/* A follower has heard from a leader of the unclean line that all it had from before is committed there. */
+byte uncl; bit gone;                            /* the unclean claim; it, or a later one, has begun to lead */
+bit over[N];                                    /* the unclean claim is no reason to truncate any more */
+#define LOST(e) (gone && (e) < uncl)            /* records of older claims may be lost: the operator accepted that */
+/* A leader since the unclean claim has told the follower that all its earlier records are committed. */
 #define SETTLE(n) :: con[n] && !over[n] && uncl && con[n] >= uncl && SETTLED(n,con[n]) -> d_step { over[n] = 1; tidy() }
-#ifdef UNCLEAN_PLACED                           /* mutant: that its history is the leader's is enough */
+#ifdef UNCLEAN_PLACED                           /* mutant: having the leader's history is enough */
 #define SETTLED(n,E) 1
 #else
 #define SETTLED(n,E) (led[own[E]] == E && (cm[E] >= tl[n] || LG(n,cm[E]) >= uncl))
@@ -100,14 +103,14 @@ bit over[N];                                    /* that it was unclean is no rea
 #endif
 #ifdef WAL
 #define READS
-byte hdk[NE];                                   /* how far its leader's disk got: all that is ever shipped */
-byte wa[MAXM], dv[MAXM];                        /* ghost: records that were on their leader's disk; moved to diverged/ */
+byte hdk[NE];                                   /* the disk mark of its leader: no record above is shipped */
+byte wa[MAXM], dv[MAXM];                       /* ghost: records that were on their leader's disk; moved to diverged/ */
 #endif
 #ifdef READS
-byte sm[N];                                     /* told `peers`, as far as it is on the own disk */
+byte sm[N];                                     /* the mark `peers` that it was told, as far as it is on its own disk */
 #endif
 #ifdef WEAK
-bit amn[N]; bit pam[NE*N]; byte ct[N];          /* amnesiac; as the leader takes it; CAUGHT on its way */
+bit amn[N]; bit pam[NE*N]; byte ct[N];        /* amnesiac; the leader treats it so; it was told that it has caught up */
 #endif
 #ifdef BLIND_CLAIM
 byte rs[N];
@@ -119,15 +122,15 @@ byte late, latset;
 byte dup[NE];
 #endif
 #ifdef ROLLBACK
-byte num[NE], rv[NE];                           /* its epoch; the version of the register that its leader knows */
+byte num[NE], rv[NE];                           /* its epoch; the version of the register that its leader has seen */
 byte V;                                         /* of the register */
 byte ver[N], si[N];                              /* the newest register that the node has seen: version, and claim */
 byte kS, kV, kreg; bit kept;                    /* the copy of Consul's data */
-bit rolled, marked;                             /* the register says that a newer one was lost */
-byte fr, back, lostS, wit;                      /* claims before; the leader put back; the set then; who has seen what was lost */
-bit cons[NE];                                   /* one of those has looked at this claim, and finds nothing wrong */
+bit rolled, marked;                             /* it has happened; the register is flagged: a newer one was lost */
+byte fr, back, lostS, wit;          /* the last claim before it; the restored leader; the lost set; nodes that saw it */
+bit cons[NE];                                   /* one of those has read this claim, which continues what it saw */
 #define NUM(e) num[e]
-#ifdef RB_ONE_EPOCH                             /* mutant: one epoch is one history, whoever leads it */
+#ifdef RB_ONE_EPOCH                             /* mutant: an epoch is one history, even if two nodes lead it */
 #define SAME(a,b) (num[a] == num[b])
 #else
 #define SAME(a,b) (num[a] == num[b] && own[a] == own[b])
@@ -139,7 +142,7 @@ bit cons[NE];                                   /* one of those has looked at th
 #endif
 #define FOLLOWS(n,c,v) (CONTINUES(c,v,si[n],ver[n]) && (num[prm[n]] < num[c] || SAME(prm[n],c)))
 #define POST(e) (rolled && (e) > fr)
-#define OLDER(e) (rolled && ((e) > fr || (e) == back))   /* leads by what was put back, or by what followed from it */
+#define OLDER(e) (rolled && ((e) > fr || (e) == back))   /* leads by the restored register, or a successor of it */
 #else
 #define NUM(e) (e)
 #define POST(e) 0
@@ -147,7 +150,7 @@ bit cons[NE];                                   /* one of those has looked at th
 
 byte i, j, x, e, f;
 
-inline tidy() {                                 /* forget what can no longer matter: fewer states */
+inline tidy() {                       /* clears variables that cannot matter any more, so that there are fewer states */
   f = 1;
   do :: f > MAXE -> break
      :: else ->
@@ -187,11 +190,11 @@ inline start_lead(n, E) {                       /* role_lead, leader_begin: epoc
                                 :: else -> if :: i >= dln[n] || A[i] != LG(n,i) -> A[i] = 0 :: else fi; i++ od
      :: else fi;
 #endif
-  x = 0; i = E + 1; do :: i > MAXE -> break :: else -> x = x + st[i]; i++ od;   /* it is late: a newer epoch has begun */
+  x = 0; i = E + 1; do :: i > MAXE -> break :: else -> x = x + st[i]; i++ od;  /* x: it is late, a newer epoch has begun */
   if :: LOST(E) || POST(E) -> x = 1 :: else fi;
   i = 0; do :: i == MAXM -> break
             :: else -> HL(E,i) = LG(n,i);
-               assert(x || A[i] == 0 || (i < tl[n] && LG(n,i) == A[i]));  /* nothing acknowledged is missing */
+               assert(x || A[i] == 0 || (i < tl[n] && LG(n,i) == A[i]));  /* it has every acknowledged record */
                i++ od;
 #ifdef WAL
   hdk[E] = dln[n];
@@ -202,7 +205,7 @@ inline start_lead(n, E) {                       /* role_lead, leader_begin: epoc
 #endif
 }
 
-#ifdef NEW_ONLY                                 /* mutants: while asking, one of the sets does not count */
+#ifdef NEW_ONLY                                 /* mutants: during a change, one of the two sets does not count */
 #define COUNTED(E) (pnd[E] -> pnd[E] : eff[E])
 #else
 #ifdef OLD_ONLY
@@ -222,8 +225,9 @@ inline start_lead(n, E) {                       /* role_lead, leader_begin: epoc
 #else
 #define OWNOK(E,l) (OWN(l) > cm[E])
 #endif
-/* Its acknowledgements do not count until it has caught up. (AMNESIAC_ACKS: those of its present connection do. That is
- * not caught, and need not be: they are positions, so what it acknowledges it has again, with all that was before.) */
+/* The acknowledgements of an amnesiac node do not count until it has caught up. (AMNESIAC_ACKS: those of its present
+ * connection count. The search finds no error in that: an acknowledgement is a position, so the node has that record
+ * again, and all before it.) */
 #if defined(WEAK) && !defined(AMNESIAC_COUNTS) && !defined(AMNESIAC_ACKS)
 #define FIT(E,m) !FORGETS(E,m)
 #else
@@ -238,7 +242,7 @@ inline start_lead(n, E) {                       /* role_lead, leader_begin: epoc
 #endif
 #define ALLHAVE(E,l) (EACH(E,l,0) && EACH(E,l,1) && EACH(E,l,2) && ENOUGH(E))
 #ifdef ROLLBACK
-#ifdef RB_READ                                  /* mutant: who leads goes on when the register says that it is older */
+#ifdef RB_READ                                  /* mutant: a leader goes on although the register is flagged */
 #define HEARD(E) (!OLDER(E) || cons[E] || (marked && reg == E))
 #else
 #define HEARD(E) (!OLDER(E) || cons[E])
@@ -251,7 +255,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
   e = led[n]; i = cm[e]; cm[e] = i + 1;
   if :: LOST(e) -> skip
      :: else ->
-        assert(A[i] == 0 || A[i] == HL(e,i));   /* one value at one offset, below anybody's commit mark */
+        assert(A[i] == 0 || A[i] == HL(e,i));   /* below any commit mark an offset has one value */
         A[i] = HL(e,i);
 #if COPIES > 1
 #ifdef LOWERED
@@ -261,34 +265,34 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #endif
                (dln[0] > i && LG(0,i) == A[i]) + (dln[1] > i && LG(1,i) == A[i]) + (dln[2] > i && LG(2,i) == A[i]) >= COPIES);
 #endif
-#ifdef REACH                                    /* not vacuous: this is reached, so it must fail */
+#ifdef REACH                                    /* the search reaches this state, so it must fail */
         assert(!(i == MAXM-1 && e == MAXE && HL(e,0) == 1 && nchg == MAXCHG));
 #endif
         f = e + 1;
-        do :: f > MAXE -> break                 /* a later leader has it */
+        do :: f > MAXE -> break                 /* later leaders have it */
            :: else -> assert(POST(f) || !st[f] || led[own[f]] != f || (hln[f] > i && HL(f,i) == A[i])); f++ od
   fi
 }
 
-#define RISES(n,e) (tl[n] == 0 || NUM(LG(n,tl[n]-1)) <= NUM(e))   /* a falling epoch in a file is taken for damage */
+#define RISES(n,e) (tl[n] == 0 || NUM(LG(n,tl[n]-1)) <= NUM(e))  /* a lower epoch after a higher one in a file counts as damage */
 
 /* ---- changing the set ---- */
 
-#ifdef CATCH_NOTHING                            /* mutants: who may join */
+#ifdef CATCH_NOTHING                            /* mutants: which followers may join */
 #define CAUGHT(E,m) 1
 #else
 #ifdef CATCH_PEERS
 #define CAUGHT(E,m) (ACK(E,m) >= cm[E])
-#else                                           /* feeds_caught_up: `peers`, and all that the leader began with */
+#else                                     /* feeds_caught_up: at `peers`, with all records that the leader began with */
 #define CAUGHT(E,m) (ACK(E,m) >= cm[E] && (ACK(E,m) >= hln[E] || HL(E,ACK(E,m)) == E))
 #endif
 #endif
-#ifdef SHRINK_EARLY                             /* mutant: a shrunken set counts before Consul has it */
+#ifdef SHRINK_EARLY                             /* mutant: a smaller set counts before Consul has it */
 #define SENT(E,set) pnd[E] = set; eff[E] = eff[E] & set
 #else
 #define SENT(E,set) pnd[E] = set
 #endif
-#ifdef TWICE                                    /* mutant: no cas, so a repeated request can be taken twice */
+#ifdef TWICE                                /* mutant: no compare-and-set, so a repeated request can be applied twice */
 #define DUPSET(E) dup[E] = pnd[E]
 #define DUPS(E) :: dup[E] && LOCKOK(E) -> d_step { S = dup[E]; dup[E] = 0; tidy() }
 #else
@@ -301,10 +305,10 @@ inline commit(n) {                              /* leader_peers, topic_settle */
   :: m != n && led[n] && pnd[led[n]] == 0 && nchg < MAXCHG && HEARD(led[n]) && \
      (LEAVES(n,m) || (!IN(eff[led[n]],m) && JOINS(n,m))) -> \
      d_step { e = led[n]; nchg++; SENT(e, (eff[e] ^ (1<<m))); app[e] = 0; tidy() }
-#ifdef NO_CAS                                   /* mutant: any request is taken, whenever it comes */
+#ifdef NO_CAS                                   /* mutant: Consul applies any request, whenever it comes */
 #define LOCKOK(E) 1
 #else
-#ifdef SESSION_ONLY                             /* mutant: the lock's session alone is checked */
+#ifdef SESSION_ONLY                             /* mutant: only the session of the lock is checked */
 #define LOCKOK(E) (own[reg] == own[E])
 #else
 #ifdef ROLLBACK
@@ -324,7 +328,7 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #define APPLY(E) :: pnd[E] && !app[E] && LOCKOK(E) -> d_step { S = pnd[E]; app[E] = 1; WRITTEN; tidy() }
 #define CONFIRM(n) :: led[n] && HEARD(led[n]) && pnd[led[n]] && app[led[n]] -> \
   d_step { e = led[n]; eff[e] = pnd[e]; DUPSET(e); pnd[e] = 0; app[e] = 0; CONFIRMED(e); tidy() }
-#ifdef NOT_APPLIED  /* mutant: no answer, and the old set is read: taken for "was not done", though it is still on its way */
+#ifdef NOT_APPLIED  /* mutant: without an answer, a read of the old set counts as "not applied" */
 #define LOSTREPLY(n) :: led[n] && pnd[led[n]] && !app[led[n]] && late == 0 -> \
   d_step { e = led[n]; late = e; latset = pnd[e]; pnd[e] = 0; tidy() }
 #define LATE :: late && LOCKOK(late) -> d_step { S = latset; late = 0; latset = 0 }
@@ -335,18 +339,18 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 
 /* ---- claiming ---- */
 
-#ifdef STRANGER                                 /* mutant: who is not a member may claim */
+#ifdef STRANGER                                 /* mutant: a node that is not a member may claim */
 #define MEMBER(n) 1
 #else
 #define MEMBER(n) IN(S,n)
 #endif
-#if defined(WEAK) && !defined(AMNESIAC_CLAIMS)    /* mutant: it may claim */
+#if defined(WEAK) && !defined(AMNESIAC_CLAIMS)    /* mutant: an amnesiac node may claim */
 #define AWAKE(n) !amn[n]
 #else
 #define AWAKE(n) 1
 #endif
 #ifdef ROLLBACK
-#ifdef RB_CLAIM                                 /* mutant: who has seen a newer register may claim */
+#ifdef RB_CLAIM                                 /* mutant: a node that has seen a newer register may claim */
 #define NOTREGRESSED(n) 1
 #else
 #define NOTREGRESSED(n) FOLLOWS(n,reg,V)
@@ -361,16 +365,16 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #define CALM(n) 1
 #define REGISTER(n) skip
 #endif
-#ifdef BLIND_CLAIM                              /* mutant: not by cas, but what was read once is written */
+#ifdef BLIND_CLAIM                              /* mutant: no compare-and-set: a set that was read earlier is written */
 #define OLDSET(n) (rs[n] -> rs[n] : S)
 #define READSET(n) :: rs[n] != S -> rs[n] = S
 #else
 #define OLDSET(n) S
 #define READSET(n)
 #endif
-/* claim_set: the leader before may go, where that leaves enough */
+/* claim_set: the previous leader may be dropped from the set, if enough members are left */
 #define MAYDROP(n) (reg && own[reg] != n && IN(OLDSET(n),own[reg]) && SIZE(OLDSET(n)) > KEPT)
-#ifdef DROP_LOCALLY                             /* mutant: it goes, and the register does not say so */
+#ifdef DROP_LOCALLY                             /* mutant: it is dropped, but not in the register */
 #define DROP(n) eff[last] = S & ~(1 << own[reg])
 #else
 #define DROP(n) S = OLDSET(n) & ~(1 << own[reg]); eff[last] = S
@@ -386,18 +390,18 @@ inline commit(n) {                              /* leader_peers, topic_settle */
 #else
 #define UNCLEANCLAIM(n)
 #endif
-#ifdef RESUME                                   /* mutant: a process that has begun anew goes on in the same epoch */
+#ifdef RESUME                             /* mutant: a process that was restarted continues to lead in the same epoch */
 #define RESUMED(n) :: reg && own[reg] == n && st[reg] && led[n] == 0 && prm[n] == reg && con[n] == 0 -> \
   d_step { e = reg; eff[e] = S; start_lead(n,e); tidy() }
 #else
 #define RESUMED(n)
 #endif
-#ifdef LEAD_LATE                                /* mutant: the answer to a claim is taken up whatever was promised since */
+#ifdef LEAD_LATE                        /* mutant: the answer to a claim counts, whatever the node has promised since */
 #define MAYLEAD(n) cst[n]
 #define FORGETCLAIM(n,E) skip
 #else
 #define FORGETCLAIM(n,E) if :: NUM(cst[n]) <= NUM(E) -> cst[n] = 0 :: else fi
-#if defined(ROLLBACK) && !defined(RB_LEAD)      /* mutant: and whatever was seen since */
+#if defined(ROLLBACK) && !defined(RB_LEAD)      /* mutant: and whatever register it has seen since */
 #define NOTSEEN(n) FOLLOWS(n,cst[n],rv[cst[n]])
 #else
 #define NOTSEEN(n) 1
@@ -421,7 +425,7 @@ inline sendack(n) {
   e = con[n];
   if :: e && led[own[e]] == e && ACK(e,n) < ACKPOS(n) -> ACK(e,n) = ACKPOS(n) :: else fi
 }
-#ifdef ACK_OLD                                  /* mutant: acknowledgements go on over the connection of an old epoch */
+#ifdef ACK_OLD                                  /* mutant: acknowledgements over the connection of an old epoch */
 #define ACKOLD1(n,E) :: st[E] && E < prm[n] && own[E] != n && led[own[E]] == E && ACK(E,n) < dln[n] && dln[n] <= hln[E] -> \
   ACK(E,n) = dln[n]
 #define ACKOLD(n) ACKOLD1(n,1) ACKOLD1(n,2)
@@ -429,16 +433,17 @@ inline sendack(n) {
 #define ACKOLD(n)
 #endif
 
-/* A newer epoch is heard of: promise on disk, old connection and leadership dropped, then the common point. Reconnecting
- * in the same epoch changes nothing (except under WEAK), so a follower's crash need not disconnect it. */
-#ifdef ACCEPT_OLD                               /* mutant: an older epoch is promised too */
+/* A node hears of a newer epoch: it writes the promise to disk, drops the old connection and its leadership, and then
+ * truncates to the common point. Reconnecting in the same epoch changes nothing (except under WEAK), so a follower's
+ * crash need not disconnect it. */
+#ifdef ACCEPT_OLD                               /* mutant: a node also promises older epochs */
 #define SHAKEOK(n,E) (E != prm[n] && led[n] != E && led[own[E]] == E)
 #else
 #ifdef WEAK
 #define SHAKEOK(n,E) (led[own[E]] == E && (E > prm[n] || (E == prm[n] && con[n] == 0)))
 #else
 #ifdef ROLLBACK
-#ifdef RB_PROMISE                               /* mutant: who knows of a newer register promises all the same */
+#ifdef RB_PROMISE                               /* mutant: a node that knows a newer register promises as well */
 #define KNOWSLESS(n,E) 1
 #else
 #define KNOWSLESS(n,E) FOLLOWS(n,E,rv[E] + (pnd[E] != 0))
@@ -450,11 +455,11 @@ inline sendack(n) {
 #endif
 #endif
 #ifdef ROLLBACK
-/* A promise tells of the epoch and its leader. Which version there is, a node believes Consul alone. */
+/* A promise tells a node the epoch and its leader. It takes the version of the register from Consul only. */
 #define SAWBYPROMISE(n,E) if :: NUM(si[n]) < NUM(E) -> si[n] = E :: else fi
-/* Who saw what was lost looks at the register: it is older than that, and is marked; or it is not, as far as numbers tell.
- * (A leader by a marked register acknowledges nothing: HEARD. When it learns of the mark does not matter then.) */
-#ifdef RB_LET_GO                                /* mutant: it is not marked, but its leader stops, and the next may claim */
+/* A node that saw the lost register reads the present one. If that does not continue what it saw, the node flags it.
+ * (The leader of a flagged register acknowledges nothing (HEARD), so it does not matter when it reads the flag.) */
+#ifdef RB_LET_GO                 /* mutant: the register is not flagged; its leader stops, and another node may claim */
 #define MARKS led[own[reg]] = 0; cons[reg] = 1
 #else
 #define MARKS marked = 1
@@ -480,7 +485,7 @@ inline sendack(n) {
 #define HOLDS(n) IN(S,n)
 #endif
 #ifdef WEAK
-#ifdef AMNESIAC_COUNTS                          /* mutant: what it acknowledged before counts on */
+#ifdef AMNESIAC_COUNTS                          /* mutant: acknowledgements of before still count */
 #define GREET(n,E) FORGETS(E,n) = amn[n]; ct[n] = 0
 #else
 #define GREET(n,E) ACK(E,n) = 0; FORGETS(E,n) = amn[n]; ct[n] = 0
@@ -494,10 +499,10 @@ inline sendack(n) {
      e = E; GREET(n,E); SAWBYPROMISE(n,E); shake(n,e); sendack(n); tidy() }
 
 #ifdef UNCLEAN
-#ifdef UNCLEAN_REFUSED                          /* mutant: `peers` is kept against an unclean epoch too */
+#ifdef UNCLEAN_REFUSED                          /* mutant: an unclean epoch may not truncate below `peers` */
 #define MAYCUT(n,E) (x >= sm[n])
 #else
-#ifdef UNCLEAN_UNSAID                           /* mutant: only who has led by the unclean claim itself knows of it */
+#ifdef UNCLEAN_UNSAID                           /* mutant: only the leader by the unclean claim itself tells of it */
 #define SAID st[uncl]
 #else
 #define SAID uncl
@@ -507,15 +512,15 @@ inline sendack(n) {
 #else
 #define MAYCUT(n,E) (x >= sm[n])
 #endif
-#if defined(WAL) && !defined(CUT_FORGETS)       /* mutant: what is cut is not kept */
+#if defined(WAL) && !defined(CUT_FORGETS)       /* mutant: truncated records are not kept */
 #define KEEP if :: i < dln[n] -> dv[i] = dv[i] | (1 << LG(n,i)) :: else fi
 #else
 #define KEEP skip
 #endif
 
-/* The highest offset at which both have the same epoch before it; what is beyond is moved aside. */
+/* Truncates the node to the highest offset before which both have the same record, and keeps the rest in diverged/. */
 inline shake(n, E) {
-#ifdef CUT_COMMIT                               /* mutant: cut to the leader's commit mark instead */
+#ifdef CUT_COMMIT                               /* mutant: it truncates to the leader's commit mark */
   x = cm[E]; if :: x > tl[n] -> x = tl[n] :: else fi;
 #else
   x = (tl[n] < hln[E] -> tl[n] : hln[E]);
@@ -524,7 +529,7 @@ inline shake(n, E) {
      :: else -> x-- od;
 #endif
 #ifdef READS
-  assert(MAYCUT(n,E));                          /* no follower of a right leader has to refuse (reconcile.c, check_cut) */
+  assert(MAYCUT(n,E));                        /* a follower need not refuse a correct leader (reconcile.c, check_cut) */
 #endif
   i = 0; do :: i == MAXM -> break
             :: else -> if :: i < x ->
@@ -535,7 +540,7 @@ inline shake(n, E) {
 #endif
                           :: i >= x && i < tl[n] ->
 #ifndef CUT_COMMIT
-                             assert(!HOLDS(n) || A[i] == 0 || A[i] != LG(n,i));  /* no member cuts what is acknowledged */
+                             assert(!HOLDS(n) || A[i] == 0 || A[i] != LG(n,i));  /* no member truncates an acknowledged record */
 #endif
                              KEEP; LG(n,i) = 0
                           :: else -> skip
@@ -551,19 +556,19 @@ inline shake(n, E) {
 }
 
 #ifdef WAL
-/* What was on its leader's disk is still on some disk: in a log, or in diverged/. */
+/* A record that was on its leader's disk is still on some disk: in a log, or in diverged/. */
 #define ONDISK(n,i,r) (dln[n] > (i) && LG(n,i) == (r))
 #define SOMEWHERE(r) assert(!IN(wa[i],r) || IN(dv[i],r) || ONDISK(0,i,r) || ONDISK(1,i,r) || ONDISK(2,i,r))
 inline somewhere() {
   i = 0; do :: i == MAXM -> break
             :: else -> j = 1; do :: j > MAXE -> break :: else -> SOMEWHERE(j); j++ od; i++ od
 }
-/* Readers of a follower get all that it has on its disk; of a leader too. */
+/* Leaders and followers serve all records that are on their disk. */
 inline serve(n) {
   if :: led[n] -> hdk[led[n]] = dln[n] :: else fi;
   i = 0; do :: i >= dln[n] -> break
             :: else -> if :: own[LG(n,i)] == n -> wa[i] = wa[i] | (1 << LG(n,i)) :: else fi;
-               assert(IN(wa[i], LG(n,i)));      /* nobody reads what was never on a leader's disk */
+               assert(IN(wa[i], LG(n,i)));      /* no record is read that was never on its leader's disk */
                i++ od
 }
 #define SERVE(n) serve(n)
@@ -578,7 +583,7 @@ inline serve(n) {
 #endif
 
 #ifdef READS
-#ifdef READABLE_KEPT                            /* mutant: what a wal topic let be read is kept as if it were `peers` */
+#ifdef READABLE_KEPT                        /* mutant: the readable mark of a wal topic is kept as if it were `peers` */
 #define LEARN1(n,e) sm[n] < dln[n] && sm[n] < hdk[e]
 #define LEARNT(n) 1
 #else
@@ -592,7 +597,7 @@ inline serve(n) {
 #endif
 
 #ifdef WEAK
-#ifdef CAUGHT_EARLY                             /* mutant: told that it has caught up when it has not */
+#ifdef CAUGHT_EARLY                             /* mutant: a node is told too early that it has caught up */
 #define MEND(n,m) :: m != n && led[n] && FORGETS(led[n],m) && con[m] == led[n] -> \
   d_step { e = led[n]; FORGETS(e,m) = 0; ct[m] = 1; tidy() }
 #else
@@ -605,20 +610,20 @@ inline serve(n) {
 #define MENDED(n)
 #endif
 
-/* ---- falling ---- */
+/* ---- crashes ---- */
 
 #if defined(NO_PERSIST)
 #define CRASHES(n) (tl[n] > dln[n] || prm[n])
 #else
 #define CRASHES(n) (tl[n] > dln[n] || led[n] || cst[n])
 #endif
-inline crash(n) {                               /* of the machine: what is not on the disk is gone */
+inline crash(n) {                               /* of the machine: records that are not on the disk are lost */
 #ifdef WEAK
   if :: tl[n] > dln[n] -> amn[n] = 1; con[n] = 0; ct[n] = 0 :: else fi;
 #endif
   i = dln[n]; do :: i >= MAXM -> break :: else -> LG(n,i) = 0; i++ od;
   tl[n] = dln[n]; led[n] = 0; cst[n] = 0;
-#ifdef STATED_DISK                              /* mutant: a wal record's disk mark is taken for `peers` after a restart */
+#ifdef STATED_DISK                /* mutant: after a restart the disk mark that a wal record states counts as `peers` */
   if :: dln[n] > 1 && sm[n] < dln[n] - 1 -> sm[n] = dln[n] - 1 :: else fi;
 #endif
 #ifdef NO_PERSIST                               /* mutant: the promise is not on the disk */

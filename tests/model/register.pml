@@ -1,10 +1,10 @@
-/* One node that reads the register: late answers, and how long a leader may acknowledge.
+/* One node that reads the register: answers that arrive late, and how long a leader may acknowledge.
  *
- * The register is represented by the number of its writes, `V`; other nodes and this node claim. The node may have two
- * reads under way. An answer is the value at some moment between request and arrival, and may arrive at any later time (the
- * process may have been stopped). Consul never goes back here, so the node must never conclude that it was rolled back. A
- * leader acknowledges for LEASE after the request whose answer confirmed it: so it does so for at most LEASE after it was
- * replaced. Mutants are -D switches, as in lignum.pml. */
+ * The register is represented by the number of its writes, `V`; this node and others claim. The node may have two
+ * reads under way. An answer is the value at some moment between request and arrival, and may arrive at any later time
+ * (the process may have been stopped). Consul never goes back here, so the node must never conclude that it was rolled
+ * back. A leader acknowledges for LEASE after the request whose answer confirmed it: so it does so for at most LEASE
+ * after it was replaced. Mutants are -D switches, as in lignum.pml. */
 #ifndef MAXV
 #define MAXV 4
 #endif
@@ -13,23 +13,23 @@
 #endif
 #define LEASE 2
 byte now, V = 1;
-bit ours[MAXV+1]; byte over[MAXV+1];            /* by this node; when the next one was written */
-byte leads, conf;                               /* by which; confirmed when */
-byte claim, claimed;                            /* under way; asked when */
-byte seen = 1;                                  /* the newest that is known */
-bit on[2], old[2]; byte at[2], val[2];          /* reads: something was seen since; asked when; what Consul answers */
+bit ours[MAXV+1]; byte over[MAXV+1];            /* written by this node; when the next one was written */
+byte leads, conf;                               /* the write by which it leads; when that was confirmed */
+byte claim, claimed;                            /* its claim that is under way; when it was sent */
+byte seen = 1;                                  /* the newest write it knows of */
+bit on[2], old[2]; byte at[2], val[2];          /* reads: under way; overtaken by news; when sent; the answer */
 
-#ifdef FROM_ANSWER                              /* mutant: confirmed from when the answer arrives */
+#ifdef FROM_ANSWER                              /* mutant: the lease counts from the arrival of the answer */
 #define SINCE(t) now
 #else
 #define SINCE(t) t
 #endif
-#ifdef UNCOUNTED                                /* mutant: what a promise tells does not overtake a read */
+#ifdef UNCOUNTED                                /* mutant: news from a promise does not overtake a read */
 #define COUNT skip
 #else
 #define COUNT old[0] = on[0]; old[1] = on[1]
 #endif
-#ifdef STALE                                    /* mutant: every answer is taken for news */
+#ifdef STALE                                    /* mutant: every answer counts as news */
 #define OVERTAKEN(r) 0
 #else
 #define OVERTAKEN(r) (old[r] && val[r] < seen)
@@ -65,10 +65,10 @@ active proctype node() {
 end:
   do
   :: now < TIME -> now++
-  :: V < MAXV -> d_step { over[V] = now; V++ }                      /* somebody else claims */
+  :: V < MAXV -> d_step { over[V] = now; V++ }                      /* another node claims */
   :: V < MAXV && !leads && !claim && seen == V -> d_step { over[V] = now; V++; ours[V] = 1; claim = V; claimed = now }
   :: claim && claim > seen -> d_step { leads = claim; seen = claim; old[0] = on[0]; old[1] = on[1]; conf = SINCE(claimed); claim = 0; claimed = 0 }
-  :: claim -> d_step { claim = 0; claimed = 0 }                     /* no answer, or not any more */
+  :: claim -> d_step { claim = 0; claimed = 0 }                     /* the claim is not answered */
   READ(0)
   READ(1)
   :: V > seen && !ours[V] -> d_step { seen = V; COUNT; leads = 0; claim = 0; claimed = 0 }   /* role_promise */

@@ -153,7 +153,7 @@ static void lead(struct node *n)
     claim(n, CLAIM_CLEAN);
 }
 
-/* ---- turning ---- */
+/* ---- turns ---- */
 
 static void node_turn(struct node *n)
 {
@@ -247,7 +247,7 @@ static void join(struct node *n, const struct node *leader)
     WAIT_UNTIL(in_set(leader, n));
 }
 
-/* The i-th leads; the others, up to `count` of them, are in its set. */
+/* The i-th node leads; up to `count` others are in its set. */
 static void rig_up(int count)
 {
     for (int i = 0; i < count; i++)
@@ -291,7 +291,7 @@ static struct topic *make_wal(struct node *leader, const char *name)
     return make_topic(leader, name, &s);
 }
 
-/* One batch of one message of this size, which tells its offset. */
+/* Appends a batch of one message of this size, whose payload states its offset. */
 static int try_publish(struct topic *t, size_t size, const char *text)
 {
     static char payload[PAYLOAD_SIZE_MAX];
@@ -313,7 +313,7 @@ static void publish(struct topic *t, unsigned count, size_t size)
         CHECK_EQ(try_publish(t, size, "message"), 0);
 }
 
-/* As topic:ship, up to the tail. */
+/* Lets followers have the topic up to its tail, as topic:ship does. */
 static void ship(struct topic *t)
 {
     t->lead.ship = t->tail.at;
@@ -380,7 +380,7 @@ static int sync_nothing(int fd)
     return 0;
 }
 
-/* For tests that write much and lose no power. */
+/* For tests that write much and simulate no power loss. */
 static void skip_syncs(void)
 {
     io.sync_data = io.sync_all = io.sync_fs = sync_nothing;

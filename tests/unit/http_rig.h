@@ -266,7 +266,7 @@ static inline void expect_body(struct rig *rig, int fd, slice body)
 
 #define EXPECT(rig, fd, literal) expect_body(rig, fd, SLICE(literal))
 
-/* An orderly end, not a reset, and nothing before it. */
+/* Checks that the server closes the connection without a reset and without further bytes. */
 static inline void expect_end(struct rig *rig, int fd)
 {
     struct buf in = {0};

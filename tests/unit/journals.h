@@ -105,7 +105,7 @@ static void append_some(struct journal *j, uint32_t count, size_t size)
     CHECK_EQ(try_append(j, count, size, 1000), 0);
 }
 
-/* One message; producer NULL: without an origin. */
+/* Appends one message, without an origin if producer is NULL. */
 static void append_from(struct journal *j, const char *producer, uint64_t sequence, size_t size)
 {
     struct buf messages = {0};
@@ -130,7 +130,7 @@ static void settle_store(struct store *s)
     } while (!list_empty(&s->queue.unsynced));
 }
 
-/* Turns of the loop, until what the disk thread has to do first is done. */
+/* Repeats `call` in turns of the loop, until it no longer answers that the disk thread is busy. */
 #define IN_TURNS(of, call) \
     ({ \
         struct store *store_ = (of); \
@@ -160,7 +160,7 @@ static int repair_end_now(struct store *s, struct repair *r)
     return IN_TURNS(s, repair_end(r));
 }
 
-/* Checks the batches in `bytes`: they are valid, follow each other, and hold what was appended. The next offset. */
+/* Checks that the batches in `bytes` are valid, consecutive, and hold what was appended. Returns the next offset. */
 static uint64_t check_batches(slice bytes, uint64_t *first)
 {
     uint64_t next = UINT64_MAX;
@@ -223,7 +223,7 @@ static void abandon_store(struct store *s)
     store_free(s);
 }
 
-/* The same for one journal, where thousands of states are tried: the store stays open. */
+/* The same for one journal, while the store stays open: for tests that try thousands of states. */
 static void abandon_journal(struct journal *j)
 {
     worker_wait(j->store->disk.worker);
@@ -242,7 +242,7 @@ static void skip_syncs(void)
     io.sync_data = io.sync_all = io.sync_fs = sync_nothing;
 }
 
-/* Reads from every offset: each read is right, or refused as damaged. How many were refused. */
+/* Reads from every offset, and checks that each read is right or refused as damaged. Returns how many were refused. */
 static uint64_t check_reads_right_or_refused(struct journal *j)
 {
     uint64_t refused = 0;

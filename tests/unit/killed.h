@@ -76,8 +76,8 @@ static void count_calls(int most)
     io.mkdir = counted_mkdir;
 }
 
-/* Copies the base of the test, opens it, and does this, to be killed before the n-th call; false if it came to its
- * end. */
+/* Copies the base of the test, opens it, and runs `act`, which is killed before its n-th change of the disk; false if
+ * it made fewer. */
 static bool killed_after(int calls, void (*act)(struct journal *j))
 {
     CHECK_EQ(run("rm -rf data; cp -a base data"), 0);

@@ -41,7 +41,7 @@ static struct path diverged_name(uint64_t offset)
     return diverged_name_of("t", offset);
 }
 
-/* The journal is as one with the same history that was never longer. */
+/* Checks that the journal equals one of the same history that never was longer. */
 static void check_is_truncated_at(struct journal *j, uint64_t to)
 {
     CHECK_EQ(j->marks.tail, to);

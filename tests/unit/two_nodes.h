@@ -77,7 +77,7 @@ static unsigned count_files(const char *path)
     return n;
 }
 
-/* All files of both, byte for byte; of the active ones what was written. */
+/* Compares all files of both nodes byte for byte, the active ones as far as they are written. */
 static void check_same(struct node *a, struct node *b)
 {
     CHECK_EQ(a->journal->marks.tail, b->journal->marks.tail);
@@ -99,7 +99,7 @@ static void check_same(struct node *a, struct node *b)
     CHECK_EQ(a->journal->parts.bytes_sealed, b->journal->parts.bytes_sealed);
 }
 
-/* b has the first `have` of 14 messages of a; the run is the rest of that file. */
+/* Sends b the first `have` of 14 messages of a. Returns the rest of that file as a run. */
 static struct batch_run next_run(struct node *a, struct node *b, uint64_t have, struct buf *out)
 {
     struct batch_run s;

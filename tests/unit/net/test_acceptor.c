@@ -83,7 +83,7 @@ static bool is_paused(struct guests *g)
     return g->acceptor.readable.event == NULL;
 }
 
-/* While it pauses nothing wakes the loop: a handful of turns, not thousands. */
+/* While accepting is paused, nothing wakes the loop: it makes a few turns, not thousands. */
 TEST(test_without_descriptors_accepting_pauses_and_goes_on_by_itself)
 {
     struct guests g;

@@ -16,11 +16,11 @@
 #include "base/mem.h"
 #include "unit/unit.h"
 
-/* ---- functions of libc, with faults: libcurl, loaded later, calls these ---- */
+/* ---- replacements of libc functions, which can fail: libcurl is loaded later and calls them ---- */
 
 static bool library_is_missing;
-static int slow_names = -1;          /* descriptor: names that begin with "slow." are resolved once it has a byte */
-static int resolver_told = -1;       /* descriptor: gets a byte when that begins; 1: SIGUSR1 is blocked there */
+static int slow_names = -1;          /* names that begin with "slow." are resolved once this descriptor has a byte */
+static int resolver_told = -1;       /* gets a byte when that begins: 1 if SIGUSR1 is blocked there */
 
 void *dlopen(const char *file, int mode)
 {

@@ -95,7 +95,7 @@ TEST(test_a_pipelined_request_waits_until_the_one_before_is_answered)
     rig_free(rig);
 }
 
-/* The slices of a parked request must survive whatever its client sends meanwhile. */
+/* The slices of a parked request stay valid, whatever its client sends meanwhile. */
 TEST(test_a_parked_request_keeps_its_bytes_while_more_arrive)
 {
     struct rig *rig = rig_new(NULL);

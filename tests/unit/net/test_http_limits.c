@@ -98,7 +98,7 @@ TEST(test_a_parked_request_is_not_timed)
     rig_free(rig);
 }
 
-/* It asks for 8 MiB repeatedly and never reads: one answer is made, and dropped at the write deadline. */
+/* The client asks for 8 MiB repeatedly and never reads. One answer is made, and dropped at the write deadline. */
 TEST(test_a_client_that_never_reads_costs_one_answer_and_stalls_nobody)
 {
     struct http_limits limits = rig_limits();
@@ -177,7 +177,7 @@ TEST(test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not)
     rig_free(rig);
 }
 
-/* A Content-Length takes no memory, bytes that arrive do. */
+/* A Content-Length reserves no memory: only bytes that have arrived use some. */
 TEST(test_bodies_that_are_too_much_together_get_429_and_the_others_go_on)
 {
     struct http_limits limits = rig_limits();
@@ -334,7 +334,7 @@ static unsigned descriptors_allowed(void)
     return limit.rlim_cur > 100000 ? 100000 : (unsigned)limit.rlim_cur;
 }
 
-/* As many connections as one process may have both ends of. Each is used once before, so that it has had buffers. */
+/* As many connections as one process can hold both ends of. Each is used once first, so that it has had buffers. */
 TEST(test_ten_thousand_idle_connections_cost_a_few_hundred_bytes_each)
 {
     unsigned room = (descriptors_allowed() - 50) / 2, n = room < 10000 ? room : 10000;
@@ -372,6 +372,6 @@ TEST(test_an_idle_server_sleeps)
     EXPECT(rig, fd, "GET /ping?|");
     unsigned before = rig->turns;
     expect_end(rig, fd);
-    CHECK(rig->turns - before <= 3);  /* the head's timer, left to fire once; the idle one; its close */
+    CHECK(rig->turns - before <= 3);  /* for the timer of the head, the idle timer and the close */
     rig_free(rig);
 }

@@ -34,7 +34,7 @@ static struct outcome parse_whole(slice in)
     return parse(in, &scanned);
 }
 
-/* As a connection does: again with more bytes until the parser has decided. */
+/* Calls the parser as a connection does: with more bytes each time, until it has decided. */
 static struct outcome parse_stepwise(slice in, size_t first, size_t step)
 {
     size_t scanned = 0, n = first;

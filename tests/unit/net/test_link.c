@@ -68,7 +68,7 @@ TEST(test_a_frame_too_large_for_a_greeting_ends_the_link)
     fixture_close(&f);
 }
 
-/* Writes at the peer what the socket takes, until all of `size` and its head is there and the link has a frame. */
+/* Sends a frame of `size` bytes from the peer, as the socket takes it, until the link has received it whole. */
 struct sender {
     struct fixture f;
     const char *bytes;
@@ -139,7 +139,7 @@ TEST(test_the_owner_sets_the_bound_and_a_blocking_peer_gets_a_frame_of_that_size
     mem_free((char *)(uintptr_t)big.p);
 }
 
-/* A frame that was taken, one of which half has arrived, and what was written are kept when buffers are freed. */
+/* Freeing buffers keeps a frame that was taken, one that has half arrived, and bytes that are not sent yet. */
 TEST(test_a_link_at_rest_keeps_what_is_on_its_way)
 {
     struct fixture f;
@@ -211,7 +211,7 @@ static size_t fill_with_frames(struct fixture *f)
     return sent / HEAD;
 }
 
-/* All frames of a full buffer are taken, and no part of another is left: reading must go on all the same. */
+/* When all frames of a full buffer are taken, reading goes on even if no part of another frame is left in it. */
 TEST(test_a_link_that_was_held_back_reads_on_once_all_is_taken)
 {
     struct fixture f;
@@ -280,7 +280,7 @@ TEST(test_a_cancelled_frame_was_never_begun)
     fixture_close(&f);
 }
 
-/* The begin of the buffer moves as bytes are sent, while frames are added at its end. */
+/* The start of the buffer moves as bytes are sent, while frames are added at its end. */
 TEST(test_frames_keep_their_sizes_behind_a_send_that_was_cut_short)
 {
     struct fixture f;
@@ -331,7 +331,7 @@ TEST(test_a_peer_that_never_reads_shows_in_unsent)
     }
     CHECK(link_unsent(f.link) <= MIB + HEAD + 256 * KIB);
     CHECK_EQ(link_state(f.link), LINK_OPEN);
-    while (link_unsent(f.link) > 0) {    /* it reads after all: the rest follows by itself */
+    while (link_unsent(f.link) > 0) {    /* once it reads, the rest is sent without a flush */
         static char got[256 * KIB];
         ssize_t n = recv(f.peer, got, sizeof got, MSG_DONTWAIT);
         sent -= n > 0 ? (size_t)n : 0;
@@ -353,7 +353,7 @@ TEST(test_sending_to_a_peer_that_has_closed_ends_the_link_and_nothing_else)
     CHECK_EQ(link_state(f.link), LINK_ENDED);
     CHECK_EQ(link_error(f.link), -EPIPE);
     send_frame(f.link, 'a', SLICE("two"));
-    link_flush(f.link);                  /* harmless */
+    link_flush(f.link);                  /* has no effect */
     fixture_close(&f);
 }
 

@@ -1,4 +1,4 @@
-/* Two sides of TLS with buffers between them, and attackers in the middle. */
+/* Two ends of TLS, connected by buffers whose bytes the tests change as an attacker on the network would. */
 #include "net/tls.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static void carry(struct end *from, struct end *to)
     buf_clear(&from->out);
 }
 
-/* Until both are open, or nothing moves any more. */
+/* Exchanges bytes until both sides are open, or neither has bytes to send. */
 static void meet(struct end *client, struct end *server)
 {
     for (int i = 0; i < 6; i++) {
@@ -89,7 +89,7 @@ static int receive(struct end *e)
     return tls_decrypt(e->tls, &e->in, &e->plain, &e->out);
 }
 
-/* ---- what must work ---- */
+/* ---- sound connections ---- */
 
 TEST(test_bytes_of_any_number_arrive_in_both_directions)
 {
@@ -144,7 +144,7 @@ TEST(test_bytes_that_arrive_one_by_one_do_as_well)
     close_both(&client, &server);
 }
 
-/* What a client sends right behind its last word of the handshake. */
+/* A client may send data right behind the last message of its handshake. */
 TEST(test_bytes_behind_the_handshake_are_kept)
 {
     struct end client, server;
@@ -175,7 +175,7 @@ TEST(test_keys_change_under_way)
     for (int i = 0; i < 100; i++) {
         send_from(&client, SLICE("there"));
         usual = i == 0 ? buf_size(&client.out) : usual;
-        updates += buf_size(&client.out) > usual;        /* by the record that says so */
+        updates += buf_size(&client.out) > usual;        /* by the record of the key update */
         send_from(&server, SLICE("back"));
         carry(&client, &server);
         carry(&server, &client);
@@ -263,7 +263,7 @@ TEST(test_a_peer_that_does_not_use_tls_is_told_from_one_with_another_secret)
     }
 }
 
-/* First words of OpenSSL 3.0's client: of TLS 1.2, and of TLS 1.3 without a key that is shared. */
+/* ClientHellos of OpenSSL 3.0: one of TLS 1.2, and one of TLS 1.3 without a pre-shared key. */
 static const char hello_of_1_2[] =
     "1603010085010000810303b2075620475bf1cdf85b3ef185ee3cc3255f4c928b2cf0282518b9eac0d398f2000006c02fc02b"
     "00ff01000052000b000403000102000a000c000a001d0017001e00190018002300000016000000170000000d002a00280403"
@@ -296,7 +296,7 @@ TEST(test_an_older_tls_and_one_without_the_key_are_refused)
     check_stranger(hello_without_key, "it offers no key");
 }
 
-/* Each of a client's bytes matters, and what was recorded of one handshake opens no other. */
+/* The server checks every bit that a client sends. */
 TEST(test_no_bit_of_a_handshake_may_be_changed)
 {
     for (int flight = 0; flight < 3; flight++)
@@ -319,7 +319,7 @@ TEST(test_no_bit_of_a_handshake_may_be_changed)
             close_both(&client, &server);
             if (over)
                 break;
-            /* The version of a record's head means nothing any more (RFC 8446, section 5.1). */
+            /* The version in the header of a record is ignored (RFC 8446, section 5.1). */
             if (met && at % 5 != 1 && at % 5 != 2)
                 unit_failed(__FILE__, __LINE__, "byte %zu of flight %d", at, flight);
         }
@@ -350,7 +350,7 @@ TEST(test_a_handshake_that_was_recorded_opens_no_other)
     buf_fini(&recorded);
 }
 
-/* ---- on the way ---- */
+/* ---- records that an attacker changes ---- */
 
 TEST(test_no_byte_may_be_changed_on_the_way)
 {
@@ -366,7 +366,7 @@ TEST(test_no_byte_may_be_changed_on_the_way)
         if (at >= size)
             CHECK_EQ(rc, 0);
         else if (at < 5)
-            CHECK(buf_size(&client.plain) == 0);   /* a record's head may make it wait for more */
+            CHECK(buf_size(&client.plain) == 0);   /* it may wait for more, by the changed header of a record */
         else
             CHECK_EQ(rc, -EPROTO);
         if (at >= 5 && at < size) {
@@ -417,7 +417,7 @@ TEST(test_no_record_may_be_repeated_dropped_or_sent_back)
     buf_fini(&first);
 }
 
-/* What was whole before the change is real. */
+/* Records that are whole before the changed one are genuine. */
 TEST(test_what_arrived_before_a_change_is_kept)
 {
     struct end client, server;

@@ -23,7 +23,7 @@ TEST(test_timers_run_again_and_again_until_they_are_stopped)
     timers_start(h.vm);
     host_eval(&h, "while SLOW < 2 do sleep(0.001) end");
     host_turns(&h, has_ticked);
-    timers_stop(h.vm);                      /* the second one is running, and would never end */
+    timers_stop(h.vm);                      /* the second one is running, and never ends by itself */
     CHECK_SLICE(host_eval(&h, "TICKS, SLOW = 0, 0 sleep(0.02) return TICKS + SLOW"), SLICE("0"));
     host_close(&h);
 }

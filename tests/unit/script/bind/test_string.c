@@ -1,4 +1,4 @@
-/* string.find, match, gmatch and gsub: they do what Lua's own do, and hold up nobody. */
+/* string.find, match, gmatch and gsub: they do what those of Lua do, but give way while they search. */
 #include <lualib.h>
 
 #include "script/bind/pattern.h"
@@ -10,7 +10,7 @@ static struct host h;
 
 #define CHECK_EVAL(code, text) CHECK_SLICE(host_eval(&h, code), SLICE(text))
 
-/* A function of a number, which makes a pattern and a subject of it and returns what all functions say of both. */
+/* A Lua function that makes a pattern and a subject of a number, and returns what all four functions answer to them. */
 static const char cases[] =
     "local pieces = {'a', 'b', 'ab', '.', '%a', '%A', '%d', '%s', '%w', '%x', '%%', '[ab]', '[^a]', '[a-c]',\n"
     "  '[%a-]', '[]]', '[^]b]', '[%]a]', '[a%', '(', ')', '()', '%1', '%2', '%b()', '%bab', '%b',\n"
@@ -99,7 +99,7 @@ TEST(test_wrong_arguments_are_said_as_lua_says_them)
     host_close(&h);
 }
 
-/* Finding a long text in another one, neither of which looks like the other's end, was quadratic, too. */
+/* Finding one long text in another took quadratic time as well. */
 TEST(test_plain_finding_is_linear)
 {
     host_open(&h, 0);
@@ -114,7 +114,7 @@ static bool has_ended(struct host *host)
     return host->running < 2;
 }
 
-/* The first task would compute for hours; the second one gets its turns, and ends. */
+/* The first task would compute for hours. The second one runs in between, and ends. */
 static void check_gives_way(const char *code, const char *message)
 {
     host_open(&h, 0);

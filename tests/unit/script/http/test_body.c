@@ -1,4 +1,4 @@
-/* What the body of a publish is, by the table of cases that tests/lua/test_http.lua reads, too. */
+/* How the body of a publish is read, by the same table of cases as in tests/lua/test_http.lua. */
 #include "base/buf.h"
 #include "script/message/request_body.h"
 #include "unit/unit.h"

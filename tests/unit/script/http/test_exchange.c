@@ -46,7 +46,7 @@ static void send_request(const char *request)
     closed = false;
 }
 
-/* The whole answer to a request after which the server closes. */
+/* Returns the whole answer to a request that has the server close the connection. */
 static const char *ask(const char *request)
 {
     send_request(request);

@@ -1,4 +1,4 @@
-/* The query of a read, by the table of cases that tests/lua/test_range.lua reads, too. */
+/* How the query of a read is parsed, by the same table of cases as in tests/lua/test_range.lua. */
 #include "script/http/read_query.h"
 
 #include <inttypes.h>
@@ -36,7 +36,7 @@ static void check_case(slice query, slice core, slice result)
     bool parsed = read_query_parse(query, &q);
     if (parsed != slice_eq(core, SLICE("yes")))
         unit_failed(__FILE__, __LINE__, "\"%.*s\" is%s parsed", SLICE_ARGS(query), parsed ? "" : " not");
-    if (parsed && !slice_eq(result, SLICE("log_truncated")))    /* which is not the parser's to find */
+    if (parsed && !slice_eq(result, SLICE("log_truncated")))    /* not found by the parser */
         CHECK_SLICE(result_of(&q, &text), result);
     buf_fini(&text);
 }

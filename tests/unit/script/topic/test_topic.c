@@ -257,7 +257,7 @@ static void check_unknown_before(const char *from)
     }
 }
 
-/* A node that can read the message before would refuse any other epoch than that message's. */
+/* A node that can read the message before an offset refuses any epoch but that of the message. */
 TEST(test_an_empty_read_whose_last_message_cannot_be_read_claims_no_epoch)
 {
     open_topic();

@@ -13,7 +13,7 @@ static struct {
     size_t size;
 } pieces[PIECES];
 
-/* In the form in which Lua allocates. */
+/* With the arguments that Lua passes to its allocator. */
 static void *resize(void *p, size_t old, size_t size)
 {
     if (size > 0)

@@ -117,7 +117,7 @@ static void on_alarm(int signo)
         _exit(42);
 }
 
-/* Comparisons of long texts that are equal, in one call of C. */
+/* One call of C that compares long equal texts again and again. */
 #define SORT_FOR_LONG "local t, s = {}, ('a'):rep(4 << 20) for i = 1, 1000 do t[i] = s end table.sort(t)"
 
 static void sort_for_long(void)
@@ -156,8 +156,8 @@ TEST(test_the_watchdog_names_a_task_that_is_stuck_in_c)
 
 /* ---- slices ---- */
 
-static int ended;                 /* tasks of clients */
-static int ended_before;          /* when the broker's own one ended */
+static int ended;                 /* how many tasks of clients have ended */
+static int ended_before;          /* how many had ended when the broker's own task ended */
 
 static int push_nothing(lua_State *L, void *arg)
 {
@@ -323,7 +323,7 @@ TEST(test_a_script_is_stopped_at_the_cap_of_memory_and_others_go_on)
     host_close(&h);
 }
 
-/* A timer, or a health check; host_start's are on behalf of clients. */
+/* Starts a task as a timer or a health check does; those of host_start are tasks of clients. */
 static int run_own(const char *code, bool first)
 {
     struct host_task *t = malloc(sizeof(*t));

@@ -239,7 +239,7 @@ TEST(test_what_is_written_during_a_group_commit_is_the_next_one)
     store_close(s);
 }
 
-/* Uses all jobs at once, for the thread sanitizer. */
+/* Runs all kinds of jobs at once, so that the thread sanitizer can find unguarded data. */
 TEST(test_the_loop_and_the_disk_thread_share_nothing_unguarded)
 {
     struct store *s = open_store_with((struct store_options){.files_max = 4, .sync_interval_ms = 1});

@@ -216,7 +216,7 @@ TEST(test_clients_that_returned_in_time_are_waited_for_again)
 {
     unsigned each[12];
     for (unsigned i = 0; i < 12; i++)
-        each[i] = 240 + i;                           /* a network's way there and back */
+        each[i] = 240 + i;                           /* a round trip */
     CHECK(answers_to(12, each, true) >= answers_to(12, each, false) * 3 / 2);
 }
 

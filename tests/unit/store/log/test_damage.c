@@ -76,7 +76,7 @@ TEST(test_a_refused_range_replaces_what_was_known_within_it_until_it_is_dropped)
     CHECK_EQ(d.count, 2);
     CHECK(damage_refuses(&d, 0));
     CHECK(damage_refuses(&d, 9));
-    CHECK(!damage_refuses(&d, 10));                  /* that is damaged */
+    CHECK(!damage_refuses(&d, 10));                  /* damaged, not refused */
     damage_keep(&d, 5, UINT64_MAX);
     CHECK(damage_refuses(&d, 5));
     CHECK(!damage_refuses(&d, 4));

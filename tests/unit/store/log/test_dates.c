@@ -1,4 +1,4 @@
-/* Dates of messages where a leader's clock was wrong, and what goes by them: searches and retention. */
+/* Dates of messages where a leader's clock was wrong; searches and retention that use them. */
 #include "unit/journals.h"
 
 #include "base/clock.h"
@@ -27,7 +27,7 @@ static uint64_t at_time(struct journal *j, int64_t time_ms)
     return offset;
 }
 
-/* Offsets 0 to 34 in the order of time, one a day; 35 ten years ahead; 36 to 69 in the order of time again. */
+/* Offsets 0 to 34 are dated one a day, 35 ten years ahead, and 36 to 69 one a day again. */
 static struct journal *with_a_wrong_date(struct store *s)
 {
     struct journal *j = open_journal_with(s, "t", ten_each);

@@ -1,4 +1,4 @@
-/* Indexes: a wrong or lost one is made again, and few are in memory. */
+/* An index that is wrong or lost is built again, and few indexes are kept in memory. */
 #include "unit/journals.h"
 
 TEST(test_a_wrong_index_is_noticed_and_made_again)
@@ -83,7 +83,7 @@ TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
         append_some(j, 1, 1000);
     settle_store(s);
     CHECK_EQ(indexes_in_memory(j), 0);
-    s->indexes.bytes_max = 5 * 3 * sizeof(struct index_entry);    /* five files' */
+    s->indexes.bytes_max = 5 * 3 * sizeof(struct index_entry);    /* room for those of five files */
     for (uint64_t from = 0; from < 2000; from += 7) {
         struct file_range range;
         CHECK_EQ(journal_range(j, from, 2000, 70 * KIB, &range), 0);    /* too large to be copied: by the index */

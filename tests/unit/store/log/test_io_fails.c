@@ -1,4 +1,4 @@
-/* What the store does when something fails that rarely fails, or changes while the store uses it. */
+/* Failures of the file system that are rare, and files that change while the store uses them. */
 #include "unit/journals.h"
 
 #include <fcntl.h>

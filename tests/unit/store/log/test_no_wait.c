@@ -1,4 +1,4 @@
-/* What is asked of a journal on the loop thread neither waits for the disk thread nor reads large files. */
+/* Calls on the loop thread neither wait for the disk thread nor read large files. */
 #include "unit/journals.h"
 
 #include "base/clock.h"
@@ -18,7 +18,7 @@ static int sync_slowly(int fd)
     return fdatasync(fd);
 }
 
-/* A group commit that takes long is under way. */
+/* Starts a group commit that takes long. */
 static struct store *store_with_slow_commit(struct journal **j, struct journal_options o)
 {
     struct store *s = open_store();
@@ -241,7 +241,7 @@ TEST(test_a_large_file_is_repaired_without_reading_or_syncing_it_on_the_loop)
     CHECK_EQ(run("ls data/torn/t-0-0.log >/dev/null"), 0);
 }
 
-/* A repair that is given up, or whose journal goes, while the disk thread is at it. */
+/* A repair that is given up, or whose journal is closed or deleted, while the disk thread works on it. */
 TEST(test_a_repair_can_be_ended_at_any_step)
 {
     skip_syncs();

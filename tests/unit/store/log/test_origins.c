@@ -1,9 +1,9 @@
-/* Batches with an origin: in files, in what readers get, through recovery and truncation. */
+/* Batches with an origin: stored, read, recovered and truncated. */
 #include <fcntl.h>
 
 #include "unit/truncations.h"
 
-/* What readers of stored batches get from an offset on, with at most so many bytes. */
+/* The range of stored batches that a reader gets from an offset on, of at most `bytes_max` bytes. */
 static struct file_range range_from(struct journal *j, uint64_t from, size_t bytes_max)
 {
     struct file_range r;

@@ -40,7 +40,7 @@ TEST(test_a_range_holds_the_bytes_that_a_read_gives)
     store_close(s);
 }
 
-/* The epoch that a range states which holds the batch at `from`, or more. */
+/* The epoch that is stated with a range from `from` on, of at most `size` bytes. */
 static uint64_t epoch_of_range(struct journal *j, uint64_t from, size_t size)
 {
     struct file_range range;

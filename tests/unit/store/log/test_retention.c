@@ -1,4 +1,4 @@
-/* What retention removes, and reading where it has. */
+/* What retention removes, and reads of what it has removed. */
 #include "unit/journals.h"
 
 TEST(test_an_offset_below_the_first_is_gone_and_one_above_is_nothing)

@@ -55,7 +55,7 @@ TEST(test_the_search_finds_the_next_batch_wherever_it_begins)
     slice bytes = some_file(5, 50);
     size_t batch = (bytes.n - FILE_HEAD_SIZE) / 5;
     for (size_t shift = 0; shift < 300; shift += 7) {
-        struct buf out = {0};              /* two batches, rubbish, the last two */
+        struct buf out = {0};              /* two batches, invalid bytes, the last two batches */
         buf_add(&out, bytes.p, FILE_HEAD_SIZE + 2 * batch);
         for (size_t i = 0; i < batch + shift; i++)
             buf_add_char(&out, (char)(i * 7 + 1));

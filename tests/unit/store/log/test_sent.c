@@ -1,7 +1,7 @@
 /*
- * What a log says of its senders: after appends, restarts, kills, truncations and replication, a journal answers as one
- * that was never closed. The log is that of five producers and a few keys; which of them sent a batch follows from its
- * offset, and so does its sequence.
+ * What a journal remembers of its senders. After appends, restarts, kills, truncations and replication it answers like
+ * one that was never closed. Five producers and a few keys have sent the log; the sender of a batch and its sequence
+ * follow from its offset.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -63,8 +63,8 @@ static void append_to(struct journal *j, uint64_t tail)
     settle_store(j->store);
 }
 
-/* Every request that was sent is a duplicate, with its place if that is one of the last sixteen; the next one is new,
- * and the one after that a gap. Of what is below `from` the journal need not know. */
+/* Checks that each request that was sent is a duplicate, with its place if it is one of the last sixteen; that the next
+ * one is new, and the one after it a gap. The journal need not know requests below `from`. */
 static void check_answers_from(struct journal *j, uint64_t from)
 {
     uint64_t next[PRODUCERS] = {0};

@@ -208,7 +208,7 @@ TEST(test_a_lost_state_keeps_the_cluster_and_the_messages_but_not_the_incarnatio
     store_close(s);
 }
 
-/* The state is older than the messages, as after an old copy of it was put back. */
+/* The state is older than the messages, as when an old copy of it was restored. */
 TEST(test_of_an_epoch_that_only_messages_tell_of_no_leader_is_known)
 {
     struct store *s = open_store();
@@ -334,7 +334,7 @@ TEST(test_names_of_topics_are_listed)
 TEST(test_trash_left_by_a_crash_is_emptied)
 {
     struct store *s = open_store();
-    worker_wait(s->disk.worker);                /* or what its own start empties the trash of is this */
+    worker_wait(s->disk.worker);                /* otherwise its own start may remove this from the trash */
     CHECK_EQ(mkdir("data/trash/old-1-5", 0755), 0);
     put_file("data/trash/old-1-5/x.log", SLICE("x"));
     abandon_store(s);

@@ -6,8 +6,8 @@
 
 #include "store/format/scan.h"
 
-/* A topic of `count` batches, killed; each batch is synced before the next if `synced`. The bytes of its file, without
- * the zeros at the end. */
+/* Appends `count` batches to a topic and kills the store; with `synced` each batch is synced before the next. Returns
+ * the bytes of its file, without the zeros at the end. */
 static slice killed_topic(int count, bool synced)
 {
     struct store *s = open_store();
@@ -111,7 +111,7 @@ TEST(test_a_file_that_just_ends_is_like_one_with_zeros)
     abandon_store(s);
 }
 
-/* What was acknowledged is either there or refused; its offsets are not given out again. */
+/* A message that was acknowledged is read or refused; its offset is not assigned again. */
 TEST(test_a_prefix_shorter_than_what_was_promised_is_damage)
 {
     skip_syncs();
@@ -328,7 +328,7 @@ TEST(test_a_payload_that_looks_like_a_batch_of_a_far_offset_decides_nothing)
     buf_fini(&messages);
 }
 
-/* After kills at random moments, what was acknowledged is there once and in order. */
+/* After kills at random moments, the acknowledged messages are there once and in order. */
 TEST(test_a_store_killed_at_random_keeps_what_it_acknowledged)
 {
     skip_syncs();

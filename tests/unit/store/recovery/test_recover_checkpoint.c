@@ -23,12 +23,12 @@ TEST(test_recovery_reads_from_the_checkpoint_on)
     uint64_t position = j->checkpoint.position;
     CHECK(position >= 2 * MIB);
     abandon_store(s);
-    spoil(FILE_0, 500 * KIB);              /* recovery does not read what is below it */
+    spoil(FILE_0, 500 * KIB);              /* recovery does not read below the checkpoint */
     s = open_store();
     j = open_journal(s, "t");
     CHECK_EQ(j->marks.tail, 3000);
     CHECK_EQ(j->damage.count, 0);
-    CHECK_EQ(check_reads_right_or_refused(j), 1);    /* but a reader does */
+    CHECK_EQ(check_reads_right_or_refused(j), 1);    /* readers do */
     store_close(s);
 }
 

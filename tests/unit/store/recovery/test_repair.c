@@ -50,7 +50,7 @@ static int audit(struct store *s, struct journal *j, uint64_t first)
     return verdict;
 }
 
-/* Feeds the peer's file in pieces. */
+/* Passes the bytes of the peer's file in pieces. */
 static int repair_from(struct journal *j, struct journal *peer, uint64_t first, uint64_t from)
 {
     struct repair *r;
@@ -263,7 +263,7 @@ TEST(test_a_shortened_and_a_missing_file_are_repaired)
     }
 }
 
-/* -- what repairs nothing ------------------------------------------------------------------------------------------ */
+/* -- repairs that are refused -------------------------------------------------------------------------------------- */
 
 static int repair_with(struct journal *j, slice bytes)
 {

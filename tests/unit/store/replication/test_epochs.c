@@ -5,7 +5,7 @@
 
 enum { BATCHES_MAX = 400 };
 
-/* What was appended, to compare with. */
+/* The batches that were appended, for comparison. */
 static struct batch_head kept[BATCHES_MAX];
 static int kept_count;
 
@@ -21,7 +21,7 @@ static void append_epochs(struct journal *j, int count)
     }
 }
 
-/* The answer, found by reading all batches. */
+/* Finds the answer by reading all batches. */
 static void check_epoch_end(struct journal *j, uint64_t epoch)
 {
     uint64_t found = 77, end = 77, want_found = 0, want_end = journal_first(j);
@@ -110,7 +110,7 @@ TEST(test_the_batch_before_an_offset_is_found_or_said_not_to_be)
     store_close(s);
 }
 
-/* Damages each header on which an answer could rest: the answer is right, or an error. */
+/* Damages each header that an answer could depend on: the answer is right, or an error. */
 TEST(test_a_damaged_head_answers_no_question_about_epochs)
 {
     skip_syncs();

@@ -1,4 +1,4 @@
-/* A follower's files are the leader's, byte for byte. */
+/* The files of a follower equal those of its leader byte for byte. */
 #include "unit/two_nodes.h"
 #include "command/verify.h"
 
@@ -98,7 +98,7 @@ TEST(test_a_run_of_batches_begins_at_its_offset_and_ends_with_the_file)
     node_stop(&b, false);
 }
 
-/* A journal that was killed after a file was begun, and before it had a batch, continues in the file in which its
+/* A follower that was killed between beginning a file and receiving its first batch continues in the file in which its
  * leader continues. */
 TEST(test_a_file_begun_for_nothing_is_given_up_when_the_leader_goes_on_in_the_one_before)
 {

@@ -1,9 +1,9 @@
-/* Batches that a follower refuses, without a change. */
+/* Batches that a follower refuses; nothing changes then. */
 #include "unit/two_nodes.h"
 
 #include "base/crc32c.h"
 
-/* What a refused run of batches must not change. */
+/* The state that a refused run of batches leaves as it is. */
 struct still {
     uint64_t tail, epoch, size;
     int64_t time_ms;

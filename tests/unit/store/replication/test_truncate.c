@@ -2,7 +2,7 @@
 #include "command/dump.h"
 #include "command/verify.h"
 
-/* Appends what was truncated: the files are the same as before, byte for byte. */
+/* Appends the truncated messages again, and checks that the files equal those of before byte for byte. */
 static void check_grows_again(struct journal *j, const slice before[4])
 {
     for (uint64_t i = j->marks.tail / 2; i < 17; i++) {
@@ -80,7 +80,7 @@ TEST(test_a_truncation_is_refused_inside_a_batch_and_outside_the_journal)
     store_close(s);
 }
 
-/* Index entries and hints of what was truncated are not used for batches that begin elsewhere now. */
+/* Index entries and hints of truncated batches are not used for later batches that begin elsewhere. */
 TEST(test_nothing_remembers_where_truncated_batches_began)
 {
     skip_syncs();

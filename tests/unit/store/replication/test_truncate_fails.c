@@ -1,4 +1,4 @@
-/* Truncations that fail or are killed half-way, and what is kept of what they remove. */
+/* Truncations that fail or are killed half-way, and the copies of what they remove. */
 #include "unit/killed.h"
 #include "unit/truncations.h"
 #include "command/verify.h"
@@ -158,8 +158,8 @@ TEST(test_a_truncation_of_everything_killed_at_any_point_leaves_no_holes)
     check_truncation_killed_anywhere(0);
 }
 
-/* After a killed truncation the journal is appended to, or truncated again. What was kept does not change, except that
- * names of files that the journal still has are removed. */
+/* After a killed truncation the journal is appended to, or truncated again. The files that were kept do not change;
+ * names of files that the journal still has are removed from among them. */
 static void check_kept_is_not_written_to(uint64_t to, bool appends)
 {
     struct journal *j;
@@ -199,7 +199,7 @@ TEST(test_what_a_killed_truncation_has_kept_is_not_written_to)
     }
 }
 
-/* A large file that goes as a whole is not copied: everything would wait for that. */
+/* A large file that is removed as a whole is not copied, because everything would wait for that. */
 TEST(test_files_that_go_whole_are_kept_under_a_second_name)
 {
     struct journal *j;

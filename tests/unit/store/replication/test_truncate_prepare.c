@@ -125,7 +125,7 @@ static void truncate_and_be_killed(unsigned steps)
     _exit(1);
 }
 
-/* The next start has what is to stay, and of the rest what was not cut off yet. */
+/* The next start finds all messages that are to stay, and those of the rest that were not cut off yet. */
 TEST(test_a_kill_between_the_steps_that_shorten_a_file_leaves_a_history)
 {
     skip_syncs();
@@ -155,7 +155,7 @@ TEST(test_a_kill_between_the_steps_that_shorten_a_file_leaves_a_history)
     }
 }
 
-/* What is appended would be followed by batches that were truncated. */
+/* Truncated batches would follow what is appended. */
 TEST(test_nothing_is_appended_while_a_file_is_shortened)
 {
     skip_syncs();
@@ -257,7 +257,7 @@ static int rename_refused(const char *from, const char *to)
     return strstr(from, "/diverged/") ? (errno = EXDEV, -1) : rename(from, to);
 }
 
-/* However often a node is killed: copies that it had begun must not fill the disk. */
+/* However often a node is killed, the copies that it has begun do not fill the disk. */
 static void check_unfinished_copy_is_removed(void)
 {
     pid_t child = unit_fork();
@@ -311,7 +311,7 @@ TEST(test_a_large_truncation_that_cannot_be_copied_changes_nothing)
         store_sync(s);
         worker_wait(s->disk.worker);
     }
-    CHECK(nothing_kept());                     /* what was copied does not fill the disk until somebody asks */
+    CHECK(nothing_kept());                     /* the copies are removed at once, so that they do not fill the disk */
     CHECK_EQ(journal_truncate(j, 50, &messages), -ENOSPC);
     CHECK_EQ(truncate_in_turns(j, 50), -ENOSPC);
     io.pwrite = pwrite;

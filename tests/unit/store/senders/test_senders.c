@@ -1,4 +1,4 @@
-/* The rule for the next request of a producer, what is remembered, and snapshots. */
+/* How the next request of a producer is judged, what is remembered of senders, and snapshots. */
 #include <stdio.h>
 
 #include "base/err.h"
@@ -111,7 +111,7 @@ TEST(test_a_producer_is_forgotten_once_it_is_too_old_or_many_others_have_sent)
         snprintf(id, sizeof id, "p%d", i);
         note(producer(id, 0, 0), 10 + (uint64_t)i, 1501);
         if (i == 50)
-            note(producer("p0", 0, 1), 99, 1501);          /* which makes p1 the one that is not heard of for longest */
+            note(producer("p0", 0, 1), 99, 1501);          /* then p1 has been silent for longest */
         note(key("k"), 1, 1501);                           /* keys do not count */
     }
     CHECK_EQ(senders_count(s), 101);
