@@ -82,6 +82,8 @@ enum {
     HTTP_BODY_MS = 60 * 1000,           /* from there to the end of its body */
     HTTP_IDLE_MS = 75 * 1000,           /* between two requests */
     HTTP_WRITE_MS = 60 * 1000,          /* from an answer to its last byte taken by the kernel */
+    TLS_NAMES_MAX = 32,                 /* hosts with a certificate of their own, of one listener */
+    TLS_SHAKES_MAX = 1000,              /* handshakes at once: each holds about 40 KiB; then the oldest give way */
     HTTP_LINGER_MS = 2 * 1000,          /* reading on after an error, so that a reset cannot eat its answer */
 
     /* reads */
@@ -206,7 +208,7 @@ enum {
     X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
     X(HTTP_HEAD_MAX) X(HTTP_HEADERS_MAX) X(HTTP_TARGET_MAX) X(HTTP_BODY_MAX) X(HTTP_BODIES_MAX) \
     X(JSON_VALUES_MAX) X(JSON_OBJECT_VALUES_MAX) X(JSON_DEPTH_MAX) \
-    X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) \
+    X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) X(TLS_NAMES_MAX) \
     X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
     X(GROUPS_MAX) X(GROUP_AHEAD_MAX) X(GROUP_LEASE_MS_MIN) X(GROUP_LEASE_MS_MAX) X(GROUP_DELIVERIES_MAX) \

@@ -8,7 +8,11 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/least.h"
 #include "base/mem.h"
+#include "net/tls_stream.h"
+
+enum { FILE_STEP = 16 * KIB };         /* of a file, for one record of TLS */
 
 void buf_pool_take(struct buf_pool *pool, struct buf *b)
 {
@@ -39,11 +43,37 @@ void conn_open(struct conn *c, struct event_base *base, int fd, event_callback_f
     conn_want(c, EV_READ);
 }
 
+void conn_secure(struct conn *c, struct tls_stream *tls)
+{
+    ENSURE(c->tls == NULL);
+    c->tls = tls;
+}
+
+void conn_unsecure(struct conn *c)
+{
+    tls_stream_free(c->tls);
+    c->tls = NULL;
+}
+
+void conn_finish(struct conn *c)
+{
+    if (c->tls != NULL)
+        tls_stream_end(c->tls);
+}
+
 void conn_close(struct conn *c)
 {
     conn_want(c, 0);
+    conn_unsecure(c);
     close(c->fd);
     c->fd = -1;
+}
+
+/* No event of the socket announces what has been decrypted. */
+static void announce_held(struct conn *c)
+{
+    if (c->tls != NULL && (c->interest & EV_READ) && tls_stream_holds(c->tls))
+        event_active(&c->event, EV_READ, 0);
 }
 
 void conn_want(struct conn *c, short interest)
@@ -59,15 +89,24 @@ void conn_want(struct conn *c, short interest)
     ENSURE(event_assign(e, event_get_base(e), c->fd, (short)(interest | EV_PERSIST), event_get_callback(e),
                         event_get_callback_arg(e)) == 0);
     ENSURE(event_add(e, NULL) == 0);
+    announce_held(c);
 }
 
 ssize_t conn_read(struct conn *c)
 {
     struct buf *in = &c->in;
     ENSURE(in->end < in->cap);
-    ssize_t n = recv(c->fd, in->data + in->end, in->cap - in->end, 0);
-    if (n < 0)
-        return errno == EINTR ? -EAGAIN : -errno;
+    ssize_t n;
+    if (c->tls == NULL) {
+        n = recv(c->fd, in->data + in->end, in->cap - in->end, 0);
+        if (n < 0)
+            return errno == EINTR ? -EAGAIN : -errno;
+    } else {
+        n = tls_stream_read(c->tls, in->data + in->end, in->cap - in->end);
+        announce_held(c);
+        if (n < 0)
+            return n;
+    }
     in->end += (size_t)n;
     c->eof = n == 0;
     return n;
@@ -88,7 +127,11 @@ ssize_t conn_write(struct conn *c, struct buf *body, bool more)
     int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
     slice head = buf_slice(&c->out);
     ssize_t n;
-    if (buf_size(body) == 0) {
+    if (c->tls != NULL) {
+        n = tls_stream_write(c->tls, head, buf_slice(body), more);
+        if (n < 0)
+            return n;
+    } else if (buf_size(body) == 0) {
         n = send(c->fd, head.p, head.n, flags);
     } else {
         struct iovec parts[2] = {
@@ -105,8 +148,29 @@ ssize_t conn_write(struct conn *c, struct buf *body, bool more)
     return n;
 }
 
+/* A record at a time. One that the socket did not take is read and given again by the next call. */
+static ssize_t encrypt_file(struct conn *c, int file, uint64_t *position, uint64_t size)
+{
+    char bytes[FILE_STEP];
+    size_t sent = 0;
+    while (sent < size) {
+        ssize_t n = pread(file, bytes, least(size - sent, sizeof(bytes)), (off_t)*position);
+        if (n > 0)
+            n = tls_stream_write(c->tls, slice_of(bytes, (size_t)n), (slice){0}, sent + (size_t)n < size);
+        else if (n < 0)
+            n = -errno;
+        if (n <= 0)
+            return sent > 0 ? (ssize_t)sent : n;
+        sent += (size_t)n;
+        *position += (uint64_t)n;
+    }
+    return (ssize_t)sent;
+}
+
 ssize_t conn_send_file(struct conn *c, int file, uint64_t *position, uint64_t size)
 {
+    if (c->tls != NULL)
+        return encrypt_file(c, file, position, size);
     off_t at = (off_t)*position;
     ssize_t n = sendfile(c->fd, file, &at, (size_t)size);
     if (n < 0)

@@ -1,9 +1,9 @@
 /*
- * One non-blocking socket with its two buffers. It knows nothing of what the bytes mean.
+ * One non-blocking socket with its two buffers, plain or with TLS. It knows nothing of what the bytes mean.
  *
  * The event reports readiness only and stays registered from one request to the next, so a usual request costs one
  * recv, one send and no system call about events. Buffers of the usual size come from a pool and return to it, so an
- * idle connection has none.
+ * idle connection has none. With TLS, the event also fires while bytes wait that have been decrypted already.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -20,6 +20,8 @@ enum {
     CONN_BUFS_SPARE = 256,     /* kept in the pool: 1 MiB */
 };
 
+struct tls_stream;
+
 struct buf_pool {
     char *spare[CONN_BUFS_SPARE];  /* owned */
     unsigned count;
@@ -32,6 +34,7 @@ void buf_pool_fini(struct buf_pool *pool);
 struct conn {
     struct event event;
     struct buf in, out;
+    struct tls_stream *tls;   /* owned; NULL: plain */
     int fd;             /* -1 once closed */
     short interest;     /* EV_READ | EV_WRITE as registered */
     bool eof;           /* the peer will send nothing more */
@@ -39,17 +42,22 @@ struct conn {
 
 /* Takes the socket over and waits for it to become readable. */
 void conn_open(struct conn *c, struct event_base *base, int fd, event_callback_fn on_ready, void *arg);
+/* From now on with TLS, and without it again; tls_stream_shake has to open it before bytes are read or written. */
+void conn_secure(struct conn *c, struct tls_stream *tls);
+void conn_unsecure(struct conn *c);
+
 void conn_close(struct conn *c);
+void conn_finish(struct conn *c);   /* before it is closed: what has been sent is all there is */
 void conn_want(struct conn *c, short interest);
 
 /* Reads once into the free room of `in`. The number of bytes, 0 at the end (and sets eof), -EAGAIN or -errno. */
 ssize_t conn_read(struct conn *c);
 
-/* Discards up to max bytes that have arrived; returns as conn_read does. */
+/* Discards up to max bytes that have arrived, and are not decrypted; returns as conn_read does. */
 ssize_t conn_discard(struct conn *c, size_t max);
 
-/* Writes `out` and then `body` by one system call, and removes from them what the kernel took; `more`: a file follows.
- * The number of bytes; -EAGAIN when the socket is full; -errno. */
+/* Writes `out` and then `body`, plain by one system call, and removes from them what the kernel took; `more`: a file
+ * follows. The number of bytes; -EAGAIN when the socket is full; -errno. */
 ssize_t conn_write(struct conn *c, struct buf *body, bool more);
 
 /* Sends up to `size` bytes of a file from *position on, and advances *position. Returns as conn_write does; 0: the file

@@ -16,6 +16,7 @@
 
 enum deadline_kind {
     DEADLINE_NONE,
+    DEADLINE_SHAKE,   /* until TLS is open */
     DEADLINE_IDLE,    /* between two requests */
     DEADLINE_HEAD,
     DEADLINE_BODY,

@@ -28,6 +28,8 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
     s->loop = l;
     s->render = render_plain;
     list_init(&s->all);
+    list_init(&s->shaking);
+    list_init(&s->shakes);
     list_init(&s->arrived);
     list_init(&s->flushing);
     list_init(&s->stalled);
@@ -42,6 +44,7 @@ void http_set_limits(struct http_server *s, const struct http_limits *limits)
 {
     s->limits = *limits;
     s->deadlines.span_ns[DEADLINE_IDLE] = limits->idle_ms * NS_PER_MS;
+    s->deadlines.span_ns[DEADLINE_SHAKE] = limits->head_ms * NS_PER_MS;
     s->deadlines.span_ns[DEADLINE_HEAD] = limits->head_ms * NS_PER_MS;
     s->deadlines.span_ns[DEADLINE_BODY] = limits->body_ms * NS_PER_MS;
     s->deadlines.span_ns[DEADLINE_WRITE] = limits->write_ms * NS_PER_MS;
@@ -71,12 +74,13 @@ void client_queue(struct list *queue, struct client *c)
     list_push(queue, &c->queue);
 }
 
-void client_new(const struct listener *l, int fd, const union address *from, bool beyond)
+void client_new(struct listener *l, int fd, const union address *from, bool beyond)
 {
     struct http_server *s = l->server;
     struct client *c = MEM_NEW(struct client);
     c->server = s;
-    c->local = l->local;
+    c->listener = l;
+    c->state = l->tls == NULL ? CLIENT_HEAD : CLIENT_SHAKE;
     c->beyond = beyond;
     address_format(from, c->peer);
     c->peer_size = (unsigned char)strlen(c->peer);
@@ -86,7 +90,7 @@ void client_new(const struct listener *l, int fd, const union address *from, boo
     deadline_init(&c->deadline);
     list_push(&s->all, &c->all);
     conn_open(&c->conn, s->loop->base, fd, client_on_ready, c);
-    deadline_set(&s->deadlines, &c->deadline, DEADLINE_IDLE, server_now(s));
+    deadline_set(&s->deadlines, &c->deadline, l->tls == NULL ? DEADLINE_IDLE : DEADLINE_SHAKE, server_now(s));
     s->stats.connections++;
     s->stats.accepted++;
 }
@@ -174,6 +178,7 @@ void exchange_drained(struct exchange *x)
 void client_drop(struct client *c)
 {
     struct http_server *s = c->server;
+    shake_end(c);
     conn_close(&c->conn);
     buf_pool_give(&s->pool, &c->conn.out);
     deadline_clear(&c->deadline);
@@ -213,6 +218,8 @@ struct http_request *http_next(struct http_server *s)
 {
     if (s->deadlines.fired)
         clients_expire(s);
+    if (!s->shaken && !list_empty(&s->shaking))
+        shakes_run(s);
     while (!list_empty(&s->arrived)) {
         struct client *c = list_first(&s->arrived, struct client, queue);
         list_remove(&c->queue);
@@ -233,9 +240,10 @@ void http_flush(struct http_server *s)
         client_flush(c);
     }
     slowest_drop(s);
-    if (!list_empty(&s->flushing) || !list_empty(&s->arrived))
+    if (!list_empty(&s->flushing) || !list_empty(&s->arrived) || !list_empty(&s->shaking))
         loop_again(s->loop);
     s->now_ns = 0;
+    s->shaken = false;
 }
 
 void client_drain(struct client *c)

@@ -7,7 +7,8 @@
  * the caller never sees them.
  *
  * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_origin.c
- * (who holds what), http_request.c (bytes to requests; http_parse.c, http_chunks.c, http_uri.c, http_chars.c parse),
+ * (who holds what), http_shake.c (TLS handshakes, certificates), http_request.c (bytes to requests; http_parse.c,
+ * http_chunks.c, http_uri.c, http_chars.c parse),
  * http_browser.c (which browsers' requests are served),
  * http_answer.c (answers to bytes), http_status.c (phrases), http_flush.c (bytes to sockets), http_stats.c (counters).
  * http_server.h is their common inside.
@@ -38,6 +39,8 @@ struct http_request {
     uint64_t waited_ns;              /* set by the handler: how long it waited for something that others do */
     unsigned route;                  /* for the counters, as http_route returned it; 0: none */
     slice peer;                      /* "127.0.0.1:50123" */
+    bool secure;                     /* it came by TLS */
+    slice user;                      /* the name in the client's certificate; n == 0: none */
 };
 
 struct http_answer {
@@ -69,6 +72,16 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
 
 /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0"; may be called several times. 0 or -errno. The port is in *port. */
 int http_listen(struct http_server *s, slice address, uint16_t *port);
+
+/* TLS on the listener that was opened as number i, from 0 on, or another certificate there; shares `tls`. Connections
+ * live on with the certificate they have seen, except those that the new one's client_ca does not let in. */
+struct tls_server;
+void http_secure(struct http_server *s, unsigned i, struct tls_server *tls);
+struct tls_server *http_tls(const struct http_server *s, unsigned i);   /* NULL: plain, or no such listener */
+unsigned http_listeners(const struct http_server *s);
+int http_listener_at(const struct http_server *s, slice address);   /* its number, by http_listen's text; -1: none */
+slice http_listener_address(const struct http_server *s, unsigned i);
+
 void http_set_limits(struct http_server *s, const struct http_limits *limits);
 void http_set_browsers(struct http_server *s, const struct http_browsers *b);   /* copied; until then: all is let in */
 void http_on_error(struct http_server *s, http_render_error *render);   /* until then: plain text */
@@ -147,6 +160,7 @@ struct http_route_stats {
 struct http_stats {
     uint32_t connections, requests_in_flight;
     uint64_t accepted, refused, requests, bytes_in, bytes_out, bad_requests, timeouts, slow;
+    uint64_t handshakes, handshakes_failed;
     const struct http_route_stats *routes;
     unsigned route_count;
 };

@@ -263,7 +263,7 @@ void http_end(struct http_request *r)
 void http_abort(struct http_request *r)
 {
     struct exchange *x = exchange_of(r);
-    x->client->closing = true;
+    x->client->closing = x->client->cut = true;
     answer_end(x);
 }
 

@@ -69,7 +69,7 @@ int browser_judge(struct client *c)
     const struct http_head *head = &c->exchange->request.head;
     if (!s->browsers_set)
         return 0;
-    if (c->local && !host_is_known(s, head->host))
+    if (c->listener->local && !host_is_known(s, head->host))
         return -ERR_MISDIRECTED;
     if ((head->origin.p == NULL && head->site.p == NULL) || is_own(head))
         return 0;

@@ -83,6 +83,8 @@ static int client_send(struct client *c)
  * closing a socket with unread bytes resets the connection, and the answer may be lost. */
 static void client_finish(struct client *c)
 {
+    if (!c->cut)
+        conn_finish(&c->conn);
     if (!c->linger || c->conn.eof) {
         client_drop(c);
         return;

@@ -11,23 +11,27 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/say.h"
 #include "net/http_server.h"
+#include "net/tls_server.h"
 
 enum { LOOK_AT = 64 };                     /* clients of a kind, for one that gives way */
 #define ACCEPT_PAUSE_NS (500 * NS_PER_MS)
 #define SHORTAGE_SAID_NS (10 * NS_PER_S)   /* between two lines in the log */
 #define YIELD_NS NS_PER_S                  /* a client that is idle or slow for this long gives way to a new one */
 
-/* What the client has sent is discarded, because closing a socket with unread bytes resets the connection. */
-static void socket_refuse(struct http_server *s, int fd)
+/* What the client has sent is discarded, because closing a socket with unread bytes resets the connection. One of TLS
+ * would have to shake hands first to read an answer, and is only closed. */
+static void socket_refuse(const struct listener *l, int fd)
 {
+    struct http_server *s = l->server;
     if (!s->refusal.data)
         refusal_render(s, &s->refusal,
                        &(struct http_refusal){-ERR_TOO_MANY, SLICE("too many connections"), 0, {0}}, NULL);
     slice answer = buf_slice(&s->refusal);
     s->stats.refused++;
-    if (send(fd, answer.p, answer.n, MSG_NOSIGNAL) >= 0) {
+    if (l->tls == NULL && send(fd, answer.p, answer.n, MSG_NOSIGNAL) >= 0) {
         shutdown(fd, SHUT_WR);
         recv(fd, NULL, DISCARD_PER_TURN, MSG_TRUNC);
     }
@@ -63,12 +67,14 @@ static void yield(struct client *c, enum deadline_kind kind)
     deadline_clear(&c->deadline);
 }
 
-/* Makes room for a new client: the one that has been idle for the longest goes; otherwise the one whose head, body or
- * reading takes the longest. Clients of addresses that hold their share go before all others. So those that send or
- * read nothing keep out neither new clients nor Consul's health check, without which a node does not lead. */
+/* Makes room for a new client: the one goes whose TLS handshake takes the longest, or that has been idle for the
+ * longest; otherwise the one whose head, body or reading takes the longest. Clients of addresses that hold their share
+ * go before all others. So those that send or read nothing keep out neither new clients nor Consul's health check,
+ * without which a node does not lead. */
 static bool slowest_yields(struct http_server *s)
 {
-    static const enum deadline_kind kinds[] = {DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY, DEADLINE_WRITE};
+    static const enum deadline_kind kinds[] = {DEADLINE_SHAKE, DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY,
+                                               DEADLINE_WRITE};
     for (int fair = 1; fair >= 0; fair--)
         for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
             struct client *c = longest(s, kinds[i], fair);
@@ -80,13 +86,13 @@ static bool slowest_yields(struct http_server *s)
     return false;
 }
 
-static void client_admit(const struct listener *l, int fd, const union address *from)
+static void client_admit(struct listener *l, int fd, const union address *from)
 {
     struct http_server *s = l->server;
     bool full = s->stats.connections >= s->limits.connections;
     bool beyond = s->draining || (full && !slowest_yields(s));
     if (beyond && s->stats.connections >= s->limits.connections + CONNECTIONS_RESERVED) {
-        socket_refuse(s, fd);
+        socket_refuse(l, fd);
         return;
     }
     client_new(l, fd, from, beyond);
@@ -152,7 +158,8 @@ int http_listen(struct http_server *s, slice address, uint16_t *port)
     if (fd < 0)
         return fd;
     struct listener *l = &s->listeners[s->listener_count++];
-    *l = (struct listener){.server = s, .fd = fd, .local = address_is_loopback(address)};
+    *l = (struct listener){.server = s, .fd = fd, .local = address_is_loopback(address),
+                           .address = mem_copy(address.p, address.n)};
     ENSURE(event_assign(&l->event, s->loop->base, fd, EV_READ | EV_PERSIST, on_acceptable, l) == 0);
     ENSURE(event_add(&l->event, NULL) == 0);
     if (!s->accept_timer.event)
@@ -166,6 +173,8 @@ void listeners_close(struct http_server *s)
     for (unsigned i = 0; i < s->listener_count; i++) {
         event_del(&s->listeners[i].event);
         close(s->listeners[i].fd);
+        tls_server_drop(s->listeners[i].tls);
+        mem_free(s->listeners[i].address);
     }
     s->listener_count = 0;
     watch_fini(&s->accept_timer);

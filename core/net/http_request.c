@@ -12,7 +12,9 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/say.h"
 #include "net/http_server.h"
+#include "net/tls_stream.h"
 
 /* ---- room in the input buffer ---- */
 
@@ -208,6 +210,11 @@ void client_on_ready(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     struct client *c = arg;
+    if (c->state == CLIENT_SHAKE) {
+        if (list_alone(&c->queue))
+            client_queue(&c->server->shaking, c);
+        return;
+    }
     if (what & EV_READ)
         client_on_readable(c);
     if ((what & EV_WRITE) && !is_reading(c))
@@ -216,7 +223,7 @@ void client_on_ready(evutil_socket_t fd, short what, void *arg)
 
 /* ---- in the turn ---- */
 
-static void client_refuse(struct client *c, int error, slice detail)
+void client_refuse(struct client *c, int error, slice detail)
 {
     c->server->stats.bad_requests++;
     answer_refusal(c, &(struct http_refusal){.error = error, .detail = detail});
@@ -256,6 +263,16 @@ static bool body_is_wanted(struct client *c)
     return false;
 }
 
+/* A client that sends a TLS handshake to a plain listener learns nothing from the answer. */
+static void say_stray_tls(struct client *c)
+{
+    slice in = buf_slice(&c->conn.in);
+    if (c->listener->tls_said || c->conn.tls != NULL || !slice_starts(in, SLICE("\x16\x03")))
+        return;
+    c->listener->tls_said = true;
+    say_warn("http", "a client sends TLS to a listener without TLS (said once) client=%.*s", c->peer_size, c->peer);
+}
+
 /* Parses the head. True when the body is to be read next. */
 static bool head_take(struct client *c)
 {
@@ -267,6 +284,7 @@ static bool head_take(struct client *c)
     if (size == HTTP_MORE)
         return client_wait(c, DEADLINE_HEAD, x->request.began_ns);
     if (size == HTTP_BAD) {
+        say_stray_tls(c);
         client_refuse(c, error, slice_from(detail));
         return false;
     }
@@ -346,6 +364,8 @@ static void request_complete(struct client *c)
         head_again(c);
     x->request.body = slice_of(c->conn.in.data + c->conn.in.at + x->head_size, x->body_size);
     x->request.peer = slice_of(c->peer, c->peer_size);
+    x->request.secure = c->conn.tls != NULL;
+    x->request.user = c->conn.tls == NULL ? (slice){0} : tls_stream_user(c->conn.tls);
     x->request.whole_ns = server_now(s);
     c->state = CLIENT_HANDLED;
     c->body_before = x->taken;

@@ -3,6 +3,9 @@
  *
  * A client is one connection. Its states, and what moves it to the next one:
  *
+ *     SHAKE    waits for the TLS handshake     -> HEAD     http_shake.c, when it is done; not on a plain listener
+ *                                              -> LINGER   the same, when it fails
+ *                                              -> SENDING  the same, with a refusal, if it sends no TLS
  *     HEAD     waits for a request head        -> BODY     http_request.c, when the head is whole
  *     BODY     waits for the body              -> HANDLED  http_request.c, when the body is whole; http_next returns it
  *     HANDLED  the caller has the request      -> SENDING  http_answer.c, when the answer is whole, or its source is
@@ -15,12 +18,12 @@
  *
  * A refusal leads from HEAD or BODY to SENDING. client_drop closes the socket in any state.
  *
- * Invariants: A client is in at most one of the queues `arrived` (client_advance at the next http_next) and
- * `flushing` (client_flush at the next http_flush). It has an exchange from the first byte of a request to the end of
- * its answer; exchanges are pooled. A client whose socket closes while it is HANDLED is freed when the request is
- * answered. While it is HANDLED its input buffer does not move, because the request's slices point into it. A
- * deadline of the kind IDLE, HEAD, BODY or LINGER is set in the state of that name (IDLE: HEAD without a byte), one
- * of the kind WRITE while the socket does not take more.
+ * Invariants: A client is in at most one of the queues `shaking` (client_shake, for a limited time in each turn),
+ * `arrived` (client_advance at the next http_next) and `flushing` (client_flush at the next http_flush). It has an
+ * exchange from the first byte of a request to the end of its answer; exchanges are pooled. A client whose socket
+ * closes while it is HANDLED is freed when the request is answered. While it is HANDLED its input buffer does not move,
+ * because the request's slices point into it. A deadline of the kind SHAKE, IDLE, HEAD, BODY or LINGER is set in the
+ * state of that name (IDLE: HEAD without a byte), one of the kind WRITE while the socket does not take more.
  */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
@@ -39,13 +42,14 @@ enum {
     ACCEPTS_PER_EVENT = 64,       /* then other events are served */
     EXCHANGES_SPARE = 256,        /* 2.3 KiB each */
     ROUTES_MAX = 256,             /* patterns counted one by one */
+    SHAKE_MS = 4,                 /* of handshakes in one turn; one takes 0.2 to 2 ms */
     DISCARD_PER_TURN = 256 * KIB, /* while lingering */
     DISCARD_MAX = 16 * MIB,       /* a client that sends more after an error answer may lose it to a reset */
     FILE_PER_TURN = 1 * MIB,      /* sent to one client, so that it does not delay the others; the same of a source */
     TAKE_COPY_MAX = 2 * KIB,      /* a taken body up to this is copied behind its head: one write instead of writev */
 };
 
-enum client_state { CLIENT_HEAD, CLIENT_BODY, CLIENT_HANDLED, CLIENT_SENDING, CLIENT_LINGER };
+enum client_state { CLIENT_SHAKE, CLIENT_HEAD, CLIENT_BODY, CLIENT_HANDLED, CLIENT_SENDING, CLIENT_LINGER };
 
 /* What clients hold; each has a bound for all of them together. */
 enum held {
@@ -53,6 +57,7 @@ enum held {
     HELD_BODIES,                  /* bytes of input buffers above the usual size */
     HELD_ANSWERS,                 /* memory of answers that are not sent yet, above the usual size */
     HELD_FILES,                   /* open, of answers */
+    HELD_SHAKES,                  /* TLS handshakes that have begun */
     HELD_KINDS,
 };
 
@@ -89,17 +94,19 @@ struct exchange {
 struct client {
     struct conn conn;
     struct http_server *server;
+    struct listener *listener;    /* outlives us */
     struct exchange *exchange;    /* NULL between two requests */
     struct list all, queue;
-    struct list stalled;          /* in server.stalled while the socket does not take the rest of an answer */
+    struct list stalled;          /* in server.stalled while the socket does not take the rest of an answer; in
+                                     server.shakes from the first byte of a handshake to its end */
     struct deadline deadline;
     enum client_state state;
     int refused;                  /* a negative code to answer with, instead of reading on */
     bool lost;                    /* the socket has failed, or the client gives way; recorded by a callback, acted on in
                                      the turn */
-    bool local;                   /* it came to an address of loopback */
     bool beyond;                  /* it has one of the reserved places */
     bool closing;                 /* the connection ends after this answer */
+    bool cut;                     /* and the answer is not whole */
     bool linger;                  /* and the client may still be sending then */
     unsigned char peer_size;
     char peer[ADDRESS_TEXT_MAX];
@@ -112,8 +119,11 @@ struct client {
 struct listener {
     struct http_server *server;
     struct event event;
+    char *address;                /* owned; as http_listen was told */
+    struct tls_server *tls;       /* shared; NULL: plain */
     int fd;
     bool local;                   /* on loopback */
+    bool tls_said;                /* that clients send TLS to it, as a plain one */
 };
 
 struct http_server {
@@ -131,7 +141,9 @@ struct http_server {
     bool accept_paused, draining;
     uint64_t shortage_said_ns;
     struct watch accept_timer;
-    struct list all, arrived, flushing;
+    struct list all, shaking, arrived, flushing;
+    struct list shakes;           /* in the order in which they began */
+    bool shaken;                  /* in this turn */
     struct list stalled;          /* in the order in which they last took something */
     struct deadlines deadlines;
     struct buf_pool pool;
@@ -150,7 +162,7 @@ struct http_server {
 /* http.c */
 uint64_t server_now(struct http_server *s);
 void client_queue(struct list *queue, struct client *c);
-void client_new(const struct listener *l, int fd, const union address *from, bool beyond);
+void client_new(struct listener *l, int fd, const union address *from, bool beyond);
 void client_drop(struct client *c);      /* closes it; frees it unless it is HANDLED */
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
@@ -178,11 +190,16 @@ void browser_headers(const struct exchange *x, struct buf *out);
 void listeners_close(struct http_server *s);
 void accept_resume(struct http_server *s);
 
+/* http_shake.c */
+void shakes_run(struct http_server *s);  /* once in a turn */
+void shake_end(struct client *c);        /* it holds no place any more */
+
 /* http_request.c */
 void client_on_ready(evutil_socket_t fd, short what, void *arg);
 void client_on_readable(struct client *c);
 bool client_advance(struct client *c);   /* true when a whole request is there */
 void client_expire(struct client *c);
+void client_refuse(struct client *c, int error, slice detail);   /* counted as a bad request */
 void input_release(struct client *c);    /* gives the input buffer back; it must be empty */
 
 /* http_answer.c */

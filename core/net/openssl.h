@@ -1,6 +1,7 @@
 /*
- * OpenSSL's functions, loaded with the first secret: a node that does not replicate neither maps nor relocates libssl
- * and libcrypto. (The same reason as for libcurl in net/fetch.c, which loads the same libraries below itself.)
+ * OpenSSL's functions, loaded with the first secret or certificate: a node that needs neither does not map libssl and
+ * libcrypto, nor relocate them. (The same reason as for libcurl in net/fetch.c, which loads the same libraries below
+ * itself.)
  *
  * `openssl.SSL_new(...)` is SSL_new of the library. To use another function, add its name to the list.
  */
@@ -16,11 +17,17 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #define OPENSSL_OF_CRYPTO(X) \
-    X(BIO_clear_flags) X(BIO_get_data) X(BIO_meth_new) X(BIO_meth_set_ctrl) X(BIO_meth_set_read) \
-    X(BIO_meth_set_write) X(BIO_new) X(BIO_set_data) X(BIO_set_flags) X(BIO_set_init) X(ERR_clear_error) \
-    X(ERR_peek_error) X(ERR_reason_error_string) X(EVP_sha256) X(HMAC) \
+    X(ASN1_STRING_to_UTF8) X(ASN1_TIME_to_tm) X(BIO_clear_flags) X(BIO_get_data) X(BIO_meth_new) X(BIO_meth_set_ctrl) \
+    X(BIO_meth_set_read) X(BIO_meth_set_write) X(BIO_new) X(BIO_set_data) X(BIO_set_flags) X(BIO_set_init) \
+    X(ERR_clear_error) \
+    X(ERR_peek_error) X(CRYPTO_free) X(ERR_reason_error_string) X(EVP_sha256) X(HMAC) X(PEM_read_bio_X509) \
+    X(X509_NAME_ENTRY_get_data) X(X509_NAME_get_entry) X(X509_NAME_get_index_by_NID) X(X509_STORE_CTX_free) \
+    X(X509_STORE_CTX_init) X(X509_STORE_CTX_new) X(X509_STORE_CTX_set_default) X(X509_STORE_add_cert) \
+    X(X509_check_host) X(X509_check_private_key) X(X509_free) X(X509_get0_notAfter) X(X509_get0_notBefore) \
+    X(X509_get_subject_name) X(X509_up_ref) X(X509_verify_cert) X(X509_verify_cert_error_string) \
     OPENSSL_OF_SIGNATURES(X)
 
 /* For script/std: digests, keys, signatures. */
@@ -35,13 +42,17 @@
     X(d2i_ECDSA_SIG) X(i2d_ECDSA_SIG)
 
 #define OPENSSL_OF_SSL(X) \
-    X(SSL_CIPHER_find) X(SSL_CTX_ctrl) X(SSL_CTX_free) X(SSL_CTX_new) X(SSL_CTX_set_ciphersuites) \
+    X(SSL_CIPHER_find) X(SSL_CTX_add_client_CA) X(SSL_CTX_callback_ctrl) X(SSL_CTX_ctrl) X(SSL_CTX_free) \
+    X(SSL_CTX_new) X(SSL_CTX_set_ciphersuites) \
     X(SSL_CTX_set_num_tickets) X(SSL_CTX_set_options) X(SSL_CTX_set_psk_find_session_callback) \
     X(SSL_CTX_set_psk_use_session_callback) X(SSL_SESSION_free) X(SSL_SESSION_new) X(SSL_SESSION_set1_master_key) \
     X(SSL_SESSION_set_cipher) X(SSL_SESSION_set_protocol_version) X(SSL_do_handshake) X(SSL_free) X(SSL_get_error) \
     X(SSL_get_ex_data) X(SSL_key_update) X(SSL_new) X(SSL_read) X(SSL_session_reused) X(SSL_set_accept_state) \
     X(SSL_set_bio) X(SSL_set_connect_state) X(SSL_set_ex_data) X(SSL_set_verify) X(SSL_shutdown) X(SSL_write) \
-    X(TLS_method)
+    X(SSL_CTX_get_cert_store) X(SSL_CTX_set_alpn_select_cb) X(SSL_CTX_set_cipher_list) \
+    X(SSL_CTX_set_session_id_context) X(SSL_CTX_set_timeout) X(SSL_CTX_set_verify) X(SSL_CTX_use_PrivateKey) \
+    X(SSL_CTX_use_certificate) X(SSL_get0_peer_certificate) X(SSL_get_peer_cert_chain) X(SSL_get_servername) \
+    X(SSL_get_verify_result) X(SSL_has_pending) X(SSL_set_SSL_CTX) X(TLS_method)
 
 struct openssl {
 #define X(name) __typeof__(name) *name;
