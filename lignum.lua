@@ -4,6 +4,7 @@
 -- Units: second minute hour day, KB MB GB TB (1000), KiB MiB GiB TiB (1024). Times are in seconds.
 
 listen "127.0.0.1:8080"            -- or { "0.0.0.0:8080", "[::1]:8080" }; beyond loopback, define authorize
+-- listen { address = "0.0.0.0:8443", tls = { cert = "node.pem", key = "node.key" } }   -- HTTPS
 
 store {
   path = "data",                   -- relative to the directory in which lignum is started

@@ -2,19 +2,22 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/say.h"
+#include "net/tls_server.h"
 
-enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16 };
+enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16, DAY_S = 24 * 3600, EXPIRES_SOON_S = 21 * DAY_S };
 
 const char *config_text(struct vm *vm, const char *path, struct buf *out)
 {
@@ -139,6 +142,84 @@ void config_warn_of_secrets(struct vm *vm, const char *config, const char *const
     if (public.data != NULL)
         explicit_bzero(public.data, public.cap);
     buf_fini(&public);
+}
+
+/* ---- TLS ---- */
+
+static int tls_read(struct vm *vm, unsigned at, struct tls_server **out)
+{
+    char key[32];
+    struct buf text = {0}, why = {0};
+    struct tls_files files;
+    snprintf(key, sizeof(key), "(tls).%u", at);
+    if (!vm_config_text(vm, key, &text))
+        return 0;
+    int rc = tls_files_read(&text, &files);
+    if (rc == 0)
+        rc = tls_server_new(&files, out, &why);
+    for (unsigned i = 0; rc == 0 && i < files.count; i++)
+        if (is_public(files.pairs[i].key))
+            say_warn("main", "every user of this host can read the key of a certificate: chmod 600 %s",
+                     files.pairs[i].key);
+    if (rc < 0)
+        say_error("main", "TLS listen=%u: %.*s", at, SLICE_ARGS(buf_slice(&why)));
+    buf_fini(&text);
+    buf_fini(&why);
+    return rc;
+}
+
+int config_secure(struct vm *vm, struct http_server *http, unsigned i, unsigned at)
+{
+    struct tls_server *tls = NULL;
+    int rc = tls_read(vm, at, &tls);
+    if (tls != NULL)
+        http_secure(http, i, tls);
+    tls_server_drop(tls);
+    return rc;
+}
+
+/* By its first certificate, which all clients may get. */
+static bool has_expired(const struct tls_server *tls)
+{
+    struct tls_validity v;
+    return tls_server_validity(tls, 0, &v) && v.until <= time(NULL);
+}
+
+void config_secure_again(struct vm *vm, struct http_server *http)
+{
+    char key[32] = "listen.1.address";
+    struct buf address = {0};
+    for (unsigned at = 1; vm_config_text(vm, key, &address);
+         snprintf(key, sizeof(key), "listen.%u.address", ++at), buf_clear(&address)) {
+        struct tls_server *tls = NULL;
+        int i = http_listener_at(http, buf_slice(&address));
+        const struct tls_server *now = i < 0 ? NULL : http_tls(http, (unsigned)i);
+        if (now != NULL)
+            tls_read(vm, at, &tls);
+        if (tls != NULL && has_expired(tls) && !has_expired(now))
+            say_error("main", "the certificate of %.*s has expired, and the one before it stays in use",
+                      SLICE_ARGS(buf_slice(&address)));
+        else if (tls != NULL)
+            http_secure(http, (unsigned)i, tls);
+        tls_server_drop(tls);
+    }
+    buf_fini(&address);
+}
+
+void config_warn_of_certificates(const struct http_server *http)
+{
+    struct tls_validity v;
+    for (unsigned i = 0; i < http_listeners(http); i++)
+        for (unsigned k = 0; http_tls(http, i) != NULL && tls_server_validity(http_tls(http, i), k, &v); k++) {
+            double left = difftime(v.until, time(NULL));
+            if (left <= 0)
+                say_error("main", "the certificate in %.*s has expired: clients refuse it", SLICE_ARGS(v.path));
+            else if (difftime(v.from, time(NULL)) > 0)
+                say_error("main", "the certificate in %.*s is not valid yet: clients refuse it", SLICE_ARGS(v.path));
+            else if (left < EXPIRES_SOON_S)
+                say_warn("main", "the certificate in %.*s expires in days=%.0f", SLICE_ARGS(v.path),
+                         floor(left / DAY_S));
+        }
 }
 
 /* ---- places ---- */

@@ -42,6 +42,17 @@ void config_raise_descriptors(void);
 unsigned config_files_max(struct vm *vm);
 struct http_limits config_http_limits(struct vm *vm);
 
+/* TLS of the listener that was opened as number i, from 0 on, as number `at`, from 1 on, of `listen` says: nothing
+ * changes for a plain one. 0, or -EINVAL after an error line. */
+int config_secure(struct vm *vm, struct http_server *http, unsigned i, unsigned at);
+
+/* The same of all after a reload, by their addresses. One that cannot be used, or that has expired while the present
+ * one has not, changes nothing and is said. */
+void config_secure_again(struct vm *vm, struct http_server *http);
+
+/* Logs each certificate that has expired, or will soon. */
+void config_warn_of_certificates(const struct http_server *http);
+
 /* Tells the server what cors.origins, node.hosts and node.advertise say. */
 void config_browsers(struct vm *vm, struct http_server *http);
 

@@ -151,7 +151,8 @@ static void groups_down(struct server *s)
     groups_close(s->groups);
 }
 
-static int listen_on(struct server *s, slice address)
+/* On number i, from 1 on, of `listen`. */
+static int listen_on(struct server *s, unsigned i, slice address)
 {
     uint16_t port;
     int rc = http_listen(s->http, address, &port);
@@ -159,13 +160,16 @@ static int listen_on(struct server *s, slice address)
         say_error("main", "cannot listen address=%.*s error=\"%s\"", SLICE_ARGS(address), err_sentence(rc));
         return EXIT_USAGE;
     }
+    if (config_secure(s->vm, s->http, i - 1, i) < 0)
+        return EXIT_USAGE;
+    bool plain = http_tls(s->http, i - 1) == NULL;
     slice host = address;
     while (host.n > 0 && host.p[host.n - 1] != ':')
         host.n--;
-    say_info("main", "listening address=%.*s%u", SLICE_ARGS(host), port);
+    say_info("main", "listening address=%.*s%u%s", SLICE_ARGS(host), port, plain ? "" : " tls");
     if (!address_is_loopback(address) && !vm_config_flag(s->vm, "authorize", false))
-        say_warn("main", "anyone who reaches this address can publish, read and delete: there is neither an authorize "
-                         "hook nor TLS address=%.*s%u", SLICE_ARGS(host), port);
+        say_warn("main", "anyone who reaches this address can publish, read and delete: there is no authorize hook "
+                         "address=%.*s%u", SLICE_ARGS(host), port);
     if (buf_size(&s->advertise) == 0)
         buf_addf(&s->advertise, "%.*s%u", SLICE_ARGS(host), port);
     return 0;
@@ -175,13 +179,13 @@ static int listeners_up(struct server *s)
 {
     int code = 0;
     vm_config_text(s->vm, "node.advertise", &s->advertise);
-    for (int i = 1; code == 0; i++) {
+    for (unsigned i = 1; code == 0; i++) {
         char key[32];
         struct buf address = {0};
-        snprintf(key, sizeof(key), "listen.%d", i);
+        snprintf(key, sizeof(key), "listen.%u.address", i);
         bool there = vm_config_text(s->vm, key, &address);
         if (there)
-            code = listen_on(s, buf_slice(&address));
+            code = listen_on(s, i, buf_slice(&address));
         buf_fini(&address);
         if (!there)
             break;

@@ -14,6 +14,7 @@
 #include "server.h"
 
 enum { DRAIN_MS = 10 * 1000 };
+#define DAY_NS (24 * 3600 * NS_PER_S)
 
 /* ---- configuration that may change at a reload ---- */
 
@@ -44,6 +45,8 @@ void server_reloaded(void *arg, int rc, slice why)
     if (rc == 0) {
         s->vm = worlds_live(s->worlds);
         server_configure(s);
+        config_secure_again(s->vm, s->http);
+        config_warn_of_certificates(s->http);
         say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);
         if (s->cli->config == NULL && access("lignum.lua", R_OK) == 0)
             say_warn("main", "lignum.lua is not read, because it was not there at the start: a restart reads it");
@@ -207,6 +210,13 @@ uint64_t server_reload(void *arg)
     return s->reloads.at + (worlds_reloading(s->worlds) ? 2 : 1);
 }
 
+static void on_day(void *arg)
+{
+    struct server *s = arg;
+    config_warn_of_certificates(s->http);
+    watch_arm(&s->day, DAY_NS);
+}
+
 static void on_drained_too_long(void *arg)
 {
     struct server *s = arg;
@@ -244,6 +254,7 @@ void server_watch(struct server *s)
     watch_precise_timer(&s->loop, &s->due, on_due, s);
     watch_precise_timer(&s->loop, &s->group_due, on_group_due, s);
     watch_timer(&s->loop, &s->trim, on_trim, s);
+    watch_timer(&s->loop, &s->day, on_day, s);
     watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
     /* Ignored wherever they are not watched: on the way down, which ends by itself and must complete. */
     signal(SIGHUP, SIG_IGN);
@@ -253,11 +264,13 @@ void server_watch(struct server *s)
     watch_signal(&s->loop, &s->term, SIGTERM, on_stop, s);
     watch_signal(&s->loop, &s->interrupt, SIGINT, on_stop, s);
     trim_arm(s);
+    on_day(s);
 }
 
 void server_unwatch(struct server *s)
 {
-    struct watch *all[] = {&s->synced, &s->due, &s->group_due, &s->trim, &s->drain, &s->hup, &s->term, &s->interrupt};
+    struct watch *all[] = {&s->synced, &s->due, &s->group_due, &s->trim, &s->day, &s->drain,
+                           &s->hup, &s->term, &s->interrupt};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         watch_fini(all[i]);
 }

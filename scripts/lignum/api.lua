@@ -487,7 +487,7 @@ function Range:known(req) end
 ---@field peer string                     "address:port"
 ---@field route string?                   "POST /v1/topics/{topic}/messages"
 ---@field producer string?                its Producer-Id
----@field user string?                    whom authorize has named
+---@field user string?                    whom authorize has named; else the name (CN) in the client's certificate
 ---@field action string?                  for authorize: read, publish, consume, admin, observe, own; nil: no such path
 ---@field topic string?                   for authorize: the topic that it is about, from its path, query or body
 local Request = {}
@@ -754,6 +754,7 @@ function node.ready() end
 ---@field http lignum.HttpStats
 ---@field store lignum.StoreStats
 ---@field vm lignum.VmStats
+---@field tls { address: string, host: string, path: string, from: integer, until: integer }[]   certificates
 ---@field process { cpu: number, rss: integer, fds: integer, fds_max: integer, start_time: number }
 ---@field topics lignum.TopicStats[]   the first ones by name
 ---@field topics_count integer
@@ -1511,6 +1512,14 @@ function base64.decode(text) end
 ---@errors unknown_topic storage no_space too_large bad_value precondition_failed stopping not_enough_copies
 ---@example local first = core.append(topic("orders"), "one")
 function core.append(topic, what, options) end
+
+---Checks the files of a listener with TLS.
+---@where scripts/lignum
+---@param files string   their description (core/net/tls_server.h)
+---@return integer[]? until   when each certificate expires, in seconds since 1970
+---@return string? problem
+---@example local found, problem = core.certificates("\trequired\n\tnode.pem\tnode.key\n")
+function core.certificates(files) end
 
 ---Returns the name of the hook that runs in this task.
 ---@where scripts/lignum

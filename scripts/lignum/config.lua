@@ -3,6 +3,7 @@
 --- A verb only records its value and its place in the file. finish() then checks everything by the schema and collects
 --- all errors. This module is loaded again for each draft (modules.lua), so its state belongs to one draft.
 local core = require "lignum.core"
+local listeners = require "lignum.listeners"
 local modules = require "lignum.modules"
 local schedule = require "lignum.schedule"
 local schema = require "lignum.schema"
@@ -46,12 +47,15 @@ local function declare(verb, value, place)
   declared[verb] = { value = value, place = place }
 end
 
+-- May be given several times: a listener, or a list of them. Each has the place of its own call.
 local function listen(value)
   only_while_loading("listen")
-  local place, all = core.caller(2), declared.listen
-  if not all then return declare("listen", type(value) == "table" and value or { value }, place) end
-  for _, address in ipairs(type(value) == "table" and value or { value }) do
-    table.insert(all.value, address)
+  local single = type(value) ~= "table" or value[1] == nil
+  declared.listen = declared.listen or { value = {}, place = core.caller(2), places = {} }
+  local all = declared.listen
+  for _, listener in ipairs(single and { value } or value) do
+    table.insert(all.value, listener)
+    table.insert(all.places, core.caller(2))
   end
 end
 
@@ -192,7 +196,8 @@ end
 -- Reports a problem of a key at the place that gave it, or that declared its group.
 local function complain(path, problem)
   local d = declared[path:match("^[^.]+")]
-  M.report(set_paths[path] and "--set" or d and d.place, path .. ": " .. problem)
+  local place = d and d.places and d.places[tonumber(path:match("^%w+%.(%d+)"))]
+  M.report(set_paths[path] and "--set" or place or d and d.place, path .. ": " .. problem)
 end
 
 local function check_values()
@@ -260,7 +265,7 @@ local function check_cluster(all)
   if is_wildcard(replication.advertise) then
     complain("cluster.replication.advertise", "must be the address at which other nodes reach " .. replication.listen)
   end
-  if is_wildcard(all.node.advertise or all.listen[1]) then
+  if is_wildcard(all.node.advertise or all.listen[1].address) then
     complain("cluster.consul.address",
       "other nodes and Consul need an address that reaches this node: set node.advertise")
   end
@@ -292,14 +297,19 @@ local function errors_in_order()
 end
 
 ---Checks everything that was declared. The draft may become live when the list of errors is empty.
+---@param checking boolean?   by `lignum check`
 ---@return string[] errors
-function M.finish()
+function M.finish(checking)
   loading = false
   local checked, earlier = check_values(), {}
   for _, rule in ipairs(M.rules) do check_rule(rule, earlier) end
   if #errors > 0 then return errors_in_order() end
   local values = schema.fill(schema.keys, checked)
   check_console(values.console.path)
+  for i, listener in ipairs(values.listen) do
+    local path = #values.listen == 1 and "listen" or "listen." .. i
+    listeners.check(listener, checking, function(at, problem) complain(path .. at, problem) end)
+  end
   check_cluster(values)
   if #errors == 0 then M.values = values end
   return errors_in_order()
@@ -322,7 +332,11 @@ function M.fixed()
   local function add(path, key)
     if LIVE[path] then return end
     for _, name in ipairs(key.order or {}) do add(path .. "." .. name, key.fields[name]) end
-    if not key.order then lines[#lines + 1] = path .. "=" .. core.json.encode(M.get(path)) end
+    if not key.order then
+      local value = M.get(path)
+      if path == "listen" then value = listeners.fixed(value) end
+      lines[#lines + 1] = path .. "=" .. core.json.encode(value)
+    end
   end
   for _, path in ipairs(FIXED) do
     local key = schema.keys
@@ -344,6 +358,8 @@ end
 ---@return any
 function M.get(path)
   if path == "(fixed)" then return M.fixed() end
+  local tls = path:match("^%(tls%)%.(%d+)$")
+  if tls then return listeners.files(M.values.listen[tonumber(tls)]) end
   local value = M.values
   for name in path:gmatch("[^.]+") do
     if type(value) ~= "table" then return nil end

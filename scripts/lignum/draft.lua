@@ -192,7 +192,7 @@ function M.build(options)
   route.operators = true
   if options.config then run_file(options.config, env) end
   config.set(options.set)
-  local errors = config.finish()
+  local errors = config.finish(options.check)
   if #errors > 0 then error(table.concat(errors, "\n"), 0) end
   route.operators = false
   if config.has("durable_streams") then

@@ -165,7 +165,9 @@ local function cluster()
 end
 
 M.keys = group {
-  "listen", key("addresses", { "127.0.0.1:8080" }, "addresses to serve HTTP on: \"HOST:PORT\" or a list"),
+  "listen", key("listeners", function() return { { address = "127.0.0.1:8080" } } end,
+    "where to serve HTTP: \"HOST:PORT\", { address =, tls = { cert =, key =, ... } }, or a list of them",
+    { shown = "127.0.0.1:8080" }),
   "store", group {
     "path", key("text", "data", "the data directory; relative to the directory in which lignum is started"),
     "durability", durability(),
@@ -214,6 +216,25 @@ M.keys = group {
     "core_dumps", key("flag", false, "whether a crash may leave a core dump, which holds messages and secrets"),
   },
 }
+
+local function pair()
+  return "cert", key("text", nil, "file of the certificate, and those between it and its CA, in PEM form"),
+    "key", key("text", nil, "file of its key")
+end
+
+local function tls()
+  local cert, cert_key, name, name_key = pair()
+  return group {
+    cert, cert_key, name, name_key,
+    "names", key("names", nil, "[\"HOST\"] = { cert =, key = }: what clients are shown that name this host"),
+    "client_ca", key("text", nil, "file of CA certificates: clients must show a certificate of one of them"),
+    "client_auth", word("required", "whether a client without one is refused", { "required", "optional" }),
+  }
+end
+
+-- What `listen` takes besides "HOST:PORT".
+M.listener = group { "address", key("address"), "tls", tls() }
+M.name = group { pair() }
 
 local function show(value)
   local kind = type(value)
@@ -359,10 +380,10 @@ local function join(path, name)
   return path == "" and name or path .. "." .. name
 end
 
-local check_group
+local check_group, check_listeners, check_names
 
 ---The kinds whose values are lists: --set may give them several times.
-M.lists = { addresses = true, origins = true, hosts = true }
+M.lists = { addresses = true, origins = true, hosts = true, listeners = true }
 
 ---Checks a value by its key. Each problem is passed to report(path, problem).
 ---@param k lignum.Key
@@ -372,6 +393,8 @@ M.lists = { addresses = true, origins = true, hosts = true }
 ---@return any value   to store; defaults are not filled in
 function M.check(k, value, path, report)
   if k.kind == "group" then return check_group(k, value, path, report) end
+  if k.kind == "listeners" then return check_listeners(value, path, report) end
+  if k.kind == "names" then return check_names(value, path, report) end
   local kept, problem = kinds[k.kind](value, k)
   if problem then report(path, problem) end
   return kept
@@ -395,6 +418,38 @@ function check_group(g, value, path, report)
       kept[name] = M.check(k, value[name], join(path, name), report)
     else
       report(join(path, name), "there is no such key" .. near.hint(name, g.order, path == "" and "" or path .. "."))
+    end
+  end
+  return kept
+end
+
+-- A list of { address =, tls = }. What it names is checked later (listeners.lua).
+function check_listeners(value, path, report)
+  local single = type(value) ~= "table" or value[1] == nil and next(value) ~= nil
+  local list, kept = single and { value } or value, {}
+  if #list == 0 then return report(path, "must be \"HOST:PORT\", { address =, tls = } or a list of them") end
+  for i, item in ipairs(list) do
+    local at = #list == 1 and path or join(path, tostring(i))
+    if type(item) == "table" then
+      kept[i] = M.check(M.listener, item, at, report)
+      if item.address == nil then report(at, "needs an address: { address = \"HOST:PORT\", tls = { ... } }") end
+    else
+      local address, problem = kinds.address(item, {})
+      if problem then report(at, problem) end
+      kept[i] = { address = address }
+    end
+  end
+  return kept
+end
+
+function check_names(value, path, report)
+  if type(value) ~= "table" then return report(path, "must be a table, not " .. show(value)) end
+  local kept = {}
+  for _, host in ipairs(names_of(value)) do
+    if type(host) ~= "string" or not host:find("^%*?[%w._-]+$") or host:find("^%*[^.]") then
+      report(path, "must have names of hosts as keys, such as node.example or *.node.example, not " .. show(host))
+    else
+      kept[host:lower()] = M.check(M.name, value[host], ("%s[%q]"):format(path, host), report)
     end
   end
   return kept

@@ -128,6 +128,17 @@ local function add_http(page, http)
   add_routes(page, http.routes)
 end
 
+-- The empty host stands for all that have no certificate of their own.
+local function add_tls(page, http, certificates)
+  page:family("tls_handshakes_total", "counter", "TLS handshakes with clients.")
+  page:sample(http.handshakes, 'result="done"')
+  page:sample(http.handshakes_failed, 'result="failed"')
+  page:family("tls_certificate_expires_seconds", "gauge", "Time until a certificate of this node expires.")
+  for _, c in ipairs(certificates) do
+    page:sample(c["until"] - math.floor(core.now()), format('address="%s",host="%s"', label(c.address), label(c.host)))
+  end
+end
+
 local function add_store(page, store)
   page:family("store_sync_duration_seconds", "histogram", "Duration of a round of syncs on the disk thread.")
   page:histogram(store.sync)
@@ -218,6 +229,7 @@ function M.get()
   add_node(page)
   add_cluster(page)
   add_http(page, stats.http)
+  add_tls(page, stats.http, stats.tls)
   add_store(page, stats.store)
   add_topics(page, stats)
   add_groups(page)

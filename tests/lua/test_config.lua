@@ -76,7 +76,8 @@ test("config_set_wins_over_the_file_and_is_typed", function()
   check.equal(world.config.get("store.segment.messages"), 10)
   check.equal(world.config.get("store.sync_interval"), 120)
   check.equal(world.config.get("limits.body"), 65536)
-  check.equal({ world.config.get("listen.1"), world.config.get("listen.2") }, { "0.0.0.0:1", "[::1]:2" })
+  check.equal({ world.config.get("listen.1.address"), world.config.get("listen.2.address") },
+    { "0.0.0.0:1", "[::1]:2" })
   check.equal(world.config.rules[1].settings, { auto_create = false })
   check.equal(world.config.rules[2].settings, { replication = "live", copies = 2, retain = { age = 5 * 86400 } })
   for assignment, words in pairs {

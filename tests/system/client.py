@@ -54,9 +54,10 @@ TOKEN = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 
 class Connection:
-    """One keep-alive connection. send() takes raw bytes; answer() reads one answer."""
+    """One keep-alive connection. send() takes raw bytes; answer() reads one answer. `tls`: an SSLContext to secure it by."""
 
-    def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1", source=None):
+    def __init__(self, port, timeout=PATIENCE, receive_buffer=None, host="127.0.0.1", source=None, tls=None, name="localhost",
+                 session=None):
         self.socket = socket.socket()
         if source:
             self.socket.bind((source, 0))
@@ -65,10 +66,12 @@ class Connection:
         self.socket.settimeout(timeout)
         try:
             self.socket.connect((host, port))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=name, session=session)
         except OSError:
             self.socket.close()
             raise
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input = b""
         self.interim = []   # 1xx statuses seen before the last answer
 

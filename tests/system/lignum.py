@@ -34,6 +34,7 @@ class Broker:
         self.flags, self.set, self.env = list(flags), list(set), dict(env or {})
         self.listen, self.descriptors = listen, descriptors
         self.process = self.port = None
+        self.ports = []             # of all its listeners, in their order
         self.starts = 0
         self.awaited = True         # the end of the current process was checked or caused
         self.said_before = 0        # size of stderr when the current process began
@@ -49,7 +50,8 @@ class Broker:
 
     def command(self):
         sets = [w for s in self.set for w in ("--set", s)]
-        return [self.binary, "serve", "-c", self.config_path, "--listen", self.listen, "--data", self.data,
+        listen = ["--listen", self.listen] if self.listen else []        # else lignum.lua says where
+        return [self.binary, "serve", "-c", self.config_path, *listen, "--data", self.data,
                 "--console", self.console, *sets, *self.flags]
 
     def spawn(self):
@@ -85,6 +87,7 @@ class Broker:
         if not m or " main: ready " not in text:
             return False
         self.port = int(m[1])
+        self.ports = [int(port) for port in re.findall(r"listening address=\S*?:(\d+)", text)]
         return True
 
     def settles(self, timeout=PATIENCE):

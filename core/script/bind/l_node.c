@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/say.h"
 #include "broker/topic/mark.h"
+#include "net/tls_server.h"
 #include "script/bind/arg.h"
 #include "script/bind/field.h"
 #include "script/bind/result.h"
@@ -173,7 +174,7 @@ static void set_http(lua_State *L, const struct http_server *server)
 {
     struct http_stats s;
     http_stats(server, &s);
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 13);
     set_whole(L, "connections", s.connections);
     set_whole(L, "in_flight", s.requests_in_flight);
     set_whole(L, "accepted", s.accepted);
@@ -184,6 +185,8 @@ static void set_http(lua_State *L, const struct http_server *server)
     set_whole(L, "bad_requests", s.bad_requests);
     set_whole(L, "timeouts", s.timeouts);
     set_whole(L, "slow", s.slow);
+    set_whole(L, "handshakes", s.handshakes);
+    set_whole(L, "handshakes_failed", s.handshakes_failed);
     lua_createtable(L, (int)s.route_count, 0);
     for (unsigned i = 0; i < s.route_count; i++) {
         push_route(L, &s.routes[i]);
@@ -191,6 +194,31 @@ static void set_http(lua_State *L, const struct http_server *server)
     }
     lua_setfield(L, -2, "routes");
     lua_setfield(L, -2, "http");
+}
+
+static void set_slice(lua_State *L, const char *name, slice text)
+{
+    lua_pushlstring(L, text.p, text.n);
+    lua_setfield(L, -2, name);
+}
+
+/* The certificates of all listeners. */
+static void set_tls(lua_State *L, const struct http_server *http)
+{
+    struct tls_validity v;
+    lua_Integer count = 0;
+    lua_newtable(L);
+    for (unsigned i = 0; i < http_listeners(http); i++)
+        for (unsigned k = 0; http_tls(http, i) != NULL && tls_server_validity(http_tls(http, i), k, &v); k++) {
+            lua_createtable(L, 0, 5);
+            set_slice(L, "address", http_listener_address(http, i));
+            set_slice(L, "host", v.host);
+            set_slice(L, "path", v.path);
+            set_whole(L, "from", (uint64_t)v.from);
+            set_whole(L, "until", (uint64_t)v.until);
+            lua_rawseti(L, -2, ++count);
+        }
+    lua_setfield(L, -2, "tls");
 }
 
 static void set_store(lua_State *L, struct store *store)
@@ -316,8 +344,9 @@ static int l_stats(lua_State *L)
 {
     uint64_t max = lua_isnoneornil(L, 1) ? TOPICS_DEFAULT : arg_whole(L, 1, "topics_max", STATS);
     const struct services *s = vm_services(L);
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 8);
     set_http(L, s->http);
+    set_tls(L, s->http);
     set_store(L, s->store);
     set_vm(L, vm_of(L));
     set_process(L);

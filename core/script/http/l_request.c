@@ -159,6 +159,9 @@ static int push_field(lua_State *L, enum field field)
     case FIELD_PRODUCER:
         return push_optional(L, http_head_join(&request_at(L, 1)->head, SLICE("Producer-Id"), vm_scratch(vm_of(L))));
     case FIELD_USER:
+        if (push_fact(L, "user") == 1 && !lua_isnil(L, -1))
+            return 1;
+        return push_optional(L, request_at(L, 1)->user);
     case FIELD_TOPIC:
     case FIELD_ACTION:
         return push_fact(L, field_names[field - 1]);

@@ -9,6 +9,7 @@
 
 #include "script/vm/raise.h"
 
+MAY_RAISE void certificates_open(lua_State *L);
 MAY_RAISE void crypto_open(lua_State *L);
 MAY_RAISE void metrics_open(lua_State *L);
 MAY_RAISE void shared_open(lua_State *L);
