@@ -1428,10 +1428,10 @@ function reject(why, options) end
 ---@example function on_publish(msg, ctx) msg.headers["by"] = ctx.user or "-" end
 function on_publish(msg, ctx) end
 
----A hook: whether a request is allowed. Any result but true or a user refuses it, and so does an error. It is asked
----before anything tells whether the path exists. The request says which `topic` it is about and what its `action` is,
----the same on /api and /v1: `read`, `publish`, `consume`, `admin` (changes of topics), `observe` (lists, metrics, the
----cluster's state) or `own` (a route of lignum.lua).
+---A hook: whether a request is allowed. Any result but true or a user refuses it, and so do an error (500) and no
+---answer within a second (503); it may wait. It is asked before anything tells whether the path exists. The request
+---says which `topic` it is about and what its `action` is, the same on /api and /v1: `read`, `publish`, `consume`,
+---`admin` (changes of topics), `observe` (lists, metrics, the cluster's state) or `own` (a route of lignum.lua).
 ---@where you define it in lignum.lua
 ---@param req lignum.Request
 ---@return boolean|{ user: string } allowed   the user is req.user for handlers, and ctx.user for on_publish

@@ -68,7 +68,7 @@ end
 ---@param given? lignum.Settings
 ---@return lignum.Settings settings
 ---@return boolean auto_create
----@return string? place    of the rule
+---@return string? pattern  of the rule
 function M.settings(name, given)
   local rule = rule_of(name)
   local own = {}
@@ -85,7 +85,7 @@ function M.settings(name, given)
   defaults.segment = config.values.store.segment
   local settings = schema.merge(schema.settings, own, defaults)
   if given then settings = schema.merge(schema.settings, given, settings) end
-  return settings, own.auto_create ~= false, rule and rule.place
+  return settings, own.auto_create ~= false, rule and rule.pattern
 end
 
 ---Creates a topic for its first publish, if its rule allows that. It is no error when the topic already exists.
@@ -96,9 +96,9 @@ end
 function M.create(name)
   local problem = reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
-  local settings, auto_create, place = M.settings(name)
+  local settings, auto_create, pattern = M.settings(name)
   if not auto_create then
-    local why = ("there is no topic %s, and its rule at %s has auto_create = false"):format(name, place)
+    local why = ("there is no topic %s, and its rule %q has auto_create = false"):format(name, pattern)
     return nil, why, "unknown_topic"
   end
   local created, why, code = core.topic(name):create(settings)

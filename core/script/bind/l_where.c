@@ -4,21 +4,26 @@
  */
 #include <lauxlib.h>
 
+#include "base/limits.h"
 #include "script/bind/tables.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
 
-/* core.where(hook): from now on the message of a failing task begins with this hook; nil: with the task again. */
+/* core.where(hook): from now on the message of a failing task begins with this hook; nil: with the task again. Without
+ * an answer of authorize the request cannot go on, so it has to come in time. */
 static int l_where(lua_State *L)
 {
+    enum { ON_PUBLISH, AUTHORIZE };
     static const char *const hooks[] = {
         "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "replication", NULL,
     };
     struct task *t = task_self(L);
     int hook = lua_isnoneornil(L, 1) ? -1 : luaL_checkoption(L, 1, NULL, hooks);
-    if (hook == 0)
+    if (hook == ON_PUBLISH)
         memory_check(vm_memory(vm_of(L)), L);
     task_hook(t, hook < 0 ? NULL : hooks[hook]);
+    if (hook == AUTHORIZE)
+        task_hook_within(t, POLICY_MS);
     return 0;
 }
 

@@ -22,18 +22,24 @@ struct said {
     unsigned count;                   /* in that second */
 };
 
-/* A limited number of lines a second: a client that makes a script fail again and again must not fill the disk. */
-static void say_failure(struct vm *vm, const struct task_result *r, const char *id)
+/* A limited number of lines a second: a client that makes a script fail again and again must not fill the disk. False:
+ * it is one too many. */
+static bool say_failure(struct vm *vm, const struct task_result *r, const char *id)
 {
     struct slots *slots = vm_slots(vm);
     if (slot_get(slots, SLOT_SAID) == NULL)
         slot_set(slots, SLOT_SAID, MEM_NEW(struct said), mem_free);
     struct said *said = slot_get(slots, SLOT_SAID);
     uint64_t second = clock_ns() / NS_PER_S;
-    if (said->second != second)
+    if (said->second != second) {
+        if (said->count > SAID_PER_S)
+            say_warn("script", "%u more failed requests of one second are left out", said->count - SAID_PER_S);
         *said = (struct said){.second = second};
-    if (said->count++ < SAID_PER_S)
-        say_warn("script", "%s id=%s trace=\"%s\"", r->message, id, r->trace);
+    }
+    if (said->count++ >= SAID_PER_S)
+        return false;
+    say_warn("script", "%s id=%s trace=\"%s\"", r->message, id, r->trace);
+    return true;
 }
 
 static int push_request(lua_State *L, void *arg)
@@ -60,20 +66,26 @@ static void make_id(char id[FAILURE_ID])
     snprintf(id, FAILURE_ID, "%08x", number);
 }
 
+/* What clients need not know, such as the paths of files, is in the log alone. */
 static void on_served(void *arg, const struct task_result *r)
 {
     struct exchange *x = arg;
     char id[FAILURE_ID];
-    bool said = r->rc < 0 && r->rc != -ERR_CANCELLED;
-    if (said) {
+    bool failed = r->rc < 0 && r->rc != -ERR_CANCELLED, said = false;
+    if (failed) {
         make_id(id);
-        say_failure(x->vm, r, id);
+        said = say_failure(x->vm, r, id);
     }
     if (x->request != NULL) {
-        struct problem p = {.rc = answer_code(x->vm, r), .appended = r->appended, .id = said ? id : NULL};
-        if (r->rc < 0)
-            p.detail = slice_from(r->message);
+        struct buf detail = {0};
+        if (failed)
+            buf_addf(&detail, "%s failed%s", r->what, said ? "; the node's log says more under this id" : "");
+        else if (r->rc < 0)
+            buf_addf(&detail, "%s", r->message);
+        struct problem p = {.rc = answer_code(x->vm, r), .detail = buf_slice(&detail), .appended = r->appended,
+                            .id = said ? id : NULL};
         answer_error(x, &p);
+        buf_fini(&detail);
     }
     exchange_free(x);
 }

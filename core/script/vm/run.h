@@ -20,10 +20,11 @@ struct failure {
     int status;                       /* what Lua returned: LUA_ERRRUN, LUA_ERRMEM, ... */
     bool over;                        /* run_end's result, which explains any status */
     uint32_t budget_ms;
+    uint32_t late_ms;                 /* not 0: it was stopped because its hook has not ended within this time */
 };
 
 /* Appends the message of a failed run of L, whose error value is on top. Never raises. */
 void failure_describe(struct buf *out, lua_State *L, const struct vm *vm, struct failure f);
-int failure_code(struct failure f);   /* -ERR_SCRIPT, -ERR_SCRIPT_TIME or -ERR_SCRIPT_MEMORY */
+int failure_code(struct failure f);   /* -ERR_SCRIPT, _SCRIPT_TIME, _SCRIPT_MEMORY or -ERR_UNAVAILABLE */
 
 #endif

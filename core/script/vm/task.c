@@ -170,8 +170,14 @@ void task_hook(struct task *t, const char *hook)
     count_hook(t, false);
     t->hook = hook;
     t->hook_began = hook == NULL ? 0 : clock_ns();
+    t->hook_until = 0;
     t->refused = t->refused && hook == NULL;
     close_reserve(t);
+}
+
+void task_hook_within(struct task *t, uint32_t ms)
+{
+    t->hook_until = t->hook_began + ms * NS_PER_MS;
 }
 
 const char *task_hook_of(const struct task *t)
@@ -291,10 +297,16 @@ static void finish_failed(struct task *t, struct failure f)
     failure_describe(message, t->L, t->tasks->vm, f);
     buf_add_char(message, '\0');
     t->broken = f.over && f.status != LUA_YIELD;
-    finish(t, (struct task_result){.rc = failure_code(f), .trace = trace(t)});
+    finish(t, (struct task_result){
+        .rc = failure_code(f), .what = t->hook == NULL ? t->where : t->hook, .trace = trace(t)});
 }
 
 /* ---- running ---- */
+
+static bool is_late(const struct task *t)
+{
+    return t->hook_until != 0 && clock_ns() >= t->hook_until;
+}
 
 static void resume(struct task *t)
 {
@@ -305,6 +317,10 @@ static void resume(struct task *t)
     struct run r;
     int values, args = t->args;
     list_remove(&t->link);
+    if (is_late(t)) {
+        finish_failed(t, (struct failure){.late_ms = POLICY_MS});
+        return;
+    }
     if (t->begun) {
         args = thread_take_stopped(t->L) ? 0 : 1;
         if (args == 1)
@@ -327,7 +343,7 @@ static void resume(struct task *t)
     if (status == LUA_OK) {
         finish(t, (struct task_result){.L = t->L, .values = values});
     } else if (status != LUA_YIELD || (t->state == TASK_RUNNING && over)) {
-        finish_failed(t, (struct failure){status, over, ts->budget_ms});
+        finish_failed(t, (struct failure){status, over, ts->budget_ms, over && t->hook_until != 0 ? POLICY_MS : 0});
     } else if (t->state == TASK_RUNNING) {
         /* It yielded, but not through task_park: nothing would ever wake it. */
         lua_pushliteral(t->L, "a library in C yielded outside of any coroutine");
@@ -379,6 +395,7 @@ int task_start(struct tasks *ts, const struct task_options *o, struct task_ticke
     t->done = o->done;
     t->arg = o->arg;
     t->hook = NULL;
+    t->hook_until = 0;
     t->began = clock_ns();
     t->where = t->where_text;
     /* As much as fits. The last byte is never written, so the watchdog's signal handler always finds an end. */

@@ -14,7 +14,8 @@
 struct vm;
 
 struct task_result {
-    int rc;                       /* 0; -ERR_SCRIPT, -ERR_SCRIPT_TIME, -ERR_SCRIPT_MEMORY, -ERR_CANCELLED */
+    int rc;                       /* 0; -ERR_SCRIPT, _SCRIPT_TIME, _SCRIPT_MEMORY; -ERR_UNAVAILABLE, -ERR_CANCELLED */
+    const char *what;             /* that failed: a hook, or the task's `where` */
     const char *message;          /* with the script's file and line; valid during the call, as is: */
     const char *trace;            /* the lines that were being run, the innermost first; "": not known */
     lua_State *L;                 /* with `values` results on top, when rc is 0 */
@@ -75,6 +76,7 @@ bool task_is_guest(const struct task *t);
 void task_where(struct task *t, const char *where);   /* names the task in messages from now on */
 void task_hook(struct task *t, const char *hook);     /* the hook that runs now, for messages; NULL: none */
 const char *task_hook_of(const struct task *t);
+void task_hook_within(struct task *t, uint32_t ms);   /* it fails with -ERR_UNAVAILABLE when that hook takes longer */
 bool *task_refused(struct task *t);                   /* the hook has refused; false when a hook begins */
 void task_operator_code(struct task *t, bool closed); /* runs the operator's code; closed: without reserve */
 void task_appended(struct task *t);                   /* for task_result */

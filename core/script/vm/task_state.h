@@ -60,6 +60,7 @@ struct task {
     struct waiter waiter;     /* for a mark */
     const char *where, *hook; /* for messages; hook: NULL, or the hook that runs */
     uint64_t began, hook_began;               /* in clock_ns */
+    uint64_t hook_until;      /* clock_ns at which the task fails if its hook has not ended; 0: never */
     char where_text[WHERE_MAX];
     void (*done)(void *arg, const struct task_result *result);
     void *arg;

@@ -54,7 +54,7 @@ int vm_call(struct vm *vm, int nargs, int nresults, uint32_t budget_ms)
     bool over = run_end(&run, vm);
     if (status == LUA_OK)
         return 0;
-    struct failure failure = {status, over, budget_ms};
+    struct failure failure = {.status = status, .over = over, .budget_ms = budget_ms};
     struct buf *message = vm_scratch_headers(vm);
     failure_describe(message, L, vm, failure);
     lua_pop(L, 1);

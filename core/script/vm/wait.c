@@ -64,12 +64,15 @@ int task_park(lua_State *L, struct task *t, uint32_t timeout_ms, lua_KContext ct
     struct tasks *ts = t->tasks;
     t->state = TASK_PARKED;
     t->parked_ns = t->lingers ? clock_ns() : 0;
-    if (timeout_ms != 0) {
+    uint64_t until = timeout_ms == 0 ? UINT64_MAX : clock_ns() + timeout_ms * NS_PER_MS;
+    if (t->hook_until != 0 && t->hook_until < until)
+        until = t->hook_until;    /* then the task fails instead of going on */
+    if (until != UINT64_MAX) {
         if (!ts->timing) {
             timeouts_init(&ts->timeouts, ts->vm->services.loop, on_due, ts);
             ts->timing = true;
         }
-        timeout_set(&ts->timeouts, &t->timeout, clock_ns() + timeout_ms * NS_PER_MS);
+        timeout_set(&ts->timeouts, &t->timeout, until);
     }
     bool stops = t->may_stop && ts->stopping, leaves = t->left && (t->may_leave || t->operator_code);
     /* The operator's code has been told once; whatever it does, it cannot go on without end. */
