@@ -15,7 +15,7 @@ local lignum = {
     "after", "cron", "include", "spawn", "tasks", "lock", "signal",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
-  globals = { "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },
+  globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },
 }
 files["lignum.lua"] = lignum
 files["tests/lua/lignum.lua"] = lignum

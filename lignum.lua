@@ -93,6 +93,8 @@ cors {                             -- pages of these origins may use this node, 
 --   return state.name ~= "backup"
 -- end
 --
+-- filter.urgent = function(msg) return msg.headers.urgency == "high" end      -- for groups with this filter
+--
 -- function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
 --
 -- route.get("/hello/{name}", function(req) return 200, { hello = req.params.name } end)

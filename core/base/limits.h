@@ -106,6 +106,8 @@ enum {
     GROUP_RETRY_FACTOR_MAX = 100,
     GROUP_CONSUMERS_MAX = 1000,         /* names that a group remembers; 10 bits in memory */
     GROUP_CONSUMER_NAME_MAX = 64,
+    GROUP_FILTER_MAX = 1024,            /* bytes of a filter's conditions, with 5 for each */
+    GROUP_FILTER_AHEAD = 1000,          /* messages that a claim with a filter reads at once */
     GROUP_STEP_MS = 1000,               /* a date that is off by more was set: deadlines move with it */
     GROUP_REASON_MAX = 256,             /* bytes of the `why` of a reject */
     GROUP_HISTORIES_MAX = 8,            /* epochs of its topic; an older one is compared as if it differed */
@@ -212,7 +214,8 @@ enum {
     X(READ_COUNT_DEFAULT) X(READ_COUNT_MAX) X(READ_SIZE_DEFAULT) X(READ_SIZE_MAX) X(WAIT_MS_MAX) \
     X(TOPICS_PAGE_DEFAULT) X(TOPICS_PAGE_MAX) X(OFFSET_DIGITS_MAX) X(EPOCH_DIGITS_MAX) \
     X(GROUPS_MAX) X(GROUP_AHEAD_MAX) X(GROUP_LEASE_MS_MIN) X(GROUP_LEASE_MS_MAX) X(GROUP_DELIVERIES_MAX) \
-    X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_REASON_MAX) X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
+    X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_REASON_MAX) X(GROUP_FILTER_MAX) \
+    X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
     X(RELOAD_GRACE_MS) X(STALL_MS) \
     X(FETCH_BODY_MAX) X(FETCH_BODIES_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \

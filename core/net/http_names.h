@@ -27,6 +27,7 @@
     X(USER_AGENT, "User-Agent", ONCE) \
     X(LIGNUM_KEY, "Lignum-Key", ONCE) \
     X(LIGNUM_ACK, "Lignum-Ack", ONCE) \
+    X(LIGNUM_TTL, "Lignum-TTL", ONCE) \
     X(PRODUCER_ID, "Producer-Id", ONCE) \
     X(CONTENT_TYPE, "Content-Type", ONCE) \
     X(PRODUCER_SEQ, "Producer-Seq", ONCE) \

@@ -318,6 +318,8 @@ local Group = {}
 ---@field retry? { min?: number, max?: number, factor?: number }  seconds
 ---@field dead_letter? string   the name of a topic; json.null: none
 ---@field expire? number        seconds
+---@field expired? "drop"|"dead"
+---@field filter? { key?: string, headers?: table<string, string>, name?: string }   json.null: none
 
 ---Creates the group with these settings, as `PUT` does. `from` is the first offset that it delivers, by default the
 ---next one of the topic. The result is false when the group exists with the same settings.
@@ -383,6 +385,7 @@ function Group:seek(offset, generation) end
 ---@field redelivered integer
 ---@field dead integer
 ---@field removed integer
+---@field outdated integer    messages whose TTL was over before they were delivered
 
 ---Describes the group.
 ---@where tasks

@@ -12,6 +12,7 @@ local M = {
   values = nil,   ---@type table    every key with its value, after finish()
   rules = {},     ---@type lignum.Rule[]
   timers = {},    ---@type lignum.Timer[]
+  filters = {},   ---@type table<string, function>   of groups, by their names
 }
 
 ---@class lignum.Rule
@@ -102,10 +103,25 @@ local function after(...)
   declare_timer(place, schedule.after(place, ...))
 end
 
+-- filter.NAME = function(msg) ... end
+local filters = setmetatable({}, {
+  __index = M.filters,
+  __newindex = function(_, name, fn)
+    only_while_loading("filter." .. tostring(name))
+    local place = core.caller(2)
+    if type(name) ~= "string" or not name:find("^[%a_][%w_]*$") then
+      return M.report(place, "filter: a name consists of letters, digits and _")
+    end
+    if type(fn) ~= "function" then return M.report(place, ("filter.%s: must be a function"):format(name)) end
+    if M.filters[name] then return M.report(place, ("filter.%s: is already defined"):format(name)) end
+    M.filters[name] = fn
+  end,
+})
+
 ---The verbs by name. `node`, `cluster` and `topic` are functions of the API as well, once lignum.lua is loaded.
 ---@return table<string, any>
 function M.verbs()
-  local verbs = { listen = listen, every = every, after = after, cron = cron }
+  local verbs = { listen = listen, every = every, after = after, cron = cron, filter = filters }
   for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors", "durable_streams" } do
     verbs[name] = function(value)
       only_while_loading(name)

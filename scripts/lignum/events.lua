@@ -47,7 +47,7 @@ end
 
 local function claim(s, limit)
   local began = clock()
-  local text, why, code = raw.claim(s.topic, s.group, { consumer = s.consumer, limit = limit, wait = QUIET })
+  local text, why, code = raw.claim_filtered(s.topic, s.group, { consumer = s.consumer, limit = limit, wait = QUIET })
   if not text then return nil, why, code end
   local messages = json.decode(text).messages
   -- A wait that ends early without a message was ended: the client has gone, or this node stops.

@@ -22,7 +22,7 @@ local GUARD <const> = "Lignum-Forwarded"
 local FORWARDED = {
   accept = true, authorization = true, ["content-encoding"] = true, ["content-type"] = true, cookie = true,
   ["idempotency-key"] = true, ["if-match"] = true, ["lignum-ack"] = true, ["lignum-key"] = true,
-  ["lignum-delay"] = true, ["lignum-deliver-at"] = true,
+  ["lignum-delay"] = true, ["lignum-deliver-at"] = true, ["lignum-ttl"] = true,
   traceparent = true, tracestate = true, ["user-agent"] = true,
 }
 local FORWARDED_PREFIXES = { "^lignum%-header%-", "^producer%-", "^stream%-", "^x%-" }

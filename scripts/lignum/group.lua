@@ -1,9 +1,10 @@
 --- Consumer groups as Lua objects: `topic(t):group(name)`. The core has settings as pairs of text and answers claims in
 --- JSON (core.group); here they become tables.
 local core = require "lignum.core"
+local filter = require "lignum.filter"
 local near = require "lignum.near"
 
-local raw, json, base64 = core.group, core.json, core.base64
+local raw, json = core.group, core.json
 
 local M = {}
 
@@ -15,7 +16,7 @@ local FIELDS = {
 }
 local SETTINGS = {
   lease_time = true, deliveries = true, lease_max = true, order = true, retry = true, dead_letter = true,
-  expire = true,
+  expire = true, expired = true, filter = true,
 }
 local RETRY = { min = true, max = true, factor = true }
 
@@ -46,6 +47,11 @@ local function flatten(settings, known, prefix, all)
     elseif name == "order" then
       if type(value) ~= "string" then return 'order must be "none" or "key"' end
       all.order = value
+    elseif name == "expired" then
+      if type(value) ~= "string" then return 'expired must be "drop" or "dead"' end
+      all.expired = value
+    elseif name == "filter" then
+      all.filter, problem = filter.pack(value)
     elseif name == "dead_letter" then
       if value == json.null then value = "" end
       if type(value) ~= "string" then return "dead_letter must be the name of a topic, or null" end
@@ -73,7 +79,8 @@ end
 ---@return lignum.GroupSettings
 function M.unflatten(all)
   local dead_letter = all.dead_letter ~= "" and all.dead_letter or json.null
-  local settings = { order = all.order, retry = {}, dead_letter = dead_letter }
+  local settings = { order = all.order, expired = all.expired, retry = {}, dead_letter = dead_letter,
+    filter = filter.unpack(all.filter) }
   for path, unit in pairs(FIELDS) do
     local value = tonumber(all[path]) / unit
     local name = path:match("^retry%.(.*)$")
@@ -85,7 +92,12 @@ end
 
 local Group = {}
 local OF_GROUP = { __index = Group }
-core.Group = Group
+core.Group, raw.claim_filtered = Group, filter.claim
+
+---The functions of lignum.lua that filters may name.
+function M.use(functions)
+  filter.functions = functions
+end
 
 function core.Topic.group(topic, name)
   if type(name) ~= "string" then error("topic:group(name): name must be a string", 2) end
@@ -133,19 +145,11 @@ function Group:info()
   return info
 end
 
--- A message of an answer in JSON, as topic:read gives messages.
-local function message_of(m)
-  m.payload = m.data or base64.decode(m.base64)
-  m.key = m.key or m.key_base64 and base64.decode(m.key_base64) or nil
-  m.data, m.base64, m.key_base64, m.time = nil, nil, nil, core.time.parse(m.time)
-  return m
-end
-
 function Group:claim(options)
-  local text, why, code = raw.claim(self.topic, self.name, options or {})
+  local text, why, code = filter.claim(self.topic, self.name, options or {})
   if not text then return nil, why, code end
   local answer = json.decode(text)
-  for i, m in ipairs(answer.messages) do answer.messages[i] = message_of(m) end
+  for i, m in ipairs(answer.messages) do answer.messages[i] = filter.message(m) end
   return answer.messages, answer.settled
 end
 

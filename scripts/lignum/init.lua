@@ -1,7 +1,7 @@
 --- An operator's world: lignum.lua, the routes, and the functions that C calls there (core/script/vm/vm.h). A reload
 --- makes another one. The core's world is duties.lua.
 local core = require "lignum.core"
-require "lignum.group"                -- adds methods to topics
+local group = require "lignum.group"  -- adds methods to topics
 local methods = require "lignum.methods"
 local modules = require "lignum.modules"
 
@@ -30,6 +30,7 @@ function M.load(options)
   if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
+  group.use(live.config.filters)
   live.serve()
 end
 

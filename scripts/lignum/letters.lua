@@ -13,8 +13,8 @@ local AGAIN <const> = 0.2       -- seconds until letters that could not be writt
 local BATCH <const> = 100       -- letters of a group before the next one gets a turn
 local SAID <const> = 10         -- seconds between two lines about a group whose letters cannot be written
 
--- The delay of a message is over, and shall not delay its letter.
-local DUE <const> = { ["lignum-delay"] = true, ["lignum-deliver-at"] = true }
+-- The times of a message do not hold for its letter.
+local DUE <const> = { ["lignum-delay"] = true, ["lignum-deliver-at"] = true, ["lignum-ttl"] = true }
 
 local said = {}                 -- [topic/group] = when that was said last
 

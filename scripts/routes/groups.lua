@@ -38,7 +38,7 @@ local function describe(info)
     topic = info.topic, group = info.group, settings = info.settings, generation = info.generation,
     cursor = ("%d:%d:%d"):format(info.epoch, info.cursor, info.topic_id), lag = info.lag, leased = info.leased,
     scheduled = info.scheduled, blocked = info.blocked, oldest = oldest or json.null, redelivered = info.redelivered,
-    dying = info.dying, dead = info.dead, removed = info.removed, consumers = consumers,
+    dying = info.dying, dead = info.dead, removed = info.removed, outdated = info.outdated, consumers = consumers,
   }
 end
 
@@ -154,7 +154,7 @@ function M.claim(req)
   if problem then return http.fail("bad_value", problem) end
   local name, group = names(req)
   local text
-  text, why, code = raw.claim(name, group, body)
+  text, why, code = raw.claim_filtered(name, group, body)
   if not text then return http.fail(code, why) end
   return 200, text, http.JSON
 end

@@ -205,6 +205,7 @@ local GROUPS <const> = {
   { "expired", "counter", "Leases whose time was over." },
   { "redelivered", "counter", "Messages delivered again." },
   { "dead", "counter", "Messages settled without an acknowledgement." },
+  { "outdated", "counter", "Messages that were not delivered because their TTL was over." },
   { "removed", "counter", "Messages that retention removed before they were settled." },
 }
 

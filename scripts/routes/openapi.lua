@@ -115,6 +115,8 @@ local published = envelope("the payload, if it is valid UTF-8", "or the payload 
 published.delay = { type = "number", minimum = 0, maximum = limits.group_delay_ms_max // 1000,
   description = "seconds; groups do not deliver it before that" }
 published.deliver_at = { type = "string", format = "date-time" }
+published.ttl = { type = "number", minimum = 0.001, maximum = limits.group_delay_ms_max // 1000,
+  description = "seconds; groups do not deliver it after that" }
 
 local schemas = {
   Problem = object({
@@ -173,6 +175,10 @@ local schemas = {
     },
     expire = { type = "number", minimum = 0, description = "seconds without use after which the group goes; 0: never" },
     dead_letter = { type = list { "string", "null" }, description = "the topic of dead messages" },
+    expired = words("drop", "dead"),
+    filter = { oneOf = list {
+      { type = "null" }, object { key = text(), headers = { type = "object" }, name = text() },
+    } },
     from = { type = list { "string", "integer" }, description = "of PUT: an offset, token, time, earliest or latest" },
   } },
 
@@ -182,6 +188,7 @@ local schemas = {
     scheduled = integer(0), blocked = { type = "boolean" },
     oldest = { oneOf = list { object({ offset = integer(0), age = { type = "number" } }), { type = "null" } } },
     redelivered = integer(0), dying = integer(0), dead = integer(0), removed = integer(0),
+    outdated = integer(0),
     consumers = array_of(object({ name = text(), leased = integer(0), last = text() }, { "name", "leased" })),
   }, { "topic", "group", "settings", "generation", "cursor", "lag", "leased" }),
 
@@ -291,6 +298,7 @@ paths["/v1/topics/{topic}/messages"] = {
     parameters = {
       header("Lignum-Key", "the key, if the body is one message"),
       header("Lignum-Delay", "seconds: groups do not deliver it before that"),
+      header("Lignum-TTL", "seconds: groups do not deliver it after that"),
       header("Lignum-Deliver-At", "RFC 3339: the same, as a time"),
       header("Lignum-Ack", "peers: answer when every member of the synced set has it"),
       header("Lignum-Forward", "never: a follower does not forward, but answers 307 with the leader's address"),

@@ -35,7 +35,8 @@ def test_a_group_is_created_once_and_other_settings_are_refused(b):
     g = fresh(b, "g-create", lease_time=5, order="key", retry={"min": 0.5})
     info = g.info(b)
     assert info["settings"] == {"lease_time": 5, "deliveries": 20, "lease_max": 1000, "order": "key",
-                                "retry": {"min": 0.5, "max": 300, "factor": 2}, "dead_letter": None, "expire": 0}
+                                "retry": {"min": 0.5, "max": 300, "factor": 2}, "dead_letter": None, "expire": 0, "expired": "drop",
+                                "filter": None}
     assert (info["topic"], info["group"], info["generation"], info["lag"]) == ("g-create", "w", 1, 0)
     assert_status(g.call(b, "PUT", body={"lease_time": 5, "order": "key", "retry": {"min": 0.5}}), 200)
     before = g.info(b)
@@ -52,7 +53,11 @@ def test_wrong_settings_are_refused_with_their_names_and_bounds(b):
     for body, word in [({"lease_time": 0.01}, "lease_time must be seconds from 0.1 to 43200"), ({"lease_time": "1"}, "lease_time"),
                        ({"deliveries": 1.5}, "deliveries"), ({"lease_max": 0}, "lease_max"), ({"order": "size"}, "order"),
                        ({"retry": {"factor": 0.5}}, "retry.factor"), ({"retry": {"min": 9, "max": 8}}, "retry.min"),
-                       ({"retry": 5}, "retry"), ({"retry": []}, "retry must be an object"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter"), ({"lease_tim": 5}, "lease_time"),
+                       ({"retry": 5}, "retry"), ({"retry": []}, "retry must be an object"), ({"dead_letter": "_x"}, "dead_letter"), ({"filter": {}}, "filter must have"), ({"filter": []}, "filter"), ({"filter": "x"}, "filter"),
+                       ({"filter": {"kye": "x"}}, "filter.kye"), ({"filter": {"key": 1}}, "filter"), ({"filter": {"headers": {"a": None}}}, "filter"),
+                       ({"filter": {"key": "x" * 1025}}, "filter"), ({"filter": {"headers": {"a" * 600: "b" * 600}}}, "filter"),
+                       ({"filter": {"name": "none"}}, "filter.none"), ({"filter": {"name": "x", "key": "y"}}, "filter"),
+                       ({"expired": True}, "expired"), ({"expired": "lost"}, 'expired must be "drop" or "dead"'), ({"lease_tim": 5}, "lease_time"),
                        ({"lease_time": 0.2003}, "lease_time"), ({"expire": -1}, "expire"), ({"from": True}, "from"), ({"from": False}, "from"), ({"from": None}, "from"), ({"from": 7}, "ends at 0")]:
         a = g.call(b, "PUT", body=body)
         assert a.status in (400, 416), a
@@ -524,6 +529,85 @@ def test_wrong_delays_are_refused_and_nothing_is_appended(b):
     a = b.request("POST", path, '{"data": "m"}', {"Content-Type": "application/json", "Lignum-Delay": "1"})
     assert_status(a, 400, "bad_value")
     assert b.topic("g-wrong")["next"] == 0
+
+
+# ---- filters
+
+def test_a_filter_delivers_what_has_its_key_and_headers_and_settles_the_rest(b):
+    b.ok("PUT", "/v1/topics/g-filter", status=201)
+    g, keyed = Group("g-filter", "w"), Group("g-filter", "keyed")
+    keyed.put(b, filter={"key": "k1"})
+    g.put(b, filter={"headers": {"colour": "red", "size": "1"}})
+    assert g.info(b)["settings"]["filter"] == {"headers": {"colour": "red", "size": "1"}}
+    for i in range(300):
+        b.publish("g-filter", b"m%d" % i, {"Lignum-Key": "k%d" % (i % 3), "Lignum-Header-Colour": ["red", "blue"][i % 2],
+                                           "Lignum-Header-Size": str(i % 4 // 2)})
+    assert [int(x[1:]) for x in data(g.drain(b))] == [i for i in range(300) if i % 2 == 0 and i % 4 // 2 == 1]
+    assert [int(x[1:]) for x in data(keyed.claim(b, limit=1))] == [1]
+    info = keyed.info(b)
+    assert (info["lag"], info["leased"]) == (299, 1)         # what no claim has met counts
+    assert [int(x[1:]) for x in data(keyed.claim(b, limit=999))] == [i for i in range(4, 300) if i % 3 == 1]
+    assert keyed.info(b)["lag"] == 100
+    assert g.call(b, "PATCH", body={"filter": None}).json["settings"]["filter"] is None
+    assert_status(g.call(b, "PUT", body={"filter": {"key": "x"}}), 409, "group_exists")
+    began = time.monotonic()
+    a = keyed.call(b, "POST", "/claim", {"wait": 0.3})
+    assert a.json["messages"] == [] and time.monotonic() - began > 0.29
+
+
+FILTERS = """
+filter.even = function(msg) return msg.offset % 2 == 0 and msg.payload ~= "" end
+filter.bad = function(msg) error("no way") end
+"""
+
+
+def test_a_function_of_lignum_lua_decides_what_a_group_delivers(node):
+    b = node(config=FILTERS)
+    g, bad = fresh(b, "g-fn", 5, filter={"name": "even"}), Group("g-fn", "bad")
+    assert data(g.claim(b, limit=1)) == ["m0"]
+    assert data(g.claim(b, limit=9)) == ["m2", "m4"]
+    assert g.info(b)["lag"] == 3
+    b.publish("g-fn", b"m5")
+    b.publish("g-fn", b"m6")
+    e = Events(b, g)
+    assert payload_of(e.next()) == b"m6"
+    e.c.close()
+    wait_until(lambda: g.info(b)["leased"] == 3, what="the event's lease goes back")
+    a = g.call(b, "POST", "/claim", {"limit": 9, "settle": {"ack": ["1-1"]}}).json
+    assert data(a["messages"]) == ["m6"] and a["settled"] == [{"lease": "1-1", "result": "lease_lost"}]
+    bad.put(b, filter={"name": "bad"})
+    assert_status(bad.call(b, "POST", "/claim"), 500, "script_error")
+    assert (bad.info(b)["leased"], bad.info(b)["lag"]) == (0, 7)
+    assert "no way" in b.said()
+    b.stop()
+    b.write_config("")
+    b.start()
+    assert_status(g.call(b, "POST", "/claim"), 503, "unavailable")
+
+
+def test_a_message_whose_ttl_is_over_is_not_delivered(b):
+    g, dead = fresh(b, "g-ttl"), Group("g-ttl", "dead")
+    dead.put(b, expired="dead", dead_letter="g-ttl.letters")
+    path = "/v1/topics/g-ttl/messages"
+    b.publish("g-ttl", b"brief", {"Lignum-TTL": "0.3"})
+    b.ok("POST", path, json.dumps([{"data": "short", "ttl": 0.3}, {"data": "long", "ttl": 60}]), {"Content-Type": "application/json"})
+    b.ok("POST", path, b"x\ny\n", {"Content-Type": "application/x-ndjson", "Lignum-TTL": "60"})
+    assert len(b.read("g-ttl")["messages"]) == 5
+    assert b.read("g-ttl")["messages"][1]["headers"] == {"lignum-ttl": "0.300"}
+    time.sleep(0.4)                                           # the TTL is what is tested
+    for each in (g, dead):
+        assert data(each.claim(b, limit=9)) == ["long", "x", "y"]
+        wait_until(lambda: each.info(b)["lag"] == 3, what="the others are settled")
+        assert each.info(b)["outdated"] == 2
+    found = letters(b, "g-ttl.letters")
+    assert [(payload_of(m), m["headers"]["lignum-dead-why"], "lignum-ttl" in m["headers"]) for m in found] == [
+        (b"brief", "expired", False), (b"short", "expired", False)]
+    assert b.metrics()['lignum_group_outdated_total{topic="g-ttl",group="w"}'] == 2
+    for value in ("0", "-1", "x", "31622401", "0.0001"):
+        assert_status(b.request("POST", path, b"m", {"Lignum-TTL": value}), 400, "bad_value")
+    for value in (0, -1, "1", 31622401, 0.0001):
+        body = json.dumps({"data": "m", "ttl": value})
+        assert_status(b.request("POST", path, body, {"Content-Type": "application/json"}), 400, "bad_value")
 
 
 # ---- events

@@ -27,20 +27,28 @@ const char *due_check(slice name, slice value, int64_t now_ms)
     int64_t ms;
     if (slice_ieq(name, DUE_DELAY))
         return parse_delay(value, &ms) ? NULL : "must be seconds from 0 to 31622400, with at most three decimals";
+    if (slice_ieq(name, DUE_TTL))
+        return parse_delay(value, &ms) && ms > 0
+                   ? NULL : "must be seconds from 0.001 to 31622400, with at most three decimals";
     if (clock_parse(value, &ms) < 0)
         return "must be a time such as 2026-11-30T10:00:00Z";
     return ms - now_ms <= (int64_t)GROUP_DELAY_MS_MAX ? NULL : "must be at most 366 days from now";
 }
 
-int64_t due_ms(slice headers, int64_t time_ms)
+struct due due_of(slice headers, int64_t time_ms)
 {
     slice name, value;
-    int64_t due = 0, at;
+    struct due due = {0, INT64_MAX};
+    int64_t ms;
     while (header_read(&headers, &name, &value)) {
-        if (slice_eq(name, DUE_DELAY) && parse_delay(value, &at))
-            due = time_ms + at;
-        else if (slice_eq(name, DUE_AT) && clock_parse(value, &at) == 0)
-            due = at;
+        if (slice_eq(name, DUE_DELAY) && parse_delay(value, &ms))
+            due.from_ms = time_ms + ms;
+        else if (slice_eq(name, DUE_AT) && clock_parse(value, &ms) == 0)
+            due.from_ms = ms;
+        else if (slice_eq(name, DUE_TTL) && parse_delay(value, &ms))
+            due.until_ms = time_ms + ms;
     }
-    return due > time_ms + (int64_t)GROUP_DELAY_MS_MAX ? time_ms + (int64_t)GROUP_DELAY_MS_MAX : due;
+    if (due.from_ms > time_ms + (int64_t)GROUP_DELAY_MS_MAX)
+        due.from_ms = time_ms + (int64_t)GROUP_DELAY_MS_MAX;
+    return due;
 }

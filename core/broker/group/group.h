@@ -47,7 +47,7 @@ struct group {
     unsigned consumer_count;
     struct map consumers_by_name;
     struct {
-        uint64_t claims, acks, releases, rejects, expired, redelivered, dead, removed;
+        uint64_t claims, acks, releases, rejects, expired, redelivered, dead, removed, outdated;
     } count;
 };
 
@@ -56,7 +56,7 @@ struct group {
  * its claim says why.
  */
 #define DYING_MS JSON_INTEGER_MAX
-enum dying_why { DYING_REJECTED = 1, DYING_DELIVERIES };
+enum dying_why { DYING_REJECTED = 1, DYING_DELIVERIES, DYING_OUTDATED };
 
 static inline bool is_dying(const struct delivery *e)
 {

@@ -58,7 +58,7 @@ void record_settle(struct buf *out, const struct settle_run *runs, uint32_t n)
         const struct settle_run *r = &runs[i];
         put_u8(out, r->what);
         put_u64(out, r->offset);
-        put_u32(out, r->what == SETTLE_ACK || r->what == SETTLE_DEAD ? r->n : r->count);
+        put_u32(out, settle_is_range(r->what) ? r->n : r->count);
         put_bits(out, r->what == SETTLE_ACK || r->what == SETTLE_EXTEND || r->what == SETTLE_DYING ? r->claim : 0);
         put_u64(out, (uint64_t)r->at_ms);
         if (r->what == SETTLE_DYING)
@@ -109,6 +109,7 @@ static void put_head(struct buf *p, const struct group *g)
     put_u64(p, g->count.redelivered);
     put_u64(p, g->count.dead);
     put_u64(p, g->count.removed);
+    put_u64(p, g->count.outdated);
     put_u16(p, g->history_count);
     for (unsigned i = 0; i < g->history_count; i++) {
         put_u64(p, g->histories[i].epoch);
@@ -250,10 +251,18 @@ static void apply_run(struct group *g, const struct settle_run *r)
     case SETTLE_RETURN:
         apply_end(g, r);
         break;
+    case SETTLE_LEAVE_OUT:
+        group_settle(g, r->offset, r->offset + r->n);
+        break;
+    case SETTLE_OUTDATED:
+        group_settle(g, r->offset, r->offset + r->n);
+        g->count.outdated += r->n;
+        break;
     case SETTLE_DYING:
-        e = deliveries_find(&g->out, r->offset);
-        if (e == NULL)
+        if (settled_has(&g->settled, r->offset))
             break;
+        e = delivery_of(g, r->offset, 0);            /* an outdated one may have none */
+        g->count.outdated += r->claim == DYING_OUTDATED;
         delivery_set_count(e, r->count);
         group_die(g, e, (enum dying_why)r->claim, r->reason);
         break;
@@ -275,7 +284,7 @@ static void apply_settle(struct group *g, struct wire *w)
         r.at_ms = (int64_t)get_u64(w);
         if (what == SETTLE_DYING)
             r.reason = get_text(w);
-        w->bad = w->bad || what < SETTLE_ACK || what > SETTLE_DYING || r.offset > UINT64_MAX - r.n ||
+        w->bad = w->bad || what < SETTLE_ACK || what > SETTLE_OUTDATED || r.offset > UINT64_MAX - r.n ||
                  r.n > GROUP_DELIVERIES_MAX;
         if (!w->bad)
             apply_run(g, &r);
@@ -294,6 +303,7 @@ static void apply_snapshot(struct group *g, struct wire *w, slice headers)
     g->count.redelivered = get_u64(w);
     g->count.dead = get_u64(w);
     g->count.removed = get_u64(w);
+    g->count.outdated = get_u64(w);
     for (unsigned n = get_u16(w); n > 0 && !w->bad; n--) {
         uint64_t epoch = get_u64(w);
         group_note_history(g, epoch, get_u64(w));

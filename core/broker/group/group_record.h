@@ -16,9 +16,15 @@ enum record_kind {
     RECORD_SNAPSHOT, RECORD_RANGES, RECORD_DELIVERIES, RECORD_ACKED, RECORD_SHIFT,
 };
 
-/* What a settle does to messages. Offsets from `offset` on, `n` of them; only acks and deaths take more than one. */
+/* What a settle does to messages. Offsets from `offset` on, `n` of them, where settle_is_range. */
 enum settle_what { SETTLE_ACK = 1, SETTLE_DEAD, SETTLE_RELEASE, SETTLE_EXPIRE, SETTLE_EXTEND, SETTLE_RETURN,
-                   SETTLE_DYING };
+                   SETTLE_DYING, SETTLE_LEAVE_OUT, SETTLE_OUTDATED };
+
+/* Is it of several messages? */
+static inline bool settle_is_range(enum settle_what what)
+{
+    return what == SETTLE_ACK || what == SETTLE_DEAD || what == SETTLE_LEAVE_OUT || what == SETTLE_OUTDATED;
+}
 
 struct settle_run {
     enum settle_what what;

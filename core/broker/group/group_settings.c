@@ -7,21 +7,21 @@ struct setting {
     const char *name;
     size_t offset;
     uint64_t min, max;
+    slice words[2];                  /* of a setting that is one of two words: their places are its values */
 };
 
 static const struct setting table[] = {
-    {"lease_time", offsetof(struct group_settings, lease_ms), GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX},
-    {"deliveries", offsetof(struct group_settings, deliveries), 0, GROUP_DELIVERIES_MAX},
-    {"lease_max", offsetof(struct group_settings, lease_max), 1, GROUP_AHEAD_MAX},
-    {"order", offsetof(struct group_settings, order), 0, 1},
-    {"retry.min", offsetof(struct group_settings, retry_min_ms), 0, GROUP_DELAY_MS_MAX},
-    {"retry.max", offsetof(struct group_settings, retry_max_ms), 0, GROUP_DELAY_MS_MAX},
-    {"retry.factor", offsetof(struct group_settings, retry_factor), 1000, GROUP_RETRY_FACTOR_MAX * 1000},
-    {"expire", offsetof(struct group_settings, expire_ms), 0, GROUP_DELAY_MS_MAX},
+    {"lease_time", offsetof(struct group_settings, lease_ms), GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX, {{0}}},
+    {"deliveries", offsetof(struct group_settings, deliveries), 0, GROUP_DELIVERIES_MAX, {{0}}},
+    {"lease_max", offsetof(struct group_settings, lease_max), 1, GROUP_AHEAD_MAX, {{0}}},
+    {"order", offsetof(struct group_settings, order), 0, 1, {SLICE("none"), SLICE("key")}},
+    {"expired", offsetof(struct group_settings, outdated), 0, 1, {SLICE("drop"), SLICE("dead")}},
+    {"retry.min", offsetof(struct group_settings, retry_min_ms), 0, GROUP_DELAY_MS_MAX, {{0}}},
+    {"retry.max", offsetof(struct group_settings, retry_max_ms), 0, GROUP_DELAY_MS_MAX, {{0}}},
+    {"retry.factor", offsetof(struct group_settings, retry_factor), 1000, GROUP_RETRY_FACTOR_MAX * 1000, {{0}}},
+    {"expire", offsetof(struct group_settings, expire_ms), 0, GROUP_DELAY_MS_MAX, {{0}}},
 };
 enum { SETTINGS = sizeof(table) / sizeof(table[0]) };
-
-static const slice orders[] = {SLICE("none"), SLICE("key")};
 
 const struct group_settings group_settings_default = {
     .lease_ms = 30 * 1000, .deliveries = 20, .lease_max = 1000, .order = ORDER_NONE,
@@ -58,15 +58,15 @@ static int fail_bounds(const struct setting *f, struct buf *why)
     return -ERR_BAD_VALUE;
 }
 
-static int order_set(struct group_settings *s, slice value, struct buf *why)
+static int word_set(struct group_settings *s, const struct setting *f, slice value, struct buf *why)
 {
     for (uint64_t i = 0; i < 2; i++) {
-        if (slice_eq(value, orders[i])) {
-            s->order = i;
+        if (slice_eq(value, f->words[i])) {
+            *field(s, f) = i;
             return 0;
         }
     }
-    buf_addf(why, "order must be \"none\" or \"key\"");
+    buf_addf(why, "%s must be \"%s\" or \"%s\"", f->name, f->words[0].p, f->words[1].p);
     return -ERR_BAD_VALUE;
 }
 
@@ -81,11 +81,26 @@ static int dead_letter_set(struct group_settings *s, slice value, struct buf *wh
     return 0;
 }
 
+static int filter_set(struct group_settings *s, slice value, struct buf *why)
+{
+    const char *problem = filter_check(value);
+    if (problem != NULL) {
+        buf_addf(why, "filter %s", problem);
+        return -ERR_BAD_VALUE;
+    }
+    memset(s->filter, 0, sizeof(s->filter));
+    memcpy(s->filter, value.p, value.n);
+    s->filter_size = value.n;
+    return 0;
+}
+
 int group_settings_set(struct group_settings *s, slice name, slice value, struct buf *why)
 {
     size_t i = 0;
     if (slice_eq(name, SLICE("dead_letter")))
         return dead_letter_set(s, value, why);
+    if (slice_eq(name, SLICE("filter")))
+        return filter_set(s, value, why);
     while (i < SETTINGS && !slice_eq(name, slice_from(table[i].name)))
         i++;
     if (i == SETTINGS) {
@@ -93,8 +108,8 @@ int group_settings_set(struct group_settings *s, slice name, slice value, struct
         return -ERR_BAD_VALUE;
     }
     uint64_t v = 0;
-    if (table[i].offset == offsetof(struct group_settings, order))
-        return order_set(s, value, why);
+    if (table[i].words[0].n > 0)
+        return word_set(s, &table[i], value, why);
     if (slice_u64(value, &v) < 0 || v < table[i].min || v > table[i].max)
         return fail_bounds(&table[i], why);
     *field(s, &table[i]) = v;
@@ -105,8 +120,8 @@ void group_settings_each(const struct group_settings *s, void (*visit)(void *arg
                          void *arg)
 {
     for (size_t i = 0; i < SETTINGS; i++) {
-        if (table[i].offset == offsetof(struct group_settings, order)) {
-            visit(arg, table[i].name, orders[s->order]);
+        if (table[i].words[0].n > 0) {
+            visit(arg, table[i].name, table[i].words[value_of(s, &table[i])]);
             continue;
         }
         struct buf text = {0};
@@ -115,6 +130,7 @@ void group_settings_each(const struct group_settings *s, void (*visit)(void *arg
         buf_fini(&text);
     }
     visit(arg, "dead_letter", slice_from(s->dead_letter));
+    visit(arg, "filter", group_filter(s));
 }
 
 bool group_settings_equal(const struct group_settings *a, const struct group_settings *b)
@@ -122,7 +138,7 @@ bool group_settings_equal(const struct group_settings *a, const struct group_set
     for (size_t i = 0; i < SETTINGS; i++)
         if (value_of(a, &table[i]) != value_of(b, &table[i]))
             return false;
-    return strcmp(a->dead_letter, b->dead_letter) == 0;
+    return strcmp(a->dead_letter, b->dead_letter) == 0 && slice_eq(group_filter(a), group_filter(b));
 }
 
 uint64_t group_retry_ms(const struct group_settings *s, uint64_t deliveries)

@@ -8,20 +8,31 @@
  *   retry.min, retry.max       milliseconds; the delay before the next delivery is at least, and at most, this
  *   retry.factor               thousandths by which the delay grows with each delivery
  *   expire                     milliseconds without a claim, settle or change after which the group goes; 0 = never
+ *   expired                    drop | dead: what becomes of a message whose lignum-ttl is over
  *   dead_letter                the topic to which dead messages are copied; "": none
+ *   filter                     which messages are delivered, as filter.h has it; "": all
  */
 #ifndef BROKER_GROUP_GROUP_SETTINGS_H
 #define BROKER_GROUP_GROUP_SETTINGS_H
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "broker/group/filter.h"
 
 enum group_order { ORDER_NONE, ORDER_KEY };
+enum group_outdated { OUTDATED_DROP, OUTDATED_DEAD };
 
 struct group_settings {
-    uint64_t lease_ms, deliveries, lease_max, order, retry_min_ms, retry_max_ms, retry_factor, expire_ms;
+    uint64_t lease_ms, deliveries, lease_max, order, retry_min_ms, retry_max_ms, retry_factor, expire_ms, outdated;
     char dead_letter[TOPIC_NAME_MAX + 1];
+    char filter[GROUP_FILTER_MAX];
+    size_t filter_size;
 };
+
+static inline slice group_filter(const struct group_settings *s)
+{
+    return slice_of(s->filter, s->filter_size);
+}
 
 extern const struct group_settings group_settings_default;
 

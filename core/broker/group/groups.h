@@ -90,7 +90,7 @@ int groups_seek(struct groups *gs, struct held_group *g, const struct group_plac
 /* ---- settling ---- */
 
 struct settle {
-    enum settle_what what;           /* ack, dead (reject), release, extend, return */
+    enum settle_what what;           /* ack, dead (reject), release, extend, return, leave out */
     uint64_t offset, claim;
     bool has_delay;                  /* of a release: else the group's retry decides */
     uint64_t ms;                     /* of a release: the delay; of extend: from now on */

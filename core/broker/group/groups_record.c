@@ -86,3 +86,21 @@ int record_append(struct groups *gs, struct held_group *g, slice headers, slice 
     struct message m = {.key = slice_from(g->key), .headers = headers, .payload = payload};
     return append_record(gs, &m, want);
 }
+
+int records_append(struct groups *gs, struct held_group *g, const slice *payloads, uint32_t count)
+{
+    struct message m = {.key = slice_from(g->key)};
+    struct buf records = {0};
+    uint64_t first;
+    for (uint32_t i = 0; i < count; i++) {
+        m.payload = payloads[i];
+        message_write(&records, &m);
+    }
+    int rc = append_messages(gs, buf_slice(&records), count, &first);
+    buf_fini(&records);
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        m.payload = payloads[i];
+        record_take(gs, &m, first + i);
+    }
+    return rc;
+}

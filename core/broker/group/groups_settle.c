@@ -20,7 +20,7 @@ static void lease_end(struct group *g, struct delivery *e, const struct settle *
     uint32_t count = (uint32_t)least(e->count + counted, DELIVERY_COUNT_MAX);
     *run = (struct settle_run){.what = s->what, .offset = e->offset, .n = 1, .claim = e->claim, .count = count};
     group_let_go(g, e);
-    if (s->what == SETTLE_ACK)
+    if (s->what == SETTLE_ACK || s->what == SETTLE_LEAVE_OUT)
         return;
     if (s->what == SETTLE_DEAD || (counted && g->settings.deliveries > 0 && count >= g->settings.deliveries)) {
         run->what = SETTLE_DEAD;
@@ -36,14 +36,12 @@ static void lease_end(struct group *g, struct delivery *e, const struct settle *
     run->at_ms = delay == 0 ? 0 : now_ms + (int64_t)delay;
 }
 
-/* Adds a run, to the last one where it goes on from that. */
-static void run_add(struct buf *runs, const struct settle_run *r)
+void run_add(struct buf *runs, const struct settle_run *r)
 {
     struct settle_run *all = (struct settle_run *)(void *)runs->data, *last;
-    bool several = r->what == SETTLE_ACK || r->what == SETTLE_DEAD;
-    if (several && buf_size(runs) > 0) {
+    if (settle_is_range(r->what) && buf_size(runs) > 0) {
         last = &all[buf_size(runs) / sizeof(*r) - 1];
-        bool same = last->what == r->what && (r->what == SETTLE_DEAD || last->claim == r->claim);
+        bool same = last->what == r->what && (r->what != SETTLE_ACK || last->claim == r->claim);
         if (same && last->offset + last->n == r->offset) {
             last->n += r->n;
             return;

@@ -42,8 +42,14 @@ int append_record(struct groups *gs, const struct message *m, uint64_t *want);
 /* The same for a record of a group with this payload. */
 int record_append(struct groups *gs, struct held_group *g, slice headers, slice payload, uint64_t *want);
 
+/* The same for several payloads, as one batch. */
+int records_append(struct groups *gs, struct held_group *g, const slice *payloads, uint32_t count);
+
 /* Applies one record of _groups at that offset, also create and delete. */
 void record_take(struct groups *gs, const struct message *m, uint64_t offset);
+
+/* Adds a run to a list of them, to the last one where it goes on from that. */
+void run_add(struct buf *runs, const struct settle_run *r);
 
 /* The group may have something to do at this time. */
 void group_due(struct groups *gs, struct held_group *g, int64_t at_ms);

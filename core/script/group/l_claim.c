@@ -35,6 +35,7 @@ static const struct {
     {"release", SETTLE_RELEASE, "delay", 0, GROUP_DELAY_MS_MAX, NULL},
     {"reject", SETTLE_DEAD, NULL, 0, 0, "why"},
     {"extend", SETTLE_EXTEND, "seconds", GROUP_LEASE_MS_MIN, GROUP_LEASE_MS_MAX, NULL},
+    {"leave_out", SETTLE_LEAVE_OUT, NULL, 0, 0, NULL},         /* of scripts/lignum/filter.lua */
 };
 enum { LISTS = sizeof(lists) / sizeof(lists[0]) };
 

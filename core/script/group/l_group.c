@@ -21,6 +21,7 @@
 #define INFO "core.group.info(topic, group)"
 #define LIST "core.group.list([topic])"
 #define DYING "core.group.dying(topic, group, limit)"
+#define FILTER "core.group.filter(topic, group)"
 #define DEATHS "core.group.deaths(seen)"
 #define BURY "core.group.bury(topic, group, offset)"
 
@@ -218,6 +219,7 @@ static void push_counts(lua_State *L, const struct group *g)
     set_whole(L, "redelivered", g->count.redelivered);
     set_whole(L, "dead", g->count.dead);
     set_whole(L, "removed", g->count.removed);
+    set_whole(L, "outdated", g->count.outdated);
 }
 
 static int push_info(lua_State *L, const struct group_call *c)
@@ -277,6 +279,18 @@ static int l_list(lua_State *L)
     return 1;
 }
 
+/* -> the name of the function in the group's filter; nothing where it has none, or there is no such group here. */
+static int l_filter(lua_State *L)
+{
+    struct group_call c;
+    if (call_find_topic(L, &c, FILTER) < 0)
+        return 0;
+    const struct held_group *g = groups_find(c.groups, c.topic, arg_text(L, ARG_GROUP, "group", FILTER));
+    slice name = g == NULL ? SLICE("") : filter_function(group_filter(&g->state.settings));
+    lua_pushlstring(L, name.p, name.n);
+    return name.n > 0;
+}
+
 /* ---- dead letters ---- */
 
 static int deaths_done(lua_State *L, int status, lua_KContext context)
@@ -303,7 +317,8 @@ static void push_why(lua_State *L, const struct group *g, const struct delivery 
 {
     slice reason = group_reason(g, e);
     if (reason.n == 0)
-        reason = e->claim == DYING_REJECTED ? SLICE("rejected") : SLICE("deliveries");
+        reason = e->claim == DYING_REJECTED ? SLICE("rejected") :
+                 e->claim == DYING_OUTDATED ? SLICE("expired") : SLICE("deliveries");
     lua_pushlstring(L, reason.p, reason.n);
 }
 
@@ -349,7 +364,8 @@ void group_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
         {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
-        {"deaths", l_deaths}, {"bury", l_bury}, {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
+        {"deaths", l_deaths}, {"bury", l_bury}, {"filter", l_filter},
+        {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "group");
 }

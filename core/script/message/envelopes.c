@@ -22,6 +22,7 @@ static const struct {
     [FIELD_HEADERS] = {SLICE("headers"), "an object of strings"},
     [FIELD_DELAY] = {SLICE("delay"), "a number"},
     [FIELD_DELIVER_AT] = {SLICE("deliver_at"), "a string"},
+    [FIELD_TTL] = {SLICE("ttl"), "a number"},
 };
 
 void envelopes_init(struct envelopes *e, slice text, struct vm *vm, bool whole)
@@ -137,7 +138,7 @@ static int take_name(struct envelopes *e)
             return 0;
         }
     return fail(e, -ERR_BAD_VALUE, "there is no field %.*s, but data, base64, key, key_base64, headers, delay, "
-                "deliver_at", (int)(name.n < 32 ? name.n : 32), name.p);
+                "deliver_at, ttl", (int)(name.n < 32 ? name.n : 32), name.p);
 }
 
 /* A string, or what it is as base64. An empty key is a key, so its p is not NULL. */
@@ -154,15 +155,15 @@ static int take_bytes(struct envelopes *e, bool coded, struct buf *into, slice *
     return 0;
 }
 
-/* Milliseconds are the unit of a delay; a double has them with an error in its last digits. */
-static int take_delay(struct envelopes *e, enum json_event event)
+/* Milliseconds are the unit of these times; a double has them with an error in its last digits. */
+static int take_seconds(struct envelopes *e, enum json_event event, bool zero, char text[ENVELOPE_TIME_SIZE])
 {
     double s = event == JSON_INTEGER ? (double)e->reader.integer : e->reader.number;
     double ms = s * MS_PER_S;
-    if (!(s >= 0 && ms <= (double)GROUP_DELAY_MS_MAX) || fabs(ms - floor(ms + 0.5)) > 1e-6)
-        return fail(e, -ERR_BAD_VALUE, "delay must be seconds from 0 to %llu, with at most three decimals",
-                    (unsigned long long)GROUP_DELAY_MS_MAX / MS_PER_S);
-    snprintf(e->due, sizeof(e->due), "%.3f", s);
+    if (!(s >= 0 && (zero || ms > 0.5) && ms <= (double)GROUP_DELAY_MS_MAX) || fabs(ms - floor(ms + 0.5)) > 1e-6)
+        return fail(e, -ERR_BAD_VALUE, "%s must be seconds from %s to %llu, with at most three decimals",
+                    fields[e->field].name.p, zero ? "0" : "0.001", (unsigned long long)GROUP_DELAY_MS_MAX / MS_PER_S);
+    snprintf(text, ENVELOPE_TIME_SIZE, "%.3f", s);
     return 0;
 }
 
@@ -183,7 +184,7 @@ static int take_value(struct envelopes *e, enum json_event event)
 {
     enum envelope_field f = e->field;
     bool right = f == FIELD_HEADERS ? event == JSON_OPEN_OBJECT
-                 : f == FIELD_DELAY ? event == JSON_INTEGER || event == JSON_NUMBER
+                 : f == FIELD_DELAY || f == FIELD_TTL ? event == JSON_INTEGER || event == JSON_NUMBER
                                     : event == JSON_STRING;
     if (!right)
         return fail(e, -ERR_BAD_VALUE, "%s must be %s", fields[f].name.p, fields[f].what);
@@ -198,7 +199,9 @@ static int take_value(struct envelopes *e, enum json_event event)
         e->state = ENVELOPE_HEADERS;
         return headers_begin(e);
     case FIELD_DELAY:
-        return take_delay(e, event);
+        return take_seconds(e, event, true, e->due);
+    case FIELD_TTL:
+        return take_seconds(e, event, false, e->ttl);
     default:
         return take_deliver_at(e);
     }
@@ -215,6 +218,18 @@ static int message_begin(struct envelopes *e)
     return 0;
 }
 
+/* The headers that say when groups deliver the message. */
+static int add_times(struct envelopes *e)
+{
+    bool due = has(e, FIELD_DELAY) || has(e, FIELD_DELIVER_AT), ttl = has(e, FIELD_TTL);
+    int rc = 0;
+    if ((due || ttl) && !has(e, FIELD_HEADERS))
+        rc = headers_begin(e);
+    if (due && rc == 0)
+        rc = add_header(e, has(e, FIELD_DELAY) ? DUE_DELAY : DUE_AT, slice_from(e->due));
+    return ttl && rc == 0 ? add_header(e, DUE_TTL, slice_from(e->ttl)) : rc;
+}
+
 static int message_end(struct envelopes *e)
 {
     static const enum envelope_field pairs[][2] = {
@@ -225,13 +240,9 @@ static int message_end(struct envelopes *e)
         if (has(e, pairs[i][0]) && has(e, pairs[i][1]))
             return fail(e, -ERR_BAD_VALUE, "a message must not have both %s and %s", fields[pairs[i][0]].name.p,
                         fields[pairs[i][1]].name.p);
-    if (has(e, FIELD_DELAY) || has(e, FIELD_DELIVER_AT)) {
-        if (!has(e, FIELD_HEADERS))
-            headers_begin(e);
-        int rc = add_header(e, has(e, FIELD_DELAY) ? DUE_DELAY : DUE_AT, slice_from(e->due));
-        if (rc < 0)
-            return rc;
-    }
+    int rc = add_times(e);
+    if (rc < 0)
+        return rc;
     e->state = e->listed ? ENVELOPE_LIST : ENVELOPE_OUTSIDE;
     return draft_add(&e->draft, &(struct message){
         .key = e->key_text, .headers = buf_slice(e->draft.headers), .payload = e->payload});

@@ -1,7 +1,7 @@
 /*
  * A body of JSON as messages: one object, or a list of them, each with `data` or `base64`, and `key` or `key_base64`,
- * `headers`, `delay` and `deliver_at` as they are wanted (doc/http.md). It is read event by event into a draft, without
- * a table for each, and can stop between any two events: a largest body takes many slices.
+ * `headers`, `delay`, `deliver_at` and `ttl` as they are wanted (doc/http.md). It is read event by event into a draft,
+ * without a table for each, and can stop between any two events: a largest body takes many slices.
  *
  * States: where in the text the next event is.
  *     OUTSIDE   before the value, or behind it          { -> MESSAGE    [ -> LIST    the end of the text: done
@@ -18,10 +18,12 @@
 #include "base/map.h"
 #include "script/message/encode.h"
 
+enum { ENVELOPE_TIME_SIZE = 32 };
+
 enum envelope_state { ENVELOPE_OUTSIDE, ENVELOPE_LIST, ENVELOPE_MESSAGE, ENVELOPE_HEADERS };
 
 enum envelope_field {
-    FIELD_DATA, FIELD_BASE64, FIELD_KEY, FIELD_KEY_BASE64, FIELD_HEADERS, FIELD_DELAY, FIELD_DELIVER_AT,
+    FIELD_DATA, FIELD_BASE64, FIELD_KEY, FIELD_KEY_BASE64, FIELD_HEADERS, FIELD_DELAY, FIELD_DELIVER_AT, FIELD_TTL,
     FIELDS_OF_ENVELOPE
 };
 
@@ -37,7 +39,8 @@ struct envelopes {
     slice payload, key_text;
     struct map names;                 /* of the headers; they lie in the draft's buffer, which does not move */
     struct buf name;                  /* of the header whose value is due */
-    char due[32];                     /* what `delay` says, as the value of a header */
+    char due[ENVELOPE_TIME_SIZE];     /* what `delay` or `deliver_at` says, as the value of a header */
+    char ttl[ENVELOPE_TIME_SIZE];     /* and `ttl` */
     int64_t now_ms;
 };
 

@@ -109,7 +109,8 @@ static bool type_says_nothing(slice type)
            slice_ieq(type, SLICE("application/x-www-form-urlencoded"));
 }
 
-static const uint64_t due_names = NAME_BIT(NAME_LIGNUM_DELAY) | NAME_BIT(NAME_LIGNUM_DELIVER_AT);
+static const uint64_t due_names = NAME_BIT(NAME_LIGNUM_DELAY) | NAME_BIT(NAME_LIGNUM_DELIVER_AT) |
+                                  NAME_BIT(NAME_LIGNUM_TTL);
 static const uint64_t message_names = NAME_BIT(NAME_LIGNUM_KEY) | NAME_BIT(NAME_LIGNUM_HEADER) |
                                       NAME_BIT(NAME_LIGNUM_HEADER_CONTENT_TYPE);
 
@@ -127,24 +128,25 @@ enum body body_of(const struct http_request *r)
 
 /* ---- encoding it ---- */
 
-/* Lignum-Delay or Lignum-Deliver-At becomes a header of the message, or of each. 0 or -ERR_BAD_VALUE. */
+/* Lignum-Delay or Lignum-Deliver-At, and Lignum-TTL, become headers of the message, or of each. 0 or -ERR_BAD_VALUE. */
 static int add_due(struct draft *d, const struct http_head *head)
 {
-    const struct http_header *one = NULL;
-    if (!(head->names & due_names))
-        return 0;
-    for (size_t i = 0; i < head->header_count; i++) {
+    bool has_due = false;
+    int rc = 0;
+    for (size_t i = 0; i < head->header_count && rc == 0 && (head->names & due_names); i++) {
         const struct http_header *h = &head->headers[i];
+        bool ttl = h->known == NAME_LIGNUM_TTL;
         if (!(NAME_BIT(h->known) & due_names))
             continue;
-        if (one != NULL)
+        if (!ttl && has_due)
             return draft_fail(d, -ERR_BAD_VALUE, "only one of Lignum-Delay and Lignum-Deliver-At can be given, once");
         const char *problem = due_check(h->name, h->value, clock_wall_ms());
         if (problem != NULL)
             return draft_fail(d, -ERR_BAD_VALUE, "%.*s %s", SLICE_ARGS(h->name), problem);
-        one = h;
+        has_due = has_due || !ttl;
+        rc = draft_header(d, ttl ? DUE_TTL : h->known == NAME_LIGNUM_DELAY ? DUE_DELAY : DUE_AT, h->value);
     }
-    return draft_header(d, one->known == NAME_LIGNUM_DELAY ? DUE_DELAY : DUE_AT, one->value);
+    return rc;
 }
 
 static int add_lines(struct draft *d, slice body)

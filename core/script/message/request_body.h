@@ -26,8 +26,8 @@ enum body body_of(const struct http_request *r);
 /* Adds the body and finishes; BODY_JSON and BODY_CODED as one message. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
 int draft_encode_body(struct draft *d, const struct http_request *r, enum body body);
 
-/* Lignum-Key and Lignum-Header-NAME belong to a single message, Lignum-Delay and Lignum-Deliver-At unless `may_be_due`.
- * -ERR_BAD_VALUE when the head has one; `what` says what the body is instead. */
+/* Lignum-Key and Lignum-Header-NAME belong to a single message, Lignum-Delay, Lignum-Deliver-At and Lignum-TTL unless
+ * `may_be_due`. -ERR_BAD_VALUE when the head has one; `what` says what the body is instead. */
 int draft_refuse_message_headers(struct draft *d, const struct http_request *r, const char *what, bool may_be_due);
 
 /* Takes Producer-Id, Producer-Epoch and Producer-Seq, or Idempotency-Key; If-Match; Lignum-Ack. 0 or -ERR_BAD_VALUE. */

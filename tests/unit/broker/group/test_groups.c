@@ -629,6 +629,128 @@ TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
     node_close(&n);
 }
 
+/* Publishes one message of a key, with a header or none. */
+static void publish_one(struct node *n, const char *key, const char *name, const char *value)
+{
+    struct buf messages = {0}, headers = {0};
+    uint64_t first;
+    if (name != NULL)
+        header_write(&headers, slice_from(name), slice_from(value));
+    message_write(&messages, &(struct message){
+        .key = slice_from(key), .headers = buf_slice(&headers), .payload = SLICE("payload")});
+    struct append a = {.messages = buf_slice(&messages), .count = 1};
+    CHECK_EQ(topics_append(n->topic, &a, &first), 0);
+    buf_fini(&messages);
+    buf_fini(&headers);
+    settle_disk(n);
+}
+
+TEST(test_what_a_filter_does_not_take_is_settled_when_a_claim_meets_it)
+{
+    struct node n = {0};
+    uint64_t got[16];
+    struct buf filter = {0}, why = {0};
+    struct group_settings s = group_settings_default;
+    CHECK_EQ(group_settings_set(&s, SLICE("filter"), SLICE("x"), &why), -ERR_BAD_VALUE);
+    header_write(&filter, SLICE("hcolour"), SLICE("red"));
+    header_write(&filter, SLICE("k"), SLICE("a"));
+    CHECK_EQ(group_settings_set(&s, SLICE("filter"), buf_slice(&filter), &why), 0);
+    begin(&n, &s);
+    publish_one(&n, "a", "colour", "red");
+    publish_one(&n, "b", "colour", "red");
+    publish_one(&n, "a", "colour", "blue");
+    publish_one(&n, "a", NULL, NULL);
+    publish_one(&n, "a", "colour", "red");
+    struct claim c = claim(&n, 1, got);
+    CHECK_EQ(n.group->state.settled.above, 0);       /* no claim has met the others */
+    c = claim(&n, 9, got);
+    CHECK_EQ(c.count, 1);
+    CHECK_EQ(got[0], 4);
+    CHECK_EQ(n.group->state.settled.above, 3);
+    check_snapshot(&n);
+    restart(&n);
+    CHECK_EQ(n.group->state.settled.above, 3);
+    CHECK_EQ(n.group->state.count.dead + n.group->state.count.acks, 0);
+    publish_one(&n, "b", NULL, NULL);
+    CHECK_EQ(claim(&n, 9, got).count, 0);
+    CHECK_EQ(group_top(&n.group->state), 6);         /* a cut of it would be noticed */
+    buf_fini(&filter);
+    buf_fini(&why);
+    node_close(&n);
+}
+
+TEST(test_what_a_claim_passed_over_is_met_again_where_its_record_cannot_be_appended)
+{
+    struct node n = {0};
+    uint64_t got[16];
+    struct claim c;
+    struct buf filter = {0}, why = {0}, out = {0};
+    struct claim_options o = {SLICE("me"), 9, READ_SIZE_DEFAULT};
+    struct group_settings s = group_settings_default;
+    begin(&n, &s);
+    for (int i = 0; i < 4; i++)
+        publish_one(&n, i == 2 ? "a" : "b", NULL, NULL);
+    c = claim(&n, 1, got);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_RELEASE, .offset = 0, .claim = c.number}));
+    header_write(&filter, SLICE("k"), SLICE("a"));
+    CHECK_EQ(group_settings_set(&n.group->state.settings, SLICE("filter"), buf_slice(&filter), &why), 0);
+    topics_hold(n.topics, true);
+    CHECK_EQ(groups_claim(n.groups, n.group, n.topic, &o, &out, &c), -ERR_NOT_LEADER);
+    CHECK_EQ(n.group->state.settled.cursor + n.group->state.settled.above, 0);
+    topics_hold(n.topics, false);
+    CHECK_EQ(claim(&n, 9, got).count, 1);
+    CHECK_EQ(got[0], 2);
+    CHECK_EQ(n.group->state.settled.cursor, 2);
+    CHECK_EQ(n.group->state.settled.above, 1);
+    buf_fini(&filter);
+    buf_fini(&out);
+    buf_fini(&why);
+    node_close(&n);
+}
+
+static void check_outdated(bool dead)
+{
+    struct node n = {0};
+    uint64_t got[16], want;
+    struct buf why = {0};
+    struct group_settings s = group_settings_default;
+    s.order = ORDER_KEY;
+    CHECK_EQ(group_settings_set(&s, SLICE("expired"), dead ? SLICE("dead") : SLICE("drop"), &why), 0);
+    CHECK_EQ(group_settings_set(&s, SLICE("dead_letter"), SLICE("dead"), &why), 0);
+    begin(&n, &s);
+    for (int i = 0; i < 2; i++)
+        publish_one(&n, "a", "lignum-ttl", "10");
+    publish_one(&n, "b", "lignum-ttl", "10");
+    publish_one(&n, "b", "lignum-ttl", "60");
+    struct claim c = claim(&n, 1, got);
+    pass(&n, 11 * 1000);
+    CHECK(settle(&n, (struct settle){.what = SETTLE_RELEASE, .offset = 0, .claim = c.number}));
+    c = claim(&n, 9, got);
+    CHECK_EQ(c.count, 1);
+    CHECK_EQ(got[0], 3);
+    check_snapshot(&n);
+    restart(&n);
+    CHECK_EQ(n.group->state.count.outdated, 3);
+    CHECK_EQ(n.group->state.dying, dead ? 3 : 0);
+    for (uint64_t i = 0; i < 3 && dead; i++) {
+        CHECK_EQ(deliveries_find(&n.group->state.out, i)->claim, DYING_OUTDATED);
+        CHECK_EQ(groups_bury(n.groups, n.group, i, &want), 0);
+    }
+    CHECK_EQ(n.group->state.settled.cursor, 3);
+    buf_fini(&why);
+    node_close(&n);
+}
+
+TEST(test_a_message_whose_ttl_is_over_is_not_delivered)
+{
+    check_outdated(false);
+}
+
+TEST(test_a_message_whose_ttl_is_over_dies_where_the_group_says_so)
+{
+    check_outdated(true);
+}
+
 /* A name that holds nothing gives its place to a new one. */
 TEST(test_a_group_remembers_a_bounded_number_of_consumers)
 {
