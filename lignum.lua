@@ -25,7 +25,7 @@ topic "*" {
   replication = "wal",             -- or "live", or function(topic, state) return "live" end
   copies = 1,                      -- nodes that must have a message before it is acknowledged; above 1: for "live" only
   -- durability = "commit", segment = { bytes = 64 * MiB }: default to those of store
-  retain = { age = 0, bytes = 0, messages = 0 },   -- 0 = keep everything
+  retain = { age = 0, bytes = 0, messages = 0, groups = false },   -- 0 = keep everything
   dedupe = { age = 120 * second, keys = 100000 },  -- which Idempotency-Keys are remembered
 }
 

@@ -159,7 +159,7 @@ function Topic:check(epoch, offset, topic, reached) end
 ---@field replication? "wal"|"live"
 ---@field copies? integer
 ---@field durability? "commit"|"interval"|"os"
----@field retain? { age?: number, bytes?: integer, messages?: integer }   age in seconds; 0: no bound
+---@field retain? { age?: number, bytes?: integer, messages?: integer, groups?: boolean }   age in seconds; 0: no bound
 ---@field segment? { messages?: integer, bytes?: integer, age?: number }
 ---@field dedupe? { age?: number, keys?: integer }   which idempotency keys are remembered
 

@@ -109,6 +109,7 @@ local function settings(replication, more)
       "bytes", size(0, "beyond this size the oldest may be deleted; 0 = no bound", 0, limits.json_integer_max),
       "messages", count(0, "beyond this number the oldest may be deleted; 0 = no bound", 0,
         limits.json_integer_max),
+      "groups", key("flag", false, "whether messages that all groups of the topic have settled may be deleted"),
     },
     "segment", segment(),
     "dedupe", dedupe(),

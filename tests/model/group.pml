@@ -10,6 +10,8 @@
  *   lost         no leader has a message as settled that no consumer asked to acknowledge
  *   again        of a live topic, a message whose acknowledgement was answered is never claimed again
  *   early        while its lease runs, a message is not claimed again after orderly failovers
+ *   removed      retention that waits for groups, which each node applies by itself, removes no message that nobody
+ *                asked to acknowledge. A node goes by all records that it has, committed or not
  *
  * Mutants are -D switches, as in lignum.pml. */
 #ifndef MAXE
@@ -44,6 +46,14 @@ byte i, o;
 #define MSG(n, q) ((n) * 2 + (q))
 #define EPOCH(q) ep[MSG(l, q)]
 
+#ifdef REMOVE_UNCHECKED                         /* mutant: settles of another history count */
+#define AGREES(n, q) 1
+#else
+#define AGREES(n, q) (known[MSG(n, q)] == ep[MSG(n, q)])
+#endif
+#define REMOVES(n, q) \
+  :: q < tail[n] && st[MSG(n, q)] == SETTLED && AGREES(n, q) -> assert(asked[q * E4 + ep[MSG(n, q)]])
+
 inline apply(n, p) {
   if :: kind[AT(n, p)] == CLAIM -> st[MSG(n, off[AT(n, p)])] = LEASED; known[MSG(n, off[AT(n, p)])] = mep[AT(n, p)]
      :: kind[AT(n, p)] == ACK   -> st[MSG(n, off[AT(n, p)])] = SETTLED; known[MSG(n, off[AT(n, p)])] = mep[AT(n, p)]
@@ -56,10 +66,14 @@ inline append(k, q, m) {
   apply(l, recs[l] - 1)
 }
 
-/* A node begins to lead: it makes its state from the log. */
+/* A node makes its state from its log. */
+inline replay(n) {
+  st[MSG(n, 0)] = FREE; st[MSG(n, 1)] = FREE; known[MSG(n, 0)] = 0; known[MSG(n, 1)] = 0;
+  do :: i < recs[n] -> apply(n, i); i++ :: else -> break od; i = 0
+}
+/* A node begins to lead. */
 inline begin() {
-  st[MSG(l, 0)] = FREE; st[MSG(l, 1)] = FREE; known[MSG(l, 0)] = 0; known[MSG(l, 1)] = 0;
-  do :: i < recs[l] -> apply(l, i); i++ :: else -> break od; i = 0;
+  replay(l);
   checked = 0
 }
 
@@ -88,6 +102,7 @@ inline join() {
      :: else -> break od;
   recs[F] = i;
   do :: i < K -> kind[AT(F, i)] = 0; off[AT(F, i)] = 0; mep[AT(F, i)] = 0; i++ :: else -> break od; i = 0;
+  replay(F);
   joined = 1
 }
 
@@ -147,10 +162,11 @@ end:
   :: joined && tail[F] < tail[l] -> d_step { ep[MSG(F, tail[F])] = EPOCH(tail[F]); tail[F] = tail[F] + 1 }
   :: joined && recs[F] < recs[l] -> d_step {
        kind[AT(F, recs[F])] = kind[AT(l, recs[F])]; off[AT(F, recs[F])] = off[AT(l, recs[F])];
-       mep[AT(F, recs[F])] = mep[AT(l, recs[F])]; recs[F] = recs[F] + 1 }
+       mep[AT(F, recs[F])] = mep[AT(l, recs[F])]; recs[F] = recs[F] + 1; apply(F, recs[F] - 1) }
   CLAIMS(0) CLAIMS(1)
   EXPIRES(0) EXPIRES(1)
   ACKS(0) ACKS(1)
+  REMOVES(l, 0) REMOVES(l, 1) REMOVES(F, 0) REMOVES(F, 1)
   ANSWER(0) ANSWER(1) ANSWER(2) ANSWER(3) ANSWER(4)
   :: inset -> inset = 0
   :: !inset && joined && tail[F] == tail[l] && recs[F] == recs[l] -> inset = 1

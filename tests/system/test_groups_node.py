@@ -368,6 +368,30 @@ def test_retention_removes_messages_under_leases_and_says_so(node):
     assert "retention removed messages that were not settled" in b.said()
 
 
+def test_a_topic_keeps_what_a_group_has_not_passed_up_to_its_bound(node):
+    b = node()
+    for topic, more in (("g-keep", {}), ("g-bound", {"messages": 10}), ("g-none", {})):
+        b.ok("PUT", "/v1/topics/" + topic, json.dumps({"retain": dict({"groups": True}, **more), "segment": {"messages": 5}}), status=201)
+        assert b.topic(topic)["retain"]["groups"] is True
+    fast, slow, bound = Group("g-keep", "fast"), Group("g-keep", "slow"), Group("g-bound", "w")
+    for g in (fast, slow, bound):
+        g.put(b)
+    for topic in ("g-keep", "g-bound", "g-none"):
+        for i in range(30):
+            b.publish(topic, b"m%d" % i)
+    fast.drain(b)
+    assert len(slow.claim(b, limit=30)) == 30
+    wait_until(lambda: b.topic("g-bound")["first"] == 20, timeout=60, what="the bound holds")
+    assert (b.topic("g-keep")["first"], b.topic("g-none")["first"]) == (0, 0)
+    slow.call(b, "POST", "/seek", {"to": 12})
+    wait_until(lambda: b.topic("g-keep")["first"] == 10, timeout=60, what="what both have passed is gone")
+    assert (slow.info(b)["removed"], bound.info(b)["removed"]) == (0, 20)
+    assert b.topic("g-none")["first"] == 0
+    b.kill()
+    b.start()
+    assert data(slow.claim(b, limit=99)) == ["m%d" % i for i in range(12, 30)]
+
+
 # ---- from Lua, and metrics
 
 def test_scripts_claim_and_settle(b):

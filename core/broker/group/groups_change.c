@@ -83,9 +83,9 @@ static int append_offset(struct groups *gs, struct held_group *g, enum record_ki
 
 /* ---- fit for use ---- */
 
-/* Up to where the group's histories and the topic's agree. Each history is compared by its epoch: a topic that has a
- * message of an epoch has all that the leader of that epoch had before it. */
-static int find_agreed(const struct group *g, struct topic *t, uint64_t *agreed)
+/* Each history is compared by its epoch: a topic that has a message of an epoch has all that the leader of that epoch
+ * had before it. */
+int find_agreed(const struct group *g, struct topic *t, uint64_t *agreed)
 {
     *agreed = topic_first(t);
     for (unsigned i = g->history_count; i > 0; i--) {

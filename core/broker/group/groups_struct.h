@@ -16,6 +16,7 @@ struct groups {
     uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
     int64_t date_ms;                 /* while it leads: the time of deadlines when the date was last looked at, */
     uint64_t date_ns;                /* and when that was */
+    uint64_t noted_at;               /* `applied`, when topic_groups.noted was; 0: nothing was noted since */
     size_t cached;                   /* bytes that readers of groups hold */
     struct mark deaths;
     int64_t due_ms;                  /* the earliest of all groups, or before it */
@@ -50,6 +51,12 @@ void record_take(struct groups *gs, const struct message *m, uint64_t offset);
 
 /* Adds a run to a list of them, to the last one where it goes on from that. */
 void run_add(struct buf *runs, const struct settle_run *r);
+
+/* Up to where the group's histories and the topic's agree. 0 or an error of journal_epoch_end. */
+int find_agreed(const struct group *g, struct topic *t, uint64_t *agreed);
+
+/* Notes in each topic with retain.groups how far all of its groups are. */
+void passed_note(struct groups *gs);
 
 /* The group may have something to do at this time. */
 void group_due(struct groups *gs, struct held_group *g, int64_t at_ms);

@@ -20,6 +20,7 @@ static void forget_all(struct groups *gs, int rc)
         at = 0;                                      /* removing moves entries */
     }
     gs->applied = 0;
+    gs->noted_at = 0;
     gs->led_epoch = 0;
 }
 
@@ -290,6 +291,7 @@ void groups_trim(struct groups *gs)
     if (log == NULL)
         return;
     readers_trim(gs);
+    passed_note(gs);
     remove_files(gs, log);
     if (gs->led_epoch == 0)
         return;

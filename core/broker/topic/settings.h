@@ -7,6 +7,7 @@
  *   copies             1 and up; 1 where replication is wal
  *   durability         commit | interval | os
  *   retain.age         milliseconds; retain.bytes and retain.messages: 0 = no bound, as for the age
+ *   retain.groups      false | true: whether what all groups have passed may go
  *   segment.messages, segment.bytes, segment.age (milliseconds, 0 = never)
  *   dedupe.age         milliseconds for which an idempotency key is remembered; dedupe.keys: and how many of them
  */
@@ -21,7 +22,8 @@ struct topic_settings {
     enum replication replication;
     uint32_t copies;
     enum durability durability;
-    struct retain retain;
+    struct retain retain;            /* but `passed` */
+    uint64_t retain_groups;
     uint64_t segment_messages, segment_bytes;
     int64_t segment_age_ms;
     int64_t dedupe_age_ms;

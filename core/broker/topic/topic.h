@@ -81,6 +81,13 @@ struct topic_follow {
     uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */
 };
 
+/* Of retain.groups. Owned by broker/group. */
+struct topic_groups {
+    uint64_t least;                  /* while it is computed */
+    uint64_t noted;                  /* all groups had passed what is below, when this was last looked at */
+    uint64_t passed;                 /* and that is committed: retention may remove what is below */
+};
+
 struct topic {
     char name[TOPIC_NAME_MAX + 1];
     struct topics *topics;           /* outlives us */
@@ -102,6 +109,7 @@ struct topic {
     } count;
     struct topic_lead lead;
     struct topic_follow follow;
+    struct topic_groups groups;
 };
 
 /* Appends one batch, for topics_append, which checks first whether it may: moves tail, nothing else yet. 0 and the

@@ -413,11 +413,13 @@ bool topics_trim(struct topics *ts)
     bool some = false;
     for (size_t i = 0; i < ts->all.count; i++) {
         struct topic *t = ts->all.sorted[i];
-        const struct retain *keep = &t->settings.retain;
-        if (keep->age_ms == 0 && keep->bytes == 0 && keep->messages == 0)
+        struct retain keep = t->settings.retain;
+        if (t->settings.retain_groups)
+            keep.passed = t->groups.passed;
+        else if (keep.age_ms == 0 && keep.bytes == 0 && keep.messages == 0)
             continue;
         some = true;
-        int files = journal_apply_retention(t->journal, keep, date_of(ts, t), topic_readable(t));
+        int files = journal_apply_retention(t->journal, &keep, date_of(ts, t), topic_readable(t));
         if (files > 0)
             say_info("topics", "retention removed files topic=%s files=%d first=%llu", t->name, files,
                      (unsigned long long)topic_first(t));

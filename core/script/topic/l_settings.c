@@ -60,14 +60,16 @@ static int number_text(struct settings_reader *r, const char *name, slice *text)
     return 0;
 }
 
-/* Sets `name` to the value on top. A value that is neither number nor string is passed as "", which no setting accepts,
- * so that settings_set names the values it accepts, or says that there is no such setting. */
+/* Sets `name` to the value on top. A value that is no number, string or boolean is passed as "", which no setting
+ * accepts, so that settings_set names the values it accepts, or says that there is no such setting. */
 static int read_value(struct settings_reader *r, const char *name)
 {
     slice text = SLICE("");
     int rc = 0;
     if (lua_type(r->L, -1) == LUA_TNUMBER)
         rc = number_text(r, name, &text);
+    else if (lua_type(r->L, -1) == LUA_TBOOLEAN)
+        text = lua_toboolean(r->L, -1) ? SLICE("true") : SLICE("false");
     else if (lua_type(r->L, -1) == LUA_TSTRING)
         text.p = lua_tolstring(r->L, -1, &text.n);
     return rc < 0 ? rc : settings_set(r->settings, slice_from(name), text, r->why);
@@ -140,7 +142,9 @@ static void push_pair(void *arg, const char *name, slice text)
         lua_pushlstring(L, name, (size_t)(dot - name));
         luaL_getsubtable(L, -2, lua_tostring(L, -1));
     }
-    if (slice_u64(text, &number) < 0)
+    if (slice_eq(text, SLICE("true")) || slice_eq(text, SLICE("false")))
+        lua_pushboolean(L, slice_eq(text, SLICE("true")));
+    else if (slice_u64(text, &number) < 0)
         lua_pushlstring(L, text.p, text.n);
     else if (is_age(name))
         lua_pushnumber(L, (double)number / 1000.0);

@@ -123,6 +123,7 @@ struct retain {
     int64_t age_ms;
     uint64_t bytes;
     uint64_t messages;
+    uint64_t passed;              /* messages below this offset need not be kept, whatever the bounds; 0: none */
 };
 
 /* The date of the last batch, plus the time that has passed since it was added, or the journal opened. */

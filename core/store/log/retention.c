@@ -34,6 +34,8 @@ static bool may_go(struct journal *j, const struct retain *keep, int64_t now_ms)
     const struct part *oldest = &j->parts.at[0];
     struct journal_info info;
     journal_info(j, &info);
+    if (oldest[1].first <= keep->passed)
+        return true;
     if (keep->bytes && info.bytes - oldest->size >= keep->bytes)
         return true;
     if (keep->messages && info.tail - oldest[1].first >= keep->messages)

@@ -629,6 +629,56 @@ TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
     node_close(&n);
 }
 
+/* A topic of small files, and what its groups let go. */
+TEST(test_what_all_groups_have_passed_is_known_once_it_is_committed)
+{
+    struct node n = {0};
+    uint64_t got[16], want;
+    struct group_settings s = group_settings_default;
+    struct group_place from = {0, 0};
+    begin(&n, &s);
+    n.topic->settings.retain_groups = 1;
+    for (int i = 0; i < 4; i++)
+        publish_plain(&n, 1);
+    CHECK_EQ(groups_create(n.groups, n.topic, SLICE("slow"), &s, &from, &want), 0);
+    struct claim c = claim(&n, 4, got);
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK(settle(&n, (struct settle){.what = SETTLE_ACK, .offset = i, .claim = c.number}));
+    struct held_group *slow = groups_find(n.groups, n.topic, SLICE("slow"));
+    from.cursor = 2;
+    from.epoch = topic_last_epoch(n.topic);
+    settle_disk(&n);
+    CHECK_EQ(groups_seek(n.groups, slow, &from, &want), 0);
+    for (int i = 0; i < 3; i++) {
+        groups_trim(n.groups);
+        CHECK_EQ(n.topic->groups.passed, 0);         /* the seek is not committed */
+    }
+    settle_disk(&n);
+    groups_trim(n.groups);
+    CHECK_EQ(n.topic->groups.passed, 2);
+    from = (struct group_place){0, 0};
+    CHECK_EQ(groups_seek(n.groups, slow, &from, &want), 0);
+    groups_trim(n.groups);
+    CHECK_EQ(n.topic->groups.passed, 0);             /* it has gone back */
+    settle_disk(&n);
+    CHECK_EQ(groups_delete(n.groups, slow, &want), 0);
+    groups_trim(n.groups);
+    groups_trim(n.groups);
+    CHECK_EQ(n.topic->groups.passed, 0);             /* the delete is not committed */
+    settle_disk(&n);
+    groups_trim(n.groups);
+    CHECK_EQ(n.topic->groups.passed, 3);
+    restart(&n);
+    n.topic->settings.retain_groups = 1;
+    CHECK_EQ(topic_truncate(n.topic, 1), 0);         /* what is settled from there on is of another history */
+    for (int i = 0; i < 4; i++)
+        publish_plain(&n, 1);
+    groups_trim(n.groups);
+    groups_trim(n.groups);
+    CHECK_EQ(n.topic->groups.passed, 1);
+    node_close(&n);
+}
+
 /* Publishes one message of a key, with a header or none. */
 static void publish_one(struct node *n, const char *key, const char *name, const char *value)
 {
