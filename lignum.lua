@@ -65,6 +65,7 @@ cluster {                          -- without consul.address the node has no clu
     -- advertise = "10.0.0.1:8126",
     insecure = false,              -- true: without a secret, unencrypted, with whoever connects
   },
+  -- forward = { ca = "ca.pem", cert = "node.pem", key = "node.key" },   -- for writes that go to the leader by https
   lag_max = 5 * second,            -- a follower further behind leaves the synced set
   drain = 10 * second,             -- how long a leader that is stopped waits for followers to receive what it holds
   lease = 10 * second,             -- a leader without contact to Consul this long stops acknowledging

@@ -306,13 +306,19 @@ static void add_list(struct vm *vm, const char *path, struct buf *out)
 /* Other nodes and Consul use the name in node.advertise. */
 void config_browsers(struct vm *vm, struct http_server *http)
 {
-    struct buf origins = {0}, hosts = {0};
+    struct buf origins = {0}, hosts = {0}, advertise = {0};
     add_list(vm, "cors.origins", &origins);
     add_list(vm, "node.hosts", &hosts);
-    if (vm_config_text(vm, "node.advertise", &hosts))
-        while (buf_size(&hosts) > 0 && hosts.data[--hosts.end] != ':')
+    if (vm_config_text(vm, "node.advertise", &advertise)) {
+        slice name = buf_slice(&advertise);
+        if (slice_starts(name, SLICE("https://")))
+            name = slice_skip(name, 8);
+        while (name.n > 0 && name.p[--name.n] != ':')
             ;
+        buf_add_slice(&hosts, name);
+    }
     http_set_browsers(http, &(struct http_browsers){buf_slice(&origins), buf_slice(&hosts)});
     buf_fini(&origins);
     buf_fini(&hosts);
+    buf_fini(&advertise);
 }

@@ -171,7 +171,7 @@ static int listen_on(struct server *s, unsigned i, slice address)
         say_warn("main", "anyone who reaches this address can publish, read and delete: there is no authorize hook "
                          "address=%.*s%u", SLICE_ARGS(host), port);
     if (buf_size(&s->advertise) == 0)
-        buf_addf(&s->advertise, "%.*s%u", SLICE_ARGS(host), port);
+        buf_addf(&s->advertise, "%s%.*s%u", plain ? "" : "https://", SLICE_ARGS(host), port);
     return 0;
 }
 

@@ -356,6 +356,8 @@ static void set_policy(struct fetch *t, const struct fetch_options *o)
     set(t, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     set(t, CURLOPT_PROXY, "");
     set(t, CURLOPT_CAINFO, o->ca_file);
+    if (o->ca_file != NULL)
+        set_number(t, CURLOPT_CA_CACHE_TIMEOUT, 0);   /* a new CA in the file takes effect with the next connection */
     set(t, CURLOPT_SSLCERT, o->cert_file);
     set(t, CURLOPT_SSLKEY, o->key_file);
     set_number(t, CURLOPT_FRESH_CONNECT, o->fresh);

@@ -786,7 +786,7 @@ cluster = {}
 ---@class lignum.ClusterNode
 ---@field member string       "name:incarnation"
 ---@field name string
----@field http string         "host:port"
+---@field http string         "host:port", or "https://host:port"
 ---@field replication? string
 ---@field forward? string     of a follower's leader: where writes are forwarded to, once the leader itself has told it
 

@@ -246,6 +246,7 @@ local function check_rule(rule, earlier)
 end
 
 local function host_of(address)
+  address = address:gsub("^https://", "")
   return address:match("^%[(.*)%]:%d+$") or address:match("^(.*):%d+$")
 end
 
@@ -264,6 +265,15 @@ local function read_secret(replication)
   replication.secret = schema.check(key, text:match("^%s*(.-)%s*$"), path, complain)
 end
 
+-- Others would speak plain HTTP to it.
+local function check_advertise(all)
+  local advertise, plain = all.node.advertise, false
+  for _, listener in ipairs(all.listen) do plain = plain or not listener.tls end
+  if advertise and not plain and not advertise:find("^https://") then
+    complain("node.advertise", ("every address of listen has TLS: write https://%s"):format(advertise))
+  end
+end
+
 -- Checks of keys that depend on each other, and the defaults that follow from other keys.
 local function check_cluster(all)
   local cluster = all.cluster
@@ -272,10 +282,14 @@ local function check_cluster(all)
   if (tls.cert == nil) ~= (tls.key == nil) then
     complain("cluster.consul.tls", "cert and key must be given together")
   end
+  if (cluster.forward.cert == nil) ~= (cluster.forward.key == nil) then
+    complain("cluster.forward", "cert and key must be given together")
+  end
   if cluster.lease >= cluster.consul.ttl then
     complain("cluster.lease", ("must be less than cluster.consul.ttl, which is %g"):format(cluster.consul.ttl))
   end
   read_secret(replication)
+  check_advertise(all)
   replication.advertise = replication.advertise or replication.listen
   if #cluster.consul.address == 0 then return end
   if is_wildcard(replication.advertise) then
@@ -338,7 +352,8 @@ local FIXED <const> = {
 }
 local LIVE <const> = {
   ["cluster.lease"] = true, ["cluster.lag_max"] = true, ["cluster.consul.address"] = true,
-  ["cluster.consul.token"] = true,
+  ["cluster.consul.token"] = true, ["cluster.forward.ca"] = true, ["cluster.forward.cert"] = true,
+  ["cluster.forward.key"] = true,
 }
 
 ---A line `key=value` for each key that is read only at the start.

@@ -3,6 +3,7 @@
 --- A request is repeated only when it provably had no effect: no connection could be made, or the answer says that
 --- nothing was done. When the connection breaks after the request is sent, or the leader stops leading before it has
 --- answered, the outcome is unknown.
+local config = require "lignum.config"
 local core = require "lignum.core"
 local publish = require "lignum.publish"
 local roster = require "lignum.roster"
@@ -83,8 +84,10 @@ end
 ---@return string? why
 local function attempt(req, leader, wait)
   local answer, why, code, unsent = core.fetch {
-    url = ("http://%s%s"):format(leader.forward, req.target), method = req.method, headers = headers_of(req),
+    url = roster.url(leader.forward) .. req.target, method = req.method, headers = headers_of(req),
     body = req.body, timeout = ANSWER + wait, fresh = true, leader = true,
+    ca = config.get("cluster.forward.ca"), cert = config.get("cluster.forward.cert"),
+    key = config.get("cluster.forward.key"),
   }
   if not answer then return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why end
   if is_passing(answer) then return nil, "again", "the leader is changing" end
@@ -127,7 +130,7 @@ function M.to_leader(req, fn, wait)
     if status.role == "leader" then return fn(req) end
     local known = leader and leader.forward     -- by the leader's own word: credentials go to no other address
     if known and (wait == "redirect" or req:header("lignum-forward") == "never") then
-      return 307, nil, { Location = ("http://%s%s"):format(known, req.target) }
+      return 307, nil, { Location = roster.url(known) .. req.target }
     end
     if leader and not known then why = "the leader, " .. leader.name .. ", has not been reached yet" end
     if known then

@@ -1,5 +1,6 @@
 --- This node at Consul: its service with a health check, its session, and its key below <key>/nodes/.
 local core = require "lignum.core"
+local roster = require "lignum.roster"
 local view = require "lignum.view"
 
 local M = {}
@@ -35,13 +36,15 @@ end
 -- and no other node of the same name does. The check's id belongs to the process: an agent keeps the state of a check
 -- that it knows, and Consul makes no session with a failing check.
 function Member:service()
-  local host, port = self.me.http:match("^%[?(.-)%]?:(%d+)$")
+  local url = roster.url(self.me.http)
+  local host, port = url:match("//%[?([^%]]-)%]?:(%d+)$")
   local id = ("lignum:%s:%s"):format(self.me.name, self.me.member:match(":(%x+)$"):sub(1, 8))
   self.check = self.check or ("%s:%d"):format(id, core.now() * 1000 // 1)
   return id, {
     ID = id, Name = "lignum", Address = host, Port = math.tointeger(tonumber(port)),
     Check = {
-      CheckID = self.check, Name = "Lignum answers", HTTP = ("http://%s/healthz"):format(self.me.http),
+      CheckID = self.check, Name = "Lignum answers", HTTP = url .. "/healthz",
+      TLSSkipVerify = true,     -- it tells Consul nothing but that the node lives, and trusts it with nothing
       Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
       Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
       FailuresBeforeCritical = self.settings.check_failures,
@@ -85,8 +88,8 @@ function Member:new_session(check)
     core.sleep(PAUSE)
   end
   if not id and why:find("critical", 1, true) then
-    why = "Consul's agent does not reach this node at http://%s/healthz (node.advertise), so it makes no session"
-    return nil, why:format(self.me.http), "not_reached"
+    why = "Consul's agent does not reach this node at %s/healthz (node.advertise), so it makes no session"
+    return nil, why:format(roster.url(self.me.http)), "not_reached"
   end
   return id, why, code
 end

@@ -12,6 +12,13 @@ local M = {
 
 local COMMAND <const> = 60           -- seconds for a command to the cluster
 
+---The beginning of URLs of a node.
+---@param address string   "host:port" or "https://host:port", as nodes tell it
+---@return string
+function M.url(address)
+  return address:find("^https://") and address or "http://" .. address
+end
+
 -- The operator's commands, which the core's world executes. It has its own (duties.lua).
 function M.adopt() return core.ask(COMMAND, "adopt") end
 function M.claim_unclean() return core.ask(COMMAND, "claim_unclean") end

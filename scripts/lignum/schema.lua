@@ -28,6 +28,7 @@ local DAY <const> = 86400
 ---@field max? number      of a text: its length
 ---@field words? string[]
 ---@field told? boolean    of an address: others connect to it, so port 0 (any free one) makes no sense
+---@field https? boolean   of an address: "https://" may stand before it
 ---@field milliseconds? boolean   of seconds: a fraction of a millisecond is refused
 ---@field text string
 
@@ -158,6 +159,12 @@ local function cluster()
       "secret_file", key("text", nil, "a file that contains the secret", { shown = "none" }),
       "insecure", key("flag", false, "replicate without a secret: unencrypted, with whoever connects"),
     },
+    "forward", group {
+      "ca", key("text", nil, "file of CA certificates to verify the leader's with, when writes go to it by https",
+        { shown = "the system's" }),
+      "cert", key("text", nil, "file of this node's certificate, for a leader with client_ca", { shown = "none" }),
+      "key", key("text", nil, "file of the key to cert", { shown = "none" }),
+    },
     "lag_max", time(limits.lag_ms / 1000, "a follower this far behind leaves the synced set", 0.1, DAY),
     "drain", time(10, "how long a leader that is stopped waits for its followers to receive what it holds", 0, 300),
     "lease", time(limits.lease_ms / 1000, "a leader without contact to Consul this long stops acknowledging", 1, DAY),
@@ -210,8 +217,8 @@ M.keys = group {
   "node", group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
       { shown = "the host's name" }),
-    "advertise", key("address", nil, "the address of this node that others are told",
-      { shown = "the first address of listen", told = true }),
+    "advertise", key("address", nil, "the address of this node that others are told; https://HOST:PORT with TLS",
+      { shown = "the first address of listen", told = true, https = true }),
     "hosts", key("hosts", {}, "names in Host that are served on loopback, besides addresses and localhost",
       { shown = "none, but that of advertise" }),
     "core_dumps", key("flag", false, "whether a crash may leave a core dump, which holds messages and secrets"),
@@ -316,7 +323,10 @@ local function address_ok(text)
 end
 
 function kinds.address(value, k)
-  if not address_ok(value) then return nil, "must be \"HOST:PORT\", not " .. show(value) end
+  if not address_ok(k.https and type(value) == "string" and value:gsub("^https://", "") or value) then
+    return nil, ("must be \"HOST:PORT\"%s, not %s"):format(k.https and " or \"https://HOST:PORT\"" or "", show(value))
+  end
+  if #value > limits.node_address_max then return nil, ("must be at most %d long"):format(limits.node_address_max) end
   if k.told and value:find(":0+$") then return nil, "must have the port that others connect to, not 0" end
   return value
 end

@@ -133,13 +133,18 @@ local function is_address(text)
   return type(text) == "string" and #text <= limits.node_address_max and text:find("^[%w._:%[%]-]+:%d+$") ~= nil
 end
 
+-- Where a node takes HTTP; "https://" stands before it where that is by TLS.
+local function is_http(text)
+  return type(text) == "string" and #text <= limits.node_address_max and is_address((text:gsub("^https://", "")))
+end
+
 ---Parses the value of a node's key; nil when it is not valid.
 ---@param text string
 ---@return lignum.Entry?
 function M.entry(text)
   local t = json.decode(text)
   if type(t) ~= "table" or not is_member(t.member) then return nil end
-  if not is_address(t.http) or not is_address(t.replication) then return nil end
+  if not is_http(t.http) or not is_address(t.replication) then return nil end
   local name = t.member:match("^(.*):")
   if t.name ~= name then return nil end
   local p = type(t.position) == "table" and t.position or {}

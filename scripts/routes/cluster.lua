@@ -9,7 +9,7 @@ local json = core.json
 local M = {}
 
 local function url(address)
-  return address and "http://" .. address or json.null
+  return address and roster.url(address) or json.null
 end
 
 local function nodes_of(status)
