@@ -12,7 +12,7 @@ PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd
 DEPS_TEST  := lua5.4 lua-check patch python3 python3-pytest python3-pytest-xdist python3-pytest-timeout curl prometheus \
               iproute2 iptables
 
-# libcurl and OpenSSL are loaded when they are needed (core/net/fetch.c, openssl.c), so only their headers are needed here.
+# libcurl and OpenSSL are loaded when they are needed (core/net/libcurl.c, openssl.c), so only their headers are needed here.
 PKGS     := lua5.4 libevent_core libedit
 LIBS      = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 INCS      = $(shell pkg-config --cflags $(PKGS) libcurl libssl)

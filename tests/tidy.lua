@@ -78,7 +78,7 @@ local ONLY <const> = {
   { header = "^lauxlib%.h$",  by = { "^core/script/", "^core/console/" } },
   { header = "^lualib%.h$",   by = { "^core/script/", "^core/console/" } },
   { header = "^event2/",      by = { "^core/net/" } },
-  { header = "^curl/",        by = { "^core/net/fetch%.c$" } },
+  { header = "^curl/",        by = { "^core/net/libcurl%.h$" } },
   { header = "^pthread%.h$",  by = { "^core/store/disk/worker%.c$" } },
 }
 

@@ -1,33 +1,14 @@
 #include "net/fetch.h"
 
-#include <curl/curl.h>
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/ensure.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/mem.h"
-#include "net/http.h"
-
-#define LIBRARY "libcurl.so.4"
-
-/* The functions of libcurl that are used here, without "curl_". */
-#define FUNCTIONS(X) \
-    X(global_init) X(slist_append) X(slist_free_all) X(url) X(url_set) X(url_get) X(url_cleanup) X(free) \
-    X(easy_init) X(easy_setopt) X(easy_getinfo) X(easy_nextheader) X(easy_strerror) X(easy_cleanup) \
-    X(multi_init) X(multi_setopt) X(multi_add_handle) X(multi_remove_handle) X(multi_socket_action) \
-    X(multi_info_read) X(multi_assign) X(multi_strerror) X(multi_cleanup)
-
-static struct {
-    bool loaded;
-#define X(name) __typeof__(curl_##name) *name;
-    FUNCTIONS(X)
-#undef X
-} curl;
+#include "net/fetch_request.h"
 
 struct fetcher {
     struct loop *loop;               /* outlives us */
@@ -50,9 +31,7 @@ struct sock {
 struct fetch {
     struct list link;                /* in `running` or `failed` */
     struct fetcher *fetcher;         /* outlives us */
-    CURL *easy;                      /* owned; NULL without libcurl */
-    struct curl_slist *headers;      /* owned */
-    CURLcode rc;                     /* error of the first option that libcurl refused */
+    struct fetch_request request;
     void (*done)(void *arg, struct fetch_result *r);
     void *arg;
     size_t body_max, heads_size;
@@ -64,44 +43,22 @@ struct fetch {
     char detail[CURL_ERROR_SIZE];
 };
 
-/* ---- the library ---- */
-
-/* NULL, or why it cannot be used. It stays loaded, because OpenSSL, which it uses, cannot be unloaded safely. */
-static const char *library_load(void)
-{
-    if (curl.loaded)
-        return NULL;
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        return dlerror();
-#define X(name) \
-    if (!(curl.name = (__typeof__(curl_##name) *)dlsym(library, "curl_" #name))) \
-        return dlerror();
-    FUNCTIONS(X)
-#undef X
-    if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return LIBRARY " cannot be initialised";
-    curl.loaded = true;
-    return NULL;
-}
-
 /* ---- the end of a fetch ---- */
 
 bool fetch_unsent(const struct fetch *t)
 {
     curl_off_t connected = 0;
-    if (!t->fresh || !t->easy)
+    if (!t->fresh || !t->request.easy)
         return false;
-    curl.easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    curl.easy_getinfo(t->request.easy, CURLINFO_CONNECT_TIME_T, &connected);
     return connected == 0;
 }
 
 static void fetch_free(struct fetch *t)
 {
-    if (t->easy) {
-        curl.multi_remove_handle(t->fetcher->multi, t->easy);
-        curl.easy_cleanup(t->easy);
-        curl.slist_free_all(t->headers);
+    if (t->request.easy) {
+        curl.multi_remove_handle(t->fetcher->multi, t->request.easy);
+        fetch_request_fini(&t->request);
     }
     list_remove(&t->link);
     t->fetcher->count--;
@@ -117,10 +74,10 @@ static void collect_answer(struct fetch *t)
     struct buf *out = &t->result.headers;
     struct curl_header *h = NULL;
     long status = 0;
-    curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(t->request.easy, CURLINFO_RESPONSE_CODE, &status);
     t->result.status = (int)status;
     t->detail[0] = '\0';   /* libcurl also notes failures there from which it recovered */
-    while ((h = curl.easy_nextheader(t->easy, CURLH_HEADER, -1, h))) {
+    while ((h = curl.easy_nextheader(t->request.easy, CURLH_HEADER, -1, h))) {
         size_t n = strcspn(h->value, "\r");   /* libcurl 7.88 leaves it on an empty value */
         for (const char *c = h->name; *c; c++)
             buf_add_char(out, *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c);
@@ -245,12 +202,12 @@ static int set_timer(CURLM *multi, long timeout_ms, void *arg)
 /* NULL, or why libcurl cannot be used. */
 static const char *multi_up(struct fetcher *f)
 {
-    const char *why = library_load();
+    const char *why = libcurl_load();
     if (why || f->multi)
         return why;
     f->multi = curl.multi_init();
     if (!f->multi)
-        return LIBRARY " cannot be initialised";
+        return LIBCURL " cannot be initialised";
     curl.multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
     curl.multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
     curl.multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -296,152 +253,27 @@ static size_t on_head(char *data, size_t size, size_t n, void *arg)
 
 /* ---- the start ---- */
 
-static bool is_web_url(const char *text)
-{
-    CURLU *url = curl.url();
-    char *scheme = NULL;
-    bool is_web = url && curl.url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
-                  curl.url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-                  (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
-    curl.free(scheme);
-    curl.url_cleanup(url);
-    return is_web;
-}
-
-static bool split_header(const char *line, slice *name, slice *value)
-{
-    slice rest = slice_from(line);
-    if (!strchr(line, ':') || !slice_split(&rest, ':', name))
-        return false;
-    *value = slice_trim(rest);
-    return http_header_ok(*name, *value);
-}
-
-static bool has_header(const struct fetch_options *o, slice wanted)
-{
-    slice name, value;
-    for (const char *const *h = o->headers; h && *h; h++)
-        if (split_header(*h, &name, &value) && slice_ieq(name, wanted))
-            return true;
-    return false;
-}
-
-static bool is_usable(const struct fetch_options *o)
-{
-    slice name, value;
-    if (o->method && !http_header_ok(slice_from(o->method), SLICE("")))
-        return false;
-    for (const char *const *h = o->headers; h && *h; h++)
-        if (!split_header(*h, &name, &value))
-            return false;
-    return !curl.loaded || is_web_url(o->url);
-}
-
-/* An option that this libcurl does not know fails the fetch, which would otherwise run with the wrong behaviour. */
-static void set(struct fetch *t, CURLoption option, const void *value)
-{
-    if (t->rc == CURLE_OK)
-        t->rc = curl.easy_setopt(t->easy, option, value);
-}
-
-static void set_number(struct fetch *t, CURLoption option, long value)
-{
-    if (t->rc == CURLE_OK)
-        t->rc = curl.easy_setopt(t->easy, option, value);
-}
-
-static void set_policy(struct fetch *t, const struct fetch_options *o)
-{
-    set(t, CURLOPT_PROTOCOLS_STR, "http,https");
-    set(t, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    set(t, CURLOPT_PROXY, "");
-    set(t, CURLOPT_CAINFO, o->ca_file);
-    if (o->ca_file != NULL)
-        set_number(t, CURLOPT_CA_CACHE_TIMEOUT, 0);   /* a new CA in the file takes effect with the next connection */
-    set(t, CURLOPT_SSLCERT, o->cert_file);
-    set(t, CURLOPT_SSLKEY, o->key_file);
-    set_number(t, CURLOPT_FRESH_CONNECT, o->fresh);
-    set_number(t, CURLOPT_FORBID_REUSE, o->fresh);
-    set_number(t, CURLOPT_FOLLOWLOCATION, o->redirects > 0);
-    set_number(t, CURLOPT_MAXREDIRS, (long)o->redirects);
-    set_number(t, CURLOPT_TIMEOUT_MS, o->timeout_ms ? (long)o->timeout_ms : FETCH_MS);
-    set_number(t, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    set_number(t, CURLOPT_PATH_AS_IS, 1);
-    set_number(t, CURLOPT_NOSIGNAL, 1);
-    set_number(t, CURLOPT_QUICK_EXIT, 1);   /* so that ending a fetch does not wait for its resolver */
-}
-
 static void set_receivers(struct fetch *t)
 {
-    set(t, CURLOPT_PRIVATE, t);
-    set(t, CURLOPT_ERRORBUFFER, t->detail);
-    set(t, CURLOPT_WRITEDATA, t);
-    set(t, CURLOPT_HEADERDATA, t);
-    curl.easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl.easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_head);
-}
-
-static void add_header(struct fetch *t, const char *line)
-{
-    struct curl_slist *longer = curl.slist_append(t->headers, line);
-    ENSURE(longer);
-    t->headers = longer;
-}
-
-/* For libcurl, "Name:" removes a header, and "Name;" adds one without a value. */
-static void set_headers(struct fetch *t, const struct fetch_options *o)
-{
-    slice name, value;
-    struct buf line = {0};
-    if (!has_header(o, SLICE("content-type")))
-        add_header(t, "Content-Type:");
-    if (!has_header(o, SLICE("expect")))
-        add_header(t, "Expect:");
-    for (const char *const *h = o->headers; h && *h; h++) {
-        split_header(*h, &name, &value);
-        buf_clear(&line);
-        buf_addf(&line, value.n > 0 ? "%.*s: %.*s" : "%.*s;%.*s", SLICE_ARGS(name), SLICE_ARGS(value));
-        add_header(t, line.data);
-    }
-    buf_fini(&line);
-    set(t, CURLOPT_HTTPHEADER, t->headers);
-    set(t, CURLOPT_USERAGENT, "lignum");
-}
-
-static void set_request(struct fetch *t, const struct fetch_options *o)
-{
-    const char *method = o->method ? o->method : o->body.n > 0 ? "POST" : "GET";
-    bool sends = o->body.n > 0 || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
-                 strcmp(method, "PATCH") == 0;
-    const char *implied = sends ? "POST" : "GET";
-    set(t, CURLOPT_URL, o->url);
-    if (strcmp(method, "HEAD") == 0) {
-        set_number(t, CURLOPT_NOBODY, 1);
-        return;
-    }
-    if (sends) {
-        curl.easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body.n);
-        set(t, CURLOPT_COPYPOSTFIELDS, o->body.n > 0 ? o->body.p : "");
-    }
-    if (strcmp(method, implied) != 0)
-        set(t, CURLOPT_CUSTOMREQUEST, method);
+    fetch_option(&t->request, CURLOPT_PRIVATE, t);
+    fetch_option(&t->request, CURLOPT_ERRORBUFFER, t->detail);
+    fetch_option(&t->request, CURLOPT_WRITEDATA, t);
+    fetch_option(&t->request, CURLOPT_HEADERDATA, t);
+    curl.easy_setopt(t->request.easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl.easy_setopt(t->request.easy, CURLOPT_HEADERFUNCTION, on_head);
 }
 
 static void begin(struct fetch *t, const struct fetch_options *o)
 {
     struct fetcher *f = t->fetcher;
-    t->easy = curl.easy_init();
-    ENSURE(t->easy);
+    fetch_request_set(&t->request, o);
     set_receivers(t);
-    set_policy(t, o);
-    set_headers(t, o);
-    set_request(t, o);
-    if (t->rc != CURLE_OK) {
-        fail_later(t, curl.easy_strerror(t->rc));
+    if (t->request.rc != CURLE_OK) {
+        fail_later(t, curl.easy_strerror(t->request.rc));
         return;
     }
     list_push(&f->running, &t->link);
-    CURLMcode rc = curl.multi_add_handle(f->multi, t->easy);
+    CURLMcode rc = curl.multi_add_handle(f->multi, t->request.easy);
     if (rc != CURLM_OK) {
         list_remove(&t->link);
         fail_later(t, curl.multi_strerror(rc));
@@ -452,7 +284,7 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
                 void *arg, struct fetch **out)
 {
     const char *why = multi_up(f);
-    if (!is_usable(o))
+    if (!fetch_request_ok(o))
         return -ERR_BAD_VALUE;
     if (f->count >= (unsigned)(o->guest ? FETCHES_MAX - FETCHES_RESERVED : FETCHES_MAX))
         return -ERR_BUSY;

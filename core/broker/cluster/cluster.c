@@ -7,41 +7,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "net/acceptor.h"
+#include "broker/cluster/cluster_struct.h"
 
-#define SURVEY_NS (20 * NS_PER_MS)
 #define TICK_SOON_NS (50 * NS_PER_MS)
 #define REDIAL_NS (20 * NS_PER_MS)   /* before a leader that is gone is dialled, to find whether it runs */
-
-/* A summary of all topics. */
-struct survey {
-    uint64_t at_ns;
-    struct holdings holdings;
-    uint64_t epoch, messages;        /* the position */
-    int64_t time_ms;                 /* of the newest message */
-};
-
-struct cluster {
-    struct loop *loop;               /* outlives us */
-    struct role *role;               /* outlives us */
-    struct topics *topics;           /* outlives us */
-    struct leader *leader;           /* owned */
-    struct follower *follower;       /* owned */
-    struct tls_context *tls;         /* owned; NULL: replication is plain */
-    struct acceptor acceptor;   /* of the replication port */
-    char http[NODE_ADDRESS_MAX + 1], replication[NODE_ADDRESS_MAX + 1];
-    struct topic_hooks hooks;
-    struct watch tick;
-    bool due;                        /* the timer has fired: tick in this turn */
-    bool leading, suspended;         /* the state that the last act_on_role and act_on_lease have acted on */
-    unsigned connection, lost;       /* of the follower, when `changes` last rose for them */
-    uint64_t turned_ns;              /* when the last turn was */
-    uint64_t led_ns;                 /* when Consul last vouched for this node as the leader; 0: never */
-    uint64_t elections;              /* that this node has won */
-    struct survey survey;
-    bool draining;
-    struct mark changes, seals, drains;
-};
 
 /* ---- hooks of topics ---- */
 
@@ -453,57 +422,6 @@ struct mark *cluster_changes(struct cluster *c)
 struct mark *cluster_seals(struct cluster *c)
 {
     return &c->seals;
-}
-
-/* The summary for the status, made at most once in SURVEY_NS, because it visits every topic. Decisions use
- * topics_holdings. */
-static const struct survey *survey(struct cluster *c)
-{
-    struct survey *s = &c->survey;
-    struct topic *t;
-    if (s->at_ns && clock_ns() - s->at_ns < SURVEY_NS)
-        return s;
-    *s = (struct survey){.at_ns = clock_ns(), .holdings = topics_holdings(c->topics)};
-    for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++) {
-        struct journal_info info;
-        journal_info(t->journal, &info);
-        s->messages += info.disk;
-        s->time_ms = info.last_time_ms > s->time_ms ? info.last_time_ms : s->time_ms;
-        if (info.epoch > s->epoch)
-            s->epoch = info.epoch;
-    }
-    return s;
-}
-
-/* A node that has known nothing since its start had all that there was when its newest message was published. */
-int64_t cluster_staleness_ms(struct cluster *c)
-{
-    uint64_t now = clock_ns(), knew = follower_heard_ns(c->follower);
-    if (c->leading && role_lease_valid(c->role, now))
-        return -1;
-    knew = c->led_ns > knew ? c->led_ns : knew;
-    int64_t ms = knew > 0 ? (int64_t)((now - knew) / NS_PER_MS) : clock_wall_ms() - survey(c)->time_ms;
-    return ms > 0 ? ms : 0;
-}
-
-bool cluster_eligible(struct cluster *c, const char **why)
-{
-    return role_eligible(c->role, &survey(c)->holdings, why);
-}
-
-void cluster_info(struct cluster *c, struct cluster_info *out)
-{
-    const struct survey *s = survey(c);
-    *out = (struct cluster_info){
-        .http = c->http, .replication = c->replication, .role = c->role, .leader = follower_leader(c->follower),
-        .leader_http = follower_leader_http(c->follower),
-        .holdings = s->holdings, .suspended = c->suspended, .confirmed_ns = c->role->confirmed_ns,
-        .shipped_bytes = leader_shipped_bytes(c->leader), .elections = c->elections,
-        .stalled_ns = leader_stalled_ns(c->leader),
-        .position_epoch = s->epoch, .position_messages = s->messages,
-    };
-    follower_info(c->follower, &out->following);
-    out->staleness_ms = cluster_staleness_ms(c);
 }
 
 struct leader *cluster_leader(struct cluster *c)
