@@ -9,13 +9,13 @@ files["scripts/lignum/api.lua"] = { ignore = { "1", "2" } }
 -- Configurations see the verbs of scripts/lignum/config.lua and the functions of api.lua.
 local lignum = {
   read_globals = {
-    "listen", "store", "limits", "log", "console", "cluster", "cors", "durable_streams", "every", "topic", "topics", "route", "http", "json", "node", "say",
+    "listen", "store", "limits", "log", "console", "cluster", "cors", "durable_streams", "every", "consume", "topic", "topics", "route", "http", "json", "node", "say",
     "time", "now", "sleep", "fetch", "reject", "crypto",
     "jwt", "webhook", "shared", "metrics",
     "after", "cron", "include", "spawn", "tasks", "lock", "signal",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
-  globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship" },
+  globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "on_retry" },
 }
 files["lignum.lua"] = lignum
 files["tests/lua/lignum.lua"] = lignum

@@ -22,6 +22,7 @@ store {
 -- The first pattern that matches a new topic's name decides, so put specific patterns before general ones.
 topic "*" {
   auto_create = true,              -- whether the first publish creates the topic
+  auto_group = false,              -- whether whoever may consume may create groups
   replication = "wal",             -- or "live", or function(topic, state) return "live" end
   copies = 1,                      -- nodes that must have a message before it is acknowledged; above 1: for "live" only
   -- durability = "commit", segment = { bytes = 64 * MiB }: default to those of store
@@ -95,6 +96,9 @@ cors {                             -- pages of these origins may use this node, 
 -- end
 --
 -- filter.urgent = function(msg) return msg.headers.urgency == "high" end      -- for groups with this filter
+--
+-- consume("jobs", "mails", function(msg) say.info(msg.payload) end)          -- a worker in the broker
+-- function on_retry(msg, deliveries, why) return deliveries * 10 end         -- seconds, "dead" or nothing
 --
 -- function on_leader_change(event) say.warn("leader: " .. (event.leader and event.leader.name or "none")) end
 --

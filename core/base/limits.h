@@ -108,6 +108,7 @@ enum {
     GROUP_CONSUMER_NAME_MAX = 64,
     GROUP_FILTER_MAX = 1024,            /* bytes of a filter's conditions, with 5 for each */
     GROUP_FILTER_AHEAD = 1000,          /* messages that a claim with a filter reads at once */
+    GROUP_DECIDE_MS = 1500,             /* for the hook on_retry to decide: more than POLICY_MS */
     GROUP_STEP_MS = 1000,               /* a date that is off by more was set: deadlines move with it */
     GROUP_REASON_MAX = 256,             /* bytes of the `why` of a reject */
     GROUP_HISTORIES_MAX = 8,            /* epochs of its topic; an older one is compared as if it differed */

@@ -432,6 +432,17 @@ function Group:claim(options) end
 ---@example topic("jobs"):group("workers"):settle { ack = { m.lease } }
 function Group:settle(what) end
 
+---Gives the messages of a group to a function, one after another, on the leader, until a reload. The group must exist.
+---What the function returns settles the message: nothing acknowledges it, "release" and seconds deliver it again,
+---"reject" and a reason make it dead. An error releases it. A message whose handling takes longer than `lease_time` is
+---delivered again.
+---@where lignum.lua, while it is loaded
+---@param topic string
+---@param group string
+---@param fn fun(msg: lignum.Message): nil|"release"|"reject", number|string|nil
+---@example consume("jobs", "mails", function(msg) assert(fetch { url = "http://mailer/", body = msg.payload }) end)
+function consume(topic, group, fn) end
+
 ---@class lignum.Batch
 --- The result of read: `#batch` messages; `batch[i]` is one of them as a table. A handler can return it as the body of
 --- an answer; the core renders it.
@@ -1450,6 +1461,16 @@ function authorize(req) end
 ---@return boolean allowed
 ---@example function may_lead(state) return state.name ~= "backup" end
 function may_lead(state) end
+
+---A hook: decides when a message is delivered again by its group, after its lease was over ("expired") or was released
+---without a delay ("released"). It has a second; without an answer the group's `retry` counts.
+---@where you define it in lignum.lua
+---@param msg lignum.Message
+---@param deliveries integer   that have ended and counted
+---@param why "expired"|"released"
+---@return number|"dead"|nil   seconds until then; or the message is dead; or as the group's settings say
+---@example function on_retry(msg, n, why) if n > 3 then return "dead" end; return n * 10 end
+function on_retry(msg, deliveries, why) end
 
 ---A hook: called when the leader or its epoch has changed, also when there is no leader any more. It has a second.
 ---@where you define it in lignum.lua

@@ -7,6 +7,7 @@ local listeners = require "lignum.listeners"
 local modules = require "lignum.modules"
 local schedule = require "lignum.schedule"
 local schema = require "lignum.schema"
+local worker = require "lignum.worker"
 
 local M = {
   values = nil,   ---@type table    every key with its value, after finish()
@@ -97,6 +98,12 @@ local function cron(...)
   declare_timer(place, schedule.cron(place, ...))
 end
 
+local function consume(...)
+  only_while_loading("consume")
+  local place = core.caller(2)
+  declare_timer(place, worker.consume(place, ...))
+end
+
 local function after(...)
   if not loading then return schedule.later(...) end
   local place = core.caller(2)
@@ -121,7 +128,9 @@ local filters = setmetatable({}, {
 ---The verbs by name. `node`, `cluster` and `topic` are functions of the API as well, once lignum.lua is loaded.
 ---@return table<string, any>
 function M.verbs()
-  local verbs = { listen = listen, every = every, after = after, cron = cron, filter = filters }
+  local verbs = {
+    listen = listen, every = every, after = after, cron = cron, filter = filters, consume = consume,
+  }
   for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors", "durable_streams" } do
     verbs[name] = function(value)
       only_while_loading(name)

@@ -21,6 +21,7 @@ local schedule = require "lignum.schedule"
 local schema = require "lignum.schema"
 local strict = require "lignum.strict"
 local webhook = require "lignum.webhook"
+local worker = require "lignum.worker"
 
 local M = {}
 
@@ -204,7 +205,7 @@ function M.build(options)
   publish.seal()
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
-    api = M.api, help = help, pretty = pretty, publish = publish,
+    api = M.api, help = help, pretty = pretty, publish = publish, worker = worker,
   }
 end
 

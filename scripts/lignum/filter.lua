@@ -9,8 +9,7 @@ local M = {}
 local KNOWN <const> = { key = true, headers = true, name = true }
 local SIZE_MAX <const> = core.limits.group_filter_max
 
--- The functions of this world by their names; nil in the core's world, which has none. The operator's world sets it.
-M.functions = nil ---@type table<string, function>?
+-- core.group.filters: the functions of this world by their names; nil in the core's world, which has none.
 
 -- A condition as a pair of core/broker/group/filter.h.
 local function pair(name, value)
@@ -33,8 +32,8 @@ local function conditions(filter)
   end
   if next(all) == nil then return nil, "filter must have key, headers or name" end
   if all.f and (filter.key or headers) then return nil, "filter must have either name, or key and headers" end
-  if all.f and M.functions and not M.functions[all.f] then
-    return nil, ("filter.name: lignum.lua has no filter.%s%s"):format(all.f, near.hint(all.f, near.names(M.functions)))
+  if all.f and raw.filters and not raw.filters[all.f] then
+    return nil, ("filter.name: lignum.lua has no filter.%s%s"):format(all.f, near.hint(all.f, near.names(raw.filters)))
   end
   return all
 end
@@ -101,7 +100,7 @@ local function sift(topic, group, name, messages)
   end })
   core.where("filter")
   for _, m in ipairs(messages) do
-    local takes = M.functions[name](M.message(m))
+    local takes = raw.filters[name](M.message(m))
     table.insert(takes and kept or left, takes and m or m.lease)
   end
   core.where(nil)
@@ -123,7 +122,7 @@ end
 function M.claim(topic, group, options)
   local name = raw.filter(topic, group)
   if not name then return raw.claim(topic, group, options) end
-  if not (M.functions and M.functions[name]) then
+  if not (raw.filters and raw.filters[name]) then
     return nil, ("there is no filter.%s in lignum.lua, which the group has"):format(name), "unavailable"
   end
   local o, settled = { consumer = options.consumer, limit = options.limit, bytes = options.bytes }, nil

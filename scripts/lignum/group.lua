@@ -94,11 +94,6 @@ local Group = {}
 local OF_GROUP = { __index = Group }
 core.Group, raw.claim_filtered = Group, filter.claim
 
----The functions of lignum.lua that filters may name.
-function M.use(functions)
-  filter.functions = functions
-end
-
 function core.Topic.group(topic, name)
   if type(name) ~= "string" then error("topic:group(name): name must be a string", 2) end
   return setmetatable({ topic = topic.name, name = name }, OF_GROUP)

@@ -4,7 +4,9 @@ local near = require "lignum.near"
 
 local M = {}
 
-local KNOWN = { on_publish = true, authorize = true, may_lead = true, on_leader_change = true, ship = true }
+local KNOWN = {
+  on_publish = true, authorize = true, may_lead = true, on_leader_change = true, ship = true, on_retry = true,
+}
 
 local defined = {}      -- [name] = { fn =, place = }
 

@@ -1,7 +1,7 @@
 --- An operator's world: lignum.lua, the routes, and the functions that C calls there (core/script/vm/vm.h). A reload
 --- makes another one. The core's world is duties.lua.
 local core = require "lignum.core"
-local group = require "lignum.group"  -- adds methods to topics
+require "lignum.group"                -- adds methods to topics
 local methods = require "lignum.methods"
 local modules = require "lignum.modules"
 
@@ -30,7 +30,7 @@ function M.load(options)
   if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
-  group.use(live.config.filters)
+  core.group.filters = live.config.filters
   live.serve()
 end
 
@@ -50,7 +50,8 @@ end
 
 ---@return { seconds: number, fn: function, where: string }[]
 function M.timers()
-  return live.config.timers
+  local retries = live.worker.retries()
+  return retries and table.move(live.config.timers, 1, #live.config.timers, 2, { retries }) or live.config.timers
 end
 
 -- What the core's world asks -----------------------------------------------------------------------

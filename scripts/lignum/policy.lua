@@ -88,6 +88,14 @@ function M.settings(name, given)
   return settings, own.auto_create ~= false, rule and rule.pattern
 end
 
+---Whether whoever may consume from a topic may create groups of it.
+---@param name string
+---@return boolean
+function M.auto_group(name)
+  local rule = rule_of(name)
+  return rule ~= nil and rule.settings.auto_group == true
+end
+
 ---Creates a topic for its first publish, if its rule allows that. It is no error when the topic already exists.
 ---@param name string
 ---@return boolean? ok

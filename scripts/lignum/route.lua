@@ -26,7 +26,7 @@ local sealed = false -- true once the draft is complete
 ---@field path string
 ---@field fn function
 ---@field place string
----@field action string     what a request to it does, for authorize
+---@field action string|fun(req: lignum.Request): string   what a request to it does, for authorize
 ---@field topic fun(req: lignum.Request): string?   which topic it is about, for authorize
 
 local all = {}                       ---@type lignum.Route[]
@@ -56,7 +56,7 @@ end
 local function check_access(access, method, path)
   access = access or {}
   local action, of = access.action or "own", access.topic or topic_in_path
-  if not ACTIONS[action] then
+  if not ACTIONS[action] and not (type(action) == "function" and not M.operators) then
     error(("route %s %s: action must be read, publish, consume, admin, observe or own"):format(method, path), 4)
   end
   if type(of) ~= "function" then error(("route %s %s: topic must be a function"):format(method, path), 4) end
@@ -197,6 +197,7 @@ end
 -- there is: also for a path or method without a route.
 local function refused(req, route)
   local facts = route and { action = route.action, topic = route.topic(req) } or {}
+  if type(facts.action) == "function" then facts.action = facts.action(req) end
   know(req, facts)
   local allowed, code, detail = hooks.call("authorize", req)
   if type(allowed) == "table" then

@@ -125,6 +125,7 @@ M.settings = settings(word("wal", REPLICATION, { "wal", "live" }), {})
 M.topic = settings(key("mode", "wal", REPLICATION .. "; or function(topic, state) that returns one of them",
   { words = { "wal", "live" } }), {
   "auto_create", key("flag", true, "whether a publish to a missing topic creates it"),
+  "auto_group", key("flag", false, "whether whoever may consume may also create groups"),
 })
 
 local function consul()

@@ -4,6 +4,7 @@ local events = require "lignum.events"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
 local letters = require "lignum.letters"
+local policy = require "lignum.policy"
 local range = require "lignum.range"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
@@ -251,12 +252,17 @@ function M.cursor(req)
   return move(req, body, "next", math.tointeger(tonumber(generation)))
 end
 
+-- What a PUT does: it creates a group, and changes nothing of one that is there.
+local function may_put(req)
+  return policy.auto_group(param(req, "topic") or "") and "consume" or "admin"
+end
+
 local ALL <const> = "/v1/topics/{topic}/groups"
 local ONE <const> = ALL .. "/{group}"
 
 route.get(ALL, forward.write(M.list), { action = "observe" })
 route.get(ONE, forward.write(M.get), { action = "observe" })
-route.put(ONE, forward.write(M.put), { action = "admin" })
+route.put(ONE, forward.write(M.put), { action = may_put })
 route.patch(ONE, forward.write(M.patch), { action = "admin" })
 route.delete(ONE, forward.write(M.delete), { action = "admin" })
 route.post(ONE .. "/claim", forward.write(M.claim, wait_of), { action = "consume" })

@@ -430,6 +430,87 @@ def test_metrics_count_what_a_group_does(b):
     assert samples["lignum_group_oldest_seconds" + at] >= 0
 
 
+WORKER = """
+consume("g-work", "w", function(msg)
+  if msg.payload == "later" and msg.delivery == 1 then return "release", 0.2 end
+  if msg.payload == "never" then return "reject", "not mine" end
+  if msg.payload == "broken" and msg.delivery == 1 then error("no way") end
+  topic("g-done"):append(msg.payload)
+end)
+"""
+
+
+def test_a_worker_of_lignum_lua_handles_messages_until_a_reload(node):
+    b = node(config=WORKER)
+    b.ok("PUT", "/v1/topics/g-done", status=201)
+    g = fresh(b, "g-work", lease_time=60, dead_letter="g-letters")
+    for m in (b"one", b"later", b"never", b"broken", b"two"):
+        b.publish("g-work", m)
+
+    def done():
+        return [payload_of(m).decode() for m in b.read("g-done")["messages"]]
+    wait_until(lambda: g.info(b)["lag"] == 0, timeout=30, what="all are settled")
+    assert sorted(done()) == ["broken", "later", "one", "two"]
+    assert "no way" in b.said()
+    assert letters(b, "g-letters")[0]["headers"]["lignum-dead-why"] == "not mine"
+    assert [c["name"] for c in g.info(b)["consumers"]] == ["lignum.lua"]
+    b.write_config("")
+    b.reload()
+    b.publish("g-work", b"three")
+    assert data(g.claim(b, wait=10)) == ["three"]
+    assert len(done()) == 4
+
+
+RETRY = """
+function on_retry(msg, n, why)
+  say.info(("asked %s %d %s"):format(msg.payload, n, why))
+  if msg.payload == "dead" then return "dead" end
+  if msg.payload == "slow" then return 600 end
+  if msg.payload == "wrong" then return "x" end
+  if msg.payload == "soon" then return 0 end
+end
+"""
+
+
+def test_a_hook_decides_when_a_message_is_delivered_again(node):
+    b = node(config=RETRY)
+    g = fresh(b, "g-retry", lease_time=0.5, retry={"min": 2}, dead_letter="g-retry.dead")
+    for m in (b"dead", b"slow", b"wrong", b"soon", b"own"):
+        b.publish("g-retry", m)
+    m = {payload_of(x): x["lease"] for x in g.claim(b, limit=9)}
+    began = time.monotonic()
+    g.settle(b, release=[m[b"dead"], m[b"slow"], m[b"wrong"], {"lease": m[b"own"], "delay": 0}])
+    assert data(g.claim(b, limit=9, wait=10)) == ["own"]          # a delay of its own is not asked about
+    g.settle(b, extend=[])
+    assert data(g.claim(b, limit=1, wait=10)) == ["soon"] and time.monotonic() - began < 1.4
+    found = []
+    while len(found) < 1:
+        found += [x for x in data(g.claim(b, limit=9, wait=10)) if x == "wrong"]
+    assert time.monotonic() - began > 1.9                         # what the settings say
+    wait_until(lambda: len(letters(b, "g-retry.dead")) == 1, what="the letter is written")
+    assert letters(b, "g-retry.dead")[0]["headers"]["lignum-dead-why"] == "on_retry"
+    said = b.said()
+    for text in ("asked dead 1 released", "asked slow 1 released", "asked soon 1 expired", "on_retry must return"):
+        assert text in said
+    assert "asked own 1 released" not in said
+    assert g.info(b)["scheduled"] >= 1
+
+
+def test_who_may_consume_may_create_groups_where_the_rule_says_so(node):
+    b = node(config="""
+      topic "open.*" { auto_group = true }
+      topic "*" {}
+      function authorize(req) return req.action == "consume" or req:header("authorization") ~= nil end""")
+    admin, body = {"Authorization": "x"}, "{}"
+    for topic in ("open.jobs", "jobs"):
+        b.ok("PUT", "/v1/topics/" + topic, headers=admin, status=201)
+    assert_status(b.request("PUT", "/v1/topics/open.jobs/groups/w", body), 201)
+    assert_status(b.request("PUT", "/v1/topics/open.jobs/groups/w", body), 200)
+    assert_status(b.request("PATCH", "/v1/topics/open.jobs/groups/w", body), 401)
+    assert_status(b.request("PUT", "/v1/topics/jobs/groups/w", body), 401)
+    assert_status(b.request("POST", "/v1/topics/open.jobs/groups/w/claim", body), 200)
+
+
 # ---- dead letters
 
 def letters(b, topic):

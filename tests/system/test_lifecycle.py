@@ -377,6 +377,7 @@ def test_a_valid_file_is_valid(folder):
     ('every(1e300, function() end)', 1, ["every"]),
     ('every(5)', 1, ["every"]),
     ('topic(nil) {}', 1, ["pattern"]),
+    ('consume("jobs", 5, print)', 1, ["consume"]),
     ('filter.x = 5', 1, ["filter.x: must be a function"]),
     ('filter["a-b"] = print', 1, ["filter: a name"]),
     ('filter.y = print\nfilter.y = print', 2, ["filter.y: is already defined"]),

@@ -56,7 +56,7 @@ struct group {
  * its claim says why.
  */
 #define DYING_MS JSON_INTEGER_MAX
-enum dying_why { DYING_REJECTED = 1, DYING_DELIVERIES, DYING_OUTDATED };
+enum dying_why { DYING_REJECTED = 1, DYING_DELIVERIES, DYING_OUTDATED, DYING_DECIDED };
 
 static inline bool is_dying(const struct delivery *e)
 {

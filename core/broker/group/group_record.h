@@ -34,6 +34,7 @@ struct settle_run {
     uint64_t claim;               /* of ack and extend; of dying: enum dying_why. Of the others it is not written */
     int64_t at_ms;                /* of release, expire, return: not before this, 0 = at once; of extend: until */
     slice reason;                 /* of dying: what the consumer has said, or empty */
+    bool decided;                 /* not in the record: a policy is to be asked about the next delivery */
 };
 
 struct claim_record {

@@ -31,6 +31,7 @@ struct held_group {
     struct mark wakes;               /* claims that wait: each wants a number of its own, see groups_wake */
     uint64_t tickets;
     struct waiter fresh;             /* on the topic's `readable`, while claims wait */
+    struct buf ended;                /* owned; of struct ended, for groups_next_ended */
     struct reader *reader;           /* owned; the batches that the last claim read, or NULL */
     int64_t due_ms;                  /* when it has something to do by itself, or INT64_MAX */
 };
@@ -106,6 +107,35 @@ void groups_return(struct groups *gs, struct held_group *g, uint64_t claim);
 
 /* The letter of a dying message is written: settles it. *want is 0 where it is not dying (any more). */
 int groups_bury(struct groups *gs, struct held_group *g, uint64_t offset, uint64_t *want);
+
+/* ---- retries that a policy decides ---- */
+
+/* A lease that has ended, and counted, without a delay of its own. */
+struct ended {
+    uint64_t offset;
+    uint32_t count;
+    enum settle_what what;           /* release, expire */
+};
+
+/* While `decide`, the next delivery after such an end waits for GROUP_DECIDE_MS or the group's own delay, whichever is
+ * longer, and until then groups_retry may decide otherwise. */
+void groups_decide_retries(struct groups *gs, bool decide);
+
+/* Rises when there are ends to decide about. Fails when the groups are closed. */
+struct mark *groups_retries(struct groups *gs);
+
+/* Takes the first of them. False: there is none. */
+bool groups_next_ended(struct held_group *g, struct ended *out);
+
+struct retry {
+    uint64_t offset;
+    uint32_t count;
+    bool dead, has_delay;            /* neither: the group's settings decide */
+    uint64_t ms;
+};
+
+/* *want is 0 where the message is no longer waiting after so many deliveries. */
+int groups_retry(struct groups *gs, struct held_group *g, const struct retry *r, uint64_t *want);
 
 /* ---- claiming ---- */
 

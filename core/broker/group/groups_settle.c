@@ -12,8 +12,18 @@ struct undo {
     unsigned consumer;
 };
 
+void run_die(const struct group *g, struct settle_run *run, enum dying_why why)
+{
+    run->what = SETTLE_DEAD;
+    if (g->settings.dead_letter[0] == '\0')
+        return;
+    run->what = SETTLE_DYING;
+    run->claim = why;
+    run->at_ms = DYING_MS;
+}
+
 /* Ends a lease in memory, and says in *run what its record says. */
-static void lease_end(struct group *g, struct delivery *e, const struct settle *s, int64_t now_ms,
+static void lease_end(struct groups *gs, struct group *g, struct delivery *e, const struct settle *s,
                       struct settle_run *run)
 {
     uint32_t counted = s->what != SETTLE_RETURN;
@@ -23,17 +33,15 @@ static void lease_end(struct group *g, struct delivery *e, const struct settle *
     if (s->what == SETTLE_ACK || s->what == SETTLE_LEAVE_OUT)
         return;
     if (s->what == SETTLE_DEAD || (counted && g->settings.deliveries > 0 && count >= g->settings.deliveries)) {
-        run->what = SETTLE_DEAD;
-        if (g->settings.dead_letter[0] == '\0')
-            return;
-        run->claim = s->what == SETTLE_DEAD ? DYING_REJECTED : DYING_DELIVERIES;
-        run->what = SETTLE_DYING;
-        run->at_ms = DYING_MS;
         run->reason = s->reason;
+        run_die(g, run, s->what == SETTLE_DEAD ? DYING_REJECTED : DYING_DELIVERIES);
         return;
     }
     uint64_t delay = s->has_delay ? s->ms : counted ? group_retry_ms(&g->settings, count) : 0;
-    run->at_ms = delay == 0 ? 0 : now_ms + (int64_t)delay;
+    run->decided = counted && !s->has_delay && gs->decides_retries;
+    if (run->decided && delay < GROUP_DECIDE_MS)
+        delay = GROUP_DECIDE_MS;
+    run->at_ms = delay == 0 ? 0 : groups_now_ms(gs) + (int64_t)delay;
 }
 
 void run_add(struct buf *runs, const struct settle_run *r)
@@ -68,6 +76,8 @@ static int runs_append(struct groups *gs, struct held_group *g, const struct buf
     const struct undo *u = (const struct undo *)(const void *)undos->data;
     for (size_t n = rc < 0 ? buf_size(undos) / sizeof(*u) : 0; n > 0; n--, u++)
         group_hold(&g->state, deliveries_find(&g->state.out, u->offset), u->claim, u->until_ms, u->consumer);
+    if (rc == 0)
+        retries_note(gs, g, runs);
     return rc;
 }
 
@@ -85,7 +95,7 @@ int group_tick(struct groups *gs, struct held_group *g)
         buf_clear(&undos);
         for (int n = 0; n < EXPIRE_STEP && (e = group_expired(&g->state, now)) != NULL; n++) {
             note_undo(&undos, e);
-            lease_end(&g->state, e, &expired, now, &run);
+            lease_end(gs, &g->state, e, &expired, &run);
             run_add(&runs, &run);
         }
         if (buf_size(&runs) > 0)
@@ -99,7 +109,7 @@ int group_tick(struct groups *gs, struct held_group *g)
 }
 
 /* An extended lease goes on in memory when the record is applied, so a failure has nothing to restore. */
-static void settle_one(struct group *g, struct settle *s, int64_t now_ms, struct buf *runs, struct buf *undos)
+static void settle_one(struct groups *gs, struct group *g, struct settle *s, struct buf *runs, struct buf *undos)
 {
     struct delivery *e = group_leased(g, s->offset, s->claim);
     struct settle_run run;
@@ -109,11 +119,11 @@ static void settle_one(struct group *g, struct settle *s, int64_t now_ms, struct
     if (s->what == SETTLE_EXTEND) {
         run = (struct settle_run){
             .what = SETTLE_EXTEND, .offset = s->offset, .n = 1, .count = e->count, .claim = s->claim,
-            .at_ms = now_ms + (int64_t)s->ms};
+            .at_ms = groups_now_ms(gs) + (int64_t)s->ms};
     } else {
         note_undo(undos, e);
         g->count.rejects += s->what == SETTLE_DEAD;
-        lease_end(g, e, s, now_ms, &run);
+        lease_end(gs, g, e, s, &run);
     }
     run_add(runs, &run);
 }
@@ -121,11 +131,11 @@ static void settle_one(struct group *g, struct settle *s, int64_t now_ms, struct
 int groups_settle(struct groups *gs, struct held_group *g, struct settle *all, size_t n, uint64_t *want)
 {
     struct buf runs = {0}, undos = {0};
-    int64_t now = g->used_ms = groups_now_ms(gs);
     int rc = 0;
+    g->used_ms = groups_now_ms(gs);
     *want = 0;
     for (size_t i = 0; i < n; i++)
-        settle_one(&g->state, &all[i], now, &runs, &undos);
+        settle_one(gs, &g->state, &all[i], &runs, &undos);
     if (buf_size(&runs) > 0)
         rc = runs_append(gs, g, &runs, &undos, want);
     buf_fini(&runs);

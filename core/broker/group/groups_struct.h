@@ -18,7 +18,8 @@ struct groups {
     uint64_t date_ns;                /* and when that was */
     uint64_t noted_at;               /* `applied`, when topic_groups.noted was; 0: nothing was noted since */
     size_t cached;                   /* bytes that readers of groups hold */
-    struct mark deaths;
+    struct mark deaths, retries;
+    bool decides_retries;
     int64_t due_ms;                  /* the earliest of all groups, or before it */
 };
 
@@ -48,6 +49,12 @@ int records_append(struct groups *gs, struct held_group *g, const slice *payload
 
 /* Applies one record of _groups at that offset, also create and delete. */
 void record_take(struct groups *gs, const struct message *m, uint64_t offset);
+
+/* The run kills its message, with a letter where the group has a topic for them. */
+void run_die(const struct group *g, struct settle_run *run, enum dying_why why);
+
+/* Notes the runs of which a policy is to decide. */
+void retries_note(struct groups *gs, struct held_group *g, const struct buf *runs);
 
 /* Adds a run to a list of them, to the last one where it goes on from that. */
 void run_add(struct buf *runs, const struct settle_run *r);

@@ -117,6 +117,7 @@ void held_group_free(struct groups *gs, struct held_group *g)
     waiter_cancel(&g->fresh);
     mark_fail(&g->wakes, -ERR_UNKNOWN_GROUP);
     group_fini(&g->state);
+    buf_fini(&g->ended);
     mem_free(g->key);
     mem_free(g->name);
     mem_free(g->topic_name);

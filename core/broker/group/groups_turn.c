@@ -190,6 +190,7 @@ int groups_open(struct topics *ts, struct groups **out, struct buf *why)
     gs->due_ms = INT64_MAX;
     map_init(&gs->by_key);
     mark_init(&gs->deaths, 0);
+    mark_init(&gs->retries, 0);
     struct topic *log = groups_log(gs);
     if (log != NULL) {
         note_log(gs, log);
@@ -209,6 +210,7 @@ void groups_close(struct groups *gs)
 {
     forget_all(gs, -ERR_CANCELLED);
     mark_fail(&gs->deaths, -ERR_CANCELLED);
+    mark_fail(&gs->retries, -ERR_CANCELLED);
     map_fini(&gs->by_key);
     mem_free(gs);
 }

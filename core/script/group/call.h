@@ -42,5 +42,9 @@ MAY_RAISE int l_group_claim(lua_State *L);
 MAY_RAISE int l_group_settle(lua_State *L);
 MAY_RAISE int l_group_held(lua_State *L);
 MAY_RAISE int l_group_give_back(lua_State *L);
+MAY_RAISE int l_group_decide_retries(lua_State *L);
+MAY_RAISE int l_group_retries(lua_State *L);
+MAY_RAISE int l_group_ended(lua_State *L);
+MAY_RAISE int l_group_retry(lua_State *L);
 
 #endif

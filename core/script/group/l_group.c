@@ -274,6 +274,7 @@ static int l_list(lua_State *L)
         set_text(L, "topic", g->topic_name);
         set_text(L, "group", g->name);
         set_whole(L, "dying", g->state.dying);
+        set_whole(L, "ended", buf_size(&g->ended));
         lua_rawseti(L, -2, ++n);
     }
     return 1;
@@ -318,7 +319,8 @@ static void push_why(lua_State *L, const struct group *g, const struct delivery 
     slice reason = group_reason(g, e);
     if (reason.n == 0)
         reason = e->claim == DYING_REJECTED ? SLICE("rejected") :
-                 e->claim == DYING_OUTDATED ? SLICE("expired") : SLICE("deliveries");
+                 e->claim == DYING_OUTDATED ? SLICE("expired") :
+                 e->claim == DYING_DECIDED ? SLICE("on_retry") : SLICE("deliveries");
     lua_pushlstring(L, reason.p, reason.n);
 }
 
@@ -365,6 +367,8 @@ void group_open(lua_State *L)
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
         {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
         {"deaths", l_deaths}, {"bury", l_bury}, {"filter", l_filter},
+        {"decide_retries", l_group_decide_retries}, {"retries", l_group_retries}, {"ended", l_group_ended},
+        {"retry", l_group_retry},
         {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "group");

@@ -1,0 +1,54 @@
+/* Retries that a policy decides (groups.h). */
+#include "base/err.h"
+#include "broker/group/groups_struct.h"
+
+void groups_decide_retries(struct groups *gs, bool decide)
+{
+    gs->decides_retries = decide;
+}
+
+struct mark *groups_retries(struct groups *gs)
+{
+    return &gs->retries;
+}
+
+void retries_note(struct groups *gs, struct held_group *g, const struct buf *runs)
+{
+    const struct settle_run *all = (const struct settle_run *)(const void *)runs->data;
+    size_t before = buf_size(&g->ended);
+    for (size_t i = 0; gs->decides_retries && i < buf_size(runs) / sizeof(all[0]); i++) {
+        struct ended e = {all[i].offset, all[i].count, all[i].what};
+        if (all[i].decided && buf_size(&g->ended) < GROUP_AHEAD_MAX * sizeof(e))
+            buf_add(&g->ended, &e, sizeof(e));
+    }
+    if (buf_size(&g->ended) > before)
+        mark_advance(&gs->retries, gs->retries.at + 1);
+}
+
+bool groups_next_ended(struct held_group *g, struct ended *out)
+{
+    if (buf_size(&g->ended) < sizeof(*out))
+        return false;
+    memcpy(out, g->ended.data + g->ended.at, sizeof(*out));
+    buf_drop(&g->ended, sizeof(*out));
+    return true;
+}
+
+int groups_retry(struct groups *gs, struct held_group *g, const struct retry *r, uint64_t *want)
+{
+    struct delivery *e = deliveries_find(&g->state.out, r->offset);
+    struct settle_run run = {.what = SETTLE_RETURN, .offset = r->offset, .n = 1, .count = r->count};
+    struct buf payload = {0};
+    *want = 0;
+    if (e == NULL || e->state != DELIVERY_DELAYED || is_dying(e) || e->count != r->count)
+        return 0;
+    uint64_t ms = r->has_delay ? r->ms : group_retry_ms(&g->state.settings, r->count);
+    if (r->dead)
+        run_die(&g->state, &run, DYING_DECIDED);
+    else
+        run.at_ms = ms == 0 ? 0 : groups_now_ms(gs) + (int64_t)ms;
+    record_settle(&payload, &run, 1);
+    int rc = record_append(gs, g, SLICE(""), buf_slice(&payload), want);
+    buf_fini(&payload);
+    return rc < 0 ? rc : group_tick(gs, g);
+}
