@@ -32,9 +32,10 @@ import network as networks  # noqa: E402
 import report  # noqa: E402
 from cluster import Cluster, why_no_cluster  # noqa: E402
 
-# Workers take files in this order: long ones first, so that both workers end at about the same time.
-LONG_FILES = ["test_failover", "test_scripts", "test_cluster", "test_power", "test_crash", "test_store", "test_strain",
-              "test_election"]
+# Workers take files in this order: long ones first, so that all workers end at about the same time.
+LONG_FILES = ["test_failover", "test_keep_leading", "test_election", "test_rollback", "test_groups_node", "test_groups_cluster",
+              "test_reload", "test_store", "test_tls", "test_tokens", "test_secret", "test_cluster", "test_scripts", "test_topic_changes",
+              "test_strain", "test_lifecycle", "test_disk"]
 
 
 def pytest_collection_modifyitems(items):

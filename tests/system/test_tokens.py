@@ -48,7 +48,7 @@ def test_an_offset_beyond_the_end_is_not_taken_for_nothing_yet(node):
 
 
 def test_a_read_with_the_token_of_a_topic_that_was_just_created_waits_or_is_503(cluster):
-    c = cluster(3)
+    c = cluster(3, sync_interval=0.1)
     leader, others = c.leader(), c.followers()
     for i in range(40):
         topic = "t%d" % i
