@@ -33,6 +33,7 @@ struct link {
     size_t taken;            /* bytes at the front of `in` that the last link_take handed out */
     size_t open_at;          /* where in `out` the frame begins that is being written */
     bool reading, writing;   /* the watches are set */
+    bool deaf;               /* link_listens has said no since it was last said yes */
     bool busy;               /* more than KEPT_MAX was in a buffer since link_rest was last called */
     struct watch readable, writable;
     struct buf in, out;
@@ -223,6 +224,17 @@ bool link_take(struct link *k, unsigned char *type, slice *payload)
     return true;
 }
 
+void link_put_back(struct link *k)
+{
+    k->taken = 0;
+}
+
+bool link_listens(struct link *k)
+{
+    k->deaf = link_unsent(k) >= LINK_ANSWERS_MAX;
+    return !k->deaf;
+}
+
 /* ---- out ---- */
 
 /* The size is not known yet; link_end writes it. */
@@ -284,6 +296,8 @@ void link_flush(struct link *k)
     }
     if (k->connected)
         want_writing(k, bytes != NULL);
+    if (k->deaf && link_unsent(k) < LINK_ANSWERS_MAX)
+        loop_again(k->loop);         /* whole frames may have arrived, which no event announces */
 }
 
 size_t link_unsent(const struct link *k)

@@ -50,6 +50,13 @@ const char *link_why(const struct link *k);
  * before the end can still be taken. */
 bool link_take(struct link *k, unsigned char *type, slice *payload);
 
+/* The next link_take returns once more what the last one has returned: it cannot be acted on yet. */
+void link_put_back(struct link *k);
+
+/* Whether more is to be taken from a peer: not while it leaves too much of what is sent to it unread. The loop turns
+ * again when that is over. */
+bool link_listens(struct link *k);
+
 /* Begins a frame: its payload is to be appended to the buffer that is returned, up to link_end. */
 struct buf *link_begin(struct link *k, unsigned char type);
 void link_end(struct link *k);

@@ -154,12 +154,15 @@ void follower_receive(struct follower *f)
     slice payload;
     if (f->link == NULL)
         return;
-    while (!f->failed && link_unsent(f->link) < LINK_ANSWERS_MAX && link_take(f->link, &type, &payload)) {
+    f->waits = false;
+    while (!f->failed && !f->waits && link_listens(f->link) && link_take(f->link, &type, &payload)) {
         f->heard_ns = clock_ns();
         if (f->phase == UPSTREAM_READY) {
             stream_frame(f, type, payload);
             if (!f->suspended)
                 f->leader_heard_ns = f->heard_ns;
+            if (f->waits)
+                link_put_back(f->link);
         } else {
             handshake_answer(f, type, payload);
         }

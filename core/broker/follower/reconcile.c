@@ -37,11 +37,20 @@ static uint32_t slot_new(struct follower *f, struct topic *t)
     return f->slots++;
 }
 
+/* If _topics was cut below a record that has taken effect, only a start, which reads all records, makes that right. */
+static void check_topics(const struct follower *f, const struct topic *t)
+{
+    if (t == topics_log(f->topics) && topics_undone(f->topics))
+        say_fatal(EXIT_RESTART, "follower",
+                  "changes of topics that had taken effect here are undone (topic=%s): start again", t->name);
+}
+
 void reconcile_ask(struct follower *f, struct topic *t)
 {
     struct journal_info info;
     list_remove(&t->follow.placing);
     int rc = t->follow.refetch ? refetch_cut(f, t) : 0;
+    check_topics(f, t);
     if (is_no_room(rc))
         upstream_hold_without_room(f, t);
     else if (rc < 0)
@@ -116,15 +125,6 @@ static int check_cut(struct follower *f, struct topic *t, uint64_t to)
     return stuck(f, t, why);
 }
 
-/* If _topics was cut below a record that has taken effect, only a start, which reads all records, makes that right. */
-static void check_topics(const struct follower *f, const struct topic *t)
-{
-    if (t == topics_log(f->topics) && topics_undone(f->topics))
-        say_fatal(EXIT_RESTART, "follower",
-                  "an unclean claim has undone changes of topics that had taken effect here (topic=%s): start again",
-                  t->name);
-}
-
 static int cut(struct follower *f, struct topic *t, uint64_t to)
 {
     uint64_t beyond = t->tail.at - to;
@@ -163,6 +163,7 @@ static int restart(struct follower *f, struct topic *t, const struct point *p, u
     say_limited(&f->moves, SAY_INFO, "follower", "starts over topic=%s offset=%llu%s", t->name,
                 (unsigned long long)p->first, keep ? ": what was here is moved to diverged/" : "");
     f->diverged_messages += keep ? info.tail - info.first : 0;
+    check_topics(f, t);
     return 0;
 }
 

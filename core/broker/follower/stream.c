@@ -41,12 +41,12 @@ static void on_data(struct follower *f, struct wire *w)
     }
     if (t == NULL || !t->follow.placed)
         return;
-    f->received_bytes += w->rest.n;
     int rc = journal_receive(t->journal, &run, w->rest);
-    if (rc == -ERR_BUSY) {           /* the next connection begins with what is here then */
-        upstream_fail(f, "a file that has ended here goes on, and is not on the disk yet");
+    if (rc == -ERR_BUSY) {           /* a file that has ended here goes on, and is not on the disk yet */
+        f->waits = true;
         return;
     }
+    f->received_bytes += w->rest.n;
     if (rc < 0)
         say_limited(&f->faults, SAY_ERROR, "follower", "cannot store what the leader sent topic=%s offset=%llu: %s",
                     t->name, (unsigned long long)t->tail.at, err_sentence(rc));

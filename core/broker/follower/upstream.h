@@ -57,6 +57,7 @@ struct follower {
     uint64_t since_ns;               /* when this connection was dialled */
     uint64_t heard_ns, spoken_ns;    /* when a frame last came, and was last sent */
     uint64_t dial_at_ns, retry_ns;   /* when to dial next; the pause before that */
+    bool waits;                      /* the last frame is taken again in a later turn, when the disk thread is done */
     bool suspended;                  /* the leader says that Consul does not confirm it: another one may lead */
     uint64_t leader_heard_ns;        /* when a leader whose epoch is promised, and which was not suspended, was last
                                         heard; 0: never */

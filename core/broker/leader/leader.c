@@ -203,7 +203,7 @@ static void peer_receive(struct peer *p)
 {
     unsigned char type;
     slice payload;
-    while (!p->closing && link_unsent(p->link) < LINK_ANSWERS_MAX && link_take(p->link, &type, &payload)) {
+    while (!p->closing && link_listens(p->link) && link_take(p->link, &type, &payload)) {
         p->heard_ns = clock_ns();
         if (p->phase == PEER_READY)
             requests_frame(p, type, payload);

@@ -27,6 +27,50 @@ TEST(test_a_frame_of_any_size_is_taken_byte_by_byte)
     fixture_close(&f);
 }
 
+TEST(test_a_frame_that_is_put_back_is_taken_again)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put(&f, "\1\0\0\0ax\1\0\0\0by", 12);
+    run_until(&f, has_frame);
+    link_put_back(f.link);
+    CHECK(has_frame(&f));
+    CHECK_EQ(f.type, 'a');
+    CHECK_SLICE(f.payload, SLICE("x"));
+    CHECK(has_frame(&f));
+    CHECK_EQ(f.type, 'b');
+    CHECK(!has_frame(&f));
+    fixture_close(&f);
+}
+
+/* Its frame has arrived, so no event will announce it. */
+TEST(test_a_peer_that_reads_again_is_listened_to_at_once)
+{
+    struct fixture f;
+    char *bytes = pattern(MIB);
+    fixture_open(&f);
+    while (link_listens(f.link))
+        send_frame(f.link, 'x', slice_of(bytes, MIB));
+    send_frame(f.link, 'x', slice_of(bytes, MIB));     /* for the socket's own buffer */
+    link_flush(f.link);
+    put_head(&f, 0, 'a');
+    run_until(&f, at_once);
+    run_until(&f, at_once);
+    CHECK(!link_listens(f.link));
+    f.loop.again = false;
+    while (link_unsent(f.link) >= LINK_ANSWERS_MAX) {
+        CHECK(!f.loop.again);
+        CHECK(read(f.peer, bytes, MIB) > 0);
+        link_flush(f.link);
+    }
+    CHECK(f.loop.again);
+    CHECK(link_listens(f.link));
+    CHECK(has_frame(&f));
+    CHECK_EQ(f.type, 'a');
+    mem_free(bytes);
+    fixture_close(&f);
+}
+
 /* Two frames, divided at every place. */
 TEST(test_frames_are_taken_wherever_reads_divide_them)
 {

@@ -1,5 +1,6 @@
 /* Leaders that are none, or lie, at a follower. */
 #include "broker/topic/topic_log.h"
+#include "store/log/journal_struct.h"
 #include "store/replication/batches.h"
 #include "unit/wild.h"
 
@@ -261,6 +262,22 @@ TEST(test_a_frame_that_is_right_is_taken)
     struct wire w = {.rest = x.l.w.payload};
     CHECK_EQ(get_u32(&w), x.slot);
     CHECK_EQ(get_u64(&w), 4);
+    CHECK_EQ(topic_readable(x.t), 4);
+    lied_to_end(&x);
+}
+
+/* The disk thread still shortens its file, after a truncation. */
+TEST(test_a_frame_that_cannot_be_stored_yet_waits_and_is_taken)
+{
+    struct lied_to x = lied_to();
+    x.t->journal->shortening = true;
+    wild_send(&x.l.w, WIRE_DATA, buf_slice(&x.data));
+    uint64_t until = clock_ns() + 50 * NS_PER_MS;
+    WAIT_UNTIL((wild_turn(&x.l.w), clock_ns() > until));
+    CHECK(!x.l.w.closed);
+    CHECK_EQ(x.t->tail.at, 3);
+    x.t->journal->shortening = false;
+    WAIT_UNTIL(wild_got(&x.l.w, WIRE_ACK));
     CHECK_EQ(topic_readable(x.t), 4);
     lied_to_end(&x);
 }
