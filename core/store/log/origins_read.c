@@ -103,7 +103,12 @@ static uint64_t after_damage(const struct journal *j, uint64_t offset, uint64_t 
     return to;
 }
 
-static int note_range(struct journal *j, uint64_t from, uint64_t to)
+struct lacking {
+    unsigned ranges;             /* of damage that were left out */
+    uint64_t first;              /* where the first one begins */
+};
+
+static int note_range(struct journal *j, uint64_t from, uint64_t to, struct lacking *lacking)
 {
     struct buf chunk = {0};
     int rc = 0;
@@ -113,8 +118,8 @@ static int note_range(struct journal *j, uint64_t from, uint64_t to)
         buf_clear(&chunk);
         rc = journal_read(j, from, to, READ_CHUNK, &chunk, &next);
         if (rc == -ERR_DAMAGED || (rc == 0 && next == from)) {
-            say_warn("store", "producers of a topic may be missing, because its log is damaged topic=%s from=%" PRIu64,
-                     j->parts.dir.name, from);
+            if (lacking->ranges++ == 0)
+                lacking->first = from;
             next = after_damage(j, from, to);
             rc = 0;
         }
@@ -137,7 +142,7 @@ static bool is_old(const struct journal *j, const struct segment *seg)
 }
 
 /* Notes what the log says from an offset on. Files are opened one by one, the oldest that matters first. */
-static int note_from(struct journal *j, uint64_t from)
+static int note_from(struct journal *j, uint64_t from, struct lacking *lacking)
 {
     struct parts *parts = &j->parts;
     struct segment *seg;
@@ -155,7 +160,7 @@ static int note_from(struct journal *j, uint64_t from)
                 continue;
             end = seg->next;
         }
-        rc = note_range(j, begin > from ? begin : from, end);
+        rc = note_range(j, begin > from ? begin : from, end, lacking);
         if (rc < 0)
             return rc;
     }
@@ -183,7 +188,11 @@ int origins_read(struct journal *j)
     o->logged = 0;
     for (uint32_t i = j->parts.count; i > 0 && j->parts.at[i - 1].first >= from; i--)
         o->logged += j->parts.at[i - 1].size;
-    int rc = note_from(j, from);
+    struct lacking lacking = {0};
+    int rc = note_from(j, from, &lacking);
+    if (lacking.ranges > 0)
+        say_warn("store", "producers of a topic may be missing, because its log is damaged topic=%s from=%" PRIu64
+                 " ranges=%u", j->parts.dir.name, lacking.first, lacking.ranges);
     if (rc < 0)
         origins_drop(j);
     return rc;
