@@ -39,7 +39,7 @@ def faults(text, tests):
             found.append("promise %d names no test and does not say that it is not yet kept" % n)
         found += ["promise %d names `%s`, which does not exist" % (n, t) for t in named if t not in tests]
     if sorted(sections) != NUMBERS:
-        found.append("promises are numbered %s, not 1 to 20" % sorted(sections))
+        found.append("promises are numbered %s, not %s" % (sorted(sections), NUMBERS))
     return found
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from client import assert_status, on_own_connections
-from common import PATIENCE, Background, as_id, hold_for, in_threads, wait_until
+from common import PATIENCE, SANITIZED, Background, as_id, hold_for, in_threads, wait_until
 
 
 def said_of(b, answer):
@@ -575,7 +575,7 @@ end end)''')
             assert c.chunk()
     wait_until(lambda: "stream closed" in b.said())
     assert "over its budget" not in b.said()
-    assert b.status("VmRSS") < 100 * 1024
+    assert b.status("VmRSS") < (500 if SANITIZED else 100) * 1024     # a sanitizer keeps what is freed, up to 256 MiB
 
 
 def test_rocks_can_be_required(make_node):
