@@ -64,7 +64,7 @@ int base64_decode(struct buf *out, slice text)
     }
     if (at < digits) {     /* two or three digits, because four padded ones have at most two "=" */
         unsigned a = sextet(text.p[at]), b = sextet(text.p[at + 1]), c = at + 3 == digits ? sextet(text.p[at + 2]) : 0;
-        if ((a | b | c) >= NONE)
+        if ((a | b | c) >= NONE || (at + 3 == digits ? c & 3 : b & 15) != 0)
             return -EINVAL;
         *to++ = (char)(a << 2 | b >> 4);
         if (at + 3 == digits)

@@ -60,7 +60,8 @@
     X(FETCH,           "fetch_failed",        502, YES, "an outgoing request failed") \
     X(UNAVAILABLE,     "unavailable",         503, YES, "not ready to serve this") \
     X(BUSY,            "busy",                503, YES, "at a limit; try again") \
-    X(STOPPING,        "stopping",            503, YES, "shutting down") \
+    X(STOPPING,        "stopping",            503, YES, \
+      "this node stops, or has replaced the lignum.lua of this request") \
     X(NOT_LEADER,      "not_leader",          503, YES, "another node leads; this one appends nothing") \
     X(NO_LEADER,       "no_leader",           503, YES, "no node leads at the moment") \
     X(UNCONFIRMED,     "unconfirmed",         503, YES, "Consul has not confirmed for too long that this node leads") \

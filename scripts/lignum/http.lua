@@ -92,7 +92,7 @@ function M.integer(text, name, min, max)
   return n
 end
 
----Parses a flag: "1", "true" and "" are true; "0", "false" and nil are false.
+---Parses a flag: "1" and "true" are true; "0", "false" and nil are false.
 ---@param text string?
 ---@param name string
 ---@return boolean? value
@@ -100,8 +100,8 @@ end
 ---@return string? code
 function M.flag(text, name)
   if text == nil or text == "0" or text == "false" then return false end
-  if text == "1" or text == "true" or text == "" then return true end
-  return nil, ("%s must be 1 or 0, not %s"):format(name, text), "bad_value"
+  if text == "1" or text == "true" then return true end
+  return nil, ("%s must be 1 or 0, not %s"):format(name, text == "" and "empty" or text), "bad_value"
 end
 
 ---Checks an offset that a JSON body gives as a number.

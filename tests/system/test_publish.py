@@ -70,6 +70,7 @@ def test_json_envelopes_one_and_many(b):
     '{"base64": "!!"}', '{"data": {"a": 1}}', '{"data": null}', '[{"data": "good"}, 5]', '{"key": 5, "data": "x"}',
     '{"headers": {"a": 1}, "data": "x"}', '{"headers": [], "data": "x"}', '{"dato": "x"}', '"x"', '[[]]', '{"data": "x"} x', '{"base64": "eA"}',
     '[{"data": "good"}, {"data": "x", "extra": 1}]', '{"data": "x", "delay": 0.0004}', '{"data": "x", "delay": "1"}',
+    '{"data": "x", "headers": {"": "v"}}', '{"data": "x", "headers": {"a\\u0000b": "v"}}', '{"base64": "eB=="}',
     '{"data": "x", "delay": 1, "deliver_at": "2026-11-30T10:00:00Z"}', '{"data": "x", "deliver_at": "soon"}',
 ], ids=as_id)
 def test_bad_envelopes_append_nothing_of_their_batch(b, body):
@@ -94,6 +95,7 @@ def test_a_header_given_twice_means_the_same_on_each_path(b, node, cluster, path
     assert_status(a, 200)
     for lines in (b"Lignum-Key: a\r\nLignum-Key: b\r\n", b"Content-Type: a/b\r\nContent-Type: a/b\r\n",
                   b"Content-Type: a/b\r\nLignum-Header-Content-Type: c/d\r\n", b"Lignum-Header-X: \xff\r\n",
+                  b"Lignum-Header-: x\r\n", b"Lignum-Header-: \r\nLignum-Key: a\r\n",
                   b"Producer-Id: 1\r\nProducer-Id: 1\r\n", b"Content-Type: application/json\r\nLignum-Key: a\r\n",
                   b"Content-Type: application/x-ndjson\r\nLignum-Header-X: a\r\n"):
         assert_refused(post(lines, b'{"data": "x"}'), 400)

@@ -90,7 +90,7 @@ def test_the_end_is_empty_and_unknown_topics_are_404(b):
     ("from=-1", "from"), ("from=x", "from"), ("from=1.5", "from"), ("from=0&to=0", "from"), ("from=5&to=3", "from"),
     ("limit=0", "limit"), ("limit=-1", "limit"), ("limit=x", "limit"), ("limit=1000000000", "limit"), ("bytes=0", "bytes"),
     ("bytes=x", "bytes"), ("wait=x", "wait"), ("wait=-1", "wait"), ("wait=61", "wait"), ("form=1", "form"),
-    ("raw=maybe", "raw"), ("from=99999999999999999999999", "from"), ("from=0x10", "from"), ("from=1e3", "from"),
+    ("raw=maybe", "raw"), ("raw=", "raw"), ("raw", "raw"), ("from=99999999999999999999999", "from"), ("from=0x10", "from"), ("from=1e3", "from"),
     ("from=", "from"), ("to=x", "to"), ("from=2026-13-01T00:00:00Z", "from"), ("from=0&from=1", "from"),
     ("limit=1&from=0&limit=1", '"limit" is given twice'), ("from=0&%66rom=1", '"from" is given twice'),
 ], ids=as_id)

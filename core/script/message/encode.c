@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "broker/topic/topics.h"
 #include "script/bind/arg.h"
 #include "script/bind/result.h"
 #include "script/message/token.h"
@@ -19,6 +20,7 @@ void draft_init(struct draft *d, struct vm *vm)
 {
     memset(d, 0, offsetof(struct draft, why));
     d->why[0] = '\0';
+    d->vm = vm;
     d->out = vm_scratch(vm);
     d->headers = vm_scratch_headers(vm);
 }
@@ -51,6 +53,11 @@ int push_draft_fail(lua_State *L, const struct draft *d, int rc)
     return results + 1;
 }
 
+int64_t draft_date(const struct draft *d)
+{
+    return topics_date(vm_services(vm_state(d->vm))->topics);
+}
+
 int draft_expect(struct draft *d, const char *what, slice token)
 {
     if (!token_read(token, &d->expect))
@@ -66,6 +73,8 @@ bool draft_expects_messages(const struct draft *d)
 
 int draft_header(struct draft *d, slice name, slice value)
 {
+    if (name.n == 0 || memchr(name.p, '\0', name.n) != NULL)
+        return draft_fail(d, -ERR_BAD_VALUE, "the name of a header must have a byte, and no NUL");
     if (!utf8_valid(name))
         return draft_fail(d, -ERR_BAD_VALUE, "the name of a header must be UTF-8");
     if (!utf8_valid(value))

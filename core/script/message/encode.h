@@ -18,6 +18,7 @@
 
 struct draft {
     struct append append;             /* messages, count, producer... are filled in */
+    struct vm *vm;                    /* outlives us */
     bool ack_peers;                   /* the request asks for the peers' acknowledgement */
     bool asks;                        /* it has an origin, or expects a place: topics_publish */
     bool has_expect;                  /* append only at this place: */
@@ -36,10 +37,14 @@ int draft_fail(struct draft *d, int rc, const char *fmt, ...) __attribute__((for
 /* Sets the place from its token. 0 or -ERR_BAD_VALUE, in which `what` names it. */
 int draft_expect(struct draft *d, const char *what, slice token);
 
+/* The date by which a time in a message is judged: the one that topics give to messages. For a VM that is attached. */
+int64_t draft_date(const struct draft *d);
+
 /* Is that place one that a topic without a message does not have? */
 bool draft_expects_messages(const struct draft *d);
 
-/* Adds a header to d->headers, for the next message. -ERR_BAD_VALUE when it is not UTF-8, for reads give it as JSON. */
+/* Adds a header to d->headers, for the next message. -ERR_BAD_VALUE when it has no name, or a NUL in it, or is not
+ * UTF-8, for reads give it as JSON. */
 int draft_header(struct draft *d, slice name, slice value);
 
 /* Adds one message. 0 or -ERR_TOO_LARGE. */

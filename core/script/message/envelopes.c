@@ -27,7 +27,7 @@ static const struct {
 
 void envelopes_init(struct envelopes *e, slice text, struct vm *vm, bool whole)
 {
-    *e = (struct envelopes){.reader = {.text = text}, .now_ms = clock_wall_ms()};
+    *e = (struct envelopes){.reader = {.text = text}};
     draft_init(&e->draft, vm);
     if (whole)
         return;
@@ -170,7 +170,7 @@ static int take_seconds(struct envelopes *e, enum json_event event, bool zero, c
 static int take_deliver_at(struct envelopes *e)
 {
     slice at = e->reader.string;
-    const char *problem = due_check(DUE_AT, at, e->now_ms);
+    const char *problem = due_check(DUE_AT, at, draft_date(&e->draft));
     if (problem == NULL && at.n >= sizeof(e->due))
         problem = "must be a time such as 2026-11-30T10:00:00Z";
     if (problem != NULL)

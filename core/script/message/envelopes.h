@@ -41,7 +41,6 @@ struct envelopes {
     struct buf name;                  /* of the header whose value is due */
     char due[ENVELOPE_TIME_SIZE];     /* what `delay` or `deliver_at` says, as the value of a header */
     char ttl[ENVELOPE_TIME_SIZE];     /* and `ttl` */
-    int64_t now_ms;
 };
 
 /* `whole`: all is read at once, and the draft uses scratch buffers of the VM. */

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "broker/group/due.h"
 
@@ -140,7 +139,7 @@ static int add_due(struct draft *d, const struct http_head *head)
             continue;
         if (!ttl && has_due)
             return draft_fail(d, -ERR_BAD_VALUE, "only one of Lignum-Delay and Lignum-Deliver-At can be given, once");
-        const char *problem = due_check(h->name, h->value, clock_wall_ms());
+        const char *problem = due_check(h->name, h->value, draft_date(d));
         if (problem != NULL)
             return draft_fail(d, -ERR_BAD_VALUE, "%.*s %s", SLICE_ARGS(h->name), problem);
         has_due = has_due || !ttl;
