@@ -9,7 +9,7 @@ files["scripts/lignum/api.lua"] = { ignore = { "1", "2" } }
 -- Configurations see the verbs of scripts/lignum/config.lua and the functions of api.lua.
 local lignum = {
   read_globals = {
-    "listen", "store", "limits", "log", "console", "cluster", "cors", "durable_streams", "every", "consume", "topic", "topics", "route", "http", "json", "node", "say",
+    "listen", "store", "limits", "log", "console", "cluster", "cors", "access", "token", "tokens", "durable_streams", "every", "consume", "topic", "topics", "route", "http", "json", "node", "say",
     "time", "now", "sleep", "fetch", "reject", "crypto",
     "jwt", "webhook", "shared", "metrics",
     "after", "cron", "include", "spawn", "tasks", "lock", "signal",

@@ -3,7 +3,7 @@
 -- `lignum check -c lignum.lua` lists the errors. doc/operate.md describes every key, doc/api.md every function.
 -- Units: second minute hour day, KB MB GB TB (1000), KiB MiB GiB TiB (1024). Times are in seconds.
 
-listen "127.0.0.1:8080"            -- or { "0.0.0.0:8080", "[::1]:8080" }; beyond loopback, define authorize
+listen "127.0.0.1:8080"            -- or { "0.0.0.0:8080", "[::1]:8080" }; beyond loopback, see access
 -- listen { address = "0.0.0.0:8443", tls = { cert = "node.pem", key = "node.key" } }   -- HTTPS
 
 store {
@@ -72,6 +72,14 @@ cluster {                          -- without consul.address the node has no clu
   lease = 10 * second,             -- a leader without contact to Consul this long stops acknowledging
   sync_interval = 1 * second,      -- how often followers are sent the synced messages of WAL topics
 }
+
+access {
+  -- open = true,                  -- true: nobody needs a token; false: all do; else all, once there is one
+  stale = 300 * second,            -- how long a node without a leader goes on by the tokens that it knows
+  metrics = false,                 -- true: /metrics needs no token
+}
+
+-- token "ci" { hash = "sha256:...", topics = "orders.*", may = "publish,read" }    -- `lignum token new ci` prints it
 
 cors {                             -- pages of these origins may use this node, besides its own
   origins = {},                    -- "https://app.example", "http://localhost:3000"; "*": all

@@ -322,3 +322,44 @@ void config_browsers(struct vm *vm, struct http_server *http)
     buf_fini(&hosts);
     buf_fini(&advertise);
 }
+
+/* ---- access tokens ---- */
+
+/* Declares number i of lignum.lua's tokens, which have been checked. False: there is none. */
+static bool declare_token(struct vm *vm, int i, struct access *access)
+{
+    static const char *const names[] = {"name", "hash", "topics", "may"};
+    struct buf texts[4] = {{0}};
+    struct access_grant g = {0};
+    bool there = true;
+    for (size_t k = 0; there && k < 4; k++) {
+        char path[32];
+        snprintf(path, sizeof(path), "tokens.%d.%s", i, names[k]);
+        there = vm_config_text(vm, path, &texts[k]);
+    }
+    slice words = buf_slice(&texts[3]), word;
+    while (slice_split(&words, ' ', &word))
+        g.may |= access_action_parse(word);
+    g.name = buf_slice(&texts[0]);
+    g.topics = buf_slice(&texts[2]);
+    if (there && access_hash_read(buf_slice(&texts[1]), g.hash) && access_declare(access, &g) < 0)
+        say_warn("main", "a token of lignum.lua is not used: its secret is that of a token made at run time name=%.*s",
+                 SLICE_ARGS(g.name));
+    for (size_t k = 0; k < 4; k++)
+        buf_fini(&texts[k]);
+    return there;
+}
+
+void config_access(struct vm *vm, struct access *access)
+{
+    struct buf mode = {0};
+    vm_config_text(vm, "access.mode", &mode);
+    access_configure(access, slice_eq(buf_slice(&mode), SLICE("open"))     ? ACCESS_OPEN
+                             : slice_eq(buf_slice(&mode), SLICE("closed")) ? ACCESS_CLOSED
+                                                                           : ACCESS_BY_TOKENS,
+                     config_ms(vm, "access.stale", ACCESS_STALE_MS));
+    buf_fini(&mode);
+    access_undeclare(access);
+    for (int i = 1; declare_token(vm, i, access); i++)
+        ;
+}

@@ -53,6 +53,9 @@ void config_secure_again(struct vm *vm, struct http_server *http);
 /* Logs each certificate that has expired, or will soon. */
 void config_warn_of_certificates(const struct http_server *http);
 
+/* Tells the tokens what lignum.lua says: its own tokens, and who needs one. */
+void config_access(struct vm *vm, struct access *access);
+
 /* Tells the server what cors.origins, node.hosts and node.advertise say. */
 void config_browsers(struct vm *vm, struct http_server *http);
 

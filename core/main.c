@@ -151,10 +151,41 @@ static void groups_down(struct server *s)
     groups_close(s->groups);
 }
 
+static int access_up(struct server *s)
+{
+    struct buf why = {0};
+    int code = access_open(s->topics, &s->access, &why) < 0 ? fail(EXIT_DATA, "data directory", buf_slice(&why)) : 0;
+    buf_fini(&why);
+    if (code == 0)
+        config_access(s->vm, s->access);       /* before the listeners */
+    return code;
+}
+
+static void access_down(struct server *s)
+{
+    access_close(s->access);
+}
+
+/* Beyond loopback, lignum.lua has to say who may use this node. 0 or the exit code, after a sentence. */
+static int check_listener(struct server *s, slice address)
+{
+    bool said = access_guarded(s->access) || access_is_open(s->access) || vm_config_flag(s->vm, "authorize", false);
+    if (said || address_is_loopback(address))
+        return 0;
+    say_error("main", "does not listen on %.*s: whoever reaches it could publish, read and delete. Say in lignum.lua "
+                      "who may: access { open = false } asks everybody for a token (`lignum token add` on this node "
+                      "makes the first one), `lignum token new` makes one for lignum.lua, authorize decides in Lua, "
+                      "and access { open = true } lets everybody in", SLICE_ARGS(address));
+    return EXIT_USAGE;
+}
+
 /* On number i, from 1 on, of `listen`. */
 static int listen_on(struct server *s, unsigned i, slice address)
 {
     uint16_t port;
+    int code = check_listener(s, address);
+    if (code != 0)
+        return code;
     int rc = http_listen(s->http, address, &port);
     if (rc < 0) {
         say_error("main", "cannot listen address=%.*s error=\"%s\"", SLICE_ARGS(address), err_sentence(rc));
@@ -167,9 +198,9 @@ static int listen_on(struct server *s, unsigned i, slice address)
     while (host.n > 0 && host.p[host.n - 1] != ':')
         host.n--;
     say_info("main", "listening address=%.*s%u%s", SLICE_ARGS(host), port, plain ? "" : " tls");
-    if (!address_is_loopback(address) && !vm_config_flag(s->vm, "authorize", false))
-        say_warn("main", "anyone who reaches this address can publish, read and delete: there is no authorize hook "
-                         "address=%.*s%u", SLICE_ARGS(host), port);
+    if (!address_is_loopback(address) && !access_guarded(s->access) && !vm_config_flag(s->vm, "authorize", false))
+        say_warn("main", "anyone who reaches this address can publish, read and delete, as access.open says: there is "
+                         "no authorize hook, and nobody needs a token address=%.*s%u", SLICE_ARGS(host), port);
     if (buf_size(&s->advertise) == 0)
         buf_addf(&s->advertise, "%s%.*s%u", plain ? "" : "https://", SLICE_ARGS(host), port);
     return 0;
@@ -277,6 +308,7 @@ static int services_up(struct server *s)
         .http = s->http,
         .topics = s->topics,
         .groups = s->groups,
+        .access = s->access,
         .store = s->store,
         .role = &s->role,
         .cluster = s->cluster,
@@ -338,9 +370,9 @@ struct stage {
 
 static const struct stage stages[] = {
     {loop_up, loop_down},         {scripts_up, scripts_down}, {store_up, store_down},
-    {topics_up, topics_down},     {groups_up, groups_down},   {http_up, http_down},
-    {cluster_up, cluster_down},   {auditor_up, auditor_down}, {services_up, services_down},
-    {console_up, console_down},   {watches_up, server_unwatch},
+    {topics_up, topics_down},     {groups_up, groups_down},   {access_up, access_down},
+    {http_up, http_down},         {cluster_up, cluster_down}, {auditor_up, auditor_down},
+    {services_up, services_down}, {console_up, console_down}, {watches_up, server_unwatch},
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 

@@ -5,6 +5,7 @@
 #ifndef SERVER_H
 #define SERVER_H
 
+#include "broker/access/access.h"
 #include "broker/cluster/audit.h"
 #include "command/cli.h"
 #include "console/console.h"
@@ -20,6 +21,7 @@ struct server {
     struct role role;
     struct topics *topics;
     struct groups *groups;
+    struct access *access;
     struct http_server *http;
     struct fetcher *fetcher;
     struct shared *shared;

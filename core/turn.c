@@ -25,6 +25,7 @@ void server_configure(struct server *s)
     config_core_dumps(s->vm);
     http_set_limits(s->http, &limits);
     config_browsers(s->vm, s->http);
+    config_access(s->vm, s->access);
     unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
     unsigned least = tasks < limits.connections ? tasks : limits.connections;
     tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));
@@ -104,7 +105,9 @@ static void trim_now(struct server *s)
     store_check_files(s->store);
     bool unopened = topics_open_late(s->topics);
     groups_trim(s->groups);
-    if (topics_trim(s->topics) || unopened || groups_log(s->groups) != NULL)
+    access_trim(s->access);
+    bool logs = groups_log(s->groups) != NULL || access_log(s->access) != NULL;
+    if (topics_trim(s->topics) || unopened || logs)
         trim_arm(s);
 }
 
@@ -148,6 +151,7 @@ void turn(void *arg)
     if (topics_apply(s->topics) || changed)
         trim_arm(s);
     bool more = groups_turn(s->groups);    /* 1. committed records of groups take effect, leases end */
+    access_turn(s->access);                /* 1. and those of access tokens */
     serve_accept(s->vm);                   /* 1. bytes -> requests */
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */

@@ -68,7 +68,7 @@ local MAY_USE <const> = {
 -- named here has no order of its rooms yet. Rooms in braces stand side by side: neither uses the other.
 local ROOMS <const> = {
   store = { "disk", "format", "senders", "log", "recovery", "replication" },
-  broker = { "election", "topic", "wire", "group", { "leader", "follower" }, "cluster" },
+  broker = { "election", "topic", "wire", "group", "access", { "leader", "follower" }, "cluster" },
   script = { "vm", "bind", "std", "message", "http", "topic", "group", "cluster" },
 }
 

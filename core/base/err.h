@@ -27,6 +27,7 @@
     X(UNKNOWN_TOPIC,   "unknown_topic",       404, NO,  "there is no topic with that name") \
     X(UNKNOWN_STREAM,  "unknown_stream",      404, NO,  "there is no such stream") \
     X(UNKNOWN_GROUP,   "unknown_group",       404, NO,  "the topic has no group with that name") \
+    X(UNKNOWN_TOKEN,   "unknown_token",       404, NO,  "there is no access token with that name") \
     X(BAD_METHOD,      "method_not_allowed",  405, NO,  "this path does not support that method") \
     X(NOT_ACCEPTABLE,  "not_acceptable",      406, NO,  "none of the accepted media types can be produced") \
     X(SLOW_REQUEST,    "request_timeout",     408, YES, "the request did not arrive in time") \
@@ -34,6 +35,7 @@
     X(STREAM_EXISTS,   "stream_exists",       409, NO,  "the stream exists with another configuration") \
     X(STREAM_CLOSED,   "stream_closed",       409, NO,  "the stream is closed; nothing can be appended") \
     X(GROUP_EXISTS,    "group_exists",        409, NO,  "the group exists with other settings") \
+    X(TOKEN_EXISTS,    "token_exists",        409, NO,  "there is an access token with that name already") \
     X(LEASE_LOST,      "lease_lost",          409, NO,  "the lease is over, or was never given") \
     X(TRUNCATED,       "log_truncated",       409, NO,  "that offset belongs to a history that was cut off") \
     X(SEQUENCE_GAP,    "sequence_gap",        409, NO,  "an earlier request of the producer is missing") \

@@ -119,6 +119,14 @@ enum {
     CLAIM_COUNT_MAX = 10 * 1000,        /* messages of one claim, and leases of one settle */
     CLAIM_LOOK_MAX = 10 * 1000,         /* messages that one step of a claim looks at; it goes on in the next turn */
 
+    /* access tokens */
+    ACCESS_TOKENS_MAX = 10 * 1000,      /* made at run time; each costs about 300 bytes, and a record */
+    ACCESS_TOPICS_MAX = 1 * KIB,        /* bytes of a token's patterns */
+    ACCESS_LOG_SEGMENT = 1 * MIB,       /* a file of _tokens: what is superfluous goes file by file */
+    ACCESS_LOG_GROWTH = 4 * MIB,        /* of _tokens, beyond three times its tokens, until they are written again */
+    ACCESS_STALE_MS = 300 * 1000,       /* how long a node without a leader goes on by the tokens that it knows */
+    ACCESS_EXPIRED_MS = 24 * 3600 * 1000,   /* how long a token is listed after its time is over */
+
     /* scripts */
     ROUTE_NAMES_MAX = 16,               /* {names} of one path */
     TASKS_MAX = 20 * 1000,              /* one for each connection at most, plus timers and the console */
@@ -218,7 +226,7 @@ enum {
     X(GROUP_RETRY_FACTOR_MAX) X(GROUP_CONSUMER_NAME_MAX) X(GROUP_REASON_MAX) X(GROUP_FILTER_MAX) \
     X(GROUP_DELAY_MS_MAX) X(CLAIM_COUNT_MAX) \
     X(ROUTE_NAMES_MAX) X(TASKS_MAX) X(TASKS_RESERVED) X(TASK_BUDGET_MS) X(POLICY_MS) X(VM_MEMORY_MAX) \
-    X(RELOAD_GRACE_MS) X(STALL_MS) \
+    X(RELOAD_GRACE_MS) X(STALL_MS) X(ACCESS_STALE_MS) \
     X(FETCH_BODY_MAX) X(FETCH_BODIES_MAX) X(FETCH_MS) X(FETCHES_MAX) X(FETCHES_RESERVED) \
     X(CONSOLE_PATH_MAX) X(LINK_GREETING_MAX) X(LINK_TLS_HANDSHAKE_MAX) X(LINK_FRAME_MAX) X(LINKS_MAX) X(HANDSHAKE_MS) \
     X(PING_MS) X(SILENCE_MS) X(MEMBERS_MAX) X(COPIES_MAX) X(SECRET_SIZE_MIN) X(SECRET_SIZE_MAX) X(LEASE_MS) X(LAG_MS) \

@@ -40,6 +40,29 @@ int slice_compare(slice a, slice b)
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
+/* On a mismatch the last star takes one more character. */
+bool slice_matches(slice pattern, slice text)
+{
+    size_t p = 0, n = 0, star = SIZE_MAX, from = 0;
+    while (n < text.n) {
+        if (p < pattern.n && pattern.p[p] == '*') {
+            star = p++;
+            from = n;
+        } else if (p < pattern.n && (pattern.p[p] == '?' || pattern.p[p] == text.p[n])) {
+            p++;
+            n++;
+        } else if (star != SIZE_MAX) {
+            p = star + 1;
+            n = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.n && pattern.p[p] == '*')
+        p++;
+    return p == pattern.n;
+}
+
 slice slice_trim(slice s)
 {
     while (s.n > 0 && is_blank(s.p[0]))

@@ -53,6 +53,9 @@ static inline bool slice_ieq(slice a, slice b)
 /* Negative, 0 or positive: by bytes, a prefix before what it begins. */
 int slice_compare(slice a, slice b);
 
+/* `*` in the pattern stands for any characters, `?` for one. */
+bool slice_matches(slice pattern, slice text);
+
 /* Without the spaces and tabs at both ends. */
 slice slice_trim(slice s);
 

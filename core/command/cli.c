@@ -9,6 +9,7 @@
 #include "base/slice.h"
 #include "command/client.h"
 #include "command/dump.h"
+#include "command/token.h"
 #include "command/verify.h"
 #include "net/secret.h"
 
@@ -25,6 +26,10 @@ static const char help[] =
     "  lignum dump DATA TOPIC [FROM [TO]]\n"
     "                               prints messages [FROM, TO) as JSON, one per line\n"
     "  lignum secret new            prints a secret for cluster.replication.secret_file\n"
+    "  lignum token new NAME        prints a secret, and the line that declares its access token in lignum.lua\n"
+    "  lignum token add NAME --topics PATTERN,... --may ACTION,... [--expires SPAN|TIME] [--console PATH]\n"
+    "  lignum token list|revoke NAME [--console PATH]\n"
+    "                               access tokens of a running cluster; add prints the secret, once\n"
     "  lignum --help, --version\n"
     "\n"
     "Exit codes: 0 success; 1 damage, no such topic, or an error in Lua; 64 a mistake in flags or configuration;\n"
@@ -86,10 +91,13 @@ static const struct command commands[] = {
     {"dump", dump, 2, 4, "usage: lignum dump DATA TOPIC [FROM [TO]]"},
     {"console", console, 0, 1, "usage: lignum console [PATH] [-e CODE]"},
     {"secret", secret, 1, 1, "usage: lignum secret new"},
+    {"token", token_command, 1, 2, TOKEN_USAGE},
     {"help", print_help, 0, 0, "usage: lignum help"},
 };
 
-enum takes { TAKES_CONFIG, TAKES_SCRIPTS, TAKES_EVAL, TAKES_SET, TAKES_KEY, TAKES_NOTHING };
+enum takes {
+    TAKES_CONFIG, TAKES_SCRIPTS, TAKES_EVAL, TAKES_SET, TAKES_KEY, TAKES_TOPICS, TAKES_MAY, TAKES_EXPIRES, TAKES_NOTHING
+};
 
 struct flag {
     const char *name;
@@ -110,6 +118,9 @@ static const struct flag flags[] = {
     {"--console", TAKES_KEY, "console.path", NULL},
     {"--consul", TAKES_KEY, "cluster.consul.address", NULL},
     {"--replication", TAKES_KEY, "cluster.replication.listen", NULL},
+    {"--topics", TAKES_TOPICS, NULL, NULL},
+    {"--may", TAKES_MAY, NULL, NULL},
+    {"--expires", TAKES_EXPIRES, NULL, NULL},
     {"-h", TAKES_NOTHING, NULL, print_help},
     {"--help", TAKES_NOTHING, NULL, print_help},
     {"--version", TAKES_NOTHING, NULL, print_version},
@@ -160,6 +171,15 @@ static int flag_apply(struct cli *out, const struct flag *f, const char *value)
         out->set[out->set_count++] = entry;
         break;
     }
+    case TAKES_TOPICS:
+        out->topics = value;
+        break;
+    case TAKES_MAY:
+        out->may = value;
+        break;
+    case TAKES_EXPIRES:
+        out->expires = value;
+        break;
     case TAKES_NOTHING:
         out->run = f->run;
         break;
@@ -216,9 +236,12 @@ int cli_parse(int argc, char **argv, const struct cli_node *node, struct cli *ou
         out->run = strcmp(command->name, "serve") == 0 ? node->serve : node->check;
     if (out->eval != NULL && command->run != console)
         return mistake("is for lignum console only", "-e");
+    bool granting = out->topics != NULL || out->may != NULL || out->expires != NULL;
+    if (granting && command->run != token_command)
+        return mistake("are for lignum token add only", "--topics, --may and --expires");
     if (out->arg_count < command->args_min)
         return mistake(command->usage, command->name);
-    for (unsigned i = 2; i < out->arg_count; i++)
+    for (unsigned i = 2; command->run == dump && i < out->arg_count; i++)
         if (slice_u64(slice_from(out->args[i]), i == 2 ? &out->from : &out->to) < 0)
             return mistake("not an offset", out->args[i]);
     if (out->config == NULL && access("lignum.lua", R_OK) == 0)

@@ -23,6 +23,7 @@ struct cli {
     unsigned set_count, arg_count;
     const char *eval;                      /* console -e */
     uint64_t from, to;                     /* dump */
+    const char *topics, *may, *expires;    /* token add; NULL: not given */
 };
 
 /* The two commands that need the whole node. */

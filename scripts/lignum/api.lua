@@ -501,7 +501,8 @@ function Range:known(req) end
 ---@field peer string                     "address:port"
 ---@field route string?                   "POST /v1/topics/{topic}/messages"
 ---@field producer string?                its Producer-Id
----@field user string?                    whom authorize has named; else the name (CN) in the client's certificate
+---@field user string?                    whom authorize has named; else the token; else the CN of the certificate
+---@field token string?                   the name of its access token
 ---@field action string?                  for authorize: read, publish, consume, admin, observe, own; nil: no such path
 ---@field topic string?                   for authorize: the topic that it is about, from its path, query or body
 local Request = {}
@@ -1176,6 +1177,46 @@ function Key:verify(algorithm, bytes, signature) end
 ---@example local key = assert(crypto.key(PEM)); assert(#key:sign("EdDSA", "text") == 64)
 function Key:sign(algorithm, bytes) end
 
+---@class lignum.tokens
+--- Access tokens, which are made on the node that leads and hold on all nodes.
+tokens = {}
+
+---@class lignum.Token
+---@field name string
+---@field topics string[]      patterns
+---@field may string[]         read, publish, consume, admin, observe, own
+---@field made? string         a time
+---@field expires? string      a time; nil: never
+---@field declared? boolean    in lignum.lua
+
+---Makes an access token and returns its secret, which nothing shows again. `topics` and `may` are lists, or texts with
+---commas; `expires` is a number of seconds from now, a span such as "30d", or a time.
+---@where tasks
+---@param name string
+---@param options { topics: string|string[], may: string|string[], expires?: string|number }
+---@return string? secret
+---@return string? message
+---@return string? code
+---@errors token_exists conflict bad_value too_many_requests unavailable not_leader unknown_outcome
+---@example tokens.add("ci", { topics = "orders.*", may = "publish,read", expires = "90d" })
+function tokens.add(name, options) end
+
+---Revokes an access token: requests that show it are refused from now on, and streams that it has opened end.
+---@where tasks
+---@param name string
+---@return true? revoked
+---@return string? message
+---@return string? code
+---@errors unknown_token conflict unavailable not_leader unknown_outcome
+---@example tokens.revoke("ci")
+function tokens.revoke(name) end
+
+---All access tokens by name, without their secrets.
+---@where tasks
+---@return lignum.Token[]
+---@example for _, t in ipairs(tokens.list()) do say.info(t.name) end
+function tokens.list() end
+
 ---@class lignum.jwt
 --- JSON Web Tokens (RFC 7519).
 jwt = {}
@@ -1443,9 +1484,11 @@ function reject(why, options) end
 function on_publish(msg, ctx) end
 
 ---A hook: whether a request is allowed. Any result but true or a user refuses it, and so do an error (500) and no
----answer within a second (503); it may wait. It is asked before anything tells whether the path exists. The request
----says which `topic` it is about and what its `action` is, the same on /api and /v1: `read`, `publish`, `consume`,
----`admin` (changes of topics), `observe` (lists, metrics, the cluster's state) or `own` (a route of lignum.lua).
+---answer within a second (503); it may wait. It is asked after the access tokens, which refuse what a token may not,
+---and before anything tells whether the path exists. The request says which `topic` it is about, which `token` it
+---shows, and what its `action` is, the same on /api and /v1: `read`, `publish`, `consume`, `admin` (changes of topics),
+---`observe` (lists, metrics, the cluster's state) or `own` (a route of lignum.lua). What a call does to a second topic
+---(`dead_letter`, redrive, fork) is asked for, too.
 ---@where you define it in lignum.lua
 ---@param req lignum.Request
 ---@return boolean|{ user: string } allowed   the user is req.user for handlers, and ctx.user for on_publish

@@ -2,6 +2,7 @@
 ---
 --- A verb only records its value and its place in the file. finish() then checks everything by the schema and collects
 --- all errors. This module is loaded again for each draft (modules.lua), so its state belongs to one draft.
+local access = require "lignum.access"
 local core = require "lignum.core"
 local listeners = require "lignum.listeners"
 local modules = require "lignum.modules"
@@ -14,6 +15,7 @@ local M = {
   rules = {},     ---@type lignum.Rule[]
   timers = {},    ---@type lignum.Timer[]
   filters = {},   ---@type table<string, function>   of groups, by their names
+  tokens = {},    -- what `token` declares, as access.declared returns it
 }
 
 ---@class lignum.Rule
@@ -81,6 +83,24 @@ local function declare_rule(pattern, place)
   })
 end
 
+local token_places = {}    -- [name of a token] = where it is declared; [hash] = the same
+
+local function declare_token(name, place)
+  local path = ('token "%s"'):format(tostring(name))
+  if type(name) ~= "string" or not name:find("^%w[%w._-]*$") or #name > core.limits.topic_name_max then
+    M.report(place, path .. ": a name is 1 to 128 of A-Z a-z 0-9 . _ -, and does not begin with . - or _")
+  end
+  return function(value)
+    only_while_loading(path .. " {...}")
+    local token, problem = access.declared(name, value)
+    local earlier = token and (token_places[name] or token_places[token.hash])
+    if earlier then problem = "its name or its hash is already declared, at " .. earlier end
+    if problem then return M.report(place, path .. ": " .. problem) end
+    token_places[name], token_places[token.hash] = place, place
+    M.tokens[#M.tokens + 1] = token
+  end
+end
+
 local function declare_timer(place, timer, problem)
   if not timer then return M.report(place, problem) end
   M.timers[#M.timers + 1] = timer
@@ -131,7 +151,8 @@ function M.verbs()
   local verbs = {
     listen = listen, every = every, after = after, cron = cron, filter = filters, consume = consume,
   }
-  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors", "durable_streams" } do
+  for _, name in ipairs { "store", "limits", "log", "console", "cluster", "node", "cors", "access",
+    "durable_streams" } do
     verbs[name] = function(value)
       only_while_loading(name)
       declare(name, value, core.caller(2))
@@ -139,6 +160,10 @@ function M.verbs()
   end
   for _, name in ipairs(NOT_YET) do
     verbs[name] = function() M.report(core.caller(2), name .. ": is not available in this version") end
+  end
+  function verbs.token(name)
+    only_while_loading("token")
+    return declare_token(name, core.caller(2))
   end
   function verbs.topic(name)
     if loading then return declare_rule(name, core.caller(2)) end
@@ -350,6 +375,8 @@ function M.finish(checking)
     listeners.check(listener, checking, function(at, problem) complain(path .. at, problem) end)
   end
   check_cluster(values)
+  local open = values.access.open
+  values.access.mode = open and "open" or open == false and "closed" or "tokens"     -- for C
   if #errors == 0 then M.values = values end
   return errors_in_order()
 end
@@ -400,7 +427,7 @@ function M.get(path)
   if path == "(fixed)" then return M.fixed() end
   local tls = path:match("^%(tls%)%.(%d+)$")
   if tls then return listeners.files(M.values.listen[tonumber(tls)]) end
-  local value = M.values
+  local value = path:find("^tokens%.") and { tokens = M.tokens } or M.values
   for name in path:gmatch("[^.]+") do
     if type(value) ~= "table" then return nil end
     value = value[math.tointeger(tonumber(name)) or name]

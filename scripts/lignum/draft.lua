@@ -2,6 +2,7 @@
 ---
 --- Each draft has its own copies of all modules (modules.lua). build() either returns a world or raises one string with
 --- an error on each line.
+local access = require "lignum.access"
 local config = require "lignum.config"
 local core = require "lignum.core"
 require "lignum.each"      -- adds topic:each
@@ -30,7 +31,7 @@ local complete = false     -- true once lignum.lua is loaded: nothing can be dec
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
 local WRITES <const> = { POST = true, PUT = true, PATCH = true, DELETE = true }
 local INCLUDES_MAX <const> = 16     -- files within each other
-local ROUTES = { "api", "message", "topic", "groups", "cluster", "metrics", "openapi" }
+local ROUTES = { "api", "message", "topic", "groups", "tokens", "cluster", "metrics", "openapi" }
 
 -- The globals of Lua that lignum.lua sees.
 local LUA = {
@@ -45,11 +46,11 @@ local function print_to_log(...)
   core.say.info(table.concat(parts, "\t"))
 end
 
-local function write_route(method, path, fn, access)
+local function write_route(method, path, fn, use)
   if type(fn) ~= "function" then error("route.write(method, path, fn): fn must be a function", 2) end
   method = type(method) == "string" and method:upper() or ""
   if not WRITES[method] then error("route.write: method must be POST, PUT, PATCH or DELETE", 2) end
-  route.declare(method, path, forward.write(fn), core.caller(2), access)
+  route.declare(method, path, forward.write(fn), core.caller(2), use)
 end
 
 ---The functions of api.lua without the verbs: lignum.lua and the console share them.
@@ -63,6 +64,7 @@ function M.api()
     lock = core.lock, signal = core.signal,
     jwt = modules.copy(jwt), webhook = modules.copy(webhook),
     cluster = { adopt = roster.adopt, claim_unclean = roster.claim_unclean, status = roster.status },
+    tokens = { add = access.add, list = access.list, revoke = access.revoke },
     http = { fail = http.fail }, reject = publish.reject, print = print_to_log,
     route = {
       get = route.get, post = route.post, put = route.put, patch = route.patch, delete = route.delete,
@@ -201,7 +203,7 @@ function M.build(options)
   end
   config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
-  route.seal()
+  route.seal(config.values.access.metrics)
   publish.seal()
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,

@@ -14,7 +14,10 @@ local M = {
   operators = false,     -- whether the routes that are declared now are the operator's
 }
 
-local OPEN <const> = "/healthz"     -- not authorized: Consul requests it without credentials; it discloses nothing
+local judge, guarded, changes = core.access.judge, core.access.guarded, core.access.changes
+
+-- Served to everybody: Consul and load balancers ask without credentials. seal() adds what lignum.lua says.
+local OPEN = { ["/healthz"] = true, ["/readyz"] = true }
 local PROBES <const> = { ["/healthz"] = true, ["/readyz"] = true }       -- which nothing is put around
 local authorize      ---@type fun(req: lignum.Request): any, string?, string?   the operator's hook, if defined
 local sealed = false -- true once the draft is complete
@@ -28,6 +31,9 @@ local sealed = false -- true once the draft is complete
 ---@field place string
 ---@field action string|fun(req: lignum.Request): string   what a request to it does, for authorize
 ---@field topic fun(req: lignum.Request): string?   which topic it is about, for authorize
+---@field all boolean?      a token needs the action on all topics
+---@field also? fun(req: lignum.Request): { [1]: string, [2]: string }[]   what else it does: actions and topics
+---@field undo? fun(req: lignum.Request, body: any)   what its answer gave, when that must not be sent any more
 
 local all = {}                       ---@type lignum.Route[]
 local declared = {}                  ---@type table<string, lignum.Route>   by method and path, with {} for each {name}
@@ -80,6 +86,7 @@ local function add(method, path, fn, place, access)
     id = core.route(method .. " " .. path), method = method, path = path, fn = fn, place = place,
   }
   route.action, route.topic = check_access(access, method, path)
+  if access and not M.operators then route.all, route.also, route.undo = access.all, access.also, access.undo end
   if M.operators then route.closed = true end
   declared[key] = route
   all[#all + 1] = route
@@ -163,8 +170,10 @@ local function surround_all()
 end
 
 ---Builds the tree of routes and reads the hook `authorize`. No route can be declared after this.
-function M.seal()
+---@param open_metrics boolean   whether /metrics is served to everybody
+function M.seal(open_metrics)
   sealed = true
+  OPEN["/metrics"] = open_metrics
   surround_all()
   tree = core.tree(all)
   authorize = hooks.get("authorize")
@@ -193,13 +202,15 @@ end
 
 -- Answering ------------------------------------------------------------------------------------
 
--- The answer to a request that the hook `authorize` rejects, or nothing. The hook is asked before anything tells what
--- there is: also for a path or method without a route.
-local function refused(req, route)
-  local facts = route and { action = route.action, topic = route.topic(req) } or {}
-  if type(facts.action) == "function" then facts.action = facts.action(req) end
+-- Asks the access tokens, then the hook `authorize`, whether a request may do one thing. Nothing if it may, else the
+-- answer. `facts` is what the request says of itself meanwhile.
+local function refused_one(req, facts, everywhere)
+  local token, why, code = judge(req, facts.action, facts.topic, everywhere, authorize ~= nil)
+  if code then return http.fail(code, why) end
+  facts.token, facts.user = token, token
   know(req, facts)
-  local allowed, code, detail = hooks.call("authorize", req)
+  if not authorize then return nil end
+  local allowed, refusal, detail = hooks.call("authorize", req)
   if type(allowed) == "table" then
     facts.user = allowed.user
     if type(facts.user) ~= "string" then hooks.complain("authorize", "must return a user that is a string") end
@@ -208,8 +219,61 @@ local function refused(req, route)
   end
   if allowed == true then return nil end
   if allowed then hooks.complain("authorize", "must return true, false or { user = }, not a " .. type(allowed)) end
-  if not code then code = req:header("authorization") and "forbidden" or "unauthorized" end
-  return http.fail(code, detail)
+  return http.fail(refusal or req:header("authorization") and "forbidden" or "unauthorized", detail)
+end
+
+-- The answer to a request that is not let in, or nothing. It is asked before anything tells what there is: also for a
+-- path or method without a route. What a route does to other topics than its own is asked for each.
+local function refused(req, route)
+  if not route then return refused_one(req, {}) end
+  for _, more in ipairs(route.also and route.also(req) or {}) do
+    local status, body, headers = refused_one(req, { action = more[1], topic = more[2] })
+    if status then return status, body, headers end
+  end
+  local action = route.action
+  if type(action) == "function" then action = action(req) end
+  return refused_one(req, { action = action, topic = route.topic(req) }, route.all)
+end
+
+local AGAIN <const> = 60     -- seconds after which a stream is judged again, even if no token has come or gone
+
+-- A body that streams only for as long as its request would be let in. What it writes reaches the client before it is
+-- judged again only if the tokens are the same; a stream says something every 15 seconds.
+local function judged_stream(req, route, body, headers)
+  local seen, last = changes(), core.time.clock()
+  return function(write)
+    local ended = false
+    return body(function(piece)
+      if ended then return false end
+      if changes() ~= seen or core.time.clock() - last >= AGAIN then
+        seen, last = changes(), core.time.clock()
+        local status, problem = refused(req, route)
+        if status then
+          ended = true
+          local kind = type(headers) == "table" and headers["Content-Type"] or headers
+          if kind == "text/event-stream" then write("event: error\ndata: " .. core.json.encode(problem) .. "\n\n") end
+          return false
+        end
+      end
+      return write(piece)
+    end)
+  end
+end
+
+-- Answers a request that is let in. What it has waited for is sent only if it would still be.
+local function answer_judged(req, route)
+  local seen = changes()
+  local status, body, headers, rest = route.fn(req)
+  if not status then return failed(route, body, headers, rest) end
+  if type(body) == "function" then return status, judged_stream(req, route, body, headers), headers end
+  if changes() ~= seen and (route.action == "read" or route.action == "consume") then
+    local now, problem, more = refused(req, route)
+    if now then
+      if route.undo then route.undo(req, body) end
+      return now, problem, more
+    end
+  end
+  return status, body, headers
 end
 
 ---Answers a request.
@@ -219,7 +283,8 @@ end
 ---@return table? headers
 function M.handle(req)
   local route, allow = find_route(req, tree)
-  if authorize and not (route and route.path == OPEN) then
+  local closed = (authorize or guarded()) and not (route and OPEN[route.path])
+  if closed then
     local status, body, headers = refused(req, route)
     if status then return status, body, headers end
   end
@@ -228,6 +293,7 @@ function M.handle(req)
     return wrong_method(allow, req.method)
   end
   if route.closed ~= nil then core.operator_code(route.closed) end
+  if closed then return answer_judged(req, route) end
   local status, body, headers, more = route.fn(req)
   if status then return status, body, headers end
   return failed(route, body, headers, more)

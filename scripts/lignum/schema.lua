@@ -208,6 +208,13 @@ M.keys = group {
       "the console's Unix socket", { shown = "console.sock in store.path" }),
   },
   "cluster", cluster(),
+  "access", group {
+    "open", key("flag", nil, "true: whoever shows no token may do everything; false: everybody needs a token",
+      { shown = "on loopback, until the first token" }),
+    "stale", time(limits.access_stale_ms / 1000, "how long a node that hears no leader goes on by the tokens that it "
+      .. "knows; 0 = without end", 0, DAY),
+    "metrics", key("flag", false, "serve /metrics to whoever asks"),
+  },
   "cors", group {
     "origins", key("origins", {}, "whose pages may use this node besides its own: \"https://app.example\", a list, or "
       .. "\"*\"", { shown = "none" }),

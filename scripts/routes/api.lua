@@ -1,4 +1,5 @@
 --- /api: the original interface (doc/http.md, "The original interface").
+local access = require "lignum.access"
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
@@ -120,10 +121,11 @@ function M.get(req)
 end
 
 ---`GET /api/topics`
-function M.topics()
+---@param req lignum.Request
+function M.topics(req)
   local list = core.json.array {}
   for i, t in ipairs(core.topics()) do
-    local info = t:info()
+    local info = access.shows(req, t.name) and t:info()
     if info then list[#list + 1] = { name = info.name, message_count = info.next - info.first } end
     if i % 1000 == 0 then core.sleep(0) end
   end

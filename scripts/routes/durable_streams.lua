@@ -23,15 +23,22 @@ local function topic_of(req)
   return protocol.topic_name(req:param("path") or "")
 end
 
+-- A fork shows what its source has.
+local function forked(req)
+  local from = req:header("stream-forked-from")
+  local source = from and protocol.topic_name(protocol.path_in(from) or "")
+  return source and { { "read", source } } or {}
+end
+
 ---Declares the routes.
 ---@param options { long_poll: number }
 function M.declare(options)
   read.long_poll = options.long_poll
   reserved.add(protocol.TOPICS, "topics that begin with " .. protocol.TOPICS .. " are streams; use " .. protocol.PREFIX)
-  local function declare(method, fn, action)
-    route.declare(method, PATH, fn, "durable_streams", { action = action, topic = topic_of })
+  local function declare(method, fn, action, also)
+    route.declare(method, PATH, fn, "durable_streams", { action = action, topic = topic_of, also = also })
   end
-  declare("PUT", forward.write(create.put), "publish")
+  declare("PUT", forward.write(create.put), "publish", forked)
   declare("POST", forward.write(append.post), "publish")
   declare("DELETE", forward.write(append.delete), "admin")
   declare("GET", read.get, "read")

@@ -257,19 +257,45 @@ local function may_put(req)
   return policy.auto_group(param(req, "topic") or "") and "consume" or "admin"
 end
 
+-- The member of a body that names another topic, to which the call publishes.
+local function publishes_to(member)
+  return function(req)
+    local body = req:json()
+    local other = body and body[member]
+    return type(other) == "string" and other ~= "" and { { "publish", other } } or {}
+  end
+end
+
+-- A redrive publishes to the topic that it names, or to the group's own, and reads the dead letters.
+local function redriven(req)
+  local other = publishes_to("to")(req)
+  if not other[1] then other[1] = { "publish", param(req, "topic") } end
+  return other
+end
+
+-- What a claim has leased, and must not be sent any more.
+local function give_back(req, body)
+  local claimed = type(body) == "string" and json.decode(body)
+  local leases = {}
+  for i, m in ipairs(type(claimed) == "table" and claimed.messages or {}) do leases[i] = m.lease end
+  local name, group = names(req)
+  if #leases > 0 then raw.give_back(name, group, leases) end
+end
+
 local ALL <const> = "/v1/topics/{topic}/groups"
 local ONE <const> = ALL .. "/{group}"
 
 route.get(ALL, forward.write(M.list), { action = "observe" })
 route.get(ONE, forward.write(M.get), { action = "observe" })
-route.put(ONE, forward.write(M.put), { action = may_put })
-route.patch(ONE, forward.write(M.patch), { action = "admin" })
+route.put(ONE, forward.write(M.put), { action = may_put, also = publishes_to("dead_letter") })
+route.patch(ONE, forward.write(M.patch), { action = "admin", also = publishes_to("dead_letter") })
 route.delete(ONE, forward.write(M.delete), { action = "admin" })
-route.post(ONE .. "/claim", forward.write(M.claim, wait_of), { action = "consume" })
+route.post(ONE .. "/claim", forward.write(M.claim, wait_of), { action = "consume", undo = give_back })
 route.post(ONE .. "/settle", forward.write(M.settle), { action = "consume" })
 route.get(ONE .. "/events", forward.write(M.events, function() return "redirect" end), { action = "consume" })
 route.post(ONE .. "/seek", forward.write(M.seek), { action = "admin" })
-route.post(ONE .. "/redrive", forward.write(M.redrive, function() return WAIT_MAX end), { action = "admin" })
+route.post(ONE .. "/redrive", forward.write(M.redrive, function() return WAIT_MAX end),
+  { action = "admin", also = redriven })
 route.put(ONE .. "/cursor", forward.write(M.cursor), { action = "consume" })
 
 return M

@@ -240,6 +240,6 @@ function M.get()
   return 200, table.concat(page), { ["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end
 
-route.get("/metrics", M.get, { action = "observe" })
+route.get("/metrics", M.get, { action = "observe", all = true })
 
 return M

@@ -132,6 +132,13 @@ local schemas = {
     offset = integer(0, "and up to which offset"),
   }, { "title", "status", "code", "detail", "retryable" }),
 
+  Token = object({
+    name = text(), topics = array_of(text("a pattern")), may = array_of(text("an action")),
+    made = { type = "string", format = "date-time" }, expires = { type = "string", format = "date-time" },
+    declared = { type = "boolean", description = "in lignum.lua" },
+    secret = text("only when it is made; shown once"),
+  }, { "name", "topics", "may" }),
+
   Message = object(message, { "offset", "epoch", "time" }),
 
   Envelope = {
@@ -423,6 +430,24 @@ paths["/v1/topics/{topic}/groups/{group}/cursor"] = {
     parameters = { header("If-Match", "the generation of the group") },
     requestBody = body(content("application/json", object({ next = text("a token") }, { "next" }))),
   }),
+}
+
+paths["/v1/tokens"] = {
+  get = operation("List access tokens", { ["200"] = json("All, by name", object({
+    tokens = array_of(ref("Token")),
+  }, { "tokens" })) }),
+  post = operation("Make an access token", { ["201"] = json("It, with its secret", ref("Token")) }, {
+    requestBody = body(content("application/json", object({
+      name = text(nil, limits.topic_name_max), topics = array_of(text("a pattern, such as orders.*")),
+      may = array_of(words("read", "publish", "consume", "admin", "observe", "own")),
+      expires = text("a span such as 30d, or a time"),
+    }, { "name", "topics", "may" }))),
+  }),
+}
+
+paths["/v1/tokens/{token}"] = {
+  parameters = list { { name = "token", ["in"] = "path", required = true, schema = { type = "string" } } },
+  delete = operation("Revoke an access token", { ["204"] = answer("It is revoked") }),
 }
 
 paths["/v1/cluster"] = { get = operation("Leader and nodes", { ["200"] = json("The cluster", ref("Cluster")) }) }

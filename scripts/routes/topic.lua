@@ -1,4 +1,5 @@
 --- /v1/topics: lists, creates, changes and deletes topics.
+local access = require "lignum.access"
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
@@ -58,7 +59,7 @@ function M.list(req)
 
   local page, last = json.array {}, nil
   for _, t in ipairs(named(query, internal)) do
-    if not query.after or t.name > query.after then
+    if (not query.after or t.name > query.after) and access.shows(req, t.name) then
       if #page == (limit or LIMIT) then return 200, { topics = page, after = last } end
       local info = t:info()
       page[#page + 1] = info and describe(info)

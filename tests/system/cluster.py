@@ -44,7 +44,8 @@ class Node(Broker):
 
     def config(self):
         c = self.cluster
-        return """
+        reached = "access { open = true }" if self.place and "access" not in c.config + self.settings else ""
+        return reached + """
 cluster {
   name = "%s",
   consul = { address = { %s }, key = "%s" },

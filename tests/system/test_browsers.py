@@ -178,7 +178,7 @@ def test_only_known_hosts_are_served_on_loopback(node):
 
 
 def test_beyond_loopback_any_host_is_served(node):
-    b = node(listen="0.0.0.0:0")
+    b = node(listen="0.0.0.0:0", set=["access.open=true"])
     assert send(b, "GET", "/ping", {"Host": "lignum.test"}).status == 200
 
 

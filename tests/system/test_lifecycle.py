@@ -306,14 +306,14 @@ def test_a_port_in_use_is_said(make_node):
 
 
 def test_a_name_of_no_host_is_said_to_be_that(make_node):
-    b = make_node(listen="nosuch.invalid:1")
+    b = make_node(listen="nosuch.invalid:1", set=["access.open=true"])
     b.spawn()
     assert b.wait_exit() == 64
     assert 'cannot listen address=nosuch.invalid:1 error="No such device or address"' in b.said()
 
 
 def test_listening_off_loopback_without_authorize_warns_loudly(node):
-    b = node(listen="0.0.0.0:0")
+    b = node(listen="0.0.0.0:0", config="access { open = true }")
     assert re.search(r"warn main: .*authorize", b.said())
     b.stop()
     b.write_config("function authorize(request) return true end")

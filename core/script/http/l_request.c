@@ -117,11 +117,11 @@ static void make_params(lua_State *L, const struct http_request *r)
 
 enum field {
     FIELD_PATH = 1, FIELD_TARGET, FIELD_METHOD, FIELD_PARAMS, FIELD_QUERY, FIELD_HEADERS, FIELD_BODY, FIELD_PEER,
-    FIELD_ROUTE, FIELD_PRODUCER, FIELD_USER, FIELD_TOPIC, FIELD_ACTION,
+    FIELD_ROUTE, FIELD_PRODUCER, FIELD_USER, FIELD_TOKEN, FIELD_TOPIC, FIELD_ACTION,
 };
 static const char *const field_names[] = {
     "path", "target", "method", "params", "query", "headers", "body", "peer",
-    "route", "producer", "user", "topic", "action", NULL,
+    "route", "producer", "user", "token", "topic", "action", NULL,
 };
 
 /* Pushes what the route or authorize has said of the request, or nil. */
@@ -162,6 +162,7 @@ static int push_field(lua_State *L, enum field field)
         if (push_fact(L, "user") == 1 && !lua_isnil(L, -1))
             return 1;
         return push_optional(L, request_at(L, 1)->user);
+    case FIELD_TOKEN:
     case FIELD_TOPIC:
     case FIELD_ACTION:
         return push_fact(L, field_names[field - 1]);
@@ -218,7 +219,7 @@ static int l_header(lua_State *L)
     return lua_gettop(L) - names;
 }
 
-/* req:know(facts): sets user, topic and action */
+/* req:know(facts): sets user, token, topic and action */
 static int l_know(lua_State *L)
 {
     request_check(L, 1, "req:know(facts)");

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
+#include "script/http/judge.h"
 #include "script/http/request.h"
 #include "script/http/routes.h"
 #include "script/http/tables.h"
@@ -357,7 +358,9 @@ void route_judge(void *arg, const struct http_request *r, struct http_refusal *o
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serving);
     const struct tree *t = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (t == NULL || find(t, r->head.method, request_path(r, text), &found, &others) != 0)
+    if (t != NULL)
+        judge_head(vm_services(L), r, out);
+    if (t == NULL || out->error != 0 || find(t, r->head.method, request_path(r, text), &found, &others) != 0)
         return;
     out->error = others == 0 ? -ERR_NOT_FOUND : slice_eq(r->head.method, SLICE("OPTIONS")) ? 0 : -ERR_BAD_METHOD;
     if (out->error != -ERR_BAD_METHOD)

@@ -11,5 +11,6 @@
 MAY_RAISE void request_open(lua_State *L);
 MAY_RAISE void envelopes_open(lua_State *L);      /* adds a method to the object of requests: after request_open */
 MAY_RAISE void route_open(lua_State *L);
+MAY_RAISE void access_tables_open(lua_State *L);
 
 #endif

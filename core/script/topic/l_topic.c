@@ -71,29 +71,6 @@ static int name_topic(lua_State *L)
 
 /* ---- topics(pattern) ---- */
 
-/* `*` stands for any characters, `?` for one. On a mismatch the last star takes one more character. */
-static bool matches(slice pattern, slice name)
-{
-    size_t p = 0, n = 0, star = SIZE_MAX, from = 0;
-    while (n < name.n) {
-        if (p < pattern.n && pattern.p[p] == '*') {
-            star = p++;
-            from = n;
-        } else if (p < pattern.n && (pattern.p[p] == '?' || pattern.p[p] == name.p[n])) {
-            p++;
-            n++;
-        } else if (star != SIZE_MAX) {
-            p = star + 1;
-            n = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.n && pattern.p[p] == '*')
-        p++;
-    return p == pattern.n;
-}
-
 /* topics([pattern]) -> list of topics, by name */
 static int l_topics(lua_State *L)
 {
@@ -105,7 +82,7 @@ static int l_topics(lua_State *L)
     lua_newtable(L);
     for (size_t i = 0; (t = topics_at(ts, i)) != NULL; i++) {
         slice name = slice_from(t->name);
-        if ((t->name[0] == '_') != internal || !matches(pattern, name))
+        if ((t->name[0] == '_') != internal || !slice_matches(pattern, name))
             continue;
         push_topic_handle(L, t);
         lua_rawseti(L, -2, ++count);

@@ -19,8 +19,16 @@ slice handle_name(const struct topic_handle *h)
     return slice_of(h->name, h->name_size);
 }
 
+/* No script and no client sees the records of access tokens: they hold digests of secrets. */
+static bool is_secret(slice name)
+{
+    return slice_eq(name, SLICE(ACCESS_LOG_NAME));
+}
+
 int name_find(lua_State *L, slice name, struct topic **out)
 {
+    if (is_secret(name))
+        return -ERR_FORBIDDEN;
     struct topic *t = topics_find(vm_services(L)->topics, name);
     int rc = t != NULL ? 0 : topics_find_unopened(vm_services(L)->topics, name, &t);
     if (rc == -ERR_UNKNOWN_TOPIC && !topic_name_ok(name))
@@ -33,7 +41,7 @@ int name_find(lua_State *L, slice name, struct topic **out)
 int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
 {
     struct topic *t = h->found ? topic_deref(vm_services(L)->topics, h->ref) : NULL;
-    int rc = t != NULL ? 0 : name_find(L, handle_name(h), &t);
+    int rc = t != NULL && !is_secret(handle_name(h)) ? 0 : name_find(L, handle_name(h), &t);
     h->found = rc == 0;
     if (rc < 0)
         return rc;
@@ -46,6 +54,9 @@ int name_fail(lua_State *L, slice name, int rc)
 {
     if (rc == -ERR_UNKNOWN_TOPIC)
         return push_fail_because(L, rc, "there is no topic %.*s", SLICE_ARGS(name));
+    if (rc == -ERR_FORBIDDEN)
+        return push_fail_because(L, rc, ACCESS_LOG_NAME " is read by nobody; GET /v1/tokens and tokens.list() list "
+                                 "what there is");
     if (rc == -ERR_STORAGE || rc == -ENOSPC)
         return push_fail_because(L, rc, "the directory of topic %.*s cannot be made on this node, which tries again; "
                                  "its log says why", SLICE_ARGS(name));

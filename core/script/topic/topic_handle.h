@@ -25,7 +25,8 @@ slice handle_name(const struct topic_handle *h);
 MAY_RAISE struct topic_handle *handle_new(lua_State *L, slice name);
 MAY_RAISE void push_topic_handle(lua_State *L, const struct topic *t);
 
-/* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have this name. */
+/* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have this name; -ERR_FORBIDDEN:
+ * it is _tokens. */
 MAY_RAISE int name_find(lua_State *L, slice name, struct topic **out);
 MAY_RAISE int handle_find(lua_State *L, struct topic_handle *h, struct topic **out);
 

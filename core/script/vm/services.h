@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/access/access.h"
 #include "broker/cluster/cluster.h"
 #include "broker/group/groups.h"
 #include "net/fetch.h"
@@ -22,6 +23,7 @@ struct services {
     struct http_server *http;
     struct topics *topics;
     struct groups *groups;
+    struct access *access;
     struct store *store;
     struct role *role;
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */

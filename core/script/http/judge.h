@@ -1,0 +1,36 @@
+/*
+ * The judgement of requests by access tokens (broker/access/access.h).
+ *
+ * A request shows a secret in Authorization, as `Bearer SECRET` or as Basic with the token's name as user. A browser's
+ * EventSource cannot set headers, so an event stream may show it as ?access_token= instead.
+ */
+#ifndef SCRIPT_HTTP_JUDGE_H
+#define SCRIPT_HTTP_JUDGE_H
+
+#include <lua.h>
+
+#include "broker/access/access.h"
+#include "net/http.h"
+#include "script/vm/raise.h"
+#include "script/vm/services.h"
+
+/* What a request shows. */
+struct shown {
+    const struct access_token *token;    /* NULL: none that is valid here */
+    bool any;                            /* it shows credentials, of whatever kind */
+    bool ours;                           /* they have the form of a token's secret */
+};
+void judge_shown(const struct services *s, const struct http_request *r, struct shown *out);
+
+/* Whether this node has heard no leader for so long that it does not know which tokens have been revoked. */
+bool judge_is_stale(const struct services *s);
+
+/* For a head whose body has not arrived yet: refuses it where the node is guarded and it shows no valid token. */
+void judge_head(const struct services *s, const struct http_request *r, struct http_refusal *out);
+
+#define ASK_FOR_BEARER "WWW-Authenticate: Bearer realm=\"lignum\"\r\n"
+
+MAY_RAISE int l_access_judge(lua_State *L);
+MAY_RAISE int l_access_sees(lua_State *L);
+
+#endif
