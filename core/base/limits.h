@@ -195,6 +195,7 @@ enum {
     SHIP_SIZE = 256 * KIB,              /* batches of one topic, before the next topic is served */
     SECRET_SIZE_MIN = 16,               /* bytes: 128 bits are beyond any search */
     SECRET_SIZE_MAX = 128,
+    BARRIERS_MAX = 4096,                /* of one follower, that its leader has not answered */
     HANDSHAKE_MS = 5 * 1000,            /* from a connection to the end of its handshake */
     LEASE_MS = 10 * 1000,               /* how long a confirmation from Consul is valid */
     LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */

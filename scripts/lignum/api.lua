@@ -106,6 +106,19 @@ function Topic:each(options) end
 ---@example if topic("orders"):wait(100, 5) then print "there" end
 function Topic:wait(offset, timeout) end
 
+---Waits until this node shows everything that any node had acknowledged of the topic when it was called. On a follower
+---the leader says how far that is, and messages of a wal topic are sent to it at once. The leader answers only once
+---every member of the synced set has confirmed that it still follows: one that was stopped and replaced never answers.
+---@waits for the leader, and for what it has
+---@where tasks
+---@param timeout? number  seconds, for each of these; default 5
+---@return boolean? ok
+---@return string? message
+---@return string? code
+---@errors unknown_topic no_leader unavailable busy timeout stopping cancelled
+---@example if topic("orders"):barrier() then print(topic("orders"):info().next) end
+function Topic:barrier(timeout) end
+
 ---Returns the offset of the first batch appended at or after a time; the next offset when there is none.
 ---@where tasks
 ---@param time number  seconds since 1970

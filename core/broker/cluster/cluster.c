@@ -424,6 +424,29 @@ struct mark *cluster_seals(struct cluster *c)
     return &c->seals;
 }
 
+int cluster_barrier(struct cluster *c, slice name, struct mark **mark, uint64_t *want, uint64_t *number)
+{
+    *number = 0;
+    if (c->leading) {
+        *mark = leader_barrier(c->leader, want);
+        return 0;
+    }
+    int rc = follower_barrier(c->follower, name, number);
+    *mark = follower_answered(c->follower);
+    *want = *number;
+    return rc;
+}
+
+bool cluster_reached(struct cluster *c, uint64_t number, struct reached *out)
+{
+    return follower_reached(c->follower, number, out);
+}
+
+bool cluster_reached_here(struct cluster *c, slice name, struct reached *out)
+{
+    return c->leading && leader_reached(c->leader, name, out);
+}
+
 struct leader *cluster_leader(struct cluster *c)
 {
     return c->leader;

@@ -73,6 +73,13 @@ const struct synced_register *cluster_pending_write(const struct cluster *c);
 struct mark *cluster_changes(struct cluster *c);
 struct mark *cluster_seals(struct cluster *c);
 
+/* A barrier of a topic begins (script/topic/l_barrier.c): it goes on when *mark reaches *want. `number` is 0 on a
+ * leader, where cluster_reached_here then says how far it is, and on a follower what to ask cluster_reached by. 0;
+ * -ERR_NO_LEADER; -ERR_BUSY. */
+int cluster_barrier(struct cluster *c, slice name, struct mark **mark, uint64_t *want, uint64_t *number);
+bool cluster_reached(struct cluster *c, uint64_t number, struct reached *out);
+bool cluster_reached_here(struct cluster *c, slice name, struct reached *out);
+
 bool cluster_eligible(struct cluster *c, const char **why);
 
 /* How long ago this node last knew that it had what the cluster has: it heard the leader that it follows, or Consul

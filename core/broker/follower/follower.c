@@ -9,6 +9,7 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "broker/follower/barrier.h"
 #include "broker/follower/handshake.h"
 #include "broker/follower/reconcile.h"
 #include "broker/follower/refetch.h"
@@ -32,6 +33,8 @@ struct follower *follower_new(const struct follower_options *o)
     list_init(&f->unplaced);
     list_init(&f->held);
     list_init(&f->unacked);
+    mark_init(&f->answered, 0);
+    f->reached = mem_new(BARRIERS_MAX * sizeof *f->reached);
     return f;
 }
 
@@ -41,6 +44,7 @@ void follower_free(struct follower *f)
     if (f->link != NULL)
         link_free(f->link);
     mem_free(f->by_slot);
+    mem_free(f->reached);
     mem_free(f);
 }
 
@@ -75,6 +79,7 @@ static void hang_up(struct follower *f)
     f->slots = f->slots_cap = 0;
     f->log_placed = false;
     refetch_cancel(f);
+    barrier_hang_up(f);
 }
 
 /* If upstream_fail has recorded a reason: hangs up, and dials again later. */

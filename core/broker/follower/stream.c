@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/least.h"
 #include "base/say.h"
+#include "broker/follower/barrier.h"
 #include "broker/follower/reconcile.h"
 #include "broker/follower/refetch.h"
 #include "store/replication/batches.h"
@@ -130,6 +131,12 @@ void stream_frame(struct follower *f, unsigned char type, slice payload)
         break;
     case WIRE_DIFFERS:
         refetch_differs(f, &w);
+        break;
+    case WIRE_CONFIRM:
+        barrier_confirm(f, &w);
+        break;
+    case WIRE_REACHED:
+        barrier_reached(f, &w);
         break;
     case WIRE_PING:
         f->suspended = get_u8(&w);

@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "broker/topic/reached.h"
 #include "broker/topic/topics.h"
 #include "broker/wire/wire.h"
 
@@ -67,6 +68,9 @@ struct follower {
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced, held;      /* topics */
     uint64_t held_ns;                /* when those in `held` are asked for again */
+    uint64_t barriers;               /* the number of the last one (barrier.c) */
+    struct mark answered;            /* all below and this one are */
+    struct reached *reached;         /* owned; the answers, by number % BARRIERS_MAX */
     struct list unacked;             /* topics that are placed and have something to acknowledge */
     struct topic **by_slot;          /* owned; NULL: it was dropped */
     uint32_t slots, slots_cap;

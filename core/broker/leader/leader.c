@@ -7,6 +7,7 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "broker/leader/confirm.h"
 #include "broker/leader/feed.h"
 #include "broker/leader/handshake.h"
 #include "broker/leader/membership.h"
@@ -34,6 +35,7 @@ struct leader *leader_new(const struct leader_options *o)
     l->lag_max_ns = o->lag_max_ns;
     list_init(&l->peers);
     list_init(&l->unshipped);
+    mark_init(&l->confirmed, 0);
     watch_timer(o->loop, &l->pace, on_pace, l);
     return l;
 }
@@ -48,6 +50,7 @@ static void peer_free(struct peer *p)
     for (uint32_t i = 0; i < p->slots; i++)
         if (p->by_slot[i] != NULL)
             feed_free(p->by_slot[i]);
+    confirm_forget(p);
     list_remove(&p->all);
     p->leader->peer_count--;
     link_free(p->link);
@@ -79,6 +82,7 @@ void leader_accept(struct leader *l, int fd, const union address *from)
     address_format(from, p->address);
     list_init(&p->dirty);
     list_init(&p->told_later);
+    list_init(&p->barriers);
     list_push(&l->peers, &p->all);
     l->peer_count++;
 }
@@ -123,6 +127,17 @@ void leader_end(struct leader *l)
     }
     while (!list_empty(&l->unshipped))
         list_remove(l->unshipped.next);
+    confirm_end(l);
+}
+
+struct mark *leader_barrier(struct leader *l, uint64_t *want)
+{
+    return confirm_begin(l, want);
+}
+
+bool leader_reached(struct leader *l, slice name, struct reached *out)
+{
+    return confirm_reached(l, name, out);
 }
 
 void leader_set_changed(struct leader *l)
@@ -232,11 +247,13 @@ void leader_receive(struct leader *l)
         peer_free(p);
     }
     membership_recount(l);
+    confirm_turn(l);
 }
 
 void leader_send(struct leader *l)
 {
     membership_recount(l);           /* scripts may have told of a changed set since leader_receive */
+    confirm_turn(l);
     LIST_EACH(node, &l->peers)
         feeds_send(LIST_OWNER(node, struct peer, all));
 }

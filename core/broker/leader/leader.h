@@ -5,6 +5,7 @@
  *   leader.c       connections, epochs, the `peers` mark, the turn
  *   handshake.c    HELLO, WELCOME, PROMISE
  *   requests.c     what a ready follower asks and acknowledges
+ *   confirm.c      whether the members still follow, for readers that must not read what is out of date
  *   feed.c         one topic being sent to one follower
  *   membership.c   whose copies count, and proposals of another synced set
  *   peer.h         the state that they share
@@ -17,6 +18,7 @@
 #ifndef BROKER_LEADER_LEADER_H
 #define BROKER_LEADER_LEADER_H
 
+#include "broker/topic/reached.h"
 #include "broker/topic/topics.h"
 #include "net/address.h"
 #include "net/link.h"
@@ -47,6 +49,12 @@ void leader_end(struct leader *l);
 /* A change of the synced set was confirmed or ended: which copies count is worked out again in this turn, and `peers`
  * does not rise before. */
 void leader_set_changed(struct leader *l);
+
+/* A barrier (broker/leader/confirm.h): the mark reaches *want when the members have confirmed, after this call, that
+ * they follow this node. Then leader_reached says how far it is; false: not all of what its epoch began with has taken
+ * effect. */
+struct mark *leader_barrier(struct leader *l, uint64_t *want);
+bool leader_reached(struct leader *l, slice name, struct reached *out);
 
 /* For topic_hooks. */
 uint64_t leader_peers(struct leader *l, struct topic *t);

@@ -50,6 +50,9 @@ struct peer {
     struct list dirty;               /* feeds that may have something to send */
     struct list told_later;          /* feeds with nothing to send but marks */
     uint64_t tell_ns;                /* when those are due; 0: there are none */
+    struct list barriers;            /* its barriers that are not answered yet (confirm.c) */
+    unsigned barrier_count;
+    uint64_t confirm_sent, confirmed;   /* numbers of the last CONFIRM to it, and of its last CONFIRMED */
     int64_t credit;                  /* bytes that may be sent now while it is not counted */
     uint64_t credit_ns;              /* as of then */
     uint64_t shipped_bytes;
@@ -80,6 +83,9 @@ struct leader {
     unsigned counted, missing;       /* peers whose copies count; members that ought to count and are not here */
     struct absent absent[MEMBERS_MAX];
     unsigned absent_count;
+    struct mark confirmed;           /* questions that all members that count have answered (confirm.h) */
+    uint64_t confirms;               /* the number of the last question */
+    bool confirm_wanted;             /* the next turn asks another one */
     struct list unshipped;           /* topics */
     bool sealed;                     /* one of them sealed a file */
     bool damaged;                    /* something that is to be sent cannot be read */

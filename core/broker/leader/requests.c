@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/say.h"
+#include "broker/leader/confirm.h"
 #include "broker/leader/feed.h"
 #include "broker/wire/wire.h"
 #include "store/replication/epochs.h"
@@ -209,6 +210,12 @@ void requests_frame(struct peer *p, unsigned char type, slice payload)
         break;
     case WIRE_AUDIT:
         on_audit(p, &w);
+        break;
+    case WIRE_BARRIER:
+        confirm_barrier(p, &w);
+        break;
+    case WIRE_CONFIRMED:
+        confirm_confirmed(p, &w);
         break;
     case WIRE_PING:
         break;

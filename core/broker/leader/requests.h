@@ -1,5 +1,6 @@
 /*
- * What a ready follower asks and acknowledges: the frames POSITION, START, ACK, WANT and AUDIT (broker/wire/wire.h).
+ * What a ready follower asks and acknowledges: the frames POSITION, START, ACK, WANT, AUDIT, BARRIER and CONFIRMED
+ * (broker/wire/wire.h).
  * leader_receive calls this.
  */
 #ifndef BROKER_LEADER_REQUESTS_H

@@ -16,6 +16,8 @@
  *     ACK       (u32 slot, u64 written, u64 disk) ...: everything below is written here, and on this node's disk
  *     WANT      u32 slot, u64 first, u64 position: asks for bytes of a sealed file, to repair ours
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file of ours
+ *     BARRIER   u64 number, text name: how far is the leader with this topic?
+ *     CONFIRMED u64 number: the answer to CONFIRM
  *     PING      nothing: the sender is alive
  *   leader -> follower
  *     WELCOME   u64 epoch, u64 version of the register, text member, text http
@@ -29,6 +31,9 @@
  *     CAUGHT    nothing: the follower has all that is acknowledged
  *     FILE      u32 slot, u64 first, u64 position, u64 size of all, bytes; size 0: there is none
  *     DIFFERS   u32 slot, u64 first: the leader's file of AUDIT is another one
+ *     CONFIRM   u64 number: does the follower still follow?
+ *     REACHED   u64 number of the BARRIER, u64 applied, u8 1 = it has such a topic, topic id (u64 epoch, u64 offset),
+ *               u64 readable
  *     PING      u8 1 = Consul has not confirmed the leader for a lease: the sender is alive
  *   both
  *     REFUSE    text why; the sender closes
@@ -47,9 +52,9 @@ enum { WIRE_VERSION = 1 };
 
 enum wire_type {
     WIRE_HELLO = 'h', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
-    WIRE_WANT = 'n', WIRE_AUDIT = 'a',
+    WIRE_WANT = 'n', WIRE_AUDIT = 'a', WIRE_BARRIER = 'b', WIRE_CONFIRMED = 'c',
     WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
-    WIRE_FILE = 'F', WIRE_DIFFERS = 'X',
+    WIRE_FILE = 'F', WIRE_DIFFERS = 'X', WIRE_CONFIRM = 'C', WIRE_REACHED = 'B',
     WIRE_REFUSE = 'R', WIRE_PING = 'i',
 };
 

@@ -364,9 +364,9 @@ void topic_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"append", l_topic_append}, {"read", l_topic_read}, {"wait", l_wait}, {"offset_at", l_offset_at},
-        {"ship", l_ship}, {"trim", l_trim}, {"info", l_info}, {"place", l_place},
-        {"labels", l_labels}, {"producer", l_producer}, {"check", l_check}, {"acknowledges", l_acknowledges},
-        {"receipt", l_receipt}, {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete},
+        {"ship", l_ship}, {"trim", l_trim}, {"info", l_info}, {"place", l_place}, {"labels", l_labels},
+        {"producer", l_producer}, {"check", l_check}, {"acknowledges", l_acknowledges}, {"receipt", l_receipt},
+        {"barrier", l_topic_barrier}, {"create", l_topic_create}, {"set", l_topic_set}, {"delete", l_topic_delete},
         {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", name_topic}, {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_TOPIC, meta, methods, index_topic, NULL});

@@ -18,6 +18,7 @@ MAY_RAISE void read_open(lua_State *L);
 
 MAY_RAISE int l_topic_append(lua_State *L);
 MAY_RAISE int l_topic_read(lua_State *L);
+MAY_RAISE int l_topic_barrier(lua_State *L);
 MAY_RAISE int l_topic_create(lua_State *L);
 MAY_RAISE int l_topic_set(lua_State *L);
 MAY_RAISE int l_topic_delete(lua_State *L);
