@@ -3,20 +3,25 @@
 ---
 ---     durable_streams/protocol.lua   names, offsets, headers, errors
 ---     durable_streams/access.lua     how long streams live
+---     durable_streams/barrier.lua    reads on any node are not out of date
 ---     durable_streams/state.lua      what a stream is, and appending to it
 ---     durable_streams/messages.lua   the messages in a body
 ---     durable_streams/forks.lua      what a stream consists of
 ---     durable_streams/create.lua, append.lua, read.lua, events.lua    the methods
 local append = require "routes.durable_streams.append"
+local config = require "lignum.config"
 local create = require "routes.durable_streams.create"
 local forward = require "lignum.forward"
 local protocol = require "routes.durable_streams.protocol"
 local read = require "routes.durable_streams.read"
 local reserved = require "lignum.reserved"
 local route = require "lignum.route"
+local schedule = require "lignum.schedule"
+local state = require "routes.durable_streams.state"
 
 local M = {}
 
+local SWEEP <const> = 10       -- seconds between two looks for streams that have expired
 local PATH <const> = protocol.PREFIX .. "{path...}"
 
 local function topic_of(req)
@@ -42,6 +47,7 @@ function M.declare(options)
   declare("POST", forward.write(append.post), "publish")
   declare("DELETE", forward.write(append.delete), "admin")
   declare("GET", read.get, "read")
+  table.insert(config.timers, schedule.every("durable_streams", SWEEP, state.sweep, { once_per = "cluster" }))
 end
 
 return M

@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from common import ROOT
+import balancer
+from common import ROOT, wait_until
 
 LONG_POLL = 2
 STREAMS = """
@@ -44,7 +45,7 @@ def suite(packages, url, out):
 
 
 def check_suites(packages, folder, urls):
-    """All tests pass against each of the servers, at the same time."""
+    """All tests pass against each of the servers, at the same time: they name streams by the clock, so none may share data."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         runs = [pool.submit(suite, packages, url, os.path.join(folder, "suite%d.json" % i)) for i, url in enumerate(urls)]
     for url, run in zip(urls, runs):
@@ -53,9 +54,35 @@ def check_suites(packages, folder, urls):
         assert len(passed) >= CORE + FORKS, "%s: only %d tests ran" % (url, len(passed))
 
 
-def test_conformance_on_a_node(node, packages, folder):
-    b = node(config=STREAMS)
-    check_suites(packages, folder, ["http://127.0.0.1:%d" % b.port])
+def address(n):
+    return "http://%s:%d" % (n.host, n.port)
+
+
+def balanced(c):
+    """Gives each request to the next node."""
+    return balancer.Balancer([(n.host, n.port) for n in c.nodes])
+
+
+def streams_cluster(cluster, mode, more="", **kw):
+    rule = 'topic "stream.*" { replication = "%s"%s }\n' % (mode, ", copies = 2" if mode == "live" else "")
+    return cluster(config=STREAMS + rule + more, **kw)
+
+
+def test_conformance_on_a_node_and_through_a_balancer(node, cluster, packages, folder):
+    """The balancer is before three nodes: what each answers must be no older than what any other one has acknowledged."""
+    b, c = node(config=STREAMS), streams_cluster(cluster, "live")
+    with balanced(c) as url:
+        check_suites(packages, folder, [address(b), url])
+
+
+if os.environ.get("LIGNUM_CONFORMANCE"):              # make conformance
+    @pytest.mark.parametrize("through", ["leader", "follower", "balancer"])
+    @pytest.mark.parametrize("mode", ["live", "wal"])
+    def test_conformance_on_a_cluster(cluster, packages, folder, mode, through):
+        c = streams_cluster(cluster, mode)
+        with balanced(c) as url:
+            urls = {"leader": address(c.leader()), "follower": address(c.followers()[0]), "balancer": url}
+            check_suites(packages, folder, [urls[through]])
 
 
 # ------------------------------------------------------------------------------------------- what /v1 may do
@@ -76,3 +103,34 @@ def test_clients_cannot_forge_streams(node):
         assert (a.status, a.json["code"]) == (403, "forbidden"), (path, a)
     assert b.ok("GET", "/v1/stream/a").body == b"[1]"
     assert b.ok("GET", "/v1/topics/stream.a/messages?raw=1").body == b"1\n"
+
+
+# ------------------------------------------------------------------------------------------- reads on any node
+
+def test_a_frozen_old_leader_does_not_answer_stale(cluster):
+    """It thaws while it still believes to lead, and within the lease: only the other members know better."""
+    c = streams_cluster(cluster, "live")
+    old = c.leader()
+    old.ok("PUT", "/v1/stream/s", body=b"[1]", headers=JSON, status=201)
+    old.freeze()
+    new = c.wait_leader(besides=[old])
+    wait_until(lambda: new.request("POST", "/v1/stream/s", body=b"[2]", headers=JSON).status == 204, what="the new leader appends")
+    with old.connect() as conn:
+        old.thaw()
+        a = conn.request("GET", "/v1/stream/s")
+    assert a.status == 503 or a.body == b"[1,2]", a
+    wait_until(lambda: old.request("GET", "/v1/stream/s").body == b"[1,2]", what="the old leader follows")
+
+
+def test_what_one_node_acknowledged_every_other_one_shows(cluster):
+    """Of a wal topic followers get messages when they are due; a read through them has them sent at once."""
+    c = streams_cluster(cluster, "wal")
+    for i in range(60):
+        a, b, d = c.nodes[i % 3], c.nodes[(i + 1) % 3], c.nodes[(i + 2) % 3]
+        path = "/v1/stream/many/%d" % i
+        a.ok("PUT", path, body=b"[0]", headers=JSON, status=201)
+        b.ok("POST", path, body=b"[1]", headers=JSON, status=204)
+        assert d.ok("GET", path).body == b"[0,1]"
+        assert b.ok("DELETE", path, status=204)
+        assert a.request("GET", path).status == 404
+        assert d.request("HEAD", path).status == 404

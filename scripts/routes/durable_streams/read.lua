@@ -1,5 +1,6 @@
 --- Durable Streams: GET and HEAD. Events are in events.lua.
 local access = require "routes.durable_streams.access"
+local barrier = require "routes.durable_streams.barrier"
 local core = require "lignum.core"
 local events = require "routes.durable_streams.events"
 local forks = require "routes.durable_streams.forks"
@@ -106,6 +107,8 @@ end
 function M.get(req)
   local name = protocol.topic_name(req:param("path"))
   if not name then return fail("unknown_stream") end
+  local status, answer, more = barrier.pass(req, name)
+  if status then return status, answer, more end
   local s, v, code = state.usable(name)
   if not s then return fail(code, v) end
   if req.method == "HEAD" then return head(s, v) end

@@ -27,6 +27,7 @@ local append_raw = core.append
 local M = {}
 
 local STREAMS_KNOWN <const> = 20000      -- states kept; beyond that all are read anew
+local SWEPT <const> = 500                -- streams looked at between two waits
 local PATIENCE <const> = 10              -- seconds in which what is on its way has to be acknowledged
 
 ---@class lignum.Stream
@@ -158,6 +159,14 @@ function M.usable(name)
   if not ok and code ~= "unknown_topic" then return nil, why, code end
   local still = M.open(name)
   return nil, "the stream has expired", still and still.gone and "stream_gone" or "unknown_stream"
+end
+
+---Deletes the streams that have expired. Nobody reads them, so no read does it.
+function M.sweep()
+  for i, t in ipairs(core.topics(protocol.TOPICS .. "*")) do
+    M.usable(t.name)
+    if i % SWEPT == 0 then core.sleep(0) end
+  end
 end
 
 ---The state at the tail, which this node may append after. What is on its way from before is waited for.
