@@ -29,13 +29,15 @@ of findings, which is empty when the history is consistent:
 The acknowledgement says what may be lost. A message with `committed` = "peers" must survive. A message with less ("disk" or
 "written", in WAL mode) may be lost around a fault: from `bound` seconds (the sync interval and the time for shipping) before the
 fault begins until `bound` seconds after it ends. So everything acknowledged before the last shipped position must survive, and
-what does not must be in some node's data/diverged, unless a node's disk was wiped.
+what does not must be in some node's data/diverged, unless a node's disk was wiped. deliveries.py has the findings about groups.
 """
 
 import bisect
 import collections
 import json
 import zlib
+
+import deliveries
 
 ACKNOWLEDGED, REFUSED, UNKNOWN = "acknowledged", "refused", "unknown"
 FOR_EVER = float("inf")
@@ -93,8 +95,8 @@ class History:
     def count(self, kind=ACKNOWLEDGED):
         return sum(1 for p in self.publishes if p.kind == kind)
 
-    def save(self, path):
-        """Writes the history as one JSON object a line, with values as text."""
+    def save(self, path, work=None):
+        """Writes the history, and what groups delivered, as one JSON object a line, with values as text."""
         def plain(o):
             if isinstance(o, bytes):
                 return o.decode("utf-8", "backslashreplace")
@@ -103,6 +105,9 @@ class History:
             for name in ("faults", "leaders", "publishes", "reads", "resets", "waits"):
                 for item in getattr(self, name):
                     f.write(json.dumps(dict(item._asdict(), what=name), default=plain) + "\n")
+            for what, items in (("delivered", work.delivered), ("acks", work.acks)) if work else ():
+                for item in items:
+                    f.write(json.dumps(dict(item._asdict(), what=what), default=plain) + "\n")
             for node, topics in self.final.items():
                 for topic, messages in topics.items():
                     f.write(json.dumps({"what": "final", "node": node, "topic": topic, "messages": messages},
@@ -352,9 +357,13 @@ class Check:
         return self.findings
 
 
-def check(history):
-    """Returns the findings, roughly in the order of the list above; [] for a consistent history."""
-    return Check(history).run()
+def check(history, work=None):
+    """Returns the findings, roughly in the order of the list above; [] for a consistent history. `work`: what groups delivered."""
+    c = Check(history)
+    c.run()
+    if work:
+        deliveries.check(work, c.end, c.found)
+    return c.findings
 
 
 def report(findings, most=8):

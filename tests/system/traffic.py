@@ -13,6 +13,7 @@ import random
 import threading
 import time
 
+import deliveries
 import history
 from client import BadAnswer, payload_of, request_bytes
 from common import PATIENCE, wait_until
@@ -210,10 +211,11 @@ class Run:
 
     def __init__(self, cluster, topics, seed=1, publishers=2, readers=1, bound=None, pace=0.004, copies=2, sizes=(20, 100, 300)):
         """`topics`: {name: "live" | "wal" | "mixed"}. Each topic has this number of publishers and readers."""
-        self.cluster, self.topics = cluster, topics
+        self.cluster, self.topics = cluster, dict(topics)
         self.history = history.History(bound=bound or cluster.sync_interval + 1.5)
         self.over, self.held, self.answers, self.findings = threading.Event(), threading.Event(), {}, None
         self.shunned = set()        # nodes that publishers and readers avoid
+        self.work, self.works = deliveries.Deliveries(), []         # of groups (consumers.py)
         self.clients = [Observer(self, "observer", seed)]
         self.settings = {name: {"replication": "live", "copies": copies} if mode == "live" else {"replication": "wal"}
                          for name, mode in topics.items()}
@@ -226,6 +228,8 @@ class Run:
 
     def __enter__(self):
         self.cluster.create(self.settings)
+        for work in self.works:
+            work.begin()
         for client in self.clients:
             client.start()
         self.progresses()
@@ -298,16 +302,28 @@ class Run:
 
     # -- the end
 
+    def let_consumers_end(self):
+        """Nothing is published any more, and groups settle what there is."""
+        if self.works:
+            self.cluster.wait_whole()
+            with self.quiet():
+                for work in self.works:
+                    work.end()
+                self.over.set()
+
     def finish(self):
-        self.stop()
+        try:
+            self.let_consumers_end()
+        finally:
+            self.stop()
         self.fail_if_a_client_did()
         self.cluster.wait_whole()
         self.cluster.wait_equal()
         self.collect()
-        self.findings = history.check(self.history)
+        self.findings = history.check(self.history, self.work)
         keep = os.environ.get("LIGNUM_KEEP")
         if self.findings and keep:
-            self.history.save(os.path.join(keep, "history-%d-%d" % (os.getpid(), int(time.time()))))
+            self.history.save(os.path.join(keep, "history-%d-%d" % (os.getpid(), int(time.time()))), self.work)
 
     def collect(self):
         for node in self.cluster.nodes:
