@@ -149,6 +149,13 @@ static inline struct http_stats rig_stats(const struct rig *rig)
     return stats;
 }
 
+/* Answers the parked request. No event follows from that outside of a turn, so a turn is asked for. */
+static inline void answer_parked(struct rig *rig, slice body)
+{
+    http_answer(rig->parked[0], &rig_ok, body);
+    loop_again(&rig->loop);
+}
+
 #define RIG_UNTIL(rig, condition) \
     while (!(condition))          \
     rig_run(rig)

@@ -84,7 +84,7 @@ TEST(test_a_pipelined_request_waits_until_the_one_before_is_answered)
     SEND(rig, fd, "GET /park HTTP/1.1\r\n" H "\r\n" PING);
     RIG_UNTIL(rig, rig->parked_count == 1);
     CHECK_EQ(rig_stats(rig).requests, 1);
-    http_answer(rig->parked[0], &rig_ok, SLICE("first"));
+    answer_parked(rig, SLICE("first"));
     struct buf in = {0};
     struct reply r = expect_reply(rig, fd, &in, false);
     CHECK_SLICE(r.body, SLICE("first"));
@@ -113,7 +113,7 @@ TEST(test_a_parked_request_keeps_its_bytes_while_more_arrive)
     CHECK_SLICE(http_head_find(&r->head, SLICE("a")), SLICE("value"));
     CHECK_SLICE(r->body, SLICE("body"));
     CHECK(rig_stats(rig).bytes_in < 20 * KIB);
-    http_answer(r, &rig_ok, SLICE("done"));
+    answer_parked(rig, SLICE("done"));
     struct buf in = {0};
     CHECK_SLICE(expect_reply(rig, fd, &in, false).body, SLICE("done"));
     buf_fini(&in);
@@ -138,8 +138,7 @@ TEST(test_reading_goes_on_where_it_paused_for_a_parked_request)
         rig_run(rig);
     } while (rig_stats(rig).bytes_in > before);
     CHECK(before < buf_size(&all));
-    http_answer(rig->parked[0], &rig_ok, SLICE("first"));
-    loop_again(&rig->loop);
+    answer_parked(rig, SLICE("first"));
     for (int i = 0; i < 1001; i++) {
         struct reply r = expect_reply(rig, fd, &in, false);
         CHECK_SLICE(r.body, i ? SLICE("GET /ping?|") : SLICE("first"));
@@ -368,8 +367,7 @@ TEST(test_draining_closes_the_idle_and_answers_what_is_in_flight)
     buf_clear(&in);
     expect_end(rig, unread);
     CHECK(!http_drained(rig->http));
-    http_answer(rig->parked[0], &rig_ok, SLICE("done"));
-    loop_again(&rig->loop);
+    answer_parked(rig, SLICE("done"));
     r = expect_reply(rig, parked, &in, false);
     CHECK_SLICE(r.body, SLICE("done"));
     CHECK_SLICE(http_head_find(&r.head, SLICE("connection")), SLICE("close"));

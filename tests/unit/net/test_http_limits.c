@@ -92,8 +92,7 @@ TEST(test_a_parked_request_is_not_timed)
     expect_end(rig, idle);
     idle = dial(rig);
     expect_end(rig, idle);
-    http_answer(rig->parked[0], &rig_ok, SLICE("done"));
-    loop_again(&rig->loop);
+    answer_parked(rig, SLICE("done"));
     EXPECT(rig, fd, "done");
     rig_free(rig);
 }
@@ -201,8 +200,7 @@ TEST(test_bodies_that_are_too_much_together_get_429_and_the_others_go_on)
     CHECK(http_head_find(&r.head, SLICE("retry-after")).p);
     SEND(rig, small, "PUT / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\nx");
     EXPECT(rig, small, "PUT /?|x");
-    http_answer(rig->parked[0], &rig_ok, SLICE("done"));
-    loop_again(&rig->loop);
+    answer_parked(rig, SLICE("done"));
     EXPECT(rig, full, "done");
     send_all(rig, claims[0], buf_slice(&much));  /* there is room again */
     expect_status(rig, claims[0], 200);

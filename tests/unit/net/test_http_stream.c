@@ -215,8 +215,7 @@ TEST(test_a_client_that_has_sent_its_last_byte_still_gets_its_answers)
     SEND(rig, fd, "GET /park HTTP/1.1\r\n" H "\r\n" PING);
     shutdown(fd, SHUT_WR);
     RIG_UNTIL(rig, rig->parked_count == 1);
-    http_answer(rig->parked[0], &rig_ok, SLICE("late"));
-    loop_again(&rig->loop);
+    answer_parked(rig, SLICE("late"));
     struct reply r = expect_reply(rig, fd, &in, false);
     CHECK_SLICE(r.body, SLICE("late"));
     buf_drop(&in, r.size);
