@@ -38,6 +38,14 @@ static const struct journal_options ten_each = {
     .id = {1, 5}, .segment_messages = 10, .segment_bytes = 1 * MIB, .durability = DURABILITY_COMMIT,
 };
 
+/* small_files, but with at most that many messages in each. */
+static struct journal_options files_of(uint64_t messages)
+{
+    struct journal_options o = small_files;
+    o.segment_messages = messages;
+    return o;
+}
+
 static struct store *open_store_with(struct store_options o)
 {
     struct buf why = {0};
@@ -103,6 +111,13 @@ static int try_append(struct journal *j, uint32_t count, size_t size, int64_t ti
 static void append_some(struct journal *j, uint32_t count, size_t size)
 {
     CHECK_EQ(try_append(j, count, size, 1000), 0);
+}
+
+/* Appends batches of one message of this size. */
+static void append_each(struct journal *j, int batches, size_t size)
+{
+    for (int i = 0; i < batches; i++)
+        append_some(j, 1, size);
 }
 
 /* Appends one message, without an origin if producer is NULL. */

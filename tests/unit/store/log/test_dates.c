@@ -132,9 +132,7 @@ TEST(test_the_date_of_a_journal_goes_on_from_its_last_message)
 TEST(test_a_time_finds_the_first_batch_not_older)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 100;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", files_of(100));
     for (int i = 0; i < 450; i++)
         CHECK_EQ(try_append(j, 1, 1000, 1000 + i / 3 * 10), 0);    /* three of each time; many index entries */
     settle_store(s);

@@ -1,21 +1,24 @@
 /* An index that is wrong or lost is built again, and few indexes are kept in memory. */
 #include "unit/journals.h"
 
+static void save_wrong_index(void)
+{
+    struct index ix;
+    index_init(&ix);
+    for (int i = 1; i < 10; i++)
+        index_put(&ix, (struct index_entry){(uint64_t)i * 40, (uint64_t)i * 30000, 1000 + i * 40});
+    CHECK_EQ(index_save(&ix, "data/topics/t/00000000000000000000.index"), 0);
+    index_fini(&ix);
+}
+
 TEST(test_a_wrong_index_is_noticed_and_made_again)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 500;
+    struct journal_options o = files_of(500);
     struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 600; i++)
-        append_some(j, 1, 1000);
+    append_each(j, 600, 1000);
     store_close(s);
-    struct index ix;
-    index_init(&ix);
-    for (uint64_t i = 1; i < 10; i++)
-        index_put(&ix, (struct index_entry){i * 40, i * 30000, 0});
-    CHECK_EQ(index_save(&ix, "data/topics/t/00000000000000000000.index"), 0);
-    index_fini(&ix);
+    save_wrong_index();
     s = open_store();
     j = open_journal_with(s, "t", o);
     for (uint64_t from = 0; from < 600; from += 7)
@@ -24,22 +27,16 @@ TEST(test_a_wrong_index_is_noticed_and_made_again)
     store_close(s);
 }
 
-static struct journal *open_with_a_lying_index(struct store **s)
+static struct journal *open_with_wrong_index(struct store **s)
 {
-    struct index ix;
-    struct journal_options o = small_files;
-    o.segment_messages = 500;
+    struct journal_options o = files_of(500);
     CHECK_EQ(run("rm -rf data"), 0);
     *s = open_store();
     struct journal *j = open_journal_with(*s, "t", o);
     for (int i = 0; i < 600; i++)
         CHECK_EQ(try_append(j, 1, 1000, 1000 + i), 0);
     store_close(*s);
-    index_init(&ix);
-    for (int i = 1; i < 10; i++)
-        index_put(&ix, (struct index_entry){(uint64_t)i * 40, (uint64_t)i * 30000, 1000 + i * 40});
-    CHECK_EQ(index_save(&ix, "data/topics/t/00000000000000000000.index"), 0);
-    index_fini(&ix);
+    save_wrong_index();
     *s = open_store();
     return open_journal_with(*s, "t", o);
 }
@@ -50,11 +47,11 @@ TEST(test_a_wrong_index_misleads_neither_ranges_nor_times)
         struct store *s;
         struct file_range range;
         uint64_t offset = 0;
-        struct journal *j = open_with_a_lying_index(&s);
+        struct journal *j = open_with_wrong_index(&s);
         CHECK_EQ(journal_at_time(j, 1000 + i, &offset), 0);
         CHECK_EQ(offset, i);
         store_close(s);
-        j = open_with_a_lying_index(&s);
+        j = open_with_wrong_index(&s);
         CHECK_EQ(read_all_of(j, 0, 1), 1);               /* leaves a hint, so that the begin is known */
         CHECK_EQ(journal_range(j, i > 100, 500, 90 * KIB + (size_t)i * 500, &range), 0);
         CHECK(range.next > 80);
@@ -76,11 +73,8 @@ static size_t indexes_in_memory(const struct journal *j)
 TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 100;
-    struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 2000; i++)
-        append_some(j, 1, 1000);
+    struct journal *j = open_journal_with(s, "t", files_of(100));
+    append_each(j, 2000, 1000);
     settle_store(s);
     CHECK_EQ(indexes_in_memory(j), 0);
     s->indexes.bytes_max = 5 * 3 * sizeof(struct index_entry);    /* room for those of five files */
@@ -105,11 +99,8 @@ TEST(test_what_is_stored_or_read_does_not_stay_in_memory)
 TEST(test_an_index_that_is_lost_is_made_again)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 100;
-    struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 250; i++)
-        append_some(j, 1, 1000);
+    struct journal *j = open_journal_with(s, "t", files_of(100));
+    append_each(j, 250, 1000);
     settle_store(s);
     CHECK_EQ(unlink("data/topics/t/00000000000000000000.index"), 0);
     CHECK_EQ(read_all_of(j, 70, 71), 71);

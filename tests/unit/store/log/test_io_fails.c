@@ -85,9 +85,7 @@ TEST(a_roll_that_found_no_descriptor_can_be_tried_again)
 TEST(retention_removes_a_file_whose_sealing_failed)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 1;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", files_of(1));
     real = io;
     io.rename = rename_nothing_sealed;
     append_some(j, 1, 20);
@@ -120,9 +118,7 @@ TEST(a_journal_whose_directory_cannot_be_moved_away_is_closed_all_the_same)
 static void trim_without_syncs(void)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 1;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", files_of(1));
     append_some(j, 1, 20);
     append_some(j, 1, 20);
     settle_store(s);
@@ -188,8 +184,7 @@ TEST(a_range_of_stored_records_never_begins_in_damage_nor_spans_it)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    for (int i = 0; i < 3; i++)
-        append_some(j, 1, 20);
+    append_each(j, 3, 20);
     settle_store(s);
     store_close(s);
     struct batch_head head;
@@ -213,9 +208,7 @@ static int allocate_full(int fd, off_t from, off_t n)
 TEST(test_a_full_disk_refuses_before_the_tail_moves_and_heals_by_itself)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 20;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", files_of(20));
     append_some(j, 1, 10);
     settle_store(s);
     real = io;

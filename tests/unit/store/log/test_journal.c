@@ -21,8 +21,7 @@ TEST(test_a_restart_continues_where_it_ended)
         struct journal *j = open_journal(s, "t");
         CHECK_EQ(j->marks.tail, round * 10);
         CHECK_EQ(j->marks.disk, round * 10);
-        for (int i = 0; i < 10; i++)
-            append_some(j, 1, 100);
+        append_each(j, 10, 100);
         store_close(s);
     }
 }
@@ -30,9 +29,7 @@ TEST(test_a_restart_continues_where_it_ended)
 TEST(test_all_ranges_of_a_journal_of_many_files_are_read)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 7;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", files_of(7));
     for (int i = 0; i < 30; i++) {
         append_some(j, 1 + (uint32_t)i % 4, 30);
         if (i % 5 == 0)
@@ -94,19 +91,16 @@ TEST(test_nothing_is_read_past_what_was_written)
 TEST(test_a_file_is_sealed_by_messages_bytes_or_age)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
+    struct journal_options o = ten_each;
     struct journal *count = open_journal_with(s, "count", o);
-    for (int i = 0; i < 25; i++)
-        append_some(count, 1, 10);
+    append_each(count, 25, 10);
     CHECK_EQ(count->parts.count, 3);
     CHECK_EQ(count->parts.at[1].first, 10);
 
     o = small_files;
     o.segment_bytes = 10 * KIB;
     struct journal *bytes = open_journal_with(s, "bytes", o);
-    for (int i = 0; i < 25; i++)
-        append_some(bytes, 1, KIB);
+    append_each(bytes, 25, KIB);
     CHECK_EQ(bytes->parts.count, 3);
     settle_store(s);
     CHECK(file_size("data/topics/bytes/00000000000000000000.log") <= 10 * KIB);
@@ -133,11 +127,9 @@ TEST(test_a_file_is_sealed_by_messages_bytes_or_age)
 TEST(test_sealed_files_end_exactly_and_are_called_log)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
+    struct journal_options o = ten_each;
     struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 25; i++)
-        append_some(j, 1, 10);
+    append_each(j, 25, 10);
     settle_store(s);
     CHECK(exists(LOG_0));
     CHECK(!exists(FILE_0));
@@ -222,8 +214,7 @@ TEST(test_an_os_topic_is_synced_when_a_file_is_sealed_and_at_close)
     o.durability = DURABILITY_OS;
     o.segment_messages = 10;
     struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 15; i++)
-        append_some(j, 1, 10);
+    append_each(j, 15, 10);
     settle_store(s);
     CHECK_EQ(j->marks.disk, 10);
     CHECK(exists(LOG_0));
@@ -267,11 +258,8 @@ TEST(test_a_lower_epoch_is_not_appended)
 TEST(test_a_file_may_be_read_while_it_is_being_renamed)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
-    struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 15; i++)
-        append_some(j, 1, 10);
+    struct journal *j = open_journal_with(s, "t", ten_each);
+    append_each(j, 15, 10);
     store_flush(s);
     struct segment *old = j->parts.at[0].segment;
     files_close(&s->disk.files, &old->file);
@@ -288,11 +276,8 @@ TEST(test_a_file_may_be_read_while_it_is_being_renamed)
 TEST(test_a_deleted_topic_is_gone_and_its_name_free)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
-    struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 25; i++)
-        append_some(j, 1, 10);
+    struct journal *j = open_journal_with(s, "t", ten_each);
+    append_each(j, 25, 10);
     store_flush(s);
     store_sync(s);                         /* a group commit runs */
     journal_delete(j);
@@ -308,8 +293,7 @@ TEST(test_thousands_of_topics_need_few_descriptors)
     struct store *s = open_store_with((struct store_options){.files_max = 8});
     enum { MANY = 2000 };
     static struct journal *js[MANY];
-    struct journal_options o = small_files;
-    o.segment_messages = 4;
+    struct journal_options o = files_of(4);
     for (int i = 0; i < MANY; i++) {
         char name[16];
         snprintf(name, sizeof name, "t%d", i);

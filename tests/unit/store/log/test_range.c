@@ -17,9 +17,7 @@ static void check_range_holds(struct file_range *range, const char *want)
 TEST(test_a_range_holds_the_bytes_that_a_read_gives)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 50;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", files_of(50));
     for (int i = 0; i < 60; i++)
         append_some(j, 2, 1000 + (size_t)i * 20);
     settle_store(s);
@@ -55,8 +53,7 @@ TEST(test_a_range_that_ends_at_an_index_entry_tells_its_epoch)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    for (int i = 0; i < 20; i++)
-        append_some(j, 1, INDEX_EVERY + 1000);
+    append_each(j, 20, INDEX_EVERY + 1000);
     settle_store(s);
     for (uint64_t from = 0; from < j->marks.tail; from++)
         for (size_t size = 0; size < 5 * INDEX_EVERY; size += 5000)
@@ -85,11 +82,8 @@ TEST(test_a_range_tells_an_epoch_only_where_it_is_the_files_last)
 TEST(test_damage_that_a_range_meets_is_known_from_then_on)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 500;
-    struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 600; i++)
-        append_some(j, 1, 1000);
+    struct journal *j = open_journal_with(s, "t", files_of(500));
+    append_each(j, 600, 1000);
     settle_store(s);
     struct file_range range;
     CHECK_EQ(journal_range(j, 0, 1, 100, &range), 0);

@@ -4,11 +4,9 @@
 TEST(test_an_offset_below_the_first_is_gone_and_one_above_is_nothing)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
+    struct journal_options o = ten_each;
     struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 35; i++)
-        append_some(j, 1, 10);
+    append_each(j, 35, 10);
     settle_store(s);
     struct retain keep = {.messages = 12};
     CHECK_EQ(journal_apply_retention(j, &keep, 0, 9), 0);      /* no reader has seen offset 9 */
@@ -29,9 +27,7 @@ TEST(test_an_offset_below_the_first_is_gone_and_one_above_is_nothing)
 TEST(test_retention_keeps_at_least_what_was_asked_for)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", ten_each);
     for (int i = 0; i < 50; i++)
         CHECK_EQ(try_append(j, 1, 1000, 1000 + i), 0);
     settle_store(s);

@@ -9,8 +9,7 @@ static slice some_file(int count, size_t size)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    for (int i = 0; i < count; i++)
-        append_some(j, 1, size);
+    append_each(j, count, size);
     settle_store(s);
     size_t end = j->parts.active->written;
     abandon_store(s);

@@ -347,9 +347,7 @@ TEST(test_trash_left_by_a_crash_is_emptied)
 static void a_topic_with_three_files(bool clean)
 {
     struct store *s = open_store();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", ten_each);
     for (int i = 0; i < 25; i++) {
         append_some(j, 1, 40);
         settle_store(s);

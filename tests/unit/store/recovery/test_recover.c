@@ -176,12 +176,9 @@ TEST(test_every_flipped_bit_of_an_active_file_is_detected_or_harmless)
 TEST(test_every_flipped_bit_of_a_sealed_file_is_detected)
 {
     skip_syncs();
-    struct journal_options o = small_files;
-    o.segment_messages = 3;
     struct store *s = open_store();
-    struct journal *j = open_journal_with(s, "t", o);
-    for (int i = 0; i < 5; i++)
-        append_some(j, 1, 20);
+    struct journal *j = open_journal_with(s, "t", files_of(3));
+    append_each(j, 5, 20);
     store_close(s);
     slice bytes = read_whole(LOG_0);
     s = open_store();
@@ -252,8 +249,7 @@ TEST(test_a_bad_batch_after_a_clean_stop_is_damage_when_it_is_read)
 {
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
-    for (int i = 0; i < 10; i++)
-        append_some(j, 1, 100);
+    append_each(j, 10, 100);
     store_close(s);
     struct place at[32];
     slice bytes = read_whole(FILE_0);
@@ -334,8 +330,7 @@ TEST(test_a_store_killed_at_random_keeps_what_it_acknowledged)
     skip_syncs();
     srand(7);
     uint64_t acknowledged = 0;
-    struct journal_options o = small_files;
-    o.segment_messages = 40;
+    struct journal_options o = files_of(40);
     for (int life = 0; life < 300; life++) {
         struct store *s = open_store_with((struct store_options){.files_max = 3});
         struct journal *j = open_journal_with(s, "t", o);

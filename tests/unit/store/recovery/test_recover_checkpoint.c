@@ -66,8 +66,7 @@ TEST(test_a_header_that_was_written_again_after_the_checkpoint_is_in_the_checksu
     s = open_store();
     j = open_journal(s, "t");
     CHECK_EQ(j->marks.tail, 1);
-    struct journal_options o = small_files;
-    o.segment_messages = 1;
+    struct journal_options o = files_of(1);
     journal_set_options(j, &o);
     append_some(j, 1, 50);
     store_close(s);

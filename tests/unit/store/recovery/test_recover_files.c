@@ -123,8 +123,7 @@ TEST(test_a_missing_active_file_does_not_begin_again_below_what_was_promised)
 {
     struct store *s = open_store();
     struct journal *j = open_journal_with(s, "t", ten_each);
-    for (int i = 0; i < 25; i++)
-        append_some(j, 1, 30);
+    append_each(j, 25, 30);
     store_close(s);
     CHECK_EQ(unlink(FILE_20), 0);
     for (int again = 0; again < 2; again++) {

@@ -139,8 +139,7 @@ static slice file_of_another_topic(void)
     struct journal_options o = ten_each;
     o.id.offset++;
     CHECK_EQ(journal_open(peer, SLICE("u"), &o, &u), 0);
-    for (int i = 0; i < 35; i++)
-        append_some(u, 1, 50);
+    append_each(u, 35, 50);
     store_close(peer);
     return read_whole("peer/topics/u/00000000000000000010.log");
 }
@@ -324,8 +323,7 @@ TEST(test_a_repair_with_another_history_is_refused)
     struct journal *theirs;
     struct store *s = open_store(), *peer = open_peer(&theirs);
     struct journal *j = open_journal_with(s, "t", ten_each);
-    for (int i = 0; i < 35; i++)
-        append_some(theirs, 1, 60);
+    append_each(theirs, 35, 60);
     settle_store(peer);
     CHECK_EQ(audit(s, j, 10), -ERR_DAMAGED);
     CHECK_EQ(repair_from(j, theirs, 10, 10), -ERR_DIVERGED);

@@ -89,10 +89,8 @@ TEST(test_the_end_of_every_epoch_is_found)
 TEST(test_the_batch_before_an_offset_is_found_or_said_not_to_be)
 {
     skip_syncs();
-    struct journal_options o = small_files;
-    o.segment_messages = 10;
     struct store *s = open_store();
-    struct journal *j = open_journal_with(s, "t", o);
+    struct journal *j = open_journal_with(s, "t", ten_each);
     for (int i = 0; i < 12; i++)
         append_some(j, 2, 20);
     struct batch_head head;

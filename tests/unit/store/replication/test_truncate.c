@@ -87,8 +87,7 @@ TEST(test_nothing_remembers_where_truncated_batches_began)
     for (int restart = 0; restart < 2; restart++) {
         struct store *s = open_store();
         struct journal *j = open_journal(s, "t");
-        for (int i = 0; i < 60; i++)
-            append_some(j, 1, 10 * KIB);
+        append_each(j, 60, 10 * KIB);
         settle_store(s);
         if (restart) {
             store_close(s);
@@ -99,8 +98,7 @@ TEST(test_nothing_remembers_where_truncated_batches_began)
             CHECK_EQ(read_all_of(j, 0, to), (int64_t)to);
         uint64_t messages;
         CHECK_EQ(truncate_now(j, 20, &messages), 0);
-        for (int i = 0; i < 60; i++)
-            append_some(j, 1, 7 * KIB);
+        append_each(j, 60, 7 * KIB);
         settle_store(s);
         for (uint64_t from = 61; from-- > 0;)
             CHECK_EQ(read_all_of(j, from, from + 1), (int64_t)from + 1);
