@@ -330,6 +330,13 @@ static uint64_t acked(const struct topic *t, const struct node *n)
     return UINT64_MAX;
 }
 
+/* Whether readers of this node get that many messages of the topic. */
+static bool can_read(const struct node *n, const char *name, uint64_t count)
+{
+    struct topic *t = topic_at(n, name);
+    return t != NULL && topic_readable(t) == count;
+}
+
 /* All that can be read of a topic, as bytes. */
 static void read_topic(struct topic *t, struct buf *out)
 {

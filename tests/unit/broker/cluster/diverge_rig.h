@@ -13,6 +13,17 @@ static struct topic_settings small_files(enum replication replication)
     return s;
 }
 
+/* Starts two nodes, of which a leads. Both have these messages of the live topic "t", in files of ten. */
+static struct topic *rig_up_with(unsigned count)
+{
+    rig_up(2);
+    struct topic_settings s = small_files(REPLICATION_LIVE);
+    struct topic *t = make_topic(&rig.nodes[0], "t", &s);
+    publish(t, count, 100);
+    WAIT_UNTIL(can_read(&rig.nodes[1], "t", count));
+    return t;
+}
+
 /* b leads after a, which has messages that b never saw. */
 static void change_leaders(unsigned beyond)
 {
@@ -33,7 +44,7 @@ static struct topic *lost_epoch(struct topic *t, unsigned beyond)
 {
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     publish(t, 5, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    WAIT_UNTIL(can_read(b, "t", 5));
     change_leaders(beyond);
     struct topic *u = topic_at(b, "t");
     rig.reg.set = (struct members){{a->role.self, b->role.self}, 2};

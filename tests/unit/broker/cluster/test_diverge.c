@@ -37,17 +37,13 @@ TEST(test_an_empty_node_gets_the_very_files)
 
 TEST(test_a_follower_that_starts_again_goes_on_where_it_was)
 {
-    rig_up(2);
+    struct topic *t = rig_up_with(15);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
-    struct topic_settings s = small_files(REPLICATION_LIVE);
-    struct topic *t = make_topic(a, "t", &s);
-    publish(t, 15, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 15);
     b = node_restart(b);
     publish(t, 15, 100);
     uint64_t shipped = leader_shipped_bytes(cluster_leader(a->cluster));
     join(b, a);
-    WAIT_UNTIL(t->peers.at == 30 && topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 30);
+    WAIT_UNTIL(t->peers.at == 30 && can_read(b, "t", 30));
     CHECK(leader_shipped_bytes(cluster_leader(a->cluster)) - shipped < 16 * 200);   /* only what it lacked */
     CHECK_EQ(count_in("n2/diverged"), 0);
     check_same_topic(a, b, "t");
@@ -57,12 +53,8 @@ TEST(test_a_follower_that_starts_again_goes_on_where_it_was)
 
 TEST(test_what_an_old_leader_has_beyond_the_new_ones_history_is_kept_and_cut)
 {
-    rig_up(2);
+    struct topic *t = rig_up_with(15);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
-    struct topic_settings s = small_files(REPLICATION_LIVE);
-    struct topic *t = make_topic(a, "t", &s);
-    publish(t, 15, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 15);
     change_leaders(17);                              /* through two ends of files */
     CHECK_EQ(t->tail.at, 32);
     CHECK_EQ(t->peers.at, 15);
@@ -133,7 +125,7 @@ TEST(test_what_is_beyond_in_a_large_file_is_kept_and_cut_without_holding_up_the_
     s.segment_bytes = 1024 * MIB;
     struct topic *t = make_topic(a, "t", &s);
     publish(t, 15, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 15);
+    WAIT_UNTIL(can_read(b, "t", 15));
     b->paused = true;
     for (unsigned i = 0; i < 70; i++) {
         publish(t, 1, 1000 * KIB);
@@ -162,7 +154,7 @@ TEST(test_nothing_is_cut_where_the_old_leader_has_nothing_beyond)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
     publish(t, 5, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    WAIT_UNTIL(can_read(b, "t", 5));
     change_leaders(0);
     CHECK_EQ(try_publish(topic_at(b, "t"), 100, "another"), 0);
     follow(a, b);
@@ -198,7 +190,7 @@ TEST(test_an_old_leader_is_told_that_its_epoch_is_over_and_asks_consul)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c = &rig.nodes[2];
     struct topic *t = make_live(a, "t");
     publish(t, 1, 100);
-    WAIT_UNTIL(topic_at(c, "t") != NULL && topic_readable(topic_at(c, "t")) == 1);
+    WAIT_UNTIL(can_read(c, "t", 1));
     rig.consul_away = true;
     a->paused = true;                                /* it does not know */
     cluster_follow(b->cluster, NULL);
@@ -247,7 +239,7 @@ static struct node *node_that_missed(unsigned messages)
     cluster_follow(c->cluster, NULL);
     WAIT_UNTIL(!in_set(a, c));
     publish(t, messages, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == messages);
+    WAIT_UNTIL(can_read(b, "t", messages));
     return c;
 }
 

@@ -100,7 +100,7 @@ TEST(test_a_new_leader_shows_no_more_than_it_knew_to_be_committed)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
     publish(t, 2, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 2);
+    WAIT_UNTIL(can_read(b, "t", 2));
     a->syncs_not = true;
     publish(t, 3, 100);
     WAIT_UNTIL(topic_at(b, "t")->disk.at == 5);

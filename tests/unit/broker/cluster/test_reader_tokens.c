@@ -14,7 +14,7 @@ TEST(test_a_node_that_lags_refuses_no_token_that_it_may_yet_get)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
     publish(t, 5, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    WAIT_UNTIL(can_read(b, "t", 5));
     CHECK_EQ(token(a, 1, 8), -ERR_TRUNCATED);        /* it leads epoch 1, and knows all of it, */
     CHECK_EQ(token(a, 2, 8), 0);                     /* but not whether somebody leads epoch 2 by now */
     a->paused = true;
@@ -46,12 +46,8 @@ TEST(test_a_node_that_lags_refuses_no_token_that_it_may_yet_get)
 
 TEST(test_a_token_of_what_was_cut_is_refused_also_when_others_have_taken_its_place)
 {
-    rig_up(2);
+    struct topic *t = rig_up_with(15);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
-    struct topic_settings s = small_files(REPLICATION_LIVE);
-    struct topic *t = make_topic(a, "t", &s);
-    publish(t, 15, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 15);
     change_leaders(17);
     CHECK_EQ(token(a, 1, 32), 0);
     CHECK_EQ(token(a, 2, 20), -ERR_UNAVAILABLE);

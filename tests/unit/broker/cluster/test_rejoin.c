@@ -9,7 +9,7 @@ static struct topic *both_have(const char *name, enum replication replication, u
     struct topic *t = make_topic(a, name, &s);
     publish(t, count, 100);
     ship(t);
-    WAIT_UNTIL(topic_at(b, name) != NULL && topic_readable(topic_at(b, name)) == count);
+    WAIT_UNTIL(can_read(b, name, count));
     WAIT_UNTIL(topic_at(b, name)->peers.at == count);
     return t;
 }
@@ -85,7 +85,7 @@ TEST(test_what_an_old_leader_said_of_offsets_that_never_came_is_not_said_of_othe
     rig_up(3);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c = &rig.nodes[2];
     struct topic *t = both_have("t", REPLICATION_WAL, 5), *u = topic_at(b, "t");
-    WAIT_UNTIL(topic_at(c, "t") != NULL && topic_readable(topic_at(c, "t")) == 5);
+    WAIT_UNTIL(can_read(c, "t", 5));
     publish(t, 20, 100);
     WAIT_UNTIL(u->follow.told_readable == 25 && topic_at(c, "t")->follow.told_readable == 25);
     CHECK_EQ(u->tail.at, 5);

@@ -82,7 +82,7 @@ TEST(test_an_unclean_claim_is_no_licence_to_cut_what_its_history_has)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "quiet");
     publish(t, 5, 100);
-    WAIT_UNTIL(topic_at(b, "quiet") != NULL && topic_readable(topic_at(b, "quiet")) == 5);
+    WAIT_UNTIL(can_read(b, "quiet", 5));
     cluster_follow(b->cluster, NULL);
     cluster_resign(a->cluster, "the test says so");
     claim(a, CLAIM_UNCLEAN);
@@ -107,7 +107,7 @@ TEST(test_an_unclean_claim_is_done_with_when_all_from_before_is_committed)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
     publish(t, 3, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 3);
+    WAIT_UNTIL(can_read(b, "t", 3));
     a->syncs_not = true;
     publish(t, 2, 100);
     WAIT_UNTIL(topic_at(b, "t")->disk.at == 5);

@@ -11,7 +11,7 @@ TEST(test_a_follower_that_retention_overtook_begins_at_the_leaders_first)
     s.retain.messages = 15;
     struct topic *t = make_topic(a, "t", &s);
     publish(t, 5, 100);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    WAIT_UNTIL(can_read(b, "t", 5));
     cluster_follow(b->cluster, NULL);
     publish(t, 60, 100);
     WAIT_UNTIL(t->peers.at == 65);
@@ -62,7 +62,7 @@ TEST(test_a_topic_made_again_while_a_follower_is_away_is_another)
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     publish(make_live(a, "t"), 5, 100);
     publish(make_live(a, "gone"), 5, 100);
-    WAIT_UNTIL(topic_at(b, "gone") != NULL && topic_readable(topic_at(b, "gone")) == 5 &&
+    WAIT_UNTIL(can_read(b, "gone", 5) &&
                topic_readable(topic_at(b, "t")) == 5);
     node_down(b);
     delete_topic(a, "t");

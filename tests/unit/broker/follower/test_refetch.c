@@ -14,7 +14,7 @@ static struct topic *both_have(const char *name, unsigned copies, unsigned count
     s.copies = copies;
     struct topic *t = make_topic(a, name, &s);
     publish(t, count, 100);
-    WAIT_UNTIL(topic_at(b, name) != NULL && topic_readable(topic_at(b, name)) == count);
+    WAIT_UNTIL(can_read(b, name, count));
     return t;
 }
 
@@ -325,7 +325,7 @@ TEST(test_where_retention_was_is_not_what_everybody_had)
     struct topic *t = make_wal(a, "t");
     publish(t, 5, 100);
     ship(t);
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_readable(topic_at(b, "t")) == 5);
+    WAIT_UNTIL(can_read(b, "t", 5));
     cluster_follow(b->cluster, NULL);
     nothing_is_left_at(b, 40, 5);
     CHECK_EQ(topic_at(b, "t")->peers.at, 5);
