@@ -10,7 +10,7 @@ Q       := $(if $(V),,@)
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev libevent-dev libcurl4-openssl-dev libedit-dev libssl-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
 DEPS_TEST  := lua5.4 lua-check patch python3 python3-pytest python3-pytest-xdist python3-pytest-timeout curl prometheus \
-              iproute2 iptables
+              iproute2 iptables openssl
 
 # libcurl and OpenSSL are loaded when they are needed (core/net/libcurl.c, openssl.c), so only their headers are needed here.
 PKGS     := lua5.4 libevent_core libedit
@@ -50,7 +50,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
+.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big testssl model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -202,6 +202,11 @@ picture:
 test-big: test-build
 	@tests/run --big
 
+# 2 minutes; ARGS=--quick: 30 seconds.
+testssl: binary
+	@tests/install python3 openssl testssl.sh
+	@tests/testssl $(ARGS)
+
 # Checks all interleavings of a small cluster, and that leaving out any rule breaks a promise.
 model:
 	@tests/install spin gcc
@@ -241,6 +246,7 @@ help:
 	@echo "make conformance      run the conformance tests of Durable Streams on every kind of node, and the other tests of it (5 minutes; needs npm)"
 	@echo "make asan             run all tests under AddressSanitizer and UBSan (about 6 minutes)"
 	@echo "make test-big         run all tests in their long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
+	@echo "make testssl          run testssl.sh against a listener with TLS; nothing above LOW (2 minutes; ARGS=--quick: 30 seconds)"
 	@echo "make model            check the model of replication and its mutants with spin (about 4 minutes; ARGS=--long: 15 minutes)"
 	@echo "make torture          run a cluster of three under every known fault, as root (25 minutes; ARGS=--help lists the options)"
 	@echo "make torture-mutants  run builds that lack one safety rule each; the checker must catch every one (about 15 minutes)"

@@ -58,8 +58,8 @@ struct http_refusal {
     slice headers;                   /* more lines, each ended by CRLF */
 };
 
-/* Renders the body and the headers of such an error. The server adds `Connection: close`, and Retry-After to 429 and
- * 503. */
+/* Renders the body and the headers of such an error. The server adds `Connection: close`, nosniff, and Retry-After to
+ * 429 and 503. */
 typedef void http_render_error(struct buf *out, const struct http_refusal *refusal, struct http_answer *answer);
 
 /* What browsers may send (http_browser.c). Each is a list of words, separated by spaces. */

@@ -281,6 +281,7 @@ void refusal_render(struct http_server *s, struct buf *out, const struct http_re
     s->render(&body, r, &a);
     buf_add_slice(&headers, a.headers);
     buf_add_slice(&headers, r->headers);
+    buf_add_slice(&headers, SLICE("X-Content-Type-Options: nosniff\r\n"));
     if (a.status == 429 || a.status == 503)
         buf_add_slice(&headers, SLICE("Retry-After: 1\r\n"));
     a.headers = buf_slice(&headers);

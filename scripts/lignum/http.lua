@@ -35,7 +35,7 @@ function M.fail(code, detail, more)
     code = code, detail = printable(detail or e.sentence), retryable = retryable,
   }
   for name, value in pairs(more or {}) do body[name] = value end
-  local headers = { ["Content-Type"] = "application/problem+json" }
+  local headers = { ["Content-Type"] = "application/problem+json", ["X-Content-Type-Options"] = "nosniff" }
   if code == "unauthorized" then headers["WWW-Authenticate"] = 'Bearer realm="lignum"' end
   if status == 429 or status == 503 then headers["Retry-After"] = "1" end
   return status, body, headers

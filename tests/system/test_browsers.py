@@ -192,6 +192,12 @@ def test_bodies_that_clients_chose_keep_their_type_and_are_not_stored(node):
         answer = b.get(target, headers={"Accept": accept})
         assert answer.header("x-content-type-options") == "nosniff", answer
         assert answer.header("cache-control") == "no-store", answer
+    for target in ("/<script>", "/v1/topics/none/messages", PUBLISH + "?from=-1"):         # by Lua
+        assert b.get(target).header("x-content-type-options") == "nosniff"
+    for request in (b"GET / HTTP/9.9\r\n\r\n", b"POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"):
+        with b.connect() as c:                                                            # by the core
+            c.send(request)
+            assert c.answer("POST").header("x-content-type-options") == "nosniff"
     fixed = b.get(PUBLISH + "?from=0&to=1")
     assert first["first"] == 0 and fixed.header("etag") is not None
     assert (fixed.header("x-content-type-options"), fixed.header("cache-control")) == ("nosniff", None)

@@ -347,8 +347,8 @@ void answer_error(struct exchange *x, const struct problem *p)
         http_abort(r);
         return;
     }
-    if (a.status == 429 || a.status == 503)
-        a.headers = SLICE("Retry-After: 1\r\n");
+    a.headers = a.status == 429 || a.status == 503 ? SLICE("X-Content-Type-Options: nosniff\r\nRetry-After: 1\r\n")
+                                                   : SLICE("X-Content-Type-Options: nosniff\r\n");
     problem_render(&body, p);
     http_answer_take(r, &a, &body);
 }
