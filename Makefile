@@ -20,9 +20,11 @@ INCS      = $(shell pkg-config --cflags $(PKGS) libcurl libssl)
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wundef -Wformat=2 -Wvla $(if $(CI),-Werror)
+# A variable that is read before it is set is 0, and not what the stack has kept of a key or a message.
+AUTO_INIT := $(shell $(CC) -ftrivial-auto-var-init=zero -E -x c /dev/null >/dev/null 2>&1 && echo -ftrivial-auto-var-init=zero)
 # Without -fcf-protection: the start files of Debian 12's C library do not declare IBT and SHSTK, so the linker leaves both out of
 # the binary (readelf -n), and nothing would enforce them.
-HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE $(AUTO_INIT)
 DEFINES   = -D_GNU_SOURCE -DLIGNUM_VERSION='"$(VERSION)"' -DLIGNUM_SCRIPTS='"$(PREFIX)/share/lignum/scripts"'
 COMPILE   = $(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) $(MODE_FLAGS) $(DEFINES) -I$(CORE) -Itests $(INCS) -MMD -MP
 LINK      = $(CC) $(CFLAGS) $(MODE_FLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,-E

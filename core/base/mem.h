@@ -14,6 +14,14 @@ void *mem_resize(void *p, size_t size);          /* not zeroed */
 char *mem_copy(const char *p, size_t n);         /* n bytes and a NUL */
 void mem_free(void *p);
 
+/* Of a large array on the stack that is written before it is read: it is not set to zeros at each call, as others are
+ * (AUTO_INIT in the Makefile). */
+#if defined(__has_attribute) && __has_attribute(uninitialized)
+#define UNINIT __attribute__((uninitialized))
+#else
+#define UNINIT
+#endif
+
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))
 
 /* Keeps malloc from returning the end of the heap to the kernel several times in each turn, to fetch it again page by

@@ -151,7 +151,7 @@ ssize_t conn_write(struct conn *c, struct buf *body, bool more)
 /* A record at a time. One that the socket did not take is read and given again by the next call. */
 static ssize_t encrypt_file(struct conn *c, int file, uint64_t *position, uint64_t size)
 {
-    char bytes[FILE_STEP];
+    char bytes[FILE_STEP] UNINIT;
     size_t sent = 0;
     while (sent < size) {
         ssize_t n = pread(file, bytes, least(size - sent, sizeof(bytes)), (off_t)*position);

@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
 #include "script/bind/result.h"
@@ -46,7 +47,7 @@ static int push_target(lua_State *L, const struct http_head *head)
 
 static void push_unescaped(lua_State *L, slice s)
 {
-    char text[HTTP_TARGET_MAX];
+    char text[HTTP_TARGET_MAX] UNINIT;
     long n = s.n > sizeof(text) ? HTTP_BAD : http_unescape(s, text, true);
     lua_pushlstring(L, n < 0 ? s.p : text, n < 0 ? s.n : (size_t)n);
 }
@@ -134,7 +135,7 @@ static int push_fact(lua_State *L, const char *name)
 
 static int push_field(lua_State *L, enum field field)
 {
-    char text[HTTP_TARGET_MAX];
+    char text[HTTP_TARGET_MAX] UNINIT;
     switch (field) {
     case FIELD_PATH:
         return push_slice(L, request_path(request_at(L, 1), text));

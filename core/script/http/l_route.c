@@ -11,6 +11,7 @@
 
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
 #include "script/http/judge.h"
@@ -288,7 +289,7 @@ static const struct tree *tree_check(lua_State *L, int index, const char *usage)
  * route, by which errors name it. */
 static int l_request_find(lua_State *L)
 {
-    char text[HTTP_TARGET_MAX];
+    char text[HTTP_TARGET_MAX] UNINIT;
     struct http_request *r = request_check(L, 1, ROUTE);
     const struct tree *t = tree_check(L, 2, ROUTE);
     struct params found;
@@ -352,7 +353,7 @@ static int l_serve(lua_State *L)
 void route_judge(void *arg, const struct http_request *r, struct http_refusal *out)
 {
     lua_State *L = vm_state(arg);
-    char text[HTTP_TARGET_MAX];
+    char text[HTTP_TARGET_MAX] UNINIT;
     struct params found;
     uint32_t others;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serving);
