@@ -206,6 +206,14 @@ bool tls_stream_fits(const struct tls_stream *t, struct tls_server *s)
 
 /* ---- bytes ---- */
 
+/* OpenSSL's calls are judged by what its queue of errors has afterwards, and others may have left some there. Looking
+ * is cheaper than clearing. */
+static void forget_errors(void)
+{
+    if (openssl.ERR_peek_error() != 0)
+        openssl.ERR_clear_error();
+}
+
 /* Of a call that did nothing. A read that wants to write answers a change of keys to a client that reads nothing: it is
  * given up, as waiting for it would need states of its own. The same of a write that wants to read. */
 static ssize_t nothing(struct tls_stream *t, int rc, int wanted)
@@ -222,7 +230,7 @@ static ssize_t nothing(struct tls_stream *t, int rc, int wanted)
 ssize_t tls_stream_read(struct tls_stream *t, char *to, size_t size)
 {
     size_t got = 0;
-    openssl.ERR_clear_error();
+    forget_errors();
     t->error = 0;
     do {
         int n = openssl.SSL_read(t->ssl, to + got, (int)least(size - got, (size_t)INT32_MAX));
@@ -259,7 +267,7 @@ static slice record_of(struct tls_stream *t, slice head, slice body)
 ssize_t tls_stream_write(struct tls_stream *t, slice head, slice body, bool more)
 {
     size_t sent = 0;
-    openssl.ERR_clear_error();
+    forget_errors();
     t->error = 0;
     while (head.n + body.n > 0 && sent < WRITE_STEP) {
         slice next = record_of(t, head, body);

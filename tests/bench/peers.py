@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 import lignum  # noqa: E402
+from certs import Authority  # noqa: E402
 from client import Connection  # noqa: E402
 from common import BINARY, die_with_parent, raise_descriptors, wait_until  # noqa: E402
 
@@ -181,6 +182,16 @@ class LignumHook(Lignum):
 class LignumDecode(Lignum):
     name, settings = "Lignum with a JSON hook", "on_publish that decodes the payload and looks at a field"
     config = 'function on_publish(msg) if not json.decode(msg.payload).a then return reject("no a") end end\n'
+
+
+class LignumTls(Lignum):
+    name, scheme, settings = "Lignum, TLS", "https", "a listener with a certificate of P-256"
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        pair = Authority(folder).issue("node")
+        self.broker = lignum.Broker(folder, config="listen { address = '127.0.0.1:0', tls = { %s } }" % pair.lua, listen=None,
+                                    descriptors=raise_descriptors(1 << 20))
 
 
 class Bare(Server):
@@ -366,3 +377,40 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path %(fo
     def command(self):
         return ["nginx", "-c", self.file("nginx.conf", self.text % self.__dict__), "-p", self.folder,
                 "-e", os.path.join(self.folder, "error")]
+
+
+class NginxTls(Nginx):
+    """Its own answers, by TLS."""
+
+    name, scheme = "nginx, TLS", "https"
+    settings = "one worker, `return 200`, a certificate of P-256, TLS 1.3 and 1.2"
+    text = Nginx.text.replace("%(port)d;", """%(port)d ssl reuseport backlog=1024;
+    ssl_certificate %(folder)s/node.pem; ssl_certificate_key %(folder)s/node.key; ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:s:10m; ssl_buffer_size 16k;""")
+
+    def prepare(self):
+        Authority(self.folder).issue("node")
+
+
+class NginxProxy(NginxTls):
+    """A proxy that ends TLS in front of a plain Lignum."""
+
+    name = "nginx, TLS in front of Lignum"
+    settings = "the same as a proxy, with kept connections to a Lignum as shipped"
+    text = NginxTls.text.replace('return 200 "{}";', """proxy_pass http://lignum; proxy_http_version 1.1;
+    proxy_set_header Connection ""; proxy_set_header Host $http_host;""").replace(
+        "http { ", "http { upstream lignum { server 127.0.0.1:%(behind)d; keepalive 128; keepalive_requests 1000000000; }\n")
+
+    def prepare(self):
+        super().prepare()
+        folder = os.path.join(self.folder, "behind")
+        os.mkdir(folder)
+        self.broker = lignum.Broker(folder, descriptors=raise_descriptors(1 << 20)).start()
+        self.behind = self.broker.port
+
+    def __exit__(self, kind=None, *_):
+        super().__exit__()
+        self.broker.__exit__(kind)
+
+    def cpu(self):
+        return super().cpu() + cpu_seconds(self.broker.process.pid)

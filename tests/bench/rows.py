@@ -7,7 +7,7 @@ import subprocess
 
 import peers
 from peers import (Bare, BareMany, BareOs, BareSlowDisk, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook,
-                   LignumInterval, LignumSlowDisk, Nats, NatsAlways, Nginx, Rabbit, Redis, RedisEverysec, RedisSlowDisk,
+                   LignumInterval, LignumSlowDisk, LignumTls, Nats, NatsAlways, Nginx, NginxProxy, NginxTls, Rabbit, Redis, RedisEverysec, RedisSlowDisk,
                    Tarantool)
 
 RECORDS = ["-H", "Accept: application/vnd.lignum.records"]
@@ -59,7 +59,8 @@ WRK_UNITS = {"us": 1, "ms": 1000, "s": 1000000}
 def wrk(row, server, seconds):
     """The stock client, with its own percentiles, parsed from its output."""
     script = server.file("wrk.lua", WRK_SCRIPT)
-    words = ["wrk", "-t1", "-c64", "-d%ds" % max(1, seconds), "--latency", "-s", script, server.url(row.path)]
+    script = row.options or ["-s", script]
+    words = ["wrk", "-t1", "-c64", "-d%ds" % max(1, seconds), "--latency", *script, server.url(row.path)]
     text = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
     if "Non-2xx" in text:
         raise RuntimeError(text)
@@ -188,6 +189,18 @@ def publish_rows():
     return found
 
 
+TLS = "TLS 1.3, 64 connections, by wrk"
+
+
+def tls_rows():
+    """Publishing on connections that stay, and GET on a new connection for each request, with a full handshake."""
+    post = "v1/topics/t/messages"
+    close = ["-H", "Connection: close"]
+    return [Row(TLS, kind, name + ": 100 B", post, [], tool=wrk) for kind, name in (
+        (Lignum, "Lignum without TLS"), (LignumTls, LignumTls.name), (NginxProxy, NginxProxy.name))] + [
+        Row(TLS, kind, kind.name + ": a handshake each", "ping", close, tool=wrk) for kind in (LignumTls, NginxTls)]
+
+
 def slow_disk_rows():
     title = "Publish on a disk whose fdatasync takes 1 ms longer"
     return [publish(kind, c, path=path, title=title) for c in (4, 16, 64, 256)
@@ -234,13 +247,13 @@ def fanout_rows():
 
 def servers(chosen):
     """Their servers, with those next to each other that are compared."""
-    order = [Lignum, Redis, Bare, BareMany, LignumSlowDisk, RedisSlowDisk, BareSlowDisk, LignumHook, LignumDecode,
+    order = [Lignum, LignumTls, NginxProxy, NginxTls, Redis, Bare, BareMany, LignumSlowDisk, RedisSlowDisk, BareSlowDisk, LignumHook, LignumDecode,
              LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats, NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
     used = {r.kind for r in chosen}
     return [k for k in order if k in used]
 
 
-ROWS = (publish_rows() + slow_disk_rows() + batch_rows() + read_rows()
+ROWS = (publish_rows() + tls_rows() + slow_disk_rows() + batch_rows() + read_rows()
         + [topics(1), topics(100), topics(1000), topics(10000), topics(1000, BareMany, "file")]
         + fanout_rows())
 

@@ -71,6 +71,10 @@ OF_ROUNDS = [
     ("durable publish / RabbitMQ quorum queue", ratio(PUBLISH, "RabbitMQ, quorum queue: 100 B, 64 connections"), 3, False),
     ("durability interval / Redis everysec",
      ratio("Lignum interval: 100 B, 64 connections", "Redis, everysec: 100 B, 64 connections"), 1.0, False),
+    ("publish by TLS 1.3 / plain, 64 connections", ratio("Lignum, TLS: 100 B", "Lignum without TLS: 100 B"), .7, False),
+    ("publish by TLS 1.3 / nginx that ends TLS in front", ratio("Lignum, TLS: 100 B", "nginx, TLS in front of Lignum: 100 B"),
+     1.0, False),
+    ("full handshakes / nginx", ratio("Lignum, TLS: a handshake each", "nginx, TLS: a handshake each"), 1.0, False),
     *[("slow disk, %d connections / Redis always" % c,
        ratio("Lignum, slow disk: 100 B, %d connections" % c, "Redis, always, slow disk: 100 B, %d connections" % c), want, False)
       for c, want in ((4, None), (16, None), (64, 1.1), (256, None))],
