@@ -1,8 +1,9 @@
 --- Forwards a write that reaches a follower to the leader, and relays the leader's answer.
 ---
---- A request is repeated only when it provably had no effect: no connection could be made, or the answer says that
---- nothing was done. When the connection breaks after the request is sent, or the leader stops leading before it has
---- answered, the outcome is unknown.
+--- A request is repeated when it provably had no effect: no connection could be made, or the answer says that nothing
+--- was done. When the connection breaks after the request is sent, or the leader stops leading before it has answered,
+--- the outcome is unknown. Then a publish with a Producer-Id or an Idempotency-Key is repeated as well, for the time
+--- that a leader has to answer: if it was appended, the repetition is a duplicate.
 local config = require "lignum.config"
 local core = require "lignum.core"
 local publish = require "lignum.publish"
@@ -70,11 +71,27 @@ local function relayed(headers)
   return kept
 end
 
+local function problem_of(answer)
+  local problem = core.json.decode(answer.body)
+  return type(problem) == "table" and problem or {}
+end
+
 -- Whether the answer says that nothing was done, and another leader may accept the request.
 local function is_passing(answer)
   if answer.status ~= 503 then return false end
-  local problem = core.json.decode(answer.body)
-  return type(problem) == "table" and PASSING[problem.code] == true and problem.appended ~= true
+  local problem = problem_of(answer)
+  return PASSING[problem.code] == true and problem.appended ~= true
+end
+
+local function is_unknown(status, problem)
+  return status == 504 and type(problem) == "table" and problem.code == "unknown_outcome"
+end
+
+---Whether a repetition of a publish is a duplicate: the `repeats` of M.write.
+---@param req lignum.Request
+---@return boolean
+function M.is_idempotent(req)
+  return req:header("idempotency-key") ~= nil or req:header("producer-id") ~= nil
 end
 
 -- Sends the request once. Without an answer the verdict is "again" (it may be repeated), "unknown" (it may have been
@@ -82,14 +99,17 @@ end
 ---@return table? answer
 ---@return "again"|"unknown"|string verdict
 ---@return string? why
-local function attempt(req, leader, wait)
+local function attempt(req, leader, seconds)
   local answer, why, code, unsent = core.fetch {
     url = roster.url(leader.forward) .. req.target, method = req.method, headers = headers_of(req),
-    body = req.body, timeout = ANSWER + wait, fresh = true, leader = true,
+    body = req.body, timeout = seconds, fresh = true, leader = true,
     ca = config.get("cluster.forward.ca"), cert = config.get("cluster.forward.cert"),
     key = config.get("cluster.forward.key"),
   }
-  if not answer then return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why end
+  if not answer then
+    why = ("the connection to the leader, %s, broke before it answered: %s"):format(leader.name, why)
+    return nil, unsent and "again" or BROKEN[code] and "unknown" or code, why
+  end
   if is_passing(answer) then return nil, "again", "the leader is changing" end
   return answer, "done"
 end
@@ -112,51 +132,75 @@ local function wait_for_change(leader, deadline)
   return code ~= "stopping"
 end
 
+-- How a request ends: with the outcome of its last attempt, unless an earlier one, of which `lost` says why it had no
+-- answer, may have been executed and this one has not.
+local function ends(lost, status, body, headers)
+  if lost and status >= 300 then return publish.fail("unknown_outcome", lost) end
+  return status, body, headers
+end
+
 ---Sends a request to the leader; waits for a leader if there is none.
 ---@param req lignum.Request
 ---@param fn fun(req: lignum.Request): integer, any, table?   the handler, called if this node becomes the leader
 ---@param wait? number|"redirect"   seconds that the leader may take longer than for a write; or the client goes there
+---@param repeats? boolean          it may be repeated although it may have been executed
+---@param lost? string              it may have been executed here: why that is unknown
 ---@return integer status
 ---@return any body
 ---@return table? headers
-function M.to_leader(req, fn, wait)
+function M.to_leader(req, fn, wait, repeats, lost)
   if req:header(GUARD) then
     return publish.fail("not_leader", "another node forwarded this request here, and this node does not lead")
   end
-  local deadline, why = core.time.clock() + PATIENCE, nil
+  local began, why = core.time.clock(), nil
+  local deadline = began + (lost and ANSWER or PATIENCE)
   while true do
     local status = roster.status()
     local leader = status.leader
-    if status.role == "leader" then return fn(req) end
+    if status.role == "leader" then return ends(lost, fn(req)) end
     local known = leader and leader.forward     -- by the leader's own word: credentials go to no other address
     if known and (wait == "redirect" or req:header("lignum-forward") == "never") then
       return 307, nil, { Location = roster.url(known) .. req.target }
     end
     if leader and not known then why = "the leader, " .. leader.name .. ", has not been reached yet" end
     if known then
+      local seconds = lost and math.max(PAUSE, deadline - core.time.clock()) or ANSWER + (wait or 0)
       local answer, verdict
-      answer, verdict, why = attempt(req, leader, wait or 0)
-      if answer then return answer.status, answer.status ~= 204 and answer.body or nil, relayed(answer.headers) end
-      if verdict == "unknown" then
-        return publish.fail("unknown_outcome",
-          ("the connection to the leader, %s, broke before it answered: %s"):format(leader.name, why))
+      answer, verdict, why = attempt(req, leader, seconds)
+      if answer and repeats and is_unknown(answer.status, problem_of(answer)) then
+        answer, verdict, why = nil, "unknown", problem_of(answer).detail
       end
-      if verdict ~= "again" then return publish.fail(verdict, why) end
+      if answer then
+        return ends(lost, answer.status, answer.status ~= 204 and answer.body or nil, relayed(answer.headers))
+      end
+      if verdict == "unknown" then
+        lost = lost or why
+        if not repeats then return publish.fail("unknown_outcome", lost) end
+        deadline = began + ANSWER
+      elseif verdict ~= "again" then
+        return ends(lost, publish.fail(verdict, why))
+      end
     end
-    if not wait_for_change(leader, deadline) then return no_leader(status, why) end
+    if not wait_for_change(leader, deadline) then return ends(lost, no_leader(status, why)) end
   end
 end
 
 ---Wraps a handler of writes so that it also works on a node that does not lead.
 ---@param fn fun(req: lignum.Request): integer, any, table?
 ---@param wait_of? fun(req: lignum.Request): number|"redirect"   as M.to_leader's `wait`
+---@param repeats_of? fun(req: lignum.Request): boolean           as its `repeats`
 ---@return fun(req: lignum.Request): integer, any, table?
-function M.write(fn, wait_of)
-  local function to_leader(req) return M.to_leader(req, fn, wait_of and wait_of(req)) end
+function M.write(fn, wait_of, repeats_of)
+  local function to_leader(req, lost)
+    return M.to_leader(req, fn, wait_of and wait_of(req), repeats_of and repeats_of(req), lost)
+  end
   return function(req)
     if follows() then return to_leader(req) end
     local status, body, headers = fn(req)
     if status == 503 and type(body) == "table" and body.code == "not_leader" then return to_leader(req) end
+    if is_unknown(status, body) and repeats_of and repeats_of(req) and follows() then
+      return to_leader(req, body.detail)
+    end
     return status, body, headers
   end
 end

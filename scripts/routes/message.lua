@@ -150,7 +150,7 @@ function M.get(req)
   return get_by_query(req, query, kind)
 end
 
-route.post("/v1/topics/{topic}/messages", forward.write(M.post), { action = "publish" })
+route.post("/v1/topics/{topic}/messages", forward.write(M.post, nil, forward.is_idempotent), { action = "publish" })
 route.get("/v1/topics/{topic}/messages", M.get, { action = "read" })
 
 return M

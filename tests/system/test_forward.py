@@ -186,6 +186,45 @@ def test_a_connection_that_breaks_is_unknown_and_never_sent_again(pair, step):
     assert len(leader.requests) == 1
 
 
+KEYS = [{"Idempotency-Key": "k"}, {"Producer-Id": "p", "Producer-Seq": "0"}]
+
+
+@pytest.mark.parametrize("headers", KEYS, ids=as_id)
+def test_one_that_is_idempotent_is_sent_again_until_its_outcome_is_known(pair, headers):
+    unknown, passing = refusal("unknown_outcome", 504), refusal("stopping", appended=False)
+    b, leader = pair(None, b"garbage\r\n\r\n", unknown, passing, answer(200, b'{"first":0}'))
+    a = b.post("/v1/topics/t/messages", b"x", headers=headers)
+    assert (a.status, a.body) == (200, b'{"first":0}')
+    assert [r[3] for r in leader.requests] == [b"x"] * 5
+
+
+def test_one_that_is_idempotent_goes_to_whoever_leads_then(pair, lead):
+    b, first = pair(None)
+    second = lead(answer(200, b'{"first":0}'))
+
+    def elect():
+        wait_until(lambda: len(first.requests) >= 2, what="it is tried again")
+        hold_for(2.5, "longer than a forward waits for a leader")
+        follow(b, second, epoch=2)
+    with running(elect):
+        assert b.post("/v1/topics/t/messages", b"x", headers=KEYS[0]).status == 200
+    assert len(second.requests) == 1
+
+
+def test_a_refusal_after_an_unknown_outcome_is_unknown(pair):
+    b, leader = pair(None, refusal("no_space", 507, appended=False))
+    a = b.post("/v1/topics/t/messages", b"x", headers=KEYS[0])
+    assert_status(a, 504, "unknown_outcome")
+    assert "appended" not in a.json and len(leader.requests) == 2
+
+
+def test_an_idempotent_one_without_an_answer_ends_as_unknown_in_time(pair):
+    b, leader = pair(None)
+    began = time.monotonic()
+    assert_status(b.post("/v1/topics/t/messages", b"x", headers=KEYS[0]), 504, "unknown_outcome")
+    assert 9 < time.monotonic() - began < 15
+
+
 def test_a_kept_connection_that_breaks_is_no_reason_to_send_it_twice(pair):
     b, leader = pair(answer(200, b"{}"), None)
     assert b.post("/v1/topics/t/messages", b"x").status == 200
