@@ -41,10 +41,12 @@ static void add_origin(struct buf *out, const struct origin *o)
 {
     if (o->kind == ORIGIN_NONE)
         return;
-    bool producer = o->kind == ORIGIN_PRODUCER;
-    add_bytes(out, producer ? "producer" : "idempotency_key", producer ? "producer_base64" : "idempotency_key_base64",
-              o->name);
-    if (producer)
+    static const char *const names[][2] = {
+        [ORIGIN_PRODUCER] = {"producer", "producer_base64"},
+        [ORIGIN_KEY] = {"idempotency_key", "idempotency_key_base64"},
+        [ORIGIN_LETTER] = {"letter", "letter_base64"}};
+    add_bytes(out, names[o->kind][0], names[o->kind][1], o->name);
+    if (o->kind == ORIGIN_PRODUCER)
         buf_addf(out, ",\"producer_epoch\":%" PRIu64 ",\"producer_seq\":%" PRIu64, o->epoch, o->sequence);
 }
 

@@ -1,9 +1,10 @@
 --- Dead letters: copies of a group's dead messages in the topic that its setting dead_letter names. A duty of the
 --- leader.
 ---
---- A message is settled once its letter is on every member of the synced set. A letter has an idempotency key, made of
---- its group and its message, so one whose writing is repeated, here or by the next leader, is written once; the topic
---- remembers the key for its dedupe.age.
+--- A message is settled once its letter is on every member of the synced set. The letter's batch states which letter it
+--- is, by its group and its message, so one whose writing is repeated, here or by the next leader, is written once. The
+--- topic remembers its last 100,000 letters of 7 days by their own dates, however much time passes without letters; and
+--- of each group at most one letter is written and not settled. So there is no second copy.
 local core = require "lignum.core"
 
 local raw = core.group
@@ -47,7 +48,7 @@ local function write(g, info, id, d)
   if not m then return nil, why or "the message is not there" end
   local token = ("%d:%d:%d"):format(m.epoch, m.offset, info.topic_id)
   local to, options = core.topic(info.settings.dead_letter), {
-    ack = "peers", once = core.crypto.encode(core.crypto.sha256(id .. "/" .. token), "hex"),
+    ack = "peers", letter = core.crypto.encode(core.crypto.sha256(id .. "/" .. token), "hex"),
   }
   local first, problem, code = core.append(to, letter_of(m, g, token, d, true), options)
   if not first and code == "too_large" then
@@ -114,13 +115,14 @@ local function leases_of(list)
   return leases
 end
 
--- Publishes a letter again, unless it is another group's. The letter's place is the idempotency key.
+-- Publishes a letter again, unless it is another group's. The letter's place
+-- identifies what is sent.
 local function send(m, g, info, to)
   local h = m.headers or {}
   if h["lignum-dead-topic"] ~= g.topic or h["lignum-dead-group"] ~= g.group then return 0 end
   local id = ("redrive/%s/%d:%d"):format(info.settings.dead_letter, m.epoch, m.offset)
   local once = core.crypto.encode(core.crypto.sha256(id), "hex")
-  local first, why, code = core.append(core.topic(to), original_of(m), { ack = "peers", once = once })
+  local first, why, code = core.append(core.topic(to), original_of(m), { ack = "peers", letter = once })
   if not first then return nil, why, code end
   return 1
 end

@@ -584,6 +584,28 @@ def test_kill_9_loop_writes_each_letter_once(node):
     assert g.info(b)["dead"] == len(sent)
 
 
+def test_a_letter_is_written_once_however_late_its_message_is_settled(node):
+    """The topic of letters forgets idempotency keys at once. A letter is written, and its message is not settled before the
+    node dies."""
+    b = node(config='topic "*.letters" { dedupe = { age = 0.001 } }')
+    g = fresh(b, "g-exact", 3, deliveries=1, dead_letter="g-exact.letters")
+    for m in g.claim(b, limit=3):
+        g.settle(b, reject=[m["lease"]])
+    wait_until(lambda: g.info(b)["dead"] == 3, what="the letters are written")
+    b.lua("local raw = require('lignum.core').group; raw.bury = function() return nil, 'not now', 'unavailable' end; return 1")
+    b.publish("g-exact", b"m3")
+    b.publish("g-exact", b"m4")
+    for m in g.claim(b, limit=2):
+        g.settle(b, reject=[m["lease"]])
+    wait_until(lambda: len(letters(b, "g-exact.letters")) == 4, what="a letter is written, and its message is not settled")
+    assert (g.info(b)["dying"], g.info(b)["dead"]) == (2, 3)
+    for _ in range(2):
+        b.kill()
+        b.start()
+        wait_until(lambda: g.info(b)["lag"] == 0, what="all are settled")
+    assert data(letters(b, "g-exact.letters")) == ["m%d" % i for i in range(5)]
+
+
 # ---- delays on publish
 
 def test_a_delayed_message_is_not_delivered_early_and_others_pass_it(b):

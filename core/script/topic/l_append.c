@@ -16,7 +16,7 @@
 struct append_call {
     bool peers;
     uint32_t timeout_ms;
-    slice expect, once;                   /* a token; an idempotency key; p == NULL: none */
+    slice expect, once, letter;           /* a token; an idempotency key; a letter's; p == NULL: none */
     const struct http_request *request;   /* whose headers of an append apply; NULL: none */
 };
 
@@ -31,12 +31,15 @@ static void check_options(lua_State *L, int index, struct append_call *call)
         {"request", ARG_ANY, &request},
         {"expect", ARG_TEXT, &call->expect},
         {"once", ARG_TEXT, &call->once},
+        {"letter", ARG_TEXT, &call->letter},         /* of scripts/lignum/letters.lua */
         {NULL, ARG_END, NULL}};
     arg_fields(L, index, fields, USAGE);
     if (ack.p != NULL && !slice_eq(ack, SLICE("peers")))
         arg_fail(L, USAGE, "ack must be \"peers\"");
-    if (call->once.p != NULL && (call->once.n == 0 || call->once.n > IDEMPOTENCY_KEY_MAX))
-        arg_fail(L, USAGE, "once must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
+    const slice *keys[] = {&call->once, &call->letter};
+    for (size_t i = 0; i < 2; i++)
+        if (keys[i]->p != NULL && (keys[i]->n == 0 || keys[i]->n > IDEMPOTENCY_KEY_MAX))
+            arg_fail(L, USAGE, "once must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
     call->peers = ack.p != NULL;
     call->timeout_ms = timeout > 0 ? seconds_to_ms(timeout) : 1;
     if (request != 0)
@@ -51,8 +54,10 @@ static int take_conditions(struct draft *d, const struct append_call *call, cons
         rc = draft_take_headers(d, r);
     if (rc == 0 && call->expect.p != NULL)
         rc = draft_expect(d, "expect", call->expect);
-    if (rc == 0 && call->once.p != NULL) {
-        d->append.origin = (struct origin){.kind = ORIGIN_KEY, .name = call->once};
+    bool letter = call->letter.p != NULL;
+    if (rc == 0 && (letter || call->once.p != NULL)) {
+        d->append.origin = (struct origin){.kind = letter ? ORIGIN_LETTER : ORIGIN_KEY,
+                                           .name = letter ? call->letter : call->once};
         d->asks = true;
     }
     return rc;

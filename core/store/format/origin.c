@@ -5,7 +5,8 @@
 
 static size_t name_max(enum origin_kind kind)
 {
-    return kind == ORIGIN_PRODUCER ? PRODUCER_ID_MAX : kind == ORIGIN_KEY ? IDEMPOTENCY_KEY_MAX : 0;
+    return kind == ORIGIN_PRODUCER ? PRODUCER_ID_MAX : kind == ORIGIN_KEY || kind == ORIGIN_LETTER
+           ? IDEMPOTENCY_KEY_MAX : 0;
 }
 
 void origin_write(char *out, const struct origin *o)

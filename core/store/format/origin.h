@@ -1,12 +1,12 @@
 /*
- * The origin of a batch: which producer sent it, as which of its requests; or the idempotency key of the request. From
- * origins alone follows which requests the log has already (store/dedupe).
+ * The origin of a batch: which producer sent it, as which of its requests; the idempotency key of the request; or which
+ * dead letter it is. From origins alone follows which requests the log has already (store/dedupe).
  *
  * A producer's epoch and sequence are in the batch's header. The rest is a section of 1 + n bytes between the header
  * and the messages, whose size the header states:
  *
- *    0  1  kind: 1 = producer, 2 = idempotency key
- *    1     the producer's id (at most PRODUCER_ID_MAX bytes), or the key (at most IDEMPOTENCY_KEY_MAX)
+ *    0  1  kind: 1 = producer, 2 = idempotency key, 3 = letter
+ *    1     the producer's id (at most PRODUCER_ID_MAX bytes), or the key, or the letter's (at most IDEMPOTENCY_KEY_MAX)
  *
  * To add a kind: 1. the enum; 2. the bound of its name in origin.c; 3. the table here and in doc/format.md.
  */
@@ -15,7 +15,7 @@
 
 #include "store/format/record.h"
 
-enum origin_kind { ORIGIN_NONE, ORIGIN_PRODUCER, ORIGIN_KEY };
+enum origin_kind { ORIGIN_NONE, ORIGIN_PRODUCER, ORIGIN_KEY, ORIGIN_LETTER };
 
 struct origin {
     enum origin_kind kind;

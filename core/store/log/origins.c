@@ -16,6 +16,7 @@ struct senders_bounds origins_bounds(const struct journal *j)
     return (struct senders_bounds){
         .producers = {PRODUCERS_MAX, PRODUCER_AGE_MS},
         .keys = {j->options.dedupe_keys, j->options.dedupe_age_ms},
+        .letters = {PRODUCERS_MAX, PRODUCER_AGE_MS},
     };
 }
 

@@ -7,7 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { KINDS = 2, NAME_MAX = 1 + IDEMPOTENCY_KEY_MAX };
+enum { KINDS = 3, NAME_MAX = 1 + IDEMPOTENCY_KEY_MAX };
 
 _Static_assert(PRODUCER_ID_MAX <= IDEMPOTENCY_KEY_MAX, "a name of any kind fits");
 _Static_assert((SENDER_KNOWN & (SENDER_KNOWN - 1)) == 0, "rings double");
@@ -39,7 +39,7 @@ static size_t kind_of(const struct origin *o)
 
 static const struct senders_bound *bound_of(const struct senders_bounds *bounds, size_t kind)
 {
-    return kind == ORIGIN_PRODUCER - 1 ? &bounds->producers : &bounds->keys;
+    return kind == ORIGIN_PRODUCER - 1 ? &bounds->producers : kind == ORIGIN_KEY - 1 ? &bounds->keys : &bounds->letters;
 }
 
 struct senders *senders_new(void)
@@ -182,9 +182,9 @@ struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, 
     char text[NAME_MAX];
     slice name;
     const struct sender *p = s->asked = find(s, o, &name, text);
-    if (p != NULL && now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
+    if (p != NULL && o->kind != ORIGIN_LETTER && now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
         p = NULL;
-    if (o->kind == ORIGIN_KEY && p != NULL)
+    if (o->kind != ORIGIN_PRODUCER && p != NULL)
         return (struct sent){.is = SENT_BEFORE, .has_first = true, .first = p->one};
     if (p != NULL && o->epoch < p->epoch)
         return (struct sent){.is = SENT_FENCED, .number = p->epoch};

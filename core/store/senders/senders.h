@@ -1,14 +1,14 @@
 /*
  * Who has sent batches to a topic: of each producer its epoch, its last sequence and where its last requests are in the
- * log; and the idempotency keys of late. All of it follows from the log: nodes that have noted the origins of the same
- * batches, in order, know the same. store/log/origins.h keeps it in step with a journal.
+ * log; and the idempotency keys and dead letters of late. All of it follows from the log: nodes that have noted the
+ * origins of the same batches, in order, know the same. store/log/origins.h keeps it in step with a journal.
  *
  * A sender is
  *
  *   unknown    no batch of it was noted; or it is forgotten: since its last batch more time has passed than the bound
  *              of its kind allows, by the times of batches, or as many others of its kind have sent as are remembered.
  *   known      by senders_note. Of a producer: epoch, last, and the offsets of the batches last - known + 1 ... last,
- *              where known <= SENDER_KNOWN. A key is a producer that has sent one request.
+ *              where known <= SENDER_KNOWN. A key or a letter is a producer that has sent one request.
  *
  * The rule for the next request of a producer, senders_ask: a new producer, or a new epoch of a known one, begins at
  * sequence 0; after `last` comes last + 1. All else is a duplicate, a gap, or from an epoch that is over.
@@ -29,7 +29,7 @@ struct senders_bound {
 };
 
 struct senders_bounds {
-    struct senders_bound producers, keys;
+    struct senders_bound producers, keys, letters;   /* letters: by the times of batches alone, not by the clock */
 };
 
 struct senders *senders_new(void);

@@ -216,10 +216,11 @@ TEST(test_an_origin_is_read_as_written_and_without_it_the_batch_is_the_bare_one)
         {ORIGIN_PRODUCER, SLICE("p"), 0, 0},
         {ORIGIN_PRODUCER, slice_of(text, PRODUCER_ID_MAX), JSON_INTEGER_MAX, JSON_INTEGER_MAX},
         {ORIGIN_KEY, slice_of(text, IDEMPOTENCY_KEY_MAX), 0, 0},
+        {ORIGIN_LETTER, slice_of(text, IDEMPOTENCY_KEY_MAX), 0, 0},
         {.kind = ORIGIN_NONE},
     };
     struct buf bare = {0};
-    batch_from(&bare, &origins[3]);
+    batch_from(&bare, &origins[sizeof origins / sizeof *origins - 1]);
     for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
         struct buf b = {0}, stripped = {0};
         struct origin out;

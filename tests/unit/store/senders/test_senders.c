@@ -7,7 +7,7 @@
 #include "unit/unit.h"
 
 static struct senders *s;
-static struct senders_bounds bounds = {.producers = {100, 1000}, .keys = {3, 100}};
+static struct senders_bounds bounds = {.producers = {100, 1000}, .keys = {3, 100}, .letters = {3, 100}};
 
 static struct origin producer(const char *id, uint64_t epoch, uint64_t sequence)
 {
@@ -17,6 +17,11 @@ static struct origin producer(const char *id, uint64_t epoch, uint64_t sequence)
 static struct origin key(const char *text)
 {
     return (struct origin){.kind = ORIGIN_KEY, .name = slice_from(text)};
+}
+
+static struct origin letter(const char *text)
+{
+    return (struct origin){.kind = ORIGIN_LETTER, .name = slice_from(text)};
 }
 
 static void note(struct origin o, uint64_t first, int64_t time_ms)
@@ -211,4 +216,34 @@ TEST(test_a_snapshot_that_is_cut_damaged_or_of_another_place_is_refused)
     senders_free(loaded);
     senders_free(s);
     buf_fini(&b);
+}
+
+TEST(test_letters_are_forgotten_by_later_letters_alone)
+{
+    struct buf bytes = {0};
+    struct senders_place at = {.offset = 90};
+    uint64_t epoch;
+    s = senders_new();
+    note(letter("a"), 70, 0);
+    note(key("a"), 71, 5000);
+    CHECK_ASK(letter("a"), INT64_MAX, "before 70");        /* however much time has passed */
+    CHECK_ASK(letter("b"), 0, "new");
+    CHECK_ASK(key("a"), 5000, "before 71");
+    for (int i = 0; i < 9; i++)
+        note(key(i % 2 ? "x" : "y"), (uint64_t)(72 + i), 5000);
+    CHECK_ASK(letter("a"), 5000, "before 70");
+    senders_save(s, &at, &bytes);
+    senders_free(s);
+    CHECK_EQ(senders_load(buf_slice(&bytes), &at, &epoch, &s), 0);
+    CHECK_ASK(letter("a"), 5000, "before 70");
+    note(letter("b"), 81, 100);
+    CHECK_ASK(letter("a"), 100, "before 70");
+    note(letter("c"), 82, 101);
+    CHECK_ASK(letter("a"), 101, "new");
+    for (int i = 0; i < 3; i++)
+        note(letter(i == 0 ? "d" : i == 1 ? "e" : "f"), (uint64_t)(83 + i), 101);
+    CHECK_ASK(letter("b"), 101, "new");
+    CHECK_ASK(letter("d"), 101, "before 83");
+    senders_free(s);
+    buf_fini(&bytes);
 }
