@@ -200,6 +200,7 @@ enum {
     LEASE_MS = 10 * 1000,               /* how long a confirmation from Consul is valid */
     LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */
     PING_MS = 250,                      /* between two pings of a leader that has nothing else to send */
+    SILENT_MS = 1000,                   /* a leader that is not heard for this long may be gone: followers say so */
     SILENCE_MS = 3 * 1000,              /* a link on which nothing arrives for this long is dead */
 };
 
@@ -240,7 +241,7 @@ _Static_assert(INDEX_EVERY < CHECKPOINT_EVERY, "a checkpoint covers many index e
 _Static_assert(CONSOLE_FRAME_MAX <= LINK_FRAME_MAX, "a link can carry the console's frames");
 _Static_assert(BATCH_RUN_SIZE_MAX >= BATCH_SIZE_MAX + 64, "a largest batch and its header fit one run");
 _Static_assert(LINK_FRAME_MAX >= BATCH_SIZE_MAX + 64 + 128, "a largest batch fits one frame");
-_Static_assert(PING_MS * 4 <= SILENCE_MS, "one or two lost pings are not yet silence");
+_Static_assert(PING_MS * 4 <= SILENT_MS && SILENT_MS < SILENCE_MS, "one or two lost pings are not yet silence");
 _Static_assert(READ_SIZE_DEFAULT <= READ_SIZE_MAX && READ_COUNT_DEFAULT <= READ_COUNT_MAX, "the defaults are allowed");
 _Static_assert(JSON_INTEGER_MAX < INT64_C(10000000000000000), "it has OFFSET_DIGITS_MAX digits");
 

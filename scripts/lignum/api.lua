@@ -850,6 +850,7 @@ cluster = {}
 ---@field shipped_bytes integer
 ---@field received_bytes integer
 ---@field elections integer   won by this node since its start
+---@field silent boolean      its leader is not heard any more
 ---@field staleness? number   seconds since it last knew that it had what the cluster has; nil: it leads and knows
 
 ---@class lignum.ClusterState

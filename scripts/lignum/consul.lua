@@ -129,6 +129,22 @@ function Client:deregister(id, o)
   return true
 end
 
+---Whether a check of a service does not pass.
+---@param id string
+---@return boolean? failing   nil: not known
+---@return string? why
+---@return string? code
+function Client:is_failing(id)
+  local answer, why, code = self:request("GET", "/v1/health/checks/lignum", { query = { consistent = true } })
+  if not answer then return nil, why, code end
+  local list = answer.status == 200 and decoded(answer, "table")
+  if not list then return unexpected(answer, "the checks of the services") end
+  for _, check in ipairs(list) do
+    if type(check) == "table" and check.ServiceID == id and check.Status ~= "passing" then return true end
+  end
+  return false
+end
+
 -- Sessions -------------------------------------------------------------------------------------
 
 ---Makes a session that ends when a check fails or when it is not renewed. The keys that it holds are deleted then.

@@ -29,6 +29,7 @@ local RANK <const> = 0.2           -- between the attempts of two nodes to lead
 local RETRY_FIRST <const>, RETRY_MAX <const> = 0.1, 2   -- between two attempts to reach Consul
 local REACT <const> = 1            -- react checks that often when the core reports no change
 local REACT_UNCONNECTED <const> = 0.05   -- the same while there is no connection to the leader
+local REACT_SILENT <const> = 0.2   -- the same while the leader is silent
 local HAND_OVER <const> = 1        -- for followers to receive what a leader holds that stops leading and runs on
 local STALLED_MAX <const> = 3      -- that a node waits for one that it does not reach, or longer: see patience()
 local STAND_BACK <const> = 5       -- after which it tries to lead again, so that another node can before
@@ -402,6 +403,28 @@ local function free_lock(status)
   return client:destroy_session(view.lock.session)
 end
 
+-- The leader is not heard any more. It may be gone, or this node cut off; so a session is ended only when all other
+-- nodes say the same, and Consul has found that the leader does not answer: half of the failures that Consul itself
+-- asks for are enough then. Returns whether to look again soon.
+local function end_silence(status)
+  local leader, view = status.leader, roster.seen
+  local holder = view and views.holder(view)
+  local silent = status.silent and member.session and holder and leader and holder.member == leader.member
+    and connected_to == leader.member
+  local session = silent and view.lock.session or nil
+  if session ~= member.silent then
+    member.silent = session
+    if member.published then member:publish(member:entry(status)) end
+  end
+  if not session then return false end
+  if views.is_silent(view) and member:is_failing(holder) then
+    notice.line("leader", "no node hears the leader, and it does not answer Consul; ends its session leader="
+      .. leader.name)
+    client:destroy_session(session)
+  end
+  return true
+end
+
 local function react()
   while true do
     local status = cluster.status()
@@ -415,10 +438,12 @@ local function react()
     roster.role = status.role
     if status.connected and status.leader then connected_to = status.leader.member end
     if status.refused then free_lock(status) end
+    local silent = end_silence(status)
     if status.suspended or status.behind then register.read() end
     local pushing = register.push()
     local unconnected = status.role == "follower" and status.leader and not status.connected
-    local _, _, code = cluster.wait(pushing and RANK or unconnected and REACT_UNCONNECTED or REACT)
+    local _, _, code = cluster.wait(pushing and RANK or unconnected and REACT_UNCONNECTED or silent and REACT_SILENT
+      or REACT)
     if code == "stopping" then return end
   end
 end

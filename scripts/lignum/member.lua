@@ -3,6 +3,8 @@ local core = require "lignum.core"
 local roster = require "lignum.roster"
 local view = require "lignum.view"
 
+local json = core.json
+
 local M = {}
 
 local FORGOTTEN <const> = "24h"      -- after which Consul removes the service of a node that does not come back
@@ -20,6 +22,7 @@ local PAUSE <const> = 0.025          -- seconds between two of them
 ---@field own table<string, true>   all sessions that this process has had
 ---@field published string?   the value of this node's key
 ---@field refused string?     session of the lock's holder, when its port refuses this node
+---@field silent string?      session of the lock's holder, when this node does not hear it any more
 ---@field unreached string[]? sessions of members that this node could not reach when it tried last
 local Member = {}
 Member.__index = Member
@@ -32,24 +35,36 @@ function M.new(consul, settings, me)
   return setmetatable({ consul = consul, key = settings.key, settings = settings, me = me, own = {} }, Member)
 end
 
+local function service_id(node)
+  return ("lignum:%s:%s"):format(node.name, node.member:match(":(%x+)$"):sub(1, 8))
+end
+
+function Member:check_of(id, name, method, failures)
+  return {
+    CheckID = id, Name = name, Method = method, HTTP = roster.url(self.me.http) .. "/healthz",
+    TLSSkipVerify = true,     -- it tells Consul nothing but that the node lives, and trusts it with nothing
+    Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
+    Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
+    FailuresBeforeCritical = failures,
+  }
+end
+
 -- The service's id belongs to the node (name and data directory), so that its next process takes over the registration
 -- and no other node of the same name does. The check's id belongs to the process: an agent keeps the state of a check
--- that it knows, and Consul makes no session with a failing check.
+-- that it knows, and Consul makes no session with a failing check. The session depends on the first check only; of a
+-- failure of the second one the other nodes read (is_failing).
 function Member:service()
-  local url = roster.url(self.me.http)
-  local host, port = url:match("//%[?([^%]]-)%]?:(%d+)$")
-  local id = ("lignum:%s:%s"):format(self.me.name, self.me.member:match(":(%x+)$"):sub(1, 8))
+  local host, port = roster.url(self.me.http):match("//%[?([^%]]-)%]?:(%d+)$")
+  local id = service_id(self.me)
   self.check = self.check or ("%s:%d"):format(id, core.now() * 1000 // 1)
+  local failures = self.settings.check_failures
+  local checks = json.array { self:check_of(self.check, "Lignum answers", "GET", failures) }
+  checks[1].DeregisterCriticalServiceAfter = FORGOTTEN
+  if failures > 1 then
+    checks[2] = self:check_of(self.check .. ":early", "Lignum answers, told early", "HEAD", (failures + 1) // 2)
+  end
   return id, {
-    ID = id, Name = "lignum", Address = host, Port = math.tointeger(tonumber(port)),
-    Check = {
-      CheckID = self.check, Name = "Lignum answers", HTTP = url .. "/healthz",
-      TLSSkipVerify = true,     -- it tells Consul nothing but that the node lives, and trusts it with nothing
-      Interval = ("%dms"):format(self.settings.check_interval * 1000 // 1),
-      Timeout = ("%dms"):format(self.settings.check_timeout * 1000 // 1), Status = "passing",
-      FailuresBeforeCritical = self.settings.check_failures,
-      DeregisterCriticalServiceAfter = FORGOTTEN,
-    },
+    ID = id, Name = "lignum", Address = host, Port = math.tointeger(tonumber(port)), Checks = checks,
   }
 end
 
@@ -144,8 +159,16 @@ function Member:entry(status, more)
   return {
     member = me.member, name = me.name, http = me.http, replication = me.replication, role = status.role,
     position = status.position, eligible = more and more.eligible or false, vacancy = more and more.vacancy or 0,
-    refused = not status.connected and self.refused or nil, unreached = self.unreached, full = status.full or nil,
+    refused = not status.connected and self.refused or nil, silent = self.silent, unreached = self.unreached,
+    full = status.full or nil,
   }
+end
+
+---Whether Consul has found that a node does not answer, maybe not often enough yet to end its session.
+---@param node lignum.Entry
+---@return boolean? failing   nil: not known
+function Member:is_failing(node)
+  return self.consul:is_failing(service_id(node))
 end
 
 ---Writes this node's key, if its value has changed.

@@ -155,6 +155,7 @@ function M.entry(text)
     eligible = t.eligible == true, vacancy = whole(t.vacancy) or 0,
     refused = type(t.refused) == "string" and t.refused:match("^[%x-]+$") or nil,
     unreached = sessions_of(t.unreached), full = t.full == true or nil,
+    silent = type(t.silent) == "string" and t.silent:match("^[%x-]+$") or nil,
   }
 end
 
@@ -168,6 +169,7 @@ function M.entry_text(e)
   local more = e.refused and (',"refused":"%s"'):format(e.refused) or ""
   if e.unreached then more = ('%s,"unreached":["%s"]'):format(more, table.concat(e.unreached, '","')) end
   if e.full then more = more .. ',"full":true' end
+  if e.silent then more = ('%s,"silent":"%s"'):format(more, e.silent) end
   return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d%s}'):format(text, e.role,
     e.position.epoch, e.position.messages, e.eligible, e.vacancy, more)
 end
@@ -225,6 +227,20 @@ function M.is_gone(view, me)
     if name ~= me.name and node.member ~= holder.member and node.refused == view.lock.session then return true end
   end
   return false
+end
+
+---Whether no registered node hears the holder of the lock.
+---@param view lignum.View
+---@return boolean
+function M.is_silent(view)
+  local holder, count = M.holder(view), 0
+  for _, node in pairs(view.nodes) do
+    if holder and node.member ~= holder.member then
+      if node.silent ~= view.lock.session then return false end
+      count = count + 1
+    end
+  end
+  return count > 0
 end
 
 -- The members of the synced set, and the sessions at Consul. Nodes without a session are gone.

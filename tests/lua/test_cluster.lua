@@ -163,6 +163,20 @@ test("view_who_reaches_fewer_members_goes_later_and_only_one_that_may_reach_more
   end
 end)
 
+test("view_a_leader_is_silent_only_if_every_other_node_says_so", function()
+  local function silent(b, c)
+    return view.is_silent { lock = { session = "1-a" }, nodes = {
+      a = entry("a", { session = "1-a" }), b = b and entry("b", { session = "1-b", silent = b }),
+      c = c and entry("c", { session = "1-c", silent = c }),
+    } }
+  end
+  check.equal({ silent("1-a", "1-a"), silent("1-a"), silent("1-a", ""), silent("1-a", "0-a"), silent() },
+    { true, true, false, false, false })
+  check.equal(view.is_silent { lock = {}, nodes = { b = entry("b", { silent = "1-a" }) } }, false)
+  local text = view.entry_text(entry("b", { silent = "1-a" }))
+  check.equal({ view.entry(text).silent, view.entry((text:gsub("1%-a", "x y"))).silent }, { "1-a", nil })
+end)
+
 local SECRET <const> = "00112233445566778899aabbccddeeff"
 
 test("cluster_keys_are_checked_and_belong_together", function()

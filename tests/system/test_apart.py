@@ -1,19 +1,22 @@
 """Nodes with different IP addresses, as on separate hosts: a refused connection does not prove that a leader is gone."""
 
 import contextlib
+import json
 import socket
 import threading
 import time
 
-from cluster import Node
+from cluster import KEY, Node
 from common import SANITIZED, free_port, wait_until
 
 
 class Door:
-    """A proxy to another port. shut() ends its connections and makes it refuse new ones."""
+    """A proxy to another port. shut() ends its connections and makes it refuse new ones; nothing passes while `flows` is clear."""
 
     def __init__(self, host, to):
         self.address, self.to, self.ends, self.listening = (host, free_port()), to, [], None
+        self.flows = threading.Event()
+        self.flows.set()
 
     def open(self):
         self.listening = socket.create_server(self.address)
@@ -30,10 +33,10 @@ class Door:
             for a, b in ((here, there), (there, here)):
                 threading.Thread(target=self.copy, args=(a, b), daemon=True).start()
 
-    @staticmethod
-    def copy(a, b):
+    def copy(self, a, b):
         with contextlib.suppress(OSError):
             while data := a.recv(65536):
+                self.flows.wait()
                 b.sendall(data)
         with contextlib.suppress(OSError):
             b.shutdown(socket.SHUT_RDWR)
@@ -79,6 +82,28 @@ def test_a_leader_that_one_follower_is_refused_by_goes_on_leading(cluster):
     assert c.leader().view()["epoch"] == epoch
     for node in c.nodes:
         assert "process is gone" not in node.said()
+        node.door.shut()
+
+
+def entry_of(cluster, node):
+    return json.loads(cluster.consul.get("%s/nodes/%s" % (KEY, node.name))[0])
+
+
+def test_a_leader_that_answers_consul_keeps_its_session_though_no_follower_hears_it(cluster):
+    c = cluster(3, node=BehindADoor, topics={"t": {}})
+    leader, epoch = c.leader(), c.leader().view()["epoch"]
+    leader.door.flows.clear()
+    followers = c.followers()
+    wait_until(lambda: all("silent" in entry_of(c, n) for n in followers), what="both followers have told Consul")
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert leader.ok("POST", "/v1/topics/t/messages", b"x").json["epoch"] == epoch
+    leader.door.flows.set()
+    c.wait_whole()
+    assert c.leader().view()["epoch"] == epoch
+    wait_until(lambda: not any("silent" in entry_of(c, n) for n in followers), what="they hear it again")
+    for node in c.nodes:
+        assert "no node hears the leader" not in node.said()
         node.door.shut()
 
 

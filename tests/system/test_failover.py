@@ -93,6 +93,27 @@ def test_a_leader_that_was_stopped_for_a_second_loses_nothing(cluster):
     sound(run)
 
 
+def test_a_frozen_leader_that_nobody_hears_is_replaced_before_consul_gives_it_up(cluster, figure):
+    c = cluster()
+    took = []
+    with Run(c, {"live": "live"}, seed=6) as run:
+        for _ in range(4):
+            leader = c.leader()
+            with run.fault("freeze leader", leader):
+                began = time.monotonic()
+                leader.freeze()
+                c.wait_leader(besides=[leader])
+                took.append(time.monotonic() - began)
+                leader.thaw()
+            c.wait_whole()
+            run.progresses()
+        assert any("no node hears the leader" in n.said() for n in c.nodes)
+    figure("frozen leader: %d acknowledged, another one leads after %s s", run.acknowledged(),
+           ", ".join("%.2f" % t for t in took))
+    sound(run)
+    assert statistics.median(took) < (10 if SANITIZED else 3)
+
+
 # ---- its claim
 
 # The article: a leader that lost its session never steps down.

@@ -312,9 +312,14 @@ void follower_dropped(struct follower *f, struct topic *t)
 
 /* ---- status ---- */
 
+static bool is_silent(const struct follower *f)
+{
+    return f->follows && f->leader_heard_ns > 0 && clock_ns() - f->leader_heard_ns > SILENT_MS * NS_PER_MS;
+}
+
 unsigned follower_connection(const struct follower *f)
 {
-    return (f->phase == UPSTREAM_READY ? 2 : 0) | (f->refused ? 1 : 0);
+    return (is_silent(f) ? 4 : 0) | (f->phase == UPSTREAM_READY ? 2 : 0) | (f->refused ? 1 : 0);
 }
 
 unsigned follower_leader_losses(const struct follower *f)
@@ -330,7 +335,8 @@ uint64_t follower_heard_ns(const struct follower *f)
 void follower_info(const struct follower *f, struct follower_info *out)
 {
     *out = (struct follower_info){
-        .connected = f->phase == UPSTREAM_READY, .refused = f->refused, .why = f->said[0] ? f->said : NULL,
+        .connected = f->phase == UPSTREAM_READY, .refused = f->refused, .silent = is_silent(f),
+        .why = f->said[0] ? f->said : NULL,
         .received_bytes = f->received_bytes,
         .diverged_messages = f->diverged_messages, .refetched_files = f->refetched_files,
     };

@@ -66,7 +66,7 @@ void follower_audited(struct follower *f, struct topic *t, const struct file_inf
 
 uint64_t follower_heard_ns(const struct follower *f);   /* when a leader was last heard; 0: never */
 
-/* A number that changes whenever the connection comes, goes, or is refused. */
+/* A number that changes whenever the connection comes, goes, or is refused, or the leader falls silent. */
 unsigned follower_connection(const struct follower *f);
 
 /* How often this node has lost its leader: it follows another one or none, or the leader was silent for too long. A
@@ -76,6 +76,7 @@ unsigned follower_leader_losses(const struct follower *f);
 struct follower_info {
     bool connected;                  /* has promised this leader its epoch, and hears it */
     bool refused;                    /* nobody listened at its address when it was last dialled */
+    bool silent;                     /* nothing was heard of it for SILENT_MS, or that it is suspended */
     const char *why;                 /* the last connection to it failed; NULL: none has */
     uint64_t received_bytes, diverged_messages, refetched_files;
     unsigned unplaced;               /* topics that are not being sent yet */

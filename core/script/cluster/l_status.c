@@ -77,6 +77,7 @@ static void set_following(lua_State *L, const struct follower_info *f)
 {
     set_flag(L, "connected", f->connected);
     set_flag(L, "refused", f->refused);
+    set_flag(L, "silent", f->silent);
     if (!f->connected && f->why != NULL)
         set_text(L, "problem", f->why);
     set_whole(L, "diverged", f->diverged_messages);
