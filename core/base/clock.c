@@ -1,6 +1,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <sys/timex.h>
 #include <time.h>
 
 /* The years 0000 to 9999, which is all that RFC 3339 can write. */
@@ -26,6 +27,13 @@ uint64_t clock_ns(void)
 int64_t clock_wall_ms(void)
 {
     return (int64_t)(read_ns(CLOCK_REALTIME) / NS_PER_MS);
+}
+
+bool clock_is_set(void)
+{
+    struct timex t = {0};
+    int state = adjtimex(&t);
+    return state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC);
 }
 
 uint64_t clock_cpu_ns(void)

@@ -5,6 +5,7 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -15,6 +16,7 @@ enum { MS_PER_S = 1000 };
 
 uint64_t clock_ns(void);        /* monotonic */
 int64_t clock_wall_ms(void);
+bool clock_is_set(void);        /* the kernel says that something, such as NTP, keeps the wall clock right */
 uint64_t clock_cpu_ns(void);    /* CPU time of this process, user and system */
 
 /* RFC 3339 in UTC with milliseconds: 2026-11-23T10:00:00.000Z. */

@@ -350,6 +350,18 @@ static int journals_open(struct topics *ts, struct buf *why)
     return 0;
 }
 
+static void clock_begin(struct topics *ts)
+{
+    int64_t newest_ms = 0;
+    for (size_t i = 0; i < ts->all.count; i++) {
+        struct journal_info info;
+        journal_info(ts->all.sorted[i]->journal, &info);
+        if (info.last_time_ms > newest_ms)
+            newest_ms = info.last_time_ms;
+    }
+    wall_clock_begin(&ts->clock, newest_ms, clock_wall_ms(), clock_ns(), clock_is_set());
+}
+
 int topics_open(struct store *s, struct role *role, struct topics **out, struct buf *why)
 {
     struct topics *ts = MEM_NEW(struct topics);
@@ -373,6 +385,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
         return rc;
     }
     ts->opening = false;
+    clock_begin(ts);
     leftovers_remove(ts);
     *out = ts;
     return 0;

@@ -24,6 +24,36 @@ TEST(test_a_steady_clock_is_the_date)
     CHECK_EQ(look(&c, 0, 100 * DAY), 0);   /* nobody looked for long */
 }
 
+static struct wall_clock begun(int64_t behind_s, bool set)
+{
+    struct wall_clock c;
+    wall_clock_begin(&c, S(BEGAN), S(BEGAN - behind_s), NS(100), set);
+    return c;
+}
+
+TEST(test_a_clock_that_begins_behind_the_newest_message_is_not_believed_unless_it_is_known_to_be_right)
+{
+    static const int64_t behind[] = {61, DAY, 50 * 365 * DAY};
+    for (size_t i = 0; i < sizeof behind / sizeof *behind; i++) {
+        struct wall_clock c = begun(behind[i], false);
+        CHECK_EQ(look(&c, -behind[i], 0), 0);
+        CHECK_EQ(look(&c, -behind[i], CLOCK_TRUST_MS / 1000 - 1), 0);
+        CHECK_EQ(look(&c, -behind[i], CLOCK_TRUST_MS / 1000 + 1), -behind[i]);
+        c = begun(behind[i], false);
+        CHECK_EQ(look(&c, -behind[i], 1), 0);
+        CHECK_EQ(look(&c, DAY, 2), DAY);       /* it is set; the node was stopped for a day */
+        CHECK_EQ(look(&c, 0, 3), DAY);         /* from here on it jumps as any other */
+        c = begun(behind[i], true);
+        CHECK_EQ(look(&c, -behind[i], 0), -behind[i]);
+    }
+    struct wall_clock c = begun(59, false);
+    CHECK_EQ(look(&c, -59, 0), -59);
+    c = begun(-365 * DAY, false);
+    CHECK_EQ(look(&c, 365 * DAY, 0), 365 * DAY);
+    wall_clock_begin(&c, 0, S(BEGAN), NS(100), false);
+    CHECK_EQ(look(&c, 0, 0), 0);
+}
+
 TEST(test_a_moment_of_a_wrong_clock_does_not_change_the_date)
 {
     static const int64_t wrong[] = {3600, 10 * 365 * DAY, -DAY, 90};

@@ -216,6 +216,26 @@ static uint64_t changed_retention(struct node *n, struct topic *t)
     return t->settings.retain.messages;
 }
 
+TEST(test_a_node_that_starts_with_a_clock_behind_its_messages_goes_on_from_them)
+{
+    static const int64_t days = 2 * INT64_C(24) * 3600 * 1000;
+    struct node n;
+    struct buf messages = {0};
+    message_write(&messages, &(struct message){.payload = SLICE("x")});
+    node_open(&n);
+    struct topic *t = create(&n, "t");
+    int64_t now_ms = clock_wall_ms();
+    struct append a = {.messages = buf_slice(&messages), .count = 1, .epoch = n.role.epoch, .time_ms = now_ms + days};
+    uint64_t first;
+    CHECK_EQ(journal_append(t->journal, &a, &first), 0);
+    node_close(&n);
+    node_open(&n);
+    CHECK_EQ(topics_date(n.topics) >= now_ms + days, !clock_is_set());
+    CHECK(topics_date(n.topics) >= now_ms);
+    node_close(&n);
+    buf_fini(&messages);
+}
+
 TEST(test_changed_settings_are_kept)
 {
     struct node n;
