@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -38,9 +39,9 @@ void buf_pool_fini(struct buf_pool *pool)
 
 void conn_open(struct conn *c, struct event_base *base, int fd, event_callback_fn on_ready, void *arg)
 {
-    *c = (struct conn){.fd = fd};
+    *c = (struct conn){.fd = fd, .interest = EV_READ, .watched = true};
     ENSURE(event_assign(&c->event, base, fd, EV_READ | EV_PERSIST, on_ready, arg) == 0);
-    conn_want(c, EV_READ);
+    ENSURE(event_add(&c->event, NULL) == 0);
 }
 
 void conn_secure(struct conn *c, struct tls_stream *tls)
@@ -63,7 +64,9 @@ void conn_finish(struct conn *c)
 
 void conn_close(struct conn *c)
 {
-    conn_want(c, 0);
+    if (c->watched)
+        event_del(&c->event);
+    c->watched = false;
     conn_unsecure(c);
     close(c->fd);
     c->fd = -1;
@@ -81,15 +84,20 @@ void conn_want(struct conn *c, short interest)
     if (c->interest == interest)
         return;
     struct event *e = &c->event;
-    if (c->interest != 0)
-        event_del(e);
+    event_del(e);
     c->interest = interest;
-    if (interest == 0)
-        return;
-    ENSURE(event_assign(e, event_get_base(e), c->fd, (short)(interest | EV_PERSIST), event_get_callback(e),
+    /* By edges: what has arrived and is not read would call without end. */
+    short what = interest != 0 ? interest : EV_READ | EV_ET;
+    ENSURE(event_assign(e, event_get_base(e), c->fd, (short)(what | EV_PERSIST), event_get_callback(e),
                         event_get_callback_arg(e)) == 0);
     ENSURE(event_add(e, NULL) == 0);
     announce_held(c);
+}
+
+bool conn_reset(const struct conn *c)
+{
+    struct pollfd p = {.fd = c->fd};
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLERR) != 0;
 }
 
 ssize_t conn_read(struct conn *c)

@@ -36,7 +36,8 @@ struct conn {
     struct buf in, out;
     struct tls_stream *tls;   /* owned; NULL: plain */
     int fd;             /* -1 once closed */
-    short interest;     /* EV_READ | EV_WRITE as registered */
+    short interest;     /* EV_READ | EV_WRITE as wanted */
+    bool watched;       /* the event is registered: for these, or for the end of the connection alone */
     bool eof;           /* the peer will send nothing more */
 };
 
@@ -48,7 +49,11 @@ void conn_unsecure(struct conn *c);
 
 void conn_close(struct conn *c);
 void conn_finish(struct conn *c);   /* before it is closed: what has been sent is all there is */
+
+/* Calls on_ready for these; for neither of them (0) with EV_READ when something happens to the connection: the callback
+ * asks conn_reset then, and must not read. */
 void conn_want(struct conn *c, short interest);
+bool conn_reset(const struct conn *c);    /* the peer has reset it */
 
 /* Reads once into the free room of `in`. The number of bytes, 0 at the end (and sets eof), -EAGAIN or -errno. */
 ssize_t conn_read(struct conn *c);

@@ -215,6 +215,11 @@ void client_on_ready(evutil_socket_t fd, short what, void *arg)
             client_queue(&c->server->shaking, c);
         return;
     }
+    if (c->conn.interest == 0) {
+        if (conn_reset(&c->conn))
+            client_on_end(c, -ECONNRESET);
+        return;
+    }
     if (what & EV_READ)
         client_on_readable(c);
     if ((what & EV_WRITE) && !is_reading(c))
