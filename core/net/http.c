@@ -115,6 +115,13 @@ struct exchange *client_exchange(struct client *c)
     return x;
 }
 
+void exchange_end_source(struct exchange *x)
+{
+    if (x->source.free)
+        x->source.free(x->source.source);
+    x->source = (struct http_source){0};
+}
+
 /* Clears what the next request relies on. The head is left: parsing overwrites it, and its array is long. */
 static void exchange_reset(struct exchange *x)
 {
@@ -127,9 +134,7 @@ static void exchange_reset(struct exchange *x)
     }
     if (x->body.data)
         buf_fini(&x->body);
-    if (x->source.free)
-        x->source.free(x->source.source);
-    x->source = (struct http_source){0};
+    exchange_end_source(x);
     mem_free(x->shared);
     x->shared = NULL;
     x->file = -1;

@@ -135,6 +135,9 @@ void http_answer_source(struct http_request *r, const struct http_answer *a, con
  * http_flush or the loop, and only records: when all bytes are sent, or when the client is gone (http_gone). */
 void http_begin(struct http_request *r, const struct http_answer *a);
 size_t http_chunk(struct http_request *r, slice bytes);
+
+/* The same with bytes that are rendered as the client takes them: nothing else may be added before on_drained. */
+void http_chunk_source(struct http_request *r, const struct http_source *source);
 void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void *arg);
 void http_end(struct http_request *r);
 

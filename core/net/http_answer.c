@@ -223,6 +223,19 @@ size_t http_chunk(struct http_request *r, slice bytes)
     return buf_size(out);
 }
 
+void http_chunk_source(struct http_request *r, const struct http_source *source)
+{
+    struct exchange *x = exchange_of(r);
+    ENSURE(x->source.free == NULL);
+    if (is_gone(x->client) || x->bodiless) {
+        source->free(source->source);
+        return;
+    }
+    x->source = *source;
+    exchange_charge(x);
+    client_queue(&x->client->server->flushing, x->client);
+}
+
 void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void *arg)
 {
     struct exchange *x = exchange_of(r);
@@ -264,6 +277,7 @@ void http_abort(struct http_request *r)
 {
     struct exchange *x = exchange_of(r);
     x->client->closing = x->client->cut = true;
+    x->source.more = NULL;
     answer_end(x);
 }
 

@@ -25,7 +25,7 @@ static void piece_next(struct client *c)
         buf_add_slice(out, line);
     bool more = x->source.more(x->source.source, out);
     if (!more)
-        x->source.more = NULL;
+        exchange_end_source(x);
     if (!x->chunked_answer)
         return;
     size_t size = buf_size(out) - start;
@@ -36,7 +36,7 @@ static void piece_next(struct client *c)
         out->end -= line.n;
     else
         buf_add_slice(out, SLICE("\r\n"));
-    if (!more)
+    if (!more && c->state == CLIENT_SENDING)
         buf_add_slice(out, SLICE("0\r\n\r\n"));
 }
 

@@ -168,6 +168,7 @@ void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
 void exchange_release(struct client *c);
 void exchange_charge(struct exchange *x);    /* counts the memory that its answer holds now */
+void exchange_end_source(struct exchange *x);
 void exchange_left(struct exchange *x);      /* calls on_left once */
 void exchange_drained(struct exchange *x);   /* calls on_drained once: all is sent, or the client is gone */
 

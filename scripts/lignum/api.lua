@@ -70,6 +70,7 @@ function Topic:append(what, options) end
 ---@field bytes? integer
 ---@field epoch? integer
 ---@field format? "records"
+---@field whole? boolean     `bytes` divides no batch that was published as one: one that is larger is read once
 
 ---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes. `epoch` is
 ---the epoch of the message before `from`, if the reader knows it: an empty result repeats it. With format "records" the

@@ -9,8 +9,8 @@ local range = require "lignum.range"
 local M = {}
 
 local QUIET <const> = 15     -- seconds without messages until a comment is sent
--- One read: messages, and bytes, which wait in memory for a slow client once they are rendered.
-local PIECE <const> = 500
+-- One read: messages, and bytes, which wait in memory for a slow client. Batches are read whole, and so once.
+local PIECE <const> = core.limits.read_count_max
 local PIECE_BYTES <const> = core.limits.read_size_default
 
 M.HEADERS = {
@@ -42,7 +42,8 @@ local function next_batch(t, asked, from, epoch, left)
   if ok or code == "timeout" then
     ok, why, code, point = range.check(t, epoch, from, asked.id)
     if ok then
-      batch, why, code = t:read { from = from, to = asked.to, limit = math.min(left, PIECE), bytes = PIECE_BYTES }
+      batch, why, code = t:read { from = from, to = asked.to, limit = math.min(left, PIECE), bytes = PIECE_BYTES,
+        whole = true }
     end
   end
   if batch then return batch end

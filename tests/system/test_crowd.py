@@ -212,15 +212,39 @@ def reset(connection):
     connection.close()
 
 
-def test_event_streams_that_are_reset_at_once_end_their_tasks(node):
+@pytest.mark.parametrize("full", [False, True], ids=["", "full-input"])
+def test_event_streams_that_are_reset_at_once_end_their_tasks(node, full):
     b = node()
     b.publish("t", "one")
     tasks = b.metrics()["lignum_lua_tasks"]
+    held = []
     for _ in range(100):
-        c = b.connect()
-        c.send(request_bytes("GET", "/v1/topics/t/messages?from=1", headers={"Accept": "text/event-stream"}))
+        held.append(b.connect())
+        held[-1].send(request_bytes("GET", "/v1/topics/t/messages?from=1", headers={"Accept": "text/event-stream"}))
+        if full:        # more than the node takes in before the answer has ended
+            held[-1].send(b"x" * 30000)
+    wait_until(lambda: b.metrics()["lignum_lua_tasks"] >= tasks + 100, what="all are served")
+    cpu = b.cpu_seconds()
+    hold_for(1, "over which the CPU time is measured")
+    assert b.cpu_seconds() - cpu < 0.3
+    for c in held:
         reset(c)
-    wait_until(lambda: b.metrics()["lignum_lua_tasks"] <= tasks, timeout=8, what="their tasks have ended")   # of 15 s
+    wait_until(lambda: b.metrics()["lignum_lua_tasks"] <= tasks, timeout=2, what="their tasks have ended")   # of 15 s
+
+
+def test_a_large_batch_is_read_once_for_a_stream_of_its_messages(node, figure):
+    b = node()
+    count = 60000
+    b.ok("POST", "/v1/topics/t/messages", b"".join(b"%d %s\n" % (i, b"x" * 100) for i in range(count)),
+         {"Content-Type": "application/x-ndjson"})
+    read, cpu = b.metrics()["lignum_read_bytes_total"], b.cpu_seconds()
+    with b.connect() as c:
+        c.send(request_bytes("GET", "/v1/topics/t/messages?from=0&limit=%d" % count, headers={"Accept": "text/event-stream"}))
+        body = c.answer().body
+    assert body.count(b"\n\n") == count and b'"data":"59999 xxx' in body
+    read = b.metrics()["lignum_read_bytes_total"] - read
+    figure("a stream of one batch of %d messages: %.1f MB read, %.2f s of CPU time", count, read / 1e6, b.cpu_seconds() - cpu)
+    assert read < 9 << 20
 
 
 def test_a_health_check_does_not_wait_for_a_crowd_that_computes(node):

@@ -163,7 +163,7 @@ static void pieces_free(void *source)
 }
 
 /* From here on the bytes are the answer's and not the scripts': they count as unsent. */
-static void send_in_pieces(struct exchange *x, const struct http_answer *a, struct batch *b)
+static struct http_source in_pieces(struct exchange *x, struct batch *b)
 {
     struct pieces *p = MEM_NEW(struct pieces);
     p->batch = *b;
@@ -171,8 +171,7 @@ static void send_in_pieces(struct exchange *x, const struct http_answer *a, stru
     buf_move(&p->batch.raw, &b->raw);
     batch_release(vm_memory(x->vm), b);
     rendering_begin(&p->rendering, &p->batch);
-    http_answer_source(exchange_take_request(x), a, &(struct http_source){
-        pieces_more, pieces_free, p, p->batch.raw.cap});
+    return (struct http_source){pieces_more, pieces_free, p, p->batch.raw.cap};
 }
 
 static void send_batch(lua_State *L, struct exchange *x, struct http_answer *a, struct batch *b)
@@ -183,7 +182,8 @@ static void send_batch(lua_State *L, struct exchange *x, struct http_answer *a, 
     default_type(a, batch_media_type(b));
     b->sent = true;
     if (buf_size(&b->raw) > IN_ONE_GO) {
-        send_in_pieces(x, a, b);
+        struct http_source source = in_pieces(x, b);
+        http_answer_source(exchange_take_request(x), a, &source);
         return;
     }
     batch_render(out, b);
@@ -234,11 +234,17 @@ static int write_done(lua_State *L, int status, lua_KContext context)
     return 1;
 }
 
+/* The bytes that are unsent; of a large batch, which the client takes in pieces, more than may be. */
 static size_t write_batch(struct exchange *x, struct batch *b)
 {
     struct buf *out = vm_scratch(x->vm);
-    batch_render(out, b);
     b->sent = true;
+    if (buf_size(&b->raw) > IN_ONE_GO) {
+        struct http_source source = in_pieces(x, b);
+        http_chunk_source(x->request, &source);
+        return SIZE_MAX;
+    }
+    batch_render(out, b);
     batch_release(vm_memory(x->vm), b);
     size_t unsent = http_chunk(x->request, buf_slice(out));
     vm_scratch_done(out);

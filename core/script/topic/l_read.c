@@ -17,13 +17,14 @@
 #include "script/topic/tables.h"
 #include "script/topic/topic_handle.h"
 
-#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\"})"
+#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\", whole=})"
 #define READ "req:read(topic, \"json\" | \"ndjson\" | \"records\")"
 
 struct read_options {
     struct batch_range range;
     uint64_t epoch;                   /* of the message before `from` in the reader's copy, or EPOCH_UNKNOWN */
     bool records;
+    bool whole;                       /* `bytes` divides no stored batch */
     enum batch_format format;         /* of a batch, when !records */
 };
 
@@ -31,15 +32,18 @@ struct read_options {
 static void check_options(lua_State *L, struct read_options *o)
 {
     slice format = {0};
+    int whole = 0;
     const struct arg_field fields[] = {
         {"from", ARG_WHOLE, &o->range.from},   {"to", ARG_WHOLE, &o->range.to},
         {"limit", ARG_WHOLE, &o->range.limit}, {"bytes", ARG_WHOLE, &o->range.bytes},
         {"epoch", ARG_WHOLE, &o->epoch},       {"format", ARG_TEXT, &format},
+        {"whole", ARG_ANY, &whole},
         {NULL, ARG_END, NULL}};
     arg_fields(L, 2, fields, USAGE);
     if (format.p != NULL && !slice_eq(format, SLICE("records")))
         arg_fail(L, USAGE, "there is no format %s", format.p);
     o->records = format.p != NULL;
+    o->whole = whole != 0 && lua_toboolean(L, whole);
     o->range.limit = least(o->range.limit, READ_COUNT_MAX);
     o->range.bytes = least(o->range.bytes, READ_SIZE_MAX);
 }
@@ -115,7 +119,10 @@ static int read_batch(lua_State *L, struct topic *t, const struct read_options *
     }
     memory_claim(vm_memory(vm_of(L)), L, b->raw.cap);
     b->claimed = b->raw.cap;
-    batch_cut(b, range);
+    struct batch_range cut = *range;
+    if (o->whole)
+        cut.bytes = UINT64_MAX;
+    batch_cut(b, &cut);
     b->headers = headers_of(L, t, range, b->to);
     b->headers.epoch = b->count > 0 ? b->epoch : epoch_of_empty_read(t, o, b->to, b->headers.epoch_now);
     if (b->count == 0)
