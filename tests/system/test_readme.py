@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -84,6 +85,17 @@ def test_the_failover_in_the_readme_works_as_it_stands(folder):
         p.terminate()
         p.communicate(timeout=30)
     assert p.returncode == 0
+
+
+def test_a_cluster_whose_port_another_process_has_is_not_begun(folder):
+    port = free_port(above=[1, 2, 46, 47, 48, 420, 421, 422, 423])
+    for taken in (port + 2, port + 47, port + 423):
+        with socket.create_server(("127.0.0.1", taken)):
+            p = subprocess.run([os.path.join(ROOT, "tests/cluster"), "--port", str(port), "--folder", folder, "--binary", BINARY],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        assert p.returncode == 1
+        assert "port %d of 127.0.0.1 cannot be used" % taken in p.stdout
+        assert not os.path.exists(os.path.join(folder, "consul", "log")), "nothing has been started"
 
 
 def test_the_files_that_the_readme_names_exist():
