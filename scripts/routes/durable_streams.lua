@@ -8,6 +8,7 @@
 ---     durable_streams/messages.lua   the messages in a body
 ---     durable_streams/forks.lua      what a stream consists of
 ---     durable_streams/create.lua, append.lua, read.lua, events.lua    the methods
+local access = require "routes.durable_streams.access"
 local append = require "routes.durable_streams.append"
 local config = require "lignum.config"
 local create = require "routes.durable_streams.create"
@@ -47,7 +48,12 @@ function M.declare(options)
   declare("POST", forward.write(append.post), "publish")
   declare("DELETE", forward.write(append.delete), "admin")
   declare("GET", read.get, "read")
-  table.insert(config.timers, schedule.every("durable_streams", SWEEP, state.sweep, { once_per = "cluster" }))
+  reserved.add(access.TOPIC, access.TOPIC .. " says when streams were read last; routes write it")
+  local function every(seconds, fn)
+    table.insert(config.timers, schedule.every("durable_streams", seconds, fn, { once_per = "cluster" }))
+  end
+  every(SWEEP, state.sweep)
+  every(access.PAUSE, access.write)
 end
 
 return M

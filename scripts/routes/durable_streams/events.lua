@@ -78,6 +78,10 @@ end
 ---@param position integer
 ---@param cursor? string
 function M.answer(s, epoch, position, cursor)
+  -- Takes the place of one that waits, which is held until the answer ends: when there is none left, the client is told
+  -- so by the status, and not by a stream that ends.
+  local _, why, code = s.topic:wait(core.limits.json_integer_max, 0.001)
+  if code == "too_many_requests" then return protocol.fail(code, why) end
   s.text = s.json or s.media:find("^text/") ~= nil
   local headers = dress {
     ["Content-Type"] = "text/event-stream", ["Cache-Control"] = "no-cache", ["X-Accel-Buffering"] = "no",

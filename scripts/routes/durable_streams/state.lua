@@ -131,7 +131,9 @@ end
 ---@return string? message
 ---@return string? code
 function M.remove(s)
-  return s.topic:delete()
+  local ok, why, code = s.topic:delete()
+  if ok then access.forget(s.id) end
+  return ok, why, code
 end
 
 ---Whether a stream was created with messages that are not there yet.
