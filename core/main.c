@@ -83,6 +83,7 @@ static int store_up(struct server *s)
         .node_name = config_text(s->vm, "node.name", &name),
         .files_max = config_files_max(s->vm),
         .sync_interval_ms = config_ms(s->vm, "store.sync_interval", SYNC_INTERVAL_MS),
+        .commit_log_age_ms = config_ms(s->vm, "store.commit_log_age", COMMIT_LOG_AGE_MS),
         .moved = topic_moved,
     };
     int rc = store_open(&o, &s->store, &why);

@@ -55,6 +55,12 @@ enum {
     FULL_MS = 10 * 1000,                /* after a refusal a disk counts as full, unless there is room before */
     SYNC_INTERVAL_MS = 1000,            /* between two syncs of durability `interval` */
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
+    COMMIT_LOG_MIN = 4,                 /* as many topics in one group commit go by the commit log */
+    COMMIT_LOGGED_MAX = 64 * KIB,       /* of one topic; more is written to its own file only */
+    COMMIT_FRAME_MAX = 8 * MIB,         /* of one group commit in it */
+    COMMIT_FILE_SIZE = 32 * MIB,        /* there are two; a start reads both */
+    COMMIT_LOG_AGE_MS = 5 * 1000,       /* then what it holds is synced to the topics' files */
+    COMMIT_LOG_RETRY_MS = 10 * 1000,    /* after a write to it failed */
 
     /* replication */
     BATCH_RUN_SIZE_MAX = 9 * MIB,       /* of batches in one; a largest batch is sent whole */
@@ -218,7 +224,7 @@ enum {
     X(PRODUCER_ID_MAX) X(IDEMPOTENCY_KEY_MAX) X(PRODUCERS_MAX) X(PRODUCER_AGE_MS) \
     X(DEDUPE_KEYS_DEFAULT) X(DEDUPE_KEYS_MAX) X(DEDUPE_AGE_MS_DEFAULT) \
     X(SEGMENT_MESSAGES_DEFAULT) X(SEGMENT_MESSAGES_MAX) X(SEGMENT_BYTES_MIN) X(SEGMENT_BYTES_DEFAULT) \
-    X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
+    X(SEGMENT_BYTES_MAX) X(SYNC_INTERVAL_MS) X(COMMIT_LOG_AGE_MS) X(FILES_OPEN_MAX) X(AUDIT_PAUSE_MS) \
     X(HTTP_HEAD_MAX) X(HTTP_HEADERS_MAX) X(HTTP_TARGET_MAX) X(HTTP_BODY_MAX) X(HTTP_BODIES_MAX) \
     X(JSON_VALUES_MAX) X(JSON_OBJECT_VALUES_MAX) X(JSON_DEPTH_MAX) \
     X(HTTP_CONNECTIONS_MAX) X(HTTP_HEAD_MS) X(HTTP_BODY_MS) X(HTTP_IDLE_MS) X(HTTP_WRITE_MS) X(TLS_NAMES_MAX) \

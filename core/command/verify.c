@@ -1,14 +1,18 @@
 #include "command/verify.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/say.h"
 #include "command/topic_files.h"
 #include "store/disk/path.h"
+#include "store/format/commit_record.h"
 
 /* Prints what was read of a topic. The number of its damages; torn tails are none. */
 static unsigned print_topic(const struct topic_files *t, const char *what)
@@ -60,6 +64,26 @@ static struct totals verify_folder(const struct data_dir *d, const char *folder,
     return sum;
 }
 
+/* Says which files of the commit log are in use: topics' files may lack what they have, until the next start writes it
+ * there. */
+static void print_commit_log(const struct data_dir *d)
+{
+    for (int i = 0; i < COMMIT_FILES; i++) {
+        struct path path = path_of("%s/commit/%d.log", d->path, i);
+        char block[COMMIT_HEAD_SIZE] = {0};
+        struct commit_head head;
+        int fd = open(path.s, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        int rc = pread(fd, block, sizeof block, 0) < 0 ? -errno : commit_head_read(block, &head);
+        close(fd);
+        if (rc < 0)
+            printf("commit log %s: cannot be read: %s\n", path.s, err_sentence(rc));
+        else if (head.in_use)
+            printf("commit log %s: in use; topics may lack its last messages here until a start has read it\n", path.s);
+    }
+}
+
 /* What was set aside is no longer part of a topic: it is shown, but counts neither as messages nor as damage. */
 int data_verify(const char *path)
 {
@@ -70,6 +94,7 @@ int data_verify(const char *path)
         struct totals aside = verify_folder(&d, "diverged", "set aside diverged/");
         if (aside.topics > 0)
             printf("set aside %u (lignum dump diverged/NAME shows one)\n", aside.topics);
+        print_commit_log(&d);
         printf("topics %u, messages %" PRIu64 ", damages %u\n", topics.topics, topics.messages, topics.damages);
         code = topics.damages > 0 ? 1 : 0;
     }

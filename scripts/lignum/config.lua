@@ -383,8 +383,8 @@ end
 
 -- What is read only at the start: these keys, and all below them, but not LIVE (doc/operate.md says the same).
 local FIXED <const> = {
-  "listen", "store.path", "store.files", "store.sync_interval", "console.path", "node.name", "node.advertise",
-  "cluster",
+  "listen", "store.path", "store.files", "store.sync_interval", "store.commit_log_age", "console.path", "node.name",
+  "node.advertise", "cluster",
 }
 local LIVE <const> = {
   ["cluster.lease"] = true, ["cluster.lag_max"] = true, ["cluster.consul.address"] = true,

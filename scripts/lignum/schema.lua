@@ -181,6 +181,8 @@ M.keys = group {
     "path", key("text", "data", "the data directory; relative to the directory in which lignum is started"),
     "durability", durability(),
     "sync_interval", time(limits.sync_interval_ms / 1000, "how often durability \"interval\" syncs", 0.01, 3600),
+    "commit_log_age", time(limits.commit_log_age_ms / 1000, "how long what many topics were given at a time rests "
+      .. "in the commit log before the topics' own files are synced", 0.01, 3600),
     "segment", segment(),
     "audit", time(limits.audit_pause_ms / 1000, "pause between checks of two sealed files for damage; 0 = never", 0,
       DAY),

@@ -12,24 +12,32 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 
-struct worker {
+/* A thread and what it has to do. */
+struct lane {
+    struct worker *worker;
     pthread_t thread;
+    bool running;                /* the thread was made; used by the loop thread only */
     sem_t work;                  /* the number of queued jobs, plus one when the thread is to end */
-    pthread_mutex_t lock;        /* guards the lists */
     struct list urgent, normal;  /* queued */
+};
+
+struct worker {
+    struct lane main, slow;
+    pthread_mutex_t lock;        /* guards the lists */
     struct list finished;
     int event_fd;
     unsigned under_way;          /* jobs that are not idle; used by the loop thread only */
 };
 
-static void *worker_main(void *arg)
+static void *lane_main(void *arg)
 {
-    struct worker *w = arg;
+    struct lane *l = arg;
+    struct worker *w = l->worker;
     for (;;) {
-        while (sem_wait(&w->work) < 0)
+        while (sem_wait(&l->work) < 0)
             ENSURE(errno == EINTR);
         pthread_mutex_lock(&w->lock);
-        struct list *queue = list_empty(&w->urgent) ? &w->normal : &w->urgent;
+        struct list *queue = list_empty(&l->urgent) ? &l->normal : &l->urgent;
         struct job *job = list_empty(queue) ? NULL : list_first(queue, struct job, link);
         if (job)
             list_remove(&job->link);
@@ -48,6 +56,34 @@ static void *worker_main(void *arg)
     }
 }
 
+static void lane_init(struct lane *l, struct worker *w)
+{
+    l->worker = w;
+    list_init(&l->urgent);
+    list_init(&l->normal);
+    sem_init(&l->work, 0, 0);
+}
+
+static int lane_start(struct lane *l)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);   /* the loop thread handles signals */
+    int rc = -pthread_create(&l->thread, NULL, lane_main, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    l->running = rc == 0;
+    return rc;
+}
+
+static void lane_fini(struct lane *l)
+{
+    if (l->running) {
+        sem_post(&l->work);
+        pthread_join(l->thread, NULL);
+    }
+    sem_destroy(&l->work);
+}
+
 int worker_new(struct worker **out)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -55,20 +91,13 @@ int worker_new(struct worker **out)
         return -errno;
     struct worker *w = MEM_NEW(struct worker);
     w->event_fd = fd;
-    list_init(&w->urgent);
-    list_init(&w->normal);
     list_init(&w->finished);
     pthread_mutex_init(&w->lock, NULL);
-    sem_init(&w->work, 0, 0);
-
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);   /* the loop thread handles signals */
-    int rc = -pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    lane_init(&w->main, w);
+    lane_init(&w->slow, w);
+    int rc = lane_start(&w->main);
     if (rc < 0) {
-        close(fd);
-        mem_free(w);
+        worker_free(w);
         return rc;
     }
     *out = w;
@@ -78,9 +107,8 @@ int worker_new(struct worker **out)
 void worker_free(struct worker *w)
 {
     ENSURE(w->under_way == 0);
-    sem_post(&w->work);
-    pthread_join(w->thread, NULL);
-    sem_destroy(&w->work);
+    lane_fini(&w->main);
+    lane_fini(&w->slow);
     pthread_mutex_destroy(&w->lock);
     close(w->event_fd);
     mem_free(w);
@@ -88,11 +116,13 @@ void worker_free(struct worker *w)
 
 void worker_submit(struct worker *w, struct job *job)
 {
+    bool slow = job->slow && (w->slow.running || lane_start(&w->slow) == 0);
+    struct lane *l = slow ? &w->slow : &w->main;
     w->under_way++;
     pthread_mutex_lock(&w->lock);
-    list_push(job->urgent ? &w->urgent : &w->normal, &job->link);
+    list_push(job->urgent ? &l->urgent : &l->normal, &job->link);
     pthread_mutex_unlock(&w->lock);
-    sem_post(&w->work);
+    sem_post(&l->work);
 }
 
 int worker_event_fd(const struct worker *w)

@@ -1,53 +1,13 @@
 #include "store/format/record.h"
 
-#include <endian.h>
-
 #include "base/crc32c.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/little_endian.h"
 
 enum { BATCH_CRC_END = 8, CRC_SHIFT_MIN = 16 * KIB };
 
 static const char file_magic[8] = "LIGNUM\r\n";
-
-static void put16(void *p, uint16_t v)
-{
-    v = htole16(v);
-    memcpy(p, &v, sizeof v);
-}
-
-static void put32(void *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, sizeof v);
-}
-
-static void put64(void *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, sizeof v);
-}
-
-static uint16_t get16(const void *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return le16toh(v);
-}
-
-static uint32_t get32(const void *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
-
-static uint64_t get64(const void *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return le64toh(v);
-}
 
 static uint32_t file_head_crc(const unsigned char in[FILE_HEAD_SIZE])
 {

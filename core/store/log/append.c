@@ -8,6 +8,7 @@
 #include "base/least.h"
 #include "base/say.h"
 #include "store/disk/io.h"
+#include "store/log/commit_log.h"
 #include "store/log/origins.h"
 #include "store/log/store_struct.h"
 
@@ -265,8 +266,11 @@ int journal_settle(struct journal *j)
 {
     const struct marks *m = &j->marks;
     struct journal_sync *sync = &j->sync;
-    if (m->disk == m->tail && !sync->committing && list_empty(&sync->sealing) && j->parts.dir.jobs == 0)
+    bool held = commit_log_holds(j->store->log, j);
+    if (m->disk == m->tail && !sync->committing && list_empty(&sync->sealing) && j->parts.dir.jobs == 0 && !held)
         return 0;
+    if (held)
+        commit_log_release(j->store->log);
     sync->settle_to = m->tail;
     if (!sync->committing && (m->disk < m->written || !list_empty(&sync->sealing))) {
         list_remove(&sync->unsynced);

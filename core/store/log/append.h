@@ -12,8 +12,9 @@ void journal_write(struct journal *j);
 /* Has the next group commit sync it, or a later one, as its durability says. */
 void journal_want_sync(struct journal *j);
 
-/* Before a journal's files are changed other than by appending: 0 when all that was appended is on the disk and no job
- * works on the files. Otherwise asks for that and returns -ERR_BUSY: the caller asks again in a later turn. */
+/* Before a journal's files are changed other than by appending: 0 when all that was appended is on the disk, the
+ * commit log holds nothing of it, and no job works on the files. Otherwise asks for that and returns -ERR_BUSY: the
+ * caller asks again in a later turn. */
 int journal_settle(struct journal *j);
 
 /* Ends the active file and begins another one, with space for `need` bytes. 0; or -errno, with nothing changed. */

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "store/disk/io.h"
 #include "store/log/append.h"
+#include "store/log/commit_log.h"
 #include "store/log/origins.h"
 #include "store/log/seal.h"
 #include "store/log/store_struct.h"
@@ -15,6 +16,9 @@
 struct entry {
     struct journal *journal;
     uint64_t disk;
+    struct segment *active;      /* is durable up to `synced` then; NULL: it is not covered */
+    uint64_t synced;
+    bool logged;                 /* by the commit log */
     bool has_checkpoint;
     struct checkpoint checkpoint;
 };
@@ -32,11 +36,13 @@ struct group_commit {
     int fds[SYNC_ONE_BY_ONE_MAX];
     unsigned files;
     struct buf dirs;             /* NUL-terminated paths to fsync */
-    bool whole;                  /* one syncfs instead of these */
+    bool whole;                  /* one syncfs instead of all others */
+    bool by_log;                 /* the commit log has a frame of this one */
     int root_fd, lock_fd;
     /* and writes */
     int rc;
     const char *failed;          /* the call that failed */
+    int log_rc;                  /* of commit_log_write */
     bool lost;                   /* a file that was synced has no name any more */
     uint64_t took_ns;
 };
@@ -58,14 +64,26 @@ static int sync_each(struct group_commit *c)
     return 0;
 }
 
+/* False: the commit log could not be written, and the filesystem has to be synced instead. */
+static bool sync_log(struct group_commit *c)
+{
+    c->log_rc = commit_log_write(c->store->log, &c->failed);
+    c->lost = c->lost || c->log_rc == 1;
+    c->rc = c->failed ? c->log_rc : c->rc;
+    return c->log_rc >= 0 || c->failed;
+}
+
 static void commit_run(struct job *job)
 {
     struct group_commit *c = LIST_OWNER(job, struct group_commit, job);
     uint64_t begun = clock_ns();
     c->lost = file_is_lost(c->lock_fd);
-    if (!c->lost && !c->whole)
+    bool each = !c->lost && !c->whole;
+    if (each)
         c->rc = sync_each(c);
-    else if (!c->lost && io.sync_fs(c->root_fd) < 0)
+    if (each && c->rc == 0 && !c->lost && c->by_log)
+        each = sync_log(c);
+    if (!c->lost && !each && c->rc == 0 && io.sync_fs(c->root_fd) < 0)
         c->failed = "syncfs", c->rc = -errno;
     c->took_ns = clock_ns() - begun;
 }
@@ -74,8 +92,9 @@ static void commit_run(struct job *job)
 
 static void add_file(struct group_commit *c, struct segment *seg)
 {
+    bool dirty_closed = seg->file.dirty && seg->file.fd < 0;
     seg->file.dirty = false;
-    if (c->files == SYNC_ONE_BY_ONE_MAX)
+    if (c->files == SYNC_ONE_BY_ONE_MAX || dirty_closed)
         c->whole = true;
     if (c->whole || segment_use(seg) < 0) {
         c->whole = true;
@@ -89,6 +108,19 @@ static void add_file(struct group_commit *c, struct segment *seg)
 static void add_dir(struct group_commit *c, const char *path)
 {
     buf_add(&c->dirs, path, strlen(path) + 1);
+}
+
+/* Whether the commit log makes a journal durable. It does not for a new file, whose name must be on the disk. */
+static bool add_to_log(struct group_commit *c, struct journal *j)
+{
+    struct segment *seg = j->parts.active;
+    bool small = seg->written - seg->synced <= COMMIT_LOGGED_MAX;
+    if (!c->by_log || !small || j->sync.dir_dirty)
+        return false;
+    if (!commit_log_add(c->store->log, j))
+        return c->whole = true, false;
+    seg->file.dirty = false;
+    return true;
 }
 
 static void add_journal(struct group_commit *c, struct journal *j)
@@ -106,11 +138,14 @@ static void add_journal(struct group_commit *c, struct journal *j)
     e->has_checkpoint = active && buf_size(&j->pending) == 0;
     if (e->has_checkpoint)
         e->checkpoint = journal_checkpoint(j);
+    e->active = active ? seg : NULL;
+    e->synced = active ? seg->written : 0;
+    e->logged = active && add_to_log(c, j);
 
     LIST_EACH(node, &j->sync.sealing)
         add_file(c, LIST_OWNER(node, struct segment, sealing));
     list_splice(&c->sealing, &j->sync.sealing);
-    if (active)
+    if (active && !e->logged)
         add_file(c, seg);
     if (j->sync.dir_dirty)
         add_dir(c, topic_path(&j->parts.dir).s);
@@ -127,22 +162,57 @@ static void add_journals(struct group_commit *c, struct list *journals)
     }
 }
 
+static bool has_many(const struct list *journals, const struct list *later)
+{
+    unsigned n = 0;
+    for (const struct list *l = journals->next; l != journals && n < COMMIT_LOG_MIN; l = l->next)
+        n++;
+    for (const struct list *l = later ? later->next : NULL; l != later && n < COMMIT_LOG_MIN; l = l->next)
+        n++;
+    return n == COMMIT_LOG_MIN;
+}
+
+/* Decides whether the frame that was begun is written. */
+static void end_frame(struct group_commit *c)
+{
+    struct store *s = c->store;
+    bool any = false;
+    for (size_t i = 0; i < c->count; i++)
+        any = any || c->entries[i].logged;
+    c->by_log = any && !c->whole;
+    if (!c->by_log) {
+        commit_log_drop(s->log);
+        return;
+    }
+    uint64_t use = commit_log_take(s->log);
+    for (size_t i = 0; i < c->count; i++)
+        if (c->entries[i].logged)
+            c->entries[i].journal->sync.logged = use;
+}
+
 void group_commit_submit(struct group_commit *c, struct list *journals, struct list *later)
 {
     struct store *s = c->store;
     struct files *files = &s->disk.files;
     ENSURE(!c->running);
     c->rc = 0;
-    c->whole = files->dirty_closed;
+    c->failed = NULL;
+    c->by_log = has_many(journals, later) && commit_log_begin(s->log);
+    c->whole = !c->by_log && files->dirty_closed;
     add_journals(c, journals);
     if (later)
         add_journals(c, later);
     if (s->queue.topics_dirty)
         add_dir(c, path_of("%s/topics", s->disk.root).s);
     s->queue.topics_dirty = false;
-    if (files->dirty_closed)           /* opening a file for this commit may have closed another one */
-        c->whole = true;
-    files->dirty_closed = false;
+    if (c->by_log)
+        end_frame(c);
+    /* A dirty file that was closed, now or by opening another one for this commit, is reached by a syncfs only. But
+     * what goes by the log needs no sync of its file: then those that wait for another commit keep that for it. */
+    if (!c->by_log) {
+        c->whole = c->whole || files->dirty_closed;
+        files->dirty_closed = false;
+    }
     c->running = true;
     c->submitted_ns = clock_ns();
     commit_wait_begin(&s->queue.wait, c->submitted_ns);
@@ -157,7 +227,11 @@ static void journal_committed(struct store *s, struct entry *e)
     struct checkpoint *c = &e->checkpoint;
     struct marks *m = &j->marks;
     j->sync.committing = false;
-    if (e->disk <= m->disk || s->lost)
+    if (s->lost)
+        return;
+    if (e->active && e->synced > FILE_HEAD_SIZE)   /* the header of a file without batches may have changed since */
+        e->active->synced = e->synced;
+    if (e->disk <= m->disk)
         return;
     m->disk = e->disk;
     bool current = e->has_checkpoint && j->parts.active && j->parts.active->first == c->first;
@@ -184,6 +258,8 @@ static void commit_done(struct job *job)
     c->running = false;
     if (c->lost)
         store_note_lost(s);
+    if (c->by_log)
+        commit_log_written(s->log, c->lost ? 0 : c->log_rc);
     for (unsigned i = 0; i < c->files; i++)
         c->segments[i]->file.pins--;
     for (size_t i = 0; i < c->count; i++)

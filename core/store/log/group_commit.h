@@ -3,8 +3,10 @@
  *
  *   idle      group_commit_submit fixes what it covers: a mark rises at its end only as far as was written then. Files
  *             that it syncs are pinned.
- *   running   on the disk thread. A few files are fdatasynced one by one, and the directories with new entries fsynced;
- *             many files go by one syncfs, which is also the only way to reach one whose descriptor had to be closed.
+ *   running   on the disk thread. A few files are fdatasynced one by one, and the directories with new entries fsynced.
+ *             From COMMIT_LOG_MIN journals on, what they were given goes by the commit log (commit_log.h), but for new
+ *             and ended files and large batches. Many of those go by one syncfs, which is also the only way to reach a
+ *             file whose descriptor had to be closed.
  *   done      on the loop thread: disk marks rise, checkpoints are written where they are due, ended files are sealed.
  *             It is idle again. A sync that failed ends the process;
  *             where a file had been removed, nothing of this happens (store_is_lost).

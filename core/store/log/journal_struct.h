@@ -44,6 +44,7 @@ struct journal_sync {
     bool dir_dirty;               /* a file was made: the directory must be fsynced before `disk` rises */
     bool committing;
     bool deferred;                /* journal_defer_sync */
+    uint64_t logged;              /* the last use of the commit log that has a frame of it; 0: none (commit_log.h) */
     uint64_t settle_to;           /* what is below is synced at once, whatever the durability (journal_settle) */
 };
 

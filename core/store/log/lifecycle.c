@@ -10,6 +10,7 @@
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/append.h"
+#include "store/log/commit_log.h"
 #include "store/log/group_commit.h"
 #include "store/log/origins.h"
 #include "store/log/store_struct.h"
@@ -33,6 +34,8 @@ void store_free(struct store *s)
 {
     if (s->commit)
         group_commit_free(s->commit);
+    if (s->log)
+        commit_log_free(s->log);
     reader_fini(&s->reader);
     buf_fini(&s->names);
     disk_fini(&s->disk);
@@ -48,9 +51,12 @@ void store_close(struct store *s)
     /* The state may call itself clean only when the checkpoints are on disk. */
     if (io.sync_fs(s->disk.root_fd) < 0)
         disk_failed(&s->disk, "syncfs", s->disk.root, -errno);
+    int rc = commit_log_close(s->log);
+    if (rc < 0)
+        disk_failed(&s->disk, "unlink", s->disk.root, rc);
     s->disk.state.clean = true;
     s->disk.state.weak = false;
-    int rc = disk_save_state(&s->disk);
+    rc = disk_save_state(&s->disk);
     if (rc < 0)
         say_warn("store", "cannot write %s/state: %s (the next start recovers as after a crash)", s->disk.root,
                  strerror(-rc));

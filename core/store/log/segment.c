@@ -114,7 +114,7 @@ void segment_begin(struct segment *seg, uint64_t epoch, struct buf *pending)
     file_head_write(p, &head);
     pending->end += FILE_HEAD_SIZE;
     seg->crc = crc32c(0, p, FILE_HEAD_SIZE);
-    seg->written = 0;
+    seg->written = seg->synced = 0;
     seg->epoch = epoch;
 }
 

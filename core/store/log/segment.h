@@ -34,6 +34,7 @@ struct segment {
     uint64_t first, next;         /* offsets it holds: from first, below next */
     uint64_t size;                /* position after its last batch */
     uint64_t written;             /* position after the last byte that the file holds of its batches */
+    uint64_t synced;              /* of the active one: what is below is durable, here or in the commit log */
     uint64_t space;               /* bytes allocated on disk */
     uint64_t epoch;               /* of its last batch */
     int64_t time_first, time_last;

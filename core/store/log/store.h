@@ -6,6 +6,7 @@
  *     data/topics/NAME/       one journal: <first offset, 20 digits>.qwal | .log, .index, checkpoint
  *     data/torn/              copies of torn tails that recovery cut off, and of damaged files that were repaired
  *     data/trash/             deleted topics that the disk thread removes
+ *     data/commit/            what many topics were given lately (commit_log.h)
  *     data/diverged/          what was truncated because the leader's history differs
  *
  * It is opened by recovery/open.h. In each turn the loop calls store_flush and store_sync; waiting for the disk is left
@@ -23,6 +24,7 @@ struct store_options {
     const char *node_name;        /* written to a new state file */
     unsigned files_max;           /* log files held open */
     int64_t sync_interval_ms;     /* of durability "interval" */
+    int64_t commit_log_age_ms;    /* how long a file of the commit log is in use; 0: COMMIT_LOG_AGE_MS */
     /* Called from store_flush and store_collect when a journal's written or disk mark has risen. It must not append to
      * any journal. */
     void (*moved)(void *owner, uint64_t written, uint64_t disk);

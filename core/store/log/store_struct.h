@@ -37,6 +37,7 @@ struct store {
     struct list leaving;          /* journals that are deleted once no job works on them any more */
     struct commit_queue queue;
     struct group_commit *commit;  /* owned; the one that runs, or ran last */
+    struct commit_log *log;       /* owned; what many topics share */
     struct list background;       /* work with steps to do; in no particular order */
     struct reader reader;         /* of scans on the loop thread: its buffer is used again and again */
     struct buf names;             /* what store_next_name found */

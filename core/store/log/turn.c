@@ -1,6 +1,7 @@
 /* What the store does in each turn of the loop. */
 #include "base/clock.h"
 #include "store/log/append.h"
+#include "store/log/commit_log.h"
 #include "store/log/group_commit.h"
 #include "store/log/store_struct.h"
 
@@ -42,6 +43,7 @@ void store_sync(struct store *s)
     commit_wait_note_time(&queue->wait, now);
     if (group_commit_running(s->commit))
         return;
+    commit_log_tend(s->log, now);
     if (list_empty(&queue->unsynced_later))
         queue->later_due_ns = 0;
     bool later_due = queue->later_due_ns && (queue->urgent || now >= queue->later_due_ns);
@@ -77,6 +79,7 @@ uint64_t store_deadline_ns(const struct store *s)
     if (group_commit_running(s->commit))
         return deadline;               /* its end wakes the loop */
     deadline = earlier(deadline, s->queue.later_due_ns);
+    deadline = earlier(deadline, commit_log_deadline_ns(s->log));
     return list_empty(&s->queue.unsynced) ? deadline : earlier(deadline, s->queue.wait.until_ns);
 }
 

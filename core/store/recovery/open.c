@@ -7,17 +7,19 @@
 #include "store/disk/io.h"
 #include "store/disk/io_fault.h"
 #include "store/disk/lock.h"
+#include "store/log/commit_log.h"
 #include "store/log/delete_later.h"
 #include "store/log/group_commit.h"
 #include "store/log/journal_struct.h"
 #include "store/log/store_struct.h"
 #include "store/recovery/identity.h"
 #include "store/recovery/recover.h"
+#include "store/recovery/replay.h"
 #include "store/recovery/unfinished.h"
 
 static int make_folders(struct disk *d, struct buf *why)
 {
-    static const char *const folders[] = {"topics", "torn", "trash", "diverged"};
+    static const char *const folders[] = {"topics", "torn", "trash", "diverged", "commit"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         struct path path = path_of("%s/%s", d->root, folders[i]);
         if (io.mkdir(path.s, 0750) < 0 && errno != EEXIST) {
@@ -64,6 +66,8 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
     if (rc == 0)
         rc = identity_open(s, why);
     if (rc == 0)
+        rc = commit_log_replay(s, why);
+    if (rc == 0)
         rc = sync_leftovers(s, why);
     if (rc == 0 && (rc = worker_new(&d->worker)) < 0)
         buf_addf(why, "cannot start the disk thread: %s", strerror(-rc));
@@ -72,6 +76,7 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
         return rc;
     }
     s->commit = group_commit_new(s);
+    s->log = commit_log_new(s);
     unfinished_copies_remove(d);
     delete_later_trash(d);
     *out = s;

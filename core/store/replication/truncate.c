@@ -240,7 +240,7 @@ static void lower_marks(struct journal *j, uint64_t to)
 static void shorten_segment(struct segment *seg, const struct truncation *t)
 {
     seg->next = t->at.offset;
-    seg->size = seg->written = seg->space = t->at.position;
+    seg->size = seg->written = seg->synced = seg->space = t->at.position;
     seg->epoch = t->scan.epoch;
     seg->time_last = t->scan.time_ms;
     seg->crc = t->scan.crc;

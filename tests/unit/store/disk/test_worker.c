@@ -166,10 +166,11 @@ static struct store *store_of(int count, unsigned files_max)
     return s;
 }
 
+/* Messages that are too large for the commit log. */
 static void append_to(int count)
 {
     for (int i = 0; i < count; i++)
-        append_some(journals[i], 1, 100);
+        append_some(journals[i], 1, COMMIT_LOGGED_MAX);
 }
 
 TEST(test_a_few_files_are_synced_one_by_one_and_many_at_once)
@@ -215,6 +216,23 @@ TEST(test_a_dirty_file_that_was_closed_is_reached_by_syncing_the_whole_filesyste
     CHECK_EQ(fs_syncs, 1);
     for (int i = 0; i < 4; i++)
         CHECK_EQ(journals[i]->marks.disk, 2);
+    store_close(s);
+}
+
+TEST(test_what_the_commit_log_has_needs_no_descriptor_of_its_own)
+{
+    struct store *s = store_of(6, 2);
+    for (int i = 0; i < 2; i++) {
+        count_syncs();
+        for (int k = 0; k < 6; k++)
+            append_some(journals[k], 1, 100);
+        settle_store(s);
+    }
+    CHECK_EQ(fs_syncs, 0);
+    CHECK_EQ(data_syncs, 1);
+    append_some(journals[0], 1, 100);      /* alone, by its own file: what was closed dirty may be of others */
+    settle_store(s);
+    CHECK_EQ(fs_syncs, 1);
     store_close(s);
 }
 
