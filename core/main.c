@@ -265,6 +265,10 @@ static int cluster_up(struct server *s)
         .lag_max_ns = config_ns(s->vm, "cluster.lag_max", LAG_MS),
     };
     int rc = cluster_new(&o, &s->cluster, &why);
+    struct secret parsed = {0};
+    if (rc == 0 && secret_parse(o.secret, &parsed) == 0 && parsed.size > 0)
+        voucher_set(&s->voucher, &parsed);
+    secret_clear(&parsed);
     int code = rc < 0 ? fail(EXIT_USAGE, "cluster", buf_slice(&why)) : 0;
     if (rc == 0 && o.insecure)
         say_warn("main", "replication is insecure: whoever reaches its port can read and replace all messages "
@@ -283,6 +287,7 @@ static void cluster_down(struct server *s)
     if (s->cluster != NULL)
         cluster_free(s->cluster);
     s->cluster = NULL;
+    voucher_clear(&s->voucher);
 }
 
 static int auditor_up(struct server *s)
@@ -317,6 +322,7 @@ static int services_up(struct server *s)
         .shared = s->shared,
         .meters = s->meters,
         .called = meters_called,
+        .voucher = &s->voucher,
         .advertise = s->advertise.data,
         .reload = server_reload,
         .reloads = &s->reloads,

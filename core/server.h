@@ -9,6 +9,7 @@
 #include "broker/cluster/audit.h"
 #include "command/cli.h"
 #include "console/console.h"
+#include "net/vouch.h"
 #include "script/script.h"
 #include "script/worlds.h"
 
@@ -27,6 +28,7 @@ struct server {
     struct shared *shared;
     struct meters *meters;
     struct console *console;               /* NULL: it is switched off */
+    struct voucher voucher;                /* set with the cluster's secret */
     struct cluster *cluster;               /* NULL: this node is alone */
     struct auditor *auditor;
     struct buf data, advertise;            /* NUL-terminated */

@@ -1621,6 +1621,12 @@ function core.refuse(refusal) end
 ---@example local refusal = core.refusal()
 function core.refusal() end
 
+---Returns what tells the leader the name in the client's certificate, when this node forwards the request to it.
+---@where scripts/lignum
+---@return string? text   nil: there is no certificate, or this node has no secret
+---@example local text = req:vouch()
+function Request:vouch() end
+
 ---Sets user, topic and action of a request.
 ---@where scripts/lignum
 ---@param facts { user?: string, topic?: string, action?: string }

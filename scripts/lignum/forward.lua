@@ -53,11 +53,13 @@ function M.forwards(name)
   return is_listed(name, FORWARDED, FORWARDED_PREFIXES)
 end
 
-local function headers_of(req)
+-- `secret`: nobody on the way reads them.
+local function headers_of(req, secret)
   local headers = { [GUARD] = roster.status().self.name }
   for name, value in pairs(req.headers) do
     if M.forwards(name) then headers[name] = value end
   end
+  headers["lignum-user"] = secret and req:vouch() or nil
   headers["x-forwarded-host"] = headers["x-forwarded-host"] or req:header("host")
   return headers
 end
@@ -100,8 +102,9 @@ end
 ---@return "again"|"unknown"|string verdict
 ---@return string? why
 local function attempt(req, leader, seconds)
+  local url = roster.url(leader.forward)
   local answer, why, code, unsent = core.fetch {
-    url = roster.url(leader.forward) .. req.target, method = req.method, headers = headers_of(req),
+    url = url .. req.target, method = req.method, headers = headers_of(req, url:find("^https:") ~= nil),
     body = req.body, timeout = seconds, fresh = true, leader = true,
     ca = config.get("cluster.forward.ca"), cert = config.get("cluster.forward.cert"),
     key = config.get("cluster.forward.key"),

@@ -3,7 +3,7 @@
 import pytest
 
 from certs import Authority
-from client import assert_refused
+from client import Connection, assert_refused
 from cluster import Node
 from common import free_port, wait_until
 
@@ -55,11 +55,22 @@ def test_writes_to_a_follower_go_to_the_leader_by_https(secure_cluster):
     assert redirect.header("location") == "https://localhost:%d/v1/topics/t/messages" % leader.https
 
 
-def test_a_leader_that_demands_certificates_gets_the_followers(secure_cluster):
-    c = secure_cluster(tls=', client_ca = "%(ca)s", client_auth = "optional"',
-                       config="route.write('POST', '/who', function(req) return 200, { user = req.user or 'nobody' } end)")
+def test_the_user_of_a_certificate_is_known_to_the_leader_and_cannot_be_forged(secure_cluster):
+    rule = """function authorize(req) return req.user == "alice" or req.method == "GET" end
+    route.write("POST", "/who", function(req) return 200, { user = req.user or "nobody", node = node.info().name } end)"""
+    c = secure_cluster(tls=', client_ca = "%(ca)s", client_auth = "optional"', config=rule)
     leader, follower = leader_and_follower(c)
-    assert follower.ok("POST", "/who", b"").json["user"] == follower.name
+    alice, mallory = (c.ca.issue(n, subject="/CN=" + n, hosts=()) for n in ("alice", "mallory"))
+
+    def who(node, pair, headers=()):
+        with Connection(node.https, tls=c.ca.trusting(pair)) as connection:
+            return connection.request("POST", "/who", b"", headers)
+    for node in (leader, follower):
+        answer = who(node, alice)
+        assert (answer.status, answer.json) == (200, {"user": "alice", "node": leader.name}), answer
+        for forged in ((), {"Lignum-User": "alice"}, {"Lignum-User": "616c696365." + "0" * 64}):
+            assert who(node, mallory, forged).status == 401
+            assert who(node, None, forged).status == 401
 
 
 def test_a_leader_under_another_name_gets_nothing(secure_cluster):

@@ -1,10 +1,12 @@
 /*
  * Requests as scripts see them: fields are read from the head where it lies; tables are made when first asked for.
  */
+#include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "net/vouch.h"
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
 #include "script/bind/result.h"
@@ -133,6 +135,22 @@ static int push_fact(lua_State *L, const char *name)
     return 1;
 }
 
+static struct vouched vouched_of(const struct http_request *r)
+{
+    return (struct vouched){.method = r->head.method, .path = r->head.path, .query = r->head.query, .user = r->user};
+}
+
+/* Pushes the name in the client's certificate, or nil. A node that forwards a request vouches for it. */
+static int push_certified(lua_State *L, const struct http_request *r)
+{
+    char user[VOUCHED_MAX];
+    struct vouched request = vouched_of(r);
+    slice text = http_head_join(&r->head, SLICE("Lignum-User"), vm_scratch(vm_of(L)));
+    const struct voucher *v = vm_services(L)->voucher;
+    int n = text.p == NULL || v == NULL ? -EINVAL : vouch_read(v, &request, text, user);
+    return push_optional(L, n > 0 ? slice_of(user, (size_t)n) : r->user);
+}
+
 static int push_field(lua_State *L, enum field field)
 {
     char text[HTTP_TARGET_MAX] UNINIT;
@@ -162,7 +180,7 @@ static int push_field(lua_State *L, enum field field)
     case FIELD_USER:
         if (push_fact(L, "user") == 1 && !lua_isnil(L, -1))
             return 1;
-        return push_optional(L, request_at(L, 1)->user);
+        return push_certified(L, request_at(L, 1));
     case FIELD_TOKEN:
     case FIELD_TOPIC:
     case FIELD_ACTION:
@@ -230,6 +248,21 @@ static int l_know(lua_State *L)
     return 0;
 }
 
+/* req:vouch() -> text or nil: what tells the leader the name in the client's certificate */
+static int l_vouch(lua_State *L)
+{
+    const struct http_request *r = request_check(L, 1, "req:vouch()");
+    const struct voucher *v = vm_services(L)->voucher;
+    if (v == NULL || !v->set || r->user.n == 0)
+        return push_optional(L, (slice){0});
+    struct buf *text = vm_scratch(vm_of(L));
+    struct vouched request = vouched_of(r);
+    vouch(v, &request, text);
+    push_slice(L, buf_slice(text));
+    vm_scratch_done(text);
+    return 1;
+}
+
 /* req:messages() -> list of messages | nil, message, code */
 static int l_messages(lua_State *L)
 {
@@ -255,6 +288,7 @@ void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"know", l_know},
+        {"vouch", l_vouch},
         {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");

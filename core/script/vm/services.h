@@ -16,6 +16,7 @@
 
 struct meters;
 struct shared;
+struct voucher;
 
 /* Everything pointed to outlives the VM's tasks. */
 struct services {
@@ -31,6 +32,7 @@ struct services {
     struct shared *shared;        /* what scripts keep across reloads (script/std/shared.h) */
     struct meters *meters;        /* their metrics (script/std/meters.h), and meters_called; NULL: nobody counts */
     void (*called)(struct meters *meters, const char *kind, const char *name, uint64_t ns, bool failed);
+    const struct voucher *voucher;   /* for users of forwarded requests (net/vouch.h) */
     const char *advertise;        /* the address that other nodes are told */
     /* Asks main for a reload in the next turn. Returns what `reloads` will have counted once that has ended; then
      * `refused` says why nothing has changed, one error a line, or is empty. */
