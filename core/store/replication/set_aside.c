@@ -11,6 +11,7 @@
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/store_struct.h"
+#include "store/replication/copy_away.h"
 
 struct path set_aside_path(const struct topic_dir *dir, uint64_t offset)
 {
@@ -155,6 +156,34 @@ static int copy_files(const char *from, const char *to)
     return rc < 0 ? rc : io_sync_dir(to);
 }
 
+/* Puts the copy in to.part in the place of what it was copied from, which goes to trash/. */
+static int exchange_copy(struct disk *d, const char *from, const char *to)
+{
+    struct path part = path_of("%s.part", to);
+    if (io.rename(part.s, to) < 0) {
+        int rc = -errno;
+        disk_remove_dir(d, part.s);
+        return rc;
+    }
+    int rc = io_sync_dir(path_of("%s/diverged", d->root).s);
+    if (rc == 0 && io.rename(from, path_of("%s/trash/%s", d->root, strrchr(to, '/') + 1).s) < 0)
+        rc = -errno;
+    if (rc < 0)
+        disk_remove_dir(d, to);
+    return rc;
+}
+
+int set_aside_journal(struct journal *j, struct path *to)
+{
+    struct path from = topic_path(&j->parts.dir), wanted = *to;
+    if (io.rename(from.s, to->s) == 0)
+        return 0;
+    if (errno != EXDEV)
+        return -errno;
+    int rc = copy_away_take(j, &wanted, to);
+    return rc < 0 ? rc : exchange_copy(&j->store->disk, from.s, to->s);
+}
+
 int set_aside_move(struct disk *d, const char *from, const char *to)
 {
     if (io.rename(from, to) == 0)
@@ -167,16 +196,9 @@ int set_aside_move(struct disk *d, const char *from, const char *to)
     if (io.mkdir(part.s, 0750) < 0)
         return -errno;
     int rc = copy_files(from, part.s);
-    if (rc == 0 && io.rename(part.s, to) < 0)
-        rc = -errno;
     if (rc < 0) {
         disk_remove_dir(d, part.s);
         return rc;
     }
-    rc = io_sync_dir(path_of("%s/diverged", d->root).s);
-    if (rc == 0 && io.rename(from, path_of("%s/trash/%s", d->root, strrchr(to, '/') + 1).s) < 0)
-        rc = -errno;
-    if (rc < 0)
-        disk_remove_dir(d, to);
-    return rc;
+    return exchange_copy(d, from, to);
 }

@@ -29,6 +29,11 @@ int set_aside_begin(struct segment *seg, struct place at, const char *folder);
 /* Copies the bytes [at, end) of a file to position `out` of another one. On any thread. 0 or -errno. */
 int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
 
+/* Moves the directory of a journal that is settled to a path in diverged/. Where that is another filesystem, the disk
+ * thread copies it there (copy_away.h), and it is moved to trash/; *to is then where the copy is. What was moved is not
+ * fsynced yet; a copy is. 0; -ERR_BUSY: it is being copied, so ask again; or -errno, and it is where it was. */
+int set_aside_journal(struct journal *j, struct path *to);
+
 /* Moves the directory of a topic, to which nothing is written any more, to a path in diverged/. Where that is another
  * filesystem it is copied there, which waits for the disk, and moved to trash/. What was moved is not fsynced yet; a
  * copy is. 0; or -errno, and it is where it was. */

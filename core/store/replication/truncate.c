@@ -369,17 +369,17 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     int rc = journal_settle(j);
     if (rc < 0)
         return rc;
-    background_stop(&j->background, JOURNAL_CHANGES);
     struct path from = topic_path(dir), to = set_aside_path(dir, first), empty = in_trash(d, to.s, ".new");
     if (!keep)
         to = in_trash(d, to.s, "");
     if (io.mkdir(empty.s, 0750) < 0)
         return -errno;
-    rc = keep ? set_aside_move(d, from.s, to.s) : io.rename(from.s, to.s) < 0 ? -errno : 0;
+    rc = keep ? set_aside_journal(j, &to) : io.rename(from.s, to.s) < 0 ? -errno : 0;
     if (rc < 0) {
         io.rmdir(empty.s);
         return rc;
     }
+    background_stop(&j->background, JOURNAL_CHANGES);
     if (io.rename(empty.s, from.s) < 0) {
         rc = -errno;
         move_back(j, from.s, to.s);

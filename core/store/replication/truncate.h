@@ -36,8 +36,8 @@ int journal_truncate(struct journal *j, uint64_t to, uint64_t *messages);
 bool journal_shortening(const struct journal *j);
 
 /* Empties the journal, so that it continues at offset `first`, where a file of the leader begins. What it held is moved
- * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; -ERR_BUSY: as above; or
- * -errno, and nothing has changed. */
+ * to data/diverged/ if `keep`, and otherwise deleted. Marks as above. Waits for the disk. 0; -ERR_BUSY: as above, or it
+ * is being copied to another filesystem; or -errno, and nothing has changed. */
 int journal_restart(struct journal *j, uint64_t first, bool keep);
 
 /* Moves topics/<name>, of which no journal is open, to diverged/<name>-<milliseconds>. Waits for the disk. 0 or

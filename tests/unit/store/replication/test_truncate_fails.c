@@ -275,6 +275,36 @@ TEST(test_what_goes_to_diverged_on_another_filesystem_is_copied)
     CHECK_EQ(data_verify("data"), 0);
 }
 
+static int copied_by_the_loop;
+
+static ssize_t pwrite_seen(int fd, const void *p, size_t n, off_t at)
+{
+    char link[64], path[256];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, path, sizeof path - 1);
+    path[size < 0 ? 0 : size] = '\0';
+    copied_by_the_loop += strstr(path, "/diverged/") != NULL && gettid() == getpid();
+    return pwrite(fd, p, n, at);
+}
+
+TEST(test_the_loop_does_not_copy_to_another_filesystem_itself)
+{
+    struct journal *j;
+    struct store *s = four_files(&j);
+    io.rename = rename_within_a_filesystem;
+    io.pwrite = pwrite_seen;
+    CHECK_EQ(journal_restart(j, 500, true), -ERR_BUSY);
+    CHECK_EQ(j->marks.tail, 34);
+    check_reads_all(j);
+    append_some(j, 1, 20);             /* makes the copy void */
+    CHECK_EQ(restart_now(j, 500, true), 0);
+    CHECK_EQ(copied_by_the_loop, 0);
+    store_close(s);
+    CHECK_EQ(run("ls data/diverged | wc -l | grep -q '^1$'"), 0);
+    CHECK_EQ(data_verify("data"), 0);
+    CHECK_EQ(run("grep -q . data/diverged/t-500-*/*30.qwal"), 0);
+}
+
 TEST(test_what_cannot_be_copied_to_another_filesystem_stays)
 {
     struct journal *j;
