@@ -34,6 +34,12 @@ limits {
   connections = 20000,
   body = 8 * MiB,                  -- of one request
   bodies = 256 * MiB,              -- of all requests in memory; as much again for answers not sent yet
+  client = {                       -- of one access token, or of one address without one; 0 = no limit
+    requests = 0,                  -- a second
+    bytes = 0,                     -- sent and received, a second
+    connections = 0,               -- of one address
+    waiting = 0,                   -- requests that wait, event streams included
+  },
   head_timeout = 10 * second,      -- from a request's first byte to the end of its head
   body_timeout = 60 * second,      -- from the end of the head to the end of the body
   idle_timeout = 75 * second,      -- between two requests of a connection

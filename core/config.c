@@ -278,6 +278,7 @@ struct http_limits config_http_limits(struct vm *vm)
     double files = room / 5;          /* an answer from a file takes a descriptor besides that of its connection */
     room -= files;
     return (struct http_limits){
+        .client_connections = (uint32_t)vm_config_number(vm, "limits.client.connections", 0),
         .connections = (uint32_t)(connections < room ? connections : room),
         .files = (uint32_t)files,
         .body = (uint64_t)vm_config_number(vm, "limits.body", HTTP_BODY_MAX),
@@ -362,4 +363,13 @@ void config_access(struct vm *vm, struct access *access)
     access_undeclare(access);
     for (int i = 1; declare_token(vm, i, access); i++)
         ;
+}
+
+void config_quotas(struct vm *vm, struct quotas *quotas)
+{
+    quotas_set_limits(quotas, &(struct quota_limits){
+        .requests = (uint64_t)vm_config_number(vm, "limits.client.requests", 0),
+        .bytes = (uint64_t)vm_config_number(vm, "limits.client.bytes", 0),
+        .waiting = (uint32_t)vm_config_number(vm, "limits.client.waiting", 0),
+    });
 }

@@ -56,6 +56,9 @@ void config_warn_of_certificates(const struct http_server *http);
 /* Tells the tokens what lignum.lua says: its own tokens, and who needs one. */
 void config_access(struct vm *vm, struct access *access);
 
+/* Tells them what limits.client says. */
+void config_quotas(struct vm *vm, struct quotas *quotas);
+
 /* Tells the server what cors.origins, node.hosts and node.advertise say. */
 void config_browsers(struct vm *vm, struct http_server *http);
 

@@ -229,6 +229,7 @@ static int listeners_up(struct server *s)
 static void http_down(struct server *s)
 {
     http_server_free(s->http);
+    quotas_free(s->quotas);
     fetcher_free(s->fetcher);
     buf_fini(&s->advertise);
 }
@@ -238,6 +239,8 @@ static int http_up(struct server *s)
     struct http_limits limits = config_http_limits(s->vm);
     s->http = http_server_new(&s->loop, &limits);
     http_on_error(s->http, script_render_error);
+    s->quotas = quotas_new();
+    http_count(s->http, s->quotas);
     s->fetcher = fetcher_new(&s->loop);
     int code = listeners_up(s);
     if (code != 0)
@@ -315,6 +318,7 @@ static int services_up(struct server *s)
         .topics = s->topics,
         .groups = s->groups,
         .access = s->access,
+        .quotas = s->quotas,
         .store = s->store,
         .role = &s->role,
         .cluster = s->cluster,

@@ -23,6 +23,7 @@ struct server {
     struct topics *topics;
     struct groups *groups;
     struct access *access;
+    struct quotas *quotas;
     struct http_server *http;
     struct fetcher *fetcher;
     struct shared *shared;

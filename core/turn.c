@@ -26,6 +26,7 @@ void server_configure(struct server *s)
     http_set_limits(s->http, &limits);
     config_browsers(s->vm, s->http);
     config_access(s->vm, s->access);
+    config_quotas(s->vm, s->quotas);
     unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
     unsigned least = tasks < limits.connections ? tasks : limits.connections;
     tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));

@@ -130,6 +130,8 @@ enum {
     ACCESS_TOPICS_MAX = 1 * KIB,        /* bytes of a token's patterns */
     ACCESS_LOG_SEGMENT = 1 * MIB,       /* a file of _tokens: what is superfluous goes file by file */
     ACCESS_LOG_GROWTH = 4 * MIB,        /* of _tokens, beyond three times its tokens, until they are written again */
+    QUOTA_CLIENTS_MAX = 16 * 1024,      /* tokens and addresses whose requests are counted: 3 MiB */
+    QUOTA_CONNECTIONS_SPARE = 4,        /* of one address, beyond its limit: for health checks */
     ACCESS_STALE_MS = 300 * 1000,       /* how long a node without a leader goes on by the tokens that it knows */
     ACCESS_EXPIRED_MS = 24 * 3600 * 1000,   /* how long a token is listed after its time is over */
 

@@ -62,6 +62,11 @@ void http_on_head(struct http_server *s, http_judge *judge, void *arg)
     s->judge_arg = arg;
 }
 
+void http_count(struct http_server *s, struct quotas *quotas)
+{
+    s->quotas = quotas;
+}
+
 void http_on_error(struct http_server *s, http_render_error *render)
 {
     s->render = render;
@@ -74,14 +79,15 @@ void client_queue(struct list *queue, struct client *c)
     list_push(queue, &c->queue);
 }
 
-void client_new(struct listener *l, int fd, const union address *from, bool beyond)
+void client_new(struct listener *l, int fd, const union address *from, bool beyond, bool over)
 {
     struct http_server *s = l->server;
     struct client *c = MEM_NEW(struct client);
     c->server = s;
     c->listener = l;
     c->state = l->tls == NULL ? CLIENT_HEAD : CLIENT_SHAKE;
-    c->beyond = beyond;
+    c->beyond = beyond || over;
+    c->over = over;
     address_format(from, c->peer);
     c->peer_size = (unsigned char)strlen(c->peer);
     origin_join(c, from);

@@ -20,10 +20,12 @@
 #include "base/hist.h"
 #include "net/http_parse.h"
 #include "net/loop.h"
+#include "net/quota.h"
 
 struct http_server;
 
 struct http_limits {
+    uint32_t client_connections;     /* of one address; 0: no limit */
     uint32_t connections;            /* HTTP_CONNECTIONS_MAX, or fewer if there are too few descriptors */
     uint32_t files;                  /* answers from a file at once, each with a descriptor; 0: no limit of their own */
     uint64_t body;                   /* bytes of one request body */
@@ -89,6 +91,15 @@ void http_on_error(struct http_server *s, http_render_error *render);   /* until
 /* Requests for such a path are served beyond limits.connections too, on places of their own: health checks, without
  * which a node loses the leadership. */
 void http_reserve(struct http_server *s, bool (*is_reserved)(slice path));
+
+/* Counts what is sent to clients, and the connections that are refused; outlives the server. */
+void http_count(struct http_server *s, struct quotas *quotas);
+
+/* From now on what is sent on the request's connection is this client's. The bytes that the request has sent. */
+size_t http_bill(struct http_request *r, struct quota_ref client);
+
+/* The address of a request's client, as one of an IPv4 host or an IPv6 network; for quota_client. */
+slice http_origin(const struct http_request *r);
 
 /* Called with a head whose body has not arrived yet: sets out->error to answer at once and close, instead of reading
  * that body. Paths that do not exist, so that strangers' bodies take no memory. */

@@ -74,6 +74,13 @@ static bool status_bodiless(int status)
 
 /* ---- answers of known length ---- */
 
+size_t http_bill(struct http_request *r, struct quota_ref client)
+{
+    struct exchange *x = (struct exchange *)(void *)r;
+    x->client->quota = client;
+    return x->taken;
+}
+
 static struct exchange *exchange_of(struct http_request *r)
 {
     return (struct exchange *)(void *)r;

@@ -129,6 +129,8 @@ void client_flush(struct client *c)
     }
     uint64_t sent = s->stats.bytes_out;
     int rc = c->lost ? -ECONNRESET : client_send(c);
+    if (s->quotas != NULL && c->quota.index != 0)
+        quota_sent(s->quotas, c->quota, s->stats.bytes_out - sent);
     if (rc == -EAGAIN) {
         if (s->stats.bytes_out != sent || list_alone(&c->stalled)) {
             list_remove(&c->stalled);

@@ -86,16 +86,31 @@ static bool slowest_yields(struct http_server *s)
     return false;
 }
 
+/* Is the address at its limit, with as many more connections as the others may have? */
+static bool is_over(struct http_server *s, const union address *from, uint64_t more)
+{
+    uint64_t most = s->limits.client_connections;
+    return most > 0 && origin_connections(s, from) >= most + more;
+}
+
+/* A few connections of an address beyond its limit are served as those beyond limits.connections: its health checks. */
 static void client_admit(struct listener *l, int fd, const union address *from)
 {
     struct http_server *s = l->server;
+    if (is_over(s, from, QUOTA_CONNECTIONS_SPARE)) {
+        if (s->quotas != NULL)
+            quota_refused(s->quotas, QUOTA_ADDRESS, QUOTA_CONNECTIONS);
+        socket_refuse(l, fd);
+        return;
+    }
+    bool over = is_over(s, from, 0);
     bool full = s->stats.connections >= s->limits.connections;
     bool beyond = s->draining || (full && !slowest_yields(s));
     if (beyond && s->stats.connections >= s->limits.connections + CONNECTIONS_RESERVED) {
         socket_refuse(l, fd);
         return;
     }
-    client_new(l, fd, from, beyond);
+    client_new(l, fd, from, beyond, over);
 }
 
 static void accept_pause(struct http_server *s, int error)

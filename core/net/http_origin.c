@@ -19,6 +19,18 @@ static slice key_of(const union address *a)
     return IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr) ? slice_of(v6 + 12, 4) : slice_of(v6, 8);
 }
 
+uint64_t origin_connections(struct http_server *s, const union address *from)
+{
+    const struct origin *o = map_get(&s->origins, key_of(from));
+    return o == NULL ? 0 : o->held[HELD_CLIENTS];
+}
+
+slice http_origin(const struct http_request *r)
+{
+    const struct origin *o = ((const struct exchange *)(const void *)r)->client->origin;
+    return slice_of(o->key, o->key_size);
+}
+
 void origin_join(struct client *c, const union address *from)
 {
     struct http_server *s = c->server;

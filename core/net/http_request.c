@@ -300,8 +300,15 @@ static bool head_take(struct client *c)
     }
     if (c->beyond && !(c->server->is_reserved != NULL && c->server->is_reserved(head->path))) {
         c->server->stats.refused++;
+        if (c->over && c->server->quotas != NULL)
+            quota_refused(c->server->quotas, QUOTA_ADDRESS, QUOTA_CONNECTIONS);
         if (c->server->draining)
             answer_refusal(c, &(struct http_refusal){.error = -ERR_STOPPING});
+        else if (c->over)
+            answer_refusal(c, &(struct http_refusal){
+                .error = -ERR_TOO_MANY,
+                .detail = SLICE("this address has too many connections (limits.client.connections)"),
+                .limit = c->server->limits.client_connections});
         else
             answer_refusal(c, &(struct http_refusal){.error = -ERR_TOO_MANY, .detail = SLICE("too many connections")});
         c->linger = false;     /* its place is one of few */

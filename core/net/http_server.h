@@ -111,6 +111,8 @@ struct client {
     unsigned char peer_size;
     char peer[ADDRESS_TEXT_MAX];
     size_t discarded;
+    struct quota_ref quota;       /* who pays for what is sent */
+    bool over;                    /* its address has too many connections: it is served as if it were `beyond` */
     size_t charged;               /* its part of HELD_BODIES */
     struct origin *origin;        /* outlives us */
     size_t body_before;           /* size of this client's last request, as a guess at the next one's */
@@ -129,6 +131,7 @@ struct listener {
 struct http_server {
     struct loop *loop;            /* outlives us */
     struct http_limits limits;
+    struct quotas *quotas;        /* outlives us; NULL: nobody counts */
     http_render_error *render;
     bool (*is_reserved)(slice path);
     http_judge *judge;            /* NULL: none */
@@ -162,7 +165,7 @@ struct http_server {
 /* http.c */
 uint64_t server_now(struct http_server *s);
 void client_queue(struct list *queue, struct client *c);
-void client_new(struct listener *l, int fd, const union address *from, bool beyond);
+void client_new(struct listener *l, int fd, const union address *from, bool beyond, bool over);
 void client_drop(struct client *c);      /* closes it; frees it unless it is HANDLED */
 void client_free(struct client *c);
 struct exchange *client_exchange(struct client *c);
@@ -177,6 +180,7 @@ void client_drain(struct client *c);
 
 /* http_origin.c */
 void origin_join(struct client *c, const union address *from);
+uint64_t origin_connections(struct http_server *s, const union address *from);
 void origin_leave(struct client *c);     /* when it holds nothing else any more */
 void client_hold(struct client *c, enum held what, int64_t more);
 bool client_has_share(const struct client *c, enum held what);   /* its address holds its share at least */

@@ -6,6 +6,7 @@ local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 local near = require "lignum.near"
+local roster = require "lignum.roster"
 
 local find, sub = string.find, string.sub
 local find_route, know = core.Request.find, core.Request.know
@@ -15,6 +16,7 @@ local M = {
 }
 
 local judge, guarded, changes = core.access.judge, core.access.guarded, core.access.changes
+local admit, owes = core.access.admit, core.access.owes
 
 -- Served to everybody: Consul and load balancers ask without credentials. seal() adds what lignum.lua says.
 local OPEN = { ["/healthz"] = true, ["/readyz"] = true }
@@ -238,8 +240,9 @@ end
 local AGAIN <const> = 60     -- seconds after which a stream is judged again, even if no token has come or gone
 
 -- A body that streams only for as long as its request would be let in. What it writes reaches the client before it is
--- judged again only if the tokens are the same; a stream says something every 15 seconds.
-local function judged_stream(req, route, body, headers)
+-- judged again only if the tokens are the same; a stream says something every 15 seconds. It pauses while its client is
+-- over the limit of bytes.
+local function judged_stream(req, route, body, headers, limited)
   local seen, last = changes(), core.time.clock()
   return function(write)
     local ended = false
@@ -255,17 +258,20 @@ local function judged_stream(req, route, body, headers)
           return false
         end
       end
-      return write(piece)
+      local there = write(piece)
+      local pause = there and limited and owes(req) or 0
+      if pause > 0 then core.sleep(pause) end
+      return there
     end)
   end
 end
 
 -- Answers a request that is let in. What it has waited for is sent only if it would still be.
-local function answer_judged(req, route)
+local function answer_judged(req, route, limited)
   local seen = changes()
   local status, body, headers, rest = route.fn(req)
   if not status then return failed(route, body, headers, rest) end
-  if type(body) == "function" then return status, judged_stream(req, route, body, headers), headers end
+  if type(body) == "function" then return status, judged_stream(req, route, body, headers, limited), headers end
   if changes() ~= seen and (route.action == "read" or route.action == "consume") then
     local now, problem, more = refused(req, route)
     if now then
@@ -276,6 +282,26 @@ local function answer_judged(req, route)
   return status, body, headers
 end
 
+-- Whether another node forwards the request: it has counted it as its client's. A token is counted by both.
+local function is_forwarded(req)
+  if not req:header("lignum-forwarded") or req:header("authorization") then return false end
+  local host = req.peer:match("^(.*):%d+$")
+  for _, node in ipairs(roster.nodes(roster.status())) do
+    if node.http and node.http:match("^(.*):%d+$") == host then return true end
+  end
+  return false
+end
+
+-- The answer to a request whose client is over a limit of its own, or nothing.
+local function over_limit(req)
+  if is_forwarded(req) then return nil end
+  local _, why, code, seconds = admit(req)
+  if not code then return nil end
+  local status, body, headers = http.fail(code, why)
+  headers["Retry-After"] = ("%d"):format(seconds)
+  return status, body, headers
+end
+
 ---Answers a request.
 ---@param req lignum.Request
 ---@return integer status
@@ -283,9 +309,12 @@ end
 ---@return table? headers
 function M.handle(req)
   local route, allow = find_route(req, tree)
-  local closed = (authorize or guarded()) and not (route and OPEN[route.path])
+  local asks, limited = guarded()
+  local closed = (authorize or asks or limited) and not (route and OPEN[route.path])
   if closed then
-    local status, body, headers = refused(req, route)
+    local status, body, headers
+    if limited then status, body, headers = over_limit(req) end
+    if not status then status, body, headers = refused(req, route) end
     if status then return status, body, headers end
   end
   if not route then
@@ -293,7 +322,7 @@ function M.handle(req)
     return wrong_method(allow, req.method)
   end
   if route.closed ~= nil then core.operator_code(route.closed) end
-  if closed then return answer_judged(req, route) end
+  if closed then return answer_judged(req, route, limited) end
   local status, body, headers, more = route.fn(req)
   if status then return status, body, headers end
   return failed(route, body, headers, more)

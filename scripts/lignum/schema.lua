@@ -192,6 +192,12 @@ M.keys = group {
     "connections", count(limits.http_connections_max, "HTTP connections at once", 1, 1000000),
     "body", size(limits.http_body_max, "one request's body", KiB, limits.http_body_max),
     "bodies", size(limits.http_bodies_max, "all request bodies in memory together", MiB, TiB),
+    "client", group {
+      "requests", count(0, "of one client, a second; 0 = no limit", 0, 1000000000),
+      "bytes", size(0, "that one client sends and is sent, a second; 0 = no limit", 0, TiB),
+      "connections", count(0, "of one address; 0 = no limit", 0, 1000000),
+      "waiting", count(0, "requests of one client that wait, event streams included; 0 = no limit", 0, 1000000),
+    },
     "head_timeout", time(limits.http_head_ms / 1000, "from a request's first byte to the end of its head", 0.1, 3600),
     "body_timeout", time(limits.http_body_ms / 1000, "from the end of the head to the end of the body", 0.1, 86400),
     "idle_timeout", time(limits.http_idle_ms / 1000, "between two requests of a connection", 0.1, 86400),

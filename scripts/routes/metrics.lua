@@ -128,6 +128,19 @@ local function add_http(page, http)
   add_routes(page, http.routes)
 end
 
+local function add_clients(page)
+  local quotas = core.access.quotas()
+  page:one("http_clients", "gauge", "Clients whose requests are counted, of limits.client.", quotas.clients)
+  page:family("http_client_requests_total", "counter", "Requests while there are limits for one client.")
+  for _, class in ipairs { "address", "token" } do page:sample(quotas.requests[class], format('class="%s"', class)) end
+  page:family("http_client_refused_total", "counter", "Requests and connections over a limit for one client.")
+  for _, class in ipairs { "address", "token" } do
+    for _, name in ipairs { "bytes", "connections", "requests", "waiting" } do
+      page:sample(quotas.refused[class][name], format('class="%s",limit="%s"', class, name))
+    end
+  end
+end
+
 -- The empty host stands for all that have no certificate of their own.
 local function add_tls(page, http, certificates)
   page:family("tls_handshakes_total", "counter", "TLS handshakes with clients.")
@@ -230,6 +243,7 @@ function M.get()
   add_node(page)
   add_cluster(page)
   add_http(page, stats.http)
+  add_clients(page)
   add_tls(page, stats.http, stats.tls)
   add_store(page, stats.store)
   add_topics(page, stats)

@@ -340,7 +340,7 @@ static int claim_wait(lua_State *L, struct task *self, const struct group_call *
         return push_nothing(L);
     int rc = task_linger(self);
     if (rc < 0)
-        return push_fail_because(L, rc, "too many requests wait at once");
+        return push_fail_because(L, rc, TOO_MANY_WAIT);
     task_may_stop(self);
     task_may_leave(self);
     uint32_t ms = (uint32_t)((k->deadline_ns - now) / NS_PER_MS) + 1;

@@ -57,7 +57,7 @@ int l_group_held(lua_State *L)
     }
     int rc = task_linger(self);
     if (rc < 0)
-        return push_fail_because(L, rc, "too many requests wait at once");
+        return push_fail_because(L, rc, TOO_MANY_WAIT);
     task_may_stop(self);
     task_may_leave(self);
     return task_park(L, self, ms, 0, held_waited);

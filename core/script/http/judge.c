@@ -3,10 +3,12 @@
 #include <lauxlib.h>
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "script/bind/arg.h"
 #include "script/bind/result.h"
 #include "script/http/request.h"
+#include "script/vm/task.h"
 
 #define JUDGE "core.access.judge(req, action, topic, all, asks)"
 #define SEES "core.access.sees(name, topic)"
@@ -160,5 +162,44 @@ int l_access_sees(lua_State *L)
 {
     const struct access_token *t = access_named(vm_services(L)->access, arg_text(L, 1, "name", SEES));
     lua_pushboolean(L, t != NULL && access_covers(t, arg_text(L, 2, "topic", SEES)));
+    return 1;
+}
+
+/* ---- limits for one client ---- */
+
+static struct quota_ref client_of(const struct services *s, const struct http_request *r)
+{
+    struct shown shown;
+    judge_shown(s, r, &shown);
+    return shown.token != NULL ? quota_client(s->quotas, QUOTA_TOKEN, slice_from(shown.token->name), clock_ns())
+                               : quota_client(s->quotas, QUOTA_ADDRESS, http_origin(r), clock_ns());
+}
+
+/* -> nothing | nil, message, code, seconds.  Counts the request as its client's. */
+int l_access_admit(lua_State *L)
+{
+    static const char *const names[] = {"requests", "bytes"};
+    const struct services *s = vm_services(L);
+    struct http_request *r = request_check(L, REQUEST, "core.access.admit(req)");
+    struct quota_ref client = client_of(s, r);
+    enum quota_limit limit;
+    uint64_t after_ns;
+    size_t bytes = http_bill(r, client);
+    task_bill(task_self(L), s->quotas, client);
+    if (quota_request(s->quotas, client, bytes, clock_ns(), &limit, &after_ns) == 0)
+        return 0;
+    int results = push_fail_because(L, -ERR_TOO_MANY, "this client is over limits.client.%s of lignum.lua, which "
+                                    "counts by token, or by address without one", names[limit]);
+    lua_pushinteger(L, (lua_Integer)(after_ns / NS_PER_S + 1));
+    return results + 1;
+}
+
+/* -> seconds until the bytes that the request's client has been sent are within its limit; 0: they are */
+int l_access_owes(lua_State *L)
+{
+    const struct services *s = vm_services(L);
+    struct http_request *r = request_check(L, REQUEST, "core.access.owes(req)");
+    struct quota_ref client = client_of(s, r);
+    lua_pushnumber(L, (double)quota_overdrawn_ns(s->quotas, client, clock_ns()) / (double)NS_PER_S);
     return 1;
 }

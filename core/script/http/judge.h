@@ -32,5 +32,7 @@ void judge_head(const struct services *s, const struct http_request *r, struct h
 
 MAY_RAISE int l_access_judge(lua_State *L);
 MAY_RAISE int l_access_sees(lua_State *L);
+MAY_RAISE int l_access_admit(lua_State *L);
+MAY_RAISE int l_access_owes(lua_State *L);
 
 #endif

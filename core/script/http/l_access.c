@@ -192,9 +192,39 @@ static int l_list(lua_State *L)
     return 1;
 }
 
+/* -> whether a request needs a token, whether clients have limits */
 static int l_guarded(lua_State *L)
 {
-    lua_pushboolean(L, access_guarded(access_of(L)));
+    const struct services *s = vm_services(L);
+    lua_pushboolean(L, access_guarded(s->access));
+    lua_pushboolean(L, quotas_limit(s->quotas));
+    return 2;
+}
+
+/* -> { clients =, requests = { token =, address = }, refused = { token = { requests =, ... }, address = } } */
+static int l_quotas(lua_State *L)
+{
+    static const char *const classes[] = {"token", "address"};
+    static const char *const names[] = {"requests", "bytes", "waiting", "connections"};
+    struct quota_stats stats;
+    quotas_stats(vm_services(L)->quotas, &stats);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, stats.clients);
+    lua_setfield(L, -2, "clients");
+    lua_createtable(L, 0, QUOTA_CLASSES);
+    lua_createtable(L, 0, QUOTA_CLASSES);
+    for (size_t i = 0; i < QUOTA_CLASSES; i++) {
+        lua_pushinteger(L, (lua_Integer)stats.requests[i]);
+        lua_setfield(L, -3, classes[i]);
+        lua_createtable(L, 0, QUOTA_LIMITS);
+        for (size_t k = 0; k < QUOTA_LIMITS; k++) {
+            lua_pushinteger(L, (lua_Integer)stats.refused[i][k]);
+            lua_setfield(L, -2, names[k]);
+        }
+        lua_setfield(L, -2, classes[i]);
+    }
+    lua_setfield(L, -3, "refused");
+    lua_setfield(L, -2, "requests");
     return 1;
 }
 
@@ -210,7 +240,8 @@ void access_tables_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"add", l_add},         {"revoke", l_revoke},      {"list", l_list},
                                          {"guarded", l_guarded}, {"judge", l_access_judge}, {"sees", l_access_sees},
-                                         {"changes", l_changes},
+                                         {"changes", l_changes},  {"admit", l_access_admit}, {"owes", l_access_owes},
+                                         {"quotas", l_quotas},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "access");

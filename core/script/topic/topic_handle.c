@@ -88,7 +88,7 @@ int wait_readable(lua_State *L, struct topic *t, uint64_t offset, uint32_t ms, l
     struct task *self = task_self(L);
     int rc = task_linger(self);
     if (rc < 0)
-        return push_fail_because(L, rc, "too many requests wait at once");
+        return push_fail_because(L, rc, TOO_MANY_WAIT);
     task_may_stop(self);
     task_may_leave(self);
     return task_park_on(L, self, &t->readable, offset + 1, ms, 0, cont);

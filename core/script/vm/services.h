@@ -25,6 +25,7 @@ struct services {
     struct topics *topics;
     struct groups *groups;
     struct access *access;
+    struct quotas *quotas;
     struct store *store;
     struct role *role;
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */

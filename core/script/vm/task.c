@@ -95,6 +95,9 @@ static void task_give(struct task *t)
     ts->live--;
     ts->guests -= t->guest;
     ts->lingering -= t->lingers;
+    if (t->lingers && t->client.index != 0)
+        quota_waited(ts->quotas, t->client);
+    t->client = (struct quota_ref){0, 0};
     t->guest = t->lingers = false;
     t->lingered_ns = 0;
     if (t->L != NULL && ts->idle == IDLE_MAX)

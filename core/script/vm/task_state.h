@@ -49,6 +49,7 @@ struct task {
     bool appended;
     bool broken;              /* an error raised in a hook ended it: its hooks are off, so it must not run again */
     bool guest, lingers;      /* counted in tasks.guests, in tasks.lingering */
+    struct quota_ref client;  /* for whom it waits; index 0: nobody counts */
     uint64_t parked_ns;       /* when its wait began, while it lingers; 0: it does not wait, or not so */
     uint64_t lingered_ns;     /* task_lingered_ns */
     bool refused;             /* task_refused */
@@ -72,6 +73,7 @@ struct tasks {
     unsigned count, cap;      /* of `all` */
     unsigned live, idle;      /* tasks that are not idle; idle ones that keep a coroutine */
     unsigned guests, max;     /* and how many there may be */
+    struct quotas *quotas;    /* outlives us; NULL: nobody counts the waits of clients */
     unsigned lingering, lingering_max;
     uint32_t budget_ms;
     struct list ready, first; /* first: those of the broker itself, and health checks */

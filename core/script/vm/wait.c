@@ -105,12 +105,22 @@ void task_may_leave(struct task *t)
     t->may_leave = true;
 }
 
+void task_bill(struct task *t, struct quotas *quotas, struct quota_ref client)
+{
+    if (t->lingers)
+        return;
+    t->tasks->quotas = quotas;
+    t->client = client;
+}
+
 int task_linger(struct task *t)
 {
     struct tasks *ts = t->tasks;
     if (!t->guest || t->lingers)
         return 0;
     if (ts->lingering >= ts->lingering_max)
+        return -ERR_TOO_MANY;
+    if (t->client.index != 0 && !quota_wait(ts->quotas, t->client))
         return -ERR_TOO_MANY;
     ts->lingering++;
     t->lingers = true;

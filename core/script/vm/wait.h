@@ -11,7 +11,11 @@
 #include <lua.h>
 
 #include "broker/topic/mark.h"
+#include "net/quota.h"
 #include "script/vm/raise.h"
+
+#define TOO_MANY_WAIT \
+    "too many requests wait at once: all together (limits.tasks), or those of this client (limits.client.waiting)"
 
 struct task;
 struct tasks;
@@ -42,6 +46,9 @@ void task_may_leave(struct task *t);   /* task_left, with -ERR_CANCELLED */
  * for a task that is no guest; -ERR_TOO_MANY: it may not wait. The other places for tasks, and the connections, thus
  * stay free for short requests: publishes, and the health check that a leader's session depends on. */
 int task_linger(struct task *t);
+
+/* The client that the task works for: its waits count as this client's, from task_linger to the end of the task. */
+void task_bill(struct task *t, struct quotas *quotas, struct quota_ref client);
 void tasks_set_lingering(struct tasks *ts, unsigned max);
 
 /* How long the task has waited since it called task_linger: for something that others do, such as a publish. */
