@@ -83,6 +83,7 @@ access {
   -- open = true,                  -- true: nobody needs a token; false: all do; else all, once there is one
   stale = 300 * second,            -- how long a node without a leader goes on by the tokens that it knows
   metrics = false,                 -- true: /metrics needs no token
+  -- audit = true,                 -- false: nothing is written to _audit; else all, once the node asks for tokens
 }
 
 -- token "ci" { hash = "sha256:...", topics = "orders.*", may = "publish,read" }    -- `lignum token new ci` prints it

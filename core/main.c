@@ -159,11 +159,14 @@ static int access_up(struct server *s)
     buf_fini(&why);
     if (code == 0)
         config_access(s->vm, s->access);       /* before the listeners */
+    if (code == 0)
+        s->trail = trail_new(s->topics);
     return code;
 }
 
 static void access_down(struct server *s)
 {
+    trail_free(s->trail);
     access_close(s->access);
 }
 
@@ -318,6 +321,7 @@ static int services_up(struct server *s)
         .topics = s->topics,
         .groups = s->groups,
         .access = s->access,
+        .trail = s->trail,
         .quotas = s->quotas,
         .store = s->store,
         .role = &s->role,

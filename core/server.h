@@ -6,6 +6,7 @@
 #define SERVER_H
 
 #include "broker/access/access.h"
+#include "broker/access/trail.h"
 #include "broker/cluster/audit.h"
 #include "command/cli.h"
 #include "console/console.h"
@@ -23,6 +24,7 @@ struct server {
     struct topics *topics;
     struct groups *groups;
     struct access *access;
+    struct trail *trail;
     struct quotas *quotas;
     struct http_server *http;
     struct fetcher *fetcher;

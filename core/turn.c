@@ -157,6 +157,7 @@ void turn(void *arg)
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */
     worlds_run(s->worlds);                 /* 2. requests -> tasks -> appends */
+    trail_turn(s->trail);                  /* 2. what tasks have noted -> _audit */
     store_flush(s->store);                 /* 3. tails -> files */
     if (s->cluster != NULL)
         cluster_send(s->cluster);          /* 4. ranges -> followers, acknowledgements -> leader */

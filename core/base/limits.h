@@ -132,6 +132,9 @@ enum {
     ACCESS_LOG_GROWTH = 4 * MIB,        /* of _tokens, beyond three times its tokens, until they are written again */
     QUOTA_CLIENTS_MAX = 16 * 1024,      /* tokens and addresses whose requests are counted: 3 MiB */
     QUOTA_CONNECTIONS_SPARE = 4,        /* of one address, beyond its limit: for health checks */
+    AUDIT_SIZE_MAX = 256 * MIB,         /* of _audit: about a million entries */
+    AUDIT_SEGMENT = 8 * MIB,
+    AUDIT_NOTED_MAX = 256,              /* entries of one turn, or until _audit is there */
     ACCESS_STALE_MS = 300 * 1000,       /* how long a node without a leader goes on by the tokens that it knows */
     ACCESS_EXPIRED_MS = 24 * 3600 * 1000,   /* how long a token is listed after its time is over */
 

@@ -26,12 +26,16 @@ static const char *console_path(const struct cli *cli)
     return path;
 }
 
-/* A literal of Lua. */
+/* A literal of Lua. The audit shows it, so usual characters stay as they are. */
 static void add_quoted(struct buf *code, const char *text)
 {
+    static const char usual[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-*?,: ";
     buf_add_char(code, '"');
     for (const char *c = text; *c != '\0'; c++)
-        buf_addf(code, "\\%03u", (unsigned)(unsigned char)*c);
+        if (memchr(usual, *c, sizeof(usual) - 1) != NULL)
+            buf_add_char(code, *c);
+        else
+            buf_addf(code, "\\%03u", (unsigned)(unsigned char)*c);
     buf_add_char(code, '"');
 }
 

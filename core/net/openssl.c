@@ -37,3 +37,11 @@ int openssl_load(void)
     openssl = o;
     return 0;
 }
+
+const EVP_MD *openssl_sha256(void)
+{
+    static EVP_MD *sha256;
+    if (sha256 == NULL)
+        sha256 = openssl.EVP_MD_fetch(NULL, "SHA256", NULL);
+    return sha256 != NULL ? sha256 : openssl.EVP_sha256();
+}

@@ -39,7 +39,7 @@
     X(EVP_PKEY_free) X(EVP_PKEY_fromdata) X(EVP_PKEY_fromdata_init) X(EVP_PKEY_get_base_id) X(EVP_PKEY_get_bits) \
     X(EVP_PKEY_get_group_name) X(EVP_PKEY_new_raw_private_key) X(EVP_PKEY_new_raw_public_key) \
     X(EVP_PKEY_pairwise_check) X(EVP_sha384) X(EVP_sha512) X(PEM_read_bio_PUBKEY) X(PEM_read_bio_PrivateKey) \
-    X(d2i_ECDSA_SIG) X(i2d_ECDSA_SIG)
+    X(d2i_ECDSA_SIG) X(i2d_ECDSA_SIG) X(EVP_MD_fetch)
 
 #define OPENSSL_OF_SSL(X) \
     X(SSL_CIPHER_find) X(SSL_CTX_add_client_CA) X(SSL_CTX_callback_ctrl) X(SSL_CTX_ctrl) X(SSL_CTX_free) \
@@ -65,5 +65,8 @@ extern struct openssl openssl;
 
 /* Loads the libraries once. 0, or -ERR_UNAVAILABLE after an error line. */
 int openssl_load(void);
+
+/* SHA-256 after that, looked up once: EVP_sha256() makes each digest look it up, which takes longer than the digest. */
+const EVP_MD *openssl_sha256(void);
 
 #endif

@@ -203,7 +203,7 @@ function M.build(options)
   end
   config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
-  route.seal(config.values.access.metrics)
+  route.seal(config.values.access)
   publish.seal()
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,

@@ -3,6 +3,8 @@
 --- Each session has its own globals. Names that it has not set are looked up in `shared`: the functions of api.lua, the
 --- live configuration (read-only) and Lua itself; use() replaces them after a reload. The client sends an unfinished
 --- statement again with each further line, so nothing of it is kept here.
+local audit = require "lignum.audit"
+
 local M = {}
 
 local live           ---@type lignum.World
@@ -99,6 +101,8 @@ function M.eval(id, text, write)
   if unfinished then return "more" end
   if not chunk then return "error", problem end
   local results = table.pack(pcall(chunk))
+  local values = live.config.values
+  if audit.is_on(values.access and values.access.audit) then audit.console(text, results[1] and "ok" or "error") end
   if not results[1] then
     local why = results[2]
     return "error", type(why) == "string" and why or live.pretty.format(why)

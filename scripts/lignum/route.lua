@@ -2,6 +2,7 @@
 ---
 --- The core finds the route of a path, segment by segment, in a tree of all routes (core.tree). A literal segment takes
 --- precedence over a {name}. The tree belongs to one draft (modules.lua), so a reload never mixes old and new routes.
+local audit = require "lignum.audit"
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -22,6 +23,7 @@ local admit, owes = core.access.admit, core.access.owes
 local OPEN = { ["/healthz"] = true, ["/readyz"] = true }
 local PROBES <const> = { ["/healthz"] = true, ["/readyz"] = true }       -- which nothing is put around
 local authorize      ---@type fun(req: lignum.Request): any, string?, string?   the operator's hook, if defined
+local audited        ---@type boolean?   access.audit
 local sealed = false -- true once the draft is complete
 
 ---@class lignum.Route
@@ -35,6 +37,7 @@ local sealed = false -- true once the draft is complete
 ---@field topic fun(req: lignum.Request): string?   which topic it is about, for authorize
 ---@field all boolean?      a token needs the action on all topics
 ---@field also? fun(req: lignum.Request): { [1]: string, [2]: string }[]   what else it does: actions and topics
+---@field about? fun(req: lignum.Request): string?   what else the audit names
 ---@field undo? fun(req: lignum.Request, body: any)   what its answer gave, when that must not be sent any more
 
 local all = {}                       ---@type lignum.Route[]
@@ -89,6 +92,7 @@ local function add(method, path, fn, place, access)
   }
   route.action, route.topic = check_access(access, method, path)
   if access and not M.operators then route.all, route.also, route.undo = access.all, access.also, access.undo end
+  route.about = access and access.about
   if M.operators then route.closed = true end
   declared[key] = route
   all[#all + 1] = route
@@ -172,10 +176,11 @@ local function surround_all()
 end
 
 ---Builds the tree of routes and reads the hook `authorize`. No route can be declared after this.
----@param open_metrics boolean   whether /metrics is served to everybody
-function M.seal(open_metrics)
+---@param access { metrics: boolean, audit: boolean? }   of lignum.lua
+function M.seal(access)
   sealed = true
-  OPEN["/metrics"] = open_metrics
+  OPEN["/metrics"] = access.metrics
+  audited = access.audit
   surround_all()
   tree = core.tree(all)
   authorize = hooks.get("authorize")
@@ -282,6 +287,14 @@ local function answer_judged(req, route, limited)
   return status, body, headers
 end
 
+local function answer_noted(req, route, limited)
+  local status, body, headers = answer_judged(req, route, limited)
+  if req.action == "admin" and req.method ~= "GET" and audit.is_on(audited) then
+    audit.done(req, status, route.about and route.about(req))
+  end
+  return status, body, headers
+end
+
 -- Whether another node forwards the request: it has counted it as its client's. A token is counted by both.
 local function is_forwarded(req)
   if not req:header("lignum-forwarded") or req:header("authorization") then return false end
@@ -310,11 +323,14 @@ end
 function M.handle(req)
   local route, allow = find_route(req, tree)
   local asks, limited = guarded()
-  local closed = (authorize or asks or limited) and not (route and OPEN[route.path])
+  local closed = (authorize or asks or limited or audited) and not (route and OPEN[route.path])
   if closed then
     local status, body, headers
     if limited then status, body, headers = over_limit(req) end
-    if not status then status, body, headers = refused(req, route) end
+    if not status then
+      status, body, headers = refused(req, route)
+      if status and audit.is_on(audited) then audit.refused(req, status) end
+    end
     if status then return status, body, headers end
   end
   if not route then
@@ -322,7 +338,7 @@ function M.handle(req)
     return wrong_method(allow, req.method)
   end
   if route.closed ~= nil then core.operator_code(route.closed) end
-  if closed then return answer_judged(req, route, limited) end
+  if closed then return answer_noted(req, route, limited) end
   local status, body, headers, more = route.fn(req)
   if status then return status, body, headers end
   return failed(route, body, headers, more)

@@ -222,6 +222,8 @@ M.keys = group {
     "stale", time(limits.access_stale_ms / 1000, "how long a node that hears no leader goes on by the tokens that it "
       .. "knows; 0 = without end", 0, DAY),
     "metrics", key("flag", false, "serve /metrics to whoever asks"),
+    "audit", key("flag", nil, "write changes, lines of the console and refused requests to _audit",
+      { shown = "once the node asks for tokens" }),
   },
   "cors", group {
     "origins", key("origins", {}, "whose pages may use this node besides its own: \"https://app.example\", a list, or "

@@ -131,6 +131,7 @@ end
 local function add_clients(page)
   local quotas = core.access.quotas()
   page:one("http_clients", "gauge", "Clients whose requests are counted, of limits.client.", quotas.clients)
+  page:one("audit_failed_total", "counter", "Entries of the audit that could not be stored.", quotas.unaudited)
   page:family("http_client_requests_total", "counter", "Requests while there are limits for one client.")
   for _, class in ipairs { "address", "token" } do page:sample(quotas.requests[class], format('class="%s"', class)) end
   page:family("http_client_refused_total", "counter", "Requests and connections over a limit for one client.")

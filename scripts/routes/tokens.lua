@@ -39,7 +39,13 @@ function M.delete(req)
   return 204
 end
 
-local ADMIN <const> = { action = "admin", all = true }
+local ADMIN <const> = {
+  action = "admin", all = true,
+  about = function(req)
+    local body = req:json()
+    return body and type(body.name) == "string" and "token " .. body.name or nil
+  end,
+}
 
 route.get("/v1/tokens", M.list, ADMIN)
 route.post("/v1/tokens", forward.write(M.post), ADMIN)

@@ -114,7 +114,7 @@ int access_hash(slice secret, unsigned char hash[ACCESS_HASH_SIZE])
     unsigned size = ACCESS_HASH_SIZE;
     if (openssl_load() < 0)
         return -ERR_UNAVAILABLE;
-    ENSURE(openssl.EVP_Digest(secret.p, secret.n, hash, &size, openssl.EVP_sha256(), NULL) == 1);
+    ENSURE(openssl.EVP_Digest(secret.p, secret.n, hash, &size, openssl_sha256(), NULL) == 1);
     return 0;
 }
 

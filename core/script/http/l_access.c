@@ -201,14 +201,17 @@ static int l_guarded(lua_State *L)
     return 2;
 }
 
-/* -> { clients =, requests = { token =, address = }, refused = { token = { requests =, ... }, address = } } */
+/* -> { unaudited =, clients =, requests = { token =, address = }, refused = { token = { requests = ... }, address = } }
+ * unaudited: entries of the audit that could not be stored */
 static int l_quotas(lua_State *L)
 {
     static const char *const classes[] = {"token", "address"};
     static const char *const names[] = {"requests", "bytes", "waiting", "connections"};
     struct quota_stats stats;
     quotas_stats(vm_services(L)->quotas, &stats);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)trail_failed(vm_services(L)->trail));
+    lua_setfield(L, -2, "unaudited");
     lua_pushinteger(L, stats.clients);
     lua_setfield(L, -2, "clients");
     lua_createtable(L, 0, QUOTA_CLASSES);
@@ -228,6 +231,13 @@ static int l_quotas(lua_State *L)
     return 1;
 }
 
+/* core.access.note(entry): adds a JSON object to the audit */
+static int l_note(lua_State *L)
+{
+    trail_note(vm_services(L)->trail, arg_text(L, 1, "entry", "core.access.note(entry)"));
+    return 0;
+}
+
 /* -> a number that differs once a token has come or gone */
 static int l_changes(lua_State *L)
 {
@@ -238,11 +248,10 @@ static int l_changes(lua_State *L)
 /* After request_open. */
 void access_tables_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"add", l_add},         {"revoke", l_revoke},      {"list", l_list},
-                                         {"guarded", l_guarded}, {"judge", l_access_judge}, {"sees", l_access_sees},
-                                         {"changes", l_changes},  {"admit", l_access_admit}, {"owes", l_access_owes},
-                                         {"quotas", l_quotas},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"add", l_add},         {"revoke", l_revoke},      {"list", l_list},        {"guarded", l_guarded},
+        {"changes", l_changes}, {"judge", l_access_judge}, {"sees", l_access_sees}, {"admit", l_access_admit},
+        {"owes", l_access_owes}, {"quotas", l_quotas},     {"note", l_note},        {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "access");
 }

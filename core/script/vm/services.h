@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "broker/access/access.h"
+#include "broker/access/trail.h"
 #include "broker/cluster/cluster.h"
 #include "broker/group/groups.h"
 #include "net/fetch.h"
@@ -25,6 +26,7 @@ struct services {
     struct topics *topics;
     struct groups *groups;
     struct access *access;
+    struct trail *trail;
     struct quotas *quotas;
     struct store *store;
     struct role *role;
