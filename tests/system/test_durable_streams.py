@@ -4,9 +4,13 @@
 """
 
 import concurrent.futures
+import http.server
 import json
 import os
+import shutil
+import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -134,3 +138,72 @@ def test_what_one_node_acknowledged_every_other_one_shows(cluster):
         assert b.ok("DELETE", path, status=204)
         assert a.request("GET", path).status == 404
         assert d.request("HEAD", path).status == 404
+
+
+# ------------------------------------------------------------------------------------------- the protocol's own client
+
+READ = {"caught": list(range(100)), "live": {"long-poll": 101, "sse": 102}, "offset": "string", "refused": 409}
+
+
+def test_the_client_of_the_protocol_works_in_node(node, packages):
+    b = node(config=STREAMS)
+    p = subprocess.run(["node", "client.mjs", address(b)], cwd=packages, capture_output=True, text=True, timeout=60)
+    assert p.returncode == 0, p.stderr[-2000:]
+    assert json.loads(p.stdout) == READ
+
+
+class Page(http.server.SimpleHTTPRequestHandler):
+    """The page, of an origin that is not the node's, and what it reports."""
+
+    def do_GET(self):
+        found = self.server.files.get(self.path.partition("?")[0])
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "text/html" if self.path.startswith("/?") else "text/javascript")
+        self.end_headers()
+        self.wfile.write(found or b"")
+
+    def do_POST(self):
+        self.server.report = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+# A library that the client uses takes this one function of Node for granted; bundlers supply it.
+PAGE = b"""<!doctype html><script>globalThis.process = { nextTick: (f) => queueMicrotask(f) }</script><script type="module">
+import { use } from "./client.js"
+const report = await use(new URLSearchParams(location.search).get("node")).then(JSON.stringify, (e) => "failed: " + e.stack)
+await fetch("/report", { method: "POST", body: report })
+</script>"""
+
+
+def test_the_client_of_the_protocol_works_in_a_page(node, packages, folder):
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("there is no chromium in PATH")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    origin = "http://127.0.0.1:%d" % server.server_address[1]
+    b = node(config="durable_streams { long_poll = %d }\ncors { origins = { \"%s\" } }" % (LONG_POLL, origin))
+    bundle = os.path.join(folder, "client.js")
+    p = subprocess.run(["node_modules/.bin/rolldown", "client.mjs", "--file", bundle, "--format", "esm", "--platform", "browser"],
+                       cwd=packages, capture_output=True, text=True, timeout=60)
+    assert p.returncode == 0, p.stdout + p.stderr
+    server.report = None
+    with open(bundle, "rb") as f:
+        server.files = {"/": PAGE, "/client.js": f.read()}
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    browser = subprocess.Popen([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                                "--user-data-dir=" + os.path.join(folder, "profile"), "%s/?node=%s" % (origin, address(b))],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until(lambda: server.report is not None, 60, "the page reports")
+    finally:
+        os.killpg(browser.pid, signal.SIGKILL)       # of its own session: only what it has started
+        browser.wait()
+        server.shutdown()
+        server.server_close()
+    assert server.report[:1] == "{", server.report
+    assert json.loads(server.report) == READ
