@@ -52,7 +52,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big testssl test-browser model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-cluster bench-peers torture torture-mutants doc compdb install clean help
+.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big testssl test-browser model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-streams bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -186,6 +186,10 @@ bench-profile: binary bench-tools
 	@tests/install linux-perf || true
 	@tests/bench/profile.py $(ARGS)
 
+bench-streams: binary bench-tools
+	@tests/install python3
+	@tests/bench/streams.py $(ARGS)
+
 bench-instructions: binary bench-tools
 	@tests/install python3 valgrind
 	@tests/bench/instructions.py $(ARGS)
@@ -264,6 +268,7 @@ help:
 	@echo "make bench-quick      measure the main ratios against Redis and this machine's limits (under 2 minutes)"
 	@echo "make bench-profile    print where a node's CPU time goes under each load (90 seconds; needs perf)"
 	@echo "make bench-instructions  count instructions a request with callgrind (2 minutes; ARGS=\"OLD NEW\" compares two builds)"
+	@echo "make bench-streams    measure Durable Streams beside /v1: append, catch-up, fan-out (1 minute)"
 	@echo "make bench-cluster    measure failover, throughput beside etcd, TLS, catch-up, idle cost (about 4 minutes)"
 	@echo "make tidy lint        check layers, rooms, names, dead files; run luacheck (make tidy ARGS=--graph: rooms and circles)"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"

@@ -7,7 +7,10 @@
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
 
-enum { LOOK_EVERY = 64 };             /* events between two looks at the clock */
+enum {
+    IN_ONE_GO = 16 * KIB,             /* shorter texts take less than a slice */
+    LOOK_EVERY = 64,                  /* events between two looks at the clock */
+};
 #define SLICE_NS (4 * NS_PER_MS)
 
 /* The Lua stack: the text, the splitter, the list. */
@@ -93,8 +96,16 @@ int json_split(lua_State *L)
     slice text;
     text.p = lua_tolstring(L, TEXT, &text.n);
     lua_settop(L, TEXT);
+    struct splitter small = {.reader = {.text = text}};
+    if (text.n <= IN_ONE_GO) {
+        lua_pushnil(L);
+        lua_newtable(L);
+        int results = split(L, &small, 0);
+        vm_scratch_done(vm_scratch(vm_of(L)));
+        return results;
+    }
     struct splitter *s = lua_newuserdatauv(L, sizeof(*s), 0);
-    *s = (struct splitter){.reader = {.text = text}};
+    *s = small;
     lua_newtable(L);
     return split_slice(L);
 }

@@ -20,8 +20,7 @@ local TRIES <const> = 100     -- of an append that others come before; each fail
 ---@field tuple string
 
 -- The producer in the headers of a request; nil: there is none, or the problem.
-local function producer_of(req)
-  local id, epoch, seq = header(req, "producer-id", "producer-epoch", "producer-seq")
+local function producer_of(id, epoch, seq)
   if not id and not epoch and not seq then return nil end
   if not (id and epoch and seq) then return nil, "Producer-Id, Producer-Epoch and Producer-Seq go together" end
   if id == "" or #id > PRODUCER_ID_MAX then
@@ -83,10 +82,14 @@ end
 ---@field seq? string
 ---@field producer? lignum.StreamProducer
 
--- Tries it once. nil: another append came first.
-local function try(req, a)
-  local s, w, code = state.writer(a.name)
-  if not s then return fail(code, w) end
+-- Tries it once, after the state w. nil: another append came first. A state that is older than the log is no harm: what
+-- it lets through is then not appended, and what it refuses a newer one would refuse, too.
+local function try(req, a, s, w)
+  local code
+  if not w then
+    s, w, code = state.writer(a.name)
+    if not s then return fail(code, w) end
+  end
   local p, has_body = a.producer, a.media ~= nil
   if s.gone then return fail("stream_gone") end
   if w.closed then return to_closed(s, w, p, has_body) end
@@ -101,8 +104,10 @@ local function try(req, a)
   if a.seq and w.seq and a.seq <= w.seq then
     return fail("conflict", ("Stream-Seq %s does not follow the last one, %s"):format(a.seq, w.seq))
   end
-  local bare = #a.list == 0
-  local records = bare and { { payload = "" } } or table.move(a.list, 1, #a.list, 1, {})
+  local bare, records = #a.list == 0, a.list
+  if bare or a.closing or a.seq or w.seq then      -- the last one gets headers
+    records = bare and { { payload = "" } } or table.move(a.list, 1, #a.list, 1, {})
+  end
   local n, why, more
   n, why, code, more = state.append(s, w, records,
     { closed = a.closing, closer = a.closing and p and p.tuple or nil, seq = a.seq, bare = bare }, req)
@@ -120,11 +125,13 @@ end
 function M.post(req)
   local name = protocol.topic_name(req:param("path"))
   if not name then return fail("unknown_stream") end
-  local kind, closing, seq = header(req, "content-type", "stream-closed", "stream-seq")
-  local p, problem = producer_of(req)
+  local kind, coding, closing, seq, id, epoch, sequence = header(req, "content-type", "content-encoding",
+    "stream-closed", "stream-seq", "producer-id", "producer-epoch", "producer-seq")
+  local p, problem = producer_of(id, epoch, sequence)
   if problem then return fail("bad_value", problem) end
   local s, v, code = state.usable(name)
   if not s then return fail(code, v) end
+  local w = code
   access.touch(s)
   local a = { name = name, list = {}, closing = protocol.is_true(closing), seq = seq, producer = p }
   if req.body ~= "" then
@@ -135,13 +142,14 @@ function M.post(req)
   end
   if a.media == s.media and not v.closed then
     local why, more
-    a.list, why, code, more = messages.of(req, name, s.type)
+    a.list, why, code, more = messages.of(req, name, s.type, coding)
     if not a.list then return fail(code, why, nil, more) end
     if #a.list == 0 then return fail("bad_value", "an empty array appends nothing") end
   end
   for _ = 1, TRIES do
-    local status, body, headers = try(req, a)
+    local status, body, headers = try(req, a, s, w)
     if status then return status, body, headers end
+    w = nil
   end
   return fail("busy", "other appends to the stream came first each time")
 end

@@ -156,7 +156,7 @@ function M.put(req)
     if not source then return status, body, headers end
   end
   local list, more
-  list, why, code, more = messages.of(req, name, wish.type)
+  list, why, code, more = messages.of(req, name, wish.type, req:header("content-encoding"))
   if not list then return fail(code, why, nil, more) end
   if source and source.extra then table.insert(list, 1, source.extra) end
   for _ = 1, TRIES do

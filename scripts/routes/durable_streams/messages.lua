@@ -48,14 +48,15 @@ end
 ---@param req lignum.Request
 ---@param name string      of the stream's topic
 ---@param type string      the stream's content type
+---@param coding? string   Content-Encoding
 ---@return (string|lignum.Message)[]? list
 ---@return string? message
 ---@return string? code
 ---@return table? more
-function M.of(req, name, type)
+function M.of(req, name, type, coding)
   local body = req.body
   if body == "" then return {} end
-  local problem = http.encoded(req:header("content-encoding"))
+  local problem = coding and http.encoded(coding)
   if problem then return nil, problem, "unsupported_media" end
   local is_json = protocol.media(type) == "application/json"
   local list, why, code, more

@@ -46,15 +46,24 @@ local function escape(c)
   return format("_%02x", c:byte())
 end
 
+local names, name_count = {}, 0          -- [path] = name
+local NAMES_KNOWN <const> = 20000
+
 ---The name of a stream's topic: the path with / as . and other characters as _XX. A long one is a digest, which no
 ---escaped path can be.
 ---@param path string
 ---@return string? name
 function M.topic_name(path)
+  local name = names[path]
+  if name then return name end
   if path == "" or #path > PATH_MAX then return nil end
-  local name = M.TOPICS .. path:gsub("[^%w%-/]", escape):gsub("/", ".")
-  if #name <= topic_name_max then return name end
-  return M.TOPICS .. "_h" .. core.crypto.encode(core.crypto.sha256(path), "hex")
+  name = M.TOPICS .. path:gsub("[^%w%-/]", escape):gsub("/", ".")
+  if #name > topic_name_max then
+    name = M.TOPICS .. "_h" .. core.crypto.encode(core.crypto.sha256(path), "hex")
+  end
+  if name_count >= NAMES_KNOWN then names, name_count = {}, 0 end
+  names[path], name_count = name, name_count + 1
+  return name
 end
 
 ---The path of the stream that a URL or an absolute path names; nil: it names none.

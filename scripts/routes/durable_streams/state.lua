@@ -144,17 +144,24 @@ function M.is_unfinished(s, v)
   return s.labels.initial ~= nil and v.at == 0
 end
 
+-- The state at the tail: nothing is on its way, or this node has appended it last.
+local function at_tail(s, v, tail, cuts)
+  local head = s.head
+  if head and head.at == tail and head.cuts == cuts and head.led == core.node.epoch() then return head end
+  return v.at == tail and v or nil
+end
+
 ---A stream that clients may use, and the state of what is readable. One that has expired is deleted.
 ---@param name string
 ---@return lignum.Stream? stream
 ---@return lignum.StreamState|string|nil state   or the problem
----@return string? code
+---@return string|lignum.StreamState|nil code     or the state at the tail, if that is known
 function M.usable(name)
-  local s, v, code = M.open(name)
+  local s, v, code, cuts = M.open(name)
   if not s then return nil, v, code end
   if s.gone then return nil, nil, "stream_gone" end
   if M.is_unfinished(s, v) then return nil, nil, "unknown_topic" end
-  if not access.is_over(s, v) then return s, v end
+  if not access.is_over(s, v) then return s, v, at_tail(s, v, code, cuts) end
   if core.cluster.follows() then return nil, "the stream has expired", "unknown_stream" end
   local ok, why
   ok, why, code = M.remove(s)
@@ -181,9 +188,8 @@ function M.writer(name)
   while true do
     local s, v, tail, cuts = M.open(name)
     if not s then return nil, v, tail end
-    local head = s.head
-    if head and head.at == tail and head.cuts == cuts and head.led == core.node.epoch() then return s, head end
-    if v.at == tail then return s, v end
+    local w = at_tail(s, v, tail, cuts)
+    if w then return s, w end
     local left = deadline - clock()
     if left <= 0 then return nil, "what was appended last is not acknowledged yet", "unavailable" end
     local ok, why, code = s.topic:wait(tail - 1, left)
