@@ -20,6 +20,9 @@ INCS      = $(shell pkg-config --cflags $(PKGS) libcurl libssl)
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wundef -Wformat=2 -Wvla $(if $(CI),-Werror)
+ifeq ($(MODE),fuzz)
+CC := clang
+endif
 # A variable that is read before it is set is 0, and not what the stack has kept of a key or a message.
 AUTO_INIT := $(shell $(CC) -ftrivial-auto-var-init=zero -E -x c /dev/null >/dev/null 2>&1 && echo -ftrivial-auto-var-init=zero)
 # Without -fcf-protection: the start files of Debian 12's C library do not declare IBT and SHSTK, so the linker leaves both out of
@@ -36,9 +39,6 @@ MODE_FLAGS_mutant     := -D_FORTIFY_SOURCE=3 -DFAULTS
 MODE_FLAGS_asan       := -O1 $(SANITIZE) -DFAULTS
 MODE_FLAGS_fuzz       := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
 MODE_FLAGS            := $(MODE_FLAGS_$(firstword $(subst -, ,$(MODE))))
-ifeq ($(MODE),fuzz)
-CC := clang
-endif
 
 # MODE=mutant-NAME builds core with tests/mutants/NAME.patch applied: one rule is left out, which a test must notice.
 MUTANT  := $(patsubst mutant-%,%,$(filter mutant-%,$(MODE)))
