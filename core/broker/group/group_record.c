@@ -335,8 +335,10 @@ static void apply_delivery(struct group *g, struct wire *w)
         deliveries_delay(&g->out, e, at_ms);
 }
 
+/* Ranges come before deliveries in a snapshot: what is settled is no delivery. */
 static void apply_part(struct group *g, enum record_kind kind, struct wire *w)
 {
+    w->bad = w->bad || (kind == RECORD_RANGES && g->out.count > 0);
     while (w->rest.n > 0 && !w->bad) {
         if (kind == RECORD_DELIVERIES) {
             apply_delivery(g, w);

@@ -273,6 +273,8 @@ static bool record_read(struct senders *s, slice *rest)
     struct record r;
     if (!take(rest, &r, sizeof r) || r.known < 1 || r.known > SENDER_KNOWN || r.known > r.last + 1)
         return false;
+    if (r.time_ms < 0 || r.time_ms > JSON_INTEGER_MAX)
+        return false;
     slice name = slice_of(rest->p, r.name_size);
     if (rest->n < name.n || name.n < 2 || name.n > NAME_MAX || name.p[0] < 1 || name.p[0] > KINDS)
         return false;
