@@ -61,7 +61,8 @@ static void node_open(struct node *n)
     CHECK_EQ(topics_open(n->store, &n->role, &n->topics, &why), 0);
     CHECK_EQ(role_init_alone(&n->role, n->store), 0);
     topics_date(n->topics);
-    pass(n, HOUR);
+    if (!n->topics->clock.least)     /* else the date goes on from the newest message already */
+        pass(n, HOUR);
     CHECK_EQ(groups_open(n->topics, &n->groups, &why), 0);
     buf_fini(&why);
     groups_turn(n->groups);
@@ -405,7 +406,7 @@ TEST(test_a_date_that_is_set_leaves_leases_and_delays_what_is_left_of_them)
         CHECK(left_ns <= 20 * 1000 * NS_PER_MS);
         CHECK_EQ(claim(&n, 2, got).count, 0);
         CHECK(group_leased(&n.group->state, 1, c.number) != NULL);
-        if (i % 2 == 1)
+        if (i % 2 == 0)              /* after a step back, the newest message is later than the date */
             restart(&n);
     }
     pass(&n, 21 * 1000);
