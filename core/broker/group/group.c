@@ -128,15 +128,25 @@ unsigned group_consumer(struct group *g, slice name)
     return c->place;
 }
 
-static void consumer_leave(struct group *g, const struct delivery *e)
+static slice reason_key(const uint64_t *offset)
+{
+    return slice_of((const char *)offset, sizeof(*offset));
+}
+
+/* The delivery is neither leased nor dying any more. */
+static void leave(struct group *g, const struct delivery *e)
 {
     if (e->state == DELIVERY_LEASED && e->consumer < g->consumer_count)
         g->consumers[e->consumer]->leased--;
+    if (!is_dying(e))
+        return;
+    g->dying--;
+    mem_free(map_remove(&g->reasons, reason_key(&e->offset)));
 }
 
 void group_hold(struct group *g, struct delivery *e, uint64_t claim, int64_t until_ms, unsigned consumer)
 {
-    consumer_leave(g, e);
+    leave(g, e);
     deliveries_lease(&g->out, e, claim, until_ms);
     e->consumer = consumer & 1023;
     if (consumer < g->consumer_count)
@@ -145,7 +155,7 @@ void group_hold(struct group *g, struct delivery *e, uint64_t claim, int64_t unt
 
 void group_let_go(struct group *g, struct delivery *e)
 {
-    consumer_leave(g, e);
+    leave(g, e);
     deliveries_delay(&g->out, e, INT64_MAX);
 }
 
@@ -169,11 +179,6 @@ void group_note_history(struct group *g, uint64_t epoch, uint64_t top)
     g->history_count = n + 1;
 }
 
-static slice reason_key(const uint64_t *offset)
-{
-    return slice_of((const char *)offset, sizeof(*offset));
-}
-
 slice group_reason(const struct group *g, const struct delivery *e)
 {
     const struct reason *r = map_get(&g->reasons, reason_key(&e->offset));
@@ -182,10 +187,7 @@ slice group_reason(const struct group *g, const struct delivery *e)
 
 static void forget(struct group *g, struct delivery *e)
 {
-    consumer_leave(g, e);
-    g->dying -= is_dying(e);
-    if (is_dying(e))
-        mem_free(map_remove(&g->reasons, reason_key(&e->offset)));
+    leave(g, e);
     deliveries_remove(&g->out, e);
 }
 
@@ -214,8 +216,8 @@ void group_remember_ack(struct group *g, uint64_t claim, uint64_t from, uint64_t
 
 void group_die(struct group *g, struct delivery *e, enum dying_why why, slice reason)
 {
-    g->dying += !is_dying(e);
-    mem_free(map_remove(&g->reasons, reason_key(&e->offset)));
+    group_let_go(g, e);
+    g->dying++;
     if (reason.n > 0) {
         struct reason *r = mem_new(sizeof(*r) + reason.n);
         r->offset = e->offset;
@@ -223,7 +225,6 @@ void group_die(struct group *g, struct delivery *e, enum dying_why why, slice re
         memcpy(r->text, reason.p, reason.n);
         map_put(&g->reasons, reason_key(&r->offset), r);
     }
-    group_let_go(g, e);
     deliveries_delay(&g->out, e, DYING_MS);
     e->claim = why;
 }

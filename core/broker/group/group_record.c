@@ -285,7 +285,7 @@ static void apply_settle(struct group *g, struct wire *w)
         if (what == SETTLE_DYING)
             r.reason = get_text(w);
         w->bad = w->bad || what < SETTLE_ACK || what > SETTLE_OUTDATED || r.offset > UINT64_MAX - r.n ||
-                 r.n > GROUP_DELIVERIES_MAX;
+                 r.n > GROUP_DELIVERIES_MAX || (r.at_ms == DYING_MS) != (what == SETTLE_DYING);
         if (!w->bad)
             apply_run(g, &r);
     }
@@ -326,6 +326,7 @@ static void apply_delivery(struct group *g, struct wire *w)
     if (w->bad || settled_has(&g->settled, offset))
         return;
     struct delivery *e = delivery_of(g, offset, key);
+    group_let_go(g, e);
     delivery_set_count(e, count);
     if (state == DELIVERY_LEASED)
         group_hold(g, e, claim, at_ms, consumer);
@@ -333,6 +334,8 @@ static void apply_delivery(struct group *g, struct wire *w)
         group_die(g, e, (enum dying_why)claim, reason);
     else if (state == DELIVERY_DELAYED)
         deliveries_delay(&g->out, e, at_ms);
+    else
+        deliveries_free(&g->out, e);
 }
 
 /* Ranges come before deliveries in a snapshot: what is settled is no delivery. */
