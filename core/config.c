@@ -199,6 +199,9 @@ void config_secure_again(struct vm *vm, struct http_server *http)
         if (tls != NULL && has_expired(tls) && !has_expired(now))
             say_error("main", "the certificate of %.*s has expired, and the one before it stays in use",
                       SLICE_ARGS(buf_slice(&address)));
+        else if (tls != NULL && tls_server_demands(now) && !tls_server_demands(tls))
+            say_error("main", "clients of %.*s must show certificates until a restart, and the old ones stay in use",
+                      SLICE_ARGS(buf_slice(&address)));
         else if (tls != NULL)
             http_secure(http, (unsigned)i, tls);
         tls_server_drop(tls);

@@ -47,7 +47,7 @@ struct http_limits config_http_limits(struct vm *vm);
 int config_secure(struct vm *vm, struct http_server *http, unsigned i, unsigned at);
 
 /* The same of all after a reload, by their addresses. One that cannot be used, or that has expired while the present
- * one has not, changes nothing and is said. */
+ * one has not, or that lets in clients without a certificate where they need one, changes nothing and is said. */
 void config_secure_again(struct vm *vm, struct http_server *http);
 
 /* Logs each certificate that has expired, or will soon. */

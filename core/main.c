@@ -13,6 +13,7 @@
 #include "command/confine.h"
 #include "config.h"
 #include "net/address.h"
+#include "net/tls_server.h"
 #include "server.h"
 #include "store/recovery/open.h"
 
@@ -170,16 +171,18 @@ static void access_down(struct server *s)
     access_close(s->access);
 }
 
-/* Beyond loopback, lignum.lua has to say who may use this node. 0 or the exit code, after a sentence. */
-static int check_listener(struct server *s, slice address)
+/* Beyond loopback, lignum.lua has to say who may use this node; `demands`: whoever has a certificate of client_ca. 0 or
+ * the exit code, after a sentence. */
+static int check_listener(struct server *s, slice address, bool demands)
 {
     bool said = access_guarded(s->access) || access_is_open(s->access) || vm_config_flag(s->vm, "authorize", false);
-    if (said || address_is_loopback(address))
+    if (said || demands || address_is_loopback(address))
         return 0;
     say_error("main", "does not listen on %.*s: whoever reaches it could publish, read and delete. Say in lignum.lua "
                       "who may: access { open = false } asks everybody for a token (`lignum token add` on this node "
                       "makes the first one), `lignum token new` makes one for lignum.lua, authorize decides in Lua, "
-                      "and access { open = true } lets everybody in", SLICE_ARGS(address));
+                      "tls.client_ca lets in who has a certificate, and access { open = true } lets everybody in",
+              SLICE_ARGS(address));
     return EXIT_USAGE;
 }
 
@@ -187,9 +190,6 @@ static int check_listener(struct server *s, slice address)
 static int listen_on(struct server *s, unsigned i, slice address)
 {
     uint16_t port;
-    int code = check_listener(s, address);
-    if (code != 0)
-        return code;
     int rc = http_listen(s->http, address, &port);
     if (rc < 0) {
         say_error("main", "cannot listen address=%.*s error=\"%s\"", SLICE_ARGS(address), err_sentence(rc));
@@ -197,12 +197,17 @@ static int listen_on(struct server *s, unsigned i, slice address)
     }
     if (config_secure(s->vm, s->http, i - 1, i) < 0)
         return EXIT_USAGE;
-    bool plain = http_tls(s->http, i - 1) == NULL;
+    const struct tls_server *tls = http_tls(s->http, i - 1);
+    bool plain = tls == NULL, demands = !plain && tls_server_demands(tls);
+    int code = check_listener(s, address, demands);     /* nothing is accepted before the loop runs */
+    if (code != 0)
+        return code;
     slice host = address;
     while (host.n > 0 && host.p[host.n - 1] != ':')
         host.n--;
     say_info("main", "listening address=%.*s%u%s", SLICE_ARGS(host), port, plain ? "" : " tls");
-    if (!address_is_loopback(address) && !access_guarded(s->access) && !vm_config_flag(s->vm, "authorize", false))
+    if (!address_is_loopback(address) && !demands && !access_guarded(s->access) &&
+        !vm_config_flag(s->vm, "authorize", false))
         say_warn("main", "anyone who reaches this address can publish, read and delete, as access.open says: there is "
                          "no authorize hook, and nobody needs a token address=%.*s%u", SLICE_ARGS(host), port);
     if (buf_size(&s->advertise) == 0)

@@ -307,6 +307,11 @@ struct tls_server *tls_server_share(struct tls_server *s)
     return s;
 }
 
+bool tls_server_demands(const struct tls_server *s)
+{
+    return s->demands;
+}
+
 /* OpenSSL overwrites the keys. */
 void tls_server_drop(struct tls_server *s)
 {

@@ -39,6 +39,7 @@ struct tls_server;
 /* 0; -EINVAL, and `why` names the file and what is wrong with it; -ERR_UNAVAILABLE after an error line. */
 int tls_server_new(const struct tls_files *f, struct tls_server **out, struct buf *why);
 struct tls_server *tls_server_share(struct tls_server *s);
+bool tls_server_demands(const struct tls_server *s);   /* a certificate of each client */
 void tls_server_drop(struct tls_server *s);   /* NULL does nothing; the last one frees it */
 
 /* The certificate number i, as in tls_files. False: there is none. The slices live as long as the object. */

@@ -364,6 +364,29 @@ def test_a_client_certificate_may_be_optional_and_authorize_sees_its_name(node, 
             assert c.request("GET", "/who").status in (401, 403)
 
 
+def test_a_listener_that_demands_certificates_may_leave_loopback_and_keeps_the_demand(make_node, ca, pair):
+    def text(more):
+        return "listen { { address = '0.0.0.0:0', tls = { %s%s } } }" % (pair.lua, more)
+    optional, demanded = ", client_ca = %r, client_auth = 'optional'" % ca.path, ", client_ca = %r" % ca.path
+    b = make_node(listen=None)
+    for more in ("", optional):
+        b.write_config(text(more))
+        assert not b.try_start() and b.wait_exit() == 64
+        assert "does not listen on 0.0.0.0:0" in b.said() and "tls.client_ca" in b.said()
+    b.write_config(text(demanded))
+    b.start()
+    assert "anyone who reaches" not in b.said()
+    alice = ca.trusting(ca.issue("alice3", subject="/CN=alice", hosts=()))
+    for more in (optional, "", demanded):
+        b.write_config(text(more))
+        assert ("must show certificates until a restart" in b.reload()) == (more != demanded)
+        with Connection(b.port, tls=alice) as c:
+            assert c.request("GET", "/ping").status == 200
+        with pytest.raises((ssl.SSLError, OSError)):
+            with Connection(b.port, tls=ca.trusting()) as c:
+                c.request("GET", "/ping")
+
+
 # ------------------------------------------------------------------------------------------- reload
 
 def test_a_reload_shows_the_new_certificate_and_drops_no_connection(node, ca, folder):
