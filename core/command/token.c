@@ -112,6 +112,10 @@ static int new(const struct cli *cli)
     unsigned char hash[ACCESS_HASH_SIZE];
     if (cli->arg_count != 2)
         return usage();
+    if (!topic_name_ok(slice_from(cli->args[1]))) {
+        fprintf(stderr, "lignum token: a token's name has the form of a topic's: %s\n", err_sentence(-ERR_BAD_TOPIC));
+        return EXIT_USAGE;
+    }
     access_mint(&secret);
     int rc = access_hash(buf_slice(&secret), hash);
     if (rc == 0) {
