@@ -16,7 +16,7 @@ local M = {
   operators = false,     -- whether the routes that are declared now are the operator's
 }
 
-local judge, guarded, changes = core.access.judge, core.access.guarded, core.access.changes
+local judge, changes = core.access.judge, core.access.changes
 local admit, owes = core.access.admit, core.access.owes
 
 -- Served to everybody: Consul and load balancers ask without credentials. seal() adds what lignum.lua says.
@@ -321,8 +321,7 @@ end
 ---@return any body
 ---@return table? headers
 function M.handle(req)
-  local route, allow = find_route(req, tree)
-  local asks, limited = guarded()
+  local route, allow, asks, limited = find_route(req, tree)
   local closed = (authorize or asks or limited or audited) and not (route and OPEN[route.path])
   if closed then
     local status, body, headers

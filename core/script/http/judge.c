@@ -84,6 +84,14 @@ bool judge_is_stale(const struct services *s)
 
 /* ---- the judgement ---- */
 
+int judge_guards(lua_State *L)
+{
+    const struct services *s = vm_services(L);
+    lua_pushboolean(L, access_guarded(s->access));
+    lua_pushboolean(L, quotas_limit(s->quotas));
+    return 2;
+}
+
 #define WRONG "these credentials are not those of a token in force: it was revoked, has expired, or never was"
 #define HOW "; send Authorization: Bearer SECRET. `lignum token add` on a node, or POST /v1/tokens, makes a token"
 #define STALE "this node has heard no leader for longer than access.stale, and does not know which tokens are revoked"

@@ -28,6 +28,9 @@ bool judge_is_stale(const struct services *s);
 /* For a head whose body has not arrived yet: refuses it where the node is guarded and it shows no valid token. */
 void judge_head(const struct services *s, const struct http_request *r, struct http_refusal *out);
 
+/* Pushes whether a request needs a token, and whether clients have limits; returns 2. */
+MAY_RAISE int judge_guards(lua_State *L);
+
 #define ASK_FOR_BEARER "WWW-Authenticate: Bearer realm=\"lignum\"\r\n"
 
 MAY_RAISE int l_access_judge(lua_State *L);

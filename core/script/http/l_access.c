@@ -192,15 +192,6 @@ static int l_list(lua_State *L)
     return 1;
 }
 
-/* -> whether a request needs a token, whether clients have limits */
-static int l_guarded(lua_State *L)
-{
-    const struct services *s = vm_services(L);
-    lua_pushboolean(L, access_guarded(s->access));
-    lua_pushboolean(L, quotas_limit(s->quotas));
-    return 2;
-}
-
 /* -> { unaudited =, clients =, requests = { token =, address = }, refused = { token = { requests = ... }, address = } }
  * unaudited: entries of the audit that could not be stored */
 static int l_quotas(lua_State *L)
@@ -249,7 +240,7 @@ static int l_changes(lua_State *L)
 void access_tables_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"add", l_add},         {"revoke", l_revoke},      {"list", l_list},        {"guarded", l_guarded},
+        {"add", l_add},         {"revoke", l_revoke},      {"list", l_list},        {"guarded", judge_guards},
         {"changes", l_changes}, {"judge", l_access_judge}, {"sees", l_access_sees}, {"admit", l_access_admit},
         {"owes", l_access_owes}, {"quotas", l_quotas},     {"note", l_note},        {NULL, NULL}};
     luaL_newlib(L, functions);

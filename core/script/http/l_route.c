@@ -285,8 +285,8 @@ static const struct tree *tree_check(lua_State *L, int index, const char *usage)
     return t;
 }
 
-/* req:find(tree) -> route | nil, allow | nil.  From then on the request has its params, and is counted under the
- * route, by which errors name it. */
+/* req:find(tree) -> route | nil, allow | nil, asks, limited (judge_guards).  From then on the request has its params,
+ * and is counted under the route, by which errors name it. */
 static int l_request_find(lua_State *L)
 {
     char text[HTTP_TARGET_MAX] UNINIT;
@@ -300,7 +300,7 @@ static int l_request_find(lua_State *L)
     if (route == 0) {
         lua_pushnil(L);
         push_allow(L, t, others);
-        return 2;
+        return 2 + judge_guards(L);
     }
     request_set_params(L, &found, path.p == text);
     const struct route *registered = route_get(vm_of(L), (uint64_t)t->leaves[route].id);
@@ -310,7 +310,8 @@ static int l_request_find(lua_State *L)
         task_where(task_self(L), registered->pattern);
     }
     push_leaf(L, 2, route);
-    return 1;
+    lua_pushnil(L);
+    return 2 + judge_guards(L);
 }
 
 /* core.walk(tree, method, path) -> route | nil, allow | nil, params | nil */
