@@ -71,6 +71,8 @@ static int scripts_up(struct server *s)
 static void scripts_down(struct server *s)
 {
     worlds_free(s->worlds);
+    if (s->sync != NULL)
+        sync_free(s->sync);       /* after the Lua objects that hold locks */
 }
 
 static int store_up(struct server *s)
@@ -320,6 +322,7 @@ static int services_up(struct server *s)
     config_fixed(s->vm, &s->fixed);
     s->shared = shared_new();
     s->meters = meters_new();
+    s->sync = sync_new();
     struct services services = {
         .loop = &s->loop,
         .http = s->http,
@@ -333,6 +336,7 @@ static int services_up(struct server *s)
         .cluster = s->cluster,
         .fetcher = s->fetcher,
         .shared = s->shared,
+        .sync = s->sync,
         .meters = s->meters,
         .called = meters_called,
         .voucher = &s->voucher,

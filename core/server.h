@@ -30,6 +30,7 @@ struct server {
     struct fetcher *fetcher;
     struct shared *shared;
     struct meters *meters;
+    struct sync *sync;
     struct console *console;               /* NULL: it is switched off */
     struct voucher voucher;                /* set with the cluster's secret */
     struct cluster *cluster;               /* NULL: this node is alone */

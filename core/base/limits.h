@@ -173,7 +173,7 @@ enum {
     SPAWN_ARGUMENTS_MAX = 32,
     TASKS_LIST_MAX = 1000,              /* of one tasks.list */
     SYNC_NAME_MAX = 128,                /* of a lock or a signal */
-    SIGNALS_MAX = 1000,                 /* names; a signal lives as long as its configuration */
+    SIGNALS_MAX = 1000,                 /* names; a signal lives as long as the process */
     METERS_MAX = 256,                   /* metrics that scripts have declared since the start */
     METER_SERIES_MAX = 1000,            /* of one, and hooks and timers: a label of a client's choice stays bounded */
     METERS_SERIES_MAX = 10 * 1000,      /* of all: about 1 MB of a scrape */

@@ -8,6 +8,7 @@
 #include "script/http/serve.h"
 #include "script/std/meters.h"
 #include "script/std/shared.h"
+#include "script/std/sync.h"
 #include "script/timers.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"

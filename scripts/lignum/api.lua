@@ -992,7 +992,8 @@ function spawn(fn, ...) end
 
 ---Waits until no other task holds the lock of that name, and returns an object that holds it. It ends with
 ---`held:release()`, or when its variable goes out of scope: `local held <close> = lock "stock"`. Tasks get it in the
----order in which they asked. A task that asks for a lock that it holds waits for itself.
+---order in which they asked. A task that asks for a lock that it holds waits for itself. A lock is the node's: requests
+---of before a reload and the console hold the same ones.
 ---@waits until the lock is free, or for the timeout
 ---@where tasks
 ---@param name string
@@ -1004,7 +1005,7 @@ function spawn(fn, ...) end
 ---@example local held <close> = lock("stock", 1); assert(held)
 function lock(name, timeout) end
 
----Returns the signal of that name, on which tasks wait for another one.
+---Returns the signal of that name, on which tasks wait for another one. It is the node's, for the console as well.
 ---@where anywhere
 ---@param name string
 ---@return lignum.Signal
@@ -1305,7 +1306,7 @@ shared = {}
 
 ---Returns the dictionary of that name; it is made when it is first used. It holds strings, numbers, booleans, and
 ---copies of small tables (16 levels, 64 KiB encoded), by strings of up to 1,024 bytes. Every call is atomic. There may
----be 64 dictionaries, of 256 MiB together; an entry costs 128 bytes beside its key and value.
+---be 64 dictionaries, of 256 MiB together (16 of the default size); an entry costs 128 bytes beside its key and value.
 ---@where anywhere; its methods in tasks
 ---@param name string
 ---@param options? { bytes?: integer }   most bytes that it takes; default 16 MiB
@@ -1633,14 +1634,21 @@ function Request:vouch() end
 ---@example req:know { action = "read", topic = "orders" }
 function Request:know(facts) end
 
----io.open for reading, also of what is no regular file: lignum.lua, and the files that it names, may be pipes.
+---The text of lignum.lua, or of a file that it names. While the process starts that may be a pipe, to which somebody
+---writes within 2 seconds.
 ---@where scripts/lignum
 ---@param path string
----@param mode? "r"|"rb"
----@return file*? file
+---@return string? text
 ---@return string? message
----@example local file = core.open("/dev/stdin", "rb")
-function core.open(path, mode) end
+---@example local text = core.read_file("/etc/hostname")
+function core.read_file(path) end
+
+---Lua's load, whose chunks see these globals unless they are given others.
+---@where scripts/lignum
+---@param env table
+---@return function
+---@example assert(core.loader({ x = 1 })("return x")() == 1)
+function core.loader(env) end
 
 ---The task runs the operator's code from now on: it gives way to others after each slice. `closed`: without the reserve
 ---of memory that is kept for the broker's own code.

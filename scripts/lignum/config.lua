@@ -5,7 +5,6 @@
 local access = require "lignum.access"
 local core = require "lignum.core"
 local listeners = require "lignum.listeners"
-local modules = require "lignum.modules"
 local schedule = require "lignum.schedule"
 local schema = require "lignum.schema"
 local worker = require "lignum.worker"
@@ -293,7 +292,7 @@ end
 local function read_secret(replication)
   if not replication.secret_file then return end
   local path <const> = "cluster.replication.secret_file"
-  local text, problem = modules.read_file(replication.secret_file)
+  local text, problem = core.read_file(replication.secret_file)
   if not text then return complain(path, problem) end
   local key <const> = schema.keys.fields.cluster.fields.replication.fields.secret
   replication.secret = schema.check(key, text:match("^%s*(.-)%s*$"), path, complain)

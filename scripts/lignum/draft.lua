@@ -136,7 +136,10 @@ end
 local function environment(path)
   local names = {}
   local env, folder = guard(names), path and path:match("^(.*)/[^/]*$") or "."
-  for _, name in ipairs(LUA) do names[name] = _G[name] end
+  for _, name in ipairs(LUA) do
+    names[name] = type(_G[name]) == "table" and modules.copy(_G[name]) or _G[name]    -- Lignum's scripts use their own
+  end
+  names.load = core.loader(env)
   for name, value in pairs(M.api()) do names[name] = value end
   for name, verb in pairs(config.verbs()) do
     if name == "node" or name == "cluster" then
@@ -169,9 +172,13 @@ local function run_file(path, env)
   local ok, why = coroutine.resume(thread)
   if ok then return end
   reserve[1] = nil
-  local place = why == "not enough memory" and place_in(thread)
+  if why == "not enough memory" then
+    why = place_in(thread) .. "over limits.script_memory"
+  elseif type(why) ~= "string" then
+    why = ("%san error that is not a text: %s"):format(place_in(thread), tostring(why))
+  end
   coroutine.close(thread)
-  config.report(nil, place and place .. "over limits.script_memory" or tostring(why))
+  config.report(nil, why)
 end
 
 ---@class lignum.World

@@ -28,27 +28,13 @@ local function globals()
   return g
 end
 
----The text of a file.
----@param path string
----@return string? text
----@return string? problem
-function M.read_file(path)
-  local file, problem = core.open(path, "rb")
-  if not file then return nil, problem end
-  local text
-  text, problem = file:read("a")
-  file:close()
-  if not text then return nil, path .. ": " .. problem end     -- a directory, for example
-  return text
-end
-
 ---A file as a function. A byte order mark and a first line that begins with # are skipped.
 ---@param path string
 ---@param env table
 ---@return function? chunk
 ---@return string? problem
 function M.load_file(path, env)
-  local text, problem = M.read_file(path)
+  local text, problem = core.read_file(path)
   if not text then return nil, problem end
   return load(text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", ""), "@" .. path, "t", env)
 end

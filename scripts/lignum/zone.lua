@@ -1,7 +1,7 @@
 --- Time zones: the offset of a zone at a time, read from the host's zoneinfo (TZif, RFC 8536).
 ---
 --- After its last transition a file has a rule in the form of POSIX, such as "CET-1CEST,M3.5.0,M10.5.0/3".
-local modules = require "lignum.modules"
+local core = require "lignum.core"
 
 local M = {}
 
@@ -137,7 +137,7 @@ function M.load(name)
   if type(name) ~= "string" or not name:find("^[%w_+-][%w_+/-]*$") then
     return nil, ("%s is no name of a time zone"):format(tostring(name))
   end
-  local text = modules.read_file(name == "local" and "/etc/localtime" or FOLDER .. name)
+  local text = core.read_file(name == "local" and "/etc/localtime" or FOLDER .. name)
   local zone = text and read_file(text)
   if not zone then return nil, ("this host has no time zone %s (Debian package tzdata)"):format(name) end
   return zone

@@ -1,7 +1,6 @@
 local check = require "check"
 local core = require "lignum.core"
 local help = require "lignum.help"
-local modules = require "lignum.modules"
 local function test(name, fn) check.test(print, name, fn) end
 
 -- Functions that only lignum.lua can call or define.
@@ -120,12 +119,12 @@ test("api_error_codes_are_those_of_the_table", function()
 end)
 
 test("api_the_page_is_made_from_it", function()
-  local page = modules.read_file(check.root .. "/doc/api.md")
+  local page = core.read_file(check.root .. "/doc/api.md")
   if page ~= help.markdown(help.entries()) then error("doc/api.md is out of date: run make doc") end
 end)
 
 test("http_md_has_every_error", function()
-  local page = modules.read_file(check.root .. "/doc/http.md")
+  local page = core.read_file(check.root .. "/doc/http.md")
   for code, e in pairs(core.errors) do check.has(page, ("| `%s` | %d |"):format(code, e.status)) end
 end)
 

@@ -1,5 +1,5 @@
 local check = require "check"
-local modules = require "lignum.modules"
+local core = require "lignum.core"
 local pretty = require "lignum.pretty"
 local function test(name, fn) check.test(print, name, fn) end
 
@@ -94,7 +94,7 @@ test("config_set_wins_over_the_file_and_is_typed", function()
 end)
 
 test("config_as_delivered_is_the_defaults", function()
-  local text = modules.read_file(check.root .. "/lignum.lua")
+  local text = core.read_file(check.root .. "/lignum.lua")
   local delivered, plain = check.draft(text), check.draft(nil)
   check.equal(delivered.config.values, plain.config.values)
   local _, own = check.draft(text)
@@ -105,8 +105,8 @@ end)
 
 test("config_keys_are_all_in_lignum_lua_and_in_operate_md", function()
   local help, schema = require "lignum.help", require "lignum.schema"
-  local file = modules.read_file(check.root .. "/lignum.lua")
-  local page = modules.read_file(check.root .. "/doc/operate.md")
+  local file = core.read_file(check.root .. "/lignum.lua")
+  local page = core.read_file(check.root .. "/doc/operate.md")
   local function visit(path)
     check.has(file, path:match("[^.]+$"))
     check.has(page, "`" .. path .. "`")

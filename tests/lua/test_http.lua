@@ -1,6 +1,6 @@
 local check = require "check"
 local http = require "lignum.http"
-local modules = require "lignum.modules"
+local core = require "lignum.core"
 local json = require("lignum.core").json
 local null = json.null
 local function test(name, fn) check.test(print, name, fn) end
@@ -24,7 +24,7 @@ end)
 
 test("http_bodies_are_what_the_table_says", function()
   local cases = 0
-  for line in assert(modules.read_file(check.root .. "/tests/cases/body.tsv")):gmatch("([^\n]+)\n") do
+  for line in assert(core.read_file(check.root .. "/tests/cases/body.tsv")):gmatch("([^\n]+)\n") do
     local kind, coding, result = line:match("^([^#\t][^\t]*)\t([^\t]+)\t(%a+)$")
     if kind then
       local media = http.media_type(kind ~= "-" and kind or nil)

@@ -147,7 +147,7 @@ end)
 
 -- The address that the broker listens on, which it writes into its log.
 local function base()
-  local log = require("lignum.modules").read_file(os.getenv("LIGNUM_LOG"))
+  local log = require("lignum.core").read_file(os.getenv("LIGNUM_LOG"))
   return "http://" .. log:match("listening address=(%S+)")
 end
 

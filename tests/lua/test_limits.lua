@@ -2,13 +2,12 @@
 local check = require "check"
 local core = require "lignum.core"
 local help = require "lignum.help"
-local modules = require "lignum.modules"
 local schema = require "lignum.schema"
 local function test(name, fn) check.test(print, name, fn) end
 
 local limits = core.limits
 
-local function page(name) return (assert(modules.read_file(check.root .. "/doc/" .. name))) end
+local function page(name) return (assert(core.read_file(check.root .. "/doc/" .. name))) end
 
 local UNIT = { [""] = 1, KiB = 1 << 10, MiB = 1 << 20, GiB = 1 << 30, s = 1 }
 

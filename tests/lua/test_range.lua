@@ -1,6 +1,6 @@
 local check = require "check"
 local http = require "lignum.http"
-local modules = require "lignum.modules"
+local core = require "lignum.core"
 local range = require "lignum.range"
 local stream = require "lignum.stream"
 local function test(name, fn) check.test(print, name, fn) end
@@ -44,7 +44,7 @@ test("range_queries_are_parsed_as_the_table_says", function()
     return true
   end
   local cases = 0
-  for line in assert(modules.read_file(check.root .. "/tests/cases/read_query.tsv")):gmatch("([^\n]+)\n") do
+  for line in assert(core.read_file(check.root .. "/tests/cases/read_query.tsv")):gmatch("([^\n]+)\n") do
     local text, want = line:match("^([^#\t]*)\t%a+\t(.*)$")
     if text then
       local query, _, code = http.query({ query = parameters(text), target = "/?" .. text }, range.PARAMETERS)

@@ -15,7 +15,7 @@ import subprocess
 import pytest
 
 from client import assert_refused, request_bytes
-from common import BINARY, ROOT, SANITIZED, SECRET, as_id, crc32c, in_threads, wait_until
+from common import BINARY, ROOT, SANITIZED, SECRET, as_id, crc32c, in_threads, running, wait_until
 from lignum import lignum
 
 
@@ -355,6 +355,16 @@ def test_a_valid_file_is_valid(folder):
                    'every(60, function() say.info("tick") end)\n'
                    'route.get("/hello/{name}", function(req) return 200, { hello = req.params.name } end)\n')
     assert r.code == 0, r
+
+
+def test_a_pipe_is_a_file_if_somebody_writes_to_it(folder):
+    path = os.path.join(folder, "fifo")
+    os.mkfifo(path)
+    r = lignum("check", "-c", path, cwd=folder)
+    assert r.code == 64 and "fifo: a pipe to which nobody writes" in r.err, r
+    with running(lambda: open(path, "w").write('listen "nonsense"')):
+        r = lignum("check", "-c", path, cwd=folder)
+    assert r.code == 64 and "fifo:1: listen" in r.err, r
 
 
 @pytest.mark.parametrize("text, line, words", [

@@ -499,6 +499,71 @@ end
     assert b.get("/ping").status == 200
 
 
+MISTAKES = {
+    "topic('t'):append({ payload = 'x' }, { producer_id = 'p' })": "there is no field producer_id",
+    "topic('t'):append()": "topic:append",
+    "topic('t'):group('g'):claim { limit = 0/0 }": "limit must be a whole number",
+    "topic('t'):read { from = -1 }": "from must be a whole number",
+    "fetch { url = 7, retry = 2 }": "url must be a string",
+    "jwt.sign({ exp = 0/0 }, ('x'):rep(32), 'HS256')": "json: a number that is not finite",
+    "sleep(1e300)": "seconds must be at most 4294967",
+    "lock('')": "name must have 1 to",
+    "load({})": "string or function expected",
+    "reject(7)": "why must be a string",
+    "error({})": "an error value of type table",
+}
+
+
+def test_wrong_calls_are_blamed_on_the_line_of_the_script(node):
+    """Also where a function of Lignum in Lua is between the two, while the file is loaded as well as later."""
+    routes = ["route.get('/%d', function()\n  %s\n  return 200\nend)" % (i, code) for i, code in enumerate(MISTAKES)]
+    b = node(config="\n".join(routes))
+    b.post("/v1/topics/t/messages", b"x")
+    assert b.request("PUT", "/v1/topics/t/groups/g", b"{}").status in (200, 201)
+    for i, (code, words) in enumerate(MISTAKES.items()):
+        a = b.get("/%d" % i)
+        assert_status(a, 500, "script_error")
+        said = said_of(b, a)
+        assert words in said and (code == "error({})" or "lignum.lua:%d: " % (4 * i + 2) in said), (code, said)
+    for code, words in [("fetch { url = 'http://127.0.0.1:1' }", "not while loading"), ("error({})", "not a text: table"),
+                        ("sleep(1)", "not while loading"), ("jwt.sign({ exp = 0/0 }, ('x'):rep(32), 'HS256')", "json: ")]:
+        b.write_config("\n" + code)
+        said = b.reload(expect=False)
+        assert "lignum.lua:2: " in said and words in said, code
+
+
+def test_the_libraries_of_lua_are_the_files_own_and_load_sees_its_globals(node):
+    b = node(config="""
+table.sort, string.format, table.concat = nil, nil, nil
+assert(load("return topic ~= nil and json ~= nil")())
+assert(load("return x", "=x", "t", { x = 5 })() == 5)
+route.get("/l", function() return 200, { load("return json ~= nil")(), select(2, pcall(load("return nothing"))) } end)
+topic "b.*" {}
+topic "*" {}""")
+    assert b.get("/metrics").status == 200
+    found, why = b.get("/l").json
+    assert found is True and "there is no global nothing" in why
+
+
+def test_locks_and_signals_are_of_the_node(node):
+    """The console is another Lua state, and a reload makes a new one."""
+    b = node(config="""
+local woken = signal("woken")
+route.get("/lock", function() local held <close> = lock("one") woken:send() sleep(0.5) return 200, "held" end)
+route.get("/wait", function() return 200, tostring(woken:wait(20, 1)) end)
+""")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        waits = pool.submit(b.get, "/wait")
+        holds = pool.submit(b.get, "/lock")
+        assert b.lua('return signal("woken"):wait(20, 0)') == "1"
+        assert b.lua('return select(3, lock("one", 0.01))') == '"timeout"'
+        assert holds.result().text == "held"
+        assert b.lua('return lock("one", 20) ~= nil') == "true"
+        b.reload()
+        assert b.lua('return signal("woken"):send()') == "2"
+        assert waits.result().text == "2"
+
+
 # ---- routes, timers, rocks
 
 def test_what_a_script_writes_into_params_is_that_requests_alone(node):

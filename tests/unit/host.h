@@ -38,6 +38,7 @@ struct host {
     struct fetcher *fetcher;
     struct shared *shared;
     struct meters *meters;
+    struct sync *sync;
     struct watch synced, guard;
     bool (*until)(struct host *h);    /* host_turns ends when it returns true */
     int running;                      /* tasks of host_start that have not ended */
@@ -96,10 +97,11 @@ static inline void host_open(struct host *h, size_t memory_max)
     h->fetcher = fetcher_new(&h->loop);
     h->shared = shared_new();
     h->meters = meters_new();
+    h->sync = sync_new();
     watch_readable(&h->loop, &h->synced, store_event_fd(h->store), host_on_synced, h);
     struct services services = {.loop = &h->loop, .http = h->http, .topics = h->topics, .store = h->store,
                                 .role = &h->role, .fetcher = h->fetcher, .shared = h->shared,
-                                .meters = h->meters, .called = meters_called,
+                                .meters = h->meters, .called = meters_called, .sync = h->sync,
                                 .advertise = "127.0.0.1:1"};
     script_attach(h->vm, &services);
     script_serve(h->vm);
@@ -117,6 +119,7 @@ static inline void host_close(struct host *h)
     topics_close(h->topics);
     store_close(h->store);
     vm_free(h->vm);
+    sync_free(h->sync);
     loop_fini(&h->loop);
 }
 

@@ -5,6 +5,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "script/vm/vm.h"
+
+#define SECONDS_MAX (UINT32_MAX / 1000.0)      /* 49 days: waits are in milliseconds */
+
 int arg_fail(lua_State *L, const char *usage, const char *fmt, ...)
 {
     char text[256];
@@ -12,7 +16,7 @@ int arg_fail(lua_State *L, const char *usage, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    return luaL_error(L, "%s: %s", usage, text);
+    return blame(L, "%s: %s", usage, text);
 }
 
 slice arg_text(lua_State *L, int index, const char *name, const char *usage)
@@ -42,6 +46,8 @@ double arg_seconds(lua_State *L, int index, const char *name, const char *usage)
         value = lua_tonumber(L, index);
     if (!isfinite(value) || value < 0)
         arg_fail(L, usage, "%s must be a number of seconds, not %s", name, luaL_tolstring(L, index, NULL));
+    if (value > SECONDS_MAX)
+        arg_fail(L, usage, "%s must be at most %.0f seconds, not %g", name, SECONDS_MAX, value);
     return value;
 }
 

@@ -24,8 +24,8 @@ static void encode_value(struct encoder *e);
 static void fail(struct encoder *e, const char *what)
 {
     if (e->field.p == NULL)
-        luaL_error(e->L, "json: %s", what);
-    luaL_error(e->L, "json: %s (at or below field \"%s\")", what, e->field.p);
+        blame(e->L, "json: %s", what);
+    blame(e->L, "json: %s (at or below field \"%s\")", what, e->field.p);
 }
 
 static void encode_number(struct encoder *e)

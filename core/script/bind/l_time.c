@@ -57,9 +57,9 @@ static int sleep_done(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     if (lua_tointeger(L, -1) == -ERR_STOPPING)
-        return luaL_error(L, "the broker is shutting down");
+        return blame(L, "the broker is shutting down");
     if (lua_tointeger(L, -1) == -ERR_CANCELLED)
-        return luaL_error(L, "the client of this request has gone");
+        return blame(L, "the client of this request has gone");
     return 0;
 }
 

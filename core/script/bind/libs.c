@@ -1,9 +1,13 @@
 #include "script/bind/libs.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -13,7 +17,10 @@
 #include "script/bind/object.h"
 #include "script/vm/vm.h"
 
-enum { SORT_IN_C_MAX = 1000 };        /* items: a fraction of a millisecond */
+enum {
+    SORT_IN_C_MAX = 1000,             /* items: a fraction of a millisecond */
+    PIPE_MS = 2000,                   /* for a pipe that holds lignum.lua, or what it names, to be written to */
+};
 
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
@@ -26,9 +33,14 @@ static int call_replaced(lua_State *L)
     return lua_gettop(L);
 }
 
-/* load(chunk, name, mode, env), with mode always "t" */
+/* load(chunk, name, mode, env), with mode always "t". Without env, the second upvalue is it, if it is there. */
 static int l_load(lua_State *L)
 {
+    luaL_argexpected(L, lua_isstring(L, 1) || lua_isfunction(L, 1), 1, "string or function");
+    if (lua_gettop(L) < 4 && !lua_isnone(L, lua_upvalueindex(2))) {
+        lua_settop(L, 3);
+        lua_pushvalue(L, lua_upvalueindex(2));
+    }
     if (lua_gettop(L) < 3)
         lua_settop(L, 3);
     lua_pushliteral(L, "t");
@@ -123,14 +135,6 @@ static const char *check_open(lua_State *L)
     return path;
 }
 
-/* core.open(path, mode): io.open for lignum.lua itself and what it names, which may be pipes */
-static int l_open_any(lua_State *L)
-{
-    check_open(L);
-    lua_settop(L, 2);
-    return call_replaced(L);
-}
-
 static int l_open(lua_State *L)
 {
     const char *path = check_open(L);
@@ -141,6 +145,68 @@ static int l_open(lua_State *L)
     }
     lua_settop(L, 2);
     return call_replaced(L);
+}
+
+/* Waits until a pipe has something to read. False: nobody has written for too long. */
+static bool wait_for_writer(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, PIPE_MS) > 0;
+}
+
+/* Reads all that there is. 0, or a negative errno. */
+static int read_all(int fd, bool pipe, struct buf *out)
+{
+    enum { PIECE = 64 * KIB };
+    for (;;) {
+        if (pipe && !wait_for_writer(fd))
+            return -ETIMEDOUT;
+        ssize_t n = read(fd, buf_reserve(out, PIECE), PIECE);
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return -errno;
+        if (n == 0)
+            return 0;
+        if (n > 0)
+            out->end += (size_t)n;
+        if (buf_size(out) > SCRIPT_STRING_MAX)
+            return -EFBIG;
+    }
+}
+
+/* core.read_file(path) -> text | nil, message: lignum.lua itself and what it names. At the start that may be a pipe,
+ * for whose writer it waits a limited time; a broker that runs waits for nobody. */
+static int l_read_file(lua_State *L)
+{
+    struct stat file;
+    const char *path = luaL_checkstring(L, 1);
+    struct buf *text = vm_scratch(vm_of(L));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int rc = fd < 0 || fstat(fd, &file) < 0 ? -errno : 0;
+    bool pipe = rc == 0 && !S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode);
+    bool refused = pipe && vm_is_attached(vm_of(L));
+    if (rc == 0 && !refused)
+        rc = read_all(fd, pipe, text);
+    if (fd >= 0)
+        close(fd);
+    if (rc == 0 && !refused) {
+        lua_pushlstring(L, text->data, buf_size(text));
+        vm_scratch_done(text);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, refused ? "not a regular file" :
+                    rc == -ETIMEDOUT ? "a pipe to which nobody writes" : strerror(-rc));
+    return 2;
+}
+
+/* core.loader(env) -> load, whose chunks see these globals */
+static int l_loader(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_pushcclosure(L, l_load, 2);
+    return 1;
 }
 
 static int l_lines(lua_State *L)
@@ -353,8 +419,12 @@ void libs_open(lua_State *L)
 void unsafe_open(lua_State *L)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, unsafe_key);
-    lua_getfield(L, -1, "open");
-    lua_pushcclosure(L, l_open_any, 1);
-    lua_setfield(L, -3, "open");
     lua_setfield(L, -2, "unsafe");
+    lua_pushcfunction(L, l_read_file);
+    lua_setfield(L, -2, "read_file");
+    lua_getglobal(L, "load");
+    lua_getupvalue(L, -1, 1);
+    lua_pushcclosure(L, l_loader, 1);
+    lua_setfield(L, -3, "loader");
+    lua_pop(L, 1);
 }

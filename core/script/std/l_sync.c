@@ -1,5 +1,6 @@
 /*
- * lock and signal: how tasks of one Lua state wait for each other.
+ * lock and signal: how tasks wait for each other, in whatever Lua state they run: those of lignum.lua, of an older one
+ * whose requests have not ended, and of the console.
  */
 #include <lauxlib.h>
 
@@ -12,6 +13,7 @@
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
 #include "script/bind/result.h"
+#include "script/std/sync.h"
 #include "script/std/tables.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
@@ -41,12 +43,13 @@ struct lock {
 struct hold {
     struct list link;
     struct lock *lock;
-    struct tasks *tasks;              /* outlives us */
+    struct sync *sync;                /* outlives us */
+    struct tasks *tasks;              /* outlives the wait */
     struct task_ticket ticket;        /* the wait */
     enum { WAITING, GRANTED, HELD, OVER } state;
 };
 
-/* A signal by name; it lives as long as the Lua state. */
+/* A signal by name; it lives as long as the process. */
 struct signal {
     struct mark sent;                 /* how often it was sent */
     size_t name_size;
@@ -57,9 +60,23 @@ struct sync {
     struct map locks, signals;        /* owned, and their values */
 };
 
-static void sync_free(void *state)
+/* What a script has. The signal is looked up when it is used first: while the process starts, there is none yet. */
+struct named {
+    struct signal *signal;            /* NULL: not looked up yet */
+    size_t name_size;
+    char name[];
+};
+
+struct sync *sync_new(void)
 {
-    struct sync *sync = state;
+    struct sync *sync = MEM_NEW(struct sync);
+    map_init(&sync->locks);
+    map_init(&sync->signals);
+    return sync;
+}
+
+void sync_free(struct sync *sync)
+{
     struct map *maps[] = {&sync->locks, &sync->signals};
     for (int i = 0; i < 2; i++) {
         size_t at = 0;
@@ -68,18 +85,6 @@ static void sync_free(void *state)
         map_fini(maps[i]);
     }
     mem_free(sync);
-}
-
-static struct sync *sync_of(struct vm *vm)
-{
-    struct slots *slots = vm_slots(vm);
-    if (slot_get(slots, SLOT_SYNC) == NULL) {
-        struct sync *sync = MEM_NEW(struct sync);
-        map_init(&sync->locks);
-        map_init(&sync->signals);
-        slot_set(slots, SLOT_SYNC, sync, sync_free);
-    }
-    return slot_get(slots, SLOT_SYNC);
 }
 
 static slice arg_name(lua_State *L, const char *usage)
@@ -118,7 +123,7 @@ static void pass_on(struct sync *sync, struct lock *lock)
     mem_free(lock);
 }
 
-static void hold_end(struct vm *vm, struct hold *h)
+static void hold_end(struct hold *h)
 {
     struct lock *lock = h->lock;
     int state = h->state;
@@ -126,14 +131,14 @@ static void hold_end(struct vm *vm, struct hold *h)
     h->state = OVER;
     if (state == WAITING)
         list_remove(&h->link);
-    else if (state != OVER && slot_get(vm_slots(vm), SLOT_SYNC) != NULL)    /* NULL: the Lua state is closing */
-        pass_on(sync_of(vm), lock);
+    else if (state != OVER)
+        pass_on(h->sync, lock);
 }
 
 /* held:release(), and __close and __gc */
 static int l_release(lua_State *L)
 {
-    hold_end(vm_of(L), object_check(L, 1, KIND_HOLD, RELEASE));
+    hold_end(object_check(L, 1, KIND_HOLD, RELEASE));
     return 0;
 }
 
@@ -143,7 +148,7 @@ static int close_guard(lua_State *L)
     lua_getiuservalue(L, 1, 1);
     struct hold *h = lua_touserdata(L, -1);
     if (h != NULL && h->state != HELD)
-        hold_end(vm_of(L), h);
+        hold_end(h);
     return 0;
 }
 
@@ -165,11 +170,12 @@ static int l_lock(lua_State *L)
     slice name = arg_name(L, LOCK);
     uint32_t ms = arg_ms(L, 2, WAIT_MS_MAX, LOCK);
     struct task *self = task_self(L);
-    struct sync *sync = sync_of(vm_of(L));
+    struct sync *sync = vm_services(L)->sync;
     lua_settop(L, 2);
     struct hold *h = object_new(L, KIND_HOLD, sizeof(*h), 0);
     list_init(&h->link);
     h->state = OVER;
+    h->sync = sync;
     h->lock = map_get(&sync->locks, name);
     if (h->lock == NULL) {
         h->lock = lock_new(sync, name);
@@ -195,25 +201,29 @@ static int l_lock(lua_State *L)
 static int l_signal(lua_State *L)
 {
     slice name = arg_name(L, SIGNAL);
-    struct sync *sync = sync_of(vm_of(L));
-    struct signal *s = map_get(&sync->signals, name);
-    if (s == NULL && sync->signals.count == SIGNALS_MAX)
-        return luaL_error(L, "%s: there are %d signals", SIGNAL, SIGNALS_MAX);
-    struct signal **object = object_new(L, KIND_SIGNAL, sizeof(*object), 0);
-    if (s == NULL) {
-        s = mem_new(sizeof(*s) + name.n);
-        mark_init(&s->sent, 0);
-        s->name_size = name.n;
-        memcpy(s->name, name.p, name.n);
-        map_put(&sync->signals, slice_of(s->name, name.n), s);
-    }
-    *object = s;
+    struct named *object = object_new(L, KIND_SIGNAL, sizeof(*object) + name.n, 0);
+    object->name_size = name.n;
+    memcpy(object->name, name.p, name.n);
     return 1;
 }
 
 static struct signal *check_signal(lua_State *L, const char *usage)
 {
-    return *(struct signal **)object_check(L, 1, KIND_SIGNAL, usage);
+    struct named *object = object_check(L, 1, KIND_SIGNAL, usage);
+    if (object->signal != NULL)
+        return object->signal;
+    struct sync *sync = vm_services(L)->sync;
+    struct signal *s = map_get(&sync->signals, slice_of(object->name, object->name_size));
+    if (s == NULL && sync->signals.count == SIGNALS_MAX)
+        blame(L, "%s: there are %d signals", SIGNAL, SIGNALS_MAX);
+    if (s == NULL) {
+        s = mem_new(sizeof(*s) + object->name_size);
+        mark_init(&s->sent, 0);
+        s->name_size = object->name_size;
+        memcpy(s->name, object->name, s->name_size);
+        map_put(&sync->signals, slice_of(s->name, s->name_size), s);
+    }
+    return object->signal = s;
 }
 
 static int signalled(lua_State *L, int status, lua_KContext context)

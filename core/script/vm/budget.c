@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/exit_code.h"
 #include "base/limits.h"
+#include "script/vm/state.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -23,16 +24,23 @@ enum {
 
 /* ---- the hook ---- */
 
+bool is_own_script(const char *scripts, const lua_Debug *ar)
+{
+    size_t n = strlen(scripts);
+    return ar->source[0] == '@' && strncmp(ar->source + 1, scripts, n) == 0 && ar->source[n + 1] == '/';
+}
+
 void innermost_line(lua_State *L, char place[PLACE_MAX])
 {
     lua_Debug ar;
+    const char *scripts = vm_of(L)->scripts;
+    bool own = true;
     place[0] = '\0';
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    for (int level = 0; own && lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline > 0) {
+        own = ar.currentline <= 0 || is_own_script(scripts, &ar);
+        if (!own || (ar.currentline > 0 && place[0] == '\0'))
             snprintf(place, PLACE_MAX, "%s:%d: ", ar.short_src, ar.currentline);
-            return;
-        }
     }
 }
 

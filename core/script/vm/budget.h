@@ -101,7 +101,11 @@ void budget_set_stall(struct budget *b, uint32_t ms);
 
 uint64_t budget_lua_ns(const struct budget *b);
 
-/* Writes "file:line: " of the innermost Lua function that runs on L, or "" when only C functions do. */
+/* Whether a function, as lua_getinfo has described it with "S", is of Lignum's own scripts in this directory. */
+bool is_own_script(const char *scripts, const lua_Debug *ar);
+
+/* Writes "file:line: " of the innermost Lua function that runs on L, if there is one of the operator's, otherwise of
+ * Lignum's; "" when only C functions run. */
 void innermost_line(lua_State *L, char place[PLACE_MAX]);
 
 #endif

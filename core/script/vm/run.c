@@ -1,8 +1,6 @@
 #include "script/vm/run.h"
 
 #include <lauxlib.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -24,26 +22,11 @@ bool run_end(struct run *r, struct vm *vm)
     return budget_end(vm->budget, &r->budget);
 }
 
-/* As innermost_line, but of a file that is not Lignum's, if one is being run. */
-static void operators_line(lua_State *L, const struct vm *vm, char place[PLACE_MAX])
-{
-    lua_Debug ar;
-    size_t n = strlen(vm->scripts);
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline > 0 && (ar.source[0] != '@' || strncmp(ar.source + 1, vm->scripts, n) != 0)) {
-            snprintf(place, PLACE_MAX, "%s:%d: ", ar.short_src, ar.currentline);
-            return;
-        }
-    }
-    innermost_line(L, place);
-}
-
 void failure_describe(struct buf *out, lua_State *L, const struct vm *vm, struct failure f)
 {
     if (f.late_ms != 0) {
         char place[PLACE_MAX];
-        operators_line(L, vm, place);
+        innermost_line(L, place);
         buf_addf(out, "%shas not answered within %u ms", f.over ? vm->budget->place : place, f.late_ms);
     } else if (f.over) {
         buf_addf(out, "%sover its budget of %u ms", vm->budget->place, f.budget_ms);

@@ -17,6 +17,7 @@
 
 struct meters;
 struct shared;
+struct sync;
 struct voucher;
 
 /* Everything pointed to outlives the VM's tasks. */
@@ -33,6 +34,7 @@ struct services {
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */
     struct fetcher *fetcher;
     struct shared *shared;        /* what scripts keep across reloads (script/std/shared.h) */
+    struct sync *sync;            /* their locks and signals (script/std/sync.h) */
     struct meters *meters;        /* their metrics (script/std/meters.h), and meters_called; NULL: nobody counts */
     void (*called)(struct meters *meters, const char *kind, const char *name, uint64_t ns, bool failed);
     const struct voucher *voucher;   /* for users of forwarded requests (net/vouch.h) */

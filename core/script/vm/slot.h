@@ -13,7 +13,6 @@ enum slot {
     SLOT_SAID,                    /* http/serve.c: how many failures the log has had */
     SLOT_SAYING,                  /* bind/l_say.c: how many lines the log has had */
     SLOT_SPAWNED,                 /* std/l_tasks.c: how many */
-    SLOT_SYNC,                    /* std/l_sync.c: locks and signals */
     SLOT_TIMERS,                  /* timers.c */
     SLOTS
 };

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "script/vm/run.h"
 #include "script/vm/task_state.h"
+#include "script/vm/vm.h"
 
 enum {
     IDLE_MAX = 256,           /* coroutines kept for reuse */
@@ -126,9 +127,9 @@ struct task *task_self(lua_State *L)
     struct vm *vm = vm_of(L);
     struct task *t = vm->tasks == NULL || vm->loading ? NULL : vm->tasks->running;
     if (t == NULL)
-        luaL_error(L, "%s", ONLY_IN_A_TASK);
+        blame(L, "%s", ONLY_IN_A_TASK);
     if (!can_yield(vm))
-        luaL_error(L, "this call waits, which cannot be done inside sort, require, __gc or __close");
+        blame(L, "this call waits, which cannot be done inside sort, require, __gc or __close");
     return t;
 }
 

@@ -58,6 +58,8 @@ void vm_load_begin(struct vm *vm, void (*done)(void *arg, int rc, slice why), vo
 void vm_attach(struct vm *vm, const struct services *services);
 MAY_RAISE const struct services *vm_services(lua_State *L);    /* raises before vm_attach, and while loading */
 
+bool vm_is_attached(const struct vm *vm);
+
 /* The VM that core.call and core.ask (bind/l_ask.c) call entry points of; NULL: none. */
 void vm_set_peer(struct vm *vm, struct vm *peer);
 struct vm *vm_peer(const struct vm *vm);
@@ -80,6 +82,10 @@ bool vm_config_flag(struct vm *vm, const char *path, bool otherwise);
 /* Pushes an entry point; vm_push_handle: handle, by a reference instead of its name. */
 MAY_RAISE void vm_push_entry(struct vm *vm, lua_State *L, const char *name);
 void vm_push_handle(lua_State *L);
+
+/* luaL_error, which names the line that called the C function; when that is one of Lignum's own scripts, the operator's
+ * line that called those. */
+MAY_RAISE int blame(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Calls the function below `nargs` arguments on the main thread, outside of any task, with a budget and the cap. 0, or
  * -ERR_SCRIPT... with the message instead of results on the stack. */
