@@ -24,7 +24,7 @@ local M = {
 
 local declared = {}     -- [verb] = { value =, place = }
 local set_paths = {}    -- [path] = true: `--set` gave this key
-local errors = {}
+local errors, reported = {}, {}     -- reported: each text is an error once
 local loading = true
 
 -- Verbs that are planned. The name is reserved, so that a file which uses one fails with a clear message.
@@ -35,6 +35,8 @@ local NOT_YET = { "tls", "peers" }
 ---@param text string
 function M.report(place, text)
   local all = place and place .. ": " .. text or text
+  if reported[all] then return end
+  reported[all] = true
   errors[#errors + 1] = { line = tonumber(all:match("^[^%s]-:(%d+):")) or math.huge, at = #errors, text = all }
 end
 

@@ -8,6 +8,7 @@ local core = require "lignum.core"
 require "lignum.each"      -- adds topic:each
 local fetch = require "lignum.fetch"
 local forward = require "lignum.forward"
+local globals = require "lignum.globals"
 local help = require "lignum.help"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
@@ -26,6 +27,7 @@ local worker = require "lignum.worker"
 
 local M = {}
 
+local checking = false     -- this is `lignum check`
 local complete = false     -- true once lignum.lua is loaded: nothing can be declared any more
 
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
@@ -75,14 +77,36 @@ function M.api()
   return api
 end
 
+-- A file's name as the places of errors have it (LUA_IDSIZE).
+local function short(path)
+  return #path < 60 and path or "..." .. path:sub(-56)
+end
+
+-- Loads one of the operator's files. `lignum check` also reports what is wrong with the globals that its functions use,
+-- though nothing calls them.
+local function load_operators(path, env, names)
+  local chunk, problem = modules.load_file(path, env)
+  for _, use in ipairs(chunk and checking and globals.uses(chunk) or {}) do
+    local name, given = use.name, rawget(names, use.name) ~= nil
+    local wrong
+    if use.assigned then
+      wrong = given and strict.refusal(name, true) or hooks.problem(name)
+    elseif not given and not hooks.read(name) then
+      wrong = strict.absence(name, names)
+    end
+    if wrong then config.report(("%s:%d"):format(short(path), use.line), wrong) end
+  end
+  return chunk, problem
+end
+
 -- include: runs another file as if it stood in lignum.lua.
-local function includer(env, folder)
+local function includer(env, folder, names)
   local depth = 0
   return function(name)
     if complete then error("include can be used only while lignum.lua is loaded", 2) end
     if type(name) ~= "string" then error("include: needs the name of a file", 2) end
     if depth == INCLUDES_MAX then error(("include %s: more than %d files within each other"):format(name, depth), 2) end
-    local chunk, problem = modules.load_file(name:find("^/") and name or folder .. "/" .. name, env)
+    local chunk, problem = load_operators(name:find("^/") and name or folder .. "/" .. name, env, names)
     if not chunk then return config.report(core.caller(2), "include: " .. problem) end
     depth = depth + 1
     local results = table.pack(chunk(name))
@@ -92,14 +116,14 @@ local function includer(env, folder)
 end
 
 -- require: modules beside lignum.lua see its globals, and are as strict; Lignum's own and rocks see those of Lua.
-local function requirer(env, folder)
+local function requirer(env, folder, names)
   local loaded, loading = {}, {}
   return function(name)
     local path = type(name) == "string" and package.searchpath(name, package.path)
     if not path or path ~= folder .. "/" .. name:gsub("%.", "/") .. ".lua" then return require(name) end
     if loaded[name] == nil then
       if loading[name] then error(("module %s requires itself"):format(name), 2) end
-      local chunk, problem = modules.load_file(path, env)
+      local chunk, problem = load_operators(path, env, names)
       if not chunk then error(problem, 0) end
       loading[name] = true
       local value = chunk(name, path)
@@ -148,9 +172,9 @@ local function environment(path)
       names[name] = verb
     end
   end
-  names.include, names.require = includer(env, folder), requirer(env, folder)
+  names.include, names.require = includer(env, folder, names), requirer(env, folder, names)
   names._G = env
-  return env
+  return env, names
 end
 
 -- The innermost line of Lua in a coroutine that has failed: "lignum.lua:12: ", or "" when none is known.
@@ -164,8 +188,8 @@ end
 
 -- An out-of-memory error has no place in its text. lignum.lua runs in a coroutine so that the place can be found
 -- afterwards; the memory that this takes is reserved before.
-local function run_file(path, env)
-  local chunk, problem = modules.load_file(path, env)
+local function run_file(path, env, names)
+  local chunk, problem = load_operators(path, env, names)
   if not chunk then return config.report(nil, problem) end
   local reserve = { ("x"):rep(RESERVE) }     -- luacheck: ignore 241
   local thread = coroutine.create(chunk)
@@ -197,10 +221,11 @@ end
 ---@param options { config?: string, set?: string[] }
 ---@return lignum.World
 function M.build(options)
-  local env = environment(options.config)
+  checking = options.check
+  local env, names = environment(options.config)
   for _, name in ipairs(ROUTES) do require("routes." .. name) end
   route.operators = true
-  if options.config then run_file(options.config, env) end
+  if options.config then run_file(options.config, env, names) end
   config.set(options.set)
   local errors = config.finish(options.check)
   if #errors > 0 then error(table.concat(errors, "\n"), 0) end

@@ -18,19 +18,26 @@ function M.read(name)
   return KNOWN[name] == true, defined[name] and defined[name].fn
 end
 
+---Why a global of this name cannot be defined; nil: it can, it is a hook.
+---@param name any
+---@return string?
+function M.problem(name)
+  if name == "replication" then
+    return 'replication: belongs in a rule: topic "*" { replication = function(topic, state) ... }'
+  end
+  if KNOWN[name] then return nil end
+  return ("%s: is not a hook%s; for a variable write `local %s`"):format(tostring(name),
+    near.hint(name, near.names(KNOWN)), tostring(name))
+end
+
 ---Defines a hook.
 ---@param name string
 ---@param value any
 ---@param place string
 ---@return string? problem   when it cannot be defined
 function M.define(name, value, place)
-  if name == "replication" then
-    return 'replication: belongs in a rule: topic "*" { replication = function(topic, state) ... }'
-  end
-  if not KNOWN[name] then
-    return ("%s: is not a hook%s; for a variable write `local %s`"):format(tostring(name),
-      near.hint(name, near.names(KNOWN)), tostring(name))
-  end
+  local problem = M.problem(name)
+  if problem then return problem end
   if type(value) ~= "function" then return name .. ": must be a function" end
   if defined[name] then return ("%s: is already defined, at %s"):format(name, defined[name].place) end
   defined[name] = { fn = value, place = place }

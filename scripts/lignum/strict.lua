@@ -13,8 +13,7 @@ local M = {}
 function M.guard(names, on)
   setmetatable(names, {
     __index = function(_, name)
-      local hint = near.hint(name, near.names(names))
-      local value = on.read(name, ("there is no global %s%s"):format(tostring(name), hint))
+      local value = on.read(name, M.absence(name, names))
       return value                       -- not a tail call: on.read counts stack levels to find the place
     end,
     __metatable = "guarded",
@@ -28,6 +27,14 @@ function M.guard(names, on)
     __pairs = function() return next, names end,
     __metatable = "guarded",
   })
+end
+
+---Why a global cannot be read.
+---@param name any
+---@param names table<string, any>   those that there are
+---@return string
+function M.absence(name, names)
+  return ("there is no global %s%s"):format(tostring(name), near.hint(name, near.names(names)))
 end
 
 ---Why a global cannot be assigned.

@@ -357,6 +357,30 @@ def test_a_valid_file_is_valid(folder):
     assert r.code == 0, r
 
 
+def test_check_finds_globals_in_functions_that_nobody_calls(folder):
+    """In the file, in those that it includes and in its modules; also where a function has many constants."""
+    with open(os.path.join(folder, "more.lua"), "w") as f:
+        f.write('route.get("/x", function(req)\n  return 200, jsn.encode(req)\nend)\n')
+    with open(os.path.join(folder, "mod.lua"), "w") as f:
+        f.write('local M = {}\nfunction M.f()\n  coutn = 1\nend\nreturn M\n')
+    many = "\n".join('  local x = "k%d"' % i + (" end do" if i % 100 == 99 else "") for i in range(400))
+    r = check(folder, 'include "more.lua"\nlocal mod = require "mod"\nif mod == 1 then nothing() end\n'
+              'function on_publish(msg)\n  topic = msg.topic\n  local function inner() return logg("x") end\n'
+              '  local _ENV = { mine = 1 }\n  return mine, inner\nend\n'
+              'function may_lead(state)\n  do\n%s\n  end\n  return far.away\nend\n'
+              'local function later() function authorize() return true end return on_publish, _G, replicas end\n'
+              'undefined_now()\n' % many)
+    assert r.code == 64, r
+    found = [re.sub(r"^.* main: configuration: \S*/", "", line) for line in r.err.splitlines()]
+    for place, words in [("more.lua:2", "there is no global jsn; did you mean json?"), ("mod.lua:3", "coutn: is not a hook"),
+                         ("lignum.lua:3", "there is no global nothing"), ("lignum.lua:5", "topic is given, and cannot be"),
+                         ("lignum.lua:6", "there is no global logg"), ("lignum.lua:413", "there is no global far"),
+                         ("lignum.lua:415", "there is no global replicas"),
+                         ("lignum.lua:416", "there is no global undefined_now")]:
+        assert sum(line.startswith(place + ": " + words) for line in found) == 1, (place, words, r.err)
+    assert len(found) == 8, r.err
+
+
 def test_a_pipe_is_a_file_if_somebody_writes_to_it(folder):
     path = os.path.join(folder, "fifo")
     os.mkfifo(path)

@@ -22,6 +22,7 @@ enum {
     PIPE_MS = 2000,                   /* for a pipe that holds lignum.lua, or what it names, to be written to */
 };
 
+static const char dump_key[] = "lignum.dump";       /* in the registry: string.dump */
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
 /* Calls Lua's own function, which is the upvalue of ours, with the arguments as they are on the stack now. */
@@ -400,6 +401,8 @@ void libs_open(lua_State *L)
     lua_pop(L, 1);
 
     lua_getglobal(L, "string");
+    lua_getfield(L, -1, "dump");
+    lua_setfield(L, LUA_REGISTRYINDEX, dump_key);
     drop(L, "dump");
     wrap(L, "rep", l_rep);
     lua_pop(L, 1);
@@ -420,6 +423,8 @@ void unsafe_open(lua_State *L)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, unsafe_key);
     lua_setfield(L, -2, "unsafe");
+    lua_getfield(L, LUA_REGISTRYINDEX, dump_key);
+    lua_setfield(L, -2, "dump");
     lua_pushcfunction(L, l_read_file);
     lua_setfield(L, -2, "read_file");
     lua_getglobal(L, "load");

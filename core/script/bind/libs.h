@@ -16,7 +16,7 @@
 /* Opens the libraries as globals. */
 MAY_RAISE void libs_open(lua_State *L);
 
-/* Adds `unsafe`, read_file and loader to "lignum.core" on top of the stack. */
+/* Adds `unsafe`, dump, read_file and loader to "lignum.core" on top of the stack. */
 MAY_RAISE void unsafe_open(lua_State *L);
 
 #endif
