@@ -150,6 +150,7 @@ enum {
     VM_MEMORY_RESERVED = 16,            /* 1 byte in 16 is kept from requests, for health checks */
     VM_MEMORY_RESERVE = 32 * MIB,       /* for the routes, when lignum.lua keeps all that it may: a few large answers */
     SCRIPT_LINES_MAX = 500,             /* of lignum.lua in the log, a second */
+    JSON_TEXT_MAX = 16 * MIB,           /* that one call of json.encode makes, about 100 ms; the same of an answer */
     SCRIPT_STRING_MAX = 64 * MIB,       /* that one call of string.rep makes */
     SCRIPT_ITEMS_MAX = 16 * 1000 * 1000,   /* that one call of table.move, concat, insert, remove, sort looks at */
     FETCH_BODY_MAX = 8 * MIB,

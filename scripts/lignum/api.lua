@@ -636,7 +636,7 @@ function route.wrap(pattern, fn) end
 ---@class lignum.json
 json = {}
 
----Encodes a value as JSON.
+---Encodes a value as JSON, of 16 MiB at most.
 ---@where anywhere
 ---@param value any
 ---@return string
@@ -1642,6 +1642,13 @@ function Request:know(facts) end
 ---@return string? message
 ---@example local text = core.read_file("/etc/hostname")
 function core.read_file(path) end
+
+---string.dump, which scripts do not have: the bytecode of a function.
+---@where scripts/lignum
+---@param fn function
+---@return string
+---@example assert(core.dump(function() end):sub(2, 4) == "Lua")
+function core.dump(fn) end
 
 ---Lua's load, whose chunks see these globals unless they are given others.
 ---@where scripts/lignum

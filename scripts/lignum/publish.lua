@@ -146,6 +146,16 @@ local function append(name, what, options)
   return first, count, epoch, t, more
 end
 
+-- Appends to the topic to which the hook has sent the messages for `name`. A producer's sequence is that of the topic
+-- that stores its requests, so a hook that sends only some of them elsewhere leaves gaps in both.
+local function append_sent(to, name, what, options)
+  local first, why, code, t, more = append(to, what, options)
+  if not first and to ~= name and (code == "sequence_gap" or code == "fenced") then
+    why = ("%s (on_publish sent the request for %s to %s, which has its own sequence)"):format(why, name, to)
+  end
+  return first, why, code, t, more
+end
+
 -- Appends a batch that the hook has spread over topics, one topic after another. What the caller is told of is the part
 -- that stayed in `name`, or else the first one; the others are listed.
 local function append_groups(groups, name, options)
@@ -193,7 +203,7 @@ local function append_shown(name, messages, ctx, options)
   if not groups then return refused(refusal, #messages > 1 and at or nil) end
   if #groups > 1 then return append_groups(groups, name, options) end
   local single = groups[1]
-  return append(single.name, single.messages, options)
+  return append_sent(single.name, name, single.messages, options)
 end
 
 -- The messages that topic:append was given, as copies that the hook may change; nil if they are not well formed.
@@ -317,11 +327,11 @@ function M.receipt(req, first, count, epoch, t, more, others)
 end
 
 -- Publishes a message that on_publish has changed, rejected or rerouted.
-local function publish_changed(req, message, result)
+local function publish_changed(req, name, message, result)
   local to, refusal = judge(message, result)
   core.where(nil)
   if not to then return refused(refusal) end
-  return M.receipt(req, append(to, message, { request = req }))
+  return M.receipt(req, append_sent(to, name, message, { request = req }))
 end
 
 ---Appends the body of a request without unpacking it in Lua, if that is possible: it has no content coding, and when
@@ -336,7 +346,7 @@ function M.request(req, name)
   local problem = reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
   local done, why, code, more = publish(req, name, on_publish)
-  if done == false and why then return publish_changed(req, why, code) end
+  if done == false and why then return publish_changed(req, name, why, code) end
   if code ~= "unknown_topic" then return done, why, code, more end
   local ok
   ok, why, code = policy.create(name)

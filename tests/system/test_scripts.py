@@ -215,6 +215,25 @@ end''')
     assert "more than 16 topics" in said_of(b, a)
 
 
+def test_a_producers_sequence_is_that_of_the_topic_that_stores_its_requests(node):
+    b = node(config="""function on_publish(msg)
+  if msg.topic == "all" or msg.payload == "away" then msg.topic = "there" end
+end""")
+
+    def publish(topic, seq, body):
+        return b.post("/v1/topics/%s/messages" % topic, body, headers={"Producer-Id": topic, "Producer-Seq": str(seq)})
+    for seq in range(3):
+        assert publish("all", seq, b"%d" % seq).json["topic"] == "there"
+    a = publish("all", 2, b"2")
+    assert a.status == 200 and a.json["duplicate"] is True
+    assert b.messages("there") == [b"0", b"1", b"2"]
+    assert publish("some", 0, b"stays").json["topic"] == "some"
+    a = publish("some", 1, b"away")
+    assert_status(a, 409, "sequence_gap")
+    assert "on_publish sent the request for some to there, which has its own sequence" in a.json["detail"]
+    assert publish("some", 1, b"stays").status == 200
+
+
 def test_a_rejection_counts_without_return(node):
     b = node(config='''
 function on_publish(msg)
@@ -760,6 +779,31 @@ every(0.01, function() shared.dict("ticks"):incr("n") end)""", set=["limits.scri
     b.reload()
     assert b.publish("leak", b"again")
     assert b.said().count("its on_publish, routes and timers fail") == 1
+
+
+@pytest.mark.parametrize("config, probes", [
+    ("function authorize(req) keep(req.body or req.path) return true end", ["/healthz"]),
+    ("route.use(function(req, next) keep(req.body or req.path) return next(req) end)", ["/healthz", "/readyz"]),
+    ("every(0.001, function() for i = 1, 100 do keep(('x'):rep(1000)) end end)",
+     ["/healthz", "/readyz", "/metrics", "/v1/topics", "/v1/topics/t/messages?from=0"]),
+], ids=["authorize", "route.use", "a timer"])
+def test_what_leaks_in_all_requests_stops_neither_health_checks_nor_the_cure(node, config, probes):
+    """Where the operator's code decides about each request, what needs no decision goes on: health checks, console, reload."""
+    b = node(config="local head\nlocal function keep(id) head = { id = id .. '!', next = head } end\n" + config,
+             set=["limits.script_memory=%d" % (8 << 20)])
+    with b.connect() as c:
+        for _ in range(200):
+            for _ in range(500):
+                last = c.request("POST", "/v1/topics/t/messages", b"x" * 1000)
+            if last.status == 500 or "its on_publish, routes and timers fail" in b.said():
+                break
+    for _ in range(50):
+        for path in probes:
+            assert b.get(path).status == 200, path
+    assert b.lua("return 6 * 7") == "42"
+    b.write_config("")
+    b.reload()
+    assert b.publish("t", b"again") and b.get("/metrics").status == 200
 
 
 def test_routes_that_compute_hold_up_no_health_check(node, figure):

@@ -8,7 +8,12 @@
 #include "base/limits.h"
 #include "script/bind/lazy_message.h"
 #include "script/bind/object.h"
+#include "script/vm/task.h"
 #include "script/vm/vm.h"
+
+enum { VALUES_A_LOOK = 1024 };        /* until the next look at the budget */
+
+_Static_assert(JSON_TEXT_MAX == 16 * MIB, "messages say so");
 
 struct encoder {
     lua_State *L;
@@ -16,6 +21,7 @@ struct encoder {
     struct buf *keys;                 /* an array of slices: the keys of the objects that are open */
     slice field;                      /* the last key, for messages */
     int depth;
+    unsigned values;                  /* so far */
 };
 
 /* Encodes the value on top. Like everything that gets an encoder, it MAY_RAISE. */
@@ -47,6 +53,8 @@ static void encode_string(struct encoder *e)
 {
     slice s;
     s.p = lua_tolstring(e->L, -1, &s.n);
+    if (s.n > JSON_TEXT_MAX)
+        fail(e, "more than 16 MiB of text");
     if (!utf8_valid(s))
         fail(e, "a string that is not UTF-8");
     json_string(e->out, s);
@@ -152,6 +160,10 @@ static void encode_table(struct encoder *e)
 
 static void encode_value(struct encoder *e)
 {
+    if (buf_size(e->out) > JSON_TEXT_MAX)
+        fail(e, "more than 16 MiB of text");
+    if (++e->values % VALUES_A_LOOK == 0)
+        task_look(e->L);
     switch (lua_type(e->L, -1)) {
     case LUA_TNIL:
         buf_add_slice(e->out, SLICE("null"));

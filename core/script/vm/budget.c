@@ -79,10 +79,18 @@ int budget_stop(struct budget *b, lua_State *L)
 
 /* ---- the signal handler: async-signal-safe calls only, and lua_sethook, which Lua allows in one ---- */
 
+/* Setting a hook takes a step for each call that the thread is in. Deep in a recursion that is more than a tick: set at
+ * each tick again, it would leave no time for anything else. */
+static void arm_thread(const struct budget *b, lua_State *L)
+{
+    if (lua_gethookmask(L) == 0)
+        lua_sethook(L, b->hook, LUA_MASKCOUNT, 1);
+}
+
 static void arm(const struct budget *b)
 {
     for (struct budget_frame *f = b->top; f != NULL; f = f->below)
-        lua_sethook(f->L, b->hook, LUA_MASKCOUNT, 1);
+        arm_thread(b, f->L);
 }
 
 /* Reads the Lua thread while it is inside C, where its list of calls does not change. */
@@ -125,7 +133,7 @@ static void on_tick(int signo, siginfo_t *info, void *context)
             arm(b);
         } else if (b->ticks - b->slice > SLICE_TICKS) {
             b->due = 1;
-            lua_sethook(b->top->L, b->hook, LUA_MASKCOUNT, 1);
+            arm_thread(b, b->top->L);
         }
         watch(b, b->ticks - b->slice);
     }

@@ -225,6 +225,13 @@ bool task_gives_way(struct tasks *ts, lua_State *L)
     return true;
 }
 
+void task_look(lua_State *L)
+{
+    struct budget *b = vm_of(L)->budget;
+    if (b->over)
+        budget_stop(b, L);
+}
+
 bool task_interrupts(lua_State *L, slice pattern)
 {
     const struct vm *vm = vm_of(L);

@@ -91,6 +91,9 @@ bool task_waits(const struct tasks *ts);
  * True: the caller now yields, with no values. `ts` may be NULL. */
 bool task_gives_way(struct tasks *ts, lua_State *L);
 
+/* For a binding that loops for long and cannot yield: ends the run when its budget is used up. */
+MAY_RAISE void task_look(lua_State *L);
+
 /* For a binding that loops for long, to be called several times in a slice. True: `return lua_yieldk(L, 0, ...)`, and
  * its continuation goes on. Ends the run when its budget is used up; the message then names the pattern. */
 MAY_RAISE bool task_interrupts(lua_State *L, slice pattern);

@@ -32,6 +32,22 @@ TEST(test_tables_are_lists_or_objects)
     host_close(&h);
 }
 
+/* Rows that share one table are small in memory and large as text. */
+TEST(test_the_text_and_the_time_of_one_call_are_bounded)
+{
+    host_open(&h, 0);
+    CHECK_EVAL("local row, rows = {}, {} for i = 1, 1000 do row[i] = 'text' .. i end\n"
+               "for i = 1, 10000 do rows[i] = row end\n"
+               "return (select(2, pcall(json.encode, rows)))", "json: more than 16 MiB of text");
+    CHECK_EVAL("return (select(2, pcall(json.encode, {a = ('x'):rep(17 << 20)})))",
+               "json: more than 16 MiB of text (at or below field \"a\")");
+    tasks_set_limits(vm_tasks(h.vm), TASKS_MAX, 30);
+    CHECK_EVAL("local row, rows = {}, {} for i = 1, 1000 do row[i] = 1.5e-7 end\n"
+               "for i = 1, 1500 do rows[i] = row end sleep(0.001)\n"
+               "return #json.encode(rows)", "a test failed: test:3: over its budget of 30 ms");
+    host_close(&h);
+}
+
 TEST(test_values_that_json_cannot_represent_are_refused_and_named)
 {
     host_open(&h, 0);

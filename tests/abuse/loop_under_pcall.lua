@@ -1,0 +1,5 @@
+-- sends: POST /v1/topics/t/messages
+-- works: reads metrics
+function on_publish()
+  while true do pcall(function() while true do end end) end
+end
