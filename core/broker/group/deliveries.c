@@ -179,10 +179,13 @@ static void key_settle(struct deliveries *d, const struct key_slot *slot)
 
 void deliveries_lease(struct deliveries *d, struct delivery *e, uint64_t claim, int64_t until_ms)
 {
-    state_leave(d, e);
+    bool stays = e->state == DELIVERY_LEASED && e->at_ms == until_ms;   /* as when the record of a claim is applied */
+    if (!stays)
+        state_leave(d, e);
     e->claim = claim;
     e->at_ms = until_ms;
-    state_enter(d, e, DELIVERY_LEASED);
+    if (!stays)
+        state_enter(d, e, DELIVERY_LEASED);
 }
 
 void deliveries_delay(struct deliveries *d, struct delivery *e, int64_t until_ms)
