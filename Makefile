@@ -85,7 +85,7 @@ $(UNITS): %: %.o $(B)/tests/unit/unit.o $(OBJS)
 	@$(if $(V),,echo "  LINK $@")
 	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
-$(B)/tests/bench/load $(B)/tests/bench/fanout: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/wire/*.c))
+$(B)/tests/bench/load $(B)/tests/bench/fanout $(B)/tests/bench/consume: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/wire/*.c))
 
 $(B)/tests/bench/slow_disk.so: tests/bench/slow_disk.c
 	@mkdir -p $(@D)
@@ -198,6 +198,12 @@ bench-cluster: binary bench-tools deps-test
 	@RUNLEVEL=1 tests/install etcd-server || true
 	@tests/bench/three.py $(ARGS)
 
+# Claim and acknowledge, beside other brokers. ARGS=--big: what large numbers of messages, leases, groups and producers cost.
+.PHONY: bench-groups
+bench-groups: binary bench-tools consul
+	@tests/install python3
+	@tests/bench/groups.py $(ARGS)
+
 # Installs one package at a time, so that one that this Debian lacks does not stop the others. RUNLEVEL=1 keeps their services
 # from starting.
 bench-peers:
@@ -270,6 +276,7 @@ help:
 	@echo "make bench-instructions  count instructions a request with callgrind (2 minutes; ARGS=\"OLD NEW\" compares two builds)"
 	@echo "make bench-streams    measure Durable Streams beside /v1: append, catch-up, fan-out (1 minute)"
 	@echo "make bench-cluster    measure failover, throughput beside etcd, TLS, catch-up, idle cost (about 4 minutes)"
+	@echo "make bench-groups     measure claims and acknowledgements beside other brokers (6 minutes; ARGS=--big: memory, start and failover)"
 	@echo "make tidy lint        check layers, rooms, names, dead files; run luacheck (make tidy ARGS=--graph: rooms and circles)"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
 	@echo "make picture          draw doc/rooms.svg, the picture in doc/architecture.md, from the tree"

@@ -1,6 +1,6 @@
 /*
- * The figures of a load run: a log-linear histogram of latencies, counts, and how they are printed. A part of load.c,
- * which alone includes it.
+ * The figures of a load run: a log-linear histogram of latencies, counts, and how they are printed. A part of load.c
+ * and consume.c, which alone include it.
  */
 #ifndef BENCH_FIGURES_H
 #define BENCH_FIGURES_H
