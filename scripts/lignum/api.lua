@@ -19,12 +19,13 @@ local Topic = {}
 ---@field epoch? integer    only of messages that were read
 ---@field time? number      seconds since 1970, only of messages that were read
 
----Returns the topic with that name.
+---Returns the topic with that name. With `gone` also one that is deleted, and that others have as their source.
 ---@where tasks
 ---@param name string
+---@param gone? boolean
 ---@return lignum.Topic
 ---@example local t = topic("orders")
-function topic(name) end
+function topic(name, gone) end
 
 ---Returns all topics whose names match a pattern (`*` any characters, `?` one character), sorted by name.
 ---@where tasks
@@ -268,7 +269,7 @@ function Topic:receipt(first, count, epoch, ack, duplicate) end
 ---@field source? string                  the id of a topic whose messages are read as the beginning of this one
 
 ---Creates the topic, in one commit. Settings that are not given have their defaults. A topic that is deleted while it
----is the source of others takes no more messages (`gone`), and can be read; it is removed with the last of them.
+---is the source of others takes no more messages, and can be read (topic, gone); it is removed with the last of them.
 ---@waits until the creation is committed
 ---@where tasks
 ---@param settings? lignum.Settings

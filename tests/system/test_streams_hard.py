@@ -95,6 +95,9 @@ def test_a_fork_outlives_its_deleted_source_on_all_nodes(cluster):
         assert node.request("GET", "/v1/stream/a").status == 410
         assert node.request("PUT", "/v1/stream/a", headers=JSON).status == 409
         assert node.request("POST", "/v1/topics/stream.a/messages", b"x").status == 403
+        for path in ("", "/messages", "/messages?raw=1&limit=1"):
+            assert node.request("GET", "/v1/topics/stream.a" + path).status == 404, path
+        assert "stream.a" not in node.topics()
     other.ok("DELETE", "/v1/stream/b", status=204)
     for node in c.nodes:
         assert node.request("GET", "/v1/stream/a").status == 404

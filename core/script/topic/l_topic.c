@@ -17,7 +17,7 @@
 #include "script/topic/topic_handle.h"
 #include "script/vm/vm.h"
 
-#define TOPIC "topic(name)"
+#define TOPIC "topic(name [, gone])"
 #define TOPICS "topics([pattern])"
 #define WAIT "topic:wait(offset [, timeout])"
 #define OFFSET_AT "topic:offset_at(time)"
@@ -31,12 +31,16 @@
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack [, duplicate]])"
 
-/* topic(name) -> topic.  The handles of existing topics are kept by name in the upvalue, a weak table. */
+/* topic(name [, gone]) -> topic.  The handles of existing topics are kept by name in the upvalue, a weak table. */
 static int l_topic(lua_State *L)
 {
     slice name = arg_text(L, 1, "name", TOPIC);
     struct topic *t;
     vm_services(L);
+    if (lua_toboolean(L, 2)) {
+        handle_new(L, name)->gone_too = true;
+        return 1;
+    }
     lua_pushvalue(L, 1);
     if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TUSERDATA)
         return 1;

@@ -25,7 +25,7 @@ static bool is_secret(slice name)
     return slice_eq(name, SLICE(ACCESS_LOG_NAME));
 }
 
-int name_find(lua_State *L, slice name, struct topic **out)
+static int find(lua_State *L, slice name, bool gone_too, struct topic **out)
 {
     if (is_secret(name))
         return -ERR_FORBIDDEN;
@@ -33,15 +33,23 @@ int name_find(lua_State *L, slice name, struct topic **out)
     int rc = t != NULL ? 0 : topics_find_unopened(vm_services(L)->topics, name, &t);
     if (rc == -ERR_UNKNOWN_TOPIC && !topic_name_ok(name))
         return -ERR_BAD_TOPIC;
+    if (rc == 0 && t->gone && !gone_too)
+        return -ERR_UNKNOWN_TOPIC;
     if (rc == 0)
         *out = t;
     return rc;
 }
 
+int name_find(lua_State *L, slice name, struct topic **out)
+{
+    return find(L, name, false, out);
+}
+
 int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
 {
     struct topic *t = h->found ? topic_deref(vm_services(L)->topics, h->ref) : NULL;
-    int rc = t != NULL && !is_secret(handle_name(h)) ? 0 : name_find(L, handle_name(h), &t);
+    bool usable = t != NULL && !is_secret(handle_name(h)) && (!t->gone || h->gone_too);
+    int rc = usable ? 0 : find(L, handle_name(h), h->gone_too, &t);
     h->found = rc == 0;
     if (rc < 0)
         return rc;

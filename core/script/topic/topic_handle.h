@@ -13,6 +13,7 @@
 struct topic_handle {
     struct topic_ref ref;
     bool found;                       /* ref has been set */
+    bool gone_too;                    /* it finds a topic that is gone; for all others there is none of the name */
     size_t name_size;
     char name[];                      /* and a NUL */
 };

@@ -41,7 +41,7 @@ end
 ---@return table? headers
 function M.pass(req, name)
   while name do
-    local ok, why, code = wait_for(core.topic(name))
+    local ok, why, code = wait_for(core.topic(name, true))
     if not ok then return protocol.fail(code, why) end
     local s = state.open(name)
     if s and s.labels.ttl and core.cluster.follows() then

@@ -110,7 +110,7 @@ end
 ---@return lignum.StreamState|string|nil state
 ---@return integer|string|nil tail
 function M.open(name)
-  local t = topic(name)
+  local t = known[name] and known[name].topic or topic(name, true)
   local next, tail, _, id, gone, cuts = t:place()
   if not next then
     if known[name] then known[name], count = nil, count - 1 end

@@ -46,10 +46,13 @@ TEST(test_a_source_that_is_deleted_stays_until_its_last_dependent_is)
                "topic 'g':create({}, {source = topic 'f':info().id}) return tostring(T:delete())", "true");
     CHECK_EVAL("return CODE(T:append('two')) .. CODE(T:delete()) .. CODE(T:create())",
                "nil unknown_topicnil unknown_topicnil topic_exists");
-    CHECK_EVAL("return T:read {from = 0}[1].payload .. tostring(T:info().gone)", "onetrue");
-    CHECK_EVAL("return CODE(topic 'h':create({}, {source = T:info().id}))", "nil unknown_topic");
-    CHECK_EVAL("topic 'f':delete() return tostring(topic 'f':info().gone) .. tostring(T:info().gone)", "truetrue");
-    CHECK_EVAL("topic 'g':delete() return CODE(topic 'f':info()) .. CODE(T:info())",
+    CHECK_EVAL("return CODE(T:read {from = 0}) .. CODE(T:info()) .. CODE(topic 't':place())",
+               "nil unknown_topicnil unknown_topicnil unknown_topic");
+    CHECK_EVAL("G = topic('t', true) return G:read {from = 0}[1].payload .. tostring(G:info().gone)", "onetrue");
+    CHECK_EVAL("return CODE(topic 'h':create({}, {source = G:info().id}))", "nil unknown_topic");
+    CHECK_EVAL("topic 'f':delete() return tostring(topic('f', true):info().gone) .. tostring(G:info().gone)",
+               "truetrue");
+    CHECK_EVAL("topic 'g':delete() return CODE(topic('f', true):info()) .. CODE(G:info())",
                "nil unknown_topicnil unknown_topic");
     CHECK_EVAL("return tostring(T:create())", "true");
     host_close(&h);
