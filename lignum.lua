@@ -10,6 +10,7 @@ store {
   path = "data",                   -- relative to the directory in which lignum is started
   durability = "commit",           -- commit: acknowledged = fdatasynced; interval; os
   sync_interval = 1 * second,      -- for durability "interval"
+  commit_log_age = 5 * second,     -- then what many topics were given at a time is in their own files, too
   audit = 30 * second,             -- pause between checks of two sealed files for damage; 0 = never
   files = 4096,                    -- log files kept open; at most a quarter of ulimit -n
   segment = {                      -- a file of a topic is full at the first of these bounds
