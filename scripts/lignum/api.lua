@@ -46,10 +46,10 @@ function topics(pattern) end
 ---it appends the request's body: as one message with `Lignum-Key` and `Lignum-Header-*`, or with content type
 ---application/x-ndjson one message per line. The headers `Producer-Id`, `Producer-Epoch`, `Producer-Seq`,
 ---`Idempotency-Key`, `If-Match` and `Lignum-Ack` are taken from that request, or from `options.request` when a handler
----appends something else for it. `expect` is a token (instead of one in If-Match): the batch is appended only where it
----stands, at the end of the topic; otherwise append fails with precondition_failed before it waits. `once` is an
----idempotency key, instead of the header's. After any error code but unknown_outcome the batch will never appear. A
----topic that does not exist is created by the rules of lignum.lua.
+---appends something else for it. `expect` is a token (instead of one in If-Match): the batch is appended only where
+---that points, which must be the end of the topic; otherwise append fails with precondition_failed before it waits.
+---`once` is an idempotency key, instead of the header's. After any error code but unknown_outcome the batch will never
+---appear. A topic that does not exist is created by the rules of lignum.lua.
 ---@waits until the batch is acknowledged
 ---@where tasks
 ---@param what string|lignum.Message|(string|lignum.Message)[]|lignum.Request
@@ -152,11 +152,11 @@ function Topic:ship(offset) end
 ---@example local t = topic("orders"); t:trim(math.max(0, t:info().next - 1000000))
 function Topic:trim(offset) end
 
----Checks whether a token belongs to this history: whether the message before `offset` was written in that epoch. If
----not, the fourth result is the point up to which the histories agree. A node that may still receive that message
----returns true; one that cannot tell fails with unavailable. Epoch 0, that of a message which could not be read, is
----always true. `topic` is the token's third part; a topic of that name that was deleted and created again fails with
----log_truncated. With `reached`, a node that does not have the message yet fails with unavailable.
+---Checks whether a token belongs to this topic's history, so whether the message before `offset` was written in that
+---epoch. If not, the fourth result is the point up to which the histories agree. A node that may still receive that
+---message returns true; one that cannot tell fails with unavailable. Epoch 0, that of a message which could not be
+---read, is always true. `topic` is the token's third part; a topic of that name that was deleted and created again
+---fails with log_truncated. With `reached`, a node that does not have the message yet fails with unavailable.
 ---@where anywhere
 ---@param epoch integer
 ---@param offset integer
@@ -482,9 +482,9 @@ function Batch:as(format) end
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end
 
----Whether the client of a request already has this range: its If-None-Match matches the range's ETag. If the range can
----never change, its headers contain that ETag after this call. Used as the headers of an answer, a batch gives its
----content type, `Lignum-Next-Offset`, `Lignum-Epoch` and `Lignum-Earliest`.
+---Whether the client of a request already has this range, because its If-None-Match matches the range's ETag. After
+---this call, the headers of a range that can never change contain that ETag. Used as the headers of an answer, a batch
+---gives its content type, `Lignum-Next-Offset`, `Lignum-Epoch` and `Lignum-Earliest`.
 ---@where tasks
 ---@param req lignum.Request
 ---@return boolean
@@ -602,7 +602,7 @@ function route.put(path, fn, access) end
 function route.patch(path, fn, access) end
 function route.delete(path, fn, access) end
 
----Declares the handler of `OPTIONS /path`, which otherwise is answered by the methods that there are.
+---Declares the handler of `OPTIONS /path`. Without one, the answer lists the methods of the path.
 ---@where lignum.lua, while it is loaded
 ---@param path string
 ---@param fn fun(req: lignum.Request): integer, any, table|string|nil
@@ -620,8 +620,8 @@ function route.options(path, fn, access) end
 function route.write(method, path, fn, access) end
 
 ---Puts a function around the handlers of all routes but /healthz and /readyz, the built-in ones included. It is called
----after authorize; next(req) calls what it is around, and returns its answer, whose headers may be a table, a string,
----nil or a batch. The first one declared is the outermost.
+---after authorize; next(req) calls the handler inside it, and returns its answer, whose headers may be a table, a
+---string, nil or a batch. The first one declared is the outermost.
 ---@where lignum.lua, while it is loaded
 ---@param fn fun(req: lignum.Request, next: fun(req: lignum.Request): integer, any, table|string|nil): integer, any, any
 ---@example route.use(function(req, next) say.debug(req.path) return next(req) end)
@@ -649,7 +649,7 @@ function json.encode(value) end
 ---while a long text (from 16 KiB on) is decoded.
 ---@where anywhere
 ---@param text string
----@param values? integer   fewer values that the text may have: a bound on what strangers' texts become
+---@param values? integer   a lower limit of values, for texts from strangers
 ---@return any value    null is json.null
 ---@return string? message
 ---@return string? code

@@ -1,7 +1,7 @@
 --- Times in the form of cron: minute, hour, day of the month, month, day of the week.
 ---
---- A time matches when the zone's clocks show it. One that they skip does not come that day; of one that they show
---- twice only the first counts, unless the hour is `*`.
+--- A time matches when the zone's clocks show it. A time that the clocks skip does not occur on that day; of one that
+--- they show twice only the first counts, unless the hour is `*`.
 local zone = require "lignum.zone"
 
 local M = {}

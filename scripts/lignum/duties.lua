@@ -49,7 +49,7 @@ local function world_of(description)
     return description.chooses
   end
 
-  -- Twice the time, because the other world gives the rule's function its own.
+  -- Twice the time limit, because the other world has one of its own for the rule's function.
   function world.policy.chosen(name)
     local ok, chosen, problem, late = core.ask(2 * hooks.POLICY, "chosen", name)
     if ok then return chosen, problem, late end

@@ -1,7 +1,7 @@
 --- JSON Web Tokens (RFC 7519), as api.lua describes them.
 ---
---- A key decides which algorithms it may check: a secret only HS..., a public key only those of its type. So a token
---- that names another algorithm (RFC 8725, section 2.1) finds no key.
+--- The type of a key determines which algorithms it checks: a secret only HS..., a public key only those of its type.
+--- No key checks a token that names another algorithm (RFC 8725, section 2.1).
 local core = require "lignum.core"
 local near = require "lignum.near"
 
@@ -126,7 +126,7 @@ local function refresh(set, source)
   if entries then set.entries, set.at = entries, core.time.clock() end
 end
 
--- The entries of a set. `missing`: they lack the key of a token, which may be new.
+-- The entries of a set. `missing`: the entries that are known lack the key of a token; it may be new.
 local function fetched(source, missing, level)
   local set, began = set_of(source.url, level + 1), core.time.clock()
   local due = began - set.at > FRESH or missing
@@ -169,7 +169,7 @@ local function is_signed(entry, algorithm, signed, signature)
   return crypto.equal(crypto.hmac(HMACS[algorithm], entry.secret, signed), signature)
 end
 
--- Whether one of the keys has signed the token. Second result: whether any could have.
+-- Whether one of the keys has signed the token. Second result: whether any is of the token's algorithm and id.
 local function has_signed(entries, header, signed, signature)
   local candidates, algorithm = 0, header.alg
   for _, entry in ipairs(entries) do

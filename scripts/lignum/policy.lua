@@ -88,7 +88,7 @@ function M.settings(name, given)
   return settings, own.auto_create ~= false, rule and rule.pattern
 end
 
----Whether whoever may consume from a topic may create groups of it.
+---Whether a client that may consume from a topic may create groups of it.
 ---@param name string
 ---@return boolean
 function M.auto_group(name)

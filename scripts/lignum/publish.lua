@@ -156,8 +156,8 @@ local function append_sent(to, name, what, options)
   return first, why, code, t, more
 end
 
--- Appends a batch that the hook has spread over topics, one topic after another. What the caller is told of is the part
--- that stayed in `name`, or else the first one; the others are listed.
+-- Appends a batch that the hook has spread over topics, one topic after another. The results are those of the part that
+-- stayed in `name`, or else of the first one, and a list of the others.
 local function append_groups(groups, name, options)
   for _, group in ipairs(groups) do
     local problem = reserved.problem(group.name)

@@ -13,7 +13,7 @@ local SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
 local OFFSET_LAST <const> = limits.json_integer_max
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
 local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the query has no `wait`
-local POLL <const> = 0.02             -- seconds between two looks at what no mark tells
+local POLL <const> = 0.02             -- seconds between two checks of what has no mark to wait for
 
 ---The parameters of a read, for http.query. The last two are those of routes/message.lua.
 M.PARAMETERS = {
@@ -83,8 +83,8 @@ local function seconds_at(text, now)
   return core.time.parse(text)
 end
 
--- Whether bounds are reversed as they were asked for, whatever the log has: two offsets, two times, or two words. What
--- else may be reversed (a time between two messages, `latest` and a number) is an empty range of this log.
+-- Whether the bounds are reversed whatever the log contains: two offsets, two times, or two words. Other pairs that are
+-- reversed (a time between two messages, `latest` and a number) mean an empty range of this log.
 local function is_reversed(from, to, asked)
   local function is_offset(text) return text:find("^[%d:]+$") ~= nil end
   if is_offset(from) and is_offset(to) then return asked.from >= asked.to end

@@ -7,7 +7,7 @@ local zone = require "lignum.zone"
 local M = {}
 
 local EVERY_MAX <const> = 366 * 86400
-local LOOK <const> = 60          -- seconds: a clock that is set is noticed by then
+local LOOK <const> = 60          -- seconds, within which a change of the clock is noticed
 local OPTIONS <const> = { every = { once_per = true }, cron = { once_per = true, zone = true } }
 
 ---@class lignum.Timer
@@ -23,7 +23,7 @@ local function check_seconds(verb, seconds, min)
   end
 end
 
--- fn, or what calls it on the leader alone.
+-- Returns fn, or a function that calls it on the leader only.
 local function with_options(verb, fn, options)
   if type(fn) ~= "function" then return nil, verb .. ": needs a function" end
   if options ~= nil and type(options) ~= "table" then return nil, verb .. ": options must be a table" end

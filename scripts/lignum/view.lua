@@ -277,8 +277,8 @@ function M.unreached(view, connected)
   return sessions, names
 end
 
----The members that may reach more members than this leader does: they have not found yet that they do not. A member
----that is not connected to this leader does not reach this leader, whether it has noted that or not.
+---The members that may reach more members than this leader does, because they have not noted yet that they do not. A
+---member that is not connected to this leader does not reach it, whether it has noted that or not.
 ---@param view lignum.View
 ---@param me string              this node's name
 ---@param connected table<string, true>
@@ -320,7 +320,7 @@ function M.with_room(view, followers)
   return names
 end
 
--- A node that reaches more members comes first: under the others nothing is acknowledged by all of them.
+-- A node that reaches more members comes first: under another leader, not all of them could acknowledge.
 local function is_ahead(a, b, sessions)
   local less, more = count_there(a.unreached, sessions), count_there(b.unreached, sessions)
   if less ~= more then return less < more end
