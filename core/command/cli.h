@@ -10,21 +10,7 @@
 #ifndef COMMAND_CLI_H
 #define COMMAND_CLI_H
 
-#include <stdint.h>
-
-enum { CLI_SET_MAX = 64, CLI_ARGS_MAX = 4 };
-
-struct cli {
-    int (*run)(const struct cli *cli);     /* returns the exit code */
-    const char *config;                    /* -c; NULL: none */
-    const char *scripts;                   /* --scripts; NULL: where this program finds them */
-    const char *set[CLI_SET_MAX + 1];      /* "key.path=value", NULL-terminated */
-    const char *args[CLI_ARGS_MAX];        /* those that are not given are NULL */
-    unsigned set_count, arg_count;
-    const char *eval;                      /* console -e */
-    uint64_t from, to;                     /* dump */
-    const char *topics, *may, *expires;    /* token add; NULL: not given */
-};
+#include "command/arguments.h"
 
 /* The two commands that need the whole node. */
 struct cli_node {

@@ -5,7 +5,7 @@
 #ifndef COMMAND_TOKEN_H
 #define COMMAND_TOKEN_H
 
-#include "command/cli.h"
+#include "command/arguments.h"
 
 #define TOKEN_USAGE \
     "usage: lignum token new NAME, lignum token add NAME --topics PATTERN,... --may ACTION,... [--expires SPAN],\n" \

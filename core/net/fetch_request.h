@@ -4,7 +4,7 @@
 #ifndef NET_FETCH_REQUEST_H
 #define NET_FETCH_REQUEST_H
 
-#include "net/fetch.h"
+#include "net/fetch_options.h"
 #include "net/libcurl.h"
 
 struct fetch_request {

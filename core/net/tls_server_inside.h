@@ -4,8 +4,8 @@
 #ifndef NET_TLS_SERVER_INSIDE_H
 #define NET_TLS_SERVER_INSIDE_H
 
+#include "base/limits.h"
 #include "net/openssl.h"
-#include "net/tls_server.h"
 
 enum { TLS_RECORD_MAX = 16 * KIB };
 

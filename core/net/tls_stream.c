@@ -7,6 +7,7 @@
 #include "base/ensure.h"
 #include "base/least.h"
 #include "base/mem.h"
+#include "net/tls_server.h"
 #include "net/tls_server_inside.h"
 
 enum { WRITE_STEP = 1 * MIB, USER_MAX = 64 };

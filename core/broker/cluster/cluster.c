@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/cluster/cluster_struct.h"
+#include "broker/follower/barrier.h"
 
 #define TICK_SOON_NS (50 * NS_PER_MS)
 #define REDIAL_NS (20 * NS_PER_MS)   /* before a leader that is gone is dialled, to find whether it runs */

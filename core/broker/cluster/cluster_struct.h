@@ -4,7 +4,8 @@
 #ifndef BROKER_CLUSTER_CLUSTER_STRUCT_H
 #define BROKER_CLUSTER_CLUSTER_STRUCT_H
 
-#include "broker/cluster/cluster.h"
+#include "broker/follower/follower.h"
+#include "broker/leader/leader.h"
 #include "net/acceptor.h"
 
 /* A summary of all topics. */

@@ -2,6 +2,7 @@
  * What a node tells of itself as a member of the cluster (cluster_info), and how stale it may be.
  */
 #include "base/clock.h"
+#include "broker/cluster/cluster.h"
 #include "broker/cluster/cluster_struct.h"
 
 #define SURVEY_NS (20 * NS_PER_MS)

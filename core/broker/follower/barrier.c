@@ -1,7 +1,6 @@
 #include "broker/follower/barrier.h"
 
 #include "base/err.h"
-#include "broker/follower/follower.h"
 
 int follower_barrier(struct follower *f, slice name, uint64_t *number)
 {

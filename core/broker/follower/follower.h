@@ -16,7 +16,6 @@
 #define BROKER_FOLLOWER_FOLLOWER_H
 
 #include "broker/election/synced_register.h"
-#include "broker/topic/reached.h"
 #include "broker/topic/topics.h"
 #include "net/link.h"
 #include "net/tls.h"
@@ -47,12 +46,6 @@ const char *follower_leader_http(const struct follower *f);
 void follower_moved(struct follower *f, struct topic *t);
 void follower_opened(struct follower *f, struct topic *t);
 void follower_dropped(struct follower *f, struct topic *t);
-
-/* Asks the leader how far it is with a topic. 0: the mark reaches *number with the answer, and follower_reached gives
- * it (false: the connection has ended, or it was long ago); -ERR_NO_LEADER; -ERR_BUSY: too many are under way. */
-int follower_barrier(struct follower *f, slice name, uint64_t *number);
-struct mark *follower_answered(struct follower *f);
-bool follower_reached(const struct follower *f, uint64_t number, struct reached *out);
 
 /* Step 1 of the turn: frames that have arrived. Step 4: acknowledgements and questions. */
 void follower_receive(struct follower *f);

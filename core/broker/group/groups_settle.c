@@ -173,3 +173,22 @@ void groups_return(struct groups *gs, struct held_group *g, uint64_t claim)
         groups_settle(gs, g, (struct settle *)(void *)all.data, buf_size(&all) / sizeof(struct settle), &want);
     buf_fini(&all);
 }
+
+int groups_retry(struct groups *gs, struct held_group *g, const struct retry *r, uint64_t *want)
+{
+    struct delivery *e = deliveries_find(&g->state.out, r->offset);
+    struct settle_run run = {.what = SETTLE_RETURN, .offset = r->offset, .n = 1, .count = r->count};
+    struct buf payload = {0};
+    *want = 0;
+    if (e == NULL || e->state != DELIVERY_DELAYED || is_dying(e) || e->count != r->count)
+        return 0;
+    uint64_t ms = r->has_delay ? r->ms : group_retry_ms(&g->state.settings, r->count);
+    if (r->dead)
+        run_die(&g->state, &run, DYING_DECIDED);
+    else
+        run.at_ms = ms == 0 ? 0 : groups_now_ms(gs) + (int64_t)ms;
+    record_settle(&payload, &run, 1);
+    int rc = record_append(gs, g, SLICE(""), buf_slice(&payload), want);
+    buf_fini(&payload);
+    return rc < 0 ? rc : group_tick(gs, g);
+}
