@@ -201,7 +201,7 @@ function M.write(fn, wait_of, repeats_of)
     if follows() then return to_leader(req) end
     local status, body, headers = fn(req)
     if status == 503 and type(body) == "table" and body.code == "not_leader" then return to_leader(req) end
-    if is_unknown(status, body) and repeats_of and repeats_of(req) and follows() then
+    if status == 504 and is_unknown(status, body) and repeats_of and repeats_of(req) and follows() then
       return to_leader(req, body.detail)
     end
     return status, body, headers

@@ -2,23 +2,32 @@
 --- routes have reserved. Scripts write to the latter.
 local M = {}
 
-local prefixes = {}      -- a list of { prefix =, why = }
+local byte, sub = string.byte, string.sub
+
+local UNDERSCORE <const> = byte("_")
+
+local prefixes = {}      -- [first byte] = a list of { prefix =, why = }; each publish asks
 
 ---Reserves all names with a prefix.
 ---@param prefix string
 ---@param why string      a sentence for clients
 function M.add(prefix, why)
-  prefixes[#prefixes + 1] = { prefix = prefix, why = why }
+  local first = byte(prefix)
+  prefixes[first] = prefixes[first] or {}
+  table.insert(prefixes[first], { prefix = prefix, why = why })
 end
 
 ---Why clients cannot write to the topic of that name; nil: they can.
 ---@param name string
 ---@return string? why
 function M.problem(name)
-  if name:byte() == 95 then return "topics that begin with _ are reserved for the broker" end
-  for i = 1, #prefixes do
-    local r = prefixes[i]
-    if name:sub(1, #r.prefix) == r.prefix then return r.why end
+  local first = byte(name)
+  if first == UNDERSCORE then return "topics that begin with _ are reserved for the broker" end
+  local list = prefixes[first]
+  if not list then return nil end
+  for i = 1, #list do
+    local r = list[i]
+    if sub(name, 1, #r.prefix) == r.prefix then return r.why end
   end
 end
 

@@ -72,7 +72,7 @@ static int prepare(lua_State *L, struct draft *d, struct topic **t)
     slice name = topic_name(L);
     if (slice_starts(name, SLICE("_")))
         return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are reserved for the broker");
-    int rc = draft_take_headers(d, request_check(L, REQUEST, PUBLISH));
+    int rc = draft_take_headers(d, request_at(L, REQUEST));
     int found = name_find(L, name, t);
     if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(d))
         return push_expect_fail(L, NULL);
@@ -96,7 +96,7 @@ static int publish(lua_State *L, enum body body)
     int failed = prepare(L, &d, &t);
     if (failed > 0)
         return failed;
-    return append(L, &d, t, draft_encode_body(&d, request_check(L, REQUEST, PUBLISH), body));
+    return append(L, &d, t, draft_encode_body(&d, request_at(L, REQUEST), body));
 }
 
 /* The topic is looked up when the body has been read: Lua creates a missing one only for a body that is valid. */
