@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "broker/access/access.h"
+#include "net/quota.h"
 #include "script/script.h"
 #include "store/recovery/open.h"
 
@@ -40,6 +42,8 @@ struct host {
     struct meters *meters;
     struct sync *sync;
     struct watch synced, guard;
+    struct access *access;
+    struct quotas *quotas;
     bool (*until)(struct host *h);    /* host_turns ends when it returns true */
     int running;                      /* tasks of host_start that have not ended */
     int rc;                           /* of the task that ended last, */
@@ -98,10 +102,14 @@ static inline void host_open(struct host *h, size_t memory_max)
     h->shared = shared_new();
     h->meters = meters_new();
     h->sync = sync_new();
+    h->quotas = quotas_new();
+    struct buf why = {0};
+    ENSURE(access_open(h->topics, &h->access, &why) == 0);
     watch_readable(&h->loop, &h->synced, store_event_fd(h->store), host_on_synced, h);
     struct services services = {.loop = &h->loop, .http = h->http, .topics = h->topics, .store = h->store,
                                 .role = &h->role, .fetcher = h->fetcher, .shared = h->shared,
                                 .meters = h->meters, .called = meters_called, .sync = h->sync,
+                                .access = h->access, .quotas = h->quotas,
                                 .advertise = "127.0.0.1:1"};
     script_attach(h->vm, &services);
     script_serve(h->vm);
@@ -116,6 +124,8 @@ static inline void host_close(struct host *h)
     watch_fini(&h->guard);
     http_server_free(h->http);
     fetcher_free(h->fetcher);
+    access_close(h->access);
+    quotas_free(h->quotas);
     topics_close(h->topics);
     store_close(h->store);
     vm_free(h->vm);
