@@ -26,6 +26,8 @@ START_S = 60                   # a node under valgrind takes some seconds
 
 PUBLISH = ["-c", "64", "-b", "100"]
 HOOK = 'function on_publish(msg) end\n'
+CONTEXT = 'function on_publish(msg, ctx) if ctx.user == "nobody" or ctx.route == "" then return reject("no") end end\n'
+MESSAGE = ["-c", "64", "-f", os.path.join(ROOT, "tests/bench/message.json")]
 DECODE = 'function on_publish(msg) if not json.decode(msg.payload).a then return reject("no a") end end\n'
 
 # What is measured: name, more of lignum.lua, path, options of the load, requests of the short and of the long load.
@@ -33,6 +35,8 @@ LOADS = [
     ("publish, 64 connections", "", "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
     ("publish, idempotent producers", "", "/v1/topics/t/messages", PUBLISH + ["-P"], (4000, 16000)),
     ("publish, empty on_publish", HOOK, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
+    ("publish, on_publish that looks at ctx", CONTEXT, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
+    ("publish, on_publish that decodes JSON", DECODE, "/v1/topics/t/messages", MESSAGE, (4000, 16000)),
     ("publish, 1,000 topics", "", "/v1/topics/t%d/messages", PUBLISH + ["-T", "1000"], (4000, 16000)),
     ("read 100, JSON", "", "/v1/topics/t/messages?from=0&limit=100", ["-c", "1"], (500, 2000)),
     ("read 100, records", "", "/v1/topics/t/messages?from=0&limit=100",
