@@ -204,6 +204,7 @@ enum {
     MARKS_MS = 2,                       /* how long marks wait for a batch to travel with */
     CATCHUP_RATE = 224 * MIB,           /* bytes a second to a node that is not in the set: publishers go first */
     CATCHUP_BURST = 1 * MIB,
+    SENDERS_SIZE_MAX = 512 * MIB,       /* of what a follower is told of a topic's producers: more than can be known */
     SHIP_SIZE = 256 * KIB,              /* batches of one topic, before the next topic is served */
     SECRET_SIZE_MIN = 16,               /* bytes: 128 bits are beyond any search */
     SECRET_SIZE_MAX = 128,

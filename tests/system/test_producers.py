@@ -165,6 +165,39 @@ def test_requests_lost_with_a_leader_of_a_wal_topic_are_new_again_on_it_too(clus
     assert check_requests([m for m in stored if not m.startswith(b"q")], [without_places(p)]) == []
 
 
+def test_a_follower_that_begins_above_0_knows_the_producers_of_its_leader(cluster):
+    """Retention has removed what the producers have sent before the follower comes back, and it leads then."""
+    c = cluster(set=SMALL, topics={"t": dict(LIVE, retain={"messages": 40})})
+    late = [n for n in c.nodes if n is not c.leader()][0]
+    late.kill()
+    path, old = "/v1/topics/t/messages", {"Producer-Id": "old", "Producer-Seq": "0"}
+    wait_until(lambda: c.leader() and c.leader().post(path, b"q old", headers=old).status == 200, what="two nodes are enough")
+    once = {"Idempotency-Key": "once"}
+    first = c.leader().ok("POST", path, b"q once", once).json["first"]
+    c.leader().ok("POST", path, b"q old", dict(old, **{"Producer-Seq": "1"}))
+    for i in range(400):
+        c.leader().ok("POST", path, b"q %d" % i)
+    wait_until(lambda: c.leader().topic("t")["first"] > first + 1, timeout=60, what="retention has removed them")
+    late.start()
+    c.wait_whole()
+    c.wait_equal()
+    assert late.topic("t")["first"] > first + 1
+    late.kill()                        # what it knows is on its disk
+    late.start()
+    c.wait_whole()
+    others = [n for n in c.nodes if n is not late]
+    for n in others:
+        n.kill()
+    wait_until(lambda: c.leader() is late, what="it leads")
+    for n in others:
+        n.start()
+    c.wait_whole()
+    assert late.ok("POST", path, b"q once", once).json["duplicate"]
+    for seq in ("0", "1"):
+        assert late.ok("POST", path, b"q old", dict(old, **{"Producer-Seq": seq})).json["duplicate"]
+    assert "duplicate" not in late.ok("POST", path, b"q old", dict(old, **{"Producer-Seq": "2"})).json
+
+
 def without_places(r):
     then = Repeater(r.node, r.topic, r.id, r.rng)
     then.asked, then.receipts = r.asked, [[None, None, n, None] for _, _, n, _ in r.receipts]

@@ -59,6 +59,7 @@ static void unplace(struct follower *f, struct topic *t)
     tf->slot = 0;
     tf->known = tf->placed = tf->held = false;
     tf->acked_written = tf->acked_disk = 0;
+    buf_fini(&tf->senders);
     journal_defer_sync(t->journal, false);
     list_remove(&tf->placing);
     list_push(&f->unplaced, &tf->placing);
@@ -304,6 +305,7 @@ void follower_opened(struct follower *f, struct topic *t)
 void follower_dropped(struct follower *f, struct topic *t)
 {
     list_remove(&t->follow.placing);
+    buf_fini(&t->follow.senders);
     if (t->follow.slot < f->slots)
         f->by_slot[t->follow.slot] = NULL;
     if (t == f->refetch.topic)

@@ -66,6 +66,30 @@ static void on_data(struct follower *f, struct wire *w)
     topic_settle(t);
 }
 
+/* Pieces of a snapshot, before the first batch of a topic that begins above 0. */
+static void on_senders(struct follower *f, struct wire *w)
+{
+    struct topic *t = upstream_topic(f, get_u32(w));
+    bool last = get_u8(w);
+    if (w->bad) {
+        upstream_fail(f, "a SENDERS is not well formed");
+        return;
+    }
+    if (t == NULL || !t->follow.placed)
+        return;
+    struct buf *all = &t->follow.senders;
+    if (buf_size(all) + w->rest.n > SENDERS_SIZE_MAX || t->tail.at != topic_first(t)) {
+        upstream_fail(f, "a SENDERS does not belong there");
+        return;
+    }
+    buf_add_slice(all, w->rest);
+    int rc = last ? journal_take_senders(t->journal, buf_slice(all)) : 0;
+    if (last)
+        buf_fini(all);
+    if (rc < 0)
+        upstream_fail(f, rc == -ERR_DAMAGED ? "a SENDERS is not well formed" : err_sentence(rc));
+}
+
 static void on_marks(struct follower *f, struct wire *w)
 {
     while (!w->bad && w->rest.n > 0) {
@@ -119,6 +143,9 @@ void stream_frame(struct follower *f, unsigned char type, slice payload)
         break;
     case WIRE_DATA:
         on_data(f, &w);
+        break;
+    case WIRE_SENDERS:
+        on_senders(f, &w);
         break;
     case WIRE_MARKS:
         on_marks(f, &w);

@@ -53,6 +53,7 @@ void feed_free(struct feed *f)
     f->peer->started -= f->started;
     list_remove(&f->of_topic);
     list_remove(&f->dirty);
+    buf_fini(&f->senders);
     mem_free(f);
 }
 
@@ -64,6 +65,16 @@ static void feed_dirty(struct feed *f)
     }
 }
 
+/* The follower begins where this log does. What cannot be read of the senders is not sent: then their next requests are
+ * judged by the log that is here. */
+static void senders_begin(struct feed *f)
+{
+    int rc = journal_senders_at(f->topic->journal, f->sent, &f->senders);
+    if (rc < 0)
+        say_limited(&f->peer->leader->faults, SAY_ERROR, "leader", "cannot read the producers of topic=%s: %s",
+                    f->topic->name, err_sentence(rc));
+}
+
 void feed_start(struct feed *f, uint64_t tail, uint64_t disk)
 {
     f->told_readable = f->told_peers = UINT64_MAX;   /* they are stated at once, also where they are 0 */
@@ -71,6 +82,8 @@ void feed_start(struct feed *f, uint64_t tail, uint64_t disk)
     f->disk = disk;
     f->started = true;
     f->peer->started++;
+    if (tail > 0 && tail == topic_first(f->topic))
+        senders_begin(f);
     feed_note_lag(f, clock_ns());
     feed_dirty(f);
 }
@@ -180,9 +193,30 @@ static bool has_news(const struct feed *f)
     return f->told_readable != f->topic->readable.at || f->told_peers != f->topic->peers.at;
 }
 
+static void send_senders(struct feed *f)
+{
+    struct buf *out = link_begin(f->peer->link, WIRE_SENDERS);
+    slice piece = buf_slice(&f->senders);
+    bool last = piece.n <= SHIP_SIZE;
+    piece.n = last ? piece.n : SHIP_SIZE;
+    put_u32(out, f->slot);
+    put_u8(out, last);
+    buf_add_slice(out, piece);
+    link_end(f->peer->link);
+    f->peer->shipped_bytes += piece.n;
+    buf_drop(&f->senders, piece.n);
+    if (last)
+        buf_fini(&f->senders);
+}
+
 static void feed_send(struct feed *f)
 {
     struct peer *p = f->peer;
+    if (buf_size(&f->senders) > 0) {
+        send_senders(f);
+        feed_dirty(f);
+        return;
+    }
     uint64_t to = topic_shippable(f->topic);
     int rc = f->sent < to && !f->stuck ? send_data(f, to) : 0;
     if (rc < 0) {

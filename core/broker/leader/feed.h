@@ -3,8 +3,9 @@
  * connection ends or the topic is deleted.
  *
  *   asked     POSITION is answered; nothing is sent                 START (requests.c) -> started
- *   started   batches are sent as far as topic_shippable. It is in peer.dirty while it may have something to send,
- *             and in peer.told_later while it has nothing to send but marks
+ *   started   first `senders` is sent, where the log begins above 0 and so does the follower; then batches, as far as
+ *             topic_shippable. It is in peer.dirty while it may have something to send, and in peer.told_later while it
+ *             has nothing to send but marks
  *   stuck     the batch at `sent` cannot be read here; final. The follower connects again, to this leader or the next
  *
  * disk <= written <= sent: a follower that acknowledges more than it was sent is refused.
@@ -22,6 +23,7 @@ struct feed {
     uint32_t slot;                 /* the follower's number for it */
     bool started, stuck;
     uint64_t sent;                 /* offsets below this have been sent */
+    struct buf senders;            /* owned; what is to be sent of SENDERS */
     uint64_t written, disk;        /* the follower's marks, as it acknowledged them */
     uint64_t reached;              /* feed_acked when last looked at */
     uint64_t told_readable, told_peers;   /* our marks, as we last told it */

@@ -76,6 +76,7 @@ struct topic_follow {
     bool placed, held;
     uint64_t leader_first;           /* the first offset of the leader's, when this one was placed */
     bool no_room;                    /* the log says that there is no room for what is to be cut */
+    struct buf senders;              /* owned; what has come of SENDERS */
     bool refetch;                    /* what is here from refetch_from on has to be replicated again (refetch.c) */
     uint64_t refetch_from;
     uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */

@@ -27,6 +27,8 @@
  *               its readers see what is below `readable`; the checksum of the batch that ends at the smaller of both
  *               ends
  *     DATA      u32 slot, u64 readable, u64 peers, u64 first, u64 next, u64 file first, u8 has crc, u32 crc, batches
+ *     SENDERS   u32 slot, u8 1 = the last piece, bytes: a piece of what batches said of their senders that are before
+ *               the leader's first
  *     MARKS     (u32 slot, u64 readable, u64 peers) ...
  *     CAUGHT    nothing: the follower has all that is acknowledged
  *     FILE      u32 slot, u64 first, u64 position, u64 size of all, bytes; size 0: there is none
@@ -53,7 +55,7 @@ enum { WIRE_VERSION = 1 };
 enum wire_type {
     WIRE_HELLO = 'h', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
     WIRE_WANT = 'n', WIRE_AUDIT = 'a', WIRE_BARRIER = 'b', WIRE_CONFIRMED = 'c',
-    WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
+    WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_SENDERS = 'S', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
     WIRE_FILE = 'F', WIRE_DIFFERS = 'X', WIRE_CONFIRM = 'C', WIRE_REACHED = 'B',
     WIRE_REFUSE = 'R', WIRE_PING = 'i',
 };

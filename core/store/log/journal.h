@@ -72,6 +72,14 @@ int journal_sent(struct journal *j, const struct origin *o, int64_t now_ms, stru
 /* The last epoch and sequence of the producer o->name, into *o. 1; 0: the journal does not know it; -errno. */
 int journal_last_sent(struct journal *j, struct origin *o, int64_t now_ms);
 
+/* Appends to `out` what the log says of its senders up to `offset`, and nothing where it knows none: a snapshot of
+ * store/senders. 0 or -errno. */
+int journal_senders_at(struct journal *j, uint64_t offset, struct buf *out);
+
+/* The same of the leader's log, up to the offset at which this one begins: it has no batch yet. Waits for the disk. 0;
+ * -ERR_DIVERGED: it has batches; -ERR_DAMAGED: that is no such snapshot; -errno. */
+int journal_take_senders(struct journal *j, slice snapshot);
+
 /* Records that every member of the synced set has everything below `mark`. The next checkpoint keeps it, as it keeps
  * what batches state. `now`: that checkpoint is written at once, unless something has yet to be synced. */
 void journal_note_stated(struct journal *j, uint64_t mark, bool now);

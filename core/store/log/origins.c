@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
@@ -42,13 +43,16 @@ struct path origins_path(const struct journal *j, uint64_t offset)
     return file_path(&j->parts.dir, offset, FILE_SENDERS);
 }
 
-/* Written without fsync: one that a power loss has torn is not used. 0 or -errno, and then there is none. */
-static int snapshot_write(const char *path, slice bytes)
+/* Written without fsync: one that a power loss has torn is not used. `only`: the log does not say it again, so it is
+ * synced. 0 or -errno, and then there is none. */
+static int snapshot_write(const char *path, slice bytes, bool only)
 {
     int fd = io.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
     if (fd < 0)
         return -errno;
     int rc = io_write(fd, bytes.p, bytes.n, 0);
+    if (rc == 0 && only && io.sync_all(fd) < 0)
+        rc = -errno;
     close(fd);
     if (rc < 0)
         io.unlink(path);
@@ -60,6 +64,7 @@ struct snapshot {
     struct topic_dir *dir;       /* outlives us: it counts its jobs */
     struct path path;
     struct path before;          /* of the one that this makes useless; or "" */
+    bool only;                   /* of what the log does not say any more */
     struct buf bytes;            /* owned */
     int rc;
 };
@@ -67,7 +72,7 @@ struct snapshot {
 static void snapshot_run(struct job *job)
 {
     struct snapshot *s = LIST_OWNER(job, struct snapshot, job);
-    s->rc = snapshot_write(s->path.s, buf_slice(&s->bytes));
+    s->rc = snapshot_write(s->path.s, buf_slice(&s->bytes), s->only);
     if (s->rc == 0 && s->before.s[0])
         io.unlink(s->before.s);
 }
@@ -140,4 +145,65 @@ void origins_close(struct journal *j)
     j->parts.dir.jobs++;
     snapshot_run(&s->job);
     snapshot_done(&s->job);
+}
+
+/* -- where the log begins --------------------------------------------------------------------------------- */
+
+int journal_senders_at(struct journal *j, uint64_t offset, struct buf *out)
+{
+    size_t before = out->end;
+    struct senders_place at = {.topic = j->options.id, .offset = offset};
+    int rc = origins_read(j);
+    if (rc < 0)
+        return rc;
+    if (!senders_save(j->origins.senders, &at, out))
+        out->end = before;
+    return 0;
+}
+
+int journal_take_senders(struct journal *j, slice bytes)
+{
+    struct senders *s;
+    uint64_t epoch;
+    struct senders_place of = {.topic = j->options.id, .offset = journal_first(j)};
+    if (j->marks.tail != of.offset)
+        return -ERR_DIVERGED;
+    int rc = senders_load(bytes, &of, &epoch, &s);
+    if (rc < 0)
+        return rc;
+    rc = snapshot_write(origins_path(j, of.offset).s, bytes, true);
+    if (rc == 0)
+        rc = io_sync_dir(topic_path(&j->parts.dir).s);
+    if (rc < 0) {
+        senders_free(s);
+        return rc;
+    }
+    origins_drop(j);
+    j->origins = (struct journal_origins){.senders = s, .has_snapshot = true, .snapshot = of.offset};
+    return 0;
+}
+
+void origins_removing(struct journal *j)
+{
+    struct segment *seg;
+    bool says = part_segment(j, &j->parts.at[0], &seg) < 0 || seg->origins ||
+                access(origins_path(j, journal_first(j)).s, F_OK) == 0;
+    if (!j->origins.senders && says && origins_read(j) < 0)
+        say_warn("store", "producers of a topic may be forgotten: its log cannot be read topic=%s", j->parts.dir.name);
+}
+
+void origins_removed(struct journal *j)
+{
+    struct snapshot *s = MEM_NEW(struct snapshot);
+    uint64_t first = journal_first(j);
+    *s = (struct snapshot){.job = {.run = snapshot_run, .done = snapshot_done}, .dir = &j->parts.dir,
+                           .path = origins_path(j, first), .only = true};
+    if (j->origins.senders && senders_count(j->origins.senders) > 0)
+        journal_senders_at(j, first, &s->bytes);
+    if (buf_size(&s->bytes) == 0) {
+        mem_free(s);
+        return;
+    }
+    j->parts.dir.jobs++;
+    worker_submit(j->store->disk.worker, &s->job);
 }

@@ -11,7 +11,8 @@
  * SNAPSHOT_PART times what it takes; and at a clean close. So no more than about that much is read back. Snapshots are
  * derived: one that is damaged, missing or of another history only makes more of the log be read. Files whose end
  * record says that none of their batches has an origin are not read, nor those in which all batches are too old to
- * matter.
+ * matter. A snapshot where the log begins says what is not in the log: retention writes it, and a follower that begins
+ * there gets its leader's. It is on the disk before the files go.
  */
 #ifndef STORE_LOG_ORIGINS_H
 #define STORE_LOG_ORIGINS_H
@@ -41,6 +42,11 @@ void origins_close(struct journal *j);
 
 /* The journal was truncated to `to`: they are unread, and snapshots beyond are removed. */
 void origins_truncated(struct journal *j, uint64_t to);
+
+/* Retention is about to remove files, and has removed them: what they alone say is kept, as a snapshot where the log
+ * begins then. */
+void origins_removing(struct journal *j);
+void origins_removed(struct journal *j);
 
 /* They are unread: the journal is freed, or begins again. */
 void origins_drop(struct journal *j);

@@ -82,7 +82,7 @@ static int snapshot_load(struct journal *j, uint64_t offset, struct senders **ou
     struct senders_place of = {.topic = j->options.id, .offset = offset};
     int rc = senders_load(slice_of(bytes.data, got > 0 ? (size_t)got : 0), &of, &epoch, &s);
     buf_fini(&bytes);
-    if (rc == 0 && (epoch == 0 || epoch != epoch_before(j, offset))) {
+    if (rc == 0 && offset != journal_first(j) && (epoch == 0 || epoch != epoch_before(j, offset))) {
         senders_free(s);
         rc = -ERR_DIVERGED;
     }

@@ -7,6 +7,7 @@
 #include "store/log/append.h"
 #include "store/log/delete_later.h"
 #include "store/log/journal_struct.h"
+#include "store/log/origins.h"
 
 /* Whether all batches of the oldest file are older than this. A file is no younger than those after it: where its own
  * date is in the future, because a leader's clock was wrong, it goes by the next file whose date is not. */
@@ -56,6 +57,7 @@ int journal_apply_retention(struct journal *j, const struct retain *keep, int64_
             struct path path = file_path(&parts->dir, parts->at[0].first, kinds[i]);
             buf_add(&paths, path.s, strlen(path.s) + 1);
         }
+        origins_removing(j);
         parts_remove(parts, 0);
         count++;
     }
@@ -63,6 +65,7 @@ int journal_apply_retention(struct journal *j, const struct retain *keep, int64_
         return 0;
     damage_keep(&j->damage, journal_first(j), UINT64_MAX);
     journal_forget_lacking(j);
+    origins_removed(j);
     say_info("store", "retention topic=%s files=%d first=%" PRIu64, parts->dir.name, count, journal_first(j));
     delete_later_files(&parts->dir, &paths);
     return count;

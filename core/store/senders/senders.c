@@ -235,28 +235,36 @@ static char *put(char *to, const void *p, size_t n)
     return to + n;
 }
 
-static char *record_write(char *to, const struct sender *p)
+/* A sender as it was when the log ended at `offset`, as far as the offsets of its last requests tell: a sender none of
+ * whose known requests is older has sent SENDER_KNOWN since, or has sent nothing before. */
+static char *record_write(char *to, const struct sender *p, uint64_t offset)
 {
     struct record r = {.epoch = p->epoch, .last = p->last, .time_ms = p->time_ms, .known = p->known,
                        .name_size = p->name_size};
+    for (; r.known > 0 && p->firsts[r.last % p->cap] >= offset; r.known--)
+        r.last -= r.known > 1;
+    if (r.known == 0)
+        return to;
     to = put(to, &r, sizeof r);
     to = put(to, p->name, p->name_size);
-    for (uint64_t i = p->known; i > 0; i--)
-        to = put(to, &p->firsts[(p->last - i + 1) % p->cap], sizeof *p->firsts);
+    for (uint64_t i = r.known; i > 0; i--)
+        to = put(to, &p->firsts[(r.last - i + 1) % p->cap], sizeof *p->firsts);
     return to;
 }
 
-void senders_save(const struct senders *s, const struct senders_place *at, struct buf *out)
+bool senders_save(const struct senders *s, const struct senders_place *at, struct buf *out)
 {
-    struct snapshot_head head = {.magic = SENDERS_MAGIC, .at = *at, .size = s->size};
-    char *begin = buf_reserve(out, senders_size(s)), *to = begin + sizeof head;
+    char *begin = buf_reserve(out, senders_size(s)), *to = begin + sizeof(struct snapshot_head);
     for (size_t kind = 0; kind < KINDS; kind++)
         LIST_EACH(node, &s->orders[kind])
-            to = record_write(to, LIST_OWNER(node, struct sender, order));
-    ENSURE((size_t)(to - begin) == senders_size(s));
+            to = record_write(to, LIST_OWNER(node, struct sender, order), at->offset);
+    ENSURE((size_t)(to - begin) <= senders_size(s));
+    struct snapshot_head head = {.magic = SENDERS_MAGIC, .at = *at};
+    head.size = (uint64_t)(to - begin) - sizeof head;
     head.crc = snapshot_crc(&head, begin + sizeof head);
     memcpy(begin, &head, sizeof head);
-    out->end += senders_size(s);
+    out->end += (size_t)(to - begin);
+    return head.size > 0;
 }
 
 static bool take(slice *rest, void *to, size_t n)

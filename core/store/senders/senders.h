@@ -65,17 +65,19 @@ size_t senders_count(const struct senders *s);
 /* -- snapshots -- */
 
 /* What a snapshot is of: all batches of the topic below `offset`, of which the last one is of that epoch. An epoch has
- * one history, so it fits every log in which the batch before `offset` is of that epoch. */
+ * one history, so it fits every log in which the batch before `offset` is of that epoch. Of a log that begins at
+ * `offset`, it is what the batches said that are not in it any more. */
 struct senders_place {
     struct topic_id topic;
     uint64_t offset, epoch;
 };
 
-/* The bytes that a snapshot takes. */
+/* The bytes that a snapshot takes at most. */
 size_t senders_size(const struct senders *s);
 
-/* Appends a snapshot, in the byte order of the machine. */
-void senders_save(const struct senders *s, const struct senders_place *at, struct buf *out);
+/* Appends a snapshot, in the byte order of the machine, of what the log said when it ended at that offset. False: there
+ * is no sender in it. */
+bool senders_save(const struct senders *s, const struct senders_place *at, struct buf *out);
 
 /* 0; -ERR_DAMAGED: not a whole snapshot of that topic and offset. */
 int senders_load(slice bytes, const struct senders_place *of, uint64_t *epoch, struct senders **out);

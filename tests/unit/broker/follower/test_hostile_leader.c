@@ -293,6 +293,30 @@ static void send_and_see_it_close(struct lied_to *x, slice payload)
     lied_to_again(x);
 }
 
+/* The topic has batches, so that nothing may come of what was before; nor is it a snapshot. */
+TEST(test_senders_that_do_not_belong_there_are_refused)
+{
+    struct lied_to x = lied_to();
+    for (int i = 0; i < 3; i++) {
+        struct buf out = {0};
+        put_u32(&out, x.slot);
+        if (i > 0)
+            put_u8(&out, i == 1);
+        buf_add_slice(&out, SLICE("no snapshot"));
+        out.end -= i == 0 ? buf_size(&out) - 4 : 0;
+        wild_send(&x.l.w, WIRE_SENDERS, buf_slice(&out));
+        buf_fini(&out);
+        wait_for_the_end(&x.l);
+        CHECK_EQ(buf_size(&x.t->follow.senders), 0);
+        wild_close(&x.l.w);
+        cluster_follow(x.b->cluster, NULL);
+        cluster_follow(x.b->cluster, &x.l.at);
+        lied_to_again(&x);
+    }
+    CHECK_EQ(x.t->tail.at, 3);
+    lied_to_end(&x);
+}
+
 TEST(test_data_cut_anywhere_is_refused_whole)
 {
     struct lied_to x = lied_to();

@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 
+#include "base/err.h"
 #include "store/log/origins.h"
+#include "store/replication/truncate.h"
 #include "unit/truncations.h"
 
 enum { PRODUCERS = 5 };
@@ -276,6 +278,67 @@ TEST(test_a_truncation_takes_back_what_was_sent)
         store_close(s);
         CHECK_EQ(run("rm -rf data"), 0);
     }
+}
+
+/* The files of the first messages go; those of the others are kept. */
+static void remove_below(struct journal *j, uint64_t kept)
+{
+    struct retain keep = {.messages = j->marks.tail - kept};
+    CHECK(journal_apply_retention(j, &keep, 1000, j->marks.tail) > 0);
+    settle_store(j->store);
+    CHECK_EQ(journal_first(j), kept);
+}
+
+TEST(test_what_was_sent_in_files_that_retention_removes_is_still_known)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal_with(s, "t", files_of_ten);
+    append_to(j, 33);
+    remove_below(j, 20);                                    /* they were unread */
+    check_answers(j);
+    j = reopen_after(&s, true);
+    check_answers(j);
+    append_to(j, 75);
+    remove_below(j, 40);
+    j = reopen_after(&s, true);
+    remove_below(j, 50);                                    /* unread again */
+    check_answers(j);
+    j = reopen_after(&s, false);
+    check_answers(j);
+    CHECK(access("data/topics/t/00000000000000000040.senders", F_OK) < 0);
+    store_close(s);
+}
+
+TEST(test_a_log_that_begins_above_0_knows_what_its_leader_knows)
+{
+    uint64_t gone;
+    struct buf snapshot = {0};
+    struct store *s = open_store();
+    struct journal *leader = open_journal_with(s, "leader", files_of_ten);
+    append_to(leader, 75);
+    CHECK_EQ(journal_senders_at(leader, 0, &snapshot), 0);
+    CHECK_EQ(buf_size(&snapshot), 0);
+    CHECK_EQ(journal_senders_at(leader, 40, &snapshot), 0);
+    struct journal *j = open_journal_with(s, "t", files_of_ten);
+    CHECK_EQ(journal_restart(j, 40, false), 0);
+    CHECK_EQ(journal_take_senders(j, slice_of(snapshot.data, buf_size(&snapshot) - 1)), -ERR_DAMAGED);
+    snapshot.data[buf_size(&snapshot) - 1] ^= 1;
+    CHECK_EQ(journal_take_senders(j, buf_slice(&snapshot)), -ERR_DAMAGED);
+    snapshot.data[buf_size(&snapshot) - 1] ^= 1;
+    CHECK_EQ(journal_take_senders(j, buf_slice(&snapshot)), 0);
+    check_answers(j);
+    append_to(j, 41);
+    CHECK_EQ(journal_take_senders(j, buf_slice(&snapshot)), -ERR_DIVERGED);
+    check_answers(j);
+    j = reopen_after(&s, true);
+    append_to(j, 75);
+    check_answers(j);
+    CHECK_EQ(journal_truncate(j, 41, &gone), 0);
+    check_answers(j);
+    j = reopen_after(&s, true);
+    check_answers(j);
+    buf_fini(&snapshot);
+    store_close(s);
 }
 
 TEST(test_a_snapshot_of_another_history_is_not_used)

@@ -159,14 +159,14 @@ static void note_some(unsigned from, unsigned to)
 
 static void save(struct senders *of, struct buf *out)
 {
-    struct senders_place at = {{3, 4}, 500, 6};
+    struct senders_place at = {{3, 4}, 5000, 6};
     senders_save(of, &at, out);
     CHECK_EQ(buf_size(out), senders_size(of));
 }
 
 TEST(test_a_snapshot_and_what_follows_are_what_the_whole_log_says)
 {
-    static const struct senders_place of = {.topic = {3, 4}, .offset = 500};
+    static const struct senders_place of = {.topic = {3, 4}, .offset = 5000};
     for (unsigned cut = 0; cut < 1500; cut += 83) {
         struct buf whole = {0}, half = {0}, again = {0};
         struct senders *loaded;
@@ -194,7 +194,7 @@ TEST(test_a_snapshot_and_what_follows_are_what_the_whole_log_says)
 
 TEST(test_a_snapshot_that_is_cut_damaged_or_of_another_place_is_refused)
 {
-    struct senders_place of = {.topic = {3, 4}, .offset = 500}, other;
+    struct senders_place of = {.topic = {3, 4}, .offset = 5000}, other;
     struct buf b = {0};
     struct senders *loaded;
     uint64_t epoch;
@@ -216,6 +216,37 @@ TEST(test_a_snapshot_that_is_cut_damaged_or_of_another_place_is_refused)
     senders_free(loaded);
     senders_free(s);
     buf_fini(&b);
+}
+
+/* What was sent later is not in it: a log may be cut to there. */
+TEST(test_a_snapshot_is_of_the_log_as_far_as_its_offset)
+{
+    for (unsigned cut = 950; cut <= 1500; cut += 50) {
+        struct senders_place at = {.offset = cut * 2};
+        struct buf bytes = {0};
+        uint64_t epoch;
+        s = senders_new();
+        note_some(0, 1500);
+        CHECK(senders_save(s, &at, &bytes));
+        senders_free(s);
+        CHECK_EQ(senders_load(buf_slice(&bytes), &at, &epoch, &s), 0);
+        for (unsigned n = 0; n < 37; n++) {
+            char name[16], want[32];
+            uint64_t last = (cut - n - 1) / 37;
+            snprintf(name, sizeof name, "n%u", n);
+            snprintf(want, sizeof want, "before %llu", (unsigned long long)(last * 37 + n) * 2);
+            CHECK_SLICE(slice_from(ask(producer(name, n / 5, last), 1500)), slice_from(want));
+            CHECK_ASK(producer(name, n / 5, last + 1), 1500, "new");
+        }
+        senders_free(s);
+        buf_fini(&bytes);
+    }
+    s = senders_new();
+    note(key("a"), 7, 0);
+    struct buf none = {0};
+    CHECK(!senders_save(s, &(struct senders_place){.offset = 7}, &none));
+    senders_free(s);
+    buf_fini(&none);
 }
 
 TEST(test_letters_are_forgotten_by_later_letters_alone)
