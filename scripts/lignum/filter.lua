@@ -120,7 +120,7 @@ end
 ---@return string? message
 ---@return string? code
 function M.claim(topic, group, options)
-  local name = raw.filter(topic, group)
+  local name = type(options) == "table" and raw.filter(topic, group)
   if not name then return raw.claim(topic, group, options) end
   if not (raw.filters and raw.filters[name]) then
     return nil, ("there is no filter.%s in lignum.lua, which the group has"):format(name), "unavailable"

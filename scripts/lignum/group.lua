@@ -108,8 +108,15 @@ function core.Topic.groups(topic)
   return groups
 end
 
+-- The line that called the method is to blame, whatever lies between.
+local function check_table(value, usage)
+  if type(value) ~= "table" then error(("%s: settings must be a table, not %s"):format(usage, type(value)), 3) end
+end
+
 function Group:create(settings, from)
-  local all, problem = M.flatten(settings or {})
+  settings = settings or {}
+  check_table(settings, "group:create([settings [, from]])")
+  local all, problem = M.flatten(settings)
   if not all then return nil, problem, "bad_value" end
   if from == nil then
     local info, why, code = core.topic(self.topic):info()
@@ -120,6 +127,7 @@ function Group:create(settings, from)
 end
 
 function Group:set(settings)
+  check_table(settings, "group:set(settings)")
   local all, problem = M.flatten(settings)
   if not all then return nil, problem, "bad_value" end
   return raw.set(self.topic, self.name, all)

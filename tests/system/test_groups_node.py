@@ -418,6 +418,32 @@ def test_scripts_claim_and_settle(b):
     assert "fine" in b.lua(" ".join(code.split()))
 
 
+WRONG = """
+local calls = {
+  function(g) local r = g:claim(5); return r end, function(g) local r = g:claim { limit = 0/0 }; return r end,
+  function(g) local r = g:claim { lmit = 1 }; return r end, function(g) local r = g:settle(); return r end,
+  function(g) local r = g:create(5); return r end, function(g) local r = g:set(); return r end,
+  function(g) local r = g:seek("x"); return r end, function(g) local r = g:seek(0, {}); return r end,
+}
+route.get("/wrong", function(req)
+  local out, g = {}, topic("g-blame"):group("w")
+  for i, f in ipairs(calls) do out[i] = tostring(select(2, pcall(f, g))) end
+  return 200, out
+end)
+"""
+
+
+def test_a_wrong_call_of_a_group_names_its_own_line_and_how_to_call_it(node):
+    b = node(config=WRONG)
+    fresh(b, "g-blame")
+    said = b.get("/wrong").json
+    for i, (line, usage) in enumerate([(3, "group:claim {"), (3, "group:claim {"), (4, "group:claim {"), (4, "group:settle {"),
+                                       (5, "group:create("), (5, "group:set("), (6, "group:seek("), (6, "group:seek(")]):
+        assert "lignum.lua:%d: %s" % (line, usage) in said[i], said[i]
+        assert "scripts/lignum" not in said[i]
+    assert "is none of ack" in b.lua('select(2, topic("g-blame"):group("w"):settle { akc = {} })')
+
+
 def test_metrics_count_what_a_group_does(b):
     g = fresh(b, "g-count", 4)
     m = g.claim(b, limit=3)
@@ -428,6 +454,22 @@ def test_metrics_count_what_a_group_does(b):
     assert found == {"lag": 2, "leased": 0, "scheduled": 0, "claims_total": 3, "acks_total": 1, "releases_total": 1,
                      "rejects_total": 1, "dead_total": 1}
     assert samples["lignum_group_oldest_seconds" + at] >= 0
+    g.call(b, "PATCH", body={"lease_time": 0.1})
+    assert [m["offset"] for m in g.claim(b, limit=1, wait=10)] == [1]
+    wait_until(lambda: b.metrics()["lignum_group_expired_total" + at] == 1, what="the lease is over")
+    g.claim(b, limit=1, wait=10)
+    samples = b.metrics()
+    assert (samples["lignum_group_redelivered_total" + at], samples["lignum_group_dying" + at]) == (2, 0)
+
+
+def test_a_page_of_metrics_shows_a_bounded_number_of_groups(node):
+    b = node()
+    b.ok("PUT", "/v1/topics/g-many", status=201)
+    for i in range(205):
+        Group("g-many", "w%d" % i).put(b)
+    samples = b.metrics()
+    assert len([name for name in samples if name.startswith("lignum_group_lag{")]) == 200
+    assert samples["lignum_groups_omitted"] == 5
 
 
 WORKER = """

@@ -39,6 +39,12 @@ uint64_t arg_whole(lua_State *L, int index, const char *name, const char *usage)
     return (uint64_t)value;
 }
 
+void arg_table(lua_State *L, int index, const char *name, const char *usage)
+{
+    if (!lua_istable(L, index))
+        arg_fail(L, usage, "%s must be a table, not %s", name, luaL_typename(L, index));
+}
+
 double arg_seconds(lua_State *L, int index, const char *name, const char *usage)
 {
     double value = -1;

@@ -1,6 +1,7 @@
 /*
  * Checking of arguments. A wrong call raises an error that begins with the usage line and names the argument:
- * "topic:wait(offset [, timeout]): offset must be a whole number of 0 or more, not nil".
+ * "topic:wait(offset [, timeout]): offset must be a whole number of 0 or more, not nil". It names the line of the
+ * operator's file that led to the call, if there is one, also where functions of scripts/ lie between.
  *
  * Slices point into Lua strings and are valid while these are on the stack or in their table.
  */
@@ -18,6 +19,7 @@ MAY_RAISE int arg_fail(lua_State *L, const char *usage, const char *fmt, ...) __
 MAY_RAISE slice arg_text(lua_State *L, int index, const char *name, const char *usage);
 /* From 0 to 2^63-1; a finite number that is not negative; a number of seconds as milliseconds, or `otherwise`. */
 MAY_RAISE uint64_t arg_whole(lua_State *L, int index, const char *name, const char *usage);
+MAY_RAISE void arg_table(lua_State *L, int index, const char *name, const char *usage);
 MAY_RAISE double arg_seconds(lua_State *L, int index, const char *name, const char *usage);
 MAY_RAISE uint32_t arg_ms(lua_State *L, int index, uint32_t otherwise, const char *usage);
 

@@ -19,8 +19,8 @@
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
 
-#define CLAIM "core.group.claim(topic, group, {consumer=, limit=, bytes=, wait=, settle=})"
-#define SETTLE "core.group.settle(topic, group, {ack=, release=, reject=, extend=})"
+#define CLAIM "group:claim {consumer=, limit=, bytes=, wait=, settle=}"
+#define SETTLE "group:settle {ack=, release=, reject=, extend=}"
 
 /* ---- settling ---- */
 
@@ -132,12 +132,33 @@ static int read_list(lua_State *L, size_t list, struct settles *out)
     return out->problem != NULL ? -ERR_BAD_VALUE : 0;
 }
 
+/* The name of a list that there is not, in the table at `index`; NULL: there is none such. */
+static const char *find_unknown(lua_State *L, int index)
+{
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        size_t i = 0;
+        while (i < LISTS && strcmp(name, lists[i].name) != 0)
+            i++;
+        if (i == LISTS) {
+            lua_pop(L, 2);
+            return name;             /* a key of the table keeps it */
+        }
+    }
+    return NULL;
+}
+
 /* Reads the lists of the table at `index`; nothing there is no list. */
 static int read_settles(lua_State *L, int index, struct settles *out)
 {
     int rc = 0;
     *out = (struct settles){vm_scratch(vm_of(L)), vm_scratch_headers(vm_of(L)), 0, NULL, NULL};
     luaL_checkstack(L, 8, SETTLE);
+    out->list = lua_istable(L, index) ? find_unknown(L, index) : NULL;
+    if (out->list != NULL) {
+        out->problem = " is none of ack, release, reject and extend";
+        return -ERR_BAD_VALUE;
+    }
     for (size_t i = 0; i < LISTS && rc == 0 && lua_istable(L, index); i++) {
         if (lua_getfield(L, index, lists[i].name) != LUA_TNIL)
             rc = read_list(L, i, out);
@@ -189,7 +210,7 @@ int l_group_settle(lua_State *L)
     struct settles s;
     uint64_t want = 0;
     struct task *self = task_self(L);
-    luaL_checktype(L, ARG_MORE, LUA_TTABLE);
+    arg_table(L, ARG_MORE, "the argument", SETTLE);
     int rc = read_settles(L, ARG_MORE, &s);
     if (rc < 0)
         return settles_fail(L, rc, &s);
@@ -389,7 +410,7 @@ int l_group_claim(lua_State *L)
     struct group_call c;
     struct settles s;
     struct claim_call call = {0};
-    luaL_checktype(L, ARG_MORE, LUA_TTABLE);
+    arg_table(L, ARG_MORE, "the argument", CLAIM);
     task_self(L);
     check_claim(L, &call);
     struct claim_call *k = lua_newuserdatauv(L, sizeof(*k), 0);
