@@ -63,13 +63,16 @@ local function add_node(page)
   page:one("epoch", "gauge", "The epoch of this node's leader.", info.epoch)
 end
 
+local function sample_of(value)
+  if type(value) == "boolean" then return value and 1 or 0 end
+  return value
+end
+
 local function add_followers(page, followers)
   local function each(name, kind, help, field)
     page:family(name, kind, help)
     for _, f in ipairs(followers) do
-      local value = f[field]
-      if type(value) == "boolean" then value = value and 1 or 0 end
-      page:sample(value or 0, format('follower="%s"', label(f.name)))
+      page:sample(sample_of(f[field]) or 0, format('follower="%s"', label(f.name)))
     end
   end
   each("follower_connected", "gauge", "1 when the follower is connected to this leader.", "connected")
@@ -212,6 +215,7 @@ local GROUPS <const> = {
   { "leased", "gauge", "Messages that are leased." },
   { "scheduled", "gauge", "Messages whose next delivery is delayed." },
   { "dying", "gauge", "Dead messages whose letters are not written yet." },
+  { "blocked", "gauge", "1 when too many messages are leased, delayed or held for it to deliver further ones." },
   { "claims", "counter", "Messages delivered." },
   { "acks", "counter", "Messages acknowledged." },
   { "releases", "counter", "Leases released." },
@@ -231,7 +235,7 @@ local function add_groups(page)
   local function labels(info) return format('topic="%s",group="%s"', info.topic, info.group) end
   for _, g in ipairs(GROUPS) do
     page:family("group_" .. g[1] .. (g[2] == "counter" and "_total" or ""), g[2], g[3])
-    for _, info in ipairs(infos) do page:sample(info[g[1]], labels(info)) end
+    for _, info in ipairs(infos) do page:sample(sample_of(info[g[1]]), labels(info)) end
   end
   page:family("group_oldest_seconds", "gauge", "Age of the oldest message that is not settled; 0 without one.")
   for _, info in ipairs(infos) do page:sample(info.oldest and info.oldest.age or 0, labels(info)) end

@@ -1,6 +1,7 @@
 """Consumer groups on one node (doc/http.md, "Groups")."""
 
 import json
+import re
 import time
 
 import pytest
@@ -460,6 +461,22 @@ def test_metrics_count_what_a_group_does(b):
     g.claim(b, limit=1, wait=10)
     samples = b.metrics()
     assert (samples["lignum_group_redelivered_total" + at], samples["lignum_group_dying" + at]) == (2, 0)
+
+
+def test_a_group_with_too_much_out_is_blocked_and_says_so(b):
+    g = fresh(b, "g-blocked", order="key")
+    for n in (50000, 50000, 2):
+        body = json.dumps([{"key": "k", "data": "x"}] * n)
+        b.ok("POST", "/v1/topics/g-blocked/messages", body, {"Content-Type": "application/json"})
+    b.publish("g-blocked", b"free")
+    first = g.claim(b, limit=2)
+    assert [m["offset"] for m in first] == [0]
+    assert g.claim(b) == [] and g.info(b)["blocked"] is True
+    assert b.metrics()['lignum_group_blocked{topic="g-blocked",group="w"}'] == 1
+    assert re.search(r"a group is blocked: 100000 messages .* offset=0 on topic=g-blocked group=w", b.said())
+    g.call(b, "POST", "/seek", {"to": 100001})
+    assert [m["offset"] for m in g.claim(b, limit=9)] == [100001, 100002]
+    assert g.info(b)["blocked"] is False
 
 
 def test_a_page_of_metrics_shows_a_bounded_number_of_groups(node):

@@ -313,6 +313,15 @@ struct delivery *deliveries_add(struct deliveries *d, uint64_t offset, uint64_t 
     return e;
 }
 
+void deliveries_drop_key(struct deliveries *d, struct delivery *e)
+{
+    struct key_slot *slot = key_of(d, e);
+    if (slot != NULL)
+        key_drop(d, slot, e);
+    e->key = 0;
+    e->next_of_key = NONE;
+}
+
 void deliveries_remove(struct deliveries *d, struct delivery *e)
 {
     struct key_slot *slot = key_of(d, e);

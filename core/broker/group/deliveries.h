@@ -81,6 +81,9 @@ struct delivery *deliveries_first(const struct deliveries *d);
 /* The leased or delayed one that is over first; NULL: none. */
 struct delivery *deliveries_next_due(const struct deliveries *d);
 
+/* It no longer stands against others of its key, and has none from now on. It is neither leased nor ready. */
+void deliveries_drop_key(struct deliveries *d, struct delivery *e);
+
 /* Moves the times of all by so many milliseconds, except those from `never` on. */
 void deliveries_shift(struct deliveries *d, int64_t by_ms, int64_t never_ms);
 

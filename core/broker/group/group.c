@@ -226,6 +226,7 @@ void group_die(struct group *g, struct delivery *e, enum dying_why why, slice re
         map_put(&g->reasons, reason_key(&r->offset), r);
     }
     deliveries_delay(&g->out, e, DYING_MS);
+    deliveries_drop_key(&g->out, e);
     e->claim = why;
 }
 

@@ -31,6 +31,7 @@ struct held_group {
     struct mark wakes;               /* claims that wait: each wants a number of its own, see groups_wake */
     uint64_t tickets;
     struct waiter fresh;             /* on the topic's `readable`, while claims wait */
+    bool said_blocked;               /* the log says that it is blocked */
     struct buf ended;                /* owned; of struct ended, for groups_next_ended */
     struct reader *reader;           /* owned; the batches that the last claim read, or NULL */
     int64_t due_ms;                  /* when it has something to do by itself, or INT64_MAX */

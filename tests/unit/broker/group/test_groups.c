@@ -630,6 +630,35 @@ TEST(test_a_dying_message_is_out_until_it_is_buried_also_over_a_restart)
     node_close(&n);
 }
 
+TEST(test_a_dying_message_holds_back_none_of_its_key)
+{
+    struct node n = {0};
+    uint64_t got[4], want;
+    struct buf why = {0};
+    struct group_settings s = group_settings_default;
+    const char *keys[] = {"a", "a", "a"};
+    s.order = ORDER_KEY;
+    CHECK_EQ(group_settings_set(&s, SLICE("dead_letter"), SLICE("dead"), &why), 0);
+    begin(&n, &s);
+    publish(&n, keys, 3);
+    for (uint64_t i = 0; i < 2; i++) {
+        struct claim c = claim(&n, 4, got);
+        CHECK_EQ(c.count, 1);
+        CHECK_EQ(got[0], i);
+        CHECK(settle(&n, (struct settle){.what = SETTLE_DEAD, .offset = i, .claim = c.number}));
+        check_snapshot(&n);
+        restart(&n);
+    }
+    CHECK_EQ(n.group->state.dying, 2);
+    CHECK_EQ(claim(&n, 4, got).count, 1);
+    for (uint64_t i = 0; i < 2; i++)
+        CHECK_EQ(groups_bury(n.groups, n.group, i, &want), 0);
+    CHECK_EQ(n.group->state.settled.cursor, 2);
+    CHECK_EQ(n.group->state.out.key_count, 1);
+    buf_fini(&why);
+    node_close(&n);
+}
+
 /* A topic of small files, and what its groups let go. */
 TEST(test_what_all_groups_have_passed_is_known_once_it_is_committed)
 {
