@@ -22,7 +22,7 @@ struct lane {
 };
 
 struct worker {
-    struct lane main, slow;
+    struct lane quick, slow;
     pthread_mutex_t lock;        /* guards the lists */
     struct list finished;
     int event_fd;
@@ -93,9 +93,9 @@ int worker_new(struct worker **out)
     w->event_fd = fd;
     list_init(&w->finished);
     pthread_mutex_init(&w->lock, NULL);
-    lane_init(&w->main, w);
+    lane_init(&w->quick, w);
     lane_init(&w->slow, w);
-    int rc = lane_start(&w->main);
+    int rc = lane_start(&w->quick);
     if (rc < 0) {
         worker_free(w);
         return rc;
@@ -107,7 +107,7 @@ int worker_new(struct worker **out)
 void worker_free(struct worker *w)
 {
     ENSURE(w->under_way == 0);
-    lane_fini(&w->main);
+    lane_fini(&w->quick);
     lane_fini(&w->slow);
     pthread_mutex_destroy(&w->lock);
     close(w->event_fd);
@@ -117,7 +117,7 @@ void worker_free(struct worker *w)
 void worker_submit(struct worker *w, struct job *job)
 {
     bool slow = job->slow && (w->slow.running || lane_start(&w->slow) == 0);
-    struct lane *l = slow ? &w->slow : &w->main;
+    struct lane *l = slow ? &w->slow : &w->quick;
     w->under_way++;
     pthread_mutex_lock(&w->lock);
     list_push(job->urgent ? &l->urgent : &l->normal, &job->link);
