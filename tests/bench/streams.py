@@ -103,9 +103,10 @@ def catch_up(b, path, parameter, header, size):
                 path, parameter, at, size)
             names, n = received(sock, request)
             at = names[header]
-            done += n if parameter == b"offset" else TOTAL      # counted by the messages, not by what surrounds them
-            if parameter != b"offset":
-                done = int(names[header].split(b":")[0]) * len(MESSAGE)
+            if parameter == b"offset":
+                done += n
+            else:                       # counted by the messages, and not by what surrounds them: epoch:offset:topic
+                done = int(at.split(b":")[1]) * len(MESSAGE)
     return TOTAL / 1e6 / (time.monotonic() - began)
 
 
