@@ -4,6 +4,9 @@
 #ifndef NET_TLS_SERVER_INSIDE_H
 #define NET_TLS_SERVER_INSIDE_H
 
+#include <stdbool.h>
+#include <time.h>
+
 #include "base/limits.h"
 #include "net/openssl.h"
 
