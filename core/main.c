@@ -204,6 +204,7 @@ static int listen_on(struct server *s, unsigned i, slice address)
     int code = check_listener(s, address, demands);     /* nothing is accepted before the loop runs */
     if (code != 0)
         return code;
+    s->exposed = s->exposed || (!demands && !address_is_loopback(address));
     slice host = address;
     while (host.n > 0 && host.p[host.n - 1] != ':')
         host.n--;

@@ -24,6 +24,7 @@ struct server {
     struct topics *topics;
     struct groups *groups;
     struct access *access;
+    bool exposed;                /* some listener is beyond loopback, and does not demand certificates */
     struct trail *trail;
     struct quotas *quotas;
     struct http_server *http;

@@ -40,6 +40,17 @@ void server_configure(struct server *s)
     timers_start(s->vm);
 }
 
+/* A reload must not open by omission what a start would refuse to serve (check_listener in main.c). */
+static void keep_closed(struct server *s)
+{
+    bool said = access_guarded(s->access) || access_is_open(s->access) || vm_config_flag(s->vm, "authorize", false);
+    if (said || !s->exposed)
+        return;
+    access_configure(s->access, ACCESS_CLOSED, config_ms(s->vm, "access.stale", ACCESS_STALE_MS));
+    say_error("main", "lignum.lua no longer says who may use this node, which is reached from beyond loopback: every "
+                      "request needs a token until it does (authorize, access { open = ... } or a token)");
+}
+
 void server_reloaded(void *arg, int rc, slice why)
 {
     struct server *s = arg;
@@ -47,6 +58,7 @@ void server_reloaded(void *arg, int rc, slice why)
     if (rc == 0) {
         s->vm = worlds_live(s->worlds);
         server_configure(s);
+        keep_closed(s);
         config_secure_again(s->vm, s->http);
         config_warn_of_certificates(s->http);
         say_info("main", "reloaded config=%s", s->cli->config == NULL ? "none" : s->cli->config);

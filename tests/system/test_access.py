@@ -190,6 +190,18 @@ def test_a_node_beyond_loopback_says_who_may_use_it_or_does_not_start(make_node)
     assert b.get("/v1/topics").status == 401
 
 
+def test_a_reload_does_not_open_a_node_beyond_loopback_by_omission(node):
+    b = node(listen="0.0.0.0:0", config="function authorize(req) return true end")
+    assert b.get("/v1/topics").status == 200
+    b.write_config("")
+    b.reload()
+    assert "no longer says who may use this node" in b.said()
+    assert b.get("/v1/topics").status == 401
+    b.write_config("function authorize(req) return true end")
+    b.reload()
+    assert b.get("/v1/topics").status == 200
+
+
 # ---- authorize and tokens
 
 def test_authorize_has_the_last_word_and_gets_the_name_of_the_token(node):
