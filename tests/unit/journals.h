@@ -20,6 +20,7 @@
 #include "store/log/append.h"
 #include "store/log/segment_find.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 #include "store/recovery/audit.h"
 #include "store/recovery/open.h"
 #include "store/recovery/repair.h"

@@ -1,6 +1,7 @@
 /* The records of access tokens: messages of _tokens, whose key is a token's name. */
 #include "base/err.h"
 #include "base/say.h"
+#include "broker/access/access.h"
 #include "broker/access/access_struct.h"
 
 static void number_write(struct buf *headers, slice name, int64_t value)

@@ -4,8 +4,10 @@
 #ifndef BROKER_ACCESS_ACCESS_STRUCT_H
 #define BROKER_ACCESS_ACCESS_STRUCT_H
 
+#include "base/buf.h"
 #include "base/map.h"
-#include "broker/access/access.h"
+#include "broker/access/access_token.h"
+#include "broker/topic/topics.h"
 
 enum { HASH_INDEXED = 8 };           /* bytes of a digest that find a token; the rest is compared */
 

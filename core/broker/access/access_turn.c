@@ -3,6 +3,7 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "broker/access/access.h"
 #include "broker/access/access_struct.h"
 
 enum { RECORD_COST = 512 };          /* bytes of a token's record, about */

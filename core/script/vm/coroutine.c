@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 
+#include "script/vm/budget.h"
 #include "script/vm/state.h"
 #include "script/vm/task.h"
 

@@ -4,6 +4,7 @@
 #ifndef SCRIPT_VM_RUN_H
 #define SCRIPT_VM_RUN_H
 
+#include "script/vm/budget.h"
 #include "script/vm/state.h"
 
 struct run {

@@ -7,11 +7,12 @@
 #include <lua.h>
 
 #include "base/buf.h"
-#include "script/vm/budget.h"
 #include "script/vm/memory.h"
 #include "script/vm/services.h"
 #include "script/vm/slot.h"
 #include "script/vm/thread.h"
+
+struct budget;
 
 /*
  * States:

@@ -7,9 +7,9 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "script/vm/blame.h"
 #include "script/vm/run.h"
 #include "script/vm/task_state.h"
-#include "script/vm/vm.h"
 
 enum {
     IDLE_MAX = 256,           /* coroutines kept for reuse */

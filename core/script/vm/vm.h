@@ -23,6 +23,7 @@
 #include <lua.h>
 
 #include "base/buf.h"
+#include "script/vm/blame.h"
 #include "script/vm/memory.h"
 #include "script/vm/services.h"
 #include "script/vm/slot.h"
@@ -82,10 +83,6 @@ bool vm_config_flag(struct vm *vm, const char *path, bool otherwise);
 /* Pushes an entry point; vm_push_handle: handle, by a reference instead of its name. */
 MAY_RAISE void vm_push_entry(struct vm *vm, lua_State *L, const char *name);
 void vm_push_handle(lua_State *L);
-
-/* luaL_error, which names the line that called the C function; when that is one of Lignum's own scripts, the operator's
- * line that called those. */
-MAY_RAISE int blame(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Calls the function below `nargs` arguments on the main thread, outside of any task, with a budget and the cap. 0, or
  * -ERR_SCRIPT... with the message instead of results on the stack. */

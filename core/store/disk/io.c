@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
+
 static int real_open(const char *path, int flags, mode_t mode)
 {
     return open(path, flags | O_CLOEXEC, mode);
@@ -66,4 +68,20 @@ int io_write(int fd, const void *p, size_t n, uint64_t at)
     if (done < 0)
         return -errno;
     return (size_t)done == n ? 0 : -EIO;
+}
+
+int io_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out)
+{
+    char chunk[64 * KIB];
+    while (at < end) {
+        size_t n = end - at < sizeof chunk ? (size_t)(end - at) : sizeof chunk;
+        ssize_t got = pread(from, chunk, n, (off_t)at);
+        if (got > 0)
+            got = io.pwrite(to, chunk, (size_t)got, (off_t)out);     /* less than all: the next call says why */
+        if (got <= 0)
+            return got < 0 ? -errno : -EIO;
+        at += (uint64_t)got;
+        out += (uint64_t)got;
+    }
+    return 0;
 }

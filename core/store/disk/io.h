@@ -40,4 +40,7 @@ int io_sync_dir_or_all(const char *path, int root_fd);
 /* Writes all n bytes. 0, or -errno (-EIO for a short write). A failed write is never repeated. */
 int io_write(int fd, const void *p, size_t n, uint64_t at);
 
+/* Copies the bytes [at, end) of a file to position `out` of another one. On any thread. 0 or -errno. */
+int io_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
+
 #endif

@@ -11,34 +11,12 @@
 #include "store/log/commit_log.h"
 #include "store/log/origins.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 /* At least this many bytes of received batches are written from the caller's buffer, and not copied to `pending`. */
 enum { WRITE_DIRECTLY_MIN = 64 * KIB };
 
 /* -- the active file -------------------------------------------------------------------------------------- */
-
-static void write_to_active(struct journal *j, slice bytes)
-{
-    struct segment *seg = j->parts.active;
-    int rc = segment_use(seg);
-    if (rc == 0)
-        rc = io_write(seg->file.fd, bytes.p, bytes.n, seg->written);
-    if (rc < 0)
-        disk_failed(&j->store->disk, "write", segment_path(seg).s, rc);
-    seg->file.dirty = true;
-    seg->written = seg->size;
-    j->marks.written = j->marks.tail;
-    j->checkpoint.clean = false;
-    j->store->stats.written_bytes += bytes.n;
-}
-
-void journal_write(struct journal *j)
-{
-    if (buf_size(&j->pending) == 0)
-        return;
-    write_to_active(j, buf_slice(&j->pending));
-    buf_clear(&j->pending);
-}
 
 /* Writes what is pending and the end record. The next group commit syncs the file; then it is sealed. */
 static void end_active(struct journal *j)
@@ -188,7 +166,7 @@ void journal_add_batches(struct journal *j, slice batches)
         add_batch(j, &head, rest.p);
     }
     if (directly)
-        write_to_active(j, batches);
+        journal_write_bytes(j, batches);
     else
         buf_add_slice(&j->pending, batches);
     bound_pending(j);

@@ -6,9 +6,6 @@
 
 #include "store/log/journal_struct.h"
 
-/* Writes the pending bytes to the active file. A failed write ends the process. */
-void journal_write(struct journal *j);
-
 /* Has the next group commit sync it, or a later one, as its durability says. */
 void journal_want_sync(struct journal *j);
 

@@ -12,36 +12,7 @@
 
 enum { SNAPSHOT_PART = 4 };
 
-struct senders_bounds origins_bounds(const struct journal *j)
-{
-    return (struct senders_bounds){
-        .producers = {PRODUCERS_MAX, PRODUCER_AGE_MS},
-        .keys = {j->options.dedupe_keys, j->options.dedupe_age_ms},
-        .letters = {PRODUCERS_MAX, PRODUCER_AGE_MS},
-    };
-}
-
-void origins_drop(struct journal *j)
-{
-    senders_free(j->origins.senders);
-    j->origins = (struct journal_origins){0};
-}
-
-void origins_note(struct journal *j, const struct batch_head *head, const char *batch)
-{
-    struct origin o;
-    struct senders_bounds bounds = origins_bounds(j);
-    if (!j->origins.senders || origin_read(batch, head, &o) < 0 || o.kind == ORIGIN_NONE)
-        return;
-    senders_note(j->origins.senders, &bounds, head, &o);
-}
-
 /* -- snapshots -------------------------------------------------------------------------------------------- */
-
-struct path origins_path(const struct journal *j, uint64_t offset)
-{
-    return file_path(&j->parts.dir, offset, FILE_SENDERS);
-}
 
 /* Written without fsync: one that a power loss has torn is not used. `only`: the log does not say it again, so it is
  * synced. 0 or -errno, and then there is none. */

@@ -1,4 +1,5 @@
-/* Reading back what the log says of its senders: loads the newest snapshot that fits, notes the batches after it. */
+#include "store/log/origins_read.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,13 +12,44 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
-#include "store/log/append.h"
-#include "store/log/origins.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 enum { READ_CHUNK = 1 * MIB };
 
+/* -- in memory -------------------------------------------------------------------------------------------- */
+
+struct senders_bounds origins_bounds(const struct journal *j)
+{
+    return (struct senders_bounds){
+        .producers = {PRODUCERS_MAX, PRODUCER_AGE_MS},
+        .keys = {j->options.dedupe_keys, j->options.dedupe_age_ms},
+        .letters = {PRODUCERS_MAX, PRODUCER_AGE_MS},
+    };
+}
+
+void origins_drop(struct journal *j)
+{
+    senders_free(j->origins.senders);
+    j->origins = (struct journal_origins){0};
+}
+
+void origins_note(struct journal *j, const struct batch_head *head, const char *batch)
+{
+    struct origin o;
+    struct senders_bounds bounds = origins_bounds(j);
+    if (!j->origins.senders || origin_read(batch, head, &o) < 0 || o.kind == ORIGIN_NONE)
+        return;
+    senders_note(j->origins.senders, &bounds, head, &o);
+}
+
 /* -- snapshots -------------------------------------------------------------------------------------------- */
+
+struct path origins_path(const struct journal *j, uint64_t offset)
+{
+    return file_path(&j->parts.dir, offset, FILE_SENDERS);
+}
+
 
 static int downwards(const void *a, const void *b)
 {

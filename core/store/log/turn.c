@@ -4,6 +4,7 @@
 #include "store/log/commit_log.h"
 #include "store/log/group_commit.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 /* Orders the next file of a topic that fills files of some size, once the active one is half full. */
 static void preallocate_if_worth(struct journal *j)

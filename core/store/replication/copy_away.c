@@ -12,7 +12,6 @@
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/store_struct.h"
-#include "store/replication/set_aside.h"
 
 struct copying {
     struct background background;
@@ -63,7 +62,7 @@ static int open_next(struct copying *c)
 static int copy_step(struct copying *c)
 {
     uint64_t until = c->copied + least(c->size - c->copied, BACKGROUND_STEP);
-    int rc = set_aside_copy(c->in, c->copied, until, c->out, c->copied);
+    int rc = io_copy(c->in, c->copied, until, c->out, c->copied);
     if (rc == 0 && io.sync_all(c->out) < 0)
         rc = -errno;
     c->copied = until;

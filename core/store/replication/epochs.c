@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "store/log/append.h"
 #include "store/log/segment_find.h"
+#include "store/log/write.h"
 
 /* Reads and checks the whole batch at a place. 0; -ERR_DAMAGED; -errno. */
 static int read_batch(struct segment *seg, struct place at, struct batch_head *head)

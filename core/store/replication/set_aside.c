@@ -23,22 +23,6 @@ struct path set_aside_path(const struct topic_dir *dir, uint64_t offset)
     return path;
 }
 
-int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out)
-{
-    char chunk[64 * KIB];
-    while (at < end) {
-        size_t n = end - at < sizeof chunk ? (size_t)(end - at) : sizeof chunk;
-        ssize_t got = pread(from, chunk, n, (off_t)at);
-        if (got > 0)
-            got = io.pwrite(to, chunk, (size_t)got, (off_t)out);     /* less than all: the next call says why */
-        if (got <= 0)
-            return got < 0 ? -errno : -EIO;
-        at += (uint64_t)got;
-        out += (uint64_t)got;
-    }
-    return 0;
-}
-
 /* -- the files of a truncation ---------------------------------------------------------------------------- */
 
 int set_aside_begin(struct segment *seg, struct place at, const char *folder)
@@ -70,7 +54,7 @@ static int copy_rest(struct segment *seg, struct place at, const char *folder)
     int fd = set_aside_begin(seg, at, folder);
     if (fd < 0)
         return fd;
-    int rc = set_aside_copy(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
+    int rc = io_copy(seg->file.fd, at.position, seg->written, fd, FILE_HEAD_SIZE);
     if (rc == 0 && io.sync_all(fd) < 0)
         rc = -errno;
     close(fd);
@@ -134,7 +118,7 @@ static int copy_file(const char *from, const char *to)
     if (in < 0)
         return -errno;
     int out = io.open(to, O_WRONLY | O_CREAT | O_EXCL, 0640);
-    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : set_aside_copy(in, 0, (uint64_t)st.st_size, out, 0);
+    int rc = out < 0 || fstat(in, &st) < 0 ? -errno : io_copy(in, 0, (uint64_t)st.st_size, out, 0);
     if (rc == 0 && io.sync_all(out) < 0)
         rc = -errno;
     if (out >= 0)

@@ -26,9 +26,6 @@ int set_aside_keep(struct journal *j, uint32_t index, struct place at, const cha
 /* Begins the copy of what a segment holds from a place on, in this directory. A descriptor, or -errno. */
 int set_aside_begin(struct segment *seg, struct place at, const char *folder);
 
-/* Copies the bytes [at, end) of a file to position `out` of another one. On any thread. 0 or -errno. */
-int set_aside_copy(int from, uint64_t at, uint64_t end, int to, uint64_t out);
-
 /* Moves the directory of a journal that is settled to a path in diverged/. Where that is another filesystem, the disk
  * thread copies it there (copy_away.h), and it is moved to trash/; *to is then where the copy is. What was moved is not
  * fsynced yet; a copy is. 0; -ERR_BUSY: it is being copied, so ask again; or -errno, and it is where it was. */

@@ -49,7 +49,7 @@ static int scan_step(struct preparation *p)
 static int copy_step(struct preparation *p)
 {
     uint64_t until = p->end - p->copied < BACKGROUND_STEP ? p->end : p->copied + BACKGROUND_STEP;
-    int rc = set_aside_copy(p->in, p->copied, until, p->out, p->copied - p->at.position + FILE_HEAD_SIZE);
+    int rc = io_copy(p->in, p->copied, until, p->out, p->copied - p->at.position + FILE_HEAD_SIZE);
     /* Out of the page cache: the loop, which truncates the file, would take most of the time to free it there. */
     posix_fadvise(p->in, (off_t)p->copied, (off_t)(until - p->copied), POSIX_FADV_DONTNEED);
     if (rc == 0)

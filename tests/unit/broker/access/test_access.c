@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "broker/access/access.h"
 #include "broker/access/access_struct.h"
 #include "broker/topic/topics_struct.h"
 #include "store/recovery/open.h"
