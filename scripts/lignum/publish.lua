@@ -9,6 +9,7 @@ local reserved = require "lignum.reserved"
 local topic, json = core.topic, core.json
 local append_to, receipt = core.append, core.Topic.receipt
 local publish = core.Request.publish
+local free = reserved.free
 
 local M = {}
 
@@ -343,7 +344,7 @@ end
 ---@return string? code
 ---@return table? more
 function M.request(req, name)
-  local problem = reserved.problem(name)
+  local problem = not free[name] and reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
   local done, why, code, more = publish(req, name, on_publish)
   if done == false and why then return publish_changed(req, name, why, code) end
