@@ -147,7 +147,10 @@ def findings(trace, make_node, folder, rng, count, binary):
     """Of each moment at which the power was lost: what is wrong."""
     noted = [Noted(r) for r in trace.repeaters] + trace.workers
     for moment, luck, data in states(rng, folder, trace.b, trace.log, noted, count):
-        c = make_node(data=data, binary=binary, place=os.path.join(folder, "check")).start()
+        c = make_node(data=data, binary=binary, place=os.path.join(folder, "check"), expect_exit=None)
+        if not c.try_start():
+            yield "power lost at byte %d of the log, luck %g" % (moment, luck), [c.said()]
+            continue
         try:
             found = broken(trace, c, moment)
         except AssertionError as e:

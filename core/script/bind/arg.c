@@ -52,9 +52,15 @@ double arg_seconds(lua_State *L, int index, const char *name, const char *usage)
         value = lua_tonumber(L, index);
     if (!isfinite(value) || value < 0)
         arg_fail(L, usage, "%s must be a number of seconds, not %s", name, luaL_tolstring(L, index, NULL));
+    return value;
+}
+
+uint32_t arg_wait(lua_State *L, int index, const char *name, const char *usage)
+{
+    double value = arg_seconds(L, index, name, usage);
     if (value > SECONDS_MAX)
         arg_fail(L, usage, "%s must be at most %.0f seconds, not %g", name, SECONDS_MAX, value);
-    return value;
+    return seconds_to_ms(value);
 }
 
 uint32_t seconds_to_ms(double seconds)
@@ -67,7 +73,7 @@ uint32_t arg_ms(lua_State *L, int index, uint32_t otherwise, const char *usage)
 {
     if (lua_isnoneornil(L, index))
         return otherwise;
-    return seconds_to_ms(arg_seconds(L, index, "timeout", usage));
+    return arg_wait(L, index, "timeout", usage);
 }
 
 /* Takes the value on top. It is popped, or moved below the key that lua_next needs. */

@@ -20,7 +20,8 @@ MAY_RAISE slice arg_text(lua_State *L, int index, const char *name, const char *
 /* From 0 to 2^63-1; a finite number that is not negative; a number of seconds as milliseconds, or `otherwise`. */
 MAY_RAISE uint64_t arg_whole(lua_State *L, int index, const char *name, const char *usage);
 MAY_RAISE void arg_table(lua_State *L, int index, const char *name, const char *usage);
-MAY_RAISE double arg_seconds(lua_State *L, int index, const char *name, const char *usage);
+MAY_RAISE double arg_seconds(lua_State *L, int index, const char *name, const char *usage);   /* finite, not negative */
+MAY_RAISE uint32_t arg_wait(lua_State *L, int index, const char *name, const char *usage);     /* seconds, as ms */
 MAY_RAISE uint32_t arg_ms(lua_State *L, int index, uint32_t otherwise, const char *usage);
 
 /* A table of named options. An absent one leaves its `out` alone; an unknown name or a wrong type raises. */

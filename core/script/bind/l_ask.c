@@ -120,7 +120,7 @@ static int asked(lua_State *L, int status, lua_KContext context)
 /* The arguments are the whole stack of L. */
 static int ask(lua_State *L, struct vm *callee, const struct task_options *options, const char *usage)
 {
-    uint32_t ms = seconds_to_ms(arg_seconds(L, SECONDS, "seconds", usage));
+    uint32_t ms = arg_wait(L, SECONDS, "seconds", usage);
     struct task *self = task_self(L);
     struct asking *a = object_new(L, KIND_ASKING, sizeof(*a), 0);
     int index = lua_gettop(L);

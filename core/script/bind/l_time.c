@@ -66,7 +66,7 @@ static int sleep_done(lua_State *L, int status, lua_KContext context)
 /* sleep(seconds).  Waits for that long; 0 lets other tasks run. */
 static int l_sleep(lua_State *L)
 {
-    uint32_t ms = seconds_to_ms(arg_seconds(L, 1, "seconds", SLEEP));
+    uint32_t ms = arg_wait(L, 1, "seconds", SLEEP);
     struct task *self = task_self(L);
     task_may_stop(self);
     return task_park(L, self, ms == 0 ? 1 : ms, 0, sleep_done);

@@ -48,7 +48,7 @@ static int held_waited(lua_State *L, int status, lua_KContext context)
 int l_group_held(lua_State *L)
 {
     luaL_checktype(L, ARG_MORE, LUA_TTABLE);
-    uint32_t ms = seconds_to_ms(arg_seconds(L, 4, "seconds", HELD));
+    uint32_t ms = arg_wait(L, 4, "seconds", HELD);
     struct task *self = task_self(L);
     lua_settop(L, 4);
     if (ms == 0) {
