@@ -11,7 +11,7 @@ local FREE_MAX <const> = 4096
 local prefixes = {}      -- [first byte] = a list of { prefix =, why = }
 local free_count = 0
 
----Names that were asked about and are free, as each publish asks. At most FREE_MAX: further ones are looked at each time.
+---Names that were asked about and are free, as each publish asks. At most FREE_MAX: others are looked at each time.
 ---@type table<string, true>
 M.free = {}
 

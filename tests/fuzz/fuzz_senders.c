@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { REPAIR = 1, HEAD_SIZE = 56, CRC_AT = 52, PRODUCERS = 8, KEYS = 4, AGE_MS = 1000 };
 
 static const struct senders_place place = {{1, 5}, 100, 3};
-static const struct senders_bounds bounds = {{PRODUCERS, AGE_MS}, {KEYS, AGE_MS / 10}};
+static const struct senders_bounds bounds = {{PRODUCERS, AGE_MS}, {KEYS, AGE_MS / 10}, {PRODUCERS, AGE_MS}};
 
 static void repair(char *bytes, size_t n)
 {
