@@ -13,6 +13,8 @@
 #include "store/log/journal_struct.h"
 #include "store/log/store_struct.h"
 
+enum { FRAME_KEPT = 256 * KIB };     /* of the buffer, from one group commit to the next */
+
 struct commit_file {
     int fd;                      /* -1: there is no file yet */
     struct commit_head head;     /* of this use; use 0: free */
@@ -100,6 +102,8 @@ uint64_t commit_log_take(struct commit_log *l)
 
 void commit_log_drop(struct commit_log *l)
 {
+    if (l->frame.cap > FRAME_KEPT)
+        buf_fini(&l->frame);
     buf_clear(&l->frame);
     l->records = 0;
 }
