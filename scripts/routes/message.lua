@@ -33,13 +33,28 @@ local function post_messages(req, name)
   return publish.receipt(req, publish.messages(name, messages, req))
 end
 
+-- Refusals that follow from what this node's log holds. A leader that another one has replaced, and that does not know it
+-- yet, would refuse what the other one takes.
+local BY_THE_LOG <const> = { sequence_gap = true, fenced = true, precondition_failed = true }
+
+-- The answer to a publish that has failed. One that follows from the log is given by a leader that is sure to be one.
+local function refuse(name, code, why, more)
+  if BY_THE_LOG[code] then
+    local sure, doubt, kind = topic(name):barrier()
+    if not sure and kind ~= "unknown_topic" then
+      return publish.fail("no_leader", "this node cannot tell whether it still leads: " .. doubt)
+    end
+  end
+  return publish.fail(code, why, more)
+end
+
 ---`POST /v1/topics/{topic}/messages`
 ---@param req lignum.Request
 function M.post(req)
   local name = param(req, "topic")
   local receipt, why, code, more = publish.request(req, name)
   if receipt == false then receipt, why, code, more = post_messages(req, name) end
-  if not receipt then return publish.fail(code, why, more) end
+  if not receipt then return refuse(name, code, why, more) end
   return 200, receipt, http.JSON
 end
 

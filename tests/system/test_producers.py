@@ -125,6 +125,26 @@ def test_requests_repeated_through_failovers_are_stored_once(cluster, figure):
            sum(r.duplicates for r in ours))
 
 
+def test_a_replaced_leader_refuses_nothing_by_its_own_log(cluster):
+    """It thaws while it still believes to lead: the sequence and the place that a client names are those of the new leader."""
+    c = cluster(topics={"t": LIVE})
+    path = "/v1/topics/t/messages"
+    old = c.leader()
+
+    def numbered(seq):
+        return {"Producer-Id": "p", "Producer-Seq": str(seq)}
+    old.ok("POST", path, b"0", numbered(0))
+    old.freeze()
+    new = c.wait_leader(besides=[old])
+    wait_until(lambda: new.post(path, b"1", headers=numbered(1)).status == 200, what="the new leader appends")
+    token = new.ok("GET", path + "?from=latest").json["next_token"]
+    with old.connect() as one, old.connect() as two:
+        old.thaw()
+        for conn, headers in (one, numbered(2)), (two, {"If-Match": '"%s"' % token}):
+            a = conn.request("POST", path, b"2", headers)
+            assert a.status in (200, 503, 504), (headers, a)
+
+
 def test_requests_lost_with_a_leader_of_a_wal_topic_are_new_again_on_it_too(cluster):
     """The lost leader comes back, is cut, and leads again: it must have forgotten what it has lost."""
     c = cluster(sync_interval=30, set=SMALL, topics={"w": {"replication": "wal"}})
