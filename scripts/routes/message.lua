@@ -33,8 +33,8 @@ local function post_messages(req, name)
   return publish.receipt(req, publish.messages(name, messages, req))
 end
 
--- Refusals that follow from what this node's log holds. A leader that another one has replaced, and that does not know it
--- yet, would refuse what the other one takes.
+-- Refusals that follow from what this node's log holds. A leader that another one has replaced, and that does not know
+-- it yet, would refuse what the other one takes.
 local BY_THE_LOG <const> = { sequence_gap = true, fenced = true, precondition_failed = true }
 
 -- The answer to a publish that has failed. One that follows from the log is given by a leader that is sure to be one.
@@ -44,6 +44,7 @@ local function refuse(name, code, why, more)
     if not sure and kind ~= "unknown_topic" then
       return publish.fail("no_leader", "this node cannot tell whether it still leads: " .. doubt)
     end
+    if core.cluster.follows() then return publish.fail("no_leader", "this node does not lead any more") end
   end
   return publish.fail(code, why, more)
 end

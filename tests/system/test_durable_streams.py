@@ -126,6 +126,23 @@ def test_a_frozen_old_leader_does_not_answer_stale(cluster):
     wait_until(lambda: old.request("GET", "/v1/stream/s").body == b"[1,2]", what="the old leader follows")
 
 
+def test_a_replaced_leader_refuses_no_append_by_its_own_log(cluster):
+    c = streams_cluster(cluster, "live")
+    old = c.leader()
+    old.ok("PUT", "/v1/stream/s", body=b"[1]", headers=JSON, status=201)
+    old.freeze()
+    new = c.wait_leader(besides=[old])
+
+    def numbered(seq):
+        return dict(JSON, **{"Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": str(seq)})
+    wait_until(lambda: new.request("POST", "/v1/stream/s", body=b"[2]", headers=numbered(0)).status in (200, 204),
+               what="the new leader appends")
+    with old.connect() as conn:
+        old.thaw()
+        a = conn.request("POST", "/v1/stream/s", b"[3]", numbered(1))
+    assert a.status in (200, 503, 504), a
+
+
 def test_what_one_node_acknowledged_every_other_one_shows(cluster):
     """Of a wal topic followers get messages when they are due; a read through them has them sent at once."""
     c = streams_cluster(cluster, "wal")

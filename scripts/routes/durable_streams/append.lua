@@ -1,12 +1,15 @@
 --- Durable Streams: POST appends, closes, or both; DELETE.
 local access = require "routes.durable_streams.access"
+local barrier = require "routes.durable_streams.barrier"
 local core = require "lignum.core"
+local forward = require "lignum.forward"
 local messages = require "routes.durable_streams.messages"
 local protocol = require "routes.durable_streams.protocol"
 local state = require "routes.durable_streams.state"
 
 local fail, dress, media = protocol.fail, protocol.dress, protocol.media
 local header = core.Request.header
+local follows = core.cluster.follows
 
 local M = {}
 
@@ -120,11 +123,7 @@ local function try(req, a, s, w)
   }
 end
 
----`POST /v1/stream/{path}`
----@param req lignum.Request
-function M.post(req)
-  local name = protocol.topic_name(req:param("path"))
-  if not name then return fail("unknown_stream") end
+local function post(req, name)
   local kind, coding, closing, seq, id, epoch, sequence = header(req, "content-type", "content-encoding",
     "stream-closed", "stream-seq", "producer-id", "producer-epoch", "producer-seq")
   local p, problem = producer_of(id, epoch, sequence)
@@ -152,6 +151,24 @@ function M.post(req)
     w = nil
   end
   return fail("busy", "other appends to the stream came first each time")
+end
+
+-- Refusals that follow from what this node's log holds. A leader that another one has replaced, and that does not know
+-- it yet, would refuse what the other one takes: they are given by a leader that is sure to be one.
+local BY_THE_LOG <const> = { [403] = true, [404] = true, [409] = true, [410] = true }
+
+---`POST /v1/stream/{path}`
+---@param req lignum.Request
+function M.post(req)
+  local name = protocol.topic_name(req:param("path"))
+  if not name then return fail("unknown_stream") end
+  local status, body, headers = post(req, name)
+  if BY_THE_LOG[status] then
+    local doubtful, answer, more = barrier.pass(req, name)
+    if doubtful then return doubtful, answer, more end
+    if follows() then return forward.to_leader(req, function() return post(req, name) end) end
+  end
+  return status, body, headers
 end
 
 ---`DELETE /v1/stream/{path}`
