@@ -33,7 +33,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
     list_init(&s->arrived);
     list_init(&s->flushing);
     list_init(&s->stalled);
-    map_init(&s->origins);
+    map_init(&s->addresses);
     deadlines_init(&s->deadlines, l);
     http_set_limits(s, limits);
     routes_init(s);
@@ -90,7 +90,7 @@ void client_new(struct listener *l, int fd, const union address *from, bool beyo
     c->over = over;
     address_format(from, c->peer);
     c->peer_size = (unsigned char)strlen(c->peer);
-    origin_join(c, from);
+    client_address_join(c, from);
     list_init(&c->queue);
     list_init(&c->stalled);
     deadline_init(&c->deadline);
@@ -214,7 +214,7 @@ void client_free(struct client *c)
     buf_pool_give(&c->server->pool, &c->conn.out);
     list_remove(&c->queue);
     list_remove(&c->all);
-    origin_leave(c);
+    client_address_leave(c);
     mem_free(c);
 }
 
@@ -302,7 +302,7 @@ void http_server_free(struct http_server *s)
         mem_free(x);
     }
     deadlines_fini(&s->deadlines);
-    map_fini(&s->origins);
+    map_fini(&s->addresses);
     buf_pool_fini(&s->pool);
     buf_fini(&s->refusal);
     buf_fini(&s->origins_allowed);

@@ -6,8 +6,8 @@
  * dropped. A request and its slices are valid until then. Malformed requests, limits and timeouts are answered here;
  * the caller never sees them.
  *
- * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_origin.c
- * (who holds what), http_shake.c (TLS handshakes, certificates), http_request.c (bytes to requests; http_parse.c,
+ * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_address.c
+ * (who holds what), http_handshake.c (TLS handshakes, certificates), http_request.c (bytes to requests; http_parse.c,
  * http_chunks.c, http_uri.c, http_chars.c parse),
  * http_browser.c (which browsers' requests are served),
  * http_answer.c (answers to bytes), http_status.c (phrases), http_flush.c (bytes to sockets), http_stats.c (counters).
@@ -99,7 +99,7 @@ void http_count(struct http_server *s, struct quotas *quotas);
 size_t http_bill(struct http_request *r, struct quota_ref client);
 
 /* The address of a request's client, as one of an IPv4 host or an IPv6 network; for quota_client. */
-slice http_origin(const struct http_request *r);
+slice http_address(const struct http_request *r);
 
 /* Called with a head whose body has not arrived yet: sets out->error to answer at once and close, instead of reading
  * that body. Paths that do not exist, so that strangers' bodies take no memory. */

@@ -90,7 +90,7 @@ static bool slowest_yields(struct http_server *s)
 static bool is_over(struct http_server *s, const union address *from, uint64_t more)
 {
     uint64_t most = s->limits.client_connections;
-    return most > 0 && origin_connections(s, from) >= most + more;
+    return most > 0 && client_address_connections(s, from) >= most + more;
 }
 
 /* A few connections of an address beyond its limit are served as those beyond limits.connections: its health checks. */

@@ -3,7 +3,7 @@
  *
  * A client is one connection. Its states, and what moves it to the next one:
  *
- *     SHAKE    waits for the TLS handshake     -> HEAD     http_shake.c, when it is done; not on a plain listener
+ *     SHAKE    waits for the TLS handshake     -> HEAD     http_handshake.c, when it is done; not on a plain listener
  *                                              -> LINGER   the same, when it fails
  *                                              -> SENDING  the same, with a refusal, if it sends no TLS
  *     HEAD     waits for a request head        -> BODY     http_request.c, when the head is whole
@@ -61,8 +61,8 @@ enum held {
     HELD_KINDS,
 };
 
-/* An address that clients come from (http_origin.c). */
-struct origin {
+/* An address that clients come from (http_address.c). */
+struct client_address {
     char key[8];
     unsigned char key_size;
     uint64_t held[HELD_KINDS];    /* its part of server.held; freed when it has no client */
@@ -114,7 +114,7 @@ struct client {
     struct quota_ref quota;       /* who pays for what is sent */
     bool over;                    /* its address has too many connections: it is served as if it were `beyond` */
     size_t charged;               /* its part of HELD_BODIES */
-    struct origin *origin;        /* outlives us */
+    struct client_address *address;   /* outlives us */
     size_t body_before;           /* size of this client's last request, as a guess at the next one's */
 };
 
@@ -154,7 +154,7 @@ struct http_server {
     unsigned exchange_count;
     uint64_t now_ns;              /* of this turn; 0: the clock has not been read yet */
     uint64_t held[HELD_KINDS];
-    struct map origins;           /* address -> struct origin, of each client that there is */
+    struct map addresses;         /* address -> struct client_address, of each client that there is */
     struct http_stats stats;
     struct http_route_stats *routes;
     struct map route_numbers;         /* by pattern */
@@ -178,10 +178,10 @@ void exchange_drained(struct exchange *x);   /* calls on_drained once: all is se
 /* Closes it if it is idle. A request that has arrived but was not read yet is still answered. */
 void client_drain(struct client *c);
 
-/* http_origin.c */
-void origin_join(struct client *c, const union address *from);
-uint64_t origin_connections(struct http_server *s, const union address *from);
-void origin_leave(struct client *c);     /* when it holds nothing else any more */
+/* http_address.c */
+void client_address_join(struct client *c, const union address *from);
+uint64_t client_address_connections(struct http_server *s, const union address *from);
+void client_address_leave(struct client *c);     /* when it holds nothing else any more */
 void client_hold(struct client *c, enum held what, int64_t more);
 bool client_has_share(const struct client *c, enum held what);   /* its address holds its share at least */
 
@@ -195,7 +195,7 @@ void browser_headers(const struct exchange *x, struct buf *out);
 void listeners_close(struct http_server *s);
 void accept_resume(struct http_server *s);
 
-/* http_shake.c */
+/* http_handshake.c */
 void shakes_run(struct http_server *s);  /* once in a turn */
 void shake_end(struct client *c);        /* it holds no place any more */
 

@@ -1,6 +1,6 @@
 /*
  * The barriers of a follower: BARRIER asks the leader how far it has come with a topic, REACHED is the answer, and
- * CONFIRM is the leader's question whether this node follows it (broker/leader/confirm.h).
+ * CONFIRM is the leader's question whether this node follows it (broker/leader/barrier.h).
  *
  * Barriers are numbered and answered in order. `answered` is a mark: it reaches a barrier's number with its answer, and
  * fails with -ERR_UNAVAILABLE when the connection ends before.

@@ -7,7 +7,7 @@
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
-#include "broker/leader/confirm.h"
+#include "broker/leader/barrier.h"
 #include "broker/leader/feed.h"
 #include "broker/leader/handshake.h"
 #include "broker/leader/membership.h"

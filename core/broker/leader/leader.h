@@ -5,7 +5,7 @@
  *   leader.c       connections, epochs, the `peers` mark, the turn
  *   handshake.c    HELLO, WELCOME, PROMISE
  *   requests.c     what a ready follower asks and acknowledges
- *   confirm.c      whether the members still follow, for readers that must not read what is out of date
+ *   barrier.c      whether the members still follow, for readers that must not read what is out of date
  *   feed.c         one topic being sent to one follower
  *   membership.c   whose copies count, and proposals of another synced set
  *   peer.h         the state that they share
@@ -50,7 +50,7 @@ void leader_end(struct leader *l);
  * does not rise before. */
 void leader_set_changed(struct leader *l);
 
-/* A barrier (broker/leader/confirm.h): the mark reaches *want when the members have confirmed, after this call, that
+/* A barrier (broker/leader/barrier.h): the mark reaches *want when the members have confirmed, after this call, that
  * they follow this node. Then leader_reached says how far it is; false: not all of what its epoch began with has taken
  * effect. */
 struct mark *leader_barrier(struct leader *l, uint64_t *want);

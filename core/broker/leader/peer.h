@@ -50,7 +50,7 @@ struct peer {
     struct list dirty;               /* feeds that may have something to send */
     struct list told_later;          /* feeds with nothing to send but marks */
     uint64_t tell_ns;                /* when those are due; 0: there are none */
-    struct list barriers;            /* its barriers that are not answered yet (confirm.c) */
+    struct list barriers;            /* its barriers that are not answered yet (barrier.c) */
     unsigned barrier_count;
     uint64_t confirm_sent, confirmed;   /* numbers of the last CONFIRM to it, and of its last CONFIRMED */
     int64_t credit;                  /* bytes that may be sent now while it is not counted */

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/say.h"
-#include "broker/leader/confirm.h"
+#include "broker/leader/barrier.h"
 #include "broker/leader/feed.h"
 #include "broker/wire/wire.h"
 #include "store/replication/epochs.h"

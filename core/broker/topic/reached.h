@@ -1,5 +1,5 @@
 /*
- * How far a leader has come with a topic: the answer to a barrier (broker/leader/confirm.h). A node that has all of it
+ * How far a leader has come with a topic: the answer to a barrier (broker/leader/barrier.h). A node that has all of it
  * shows its readers everything that any node had acknowledged when the barrier began.
  */
 #ifndef BROKER_TOPIC_REACHED_H

@@ -180,7 +180,7 @@ static struct quota_ref client_of(const struct services *s, const struct http_re
     struct shown shown;
     judge_shown(s, r, &shown);
     return shown.token != NULL ? quota_client(s->quotas, QUOTA_TOKEN, slice_from(shown.token->name), clock_ns())
-                               : quota_client(s->quotas, QUOTA_ADDRESS, http_origin(r), clock_ns());
+                               : quota_client(s->quotas, QUOTA_ADDRESS, http_address(r), clock_ns());
 }
 
 /* -> nothing | nil, message, code, seconds.  Counts the request as its client's. */

@@ -1,7 +1,7 @@
 /*
  * topic:barrier: waits until this node shows its readers all that any node had acknowledged when it was called.
  *
- *   asked      a leader waits until its set has confirmed it (broker/leader/confirm.h), a follower for its leader's
+ *   asked      a leader waits until its set has confirmed it (broker/leader/barrier.h), a follower for its leader's
  *              answer; a node without a cluster has nothing to ask
  *   applying   the records of _topics that the leader had applied take effect here
  *   reading    the topic becomes readable as far as it was there

@@ -19,51 +19,51 @@ static slice key_of(const union address *a)
     return IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr) ? slice_of(v6 + 12, 4) : slice_of(v6, 8);
 }
 
-uint64_t origin_connections(struct http_server *s, const union address *from)
+uint64_t client_address_connections(struct http_server *s, const union address *from)
 {
-    const struct origin *o = map_get(&s->origins, key_of(from));
+    const struct client_address *o = map_get(&s->addresses, key_of(from));
     return o == NULL ? 0 : o->held[HELD_CLIENTS];
 }
 
-slice http_origin(const struct http_request *r)
+slice http_address(const struct http_request *r)
 {
-    const struct origin *o = ((const struct exchange *)(const void *)r)->client->origin;
+    const struct client_address *o = ((const struct exchange *)(const void *)r)->client->address;
     return slice_of(o->key, o->key_size);
 }
 
-void origin_join(struct client *c, const union address *from)
+void client_address_join(struct client *c, const union address *from)
 {
     struct http_server *s = c->server;
     slice key = key_of(from);
-    struct origin *o = map_get(&s->origins, key);
+    struct client_address *o = map_get(&s->addresses, key);
     if (o == NULL) {
-        o = MEM_NEW(struct origin);
+        o = MEM_NEW(struct client_address);
         memcpy(o->key, key.p, key.n);
         o->key_size = (unsigned char)key.n;
-        map_put(&s->origins, slice_of(o->key, key.n), o);
+        map_put(&s->addresses, slice_of(o->key, key.n), o);
     }
-    c->origin = o;
+    c->address = o;
     client_hold(c, HELD_CLIENTS, 1);
 }
 
-void origin_leave(struct client *c)
+void client_address_leave(struct client *c)
 {
-    struct origin *o = c->origin;
+    struct client_address *o = c->address;
     client_hold(c, HELD_CLIENTS, -1);
-    c->origin = NULL;
+    c->address = NULL;
     if (o->held[HELD_CLIENTS] > 0)
         return;
-    map_remove(&c->server->origins, slice_of(o->key, o->key_size));
+    map_remove(&c->server->addresses, slice_of(o->key, o->key_size));
     mem_free(o);
 }
 
 void client_hold(struct client *c, enum held what, int64_t more)
 {
     c->server->held[what] += (uint64_t)more;
-    c->origin->held[what] += (uint64_t)more;
+    c->address->held[what] += (uint64_t)more;
 }
 
 bool client_has_share(const struct client *c, enum held what)
 {
-    return c->origin->held[what] * c->server->origins.count >= c->server->held[what];
+    return c->address->held[what] * c->server->addresses.count >= c->server->held[what];
 }

@@ -1,4 +1,4 @@
-#include "broker/leader/confirm.h"
+#include "broker/leader/barrier.h"
 
 #include "base/err.h"
 #include "base/least.h"

@@ -13,8 +13,8 @@
  * All waits end with -ERR_NOT_LEADER when this node stops leading. A follower's barrier (BARRIER) is answered by
  * REACHED, in the order in which they were asked.
  */
-#ifndef BROKER_LEADER_CONFIRM_H
-#define BROKER_LEADER_CONFIRM_H
+#ifndef BROKER_LEADER_BARRIER_H
+#define BROKER_LEADER_BARRIER_H
 
 #include "broker/leader/peer.h"
 #include "broker/topic/reached.h"
