@@ -64,7 +64,7 @@ local function ship_all(list, due)
   end
   if problem then
     -- Code that computes runs out of its budget or of time, in turn: that is one state, of one line.
-    local line, said = problem:match("^.-:%d+:"), notice.current.ship
+    local line, said = problem:match("%S+:%d+:"), notice.current.ship
     if not (line and said and said:find(line, 1, true)) then
       notice.set("ship", problem .. "; the WAL mode decides instead", "error")
     end
