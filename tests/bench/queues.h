@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "bench/wire/big_endian.h"
 #include "bench/wire/wire.h"
 
 enum { AMQP_HEAD = 7, AMQP_END = 0xce };
@@ -306,20 +307,6 @@ static int beanstalk_take(struct peer *p)
 }
 
 /* ---- AMQP ---- */
-
-static void u_add(struct buf *out, uint64_t v, int bytes)
-{
-    for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
-        buf_add_char(out, (char)(v >> shift));
-}
-
-static uint32_t u_at(const char *p, int bytes)
-{
-    uint32_t v = 0;
-    for (int i = 0; i < bytes; i++)
-        v = v << 8 | (unsigned char)p[i];
-    return v;
-}
 
 static void method_add(struct buf *out, struct buf *payload)
 {

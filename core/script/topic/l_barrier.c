@@ -24,17 +24,6 @@ struct waiting {
     struct reached reached;
 };
 
-static int reading_done(lua_State *L, int status, lua_KContext context)
-{
-    (void)status;
-    (void)context;
-    int rc = (int)lua_tointeger(L, -1);
-    if (rc < 0)
-        return push_fail(L, rc);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
 static int park(lua_State *L, struct mark *m, uint64_t want, lua_KFunction then)
 {
     struct task *self = task_self(L);
@@ -64,7 +53,7 @@ static int applying_done(lua_State *L, int status, lua_KContext context)
         return handle_fail(L, h, rc);
     if (t->id.epoch != r.id.epoch || t->id.offset != r.id.offset)     /* deleted, and created again, meanwhile */
         return push_fail(L, -ERR_UNAVAILABLE);
-    return park(L, &t->readable, r.readable, reading_done);
+    return park(L, &t->readable, r.readable, wait_is_over);
 }
 
 static int asked_done(lua_State *L, int status, lua_KContext context)

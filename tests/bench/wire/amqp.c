@@ -2,23 +2,10 @@
  * AMQP 0-9-1, to a durable queue of RabbitMQ with publisher confirms: one persistent message a request. The URL's
  * path is the queue's name; its type is the part after a dot: "/q.quorum", "/q.stream".
  */
+#include "bench/wire/big_endian.h"
 #include "bench/wire/wire.h"
 
 enum { METHOD = 1, HEADER = 2, BODY = 3, FRAME_HEAD = 7, FRAME_END = 0xce, IN_MAX = 4096 };
-
-static void u_add(struct buf *out, uint64_t v, int bytes)
-{
-    for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
-        buf_add_char(out, (char)(v >> shift));
-}
-
-static uint32_t u_at(const char *p, int bytes)
-{
-    uint32_t v = 0;
-    for (int i = 0; i < bytes; i++)
-        v = v << 8 | (unsigned char)p[i];
-    return v;
-}
 
 static void short_add(struct buf *out, slice s)
 {
