@@ -27,6 +27,7 @@ void server_configure(struct server *s)
     config_browsers(s->vm, s->http);
     config_access(s->vm, s->access);
     config_quotas(s->vm, s->quotas);
+    topics_set_most(s->topics, (size_t)vm_config_number(s->vm, "limits.topics", TOPICS_MAX));
     unsigned tasks = (unsigned)vm_config_number(s->vm, "limits.tasks", TASKS_MAX);
     unsigned least = tasks < limits.connections ? tasks : limits.connections;
     tasks_set_limits(vm_tasks(s->vm), tasks, config_ms(s->vm, "limits.script_time", TASK_BUDGET_MS));

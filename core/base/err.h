@@ -76,6 +76,7 @@
     X(BAD_VERSION,     "http_version",        505, NO,  "only HTTP/1.1 and HTTP/1.0 are supported") \
     X(STORAGE,         "storage",             503, YES, "the topic's directory cannot be opened on this node") \
     X(NO_SPACE,        "no_space",            507, YES, "the disk is full") \
+    X(TOO_MANY_TOPICS, "too_many_topics",     507, NO,  "there are as many topics as limits.topics allows") \
     X(FORMAT,          "bad_format",          500, NO,  "not Lignum's data, or of another format version") \
     X(CANCELLED,       "cancelled",           499, NO,  "the wait was cancelled") \
     X(TIMEOUT,         "timeout",             504, YES, "the wait timed out")

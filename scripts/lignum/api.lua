@@ -277,7 +277,7 @@ function Topic:receipt(first, count, epoch, ack, duplicate) end
 ---@return boolean? created    false when it exists, and is as asked for
 ---@return string? message
 ---@return string? code
----@errors bad_topic bad_value topic_exists unknown_topic no_space storage stopping too_many_requests
+---@errors bad_topic bad_value topic_exists unknown_topic no_space too_many_topics storage stopping
 ---@example topic("orders"):create({ retain = { age = 7 * day } }, { labels = { owner = "till" } })
 function Topic:create(settings, birth) end
 

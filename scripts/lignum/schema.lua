@@ -189,6 +189,7 @@ M.keys = group {
     "files", count(limits.files_open_max, "most log files kept open", 16, 1000000),
   },
   "limits", group {
+    "topics", count(limits.topics_max, "topics, internal ones included", 16, 10000000),
     "connections", count(limits.http_connections_max, "HTTP connections at once", 1, 1000000),
     "body", size(limits.http_body_max, "one request's body", KiB, limits.http_body_max),
     "bodies", size(limits.http_bodies_max, "all request bodies in memory together", MiB, TiB),

@@ -21,7 +21,7 @@
 enum {
     CONNECTIONS_MAX = 20 * 1000,
     THREADS_MAX = 64,
-    TOPICS_MAX_HERE = 100 * 1000,
+    TOPICS_MAX_HERE = 1000 * 1000,
     FILE_CHUNK = 64 * KIB,
     SECONDS_DEFAULT = 10,
     SECONDS_WITH_COUNT = 120, /* -n without -d ends after that time at the latest */

@@ -41,6 +41,25 @@ def test_topics_are_listed_in_order_of_names_without_the_internal_ones(b):
         assert field in one
 
 
+def test_a_topic_too_many_is_refused_until_the_limit_rises_or_another_is_deleted(node):
+    b = node(config="limits { topics = 16 }\n")
+    made = 0
+    while (a := b.post("/v1/topics/many-%d/messages" % made, b"x")).status == 200 and made < 16:
+        made += 1
+    assert_status(a, 507, "too_many_topics")
+    assert "limits.topics" in a.json["detail"] and a.json["retryable"] is False and a.json["appended"] is False
+    assert_status(b.request("PUT", "/v1/topics/more", "{}"), 507, "too_many_topics")
+    b.publish("many-0", b"those that exist take messages")
+    assert_status(b.request("DELETE", "/v1/topics/many-0"), 204)
+    assert_status(b.request("PUT", "/v1/topics/more", "{}"), 201)
+    assert_status(b.request("PUT", "/v1/topics/most", "{}"), 507, "too_many_topics")
+    b.write_config("limits { topics = 17 }\n")
+    b.reload()
+    assert_status(b.request("PUT", "/v1/topics/most", "{}"), 201)
+    b.restart()
+    assert b.topic("most")["next"] == 0
+
+
 def test_patch_changes_some_settings_and_leaves_the_others(b):
     b.ok("PUT", "/v1/topics/patch", json.dumps({"durability": "os", "retain": {"messages": 50}}), status=201)
     b.ok("PATCH", "/v1/topics/patch", json.dumps({"durability": "commit"}))

@@ -94,6 +94,7 @@ void topic_log_remember(struct topic_log *log, slice name, enum change_kind kind
         c->settings = *settings;
     c->want = want;
     list_push(&log->changes, &c->link);
+    log->creations += kind == CHANGE_CREATE;
 }
 
 const struct change *topic_log_find(const struct topic_log *log, slice name)
@@ -113,6 +114,7 @@ void topic_log_forget_below(struct topic_log *log, uint64_t offset)
         if (c->want > offset)
             break;
         list_remove(&c->link);
+        log->creations -= c->kind == CHANGE_CREATE;
         mem_free(c);
     }
 }

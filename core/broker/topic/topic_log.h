@@ -21,6 +21,7 @@ struct topic_log {
     struct topic *topic;          /* the struct topics owns it */
     struct mark applied;          /* records below this have taken effect; a task that asked for one waits here */
     struct list changes;          /* in the order of their records */
+    size_t creations;             /* among them */
     bool unread;                  /* the records with which this epoch began could not all be read */
 };
 

@@ -368,6 +368,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->store = s;
     ts->shared.role = role;
     ts->shared.clock = &ts->clock;
+    ts->most = TOPICS_MAX;
     registry_init(&ts->all);
     registry_init(&ts->unopened);
     map_init(&ts->deleted);
@@ -492,6 +493,11 @@ void topics_fail(struct topics *ts, int rc)
     }
     for (size_t i = 0; i < ts->unopened.count; i++)
         ts->unopened.sorted[i]->deleting = false;
+}
+
+void topics_set_most(struct topics *ts, size_t most)
+{
+    ts->most = most;
 }
 
 void topics_stop(struct topics *ts)

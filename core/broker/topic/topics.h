@@ -38,7 +38,7 @@ int64_t topics_date(struct topics *ts);
 
 /* Each change appends a record to _topics and returns the offset after it. The change is made when topics_applied is
  * there; that the record is committed is not enough. 0, or an error, and then the change is never made: -ERR_FORBIDDEN
- * for an internal topic, which clients neither change nor delete. */
+ * for an internal topic, which clients neither change nor delete; -ERR_TOO_MANY_TOPICS: topics_set_most. */
 int topics_create(struct topics *ts, slice name, const struct topic_settings *settings, uint64_t *want);
 
 /* The same with labels and a source. While a creation of the name is under way it waits for that one, whatever that
@@ -86,6 +86,10 @@ int topics_append(struct topic *t, struct append *a, uint64_t *first);
 /* 0 if the topic takes messages now; else -ERR_STOPPING, -ERR_UNKNOWN_TOPIC, -ERR_NOT_LEADER, -ERR_UNCONFIRMED,
  * -ERR_UNAVAILABLE or -ERR_NO_COPIES. */
 int topics_may_append(const struct topic *t);
+
+/* No more topics than this are created, internal ones and those under way included (limits.topics). There may be more
+ * all the same: by a lower limit than before, or by a leader with another one. */
+void topics_set_most(struct topics *ts, size_t most);
 
 /* From now on appends are refused with -ERR_STOPPING. */
 void topics_stop(struct topics *ts);

@@ -22,8 +22,8 @@ static int create(struct topics *ts, const struct topic_plan *plan, uint64_t *wa
     }
     if (t != NULL && (c == NULL || t->dependents > 0))   /* one with dependents is not removed by its delete record */
         return -ERR_TOPIC_EXISTS;
-    if (ts->all.count + ts->unopened.count >= TOPICS_MAX)
-        return -ERR_TOO_MANY;
+    if (ts->all.count + ts->unopened.count + ts->log.creations >= ts->most)
+        return -ERR_TOO_MANY_TOPICS;
     struct topic_record r = {plan->name, "create", plan->settings, &plan->birth};
     int rc = change_append(ts, &r, want);
     if (rc == 0)

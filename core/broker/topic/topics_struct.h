@@ -15,6 +15,7 @@ struct topics {
     struct registry all;          /* with an open journal, once `opening` is over */
     struct registry unopened;     /* they exist, and their directory could not be made */
     struct topic_log log;
+    size_t most;                  /* limits.topics */
     struct map deleted;           /* while opening: topics whose directory should be gone */
     bool opening, stopping, held;
 };

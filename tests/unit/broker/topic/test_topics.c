@@ -137,6 +137,31 @@ TEST(test_creating_twice_at_once_makes_one_topic)
     node_close(&n);
 }
 
+/* Creations that have not taken effect yet count, too; a deletion makes room when it has. */
+TEST(test_no_more_topics_are_created_than_the_limit_allows)
+{
+    struct node n;
+    uint64_t want;
+    node_open(&n);
+    topics_set_most(n.topics, 3);
+    CHECK_EQ(topics_create(n.topics, SLICE("a"), &settings_default, &want), 0);
+    CHECK_EQ(topics_create(n.topics, SLICE("b"), &settings_default, &want), 0);
+    CHECK_EQ(topics_create(n.topics, SLICE("c"), &settings_default, &want), -ERR_TOO_MANY_TOPICS);
+    CHECK_EQ(topics_create(n.topics, SLICE("b"), &settings_default, &want), 0);
+    settle(&n, topics_log(n.topics));
+    CHECK_EQ(topics_count(n.topics), 3);
+    delete(&n, "a");
+    CHECK_EQ(topics_create(n.topics, SLICE("c"), &settings_default, &want), -ERR_TOO_MANY_TOPICS);
+    settle(&n, topics_log(n.topics));
+    create(&n, "c");
+    topics_set_most(n.topics, 1);       /* what there is stays, also after a restart */
+    CHECK_EQ(topics_count(n.topics), 3);
+    node_close(&n);
+    node_open(&n);
+    CHECK_EQ(topics_count(n.topics), 3);
+    node_close(&n);
+}
+
 TEST(test_topics_and_messages_are_there_after_a_restart)
 {
     struct node n;
