@@ -1,5 +1,6 @@
 #include "net/fetch.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -39,6 +40,10 @@ struct fetch {
     bool guest, crowded;             /* fetch_options.guest; there was no room for the rest of the body */
     const char *oversized;           /* the part of the answer that is too large, or NULL */
     bool fresh;
+    struct networks to;              /* fetch_options.to, if it was given: `narrow` */
+    bool narrow, dry;
+    bool reached;                    /* a dry one: an address was allowed */
+    char refused[INET6_ADDRSTRLEN];  /* the last address that was not; "": none */
     struct fetch_result result;
     char detail[CURL_ERROR_SIZE];
 };
@@ -93,6 +98,12 @@ static void explain_failure(struct fetch *t, CURLcode code)
         t->result.error = -ERR_BUSY;
         snprintf(t->detail, sizeof t->detail, "the answers of all requests together are over the limit of %d MiB",
                  FETCH_BODIES_MAX / MIB);
+    } else if (t->reached) {
+        t->result.error = 0;
+        t->detail[0] = '\0';
+    } else if (t->refused[0] != '\0') {
+        t->result.error = -ERR_FORBIDDEN;
+        snprintf(t->detail, sizeof t->detail, "%s is not in a network that may be reached", t->refused);
     } else if (t->oversized) {
         t->result.error = -ERR_TOO_LARGE;
         snprintf(t->detail, sizeof t->detail, "the %s of the answer is larger than the limit", t->oversized);
@@ -253,6 +264,22 @@ static size_t on_head(char *data, size_t size, size_t n, void *arg)
 
 /* ---- the start ---- */
 
+/* Called for each address of the name, before a connection to it. CURL_SOCKET_BAD: there shall be none. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct fetch *t = arg;
+    (void)purpose;
+    const void *ip = a->family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)(void *)&a->addr)->sin6_addr
+                                           : (const void *)&((struct sockaddr_in *)(void *)&a->addr)->sin_addr;
+    if (!networks_have(&t->to, &a->addr)) {
+        if (inet_ntop(a->family, ip, t->refused, sizeof t->refused) == NULL)
+            snprintf(t->refused, sizeof t->refused, "the address");
+        return CURL_SOCKET_BAD;
+    }
+    t->reached = t->dry;
+    return t->dry ? CURL_SOCKET_BAD : socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 static void set_receivers(struct fetch *t)
 {
     fetch_option(&t->request, CURLOPT_PRIVATE, t);
@@ -261,6 +288,10 @@ static void set_receivers(struct fetch *t)
     fetch_option(&t->request, CURLOPT_HEADERDATA, t);
     curl.easy_setopt(t->request.easy, CURLOPT_WRITEFUNCTION, on_body);
     curl.easy_setopt(t->request.easy, CURLOPT_HEADERFUNCTION, on_head);
+    if (t->narrow) {
+        fetch_option(&t->request, CURLOPT_OPENSOCKETDATA, t);
+        curl.easy_setopt(t->request.easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    }
 }
 
 static void begin(struct fetch *t, const struct fetch_options *o)
@@ -292,7 +323,11 @@ int fetch_start(struct fetcher *f, const struct fetch_options *o, void (*done)(v
     t->fetcher = f;
     t->body_max = o->body_max ? o->body_max : FETCH_BODY_MAX;
     t->result.detail = t->detail;
-    t->fresh = o->fresh;
+    t->narrow = o->to != NULL;
+    if (t->narrow)
+        t->to = *o->to;
+    t->dry = o->dry;
+    t->fresh = o->fresh || t->narrow;
     t->guest = o->guest;
     f->count++;
     t->done = done;

@@ -5,6 +5,7 @@
 #define NET_FETCH_OPTIONS_H
 
 #include "base/slice.h"
+#include "net/networks.h"
 
 struct fetch_options {
     const char *url, *method;        /* method NULL: GET, or POST with a body */
@@ -17,6 +18,9 @@ struct fetch_options {
     const char *cert_file, *key_file;   /* to identify this client; NULL: none */
     bool fresh;                      /* on a new connection: libcurl repeats a request when a kept connection ends
                                       * before the answer, and this one must be sent at most once */
+    const struct networks *to;       /* connects only to addresses in these, judged after the name is resolved; copied.
+                                      * Such a request is fresh, and follows no redirects. NULL: anywhere */
+    bool dry;                        /* with `to`: ends where it would connect; the result has no error and status 0 */
     bool guest;                      /* on behalf of a client: may not use the last FETCHES_RESERVED */
 };
 

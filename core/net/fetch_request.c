@@ -67,9 +67,10 @@ static void set_policy(struct fetch_request *r, const struct fetch_options *o)
         set_number(r, CURLOPT_CA_CACHE_TIMEOUT, 0);   /* a new CA in the file takes effect with the next connection */
     fetch_option(r, CURLOPT_SSLCERT, o->cert_file);
     fetch_option(r, CURLOPT_SSLKEY, o->key_file);
-    set_number(r, CURLOPT_FRESH_CONNECT, o->fresh);
-    set_number(r, CURLOPT_FORBID_REUSE, o->fresh);
-    set_number(r, CURLOPT_FOLLOWLOCATION, o->redirects > 0);
+    bool fresh = o->fresh || o->to != NULL;   /* a kept connection was not judged by `to` */
+    set_number(r, CURLOPT_FRESH_CONNECT, fresh);
+    set_number(r, CURLOPT_FORBID_REUSE, fresh);
+    set_number(r, CURLOPT_FOLLOWLOCATION, o->redirects > 0 && o->to == NULL);
     set_number(r, CURLOPT_MAXREDIRS, (long)o->redirects);
     set_number(r, CURLOPT_TIMEOUT_MS, o->timeout_ms ? (long)o->timeout_ms : FETCH_MS);
     set_number(r, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);

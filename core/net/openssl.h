@@ -32,12 +32,14 @@
 
 /* For script/std: digests, keys, signatures. */
 #define OPENSSL_OF_SIGNATURES(X) \
-    X(BIO_free) X(BIO_new_mem_buf) X(BN_bin2bn) X(BN_bn2binpad) X(CRYPTO_memcmp) X(ECDSA_SIG_free) X(ECDSA_SIG_get0) \
+    X(BIO_free) X(BIO_new_mem_buf) X(BN_bin2bn) X(BN_bn2binpad) X(BN_free) \
+    X(BN_num_bits) X(CRYPTO_memcmp) X(ECDSA_SIG_free) X(ECDSA_SIG_get0) \
     X(ECDSA_SIG_new) X(ECDSA_SIG_set0) X(EVP_Digest) X(EVP_DigestSign) X(EVP_DigestSignInit) X(EVP_DigestVerify) \
     X(EVP_DigestVerifyInit) X(EVP_MD_CTX_free) X(EVP_MD_CTX_new) X(EVP_PKEY_CTX_free) X(EVP_PKEY_CTX_new) \
     X(EVP_PKEY_CTX_new_from_name) X(EVP_PKEY_CTX_set_rsa_padding) X(EVP_PKEY_CTX_set_rsa_pss_saltlen) X(EVP_PKEY_eq) \
     X(EVP_PKEY_free) X(EVP_PKEY_fromdata) X(EVP_PKEY_fromdata_init) X(EVP_PKEY_get_base_id) X(EVP_PKEY_get_bits) \
-    X(EVP_PKEY_get_group_name) X(EVP_PKEY_new_raw_private_key) X(EVP_PKEY_new_raw_public_key) \
+    X(EVP_PKEY_get_bn_param) X(EVP_PKEY_get_group_name) X(EVP_PKEY_get_octet_string_param) \
+    X(EVP_PKEY_new_raw_private_key) X(EVP_PKEY_new_raw_public_key) \
     X(EVP_PKEY_pairwise_check) X(EVP_sha384) X(EVP_sha512) X(PEM_read_bio_PUBKEY) X(PEM_read_bio_PrivateKey) \
     X(d2i_ECDSA_SIG) X(i2d_ECDSA_SIG) X(EVP_MD_fetch)
 

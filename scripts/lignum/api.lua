@@ -1075,6 +1075,8 @@ function tasks.cancel(id) end
 ---@field timeout? number      seconds
 ---@field redirects? integer   most redirects to follow; default 0
 ---@field max? integer         most bytes of the answer's body
+---@field to? string[]         connect only to addresses in these networks: see below
+---@field connect? boolean     false, with `to`: resolve the name and judge its addresses, and send nothing
 ---@field ca? string           file of CA certificates to verify the server's with; default: the system's
 ---@field cert? string         file of the client's certificate
 ---@field key? string          file of the key to cert
@@ -1086,6 +1088,12 @@ function tasks.cancel(id) end
 ---Sends an HTTP or HTTPS request. With `retry` it is sent again, at most 10 times, when it did not reach the server;
 ---and, unless it is a POST or PATCH, when it failed or the answer is 429, 502, 503 or 504. The pauses begin at 0.1 s
 ---and double, up to 30 s; Retry-After is obeyed.
+---
+---For a URL that others have chosen, `to` lists the networks that it may lead to: "public" for the addresses of the
+---Internet, others as "10.0.0.0/8", "::1" (at most 16). Each address is judged after its name is resolved, right before
+---the connection to it, so a name that changes meanwhile leads nowhere else: forbidden. Such a fetch uses a new
+---connection and follows no redirects. With `connect = false` it only says whether it would connect: the answer has the
+---status 0.
 ---@waits until the answer is complete, or the timeout
 ---@where tasks
 ---@param request lignum.Fetch
@@ -1093,7 +1101,7 @@ function tasks.cancel(id) end
 ---@return string? message
 ---@return string? code
 ---@return boolean? unsent     true: a fresh request that did not reach the server
----@errors bad_value fetch_failed timeout too_large busy stopping
+---@errors bad_value fetch_failed forbidden timeout too_large busy stopping
 ---@example local r, why = fetch { url = "http://127.0.0.1:8500/v1/status/leader", timeout = 2 }
 function fetch(request) end
 
@@ -1161,7 +1169,8 @@ function crypto.encode(bytes, form) end
 function crypto.decode(text, form) end
 
 ---Reads a key: a PEM text (a public key, or a private one without a password), or a JSON Web Key as a table. Keys are
----Ed25519, EC on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits. Read a key once, while lignum.lua is loaded.
+---Ed25519, EC on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits. Read a key once, while lignum.lua is loaded. Of a
+---private key of Ed25519 `x` may be absent: 32 random bytes as `d` make a new key.
 ---@where anywhere
 ---@param source string|table
 ---@return lignum.Key? key
@@ -1193,6 +1202,12 @@ function Key:verify(algorithm, bytes, signature) end
 ---@return string signature
 ---@example local key = assert(crypto.key(PEM)); assert(#key:sign("EdDSA", "text") == 64)
 function Key:sign(algorithm, bytes) end
+
+---Returns the public part as a JSON Web Key: a table with kty, and crv, x, y or n, e.
+---@where anywhere
+---@return table<string, string> jwk
+---@example assert(assert(crypto.key(PEM)):jwk().kty == "OKP")
+function Key:jwk() end
 
 ---@class lignum.tokens
 --- Access tokens, which are made on the node that leads and hold on all nodes.

@@ -77,6 +77,17 @@ test("crypto_ed25519_is_that_of_rfc_8032", function()
   check.has(why, "x, and d if it is there")
 end)
 
+test("crypto_a_private_ed25519_key_gives_its_public_part", function()
+  for _, v in ipairs(ED25519) do
+    local key = assert(crypto.key { kty = "OKP", crv = "Ed25519", d = crypto.encode(hex(v[1]), "base64url") })
+    check.equal(key:jwk(), { kty = "OKP", crv = "Ed25519", x = crypto.encode(hex(v[2]), "base64url") })
+    check.equal(key:sign("EdDSA", hex(v[3])), hex(v[4]))
+  end
+  local key, why, code = crypto.key { kty = "OKP", crv = "Ed25519", d = crypto.encode(("d"):rep(31), "base64url") }
+  check.equal({ key, code }, { nil, "bad_value" })
+  check.has(why, "x, and d if it is there")
+end)
+
 local RSA <const> = {   -- RFC 7515, appendix A.2
   kty = "RSA", e = "AQAB",
   n = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yR"
@@ -110,6 +121,11 @@ test("crypto_rsa_and_ecdsa_are_those_of_rfc_7515", function()
     end
   end
   check.equal(assert(crypto.key(RSA)):verify("PS256", jws(RSA_TOKEN)), false)
+end)
+
+test("crypto_keys_give_their_public_parts", function()
+  check.equal(assert(crypto.key(RSA)):jwk(), { kty = "RSA", n = RSA.n, e = RSA.e })
+  check.equal(assert(crypto.key(EC)):jwk(), { kty = "EC", crv = "P-256", x = EC.x, y = EC.y })
 end)
 
 test("crypto_what_a_key_signs_its_public_part_verifies", function()

@@ -14,7 +14,8 @@
 #include "script/vm/vm.h"
 
 #define USAGE \
-    "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=, ca=, cert=, key=, fresh=, farewell=, leader=}"
+    "fetch {url=, method=, headers=, body=, timeout=, redirects=, max=, to=, connect=, ca=, cert=, key=, fresh=, " \
+    "farewell=, leader=}"
 
 enum { HEADERS_MAX = 64 };
 
@@ -71,8 +72,9 @@ struct fetch_args {
     slice url, method, body, ca, cert, key;
     double timeout;
     uint64_t redirects, max;
-    int headers, fresh, farewell, leader;   /* where on the stack they are; 0: absent */
+    int headers, fresh, farewell, leader, to, connect;   /* where on the stack they are; 0: absent */
     const char *lines[HEADERS_MAX + 1];
+    struct networks networks;
 };
 
 /* Makes the lines "Name: value", which stay on the stack. */
@@ -96,6 +98,29 @@ static void take_headers(lua_State *L, struct fetch_args *a)
     }
 }
 
+static bool is_set(lua_State *L, int index)
+{
+    return index != 0 && lua_toboolean(L, index);
+}
+
+static void take_networks(lua_State *L, struct fetch_args *a)
+{
+    if (a->to == 0)
+        return;
+    lua_Unsigned n = lua_rawlen(L, a->to);
+    if (n == 0 || n > NETWORKS_MAX)
+        arg_fail(L, USAGE, "to must be a list of 1 to %d networks", NETWORKS_MAX);
+    for (lua_Unsigned i = 1; i <= n; i++) {
+        lua_rawgeti(L, a->to, (lua_Integer)i);
+        slice text = arg_text(L, -1, "a network in to", USAGE);
+        if (networks_add(&a->networks, text) < 0)
+            arg_fail(L, USAGE, "to: %s is neither \"public\" nor a network such as 10.0.0.0/8", text.p);
+        lua_pop(L, 1);
+    }
+    if (a->redirects > 0)
+        arg_fail(L, USAGE, "redirects and to exclude each other");
+}
+
 static void check_args(lua_State *L, struct fetch_args *a)
 {
     const struct arg_field fields[] = {
@@ -103,18 +128,17 @@ static void check_args(lua_State *L, struct fetch_args *a)
         {"headers", ARG_TABLE, &a->headers}, {"timeout", ARG_SECONDS, &a->timeout}, {"max", ARG_WHOLE, &a->max},
         {"redirects", ARG_WHOLE, &a->redirects}, {"ca", ARG_TEXT, &a->ca}, {"cert", ARG_TEXT, &a->cert},
         {"key", ARG_TEXT, &a->key}, {"fresh", ARG_ANY, &a->fresh}, {"farewell", ARG_ANY, &a->farewell},
-        {"leader", ARG_ANY, &a->leader}, {NULL, ARG_END, NULL}};
+        {"leader", ARG_ANY, &a->leader}, {"to", ARG_TABLE, &a->to}, {"connect", ARG_ANY, &a->connect},
+        {NULL, ARG_END, NULL}};
     lua_settop(L, 1);
     luaL_checktype(L, 1, LUA_TTABLE);
     arg_fields(L, 1, fields, USAGE);
     if (a->url.p == NULL)
         arg_fail(L, USAGE, "url is missing");
+    if (a->connect != 0 && a->to == 0)
+        arg_fail(L, USAGE, "connect is for a fetch with to");
     take_headers(L, a);
-}
-
-static bool is_set(lua_State *L, int index)
-{
-    return index != 0 && lua_toboolean(L, index);
+    take_networks(L, a);
 }
 
 static struct fetch_options options_of(lua_State *L, const struct fetch_args *a)
@@ -131,6 +155,8 @@ static struct fetch_options options_of(lua_State *L, const struct fetch_args *a)
         .cert_file = a->cert.p,
         .key_file = a->key.p,
         .fresh = is_set(L, a->fresh),
+        .to = a->to == 0 ? NULL : &a->networks,
+        .dry = a->connect != 0 && !lua_toboolean(L, a->connect),
     };
 }
 

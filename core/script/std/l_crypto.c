@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "net/openssl.h"
 #include "script/bind/arg.h"
+#include "script/bind/field.h"
 #include "script/bind/object.h"
 #include "script/bind/result.h"
 #include "script/std/signing_key.h"
@@ -28,6 +29,7 @@
 #define KEY "crypto.key(source)"
 #define VERIFY "key:verify(algorithm, bytes, signature)"
 #define SIGN "key:sign(algorithm, bytes)"
+#define JWK "key:jwk()"
 
 enum { KEY_COST = 4 * KIB };          /* about what OpenSSL holds for a key */
 
@@ -279,10 +281,28 @@ static int l_sign(lua_State *L)
     return 1;
 }
 
+/* key:jwk() -> table */
+static int l_jwk(lua_State *L)
+{
+    const struct signing_key *key = object_check(L, 1, KIND_KEY, JWK);
+    struct public_jwk jwk;
+    if (signing_key_public(key, &jwk) < 0)
+        return arg_fail(L, JWK, "OpenSSL cannot read the key");
+    bool rsa = jwk.crv == NULL;
+    lua_createtable(L, 0, 4);
+    set_text(L, "kty", jwk.kty);
+    set_text(L, rsa ? "n" : "x", jwk.a);
+    if (!rsa)
+        set_text(L, "crv", jwk.crv);
+    if (jwk.b[0] != '\0')
+        set_text(L, rsa ? "e" : "y", jwk.b);
+    return 1;
+}
+
 void crypto_open(lua_State *L)
 {
     static const luaL_Reg meta[] = {{"__gc", close_key}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"verify", l_verify}, {"sign", l_sign}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"verify", l_verify}, {"sign", l_sign}, {"jwk", l_jwk}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"sha256", l_sha256}, {"sha512", l_sha512}, {"hmac", l_hmac},
                                          {"random", l_random}, {"equal", l_equal},   {"encode", l_encode},
                                          {"decode", l_decode}, {"key", l_key},       {NULL, NULL}};

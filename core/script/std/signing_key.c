@@ -173,6 +173,8 @@ static EVP_PKEY *ec_of(const struct algorithm *a, struct buf *x, struct buf *y, 
 static EVP_PKEY *ed25519_of(const struct buf *x, const struct buf *d)
 {
     slice pub = buf_slice(x), priv = buf_slice(d);
+    if (pub.n == 0 && priv.n > 0)
+        return openssl.EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, (const unsigned char *)priv.p, priv.n);
     EVP_PKEY *key = openssl.EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, (const unsigned char *)pub.p, pub.n);
     if (key == NULL || priv.n == 0)
         return key;
@@ -224,6 +226,63 @@ int signing_key_of_jwk(const struct jwk *jwk, struct signing_key *out, const cha
     for (int i = 0; i < 5; i++)
         buf_fini(&parts[i]);
     return take(pkey, can_sign, out, why);
+}
+
+enum { PART_MAX = RSA_BITS_MAX / 8 };     /* bytes of a public key, or of a number of one */
+_Static_assert((PART_MAX + 2) / 3 * 4 < JWK_TEXT_MAX, "the longest part fits");
+
+static void write_part(slice bytes, char out[JWK_TEXT_MAX])
+{
+    struct buf text = {0};
+    base64url_add(&text, bytes);
+    buf_add_char(&text, '\0');
+    memcpy(out, text.data, buf_size(&text));
+    buf_fini(&text);
+}
+
+static int write_number(const EVP_PKEY *pkey, const char *name, char out[JWK_TEXT_MAX])
+{
+    BIGNUM *n = NULL;
+    unsigned char bytes[PART_MAX];
+    int size = openssl.EVP_PKEY_get_bn_param(pkey, name, &n) == 1 ? (openssl.BN_num_bits(n) + 7) / 8 : 0;
+    bool good = size > 0 && size <= PART_MAX && openssl.BN_bn2binpad(n, bytes, size) == size;
+    openssl.BN_free(n);
+    if (good)
+        write_part(slice_of((const char *)bytes, (size_t)size), out);
+    return good ? 0 : -ERR_INTERNAL;
+}
+
+/* Of a curve: the point of an EC key, not compressed, or the bytes of Ed25519. */
+static int write_point(const EVP_PKEY *pkey, const struct algorithm *a, struct public_jwk *out)
+{
+    unsigned char bytes[PART_MAX];
+    size_t n = 0, part = (size_t)a->part;
+    if (openssl.EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY, bytes, sizeof(bytes), &n) != 1)
+        return -ERR_INTERNAL;
+    slice point = slice_of((const char *)bytes, n);
+    out->b[0] = '\0';
+    if (a->type != EVP_PKEY_EC) {
+        write_part(point, out->a);
+        return 0;
+    }
+    if (n != 1 + 2 * part || bytes[0] != 4)
+        return -ERR_INTERNAL;
+    write_part(slice_of(point.p + 1, part), out->a);
+    write_part(slice_skip(point, 1 + part), out->b);
+    return 0;
+}
+
+int signing_key_public(const struct signing_key *key, struct public_jwk *out)
+{
+    const struct algorithm *a = algorithms;
+    while (!signing_key_fits(key, a))     /* one does: see take */
+        a++;
+    out->crv = a->curve;
+    out->kty = a->type == EVP_PKEY_RSA ? "RSA" : a->type == EVP_PKEY_EC ? "EC" : "OKP";
+    if (a->type != EVP_PKEY_RSA)
+        return write_point(key->pkey, a, out);
+    int rc = write_number(key->pkey, OSSL_PKEY_PARAM_RSA_N, out->a);
+    return rc < 0 ? rc : write_number(key->pkey, OSSL_PKEY_PARAM_RSA_E, out->b);
 }
 
 /* ---- signatures ---- */

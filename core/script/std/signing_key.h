@@ -28,10 +28,19 @@ struct jwk {
 };
 
 /* From a PEM text (SubjectPublicKeyInfo, or an unencrypted private key), or from a JSON Web Key (RSA: the public part
- * only). 0, or -ERR_BAD_VALUE with the reason in `why`. */
+ * only; Ed25519: x may be absent where d is there). 0, or -ERR_BAD_VALUE with the reason in `why`. */
 int signing_key_of_pem(slice pem, struct signing_key *out, const char **why);
 int signing_key_of_jwk(const struct jwk *jwk, struct signing_key *out, const char **why);
 void signing_key_free(struct signing_key *key);
+
+/* The members of its public part as a JSON Web Key: crv is NULL for RSA; a, b are n, e of RSA, else x, y, and b is ""
+ * for Ed25519. 0, or -ERR_INTERNAL. */
+enum { JWK_TEXT_MAX = 700 };          /* the base64url of RSA_BITS_MAX, and a NUL */
+struct public_jwk {
+    const char *kty, *crv;
+    char a[JWK_TEXT_MAX], b[JWK_TEXT_MAX];
+};
+int signing_key_public(const struct signing_key *key, struct public_jwk *out);
 
 /* NULL: there is none of that name. */
 const struct algorithm *algorithm_find(slice name);

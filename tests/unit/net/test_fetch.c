@@ -22,6 +22,8 @@ static bool library_is_missing;
 static int slow_names = -1;          /* names that begin with "slow." are resolved once this descriptor has a byte */
 static int resolver_told = -1;       /* gets a byte when that begins: 1 if SIGUSR1 is blocked there */
 
+static const char *moves_to;         /* the address of moving.test */
+
 void *dlopen(const char *file, int mode)
 {
     static void *(*real)(const char *file, int mode);
@@ -48,6 +50,8 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
             dlsym(RTLD_NEXT, "getaddrinfo");
     if (node && strncmp(node, "slow.", 5) == 0)
         wait_slowly();
+    if (node && strcmp(node, "moving.test") == 0)      /* a name whose owner changes its address */
+        node = moves_to;
     return real(node, service, hints, res);
 }
 
@@ -481,6 +485,68 @@ TEST(test_cancelling_does_not_wait_for_a_slow_resolver)
     run_until_readable(c, told[0]);
     client_free(c);
     CHECK_EQ(write(fds[1], "xx", 2), 2);
+}
+
+TEST(test_a_name_is_judged_by_the_addresses_that_it_has_now)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    struct client *c = client_new();
+    struct site s = site_new(ANSWERS(ok, ok)), other = site_new(ANSWERS(ok));
+    struct networks loopback = {0}, public = {0};
+    char url[64];
+    CHECK_EQ(networks_add(&loopback, SLICE("127.0.0.0/8")), 0);
+    CHECK_EQ(networks_add(&public, SLICE("public")), 0);
+    snprintf(url, sizeof url, "http://moving.test:%s", strrchr(s.url, ':') + 1);
+    moves_to = "127.0.0.1";
+    run(c, &(struct fetch_options){.url = url});        /* leaves a connection that nothing has judged */
+    CHECK_EQ(c->status, 200);
+    run(c, &(struct fetch_options){.url = url, .to = &public});
+    CHECK_EQ(c->error, -ERR_FORBIDDEN);
+    CHECK_SLICE(slice_from(c->detail), SLICE("127.0.0.1 is not in a network that may be reached"));
+    snprintf(url, sizeof url, "http://moving.test:%s", strrchr(other.url, ':') + 1);
+    run(c, &(struct fetch_options){.url = url, .to = &loopback});
+    CHECK_EQ(c->status, 200);
+    moves_to = "192.0.2.1";
+    run(c, &(struct fetch_options){.url = "http://moving.test:1/", .to = &loopback});
+    CHECK_EQ(c->error, -ERR_FORBIDDEN);
+    client_free(c);
+}
+
+TEST(test_a_dry_fetch_connects_to_nothing)
+{
+    struct client *c = client_new();
+    struct site s;
+    struct networks public = {0}, loopback = {0};
+    int listener = listen_anywhere(&s);
+    CHECK_EQ(networks_add(&public, SLICE("public")), 0);
+    CHECK_EQ(networks_add(&loopback, SLICE("127.0.0.1")), 0);
+    run(c, &(struct fetch_options){.url = s.url, .to = &loopback, .dry = true});
+    CHECK_EQ(c->error, 0);
+    CHECK_EQ(c->status, 0);
+    run(c, &(struct fetch_options){.url = "https://1.1.1.1/", .to = &public, .dry = true});
+    CHECK_EQ(c->error, 0);
+    run(c, &(struct fetch_options){.url = "http://0x7f.1/", .to = &public, .dry = true});
+    CHECK_EQ(c->error, -ERR_FORBIDDEN);
+    run(c, &(struct fetch_options){.url = "http://2130706433/", .to = &public, .dry = true});
+    CHECK_EQ(c->error, -ERR_FORBIDDEN);
+    run(c, &(struct fetch_options){.url = "http://[::ffff:127.0.0.1]/", .to = &public, .dry = true});
+    CHECK_EQ(c->error, -ERR_FORBIDDEN);
+    struct pollfd waiting = {listener, POLLIN, 0};
+    CHECK_EQ(poll(&waiting, 1, 0), 0);
+    client_free(c);
+    close(listener);
+}
+
+TEST(test_a_redirect_is_no_way_around_the_networks)
+{
+    static const char hop[] = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2/\r\n" CLOSE "\r\n";
+    struct client *c = client_new();
+    struct site s = site_new(ANSWERS(hop));
+    struct networks host = {0};
+    CHECK_EQ(networks_add(&host, SLICE("127.0.0.1")), 0);
+    run(c, &(struct fetch_options){.url = s.url, .to = &host, .redirects = 3});
+    CHECK_EQ(c->status, 302);
+    client_free(c);
 }
 
 TEST(test_without_libcurl_a_fetch_fails_with_a_sentence)
