@@ -14,6 +14,7 @@
 #include "config.h"
 #include "net/address.h"
 #include "net/tls_server.h"
+#include "script/client.h"
 #include "server.h"
 #include "store/recovery/open.h"
 
@@ -441,11 +442,16 @@ static int check(const struct cli *cli)
     return code;
 }
 
+static int scripted(const struct cli *cli)
+{
+    return client_run(config_scripts_dir(cli->scripts), cli->word_count, cli->words);
+}
+
 int main(int argc, char **argv)
 {
     static struct cli cli;                 /* struct server and the VM keep pointers to it */
     config_forbid_core_dumps();
-    if (cli_parse(argc, argv, &(struct cli_node){serve, check}, &cli) < 0)
+    if (cli_parse(argc, argv, &(struct cli_node){serve, check, scripted}, &cli) < 0)
         return EXIT_USAGE;
     return cli.run(&cli);
 }

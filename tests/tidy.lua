@@ -69,7 +69,7 @@ local MAY_USE <const> = {
 local ROOMS <const> = {
   store = { "disk", "format", "senders", "log", "recovery", "replication" },
   broker = { "election", "topic", "wire", "group", "access", { "leader", "follower" }, "cluster" },
-  script = { "vm", "bind", "std", "message", "http", "topic", "group", "cluster" },
+  script = { "vm", "bind", "std", "message", "http", "topic", "group", "cluster", "client" },
 }
 
 -- Who may include a foreign header; each pattern is matched against the path of the file.

@@ -1,5 +1,6 @@
 #include "command/cli.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,35 +13,6 @@
 #include "command/token.h"
 #include "command/verify.h"
 #include "net/secret.h"
-
-static const char help[] =
-    "lignum: a durable message log, programmed in Lua\n"
-    "\n"
-    "  lignum [serve] [-c FILE] [--listen HOST:PORT] [--data DIR] [--name NAME] [--console PATH]\n"
-    "                 [--consul HOST:PORT] [--replication HOST:PORT] [--set KEY.PATH=VALUE]... [--scripts DIR]\n"
-    "                               runs a node; flags win over the file (default: ./lignum.lua if there is one)\n"
-    "  lignum check [-c FILE]       checks the configuration; prints one error per line\n"
-    "  lignum console [PATH] [-e CODE]\n"
-    "                               a Lua console on a running node (default: data/console.sock)\n"
-    "  lignum verify DATA           reads every record of a stopped node's data; exit 1 on damage\n"
-    "  lignum dump DATA TOPIC [FROM [TO]]\n"
-    "                               prints messages [FROM, TO) as JSON, one per line\n"
-    "  lignum secret new            prints a secret for cluster.replication.secret_file\n"
-    "  lignum token new NAME        prints a secret, and the line that declares its access token in lignum.lua\n"
-    "  lignum token add NAME --topics PATTERN,... --may ACTION,... [--expires SPAN|TIME] [--console PATH]\n"
-    "  lignum token list|revoke NAME [--console PATH]\n"
-    "                               access tokens of a running cluster; add prints the secret, once\n"
-    "  lignum --help, --version\n"
-    "\n"
-    "Exit codes: 0 success; 1 damage, no such topic, or an error in Lua; 64 a mistake in flags or configuration;\n"
-    "65 the data directory cannot be used; 69 no console; 70 a defect; 74 the disk failed.\n";
-
-static int print_help(const struct cli *cli)
-{
-    (void)cli;
-    fputs(help, stdout);
-    return 0;
-}
 
 static int print_version(const struct cli *cli)
 {
@@ -92,7 +64,6 @@ static const struct command commands[] = {
     {"console", console, 0, 1, "usage: lignum console [PATH] [-e CODE]"},
     {"secret", secret, 1, 1, "usage: lignum secret new"},
     {"token", token_command, 1, 2, TOKEN_USAGE},
-    {"help", print_help, 0, 0, "usage: lignum help"},
 };
 
 enum takes {
@@ -121,8 +92,6 @@ static const struct flag flags[] = {
     {"--topics", TAKES_TOPICS, NULL, NULL},
     {"--may", TAKES_MAY, NULL, NULL},
     {"--expires", TAKES_EXPIRES, NULL, NULL},
-    {"-h", TAKES_NOTHING, NULL, print_help},
-    {"--help", TAKES_NOTHING, NULL, print_help},
     {"--version", TAKES_NOTHING, NULL, print_version},
 };
 
@@ -187,23 +156,67 @@ static int flag_apply(struct cli *out, const struct flag *f, const char *value)
     return 0;
 }
 
+static const struct command *command_find(const char *word)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(commands[i].name, word) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool has_word(const char *const *words, const char *wanted)
+{
+    for (; *words != NULL; words++)
+        if (strcmp(*words, wanted) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the words from the command on are for scripts/command. `token` is there, too, but for what needs no HTTP. */
+static bool is_scripted(const char *const *words)
+{
+    if (command_find(words[0]) == NULL)
+        return true;
+    return strcmp(words[0], "token") == 0 && (words[1] == NULL || strcmp(words[1], "new") != 0) &&
+           !has_word(words, "--console");
+}
+
 /* The first word that is no flag names the command, the others are its arguments. */
 static int word_apply(struct cli *out, const struct command **command, const char *word)
 {
-    if (*command != NULL) {
-        if (out->arg_count == (*command)->args_max)
-            return mistake((*command)->usage, word);
-        out->args[out->arg_count++] = word;
+    if (*command == NULL) {
+        *command = command_find(word);
         return 0;
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (strcmp(commands[i].name, word) == 0)
-            *command = &commands[i];
-    if (*command == NULL)
-        return mistake("no such command", word);
-    if ((*command)->run == print_help)
-        out->run = print_help;
+    if (out->arg_count == (*command)->args_max)
+        return mistake((*command)->usage, word);
+    out->args[out->arg_count++] = word;
     return 0;
+}
+
+/* Everything else about the command line is said by scripts/lignum/command.lua. */
+static int hand_over(struct cli *out, const struct cli_node *node, int count, const char *const *words)
+{
+    if (out->set_count > 0 || out->config != NULL)
+        return mistake("flags of a node do not go before this command", words[0]);
+    out->run = node->scripted;
+    out->words = words;
+    out->word_count = count;
+    return 0;
+}
+
+/* `lignum --help`, `lignum NAME --help` */
+static bool asks_for_help(struct cli *out, const struct cli_node *node, const char *word,
+                          const struct command *command)
+{
+    static const char *words[] = {"help", NULL, NULL};
+    if (strcmp(word, "--help") != 0 && strcmp(word, "-h") != 0)
+        return false;
+    words[1] = command == NULL ? NULL : command->name;
+    out->run = node->scripted;
+    out->words = words;
+    out->word_count = command == NULL ? 1 : 2;
+    return true;
 }
 
 int cli_parse(int argc, char **argv, const struct cli_node *node, struct cli *out)
@@ -212,6 +225,10 @@ int cli_parse(int argc, char **argv, const struct cli_node *node, struct cli *ou
     const struct command *command = NULL;
     for (int i = 1; i < argc; i++) {
         const char *value = NULL;
+        if (asks_for_help(out, node, argv[i], command))
+            return 0;
+        if (argv[i][0] != '-' && command == NULL && is_scripted((const char *const *)argv + i))
+            return hand_over(out, node, argc - i, (const char *const *)argv + i);
         const struct flag *f = argv[i][0] == '-' ? flag_find(argv[i], &value) : NULL;
         int rc;
         if (argv[i][0] != '-')
@@ -227,7 +244,7 @@ int cli_parse(int argc, char **argv, const struct cli_node *node, struct cli *ou
         if (rc < 0)
             return rc;
         if (out->run != NULL)
-            return 0;                      /* help or version: the rest does not matter */
+            return 0;                      /* version: the rest does not matter */
     }
     if (command == NULL)
         command = &commands[0];

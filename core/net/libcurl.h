@@ -14,7 +14,7 @@
     X(global_init) X(slist_append) X(slist_free_all) X(url) X(url_set) X(url_get) X(url_cleanup) X(free) \
     X(easy_init) X(easy_setopt) X(easy_getinfo) X(easy_nextheader) X(easy_strerror) X(easy_cleanup) \
     X(multi_init) X(multi_setopt) X(multi_add_handle) X(multi_remove_handle) X(multi_socket_action) \
-    X(multi_info_read) X(multi_assign) X(multi_strerror) X(multi_cleanup)
+    X(multi_info_read) X(multi_assign) X(multi_strerror) X(multi_cleanup) X(multi_perform) X(multi_poll)
 
 struct libcurl {
     bool loaded;

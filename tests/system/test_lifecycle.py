@@ -270,8 +270,10 @@ def test_a_mistaken_key_suggests_the_nearest(folder):
 def test_help_and_version():
     r = lignum("--help")
     assert r.code == 0
-    for word in ["serve", "check", "verify", "dump", "console", "--listen", "--data", "--set", "-c"]:
+    for word in ["serve", "check", "verify", "dump", "console"]:
         assert word in r.out
+    for word in ["--listen", "--data", "--set", "-c"]:
+        assert word in lignum("serve", "--help").out
     r = lignum("--version")
     assert r.code == 0
     assert re.search(r"^lignum \d+\.\d+\.\d+", r.out)

@@ -1,0 +1,19 @@
+/*
+ * The functions of "lignum.system". Each function adds its own to the table on top of the stack.
+ */
+#ifndef SCRIPT_CLIENT_TABLES_H
+#define SCRIPT_CLIENT_TABLES_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "script/vm/raise.h"
+
+MAY_RAISE void system_open(lua_State *L);
+MAY_RAISE void transfer_open(lua_State *L);
+
+/* SIGINT and SIGTERM only set a mark, and end the call that waits; a second one ends the process with 130. */
+void interrupts_catch(void);
+bool interrupts_pending(void);
+
+#endif

@@ -1,0 +1,38 @@
+--- The commands that C runs, described for help, completion and the manual. cli.c reads their flags.
+local SCRIPTS <const> = { "--scripts", "DIR", "where Lignum's scripts are" }
+local CONFIG <const> = { "-c", "FILE", "the configuration (default: ./lignum.lua if there is one)" }
+local SET <const> = { "--set", "KEY.PATH=VALUE", "a key of lignum.lua; wins over the file", many = true }
+
+return {
+  {
+    name = "serve", summary = "runs a node", usage = "[FLAG...]",
+    flags = {
+      CONFIG, { "--listen", "HOST:PORT", "listen" }, { "--data", "DIR", "store.path" },
+      { "--name", "NAME", "node.name" }, { "--console", "PATH", "console.path" },
+      { "--consul", "HOST:PORT", "cluster.consul.address" },
+      { "--replication", "HOST:PORT", "cluster.replication.listen" }, SET, SCRIPTS,
+    },
+    help = "Flags win over the file; most are other names of its keys.",
+  },
+  {
+    name = "check", summary = "checks the configuration", usage = "[-c FILE]", flags = { CONFIG, SET, SCRIPTS },
+    help = "Prints one error per line.",
+  },
+  {
+    name = "console", summary = "a Lua console on a node of this host", usage = "[PATH] [-e CODE]",
+    flags = { { "-e", "CODE", "runs this and exits" } },
+    help = "PATH is the node's socket (default: data/console.sock). Without -e and without a terminal, standard input\n"
+      .. "is run as one script. Exits with 1 when Lua raised an error.",
+  },
+  {
+    name = "verify", summary = "reads every record of a stopped node's data", usage = "DATA", flags = {},
+    help = "Exits with 1 on damage.",
+  },
+  {
+    name = "dump", summary = "prints messages of a stopped node's data", usage = "DATA TOPIC [FROM [TO]]", flags = {},
+    help = "Messages [FROM, TO) as JSON, one per line.",
+  },
+  {
+    name = "secret", summary = "prints a secret for cluster.replication.secret_file", usage = "new", flags = {},
+  },
+}
