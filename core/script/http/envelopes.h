@@ -1,5 +1,5 @@
 /*
- * Reading a request's body of JSON (message/envelopes.h) in a task, which others interrupt: slices of a few
+ * Reading a request's body of JSON (message/json_body.h) in a task, which others interrupt: slices of a few
  * milliseconds, between which the loop turns.
  */
 #ifndef SCRIPT_HTTP_ENVELOPES_H

@@ -9,7 +9,7 @@
 #include "script/http/envelopes.h"
 #include "script/http/request.h"
 #include "script/http/tables.h"
-#include "script/message/envelopes.h"
+#include "script/message/json_body.h"
 #include "script/vm/task.h"
 
 #define ENVELOPES "req:envelopes()"

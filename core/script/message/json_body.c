@@ -1,4 +1,4 @@
-#include "script/message/envelopes.h"
+#include "script/message/json_body.h"
 
 #include <math.h>
 #include <stdio.h>

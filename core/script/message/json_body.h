@@ -11,8 +11,8 @@
  *     HEADERS   in the headers of a message             } -> MESSAGE
  * Anything else is an error. Nothing is appended before the text has ended.
  */
-#ifndef SCRIPT_MESSAGE_ENVELOPES_H
-#define SCRIPT_MESSAGE_ENVELOPES_H
+#ifndef SCRIPT_MESSAGE_JSON_BODY_H
+#define SCRIPT_MESSAGE_JSON_BODY_H
 
 #include "base/json_read.h"
 #include "base/map.h"
