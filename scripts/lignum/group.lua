@@ -8,6 +8,8 @@ local raw, json = core.group, core.json
 
 local M = {}
 
+-- core.group.reserved: why clients cannot write to the topic of a name, in this world; nil in the core's world.
+
 -- Numbers of settings: what one of them is in the core.
 local MS <const> = 1000
 local FIELDS = {
@@ -55,6 +57,8 @@ local function flatten(settings, known, prefix, all)
     elseif name == "dead_letter" then
       if value == json.null then value = "" end
       if type(value) ~= "string" then return "dead_letter must be the name of a topic, or null" end
+      problem = raw.reserved and raw.reserved(value)
+      if problem then return "dead_letter must be a topic that takes letters: " .. problem end
       all.dead_letter = value
     else
       all[prefix .. name], problem = number_text(prefix .. name, value)

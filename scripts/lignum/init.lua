@@ -30,7 +30,7 @@ function M.load(options)
   if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
-  core.group.filters = live.config.filters
+  core.group.filters, core.group.reserved = live.config.filters, live.policy.reserved
   live.serve()
 end
 

@@ -96,6 +96,8 @@ function M.auto_group(name)
   return rule ~= nil and rule.settings.auto_group == true
 end
 
+M.reserved = reserved.problem
+
 ---Creates a topic for its first publish, if its rule allows that. It is no error when the topic already exists.
 ---@param name string
 ---@return boolean? ok

@@ -1,5 +1,7 @@
 --- Names of topics that clients cannot write to: those of the broker, which begin with _, and those with a prefix that
 --- routes have reserved. Scripts write to the latter.
+local core = require "lignum.core"
+
 local M = {}
 
 local byte, sub = string.byte, string.sub
@@ -7,6 +9,7 @@ local byte, sub = string.byte, string.sub
 local UNDERSCORE <const> = byte("_")
 
 local FREE_MAX <const> = 4096
+local NAME_MAX <const> = core.limits.topic_name_max
 
 local prefixes = {}      -- [first byte] = a list of { prefix =, why = }
 local free_count = 0
@@ -37,7 +40,7 @@ function M.problem(name)
     local r = list[i]
     if sub(name, 1, #r.prefix) == r.prefix then return r.why end
   end
-  if free_count < FREE_MAX and not M.free[name] then
+  if free_count < FREE_MAX and #name <= NAME_MAX and not M.free[name] then
     M.free[name], free_count = true, free_count + 1
   end
 end

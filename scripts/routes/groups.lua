@@ -6,6 +6,7 @@ local http = require "lignum.http"
 local letters = require "lignum.letters"
 local policy = require "lignum.policy"
 local range = require "lignum.range"
+local reserved = require "lignum.reserved"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
@@ -231,6 +232,8 @@ function M.redrive(req)
   if limit < 1 or limit > limits.claim_count_max then
     return http.fail("bad_value", "limit must be 1 to " .. limits.claim_count_max)
   end
+  local problem = body.to and reserved.problem(body.to)
+  if problem then return http.fail("forbidden", problem) end
   local name, group = names(req)
   local published
   published, why, code = letters.redrive(name, group, limit, body.to)

@@ -86,6 +86,29 @@ def test_groups_are_listed_and_deleted_and_go_with_their_topic(b):
     assert_status(Group("g-list", "a").call(b, "GET"), 404, "unknown_group")
 
 
+def test_a_topic_of_a_stream_has_groups_until_it_is_deleted_and_takes_no_letters(node):
+    n = node(config="durable_streams {}\n")
+    n.ok("PUT", "/v1/stream/a", b"first", headers={"Content-Type": "text/plain"}, status=201)
+    topic = next(t["name"] for t in n.get("/v1/topics").json["topics"] if t["name"].startswith("stream"))
+    n.ok("PUT", "/v1/topics/t", status=201)
+    g = Group("t", "w")
+    for method in ("PUT", "PATCH"):
+        a = g.call(n, method, body={"dead_letter": topic})
+        assert_status(a, 400, "bad_value")
+        assert "dead_letter" in a.json["detail"], a
+        g.put(n)
+    assert_status(g.call(n, "POST", "/redrive", {"to": topic}), 403, "forbidden")
+    assert Group(topic, "w").put(n).status == 201
+    assert len(n.get("/v1/topics/%s/groups" % topic).json["groups"]) == 1
+    shown = 'lignum_group_lag{topic="%s"' % topic
+    assert shown in n.get("/metrics").text
+    n.ok("PUT", "/v1/stream/b", headers={"Content-Type": "text/plain", "Stream-Forked-From": "/v1/stream/a"}, status=201)
+    n.ok("DELETE", "/v1/stream/a", status=204)
+    assert_status(n.get("/v1/topics/%s/groups" % topic), 404, "unknown_topic")   # its log is still there, for the fork
+    assert_status(Group(topic, "w").call(n, "GET"), 404, "unknown_topic")
+    wait_until(lambda: shown not in n.get("/metrics").text, what="its groups go", timeout=30)
+
+
 def test_a_group_begins_where_it_is_told(b):
     b.ok("PUT", "/v1/topics/g-from", status=201)
     token = [b.publish("g-from", b"m%d" % i)["next_token"] for i in range(4)]

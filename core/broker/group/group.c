@@ -191,12 +191,25 @@ static void forget(struct group *g, struct delivery *e)
     deliveries_remove(&g->out, e);
 }
 
+/* Forgets the deliveries of [from, to). */
+static void forget_range(struct group *g, uint64_t from, uint64_t to)
+{
+    struct delivery *e;
+    for (uint32_t i = 0; (e = deliveries_each(&g->out, &i)) != NULL;)
+        if (e->offset >= from && e->offset < to)
+            forget(g, e);
+}
+
+/* Steps through the offsets or through the deliveries, whichever are fewer. */
 void group_settle(struct group *g, uint64_t from, uint64_t to)
 {
     struct delivery *e;
-    for (uint64_t offset = from; offset < to; offset++)
-        if ((e = deliveries_find(&g->out, offset)) != NULL)
-            forget(g, e);
+    if (to - from > g->out.used)
+        forget_range(g, from, to);
+    else
+        for (uint64_t offset = from; offset < to; offset++)
+            if ((e = deliveries_find(&g->out, offset)) != NULL)
+                forget(g, e);
     settled_add(&g->settled, from, to);
 }
 
@@ -228,15 +241,6 @@ void group_die(struct group *g, struct delivery *e, enum dying_why why, slice re
     deliveries_delay(&g->out, e, DYING_MS);
     deliveries_drop_key(&g->out, e);
     e->claim = why;
-}
-
-/* Forgets the deliveries of [from, to). */
-static void forget_range(struct group *g, uint64_t from, uint64_t to)
-{
-    struct delivery *e;
-    for (uint32_t i = 0; (e = deliveries_each(&g->out, &i)) != NULL;)
-        if (e->offset >= from && e->offset < to)
-            forget(g, e);
 }
 
 void group_seek(struct group *g, uint64_t cursor, uint64_t epoch)

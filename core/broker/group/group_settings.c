@@ -141,7 +141,7 @@ bool group_settings_equal(const struct group_settings *a, const struct group_set
     return strcmp(a->dead_letter, b->dead_letter) == 0 && slice_eq(group_filter(a), group_filter(b));
 }
 
-uint64_t group_retry_ms(const struct group_settings *s, uint64_t deliveries)
+uint64_t group_retry_delay_ms(const struct group_settings *s, uint64_t deliveries)
 {
     double delay = (double)s->retry_min_ms;
     for (uint64_t i = 1; i < deliveries && delay > 0 && delay < (double)s->retry_max_ms; i++) {

@@ -1,16 +1,16 @@
 /*
  * The settings of a group, and their form as pairs of text, which are the headers of its records.
  *
- *   lease_time                 milliseconds that a lease lasts
- *   deliveries                 after so many that counted a message is dead; 0 = no bound
- *   lease_max                  messages leased at once
- *   order                      none | key
- *   retry.min, retry.max       milliseconds; the delay before the next delivery is at least, and at most, this
- *   retry.factor               thousandths by which the delay grows with each delivery
- *   expire                     milliseconds without a claim, settle or change after which the group goes; 0 = never
- *   expired                    drop | dead: what becomes of a message whose lignum-ttl is over
+ *   lease_time                 how long a lease lasts, in milliseconds
+ *   deliveries                 how many deliveries may count before the message is dead; 0: any number
+ *   lease_max                  how many messages may be leased at once
+ *   order                      "key": one message of a key is leased at a time, in order; "none": any
+ *   retry.min, retry.max       the bounds of the delay before the next delivery, in milliseconds
+ *   retry.factor               what the delay is multiplied by after each delivery, in thousandths
+ *   expire                     after so many milliseconds without a call the group is deleted; 0: never
+ *   expired                    "drop": a message whose lignum-ttl is over is settled; "dead": it is a dead message
  *   dead_letter                the topic to which dead messages are copied; "": none
- *   filter                     which messages are delivered, as filter.h has it; "": all
+ *   filter                     which messages are delivered, in the form of filter.h; "": all
  */
 #ifndef BROKER_GROUP_GROUP_SETTINGS_H
 #define BROKER_GROUP_GROUP_SETTINGS_H
@@ -36,16 +36,16 @@ static inline slice group_filter(const struct group_settings *s)
 
 extern const struct group_settings group_settings_default;
 
-/* 0; -ERR_BAD_VALUE for an unknown name or an impossible value, with a sentence in `why`. */
+/* Sets one. 0; -ERR_BAD_VALUE for an unknown name or a value out of bounds, with a sentence in `why`. */
 int group_settings_set(struct group_settings *s, slice name, slice value, struct buf *why);
 
-/* Visits all pairs in a fixed order; `text` is valid during the call. */
+/* Visits the pairs of all settings in a fixed order; `text` is valid during the call. */
 void group_settings_each(const struct group_settings *s, void (*visit)(void *arg, const char *name, slice text),
                          void *arg);
 
 bool group_settings_equal(const struct group_settings *a, const struct group_settings *b);
 
-/* The delay before the next delivery, after so many that counted. */
-uint64_t group_retry_ms(const struct group_settings *s, uint64_t deliveries);
+/* The delay before the next delivery of a message, of which so many deliveries have counted. */
+uint64_t group_retry_delay_ms(const struct group_settings *s, uint64_t deliveries);
 
 #endif

@@ -37,7 +37,7 @@ static void lease_end(struct groups *gs, struct group *g, struct delivery *e, co
         run_die(g, run, s->what == SETTLE_DEAD ? DYING_REJECTED : DYING_DELIVERIES);
         return;
     }
-    uint64_t delay = s->has_delay ? s->ms : counted ? group_retry_ms(&g->settings, count) : 0;
+    uint64_t delay = s->has_delay ? s->ms : counted ? group_retry_delay_ms(&g->settings, count) : 0;
     run->decided = counted && !s->has_delay && gs->decides_retries;
     if (run->decided && delay < GROUP_DECIDE_MS)
         delay = GROUP_DECIDE_MS;
@@ -182,7 +182,7 @@ int groups_retry(struct groups *gs, struct held_group *g, const struct retry *r,
     *want = 0;
     if (e == NULL || e->state != DELIVERY_DELAYED || is_dying(e) || e->count != r->count)
         return 0;
-    uint64_t ms = r->has_delay ? r->ms : group_retry_ms(&g->state.settings, r->count);
+    uint64_t ms = r->has_delay ? r->ms : group_retry_delay_ms(&g->state.settings, r->count);
     if (r->dead)
         run_die(&g->state, &run, DYING_DECIDED);
     else

@@ -28,7 +28,7 @@ enum { GROUP_KEY_MAX = 2 * 20 + 2 + TOPIC_NAME_MAX };
 /* The key of a group's records, written to `text`. */
 slice group_key_of(char text[GROUP_KEY_MAX + 1], const struct topic_id *id, slice name);
 
-/* The group's topic; NULL: it is not here (yet), or deleted. */
+/* The group's topic; NULL: it is not here (yet), or deleted, also where others still read it. */
 struct topic *group_topic(struct groups *gs, const struct held_group *g);
 
 /* The headers of create, set and snapshot records. */

@@ -67,7 +67,7 @@ struct held_group *groups_next(struct groups *gs, const struct topic *t, size_t 
 struct topic *group_topic(struct groups *gs, const struct held_group *g)
 {
     struct topic *t = topics_find(gs->topics, slice_from(g->topic_name));
-    return t != NULL && is_of(g, t) ? t : NULL;
+    return t != NULL && !t->gone && is_of(g, t) ? t : NULL;
 }
 
 /* ---- coming and going ---- */

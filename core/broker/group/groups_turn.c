@@ -79,10 +79,19 @@ static void note_log(struct groups *gs, const struct topic *log)
     gs->log_id = log->id;
 }
 
-static void note_date(struct groups *gs)
+static void note_date(struct groups *gs, int64_t date_ms)
 {
-    gs->date_ms = topics_date(gs->topics);
+    gs->date_ms = date_ms;
     gs->date_ns = clock_ns();
+}
+
+/* The date with which deadlines begin on this leader; follow_date moves them to the present one. It is that of the last
+ * record and the time since it came where the present date is before that, because it was set back, and where it is
+ * not known: the newest message of all topics, from which it goes on then, may have a wrong date. */
+static int64_t first_date(struct groups *gs, const struct topic *log)
+{
+    int64_t now = topics_date(gs->topics), last = log == NULL ? now : journal_date(log->journal);
+    return last > now || topics_date_is_guess(gs->topics) ? last : now;
 }
 
 /* Leading has begun: applies what is not committed yet. False: not now. */
@@ -96,7 +105,7 @@ static bool begin(struct groups *gs, struct topic *log, uint64_t epoch)
         return false;
     }
     gs->led_epoch = epoch;
-    note_date(gs);
+    note_date(gs, first_date(gs, log));
     gs->due_ms = INT64_MIN;
     mark_advance(&gs->deaths, gs->deaths.at + 1);
     return true;
@@ -130,7 +139,7 @@ static void follow_date(struct groups *gs)
             g->used_ms += g->used_ms == 0 ? 0 : by_ms;
             g->due_ms = INT64_MIN;
         }
-        note_date(gs);
+        note_date(gs, topics_date(gs->topics));
         gs->due_ms = INT64_MIN;
         say_info("groups", "the date was set, and deadlines of groups moved with it: ms=%lld groups=%u",
                  (long long)by_ms, count);

@@ -414,6 +414,11 @@ int64_t topics_date(struct topics *ts)
     return wall_clock_now(ts->shared.clock);
 }
 
+bool topics_date_is_guess(const struct topics *ts)
+{
+    return ts->shared.clock->least;
+}
+
 /* The date, for retention by age. A leader's clock dates the messages, and a follower's may show another date: a
  * follower goes by the date of the last message and the time since it came, if that is earlier. */
 static int64_t date_of(struct topics *ts, const struct topic *t)

@@ -36,6 +36,9 @@ struct role *topics_role(const struct topics *ts);
 /* The date in milliseconds since 1970, without jumps of the system's clock (base/wall_clock.h). */
 int64_t topics_date(struct topics *ts);
 
+/* That date is the one of the newest message and the time since the start, because the system's clock is behind it. */
+bool topics_date_is_guess(const struct topics *ts);
+
 /* Each change appends a record to _topics and returns the offset after it. The change is made when topics_applied is
  * there; that the record is committed is not enough. 0, or an error, and then the change is never made: -ERR_FORBIDDEN
  * for an internal topic, which clients neither change nor delete; -ERR_TOO_MANY_TOPICS: topics_set_most. */

@@ -10,6 +10,7 @@
 #include "script/bind/result.h"
 #include "script/group/call.h"
 #include "script/group/tables.h"
+#include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
 #include "store/replication/epochs.h"
@@ -263,9 +264,9 @@ static int l_list(lua_State *L)
     lua_Integer n = 0;
     if (!lua_isnoneornil(L, 1)) {
         slice name = arg_text(L, 1, "topic", LIST);
-        t = topics_find(vm_services(L)->topics, name);
-        if (t == NULL)
-            return push_fail_because(L, -ERR_UNKNOWN_TOPIC, "there is no topic %.*s", SLICE_ARGS(name));
+        int rc = name_find(L, name, &t);
+        if (rc < 0)
+            return name_fail(L, name, rc);
     }
     lua_newtable(L);
     const struct held_group *g;

@@ -1,0 +1,30 @@
+/*
+ * What the tests of groups and of access tokens share: their records count when they are on the disk and applied.
+ */
+#ifndef UNIT_FLUSH_TOPICS_H
+#define UNIT_FLUSH_TOPICS_H
+
+#include <unistd.h>
+
+#include "broker/topic/topics.h"
+#include "unit/unit.h"
+
+/* Turns the store's part of the loop until all that was appended is on the disk, and the changes of topics apply. */
+static void flush_topics(struct store *s, struct topics *ts)
+{
+    for (int i = 0; i < 1000; i++) {
+        bool done = true;
+        store_flush(s);
+        store_sync(s);
+        store_collect(s);
+        topics_apply(ts);
+        for (size_t k = 0; k < topics_count(ts); k++)
+            done = done && topics_at(ts, k)->disk.at == topics_at(ts, k)->tail.at;
+        if (done && !topics_have_unapplied(ts))
+            return;
+        usleep(200);
+    }
+    CHECK(false);
+}
+
+#endif
