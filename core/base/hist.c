@@ -19,3 +19,17 @@ void hist_record(struct hist *h, uint64_t ns)
     h->count++;
     h->sum_ns += ns;
 }
+
+double hist_quantile_ns(const struct hist *h, double share)
+{
+    double rank = share * (double)h->count, below = 0;
+    for (int i = 0; i < HIST_BOUNDS; i++) {
+        double in_bucket = (double)h->bucket[i];
+        if (in_bucket > 0 && below + in_bucket >= rank) {
+            double from = i == 0 ? 0 : (double)hist_bound_ns[i - 1], to = (double)hist_bound_ns[i];
+            return from + (to - from) * (rank - below) / in_bucket;
+        }
+        below += in_bucket;
+    }
+    return h->count == 0 ? 0 : (double)hist_bound_ns[HIST_BOUNDS - 1];
+}

@@ -19,4 +19,8 @@ extern const uint64_t hist_bound_ns[HIST_BOUNDS];
 
 void hist_record(struct hist *h, uint64_t ns);
 
+/* The duration below which this share (0 to 1) of what was recorded lies, in nanoseconds; within a bucket by its
+ * bounds. What lies above the last bound counts as that bound. 0: nothing was recorded. */
+double hist_quantile_ns(const struct hist *h, double share);
+
 #endif

@@ -184,6 +184,7 @@ enum {
     METER_LABEL_NAME_MAX = 64,
     METER_LABEL_MAX = 128,              /* bytes of a label's value; its length is one byte */
     METER_BOUNDS_MAX = 32,              /* buckets of a histogram */
+    CALL_PROBLEM_MAX = 512,             /* bytes of a hook's or timer's last error that are kept */
 
     /* console */
     CONSOLE_FRAME_MAX = 1 * MIB,        /* a line, a result */

@@ -4,6 +4,7 @@
  *
  *     a page of this server    Origin names the Host of the request, and Sec-Fetch-Site is same-origin or none   served
  *     other clients            send neither of the two headers                                                   served
+ *     a link on another site   to / or /console, followed by its user                                            served
  *     a page of another site   served if cors.origins lists its origin; else foreign_origin
  *
  * A site whose name is changed to resolve to loopback (DNS rebinding) is the page's own origin, and only Host shows it:
@@ -63,6 +64,21 @@ static bool is_own(const struct http_head *head)
     return slice_starts(host, SLICE("://")) && slice_ieq(slice_skip(host, 3), head->host);
 }
 
+static bool header_is(const struct http_head *head, slice name, slice value)
+{
+    size_t i = http_head_next(head, name, 0);
+    return i < head->header_count && slice_eq(head->headers[i].value, value);
+}
+
+/* Whether the user follows a link to the console: a whole page, which no other site's page can read. */
+static bool is_visit(const struct http_head *head)
+{
+    return head->origin.p == NULL && slice_eq(head->method, SLICE("GET")) &&
+           (slice_eq(head->path, SLICE("/")) || slice_eq(head->path, SLICE("/console"))) &&
+           header_is(head, SLICE("sec-fetch-mode"), SLICE("navigate")) &&
+           header_is(head, SLICE("sec-fetch-dest"), SLICE("document"));
+}
+
 int browser_judge(struct client *c)
 {
     const struct http_server *s = c->server;
@@ -71,7 +87,8 @@ int browser_judge(struct client *c)
         return 0;
     if (c->listener->local && !host_is_known(s, head->host))
         return -ERR_MISDIRECTED;
-    if ((head->origin.p == NULL && head->site.p == NULL) || is_own(head))
+    if ((head->origin.p == NULL && head->site.p == NULL) || is_own(head) ||
+        is_visit(head))
         return 0;
     if (!is_listed(&s->origins_allowed, SLICE("*")) &&
         (head->origin.p == NULL || !is_listed(&s->origins_allowed, head->origin)))

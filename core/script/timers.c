@@ -54,7 +54,7 @@ static void on_ticked(void *arg, const struct task_result *r)
     const struct services *s = vm_services(vm_state(t->vm));
     t->running = false;
     if (!t->duty && !t->uncounted && s->called != NULL && r->rc != -ERR_CANCELLED)
-        s->called(s->meters, "timer", t->where, clock_ns() - t->began, r->rc < 0);
+        s->called(s->meters, "timer", t->where, clock_ns() - t->began, r->rc < 0 ? r->message : NULL);
     if (r->rc < 0 && r->rc != -ERR_CANCELLED && !tasks_stopping(vm_tasks(t->vm)))
         say_error("script", "%s trace=\"%s\"", r->message, r->trace);
     if (t->stopped || t->once)

@@ -1732,9 +1732,31 @@ function core.within(seconds, where, fn) end
 ---@param kind "hook"|"timer"
 ---@param name string
 ---@param seconds number
----@param failed boolean
----@example core.called("hook", "ship", 0.001, false)
-function core.called(kind, name, seconds, failed) end
+---@param problem? any   why it failed
+---@example core.called("hook", "ship", 0.001)
+function core.called(kind, name, seconds, problem) end
+
+---@class lignum.Calls
+---@field kind "hook"|"timer"
+---@field name string
+---@field calls integer
+---@field errors integer
+---@field seconds number          of all calls
+---@field p99 number              seconds below which 99 % of the calls stay
+---@field problem? string         the error of the last call that failed
+---@field problem_time? number    when that was
+
+---What is known of the calls of hooks and timers since this process began.
+---@where scripts/lignum
+---@return lignum.Calls[]
+---@example for _, c in ipairs(core.calls()) do print(c.name, c.errors) end
+function core.calls() end
+
+---Lists what is in diverged/ of the data directory, at most 1000 names.
+---@where scripts/lignum
+---@return string[]
+---@example print(#core.diverged())
+function core.diverged() end
 
 ---Returns the metrics of scripts in Prometheus' text format.
 ---@where scripts/lignum

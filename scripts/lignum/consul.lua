@@ -18,6 +18,7 @@ local INDEX_MAX <const> = core.limits.json_integer_max
 ---@field settings table      cluster.consul of lignum.lua
 ---@field at integer          index of the address in use
 ---@field requests integer    sent so far
+---@field problem string?     why the last request had no answer from any address
 local Client = {}
 Client.__index = Client
 
@@ -75,12 +76,16 @@ function Client:request(method, path, o)
   for _ = 1, o.once and 1 or count do
     if self.at > count then self.at = 1 end     -- after a reload the list may be shorter
     answer, why, code = send(self, method, path, o)
-    if answer and is_refusal(answer) then return answer end
+    if answer and is_refusal(answer) then
+      self.problem = nil
+      return answer
+    end
     if code == "stopping" then return nil, why, code end
     local whom = "Consul at " .. self.settings.address[self.at]
     self.at = self.at % count + 1
     why = answer and ("%s answers %d: %s"):format(whom, answer.status, first_line(answer.body)) or whom .. ": " .. why
   end
+  self.problem = why
   return nil, why, "unavailable"
 end
 

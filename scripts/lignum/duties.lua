@@ -5,6 +5,7 @@
 local core = require "lignum.core"
 local election = require "lignum.election"
 require "lignum.group"                -- adds methods to topics
+local health = require "lignum.health"
 local hooks = require "lignum.hooks"
 local letters = require "lignum.letters"
 local methods = require "lignum.methods"
@@ -66,6 +67,7 @@ function M.use(description)
   repl.use(live)
   election.use(live)
   replication.use(live)
+  health.use(live)
 end
 
 ---The duties.
@@ -73,6 +75,7 @@ end
 function M.timers()
   local all = election.start()
   if #all > 0 then table.move(replication.duties(), 1, 3, #all + 1, all) end
+  table.move(health.duties(), 1, 1, #all + 1, all)
   return table.move(letters.duties(), 1, 1, #all + 1, all)
 end
 
@@ -83,6 +86,7 @@ M.repl_close = repl.close
 -- What an operator's world asks ----------------------------------------------------------------------
 
 M.roster = roster.known
+M.health = health.report
 M.adopt = election.adopt
 M.claim_unclean = election.claim_unclean
 

@@ -51,6 +51,34 @@ function M.get(name)
   if hook then return hook.fn, hook.place end
 end
 
+---Where each hook that lignum.lua defines is defined.
+---@return table<string, string>
+function M.places()
+  local places = {}
+  for name, hook in pairs(defined) do places[name] = hook.place end
+  return places
+end
+
+local REJECTIONS <const> = 20
+local rejections = {}      -- the last messages that on_publish has rejected, the newest first
+
+---Notes that on_publish has rejected a message.
+---@param topic string
+---@param code string
+---@param why string
+function M.rejected(topic, code, why)
+  table.insert(rejections, 1, {
+    time = core.time.format(core.now()), topic = topic, code = code, why = why,
+  })
+  rejections[REJECTIONS + 1] = nil
+end
+
+---The last messages that on_publish has rejected since this lignum.lua is live, the newest first.
+---@return { time: string, topic: string, code: string, why: string }[]
+function M.rejections()
+  return rejections
+end
+
 ---Raises an error at the place where the hook is defined.
 ---@param name string
 ---@param what string
@@ -98,7 +126,7 @@ end
 function M.ask(name, place, fn, ...)
   local args, result, began = table.pack(...), nil, core.time.clock()
   local done, why, code = core.within(M.POLICY, name, function() result = fn(table.unpack(args, 1, args.n)) end)
-  core.called("hook", name, core.time.clock() - began, not done)
+  core.called("hook", name, core.time.clock() - began, not done and why or nil)
   if done then return true, result end
   return M.outcome(name, place, nil, why, code)
 end

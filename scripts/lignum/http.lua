@@ -12,8 +12,10 @@ local limits = core.limits
 ---The Content-Type of a body that is already JSON text.
 M.JSON = "application/json"
 
--- A detail may quote what a client sent, and JSON can only carry UTF-8.
-local function printable(text)
+---A text that JSON can carry: a detail or an error may quote bytes that are not UTF-8.
+---@param text string
+---@return string
+function M.printable(text)
   if type(text) ~= "string" or utf8.len(text) then return text end
   return (text:gsub("[\x80-\xff]", function(c) return ("\\x%02x"):format(c:byte()) end))
 end
@@ -32,7 +34,7 @@ function M.fail(code, detail, more)
   local retryable = e.retryable or status == 429 or status == 503
   local body = {
     type = "about:blank", title = e.sentence, status = status,
-    code = code, detail = printable(detail or e.sentence), retryable = retryable,
+    code = code, detail = M.printable(detail or e.sentence), retryable = retryable,
   }
   for name, value in pairs(more or {}) do body[name] = value end
   local headers = { ["Content-Type"] = "application/problem+json", ["X-Content-Type-Options"] = "nosniff" }

@@ -133,7 +133,8 @@ local function ask_all(messages, name, ctx)
 end
 
 -- The failure that a refusal is.
-local function refused(refusal, at)
+local function refused(name, refusal, at)
+  hooks.rejected(name, refusal.code, http.printable(refusal.why))
   local more = refusal.more and modules.copy(refusal.more)
   return nil, at and ("message %d: %s"):format(at, refusal.why) or refusal.why, refusal.code, more
 end
@@ -201,7 +202,7 @@ end
 ---@return table[]? others                receipts of the other topics
 local function append_shown(name, messages, ctx, options)
   local groups, refusal, at = ask_all(messages, name, ctx)
-  if not groups then return refused(refusal, #messages > 1 and at or nil) end
+  if not groups then return refused(name, refusal, #messages > 1 and at or nil) end
   if #groups > 1 then return append_groups(groups, name, options) end
   local single = groups[1]
   return append_sent(single.name, name, single.messages, options)
@@ -262,7 +263,7 @@ M.complain = complain
 function M.show(name, messages, req)
   if not on_publish then return messages end
   local groups, refusal, at = ask_all(messages_in(messages), name, req)
-  if not groups then return refused(refusal, #messages > 1 and at or nil) end
+  if not groups then return refused(name, refusal, #messages > 1 and at or nil) end
   if #groups > 1 or groups[1].name ~= name then complain("cannot send messages of " .. name .. " to another topic") end
   return groups[1].messages
 end
@@ -331,7 +332,7 @@ end
 local function publish_changed(req, name, message, result)
   local to, refusal = judge(message, result)
   core.where(nil)
-  if not to then return refused(refusal) end
+  if not to then return refused(name, refusal) end
   return M.receipt(req, append_sent(to, name, message, { request = req }))
 end
 

@@ -7,6 +7,7 @@ local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
 local near = require "lignum.near"
+local paths = require "lignum.paths"
 local roster = require "lignum.roster"
 
 local find, sub = string.find, string.sub
@@ -28,6 +29,7 @@ local sealed = false -- true once the draft is complete
 
 ---@class lignum.Route
 ---@field id integer        of the route's counters
+---@field open boolean?     served to everybody
 ---@field closed boolean?   set when the operator's code runs in it; true: so is its handler (core.operator_code)
 ---@field method string
 ---@field path string
@@ -91,7 +93,9 @@ local function add(method, path, fn, place, access)
     id = core.route(method .. " " .. path), method = method, path = path, fn = fn, place = place,
   }
   route.action, route.topic = check_access(access, method, path)
-  if access and not M.operators then route.all, route.also, route.undo = access.all, access.also, access.undo end
+  if access and not M.operators then
+    route.all, route.also, route.undo, route.open = access.all, access.also, access.undo, access.open
+  end
   route.about = access and access.about
   if M.operators then route.closed = true end
   declared[key] = route
@@ -190,6 +194,14 @@ end
 ---before anything tells which paths there are.
 function M.serve()
   core.serve(not authorize and tree or nil)
+end
+
+---Whether a route is declared.
+---@param method string
+---@param path string   without {names}
+---@return boolean
+function M.has(method, path)
+  return declared[method .. " " .. path] ~= nil
 end
 
 ---All routes, in the order of their declaration.
@@ -322,7 +334,7 @@ end
 ---@return table? headers
 function M.handle(req)
   local route, allow, asks, limited = find_route(req, tree)
-  local closed = (authorize or asks or limited or audited) and not (route and OPEN[route.path])
+  local closed = (authorize or asks or limited or audited) and not (route and (route.open or OPEN[route.path]))
   if closed then
     local status, body, headers
     if limited then status, body, headers = over_limit(req) end
@@ -333,7 +345,7 @@ function M.handle(req)
     if status then return status, body, headers end
   end
   if not route then
-    if not allow then return http.fail("not_found") end
+    if not allow then return paths.answer(req, tree, all) end
     return wrong_method(allow, req.method)
   end
   if route.closed ~= nil then core.operator_code(route.closed) end

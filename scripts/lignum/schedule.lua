@@ -85,7 +85,7 @@ local function run_cron(spec, in_zone, fn, where)
   until core.now() >= at
   local began = core.time.clock()
   local counted <close> = setmetatable({}, {        -- luacheck: ignore 211
-    __close = function(_, why) core.called("timer", where, core.time.clock() - began, why ~= nil) end,
+    __close = function(_, why) core.called("timer", where, core.time.clock() - began, why) end,
   })
   fn()
 end

@@ -36,7 +36,7 @@ local function give(w, m)
   local began, over = clock(), false
   w.settle = { release = { m.lease } }
   local _ <close> = setmetatable({}, { __close = function(_, problem)
-    core.called("timer", w.where, clock() - began, problem ~= nil)
+    core.called("timer", w.where, clock() - began, problem)
     if not over and problem == nil then raw.give_back(w.topic, w.group, { m.lease }) end      -- a reload cancels it
   end })
   w.settle = settle_of(w.where, m.lease, w.fn(m))

@@ -132,6 +132,24 @@ local schemas = {
     offset = integer(0, "and up to which offset"),
   }, { "title", "status", "code", "detail", "retryable" }),
 
+  Health = object({
+    status = words("ok", "warning", "critical"), time = { type = "string", format = "date-time" }, node = text(),
+    version = text(), role = words("alone", "leader", "follower"), epoch = integer(0),
+    leader = { type = list { "string", "null" } }, uptime = { type = "number", description = "seconds" },
+    problems = array_of(object({
+      code = text("doc/http.md lists them"), severity = words("warning", "critical"),
+      subject = text("the follower, topic/group, hook or file"), what = text(), cure = text(),
+      since = { type = "string", format = "date-time" },
+    }, { "code", "severity", "what", "cure", "since" })),
+  }, { "status", "time", "node", "role", "problems" }),
+
+  Hook = object({
+    kind = words("hook", "timer"), name = text(), place = text("where lignum.lua defines it"), calls = integer(0),
+    errors = integer(0), seconds = { type = "number", description = "of all calls" },
+    p99 = { type = "number", description = "seconds" },
+    last_error = { type = list { "object", "null" }, properties = { time = text(), text = text() } },
+  }, { "kind", "name", "calls", "errors", "seconds", "p99", "last_error" }),
+
   Token = object({
     name = text(), topics = array_of(text("a pattern")), may = array_of(text("an action")),
     made = { type = "string", format = "date-time" }, expires = { type = "string", format = "date-time" },
@@ -453,6 +471,31 @@ paths["/v1/tokens/{token}"] = {
 paths["/v1/cluster"] = { get = operation("Leader and nodes", { ["200"] = json("The cluster", ref("Cluster")) }) }
 paths["/healthz"] = { get = operation("The process runs", { ["200"] = answer("Yes", "text/plain", text()) }) }
 paths["/readyz"] = { get = operation("The node can serve", { ["200"] = answer("Yes", "text/plain", text()) }) }
+paths["/v1/health"] = {
+  get = operation("What is wrong, since when, and what to do", { ["200"] = json("The node's health", ref("Health")) }),
+}
+paths["/v1/hooks"] = {
+  get = operation("Calls of hooks and timers, and the last rejected messages", {
+    ["200"] = json("Since the node has started; rejected since the last reload", object({
+      hooks = array_of(ref("Hook")), rejected = array_of(object({
+        time = { type = "string", format = "date-time" }, topic = text(), code = text(), why = text(),
+      }, { "time", "topic", "code", "why" })),
+    }, { "hooks", "rejected" })),
+  }),
+}
+paths["/v1"] = {
+  get = operation("List the paths", { ["200"] = json("All paths of this node, lignum.lua's included", object({
+    paths = array_of(object({
+      path = text(), methods = array_of(text()), summary = text("missing for a path of lignum.lua"),
+    }, { "path", "methods" })),
+  }, { "paths" })) }),
+}
+paths["/"] = {
+  get = operation("Where to begin; browsers are sent to the console", {
+    ["200"] = json("The paths to begin with", { type = "object", additionalProperties = { type = "string" } }),
+    ["303"] = answer("The console, for a client that prefers HTML"),
+  }),
+}
 paths["/metrics"] = { get = operation("Prometheus text", { ["200"] = answer("Metrics", "text/plain", text()) }) }
 paths["/openapi.json"] = {
   get = operation("This document", { ["200"] = json("OpenAPI 3.1", { type = "object" }) }),
@@ -476,6 +519,24 @@ function M.get()
   return 200, M.document
 end
 
+---`GET /v1`: lists the paths.
+function M.paths()
+  local found, paths_listed = {}, list {}
+  for _, r in ipairs(route.list()) do
+    local entry = found[r.path]
+    if not entry then
+      entry = { path = r.path, methods = list {} }
+      found[r.path], paths_listed[#paths_listed + 1] = entry, entry
+    end
+    entry.methods[#entry.methods + 1] = r.method
+    local op = paths[r.path] and paths[r.path][r.method:lower()]
+    entry.summary = entry.summary or op and op.summary
+  end
+  table.sort(paths_listed, function(a, b) return a.path < b.path end)
+  return 200, { paths = paths_listed }
+end
+
+route.get("/v1", M.paths, { action = "observe" })
 route.get("/openapi.json", M.get, { action = "observe" })
 
 return M

@@ -99,7 +99,7 @@ end
 ---@param body? string
 function M.request(method, path, headers, body)
   return {
-    method = method, path = path, query = {}, headers = headers or {}, body = body or "",
+    method = method, path = path, target = path, query = {}, headers = headers or {}, body = body or "",
     param = function(self, name) return self.params[name] end,
     header = function(self, name) return self.headers[name:lower()] end,
   }

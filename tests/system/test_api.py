@@ -206,13 +206,13 @@ def test_other_methods_are_405_with_allow(b, target, allowed):
 
 
 @pytest.mark.parametrize("target", [
-    "/", "/nothing", "/api", "/api/", "/api/messages", "/ping/", "/v2/topics", "/%3Cscript%3E", "/v1/topics/t/nothing", "//ping",
-    "/api/message/",
+    "/nothing", "/api", "/api/", "/api/messages", "/v2/topics", "/%3Cscript%3E", "/v1/topics/t/nothing", "//ping", "//",
+    "/v1/topic/%3Cscript%3E",
 ])
 def test_unknown_paths_are_404_and_echo_nothing(b, target):
     a = b.get(target)
     assert_status(a, 404)
-    assert b"<script>" not in a.body
+    assert b"script" not in a.body
 
 
 def test_errors_never_echo_input_unescaped(b):

@@ -94,6 +94,16 @@ def assert_shared(answer, origin):
     assert "Origin" in answer.header("vary")
 
 
+def test_a_link_on_another_site_leads_to_the_console_and_nowhere_else(node):
+    b = node(config="")
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert send(b, "GET", "/", link).status == 200
+    for target, more in [("/v1", {}), ("/ping", {}), ("/", {"Sec-Fetch-Dest": "iframe"}), ("/", {"Sec-Fetch-Mode": "no-cors"}),
+                         ("/", {"Origin": FOREIGN})]:
+        assert_refused(send(b, "GET", target, {**link, **more}), 403, "foreign_origin")
+    assert_refused(send(b, "POST", "/", link, b""), 403, "foreign_origin")
+
+
 def test_a_listed_origin_is_let_in(node):
     b = node(config=CORS + OWN)
     asks = {"Origin": APP, "Access-Control-Request-Method": "PUT",
@@ -194,7 +204,7 @@ def test_bodies_that_clients_chose_keep_their_type_and_are_not_stored(node):
         assert answer.header("cache-control") == "no-store", answer
     for target in ("/<script>", "/v1/topics/none/messages", PUBLISH + "?from=-1"):         # by Lua
         assert b.get(target).header("x-content-type-options") == "nosniff"
-    for request in (b"GET / HTTP/9.9\r\n\r\n", b"POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"):
+    for request in (b"GET / HTTP/9.9\r\n\r\n", b"POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"):
         with b.connect() as c:                                                            # by the core
             c.send(request)
             assert c.answer("POST").header("x-content-type-options") == "nosniff"

@@ -21,6 +21,7 @@
 #include "script/bind/tables.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
+#include "store/replication/set_aside.h"
 
 #define STATS "node.stats([topics_max])"
 
@@ -355,10 +356,29 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+enum { DIVERGED_LISTED = 1000 };
+
+static void add_name(void *arg, const char *name)
+{
+    lua_State *L = arg;
+    lua_pushstring(L, name);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* core.diverged() -> list of names in data/diverged/ */
+static int l_diverged(lua_State *L)
+{
+    lua_newtable(L);
+    set_aside_list(vm_services(L)->store, DIVERGED_LISTED, add_name, L);
+    return 1;
+}
+
 void node_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"hostname", l_hostname}, {"info", l_info}, {"epoch", l_epoch},
                                          {"ready", l_ready}, {"stats", l_stats}, {"reload", l_reload}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "node");
+    lua_pushcfunction(L, l_diverged);
+    lua_setfield(L, -2, "diverged");
 }

@@ -338,6 +338,9 @@ static int l_walk(lua_State *L)
 
 /* ---- before the body ---- */
 
+/* A small body to an unknown path is read, and the scripts say which path was meant. */
+enum { UNKNOWN_BODY_MAX = HTTP_HEAD_MAX };
+
 static const char serving = 0;        /* its address is the registry's key of the tree that is served */
 
 /* core.serve([tree]).  From now on requests with a body are judged by it before their body is read; without one, none
@@ -362,7 +365,11 @@ void route_judge(void *arg, const struct http_request *r, struct http_refusal *o
     lua_pop(L, 1);
     if (t != NULL)
         judge_head(vm_services(L), r, out);
-    if (t == NULL || out->error != 0 || find(t, r->head.method, request_path(r, text), &found, &others) != 0)
+    if (t == NULL || out->error != 0)
+        return;
+    slice path = request_path(r, text);
+    bool known = find(t, r->head.method, path, &found, &others) != 0;
+    if (known || (others == 0 && r->head.content_length <= UNKNOWN_BODY_MAX && !r->head.chunked))
         return;
     out->error = others == 0 ? -ERR_NOT_FOUND : slice_eq(r->head.method, SLICE("OPTIONS")) ? 0 : -ERR_BAD_METHOD;
     if (out->error != -ERR_BAD_METHOD)

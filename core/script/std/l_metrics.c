@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "script/bind/arg.h"
+#include "script/bind/field.h"
 #include "script/bind/object.h"
 #include "script/std/meters.h"
 #include "script/std/tables.h"
@@ -177,15 +178,41 @@ static int l_text(lua_State *L)
     return 1;
 }
 
-/* core.called(kind, name, seconds, failed) */
+#define CALLED "core.called(kind, name, seconds [, problem])"
+
+/* core.called(kind, name, seconds [, problem]) */
 static int l_called(lua_State *L)
 {
     static const char *const kinds[] = {"hook", "timer", NULL};
     const char *kind = kinds[luaL_checkoption(L, 1, NULL, kinds)];
     const char *name = luaL_checkstring(L, 2);
-    double seconds = arg_seconds(L, 3, "seconds", "core.called(kind, name, seconds, failed)");
-    meters_called(vm_services(L)->meters, kind, name, (uint64_t)(seconds * (double)NS_PER_S), lua_toboolean(L, 4));
+    double seconds = arg_seconds(L, 3, "seconds", CALLED);
+    const char *problem = lua_isnoneornil(L, 4) ? NULL : luaL_tolstring(L, 4, NULL);
+    meters_called(vm_services(L)->meters, kind, name, (uint64_t)(seconds * (double)NS_PER_S), problem);
     return 0;
+}
+
+/* core.calls() -> list of tables */
+static int l_calls(lua_State *L)
+{
+    struct calls_info c;
+    lua_newtable(L);
+    for (size_t i = 0; meters_calls_at(vm_services(L)->meters, i, &c); i++) {
+        lua_createtable(L, 0, 8);
+        set_text(L, "kind", c.kind);
+        lua_pushlstring(L, c.name.p, c.name.n);
+        lua_setfield(L, -2, "name");
+        set_whole(L, "calls", c.took.count);
+        set_whole(L, "errors", c.errors);
+        set_number(L, "seconds", (double)c.took.sum_ns / (double)NS_PER_S);
+        set_number(L, "p99", hist_quantile_ns(&c.took, 0.99) / (double)NS_PER_S);
+        if (c.problem != NULL) {
+            set_text(L, "problem", c.problem);
+            set_number(L, "problem_time", (double)c.problem_ms / 1000.0);
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
 }
 
 void metrics_open(lua_State *L)
@@ -201,4 +228,6 @@ void metrics_open(lua_State *L)
     lua_setfield(L, -2, "metrics_text");
     lua_pushcfunction(L, l_called);
     lua_setfield(L, -2, "called");
+    lua_pushcfunction(L, l_calls);
+    lua_setfield(L, -2, "calls");
 }

@@ -28,7 +28,9 @@ struct meter {
 struct calls {
     struct list link;
     const char *kind;                 /* a literal */
-    uint64_t calls, errors, ns;
+    struct hist took;
+    uint64_t errors, problem_ms;
+    char *problem;                    /* owned; NULL: none has failed */
     size_t name_size;
     char name[];
 };
@@ -74,12 +76,19 @@ static void free_meters(struct meters *ms, struct list *all)
     }
 }
 
+static void calls_free(struct calls *c)
+{
+    list_remove(&c->link);
+    mem_free(c->problem);
+    mem_free(c);
+}
+
 void meters_free(struct meters *ms)
 {
     free_meters(ms, &ms->meters);
     free_meters(ms, &ms->retired);
     LIST_EACH(link, &ms->calls)
-        mem_free(LIST_OWNER(link, struct calls, link));
+        calls_free(LIST_OWNER(link, struct calls, link));
     map_fini(&ms->by_name);
     map_fini(&ms->calls_by_name);
     mem_free(ms);
@@ -172,17 +181,24 @@ void meter_change(struct meters *ms, struct meter *m, slice labels, enum meter_c
 
 /* ---- calls ---- */
 
+static void calls_keep_problem(struct calls *c, const char *problem)
+{
+    size_t n = strlen(problem);
+    mem_free(c->problem);
+    c->problem = mem_copy(problem, n < CALL_PROBLEM_MAX ? n : CALL_PROBLEM_MAX);
+    c->problem_ms = (uint64_t)clock_wall_ms();
+}
+
 /* Names of earlier versions of lignum.lua go before those that are in use. */
 static void calls_drop_oldest(struct meters *ms)
 {
     struct calls *c = list_first(&ms->calls, struct calls, link);
     map_remove(&ms->calls_by_name, slice_of(c->name, c->name_size));
-    list_remove(&c->link);
-    mem_free(c);
+    calls_free(c);
     ms->dropped++;
 }
 
-void meters_called(struct meters *ms, const char *kind, const char *name, uint64_t ns, bool failed)
+void meters_called(struct meters *ms, const char *kind, const char *name, uint64_t ns, const char *problem)
 {
     slice key = slice_from(name);
     struct calls *c = list_empty(&ms->calls) ? NULL : list_last(&ms->calls, struct calls, link);
@@ -200,9 +216,23 @@ void meters_called(struct meters *ms, const char *kind, const char *name, uint64
         list_remove(&c->link);
     }
     list_push(&ms->calls, &c->link);
-    c->calls++;
-    c->errors += failed;
-    c->ns += ns;
+    hist_record(&c->took, ns);
+    c->errors += problem != NULL;
+    if (problem != NULL)
+        calls_keep_problem(c, problem);
+}
+
+bool meters_calls_at(const struct meters *ms, size_t i, struct calls_info *out)
+{
+    LIST_EACH(link, &ms->calls) {
+        const struct calls *c = LIST_OWNER(link, struct calls, link);
+        if (i-- > 0)
+            continue;
+        *out = (struct calls_info){.kind = c->kind, .name = slice_of(c->name, c->name_size), .took = c->took,
+                                   .errors = c->errors, .problem = c->problem, .problem_ms = c->problem_ms};
+        return true;
+    }
+    return false;
 }
 
 /* ---- the page ---- */
@@ -301,9 +331,9 @@ static void add_calls(struct buf *out, const struct meters *ms, const char *name
         add_escaped(out, slice_of(c->name, c->name_size), true);
         buf_addf(out, "\"} ");
         if (field == SECONDS)
-            json_number(out, (double)c->ns / (double)NS_PER_S);
+            json_number(out, (double)c->took.sum_ns / (double)NS_PER_S);
         else
-            buf_add_u64(out, field == CALLS ? c->calls : c->errors);
+            buf_add_u64(out, field == CALLS ? c->took.count : c->errors);
         buf_add_char(out, '\n');
     }
 }

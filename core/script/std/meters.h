@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/hist.h"
 #include "base/limits.h"
 #include "base/slice.h"
 
@@ -44,8 +45,21 @@ void meter_change(struct meters *ms, struct meter *m, slice labels, enum meter_c
 /* Appends the value of a label, cut to METER_LABEL_MAX bytes. */
 void meter_label(struct buf *labels, slice value);
 
-/* A call of a hook or a timer has ended. */
-void meters_called(struct meters *ms, const char *kind, const char *name, uint64_t ns, bool failed);
+/* A call of a hook or a timer has ended; problem: why it failed, NULL: it did not. */
+void meters_called(struct meters *ms, const char *kind, const char *name, uint64_t ns, const char *problem);
+
+/* What is known of the calls of one hook or timer. */
+struct calls_info {
+    const char *kind;                 /* a literal */
+    slice name;
+    struct hist took;                 /* of all calls */
+    uint64_t errors;
+    const char *problem;              /* of the last call that failed; NULL: none has */
+    uint64_t problem_ms;              /* when that was, in milliseconds since 1970 */
+};
+
+/* The i-th of them, the one that was called last at the end. False: there are not as many. */
+bool meters_calls_at(const struct meters *ms, size_t i, struct calls_info *out);
 
 /* Appends everything in Prometheus' text format. */
 void meters_render(const struct meters *ms, struct buf *out);

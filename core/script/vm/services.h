@@ -36,7 +36,7 @@ struct services {
     struct shared *shared;        /* what scripts keep across reloads (script/std/shared.h) */
     struct sync *sync;            /* their locks and signals (script/std/sync.h) */
     struct meters *meters;        /* their metrics (script/std/meters.h), and meters_called; NULL: nobody counts */
-    void (*called)(struct meters *meters, const char *kind, const char *name, uint64_t ns, bool failed);
+    void (*called)(struct meters *meters, const char *kind, const char *name, uint64_t ns, const char *problem);
     const struct voucher *voucher;   /* for users of forwarded requests (net/vouch.h) */
     const char *advertise;        /* the address that other nodes are told */
     /* Asks main for a reload in the next turn. Returns what `reloads` will have counted once that has ended; then

@@ -162,16 +162,16 @@ static void close_reserve(const struct task *t)
     t->tasks->vm->memory.closed = t->closed || (t->hook != NULL && strcmp(t->hook, "on_publish") == 0);
 }
 
-static void count_hook(struct task *t, bool failed)
+static void count_hook(struct task *t, const char *problem)
 {
     const struct services *s = &t->tasks->vm->services;
     if (t->hook != NULL && s->called != NULL)
-        s->called(s->meters, "hook", t->hook, clock_ns() - t->hook_began, failed);
+        s->called(s->meters, "hook", t->hook, clock_ns() - t->hook_began, problem);
 }
 
 void task_hook(struct task *t, const char *hook)
 {
-    count_hook(t, false);
+    count_hook(t, NULL);
     t->hook = hook;
     t->hook_began = hook == NULL ? 0 : clock_ns();
     t->hook_until = 0;
@@ -301,12 +301,13 @@ static const char *trace(struct task *t)
 static void finish_failed(struct task *t, struct failure f)
 {
     struct buf *message = &t->tasks->message;
-    count_hook(t, true);
     buf_clear(message);
     if (t->where[0] != '\0' || t->hook != NULL)
         buf_addf(message, "%s failed: ", t->hook == NULL ? t->where : t->hook);
+    size_t before = buf_size(message);
     failure_describe(message, t->L, t->tasks->vm, f);
     buf_add_char(message, '\0');
+    count_hook(t, buf_slice(message).p + before);
     t->broken = f.over && f.status != LUA_YIELD;
     finish(t, (struct task_result){
         .rc = failure_code(f), .what = t->hook == NULL ? t->where : t->hook, .trace = trace(t)});

@@ -186,3 +186,20 @@ int set_aside_move(struct disk *d, const char *from, const char *to)
     }
     return exchange_copy(d, from, to);
 }
+
+unsigned set_aside_list(const struct store *s, unsigned max, void (*each)(void *arg, const char *name), void *arg)
+{
+    unsigned count = 0;
+    const struct dirent *e;
+    DIR *dir = opendir(path_of("%s/diverged", s->disk.root).s);
+    while (dir != NULL && count < max && (e = readdir(dir)) != NULL) {
+        size_t n = strlen(e->d_name);
+        if (e->d_name[0] == '.' || (n > 5 && strcmp(e->d_name + n - 5, ".part") == 0))
+            continue;
+        each(arg, e->d_name);
+        count++;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return count;
+}

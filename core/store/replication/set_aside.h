@@ -36,4 +36,7 @@ int set_aside_journal(struct journal *j, struct path *to);
  * copy is. 0; or -errno, and it is where it was. */
 int set_aside_move(struct disk *d, const char *from, const char *to);
 
+/* Calls `each` with the names in diverged/, at most `max` of them, in no order. Returns how many. */
+unsigned set_aside_list(const struct store *s, unsigned max, void (*each)(void *arg, const char *name), void *arg);
+
 #endif
