@@ -95,6 +95,8 @@ enum {
     /* reads */
     READ_COUNT_MAX = 100 * 1000,        /* messages of one answer */
     READ_SIZE_MAX = 8 * MIB,            /* bytes of one answer */
+    READ_FILTER_SIZE = 4 * MIB,         /* bytes of the log that one read with a filter looks at */
+    READ_FILTER_PIECE = 256 * KIB,      /* of them at once; those without a message that is taken are freed */
     READ_COUNT_DEFAULT = 1000,
     READ_SIZE_DEFAULT = 1 * MIB,
     WAIT_MS_MAX = 60 * 1000,            /* a long-poll; below the idle timeout of proxies */

@@ -72,10 +72,17 @@ function Topic:append(what, options) end
 ---@field epoch? integer
 ---@field format? "records"
 ---@field whole? boolean     `bytes` divides no batch that was published as one: one that is larger is read once
+---@field filter? lignum.Filter
+
+---@class lignum.Filter
+---@field key? string
+---@field headers? table<string, string>
 
 ---Reads messages [from, to), as far as they are readable and fit into `limit` messages and `bytes` bytes. `epoch` is
 ---the epoch of the message before `from`, if the reader knows it: an empty result repeats it. With format "records" the
----result is stored batches, sent directly from the file; it can only be used as the body of an answer.
+---result is stored batches, sent directly from the file; it can only be used as the body of an answer. With a filter,
+---the batch has the messages that have its key and all of its headers; a call looks at 4 MiB of the log at most, so
+---`next` may be before the end even when the batch is empty.
 ---@where tasks
 ---@param range lignum.ReadRange
 ---@return lignum.Batch|lignum.Range|nil batch

@@ -55,7 +55,9 @@ function M.pack(filter)
   local names, parts = near.names(all), {}
   table.sort(names)
   for i, name in ipairs(names) do parts[i] = pair(name, all[name]) end
-  return table.concat(parts)
+  local packed = table.concat(parts)
+  if #packed > SIZE_MAX then return nil, ("filter must have at most %d bytes"):format(SIZE_MAX) end
+  return packed
 end
 
 ---@param packed string

@@ -68,10 +68,11 @@ end
 ---@return table<string, string>? query
 ---@return string? problem
 ---@return string? code
-function M.query(req, names)
+function M.query(req, names, prefix)
   local query = req.query
   for name in pairs(query) do
-    if names[name] == nil and not is_secret(req, name) then
+    local prefixed = prefix and #name > #prefix and name:sub(1, #prefix) == prefix
+    if names[name] == nil and not prefixed and not is_secret(req, name) then
       return nil, ("there is no query parameter %q%s"):format(name, near.hint(name, near.names(names))), "bad_value"
     end
   end

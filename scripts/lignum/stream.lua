@@ -2,7 +2,7 @@
 ---
 --- The data of an event is one message as in an NDJSON read (with raw=1 its payload); its id is `epoch:offset:topic`. A
 --- client that reconnects with Last-Event-ID continues after that message. A comment every 15 seconds keeps proxies
---- from closing the connection.
+--- from closing the connection; it has an id where a filter has left out what came since the last event.
 local core = require "lignum.core"
 local range = require "lignum.range"
 
@@ -36,18 +36,25 @@ local QUIET_ENDS = { stopping = true, cancelled = true }
 -- Waits for messages at `from` and reads them; after QUIET seconds without any the batch is empty. On failure: nil and
 -- the event to send, if there is one. The wait may outlast a truncation of messages that the client has; then the event
 -- says up to where the client's copy is valid.
-local function next_batch(t, asked, from, epoch, left)
+local function next_batch(t, asked, from, epoch, left, filter)
   local batch, point
   local ok, why, code = t:wait(from, QUIET)
   if ok or code == "timeout" then
     ok, why, code, point = range.check(t, epoch, from, asked.id)
     if ok then
       batch, why, code = t:read { from = from, to = asked.to, limit = math.min(left, PIECE), bytes = PIECE_BYTES,
-        whole = true }
+        whole = true, filter = filter }
     end
   end
   if batch then return batch end
   return nil, not QUIET_ENDS[code] and failure(t, why, code, point) or nil
+end
+
+-- The comment of a quiet time. With `from` it has the id after which a client that reconnects goes on from there.
+local function comment(t, epoch, from)
+  local info = from and t:info()
+  if not info then return ":\n\n" end
+  return ("id: %d:%d:%s\n:\n\n"):format(epoch, from - 1, info.id:match("%d+$"))
 end
 
 ---A body that streams the messages from `asked.from`, up to `asked.to` and at most `limit`, if given.
@@ -55,20 +62,27 @@ end
 ---@param asked lignum.Asked
 ---@param raw boolean
 ---@param limit? integer
+---@param filter? lignum.Filter
 ---@return fun(write: fun(piece: string|lignum.Batch): boolean)
-function M.events(t, asked, raw, limit)
+function M.events(t, asked, raw, limit, filter)
   local from, to, epoch, left = asked.from, asked.to, asked.epoch, limit or math.huge
   local form = raw and "raw_events" or "events"
   return function(write)
+    local said, skipped = core.time.clock(), false
     while left > 0 and (not to or from < to) do
-      local batch, problem = next_batch(t, asked, from, epoch, left)
+      local batch, problem = next_batch(t, asked, from, epoch, left, filter)
       if not batch then
         if problem then write(problem) end
         return
       end
-      if not write(#batch > 0 and batch:as(form) or ":\n\n") then return end
-      left = left - #batch
-      from, epoch = batch.next, #batch > 0 and batch.epoch or epoch
+      local moved = batch.next > from
+      if moved then from, epoch, skipped = batch.next, batch.epoch, #batch == 0 end
+      if #batch > 0 or core.time.clock() - said >= QUIET then
+        if not write(#batch > 0 and batch:as(form) or comment(t, epoch, skipped and from)) then return end
+        said, left = core.time.clock(), left - #batch
+      elseif moved then
+        core.sleep(0)     -- so that a long way without a message lets other tasks run
+      end
     end
   end
 end

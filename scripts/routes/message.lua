@@ -1,5 +1,6 @@
 --- /v1/topics/{topic}/messages: publish and read.
 local core = require "lignum.core"
+local filters = require "lignum.filter"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
 local publish = require "lignum.publish"
@@ -83,16 +84,45 @@ local function resume(req, query, kind)
   query.from = format(topic_id and "%d:%d:%d" or "%d:%d", epoch, offset + 1, topic_id)
 end
 
--- Reads; when there is nothing and the query has `wait`, waits and reads again.
+-- The filter of a query: its parameters `key` and `header.NAME`; nil: it has none.
+local function filter_of(query)
+  local filter
+  for name, value in pairs(query) do
+    local named = name:match("^header%.(.+)$")
+    if named or name == "key" then filter = filter or {} end
+    if named then
+      filter.headers = filter.headers or {}
+      filter.headers[named] = value
+    end
+  end
+  if not filter then return nil end
+  filter.key = query.key
+  local packed, problem = filters.pack(filter)
+  if not packed then return nil, problem end
+  return filter
+end
+
+-- Reads; when there is nothing and the query has `wait`, waits and reads again. With a filter there may be nothing in a
+-- part of the log; then the read goes on behind it.
 local function read(t, what, asked)
-  local batch, why, code = read_from(t, what)
-  if not batch or batch.next > what.from or asked.wait == 0 or what.to == what.from then return batch, why, code end
-  local there, ok, point
-  there, why, code = t:wait(what.from, asked.wait)
-  if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
-  ok, why, code, point = range.check(t, asked.epoch, what.from, asked.id)
-  if not ok then return nil, why, code, point end
-  return read_from(t, what)
+  local over, epoch = core.time.clock() + asked.wait, asked.epoch
+  while true do
+    local batch, why, code = read_from(t, what)
+    local left = over - core.time.clock()
+    if not batch or left <= 0 or batch.next == what.to then return batch, why, code end
+    if batch.next > what.from then
+      if not what.filter or #batch > 0 then return batch end
+      what.from, what.epoch, epoch = batch.next, batch.epoch, batch.epoch
+      core.sleep(0)
+    else
+      local there, ok, point
+      there, why, code = t:wait(what.from, left)
+      if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
+      ok, why, code, point = range.check(t, epoch, what.from, asked.id)
+      if not ok then return nil, why, code, point end
+      if not there then over = 0 end       -- what there is now is the answer
+    end
+  end
 end
 
 local GONE <const> = "offset %d is gone; the earliest is %d"
@@ -105,8 +135,9 @@ local function fail_read(t, why, code, point)
 end
 
 -- What does not apply to the form of the answer, or nil.
-local function misplaced(query, raw, kind)
+local function misplaced(query, raw, kind, filter)
   if kind == RECORDS and raw then return "raw does not apply to records" end
+  if kind == RECORDS and filter then return "key and header.NAME do not apply to records" end
   if kind ~= EVENTS then return nil end
   if query.bytes then return "bytes does not apply to an event stream" end
   if query.wait and not query.min_offset then return "wait applies to an event stream only with min_offset" end
@@ -119,7 +150,9 @@ local function get_by_query(req, query, kind)
   if not kind then return http.fail("not_acceptable", "messages are available as " .. table.concat(PRODUCED, ", ")) end
 
   if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, one per line
-  why = resume(req, query, kind) or misplaced(query, raw, kind)
+  local filter
+  filter, why = filter_of(query)
+  why = why or resume(req, query, kind) or misplaced(query, raw, kind, filter)
   if why then return http.fail("bad_value", why) end
   local t = topic(param(req, "topic"))
   local info
@@ -135,12 +168,12 @@ local function get_by_query(req, query, kind)
   if kind == EVENTS then
     if asked.from < info.first then return fail_read(t, GONE:format(asked.from, info.first), "offset_gone") end
     local limit = query.limit and asked.limit
-    return 200, req.method == "HEAD" and "" or stream.events(t, asked, raw, limit), stream.HEADERS
+    return 200, req.method == "HEAD" and "" or stream.events(t, asked, raw, limit, filter), stream.HEADERS
   end
   local form = kind == NDJSON and raw and "raw" or FORMS[kind]
   local what = {
     from = asked.from, epoch = asked.epoch, to = asked.to, limit = asked.limit, bytes = asked.bytes,
-    format = form == "records" and form or nil,
+    format = form == "records" and form or nil, filter = filter,
   }
   local batch
   batch, why, code, point = read(t, what, asked)
@@ -161,7 +194,7 @@ function M.get(req)
     if batch then return known and 304 or 200, not known and batch or nil, batch end
     if batch == nil then return fail_read(topic(name), known, code) end
   end
-  local query, why, code = http.query(req, range.PARAMETERS)
+  local query, why, code = http.query(req, range.PARAMETERS, "header.")
   if not query then return http.fail(code, why) end
   return get_by_query(req, query, kind)
 end

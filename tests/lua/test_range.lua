@@ -94,3 +94,22 @@ test("range_a_stream_ends_when_what_it_sent_is_cut", function()
   check.equal(sent[1]:match("^event: error\ndata: ") ~= nil, true)
   check.equal(sent[1]:match("log_truncated") ~= nil, true)
 end)
+
+-- Two pieces of 10 messages that a filter leaves out, in 20 seconds.
+test("a_quiet_stream_says_behind_which_message_to_go_on", function()
+  local t, now, clock = topic_of(20), 0, core.time.clock
+  function t:info() return { first = 0, next = self.tail, id = "1:7" } end
+  function t.read(_, what)
+    now = now + 10
+    return setmetatable({ next = what.from + 10, epoch = 3 }, { __len = function() return 0 end })
+  end
+  local sent = {}
+  core.time.clock = function() return now end
+  stream.events(t, { from = 0, to = 20, bytes = 1000 }, false, nil, { key = "x" })(function(text)
+    sent[#sent + 1] = text
+    return true
+  end)
+  core.time.clock = clock
+  check.equal(#sent, 1)
+  check.equal(sent[1], "id: 3:19:7\n:\n\n")
+end)

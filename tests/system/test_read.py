@@ -282,3 +282,89 @@ def test_large_reads_are_whole(b):
     for p in payloads:
         b.publish("large", p)
     assert b.messages("large") == payloads
+
+
+# ---- filters
+
+def coloured(b, topic):
+    """Messages with keys and headers in every combination, also without; what each is, by offset."""
+    b.ok("PUT", "/v1/topics/" + topic, status=201)
+    all = [(key, headers) for key in (None, "a", "b", "") for headers in ({}, {"colour": "red"}, {"colour": "blue", "size": "1"})] * 12
+    for i in range(0, len(all), 7):
+        body = [dict({"data": "m%d" % (i + k), "headers": h}, **({} if key is None else {"key": key})) for k, (key, h) in enumerate(all[i:i + 7])]
+        b.ok("POST", "/v1/topics/%s/messages" % topic, json.dumps(body), {"Content-Type": "application/json"})
+    return all
+
+
+def test_a_filter_leaves_the_messages_that_have_its_key_and_headers(b):
+    all = coloured(b, "r-filter")
+    for query, takes in [("key=a", lambda k, h: k == "a"), ("key=", lambda k, h: k == ""), ("header.colour=red", lambda k, h: h.get("colour") == "red"),
+                         ("key=b&header.colour=blue&header.size=1", lambda k, h: k == "b" and h.get("size") == "1"),
+                         ("header.colour=red&header.size=1", lambda k, h: False), ("key=A", lambda k, h: False)]:
+        wanted = [i for i, m in enumerate(all) if takes(*m)]
+        for limit, bytes in [(1000, 100000), (1, 100000), (3, 100000), (1000, 1), (1000, 9)]:
+            path, found, at = "/v1/topics/r-filter/messages?%s&limit=%d&bytes=%d&from=" % (query, limit, bytes), [], 0
+            for _ in range(len(all) + 2):
+                a = b.get(path + str(at)).json
+                assert len(a["messages"]) <= limit
+                found += [m["offset"] for m in a["messages"]]
+                lines = b.request("GET", path + str(at), headers={"Accept": "application/x-ndjson"})
+                assert [json.loads(x)["offset"] for x in lines.text.splitlines()] == [m["offset"] for m in a["messages"]]
+                assert lines.header("lignum-next-offset") == a["next_token"]
+                if a["next"] == len(all):
+                    break
+                at = a["next"]
+            assert found == wanted, query
+    to = b.get("/v1/topics/r-filter/messages?key=a&from=3&to=40").json
+    assert [m["offset"] for m in to["messages"]] == [i for i in range(3, 40) if all[i][0] == "a"] and to["next"] == 40
+    raw = b.get("/v1/topics/r-filter/messages?key=a&to=40&raw=1").text.split()
+    assert raw == ["m%d" % i for i in range(40) if all[i][0] == "a"]
+    out = b.lua('local b = topic("r-filter"):read { from = 3, to = 40, filter = { key = "a", headers = { colour = "red" } } }\n'
+                'local s = "" for _, m in ipairs(b) do s = s .. m.offset .. m.key .. m.headers.colour .. " " end return #b, b.next, s')
+    offsets = [i for i in range(3, 40) if all[i] == ("a", {"colour": "red"})]
+    assert out == '%d, 40, "%s "' % (len(offsets), " ".join("%dared" % i for i in offsets))
+
+
+def test_a_filtered_read_is_bounded_and_its_token_goes_on(b):
+    b.ok("PUT", "/v1/topics/r-sparse", status=201)
+    for _ in range(12):
+        b.ok("POST", "/v1/topics/r-sparse/messages", json.dumps([{"data": "x" * 9000, "key": "no"}] * 100), {"Content-Type": "application/json"})
+    b.ok("POST", "/v1/topics/r-sparse/messages", b"here", {"Lignum-Key": "yes"})
+    path, at, reads = "/v1/topics/r-sparse/messages?key=yes&from=", "0", []
+    while not reads or reads[-1]["next"] < 1201:
+        reads.append(b.get(path + at).json)
+        at = reads[-1]["next_token"]
+        assert len(reads) < 20
+    assert 3 <= len(reads) <= 4 and [len(r["messages"]) for r in reads] == [0] * (len(reads) - 1) + [1]
+    assert reads[0]["next"] < 1200 and reads[-1]["messages"][0]["data"] == "here"
+    assert [m["offset"] for m in b.get(path + "0&wait=10").json["messages"]] == [1200]
+    first = b.request("GET", path + "0", headers={"If-None-Match": '"x"'})
+    assert b.request("GET", path + "0", headers={"If-None-Match": first.header("etag")}).status == 304
+    events = b.request("GET", "/v1/topics/r-sparse/messages?key=yes&limit=1", headers={"Accept": "text/event-stream"}).text
+    assert events.count("data:") == 1 and "here" in events and events.startswith("id: ")
+
+
+def test_a_filter_of_wrong_form_is_refused(b):
+    b.ok("PUT", "/v1/topics/r-wrong", status=201)
+    for query, word in [("header.=x", "header."), ("header=x", "header"), ("key=a&key=b", "twice"), ("key=" + "x" * 1025, "1024"), ("header.%s=x" % ("y" * 7000), "1024"),
+                        ("header.a=%s&header.b=%s" % ("x" * 600, "x" * 600), "1024"), ("keys=a", "key")]:
+        a = b.get("/v1/topics/r-wrong/messages?" + query)
+        assert_status(a, 400, "bad_value")
+        assert word in a.json["detail"], a
+    assert_status(b.request("GET", "/v1/topics/r-wrong/messages?key=a", headers={"Accept": "application/vnd.lignum.records"}), 400, "bad_value")
+    assert "filter" in b.evaluate('topic("r-wrong"):read { filter = { key = ("x"):rep(2000) } }').err
+
+
+def test_a_filtered_wait_ends_with_a_message_that_is_taken(b):
+    b.ok("PUT", "/v1/topics/r-await", status=201)
+    publish = lambda key: b.ok("POST", "/v1/topics/r-await/messages", key.encode(), {"Lignum-Key": key})
+    with b.connect(timeout=20) as c:
+        c.send(b"GET /v1/topics/r-await/messages?key=yes&from=0&wait=15 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _ in range(5):
+            publish("no")
+        publish("yes")
+        a = c.answer().json
+    assert [m["key"] for m in a["messages"]] == ["yes"] and a["next"] == 6
+    began = time.monotonic()
+    a = b.get("/v1/topics/r-await/messages?key=never&from=0&wait=0.5").json
+    assert a["messages"] == [] and a["next"] == 6 and time.monotonic() - began >= 0.5

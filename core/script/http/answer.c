@@ -159,6 +159,7 @@ static void pieces_free(void *source)
     struct pieces *p = source;
     rendering_end(&p->rendering);
     buf_fini(&p->batch.raw);
+    buf_fini(&p->batch.filter);
     mem_free(p);
 }
 
@@ -167,8 +168,9 @@ static struct http_source in_pieces(struct exchange *x, struct batch *b)
 {
     struct pieces *p = MEM_NEW(struct pieces);
     p->batch = *b;
-    p->batch.index = p->batch.raw = (struct buf){0};
+    p->batch.index = p->batch.raw = p->batch.filter = (struct buf){0};
     buf_move(&p->batch.raw, &b->raw);
+    buf_move(&p->batch.filter, &b->filter);
     batch_release(vm_memory(x->vm), b);
     rendering_begin(&p->rendering, &p->batch);
     return (struct http_source){pieces_more, pieces_free, p, p->batch.raw.cap};

@@ -161,7 +161,7 @@ static void add_tail(struct buf *out, const struct batch *b)
 
 void rendering_begin(struct rendering *g, const struct batch *b)
 {
-    *g = (struct rendering){.batch = b, .cursor = {.rest = buf_slice(&b->raw)}};
+    *g = (struct rendering){.batch = b, .cursor = batch_walk(b)};
 }
 
 void rendering_end(struct rendering *g)

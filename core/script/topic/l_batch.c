@@ -21,19 +21,13 @@
 
 static void index_make(struct batch *b)
 {
-    struct cursor c = {.rest = buf_slice(&b->raw)};
+    struct cursor c = batch_walk(b);
     struct message m;
     const char *base = c.rest.p;
-    for (;;) {
-        const char *head = c.rest.p;
-        if (!cursor_next_batch(&c))
-            return;
-        while (c.left > 0) {
-            struct batch_place place = {(uint32_t)(head - base), (uint32_t)(c.messages.p - base)};
-            cursor_next(&c, &m);
-            if (c.offset >= b->from && c.offset < b->to)
-                buf_add(&b->index, &place, sizeof(place));
-        }
+    while (cursor_next(&c, &m) && c.offset < b->to) {
+        struct batch_place place = {(uint32_t)(c.batch - base), (uint32_t)(c.message - base), c.offset};
+        if (c.offset >= b->from)
+            buf_add(&b->index, &place, sizeof(place));
     }
 }
 
@@ -55,7 +49,7 @@ static int push_at(lua_State *L, struct batch *b, lua_Integer i)
     if (batch_head_read(raw.p + place.head, &head) < 0 || message_read(&rest, &m) < 0)
         return luaL_error(L, "a stored message cannot be read");
     push_message(L, &m);
-    lua_pushinteger(L, (lua_Integer)b->from + i - 1);
+    lua_pushinteger(L, (lua_Integer)place.offset);
     lua_setfield(L, -2, "offset");
     lua_pushinteger(L, (lua_Integer)head.epoch);
     lua_setfield(L, -2, "epoch");

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
+#include "broker/group/filter.h"
 #include "script/bind/arg.h"
 #include "script/bind/object.h"
 #include "script/bind/result.h"
@@ -17,7 +18,7 @@
 #include "script/topic/tables.h"
 #include "script/topic/topic_handle.h"
 
-#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\", whole=})"
+#define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\", whole=, filter={key=, headers=}})"
 #define READ "req:read(topic, \"json\" | \"ndjson\" | \"records\")"
 
 struct read_options {
@@ -26,23 +27,58 @@ struct read_options {
     bool records;
     bool whole;                       /* `bytes` divides no stored batch */
     enum batch_format format;         /* of a batch, when !records */
+    slice filter;                     /* as broker/group/filter.h has it; empty: none */
 };
+
+static void add_condition(lua_State *L, struct buf *out, slice name, slice value)
+{
+    if (name.n + value.n > GROUP_FILTER_MAX)
+        arg_fail(L, USAGE, "filter must have at most %d bytes", GROUP_FILTER_MAX);
+    header_write(out, name, value);
+}
+
+/* The table at `index` as a filter, in a scratch buffer. */
+static slice check_filter(lua_State *L, int index)
+{
+    struct buf *out = vm_scratch(vm_of(L)), *name = vm_scratch_keys(vm_of(L));
+    slice key = {0};
+    int headers = 0;
+    const struct arg_field fields[] = {
+        {"key", ARG_TEXT, &key}, {"headers", ARG_TABLE, &headers}, {NULL, ARG_END, NULL}};
+    arg_fields(L, index, fields, USAGE);
+    if (key.p != NULL)
+        add_condition(L, out, SLICE("k"), key);
+    for (lua_pushnil(L); headers != 0 && lua_next(L, headers); lua_pop(L, 1)) {
+        buf_clear(name);
+        buf_add_char(name, 'h');
+        buf_add_slice(name, arg_text(L, -2, "a name in filter.headers", USAGE));
+        add_condition(L, out, buf_slice(name), arg_text(L, -1, "a value in filter.headers", USAGE));
+    }
+    const char *problem = filter_check(buf_slice(out));
+    if (problem != NULL)
+        arg_fail(L, USAGE, "filter %s", problem);
+    return buf_slice(out);
+}
 
 /* Limits above the maximum are lowered to it. */
 static void check_options(lua_State *L, struct read_options *o)
 {
     slice format = {0};
-    int whole = 0;
+    int whole = 0, filter = 0;
     const struct arg_field fields[] = {
         {"from", ARG_WHOLE, &o->range.from},   {"to", ARG_WHOLE, &o->range.to},
         {"limit", ARG_WHOLE, &o->range.limit}, {"bytes", ARG_WHOLE, &o->range.bytes},
         {"epoch", ARG_WHOLE, &o->epoch},       {"format", ARG_TEXT, &format},
-        {"whole", ARG_ANY, &whole},
+        {"whole", ARG_ANY, &whole},            {"filter", ARG_TABLE, &filter},
         {NULL, ARG_END, NULL}};
     arg_fields(L, 2, fields, USAGE);
     if (format.p != NULL && !slice_eq(format, SLICE("records")))
         arg_fail(L, USAGE, "there is no format %s", format.p);
     o->records = format.p != NULL;
+    if (filter != 0)
+        o->filter = check_filter(L, filter);
+    if (o->filter.n > 0 && o->records)
+        arg_fail(L, USAGE, "stored batches cannot be filtered");
     o->whole = whole != 0 && lua_toboolean(L, whole);
     o->range.limit = least(o->range.limit, READ_COUNT_MAX);
     o->range.bytes = least(o->range.bytes, READ_SIZE_MAX);
@@ -105,6 +141,29 @@ static uint64_t range_end(const struct batch_range *range)
     return least(range->to, range->from + range->limit);
 }
 
+/* Reads the log in pieces, and keeps those with a message that the filter takes, until one bound is reached. What was
+ * found before damage is an answer. */
+static int read_filtered(struct topic *t, struct batch *b, struct batch_range range)
+{
+    size_t looked = 0, size = 0, before;
+    uint64_t next, count;
+    bool more = true;
+    range.to = least(range.to, topic_readable(t));
+    b->from = b->to = range.from;
+    while (more && b->to < range.to && looked < READ_FILTER_SIZE) {
+        before = buf_size(&b->raw);
+        count = b->count;
+        int rc = topic_read(t, b->to, range.to, READ_FILTER_PIECE, &b->raw, &next);
+        if (rc < 0)
+            return b->to > b->from ? 0 : rc;
+        looked += buf_size(&b->raw) - before;
+        more = next > b->to && batch_sift(b, before, &range, &size);
+        if (b->count == count)
+            b->raw.end = b->raw.at + before;
+    }
+    return 0;
+}
+
 static int read_batch(lua_State *L, struct topic *t, const struct read_options *o)
 {
     const struct batch_range *range = &o->range;
@@ -112,20 +171,24 @@ static int read_batch(lua_State *L, struct topic *t, const struct read_options *
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
     memcpy(b->topic, t->name, sizeof(b->topic));
     b->format = o->format;
-    if (range->from < to && range->from < topic_readable(t)) {
-        int rc = topic_read(t, range->from, to, (size_t)range->bytes, &b->raw, &next);
-        if (rc < 0)
-            return fail(L, t, rc, range->from);
-    }
-    memory_claim(vm_memory(vm_of(L)), L, b->raw.cap);
-    b->claimed = b->raw.cap;
     struct batch_range cut = *range;
+    int rc = 0;
     if (o->whole)
         cut.bytes = UINT64_MAX;
-    batch_cut(b, &cut);
+    buf_add_slice(&b->filter, o->filter);
+    if (o->filter.n > 0)
+        rc = read_filtered(t, b, cut);
+    else if (range->from < to && range->from < topic_readable(t))
+        rc = topic_read(t, range->from, to, (size_t)range->bytes, &b->raw, &next);
+    if (rc < 0)
+        return fail(L, t, rc, range->from);
+    memory_claim(vm_memory(vm_of(L)), L, b->raw.cap);
+    b->claimed = b->raw.cap;
+    if (o->filter.n == 0)
+        batch_cut(b, &cut);
     b->headers = headers_of(L, t, range, b->to);
-    b->headers.epoch = b->count > 0 ? b->epoch : epoch_of_empty_read(t, o, b->to, b->headers.epoch_now);
-    if (b->count == 0)
+    b->headers.epoch = b->to > b->from ? b->epoch : epoch_of_empty_read(t, o, b->to, b->headers.epoch_now);
+    if (b->to == b->from)
         b->epoch = b->headers.epoch;
     count_read(t, b->count, buf_size(&b->raw));
     return 1;

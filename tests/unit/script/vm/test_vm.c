@@ -157,7 +157,8 @@ TEST(test_wrong_calls_raise_the_usage_line)
                                      "topic, "
                                      "not on number (a colon, not a dot, before the name?)");
     CHECK_EVAL("topic('t'):read {form = 1}",
-               "a test failed: test:1: topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\", whole=}): "
+               "a test failed: test:1: topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\", whole=, "
+               "filter={key=, headers=}}): "
                "there is no field form");
     host_close(&h);
 }
