@@ -17,6 +17,7 @@
 #include "script/client.h"
 #include "server.h"
 #include "store/recovery/open.h"
+#include "test.h"
 
 /* ---- stages: up in this order, down in reverse ---- */
 
@@ -38,18 +39,22 @@ static void loop_down(struct server *s)
     loop_fini(&s->loop);
 }
 
-/* `check`: lignum.lua is only checked. */
-static int load_scripts(struct server *s, bool check)
+int server_load(struct server *s, bool check)
 {
     const struct cli *cli = s->cli;
     struct worlds_options o = {
-        .vm = {.scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set, .check = check},
+        .vm = {.scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set, .check = check,
+               .tests = s->tests},
         .reloaded = server_reloaded,
         .arg = s,
     };
     struct buf why = {0};
     int rc = worlds_new(&o, &s->worlds, &why), code = 0;
-    if (rc == -ERR_BAD_VALUE)
+    if (s->tests != NULL)
+        buf_add_slice(&s->refused, buf_slice(&why));
+    if (rc == -ERR_BAD_VALUE && s->tests != NULL)
+        code = EXIT_USAGE;
+    else if (rc == -ERR_BAD_VALUE)
         code = fail(EXIT_USAGE, "configuration", buf_slice(&why));
     else if (rc < 0)
         code = fail(EXIT_USAGE, "scripts", slice_from(o.vm.scripts));
@@ -57,13 +62,14 @@ static int load_scripts(struct server *s, bool check)
     if (code != 0)
         return code;
     s->vm = worlds_live(s->worlds);
-    config_warn_of_secrets(s->vm, cli->config, cli->set);
+    if (s->tests == NULL)
+        config_warn_of_secrets(s->vm, cli->config, cli->set);
     return 0;
 }
 
 static int scripts_up(struct server *s)
 {
-    int code = load_scripts(s, false);
+    int code = s->worlds == NULL ? server_load(s, false) : 0;
     if (code == 0)
         config_core_dumps(s->vm);
     return code;
@@ -80,7 +86,7 @@ static int store_up(struct server *s)
 {
     struct buf why = {0};
     struct buf name = {0};
-    if (config_text(s->vm, "store.path", &s->data) == NULL)
+    if (s->data.data == NULL && config_text(s->vm, "store.path", &s->data) == NULL)
         return fail(EXIT_USAGE, "configuration", SLICE("store.path is not set"));
     struct store_options o = {
         .path = s->data.data,
@@ -223,6 +229,8 @@ static int listeners_up(struct server *s)
 {
     int code = 0;
     vm_config_text(s->vm, "node.advertise", &s->advertise);
+    if (s->tests != NULL)
+        code = listen_on(s, 1, SLICE("127.0.0.1:0"));
     for (unsigned i = 1; code == 0; i++) {
         char key[32];
         struct buf address = {0};
@@ -402,19 +410,24 @@ static const struct stage stages[] = {
 };
 enum { STAGES = sizeof(stages) / sizeof(stages[0]) };
 
+int server_up(struct server *s)
+{
+    int code = 0;
+    while (s->up < STAGES && (code = stages[s->up].up(s)) == 0)
+        s->up++;
+    return code;
+}
+
 static int serve(const struct cli *cli)
 {
     say_nonblocking();
     struct server *s = MEM_NEW(struct server);
-    int code = 0;
-    size_t up = 0;
     s->cli = cli;
     mem_settle();
     signal(SIGXFSZ, SIG_IGN);      /* a file at the limit of its size (ulimit -f) is as good as a full disk */
     config_raise_descriptors();
-    while (up < STAGES && (code = stages[up].up(s)) == 0)
-        up++;
-    if (up == STAGES) {
+    int code = server_up(s);
+    if (code == 0) {
         char epoch[32] = "";           /* a node of a cluster has none before there is a leader */
         if (s->role.epoch > 0)
             snprintf(epoch, sizeof(epoch), " epoch=%llu", (unsigned long long)s->role.epoch);
@@ -422,8 +435,8 @@ static int serve(const struct cli *cli)
                  topics_count(s->topics));
         loop_run(&s->loop, turn, s);
     }
-    while (up > 0)
-        stages[--up].down(s);
+    while (s->up > 0)
+        stages[--s->up].down(s);
     if (code == 0)
         say_info("main", "stopped");
     mem_free(s);
@@ -434,7 +447,7 @@ static int check(const struct cli *cli)
 {
     struct server s = {.cli = cli};
     confine();
-    int code = load_scripts(&s, true);
+    int code = server_load(&s, true);
     if (s.worlds != NULL)
         worlds_free(s.worlds);
     if (code == 0)
@@ -451,7 +464,7 @@ int main(int argc, char **argv)
 {
     static struct cli cli;                 /* struct server and the VM keep pointers to it */
     config_forbid_core_dumps();
-    if (cli_parse(argc, argv, &(struct cli_node){serve, check, scripted}, &cli) < 0)
+    if (cli_parse(argc, argv, &(struct cli_node){serve, check, test_run, scripted}, &cli) < 0)
         return EXIT_USAGE;
     return cli.run(&cli);
 }

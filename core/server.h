@@ -16,6 +16,8 @@
 
 struct server {
     const struct cli *cli;
+    unsigned up;                           /* how many of its stages are up */
+    const char *tests;                     /* the file of a node that runs tests (test.h), or NULL */
     struct loop loop;
     struct worlds *worlds;
     struct vm *vm;                         /* the live world of these */
@@ -46,6 +48,13 @@ struct server {
     bool reload;                           /* asked for; the turn does it */
     bool stopping;                         /* set once; the loop stops when everything has drained */
 };
+
+/* Makes the worlds and loads lignum.lua, before the stages, or as one of them; `check`: it is only checked. 0 or the
+ * exit code, after a sentence; with `tests` s->refused says why. */
+int server_load(struct server *s, bool check);
+
+/* Sets the stages up. 0 or the exit code, after a sentence; s->up are then to be taken down. */
+int server_up(struct server *s);
 
 /* Applies what a reload may change. */
 void server_configure(struct server *s);

@@ -17,16 +17,44 @@ static uint64_t read_ns(clockid_t which)
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
+enum { HELD_FROM_S = 1000 };      /* clock_ns() when it is held: a node that has run for a while */
+
+/* wall_ms: what the wall clock shows at 0 of the monotonic one. */
+static struct { bool held; uint64_t ns; int64_t wall_ms; } hold;
+
+void clock_hold(int64_t wall_ms)
+{
+    hold.held = true;
+    hold.ns = HELD_FROM_S * NS_PER_S;
+    hold.wall_ms = wall_ms - HELD_FROM_S * MS_PER_S;
+}
+
+bool clock_is_held(void)
+{
+    return hold.held;
+}
+
+void clock_forward(uint64_t to_ns)
+{
+    if (to_ns > hold.ns)
+        hold.ns = to_ns;
+}
+
 /* BOOTTIME runs on while the machine is suspended, as time does for other nodes: a leader that was suspended has to
  * notice that its lease is over. */
-uint64_t clock_ns(void)
+uint64_t clock_real_ns(void)
 {
     return read_ns(CLOCK_BOOTTIME);
 }
 
+uint64_t clock_ns(void)
+{
+    return hold.held ? hold.ns : clock_real_ns();
+}
+
 int64_t clock_wall_ms(void)
 {
-    return (int64_t)(read_ns(CLOCK_REALTIME) / NS_PER_MS);
+    return hold.held ? hold.wall_ms + (int64_t)(hold.ns / NS_PER_MS) : (int64_t)(read_ns(CLOCK_REALTIME) / NS_PER_MS);
 }
 
 bool clock_is_set(void)

@@ -14,6 +14,15 @@ enum { MS_PER_S = 1000 };
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 
+/*
+ * A process that tests scripts holds its clock: both stand still, and clock_forward moves them. It is the one state of
+ * this file, set before anything reads the time.
+ */
+void clock_hold(int64_t wall_ms);
+bool clock_is_held(void);
+void clock_forward(uint64_t to_ns);     /* to a later clock_ns() */
+uint64_t clock_real_ns(void);           /* monotonic, held or not */
+
 uint64_t clock_ns(void);        /* monotonic */
 int64_t clock_wall_ms(void);
 bool clock_is_set(void);        /* the kernel says that something, such as NTP, keeps the wall clock right */

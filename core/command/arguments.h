@@ -18,7 +18,7 @@ struct cli {
     const char *eval;                      /* console -e */
     uint64_t from, to;                     /* dump */
     const char *topics, *may, *expires;    /* token add; NULL: not given */
-    const char *const *words;              /* of a command in scripts/command: its name, and all that follows */
+    const char *const *words;              /* of test and of a command in scripts/command: its name, and all after it */
     int word_count;
 };
 

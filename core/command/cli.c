@@ -59,6 +59,7 @@ struct command {
 static const struct command commands[] = {
     {"serve", NULL, 0, 0, "lignum serve takes flags only"},
     {"check", NULL, 0, 0, "lignum check takes flags only"},
+    {"test", NULL, 0, 0, ""},              /* core/test.c reads its words */
     {"verify", verify, 1, 1, "usage: lignum verify DATA"},
     {"dump", dump, 2, 4, "usage: lignum dump DATA TOPIC [FROM [TO]]"},
     {"console", console, 0, 1, "usage: lignum console [PATH] [-e CODE]"},
@@ -194,12 +195,12 @@ static int word_apply(struct cli *out, const struct command **command, const cha
     return 0;
 }
 
-/* Everything else about the command line is said by scripts/lignum/command.lua. */
-static int hand_over(struct cli *out, const struct cli_node *node, int count, const char *const *words)
+/* Everything else about the command line is said by the command: scripts/lignum/command.lua, core/test.c. */
+static int hand_over(struct cli *out, int (*run)(const struct cli *cli), int count, const char *const *words)
 {
     if (out->set_count > 0 || out->config != NULL)
         return mistake("flags of a node do not go before this command", words[0]);
-    out->run = node->scripted;
+    out->run = run;
     out->words = words;
     out->word_count = count;
     return 0;
@@ -227,8 +228,12 @@ int cli_parse(int argc, char **argv, const struct cli_node *node, struct cli *ou
         const char *value = NULL;
         if (asks_for_help(out, node, argv[i], command))
             return 0;
-        if (argv[i][0] != '-' && command == NULL && is_scripted((const char *const *)argv + i))
-            return hand_over(out, node, argc - i, (const char *const *)argv + i);
+        const char *const *words = (const char *const *)argv + i;
+        bool first = argv[i][0] != '-' && command == NULL;
+        if (first && is_scripted(words))
+            return hand_over(out, node->scripted, argc - i, words);
+        if (first && strcmp(argv[i], "test") == 0 && !has_word(words, "--help") && !has_word(words, "-h"))
+            return hand_over(out, node->test, argc - i, words);
         const struct flag *f = argv[i][0] == '-' ? flag_find(argv[i], &value) : NULL;
         int rc;
         if (argv[i][0] != '-')

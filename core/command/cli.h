@@ -14,10 +14,11 @@
 
 #include "command/arguments.h"
 
-/* The two commands that need the whole node, and those in Lua. */
+/* The commands that need the whole node, and those in Lua. */
 struct cli_node {
     int (*serve)(const struct cli *cli);
     int (*check)(const struct cli *cli);
+    int (*test)(const struct cli *cli);
     int (*scripted)(const struct cli *cli);
 };
 

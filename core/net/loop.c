@@ -9,6 +9,11 @@
 #include "base/ensure.h"
 #include "base/err.h"
 
+enum {
+    HELD_WAIT_US = 2000,      /* of real time, for what is under way elsewhere while the clock is held */
+    HELD_WAITS = 500,         /* then the clock moves all the same */
+};
+
 /* One thread owns the base, so it needs no lock. Timers are exact to the millisecond only, because with
  * EVENT_BASE_FLAG_PRECISE_TIMER each iteration would cost a system call. */
 static struct event_base *base_new(void)
@@ -27,6 +32,7 @@ static struct event_base *base_new(void)
 int loop_init(struct loop *l)
 {
     *l = (struct loop){0};
+    list_init(&l->armed);
     signal(SIGPIPE, SIG_IGN);  /* sendfile has no MSG_NOSIGNAL */
     l->base = base_new();
     return l->base ? 0 : -ERR_INTERNAL;
@@ -39,9 +45,79 @@ void loop_fini(struct loop *l)
     *l = (struct loop){0};
 }
 
+void loop_hold(struct loop *l, bool (*busy)(void *arg), void *arg)
+{
+    l->busy = busy;
+    l->arg = arg;
+}
+
+/* Of those that are due at the same time, the first that was armed. */
+static struct watch *held_first(struct loop *l)
+{
+    struct watch *first = NULL;
+    LIST_EACH(link, &l->armed) {
+        struct watch *w = LIST_OWNER(link, struct watch, link);
+        if (first == NULL || w->due_ns < first->due_ns)
+            first = w;
+    }
+    return first;
+}
+
+/* Those that are due; not those that are armed meanwhile. False: there is none. */
+static bool held_fire(struct loop *l)
+{
+    struct list due;
+    list_init(&due);
+    for (struct watch *w; (w = held_first(l)) != NULL && w->due_ns <= clock_ns();) {
+        list_remove(&w->link);
+        list_push(&due, &w->link);
+    }
+    bool any = !list_empty(&due);
+    while (!list_empty(&due)) {
+        struct watch *w = list_first(&due, struct watch, link);
+        list_remove(&w->link);
+        w->on_event(w->arg);
+    }
+    return any;
+}
+
+/* One iteration; `wait`: for an event, for a short time. False: there was nothing to do. */
+static bool held_iterate(struct loop *l, bool wait, void (*step)(void *arg), void *arg)
+{
+    struct timeval least = {.tv_usec = HELD_WAIT_US};
+    l->again = false;
+    if (wait)
+        event_base_loopexit(l->base, &least);
+    event_base_get_max_events(l->base, EVENT_BASE_COUNT_ACTIVE, 1);
+    ENSURE(event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (wait ? 0 : EVLOOP_NONBLOCK)) >= 0);
+    int events = event_base_get_max_events(l->base, EVENT_BASE_COUNT_ACTIVE, 0);
+    bool fired = held_fire(l);
+    step(arg);
+    return events > 0 || fired || l->again;
+}
+
+static void held_run(struct loop *l, void (*step)(void *arg), void *arg)
+{
+    unsigned waits = 0;
+    while (!l->stopped) {
+        if (held_iterate(l, waits > 0, step, arg)) {
+            waits = 0;
+        } else if (!l->stopped && l->busy != NULL && l->busy(l->arg) && waits < HELD_WAITS) {
+            waits++;
+        } else {
+            struct watch *first = held_first(l);
+            waits = 0;
+            if (first != NULL)
+                clock_forward(first->due_ns);
+        }
+    }
+}
+
 void loop_run(struct loop *l, void (*step)(void *arg), void *arg)
 {
     l->stopped = false;
+    if (clock_is_held())
+        held_run(l, step, arg);
     while (!l->stopped) {
         int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (l->again ? EVLOOP_NONBLOCK : 0);
         l->again = false;
@@ -98,6 +174,11 @@ void watch_signal(struct loop *l, struct watch *w, int signo, void (*call)(void 
 void watch_timer(struct loop *l, struct watch *w, void (*call)(void *arg), void *arg)
 {
     *w = (struct watch){.on_event = call, .arg = arg};
+    if (clock_is_held()) {
+        w->held = l;
+        list_init(&w->link);
+        return;
+    }
     w->event = evtimer_new(l->base, on_event, w);
     ENSURE(w->event);
 }
@@ -111,7 +192,7 @@ static void on_precise(evutil_socket_t fd, short what, void *arg)
 
 void watch_precise_timer(struct loop *l, struct watch *w, void (*call)(void *arg), void *arg)
 {
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    int fd = clock_is_held() ? -1 : timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (fd < 0) {
         watch_timer(l, w, call, arg);
         return;
@@ -135,6 +216,12 @@ void watch_arm(struct watch *w, uint64_t delay_ns)
         precise_set(w, delay_ns > 0 ? delay_ns : 1);
         return;
     }
+    if (w->held != NULL) {
+        list_remove(&w->link);
+        w->due_ns = clock_ns() + delay_ns;
+        list_push(&w->held->armed, &w->link);
+        return;
+    }
     uint64_t us = (delay_ns + 999) / 1000;  /* never early */
     struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
     ENSURE(event_add(w->event, &tv) == 0);
@@ -144,6 +231,8 @@ void watch_disarm(struct watch *w)
 {
     if (w->precise)
         precise_set(w, 0);
+    else if (w->held != NULL)
+        list_remove(&w->link);
     else if (w->event)
         event_del(w->event);
 }
@@ -151,6 +240,8 @@ void watch_disarm(struct watch *w)
 void watch_fini(struct watch *w)
 {
     int fd = w->precise ? event_get_fd(w->event) : -1;
+    if (w->held != NULL)
+        list_remove(&w->link);
     if (w->event)
         event_free(w->event);
     if (fd >= 0)

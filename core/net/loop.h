@@ -10,12 +10,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
+
 struct event;
 struct event_base;
 
 struct loop {
     struct event_base *base;  /* owned */
     bool again, stopped;
+    struct list armed;        /* timers, while the clock is held */
+    bool (*busy)(void *arg);  /* see loop_hold */
+    void *arg;
 };
 
 int loop_init(struct loop *l);
@@ -23,6 +28,11 @@ void loop_fini(struct loop *l);
 
 /* Runs iterations, each followed by step(arg), the turn, until loop_stop. */
 void loop_run(struct loop *l, void (*step)(void *arg), void *arg);
+
+/* For a held clock (base/clock.h): timers fire when the clock has been moved to their time, and the loop moves it to
+ * the next one as soon as nothing is left to do before. `busy` says whether an event will come from elsewhere, such as
+ * the disk thread, for which the loop waits first. It is called only then. */
+void loop_hold(struct loop *l, bool (*busy)(void *arg), void *arg);
 void loop_again(struct loop *l);
 void loop_stop(struct loop *l);
 
@@ -38,6 +48,9 @@ struct watch {
     void (*on_event)(void *arg);
     void *arg;
     bool precise;             /* a timer with a file descriptor of its own */
+    struct loop *held;        /* a timer while the clock is held: its loop, and no event */
+    struct list link;         /* in loop.armed */
+    uint64_t due_ns;
 };
 
 void watch_readable(struct loop *l, struct watch *w, int fd, void (*on_event)(void *arg), void *arg);

@@ -48,7 +48,7 @@ struct worlds {
 static int operator_new(struct worlds *w, struct vm **out)
 {
     struct vm_options o = w->options.vm;
-    o.init = "init";
+    o.init = o.tests == NULL ? "init" : "testing";
     o.world = "operator";
     o.first = w->core;
     o.memory_reserve = VM_MEMORY_RESERVE;

@@ -17,7 +17,7 @@
 struct worlds;
 
 struct worlds_options {
-    struct vm_options vm;             /* scripts, config, set, check; the texts outlive the worlds */
+    struct vm_options vm;             /* scripts, config, set, check, tests; the texts outlive the worlds */
     /* A reload has ended: 0 with another live world, or -ERR_BAD_VALUE with one error a line and nothing changed. */
     void (*reloaded)(void *arg, int rc, slice why);
     void *arg;

@@ -19,6 +19,21 @@ return {
     help = "Prints one error per line.",
   },
   {
+    name = "test", summary = "runs the tests of lignum.lua", usage = "[FILE|DIR]...",
+    flags = {
+      { "-c", "FILE", "what is tested (--config)" },
+      { "--only", "WORD", "only tests whose file or name contains the word" },
+      { "-o", "FORMAT", "text (the default), tap or junit" },
+      { "--jobs", "N", "tests at once (default: as many as processors)" },
+      { "--timeout", "SECONDS", "of real time, for one test (default: 10)" },
+      { "-v", nil, "prints all tests, and what their nodes log" }, SET, SCRIPTS,
+    },
+    help = "Without FILE: the *_test.lua beside lignum.lua. X_test.lua tests X.lua, if there is one in its folder, or\n"
+      .. "else the lignum.lua there. Each test has a node of its own, alone, with topics in memory and a clock that\n"
+      .. "moves when everything waits (doc/testing.md). Exits with 1 when a test has failed, with 64 when a file\n"
+      .. "cannot be loaded.",
+  },
+  {
     name = "console", summary = "a Lua console on a node of this host", usage = "[PATH] [-e CODE]",
     flags = { { "-e", "CODE", "runs this and exits" } },
     help = "PATH is the node's socket (default: data/console.sock). Without -e and without a terminal, standard input\n"

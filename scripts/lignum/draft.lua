@@ -205,7 +205,17 @@ local function run_file(path, env, names)
   config.report(nil, why)
 end
 
+-- Loads a file that sees what lignum.lua sees, and these names besides, and can declare nothing any more.
+local function load_beside(path, names, more)
+  local own = modules.copy(names)
+  for name, value in pairs(more) do own[name] = value end
+  local chunk, problem = load_operators(path, guard(own), own)
+  if not chunk then error(problem, 0) end
+  chunk()
+end
+
 ---@class lignum.World
+---@field load_file fun(path: string, names: table<string, any>)   loads a file beside lignum.lua, with these names too
 ---@field handle fun(req: lignum.Request): integer, any, table?
 ---@field serve fun()     makes its routes those that are served
 ---@field config table   module lignum.config of this draft; the fields below are its modules too
@@ -241,6 +251,7 @@ function M.build(options)
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
     api = M.api, help = help, pretty = pretty, publish = publish, worker = worker,
+    load_file = function(path, more) load_beside(path, names, more) end,
   }
 end
 

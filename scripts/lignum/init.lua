@@ -26,12 +26,14 @@ end
 
 ---Loads lignum.lua. On failure it raises an error with one problem per line.
 ---@param options { config?: string, set?: string[], scripts?: string, check?: boolean }
+---@return lignum.World
 function M.load(options)
   if options.check then disable(core.unsafe) end
   local draft = modules.new().require("lignum.draft")
   live = draft.build(options)
   core.group.filters, core.group.reserved = live.config.filters, live.policy.reserved
   live.serve()
+  return live
 end
 
 ---@param path string  "store.segment.messages"

@@ -2,7 +2,7 @@
 
 Every line of a ```sh block that holds curl lines is run (after replacing the port by the test's); every `lignum>` line of
 a transcript is typed into the console, and what follows it must come back; a ```lua block becomes lignum.lua, by
-a reload; a ```json block must be what the first curl line answered.
+a reload, or is run by `lignum test` if it begins with the name of a file of tests; a ```json block must be what the first curl line answered.
 """
 
 import itertools
@@ -46,11 +46,18 @@ def run_script(text, folder):
 @needs_curl
 def test_the_readmes_lines_work_as_they_stand(node):
     b = node(config=open(os.path.join(ROOT, "lignum.lua")).read())
-    answers, typed_lines = [], 0
+    answers, typed_lines, tested = [], 0, 0
     for language, body in blocks(open(README).read()):
         if language == "sh":
             for line in curl_lines(body):
                 answers.append(run_script(line.replace("localhost:8080", "127.0.0.1:%d" % b.port), b.folder))
+        elif language == "lua" and body.startswith("-- lignum_test.lua\n"):
+            tests = os.path.join(b.folder, "lignum_test.lua")
+            with open(tests, "w") as f:
+                f.write(body)
+            said = subprocess.run([BINARY, "test", tests], capture_output=True, text=True, timeout=30).stdout
+            assert "1 passed, 0 failed" in said, said
+            tested += 1
         elif language == "lua":
             b.write_config(body)
             b.reload()
@@ -61,7 +68,7 @@ def test_the_readmes_lines_work_as_they_stand(node):
                 assert b.lua(typed) == answer, typed
                 typed_lines += 1
     assert len(answers) > 4
-    assert typed_lines > 0
+    assert typed_lines > 0 and tested > 0
     assert b.get("/hello/you").json["hello"] == "you"
 
 

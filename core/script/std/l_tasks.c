@@ -13,6 +13,7 @@
 #include "script/bind/field.h"
 #include "script/bind/result.h"
 #include "script/std/tables.h"
+#include "script/vm/budget.h"
 #include "script/vm/task.h"
 #include "script/vm/vm.h"
 
@@ -77,6 +78,7 @@ static int l_spawn(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct task_ticket ticket;
+    char place[PLACE_MAX];
     vm_services(L);                   /* raises while loading */
     if (!lua_isfunction(L, 1))
         return arg_fail(L, SPAWN, "fn must be a function, not %s", luaL_typename(L, 1));
@@ -85,11 +87,12 @@ static int l_spawn(lua_State *L)
     unsigned *count = spawned_count(vm);
     if (*count == SPAWNED_MAX)
         return push_fail_because(L, -ERR_BUSY, "%d tasks of spawn and after are running", SPAWNED_MAX);
-    luaL_where(L, 1);
-    size_t n = lua_rawlen(L, -1);
-    lua_pushfstring(L, "spawn at %s", n > 2 ? lua_tostring(L, -1) : "?: ");
+    innermost_line(L, place);
+    size_t n = strlen(place);
+    if (n > 2)
+        place[n - 2] = '\0';          /* ": " */
+    lua_pushfstring(L, "spawn at %s", n > 2 ? place : "?");
     lua_insert(L, 1);
-    lua_pop(L, 1);
     struct spawned *s = MEM_NEW(struct spawned);
     *s = (struct spawned){.vm = vm, .from = L, .values = lua_gettop(L) - 1};
     struct task_options o = {

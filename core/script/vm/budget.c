@@ -15,6 +15,8 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+#define SIGNO (SIGRTMIN + 1)
+
 enum {
     TICK_MS = 5,
     SLICE_TICKS = 1,                  /* a slice ends after more than these, in 5 to 10 ms: it begins between two */
@@ -142,18 +144,23 @@ static void on_tick(int signo, siginfo_t *info, void *context)
 
 /* ---- the timer ---- */
 
-int budget_init(struct budget *b, lua_Hook hook)
+int budget_begin_again(struct budget *b)
 {
-    int signo = SIGRTMIN + 1;
-    struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signo, .sigev_value.sival_ptr = b};
+    struct sigevent event = {
+        .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNO, .sigev_value.sival_ptr = b};
     struct timespec tick = {.tv_nsec = TICK_MS * (long)NS_PER_MS};
     struct itimerspec every = {tick, tick};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-    *b = (struct budget){.hook = hook, .stall = STALL_MS / TICK_MS};
-    if (sigaction(signo, &action, NULL) < 0 || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &b->timer) < 0)
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &b->timer) < 0)
         return -errno;
     return timer_settime(b->timer, 0, &every, NULL) < 0 ? -errno : 0;
+}
+
+int budget_init(struct budget *b, lua_Hook hook)
+{
+    struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
+    *b = (struct budget){.hook = hook, .stall = STALL_MS / TICK_MS};
+    return sigaction(SIGNO, &action, NULL) < 0 ? -errno : budget_begin_again(b);
 }
 
 void budget_fini(struct budget *b)

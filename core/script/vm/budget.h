@@ -71,6 +71,9 @@ struct budget_run {
     sig_atomic_t over;
 };
 
+/* In a process that was forked, where timers are not inherited: begins with one of its own. 0, or -errno. */
+int budget_begin_again(struct budget *b);
+
 /* `hook` finds the budget of its lua_State and calls budget_on_hook. 0, or -errno. */
 int budget_init(struct budget *b, lua_Hook hook);
 void budget_fini(struct budget *b);

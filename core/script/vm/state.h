@@ -38,7 +38,7 @@ struct vm {
     int entries_ref, handle_ref;      /* in the registry: the entry points of init.lua, and the one of requests */
     struct buf scratch, scratch_headers, scratch_keys;   /* vm.h */
     size_t memory_default;            /* the cap when limits.script_memory is not set */
-    char *scripts, *config, **set;    /* owned copies of the options */
+    char *scripts, *config, *tests, **set;    /* owned copies of the options */
     const char *init, *world;         /* constants, from the options */
     void (*loaded)(void *arg, int rc, slice why);   /* vm_load_begin's, while loading */
     void *loaded_arg;

@@ -40,7 +40,8 @@ void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms)
 
 struct tasks_stats tasks_stats(const struct tasks *ts)
 {
-    return (struct tasks_stats){.started = ts->started, .live = ts->live, .failed = ts->failed};
+    return (struct tasks_stats){.started = ts->started, .live = ts->live, .failed = ts->failed,
+                                .guests = ts->guests};
 }
 
 /* ---- the pool ---- */

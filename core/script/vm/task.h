@@ -39,7 +39,7 @@ void tasks_free(struct tasks *ts);             /* cancels all */
 void tasks_set_limits(struct tasks *ts, unsigned max, uint32_t budget_ms);   /* max: guests */
 
 struct tasks_stats {
-    uint64_t started, live, failed;
+    uint64_t started, live, failed, guests;
 };
 struct tasks_stats tasks_stats(const struct tasks *ts);
 

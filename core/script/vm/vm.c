@@ -134,6 +134,7 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
         n++;
     vm->scripts = copy_text(o->scripts);
     vm->config = copy_text(o->config);
+    vm->tests = copy_text(o->tests);
     vm->check = o->check;
     vm->set = mem_new((n + 1) * sizeof(char *));
     for (size_t i = 0; i < n; i++)
@@ -212,6 +213,7 @@ void vm_free(struct vm *vm)
     mem_free(vm->set);
     mem_free(vm->scripts);
     mem_free(vm->config);
+    mem_free(vm->tests);
     buf_fini(&vm->scratch);
     buf_fini(&vm->scratch_headers);
     buf_fini(&vm->scratch_keys);
@@ -227,7 +229,9 @@ static void set_memory_max(struct vm *vm)
 
 static void push_options(struct vm *vm, lua_State *L)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, vm->tests);
+    lua_setfield(L, -2, "tests");
     lua_pushboolean(L, vm->check);
     lua_setfield(L, -2, "check");
     lua_pushstring(L, vm->config);
@@ -318,6 +322,11 @@ const struct services *vm_services(lua_State *L)
     if (!vm->attached || vm->loading)
         blame(L, "%s", ONLY_IN_A_TASK);
     return &vm->services;
+}
+
+int vm_begin_again(struct vm *vm)
+{
+    return budget_begin_again(vm->budget);
 }
 
 void vm_set_stall(struct vm *vm, uint32_t ms)

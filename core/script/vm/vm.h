@@ -38,6 +38,7 @@ struct vm_options {
     const char *const *set;       /* "store.segment.messages=10", ..., NULL-terminated: they win over the file */
     size_t memory_reserve;        /* above the cap, for the broker's own code (memory.h) */
     size_t memory_max;            /* the cap when limits.script_memory is not set; 0 = VM_MEMORY_MAX */
+    const char *tests;            /* a file of tests (scripts/lignum/testing.lua); NULL: none */
     bool check;                   /* lignum.lua is only checked: it changes nothing outside of this process */
     const char *init;             /* the script to load: "init", "duties" */
     const char *world;            /* core.world: "operator", "core" */
@@ -65,6 +66,9 @@ bool vm_is_attached(const struct vm *vm);
 void vm_set_peer(struct vm *vm, struct vm *peer);
 struct vm *vm_peer(const struct vm *vm);
 const char *vm_world(const struct vm *vm);
+
+/* Of all VMs: see budget_begin_again. */
+int vm_begin_again(struct vm *vm);
 
 /* Of all VMs: see budget_set_stall. */
 void vm_set_stall(struct vm *vm, uint32_t ms);

@@ -130,6 +130,11 @@ int worker_event_fd(const struct worker *w)
     return w->event_fd;
 }
 
+bool worker_is_busy(const struct worker *w)
+{
+    return w->under_way > 0;
+}
+
 void worker_collect(struct worker *w)
 {
     uint64_t count;

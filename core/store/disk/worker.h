@@ -32,6 +32,8 @@ void worker_free(struct worker *w);       /* all jobs must be idle */
 void worker_submit(struct worker *w, struct job *job);
 int worker_event_fd(const struct worker *w);
 
+bool worker_is_busy(const struct worker *w);    /* some job is not idle */
+
 /* Calls `done` for each finished job. */
 void worker_collect(struct worker *w);
 

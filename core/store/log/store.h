@@ -66,6 +66,9 @@ bool store_is_lost(const struct store *s);
 /* How long the disk thread has been at the present group commit; 0: none runs. */
 uint64_t store_stalled_ns(const struct store *s);
 
+/* Whether the disk thread has work: store_event_fd will announce its end. */
+bool store_is_busy(const struct store *s);
+
 /* When store_sync is to be called next though nothing else happens (durability "interval", a wait for more batches, an
  * audit): nanoseconds of clock_ns(), or 0. */
 uint64_t store_deadline_ns(const struct store *s);

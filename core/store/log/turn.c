@@ -62,6 +62,11 @@ int store_event_fd(const struct store *s)
     return worker_event_fd(s->disk.worker);
 }
 
+bool store_is_busy(const struct store *s)
+{
+    return worker_is_busy(s->disk.worker);
+}
+
 void store_collect(struct store *s)
 {
     worker_collect(s->disk.worker);

@@ -1,7 +1,8 @@
-/* The loop's precise timer, which may also be moved when it is already due. */
+/* The loop's precise timer, which may also be moved when it is already due; and its timers while the clock is held. */
 #include "net/loop.h"
 
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -110,5 +111,107 @@ TEST(test_a_precise_timer_gives_its_descriptor_back)
     int after = dup(STDERR_FILENO);
     CHECK_EQ(after, next);
     close(after);
+    end();
+}
+
+/* ---- a held clock ---- */
+
+static unsigned order[8], ordered;
+static bool there;
+
+static void on_later(void *arg)
+{
+    order[ordered++ % 8] = 2;
+    CHECK_EQ(clock_ns(), *(uint64_t *)arg + 3600 * NS_PER_S);
+    over = true;
+}
+
+static void on_sooner(void *arg)
+{
+    struct watch *self = arg;
+    order[ordered++ % 8] = 1;
+    if (ordered < 3)
+        watch_arm(self, 60 * NS_PER_S);
+}
+
+static bool waits_for_guard(void *arg)
+{
+    (void)arg;
+    return !there;
+}
+
+static void on_there(void *arg)
+{
+    char c;
+    CHECK_EQ(read(*(int *)arg, &c, 1), 1);
+    there = true;
+}
+
+TEST(test_a_held_clock_moves_from_timer_to_timer_without_waiting)
+{
+    struct watch sooner, later;
+    clock_hold(1000);
+    begin();
+    uint64_t start = clock_ns(), real = clock_real_ns();
+    int64_t wall = clock_wall_ms();
+    CHECK_EQ(wall, 1000);
+    watch_timer(&loop, &later, on_later, &start);
+    watch_precise_timer(&loop, &sooner, on_sooner, &sooner);
+    CHECK(!sooner.precise);
+    watch_arm(&later, 3600 * NS_PER_S);
+    watch_arm(&sooner, 60 * NS_PER_S);
+    loop_run(&loop, turn, NULL);
+    CHECK_EQ(ordered, 4);
+    CHECK_EQ(order[0] + order[1] + order[2], 3);
+    CHECK_EQ(order[3], 2);
+    CHECK_EQ(clock_wall_ms() - wall, 3600 * 1000);
+    CHECK(clock_real_ns() - real < 5 * NS_PER_S);
+    watch_fini(&sooner);
+    watch_fini(&later);
+    end();
+}
+
+TEST(test_a_held_clock_does_not_move_while_something_is_under_way)
+{
+    int ends[2];
+    struct watch input, later;
+    clock_hold(0);
+    begin();
+    uint64_t start = clock_ns();
+    CHECK_EQ(pipe(ends), 0);
+    watch_readable(&loop, &input, ends[0], on_there, &ends[0]);
+    watch_timer(&loop, &later, on_later, &start);
+    watch_arm(&later, 3600 * NS_PER_S);
+    loop_hold(&loop, waits_for_guard, NULL);
+    pid_t child = unit_fork();
+    if (child == 0) {
+        usleep(50 * 1000);
+        CHECK_EQ(write(ends[1], "x", 1), 1);
+        _exit(0);
+    }
+    loop_run(&loop, turn, NULL);
+    CHECK(there);                                    /* it came before the clock moved */
+    CHECK_EQ(ordered, 1);
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+    watch_fini(&input);
+    watch_fini(&later);
+    end();
+}
+
+TEST(test_a_timer_that_is_disarmed_does_not_move_a_held_clock)
+{
+    struct watch sooner, later;
+    clock_hold(0);
+    begin();
+    uint64_t start = clock_ns();
+    watch_timer(&loop, &later, on_later, &start);
+    watch_timer(&loop, &sooner, on_sooner, &sooner);
+    watch_arm(&sooner, NS_PER_S);
+    watch_arm(&later, 3600 * NS_PER_S);
+    watch_disarm(&sooner);
+    loop_run(&loop, turn, NULL);
+    CHECK_EQ(ordered, 1);
+    watch_fini(&sooner);
+    watch_fini(&later);
     end();
 }
