@@ -18,43 +18,6 @@ local function show(flags, topic)
   shell.members(topic)
 end
 
--- Values of settings: JSON where they are some, else text. Sizes and spans have the units of lignum.lua.
-local UNITS <const> = {
-  s = 1, m = 60, h = 3600, d = 86400, KB = 1000, MB = 1000 ^ 2, GB = 1000 ^ 3, TB = 1000 ^ 4,
-  KiB = 1024, MiB = 1024 ^ 2, GiB = 1024 ^ 3, TiB = 1024 ^ 4,
-}
-
-local function value_of(text)
-  local number, unit = text:match("^(%d+%.?%d*)%s*(%a+)$")
-  if number and UNITS[unit] then
-    local value = tonumber(number) * UNITS[unit]
-    return math.tointeger(value) or value
-  end
-  local value = json.decode(text)
-  if value == nil then return text end
-  return value
-end
-
----{"retain.age=7d"} is { retain = { age = 604800 } }.
-local function settings_of(args, first)
-  local settings = {}
-  for i = first, #args do
-    local path, text = args[i]:match("^([%w_.]+)=(.*)$")
-    if not path then shell.fail(64, "%s: settings are KEY.PATH=VALUE, such as retain.age=7d", args[i]) end
-    local at, last = settings, nil
-    for name in path:gmatch("[^.]+") do
-      if last then
-        at[last] = at[last] or {}
-        at = at[last]
-        if type(at) ~= "table" then shell.fail(64, "%s: %s is given twice", args[i], last) end
-      end
-      last = name
-    end
-    at[last or shell.fail(64, "%s: no key", args[i])] = value_of(text)
-  end
-  return settings
-end
-
 local function ls(args, flags, node)
   local all, after = json.array {}, nil
   repeat
@@ -68,11 +31,11 @@ local function ls(args, flags, node)
 end
 
 local function new(args, flags, node)
-  show(flags, node:json("PUT", topic_path(args[1]), { json = settings_of(args, 2) }))
+  show(flags, node:json("PUT", topic_path(args[1]), { json = shell.settings(args, 2) }))
 end
 
 local function set(args, flags, node)
-  show(flags, node:json("PATCH", topic_path(args[1]), { json = settings_of(args, 2) }))
+  show(flags, node:json("PATCH", topic_path(args[1]), { json = shell.settings(args, 2) }))
 end
 
 local function rm(args, flags, node)
@@ -87,10 +50,22 @@ local function rm(args, flags, node)
   node:request("DELETE", path)
 end
 
+-- Retention is each node's own, so all that can be reached are told.
+local function trim(args, flags, node)
+  local before = flags.before or shell.fail(64, "--before PLACE says what is to go")
+  local first
+  for _, one in ipairs(node:members()) do
+    local left = one:json("POST", remote.path { "topics", args[1], "trim" }, { json = { before = before } })
+    first = math.max(first or 0, left.first)
+  end
+  if flags.json_out then return shell.json { topic = args[1], first = first } end
+  shell.out(("%s begins at %d\n"):format(args[1], first))
+end
+
 local SETTINGS <const> = "KEY.PATH=VALUE..."
 
 return {
-  summary = "topics: lists, shows, creates, changes and deletes them", remote = true,
+  summary = "topics: lists, shows, creates, changes, trims and deletes them", remote = true,
   help = "Settings: replication, copies, durability, retain.age|bytes|messages|groups, segment.age|bytes|messages,\n"
     .. "dedupe.age|keys. Values take units: 7d, 10GiB.",
   verbs = {
@@ -100,6 +75,8 @@ return {
       run = function(args, flags, node) show(flags, node:json("GET", topic_path(args[1]))) end },
     { name = "new", summary = "creates one", usage = "TOPIC [" .. SETTINGS .. "]", args = { 1 }, run = new },
     { name = "set", summary = "changes settings", usage = "TOPIC " .. SETTINGS, args = { 2 }, run = set },
+    { name = "trim", summary = "removes whole files of messages before a place, on all nodes", usage = "TOPIC",
+      args = { 1, 1 }, run = trim, flags = { { "--before", "PLACE", "offset, token, time, -30d, latest" } } },
     { name = "rm", summary = "deletes one with all its messages", usage = "TOPIC", args = { 1, 1 }, run = rm,
       flags = { { "--yes", nil, "does not ask" } } },
   },

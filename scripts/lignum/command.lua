@@ -18,7 +18,9 @@ local shell = require "lignum.shell"
 local M = {}
 
 -- As help shows them. Those in core.lua are C's.
-local COMMANDS <const> = { "topic", "token" }
+local COMMANDS <const> = {
+  "pub", "sub", "topic", "group", "token", "cluster", "top", "bench", "reload", "completion",
+}
 
 -- Flags of all that talk to a node.
 local REMOTE <const> = {

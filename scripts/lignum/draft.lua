@@ -33,7 +33,7 @@ local complete = false     -- true once lignum.lua is loaded: nothing can be dec
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
 local WRITES <const> = { POST = true, PUT = true, PATCH = true, DELETE = true }
 local INCLUDES_MAX <const> = 16     -- files within each other
-local ROUTES = { "api", "message", "topic", "groups", "tokens", "cluster", "health", "metrics", "openapi" }
+local ROUTES = { "api", "message", "topic", "groups", "tokens", "cluster", "node", "health", "metrics", "openapi" }
 
 -- The globals of Lua that lignum.lua sees.
 local LUA = {

@@ -131,6 +131,30 @@ function M.resolve(t, info, text, name)
   return offset
 end
 
+---The offset of a place in a topic, as a member of a body names it: an offset, token, time, earliest or latest.
+---@param t lignum.Topic
+---@param text any
+---@param name string     of the member, for the error
+---@return integer? offset   not before the earliest one, nor beyond the end
+---@return string? problem
+---@return string? code
+---@return table? point      with log_truncated: { epoch =, offset = }
+function M.place(t, text, name)
+  local info, why, code = t:info()
+  if not info then return nil, why, code end
+  if math.type(text) then text = ("%d"):format(math.tointeger(text) or -1) end
+  if type(text) ~= "string" then
+    return nil, name .. ' must be an offset, a token, a time, "earliest" or "latest"', "bad_value"
+  end
+  local offset, point
+  offset, why, code, point = M.resolve(t, info, text, name)
+  if not offset then return nil, why, code, point end
+  if offset > info.next then
+    return nil, ("%s: the next offset of the topic is %d"):format(name, info.next), "offset_beyond"
+  end
+  return math.max(offset, info.first)
+end
+
 local function seconds_of(text)
   if text == nil then return nil end
   local n = text:match("^%d+%.?%d*$") and tonumber(text)

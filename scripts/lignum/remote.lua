@@ -159,13 +159,13 @@ function M.problem(answer)
   return problem or { code = "http_" .. answer.status, detail = ("HTTP status %d"):format(answer.status) }
 end
 
----Ends the command with what an answer says.
-function M.refuse(answer)
+---Ends the command with what an answer says, after `before`.
+function M.refuse(answer, before)
   local problem = M.problem(answer)
   local exit = EXIT_OF_STATUS[answer.status] or 65
   if problem.code and problem.code:find("_exists$") then exit = 73 end
   if answer.status == 404 and problem.code == "not_found" then exit = 69 end    -- no Lignum, or an older one
-  shell.fail(exit, "%s", problem.detail or problem.title or problem.code)
+  shell.fail(exit, "%s%s", before or "", problem.detail or problem.title or problem.code)
 end
 
 ---Ends the command with why a request got no answer.
@@ -174,13 +174,13 @@ function Node:lost(why, code)
   shell.fail((code == "bad_value" or code == "no_libcurl") and 64 or 69, "%s: %s", self:url(), why)
 end
 
----An answer of whatever status, or nil, why, code when there is none.
+---An answer of whatever status, or nil, why, code when there is none. `options.shielded`: it goes on after Ctrl-C.
 ---@return { status: integer, headers: table<string, string>, body: string }?
 function Node:try(method, path, options)
   local id, why, code = system.start(self:options(method, path, options))
   if not id then return nil, why, code end
   while true do
-    local got, what, value, kind = system.next()
+    local got, what, value, kind = system.next(nil, options and options.shielded)
     if not got then
       system.cancel(id)
       return nil, what, value
@@ -212,6 +212,18 @@ function Node:json(method, path, options)
   local value, why = core.json.decode(answer.body)
   if value == nil then shell.fail(69, "%s answers with what is not JSON: %s", self:url(), why) end
   return value
+end
+
+---Each node of this one's cluster, by itself, as nodes tell their addresses.
+---@return table[]
+function Node:members()
+  local list = {}
+  for _, member in ipairs(self:json("GET", M.path { "cluster" }).nodes) do
+    if member.http and member.http ~= core.json.null then
+      list[#list + 1] = setmetatable({ urls = { member.http }, name = member.name, at = 1 }, { __index = self })
+    end
+  end
+  return #list > 1 and list or { self }
 end
 
 return M

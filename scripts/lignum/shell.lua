@@ -102,6 +102,45 @@ function M.members(object, prefix)
   end
 end
 
+-- Values of settings: JSON where they are some, else text. Sizes and spans have the units of lignum.lua.
+local UNITS <const> = {
+  s = 1, m = 60, h = 3600, d = 86400, KB = 1000, MB = 1000 ^ 2, GB = 1000 ^ 3, TB = 1000 ^ 4,
+  KiB = 1024, MiB = 1024 ^ 2, GiB = 1024 ^ 3, TiB = 1024 ^ 4,
+}
+
+local function value_of(text)
+  local number, unit = text:match("^(%d+%.?%d*)%s*(%a+)$")
+  if number and UNITS[unit] then
+    local value = tonumber(number) * UNITS[unit]
+    return math.tointeger(value) or value
+  end
+  local value = core.json.decode(text)
+  if value == nil then return text end
+  return value
+end
+
+---Settings as an object: {"retain.age=7d"} is { retain = { age = 604800 } }.
+---@param args string[]
+---@param first integer  the first of them that is a setting
+function M.settings(args, first)
+  local settings = {}
+  for i = first, #args do
+    local path, text = args[i]:match("^([%w_.]+)=(.*)$")
+    if not path then M.fail(64, "%s: settings are KEY.PATH=VALUE, such as retain.age=7d", args[i]) end
+    local at, last = settings, nil
+    for name in path:gmatch("[^.]+") do
+      if last then
+        at[last] = at[last] or {}
+        at = at[last]
+        if type(at) ~= "table" then M.fail(64, "%s: %s is given twice", args[i], last) end
+      end
+      last = name
+    end
+    at[last or M.fail(64, "%s: no key", args[i])] = value_of(text)
+  end
+  return settings
+end
+
 ---Asks on the terminal; true for y or yes.
 function M.confirm(question)
   system.write(2, question .. " [y/N] ")

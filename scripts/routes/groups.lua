@@ -16,6 +16,7 @@ local param = core.Request.param
 
 local M = {}
 
+local place = range.place
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
 local CLAIM = { consumer = "string?", limit = "integer?", bytes = "integer?", wait = "number?", settle = "object?" }
 local SETTLE = { ack = "list?", release = "list?", reject = "list?", extend = "list?" }
@@ -50,23 +51,6 @@ local function answer(status, name, group, headers)
   headers = headers or {}
   headers.ETag = ('"%d"'):format(info.generation)
   return status, describe(info), headers
-end
-
--- The offset that `text` stands for in a topic.
-local function place(t, text, name)
-  local info, why, code = t:info()
-  if not info then return nil, why, code end
-  if math.type(text) then text = ("%d"):format(math.tointeger(text) or -1) end
-  if type(text) ~= "string" then
-    return nil, name .. ' must be an offset, a token, a time, "earliest" or "latest"', "bad_value"
-  end
-  local offset, point
-  offset, why, code, point = range.resolve(t, info, text, name)
-  if not offset then return nil, why, code, point end
-  if offset > info.next then
-    return nil, ("%s: the next offset of the topic is %d"):format(name, info.next), "offset_beyond"
-  end
-  return math.max(offset, info.first)
 end
 
 local function fail_place(code, why, point)

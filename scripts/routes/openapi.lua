@@ -472,6 +472,20 @@ paths["/v1/tokens/{token}"] = {
 }
 
 paths["/v1/cluster"] = { get = operation("Leader and nodes", { ["200"] = json("The cluster", ref("Cluster")) }) }
+paths["/v1/cluster/adopt"] = {
+  post = operation("Make Consul's register this node's own", { ["200"] = json("It leads", { type = "object" }) }),
+}
+paths["/v1/reload"] = {
+  post = operation("Load this node's lignum.lua and scripts again", { ["200"] = json("Done", { type = "object" }) }),
+}
+paths["/v1/topics/{topic}/trim"] = {
+  parameters = list { TOPIC },
+  post = operation("Remove this node's files of messages below a place", {
+    ["200"] = json("What is left", object({ topic = text(), first = integer(0), next = integer(0) })),
+  }, { requestBody = body(content("application/json", object({
+    before = { type = list { "string", "integer" }, description = "offset, token, time, earliest or latest" },
+  }, { "before" }))) }),
+}
 paths["/healthz"] = { get = operation("The process runs", { ["200"] = answer("Yes", "text/plain", text()) }) }
 paths["/readyz"] = { get = operation("The node can serve", { ["200"] = answer("Yes", "text/plain", text()) }) }
 paths["/v1/health"] = {

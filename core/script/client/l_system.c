@@ -1,21 +1,25 @@
 /*
- * lignum.system: write, terminal, sleep, interrupted and run. Files are io's (core.unsafe.open).
+ * lignum.system: read, ready, write, terminal, sleep, interrupted, spawn and await. Files are io's (core.unsafe.open).
  */
 #include <errno.h>
 #include <lauxlib.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/slice.h"
 #include "script/client/tables.h"
 
-enum { ENV_MAX = 16, INTERRUPTED = 130, NOT_RUN = 127 };
+enum { READ_MAX = 64 * KIB, ENV_MAX = 16, INTERRUPTED = 130, NOT_RUN = 127 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -66,6 +70,25 @@ static int write_all(int fd, slice text)
     return 0;
 }
 
+/* read(fd) -> what there is, up to 64 KiB; "" at the end | nil, why, errno.  Waits until there is something. */
+static int l_read(lua_State *L)
+{
+    char data[READ_MAX];
+    ssize_t n = read((int)luaL_checkinteger(L, 1), data, sizeof(data));
+    if (n < 0)
+        return fail_errno(L, errno);
+    lua_pushlstring(L, data, (size_t)n);
+    return 1;
+}
+
+/* ready(fd) -> whether read returns at once */
+static int l_ready(lua_State *L)
+{
+    struct pollfd p = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLIN};
+    lua_pushboolean(L, poll(&p, 1, 0) > 0);
+    return 1;
+}
+
 /* write(fd, text) -> true | nil, why, errno */
 static int l_write(lua_State *L)
 {
@@ -108,7 +131,6 @@ static int l_sleep(lua_State *L)
 /* In the child. */
 static void become(const char *command, int input, char **env, int count)
 {
-    signal(SIGPIPE, SIG_DFL);
     dup2(input, STDIN_FILENO);
     close_range(3, ~0U, 0);
     for (int i = 0; i < count; i++)
@@ -117,22 +139,13 @@ static void become(const char *command, int input, char **env, int count)
     _exit(NOT_RUN);
 }
 
-/* The exit code, as a shell gives it. */
-static int await_child(pid_t pid)
-{
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-/* run(command, input, {"NAME=value"...}) -> exit code | nil, why, errno.  A command that does not read its input ends
- * as any other. */
-static int l_run(lua_State *L)
+/* spawn(command, input, {"NAME=value"...}) -> pid | nil, why, errno.  The input is a file, so a command that does not
+ * read it ends as any other. */
+static int l_spawn(lua_State *L)
 {
     slice input;
     char *env[ENV_MAX];
-    int count = 0, ends[2];
+    int count = 0;
     const char *command = luaL_checkstring(L, 1);
     input.p = luaL_checklstring(L, 2, &input.n);
     luaL_checktype(L, 3, LUA_TTABLE);
@@ -140,29 +153,51 @@ static int l_run(lua_State *L)
         env[count] = (char *)lua_tostring(L, -1);    /* the table keeps it */
         lua_pop(L, 1);
     }
-    if (pipe(ends) < 0)
+    int file = memfd_create("input", MFD_CLOEXEC);
+    if (file < 0)
         return fail_errno(L, errno);
-    pid_t pid = fork();
-    if (pid == 0)
-        become(command, ends[0], env, count);
-    int error = errno;
-    close(ends[0]);
-    if (pid > 0) {
-        struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
-        sigaction(SIGPIPE, &ignore, &before);
-        write_all(ends[1], input);
-        sigaction(SIGPIPE, &before, NULL);
+    int error = write_all(file, input);
+    pid_t pid = -1;
+    if (error == 0 && lseek(file, 0, SEEK_SET) == 0) {
+        pid = fork();
+        error = errno;
     }
-    close(ends[1]);
+    if (pid == 0)
+        become(command, file, env, count);
+    close(file);
     if (pid < 0)
         return fail_errno(L, error);
-    lua_pushinteger(L, await_child(pid));
+    lua_pushinteger(L, pid);
+    return 1;
+}
+
+/* await(pid, seconds) -> the exit code, as a shell gives it | nothing: it still runs */
+static int l_await(lua_State *L)
+{
+    int status = 0;
+    pid_t pid = (pid_t)luaL_checkinteger(L, 1);
+    uint64_t end = clock_ns() + (uint64_t)(luaL_checknumber(L, 2) * (double)NS_PER_S);
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    pid_t ended;
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
+        uint64_t now = clock_ns();
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (now >= end)
+            break;
+        poll(&p, fd < 0 ? 0 : 1, fd < 0 ? 10 : (int)((end - now) / NS_PER_MS) + 1);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (ended == 0)
+        return 0;
+    lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     return 1;
 }
 
 void system_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"write", l_write}, {"terminal", l_terminal}, {"sleep", l_sleep},
-                                         {"interrupted", l_interrupted}, {"run", l_run}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"read", l_read}, {"ready", l_ready}, {"write", l_write}, {"terminal", l_terminal}, {"sleep", l_sleep},
+        {"interrupted", l_interrupted}, {"spawn", l_spawn}, {"await", l_await}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

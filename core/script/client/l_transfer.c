@@ -303,19 +303,20 @@ static void note_ended(struct transfers *all)
     }
 }
 
-/* next([seconds]) -> id, what, ... | nothing when the time is over | nil, why, "interrupted" after Ctrl-C.
- * Without `seconds` it waits for ever. */
+/* next([seconds [, shielded]]) -> id, what, ... | nothing when the time is over | nil, why, "interrupted" after Ctrl-C.
+ * Without `seconds` it waits for ever; a shielded one goes on after Ctrl-C. */
 static int l_next(lua_State *L)
 {
     struct transfers *all = transfers_of(L);
     double seconds = luaL_optnumber(L, 1, 1e9);
     uint64_t end = clock_ns() + (uint64_t)((seconds < 1e9 ? seconds > 0 ? seconds : 0 : 1e9) * (double)NS_PER_S);
+    bool shielded = lua_toboolean(L, 2);
     int running;
     for (;;) {
         int results = report(L, all);
         if (results > 0)
             return results;
-        if (interrupts_pending())
+        if (!shielded && interrupts_pending())
             return fail(L, "interrupted", "interrupted");
         if (all->multi == NULL)
             return 0;

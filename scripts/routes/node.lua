@@ -1,0 +1,54 @@
+--- What an operator asks of one node: /v1/reload, /v1/cluster/adopt and /v1/topics/{topic}/trim. None of them is
+--- forwarded: they act on the node that gets them.
+local core = require "lignum.core"
+local http = require "lignum.http"
+local range = require "lignum.range"
+local reserved = require "lignum.reserved"
+local roster = require "lignum.roster"
+local route = require "lignum.route"
+
+local topic = core.topic
+
+local M = {}
+
+---`POST /v1/reload`: loads lignum.lua and the scripts again.
+function M.reload()
+  local ok, why, code = core.node.reload()
+  if not ok then return http.fail(code, why) end
+  return 200, { status = "reloaded" }
+end
+
+---`POST /v1/cluster/adopt`: makes Consul's register this node's own (lignum.cluster.adopt).
+function M.adopt()
+  if roster.status().role == "alone" then return http.fail("conflict", "this node belongs to no cluster") end
+  local ok, why, code = roster.adopt()
+  if not ok then return http.fail(code, why) end
+  return 200, { status = "adopted" }
+end
+
+---`POST /v1/topics/{topic}/trim`: removes whole files that have only messages below `before`.
+---@param req lignum.Request
+function M.trim(req)
+  local name = core.Request.param(req, "topic")
+  local problem = reserved.problem(name)
+  if problem then return http.fail("forbidden", problem) end
+  local body, why, code = req:json { before = "any" }
+  if not body then return http.fail(code, why) end
+  local t = topic(name)
+  local offset
+  offset, why, code = range.place(t, body.before, "before")
+  if not offset then return http.fail(code, why) end
+  local ok
+  ok, why, code = t:trim(offset)
+  if ok == nil then return http.fail(code, why) end
+  local info = t:info()
+  return 200, { topic = name, first = info.first, next = info.next }
+end
+
+local ADMIN <const> = { action = "admin", all = true }
+
+route.post("/v1/reload", M.reload, ADMIN)
+route.post("/v1/cluster/adopt", M.adopt, ADMIN)
+route.post("/v1/topics/{topic}/trim", M.trim, { action = "admin" })
+
+return M
