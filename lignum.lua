@@ -94,7 +94,10 @@ cors {                             -- pages of these origins may use this node, 
   origins = {},                    -- "https://app.example", "http://localhost:3000"; "*": all
 }
 
--- durable_streams { long_poll = 20 * second }   -- serve Durable Streams at /v1/stream (doc/durable-streams.md)
+-- durable_streams {           -- serve Durable Streams at /v1/stream (doc/durable-streams.md)
+--   long_poll        = 20 * second,
+--   webhook_networks = { "10.0.0.0/8" },   -- that webhooks may lead to besides the Internet
+-- }
 -- console { path = "data/console.sock" }
 -- node { name = node.hostname(), advertise = "127.0.0.1:8080", core_dumps = false, hosts = {} }
 

@@ -1605,6 +1605,19 @@ function base64.encode(bytes) end
 ---@example local bytes = core.base64.decode("aGVsbG8=")
 function base64.decode(text) end
 
+---Returns the internal topic _streams, which only this handle reads and appends to.
+---@where scripts/lignum
+---@return lignum.Topic
+---@example local place = core.internal():place()
+function core.internal() end
+
+---Whether a text is what `to` of fetch takes.
+---@where scripts/lignum
+---@param text string
+---@return boolean
+---@example assert(core.is_network("10.0.0.0/8"))
+function core.is_network(text) end
+
 ---Appends as topic:append does, without on_publish.
 ---@waits until the batch is acknowledged
 ---@where scripts/lignum

@@ -38,6 +38,7 @@ local sealed = false -- true once the draft is complete
 ---@field action string|fun(req: lignum.Request): string   what a request to it does, for authorize
 ---@field topic fun(req: lignum.Request): string?   which topic it is about, for authorize
 ---@field all boolean?      a token needs the action on all topics
+---@field open boolean?     whoever asks is let in, and the route judges by credentials of its own
 ---@field also? fun(req: lignum.Request): { [1]: string, [2]: string }[]   what else it does: actions and topics
 ---@field about? fun(req: lignum.Request): string?   what else the audit names
 ---@field undo? fun(req: lignum.Request, body: any)   what its answer gave, when that must not be sent any more
@@ -338,7 +339,9 @@ function M.handle(req)
   if closed then
     local status, body, headers
     if limited then status, body, headers = over_limit(req) end
-    if not status then
+    if route and route.open then
+      closed = false
+    elseif not status then
       status, body, headers = refused(req, route)
       if status and audit.is_on(audited) then audit.refused(req, status) end
     end

@@ -19,6 +19,7 @@ M.units = {
 
 local KiB <const>, MiB <const>, TiB <const> = 1 << 10, 1 << 20, 1 << 40
 local DAY <const> = 86400
+local NETWORKS_MAX <const> = 16      -- of one fetch: public and 15 others
 
 ---@class lignum.Key
 ---@field kind string
@@ -232,6 +233,8 @@ M.keys = group {
   },
   "durable_streams", group {
     "long_poll", time(20, "how long a read with live=long-poll waits for a message", 0.1, 60),
+    "webhook_networks", key("networks", {}, "networks that webhooks may lead to besides the Internet, also by http: "
+      .. "\"10.0.0.0/8\", or a list", { shown = "none" }),
   },
   "node", group {
     "name", key("name", function(config) return config.cluster.name or core.node.hostname() end, "this node's name",
@@ -405,6 +408,17 @@ function kinds.hosts(value)
   return list
 end
 
+function kinds.networks(value)
+  local list = type(value) == "table" and value or { value }
+  for _, text in ipairs(list) do
+    if type(text) ~= "string" or not core.is_network(text) then
+      return nil, "must be a network such as \"10.0.0.0/8\", or \"public\", not " .. show(text)
+    end
+  end
+  if #list >= NETWORKS_MAX then return nil, ("has more than %d networks"):format(NETWORKS_MAX - 1) end
+  return list
+end
+
 local function join(path, name)
   if type(name) ~= "string" then return ("%s[%s]"):format(path, show(name)) end
   return path == "" and name or path .. "." .. name
@@ -413,7 +427,7 @@ end
 local check_group, check_listeners, check_names
 
 ---The kinds whose values are lists: --set may give them several times.
-M.lists = { addresses = true, origins = true, hosts = true, listeners = true }
+M.lists = { addresses = true, origins = true, hosts = true, listeners = true, networks = true }
 
 ---Checks a value by its key. Each problem is passed to report(path, problem).
 ---@param k lignum.Key

@@ -8,6 +8,7 @@
 ---     durable_streams/messages.lua   the messages in a body
 ---     durable_streams/forks.lua      what a stream consists of
 ---     durable_streams/create.lua, append.lua, read.lua, events.lua    the methods
+---     durable_streams/subscriptions.lua, wakes.lua, subscribe.lua     subscriptions: what is known, what happens, HTTP
 local access = require "routes.durable_streams.access"
 local append = require "routes.durable_streams.append"
 local config = require "lignum.config"
@@ -19,9 +20,12 @@ local reserved = require "lignum.reserved"
 local route = require "lignum.route"
 local schedule = require "lignum.schedule"
 local state = require "routes.durable_streams.state"
+local subscribe = require "routes.durable_streams.subscribe"
+local wakes = require "routes.durable_streams.wakes"
 
 local M = {}
 
+local LOOK <const> = 0.25      -- seconds between two looks for leases that end and deliveries that are due
 local SWEEP <const> = 10       -- seconds between two looks for streams that have expired
 local PATH <const> = protocol.PREFIX .. "{path...}"
 
@@ -37,7 +41,7 @@ local function forked(req)
 end
 
 ---Declares the routes.
----@param options { long_poll: number }
+---@param options { long_poll: number, webhook_networks: string[] }
 function M.declare(options)
   read.long_poll = options.long_poll
   reserved.add(protocol.TOPICS, "topics that begin with " .. protocol.TOPICS .. " are streams; use " .. protocol.PREFIX)
@@ -48,12 +52,18 @@ function M.declare(options)
   declare("POST", forward.write(append.post), "publish")
   declare("DELETE", forward.write(append.delete), "admin")
   declare("GET", read.get, "read")
+  subscribe.declare(function(method, path, fn, how)
+    route.declare(method, path, forward.write(fn), "durable_streams", how)
+  end)
+  wakes.networks = options.webhook_networks
+  state.on_removed = function(s) wakes.deleted(s.labels.path) end
   reserved.add(access.TOPIC, access.TOPIC .. " says when streams were read last; routes write it")
   local function every(seconds, fn)
     table.insert(config.timers, schedule.every("durable_streams", seconds, fn, { once_per = "cluster" }))
   end
   every(SWEEP, state.sweep)
   every(access.PAUSE, access.write)
+  every(LOOK, wakes.look)
 end
 
 return M

@@ -272,6 +272,14 @@ static int l_fetch(lua_State *L)
     return fetch_wait(L, self, f, index);
 }
 
+/* core.is_network(text) -> boolean */
+static int l_is_network(lua_State *L)
+{
+    struct networks n = {0};
+    lua_pushboolean(L, networks_add(&n, arg_text(L, 1, "text", "core.is_network(text)")) == 0);
+    return 1;
+}
+
 void fetch_open(lua_State *L)
 {
     static const luaL_Reg meta[] = {{"__gc", close_fetch}, {"__close", close_fetch}, {NULL, NULL}};
@@ -279,4 +287,6 @@ void fetch_open(lua_State *L)
     lua_pop(L, 1);
     lua_pushcfunction(L, l_fetch);
     lua_setfield(L, -2, "fetch");
+    lua_pushcfunction(L, l_is_network);
+    lua_setfield(L, -2, "is_network");
 }

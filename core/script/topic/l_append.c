@@ -82,7 +82,7 @@ int l_topic_append(lua_State *L)
         return push_expect_fail(L, NULL);
     if (found < 0)
         return handle_fail(L, h, found);
-    if (topic_is_internal(t))
+    if (topic_is_internal(t) && !h->internal)
         return push_fail_because(L, -ERR_FORBIDDEN, "%s is reserved for the broker", h->name);
     if (rc == 0)
         rc = r == NULL ? draft_encode(&d, L, 2, USAGE) : draft_encode_body(&d, r, body_of(r));

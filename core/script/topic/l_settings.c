@@ -224,7 +224,7 @@ int l_topic_create(lua_State *L)
         lua_pushboolean(L, 0);
         return 1;
     }
-    rc = topics_create_born(ts, &plan, &want);
+    rc = h->internal ? topics_create_internal(ts, plan.name, &s, &want) : topics_create_born(ts, &plan, &want);
     vm_scratch_done(why);
     if (rc < 0)
         return push_fail(L, rc);

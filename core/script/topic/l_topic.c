@@ -53,6 +53,13 @@ static int l_topic(lua_State *L)
     return 1;
 }
 
+/* core.internal() -> topic */
+static int l_internal(lua_State *L)
+{
+    handle_new(L, SLICE(STREAMS_LOG_NAME))->internal = true;
+    return 1;
+}
+
 static int index_topic(lua_State *L)
 {
     lua_pushvalue(L, 2);
@@ -384,4 +391,6 @@ void topic_open(lua_State *L)
     lua_setfield(L, -2, "topic");
     lua_pushcfunction(L, l_topics);
     lua_setfield(L, -2, "topics");
+    lua_pushcfunction(L, l_internal);
+    lua_setfield(L, -2, "internal");
 }

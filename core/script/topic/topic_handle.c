@@ -19,21 +19,21 @@ slice handle_name(const struct topic_handle *h)
     return slice_of(h->name, h->name_size);
 }
 
-/* No script and no client sees the records of access tokens: they hold digests of secrets. */
-static bool is_secret(slice name)
+/* No script and no client sees the records of access tokens: they hold digests of secrets. Those of subscriptions hold
+ * the key that signs, which only the routes that write them see. */
+static bool is_secret(slice name, bool internal)
 {
-    return slice_eq(name, SLICE(ACCESS_LOG_NAME));
+    return slice_eq(name, SLICE(ACCESS_LOG_NAME)) || (!internal && slice_eq(name, SLICE(STREAMS_LOG_NAME)));
 }
 
-static int find(lua_State *L, slice name, bool gone_too, struct topic **out)
+/* `how`: whether it finds a topic that is gone, and internal ones. */
+static int find(lua_State *L, slice name, const struct topic_handle *how, struct topic **out)
 {
-    if (is_secret(name))
-        return -ERR_FORBIDDEN;
     struct topic *t = topics_find(vm_services(L)->topics, name);
     int rc = t != NULL ? 0 : topics_find_unopened(vm_services(L)->topics, name, &t);
-    if (rc == -ERR_UNKNOWN_TOPIC && !topic_name_ok(name))
+    if (rc == -ERR_UNKNOWN_TOPIC && !how->internal && !topic_name_ok(name))
         return -ERR_BAD_TOPIC;
-    if (rc == 0 && t->gone && !gone_too)
+    if (rc == 0 && t->gone && !how->gone_too)
         return -ERR_UNKNOWN_TOPIC;
     if (rc == 0)
         *out = t;
@@ -42,14 +42,16 @@ static int find(lua_State *L, slice name, bool gone_too, struct topic **out)
 
 int name_find(lua_State *L, slice name, struct topic **out)
 {
-    return find(L, name, false, out);
+    static const struct topic_handle plain = {0};
+    return is_secret(name, false) ? -ERR_FORBIDDEN : find(L, name, &plain, out);
 }
 
 int handle_find(lua_State *L, struct topic_handle *h, struct topic **out)
 {
     struct topic *t = h->found ? topic_deref(vm_services(L)->topics, h->ref) : NULL;
-    bool usable = t != NULL && !is_secret(handle_name(h)) && (!t->gone || h->gone_too);
-    int rc = usable ? 0 : find(L, handle_name(h), h->gone_too, &t);
+    bool secret = is_secret(handle_name(h), h->internal);
+    bool usable = t != NULL && !secret && (!t->gone || h->gone_too);
+    int rc = secret ? -ERR_FORBIDDEN : usable ? 0 : find(L, handle_name(h), h, &t);
     h->found = rc == 0;
     if (rc < 0)
         return rc;
@@ -63,8 +65,7 @@ int name_fail(lua_State *L, slice name, int rc)
     if (rc == -ERR_UNKNOWN_TOPIC)
         return push_fail_because(L, rc, "there is no topic %.*s", SLICE_ARGS(name));
     if (rc == -ERR_FORBIDDEN)
-        return push_fail_because(L, rc, ACCESS_LOG_NAME " is read by nobody; GET /v1/tokens and tokens.list() list "
-                                 "what there is");
+        return push_fail_because(L, rc, "%.*s holds secrets and is read by nobody", SLICE_ARGS(name));
     if (rc == -ERR_STORAGE || rc == -ENOSPC)
         return push_fail_because(L, rc, "the directory of topic %.*s cannot be made on this node, which tries again; "
                                  "its log says why", SLICE_ARGS(name));

@@ -10,10 +10,13 @@
 #include "broker/topic/topics.h"
 #include "script/vm/raise.h"
 
+#define STREAMS_LOG_NAME "_streams"      /* of core.internal: scripts/routes/durable_streams/subscriptions.lua */
+
 struct topic_handle {
     struct topic_ref ref;
     bool found;                       /* ref has been set */
     bool gone_too;                    /* it finds a topic that is gone; for all others there is none of the name */
+    bool internal;                    /* of core.internal: it reads and appends to an internal topic of scripts */
     size_t name_size;
     char name[];                      /* and a NUL */
 };
@@ -27,7 +30,7 @@ MAY_RAISE struct topic_handle *handle_new(lua_State *L, slice name);
 MAY_RAISE void push_topic_handle(lua_State *L, const struct topic *t);
 
 /* The topic that has the name now. 0; -ERR_UNKNOWN_TOPIC; -ERR_BAD_TOPIC: no topic can have this name; -ERR_FORBIDDEN:
- * it is _tokens. */
+ * it is _tokens, or _streams without handle.internal. */
 MAY_RAISE int name_find(lua_State *L, slice name, struct topic **out);
 MAY_RAISE int handle_find(lua_State *L, struct topic_handle *h, struct topic **out);
 

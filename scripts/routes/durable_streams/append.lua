@@ -6,6 +6,7 @@ local forward = require "lignum.forward"
 local messages = require "routes.durable_streams.messages"
 local protocol = require "routes.durable_streams.protocol"
 local state = require "routes.durable_streams.state"
+local wakes = require "routes.durable_streams.wakes"
 
 local fail, dress, media = protocol.fail, protocol.dress, protocol.media
 local header = core.Request.header
@@ -117,6 +118,7 @@ local function try(req, a, s, w)
   if n == false then return repeated(s, w, p, p and p.seq) end
   if not n and code == "precondition_failed" then return nil end
   if not n then return fail(code, why, nil, more) end
+  if not bare then wakes.touched(s.labels.path) end
   return p and not bare and 200 or 204, nil, dress {
     ["Stream-Next-Offset"] = n.tail, ["Stream-Closed"] = a.closing and "true" or nil,
     ["Producer-Epoch"] = p and p.epoch, ["Producer-Seq"] = p and p.seq,

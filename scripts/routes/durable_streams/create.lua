@@ -5,6 +5,7 @@ local messages = require "routes.durable_streams.messages"
 local policy = require "lignum.policy"
 local protocol = require "routes.durable_streams.protocol"
 local state = require "routes.durable_streams.state"
+local wakes = require "routes.durable_streams.wakes"
 
 local fail, dress, media = protocol.fail, protocol.dress, protocol.media
 local header = core.Request.header
@@ -105,6 +106,7 @@ local function begin(req, name, wish, list)
     { closed = wish.closed, bare = bare }, req)
   if not n and code == "precondition_failed" then return nil end
   if not n then return fail(code, why, nil, more) end
+  wakes.touched(s.labels.path)
   return described(201, s, n, { Location = protocol.url(req, req.path) })
 end
 
@@ -123,6 +125,7 @@ local function create(req, name, wish, source, list)
   local s, v
   s, v, code = state.open(name)
   if not s then return fail(code, v) end
+  wakes.touched(wish.path)
   return described(201, s, v, { Location = protocol.url(req, req.path) })
 end
 
@@ -146,6 +149,7 @@ end
 ---@param req lignum.Request
 function M.put(req)
   local name = protocol.topic_name(req:param("path"))
+  if not name and protocol.is_reserved(req:param("path")) then return fail("not_found") end
   if not name then return fail("uri_too_long", "the path of the stream is too long") end
   local wish, why, code = wish_of(req)
   if not wish then return fail(code, why) end

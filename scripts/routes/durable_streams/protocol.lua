@@ -7,6 +7,7 @@ local topic_name_max, format = core.limits.topic_name_max, string.format
 local M = {}
 
 M.PREFIX = "/v1/stream/"
+M.RESERVED = "__ds"                -- paths that begin with this segment are no streams
 M.TOPICS = "stream."              -- what the names of streams' topics begin with
 M.CHUNK = 1 << 20                 -- bytes of one answer, about
 local SAFE <const> = core.limits.json_integer_max
@@ -42,8 +43,17 @@ end
 
 -- Names ------------------------------------------------------------------------------------------
 
-local function escape(c)
+---A character of a path in the name of a topic.
+---@param c string
+---@return string
+function M.escape(c)
   return format("_%02x", c:byte())
+end
+
+---@param path string
+---@return boolean
+function M.is_reserved(path)
+  return path:match("^[^/]*") == M.RESERVED
 end
 
 local names, name_count = {}, 0          -- [path] = name
@@ -56,8 +66,8 @@ local NAMES_KNOWN <const> = 20000
 function M.topic_name(path)
   local name = names[path]
   if name then return name end
-  if path == "" or #path > PATH_MAX then return nil end
-  name = M.TOPICS .. path:gsub("[^%w%-/]", escape):gsub("/", ".")
+  if path == "" or #path > PATH_MAX or M.is_reserved(path) then return nil end
+  name = M.TOPICS .. path:gsub("[^%w%-/]", M.escape):gsub("/", ".")
   if #name > topic_name_max then
     name = M.TOPICS .. "_h" .. core.crypto.encode(core.crypto.sha256(path), "hex")
   end

@@ -24,7 +24,9 @@ local protocol = require "routes.durable_streams.protocol"
 local topic, clock, token = core.topic, core.time.clock, protocol.token
 local append_raw = core.append
 
-local M = {}
+local M = {
+  on_removed = function(_) end,          ---@type fun(s: lignum.Stream)   called for each stream that is deleted
+}
 
 local STREAMS_KNOWN <const> = 20000      -- states kept; beyond that all are read anew
 local SWEPT <const> = 500                -- streams looked at between two waits
@@ -132,7 +134,10 @@ end
 ---@return string? code
 function M.remove(s)
   local ok, why, code = s.topic:delete()
-  if ok then access.forget(s.id) end
+  if ok then
+    access.forget(s.id)
+    M.on_removed(s)
+  end
   return ok, why, code
 end
 
