@@ -42,7 +42,8 @@ enum {
     SEGMENT_BYTES_MIN = 4 * KIB,
     SEGMENT_BYTES_DEFAULT = 64 * MIB,   /* retention's step, and what a follower is sent at a time */
     SEGMENT_BYTES_MAX = 1024 * MIB,     /* positions in an index are 32 bits */
-    SEGMENT_SPACE_FIRST = 64 * KIB,     /* preallocated for a new topic; doubles from there */
+    SEGMENT_SPACE_FIRST = 4 * KIB,      /* preallocated for a new topic; doubles from there */
+    SEGMENT_AHEAD_MIN = 64 * KIB,       /* of a file whose successor is created ahead of time */
     SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* the most that is preallocated at once */
     SENDERS_EVERY = 16 * MIB,           /* bytes of one topic between two snapshots of its producers: 10 ms to read */
     CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */

@@ -24,6 +24,8 @@ int data_dir_open(struct data_dir *d, const char *path)
     int rc = lock_take(path, true, &d->root_fd, &d->lock_fd, &why);
     if (rc == 0)
         state_load(path, &d->state);
+    if (rc == 0)
+        d->ends = ends_open(path_of("%s/ends", path).s, &d->state.cluster);
     else
         say_error("store", "%.*s", SLICE_ARGS(buf_slice(&why)));
     buf_fini(&why);
@@ -36,6 +38,7 @@ void data_dir_close(struct data_dir *d)
         close(d->root_fd);
     if (d->lock_fd >= 0)
         close(d->lock_fd);
+    ends_close(d->ends);
     buf_fini(&d->state.unknown);
 }
 
@@ -65,6 +68,8 @@ static int read_file(struct topic_files *t, struct reader *r, uint64_t first, bo
         flaw_add(t, (struct flaw){first, first, first, false, "not a Lignum file, or of a newer version"});
         return 0;
     }
+    if (rc == 0)
+        t->id = file_head.topic;
     if (rc < 0 || file_head.first != first)
         flaw_add(t, (struct flaw){first, first, first, true, "bad file header"});
     rc = scan_begin(r, first, &s);
@@ -144,14 +149,25 @@ static int list_files(struct topic_files *t, uint64_t **firsts)
     return 0;
 }
 
+/* How far data/ends says that the topic was on the disk; 0: it does not, or of a deleted one of that name. */
+static uint64_t end_of(const struct topic_files *t)
+{
+    const struct topic_end *end = ends_find(t->dir->ends, slice_from(t->name));
+    bool same = end && (t->count == 0 || (end->id.epoch == t->id.epoch && end->id.offset == t->id.offset));
+    return same && strcmp(t->folder, "topics") == 0 ? end->next : 0;
+}
+
 int topic_files_read(struct topic_files *t)
 {
     struct checkpoint c;
+    bool own = false;
     struct reader r = {0};
     uint64_t *firsts = NULL;
     int rc = list_files(t, &firsts);
-    if (checkpoint_load(path_of("%s/%s/%s/checkpoint", t->dir->path, t->folder, t->name).s, &c) == 0)
+    if (checkpoint_load(path_of("%s/%s/%s/checkpoint", t->dir->path, t->folder, t->name).s, &c) == 0) {
         t->disk = c.disk;
+        own = true;
+    }
     for (size_t i = 0; rc == 0 && i < t->count; i++) {
         bool sealed;
         if (i > 0 && firsts[i] != t->next)
@@ -163,6 +179,8 @@ int topic_files_read(struct topic_files *t)
         if (fd >= 0)
             close(fd);
     }
+    if (rc == 0 && !own && end_of(t) > t->disk)
+        t->disk = end_of(t);
     if (rc == 0 && t->disk > t->next)
         flaw_add(t, (struct flaw){t->next, t->next, t->disk, false, "missing at the end"});
     reader_fini(&r);

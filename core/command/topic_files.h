@@ -7,12 +7,13 @@
 
 #include "base/buf.h"
 #include "store/disk/state.h"
-#include "store/format/record.h"
+#include "store/format/ends.h"
 
 /* The directory is locked shared: a running broker is refused, other readers are not. */
 struct data_dir {
     const char *path;
     int root_fd, lock_fd;              /* owned */
+    struct ends *ends;                 /* owned; NULL: there is no such file */
     struct state state;                /* if it cannot be read: one of a node that led every epoch */
 };
 
@@ -35,6 +36,7 @@ struct topic_files {
 
     /* what was read */
     size_t count;                      /* of the files */
+    struct topic_id id;                /* in the header of the last one */
     uint64_t messages, bytes;
     uint64_t origins;                  /* batches that have one */
     uint64_t next;                     /* the offset after the last message */

@@ -388,6 +388,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->opening = false;
     clock_begin(ts);
     leftovers_remove(ts);
+    store_opened(s);
     *out = ts;
     return 0;
 }

@@ -3,7 +3,7 @@
  * slots of 128 bytes that are written in turn, so that a torn write leaves the other one.
  *
  * It is written after every CHECKPOINT_EVERY bytes (1 MiB, with which 10 GB in 1,000 topics recover within a third of a
- * second) and at a clean close.
+ * second) and at a clean close; small topics have none (ends.h).
  *
  * It states only what has been fdatasynced, and is written without fsync: if an older one is found, recovery reads
  * more. It also states the disk mark, which tells a torn tail from damage.

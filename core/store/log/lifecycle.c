@@ -14,6 +14,7 @@
 #include "store/log/group_commit.h"
 #include "store/log/origins.h"
 #include "store/log/store_struct.h"
+#include "store/log/topic_end.h"
 
 struct store *store_new(const struct store_options *o)
 {
@@ -36,18 +37,31 @@ void store_free(struct store *s)
         group_commit_free(s->commit);
     if (s->log)
         commit_log_free(s->log);
+    ends_close(s->ends);
     reader_fini(&s->reader);
     buf_fini(&s->names);
     disk_fini(&s->disk);
     mem_free(s);
 }
 
+void store_opened(struct store *s)
+{
+    ends_close(s->ends);
+    s->ends = NULL;
+}
+
 void store_close(struct store *s)
 {
+    struct ends_writer ending = {0};
     store_sync_all(s);
+    s->ending = &ending;
     while (!list_empty(&s->journals))
         journal_close(list_first(&s->journals, struct journal, all));
     worker_wait(s->disk.worker);
+    int ends = s->lost ? 0 : ends_write(&ending, path_of("%s/ends", s->disk.root).s, &s->disk.state.cluster);
+    if (ends < 0)
+        say_warn("store", "cannot write %s/ends: %s (the next start reads more)", s->disk.root, strerror(-ends));
+    ends_writer_fini(&ending);
     /* The state may call itself clean only when the checkpoints are on disk. */
     if (io.sync_fs(s->disk.root_fd) < 0)
         disk_failed(&s->disk, "syncfs", s->disk.root, -errno);
@@ -71,13 +85,19 @@ void journal_close(struct journal *j)
     const struct marks *m = &j->marks;
     if (m->written < m->tail || m->disk < m->written || j->sync.committing || j->parts.dir.jobs)
         store_sync_all(j->store);
-    if (j->parts.active && !j->checkpoint.clean && !j->store->lost) {
+    origins_close(j);
+    preallocate_drop(&j->parts.dir, &j->next_file);
+    struct topic_end end;
+    if (j->store->lost) {
+        /* there is nothing to note */
+    } else if (j->store->ending && journal_ends_small(j)) {
+        if (topic_end_of(j, &end) == 0)
+            ends_add(j->store->ending, slice_from(j->parts.dir.name), &end);
+    } else if (j->parts.active && !j->checkpoint.clean) {
         struct checkpoint c = journal_checkpoint(j);
         c.clean = true;
         journal_save_checkpoint(j, &c);
     }
-    origins_close(j);
-    preallocate_drop(&j->parts.dir, &j->next_file);
     journal_free(j);
 }
 

@@ -5,6 +5,7 @@
  *     data/state              who this node is (store/disk/state.h)
  *     data/topics/NAME/       one journal: <first offset, 20 digits>.qwal | .log, .index, checkpoint
  *     data/torn/              copies of torn tails that recovery cut off, and of damaged files that were repaired
+ *     data/ends               where small topics ended when the store was last closed (format/ends.h)
  *     data/trash/             deleted topics that the disk thread removes
  *     data/commit/            what many topics were given lately (commit_log.h)
  *     data/diverged/          what was truncated because the leader's history differs
@@ -40,6 +41,9 @@ int store_save_state(struct store *s);
 
 /* Takes over another cluster's id, and saves it. 0; -ERR_FORBIDDEN: files under topics/ bear the old one; -errno. */
 int store_set_cluster(struct store *s, const struct id *cluster);
+
+/* All journals that there are have been opened: how they ended need not be known any more. */
+void store_opened(struct store *s);
 
 /* The names of the directories under topics/, in no order: begin with *at = 0; false at the end. */
 bool store_next_name(struct store *s, size_t *at, slice *name);

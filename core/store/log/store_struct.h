@@ -5,6 +5,7 @@
 #define STORE_LOG_STORE_STRUCT_H
 
 #include "store/disk/disk.h"
+#include "store/format/ends.h"
 #include "store/format/scan.h"
 #include "store/log/commit_wait.h"
 #include "store/log/index_cache.h"
@@ -24,6 +25,7 @@ struct commit_queue {
 /* How the last run ended: what recovery may rely on. */
 struct last_run {
     bool clean;                   /* by store_close */
+    bool same_boot;               /* the kernel that it ran on still runs */
     bool state_lost;              /* there was no state: which epochs this node led is not known */
     bool io_failed;               /* by a failed write, in this boot: files are read past the page cache */
 };
@@ -38,6 +40,9 @@ struct store {
     struct commit_queue queue;
     struct group_commit *commit;  /* owned; the one that runs, or ran last */
     struct commit_log *log;       /* owned; what many topics share */
+    struct ends *ends;            /* owned; how small topics ended, while journals are opened; or NULL */
+    bool has_ends;                /* the data directory has such a file */
+    struct ends_writer *ending;   /* while the store closes: gathers that */
     struct list background;       /* work with steps to do; in no particular order */
     struct reader reader;         /* of scans on the loop thread: its buffer is used again and again */
     struct buf names;             /* what store_next_name found */

@@ -92,6 +92,7 @@ int identity_open(struct store *s, struct buf *why)
 
     bool same_boot = strcmp(boot, state->boot) == 0;
     s->last_run.clean = state->clean;
+    s->last_run.same_boot = same_boot;
     s->last_run.io_failed = same_boot && stat(path_of("%s/io-failed", root).s, &st) == 0;
     if (rc == -ENOENT)
         mint(s);

@@ -15,6 +15,7 @@
 #include "store/recovery/identity.h"
 #include "store/recovery/recover.h"
 #include "store/recovery/replay.h"
+#include "store/recovery/unchanged.h"
 #include "store/recovery/unfinished.h"
 
 static int make_folders(struct disk *d, struct buf *why)
@@ -75,6 +76,8 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
         store_free(s);
         return rc;
     }
+    s->ends = ends_open(path_of("%s/ends", d->root).s, &d->state.cluster);
+    s->has_ends = s->ends != NULL;
     s->commit = group_commit_new(s);
     s->log = commit_log_new(s);
     unfinished_copies_remove(d);
@@ -88,8 +91,9 @@ int journal_open(struct store *s, slice name, const struct journal_options *o, s
     if (store_is_leaving(s, name))
         store_sync_all(s);
     struct journal *j = journal_new(s, name, o);
-    int rc = io.mkdir(topic_path(&j->parts.dir).s, 0750) < 0 ? -errno : 0;
-    if (rc == 0)
+    bool unchanged = journal_take_unchanged(j);
+    int rc = !unchanged && io.mkdir(topic_path(&j->parts.dir).s, 0750) < 0 ? -errno : 0;
+    if (rc == 0 && !unchanged)
         s->queue.topics_dirty = true;
     else if (rc == -EEXIST)
         rc = journal_recover(j);

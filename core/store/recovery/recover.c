@@ -14,6 +14,7 @@
 #include "store/log/store_struct.h"
 #include "store/recovery/inspect.h"
 #include "store/recovery/quarantine.h"
+#include "store/recovery/unchanged.h"
 #include "store/recovery/unfinished.h"
 
 /* -- the directory ---------------------------------------------------------------------------------------- */
@@ -301,6 +302,9 @@ int journal_recover(struct journal *j)
     if (r.has_checkpoint) {
         j->checkpoint.sequence = r.checkpoint.sequence;
         j->checkpoint.last = r.checkpoint;
+    }
+    r.has_checkpoint = r.has_checkpoint || checkpoint_of_end(j, &r.checkpoint);
+    if (r.has_checkpoint) {
         r.disk = r.checkpoint.disk;
         r.stated = r.checkpoint.stated;
     }

@@ -155,6 +155,27 @@ static void sync_dir(struct journal *j)
     must(j, "fsync of a directory", io_sync_dir(topic_path(&j->parts.dir).s));
 }
 
+/* Writes a checkpoint of a file that there is not. While there is one, what data/ends says of the topic does not
+ * count. */
+static int void_checkpoint_write(struct journal *j, const char *path)
+{
+    struct checkpoint none = {.sequence = ++j->checkpoint.sequence, .first = NUMBER_MAX, .oldest = UINT64_MAX};
+    int rc = checkpoint_save(path, &none);
+    int fd = rc < 0 ? rc : io.open(path, O_RDWR, 0);
+    if (fd < 0)
+        return rc < 0 ? rc : -errno;
+    rc = io.sync_all(fd) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+/* What it claims will not be there. */
+static int uncheckpoint(struct journal *j)
+{
+    struct path path = path_of("%s/checkpoint", topic_path(&j->parts.dir).s);
+    return j->store->has_ends ? void_checkpoint_write(j, path.s) : unlink_if_exists(path.s);
+}
+
 /* Steps 1 and 2, which can be undone: after an error no file has a second name, and nothing is kept. */
 static int keep_and_uncheckpoint(struct truncation *t, bool keep)
 {
@@ -167,7 +188,7 @@ static int keep_and_uncheckpoint(struct truncation *t, bool keep)
         if (rc < 0)
             return rc;
     }
-    int rc = unlink_if_exists(path_of("%s/checkpoint", topic_path(dir).s).s);
+    int rc = uncheckpoint(j);
     if (rc < 0) {
         if (keep)
             disk_remove_dir(dir->disk, t->kept.s);
@@ -374,9 +395,12 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
         to = in_trash(d, to.s, "");
     if (io.mkdir(empty.s, 0750) < 0)
         return -errno;
-    rc = keep ? set_aside_journal(j, &to) : io.rename(from.s, to.s) < 0 ? -errno : 0;
+    if (j->store->has_ends)
+        rc = void_checkpoint_write(j, path_of("%s/checkpoint", empty.s).s);
+    if (rc == 0)
+        rc = keep ? set_aside_journal(j, &to) : io.rename(from.s, to.s) < 0 ? -errno : 0;
     if (rc < 0) {
-        io.rmdir(empty.s);
+        disk_remove_dir(d, empty.s);
         return rc;
     }
     background_stop(&j->background, JOURNAL_CHANGES);

@@ -5,7 +5,8 @@
  * its end, which is a history too. For that, the steps are:
  *
  *   1. What goes is copied or linked to data/diverged/, and fsynced (set_aside.h).
- *   2. The checkpoint is removed, because it claims more than will be there.
+ *   2. The checkpoint is removed, because it claims more than will be there; or replaced by one that claims nothing,
+ *      if data/ends may claim it, too.
  *   3. Files are removed from the end backwards, each from the disk before the next.
  *   4. The file that is truncated in the middle is called .qwal again, so that no end record is missed in it, and is
  *      truncated, in steps from the end if it is large (truncate_shorten.h): a crash between them leaves some of the

@@ -208,13 +208,13 @@ static int allocate_full(int fd, off_t from, off_t n)
 TEST(test_a_full_disk_refuses_before_the_tail_moves_and_heals_by_itself)
 {
     struct store *s = open_store();
-    struct journal *j = open_journal_with(s, "t", files_of(20));
+    struct journal *j = open_journal_with(s, "t", files_of(10));
     append_some(j, 1, 10);
     settle_store(s);
     real = io;
     io.allocate = allocate_full;
     int taken = 0, rc;
-    while ((rc = try_append(j, 1, 10 * KIB, 1000)) == 0)
+    while ((rc = try_append(j, 1, 500, 1000)) == 0)
         taken++;
     CHECK_EQ(rc, -ENOSPC);
     CHECK_EQ(taken, 6);                    /* what was taken in advance is still there to be used */
@@ -222,15 +222,15 @@ TEST(test_a_full_disk_refuses_before_the_tail_moves_and_heals_by_itself)
     settle_store(s);
     CHECK_EQ(j->marks.disk, 7);
     check_reads_all(j);
-    while (j->marks.tail < 20)
+    while (j->marks.tail < 10)
         append_some(j, 1, 1);
     CHECK_EQ(try_append(j, 1, 1, 1000), -ENOSPC);   /* the next file cannot be made */
-    CHECK_EQ(j->marks.tail, 20);
-    CHECK(!exists("data/topics/t/00000000000000000020.qwal"));
+    CHECK_EQ(j->marks.tail, 10);
+    CHECK(!exists("data/topics/t/00000000000000000010.qwal"));
     io = real;
     append_some(j, 1, 10 * KIB);
     settle_store(s);
-    CHECK_EQ(j->marks.tail, 21);
+    CHECK_EQ(j->marks.tail, 11);
     check_reads_all(j);
     store_close(s);
 }
@@ -314,7 +314,7 @@ TEST(test_the_next_file_is_preallocated_and_used)
     struct journal_options o = small_files;
     o.segment_bytes = 256 * KIB;
     struct journal *j = open_journal_with(s, "t", o);
-    while (j->parts.active == NULL || j->parts.active->size < 150 * KIB)
+    while (j->parts.active == NULL || j->parts.active->space < o.segment_bytes)
         append_some(j, 1, 10 * KIB);
     settle_store(s);
     CHECK(exists("data/topics/t/spare"));
