@@ -167,6 +167,7 @@ void turn(void *arg)
     bool more = groups_turn(s->groups);    /* 1. committed records of groups take effect, leases end */
     access_turn(s->access);                /* 1. and those of access tokens */
     serve_accept(s->vm);                   /* 1. bytes -> requests */
+    serve_calls(s->vm);                    /* 1. and calls of followers */
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */
     worlds_run(s->worlds);                 /* 2. requests -> tasks -> appends */

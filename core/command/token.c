@@ -48,16 +48,12 @@ static void add_option(struct buf *code, const char *name, const char *value)
     buf_add_slice(code, SLICE(", "));
 }
 
-/* Runs it on the node; `call` returns nil, message, code when it fails. */
+/* Runs it on the node; `call` returns nil and a message when it fails. */
 static int run(const struct cli *cli, struct buf *call, const char *then)
 {
     struct buf code = {0};
-    buf_addf(&code, "local done, why, code = %.*s\n", SLICE_ARGS(buf_slice(call)));
-    buf_add_slice(&code, SLICE("if code == 'not_leader' then\n"
-                               "  local leader = cluster.status().leader\n"
-                               "  why = why .. '; run this on ' .. (leader and leader.name or 'the node that leads')\n"
-                               "end\n"
-                               "if not done then error('lignum token: ' .. why, 0) end\n"));
+    buf_addf(&code, "local done, why = %.*s\n", SLICE_ARGS(buf_slice(call)));
+    buf_add_slice(&code, SLICE("if not done then error('lignum token: ' .. why, 0) end\n"));
     buf_addf(&code, "%s%c", then, '\0');
     int rc = console_client(console_path(cli), code.data);
     buf_fini(&code);

@@ -1,10 +1,11 @@
 /*
- * The script layer as main sees it, with worlds.h. main also calls serve_accept in each turn, timers_start after each
- * load, and vm_config_* for the live configuration.
+ * The script layer as main sees it, with worlds.h. main also calls serve_accept and serve_calls in each turn,
+ * timers_start after each load, and vm_config_* for the live configuration.
  */
 #ifndef SCRIPT_SCRIPT_H
 #define SCRIPT_SCRIPT_H
 
+#include "script/cluster/serve_calls.h"
 #include "script/http/serve.h"
 #include "script/std/meters.h"
 #include "script/std/shared.h"

@@ -1,6 +1,7 @@
 --- Access tokens (core/broker/access/access.h): `tokens` of api.lua, what /v1/tokens shows, and the tokens that
 --- lignum.lua declares.
 local core = require "lignum.core"
+local leader = require "lignum.leader"
 local near = require "lignum.near"
 
 local json, raw = core.json, core.access
@@ -9,6 +10,10 @@ local M = {}
 
 local SPANS <const> = { s = 1, m = 60, h = 3600, d = 86400 }
 local FIELDS <const> = { topics = true, may = true, expires = true }
+local CHANGE <const> = { seconds = 30, shows = "_tokens" }
+
+leader.serve("token_add", raw.add)
+leader.serve("token_revoke", raw.revoke)
 
 -- A list of words, or a text with a comma or blanks between them, as one text.
 local function joined(value, separator)
@@ -77,7 +82,7 @@ function M.add(name, options)
   if type(options) ~= "table" then error("tokens.add(name, options): options must be a table", 2) end
   local topics, may, expires = arguments_of(options)
   if not topics then return nil, may, expires end
-  return raw.add(name, topics, may, expires)
+  return leader.call("token_add", CHANGE, name, topics, may, expires)
 end
 
 ---@param name string
@@ -86,7 +91,7 @@ end
 ---@return string? code
 function M.revoke(name)
   if type(name) ~= "string" then error("tokens.revoke(name): name must be a string", 2) end
-  return raw.revoke(name)
+  return leader.call("token_revoke", CHANGE, name)
 end
 
 local function words(text, separator)

@@ -40,6 +40,9 @@ function topics(pattern) end
 ---@field request? lignum.Request
 ---@field expect? string    a token
 ---@field once? string      an idempotency key
+---@field producer? string
+---@field epoch? integer
+---@field sequence? integer
 ---@field raw? boolean
 
 ---Appends one message, or a list of messages as one batch, which is stored as a whole or not at all. Given a request,
@@ -48,7 +51,10 @@ function topics(pattern) end
 ---`Idempotency-Key`, `If-Match` and `Lignum-Ack` are taken from that request, or from `options.request` when a handler
 ---appends something else for it. `expect` is a token (instead of one in If-Match): the batch is appended only where
 ---that points, which must be the end of the topic; otherwise append fails with precondition_failed before it waits.
----`once` is an idempotency key, instead of the header's. After any error code but unknown_outcome the batch will never
+---`once` is an idempotency key, instead of the header's; `producer`, `epoch` and `sequence` are what `Producer-Id` and
+---the others say. On a follower the leader appends, after this node's on_publish has seen the messages. If the leader
+---is lost meanwhile, that is repeated with `once` or `producer`, and is an unknown_outcome without. With no leader for
+---2 seconds it is no_leader. After any error code but unknown_outcome the batch will never
 ---appear. A topic that does not exist is created by the rules of lignum.lua.
 ---@waits until the batch is acknowledged
 ---@where tasks
@@ -60,7 +66,7 @@ function topics(pattern) end
 ---@return table? more            `duplicate` = true: the request was in the log already. Of a problem: `limit`
 ---(too_large), `token` (precondition_failed: where the next message goes), `expected` (sequence_gap), `epoch` (fenced)
 ---@errors unknown_topic storage no_space too_large bad_value precondition_failed sequence_gap fenced stopping
----not_enough_copies unknown_outcome
+---not_enough_copies no_leader unknown_outcome
 ---@example local first, count = topic("orders"):append { "one", { key = "k", payload = "two" } }
 function Topic:append(what, options) end
 
@@ -284,7 +290,8 @@ function Topic:receipt(first, count, epoch, ack, duplicate) end
 ---@return boolean? created    false when it exists, and is as asked for
 ---@return string? message
 ---@return string? code
----@errors bad_topic bad_value topic_exists unknown_topic no_space too_many_topics storage stopping
+---@errors bad_topic bad_value topic_exists unknown_topic no_space too_many_topics storage stopping no_leader
+---unknown_outcome
 ---@example topic("orders"):create({ retain = { age = 7 * day } }, { labels = { owner = "till" } })
 function Topic:create(settings, birth) end
 
@@ -295,7 +302,7 @@ function Topic:create(settings, birth) end
 ---@return boolean? ok
 ---@return string? message
 ---@return string? code
----@errors unknown_topic bad_value no_space stopping
+---@errors unknown_topic bad_value no_space stopping no_leader unknown_outcome
 ---@example topic("orders"):set { durability = "interval" }
 function Topic:set(settings) end
 
@@ -305,7 +312,7 @@ function Topic:set(settings) end
 ---@return boolean? ok
 ---@return string? message
 ---@return string? code
----@errors unknown_topic forbidden no_space stopping
+---@errors unknown_topic forbidden no_space stopping no_leader unknown_outcome
 ---@example topic("scratch"):delete()
 function Topic:delete() end
 
@@ -326,8 +333,8 @@ function Topic:group(name) end
 function Topic:groups() end
 
 ---@class lignum.Group
---- A consumer group of a topic. All methods work on the leader, and on a node without a cluster; on another node they
---- fail with not_leader.
+--- A consumer group of a topic. A follower has its leader do what the methods say; with no leader for 2 seconds they
+--- fail with no_leader.
 ---@field topic string
 ---@field name string
 local Group = {}
@@ -352,7 +359,7 @@ local Group = {}
 ---@return boolean? created
 ---@return string? message
 ---@return string? code
----@errors unknown_topic group_exists bad_value not_leader unavailable no_space unknown_outcome
+---@errors unknown_topic group_exists bad_value no_leader unavailable no_space unknown_outcome
 ---@example topic("jobs"):group("workers"):create { lease_time = 10 }
 function Group:create(settings, from) end
 
@@ -363,7 +370,7 @@ function Group:create(settings, from) end
 ---@return boolean? ok
 ---@return string? message
 ---@return string? code
----@errors unknown_topic unknown_group group_exists bad_value not_leader unavailable no_space unknown_outcome
+---@errors unknown_topic unknown_group group_exists bad_value no_leader unavailable no_space unknown_outcome
 ---@example topic("jobs"):group("workers"):set { deliveries = 5 }
 function Group:set(settings) end
 
@@ -373,7 +380,7 @@ function Group:set(settings) end
 ---@return boolean? ok
 ---@return string? message
 ---@return string? code
----@errors unknown_topic unknown_group not_leader unavailable no_space unknown_outcome
+---@errors unknown_topic unknown_group no_leader unavailable no_space unknown_outcome
 ---@example topic("jobs"):group("workers"):delete()
 function Group:delete() end
 
@@ -387,7 +394,7 @@ function Group:delete() end
 ---@return string? message
 ---@return string? code
 ---@return integer? generation
----@errors unknown_topic unknown_group offset_beyond precondition_failed not_leader unavailable no_space unknown_outcome
+---@errors unknown_topic unknown_group offset_beyond precondition_failed no_leader unavailable no_space unknown_outcome
 ---@example topic("jobs"):group("workers"):seek(0)
 function Group:seek(offset, generation) end
 
@@ -414,7 +421,7 @@ function Group:seek(offset, generation) end
 ---@return lignum.GroupInfo? info
 ---@return string? message
 ---@return string? code
----@errors unknown_topic unknown_group not_leader unavailable
+---@errors unknown_topic unknown_group no_leader unavailable
 ---@example print(topic("jobs"):group("workers"):info().lag)
 function Group:info() end
 
@@ -433,7 +440,7 @@ function Group:info() end
 ---@return lignum.Message[]? messages
 ---@return string|{ lease: string, result: "ok"|"lease_lost" }[]|nil settled   or the message of the error
 ---@return string? code
----@errors unknown_topic unknown_group not_leader unavailable too_large bad_value too_many_requests unknown_outcome
+---@errors unknown_topic unknown_group no_leader unavailable too_large bad_value too_many_requests unknown_outcome
 ---@example for _, m in ipairs(topic("jobs"):group("workers"):claim { limit = 10 }) do print(m.payload, m.lease) end
 function Group:claim(options) end
 
@@ -450,7 +457,7 @@ function Group:claim(options) end
 ---@return { lease: string, result: "ok"|"lease_lost" }[]? results
 ---@return string? message
 ---@return string? code
----@errors unknown_topic unknown_group not_leader unavailable too_large bad_value not_enough_copies unknown_outcome
+---@errors unknown_topic unknown_group no_leader unavailable too_large bad_value not_enough_copies unknown_outcome
 ---@example topic("jobs"):group("workers"):settle { ack = { m.lease } }
 function Group:settle(what) end
 
@@ -1217,7 +1224,7 @@ function Key:sign(algorithm, bytes) end
 function Key:jwk() end
 
 ---@class lignum.tokens
---- Access tokens, which are made on the node that leads and hold on all nodes.
+--- Access tokens, which hold on all nodes; any of them can make them.
 tokens = {}
 
 ---@class lignum.Token
@@ -1236,7 +1243,7 @@ tokens = {}
 ---@return string? secret
 ---@return string? message
 ---@return string? code
----@errors token_exists conflict bad_value too_many_requests unavailable not_leader unknown_outcome
+---@errors token_exists conflict bad_value too_many_requests unavailable no_leader unknown_outcome
 ---@example tokens.add("ci", { topics = "orders.*", may = "publish,read", expires = "90d" })
 function tokens.add(name, options) end
 
@@ -1246,7 +1253,7 @@ function tokens.add(name, options) end
 ---@return true? revoked
 ---@return string? message
 ---@return string? code
----@errors unknown_token conflict unavailable not_leader unknown_outcome
+---@errors unknown_token conflict unavailable no_leader unknown_outcome
 ---@example tokens.revoke("ci")
 function tokens.revoke(name) end
 

@@ -6,17 +6,15 @@
 --- that a leader has to answer: if it was appended, the repetition is a duplicate.
 local config = require "lignum.config"
 local core = require "lignum.core"
+local next_leader = require "lignum.leader"
 local publish = require "lignum.publish"
 local roster = require "lignum.roster"
 
-local cluster = core.cluster
-local follows = cluster.follows
+local follows = core.cluster.follows
 
 local M = {}
 
-local PATIENCE <const> = 2         -- seconds in which a leader may appear, or change
-local PAUSE <const> = 0.02         -- seconds between two attempts, unless the cluster changes earlier
-local ANSWER <const> = 10          -- seconds to wait for the leader's answer
+local PATIENCE <const>, PAUSE <const>, ANSWER <const> = next_leader.PATIENCE, next_leader.PAUSE, next_leader.ANSWER
 local GUARD <const> = "Lignum-Forwarded"
 
 -- The headers that are forwarded, and those of its answer that are relayed: what decides how a request is served, and
@@ -124,17 +122,6 @@ local function no_leader(status, why)
   return publish.fail("no_leader", why or "there is no leader")
 end
 
--- Waits until another attempt makes sense: there is another leader, the cluster has changed, or PAUSE has passed. False
--- at the deadline and at shutdown.
-local function wait_for_change(leader, deadline)
-  local now = leader and roster.status().leader
-  if now and now.member ~= leader.member then return true end
-  local left = deadline - core.time.clock()
-  if left <= 0 then return false end
-  local _, _, code = cluster.wait(math.min(left, leader and PAUSE or PATIENCE))
-  return code ~= "stopping"
-end
-
 -- How a request ends: with the outcome of its last attempt, unless an earlier one, of which `lost` says why it had no
 -- answer, may have been executed and this one has not.
 local function ends(lost, status, body, headers)
@@ -184,7 +171,7 @@ function M.to_leader(req, fn, wait, repeats, lost)
         return ends(lost, publish.fail(verdict, why))
       end
     end
-    if not wait_for_change(leader, deadline) then return ends(lost, no_leader(status, why)) end
+    if not next_leader.wait_for_change(leader, deadline) then return ends(lost, no_leader(status, why)) end
   end
 end
 

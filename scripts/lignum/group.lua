@@ -2,6 +2,8 @@
 --- JSON (core.group); here they become tables.
 local core = require "lignum.core"
 local filter = require "lignum.filter"
+local leader = require "lignum.leader"
+local modules = require "lignum.modules"
 local near = require "lignum.near"
 
 local raw, json = core.group, core.json
@@ -94,6 +96,15 @@ function M.unflatten(all)
   return settings
 end
 
+-- What a follower has its leader do. An answer has to fit into one frame.
+local CLAIM_BYTES <const> = 1024 * 1024
+local SHOWN <const>, PLAIN <const> = { seconds = 30, shows = "_groups" }, { seconds = 30 }
+
+for _, verb in ipairs { "create", "set", "delete", "seek", "info", "settle" } do
+  leader.serve("group_" .. verb, raw[verb])
+end
+leader.serve("group_claim", filter.claim)
+
 local Group = {}
 local OF_GROUP = { __index = Group }
 core.Group, raw.claim_filtered = Group, filter.claim
@@ -127,33 +138,43 @@ function Group:create(settings, from)
     if not info then return nil, why, code end
     from = info.next
   end
-  return raw.create(self.topic, self.name, all, from)
+  return leader.call("group_create", SHOWN, self.topic, self.name, all, from)
 end
 
 function Group:set(settings)
   check_table(settings, "group:set(settings)")
   local all, problem = M.flatten(settings)
   if not all then return nil, problem, "bad_value" end
-  return raw.set(self.topic, self.name, all)
+  return leader.call("group_set", SHOWN, self.topic, self.name, all)
 end
 
 function Group:delete()
-  return raw.delete(self.topic, self.name)
+  return leader.call("group_delete", SHOWN, self.topic, self.name)
 end
 
 function Group:seek(offset, generation)
-  return raw.seek(self.topic, self.name, offset, generation)
+  return leader.call("group_seek", SHOWN, self.topic, self.name, offset, generation)
 end
 
 function Group:info()
-  local info, why, code = raw.info(self.topic, self.name)
+  local info, why, code = leader.call("group_info", PLAIN, self.topic, self.name)
   if not info then return nil, why, code end
   info.settings = M.unflatten(info.settings)
   return info
 end
 
+-- A claim that a follower may send.
+local function claim_of(options)
+  if not core.cluster.follows() or type(options) ~= "table" then return options, PLAIN end
+  local own = modules.copy(options)
+  own.bytes = math.min(math.tointeger(own.bytes) or CLAIM_BYTES, CLAIM_BYTES)
+  return own, { seconds = leader.ANSWER + (tonumber(own.wait) or 0) }
+end
+
 function Group:claim(options)
-  local text, why, code = filter.claim(self.topic, self.name, options or {})
+  local how
+  options, how = claim_of(options or {})
+  local text, why, code = leader.call("group_claim", how, self.topic, self.name, options)
   if not text then return nil, why, code end
   local answer = json.decode(text)
   for i, m in ipairs(answer.messages) do answer.messages[i] = filter.message(m) end
@@ -161,7 +182,7 @@ function Group:claim(options)
 end
 
 function Group:settle(what)
-  local text, why, code = raw.settle(self.topic, self.name, what)
+  local text, why, code = leader.call("group_settle", PLAIN, self.topic, self.name, what)
   if not text then return nil, why, code end
   return json.decode(text)
 end

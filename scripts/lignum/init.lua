@@ -2,6 +2,7 @@
 --- makes another one. The core's world is duties.lua.
 local core = require "lignum.core"
 require "lignum.group"                -- adds methods to topics
+local leader = require "lignum.leader"
 local methods = require "lignum.methods"
 local modules = require "lignum.modules"
 
@@ -55,6 +56,10 @@ function M.timers()
   local retries = live.worker.retries()
   return retries and table.move(live.config.timers, 1, #live.config.timers, 2, { retries }) or live.config.timers
 end
+
+-- What a follower asks -----------------------------------------------------------------------------
+
+M.called = leader.called
 
 -- What the core's world asks -----------------------------------------------------------------------
 

@@ -2,12 +2,12 @@
 ---
 --- Every module of scripts/ and every rock in Lua is loaded again for each draft, so module-level variables belong to
 --- one draft. All drafts of a world share what C has made (lignum.core, the libraries), modules in C, and those in
---- SHARED, which belong to the duties of the core's world.
+--- SHARED, which belong to the duties of the core's world or to the whole world.
 local core = require "lignum.core"
 
 local M = {}
 
-local SHARED = { ["lignum.election"] = true, ["lignum.roster"] = true }
+local SHARED = { ["lignum.election"] = true, ["lignum.leader"] = true, ["lignum.roster"] = true }
 
 ---A shallow copy of a table.
 ---@param t table

@@ -2,12 +2,13 @@
 local core = require "lignum.core"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
+local leader = require "lignum.leader"
 local modules = require "lignum.modules"
 local policy = require "lignum.policy"
 local reserved = require "lignum.reserved"
 
 local topic, json = core.topic, core.json
-local append_to, receipt = core.append, core.Topic.receipt
+local append_here, receipt, follows = core.append, core.Topic.receipt, core.cluster.follows
 local publish = core.Request.publish
 local free = reserved.free
 
@@ -18,6 +19,8 @@ local TOPICS_MAX <const> = 16     -- to which a hook may send the messages of on
 local on_publish     ---@type fun(msg: lignum.Message, ctx: table): table?   the operator's hook, if defined
 
 local Refusal = {}
+
+local append_anywhere
 
 ---Reads the hook `on_publish` that lignum.lua has defined.
 function M.seal()
@@ -139,19 +142,20 @@ local function refused(name, refusal, at)
   return nil, at and ("message %d: %s"):format(at, refusal.why) or refusal.why, refusal.code, more
 end
 
-local function append(name, what, options)
+-- Appends to a topic by `by`, which is append_here or append_anywhere.
+local function append(by, name, what, options)
   local problem = reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
   local t = topic(name)
-  local first, count, epoch, more = append_to(t, what, options)
+  local first, count, epoch, more = by(t, what, options)
   if not first then return nil, count, epoch, more end
   return first, count, epoch, t, more
 end
 
 -- Appends to the topic to which the hook has sent the messages for `name`. A producer's sequence is that of the topic
 -- that stores its requests, so a hook that sends only some of them elsewhere leaves gaps in both.
-local function append_sent(to, name, what, options)
-  local first, why, code, t, more = append(to, what, options)
+local function append_sent(by, to, name, what, options)
+  local first, why, code, t, more = append(by, to, what, options)
   if not first and to ~= name and (code == "sequence_gap" or code == "fenced") then
     why = ("%s (on_publish sent the request for %s to %s, which has its own sequence)"):format(why, name, to)
   end
@@ -160,7 +164,7 @@ end
 
 -- Appends a batch that the hook has spread over topics, one topic after another. The results are those of the part that
 -- stayed in `name`, or else of the first one, and a list of the others.
-local function append_groups(groups, name, options)
+local function append_groups(by, groups, name, options)
   for _, group in ipairs(groups) do
     local problem = reserved.problem(group.name)
     if problem then return nil, problem, "forbidden" end
@@ -174,7 +178,7 @@ local function append_groups(groups, name, options)
   end
   local main, others, appended = nil, {}, 0
   for i, group in ipairs(groups) do
-    local first, count, epoch, t, more = append(group.name, group.messages, options)
+    local first, count, epoch, t, more = append(by, group.name, group.messages, options)
     if not first and i == 1 then return nil, count, epoch, t end
     if not first then
       local why <const> = "%d messages of the batch were appended to other topics; those to %s were not: %s"
@@ -200,12 +204,56 @@ end
 ---@return lignum.Topic|table|nil topic   the topic appended to; or further members of the problem
 ---@return table? more                    as the last result of topic:append
 ---@return table[]? others                receipts of the other topics
-local function append_shown(name, messages, ctx, options)
+local function append_shown(by, name, messages, ctx, options)
   local groups, refusal, at = ask_all(messages, name, ctx)
   if not groups then return refused(name, refusal, #messages > 1 and at or nil) end
-  if #groups > 1 then return append_groups(groups, name, options) end
+  if #groups > 1 then return append_groups(by, groups, name, options) end
   local single = groups[1]
-  return append_sent(single.name, name, single.messages, options)
+  return append_sent(by, single.name, name, single.messages, options)
+end
+
+-- What the headers of a request ask of an append, as options; or nil, message, code.
+local function options_of(request, given)
+  local options = modules.copy(given)
+  options.request = nil
+  if not request then return options end
+  local ack, match, id = request:header("lignum-ack"), request:header("if-match"), request:header("producer-id")
+  if ack and ack:lower() ~= "peers" then return nil, "Lignum-Ack must be peers", "bad_value" end
+  options.ack = ack and "peers" or options.ack
+  options.expect = options.expect or match and (match:match('^"(.*)"$') or match)
+  options.once = options.once or request:header("idempotency-key")
+  if not id then return options end
+  options.producer, options.epoch = id, math.tointeger(tonumber(request:header("producer-epoch") or 0))
+  options.sequence = math.tointeger(tonumber(request:header("producer-seq")))
+  if not (options.epoch and options.sequence) then
+    return nil, "Producer-Epoch and Producer-Seq must be whole numbers", "bad_value"
+  end
+  return options
+end
+
+-- Appends on the leader. If the connection to it breaks before it has answered, that is repeated where a repetition is
+-- known as one.
+local function append_there(t, what, given)
+  local request = type(what) == "userdata" and what or given.request
+  local messages, why, code, more = what, nil, nil, nil
+  if type(what) == "userdata" then messages, why, code, more = what:messages() end
+  if not messages then return nil, why, code, more end
+  local options
+  options, why, code = options_of(request, given)
+  if not options then return nil, why, code end
+  local seconds = options.timeout or leader.ANSWER
+  options.timeout = seconds
+  local how = { seconds = seconds, repeats = options.once ~= nil or options.producer ~= nil or options.letter ~= nil }
+  return leader.call("append", how, t.name, messages, options)
+end
+
+-- Appends on this node, or on the leader if that is another one.
+function append_anywhere(t, what, options)
+  if not follows() then
+    local first, count, epoch, more = append_here(t, what, options)
+    if first or epoch ~= "not_leader" then return first, count, epoch, more end
+  end
+  return append_there(t, what, options or {})
 end
 
 -- The messages that topic:append was given, as copies that the hook may change; nil if they are not well formed.
@@ -232,7 +280,7 @@ function M.append(t, what, options)
     options = modules.copy(options)
     options.raw = nil
   end
-  if raw or not on_publish or core.hook() == "on_publish" then return append_to(t, what, options) end
+  if raw or not on_publish or core.hook() == "on_publish" then return append_anywhere(t, what, options) end
   local request = type(what) == "userdata" and what or options and options.request
   local messages, why, code, more
   if type(what) == "userdata" then
@@ -242,9 +290,9 @@ function M.append(t, what, options)
     options.request = what
   else
     messages = messages_in(what)
-    if not messages then return append_to(t, what, options) end      -- which raises
+    if not messages then return append_here(t, what, options) end      -- which raises
   end
-  local first, count, epoch, rest, also = append_shown(t.name, messages, request or {}, options or {})
+  local first, count, epoch, rest, also = append_shown(append_anywhere, t.name, messages, request or {}, options or {})
   if first then return first, count, epoch, also end
   return nil, count, epoch, rest
 end
@@ -305,8 +353,8 @@ end
 ---@return table? more             as the last result of topic:append
 ---@return table[]? others            receipts of further topics, to which the hook has sent some of them
 function M.messages(name, messages, req)
-  if on_publish then return append_shown(name, messages, req, { request = req }) end
-  return append(name, messages, { request = req })
+  if on_publish then return append_shown(append_here, name, messages, req, { request = req }) end
+  return append(append_here, name, messages, { request = req })
 end
 
 ---The receipt for the messages of a request.
@@ -333,7 +381,7 @@ local function publish_changed(req, name, message, result)
   local to, refusal = judge(message, result)
   core.where(nil)
   if not to then return refused(name, refusal) end
-  return M.receipt(req, append_sent(to, name, message, { request = req }))
+  return M.receipt(req, append_sent(append_here, to, name, message, { request = req }))
 end
 
 ---Appends the body of a request without unpacking it in Lua, if that is possible: it has no content coding, and when

@@ -9,6 +9,7 @@
 #include "base/say.h"
 #include "broker/cluster/cluster_struct.h"
 #include "broker/follower/barrier.h"
+#include "broker/follower/call.h"
 
 #define TICK_SOON_NS (50 * NS_PER_MS)
 #define REDIAL_NS (20 * NS_PER_MS)   /* before a leader that is gone is dialled, to find whether it runs */
@@ -446,6 +447,16 @@ bool cluster_reached(struct cluster *c, uint64_t number, struct reached *out)
 bool cluster_reached_here(struct cluster *c, slice name, struct reached *out)
 {
     return c->leading && leader_reached(c->leader, name, out);
+}
+
+int cluster_call(struct cluster *c, slice what, struct node_call *call)
+{
+    return c->leading ? -ERR_NO_LEADER : follower_call(c->follower, what, call);
+}
+
+struct called *cluster_take_call(struct cluster *c)
+{
+    return leader_take_call(c->leader);
 }
 
 struct leader *cluster_leader(struct cluster *c)

@@ -12,6 +12,7 @@
 #include "broker/leader/leader.h"
 
 struct cluster;
+struct node_call;
 
 struct cluster_options {
     struct loop *loop;               /* outlives us, as do the next two */
@@ -79,6 +80,10 @@ struct mark *cluster_seals(struct cluster *c);
 int cluster_barrier(struct cluster *c, slice name, struct mark **mark, uint64_t *want, uint64_t *number);
 bool cluster_reached(struct cluster *c, uint64_t number, struct reached *out);
 bool cluster_reached_here(struct cluster *c, slice name, struct reached *out);
+
+/* While this node follows: as follower_call; -ERR_NO_LEADER while it does not. While it leads: as leader_take_call. */
+int cluster_call(struct cluster *c, slice what, struct node_call *call);
+struct called *cluster_take_call(struct cluster *c);
 
 bool cluster_eligible(struct cluster *c, const char **why);
 

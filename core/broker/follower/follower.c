@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/follower/barrier.h"
+#include "broker/follower/call.h"
 #include "broker/follower/handshake.h"
 #include "broker/follower/reconcile.h"
 #include "broker/follower/refetch.h"
@@ -33,6 +34,7 @@ struct follower *follower_new(const struct follower_options *o)
     list_init(&f->unplaced);
     list_init(&f->held);
     list_init(&f->unacked);
+    list_init(&f->calls);
     mark_init(&f->answered, 0);
     f->reached = mem_new(BARRIERS_MAX * sizeof *f->reached);
     return f;
@@ -41,6 +43,7 @@ struct follower *follower_new(const struct follower_options *o)
 void follower_free(struct follower *f)
 {
     refetch_cancel(f);
+    call_hang_up(f);
     if (f->link != NULL)
         link_free(f->link);
     mem_free(f->by_slot);
@@ -81,6 +84,7 @@ static void hang_up(struct follower *f)
     f->log_placed = false;
     refetch_cancel(f);
     barrier_hang_up(f);
+    call_hang_up(f);
 }
 
 /* If upstream_fail has recorded a reason: hangs up, and dials again later. */

@@ -7,6 +7,7 @@
  *   reconcile.c    where the histories part, and cutting what is beyond
  *   stream.c       what the leader sends
  *   barrier.c      how far the leader is, for readers that must not read what is out of date
+ *   call.c         what this node's scripts ask the leader to do
  *   refetch.c      repairing damage, and replicating again
  *   upstream.h     the state that they share
  *

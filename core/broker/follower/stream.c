@@ -4,6 +4,7 @@
 #include "base/least.h"
 #include "base/say.h"
 #include "broker/follower/barrier.h"
+#include "broker/follower/call.h"
 #include "broker/follower/reconcile.h"
 #include "broker/follower/refetch.h"
 #include "store/replication/batches.h"
@@ -164,6 +165,9 @@ void stream_frame(struct follower *f, unsigned char type, slice payload)
         break;
     case WIRE_REACHED:
         barrier_reached(f, &w);
+        break;
+    case WIRE_RETURN:
+        call_return(f, &w);
         break;
     case WIRE_PING:
         f->suspended = get_u8(&w);

@@ -71,6 +71,10 @@ struct follower {
     uint64_t barriers;               /* the number of the last one (barrier.c) */
     struct mark answered;            /* all below and this one are */
     struct reached *reached;         /* owned; the answers, by number % BARRIERS_MAX */
+    struct list calls;               /* that the leader has not answered (call.c) */
+    uint64_t calls_sent;             /* the number of the last one */
+    unsigned calls_open;
+    size_t calls_bytes;              /* of those that are open */
     struct list unacked;             /* topics that are placed and have something to acknowledge */
     struct topic **by_slot;          /* owned; NULL: it was dropped */
     uint32_t slots, slots_cap;

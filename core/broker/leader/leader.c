@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "broker/leader/barrier.h"
+#include "broker/leader/call.h"
 #include "broker/leader/feed.h"
 #include "broker/leader/handshake.h"
 #include "broker/leader/membership.h"
@@ -34,6 +35,7 @@ struct leader *leader_new(const struct leader_options *o)
     l->http = o->http;
     l->lag_max_ns = o->lag_max_ns;
     list_init(&l->peers);
+    list_init(&l->arrived);
     list_init(&l->unshipped);
     mark_init(&l->confirmed, 0);
     watch_timer(o->loop, &l->pace, on_pace, l);
@@ -51,6 +53,7 @@ static void peer_free(struct peer *p)
         if (p->by_slot[i] != NULL)
             feed_free(p->by_slot[i]);
     confirm_forget(p);
+    call_forget_peer(p);
     list_remove(&p->all);
     p->leader->peer_count--;
     link_free(p->link);
@@ -83,6 +86,7 @@ void leader_accept(struct leader *l, int fd, const union address *from)
     list_init(&p->dirty);
     list_init(&p->told_later);
     list_init(&p->barriers);
+    list_init(&p->calls);
     list_push(&l->peers, &p->all);
     l->peer_count++;
 }

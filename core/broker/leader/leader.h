@@ -6,6 +6,7 @@
  *   handshake.c    HELLO, WELCOME, PROMISE
  *   requests.c     what a ready follower asks and acknowledges
  *   barrier.c      whether the members still follow, for readers that must not read what is out of date
+ *   call.c         what followers' scripts ask this node to do
  *   feed.c         one topic being sent to one follower
  *   membership.c   whose copies count, and proposals of another synced set
  *   peer.h         the state that they share
@@ -55,6 +56,21 @@ void leader_set_changed(struct leader *l);
  * effect. */
 struct mark *leader_barrier(struct leader *l, uint64_t *want);
 bool leader_reached(struct leader *l, slice name, struct reached *out);
+
+/* A call of a follower (broker/leader/call.h). Whoever takes one ends it by leader_answer_call, at any time; it sends
+ * RETURN if the follower is still connected, with `how` of broker/wire/wire.h. */
+struct called {
+    struct list link;                /* in leader.arrived, until it is taken */
+    struct list of_peer;
+    struct peer *peer;               /* NULL: its connection has ended */
+    uint64_t number;
+    size_t size;
+    struct buf what;                 /* owned */
+    void (*on_left)(void *arg);      /* set by who took it; nobody waits for the answer any more. May be called twice */
+    void *arg;
+};
+struct called *leader_take_call(struct leader *l);       /* NULL: there is none */
+void leader_answer_call(struct called *c, unsigned how, slice answer);
 
 /* For topic_hooks. */
 uint64_t leader_peers(struct leader *l, struct topic *t);

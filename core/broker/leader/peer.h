@@ -52,6 +52,9 @@ struct peer {
     uint64_t tell_ns;                /* when those are due; 0: there are none */
     struct list barriers;            /* its barriers that are not answered yet (barrier.c) */
     unsigned barrier_count;
+    struct list calls;               /* its calls that are not answered yet (call.c) */
+    unsigned call_count;
+    size_t call_bytes;
     uint64_t confirm_sent, confirmed;   /* numbers of the last CONFIRM to it, and of its last CONFIRMED */
     int64_t credit;                  /* bytes that may be sent now while it is not counted */
     uint64_t credit_ns;              /* as of then */
@@ -86,6 +89,7 @@ struct leader {
     struct mark confirmed;           /* questions that all members that count have answered (confirm.h) */
     uint64_t confirms;               /* the number of the last question */
     bool confirm_wanted;             /* the next turn asks another one */
+    struct list arrived;             /* calls of followers that nobody has taken yet (call.h) */
     struct list unshipped;           /* topics */
     bool sealed;                     /* one of them sealed a file */
     bool damaged;                    /* something that is to be sent cannot be read */

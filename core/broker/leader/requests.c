@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/say.h"
 #include "broker/leader/barrier.h"
+#include "broker/leader/call.h"
 #include "broker/leader/feed.h"
 #include "broker/wire/wire.h"
 #include "store/replication/epochs.h"
@@ -216,6 +217,12 @@ void requests_frame(struct peer *p, unsigned char type, slice payload)
         break;
     case WIRE_CONFIRMED:
         confirm_confirmed(p, &w);
+        break;
+    case WIRE_CALL:
+        call_arrived(p, &w);
+        break;
+    case WIRE_FORGET:
+        call_forget(p, &w);
         break;
     case WIRE_PING:
         break;

@@ -1,7 +1,6 @@
 /*
- * What a ready follower asks and acknowledges: the frames POSITION, START, ACK, WANT, AUDIT, BARRIER and CONFIRMED
- * (broker/wire/wire.h).
- * leader_receive calls this.
+ * What a ready follower asks and acknowledges: the frames POSITION, START, ACK, WANT, AUDIT, BARRIER, CONFIRMED,
+ * CALL and FORGET (broker/wire/wire.h). leader_receive calls this.
  */
 #ifndef BROKER_LEADER_REQUESTS_H
 #define BROKER_LEADER_REQUESTS_H

@@ -18,6 +18,8 @@
  *     AUDIT     u32 slot, u64 first, u64 next, u32 crc: a sealed file of ours
  *     BARRIER   u64 number, text name: how far is the leader with this topic?
  *     CONFIRMED u64 number: the answer to CONFIRM
+ *     CALL      u64 number, bytes: what the leader's scripts are to do
+ *     FORGET    u64 number: nobody waits for the RETURN of this CALL any more
  *     PING      nothing: the sender is alive
  *   leader -> follower
  *     WELCOME   u64 epoch, u64 version of the register, text member, text http
@@ -36,6 +38,8 @@
  *     CONFIRM   u64 number: does the follower still follow?
  *     REACHED   u64 number of the BARRIER, u64 applied, u8 1 = it has such a topic, topic id (u64 epoch, u64 offset),
  *               u64 readable
+ *     RETURN    u64 number of the CALL, u8 0 = done, 1 = not begun, 2 = failed, with nothing done, 3 = it
+ *               may have been done, bytes: what it returned, or why not
  *     PING      u8 1 = Consul has not confirmed the leader for a lease: the sender is alive
  *   both
  *     REFUSE    text why; the sender closes
@@ -55,12 +59,14 @@ enum { WIRE_VERSION = 1 };
 enum wire_type {
     WIRE_HELLO = 'h', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
     WIRE_WANT = 'n', WIRE_AUDIT = 'a', WIRE_BARRIER = 'b', WIRE_CONFIRMED = 'c',
+    WIRE_CALL = 'l', WIRE_FORGET = 'f', WIRE_RETURN = 'L',
     WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_SENDERS = 'S', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
     WIRE_FILE = 'F', WIRE_DIFFERS = 'X', WIRE_CONFIRM = 'C', WIRE_REACHED = 'B',
     WIRE_REFUSE = 'R', WIRE_PING = 'i',
 };
 
 enum { HELLO_AMNESIAC = 1 };
+enum { RETURN_DONE, RETURN_NOT_BEGUN, RETURN_FAILED, RETURN_LOST };
 enum { POINT_UNKNOWN, POINT_EARLIER, POINT_EXACT, POINT_UNREADABLE };
 
 enum { WIRE_MARKS_ENTRY = 20, WIRE_ACK_ENTRY = 20 };

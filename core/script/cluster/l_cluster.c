@@ -235,7 +235,9 @@ void cluster_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"status", l_status}, {"follows", l_follows}, {"asked", l_asked}, {"see", l_see}, {"claim", l_claim},
         {"lead", l_lead}, {"follow", l_follow}, {"unfollow", l_unfollow}, {"resign", l_resign},
-        {"change", l_change}, {"wait", l_wait}, {"pending", l_pending}, {"drain", l_drain}, {NULL, NULL}};
+        {"change", l_change}, {"wait", l_wait}, {"pending", l_pending}, {"drain", l_drain}, {"ask", l_ask_leader},
+        {NULL, NULL}};
+    call_open(L);
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "cluster");
 }

@@ -11,12 +11,15 @@
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 
-#define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=, expect=, once=}])"
+#define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=, " \
+              "expect=, once=, producer=, epoch=, sequence=}])"
 
 struct append_call {
     bool peers;
     uint32_t timeout_ms;
     slice expect, once, letter;           /* a token; an idempotency key; a letter's; p == NULL: none */
+    slice producer;                       /* its id, with: */
+    uint64_t epoch, sequence;
     const struct http_request *request;   /* whose headers of an append apply; NULL: none */
 };
 
@@ -31,6 +34,9 @@ static void check_options(lua_State *L, int index, struct append_call *call)
         {"request", ARG_ANY, &request},
         {"expect", ARG_TEXT, &call->expect},
         {"once", ARG_TEXT, &call->once},
+        {"producer", ARG_TEXT, &call->producer},
+        {"epoch", ARG_WHOLE, &call->epoch},
+        {"sequence", ARG_WHOLE, &call->sequence},
         {"letter", ARG_TEXT, &call->letter},         /* of scripts/lignum/letters.lua */
         {NULL, ARG_END, NULL}};
     arg_fields(L, index, fields, USAGE);
@@ -40,6 +46,12 @@ static void check_options(lua_State *L, int index, struct append_call *call)
     for (size_t i = 0; i < 2; i++)
         if (keys[i]->p != NULL && (keys[i]->n == 0 || keys[i]->n > IDEMPOTENCY_KEY_MAX))
             arg_fail(L, USAGE, "once must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
+    if (call->producer.p != NULL && (call->producer.n == 0 || call->producer.n > PRODUCER_ID_MAX))
+        arg_fail(L, USAGE, "producer must have 1 to %d bytes", PRODUCER_ID_MAX);
+    if ((call->producer.p != NULL) + (call->once.p != NULL) + (call->letter.p != NULL) > 1)
+        arg_fail(L, USAGE, "once and producer exclude each other");
+    if (call->epoch > NUMBER_MAX || call->sequence > NUMBER_MAX)
+        arg_fail(L, USAGE, "epoch and sequence must be at most %lld", (long long)NUMBER_MAX);
     call->peers = ack.p != NULL;
     call->timeout_ms = timeout > 0 ? seconds_to_ms(timeout) : 1;
     if (request != 0)
@@ -58,6 +70,11 @@ static int take_conditions(struct draft *d, const struct append_call *call, cons
     if (rc == 0 && (letter || call->once.p != NULL)) {
         d->append.origin = (struct origin){.kind = letter ? ORIGIN_LETTER : ORIGIN_KEY,
                                            .name = letter ? call->letter : call->once};
+        d->asks = true;
+    }
+    if (rc == 0 && call->producer.p != NULL) {
+        d->append.origin = (struct origin){.kind = ORIGIN_PRODUCER, .name = call->producer, .epoch = call->epoch,
+                                           .sequence = call->sequence};
         d->asks = true;
     }
     return rc;

@@ -1,0 +1,129 @@
+/* Calls: what a follower has its leader do, and who may not. */
+#include "broker/cluster/cluster_struct.h"
+#include "broker/follower/call.h"
+#include "unit/broker/cluster/diverge_rig.h"
+
+struct caller {
+    struct node_call call;
+    int rc;                           /* 1: not ended yet */
+    unsigned how;
+    char answer[64];
+};
+
+static void on_ended(struct node_call *call, int rc, unsigned how, slice answer)
+{
+    struct caller *c = LIST_OWNER(call, struct caller, call);
+    c->rc = rc;
+    c->how = how;
+    snprintf(c->answer, sizeof(c->answer), "%.*s", SLICE_ARGS(answer));
+}
+
+static int ask(struct node *n, struct caller *c, slice what)
+{
+    *c = (struct caller){.call = {.ended = on_ended}, .rc = 1};
+    return cluster_call(n->cluster, what, &c->call);
+}
+
+static struct called *take(struct node *n)
+{
+    struct called *c = NULL;
+    WAIT_UNTIL((c = cluster_take_call(n->cluster)) != NULL);
+    return c;
+}
+
+static unsigned left;
+
+static void on_left(void *arg)
+{
+    (void)arg;
+    left++;
+}
+
+TEST(test_calls_are_answered_in_any_order)
+{
+    struct caller one, two;
+    rig_up(2);
+    struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
+    WAIT_UNTIL(ask(follower, &one, SLICE("one")) == 0);
+    CHECK_EQ(ask(follower, &two, SLICE("two")), 0);
+    struct called *first = take(leader), *second = take(leader);
+    CHECK(slice_eq(buf_slice(&first->what), SLICE("one")) && slice_eq(buf_slice(&second->what), SLICE("two")));
+    leader_answer_call(second, RETURN_FAILED, SLICE("no"));
+    WAIT_UNTIL(two.rc == 0);
+    CHECK_EQ(one.rc, 1);
+    CHECK_EQ(two.how, RETURN_FAILED);
+    leader_answer_call(first, RETURN_DONE, SLICE("yes"));
+    WAIT_UNTIL(one.rc == 0);
+    CHECK(strcmp(one.answer, "yes") == 0 && strcmp(two.answer, "no") == 0);
+    CHECK_EQ(ask(leader, &one, SLICE("one")), -ERR_NO_LEADER);
+    rig_down();
+}
+
+TEST(test_a_call_that_nobody_waits_for_is_told_so_and_still_counts)
+{
+    struct caller c;
+    rig_up(2);
+    struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
+    WAIT_UNTIL(ask(follower, &c, SLICE("what")) == 0);
+    struct called *taken = take(leader);
+    taken->on_left = on_left;
+    follower_call_leave(&c.call);
+    follower_call_leave(&c.call);                    /* once more is nothing */
+    WAIT_UNTIL(left == 1);
+    struct caller others[CALLS_MAX];
+    for (size_t i = 0; i < CALLS_MAX; i++)
+        CHECK_EQ(ask(follower, &others[i], SLICE("x")), i < CALLS_MAX - 1 ? 0 : -ERR_TOO_MANY);
+    leader_answer_call(taken, RETURN_DONE, SLICE("late"));
+    WAIT_UNTIL(ask(follower, &others[CALLS_MAX - 1], SLICE("x")) == 0);
+    CHECK_EQ(c.rc, 1);
+    for (size_t i = 0; i < CALLS_MAX; i++)
+        leader_answer_call(take(leader), RETURN_DONE, SLICE(""));
+    WAIT_UNTIL(others[CALLS_MAX - 1].rc == 0);
+    rig_down();
+}
+
+TEST(test_what_calls_say_is_bounded)
+{
+    static char bytes[CALL_SIZE_MAX + 1];
+    struct caller c[6];
+    rig_up(2);
+    struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
+    WAIT_UNTIL(ask(follower, &c[0], slice_of(bytes, CALL_SIZE_MAX)) == 0);
+    CHECK_EQ(ask(follower, &c[5], slice_of(bytes, CALL_SIZE_MAX + 1)), -ERR_TOO_LARGE);
+    for (size_t i = 1; i < 4; i++)
+        CHECK_EQ(ask(follower, &c[i], slice_of(bytes, CALL_SIZE_MAX)), 0);
+    CHECK_EQ(ask(follower, &c[4], SLICE("1")), -ERR_TOO_MANY);
+    struct called *first = take(leader);
+    CHECK_EQ(buf_size(&first->what), CALL_SIZE_MAX);
+    leader_answer_call(first, RETURN_DONE, slice_of(bytes, CALL_SIZE_MAX));
+    WAIT_UNTIL(c[0].rc == 0);
+    CHECK_EQ(ask(follower, &c[4], SLICE("1")), 0);
+    for (int i = 0; i < 4; i++)
+        leader_answer_call(take(leader), RETURN_DONE, SLICE(""));
+    rig_down();
+}
+
+/* Whether a call was done is not known when its connection ends, whatever has become of it on the leader. */
+TEST(test_a_connection_that_ends_leaves_calls_open)
+{
+    struct caller c, other;
+    rig_up(2);
+    struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
+    left = 0;
+    WAIT_UNTIL(ask(follower, &c, SLICE("what")) == 0);
+    struct called *taken = take(leader);
+    taken->on_left = on_left;
+    CHECK_EQ(ask(follower, &other, SLICE("never taken")), 0);
+    struct leader_address at = *follower_leader(follower->cluster->follower);
+    cluster_follow(follower->cluster, NULL);
+    CHECK_EQ(c.rc, -ERR_UNAVAILABLE);
+    CHECK_EQ(other.rc, -ERR_UNAVAILABLE);
+    WAIT_UNTIL(left == 1);
+    leader_answer_call(taken, RETURN_DONE, SLICE("nobody gets this"));
+    CHECK(cluster_take_call(leader->cluster) == NULL);
+    cluster_follow(follower->cluster, &at);
+    WAIT_UNTIL(ask(follower, &c, SLICE("again")) == 0);
+    leader_answer_call(take(leader), RETURN_DONE, SLICE(""));
+    WAIT_UNTIL(c.rc == 0);
+    rig_down();
+}
