@@ -408,13 +408,21 @@ function Group:seek(offset, generation) end
 ---@field leased integer
 ---@field scheduled integer   messages that wait for a delay
 ---@field dying integer       dead messages whose letters are not written yet
----@field blocked boolean
+---@field blocked? lignum.Blocked   nil unless it has 100,000 messages out, and delivers nothing further
 ---@field oldest? { offset: integer, age: number }
 ---@field consumers { name: string, leased: integer, last: number }[]
 ---@field redelivered integer
 ---@field dead integer
 ---@field removed integer
 ---@field outdated integer    messages whose TTL was over before they were delivered
+
+---@class lignum.Blocked
+---@field offset integer      of the message that most others wait for
+---@field reason string       leased; delayed; dying: its dead letter is not written yet; ready: nobody claims it
+---@field held integer        messages of its key that wait behind it
+---@field until? number       when its lease or delay is over, in seconds since 1970
+---@field consumer? string    that holds its lease
+---@field key? string         where the order is "key"
 
 ---Describes the group.
 ---@where tasks

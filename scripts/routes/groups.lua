@@ -31,6 +31,16 @@ local function object_of(req, shape)
   return req:json(shape)
 end
 
+-- What stands in the way of a group that is blocked.
+local function describe_blocked(b)
+  local text = b.key and utf8.len(b.key)
+  return {
+    offset = b.offset, reason = b.reason, held = b.held, consumer = b.consumer,
+    ["until"] = b["until"] and core.time.format(b["until"]), key = text and b.key or nil,
+    key_base64 = b.key and not text and core.base64.encode(b.key) or nil,
+  }
+end
+
 -- A group as one object.
 local function describe(info)
   local oldest, consumers = info.oldest, json.array {}
@@ -40,7 +50,8 @@ local function describe(info)
   return {
     topic = info.topic, group = info.group, settings = info.settings, generation = info.generation,
     cursor = ("%d:%d:%d"):format(info.epoch, info.cursor, info.topic_id), lag = info.lag, leased = info.leased,
-    scheduled = info.scheduled, blocked = info.blocked, oldest = oldest or json.null, redelivered = info.redelivered,
+    scheduled = info.scheduled, blocked = info.blocked and describe_blocked(info.blocked) or json.null,
+    oldest = oldest or json.null, redelivered = info.redelivered,
     dying = info.dying, dead = info.dead, removed = info.removed, outdated = info.outdated, consumers = consumers,
   }
 end

@@ -215,7 +215,6 @@ local GROUPS <const> = {
   { "leased", "gauge", "Messages that are leased." },
   { "scheduled", "gauge", "Messages whose next delivery is delayed." },
   { "dying", "gauge", "Dead messages whose letters are not written yet." },
-  { "blocked", "gauge", "1 when too many messages are leased, delayed or held for it to deliver further ones." },
   { "claims", "counter", "Messages delivered." },
   { "acks", "counter", "Messages acknowledged." },
   { "releases", "counter", "Leases released." },
@@ -239,6 +238,14 @@ local function add_groups(page)
   end
   page:family("group_oldest_seconds", "gauge", "Age of the oldest message that is not settled; 0 without one.")
   for _, info in ipairs(infos) do page:sample(info.oldest and info.oldest.age or 0, labels(info)) end
+  page:family("group_blocked", "gauge",
+    "1 when too many messages are leased, delayed or held for it to deliver further ones.")
+  for _, info in ipairs(infos) do page:sample(info.blocked and 1 or 0, labels(info)) end
+  page:family("group_blocked_offset", "gauge", "Of a blocked group: the message that most others wait for, and why.")
+  for _, info in ipairs(infos) do
+    local b = info.blocked
+    if b then page:sample(b.offset, format('%s,reason="%s"', labels(info), b.reason)) end
+  end
   page:one("groups_omitted", "gauge", "Groups without series of their own on this page.", #list - #infos)
 end
 

@@ -210,7 +210,10 @@ local schemas = {
   Group = object({
     topic = text(), group = text(), settings = ref("GroupSettings"), generation = integer(1),
     cursor = text("epoch:offset:topic; everything below is settled"), lag = integer(0), leased = integer(0),
-    scheduled = integer(0), blocked = { type = "boolean" },
+    scheduled = integer(0), blocked = { oneOf = list { { type = "null" }, object({
+      offset = integer(0), reason = { enum = list { "leased", "delayed", "dying", "ready" } }, held = integer(0),
+      ["until"] = text(), consumer = text(), key = text(), key_base64 = text(),
+    }, { "offset", "reason", "held" }) } },
     oldest = { oneOf = list { object({ offset = integer(0), age = { type = "number" } }), { type = "null" } } },
     redelivered = integer(0), dying = integer(0), dead = integer(0), removed = integer(0),
     outdated = integer(0),

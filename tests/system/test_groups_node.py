@@ -1,5 +1,6 @@
 """Consumer groups on one node (doc/http.md, "Groups")."""
 
+import calendar
 import json
 import re
 import time
@@ -24,6 +25,10 @@ def fresh(b, topic, count=0, name="w", **settings):
     g = Group(topic, name)
     assert g.put(b, **settings).status == 201
     return g
+
+
+def seconds_until(text):
+    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - time.time()
 
 
 def data(messages):
@@ -494,12 +499,23 @@ def test_a_group_with_too_much_out_is_blocked_and_says_so(b):
     b.publish("g-blocked", b"free")
     first = g.claim(b, limit=2)
     assert [m["offset"] for m in first] == [0]
-    assert g.claim(b) == [] and g.info(b)["blocked"] is True
+    assert g.claim(b) == []
+    blocked = g.info(b)["blocked"]
+    assert 15 < seconds_until(blocked.pop("until")) <= 30
+    assert blocked == {"offset": 0, "reason": "leased", "held": 99999, "key": "k"}
+    at = '{topic="g-blocked",group="w"%s}'
+    assert b.metrics()["lignum_group_blocked_offset" + at % ',reason="leased"'] == 0
+    assert g.settle(b, release=[{"lease": first[0]["lease"], "delay": 1000}]) == ["ok"]
+    blocked = g.info(b)["blocked"]
+    assert 900 < seconds_until(blocked.pop("until")) <= 1000
+    assert blocked == {"offset": 0, "reason": "delayed", "held": 99999, "key": "k"}
+    assert b.metrics()["lignum_group_blocked_offset" + at % ',reason="delayed"'] == 0
     assert b.metrics()['lignum_group_blocked{topic="g-blocked",group="w"}'] == 1
-    assert re.search(r"a group is blocked: 100000 messages .* offset=0 on topic=g-blocked group=w", b.said())
+    assert re.search(r'a group is blocked: 100000 messages .* topic=g-blocked group=w offset=0 reason=leased consumer="" held=99999', b.said())
     g.call(b, "POST", "/seek", {"to": 100001})
     assert [m["offset"] for m in g.claim(b, limit=9)] == [100001, 100002]
-    assert g.info(b)["blocked"] is False
+    assert g.info(b)["blocked"] is None
+    assert not [name for name in b.metrics() if name.startswith("lignum_group_blocked_offset") and "g-blocked" in name]
 
 
 def test_a_page_of_metrics_shows_a_bounded_number_of_groups(node):

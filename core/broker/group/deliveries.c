@@ -371,6 +371,36 @@ struct delivery *deliveries_each(const struct deliveries *d, uint32_t *at)
     return *at < d->used ? &d->all[(*at)++] : NULL;
 }
 
+/* Of the key of a delivery, the one for which the others wait. */
+static const struct delivery *in_front(const struct deliveries *d, const struct delivery *e)
+{
+    const struct key_slot *slot = key_of(d, e);
+    if (slot == NULL)
+        return e;
+    e = &d->all[slot->first];
+    while (slot->leased > 0 && e->state != DELIVERY_LEASED)
+        e = &d->all[e->next_of_key];
+    return e;
+}
+
+const struct delivery *deliveries_foremost(const struct deliveries *d, uint32_t *held)
+{
+    const struct delivery *e, *lowest = NULL, *common = NULL;
+    uint32_t *of_key = mem_new((d->key_cap + 1) * sizeof(*of_key)), most = 0;
+    for (uint32_t at = 0; (e = deliveries_each(d, &at)) != NULL;) {
+        if (lowest == NULL || e->offset < lowest->offset)
+            lowest = e;
+        if (key_of(d, e) != NULL && ++of_key[key_place(d, e->key)] > most) {
+            most = of_key[key_place(d, e->key)];
+            common = e;
+        }
+    }
+    e = most > d->count / 2 ? common : lowest;
+    *held = e != NULL && key_of(d, e) != NULL ? of_key[key_place(d, e->key)] - 1 : 0;
+    mem_free(of_key);
+    return e == NULL ? NULL : in_front(d, e);
+}
+
 void deliveries_set_keyed(struct deliveries *d, bool keyed)
 {
     struct delivery *e;

@@ -87,6 +87,11 @@ void deliveries_drop_key(struct deliveries *d, struct delivery *e);
 /* Moves the times of all by so many milliseconds, except those from `never` on. */
 void deliveries_shift(struct deliveries *d, int64_t by_ms, int64_t never_ms);
 
+/* The one that stands in the way of most: of a key that more than half of all have, the one that is leased or else the
+ * first; where there is no such key, the one with the lowest offset. *held: how many wait behind it. NULL: there are
+ * none. It looks at all of them. */
+const struct delivery *deliveries_foremost(const struct deliveries *d, uint32_t *held);
+
 /* Visits all in no order: start with *at = 0; NULL at the end. The one that it returned may be removed, and none may be
  * added meanwhile. */
 struct delivery *deliveries_each(const struct deliveries *d, uint32_t *at);

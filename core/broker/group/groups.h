@@ -89,6 +89,19 @@ int groups_set(struct groups *gs, struct held_group *g, const struct group_setti
 int groups_delete(struct groups *gs, struct held_group *g, uint64_t *want);
 int groups_seek(struct groups *gs, struct held_group *g, const struct group_place *to, uint64_t *want);
 
+/* What stands in the way of a group that delivers nothing fresh, because it has GROUP_AHEAD_MAX messages out. */
+struct blocked {
+    uint64_t offset;
+    const char *reason;              /* leased; delayed; dying: its letter is not written; ready: nobody claims it */
+    int64_t until_ms;                /* of leased and delayed */
+    const char *consumer;            /* of leased; "": it has no name */
+    uint32_t held;                   /* messages of its key that wait behind it */
+    slice key;                       /* where the order is that of keys; p == NULL: it has none. Valid until a claim */
+};
+
+/* False: the group is not blocked. It looks at all that is out. */
+bool groups_blocked(struct held_group *g, struct topic *t, struct blocked *out);
+
 /* ---- settling ---- */
 
 struct settle {

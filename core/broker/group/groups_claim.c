@@ -200,19 +200,6 @@ static int claim_append(struct groups *gs, struct held_group *g, struct claiming
     return rc;
 }
 
-/* Says that a group delivers nothing fresh; again only after half of what was out is settled. */
-static void say_blocked(struct held_group *g)
-{
-    if (group_is_blocked(&g->state) && !g->said_blocked) {
-        say_warn("groups", "a group is blocked: %d messages are leased, delayed or held behind their keys, from "
-                 "offset=%llu on topic=%s group=%s", GROUP_AHEAD_MAX, (unsigned long long)g->state.settled.cursor,
-                 g->topic_name, g->name);
-        g->said_blocked = true;
-    }
-    if (g->state.out.count < GROUP_AHEAD_MAX / 2)
-        g->said_blocked = false;
-}
-
 int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const struct claim_options *o,
                  struct buf *out, struct claim *c)
 {
@@ -243,6 +230,6 @@ int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const
     buf_fini(&k.all);
     buf_fini(&k.runs);
     reader_keep(gs, g);
-    say_blocked(g);
+    blocked_say(g, t);
     return rc < 0 ? rc : 0;
 }

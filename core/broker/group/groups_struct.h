@@ -50,6 +50,9 @@ int records_append(struct groups *gs, struct held_group *g, const slice *payload
 /* Applies one record of _groups at that offset, also create and delete. */
 void record_take(struct groups *gs, const struct message *m, uint64_t offset);
 
+/* Says that a group is blocked; again only after half of what was out is settled. */
+void blocked_say(struct held_group *g, struct topic *t);
+
 /* The run kills its message, with a letter where the group has a topic for them. */
 void run_die(const struct group *g, struct settle_run *run, enum dying_why why);
 

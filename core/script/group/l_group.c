@@ -210,6 +210,27 @@ static void push_oldest(lua_State *L, const struct group_call *c)
     lua_setfield(L, -2, "oldest");
 }
 
+/* What stands in the way of the others, where the group is blocked. */
+static void push_blocked(lua_State *L, const struct group_call *c)
+{
+    struct blocked b;
+    if (!groups_blocked(c->group, c->topic, &b))
+        return;
+    lua_createtable(L, 0, 6);
+    set_whole(L, "offset", b.offset);
+    set_text(L, "reason", b.reason);
+    set_whole(L, "held", b.held);
+    if (b.until_ms > 0)
+        set_number(L, "until", (double)b.until_ms / 1000.0);
+    if (b.consumer[0] != '\0')
+        set_text(L, "consumer", b.consumer);
+    if (b.key.p != NULL) {
+        lua_pushlstring(L, b.key.p, b.key.n);
+        lua_setfield(L, -2, "key");
+    }
+    lua_setfield(L, -2, "blocked");
+}
+
 static void push_counts(lua_State *L, const struct group *g)
 {
     set_whole(L, "claims", g->count.claims);
@@ -242,7 +263,7 @@ static int push_info(lua_State *L, const struct group_call *c)
     set_whole(L, "leased", g->out.leased);
     set_whole(L, "scheduled", g->out.delayed - g->dying);
     set_whole(L, "dying", g->dying);
-    set_flag(L, "blocked", group_is_blocked(g));
+    push_blocked(L, c);
     push_counts(L, g);
     push_consumers(L, g);
     push_oldest(L, c);

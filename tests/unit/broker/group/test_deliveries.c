@@ -27,6 +27,31 @@ TEST(test_of_a_key_only_the_first_is_ready_and_none_while_one_is_leased)
     deliveries_fini(&d);
 }
 
+TEST(test_the_foremost_is_of_the_key_that_most_have_or_the_lowest)
+{
+    struct deliveries d;
+    uint32_t held;
+    deliveries_init(&d, true);
+    CHECK(deliveries_foremost(&d, &held) == NULL);
+    deliveries_add(&d, 3, 0);
+    deliveries_add(&d, 5, 77);
+    deliveries_add(&d, 4, 66);
+    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 3);
+    CHECK_EQ(held, 0);
+    deliveries_add(&d, 7, 77);
+    deliveries_add(&d, 9, 77);
+    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 5);
+    CHECK_EQ(held, 2);
+    deliveries_lease(&d, deliveries_find(&d, 5), 1, 100);
+    deliveries_add(&d, 1, 77);
+    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 5);           /* the first, 1, waits for it */
+    CHECK_EQ(held, 3);
+    deliveries_set_keyed(&d, false);
+    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 1);
+    CHECK_EQ(held, 0);
+    deliveries_fini(&d);
+}
+
 TEST(test_what_is_over_first_comes_first_and_the_lowest_offset_is_ready_first)
 {
     struct deliveries d;
