@@ -8,7 +8,7 @@
 
 #define NONE UINT32_MAX
 #define FREE (UINT32_MAX - 1)        /* in `place`: this one is in no use */
-enum { CAP_FIRST = 16 };
+enum { CAP_FIRST = 16, CAP_LARGE = 2048 };
 
 struct key_slot {
     uint64_t key;                    /* 0: free */
@@ -37,6 +37,12 @@ void deliveries_fini(struct deliveries *d)
 static uint32_t index_of(const struct deliveries *d, const struct delivery *e)
 {
     return (uint32_t)(e - d->all);
+}
+
+/* Room for one more: twice as much, or from some thousands on a sixteenth more, so that little is empty. */
+static uint32_t grown(uint32_t cap)
+{
+    return cap == 0 ? CAP_FIRST : cap < CAP_LARGE ? cap * 2 : cap + cap / 16;
 }
 
 /* ---- heaps ---- */
@@ -84,7 +90,7 @@ static void heap_down(struct deliveries *d, struct heap *h, uint32_t place)
 static void heap_add(struct deliveries *d, struct heap *h, uint32_t e)
 {
     if (h->count == h->cap) {
-        h->cap = h->cap == 0 ? CAP_FIRST : h->cap * 2;
+        h->cap = grown(h->cap);
         h->at = mem_resize(h->at, h->cap * sizeof(h->at[0]));
     }
     h->at[h->count] = e;
@@ -248,7 +254,7 @@ static struct delivery *take_free(struct deliveries *d)
         return e;
     }
     if (d->used == d->cap) {
-        d->cap = d->cap == 0 ? CAP_FIRST : d->cap * 2;
+        d->cap = grown(d->cap);
         d->all = mem_resize(d->all, d->cap * sizeof(d->all[0]));
     }
     return &d->all[d->used++];

@@ -3,6 +3,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+enum { SPENT_MAX = 16 * KIB };       /* bytes of batches that are kept when all of their messages were claimed */
+
 static bool reader_step(struct reader *r, struct message *m)
 {
     while (r->messages.n == 0) {
@@ -60,7 +62,8 @@ void reader_keep(struct groups *gs, struct held_group *g)
     struct reader *r = g->reader;
     gs->cached += r->raw.cap - r->counted;
     r->counted = r->raw.cap;
-    if (gs->cached > GROUP_CACHE_MAX)
+    bool spent = r->next >= r->end && r->raw.cap > SPENT_MAX;
+    if (spent || gs->cached > GROUP_CACHE_MAX)
         reader_free(gs, g);
 }
 

@@ -26,7 +26,7 @@ struct reader *reader_of(struct held_group *g, struct topic *t);
 /* The message at `offset`; what follows it, up to `to`, may be read with it. 0 or an error of topic_read. */
 int reader_message(struct reader *r, uint64_t offset, uint64_t to, size_t bytes, struct message *m);
 
-/* After a claim. Where readers hold too much together, this one is not kept. */
+/* After a claim. Where readers hold too much together, or nothing is left in a large one, it is not kept. */
 void reader_keep(struct groups *gs, struct held_group *g);
 
 /* Frees what was not used since the last call. */

@@ -77,6 +77,19 @@ TEST(test_what_is_over_first_comes_first_and_the_lowest_offset_is_ready_first)
     deliveries_fini(&d);
 }
 
+TEST(test_a_lease_costs_at_most_64_bytes)
+{
+    struct deliveries d;
+    deliveries_init(&d, false);
+    for (uint32_t i = 0; i < 100 * 1000; i++) {
+        deliveries_lease(&d, deliveries_add(&d, i, 0), 1, 1000);
+        size_t bytes = d.cap * sizeof(d.all[0]) + (d.timers.cap + d.ready.cap + d.bucket_count) * sizeof(uint32_t);
+        if (i >= 4096)
+            CHECK(bytes <= 64 * (size_t)i);
+    }
+    deliveries_fini(&d);
+}
+
 TEST(test_keys_can_be_switched_on_and_off)
 {
     struct deliveries d;
