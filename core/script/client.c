@@ -14,6 +14,7 @@ static int system_module(lua_State *L)
 {
     lua_newtable(L);
     system_open(L);
+    backup_open(L);
     transfer_open(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setfield(L, -2, "stdin");

@@ -1,5 +1,5 @@
---- What an operator asks of one node: /v1/reload, /v1/cluster/adopt and /v1/topics/{topic}/trim. None of them is
---- forwarded: they act on the node that gets them.
+--- What an operator asks of one node: /v1/reload, /v1/marks, /v1/cluster/adopt and /v1/topics/{topic}/trim. None of
+--- them is forwarded: they are about the node that gets them.
 local core = require "lignum.core"
 local http = require "lignum.http"
 local range = require "lignum.range"
@@ -7,7 +7,7 @@ local reserved = require "lignum.reserved"
 local roster = require "lignum.roster"
 local route = require "lignum.route"
 
-local topic = core.topic
+local topic, json = core.topic, core.json
 
 local M = {}
 
@@ -16,6 +16,24 @@ function M.reload()
   local ok, why, code = core.node.reload()
   if not ok then return http.fail(code, why) end
   return 200, { status = "reloaded" }
+end
+
+---`GET /v1/marks`: up to where each topic can be read here, the broker's own included, all at one moment: nothing here
+---waits. What the records of groups say is about messages below the marks of their topics.
+function M.marks()
+  local node, topics = core.node.info(), json.array {}
+  for _, pattern in ipairs { "*", "_*" } do
+    for _, t in ipairs(core.topics(pattern)) do
+      local info = t:info()
+      if info then
+        topics[#topics + 1] = { name = info.name, first = info.first, next = info.next, peers = info.peers }
+      end
+    end
+  end
+  return 200, {
+    node = node.name, incarnation = node.incarnation, cluster = node.cluster, version = node.version,
+    time = core.time.format(core.now()), topics = topics,
+  }
 end
 
 ---`POST /v1/cluster/adopt`: makes Consul's register this node's own (lignum.cluster.adopt).
@@ -47,6 +65,7 @@ end
 
 local ADMIN <const> = { action = "admin", all = true }
 
+route.get("/v1/marks", M.marks, ADMIN)
 route.post("/v1/reload", M.reload, ADMIN)
 route.post("/v1/cluster/adopt", M.adopt, ADMIN)
 route.post("/v1/topics/{topic}/trim", M.trim, { action = "admin" })

@@ -481,6 +481,13 @@ paths["/v1/cluster/adopt"] = {
 paths["/v1/reload"] = {
   post = operation("Load this node's lignum.lua and scripts again", { ["200"] = json("Done", { type = "object" }) }),
 }
+paths["/v1/marks"] = {
+  get = operation("Up to where topics can be read on this node, at one moment", { ["200"] = json("The marks", object({
+    node = text(), incarnation = text(), cluster = text(), version = text(),
+    time = { type = "string", format = "date-time" },
+    topics = array_of(object({ name = text(), first = integer(0), next = integer(0), peers = integer(0) })),
+  })) }),
+}
 paths["/v1/topics/{topic}/trim"] = {
   parameters = list { TOPIC },
   post = operation("Remove this node's files of messages below a place", {

@@ -248,7 +248,7 @@ FORBIDDEN = [
     ("PUT", "/v1/topics/orders.a/groups/g", b'{"dead_letter":"none"}'),
     ("PATCH", "/v1/topics/orders.a/groups/mine", b'{"dead_letter":"secret"}'),
     ("POST", "/v1/topics/orders.a/groups/mine/redrive", b'{"to":"secret"}'),
-    ("POST", "/v1/reload", None), ("POST", "/v1/cluster/adopt", None),
+    ("GET", "/v1/marks", None), ("POST", "/v1/reload", None), ("POST", "/v1/cluster/adopt", None),
     ("POST", "/v1/topics/secret/trim", b'{"before":"latest"}'),
 ]
 

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
 #include "store/log/append.h"
@@ -19,6 +21,8 @@
 #include "store/replication/set_aside.h"
 #include "store/replication/truncate_prepare.h"
 #include "store/replication/truncate_shorten.h"
+
+enum { COPY_STEP = 256 * KIB };
 
 struct truncation {
     struct journal *journal;
@@ -225,23 +229,34 @@ static void unseal(struct journal *j, struct part *part, struct segment *seg)
     part_resize(&j->parts, part, 0);
 }
 
-/* Makes a file with the header of this one and no batch. 0 or -errno. */
-static int make_empty(struct segment *seg, const char *path)
+/* Makes a file with the first `size` bytes of this one. 0 or -errno. */
+static int make_shorter(struct segment *seg, const char *path, uint64_t size)
 {
-    char head[FILE_HEAD_SIZE];
     int rc = segment_use(seg);
     if (rc < 0)
         return rc;
-    if (pread(seg->file.fd, head, sizeof head, 0) != sizeof head)
-        return -EIO;
     int fd = io.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
     if (fd < 0)
         return -errno;
-    rc = io_write(fd, head, sizeof head, 0);
+    char *bytes = mem_new(COPY_STEP);
+    for (uint64_t at = 0; rc == 0 && at < size;) {
+        uint64_t left = size - at;
+        ssize_t n = pread(seg->file.fd, bytes, left < COPY_STEP ? left : COPY_STEP, (off_t)at);
+        rc = n > 0 ? io_write(fd, bytes, (size_t)n, at) : n == 0 ? -EIO : -errno;
+        at += n > 0 ? (uint64_t)n : 0;
+    }
     if (rc == 0 && io.sync_all(fd) < 0)
         rc = -errno;
+    mem_free(bytes);
     close(fd);
     return rc;
+}
+
+/* A backup has the sealed files by hard links, and must not see what becomes of them. */
+static bool is_linked(const struct segment *seg)
+{
+    struct stat st;
+    return stat(segment_path(seg).s, &st) == 0 && st.st_nlink > 1;
 }
 
 /* -- in memory -------------------------------------------------------------------------------------------- */
@@ -284,11 +299,11 @@ static void apply(struct truncation *t)
     must(j, "open", part_segment(j, part, &seg));
     if (seg->ended)
         unseal(j, part, seg);
-    if (t->at.position == FILE_HEAD_SIZE) {
-        struct path empty = path_of("%s/cut", topic_path(seg->dir).s);
-        must(j, "write", make_empty(seg, empty.s));
+    if (t->at.position == FILE_HEAD_SIZE || is_linked(seg)) {
+        struct path shorter = path_of("%s/cut", topic_path(seg->dir).s);
+        must(j, "write", make_shorter(seg, shorter.s, t->at.position));
         files_close(&j->store->disk.files, &seg->file);
-        must(j, "rename", io.rename(empty.s, segment_path(seg).s) < 0 ? -errno : 0);
+        must(j, "rename", io.rename(shorter.s, segment_path(seg).s) < 0 ? -errno : 0);
         sync_dir(j);
     } else {
         must(j, "truncate", truncate_shorten(j, seg, t->at.position));

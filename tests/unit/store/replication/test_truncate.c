@@ -52,6 +52,26 @@ TEST(test_a_truncated_journal_is_as_if_it_had_never_been_longer)
         }
 }
 
+/* A backup has hard links of sealed files. */
+TEST(test_a_truncation_leaves_the_bytes_of_a_file_that_has_a_second_name)
+{
+    for (uint64_t to = 10; to <= 18; to += 4) {
+        struct journal *j;
+        struct store *s = four_files(&j);
+        slice was = file_bytes(10, FILE_SEALED);
+        uint64_t messages = 99;
+        CHECK_EQ(run("ln data/topics/t/00000000000000000010.log backup"), 0);
+        CHECK_EQ(truncate_now(j, to, &messages), 0);
+        CHECK_EQ(try_append(j, 2, 60, 2000), 0);
+        settle_store(j->store);
+        check_reads_all(j);
+        CHECK_SLICE(read_whole("backup"), was);
+        store_close(s);
+        CHECK_EQ(data_verify("data"), 0);
+        CHECK_EQ(run("rm -r data backup"), 0);
+    }
+}
+
 TEST(test_a_truncation_is_refused_inside_a_batch_and_outside_the_journal)
 {
     struct journal *j;
