@@ -34,6 +34,29 @@ function topic(name, gone) end
 ---@example for _, t in ipairs(topics("orders.*")) do print(t.name, t:info().next) end
 function topics(pattern) end
 
+---One page of the names of topics, sorted. A call looks at 10,000 topics at most, so it may return fewer names, or
+---none, though there are more.
+---@where scripts/lignum
+---@param pattern string
+---@param most integer      names
+---@param after? string     only those that come later
+---@param own? boolean      the broker's own topics, too
+---@return string[] names
+---@return string? next     the `after` with which to go on; nil: there are no more
+---@example local names, next = core.topic_names("orders.*", 1000)
+function core.topic_names(pattern, most, after, own) end
+
+---Deletes the topics of these names, as far as there are any. After an error some may be deleted.
+---@waits until the deletions are committed
+---@where scripts/lignum
+---@param names string[]
+---@return integer? count
+---@return string? message
+---@return string? code
+---@errors forbidden no_space stopping unknown_outcome
+---@example core.topics_delete { "orders.1", "orders.2" }
+function core.topics_delete(names) end
+
 ---@class lignum.AppendOptions
 ---@field ack? "peers"
 ---@field timeout? number   seconds

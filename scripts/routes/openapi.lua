@@ -294,14 +294,25 @@ paths["/api/topics"] = {
 
 paths["/v1/topics"] = {
   get = operation("A page of topics, by name", {
-    ["200"] = json("`after` is the parameter for the next page, if there is one",
-      object({ topics = array_of(ref("Topic")), after = text() }, { "topics" })),
+    ["200"] = json("`after` is the parameter for the next page, if there is one; `names` or `topics`",
+      object({ topics = array_of(ref("Topic")), names = array_of(text()), after = text() })),
   }, {
     parameters = {
-      query("pattern", text("* any characters, ? one")), query("after", text()),
+      query("pattern", text("* any characters, ? one")), query("prefix", text("instead of a pattern")),
+      query("after", text()), query("names", { type = "boolean" }, "only the names"),
       query("limit", { type = "integer", minimum = 1, maximum = limits.topics_page_max,
         default = limits.topics_page_default }),
       query("internal", { type = "boolean" }, "include the broker's own"),
+    },
+  }),
+  delete = operation("Delete a page of the topics whose names begin with a prefix", {
+    ["200"] = json("`after` is the parameter for the next page, if there is one",
+      object({ deleted = integer(0), after = text() }, { "deleted" })),
+  }, {
+    parameters = {
+      query("prefix", text()), query("after", text()),
+      query("limit", { type = "integer", minimum = 1, maximum = limits.topics_page_max,
+        default = limits.topics_page_default }),
     },
   }),
 }

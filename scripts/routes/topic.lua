@@ -12,8 +12,10 @@ local topic, json = core.topic, core.json
 
 local M = {}
 
-local LIST = { pattern = true, after = true, limit = true, internal = true }
+local LIST = { pattern = true, prefix = true, after = true, limit = true, internal = true, names = true }
+local CLEAR = { prefix = true, after = true, limit = true }
 local LIMIT <const>, LIMIT_MAX <const> = core.limits.topics_page_default, core.limits.topics_page_max
+local AT_ONCE <const> = 100        -- deletions that are committed together
 
 local SWITCH_WAIT <const> = 30     -- seconds for the synced set to receive what a topic holds
 local SWITCH_POLL <const> = 0.02   -- seconds between two checks of that
@@ -27,14 +29,28 @@ local function describe(info)
   return all
 end
 
-local function named(query, internal)
-  local list = core.topics(query.pattern)
-  if internal and not query.pattern then
-    local own = core.topics("_*")
-    table.move(own, 1, #own, #list + 1, list)
-    table.sort(list, function(a, b) return a.name < b.name end)
-  end
-  return list
+-- The pattern that a query asks for; or nil and what is wrong with it.
+local function pattern_of(query)
+  if not query.prefix then return query.pattern or "*" end
+  if query.pattern then return nil, "prefix and pattern exclude each other" end
+  if query.prefix:find("[^%w._-]") then return nil, "prefix: no topic's name begins with that" end
+  return query.prefix .. "*"
+end
+
+-- The first `limit` names that match and that the request may see, and whether there are more.
+local function page_of(req, pattern, limit, after, own)
+  local page, next = {}, after
+  repeat
+    local names
+    names, next = core.topic_names(pattern, limit + 1 - #page, next, own)
+    for i = 1, #names do
+      if access.shows(req, names[i]) then page[#page + 1] = names[i] end
+    end
+    if next and #page <= limit then core.sleep(0) end
+  until not next or #page > limit
+  local more = #page > limit
+  page[limit + 1] = nil
+  return page, more
 end
 
 -- Wraps a handler that changes the topic in its path.
@@ -46,28 +62,59 @@ local function change(fn)
   end)
 end
 
----`GET /v1/topics`: one page of topics, sorted by name.
+---`GET /v1/topics`: one page of topics, or of their names, sorted by name.
 ---@param req lignum.Request
 function M.list(req)
   local query, why, code = http.query(req, LIST)
   if not query then return http.fail(code, why) end
-  local limit, internal
+  local limit, internal, only, pattern
   limit, why, code = http.integer(query.limit, "limit", 1, LIMIT_MAX)
   if why then return http.fail(code, why) end
   internal, why, code = http.flag(query.internal, "internal")
   if why then return http.fail(code, why) end
+  only, why, code = http.flag(query.names, "names")
+  if why then return http.fail(code, why) end
+  pattern, why = pattern_of(query)
+  if not pattern then return http.fail("bad_value", why) end
 
-  local page, last = json.array {}, nil
-  for _, t in ipairs(named(query, internal)) do
-    if (not query.after or t.name > query.after) and access.shows(req, t.name) then
-      if #page == (limit or LIMIT) then return 200, { topics = page, after = last } end
-      local info = t:info()
-      page[#page + 1] = info and describe(info)
-      last = t.name
-      if #page % 500 == 0 then core.sleep(0) end
+  local names, more = page_of(req, pattern, limit or LIMIT, query.after, internal and not query.pattern)
+  local after = more and names[#names] or nil
+  if only then return 200, { names = json.array(names), after = after } end
+  local page = json.array {}
+  for i, name in ipairs(names) do
+    local info = topic(name):info()
+    page[#page + 1] = info and describe(info)
+    if i % 500 == 0 then core.sleep(0) end
+  end
+  return 200, { topics = page, after = after }
+end
+
+---`DELETE /v1/topics?prefix=`: deletes one page of the topics whose names begin with it.
+---@param req lignum.Request
+function M.clear(req)
+  local query, why, code = http.query(req, CLEAR)
+  if not query then return http.fail(code, why) end
+  local limit, pattern
+  limit, why, code = http.integer(query.limit, "limit", 1, LIMIT_MAX)
+  if why then return http.fail(code, why) end
+  if not query.prefix or query.prefix == "" then return http.fail("bad_value", "prefix: name what is to be deleted") end
+  pattern, why = pattern_of(query)
+  if not pattern then return http.fail("bad_value", why) end
+  why = reserved.problem(query.prefix)
+  if why then return http.fail("forbidden", why) end
+
+  local names, more = page_of(req, pattern, limit or LIMIT, query.after)
+  local deleted, batch = 0, {}
+  for i, name in ipairs(names) do
+    if not reserved.problem(name) then batch[#batch + 1] = name end
+    if #batch == AT_ONCE or i == #names then
+      local count
+      count, why, code = core.topics_delete(batch)
+      if not count then return http.fail(code, why, { deleted = deleted }) end
+      deleted, batch = deleted + count, {}
     end
   end
-  return 200, { topics = page }
+  return 200, { deleted = deleted, after = more and names[#names] or nil }
 end
 
 ---`GET /v1/topics/{topic}`
@@ -146,6 +193,7 @@ function M.delete(req)
 end
 
 route.get("/v1/topics", M.list, { action = "observe" })
+route.delete("/v1/topics", forward.write(M.clear), { action = "admin", all = true })
 route.get("/v1/topics/{topic}", M.get, { action = "read" })
 route.put("/v1/topics/{topic}", change(M.put), { action = "admin" })
 route.patch("/v1/topics/{topic}", change(M.patch), { action = "admin" })

@@ -1,6 +1,7 @@
 """/v1: topics, health, cluster status and OpenAPI (doc/http.md)."""
 
 import json
+import os
 import re
 
 import pytest
@@ -58,6 +59,57 @@ def test_a_topic_too_many_is_refused_until_the_limit_rises_or_another_is_deleted
     assert_status(b.request("PUT", "/v1/topics/most", "{}"), 201)
     b.restart()
     assert b.topic("most")["next"] == 0
+
+
+def names_of(b, query):
+    """All pages of names, and how many pages there were."""
+    names, after, pages = [], "", 0
+    while True:
+        page = b.ok("GET", "/v1/topics?names=1&%s%s" % (query, "&after=" + after if after else "")).json
+        names, pages = names + page["names"], pages + 1
+        if "after" not in page:
+            return names, pages
+        after = page["after"]
+        assert after == page["names"][-1]
+
+
+def test_names_are_listed_page_by_page_by_prefix_and_pattern(node):
+    b = node()
+    made = sorted("%s-%d" % (kind, i) for kind in ("user", "users", "device") for i in range(25))
+    for name in reversed(made):
+        b.publish(name, b"x")
+    assert names_of(b, "limit=7") == (made, 11)
+    assert names_of(b, "limit=75") == (made, 1)
+    assert names_of(b, "prefix=user-&limit=10") == ([n for n in made if n.startswith("user-")], 3)
+    assert names_of(b, "prefix=user-2&limit=6") == ([n for n in made if n.startswith("user-2")], 1)
+    assert names_of(b, "pattern=*-7&limit=2") == (["device-7", "user-7", "users-7"], 2)
+    assert names_of(b, "prefix=none") == ([], 1)
+    assert names_of(b, "internal=1&limit=10")[0] == ["_topics"] + made
+    assert names_of(b, "pattern=_*") == (["_topics"], 1)
+    whole = b.ok("GET", "/v1/topics?prefix=device-1").json["topics"]
+    assert [t["name"] for t in whole] == [n for n in made if n.startswith("device-1")] and whole[0]["next"] == 1
+    assert_status(b.get("/v1/topics?prefix=a&pattern=b"), 400, "bad_value")
+    assert_status(b.get("/v1/topics?prefix=a*"), 400, "bad_value")
+
+
+def test_topics_are_deleted_by_prefix_page_by_page(node):
+    b = node()
+    for i in range(250):
+        b.ok("PUT", "/v1/topics/gone-%03d" % i, "{}", status=201)
+    b.publish("gone", b"does not begin with it")
+    b.publish("stays", b"x")
+    a = b.ok("DELETE", "/v1/topics?prefix=gone-&limit=120").json
+    assert a == {"deleted": 120, "after": "gone-119"}
+    assert names_of(b, "")[0] == ["gone"] + ["gone-%03d" % i for i in range(120, 250)] + ["stays"]
+    a = b.ok("DELETE", "/v1/topics?prefix=gone-&after=gone-119").json
+    assert a == {"deleted": 130}
+    b.restart()
+    assert names_of(b, "")[0] == ["gone", "stays"]
+    assert sorted(os.listdir(b.data + "/topics")) == ["_topics", "gone", "stays"]
+    for query in ("", "?prefix=", "?prefix=a*", "?prefix=a&limit=0", "?prefix=a&pattern=b", "?pattern=*"):
+        assert_status(b.request("DELETE", "/v1/topics" + query), 400)
+    assert_status(b.request("DELETE", "/v1/topics?prefix=_"), 403, "forbidden")
+    assert names_of(b, "")[0] == ["gone", "stays"]
 
 
 def test_patch_changes_some_settings_and_leaves_the_others(b):

@@ -1,6 +1,9 @@
 /*
  * The registry finds topics by name, by index in the order of names, and by a reference that may outlive the topic. It
  * does not own them: after registry_remove the caller frees the topic.
+ *
+ * The order is kept in pages of up to REGISTRY_PAGE topics, so that adding or removing one of a million moves one page.
+ * No page is empty, and the first of each is greater than the last of the one before.
  */
 #ifndef BROKER_TOPIC_REGISTRY_H
 #define BROKER_TOPIC_REGISTRY_H
@@ -14,12 +17,17 @@ struct topic_ref {
 };
 
 struct registry_slot;
+struct registry_page;
 
 struct registry {
     struct map by_name;
-    struct topic **sorted;           /* owned, by name */
+    struct registry_page **pages;    /* owned, in order */
+    size_t page_count, page_cap;
     struct registry_slot *slots;     /* owned, by topic.index */
-    size_t count, cap;
+    unsigned slot_count, slot_cap;
+    unsigned free;                   /* the first free slot; the others follow by its `next` */
+    size_t count;
+    size_t near_page, near_first;    /* where registry_at was last: a page, and the index of its first topic */
 };
 
 void registry_init(struct registry *r);
@@ -28,6 +36,19 @@ void registry_fini(struct registry *r);
 /* Sets the topic's index and generation. No topic of this name may be in the registry, and the name may not change. */
 void registry_add(struct registry *r, struct topic *t);
 void registry_remove(struct registry *r, struct topic *t);
+
+/* The i-th in the order of names, or NULL; from one to the next in O(1). */
+struct topic *registry_at(struct registry *r, size_t i);
+
+/* How many have names that are lower than this one; `equal`: or equal. */
+size_t registry_below(const struct registry *r, slice name, bool equal);
+
+/* Visits all in order: begin with {0}; NULL at the end. The registry must not change meanwhile. */
+struct registry_cursor {
+    size_t page;
+    unsigned at;
+};
+struct topic *registry_next(const struct registry *r, struct registry_cursor *c);
 
 struct topic_ref topic_ref(const struct topic *t);
 struct topic *registry_deref(const struct registry *r, struct topic_ref ref);   /* NULL once removed */

@@ -28,7 +28,12 @@ size_t topics_count(const struct topics *ts)
 
 struct topic *topics_at(struct topics *ts, size_t i)
 {
-    return i < ts->all.count ? ts->all.sorted[i] : NULL;
+    return registry_at(&ts->all, i);
+}
+
+size_t topics_below(const struct topics *ts, slice name, bool equal)
+{
+    return registry_below(&ts->all, name, equal);
 }
 
 struct topic *topics_log(struct topics *ts)
@@ -126,7 +131,7 @@ int topics_find_unopened(struct topics *ts, slice name, struct topic **out)
 bool topics_open_late(struct topics *ts)
 {
     for (size_t i = ts->unopened.count; i > 0; i--)
-        topic_open_late(ts, ts->unopened.sorted[i - 1]);
+        topic_open_late(ts, registry_at(&ts->unopened, i - 1));
     return ts->unopened.count > 0;
 }
 
@@ -138,10 +143,11 @@ struct topic *topics_find_any(struct topics *ts, slice name)
 
 static struct topic *find_by_id(const struct registry *r, struct topic_id id)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (topic_id_eq(r->sorted[i]->id, id))
-            return r->sorted[i];
-    return NULL;
+    struct registry_cursor at = {0};
+    struct topic *t;
+    while ((t = registry_next(r, &at)) != NULL && !topic_id_eq(t->id, id))
+        ;
+    return t;
 }
 
 struct topic *topics_by_id(const struct topics *ts, struct topic_id id)
@@ -339,8 +345,8 @@ static int log_open(struct topics *ts)
 
 static int journals_open(struct topics *ts, struct buf *why)
 {
-    for (size_t i = 0; i < ts->all.count; i++) {
-        struct topic *t = ts->all.sorted[i];
+    struct registry_cursor at = {0};
+    for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         int rc = t == ts->log.topic ? 0 : topic_open_journal(ts, t);
         if (rc < 0) {
             buf_addf(why, "topic %s: %s", t->name, err_sentence(rc));
@@ -353,9 +359,10 @@ static int journals_open(struct topics *ts, struct buf *why)
 static void clock_begin(struct topics *ts)
 {
     int64_t newest_ms = 0;
-    for (size_t i = 0; i < ts->all.count; i++) {
+    struct registry_cursor at = {0};
+    for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct journal_info info;
-        journal_info(ts->all.sorted[i]->journal, &info);
+        journal_info(t->journal, &info);
         if (info.last_time_ms > newest_ms)
             newest_ms = info.last_time_ms;
     }
@@ -396,13 +403,14 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
 void topics_close(struct topics *ts)
 {
     topic_log_forget_below(&ts->log, UINT64_MAX);
-    for (size_t i = 0; i < ts->all.count; i++) {
-        if (ts->all.sorted[i]->journal != NULL)
-            journal_set_owner(ts->all.sorted[i]->journal, NULL);
-        topic_free(ts->all.sorted[i]);
+    struct registry_cursor at = {0}, at_unopened = {0};
+    for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
+        if (t->journal != NULL)
+            journal_set_owner(t->journal, NULL);
+        topic_free(t);
     }
-    for (size_t i = 0; i < ts->unopened.count; i++)
-        topic_free(ts->unopened.sorted[i]);
+    for (struct topic *t; (t = registry_next(&ts->unopened, &at_unopened)) != NULL;)
+        topic_free(t);
     registry_fini(&ts->all);
     registry_fini(&ts->unopened);
     mem_free(ts);
@@ -431,8 +439,8 @@ static int64_t date_of(struct topics *ts, const struct topic *t)
 bool topics_trim(struct topics *ts)
 {
     bool some = false;
-    for (size_t i = 0; i < ts->all.count; i++) {
-        struct topic *t = ts->all.sorted[i];
+    struct registry_cursor at = {0};
+    for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct retain keep = t->settings.retain;
         if (t->settings.retain_groups)
             keep.passed = t->groups.passed;
@@ -479,8 +487,9 @@ void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks)
 
 void topics_settle(struct topics *ts)
 {
-    for (size_t i = 0; i < ts->all.count; i++)
-        topic_settle(ts->all.sorted[i]);
+    struct registry_cursor at = {0};
+    for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;)
+        topic_settle(t);
 }
 
 void topics_begin(struct topics *ts)
@@ -493,12 +502,13 @@ void topics_fail(struct topics *ts, int rc)
 {
     topic_log_forget_below(&ts->log, UINT64_MAX);
     mark_fail(&ts->log.applied, rc);
-    for (size_t i = 0; i < ts->all.count; i++) {
-        ts->all.sorted[i]->deleting = false;
-        topic_fail(ts->all.sorted[i], rc);
+    struct registry_cursor at = {0}, at_unopened = {0};
+    for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
+        t->deleting = false;
+        topic_fail(t, rc);
     }
-    for (size_t i = 0; i < ts->unopened.count; i++)
-        ts->unopened.sorted[i]->deleting = false;
+    for (struct topic *t; (t = registry_next(&ts->unopened, &at_unopened)) != NULL;)
+        t->deleting = false;
 }
 
 void topics_set_most(struct topics *ts, size_t most)

@@ -30,6 +30,9 @@ bool topics_open_late(struct topics *ts);
 
 size_t topics_count(const struct topics *ts);
 struct topic *topics_at(struct topics *ts, size_t i);                 /* the i-th in the order of names */
+
+/* How many topics have lower names than this one; `equal`: or the same. The next one is topics_at of it. */
+size_t topics_below(const struct topics *ts, slice name, bool equal);
 struct topic *topics_log(struct topics *ts);
 struct role *topics_role(const struct topics *ts);
 

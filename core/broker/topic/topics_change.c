@@ -97,8 +97,8 @@ static void count_copies(const struct topic_settings *s, unsigned *least_copies)
 static unsigned copies_to_be(const struct topics *ts)
 {
     unsigned copies = 0;
-    for (size_t i = 0; i < ts->all.count; i++) {
-        const struct topic *t = ts->all.sorted[i];
+    struct registry_cursor at = {0};
+    for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct topic_settings s = topics_settings_to_be(ts, t);
         if (!topic_is_internal(t) && !is_leaving(ts, t))
             count_copies(&s, &copies);
@@ -122,8 +122,8 @@ unsigned topics_copies_kept(const struct topics *ts)
 struct holdings topics_holdings(const struct topics *ts)
 {
     struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0};
-    for (size_t i = 0; i < ts->all.count; i++) {
-        const struct topic *t = ts->all.sorted[i];
+    struct registry_cursor at = {0}, at_unopened = {0};
+    for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct journal_info info;
         journal_info(t->journal, &info);
         h.empty = h.empty && info.tail == 0;
@@ -131,9 +131,9 @@ struct holdings topics_holdings(const struct topics *ts)
         if (!topic_is_internal(t))
             count_copies(&t->settings, &h.copies_min);
     }
-    for (size_t i = 0; i < ts->unopened.count; i++)
-        if (!topic_is_internal(ts->unopened.sorted[i]))
-            count_copies(&ts->unopened.sorted[i]->settings, &h.copies_min);
+    for (const struct topic *t; (t = registry_next(&ts->unopened, &at_unopened)) != NULL;)
+        if (!topic_is_internal(t))
+            count_copies(&t->settings, &h.copies_min);
     if (h.copies_min == 0)
         h.copies_min = 1;
     return h;

@@ -19,6 +19,7 @@
 #define CREATE "topic:create([settings [, {labels=, source=}]])"
 #define SET "topic:set(settings)"
 #define DELETE "topic:delete()"
+#define DELETE_ALL "topics_delete(names)"
 
 enum { CHANGE_MS = 30 * 1000 };
 
@@ -271,4 +272,42 @@ int l_topic_delete(lua_State *L)
         return handle_fail(L, h, rc);
     rc = topics_delete(t->topics, t, &want);
     return rc < 0 ? push_fail(L, rc) : change_wait(L, self, want, change_done);
+}
+
+static int delete_all_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    if (lua_tointeger(L, -1) < 0)
+        return push_fail(L, -ERR_UNKNOWN_OUTCOME);
+    lua_pushinteger(L, (lua_Integer)context);
+    return 1;
+}
+
+/* core.topics_delete(names) -> count | nil, message, code.  After an error some may be gone. */
+int l_topics_delete(lua_State *L)
+{
+    struct task *self = task_self(L);
+    struct topics *ts = vm_services(L)->topics;
+    uint64_t want = 0;
+    lua_Integer count = 0;
+    int rc = 0;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (lua_Integer i = 1; rc == 0 && lua_rawgeti(L, 1, i) == LUA_TSTRING; i++, lua_pop(L, 1)) {
+        struct topic *t;
+        slice name = arg_text(L, -1, "names", DELETE_ALL);
+        rc = name_find(L, name, &t);
+        if (rc == -ERR_STORAGE || rc == -ENOSPC)
+            rc = topics_find_unopened(ts, name, &t) == -ERR_UNKNOWN_TOPIC ? -ERR_UNKNOWN_TOPIC : 0;
+        if (rc == 0)
+            rc = topics_delete(ts, t, &want);
+        count += rc == 0;
+        rc = rc == -ERR_UNKNOWN_TOPIC ? 0 : rc;
+    }
+    if (rc < 0)
+        return push_fail(L, rc);
+    if (count == 0) {
+        lua_pushinteger(L, 0);
+        return 1;
+    }
+    return task_park_on(L, self, topics_applied(ts), want, CHANGE_MS, count, delete_all_done);
 }

@@ -19,6 +19,7 @@
 
 #define TOPIC "topic(name [, gone])"
 #define TOPICS "topics([pattern])"
+#define NAMES "topic_names(pattern, most [, after [, own]])"
 #define WAIT "topic:wait(offset [, timeout])"
 #define OFFSET_AT "topic:offset_at(time)"
 #define SHIP "topic:ship(offset)"
@@ -30,6 +31,8 @@
 #define CHECK "topic:check(epoch, offset [, topic [, reached]])"
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
 #define RECEIPT "topic:receipt(first, count, epoch [, ack [, duplicate]])"
+
+enum { LOOKED_MAX = 10 * 1000 };   /* topics, in one call: about a millisecond */
 
 /* topic(name [, gone]) -> topic.  The handles of existing topics are kept by name in the upvalue, a weak table. */
 static int l_topic(lua_State *L)
@@ -80,7 +83,7 @@ static int name_topic(lua_State *L)
     return 1;
 }
 
-/* ---- topics(pattern) ---- */
+/* ---- topics(pattern) and names ---- */
 
 /* topics([pattern]) -> list of topics, by name */
 static int l_topics(lua_State *L)
@@ -99,6 +102,52 @@ static int l_topics(lua_State *L)
         lua_rawseti(L, -2, ++count);
     }
     return 1;
+}
+
+/* Pushes the list of names, and the name after which to go on, or nil at the end. */
+struct name_search {
+    slice pattern, prefix, after;
+    size_t most;
+    bool own;                         /* the broker's own topics, too */
+};
+
+static int push_names(lua_State *L, const struct name_search *s)
+{
+    struct topics *ts = vm_services(L)->topics;
+    bool internal = s->pattern.n > 0 && s->pattern.p[0] == '_';
+    bool later = slice_compare(s->after, s->prefix) >= 0;
+    size_t i = topics_below(ts, later ? s->after : s->prefix, later && s->after.n > 0), found = 0;
+    const struct topic *t = NULL;
+    lua_createtable(L, (int)(s->most < 1000 ? s->most : 1000), 0);
+    for (size_t looked = 0; found < s->most && looked < LOOKED_MAX && (t = topics_at(ts, i)) != NULL; i++, looked++) {
+        slice name = slice_from(t->name);
+        if (!slice_starts(name, s->prefix)) {
+            t = NULL;
+            break;
+        }
+        if ((!s->own && (t->name[0] == '_') != internal) || !slice_matches(s->pattern, name))
+            continue;
+        lua_pushlstring(L, name.p, name.n);
+        lua_rawseti(L, -2, (lua_Integer)++found);
+    }
+    if (t != NULL && i < topics_count(ts))
+        lua_pushstring(L, t->name);
+    else
+        lua_pushnil(L);
+    return 2;
+}
+
+/* core.topic_names(pattern, most [, after [, own]]) -> list of names, name | nil.  It looks at LOOKED_MAX topics. */
+static int l_topic_names(lua_State *L)
+{
+    struct name_search s = {.pattern = arg_text(L, 1, "pattern", NAMES), .most = arg_whole(L, 2, "most", NAMES)};
+    if (!lua_isnoneornil(L, 3))
+        s.after = arg_text(L, 3, "after", NAMES);
+    s.own = lua_toboolean(L, 4);
+    s.prefix = s.pattern;
+    for (s.prefix.n = 0; s.prefix.n < s.pattern.n && s.pattern.p[s.prefix.n] != '*' && s.pattern.p[s.prefix.n] != '?';)
+        s.prefix.n++;
+    return push_names(L, &s);
 }
 
 /* ---- queries ---- */
@@ -391,6 +440,10 @@ void topic_open(lua_State *L)
     lua_setfield(L, -2, "topic");
     lua_pushcfunction(L, l_topics);
     lua_setfield(L, -2, "topics");
+    lua_pushcfunction(L, l_topic_names);
+    lua_setfield(L, -2, "topic_names");
+    lua_pushcfunction(L, l_topics_delete);
+    lua_setfield(L, -2, "topics_delete");
     lua_pushcfunction(L, l_internal);
     lua_setfield(L, -2, "internal");
 }

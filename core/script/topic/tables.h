@@ -22,6 +22,7 @@ MAY_RAISE int l_topic_barrier(lua_State *L);
 MAY_RAISE int l_topic_create(lua_State *L);
 MAY_RAISE int l_topic_set(lua_State *L);
 MAY_RAISE int l_topic_delete(lua_State *L);
+MAY_RAISE int l_topics_delete(lua_State *L);
 
 /* Sets the settings as fields of the table on top. */
 MAY_RAISE void push_settings(lua_State *L, const struct topic_settings *s);
