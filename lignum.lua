@@ -53,7 +53,10 @@ limits {
   script_memory = 256 * MiB,
 }
 
-log { level = "info" }             -- debug, info, warn, error
+log {
+  level = "info",                  -- debug, info, warn, error
+  format = "text",                 -- text, json
+}
 
 cluster {                          -- without consul.address the node has no cluster
   -- name = node.hostname(),       -- the same as node.name

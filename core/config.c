@@ -45,13 +45,17 @@ bool config_is_clustered(struct vm *vm)
     return clustered;
 }
 
-void config_log_level(struct vm *vm)
+void config_log(struct vm *vm)
 {
-    struct buf name = {0};
+    struct buf level_name = {0}, format_name = {0};
     enum say_level level;
-    if (vm_config_text(vm, "log.level", &name) && say_level_parse(buf_slice(&name), &level) == 0)
+    enum say_format format;
+    if (vm_config_text(vm, "log.level", &level_name) && say_level_parse(buf_slice(&level_name), &level) == 0)
         say_set_level(level);
-    buf_fini(&name);
+    if (vm_config_text(vm, "log.format", &format_name) && say_format_parse(buf_slice(&format_name), &format) == 0)
+        say_set_format(format);
+    buf_fini(&level_name);
+    buf_fini(&format_name);
 }
 
 void config_fixed(struct vm *vm, struct buf *out)

@@ -18,7 +18,7 @@ uint64_t config_ns(struct vm *vm, const char *path, uint32_t otherwise_ms);
 /* True when it names a Consul. */
 bool config_is_clustered(struct vm *vm);
 
-void config_log_level(struct vm *vm);   /* sets it */
+void config_log(struct vm *vm);         /* sets level and format */
 
 /* Appends a line `key=value` for each key that is read only at the start. config_say_fixed: warns of those that differ
  * from what was read then. */

@@ -70,9 +70,11 @@ int server_load(struct server *s, bool check)
 static int scripts_up(struct server *s)
 {
     int code = s->worlds == NULL ? server_load(s, false) : 0;
-    if (code == 0)
-        config_core_dumps(s->vm);
-    return code;
+    if (code != 0)
+        return code;
+    config_log(s->vm);
+    config_core_dumps(s->vm);
+    return 0;
 }
 
 static void scripts_down(struct server *s)
@@ -433,6 +435,7 @@ static int serve(const struct cli *cli)
             snprintf(epoch, sizeof(epoch), " epoch=%llu", (unsigned long long)s->role.epoch);
         say_info("main", "ready version=%s name=%s%s topics=%zu", LIGNUM_VERSION, store_state(s->store)->name, epoch,
                  topics_count(s->topics));
+        notify_ready(&s->notify);
         loop_run(&s->loop, turn, s);
     }
     while (s->up > 0)

@@ -10,6 +10,7 @@
 #include "broker/cluster/audit.h"
 #include "command/cli.h"
 #include "console/console.h"
+#include "net/notify.h"
 #include "net/vouch.h"
 #include "script/script.h"
 #include "script/worlds.h"
@@ -40,6 +41,7 @@ struct server {
     struct auditor *auditor;
     struct buf data, advertise;            /* NUL-terminated */
     struct watch synced, due, group_due, trim, day, drain, hup, term, interrupt;
+    struct notify notify;                  /* the service manager */
     uint64_t due_at, group_due_at;         /* what `due` and `group_due` are armed for, or 0 */
     bool trim_armed, trim_due;             /* the look at retention: its timer runs; its time has come */
     bool lost;                             /* files of the data directory are gone, and who waited for them was told */

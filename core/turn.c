@@ -21,7 +21,7 @@ enum { DRAIN_MS = 10 * 1000 };
 void server_configure(struct server *s)
 {
     struct http_limits limits = config_http_limits(s->vm);
-    config_log_level(s->vm);
+    config_log(s->vm);
     config_core_dumps(s->vm);
     http_set_limits(s->http, &limits);
     config_browsers(s->vm, s->http);
@@ -73,6 +73,8 @@ void server_reloaded(void *arg, int rc, slice why)
     while (rc < 0 && slice_split(&why, '\n', &line))
         say_error("main", "reload refused: %.*s", SLICE_ARGS(line));
     mark_advance(&s->reloads, s->reloads.at + 1);
+    if (!s->stopping)
+        notify_ready(&s->notify);
 }
 
 /* ---- the turn ---- */
@@ -227,6 +229,8 @@ uint64_t server_reload(void *arg)
 {
     struct server *s = arg;
     s->reload = true;
+    if (!s->stopping)
+        notify_reloading(&s->notify);
     return s->reloads.at + (worlds_reloading(s->worlds) ? 2 : 1);
 }
 
@@ -254,6 +258,7 @@ static void on_stop(void *arg)
     }
     say_info("main", "stopping");
     s->stopping = true;
+    notify_stopping(&s->notify);
     http_drain(s->http);
     worlds_stop(s->worlds);
     uint64_t followers_ns = s->cluster == NULL ? 0 : config_ns(s->vm, "cluster.drain", 0);
@@ -268,8 +273,19 @@ bool server_is_ready(void *arg, const char **why)
     return !s->stopping && !is_lost(s);
 }
 
+/* What `systemctl status` shows. */
+static void add_status(void *arg, struct buf *out)
+{
+    static const char *const roles[] = {"alone", "follows", "leads"};
+    struct server *s = arg;
+    buf_addf(out, "%s%s %s", s->stopping ? "stopping; " : "", store_state(s->store)->name, roles[s->role.kind]);
+    if (s->role.epoch > 0)
+        buf_addf(out, ", epoch %llu", (unsigned long long)s->role.epoch);
+}
+
 void server_watch(struct server *s)
 {
+    notify_init(&s->notify, &s->loop, add_status, s);
     watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
     watch_precise_timer(&s->loop, &s->due, on_due, s);
     watch_precise_timer(&s->loop, &s->group_due, on_group_due, s);
@@ -293,4 +309,5 @@ void server_unwatch(struct server *s)
                            &s->hup, &s->term, &s->interrupt};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         watch_fini(all[i]);
+    notify_fini(&s->notify);
 }

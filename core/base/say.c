@@ -5,20 +5,33 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json_plain.h"
+#include "base/say_line.h"
 
 /* The size that a pipe takes atomically, so that lines of several processes do not mix. */
 enum { LINE_SIZE_MAX = PIPE_BUF };
 
-static const char *const names[] = {"debug", "info", "warn", "error"};
+static const char *const levels[] = {"debug", "info", "warn", "error"};
+static const char *const formats[] = {"text", "json"};
 static enum say_level least_level = SAY_INFO;
+static enum say_format line_format = SAY_TEXT;
+static bool is_journal;        /* standard error is systemd's journal */
 static uint64_t lost;          /* lines since the start */
 static uint64_t lost_said;     /* of them, those that a line has told of */
 static bool cut;               /* the last line lacks its end */
+
+/* systemd names its journal's stream by device and inode, because the variable outlives a redirection of standard
+ * error (systemd.exec(5)). */
+static bool is_named_by(const char *stream, const struct stat *st)
+{
+    unsigned long long device, inode;
+    return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && device == st->st_dev &&
+           inode == st->st_ino;
+}
 
 /* The flag belongs to the open file, which other processes may share: a shell whose terminal became non-blocking would
  * end. So a pipe or terminal is opened a second time, for this process alone. A pipe of another user cannot be; then it
@@ -30,6 +43,7 @@ void say_nonblocking(void)
     struct stat st;
     if (fstat(STDERR_FILENO, &st) < 0)
         return;
+    is_journal = is_named_by(getenv("JOURNAL_STREAM"), &st);
     if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
         int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd >= 0) {
@@ -52,45 +66,29 @@ void say_set_level(enum say_level least)
     least_level = least;
 }
 
-int say_level_parse(slice name, enum say_level *out)
+void say_set_format(enum say_format f)
 {
-    for (enum say_level l = SAY_DEBUG; l <= SAY_ERROR; l++)
-        if (slice_eq(name, slice_from(names[l]))) {
-            *out = l;
+    line_format = f;
+}
+
+int say_format_parse(slice name, enum say_format *out)
+{
+    for (enum say_format f = SAY_TEXT; f <= SAY_JSON; f++)
+        if (slice_eq(name, slice_from(formats[f]))) {
+            *out = f;
             return 0;
         }
     return -EINVAL;
 }
 
-/* Some terminals obey the controls U+0080 to U+009F, too. */
-static bool is_control(const unsigned char *p, int size)
+int say_level_parse(slice name, enum say_level *out)
 {
-    return size == 1 ? *p < 0x20 || *p == 0x7f : size == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-}
-
-static void add_visible(struct buf *out, slice text)
-{
-    while (text.n > 0) {
-        const unsigned char *p = (const unsigned char *)text.p;
-        int size = utf8_step(text);
-        bool odd = size < 0 || is_control(p, size);
-        size_t n = (size_t)(size < 0 ? -size : size);
-        for (size_t i = 0; odd && i < n; i++)
-            buf_addf(out, "\\x%02x", p[i]);
-        if (!odd)
-            buf_add(out, text.p, n);
-        text = slice_skip(text, n);
-    }
-}
-
-static void end_line(struct buf *line)
-{
-    slice end = SLICE("\n");
-    if (buf_size(line) + end.n > LINE_SIZE_MAX) {
-        end = SLICE("...\n");
-        line->end = line->at + LINE_SIZE_MAX - end.n;
-    }
-    buf_add_slice(line, end);
+    for (enum say_level l = SAY_DEBUG; l <= SAY_ERROR; l++)
+        if (slice_eq(name, slice_from(levels[l]))) {
+            *out = l;
+            return 0;
+        }
+    return -EINVAL;
 }
 
 /* False: stderr has not taken all of the line. A pipe takes all or nothing; a terminal or socket may take a part. */
@@ -100,10 +98,8 @@ static bool write_line(enum say_level level, const char *area, const char *text)
     buf_clear(&line);
     if (cut)
         buf_add_char(&line, '\n');
-    clock_format(&line, clock_wall_ms());
-    buf_addf(&line, " %s %s: ", names[level], area);
-    add_visible(&line, slice_from(text));
-    end_line(&line);
+    bool to_journal = is_journal && line_format == SAY_TEXT;
+    say_line(&line, to_journal ? SAY_JOURNAL : line_format, level, area, slice_from(text), LINE_SIZE_MAX - buf_size(&line));
     ssize_t n = write(STDERR_FILENO, line.data, buf_size(&line));
     if (n > 0)
         cut = (size_t)n < buf_size(&line);

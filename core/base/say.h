@@ -17,6 +17,9 @@
 
 enum say_level { SAY_DEBUG, SAY_INFO, SAY_WARN, SAY_ERROR };
 
+/* base/say_line.h shows them. SAY_JOURNAL is what SAY_TEXT becomes when standard error is systemd's journal. */
+enum say_format { SAY_TEXT, SAY_JSON, SAY_JOURNAL };
+
 /* At the start of a server: from then on no write to stderr waits. Without this call a line waits until stderr takes
  * it, as a command's user expects. */
 void say_nonblocking(void);
@@ -26,8 +29,11 @@ uint64_t say_lost(void);   /* lines lost since the start */
 void say_set_level(enum say_level least);
 int say_level_parse(slice name, enum say_level *out);  /* "debug" ... "error"; 0 or -EINVAL */
 
+void say_set_format(enum say_format format);
+int say_format_parse(slice name, enum say_format *out);  /* "text", "json"; 0 or -EINVAL */
+
 /* Control characters in the text, and bytes that are not UTF-8, are written as \xNN, so that no text from outside can
- * forge a second line. */
+ * forge a second line; JSON has its own escapes for them. */
 void say(enum say_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/say_line.h"
 #include "unit/unit.h"
 
 /* From here on, standard error is a file. */
@@ -156,4 +157,47 @@ TEST(test_a_log_that_nobody_reads_stops_nothing_and_lost_lines_are_counted)
     CHECK_SLICE(without_time(said), SLICE(" info net: read again\n"));
     say_info("net", "once more");
     CHECK_SLICE(without_time(drain(ends[0])), SLICE(" info net: once more\n"));
+}
+
+static void check_json(const char *text, const char *tail)
+{
+    struct buf line = {0};
+    say_line(&line, SAY_JSON, SAY_WARN, "store", slice_from(text), PIPE_BUF);
+    slice s = buf_slice(&line), head = SLICE("{\"time\":\"");
+    CHECK(slice_starts(s, head));
+    CHECK_SLICE(slice_skip(s, head.n + 24), slice_from(tail));
+    buf_fini(&line);
+}
+
+TEST(test_a_line_of_json_has_the_fields_apart)
+{
+    check_json("recovered topic=orders next=42",
+               "\",\"level\":\"warn\",\"area\":\"store\",\"message\":\"recovered\","
+               "\"fields\":{\"topic\":\"orders\",\"next\":\"42\"}}\n");
+    check_json("refused error=\"no \x1b such\" by=", "\",\"level\":\"warn\",\"area\":\"store\",\"message\":\"refused\","
+               "\"fields\":{\"error\":\"no \\u001b such\",\"by\":\"\"}}\n");
+    check_json("a=1 is not a field, b=2 is", "\",\"level\":\"warn\",\"area\":\"store\","
+               "\"message\":\"a=1 is not a field, b=2 is\"}\n");
+    check_json("half a quote=\"", "\",\"level\":\"warn\",\"area\":\"store\",\"message\":\"half a quote=\\\"\"}\n");
+    check_json("", "\",\"level\":\"warn\",\"area\":\"store\",\"message\":\"\"}\n");
+}
+
+TEST(test_an_endless_message_is_one_line_of_valid_json)
+{
+    static char text[3 * PIPE_BUF];
+    struct buf line = {0};
+    memset(text, '"', sizeof text - 1);
+    say_line(&line, SAY_JSON, SAY_INFO, "net", slice_from(text), PIPE_BUF);
+    slice s = buf_slice(&line), end = SLICE("...\"}\n");
+    CHECK(s.n <= PIPE_BUF && s.n > PIPE_BUF / 4);
+    CHECK_SLICE(slice_skip(s, s.n - end.n), end);
+    buf_fini(&line);
+}
+
+TEST(test_the_journal_gets_a_priority_and_no_time)
+{
+    struct buf line = {0};
+    say_line(&line, SAY_JOURNAL, SAY_ERROR, "net", SLICE("cannot\n<0>x a=1"), PIPE_BUF);
+    CHECK_SLICE(buf_slice(&line), SLICE("<3>error net: cannot\\x0a<0>x a=1\n"));
+    buf_fini(&line);
 }
