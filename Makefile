@@ -243,6 +243,18 @@ lint:
 doc: deps-test
 	@lua5.4 tests/doc.lua > doc/api.md
 
+# A package for Debian 12, into build/.
+.PHONY: deb
+deb: deps
+	@tests/install debhelper lintian fakeroot
+	@scripts/package/deb
+
+# Installs that package on a fresh Debian under its own systemd, as root.
+.PHONY: test-deb
+test-deb: deb
+	@tests/install debootstrap systemd
+	@tests/package build/lignum_$(VERSION)_*.deb
+
 # compile_commands.json for clangd and clang-tidy; MODE chooses whose flags it has.
 compdb: deps
 	@tests/install python3
@@ -266,6 +278,8 @@ help:
 	@echo "make test             install what is missing, build, run all tests (about 10 minutes)"
 	@echo "make                  build build/lignum"
 	@echo "make install          install under PREFIX (/usr/local), within DESTDIR"
+	@echo "make deb              build a Debian package into build/, and check it with lintian (4 minutes; DEB_BUILD_OPTIONS=nocheck: 2)"
+	@echo "make test-deb         make deb, install it on a fresh Debian under its own systemd, upgrade, remove (as root; 7 minutes)"
 	@echo "make clean            delete build/"
 	@echo "make conformance      run the conformance tests of Durable Streams on every kind of node, and the other tests of it (5 minutes; needs npm)"
 	@echo "make asan             run all tests under AddressSanitizer and UBSan (about 6 minutes)"

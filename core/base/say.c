@@ -99,7 +99,8 @@ static bool write_line(enum say_level level, const char *area, const char *text)
     if (cut)
         buf_add_char(&line, '\n');
     bool to_journal = is_journal && line_format == SAY_TEXT;
-    say_line(&line, to_journal ? SAY_JOURNAL : line_format, level, area, slice_from(text), LINE_SIZE_MAX - buf_size(&line));
+    say_line(&line, to_journal ? SAY_JOURNAL : line_format, level, area, slice_from(text),
+             LINE_SIZE_MAX - buf_size(&line));
     ssize_t n = write(STDERR_FILENO, line.data, buf_size(&line));
     if (n > 0)
         cut = (size_t)n < buf_size(&line);

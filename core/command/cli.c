@@ -33,7 +33,7 @@ static int dump(const struct cli *cli)
 
 static int console(const struct cli *cli)
 {
-    return console_client(cli->arg_count > 0 ? cli->args[0] : "data/console.sock", cli->eval);
+    return console_client(cli->arg_count > 0 ? cli->args[0] : console_path(), cli->eval);
 }
 
 static int secret(const struct cli *cli)

@@ -290,6 +290,12 @@ static int client_open(struct client *c, const char *path)
     return code;
 }
 
+const char *console_path(void)
+{
+    static const char here[] = "data/console.sock", service[] = "/run/lignum/console.sock";
+    return access(here, F_OK) < 0 && access(service, F_OK) == 0 ? service : here;
+}
+
 int console_client(const char *path, const char *code)
 {
     struct client c = {0};

@@ -7,6 +7,10 @@
 #ifndef COMMAND_CLIENT_H
 #define COMMAND_CLIENT_H
 
+/* The socket of the node that is meant when no path is given: that of a node started in this directory, else that of
+ * the service which the package installs. */
+const char *console_path(void);
+
 /* Runs `code`; if that is NULL, what the terminal or standard input says. The exit code: 0; 1 when Lua raised an error;
  * 69 when there is no broker, or no more. */
 int console_client(const char *path, const char *code);

@@ -16,10 +16,10 @@ static int usage(void)
 }
 
 /* The last --console, which wins. */
-static const char *console_path(const struct cli *cli)
+static const char *path_of(const struct cli *cli)
 {
     static const char key[] = "console.path=";
-    const char *path = "data/console.sock";
+    const char *path = console_path();
     for (unsigned i = 0; i < cli->set_count; i++)
         if (strncmp(cli->set[i], key, sizeof(key) - 1) == 0)
             path = cli->set[i] + sizeof(key) - 1;
@@ -55,7 +55,7 @@ static int run(const struct cli *cli, struct buf *call, const char *then)
     buf_addf(&code, "local done, why = %.*s\n", SLICE_ARGS(buf_slice(call)));
     buf_add_slice(&code, SLICE("if not done then error('lignum token: ' .. why, 0) end\n"));
     buf_addf(&code, "%s%c", then, '\0');
-    int rc = console_client(console_path(cli), code.data);
+    int rc = console_client(path_of(cli), code.data);
     buf_fini(&code);
     buf_fini(call);
     return rc;
