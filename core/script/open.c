@@ -20,7 +20,7 @@ static void (*const tables[])(lua_State *L) = {
     fetch_open, ask_open,
     certificates_open, crypto_open, metrics_open, shared_open, sync_open, tasks_open,   /* std */
     request_open, envelopes_open, route_open, access_tables_open,   /* http */
-    topic_open, batch_open, publish_open, read_open,  /* topic; the last two extend request_open's */
+    topic_open, batch_open, publish_open, append_open, read_open,  /* topic; the last three extend request_open's */
     group_open, cluster_open,
 };
 

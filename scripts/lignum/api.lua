@@ -602,6 +602,25 @@ function Request:messages() end
 ---@example local messages, why, code = req:envelopes()
 function Request:envelopes() end
 
+---Appends the body as one message, without on_publish, if that is all that the request asks for: it has no content
+---coding, and no header of the broker's or of a producer. `form` says what the body has to be: "bytes", or "json" for
+---one value of at most 16 KiB that is no array. It is appended only at that place, as with `expect` of topic:append, of
+---the topic whose id (topic:info) ends with `id`. It costs a route a fraction of topic:append.
+---@waits until the message is acknowledged
+---@where tasks
+---@param topic lignum.Topic
+---@param form "bytes"|"json"
+---@param epoch integer
+---@param offset integer
+---@param id integer
+---@return integer|false|nil first   false: it is another request, or not of that form, and nothing was done
+---@return integer|string count
+---@return integer|string epoch
+---@return table? more               as the last result of topic:append
+---@errors unknown_topic storage no_space precondition_failed stopping not_enough_copies unknown_outcome forbidden
+---@example local first, why, code = req:append(topic("orders"), "bytes", 1, 7, 1)
+function Request:append(topic, form, epoch, offset, id) end
+
 ---Decodes the body, which must be a JSON object. A shape lists the allowed fields and their types ("string", "integer",
 ---"number", "boolean", "object", "list", "table" (either), "any"; optional with `?`). Any other field is an error.
 ---@where tasks

@@ -16,6 +16,8 @@ local M = {}
 
 local TOPICS_MAX <const> = 16     -- to which a hook may send the messages of one batch: they are appended in turn
 
+M.hooked = false     -- whether there is an on_publish
+
 local on_publish     ---@type fun(msg: lignum.Message, ctx: table): table?   the operator's hook, if defined
 
 local Refusal = {}
@@ -25,6 +27,7 @@ local append_anywhere
 ---Reads the hook `on_publish` that lignum.lua has defined.
 function M.seal()
   on_publish = hooks.get("on_publish")
+  M.hooked = on_publish ~= nil
 end
 
 local RESERVED <const> = {

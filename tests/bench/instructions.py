@@ -30,9 +30,13 @@ CONTEXT = 'function on_publish(msg, ctx) if ctx.user == "nobody" or ctx.route ==
 MESSAGE = ["-c", "64", "-f", os.path.join(ROOT, "tests/bench/message.json")]
 DECODE = 'function on_publish(msg) if not json.decode(msg.payload).a then return reject("no a") end end\n'
 
+STREAM = ["-c", "64", "-m", "POST", "-H", "Content-Type: application/json", "-f", os.path.join(ROOT, "tests/bench/message.json")]
+STREAMS = "durable_streams {}\n"
+
 # What is measured: name, more of lignum.lua, path, options of the load, requests of the short and of the long load.
 LOADS = [
     ("publish, 64 connections", "", "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
+    ("append to a stream, 64 connections", STREAMS, "/v1/stream/s", STREAM, (4000, 16000)),
     ("publish, idempotent producers", "", "/v1/topics/t/messages", PUBLISH + ["-P"], (4000, 16000)),
     ("publish, empty on_publish", HOOK, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
     ("publish, on_publish that looks at ctx", CONTEXT, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
@@ -83,6 +87,8 @@ def run(binary, config, path, options, requests):
                 if "limit=" in path:           # something to read
                     load(["-c", "1", "-n", "20", "-b", "100", "-B", "100", "-H", "Content-Type: application/x-ndjson"],
                          url + "/v1/topics/t/messages")
+                if "/stream/" in path:         # it has to be there
+                    urllib.request.urlopen(urllib.request.Request(url + path, method="PUT", headers={"Content-Type": "application/json"}))
                 load(options + ["-n", str(requests)], url + path)
             finally:
                 node.send_signal(signal.SIGTERM)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Durable Streams beside /v1, on one node, in turns:  tests/bench/streams.py [--seconds S] [--rounds N]
+"""Durable Streams beside /v1, on one node, in turns:  tests/bench/streams.py [--seconds S] [--rounds N] [--only WORD]
 
     append      one message of 100 bytes of JSON a request, by 1 and by 64 connections, to a stream and to a topic
     CPU         of the node for such a request: says more than the rate on a machine that does other things
@@ -162,6 +162,7 @@ def main():
     p = argparse.ArgumentParser(usage=__doc__)
     p.add_argument("--seconds", type=float, default=2)
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--only", default="", help="measures whose name contains this")
     o = p.parse_args()
     folder = tempfile.mkdtemp(prefix="lignum-streams-")
     missed = False
@@ -171,9 +172,12 @@ def main():
                 b.ok("PUT", "/v1/stream/" + name, headers=JSON, status=201)
             for name in ("t", "f"):
                 b.ok("PUT", "/v1/topics/" + name, status=201)
-            fill(b)
+            if o.only in "catch-up, MB/s":
+                fill(b)
             print("%-24s %12s %12s %8s %8s" % ("", "stream", "/v1", "ratio", "wanted"))
             for name, both in measures(o.seconds).items():
+                if o.only not in name:
+                    continue
                 pairs = [[f(b) for f in both] for _ in range(o.rounds)]
                 ratios = [s / v for s, v in pairs]
                 print("%-24s %12.1f %12.1f %8.2f %8.2f   %.2f - %.2f" % (

@@ -76,6 +76,78 @@ def test_retrying_producers_append_once_and_in_order_through_failovers(cluster, 
             assert [n for p, n in found if p == i] == list(range(EACH)), "producer %d on %s" % (i, node.name)
 
 
+def test_appends_of_all_kinds_at_once_are_each_there_once_where_they_were_told(node, rng):
+    """Most of them take the way of a plain append; between them others that change the state of the stream."""
+    b, told, threads, each = node(config=STREAMS), [{} for _ in range(8)], 8, 120
+    b.ok("PUT", "/v1/stream/s", headers=JSON, status=201)
+
+    def produce(i):
+        mine = random.Random(rng.random() + i)
+        with b.connect(timeout=20) as c:
+            for n in range(each):
+                kind, headers, body = mine.randrange(6), dict(JSON), b"[%d,%d]" % (i, n)
+                if kind == 0:
+                    headers.update({"Producer-Id": "p%d.%d" % (i, n), "Producer-Epoch": "0", "Producer-Seq": "0"})
+                elif kind == 1:
+                    headers["Content-Type"] = "application/json; charset=utf-8"
+                elif kind == 2:
+                    headers["Lignum-Ack"] = "peers"
+                elif kind == 3:
+                    body = b" {\"at\":[%d,%d]}\r\n" % (i, n)
+                if kind != 3:
+                    body = b"[" + body + b"]"
+                a = c.request("POST", "/v1/stream/s", body, headers)
+                assert a.status in (200, 204), a
+                told[i][n] = a.header("stream-next-offset")
+
+    with running(*[lambda i=i: produce(i) for i in range(threads)]):
+        pass
+    found = [m["at"] if isinstance(m, dict) else m for m in messages_of(b, "/v1/stream/s")]
+    assert sorted(found) == [[i, n] for i in range(threads) for n in range(each)]
+    at = {tuple(m): place for place, m in enumerate(found)}
+    for i in range(threads):
+        for n, offset in told[i].items():
+            assert int(offset[17:]) == at[i, n] + 1, (i, n)
+    a = b.request("POST", "/v1/stream/s", body=b"5", headers={**JSON, "Stream-Seq": "b"})
+    assert a.status == 204
+    assert b.request("POST", "/v1/stream/s", body=b"6", headers={**JSON, "Stream-Seq": "a"}).status == 409
+    assert b.request("POST", "/v1/stream/s", body=b"7", headers={**JSON, "Stream-Closed": "true"}).status == 204
+    assert b.request("POST", "/v1/stream/s", body=b"8", headers=JSON).status == 409
+    assert b.request("POST", "/v1/stream/s", body=b"text", headers=TEXT).status == 409
+    assert messages_of(b, "/v1/stream/s")[len(found):] == [5, 7]
+
+
+BARE = """
+route.post("/once", function(req)
+  local info = topic("t"):info()
+  local form, at = req.query.form, tonumber(req.query.at)
+  local first, why, code = req:append(topic("t"), form, info.next > 0 and 1 or 0, at or info.next, tonumber(info.id:match("%d+$")))
+  if first == nil then return nil, why, code end
+  return 200, { first = first, count = why }
+end)
+"""
+
+
+def test_a_route_may_append_a_body_as_one_message(node):
+    b = node(config=BARE)
+    b.ok("PUT", "/v1/topics/t", status=201)
+
+    def once(body, form="json", headers=(), **more):
+        query = "".join("&%s=%s" % pair for pair in more.items())
+        return b.request("POST", "/once?form=" + form + query, body=body, headers=dict(headers))
+    assert once(b'\n {"a": [1, "\xc3\xa4"]}\t\n').json == {"first": 0, "count": 1}
+    assert once(b"\x00\xff", "bytes").json == {"first": 1, "count": 1}
+    for body in (b"[1]", b" [1]", b"{", b"1 2", b"", b" ", b'"' + b"x" * 16384 + b'"', b'"\xff"'):
+        assert once(body).json["first"] is False, body
+    for header in ("Producer-Id", "Idempotency-Key", "If-Match", "Lignum-Ack", "Lignum-Key", "Lignum-Header-X", "Lignum-Delay", "Lignum-TTL"):
+        assert once(b"1", headers={header: "1"}).json["first"] is False, header
+    assert once(b"1", headers={"Content-Encoding": "gzip"}).json["first"] is False
+    a = once(b"1", at=1)
+    assert (a.status, a.json["code"]) == (412, "precondition_failed")
+    assert [m["data"] for m in b.read("t")["messages"][:1]] == ['{"a": [1, "ä"]}']
+    assert once(b"1", "words").status == 500
+
+
 def test_a_fork_outlives_its_deleted_source_on_all_nodes(cluster):
     c = cluster(config=LIVE)
     leader, other = c.leader(), c.followers()[0]

@@ -61,11 +61,13 @@ static int take_header(struct draft *d, const struct http_header *h)
     }
 }
 
+static const uint64_t producer = NAME_BIT(NAME_PRODUCER_ID) | NAME_BIT(NAME_PRODUCER_EPOCH) |
+                                 NAME_BIT(NAME_PRODUCER_SEQ);
+static const uint64_t key = NAME_BIT(NAME_IDEMPOTENCY_KEY);
+static const uint64_t asks = producer | key | NAME_BIT(NAME_IF_MATCH);
+
 int draft_take_headers(struct draft *d, const struct http_request *r)
 {
-    static const uint64_t producer = NAME_BIT(NAME_PRODUCER_ID) | NAME_BIT(NAME_PRODUCER_EPOCH) |
-                                     NAME_BIT(NAME_PRODUCER_SEQ);
-    static const uint64_t key = NAME_BIT(NAME_IDEMPOTENCY_KEY), asks = producer | key | NAME_BIT(NAME_IF_MATCH);
     const struct http_head *head = &r->head;
     d->asks = (head->names & asks) != 0;
     d->has_expect = false;
@@ -112,6 +114,11 @@ static const uint64_t due_names = NAME_BIT(NAME_LIGNUM_DELAY) | NAME_BIT(NAME_LI
                                   NAME_BIT(NAME_LIGNUM_TTL);
 static const uint64_t message_names = NAME_BIT(NAME_LIGNUM_KEY) | NAME_BIT(NAME_LIGNUM_HEADER) |
                                       NAME_BIT(NAME_LIGNUM_HEADER_CONTENT_TYPE);
+
+bool body_is_bare(const struct http_request *r)
+{
+    return !r->head.coded && !(r->head.names & (asks | NAME_BIT(NAME_LIGNUM_ACK) | message_names | due_names));
+}
 
 enum body body_of(const struct http_request *r)
 {

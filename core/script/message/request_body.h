@@ -23,6 +23,9 @@ enum body {
 };
 enum body body_of(const struct http_request *r);
 
+/* No header says anything of its messages or of the append, and it has no content coding. */
+bool body_is_bare(const struct http_request *r);
+
 /* Adds the body and finishes; BODY_JSON and BODY_CODED as one message. 0, -ERR_TOO_LARGE or -ERR_BAD_VALUE. */
 int draft_encode_body(struct draft *d, const struct http_request *r, enum body body);
 

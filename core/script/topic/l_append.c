@@ -1,8 +1,12 @@
 /*
  * topic:append: encodes into the VM's scratch buffer, moves the tail, and waits for the mark.
  */
+#include <lauxlib.h>
+
 #include "base/err.h"
+#include "base/json_read.h"
 #include "script/bind/arg.h"
+#include "script/bind/object.h"
 #include "script/bind/result.h"
 #include "script/http/request.h"
 #include "script/message/request_body.h"
@@ -13,6 +17,10 @@
 
 #define USAGE "topic:append(payload | message | {messages...} | request [, {ack=, timeout=, request=, " \
               "expect=, once=, producer=, epoch=, sequence=}])"
+
+#define BODY_USAGE "req:append(topic, form, epoch, offset, id)"
+
+enum { PARSED_MAX = 16 * KIB };           /* a longer text takes too long for one go */
 
 struct append_call {
     bool peers;
@@ -105,4 +113,91 @@ int l_topic_append(lua_State *L)
         rc = r == NULL ? draft_encode(&d, L, 2, USAGE) : draft_encode_body(&d, r, body_of(r));
     struct append_options o = {t, &d, call.peers || d.ack_peers, call.timeout_ms, append_done, append_done_again};
     return append_and_wait(L, self, rc, &o);
+}
+
+/* ---- a body as one message ---- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Is the text one value of JSON, and no array? Leaves off the blanks around it. */
+static bool is_json_value(slice *text, struct buf *scratch)
+{
+    while (text->n > 0 && is_blank(text->p[0]))
+        *text = slice_skip(*text, 1);
+    if (text->n == 0 || text->n > PARSED_MAX || text->p[0] == '[')
+        return false;
+    struct json_reader r = {.text = *text};
+    size_t end = 0;
+    enum json_event event;
+    while ((event = json_next(&r, scratch)) != JSON_END) {
+        if (event == JSON_BAD)
+            return false;
+        end = r.at;
+    }
+    text->n = end;
+    return true;
+}
+
+/* The body, if that is all there is to append. */
+static bool takes_body(lua_State *L, const struct http_request *r, slice *payload)
+{
+    slice form = arg_text(L, 3, "form", BODY_USAGE);
+    bool json = slice_eq(form, SLICE("json"));
+    if (!json && !slice_eq(form, SLICE("bytes")))
+        arg_fail(L, BODY_USAGE, "form must be bytes or json");
+    *payload = r->body;
+    if (payload->n == 0 || payload->n > PAYLOAD_SIZE_MAX || !body_is_bare(r))
+        return false;
+    struct buf *scratch = vm_scratch(vm_of(L));
+    bool good = !json || is_json_value(payload, scratch);
+    vm_scratch_done(scratch);
+    return good;
+}
+
+/* req:append(topic, form, epoch, offset, id) -> first, count, epoch | false: it is no such request | nil, message,
+ * code, more.  Waits for the acknowledging mark. */
+static int l_request_append(lua_State *L)
+{
+    const struct http_request *r = request_check(L, 1, BODY_USAGE);
+    struct topic_handle *h = object_test(L, 2, KIND_TOPIC);
+    if (h == NULL)
+        return arg_fail(L, BODY_USAGE, "topic must be one of topic(name)");
+    struct topic_token place = {
+        .epoch = arg_whole(L, 4, "epoch", BODY_USAGE),
+        .offset = arg_whole(L, 5, "offset", BODY_USAGE),
+        .names_topic = true,
+        .topic = arg_whole(L, 6, "id", BODY_USAGE),
+    };
+    slice payload;
+    struct task *self = task_self(L);
+    struct topic *t;
+    if (!takes_body(L, r, &payload)) {
+        lua_pushboolean(L, 0);
+        return 1;
+    }
+    int rc = handle_find(L, h, &t);
+    if (rc < 0)
+        return handle_fail(L, h, rc);
+    if (topic_is_internal(t))
+        return push_fail_because(L, -ERR_FORBIDDEN, "%s is reserved for the broker", h->name);
+    struct draft d;
+    draft_init(&d, vm_of(L));
+    d.asks = d.has_expect = true;
+    d.expect = place;
+    rc = draft_add(&d, &(struct message){.payload = payload});
+    if (rc == 0)
+        rc = draft_finish(&d);
+    struct append_options o = {t, &d, false, 0, append_done, append_done_again};
+    return append_and_wait(L, self, rc, &o);
+}
+
+void append_open(lua_State *L)
+{
+    lua_getfield(L, -1, "Request");
+    lua_pushcfunction(L, l_request_append);
+    lua_setfield(L, -2, "append");
+    lua_pop(L, 1);
 }

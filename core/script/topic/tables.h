@@ -14,6 +14,7 @@ MAY_RAISE void topic_open(lua_State *L);
 
 /* These add a method to the object of requests: call them after request_open. */
 MAY_RAISE void publish_open(lua_State *L);
+MAY_RAISE void append_open(lua_State *L);
 MAY_RAISE void read_open(lua_State *L);
 
 MAY_RAISE int l_topic_append(lua_State *L);

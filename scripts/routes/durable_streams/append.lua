@@ -5,10 +5,11 @@ local core = require "lignum.core"
 local forward = require "lignum.forward"
 local messages = require "routes.durable_streams.messages"
 local protocol = require "routes.durable_streams.protocol"
+local publish = require "lignum.publish"
 local state = require "routes.durable_streams.state"
 local wakes = require "routes.durable_streams.wakes"
 
-local fail, dress, media = protocol.fail, protocol.dress, protocol.media
+local fail, dress, media, plain_headers = protocol.fail, protocol.dress, protocol.media, protocol.plain_headers
 local header = core.Request.header
 local follows = core.cluster.follows
 
@@ -164,6 +165,10 @@ local BY_THE_LOG <const> = { [403] = true, [404] = true, [409] = true, [410] = t
 function M.post(req)
   local name = protocol.topic_name(req:param("path"))
   if not name then return fail("unknown_stream") end
+  local offset, why, code
+  if not publish.hooked then offset, why, code = state.append_plain(req, name, wakes.touched) end
+  if offset then return 204, nil, plain_headers(offset) end
+  if code then return fail(code, why) end
   local status, body, headers = post(req, name)
   if BY_THE_LOG[status] then
     local doubtful, answer, more = barrier.pass(req, name)

@@ -25,6 +25,16 @@ function M.dress(headers)
   return headers
 end
 
+---The headers of most appends, in one go.
+---@param offset string
+---@return table headers
+function M.plain_headers(offset)
+  return {
+    ["Stream-Next-Offset"] = offset, ["X-Content-Type-Options"] = "nosniff",
+    ["Cross-Origin-Resource-Policy"] = "cross-origin",
+  }
+end
+
 ---An answer that says why there is none of the other kind.
 ---@param code string
 ---@param why? string
@@ -96,12 +106,21 @@ end
 
 -- Offsets ----------------------------------------------------------------------------------------
 
+local BLOCK <const> = 1000
+local low = {}                           -- [0] to [BLOCK - 1]: the last digits of a position
+for i = 0, BLOCK - 1 do low[i] = format("%03d", i) end
+local last_epoch, last_block, prefix     -- of the last offset: most are near the one before
+
 ---An offset as text: the epoch of the message before a position, and the position. As texts they sort as in the stream.
 ---@param epoch integer
 ---@param position integer
 ---@return string
 function M.token(epoch, position)
-  return format("%016d_%016d", epoch, position)
+  local block = position // BLOCK
+  if epoch ~= last_epoch or block ~= last_block then
+    last_epoch, last_block, prefix = epoch, block, format("%016d_%013d", epoch, block)
+  end
+  return prefix .. low[position % BLOCK]
 end
 
 ---@param text string

@@ -22,7 +22,8 @@ local core = require "lignum.core"
 local protocol = require "routes.durable_streams.protocol"
 
 local topic, clock, token = core.topic, core.time.clock, protocol.token
-local append_raw = core.append
+local append_raw, append_body, header = core.append, core.Request.append, core.Request.header
+local epoch_of_node = core.node.epoch
 
 local M = {
   on_removed = function(_) end,          ---@type fun(s: lignum.Stream)   called for each stream that is deleted
@@ -45,6 +46,10 @@ local PATIENCE <const> = 10              -- seconds in which what is on its way 
 ---@field gone boolean
 ---@field view lignum.StreamState?   of what is readable, as last looked at
 ---@field head lignum.StreamState?   at the tail, as last appended here
+---@field plain integer?     the tail, if messages have been appended after `head` that change nothing else
+---@field form "json"|"bytes"
+---@field number integer     the second part of `id`
+---@field simple boolean     it has no time to live
 
 ---@class lignum.StreamState
 ---@field at integer         the offset after the last message
@@ -67,6 +72,8 @@ local function remember(name, id, t)
     base = math.tointeger(tonumber(labels.fork or 0)), base_epoch = math.tointeger(tonumber(labels.fork_epoch or 0)),
   }
   s.json = s.media == "application/json"
+  s.form, s.number = s.json and "json" or "bytes", math.tointeger(tonumber(id:match(":(%d+)$")))
+  s.simple = not labels.ttl and not labels.expires
   if count >= STREAMS_KNOWN then known, count = {}, 0 end
   if not known[name] then count = count + 1 end
   known[name] = s
@@ -88,9 +95,20 @@ local function state_after(s, m, next, cuts)
   }
 end
 
+-- The state at the tail, as last appended here.
+local function head_of(s)
+  local at, h = s.plain, s.head
+  if not at then return h end
+  s.head, s.plain = {
+    at = at, cuts = h.cuts, epoch = h.led, led = h.led, data = at, time = core.now(), tail = token(h.led, s.base + at),
+    closed = false,
+  }, nil
+  return s.head
+end
+
 -- The state of what is readable.
 local function look(s, next, cuts)
-  local v, head = s.view, s.head
+  local v, head = s.view, head_of(s)
   if v and v.at == next and v.cuts == cuts then return v end
   if head and head.at == next and head.cuts == cuts and head.led == core.node.epoch() then
     v = head
@@ -151,7 +169,7 @@ end
 
 -- The state at the tail: nothing is on its way, or this node has appended it last.
 local function at_tail(s, v, tail, cuts)
-  local head = s.head
+  local head = head_of(s)
   if head and head.at == tail and head.cuts == cuts and head.led == core.node.epoch() then return head end
   return v.at == tail and v or nil
 end
@@ -227,13 +245,45 @@ function M.append(s, w, records, to, req)
     h["stream-closer"], h["stream-seq"], h["stream-tail"] = n.closer, n.seq, to.bare and n.tail or nil
     last.headers, records[#records] = h, last
   end
-  s.head = n
+  s.head, s.plain = n, nil
   local expect = w.at == 0 and "0:0" or ("%d:%d"):format(w.epoch, w.at)
   local first, why, code, more = append_raw(s.topic, records, { request = req, expect = expect })
   if first and not (more and more.duplicate) then return n end
-  if s.head == n then s.head = nil end
+  if s.head == n then s.head, s.plain = nil, nil end
   if first then return false end
   return nil, why, code, more
+end
+
+---Appends the body of a request as one message of a stream, if nothing has to be decided for it: the way of most
+---appends. That is so where this node has appended last, the stream is open, has no time to live and no Stream-Seq, and
+---the request says nothing but the type.
+---@param req lignum.Request
+---@param name string
+---@param touched fun(path: string)   called once it is acknowledged
+---@return string|false|nil offset   after it; false: nothing was done
+---@return string? message
+---@return string? code
+function M.append_plain(req, name, touched)
+  local s = known[name]
+  local h = s and s.simple and s.head
+  if not h or h.closed or h.seq or h.led ~= epoch_of_node() then return false end
+  local kind, closing, seq = header(req, "content-type", "stream-closed", "stream-seq")
+  if kind ~= s.type or closing or seq then return false end
+  local plain, epoch = s.plain, s.plain and h.led or h.epoch
+  local at = plain or h.at
+  s.plain = at + 1
+  local first, why, code = append_body(req, s.topic, s.form, epoch, at, s.number)
+  if first then
+    touched(s.labels.path)
+    return token(h.led, s.base + at + 1)
+  end
+  if first == false then
+    s.plain = plain                        -- it has not waited: nobody has seen the other one
+    return false
+  end
+  if s.head == h then s.head, s.plain = nil, nil end
+  if code ~= "unknown_outcome" then return false end
+  return nil, why, code
 end
 
 ---Waits until all that is appended can be read.

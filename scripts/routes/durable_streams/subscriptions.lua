@@ -334,6 +334,12 @@ function M.current()
   return known
 end
 
+---Whether there was none when this node looked last, which it does anew all the time. It costs nearly nothing.
+---@return boolean
+function M.is_empty()
+  return known ~= nil and known.count == 0
+end
+
 ---What this node knows as the leader, if it does without waiting.
 ---@return lignum.StreamSubscriptions?
 function M.loaded()

@@ -243,9 +243,9 @@ M.start = start
 ---A stream has been appended to, or created with messages. Where nothing is known yet, all streams will be looked at.
 ---@param path string
 function M.touched(path)
+  if subscriptions.is_empty() then return end
   local all = subscriptions.loaded()
   if not all then return subscriptions.note_later(path) end
-  if all.count == 0 then return end
   for _, sub in ipairs(subscriptions.note(all, path)) do start(all, sub) end
 end
 
