@@ -19,13 +19,20 @@ local function lines(text)
   return "data:" .. text:gsub("\r\n", "\n"):gsub("\r", "\n"):gsub("\n", "\ndata:") .. "\n"
 end
 
-local rendered, count = {}, 0          -- [id, from and state] = { data =, position =, epoch =, count = }
+-- [id, from and state] = what is to be sent from there: { data =, position =, epoch =, at_end =, closed = }
+local rendered, count = {}, 0
+local last                             -- of these the one that was asked for last, with its { s =, from =, v = }
 
--- What is to be sent from a place on: the event, and where it ends.
+-- What is to be sent from a place on: the event, and where it ends. Readers of a stream that are woken together come to
+-- the same piece.
 local function piece(s, v, from, epoch)
+  if last and last.s == s and last.from == from and last.v == v then return last end
   local key = ("%s %d %d %d"):format(s.id, from, v.at, v.cuts)
   local known = rendered[key]
-  if known then return known end
+  if known then
+    last = known
+    return known
+  end
   local r, why, code = forks.read(s, v, from, epoch, protocol.CHUNK)
   if not r then return nil, why, code end
   if r.count > 0 then
@@ -33,6 +40,10 @@ local function piece(s, v, from, epoch)
     r.data = "event: data\n" .. (s.text and lines(text) or "data:" .. core.base64.encode(text) .. "\n") .. "\n"
   end
   r.batch, r.text = nil, nil
+  r.s, r.from, r.v = s, from, v
+  r.at_end = r.position >= s.base + v.data
+  r.closed = r.at_end and v.closed
+  last = r
   if count >= RENDERED_MAX then rendered, count = {}, 0 end
   rendered[key], count = r, count + 1
   return r
@@ -46,7 +57,16 @@ local function control(at, at_end, closed, cursor)
   } .. "\n\n"
 end
 
-local function follow(write, s, epoch, position, cursor)
+-- All that a piece has for a client with that cursor, which is the same for most of them.
+local function text_of(r, cursor)
+  if r.cursor ~= cursor then
+    r.cursor = cursor
+    r.text = (r.data or "") .. control(token(r.epoch, r.position), r.at_end, r.closed, cursor)
+  end
+  return r.text
+end
+
+local function follow(write, s, epoch, position, given)
   local name, id, deadline, first = s.name, s.id, clock() + LIFE, true
   while true do
     local v
@@ -54,16 +74,12 @@ local function follow(write, s, epoch, position, cursor)
     if not s or s.id ~= id then return end
     local r = piece(s, v, position, epoch)
     if not r then return end
-    if r.data and not write(r.data) then return end
     position, epoch = r.position, r.epoch
-    local at_end = position >= s.base + v.data
-    local closed = at_end and v.closed
-    if r.data or first or closed then
-      cursor = protocol.cursor_after(cursor)
-      if not write(control(token(epoch, position), at_end, closed, cursor)) or closed then return end
+    if r.data or first or r.closed then
+      if not write(text_of(r, protocol.cursor_after(given))) or r.closed then return end
       first = false
     end
-    if at_end then
+    if r.at_end then
       local left = deadline - clock()
       if left <= 0 then return end
       local ok, _, code = s.topic:wait(v.at, math.min(left, QUIET))
