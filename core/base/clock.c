@@ -29,6 +29,11 @@ void clock_hold(int64_t wall_ms)
     hold.wall_ms = wall_ms - HELD_FROM_S * MS_PER_S;
 }
 
+void clock_release(void)
+{
+    hold.held = false;
+}
+
 bool clock_is_held(void)
 {
     return hold.held;

@@ -15,10 +15,11 @@ enum { MS_PER_S = 1000 };
 #define NS_PER_S UINT64_C(1000000000)
 
 /*
- * A process that tests scripts holds its clock: both stand still, and clock_forward moves them. It is the one state of
- * this file, set before anything reads the time.
+ * A process that tests scripts, or judges old messages by them, holds its clock: both stand still, and clock_forward
+ * moves them. It is the one state of this file.
  */
-void clock_hold(int64_t wall_ms);
+void clock_hold(int64_t wall_ms);       /* again: at another time, with the monotonic one as at first */
+void clock_release(void);
 bool clock_is_held(void);
 void clock_forward(uint64_t to_ns);     /* to a later clock_ns() */
 uint64_t clock_real_ns(void);           /* monotonic, held or not */

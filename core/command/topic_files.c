@@ -1,16 +1,13 @@
 #include "command/topic_files.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/lock.h"
+#include "store/disk/log_files.h"
 #include "store/disk/path.h"
 #include "store/format/checkpoint.h"
 #include "store/format/origin.h"
@@ -111,44 +108,6 @@ static int read_file(struct topic_files *t, struct reader *r, uint64_t first, bo
     return rc;
 }
 
-/* The file that begins with this offset, sealed or not. Its descriptor, or -errno. */
-static int open_file(const struct topic_files *t, uint64_t first, bool *sealed)
-{
-    for (int kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++) {
-        struct path path = path_of("%s/%s/%s/%0*" PRIu64 "%s", t->dir->path, t->folder, t->name, FILE_DIGITS, first,
-                                   file_suffix[kind]);
-        int fd = open(path.s, O_RDONLY | O_CLOEXEC);
-        *sealed = kind == FILE_SEALED;
-        if (fd >= 0 || errno != ENOENT)
-            return fd < 0 ? -errno : fd;
-    }
-    return -ENOENT;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-/* The first offsets of the topic's files, in order; the caller frees them. 0 or -errno. */
-static int list_files(struct topic_files *t, uint64_t **firsts)
-{
-    uint64_t first;
-    DIR *dir = opendir(path_of("%s/%s/%s", t->dir->path, t->folder, t->name).s);
-    if (!dir)
-        return -errno;
-    for (struct dirent *e; (e = readdir(dir));)
-        if (file_name_read(e->d_name, &first) < FILE_INDEX) {
-            *firsts = mem_resize(*firsts, (t->count + 1) * sizeof **firsts);
-            (*firsts)[t->count++] = first;
-        }
-    closedir(dir);
-    if (t->count > 0)
-        qsort(*firsts, t->count, sizeof **firsts, by_number);
-    return 0;
-}
-
 /* How far data/ends says that the topic was on the disk; 0: it does not, or of a deleted one of that name. */
 static uint64_t end_of(const struct topic_files *t)
 {
@@ -162,20 +121,22 @@ int topic_files_read(struct topic_files *t)
     struct checkpoint c;
     bool own = false;
     struct reader r = {0};
-    uint64_t *firsts = NULL;
-    int rc = list_files(t, &firsts);
-    if (checkpoint_load(path_of("%s/%s/%s/checkpoint", t->dir->path, t->folder, t->name).s, &c) == 0) {
+    struct log_files files;
+    struct path folder = path_of("%s/%s/%s", t->dir->path, t->folder, t->name);
+    int rc = log_files_list(&files, folder.s);
+    t->count = files.count;
+    if (checkpoint_load(path_of("%s/checkpoint", folder.s).s, &c) == 0) {
         t->disk = c.disk;
         own = true;
     }
     for (size_t i = 0; rc == 0 && i < t->count; i++) {
         bool sealed;
-        if (i > 0 && firsts[i] != t->next)
-            flaw_add(t, (struct flaw){firsts[i], t->next, firsts[i], true, "missing before this file"});
-        int fd = open_file(t, firsts[i], &sealed);
+        if (i > 0 && files.firsts[i] != t->next)
+            flaw_add(t, (struct flaw){files.firsts[i], t->next, files.firsts[i], true, "missing before this file"});
+        int fd = log_files_open(&files, i, &sealed);
         rc = fd < 0 ? fd : reader_init(&r, fd);
         if (rc == 0)
-            rc = read_file(t, &r, firsts[i], sealed);
+            rc = read_file(t, &r, files.firsts[i], sealed);
         if (fd >= 0)
             close(fd);
     }
@@ -184,7 +145,7 @@ int topic_files_read(struct topic_files *t)
     if (rc == 0 && t->disk > t->next)
         flaw_add(t, (struct flaw){t->next, t->next, t->disk, false, "missing at the end"});
     reader_fini(&r);
-    mem_free(firsts);
+    log_files_fini(&files);
     return rc;
 }
 

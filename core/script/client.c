@@ -16,6 +16,8 @@ static int system_module(lua_State *L)
     system_open(L);
     backup_open(L);
     transfer_open(L);
+    log_open(L);
+    judge_open(L, scripts_open);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setfield(L, -2, "stdin");
     return 1;

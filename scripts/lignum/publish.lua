@@ -303,6 +303,23 @@ end
 ---Raises an error of the hook, where it is defined.
 M.complain = complain
 
+---Shows a message to on_publish and appends nothing.
+---@param message lignum.Message   without topic
+---@param name string              the topic
+---@param ctx table
+---@return string? topic           that it would be appended to
+---@return string? why             it would be rejected
+---@return string? code
+function M.judge(message, name, ctx)
+  if not on_publish then return name end
+  message.topic = name
+  local to, refusal = judge(message, on_publish(message, ctx))
+  if not to then return nil, refusal.why, refusal.code end
+  local problem = to ~= name and reserved.problem(to)
+  if problem then return nil, problem, "forbidden" end
+  return to
+end
+
 ---Shows messages to on_publish that only its caller may append: the hook cannot send them to another topic.
 ---@param name string                          the topic
 ---@param messages (string|lignum.Message)[]

@@ -1,0 +1,170 @@
+"""`lignum replay`: the messages of a topic, judged by a new lignum.lua beside the present one, without doing anything."""
+
+import hashlib
+import json
+import os
+import subprocess
+
+import pytest
+
+from common import BINARY
+
+PRESENT = """
+function on_publish(msg)
+  if msg.payload == "" then return reject("empty") end
+  if msg.payload:find("old rule") then return reject("old rule") end
+end
+"""
+NEW = """
+function on_publish(msg)
+  local ok, order = pcall(json.decode, msg.payload)
+  if not ok or type(order) ~= "table" then return reject("not JSON", { status = 422 }) end
+  if order.id == 1 then error("cannot judge it") end
+  if order.id == 2 then order.total = 7 order.items[2].price = 5 msg.payload = json.encode(order) end
+  if order.id == 3 then msg.topic = "elsewhere" end
+  if order.id == 4 then msg.headers.seen = "yes" end
+  if order.id == 5 then msg.key = "other" end
+  if order.id == 6 then
+    fetch { url = "https://nobody.example/x?secret" }
+    topic("audit"):append("x")
+    spawn(function() end)
+    shared.dict("seen"):incr("n", 1)
+    sleep(3600)
+  end
+end
+"""
+
+
+def replay(folder, *flags, new=NEW, code=0):
+    """Runs `lignum replay` with this file, and returns what it prints."""
+    path = os.path.join(folder, "new.lua")
+    with open(path, "w") as f:
+        f.write(new)
+    p = subprocess.run([BINARY, "replay", "--config", path, *flags], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert p.returncode == code, p.stdout + p.stderr
+    return json.loads(p.stdout) if "json" in flags else p.stdout + p.stderr
+
+
+def contents(folder):
+    """The checksums of all files below a folder."""
+    sums = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    sums[path] = hashlib.sha256(f.read()).hexdigest()
+    return sums
+
+
+@pytest.fixture
+def orders(node):
+    """A node whose topic `orders` has 20 orders, and one message that is no JSON."""
+    b = node(config=PRESENT)
+    for i in range(20):
+        order = {"id": i, "items": [{"price": 3}, {"price": 4}]}
+        b.publish("orders", json.dumps(order).encode(), {"Lignum-Key": "k%d" % (i % 2), "Lignum-Header-Shop": "s"})
+    b.publish("orders", b"no JSON")
+    return b
+
+
+@pytest.mark.parametrize("source", ["data", "url"])
+def test_both_files_judge_each_message_and_differences_are_counted_by_reason(orders, source):
+    b = orders
+    where = ["--data", b.data] if source == "data" else ["--url", "http://127.0.0.1:%d" % b.port]
+    before = contents(b.data)
+    r = replay(b.folder, "--topic", "orders", "--against", b.config_path, "-o", "json", *where)
+    assert contents(b.data) == before
+    assert b.get("/v1/topics/elsewhere").status == 404 and b.get("/v1/topics/audit").status == 404
+    assert (r["messages"], r["same"], r["damage"]) == (21, 15, [])
+    assert {k: r["present"][k] for k in ("accepted", "rejected", "failed")} == {"accepted": 21, "rejected": 0, "failed": 0}
+    assert {k: r["new"][k] for k in ("accepted", "rejected", "failed")} == {"accepted": 19, "rejected": 1, "failed": 1}
+    assert r["rejected"]["reasons"] == [{"reason": "not JSON", "count": 1, "first": 20}]
+    assert r["failed"]["examples"] == [{"offset": 1, "what": "%s:5: cannot judge it" % os.path.join(b.folder, "new.lua")}]
+    assert r["rerouted"]["examples"] == [{"offset": 3, "what": "to elsewhere"}]
+    assert {(x["reason"], x["first"]) for x in r["changed"]["reasons"]} == {
+        (".items[].price", 2), (".total added", 2), ("headers", 4), ("key", 5)}
+    undone = r["new"]["undone"]
+    assert undone == {"fetch https://nobody.example/x": 1, 'topic "audit":append': 1, "spawn": 1, "sleep": 1, "shared seen": 1}
+    assert r["new"]["hook"].endswith("new.lua:2") and r["new"]["p50_ns"] > 0
+    text = replay(b.folder, "--topic", "orders", "--against", b.config_path, *where)
+    assert "21 messages judged" in text and "not JSON (first at offset 20)" in text and "not done, only counted" in text
+
+
+def test_ranges_samples_and_conditions_choose_messages(orders):
+    b = orders
+
+    def count(*flags, code=0):
+        return replay(b.folder, "--topic", "orders", "--data", b.data, "-o", "json", *flags, code=code)["messages"]
+
+    assert count("--from", "5") == 16
+    assert count("--from", "5", "--to", "7") == 2
+    assert count("--from", "-1h") == 21
+    assert count("--to", "-1h") == 0
+    assert count("--from", "2100-01-01T00:00:00Z") == 0
+    assert count("--sample", "50%") == 11
+    assert count("--where", "msg.key == 'k1' and offset < 10") == 5
+    assert count("--where", "msg.headers.Shop == 's' or msg.headers.shop == 's'") == 20
+
+
+def test_exit_codes_tell_differences_and_mistakes(orders):
+    b = orders
+    source = ["--topic", "orders", "--data", b.data]
+    replay(b.folder, *source, "--fail-on", "changed,failed", code=1)
+    replay(b.folder, *source, "--fail-on", "accepted,damage")
+    replay(b.folder, *source, "--fail-on", "rejected", new=PRESENT)
+    said = replay(b.folder, *source, new="local x = = 1\n", code=64)
+    assert "new.lua:1: unexpected symbol" in said
+    said = replay(b.folder, *source, new="on_publich = function() end\n", code=64)
+    assert "new.lua:1: on_publich: is not a hook; did you mean on_publish?" in said
+    assert "there is no such topic" in replay(b.folder, "--topic", "none", "--data", b.data, code=66)
+    assert "not a data directory" in replay(b.folder, "--topic", "none", "--data", b.folder, code=65)
+    assert "none of" in replay(b.folder, *source, "--fail-on", "different", code=64)
+    assert "--from: yesterday is no offset" in replay(b.folder, *source, "--from", "yesterday", code=64)
+    assert "--where:1:" in replay(b.folder, *source, "--where", "msg.", code=64)
+    assert "is no share" in replay(b.folder, *source, "--sample", "lots", code=64)
+    r = replay(b.folder, *source, "--to", "1", "-o", "json", new="function on_publish() while true do end end")
+    assert "new.lua:1: over its budget of 1000 ms" in r["failed"]["examples"][0]["what"]
+
+
+def test_all_is_accepted_where_there_is_no_present_file(orders):
+    b = orders
+    r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", "none", "-o", "json")
+    assert (r["messages"], r["same"], r["present"]["accepted"]) == (21, 15, 21)
+    r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", "none", "-o", "json", new="")
+    assert (r["same"], r["new"]["accepted"]) == (21, 21)
+    new = "function on_publish(msg) msg.headers = nil end"
+    r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", "none", "-o", "json", new=new)
+    assert [x["reason"] for x in r["changed"]["reasons"]] == ["headers"] and r["changed"]["count"] == 20
+
+
+def test_damage_is_said_and_left_out_by_range(node):
+    b = node(config="", set=["topic[*].segment.messages=4"])
+    for i in range(12):
+        b.publish("t", b"message %d" % i)
+    b.stop()
+    files = sorted(f for f in os.listdir(os.path.join(b.data, "topics", "t")) if f.endswith(".log"))
+    with open(os.path.join(b.data, "topics", "t", files[1]), "r+b") as f:
+        bytes_ = f.read()
+        at = bytes_.index(b"message 5")
+        f.seek(at)
+        f.write(b"MESSAGE 5")
+    new = "function on_publish(msg) if msg.payload:find('5') then return reject('five') end end"
+    r = replay(b.folder, "--topic", "t", "--data", b.data, "-o", "json", "--fail-on", "damage", new=new, code=1)
+    assert r["damage"] == [{"from": 5, "to": 6, "what": "bad bytes"}]
+    assert (r["messages"], r["rejected"]["count"]) == (11, 0)
+    os.remove(os.path.join(b.data, "topics", "t", files[1]))
+    r = replay(b.folder, "--topic", "t", "--data", b.data, "-o", "json", new=new)
+    assert r["damage"] == [{"from": 4, "to": 8, "what": "missing"}]
+    assert r["messages"] == 8
+
+
+def test_the_clock_of_a_hook_is_that_of_the_message(orders):
+    b = orders
+    first = b.read("orders")["messages"][0]["time"]
+    new = "function on_publish(msg) msg.headers = { at = time.format(now()) } end"
+    path = os.path.join(b.folder, "p.lua")
+    with open(path, "w") as f:
+        f.write("function on_publish(msg) msg.headers = { at = %r } end" % first)
+    r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", path, "--to", "1", "-o", "json", new=new)
+    assert r["same"] == 1
