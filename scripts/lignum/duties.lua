@@ -26,13 +26,14 @@ roster.adopt, roster.claim_unclean = election.adopt, election.claim_unclean
 ---@class lignum.Description   of an operator's world
 ---@field values table                  the configuration
 ---@field hooks table<string, string>   [policy] = where it is defined
+---@field tested boolean?              it runs tests (testing.lua), for which days may pass in a second
 ---@field chooses boolean               whether rules choose the replication of topics by functions
 
 -- A description, with the functions by which duties and console use a world.
 local function world_of(description)
   local own = modules.new().require
   local world = {
-    config = { values = description.values }, hooks = {}, policy = {},
+    config = { values = description.values }, hooks = {}, policy = {}, tested = description.tested,
     api = own("lignum.draft").api, help = own "lignum.help", publish = own "lignum.publish",
     pretty = own "lignum.pretty",
   }
@@ -75,7 +76,7 @@ end
 function M.timers()
   local all = election.start()
   if #all > 0 then table.move(replication.duties(), 1, 3, #all + 1, all) end
-  table.move(health.duties(), 1, 1, #all + 1, all)
+  if not live.tested then table.move(health.duties(), 1, 1, #all + 1, all) end
   return table.move(letters.duties(), 1, 1, #all + 1, all)
 end
 

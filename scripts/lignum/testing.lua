@@ -229,6 +229,13 @@ function M.load(options)
   })
 end
 
+---@return lignum.Description
+function M.describe()
+  local description = init.describe()
+  description.tested = true
+  return description
+end
+
 ---@return integer count
 function M.count()
   return #cases
