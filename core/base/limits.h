@@ -16,7 +16,7 @@ enum {
 
     /* names */
     TOPIC_NAME_MAX = 128,               /* fits a directory name with room for suffixes */
-    TOPICS_MAX = 1000 * 1000,           /* each costs about 1 KiB of memory */
+    TOPICS_MAX = 1000 * 1000,           /* each costs about 1.5 KiB of memory */
     LABELS_SIZE_MAX = 4 * KIB,          /* of one topic: every node keeps them in memory */
     TRIM_MS = 10 * 1000,                /* between two looks at what retention may remove */
     NODE_NAME_MAX = 64,

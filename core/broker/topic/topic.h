@@ -90,7 +90,6 @@ struct topic_groups {
 };
 
 struct topic {
-    char name[TOPIC_NAME_MAX + 1];
     struct topics *topics;           /* outlives us */
     const struct topic_shared *shared;   /* outlives us */
     struct topic_id id;
@@ -111,6 +110,7 @@ struct topic {
     struct topic_lead lead;
     struct topic_follow follow;
     struct topic_groups groups;
+    char name[];                     /* and a NUL */
 };
 
 /* Appends one batch, for topics_append, which checks first whether it may: moves tail, nothing else yet. 0 and the

@@ -51,7 +51,7 @@ struct role *topics_role(const struct topics *ts)
 static struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
 {
     ENSURE(name.n <= TOPIC_NAME_MAX);
-    struct topic *t = MEM_NEW(struct topic);
+    struct topic *t = mem_new(sizeof(*t) + name.n + 1);
     memcpy(t->name, name.p, name.n);
     t->topics = ts;
     t->shared = &ts->shared;

@@ -47,7 +47,7 @@ int journal_begin_file(struct journal *j, uint64_t first, uint64_t epoch, uint64
     int rc = segment_create(dir, first, ready, &seg);
     if (rc < 0)
         return rc;
-    rc = segment_reserve(seg, need, j->options.segment_bytes);
+    rc = segment_reserve(seg, need, j->options->segment_bytes);
     if (rc < 0) {
         segment_discard(seg);
         return rc;
@@ -77,7 +77,7 @@ int journal_begin_empty(struct journal *j)
 static int note_durability(struct journal *j)
 {
     struct disk *disk = &j->store->disk;
-    if (j->options.durability == DURABILITY_COMMIT || disk->state.weak)
+    if (j->options->durability == DURABILITY_COMMIT || disk->state.weak)
         return 0;
     disk->state.weak = true;
     int rc = disk_save_state(disk);
@@ -104,7 +104,7 @@ int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool beg
     int rc = note_durability(j);
     if (rc == 0)
         rc = begin ? journal_begin_file(j, j->marks.tail, epoch, size)
-                   : segment_reserve(j->parts.active, size, j->options.segment_bytes);
+                   : segment_reserve(j->parts.active, size, j->options->segment_bytes);
     if (rc < 0)
         return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG ? no_space(s, size) : rc;
     if (size >= s->refused_size)
@@ -124,9 +124,9 @@ static enum durability durability_now(const struct journal *j)
 {
     if (j->store->queue.urgent || j->marks.disk < j->sync.settle_to)
         return DURABILITY_COMMIT;
-    if (j->sync.deferred && j->options.durability == DURABILITY_COMMIT)
+    if (j->sync.deferred && j->options->durability == DURABILITY_COMMIT)
         return DURABILITY_INTERVAL;
-    return j->options.durability;
+    return j->options->durability;
 }
 
 /* Adds a batch whose bytes are, or will be, in `pending` or the file. */
@@ -182,7 +182,7 @@ static bool dates_fall(const struct journal *j, const struct append *a)
 static bool is_full(const struct journal *j, const struct append *a, uint64_t size)
 {
     const struct segment *seg = j->parts.active;
-    const struct journal_options *o = &j->options;
+    const struct journal_options *o = j->options;
     if (seg->next == seg->first)
         return false;
     return seg->next - seg->first + a->count > o->segment_messages
@@ -288,16 +288,17 @@ void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
         return;
     j->checkpoint.position = c->position;
     j->checkpoint.clean = c->clean;
-    j->checkpoint.last = *c;
+    checkpointing_note(&j->checkpoint, c);
 }
 
 void journal_forget_lacking(struct journal *j)
 {
     j->oldest = UINT64_MAX;
-    struct checkpoint c = j->checkpoint.last;
+    if (!j->checkpoint.last)
+        return;
+    struct checkpoint c = *j->checkpoint.last;
     c.clean = j->checkpoint.clean;
-    if (c.sequence > 0)
-        journal_save_checkpoint(j, &c);
+    journal_save_checkpoint(j, &c);
 }
 
 void journal_note_stated(struct journal *j, uint64_t mark, bool now)

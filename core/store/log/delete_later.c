@@ -118,8 +118,8 @@ static void finish_delete(struct journal *j)
 {
     struct disk *disk = &j->store->disk;
     struct path from = topic_path(&j->parts.dir);
-    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->options.id.epoch,
-                             j->options.id.offset);
+    struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->parts.dir.id.epoch,
+                             j->parts.dir.id.offset);
     bool moved = io.rename(from.s, to.s) == 0;
     if (!moved)
         say_error("store", "cannot remove the directory of a deleted topic path=%s: %s", from.s, strerror(errno));

@@ -128,7 +128,7 @@ static void add_journal(struct group_commit *c, struct journal *j)
     struct segment *seg = j->parts.active;
     /* Under durability `os` the active file is not synced, only those that were ended. */
     bool now = c->store->queue.urgent || j->marks.disk < j->sync.settle_to;
-    bool active = seg && (j->options.durability != DURABILITY_OS || now);
+    bool active = seg && (j->options->durability != DURABILITY_OS || now);
     if (c->count == c->cap) {
         c->cap = c->cap ? c->cap * 2 : 16;
         c->entries = mem_resize(c->entries, c->cap * sizeof *c->entries);

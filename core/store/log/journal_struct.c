@@ -10,13 +10,61 @@
 #include "store/log/segment_scan.h"
 #include "store/log/store_struct.h"
 
+enum { OPTIONS_LOOKED_AT = 16 };         /* the last ones: a search does not take longer with many that differ */
+
+/* Options of journals, which mostly are alike. In store.shared_options while any journal has them. */
+struct shared_options {
+    struct journal_options options;      /* id: zeros */
+    struct list link;
+    size_t users;
+};
+
+static bool options_are(const struct journal_options *a, const struct journal_options *b)
+{
+    return a->segment_messages == b->segment_messages && a->segment_bytes == b->segment_bytes
+        && a->segment_age_ms == b->segment_age_ms && a->durability == b->durability
+        && a->dedupe_age_ms == b->dedupe_age_ms && a->dedupe_keys == b->dedupe_keys;
+}
+
+static void options_drop(struct journal *j)
+{
+    if (!j->options)
+        return;
+    struct shared_options *shared = LIST_OWNER(j->options, struct shared_options, options);
+    if (--shared->users > 0)
+        return;
+    list_remove(&shared->link);
+    mem_free(shared);
+}
+
+void journal_share_options(struct journal *j, const struct journal_options *o)
+{
+    const struct list *all = &j->store->shared_options;
+    struct shared_options *shared = NULL;
+    unsigned looked = 0;
+    for (struct list *l = all->prev; l != all && !shared && looked < OPTIONS_LOOKED_AT; l = l->prev, looked++) {
+        struct shared_options *last = LIST_OWNER(l, struct shared_options, link);
+        shared = options_are(&last->options, o) ? last : NULL;
+    }
+    if (!shared) {
+        shared = MEM_NEW(struct shared_options);
+        shared->options = *o;
+        shared->options.id = (struct topic_id){0};
+        list_push(&j->store->shared_options, &shared->link);
+    }
+    shared->users++;
+    options_drop(j);
+    j->options = &shared->options;
+}
+
 struct journal *journal_new(struct store *s, slice name, const struct journal_options *o)
 {
-    struct journal *j = MEM_NEW(struct journal);
+    struct journal *j = mem_new(sizeof *j + name.n + 1);
+    memcpy(j->name, name.p, name.n);
     j->store = s;
-    j->options = *o;
+    journal_share_options(j, o);
     j->oldest = UINT64_MAX;
-    parts_init(&j->parts, &s->disk, &s->indexes, name, o->id);
+    parts_init(&j->parts, &s->disk, &s->indexes, j->name, o->id);
     j->damage.total = &s->stats.damaged;
     list_init(&j->sync.dirty);
     list_init(&j->sync.unsynced);
@@ -39,7 +87,21 @@ void journal_free(struct journal *j)
     senders_free(j->origins.senders);
     parts_fini(&j->parts);
     damage_fini(&j->damage);
+    mem_free(j->checkpoint.last);
+    options_drop(j);
     mem_free(j);
+}
+
+void checkpointing_note(struct checkpointing *c, const struct checkpoint *last)
+{
+    if (last && !c->last)
+        c->last = MEM_NEW(struct checkpoint);
+    if (last) {
+        *c->last = *last;
+        return;
+    }
+    mem_free(c->last);
+    c->last = NULL;
 }
 
 void journal_set_owner(struct journal *j, void *owner)

@@ -53,7 +53,7 @@ struct checkpointing {
     uint64_t sequence;
     uint64_t position;            /* in the active file */
     bool clean;                   /* it says that everything written is synced, and nothing was written since */
-    struct checkpoint last;       /* what it says; sequence 0: there is none */
+    struct checkpoint *last;      /* owned; what it says; NULL: there is none */
 };
 
 /* What the log says of its senders (origins.h). */
@@ -69,7 +69,7 @@ struct journal {
     struct store *store;          /* outlives us */
     struct list all;              /* in store.journals */
     void *owner;                  /* is told of its movements; or NULL */
-    struct journal_options options;
+    const struct journal_options *options;   /* shared with others, without the id, which is in parts.dir */
     struct marks marks;
     struct parts parts;
     struct buf pending;           /* the end of the active file, not yet written: the bytes from active->written on */
@@ -82,11 +82,18 @@ struct journal {
     struct list background;       /* work that reads its files over many turns */
     bool repairing;               /* there is a struct repair */
     bool shortening;              /* the active file still ends with what was truncated (truncate_shorten.h) */
+    char name[];                  /* and a NUL */
 };
 
 /* A journal without files, in the store's list. */
 struct journal *journal_new(struct store *s, slice name, const struct journal_options *o);
 void journal_free(struct journal *j);
+
+/* Makes these the journal's options. */
+void journal_share_options(struct journal *j, const struct journal_options *o);
+
+/* The last checkpoint says this; NULL: there is none. */
+void checkpointing_note(struct checkpointing *c, const struct checkpoint *last);
 
 uint64_t journal_first(const struct journal *j);
 

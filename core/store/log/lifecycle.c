@@ -23,6 +23,7 @@ struct store *store_new(const struct store_options *o)
     disk_init(&s->disk, o->path, o->files_max ? o->files_max : FILES_OPEN_MAX, segment_evicted);
     index_cache_init(&s->indexes, INDEX_CACHE_SIZE_MAX);
     list_init(&s->journals);
+    list_init(&s->shared_options);
     list_init(&s->leaving);
     list_init(&s->background);
     list_init(&s->queue.dirty);
@@ -103,10 +104,10 @@ void journal_close(struct journal *j)
 
 void journal_set_options(struct journal *j, const struct journal_options *o)
 {
-    ENSURE(j->options.id.epoch == o->id.epoch);
-    ENSURE(j->options.id.offset == o->id.offset);
-    bool changed = j->options.durability != o->durability;
-    j->options = *o;
+    ENSURE(j->parts.dir.id.epoch == o->id.epoch);
+    ENSURE(j->parts.dir.id.offset == o->id.offset);
+    bool changed = j->options->durability != o->durability;
+    journal_share_options(j, o);
     if (changed)
         journal_settle(j);             /* producers wait for what the old durability promised */
 }

@@ -62,7 +62,7 @@ static void snapshot_done(struct job *job)
 static struct snapshot *snapshot_make(struct journal *j)
 {
     struct journal_origins *o = &j->origins;
-    struct senders_place at = {j->options.id, j->marks.tail, j->marks.epoch};
+    struct senders_place at = {j->parts.dir.id, j->marks.tail, j->marks.epoch};
     struct snapshot *s = MEM_NEW(struct snapshot);
     *s = (struct snapshot){.job = {.run = snapshot_run, .done = snapshot_done}, .dir = &j->parts.dir,
                            .path = origins_path(j, at.offset)};
@@ -123,7 +123,7 @@ void origins_close(struct journal *j)
 int journal_senders_at(struct journal *j, uint64_t offset, struct buf *out)
 {
     size_t before = out->end;
-    struct senders_place at = {.topic = j->options.id, .offset = offset};
+    struct senders_place at = {.topic = j->parts.dir.id, .offset = offset};
     int rc = origins_read(j);
     if (rc < 0)
         return rc;
@@ -136,7 +136,7 @@ int journal_take_senders(struct journal *j, slice bytes)
 {
     struct senders *s;
     uint64_t epoch;
-    struct senders_place of = {.topic = j->options.id, .offset = journal_first(j)};
+    struct senders_place of = {.topic = j->parts.dir.id, .offset = journal_first(j)};
     if (j->marks.tail != of.offset)
         return -ERR_DIVERGED;
     int rc = senders_load(bytes, &of, &epoch, &s);

@@ -23,7 +23,7 @@ struct senders_bounds origins_bounds(const struct journal *j)
 {
     return (struct senders_bounds){
         .producers = {PRODUCERS_MAX, PRODUCER_AGE_MS},
-        .keys = {j->options.dedupe_keys, j->options.dedupe_age_ms},
+        .keys = {j->options->dedupe_keys, j->options->dedupe_age_ms},
         .letters = {PRODUCERS_MAX, PRODUCER_AGE_MS},
     };
 }
@@ -111,7 +111,7 @@ static int snapshot_load(struct journal *j, uint64_t offset, struct senders **ou
     close(fd);
     uint64_t epoch;
     struct senders *s;
-    struct senders_place of = {.topic = j->options.id, .offset = offset};
+    struct senders_place of = {.topic = j->parts.dir.id, .offset = offset};
     int rc = senders_load(slice_of(bytes.data, got > 0 ? (size_t)got : 0), &of, &epoch, &s);
     buf_fini(&bytes);
     if (rc == 0 && offset != journal_first(j) && (epoch == 0 || epoch != epoch_before(j, offset))) {
@@ -169,7 +169,7 @@ static int note_range(struct journal *j, uint64_t from, uint64_t to, struct lack
 /* Whether a file has no batch that matters. One that cannot be opened may have some. */
 static bool is_old(const struct journal *j, const struct segment *seg)
 {
-    int64_t age_ms = PRODUCER_AGE_MS > j->options.dedupe_age_ms ? PRODUCER_AGE_MS : j->options.dedupe_age_ms;
+    int64_t age_ms = PRODUCER_AGE_MS > j->options->dedupe_age_ms ? PRODUCER_AGE_MS : j->options->dedupe_age_ms;
     return seg->time_last < j->marks.time_ms - age_ms;
 }
 

@@ -2,16 +2,15 @@
 
 #include "base/mem.h"
 
-void parts_init(struct parts *p, struct disk *disk, struct index_cache *indexes, slice name, struct topic_id id)
+void parts_init(struct parts *p, struct disk *disk, struct index_cache *indexes, const char *name, struct topic_id id)
 {
-    *p = (struct parts){.dir = {.disk = disk, .indexes = indexes, .name = mem_copy(name.p, name.n), .id = id}};
+    *p = (struct parts){.dir = {.disk = disk, .indexes = indexes, .name = name, .id = id}};
 }
 
 void parts_fini(struct parts *p)
 {
     parts_remove_all(p);
     mem_free(p->at);
-    mem_free(p->dir.name);
 }
 
 struct part *parts_add(struct parts *p, uint64_t first, uint64_t size, struct segment *seg)

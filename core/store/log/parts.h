@@ -28,7 +28,7 @@ struct parts {
     uint64_t bytes_sealed;
 };
 
-void parts_init(struct parts *p, struct disk *disk, struct index_cache *indexes, slice name, struct topic_id id);
+void parts_init(struct parts *p, struct disk *disk, struct index_cache *indexes, const char *name, struct topic_id id);
 void parts_fini(struct parts *p);
 
 /* Appends a part. The pointer is good until parts are added or removed. */

@@ -29,7 +29,14 @@ void segment_free(struct segment *seg)
     files_close(&seg->dir->disk->files, &seg->file);
     list_remove(&seg->sealing);
     index_cache_drop(seg->dir->indexes, &seg->cached);
+    mem_free(seg->hints);
     mem_free(seg);
+}
+
+void segment_forget_hints(struct segment *seg)
+{
+    mem_free(seg->hints);
+    seg->hints = NULL;
 }
 
 struct path segment_path(const struct segment *seg)

@@ -48,12 +48,13 @@ struct segment {
     bool preallocated;            /* its successor was ordered (preallocate.h) */
     unsigned hint_at;             /* the oldest hint, which is replaced next */
     struct place last;            /* of the last batch; offset UINT64_MAX: not known */
-    struct place hints[SEGMENT_HINTS];   /* where readers stopped; position 0: none */
+    struct place *hints;          /* owned; SEGMENT_HINTS where readers stopped; position 0: none. Or NULL */
     struct cached_index cached;
 };
 
 struct segment *segment_new(struct topic_dir *dir, uint64_t first);
 void segment_free(struct segment *seg);              /* closes its file */
+void segment_forget_hints(struct segment *seg);
 struct path segment_path(const struct segment *seg);
 
 /* Opens its descriptor if it is closed. 0 or -errno. */

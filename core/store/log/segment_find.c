@@ -1,6 +1,7 @@
 #include "store/log/segment_find.h"
 
 #include "base/err.h"
+#include "base/mem.h"
 
 static int make_index(struct segment *seg)
 {
@@ -42,7 +43,7 @@ int segment_want_index(struct segment *seg)
 int segment_find(struct segment *seg, uint64_t offset, struct place *at)
 {
     for (int i = 0; i < SEGMENT_HINTS; i++)
-        if (seg->hints[i].offset == offset && seg->hints[i].position) {
+        if (seg->hints && seg->hints[i].offset == offset && seg->hints[i].position) {
             *at = seg->hints[i];
             return 0;
         }
@@ -66,7 +67,9 @@ int segment_find(struct segment *seg, uint64_t offset, struct place *at)
 void segment_hint(struct segment *seg, struct place at)
 {
     for (int i = 0; i < SEGMENT_HINTS; i++)
-        if (seg->hints[i].offset == at.offset && seg->hints[i].position)
+        if (seg->hints && seg->hints[i].offset == at.offset && seg->hints[i].position)
             return;
+    if (!seg->hints)
+        seg->hints = mem_new(SEGMENT_HINTS * sizeof *seg->hints);
     seg->hints[seg->hint_at++ % SEGMENT_HINTS] = at;
 }

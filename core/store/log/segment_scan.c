@@ -128,7 +128,7 @@ int segment_scan(struct segment *seg, struct damage *found)
         seg->time_last = s.time_ms;
         seg->origins = s.origins || s.broken;
         seg->size = seg->written = s.position;
-        memset(seg->hints, 0, sizeof seg->hints);
+        segment_forget_hints(seg);
     }
     return 0;
 }

@@ -36,6 +36,7 @@ struct store {
     struct store_options options;
     struct last_run last_run;
     struct list journals;
+    struct list shared_options;   /* of journals (journal_share_options) */
     struct list leaving;          /* journals that are deleted once no job works on them any more */
     struct commit_queue queue;
     struct group_commit *commit;  /* owned; the one that runs, or ran last */

@@ -12,7 +12,7 @@
 struct topic_dir {
     struct disk *disk;              /* outlives us */
     struct index_cache *indexes;    /* outlives us */
-    char *name;                     /* owned; the topic's */
+    const char *name;               /* the topic's; outlives us */
     struct topic_id id;             /* in the header of each file */
     unsigned jobs;                  /* of the disk thread that use files here, other than group commits. While there are
                                        any, the directory is neither moved nor its journal freed */

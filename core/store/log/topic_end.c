@@ -59,7 +59,7 @@ int topic_end_of(const struct journal *j, struct topic_end *out)
     if (rc < 0)
         return rc;
     forget_recent(out);
-    out->id = j->options.id;
+    out->id = j->parts.dir.id;
     out->stated = j->marks.stated;
     if (!seg)
         return 0;

@@ -10,7 +10,7 @@
 static void preallocate_if_worth(struct journal *j)
 {
     struct segment *seg = j->parts.active;
-    const struct journal_options *o = &j->options;
+    const struct journal_options *o = j->options;
     if (j->next_file != PREALLOCATED_NONE || seg->preallocated || seg->size < SEGMENT_AHEAD_MIN)
         return;
     if (seg->size <= o->segment_bytes / 2 && seg->next - seg->first <= o->segment_messages / 2)

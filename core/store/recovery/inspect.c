@@ -58,7 +58,7 @@ static void accept(struct found_file *f, const struct scan *s)
 static bool mark_covers_disk(const struct journal *j, const struct batch_head *head)
 {
     const struct state *state = &j->store->disk.state;
-    bool member = state->counts && !state->amnesiac && j->options.durability == DURABILITY_COMMIT;
+    bool member = state->counts && !state->amnesiac && j->options->durability == DURABILITY_COMMIT;
     return identity_led(j->store, head->epoch) || (member && (head->flags & BATCH_FLAG_PEERS));
 }
 

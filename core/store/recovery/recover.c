@@ -301,7 +301,7 @@ int journal_recover(struct journal *j)
     r.has_checkpoint = checkpoint_load(path.s, &r.checkpoint) == 0;
     if (r.has_checkpoint) {
         j->checkpoint.sequence = r.checkpoint.sequence;
-        j->checkpoint.last = r.checkpoint;
+        checkpointing_note(&j->checkpoint, &r.checkpoint);
     }
     r.has_checkpoint = r.has_checkpoint || checkpoint_of_end(j, &r.checkpoint);
     if (r.has_checkpoint) {

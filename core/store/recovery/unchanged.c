@@ -8,7 +8,7 @@
 static const struct topic_end *end_of(const struct journal *j)
 {
     const struct topic_end *end = ends_find(j->store->ends, slice_from(j->parts.dir.name));
-    const struct topic_id *id = &j->options.id;
+    const struct topic_id *id = &j->parts.dir.id;
     return end && end->id.epoch == id->epoch && end->id.offset == id->offset ? end : NULL;
 }
 

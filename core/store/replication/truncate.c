@@ -283,7 +283,7 @@ static void shorten_segment(struct segment *seg, const struct truncation *t)
     seg->origins = t->scan.origins;
     seg->scanned = seg->preallocated = false;
     seg->last.offset = UINT64_MAX;
-    memset(seg->hints, 0, sizeof seg->hints);
+    segment_forget_hints(seg);
     index_truncate(&seg->cached.index, t->at.offset);
     seg->cached.complete |= seg->written < FILE_HEAD_SIZE + INDEX_EVERY;
 }
@@ -434,7 +434,7 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     origins_drop(j);
     j->checkpoint.position = 0;
     j->checkpoint.clean = false;
-    j->checkpoint.last = (struct checkpoint){0};
+    checkpointing_note(&j->checkpoint, NULL);
     j->next_file = PREALLOCATED_NONE;
     lower_marks(j, 0);
     j->marks.epoch = 0;

@@ -6,7 +6,7 @@
 #include "broker/topic/registry.h"
 #include "unit/unit.h"
 
-enum { MOST = 3000 };
+enum { MOST = 3000, NAME_SIZE = 16 };
 
 static struct topic *all[MOST];          /* in the order of names */
 static size_t count;
@@ -20,8 +20,8 @@ static uint32_t random_below(uint32_t n)
 
 static struct topic *topic_named(unsigned number)
 {
-    struct topic *t = MEM_NEW(struct topic);
-    snprintf(t->name, sizeof t->name, "t%u", number);
+    struct topic *t = mem_new(sizeof *t + NAME_SIZE);
+    snprintf(t->name, NAME_SIZE, "t%u", number);
     return t;
 }
 

@@ -312,3 +312,30 @@ TEST(test_thousands_of_topics_need_few_descriptors)
     CHECK(s->disk.files.open <= 8);
     store_close(s);
 }
+
+/* Journals with the same options share them; a change is that of one journal. */
+TEST(test_options_are_shared_and_change_for_one_journal_only)
+{
+    struct store *s = open_store();
+    struct journal *all[40];
+    char name[16];
+    for (unsigned i = 0; i < 40; i++) {
+        struct journal_options o = files_of(1 + i % 20);
+        o.id.offset = 100 + i;
+        snprintf(name, sizeof name, "t%u", i);
+        CHECK_EQ(journal_open(s, slice_from(name), &o, &all[i]), 0);
+    }
+    struct journal_options o = files_of(7);
+    o.id.offset = 139;
+    CHECK(all[39]->options != all[38]->options);
+    journal_set_options(all[39], &o);
+    for (unsigned i = 0; i < 40; i++) {
+        CHECK_EQ(all[i]->options->segment_messages, i == 39 ? 7 : 1 + i % 20);
+        CHECK_EQ(all[i]->parts.dir.id.offset, 100 + i);
+    }
+    struct journal *again;
+    o.id.offset = 200;
+    CHECK_EQ(journal_open(s, SLICE("again"), &o, &again), 0);
+    CHECK(again->options == all[39]->options);
+    store_close(s);
+}

@@ -77,7 +77,8 @@ TEST(test_a_change_of_durability_syncs_what_was_appended_without_waiting)
         struct journal *j;
         struct store *s = store_with_slow_commit(&j, small_files);
         append_some(j, 1, 100);            /* in memory */
-        struct journal_options o = j->options;
+        struct journal_options o = *j->options;
+        o.id = j->parts.dir.id;
         o.durability = weak[i];
         CHECK_QUICK(journal_set_options(j, &o));
         append_some(j, 1, 100);

@@ -137,7 +137,7 @@ TEST(test_a_damaged_head_answers_no_question_about_epochs)
             struct batch_head head;
             CHECK_EQ(journal_batch_before(j, (uint64_t)i + 1, &head), wrong == right ? 0 : -ERR_DAMAGED);
             change_file(FILE_0, position[i] + 24, slice_of((char *)&right, 8));
-            memset(j->parts.active->hints, 0, sizeof j->parts.active->hints);
+            segment_forget_hints(j->parts.active);
             j->parts.active->scanned = false;
         }
     CHECK(refused > 50);

@@ -185,7 +185,7 @@ TEST(test_a_truncation_at_the_end_of_a_large_sealed_file_is_prepared_too)
     struct store *s = open_store();
     struct journal *j = large_topic(s, "t");
     struct journal_options o = one_file;
-    o.id = j->options.id;
+    o.id = j->parts.dir.id;
     o.segment_messages = COUNT;
     journal_set_options(j, &o);
     append_some(j, 3, 10);
