@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,12 +27,39 @@ enum {
 static const char dump_key[] = "lignum.dump";       /* in the registry: string.dump */
 static const char unsafe_key[] = "lignum.unsafe";   /* in the registry */
 
-/* Calls Lua's own function, which is the upvalue of ours, with the arguments as they are on the stack now. */
+/* "lignum.lua:3: ..." */
+static bool has_line(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    size_t digits = colon == NULL ? 0 : strspn(colon + 1, "0123456789");
+    return digits > 0 && colon[1 + digits] == ':';
+}
+
+/* Raises the error on top. Lua does not know the name of a function that C has called, nor its line: it complains of an
+ * argument to '?'. Ours has both. */
+static int raise_as_ours(lua_State *L)
+{
+    int number = 0, end = 0;
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    if (text == NULL || has_line(text) || strcmp(text, "not enough memory") == 0)
+        return lua_error(L);
+    if (sscanf(text, "bad argument #%d to '?' (%n", &number, &end) != 1 || end == 0)
+        return luaL_error(L, "%s", text);
+    lua_pushlstring(L, text + end, strlen(text + end) - 1);
+    return luaL_argerror(L, number, lua_tostring(L, -1));
+}
+
+/* Calls Lua's own function, which is the upvalue of ours, with the arguments as they are on the stack now. One that
+ * calls functions of scripts is not protected, so that a trace of their errors is whole. */
 static int call_replaced(lua_State *L)
 {
+    bool calls = lua_isfunction(L, 1) || lua_isfunction(L, 2);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    if (calls)
+        lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    else if (lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0) != LUA_OK)
+        return raise_as_ours(L);
     return lua_gettop(L);
 }
 
