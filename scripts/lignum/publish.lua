@@ -176,7 +176,7 @@ local function append_groups(by, groups, name, options)
   if options.expect or request and request:header("if-match") then
     return nil, "a batch that is appended only at an expected place cannot be spread over topics", "bad_value"
   end
-  if request and request.producer then      -- its sequence is that of one topic
+  if options.producer or request and request.producer then      -- its sequence is that of one topic
     return nil, "a batch with a Producer-Id cannot be spread over topics", "bad_value"
   end
   local main, others, appended = nil, {}, 0

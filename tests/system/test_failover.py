@@ -7,6 +7,7 @@ this one.
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import time
@@ -14,7 +15,7 @@ import time
 import history
 from client import assert_status
 from cluster import KEY
-from common import SANITIZED, crc32c, hold_for, wait_until
+from common import SANITIZED, crc32c, hold_for, in_threads, wait_until
 from traffic import Run
 
 LIVE = {"replication": "live", "copies": 2}
@@ -45,6 +46,54 @@ def test_after_kill_9_of_the_leader_another_leads_soon_and_nothing_live_is_lost(
            ", ".join("%.2f" % t for t in took))
     sound(run)
     assert statistics.median(took) < (10 if SANITIZED else 4)
+
+
+# A timer that computes without end, and a leak up to the limit of memory.
+BURNING = """
+every(0.001, function() while true do end end)
+local kept = {}
+every(0.01, function() kept[#kept + 1] = ("x"):rep(1 << 20) .. #kept end)
+"""
+
+
+def test_a_failover_takes_no_longer_beside_a_world_that_burns_leaks_and_is_reloaded(cluster, figure):
+    c = cluster(config=BURNING, set=["limits.script_memory=%d" % (64 << 20)])
+    took = []
+    with Run(c, {"live": "live"}, seed=7) as run:
+        for _ in range(2):
+            leader = c.leader()
+            with run.fault("kill leader", leader):
+                for node in c.nodes:
+                    node.signal(signal.SIGHUP)
+                leader.kill()
+                took.append(run.failover(time.monotonic(), "live"))
+                leader.start()
+            run.progresses()
+    figure("kill -9 of the leader beside a burning world: next acknowledgement after %s s", ", ".join("%.2f" % t for t in took))
+    sound(run)
+    assert max(took) < (10 if SANITIZED else 4)
+
+
+def test_a_leader_that_loses_its_epoch_sends_a_publish_with_a_key_to_the_next(cluster):
+    """It has appended the message, and waits for its followers when it has to stop leading."""
+    c = cluster(topics={"t": LIVE})
+    leader, followers = c.leader(), c.followers()
+    for node in followers:
+        node.freeze()
+
+    def publish():
+        a = leader.post("/v1/topics/t/messages", b"once", headers={"Idempotency-Key": "k"}, timeout=20)
+        assert a.status == 200, a
+
+    def change():
+        wait_until(lambda: "tail" in leader.get("/v1/topics/t").json and leader.get("/v1/topics/t").json["tail"] == 1)
+        c.consul.destroy_session(c.consul.get(KEY)[2])
+        wait_until(lambda: not leader.leads())
+        for node in followers:
+            node.thaw()
+    in_threads(publish, change)
+    c.wait_whole()
+    assert [payload for _, _, payload in c.leader().log("t")] == [b"once"]
 
 
 def test_an_orderly_stop_hands_over_and_loses_nothing_of_a_wal_topic_either(cluster, figure):

@@ -368,19 +368,22 @@ def test_check_finds_globals_in_functions_that_nobody_calls(folder):
     many = "\n".join('  local x = "k%d"' % i + (" end do" if i % 100 == 99 else "") for i in range(400))
     r = check(folder, 'include "more.lua"\nlocal mod = require "mod"\nif mod == 1 then nothing() end\n'
               'function on_publish(msg)\n  topic = msg.topic\n  local function inner() return logg("x") end\n'
-              '  local _ENV = { mine = 1 }\n  return mine, inner\nend\n'
-              'function may_lead(state)\n  do\n%s\n  end\n  return far.away\nend\n'
+              '  local key = "dynamic" key = msg.key\n  local function other() return msg.absent, key end key = _ENV[key]\n'
+              '  local function second() return msg.absent, absent_too end\n'
+              '  local _ENV = { mine = 1 }\n  return mine, inner, other, second\nend\n'
+              'function may_lead(state)\n  do\n%s\n  end\n  far_off = 1\n  return far.away\nend\n'
               'local function later() function authorize() return true end return on_publish, _G, replicas end\n'
               'undefined_now()\n' % many)
     assert r.code == 64, r
     found = [re.sub(r"^.* main: configuration: \S*/", "", line) for line in r.err.splitlines()]
     for place, words in [("more.lua:2", "there is no global jsn; did you mean json?"), ("mod.lua:3", "coutn: is not a hook"),
                          ("lignum.lua:3", "there is no global nothing"), ("lignum.lua:5", "topic is given, and cannot be"),
-                         ("lignum.lua:6", "there is no global logg"), ("lignum.lua:413", "there is no global far"),
-                         ("lignum.lua:415", "there is no global replicas"),
-                         ("lignum.lua:416", "there is no global undefined_now")]:
+                         ("lignum.lua:6", "there is no global logg"), ("lignum.lua:9", "there is no global absent_too"),
+                         ("lignum.lua:416", "far_off: is not a hook"), ("lignum.lua:417", "there is no global far"),
+                         ("lignum.lua:419", "there is no global replicas"),
+                         ("lignum.lua:420", "there is no global undefined_now")]:
         assert sum(line.startswith(place + ": " + words) for line in found) == 1, (place, words, r.err)
-    assert len(found) == 8, r.err
+    assert len(found) == 10, r.err
 
 
 def test_a_pipe_is_a_file_if_somebody_writes_to_it(folder):
