@@ -110,15 +110,15 @@ static int judge_stranger(const struct services *s, const struct shown *shown, b
     return -ERR_UNAUTHORIZED;
 }
 
-void judge_head(const struct services *s, const struct http_request *r, struct http_refusal *out)
+void judge_head(const struct services *s, const struct http_request *r, bool asks, struct http_refusal *out)
 {
     struct shown shown;
-    if (!access_guarded(s->access))
+    if (!asks && !access_guarded(s->access))
         return;
     judge_shown(s, r, &shown);
     if (shown.token != NULL)
         return;
-    out->error = judge_stranger(s, &shown, false, &out->detail);
+    out->error = judge_stranger(s, &shown, asks, &out->detail);
     if (out->error == -ERR_UNAUTHORIZED)
         out->headers = SLICE(ASK_FOR_BEARER);
 }

@@ -25,8 +25,9 @@ void judge_shown(const struct services *s, const struct http_request *r, struct 
 /* Whether this node has heard no leader for so long that it does not know which tokens have been revoked. */
 bool judge_is_stale(const struct services *s);
 
-/* For a head whose body has not arrived yet: refuses it where the node is guarded and it shows no valid token. */
-void judge_head(const struct services *s, const struct http_request *r, struct http_refusal *out);
+/* For a head whose body has not arrived yet: refuses it where the node is guarded and it shows no valid token. `asks`:
+ * authorize decides on what is no token of ours; it may look at the body. */
+void judge_head(const struct services *s, const struct http_request *r, bool asks, struct http_refusal *out);
 
 /* Pushes whether a request needs a token, and whether clients have limits; returns 2. */
 MAY_RAISE int judge_guards(lua_State *L);

@@ -343,8 +343,8 @@ enum { UNKNOWN_BODY_MAX = HTTP_HEAD_MAX };
 
 static const char serving = 0;        /* its address is the registry's key of the tree that is served */
 
-/* core.serve([tree]).  From now on requests with a body are judged by it before their body is read; without one, none
- * is. */
+/* core.serve([tree]).  From now on requests with a body are judged by it before their body is read; without one, as
+ * `authorize` is to be asked first, only by a wrong secret that they show. */
 static int l_serve(lua_State *L)
 {
     if (!lua_isnoneornil(L, 1))
@@ -363,8 +363,7 @@ void route_judge(void *arg, const struct http_request *r, struct http_refusal *o
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serving);
     const struct tree *t = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (t != NULL)
-        judge_head(vm_services(L), r, out);
+    judge_head(vm_services(L), r, t == NULL, out);
     if (t == NULL || out->error != 0)
         return;
     slice path = request_path(r, text);
