@@ -289,7 +289,7 @@ help:
 	@echo "make model            check the model of replication and its mutants with spin (about 4 minutes; ARGS=--long: 15 minutes)"
 	@echo "make torture          run a cluster of three under every known fault, as root (25 minutes; ARGS=--help lists the options)"
 	@echo "make torture-mutants  run builds that lack one safety rule each; the checker must catch every one (about 15 minutes)"
-	@echo "make fuzz             fuzz the HTTP parser, stored files, frames between nodes, records of groups and snapshots of producers, a minute each"
+	@echo "make fuzz             fuzz the HTTP parser, stored files, frames between nodes, records of groups, snapshots of producers and what streams parse, a minute each"
 	@echo "make bench            measure the figures of doc/performance.md and write them there (about 13 minutes)"
 	@echo "make bench-peers      install the brokers that bench compares with"
 	@echo "make bench-quick      measure the main ratios against Redis and this machine's limits (under 2 minutes)"

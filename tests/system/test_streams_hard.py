@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from client import Connection
+from client import Connection, assert_status, request_bytes
 from common import SANITIZED, hold_for, raise_descriptors, running, wait_until
+from test_access import add, bearer
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain"}
@@ -178,6 +179,29 @@ def test_a_fork_outlives_its_deleted_source_on_all_nodes(cluster):
     assert leader.ok("GET", "/v1/stream/a").json == [9]
 
 
+def test_an_offset_of_a_history_that_was_cut_off_is_410(cluster):
+    """Of a wal topic a leader that is alone acknowledges what the next one never has."""
+    c = cluster(config=STREAMS, net=True)
+    old = c.leader()
+    old.ok("PUT", "/v1/stream/s", body=b"[1]", headers=JSON, status=201)
+    c.wait_equal(["stream.s"])
+    c.net.isolate(old.name)
+    a = old.request("POST", "/v1/stream/s", body=b"[2,3]", headers=JSON, timeout=30)
+    lost = a.header("stream-next-offset")
+    assert (a.status, lost[-1:]) == (204, "3"), a
+    new = c.wait_leader(besides=[old])
+    wait_until(lambda: new.request("POST", "/v1/stream/s", body=b"[4,5,6]", headers=JSON).status == 204, what="another one leads")
+    kept = new.ok("GET", "/v1/stream/s?offset=now").header("stream-next-offset")
+    c.net.heal()
+    for node in c.nodes:
+        wait_until(lambda: node.request("GET", "/v1/stream/s").body == b"[1,4,5,6]", what="%s has what the new one has" % node.name)
+        for live in ("", "&live=long-poll", "&live=sse"):
+            a = node.request("GET", "/v1/stream/s?offset=" + lost + live)
+            assert_status(a, 410, "log_truncated")
+        assert node.ok("GET", "/v1/stream/s?offset=" + kept).json == []
+        assert node.ok("GET", "/v1/stream/s?offset=" + kept[:-1] + "2").json == [5, 6]
+
+
 TTL = 3
 
 
@@ -233,6 +257,39 @@ def test_authorize_holds_on_every_node(cluster):
         node.ok("POST", "/v1/stream/secret", body=b"[]"[:0] or b"[1]", headers={**JSON, **owner}, status=204)
         node.ok("DELETE", "/v1/stream/secret", headers=owner, status=204)
         node.ok("PUT", "/v1/stream/secret", body=b"[1]", headers={**JSON, **owner}, status=201)
+
+
+def test_access_tokens_hold_on_a_follower_and_end_a_stream_of_events(cluster):
+    c = cluster(config=LIVE)
+    leader, follower = c.leader(), c.followers()[0]
+    root = bearer(add(leader, "root", "*"))
+    writer, reader = bearer(add(leader, "writer", "stream.a", "publish")), bearer(add(leader, "reader", "stream.a", "read"))
+    wait_until(lambda: follower.request("HEAD", "/v1/stream/a").status == 401, what="the tokens hold")
+    follower.ok("PUT", "/v1/stream/a", body=b"[1]", headers={**JSON, **writer}, status=201)
+    for node in (leader, follower):
+        node.ok("POST", "/v1/stream/a", body=b"[2]", headers={**JSON, **writer}, status=204)
+        for method, who, status in (("GET", reader, 200), ("HEAD", reader, 200), ("GET", writer, 403), ("POST", reader, 403),
+                                    ("PUT", reader, 403), ("DELETE", writer, 403), ("DELETE", reader, 403), ("GET", {}, 401),
+                                    ("POST", {}, 401)):
+            body = b"[9]" if method in ("POST", "PUT") else None
+            a = node.request(method, "/v1/stream/a", body=body, headers={**JSON, **who})
+            assert a.status == status, (node.name, method, a)
+        assert node.request("GET", "/v1/stream/b", headers=reader).status == 403
+        assert node.request("PUT", "/v1/stream/b", body=b"[1]", headers={**JSON, **writer}).status == 403
+    assert follower.ok("GET", "/v1/stream/a", headers=root).json == [1, 2, 2]
+    with follower.connect() as c1, leader.connect() as c2:
+        for conn in (c1, c2):
+            conn.send(request_bytes("GET", "/v1/stream/a?offset=now&live=sse", None, reader))
+            assert conn.head()[0] == 200
+            assert b"control" in conn.chunk()
+        assert leader.lignum("token", "revoke", "reader", "--console", leader.console).code == 0
+        wait_until(lambda: follower.request("HEAD", "/v1/stream/a", headers=reader).status == 401, what="it is revoked there")
+        follower.ok("POST", "/v1/stream/a", body=b"[3]", headers={**JSON, **writer}, status=204)
+        for conn in (c1, c2):
+            text = b""
+            while piece := conn.chunk():
+                text += piece
+            assert b"event: error" in text and b'"unauthorized"' in text and b"[3]" not in text, text
 
 
 def test_on_publish_sees_what_is_appended_to_streams(node):

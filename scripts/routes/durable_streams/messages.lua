@@ -9,7 +9,7 @@ local json = core.json
 
 local M = {}
 
-local PAYLOAD_MAX <const>, COUNT_MAX <const> = core.limits.payload_size_max, core.limits.batch_count_max
+local PAYLOAD_MAX <const> = core.limits.payload_size_max
 
 -- on_publish has changed the messages of a JSON stream.
 local function check_changed(before, after)
@@ -21,21 +21,6 @@ local function check_changed(before, after)
       end
     end
   end
-end
-
-local function elements(body)
-  local list, why, code, more = json.split(body)
-  if not list then return nil, why, code, more end
-  if #list > COUNT_MAX then
-    return nil, ("%d messages are over the limit of %d"):format(#list, COUNT_MAX), "too_large", { limit = COUNT_MAX }
-  end
-  for _, text in ipairs(list) do
-    if #text > PAYLOAD_MAX then
-      local why_long <const> = "an element of %d bytes is over the limit of %d"
-      return nil, why_long:format(#text, PAYLOAD_MAX), "too_large", { limit = PAYLOAD_MAX }
-    end
-  end
-  return list
 end
 
 local function pieces(body)
@@ -60,7 +45,7 @@ function M.of(req, name, type, coding)
   if problem then return nil, problem, "unsupported_media" end
   local is_json = protocol.media(type) == "application/json"
   local list, why, code, more
-  if is_json then list, why, code, more = elements(body) else list = pieces(body) end
+  if is_json then list, why, code, more = json.split(body) else list = pieces(body) end
   if not list or #list == 0 then return list, why, code, more end
   local shown
   shown, why, code, more = publish.show(name, list, req)
