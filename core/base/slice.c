@@ -83,6 +83,8 @@ bool slice_split(slice *rest, char by, slice *part)
     return true;
 }
 
+enum { DIGITS_SAFE = 19 };          /* so many are less than 2^64 */
+
 int slice_u64(slice s, uint64_t *out)
 {
     uint64_t v = 0;
@@ -90,10 +92,15 @@ int slice_u64(slice s, uint64_t *out)
     if (s.n == 0)
         return -EINVAL;
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9)
             return -EINVAL;
+        if (i < DIGITS_SAFE) {
+            v = v * 10 + digit;
+            continue;
+        }
         over |= __builtin_mul_overflow(v, UINT64_C(10), &v);
-        over |= __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v);
+        over |= __builtin_add_overflow(v, (uint64_t)digit, &v);
     }
     if (over)
         return -ERANGE;

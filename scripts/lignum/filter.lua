@@ -114,20 +114,13 @@ local function sift(topic, group, name, messages)
   return kept
 end
 
----Claims as core.group.claim does, and leaves out what the function of the group's filter does not take.
----@param topic string
----@param group string
----@param options lignum.Claim
----@return string? answer   in JSON
----@return string? message
----@return string? code
-function M.claim(topic, group, options)
-  local name = type(options) == "table" and raw.filter(topic, group)
-  if not name then return raw.claim(topic, group, options) end
+-- Claims, and leaves out what the function of this name does not take.
+local function claim_sifted(topic, group, options, name)
   if not (raw.filters and raw.filters[name]) then
     return nil, ("there is no filter.%s in lignum.lua, which the group has"):format(name), "unavailable"
   end
-  local o, settled = { consumer = options.consumer, limit = options.limit, bytes = options.bytes }, nil
+  local o = { consumer = options.consumer, limit = options.limit, bytes = options.bytes, sifts = true }
+  local settled
   local over = core.time.clock() + (options.wait or 0)
   o.settle, o.wait = options.settle, options.wait
   while true do
@@ -146,6 +139,19 @@ function M.claim(topic, group, options)
     end
     o.settle, o.wait = nil, math.max(0, over - core.time.clock())
   end
+end
+
+---Claims as core.group.claim does, and leaves out what the function of the group's filter does not take.
+---@param topic string
+---@param group string
+---@param options lignum.Claim
+---@return string? answer   in JSON
+---@return string? message
+---@return string? code
+function M.claim(topic, group, options)
+  local text, why, code = raw.claim(topic, group, options)
+  if text == false then return claim_sifted(topic, group, options, why) end
+  return text, why, code
 end
 
 return M

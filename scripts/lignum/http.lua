@@ -4,6 +4,8 @@ local near = require "lignum.near"
 
 local errors = core.errors
 local json = core.json
+local byte = string.byte
+local BRACE <const> = byte("{")
 
 local M = {}
 
@@ -143,22 +145,17 @@ local NOUNS = {
   object = "an object", list = "a list", table = "an object or a list",
 }
 
-local function check_field(value, name, kind)
-  local required = kind:sub(-1) ~= "?"
-  kind = required and kind or kind:sub(1, -2)
-  if value == nil then
-    if required then return ("%s is missing: it must be %s"):format(name, NOUNS[kind] or "given") end
-  elseif not type_ok(value, kind) then
-    return ("%s must be %s"):format(name, NOUNS[kind])
-  end
-end
-
--- [shape] = its field names. Large bodies are lists of objects of one shape, so the names are kept.
+-- [shape] = its fields. Large bodies are lists of objects of one shape, and each request has one, so they are kept.
 local fields = setmetatable({}, {
   __mode = "k",
   __index = function(all, shape)
-    all[shape] = near.names(shape)
-    return all[shape]
+    local list = {}
+    for i, name in ipairs(near.names(shape)) do
+      local kind, optional = shape[name]:match("^(.-)(%??)$")
+      list[i] = { name = name, kind = kind, required = optional == "" }
+    end
+    all[shape] = list
+    return list
   end,
 })
 
@@ -172,9 +169,17 @@ function M.check_shape(object, shape)
       return ("there is no field %s%s"):format(tostring(name), near.hint(name, near.names(shape)))
     end
   end
-  for _, name in ipairs(fields[shape]) do
-    local problem = check_field(object[name], name, shape[name])
-    if problem then return problem end
+  local list = fields[shape]
+  for i = 1, #list do
+    local field = list[i]
+    local value = object[field.name]
+    if value == nil then
+      if field.required then
+        return ("%s is missing: it must be %s"):format(field.name, NOUNS[field.kind] or "given")
+      end
+    elseif not type_ok(value, field.kind) then
+      return ("%s must be %s"):format(field.name, NOUNS[field.kind])
+    end
   end
 end
 
@@ -186,10 +191,13 @@ end
 ---@return string? code
 ---@return { limit: integer }? more   with too_large
 function M.decode_object(text, shape)
-  if not text:find("%S") then return nil, "the body is empty; it must be a JSON object", "bad_json" end
+  local plain = byte(text) == BRACE
+  if not plain and not text:find("%S") then return nil, "the body is empty; it must be a JSON object", "bad_json" end
   local value, why, code, more = json.decode(text, limits.json_object_values_max)
   if why then return nil, why, code, more end
-  if type(value) ~= "table" or not text:find("^%s*{") then return nil, "the body must be a JSON object", "bad_json" end
+  if type(value) ~= "table" or not plain and not text:find("^%s*{") then
+    return nil, "the body must be a JSON object", "bad_json"
+  end
   local problem = shape and M.check_shape(value, shape)
   if problem then return nil, problem, "bad_value" end
   return value

@@ -27,8 +27,9 @@ end
 
 -- A body that may be missing.
 local function object_of(req, shape)
-  if req.body == "" then return {} end
-  return req:json(shape)
+  local text = req.body
+  if text == "" then return {} end
+  return http.decode_object(text, shape)
 end
 
 -- What stands in the way of a group that is blocked.

@@ -16,7 +16,7 @@ int groups_make_log(struct groups *gs, uint64_t *want)
 int groups_create(struct groups *gs, struct topic *t, slice name, const struct group_settings *s,
                   const struct group_place *from, uint64_t *want)
 {
-    char text[GROUP_KEY_MAX + 1];
+    char text[GROUP_KEY_MAX];
     struct buf headers = {0}, payload = {0};
     if (!topic_name_ok(name))
         return -ERR_BAD_VALUE;

@@ -1,6 +1,8 @@
 /* Claiming: which messages, their leases, and who waits. */
+#include <sys/random.h>
+
+#include "base/ensure.h"
 #include "base/err.h"
-#include "base/id.h"
 #include "base/least.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -200,16 +202,23 @@ static int claim_append(struct groups *gs, struct held_group *g, struct claiming
     return rc;
 }
 
+static uint64_t claim_number(struct groups *gs)
+{
+    if (gs->random_left == 0) {
+        ENSURE(getrandom(gs->random, sizeof(gs->random), 0) == sizeof(gs->random));
+        gs->random_left = sizeof(gs->random) / sizeof(gs->random[0]);
+    }
+    return gs->random[--gs->random_left] | 1;    /* 0 is no claim */
+}
+
 int groups_claim(struct groups *gs, struct held_group *g, struct topic *t, const struct claim_options *o,
                  struct buf *out, struct claim *c)
 {
-    struct id random = id_mint();
     struct claiming k = {.g = &g->state, .o = o, .c = c, .out = out, .reader = reader_of(g, t)};
     size_t before = buf_size(out);
     int rc = 1;
     *c = (struct claim){0};
-    memcpy(&c->number, random.bytes, sizeof(c->number));
-    c->number |= 1;                  /* 0 is no claim */
+    c->number = claim_number(gs);
     k.record = (struct claim_record){.claim = c->number, .now_ms = groups_now_ms(gs), .consumer = o->consumer};
     k.record.until_ms = k.record.now_ms + (int64_t)g->state.settings.lease_ms;
     k.consumer = group_consumer(&g->state, o->consumer);

@@ -21,12 +21,14 @@ struct groups {
     struct mark deaths, retries;
     bool decides_retries;
     int64_t due_ms;                  /* the earliest of all groups, or before it */
+    uint64_t random[32];             /* for the numbers of claims: so many are fetched from the kernel at once */
+    unsigned random_left;
 };
 
 enum { GROUP_KEY_MAX = 2 * 20 + 2 + TOPIC_NAME_MAX };
 
 /* The key of a group's records, written to `text`. */
-slice group_key_of(char text[GROUP_KEY_MAX + 1], const struct topic_id *id, slice name);
+slice group_key_of(char text[GROUP_KEY_MAX], const struct topic_id *id, slice name);
 
 /* The group's topic; NULL: it is not here (yet), or deleted, also where others still read it. */
 struct topic *group_topic(struct groups *gs, const struct held_group *g);

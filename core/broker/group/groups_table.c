@@ -1,6 +1,4 @@
 /* The groups that are held: finding them, and their coming and going. */
-#include <stdio.h>
-
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -37,16 +35,32 @@ size_t groups_count(const struct groups *gs)
 
 /* ---- finding ---- */
 
-slice group_key_of(char text[GROUP_KEY_MAX + 1], const struct topic_id *id, slice name)
+static char *digits_write(char *to, uint64_t v)
 {
-    int n = snprintf(text, GROUP_KEY_MAX + 1, "%llu:%llu/%.*s", (unsigned long long)id->epoch,
-                     (unsigned long long)id->offset, SLICE_ARGS(name));
-    return slice_of(text, (size_t)n);
+    char digits[20];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while ((v /= 10) > 0);
+    while (n > 0)
+        *to++ = digits[--n];
+    return to;
+}
+
+slice group_key_of(char text[GROUP_KEY_MAX], const struct topic_id *id, slice name)
+{
+    char *end = digits_write(text, id->epoch);
+    *end++ = ':';
+    end = digits_write(end, id->offset);
+    *end++ = '/';
+    if (name.n > 0)
+        memcpy(end, name.p, name.n);
+    return slice_of(text, (size_t)(end - text) + name.n);
 }
 
 struct held_group *groups_find(struct groups *gs, const struct topic *t, slice name)
 {
-    char text[GROUP_KEY_MAX + 1];
+    char text[GROUP_KEY_MAX];
     return name.n > TOPIC_NAME_MAX ? NULL : map_get(&gs->by_key, group_key_of(text, &t->id, name));
 }
 

@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "script/bind/pattern.h"
 #include "script/bind/tables.h"
 #include "script/vm/task.h"
@@ -168,7 +169,7 @@ static int find_plain(lua_State *L, slice subject, slice text, size_t from)
 
 static int find(lua_State *L, bool is_find)
 {
-    union search_room room;
+    union search_room room UNINIT;
     struct search *s = &room.search;
     slice subject = check_text(L, 1), pattern = check_text(L, 2);
     size_t from = start_of(L, 3, subject.n);
@@ -232,7 +233,7 @@ static int gmatch_next(lua_State *L)
 
 static int l_gmatch(lua_State *L)
 {
-    union search_room room;
+    union search_room room UNINIT;
     struct search *s = &room.search;
     slice subject = check_text(L, 1), pattern = check_text(L, 2);
     size_t from = start_of(L, 3, subject.n);
@@ -379,7 +380,7 @@ static int gsub_called(lua_State *L, int status, lua_KContext context)
 /* string.gsub(s, pattern, replacement [, most]) */
 static int l_gsub(lua_State *L)
 {
-    union search_room room;
+    union search_room room UNINIT;
     struct search *s = &room.search;
     slice subject = check_text(L, SUBJECT), pattern = check_text(L, PATTERN);
     int type = lua_type(L, REPLACEMENT);

@@ -236,17 +236,19 @@ struct claim_call {
     uint64_t want;                   /* of the settle; 0: it is acknowledged, or there was none */
     uint64_t number;                 /* of the claim that waits for the settle */
     bool settled;                    /* something was appended: another node cannot do it again */
+    bool sifts;                      /* the caller asks the function of the group's filter */
 };
 
 static void check_claim(lua_State *L, struct claim_call *k)
 {
     uint64_t limit = 1, bytes = READ_SIZE_DEFAULT;
     double wait = 0;
-    int settle_at = 0;
+    int settle_at = 0, sifts = 0;
     slice consumer = SLICE("");
     const struct arg_field fields[] = {
         {"consumer", ARG_TEXT, &consumer}, {"limit", ARG_WHOLE, &limit}, {"bytes", ARG_WHOLE, &bytes},
-        {"wait", ARG_SECONDS, &wait}, {"settle", ARG_TABLE, &settle_at}, {NULL, ARG_END, NULL}};
+        {"wait", ARG_SECONDS, &wait}, {"settle", ARG_TABLE, &settle_at},
+        {"sifts", ARG_ANY, &sifts}, {NULL, ARG_END, NULL}};
     arg_fields(L, ARG_MORE, fields, CLAIM);
     if (consumer.n > GROUP_CONSUMER_NAME_MAX)
         arg_fail(L, CLAIM, "consumer must have at most %d bytes", GROUP_CONSUMER_NAME_MAX);
@@ -255,6 +257,7 @@ static void check_claim(lua_State *L, struct claim_call *k)
     k->o = (struct claim_options){
         .consumer = consumer, .limit = (uint32_t)least(limit, CLAIM_COUNT_MAX),
         .bytes = (size_t)least(bytes, READ_SIZE_MAX)};
+    k->sifts = sifts != 0;
     if (wait > 0)
         k->deadline_ns = clock_ns() + least(seconds_to_ms(wait), WAIT_MS_MAX) * NS_PER_MS;
     lua_settop(L, ARG_MORE);
@@ -404,7 +407,8 @@ static int claim_step(lua_State *L, int status, lua_KContext context)
     return call_wait(L, self, &c, k->want, claim_answer);
 }
 
-/* -> the answer in JSON | nil, message, code */
+/* -> the answer in JSON | nil, message, code | false, name.  false: the group's filter has this function, and the
+ * caller does not say that it `sifts` */
 int l_group_claim(lua_State *L)
 {
     struct group_call c;
@@ -422,6 +426,12 @@ int l_group_claim(lua_State *L)
     rc = call_find(L, &c, CLAIM);
     if (rc < 0)
         return call_fail(L, rc);
+    slice function = filter_function(group_filter(&c.group->state.settings));
+    if (function.n > 0 && !call.sifts) {
+        lua_pushboolean(L, 0);
+        lua_pushlstring(L, function.p, function.n);
+        return 2;
+    }
     if (lua_istable(L, SETTLED)) {
         struct buf *text = vm_scratch_keys(vm_of(L));
         rc = settle(&c, &s, text, &k->want);

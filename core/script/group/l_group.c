@@ -22,7 +22,6 @@
 #define INFO "group:info()"
 #define LIST "core.group.list([topic])"
 #define DYING "core.group.dying(topic, group, limit)"
-#define FILTER "core.group.filter(topic, group)"
 #define DEATHS "core.group.deaths(seen)"
 #define BURY "core.group.bury(topic, group, offset)"
 
@@ -302,18 +301,6 @@ static int l_list(lua_State *L)
     return 1;
 }
 
-/* -> the name of the function in the group's filter; nothing where it has none, or there is no such group here. */
-static int l_filter(lua_State *L)
-{
-    struct group_call c;
-    if (call_find_topic(L, &c, FILTER) < 0)
-        return 0;
-    const struct held_group *g = groups_find(c.groups, c.topic, arg_text(L, ARG_GROUP, "group", FILTER));
-    slice name = g == NULL ? SLICE("") : filter_function(group_filter(&g->state.settings));
-    lua_pushlstring(L, name.p, name.n);
-    return name.n > 0;
-}
-
 /* ---- dead letters ---- */
 
 static int deaths_done(lua_State *L, int status, lua_KContext context)
@@ -388,7 +375,7 @@ void group_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"create", l_create}, {"set", l_set}, {"delete", l_delete}, {"seek", l_seek}, {"info", l_info},
         {"list", l_list}, {"claim", l_group_claim}, {"settle", l_group_settle}, {"dying", l_dying},
-        {"deaths", l_deaths}, {"bury", l_bury}, {"filter", l_filter},
+        {"deaths", l_deaths}, {"bury", l_bury},
         {"decide_retries", l_group_decide_retries}, {"retries", l_group_retries}, {"ended", l_group_ended},
         {"retry", l_group_retry},
         {"held", l_group_held}, {"give_back", l_group_give_back}, {NULL, NULL}};
