@@ -933,6 +933,30 @@ def test_letters_of_a_group_are_published_again_once(b):
     assert_status(plain.call(b, "POST", "/redrive"), 400, "bad_value")
 
 
+def test_messages_that_go_through_delays_and_dead_letters_and_back_are_neither_lost_nor_doubled(node):
+    b, names = node(), ["m%d" % i for i in range(4)]
+    g = fresh(b, "loop", deliveries=2, retry={"min": 0.2, "factor": 1}, dead_letter="loop.dead")
+    for name in names:
+        b.publish("loop", name.encode(), {"Lignum-Delay": "0.3"})
+    for lap in range(3):
+        failed, deadline = {}, time.monotonic() + 60
+        while sum(failed.values()) < 2 * len(names):
+            assert time.monotonic() < deadline, "lap %d: %r" % (lap, failed)
+            for m in g.claim(b, limit=3, wait=1):
+                assert m["delivery"] == failed.get(payload_of(m), 0) + 1
+                failed[payload_of(m)] = m["delivery"]
+                assert g.settle(b, release=[m["lease"]]) == ["ok"]
+        assert sorted(x.decode() for x in failed) == names
+        wait_until(lambda: g.info(b)["lag"] == 0, what="all are dead")
+        if lap == 1:
+            b.kill()
+            b.start()
+        assert sorted(data(b.read("loop.dead", from_=lap * len(names))["messages"])) == names
+        assert g.call(b, "POST", "/redrive").json == {"published": len(names)}
+        assert sorted(data(b.read("loop", from_=(lap + 1) * len(names))["messages"])) == names
+    assert sorted(data(g.drain(b))) == names
+
+
 def test_messages_of_producers_and_idempotent_requests_are_delivered_as_they_are(b):
     g = fresh(b, "g-origin")
     b.publish("g-origin", b"one", {"Idempotency-Key": "a key"})
