@@ -44,7 +44,7 @@ int server_load(struct server *s, bool check)
     const struct cli *cli = s->cli;
     struct worlds_options o = {
         .vm = {.scripts = config_scripts_dir(cli->scripts), .config = cli->config, .set = cli->set, .check = check,
-               .tests = s->tests},
+               .tests = s->tests, .coverage = s->coverage},
         .reloaded = server_reloaded,
         .arg = s,
     };

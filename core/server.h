@@ -18,6 +18,7 @@
 struct server {
     const struct cli *cli;
     unsigned up;                           /* how many of its stages are up */
+    struct coverage *coverage;             /* of tests; NULL: not asked for */
     const char *tests;                     /* the file of a node that runs tests (test.h), or NULL */
     struct loop loop;
     struct worlds *worlds;

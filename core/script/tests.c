@@ -3,6 +3,7 @@
 #include <lua.h>
 
 #include "base/say.h"
+#include "script/vm/coverage.h"
 #include "script/vm/vm.h"
 
 enum { ASK_MS = 1000 };
@@ -38,6 +39,25 @@ unsigned tests_case(struct vm *vm, unsigned i, struct buf *name)
     buf_add_char(name, '\0');
     lua_settop(L, 0);
     return line;
+}
+
+void tests_coverage(struct vm *vm, const struct coverage *c,
+                    void (*tell)(void *arg, const char *path, const char *text, const char *lcov), void *arg)
+{
+    lua_State *L = vm_state(vm);
+    vm_push_entry(vm, L, "coverage");
+    coverage_push(c, L);
+    if (vm_call(vm, 1, 1, ASK_MS) < 0)
+        say_error("script", "coverage: %s", lua_tostring(L, -1));
+    else
+        for (lua_Integer i = 1; lua_rawgeti(L, 1, i) == LUA_TTABLE; i++) {
+            lua_getfield(L, 2, "path");
+            lua_getfield(L, 2, "text");
+            lua_getfield(L, 2, "lcov");
+            tell(arg, lua_tostring(L, 3), lua_tostring(L, 4), lua_tostring(L, 5));
+            lua_settop(L, 1);
+        }
+    lua_settop(L, 0);
 }
 
 static int push_test(lua_State *L, void *arg)

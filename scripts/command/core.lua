@@ -24,6 +24,8 @@ return {
       { "-c", "FILE", "what is tested (--config)" },
       { "--only", "WORD", "only tests whose file or name contains the word" },
       { "-o", "FORMAT", "text (the default), tap or junit" },
+      { "--coverage", nil, "tells which lines have run; --coverage=FILE writes it in the form of LCOV, too" },
+      { "--watch", nil, "again after each change of a .lua file in the folders of the tests" },
       { "--jobs", "N", "tests at once (default: as many as processors)" },
       { "--timeout", "SECONDS", "of real time, for one test (default: 10)" },
       { "-v", nil, "prints all tests, and what their nodes log" }, SET, SCRIPTS,

@@ -28,6 +28,7 @@ local worker = require "lignum.worker"
 local M = {}
 
 local checking = false     -- this is `lignum check`
+local lines                -- [path] = { [line] = true }: those with code, when tests ask for them; else nil
 local complete = false     -- true once lignum.lua is loaded: nothing can be declared any more
 
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
@@ -86,6 +87,7 @@ end
 -- though nothing calls them.
 local function load_operators(path, env, names)
   local chunk, problem = modules.load_file(path, env)
+  if chunk and lines then lines[path] = globals.uses(chunk).lines end
   for _, use in ipairs(chunk and checking and globals.uses(chunk) or {}) do
     local name, given = use.name, rawget(names, use.name) ~= nil
     local wrong
@@ -215,6 +217,7 @@ local function load_beside(path, names, more)
 end
 
 ---@class lignum.World
+---@field lines? table<string, table<integer, true>>   of tests: the lines of each file that have code
 ---@field load_file fun(path: string, names: table<string, any>)   loads a file beside lignum.lua, with these names too
 ---@field handle fun(req: lignum.Request): integer, any, table?
 ---@field serve fun()     makes its routes those that are served
@@ -231,7 +234,7 @@ end
 ---@param options { config?: string, set?: string[] }
 ---@return lignum.World
 function M.build(options)
-  checking = options.check
+  checking, lines = options.check, options.tests and {}
   local env, names = environment(options.config)
   for _, name in ipairs(ROUTES) do require("routes." .. name) end
   route.operators = true
@@ -251,7 +254,7 @@ function M.build(options)
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
     api = M.api, help = help, pretty = pretty, publish = publish, worker = worker,
-    load_file = function(path, more) load_beside(path, names, more) end,
+    load_file = function(path, more) load_beside(path, names, more) end, lines = lines,
   }
 end
 

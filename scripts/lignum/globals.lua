@@ -13,7 +13,7 @@ local LINE_ABSOLUTE <const> = -128          -- the line of an instruction stands
 
 -- Opcodes, and those that leave register A as it is.
 local LOADK <const>, GETUPVAL <const>, GETTABUP <const>, GETTABLE <const> = 3, 9, 11, 12
-local SETTABUP <const>, SETTABLE <const> = 15, 16
+local SETTABUP <const>, SETTABLE <const>, VARARGPREP <const> = 15, 16, 81
 local KEEPS = { [10] = true, [15] = true, [16] = true, [17] = true, [18] = true }
 for op = 56, 67 do KEEPS[op] = true end     -- JMP, the comparisons and tests
 
@@ -124,6 +124,9 @@ local function read_function(reader, outer, all)
   end
   reader:list(function() return read_function(reader, env, all) end)
   local lines = reader:lines(first)
+  for i = 0, #code - 1 do                   -- the last instruction returns from the line of `end`
+    if code[i] & 0x7f ~= VARARGPREP then all.lines[lines[i]] = true end
+  end
   reader:list(read_local)
   reader:list(reader.string)
   for _, use in ipairs(uses_of(code, constants, env)) do
@@ -131,11 +134,11 @@ local function read_function(reader, outer, all)
   end
 end
 
----All uses of globals in a chunk and the functions in it.
+---All uses of globals in a chunk and the functions in it; in its field `lines` those that have code.
 ---@param chunk function
 ---@return { name: string, assigned: boolean, line: integer }[]
 function M.uses(chunk)
-  local text, all = core.dump(chunk), {}
+  local text, all = core.dump(chunk), { lines = {} }
   if text:sub(1, #HEADER) ~= HEADER then return all end       -- another Lua
   read_function(setmetatable({ text = text, at = #HEADER + NUMBERS + 2 }, Reader), nil, all)
   return all

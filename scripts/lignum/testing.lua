@@ -15,6 +15,7 @@ local FETCHES_MAX <const> = 10000     -- that are kept
 local DAY <const> = 86400
 
 local file                            ---@type string
+local world                           ---@type lignum.World
 local cases, before = {}, {}          -- { name =, line =, fn = }; functions that run first
 local address                         ---@type string   of this node
 local fetched, unanswered = {}, {}
@@ -218,7 +219,7 @@ end
 ---Loads lignum.lua and a file of tests. A test's node is alone, and nobody else reaches it.
 ---@param options { config?: string, tests: string, set?: string[] }
 function M.load(options)
-  local world = init.load(options)
+  world = init.load(options)
   local values = world.config.values
   values.listen, values.console, values.cluster.consul.address = {}, { path = "" }, {}
   values.node.advertise = nil
@@ -257,6 +258,51 @@ local function left_behind()
     if task.where:find("^spawn at ") or task.where:find("^after ") then list[#list + 1] = task.where end
   end
   return own, others
+end
+
+local function sorted_lines(code)
+  local list = {}
+  for line in pairs(code) do list[#list + 1] = line end
+  table.sort(list)
+  return list
+end
+
+-- "3-5, 9" of the lines with code that are not in `hit`.
+local function missed(list, hit)
+  local ranges, first, last = {}, nil, nil
+  local function close()
+    if first then ranges[#ranges + 1] = first == last and tostring(first) or first .. "-" .. last end
+    first = nil
+  end
+  for _, line in ipairs(list) do
+    if hit[line] then close() else first, last = first or line, line end
+  end
+  close()
+  return table.concat(ranges, ", ")
+end
+
+---Which lines of the files beside the tests have run.
+---@param hits table<string, integer[]>   of all of them
+---@return { path: string, text: string, lcov: string }[]
+function M.coverage(hits)
+  local reports = {}
+  for path, code in pairs(world.lines) do
+    local hit, ran, lcov, lines = {}, 0, { "SF:" .. path }, sorted_lines(code)
+    for _, line in ipairs(hits[path] or {}) do hit[line] = true end
+    local rest, count = missed(lines, hit), #lines
+    for _, line in ipairs(lines) do
+      ran = ran + (hit[line] and 1 or 0)
+      lcov[#lcov + 1] = ("DA:%d,%d"):format(line, hit[line] and 1 or 0)
+    end
+    lcov[#lcov + 1] = ("LF:%d\nLH:%d\nend_of_record\n"):format(count, ran)
+    local what = rest == "" and "" or "; not run: " .. rest
+    local part = math.floor(100 * ran / math.max(count, 1))
+    if path ~= file then
+      local text = ("%3d %% of %s (%d of %d lines)%s"):format(part, path, ran, count, what)
+      reports[#reports + 1] = { path = path, lcov = table.concat(lcov, "\n"), text = text }
+    end
+  end
+  return reports
 end
 
 ---Runs a test.

@@ -5,7 +5,7 @@ import re
 import subprocess
 import xml.etree.ElementTree
 
-from common import BINARY
+from common import BINARY, die_with_parent, wait_until
 
 CONFIG = """
 local seen = 0
@@ -183,6 +183,85 @@ test("bad", function() assert.equal(1, 2) end)
     assert cases["good & <well>"].find("failure") is None
     assert cases["bad"].find("failure").text == "lignum_test.lua:3: got 1, want 2"
     assert "1 passed, 0 failed" in lignum_test(tmp_path, tests, "--only", "good")
+
+
+def test_coverage_tells_the_lines_that_no_test_has_run(tmp_path):
+    config = """local n = 0
+function on_publish(msg)
+  n = n + 1
+  if msg.payload == "never" then
+    n = 0
+    return reject("never")
+  end
+end
+
+local helper = require "helper"
+route.get("/x", function() return 200, helper.text() end)
+"""
+    (tmp_path / "helper.lua").write_text("""return {
+  text = function()
+    return "x"
+  end,
+  other = function()
+    return "y"
+  end,
+}
+""")
+    tests = """
+test("one", function() request("POST", "/v1/topics/t/messages", "x") end)
+test("two", function() request("GET", "/x") end)
+"""
+    lcov = tmp_path / "lcov.info"
+    lines = lignum_test(tmp_path, tests, "--coverage=" + str(lcov), config=config).splitlines()
+    assert " 77 % of lignum.lua (7 of 9 lines); not run: 5-6" in lines
+    assert [l for l in lines if "helper.lua" in l] == [" 83 % of ./helper.lua (5 of 6 lines); not run: 6"]
+    records = lcov.read_text().split("end_of_record\n")
+    of_config = next(r for r in records if r.startswith("SF:lignum.lua\n"))
+    assert "DA:3,1\n" in of_config and "DA:5,0\n" in of_config and "LH:7\n" in of_config
+    assert not any("%" in l for l in lignum_test(tmp_path, tests, config=config).splitlines())
+
+
+def test_watching_runs_the_tests_again_after_each_change(tmp_path):
+    (tmp_path / "lignum.lua").write_text("")
+    (tmp_path / "lignum_test.lua").write_text("test('first', function() end)")
+    p = subprocess.Popen([BINARY, "test", "--watch"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+    try:
+        assert p.stdout.readline().startswith("1 passed, 0 failed")
+        (tmp_path / "notes.txt").write_text("no change")
+        (tmp_path / "lignum_test.lua").write_text("test('first', function() end) test('second', function() end)")
+        assert p.stdout.readline() == "\n"
+        assert p.stdout.readline().startswith("2 passed, 0 failed")
+    finally:
+        p.terminate()
+        assert p.wait(30) != 0
+
+
+def test_a_run_that_is_ended_leaves_nothing(tmp_path):
+    (tmp_path / "lignum.lua").write_text("")
+    (tmp_path / "lignum_test.lua").write_text("test('waits', function() while true do sleep(1) end end)")
+    p = subprocess.Popen([BINARY, "test"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+
+    def folders():
+        return [n for n in os.listdir("/dev/shm") if n.startswith("lignum-test-") and is_of(p.pid, n)]
+
+    def is_of(pid, name):
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            runner = f.read().split()
+        return any("/dev/shm/" + name in os.readlink("/proc/%s/fd/%s" % (child, fd))
+                   for r in runner for child in children_of(r) for fd in fds_of(child))
+
+    def children_of(pid):
+        with open("/proc/%s/task/%s/children" % (pid, pid)) as f:
+            return f.read().split()
+
+    def fds_of(pid):
+        return ["2"] if os.path.exists("/proc/%s/fd/2" % pid) else []
+
+    wait_until(folders)
+    mine = folders()
+    p.terminate()
+    assert p.wait(30) == 128 + 15
+    assert not [n for n in mine if os.path.exists("/dev/shm/" + n)]
 
 
 def test_a_test_reaches_no_consul_and_listens_nowhere_else(tmp_path):

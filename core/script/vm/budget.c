@@ -61,7 +61,8 @@ bool budget_on_hook(struct budget *b, lua_State *L)
 {
     if (b->over)
         budget_stop(b, L);
-    lua_sethook(L, NULL, 0, 0);   /* it may also be left over from an earlier run, or inherited from L's creator */
+    /* It may also be left over from an earlier run, or inherited from L's creator. */
+    lua_sethook(L, b->lines == 0 ? NULL : b->hook, b->lines, 0);
     bool due = b->due;
     b->slice = b->ticks;
     b->due = 0;
@@ -85,8 +86,8 @@ int budget_stop(struct budget *b, lua_State *L)
  * each tick again, it would leave no time for anything else. */
 static void arm_thread(const struct budget *b, lua_State *L)
 {
-    if (lua_gethookmask(L) == 0)
-        lua_sethook(L, b->hook, LUA_MASKCOUNT, 1);
+    if (!(lua_gethookmask(L) & LUA_MASKCOUNT))
+        lua_sethook(L, b->hook, LUA_MASKCOUNT | b->lines, 1);
 }
 
 static void arm(const struct budget *b)

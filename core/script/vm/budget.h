@@ -56,6 +56,7 @@ struct budget {
     volatile sig_atomic_t over, due;
     volatile sig_atomic_t told;         /* the watchdog has written its line about this run */
     lua_Hook hook;                      /* calls budget_on_hook */
+    int lines;                          /* LUA_MASKLINE: the hook is also called for each line (coverage.h); or 0 */
     char place[PLACE_MAX];              /* "lignum.lua:12: ", where the hook first struck; "" until then */
     timer_t timer;
     uint64_t exceeded;                  /* runs that went over */

@@ -39,6 +39,7 @@ struct vm {
     struct buf scratch, scratch_headers, scratch_keys;   /* vm.h */
     size_t memory_default;            /* the cap when limits.script_memory is not set */
     char *scripts, *config, *tests, **set;    /* owned copies of the options */
+    struct coverage *coverage;        /* from the options; NULL in the core's world */
     const char *init, *world;         /* constants, from the options */
     void (*loaded)(void *arg, int rc, slice why);   /* vm_load_begin's, while loading */
     void *loaded_arg;

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "script/vm/coverage.h"
 #include "script/vm/run.h"
 #include "script/vm/task.h"
 
@@ -83,8 +84,11 @@ static int on_panic(lua_State *L)
 
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
-    (void)ar;
     struct vm *vm = vm_of(L);
+    if (ar->event == LUA_HOOKLINE) {
+        coverage_note(vm->coverage, vm->scripts, L, ar);
+        return;
+    }
     if (budget_on_hook(vm->budget, L) && task_gives_way(vm->tasks, L))
         lua_yield(L, 0);
 }
@@ -135,6 +139,7 @@ static void keep_options(struct vm *vm, const struct vm_options *o)
     vm->scripts = copy_text(o->scripts);
     vm->config = copy_text(o->config);
     vm->tests = copy_text(o->tests);
+    vm->coverage = o->first == NULL ? NULL : o->coverage;
     vm->check = o->check;
     vm->set = mem_new((n + 1) * sizeof(char *));
     for (size_t i = 0; i < n; i++)
@@ -183,6 +188,10 @@ int vm_new(const struct vm_options *o, struct vm **out)
         *thread_word(vm->L) = (uintptr_t)vm;
         lua_atpanic(vm->L, on_panic);
         o->open(vm->L);
+        if (vm->coverage != NULL) {            /* before there are further threads, which inherit it */
+            vm->budget->lines = LUA_MASKLINE;
+            lua_sethook(vm->L, on_hook, LUA_MASKLINE, 0);
+        }
         set_paths(vm);
         lua_settop(vm->L, 0);
         vm->tasks = tasks_new(vm);

@@ -31,6 +31,7 @@
 
 struct vm;
 struct tasks;
+struct coverage;
 
 struct vm_options {
     const char *scripts;          /* directory that holds lignum/ and routes/ */
@@ -39,6 +40,7 @@ struct vm_options {
     size_t memory_reserve;        /* above the cap, for the broker's own code (memory.h) */
     size_t memory_max;            /* the cap when limits.script_memory is not set; 0 = VM_MEMORY_MAX */
     const char *tests;            /* a file of tests (scripts/lignum/testing.lua); NULL: none */
+    struct coverage *coverage;    /* notes the lines that run (coverage.h); NULL: nobody does */
     bool check;                   /* lignum.lua is only checked: it changes nothing outside of this process */
     const char *init;             /* the script to load: "init", "duties" */
     const char *world;            /* core.world: "operator", "core" */
