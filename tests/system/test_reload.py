@@ -115,6 +115,15 @@ def test_shared_dictionaries_survive_a_reload(node):
     assert b.get("/hit").body == b"3:1"
 
 
+def test_a_lock_that_a_world_keeps_in_a_variable_is_free_when_that_world_is_closed(node):
+    b = node(set=["limits.reload_grace=0.1"], config='local held route.get("/take", function() held = lock("one") return 200 end)')
+    assert b.get("/take").status == 200
+    b.write_config('route.get("/take", function() local mine = lock("one", 5) mine:release() return 200 end)')
+    b.reload()
+    assert b.get("/take").status == 200
+    assert b.get("/take").status == 200
+
+
 def test_what_runs_by_time_ends_with_its_configuration(node):
     def config(n):
         return '''

@@ -135,7 +135,14 @@ static void hold_end(struct hold *h)
         pass_on(h->sync, lock);
 }
 
-/* held:release(), and __close and __gc */
+/* __close and __gc, of a hold. When the Lua state is closed, the kinds of objects are not known any more. */
+static int close_hold(lua_State *L)
+{
+    hold_end(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* held:release() */
 static int l_release(lua_State *L)
 {
     hold_end(object_check(L, 1, KIND_HOLD, RELEASE));
@@ -262,7 +269,7 @@ static int l_send(lua_State *L)
 
 void sync_open(lua_State *L)
 {
-    static const luaL_Reg hold_meta[] = {{"__gc", l_release}, {"__close", l_release}, {NULL, NULL}};
+    static const luaL_Reg hold_meta[] = {{"__gc", close_hold}, {"__close", close_hold}, {NULL, NULL}};
     static const luaL_Reg hold_methods[] = {{"release", l_release}, {NULL, NULL}};
     static const luaL_Reg guard_meta[] = {{"__gc", close_guard}, {"__close", close_guard}, {NULL, NULL}};
     static const luaL_Reg signal_methods[] = {{"wait", l_wait}, {"send", l_send}, {NULL, NULL}};
