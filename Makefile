@@ -52,7 +52,7 @@ BENCHES := $(patsubst %.c,$(B)/%,$(filter-out tests/bench/slow_disk.c,$(wildcard
            $(B)/tests/bench/slow_disk.so
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big testssl test-browser model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-streams bench-cluster bench-peers torture torture-mutants doc compdb install clean help
+.PHONY: all binary deps deps-test consul npm conformance run cluster test unit bench-tools fuzzers asan test-build test-big testssl test-browser screenshots model tidy picture lint fuzz bench bench-quick bench-profile bench-instructions bench-streams bench-cluster bench-peers torture torture-mutants doc compdb install clean help
 .SECONDARY:
 
 all: binary
@@ -137,10 +137,16 @@ test-build: deps-test consul npm tidy lint
 test: test-build
 	@tests/run
 
-# A real Chromium, driven by playwright-core: half a minute. Skipped, with the reason, where one of the two cannot be had.
+# A real Chromium, driven by playwright-core: two minutes. Skipped, with the reason, where one of the two cannot be had.
 test-browser: deps-test npm binary
 	@tests/install chromium || true
 	@LIGNUM_BROWSER=1 tests/run --only system/test_chromium $(ARGS)
+	@LIGNUM_BROWSER=1 tests/run --only system/test_web_console $(ARGS)
+
+# Pictures of each page of the web console, at two widths, in light and dark, in build/screenshots/.
+screenshots: deps-test consul npm binary
+	@tests/install chromium || true
+	@LIGNUM_SCREENSHOTS=$(CURDIR)/build/screenshots tests/run --only system/test_web_console::test_pictures_of_each_page_are_taken
 
 conformance: deps-test consul npm binary
 	@LIGNUM_CONFORMANCE=1 tests/run --only system/test_durable_streams $(ARGS)
@@ -284,7 +290,8 @@ help:
 	@echo "make conformance      run the conformance tests of Durable Streams on every kind of node, and the other tests of it (5 minutes; needs npm)"
 	@echo "make asan             run all tests under AddressSanitizer and UBSan (about 6 minutes)"
 	@echo "make test-big         run all tests in their long forms: 20,000 topics, 10 million messages, 10 GB restarts (about an hour)"
-	@echo "make test-browser     try with a real Chromium what pages of other origins can do to a node (half a minute; needs npm)"
+	@echo "make test-browser     use the web console in a real Chromium, and try what pages of other origins can do to a node (2 minutes; needs npm)"
+	@echo "make screenshots      take pictures of each page of the web console, in build/screenshots/ (needs npm)"
 	@echo "make testssl          run testssl.sh against a listener with TLS; nothing above LOW (2 minutes; ARGS=--quick: 30 seconds)"
 	@echo "make model            check the model of replication and its mutants with spin (about 4 minutes; ARGS=--long: 15 minutes)"
 	@echo "make torture          run a cluster of three under every known fault, as root (25 minutes; ARGS=--help lists the options)"

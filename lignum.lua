@@ -101,7 +101,7 @@ cors {                             -- pages of these origins may use this node, 
 --   long_poll        = 20 * second,
 --   webhook_networks = { "10.0.0.0/8" },   -- that webhooks may lead to besides the Internet
 -- }
--- console { path = "data/console.sock" }
+-- console { path = "data/console.sock", web = true }   -- web: serve /console; lua = false: run no Lua there
 -- node { name = node.hostname(), advertise = "127.0.0.1:8080", core_dumps = false, hosts = {} }
 
 -- Hooks: define only the ones that you need.

@@ -421,6 +421,13 @@ function Group:delete() end
 ---@example topic("jobs"):group("workers"):seek(0)
 function Group:seek(offset, generation) end
 
+---@class lignum.GroupOldest
+---@field offset integer
+---@field age number          seconds
+---@field state "new"|"leased"|"delayed"|"ready"|"held"   held: behind an earlier message of its key
+---@field deliveries integer  that have ended and counted
+---@field consumer? string    that has leased it
+
 ---@class lignum.GroupInfo
 ---@field topic string
 ---@field group string
@@ -432,7 +439,7 @@ function Group:seek(offset, generation) end
 ---@field scheduled integer   messages that wait for a delay
 ---@field dying integer       dead messages whose letters are not written yet
 ---@field blocked? lignum.Blocked   nil unless it has 100,000 messages out, and delivers nothing further
----@field oldest? { offset: integer, age: number }
+---@field oldest? lignum.GroupOldest   the lowest message that is not settled
 ---@field consumers { name: string, leased: integer, last: number }[]
 ---@field redelivered integer
 ---@field dead integer

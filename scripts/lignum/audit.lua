@@ -64,10 +64,12 @@ end
 ---Notes a line of the console. What has the form of a secret is left out of it.
 ---@param text string
 ---@param outcome string
-function M.console(text, outcome)
+---@param by? string      who typed it; "console": whoever may open its socket
+---@param from? string
+function M.console(text, outcome, by, from)
   local line = text:gsub("lgn_[%w_-]+", "lgn_..."):gsub("%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x+", "...")
   if #line > LINE_MAX then line = line:sub(1, LINE_MAX) .. "..." end
-  note { who = "console", did = line:gsub("[\x80-\xff]", "?"), outcome = outcome }
+  note { who = by or "console", from = from, did = line:gsub("[\x80-\xff]", "?"), outcome = outcome }
 end
 
 return M

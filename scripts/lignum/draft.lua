@@ -34,7 +34,9 @@ local complete = false     -- true once lignum.lua is loaded: nothing can be dec
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
 local WRITES <const> = { POST = true, PUT = true, PATCH = true, DELETE = true }
 local INCLUDES_MAX <const> = 16     -- files within each other
-local ROUTES = { "api", "message", "topic", "groups", "tokens", "cluster", "node", "health", "metrics", "openapi" }
+local ROUTES = {
+  "api", "message", "topic", "groups", "tokens", "cluster", "node", "health", "stats", "metrics", "openapi",
+}
 
 -- The globals of Lua that lignum.lua sees.
 local LUA = {
@@ -246,7 +248,7 @@ function M.build(options)
   if config.has("durable_streams") then
     require("routes.durable_streams").declare(config.values.durable_streams)
   end
-  require("routes.index").declare()
+  require("routes.index").declare(require("routes.console").declare(config.values.console))
   config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
   route.seal(config.values.access)

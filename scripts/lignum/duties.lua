@@ -81,6 +81,7 @@ function M.timers()
 end
 
 M.repl_eval = repl.eval
+M.repl_line = repl.line
 M.repl_complete = repl.complete
 M.repl_close = repl.close
 

@@ -226,6 +226,11 @@ end
 
 local LOOKS <const> = { serving, disk, followers, synced_set, left_behind, consul, scripts, process }
 
+local BLOCKED <const> = {
+  leased = "leased", delayed = "delayed", dying = "dead, and its letter is not written yet",
+  ready = "claimed by nobody",
+}
+
 local function group_problems(add, info)
   local name = info.topic .. "/" .. info.group
   local before, now = cursors[name], clock()
@@ -233,10 +238,12 @@ local function group_problems(add, info)
     cursors[name] = { cursor = info.cursor, at = now }
     before = nil
   end
-  if info.blocked then
-    add("group_blocked", "critical", name, format("group %s has too many messages out, from offset %d on, and delivers "
-      .. "no further ones", name, info.oldest and info.oldest.offset or info.cursor),
-      "settle or reject these messages; without consumers, look why they have stopped")
+  local b = info.blocked
+  if b then
+    add("group_blocked", "critical", name, format("group %s has too many messages out, and delivers no further ones: "
+      .. "most wait for offset %d, which is %s%s", name, b.offset, BLOCKED[b.reason],
+        b.consumer and format(" (consumer %s)", b.consumer) or ""),
+      "settle or reject that message; without consumers, look why they have stopped")
   elseif info.dying > 0 then
     add("letters_wait", "warning", name, format("%d dead messages of group %s cannot be copied to %s", info.dying, name,
       info.settings.dead_letter), "look at this node's log, and at that topic")

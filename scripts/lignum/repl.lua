@@ -92,9 +92,11 @@ end
 ---@param id integer    of the session
 ---@param text string   all lines of the statement so far
 ---@param write fun(text: string)
+---@param who? string     for the audit: who runs it, when not through the console's socket
+---@param from? string    and from where
 ---@return "more"|"ok"|"error" what   "more": the statement is unfinished
 ---@return string? text               the results, or the error
-function M.eval(id, text, write)
+function M.eval(id, text, write, who, from)
   local session = session_of(id)
   session.write = write
   local chunk, problem, unfinished = compile(text, session.env)
@@ -102,7 +104,9 @@ function M.eval(id, text, write)
   if not chunk then return "error", problem end
   local results = table.pack(pcall(chunk))
   local values = live.config.values
-  if audit.is_on(values.access and values.access.audit) then audit.console(text, results[1] and "ok" or "error") end
+  if audit.is_on(values.access and values.access.audit) then
+    audit.console(text, results[1] and "ok" or "error", who, from)
+  end
   if not results[1] then
     local why = results[2]
     return "error", type(why) == "string" and why or live.pretty.format(why)
@@ -116,6 +120,33 @@ end
 ---@param id integer
 function M.close(id)
   sessions[id] = nil
+end
+
+local SESSIONS <const> = 16               -- of HTTP; the one used longest ago makes room
+local OUTPUT <const> = 1 << 20            -- bytes that a line may print
+local used = {}                           -- names of sessions, the one used last at the end
+
+---Runs a line for a request.
+---@param name string     of the session
+---@param text string
+---@param who string
+---@param from string
+---@return string what    as from M.eval
+---@return string? text
+---@return string output  what it has printed
+function M.line(name, text, who, from)
+  for i = #used, 1, -1 do
+    if used[i] == name then table.remove(used, i) end
+  end
+  used[#used + 1] = name
+  if #used > SESSIONS then M.close(table.remove(used, 1)) end
+  local pieces, size = {}, 0
+  local what, result = M.eval(name, text, function(piece)
+    if size < OUTPUT then pieces[#pieces + 1] = piece:sub(1, OUTPUT - size) end
+    size = size + #piece
+  end, who, from)
+  if size > OUTPUT then pieces[#pieces + 1] = ("\n... %d bytes in all"):format(size) end
+  return what, result, table.concat(pieces)
 end
 
 -- Completion -------------------------------------------------------------------------------------

@@ -70,7 +70,8 @@ end
 local function check_access(access, method, path)
   access = access or {}
   local action, of = access.action or "own", access.topic or topic_in_path
-  if not ACTIONS[action] and not (type(action) == "function" and not M.operators) then
+  local ours = not M.operators and (type(action) == "function" or action == "any")
+  if not ACTIONS[action] and not ours then
     error(("route %s %s: action must be read, publish, consume, admin, observe or own"):format(method, path), 4)
   end
   if type(of) ~= "function" then error(("route %s %s: topic must be a function"):format(method, path), 4) end
@@ -252,6 +253,7 @@ local function refused(req, route)
   end
   local action = route.action
   if type(action) == "function" then action = action(req) end
+  if action == "any" then action = nil end          -- what every token may
   return refused_one(req, { action = action, topic = route.topic(req) }, route.all)
 end
 

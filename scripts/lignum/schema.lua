@@ -217,6 +217,9 @@ M.keys = group {
   "console", group {
     "path", key("text", function(config) return config.store.path .. "/console.sock" end,
       "the console's Unix socket", { shown = "console.sock in store.path" }),
+    "web", key("flag", true, "whether GET /console is the web console"),
+    "lua", key("flag", nil, "true: POST /v1/console runs Lua for whoever may admin everything; false: for nobody",
+      { shown = "only for access tokens" }),
   },
   "cluster", cluster(),
   "access", group {

@@ -1,4 +1,5 @@
 --- /v1/topics/{topic}/groups: consumer groups (doc/http.md, "Groups").
+local access = require "lignum.access"
 local core = require "lignum.core"
 local events = require "lignum.events"
 local forward = require "lignum.forward"
@@ -284,6 +285,34 @@ end
 local ALL <const> = "/v1/topics/{topic}/groups"
 local ONE <const> = ALL .. "/{group}"
 
+local OF_ALL = { after = true, limit = true }
+local PAGE <const>, PAGE_MAX <const> = 100, 1000
+
+---`GET /v1/groups`: one page of the groups of all topics, sorted by topic and name.
+---@param req lignum.Request
+function M.all(req)
+  local query, why, code = http.query(req, OF_ALL)
+  if not query then return http.fail(code, why) end
+  local limit
+  limit, why, code = http.integer(query.limit, "limit", 1, PAGE_MAX)
+  if why then return http.fail(code, why) end
+  local list = raw.list()
+  for i, g in ipairs(list) do list[i] = { id = g.topic .. "/" .. g.group, topic = g.topic, group = g.group } end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  local page, last = json.array {}, nil
+  for _, g in ipairs(list) do
+    if (not query.after or g.id > query.after) and access.shows(req, g.topic) then
+      if #page == (limit or PAGE) then return 200, { groups = page, after = last } end
+      local info = topic(g.topic):group(g.group):info()
+      if info then page[#page + 1] = describe(info) end
+      last = g.id
+      if #page % 100 == 0 then core.sleep(0) end
+    end
+  end
+  return 200, { groups = page }
+end
+
+route.get("/v1/groups", forward.write(M.all), { action = "observe" })
 route.get(ALL, forward.write(M.list), { action = "observe" })
 route.get(ONE, forward.write(M.get), { action = "observe" })
 route.put(ONE, forward.write(M.put), { action = may_put, also = publishes_to("dead_letter") })

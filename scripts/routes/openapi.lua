@@ -214,7 +214,10 @@ local schemas = {
       offset = integer(0), reason = { enum = list { "leased", "delayed", "dying", "ready" } }, held = integer(0),
       ["until"] = text(), consumer = text(), key = text(), key_base64 = text(),
     }, { "offset", "reason", "held" }) } },
-    oldest = { oneOf = list { object({ offset = integer(0), age = { type = "number" } }), { type = "null" } } },
+    oldest = { oneOf = list { object({
+      offset = integer(0), age = { type = "number" }, state = words("new", "leased", "delayed", "ready", "held"),
+      deliveries = integer(0, "that have ended and counted"), consumer = text("that has it"),
+    }), { type = "null" } } },
     redelivered = integer(0), dying = integer(0), dead = integer(0), removed = integer(0),
     outdated = integer(0),
     consumers = array_of(object({ name = text(), leased = integer(0), last = text() }, { "name", "leased" })),
@@ -520,6 +523,47 @@ paths["/v1/hooks"] = {
       }, { "time", "topic", "code", "why" })),
     }, { "hooks", "rejected" })),
   }),
+}
+paths["/v1/stats"] = {
+  get = operation("Counters of the node and state of its cluster, once or as events", {
+    ["200"] = { description = "Counters since the start; data: the same, in an event", content = {
+      ["application/json"] = { schema = { type = "object" } }, ["text/event-stream"] = { schema = text() },
+    } },
+  }, { parameters = { query("every", { type = "integer", minimum = 1, maximum = 60, default = 2 },
+    "seconds between two events") } }),
+}
+paths["/v1/me"] = {
+  get = operation("Who the caller is, and what it may do", { ["200"] = json("Its token and actions", object({
+    token = { type = list { "string", "null" } }, user = { type = list { "string", "null" } },
+    topics = array_of(text("a pattern")), may = array_of(text("an action")), console = { type = "boolean" },
+    expires = { type = "string", format = "date-time" },
+  }, { "token", "user", "topics", "may", "console" })) }),
+}
+paths["/v1/groups"] = {
+  get = operation("Groups of all topics", { ["200"] = json("One page, by topic and name", object({
+    groups = array_of(ref("Group")), after = text("for the next page"),
+  }, { "groups" })) }, { parameters = {
+    query("after", text()), query("limit", { type = "integer", minimum = 1, maximum = 1000, default = 100 }),
+  } }),
+}
+
+local LUA = body(content("application/json", object({
+  line = text("Lua"), session = text("whose variables it sees; one of this token's"),
+}, { "line" })))
+paths["/v1/console"] = {
+  post = operation("Run Lua on this node", { ["200"] = json("What came of it", object({
+    outcome = words("ok", "error", "more"), result = text("the values, or the error"), output = text("what it printed"),
+  }, { "outcome", "result", "output" })) }, { requestBody = LUA }),
+}
+paths["/v1/console/complete"] = {
+  post = operation("Complete the last word of a line of Lua", { ["200"] = json("Words that it may become", object({
+    words = array_of(text()),
+  }, { "words" })) }, { requestBody = LUA }),
+}
+paths["/console"] = { get = operation("The web console", { ["200"] = answer("A page", "text/html", text()) }) }
+paths["/console/{file}"] = {
+  parameters = list { { name = "file", ["in"] = "path", required = true, schema = { type = "string" } } },
+  get = operation("A file of the web console", { ["200"] = answer("Its text", "text/javascript", text()) }),
 }
 paths["/v1"] = {
   get = operation("List the paths", { ["200"] = json("All paths of this node, lignum.lua's included", object({

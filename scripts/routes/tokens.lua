@@ -1,9 +1,13 @@
 --- /v1/tokens: makes, lists and revokes access tokens (doc/http.md, "Access").
 local access = require "lignum.access"
+local console = require "routes.console"
 local core = require "lignum.core"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
+local modules = require "lignum.modules"
 local route = require "lignum.route"
+
+local json = core.json
 
 local M = {}
 
@@ -39,6 +43,25 @@ function M.delete(req)
   return 204
 end
 
+local ACTIONS <const> = { "read", "publish", "consume", "admin", "observe", "own" }
+
+---`GET /v1/me`: who this node takes the request for, and what that one may do.
+---@param req lignum.Request
+function M.me(req)
+  local me = {
+    token = req.token or json.null, user = req.user or json.null, topics = json.array { "*" },
+    may = json.array(modules.copy(ACTIONS)), console = false,
+  }
+  for _, token in ipairs(req.token and access.list() or {}) do
+    if token.name == req.token then me.topics, me.may, me.expires = token.topics, token.may, token.expires end
+  end
+  local everything = { topics = {}, may = {} }
+  for _, pattern in ipairs(me.topics) do everything.topics[pattern] = true end
+  for _, action in ipairs(me.may) do everything.may[action] = true end
+  me.console = everything.topics["*"] and everything.may.admin and console.may_run(req) or false
+  return 200, me
+end
+
 local ADMIN <const> = {
   action = "admin", all = true,
   about = function(req)
@@ -47,6 +70,7 @@ local ADMIN <const> = {
   end,
 }
 
+route.get("/v1/me", M.me, { action = "any" })
 route.get("/v1/tokens", M.list, ADMIN)
 route.post("/v1/tokens", forward.write(M.post), ADMIN)
 route.delete("/v1/tokens/{token}", forward.write(M.delete), ADMIN)

@@ -216,7 +216,7 @@ def test_openapi_is_valid_json_and_names_routes_that_exist(b):
             assert {p["name"] for p in parameters if p["in"] == "path"} == named, (method, path)
             assert operation["responses"], (method, path)
             if method == "get":
-                a = b.get(re.sub(r"\{\w+\}", "openapi", path))
+                a = b.get(re.sub(r"\{\w+\}", "openapi", path.replace("{file}", "app.js")))
                 assert a.status not in (404, 405), path
     for ref in re.findall(r'"\$ref": ?"([^"]+)"', json.dumps(spec)):
         resolved(spec, {"$ref": ref})

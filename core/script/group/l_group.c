@@ -195,6 +195,19 @@ static void push_consumers(lua_State *L, const struct group *g)
     lua_setfield(L, -2, "consumers");
 }
 
+/* How the delivery of a message stands. */
+static void push_delivery(lua_State *L, const struct group *g, uint64_t offset)
+{
+    static const char *const states[] = {
+        [DELIVERY_LEASED] = "leased", [DELIVERY_DELAYED] = "delayed", [DELIVERY_READY] = "ready",
+        [DELIVERY_HELD] = "held"};
+    const struct delivery *e = deliveries_find(&g->out, offset);
+    set_text(L, "state", e == NULL ? "new" : states[e->state]);
+    set_whole(L, "deliveries", e == NULL ? 0 : e->count);
+    if (e != NULL && e->state == DELIVERY_LEASED && g->consumers[e->consumer]->name[0] != '\0')
+        set_text(L, "consumer", g->consumers[e->consumer]->name);
+}
+
 /* The lowest message that is not settled. */
 static void push_oldest(lua_State *L, const struct group_call *c)
 {
@@ -203,9 +216,10 @@ static void push_oldest(lua_State *L, const struct group_call *c)
     if (cursor >= topic_readable(c->topic) || journal_batch_of(c->topic->journal, cursor, &head) < 0)
         return;
     double age = (double)(groups_now_ms(c->groups) - head.time_ms) / 1000.0;
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 5);
     set_whole(L, "offset", cursor);
     set_number(L, "age", age > 0 ? age : 0);
+    push_delivery(L, &c->group->state, cursor);
     lua_setfield(L, -2, "oldest");
 }
 
