@@ -14,6 +14,9 @@ local cluster, say, clock = core.cluster, core.say, core.time.clock
 local M = {}
 
 local IDLE <const> = 5             -- seconds between two checks when the core reports no change
+local INTERVAL <const> = 0.05      -- without cluster.sync_interval,
+local LONGEST <const> = 1          -- but up to this, so that
+local SHARE <const> = 19           -- a round takes at most one part in so many, and one, of the time
 local PIECE <const> = 200          -- topics after which other tasks get a turn
 
 local live                         ---@type lignum.World
@@ -79,11 +82,12 @@ local function tell_of_wal(list)
   told_of_wal = true
   say.info(('cluster: topic %s is replicated in mode "wal": a failover may lose messages acknowledged in the last %g s '
     .. '(cluster.sync_interval); replication = "live" with copies = 2 loses none (said once, of the first such topic)')
-    :format(list[1].topic.name, live.config.values.cluster.sync_interval))
+    :format(list[1].topic.name, live.config.values.cluster.sync_interval or INTERVAL))
 end
 
 -- Ships all topics that have something to ship. One call of pending() returns a limited number of topics, those first
 -- that it has not returned for longest; this repeats the call until only topics return that were shipped already.
+-- Whether there are such topics: they have got more, or the hook has not shipped them.
 local function ship_due(list)
   local seen = {}
   while #list > 0 do
@@ -92,10 +96,11 @@ local function ship_due(list)
       if not seen[p.topic.name] then fresh[#fresh + 1] = p end
       seen[p.topic.name] = true
     end
-    if #fresh == 0 then return end
+    if #fresh == 0 then return true end
     ship_all(fresh, true)
     list = cluster.pending(0) or {}
   end
+  return false
 end
 
 -- Waits for topics with something to ship, at most until `deadline`. A node that does not lead has none.
@@ -106,16 +111,30 @@ local function wait_for_pending(deadline)
   return {}
 end
 
+-- Seconds until the next round, after one that took so long.
+local function pause_after(took)
+  local wanted = live.config.values.cluster.sync_interval
+  return wanted or math.min(math.max(INTERVAL, SHARE * took), LONGEST)
+end
+
+-- While there is nothing to ship this waits for it, without waking up each interval.
 local function ship()
-  local next_sync = clock()
+  local next_sync, waiting = clock(), false
   while true do
-    local list, why, code = wait_for_pending(next_sync)
+    local list, why, code = wait_for_pending(waiting and next_sync or clock() + IDLE)
     if code == "stopping" then return end
-    local due = clock() >= next_sync
-    tell_of_wal(list or {})
-    if due then ship_due(list or {}) else ship_all(list or {}, false) end
+    list = list or {}
+    local began = clock()
+    local due = began >= next_sync
+    tell_of_wal(list)
+    if due then
+      waiting = ship_due(list)
+      next_sync = clock() + pause_after(clock() - began)
+    else
+      ship_all(list, false)
+      waiting = #list > 0
+    end
     if why then core.sleep(1) end
-    if due then next_sync = clock() + live.config.values.cluster.sync_interval end
   end
 end
 

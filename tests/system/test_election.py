@@ -210,6 +210,18 @@ def test_a_cluster_says_once_what_wal_mode_may_lose(group):
     assert told not in other.said()
 
 
+def test_by_default_a_wal_message_is_at_the_follower_soon_after_its_acknowledgement(group):
+    group.start(2, "")
+    leader, follower = group.leader(), group.follower()
+    leader.publish("t", b"first")
+    wait_until(lambda: follower.get("/v1/topics/t").status == 200, what="the topic is there")
+    began = time.monotonic()
+    for i in range(1, 20):
+        leader.publish("t", b"%d" % i)
+        wait_until(lambda: follower.topic("t")["next"] > i, what="it is shipped", every=0.005)
+    assert time.monotonic() - began < 10      # with a round each second it is about 19
+
+
 def test_an_operators_own_mode_ships_when_it_says(group):
     group.start(2, 'cluster { sync_interval = 0.05 }\n'
                    'function ship(p) if p.disk - p.shipped >= 5 then return p.disk end end')

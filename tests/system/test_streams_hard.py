@@ -32,6 +32,27 @@ def messages_of(node, path):
                 return out
 
 
+def test_many_streams_take_no_descriptors_of_their_own(node):
+    """Clients make streams without end; files of those that nobody uses are closed, and opened again for a read."""
+    b = node(config=STREAMS, set=["store.files=32"])
+    with b.connect(timeout=20) as c:
+        c.request("PUT", "/v1/stream/first", b"begun", TEXT)
+        before = b.descriptors_open()
+        for i in range(500):
+            assert c.request("PUT", "/v1/stream/s%d" % i, b"begun %d" % i, TEXT).status == 201
+            if i % 50 == 0:
+                assert b.descriptors_open() <= before + 32
+        assert b.descriptors_open() <= before + 32
+        for i in range(0, 500, 7):
+            assert c.request("GET", "/v1/stream/s%d?offset=-1" % i).body == b"begun %d" % i
+            assert c.request("POST", "/v1/stream/s%d" % i, b"; more", TEXT).status in (200, 204)
+        assert b.descriptors_open() <= before + 32
+    b.restart()
+    with b.connect(timeout=20) as c:
+        assert c.request("GET", "/v1/stream/s7?offset=-1").body == b"begun 7; more"
+        assert b.descriptors_open() <= before + 32
+
+
 # ------------------------------------------------------------------------------------------- failures
 
 PRODUCERS, EACH = 4, 300

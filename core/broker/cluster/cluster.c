@@ -133,7 +133,7 @@ int cluster_new(const struct cluster_options *o, struct cluster **out, struct bu
     }
     c->role->lease_ns = o->lease_ns;
     mark_init(&c->changes, 1);
-    mark_init(&c->seals, 1);
+    mark_init(&c->ship_news, 1);
     mark_init(&c->drains, 0);
     sides_new(c, o);
     c->turned_ns = clock_ns();
@@ -152,7 +152,7 @@ void cluster_free(struct cluster *c)
     follower_free(c->follower);
     tls_context_free(c->tls);
     mark_fail(&c->changes, -ERR_CANCELLED);
-    mark_fail(&c->seals, -ERR_CANCELLED);
+    mark_fail(&c->ship_news, -ERR_CANCELLED);
     mark_fail(&c->drains, -ERR_CANCELLED);
     mem_free(c);
 }
@@ -249,8 +249,8 @@ void cluster_receive(struct cluster *c)
     act_on_role(c);                  /* a promise may have ended this node's own epoch */
     if (connection_changed(c))
         watch_arm(&c->tick, REDIAL_NS);
-    if (leader_sealed(c->leader))
-        mark_advance(&c->seals, c->seals.at + 1);
+    if (leader_has_ship_news(c->leader))
+        mark_advance(&c->ship_news, c->ship_news.at + 1);
 }
 
 static void tick(struct cluster *c)
@@ -421,9 +421,9 @@ struct mark *cluster_changes(struct cluster *c)
     return &c->changes;
 }
 
-struct mark *cluster_seals(struct cluster *c)
+struct mark *cluster_ship_news(struct cluster *c)
 {
-    return &c->seals;
+    return &c->ship_news;
 }
 
 int cluster_barrier(struct cluster *c, slice name, struct mark **mark, uint64_t *want, uint64_t *number)

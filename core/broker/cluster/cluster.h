@@ -69,10 +69,10 @@ unsigned cluster_leader_losses(const struct cluster *c);
 /* As role_pending_write. */
 const struct synced_register *cluster_pending_write(const struct cluster *c);
 
-/* `changes` rises when anything that this header can report has changed; `seals` when a `wal` topic has sealed a file
- * that Lua may ship. */
+/* `changes` rises when anything that this header can report has changed; `ship_news` when a `wal` topic has sealed a
+ * file that Lua may ship, or is the first one with something to ship. */
 struct mark *cluster_changes(struct cluster *c);
-struct mark *cluster_seals(struct cluster *c);
+struct mark *cluster_ship_news(struct cluster *c);
 
 /* A barrier of a topic begins (script/topic/l_barrier.c): it goes on when *mark reaches *want. `number` is 0 on a
  * leader, where cluster_reached_here then says how far it is, and on a follower what to ask cluster_reached by. 0;

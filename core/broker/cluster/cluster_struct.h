@@ -43,7 +43,7 @@ struct cluster {
     uint64_t elections;              /* that this node has won */
     struct survey survey;
     bool draining;
-    struct mark changes, seals, drains;
+    struct mark changes, ship_news, drains;
 };
 
 #endif

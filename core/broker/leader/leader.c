@@ -179,9 +179,9 @@ void leader_moved(struct leader *l, struct topic *t)
     if (t->settings.replication == REPLICATION_LIVE || t->lead.ship >= own) {
         list_remove(&t->lead.unshipped);
     } else {
+        l->ship_news = l->ship_news || list_empty(&l->unshipped) || (t->lead.has_new_seal && own >= t->lead.sealed);
         if (list_alone(&t->lead.unshipped))
             list_push(&l->unshipped, &t->lead.unshipped);
-        l->sealed = l->sealed || (t->lead.has_new_seal && own >= t->lead.sealed);
     }
     LIST_EACH(node, &t->lead.feeds)
         feed_moved(LIST_OWNER(node, struct feed, of_topic));
@@ -198,7 +198,7 @@ void leader_dropped(struct leader *l, struct topic *t)
 unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max)
 {
     unsigned n = 0;
-    l->sealed = false;
+    l->ship_news = false;
     LIST_EACH(node, &l->unshipped) {
         struct topic *t = LIST_OWNER(node, struct topic, lead.unshipped);
         if (n == max || (n > 0 && t == out[0]))
@@ -211,9 +211,9 @@ unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max)
     return n;
 }
 
-bool leader_sealed(const struct leader *l)
+bool leader_has_ship_news(const struct leader *l)
 {
-    return l->sealed;
+    return l->ship_news;
 }
 
 /* ---- the turn ---- */

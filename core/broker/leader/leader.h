@@ -87,7 +87,7 @@ bool leader_tick(struct leader *l);
 
 /* Gets up to max `wal` topics that have more to ship than Lua has allowed, and returns their number. */
 unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max);
-bool leader_sealed(const struct leader *l);   /* has a topic among them sealed a file since the last call? */
+bool leader_has_ship_news(const struct leader *l);   /* is there a first one, or has one sealed a file, since then? */
 
 /* How long live topics have been waiting for a member that is gone and cannot be removed because of `copies`; 0: they
  * are not. */

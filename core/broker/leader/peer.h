@@ -91,7 +91,7 @@ struct leader {
     bool confirm_wanted;             /* the next turn asks another one */
     struct list arrived;             /* calls of followers that nobody has taken yet (call.h) */
     struct list unshipped;           /* topics */
-    bool sealed;                     /* one of them sealed a file */
+    bool ship_news;                  /* one of them sealed a file, or was the first */
     bool damaged;                    /* something that is to be sent cannot be read */
     uint64_t stalled_ns;             /* since when a member that is gone cannot be removed from the set; 0: none */
     uint64_t shipped_bytes;

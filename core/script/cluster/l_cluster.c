@@ -217,17 +217,17 @@ static int pending_done(lua_State *L, int status, lua_KContext context)
 }
 
 /* cluster.pending([timeout]) -> list | nil, message, code.  The topics with messages that are not shipped yet. Waits
- * until one of them has sealed a file, or for the timeout. */
+ * until one of them has sealed a file, or there is the first, or for the timeout. */
 static int l_pending(lua_State *L)
 {
     struct cluster *c = cluster_of(L, PENDING);
-    struct mark *seals = cluster_seals(c);
+    struct mark *news = cluster_ship_news(c);
     uint32_t ms = arg_ms(L, 1, WAIT_MS_MAX, PENDING);
     struct task *self = task_self(L);
-    if (leader_sealed(cluster_leader(c)) || ms == 0)
+    if (leader_has_ship_news(cluster_leader(c)) || ms == 0)
         return push_all_pending(L);
     task_may_stop(self);
-    return task_park_on(L, self, seals, seals->at + 1, ms, 0, pending_done);
+    return task_park_on(L, self, news, news->at + 1, ms, 0, pending_done);
 }
 
 void cluster_open(lua_State *L)
