@@ -18,5 +18,12 @@ local lignum = {
   globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "on_retry" },
 }
 files["lignum.lua"] = lignum
+files["doc/examples/*.lua"] = lignum
+local tests = { read_globals = {
+  "test", "before", "request", "fetch_answers", "fetched", "advance", "advance_to", "may_lead",
+  assert = { fields = { "equal", "differ", "has", "raises", "status" } },
+} }
+for _, name in ipairs(lignum.read_globals) do table.insert(tests.read_globals, name) end
+files["doc/examples/*_test.lua"] = tests
 files["tests/lua/lignum.lua"] = lignum
 files["tests/bench/dict.lua"] = lignum

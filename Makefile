@@ -244,7 +244,7 @@ model:
 	@tests/model/run $(ARGS)
 
 lint:
-	@luacheck --quiet --no-color lignum.lua scripts tests rocks
+	@luacheck --quiet --no-color lignum.lua scripts tests rocks doc/examples
 
 doc: deps-test
 	@lua5.4 tests/doc.lua > doc/api.md
