@@ -12,6 +12,9 @@ FIELDS = {"": ["from", "lease_time", "deliveries", "lease_max", "order", "retry"
 NUMBERS = [0, 1, -1, 2, 0.1, 0.25, 1e-9, 1e300, -0.0, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 2 ** 64, 10 ** 30, 20, 1000]
 TEXTS = ["", "a", "key", "none", "earliest", "latest", "0", "1:2", "1:2:3", "-1", "2026-11-30T00:00:00Z", "\0", "ü" * 40, "x" * 5000, "_topics",
          "..", "drop", "dead", "0-0000000000000001"]
+# Of each field, values of the kind that it takes: a body of wild ones alone is refused for the first of them.
+FITS = dict([(name, NUMBERS) for name in ("lease_time", "deliveries", "lease_max", "expire", "limit", "bytes", "wait")],
+            **{name: TEXTS for name in ("from", "order", "dead_letter", "expired", "consumer", "to", "next")})
 
 
 def value(rng, leases, depth=0):
@@ -32,8 +35,9 @@ def value(rng, leases, depth=0):
 def wild(rng, below, leases):
     if rng.random() < 0.05:
         return value(rng, leases)
-    fields = FIELDS[below] + ["lease"]
-    return {name: value(rng, leases) for name in rng.sample(fields, rng.randint(0, min(3, len(fields))))}
+    fields = FIELDS[below] + ["lease"] * (rng.random() < 0.1)
+    return {name: rng.choice(FITS[name]) if name in FITS and rng.random() < 0.8 else value(rng, leases)
+            for name in rng.sample(fields, rng.randint(0, min(3, len(fields))))}
 
 
 def test_wild_requests_about_groups_are_answered_and_break_nothing(node, rng, figure):
