@@ -169,7 +169,7 @@ static int read_batch(lua_State *L, struct topic *t, const struct read_options *
     const struct batch_range *range = &o->range;
     uint64_t next, to = range_end(range);
     struct batch *b = object_new(L, KIND_BATCH, sizeof(*b), 0);
-    memcpy(b->topic, t->name, sizeof(b->topic));
+    memcpy(b->topic, t->name, strlen(t->name) + 1);
     b->format = o->format;
     struct batch_range cut = *range;
     int rc = 0;
