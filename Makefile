@@ -274,6 +274,14 @@ install: binary
 	cp -R scripts $(DESTDIR)$(PREFIX)/share/lignum/
 	install -m 644 lignum.lua $(DESTDIR)$(PREFIX)/share/lignum/lignum.lua
 	cp -R README.md CHANGELOG.md LICENSE doc $(DESTDIR)$(PREFIX)/share/doc/lignum/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(B)/lignum manual lignum.1 > $(DESTDIR)$(PREFIX)/share/man/man1/lignum.1
+	$(B)/lignum manual lignum.lua.5 > $(DESTDIR)$(PREFIX)/share/man/man5/lignum.lua.5
+	$(B)/lignum completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lignum
+	$(B)/lignum completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lignum
+	$(B)/lignum completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lignum.fish
 
 clean:
 	rm -rf build

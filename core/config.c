@@ -17,7 +17,7 @@
 #include "base/say.h"
 #include "net/tls_server.h"
 
-enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16, DAY_S = 24 * 3600, EXPIRES_SOON_S = 21 * DAY_S };
+enum { FDS_OWN = 64, CONNECTIONS_LEAST = 16, CONNECTIONS_FEW = 1000, DAY_S = 24 * 3600, EXPIRES_SOON_S = 21 * DAY_S };
 
 const char *config_text(struct vm *vm, const char *path, struct buf *out)
 {
@@ -274,6 +274,20 @@ unsigned config_files_max(struct vm *vm)
     double wanted = vm_config_number(vm, "store.files", FILES_OPEN_MAX);
     double quarter = (double)descriptors() / 4;
     return (unsigned)(wanted < quarter ? wanted : quarter);
+}
+
+/* A node that runs out of descriptors refuses clients, long after whoever started it has gone. */
+void config_say_descriptors(struct vm *vm, const struct http_limits *got)
+{
+    double connections = vm_config_number(vm, "limits.connections", HTTP_CONNECTIONS_MAX);
+    double files = vm_config_number(vm, "store.files", FILES_OPEN_MAX);
+    double need = FDS_OWN + files + connections * 5 / 4;
+    if (got->connections >= connections || got->connections >= CONNECTIONS_FEW)
+        return;
+    say_warn("main", "ulimit -n is only %llu: at most %u connections and %u open log files at once. limits.connections "
+                     "(%.0f) and store.files (%.0f) need %.0f",
+             (unsigned long long)descriptors(), got->connections, config_files_max(vm), connections, files,
+             need > files * 4 ? need : files * 4);
 }
 
 struct http_limits config_http_limits(struct vm *vm)

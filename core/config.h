@@ -41,6 +41,7 @@ const char *config_scripts_dir(const char *told);
 void config_raise_descriptors(void);
 unsigned config_files_max(struct vm *vm);
 struct http_limits config_http_limits(struct vm *vm);
+void config_say_descriptors(struct vm *vm, const struct http_limits *got);   /* warns when they are few */
 
 /* TLS of the listener that was opened as number i, from 0 on, as number `at`, from 1 on, of `listen` says: nothing
  * changes for a plain one. 0, or -EINVAL after an error line. */

@@ -259,6 +259,7 @@ static void http_down(struct server *s)
 static int http_up(struct server *s)
 {
     struct http_limits limits = config_http_limits(s->vm);
+    config_say_descriptors(s->vm, &limits);
     s->http = http_server_new(&s->loop, &limits);
     http_on_error(s->http, script_render_error);
     s->quotas = quotas_new();

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -31,9 +32,20 @@ static int dump(const struct cli *cli)
     return data_dump(cli->args[0], slice_from(cli->args[1]), cli->from, cli->to);
 }
 
+/* Of its arguments, a regular file is a script, and anything else the node's socket. */
 static int console(const struct cli *cli)
 {
-    return console_client(cli->arg_count > 0 ? cli->args[0] : console_path(), cli->eval);
+    const char *path = console_path(), *script = NULL;
+    for (unsigned i = 0; i < cli->arg_count; i++) {
+        struct stat st;
+        bool file = stat(cli->args[i], &st) == 0 && S_ISREG(st.st_mode);
+        *(file ? &script : &path) = cli->args[i];
+    }
+    if (script != NULL && cli->eval != NULL) {
+        fprintf(stderr, "lignum console: -e and the script %s: only one of them\n", script);
+        return EXIT_USAGE;
+    }
+    return script == NULL ? console_client(path, cli->eval) : console_script(path, script);
 }
 
 static int secret(const struct cli *cli)
@@ -62,7 +74,7 @@ static const struct command commands[] = {
     {"test", NULL, 0, 0, ""},              /* core/test.c reads its words */
     {"verify", verify, 1, 1, "usage: lignum verify DATA"},
     {"dump", dump, 2, 4, "usage: lignum dump DATA TOPIC [FROM [TO]]"},
-    {"console", console, 0, 1, "usage: lignum console [PATH] [-e CODE]"},
+    {"console", console, 0, 2, "usage: lignum console [PATH] [SCRIPT | -e CODE]"},
     {"secret", secret, 1, 1, "usage: lignum secret new"},
     {"token", token_command, 1, 2, TOKEN_USAGE},
 };

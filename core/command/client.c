@@ -1,6 +1,7 @@
 #include "command/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -150,15 +151,15 @@ static slice script_of(slice text)
     return text;
 }
 
-static int run_stdin(struct client *c)
+static int run_file(struct client *c, int fd, const char *name)
 {
     struct buf code = {0};
     ssize_t n = 1;
     while (n > 0 && buf_size(&code) <= CONSOLE_FRAME_MAX) {
-        n = read(STDIN_FILENO, buf_reserve(&code, 64 * KIB), 64 * KIB);
+        n = read(fd, buf_reserve(&code, 64 * KIB), 64 * KIB);
         code.end += n > 0 ? (size_t)n : 0;
     }
-    int rc = n < 0 ? fail(EXIT_LUA, "standard input", strerror(errno)) : run_script(c, script_of(buf_slice(&code)));
+    int rc = n < 0 ? fail(EXIT_LUA, name, strerror(errno)) : run_script(c, script_of(buf_slice(&code)));
     buf_fini(&code);
     return rc;
 }
@@ -189,6 +190,13 @@ static bool run_lines(struct client *c, slice lines, int *code)
     return true;
 }
 
+/* What people type who want to leave. In Lua it would only be the value of an unknown name. */
+static bool is_farewell(slice line)
+{
+    return slice_eq(line, SLICE("quit")) || slice_eq(line, SLICE("exit")) || slice_eq(line, SLICE("quit()")) ||
+           slice_eq(line, SLICE("exit()"));
+}
+
 /* A statement may take several lines; all of it is sent again with each new line, so the broker keeps no state. Returns
  * the exit code, or -1 after Ctrl-D. */
 static int converse(struct client *c, struct edit *e)
@@ -201,6 +209,8 @@ static int converse(struct client *c, struct edit *e)
             buf_clear(&lines);
         if (rc < 0 || (buf_size(&lines) == 0 && slice_trim(line).n == 0))
             continue;
+        if (buf_size(&lines) == 0 && is_farewell(slice_trim(line)))
+            break;
         if (buf_size(&lines) > 0)
             buf_add_char(&lines, '\n');
         buf_add_slice(&lines, line);
@@ -217,7 +227,7 @@ static int run_terminal(struct client *c)
     if (!e)
         return fail(EXIT_SOFTWARE, "the terminal", "does not support line editing");
     put_text(stdout, buf_slice(&c->answer));
-    put_line(stdout, SLICE(". help() lists the functions, Ctrl-D exits."));
+    put_line(stdout, SLICE(". help() lists the functions, quit or Ctrl-D exits."));
     int code = converse(c, e);
     if (code < 0)
         putchar('\n');
@@ -305,8 +315,24 @@ int console_client(const char *path, const char *code)
     if (code)
         rc = run_script(&c, slice_from(code));
     else
-        rc = isatty(STDIN_FILENO) ? run_terminal(&c) : run_stdin(&c);
+        rc = isatty(STDIN_FILENO) ? run_terminal(&c) : run_file(&c, STDIN_FILENO, "standard input");
     close(c.fd);
     buf_fini(&c.answer);
+    return rc;
+}
+
+int console_script(const char *path, const char *script)
+{
+    struct client c = {0};
+    int fd = open(script, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(EXIT_LUA, script, strerror(errno));
+    int rc = client_open(&c, path);
+    if (rc == 0) {
+        rc = run_file(&c, fd, script);
+        close(c.fd);
+        buf_fini(&c.answer);
+    }
+    close(fd);
     return rc;
 }

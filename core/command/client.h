@@ -15,4 +15,7 @@ const char *console_path(void);
  * 69 when there is no broker, or no more. */
 int console_client(const char *path, const char *code);
 
+/* Runs a file. */
+int console_script(const char *path, const char *script);
+
 #endif

@@ -36,10 +36,10 @@ return {
       .. "cannot be loaded.",
   },
   {
-    name = "console", summary = "a Lua console on a node of this host", usage = "[PATH] [-e CODE]",
+    name = "console", summary = "a Lua console on a node of this host", usage = "[PATH] [SCRIPT | -e CODE]",
     flags = { { "-e", "CODE", "runs this and exits" } },
-    help = "PATH is the node's socket (default: data/console.sock, else the service's). Without -e and without a\n"
-      .. "terminal, standard input is run as one script. Exits with 1 when Lua raised an error.",
+    help = "PATH is the node's socket (default: data/console.sock, else the service's), SCRIPT a file with Lua.\n"
+      .. "Without SCRIPT, -e and a terminal, standard input is run as a script. Exits with 1 when Lua raised an error.",
   },
   {
     name = "verify", summary = "reads every record of a stopped node's data", usage = "DATA", flags = {},

@@ -19,8 +19,8 @@ local M = {}
 
 -- As help shows them. Those in core.lua are C's.
 local COMMANDS <const> = {
-  "pub", "sub", "topic", "group", "token", "cluster", "top", "bench", "reload", "replay", "backup",
-  "restore", "completion",
+  "pub", "sub", "topic", "group", "token", "cluster", "top", "bench", "reload", "replay", "backup", "restore",
+  "doctor", "completion", "manual",
 }
 
 -- Flags of all that talk to a node.
@@ -72,6 +72,8 @@ end
 
 -- Help -----------------------------------------------------------------------------------------
 
+M.shared = { COMMON[1], table.unpack(REMOTE) }
+
 local function flag_lines(out, flags)
   for _, flag in ipairs(flags) do
     local left = flag[1] .. (flag[2] and " " .. flag[2] or "")
@@ -101,15 +103,12 @@ function M.help_of(command)
   if command.help then out[#out + 1] = "\n" .. command.help end
   if command.remote or command.run or command.verbs then
     out[#out + 1] = "\nand, as others do:"
-    local shared = {}
-    for _, flag in ipairs(COMMON) do shared[#shared + 1] = flag end
-    for _, flag in ipairs(command.remote and REMOTE or {}) do shared[#shared + 1] = flag end
-    flag_lines(out, shared)
+    flag_lines(out, command.remote and M.shared or COMMON)
   end
   return table.concat(out, "\n") .. "\n"
 end
 
-local EXITS <const> = [[
+M.exits = [[
 Exit codes: 0 success; 1 damage, or an error in Lua; 64 a mistake in flags or configuration; 65 what was given is
 refused; 66 no such topic or group; 69 nobody listens; 70 a defect; 73 it exists already; 74 the disk failed or is full;
 75 try again later; 77 not allowed; 78 no such context; 130 interrupted.
@@ -121,7 +120,7 @@ local function overview()
     out[#out + 1] = ("  %-12s %s"):format(command.name, command.summary)
   end
   out[#out + 1] = "\n  lignum NAME --help tells more; without a name, a node runs (serve). lignum --version\n"
-  out[#out + 1] = EXITS
+  out[#out + 1] = M.exits
   return table.concat(out, "\n")
 end
 

@@ -164,7 +164,9 @@ end
 
 -- Keys of lignum.lua ---------------------------------------------------------------------------
 
-local function default_text(k)
+---@param k lignum.Key
+---@return string
+function M.default_text(k)
   if k.shown then return k.shown end
   if type(k.default) == "table" then return table.concat(k.default, ", ") end
   if k.kind == "bytes" and k.default >= 1 << 20 then return ("%d MiB"):format(k.default >> 20) end
@@ -190,7 +192,7 @@ function M.keys(name)
   local lines = {}
   local function add(path, k)
     if path == name or path:sub(1, #name + 1) == name .. "." then
-      lines[#lines + 1] = wrap(("%s (%s, default %s): %s"):format(path, k.kind, default_text(k), k.text), "  ")
+      lines[#lines + 1] = wrap(("%s (%s, default %s): %s"):format(path, k.kind, M.default_text(k), k.text), "  ")
     end
   end
   M.each_key(schema.keys, "", add)

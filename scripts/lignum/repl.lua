@@ -171,16 +171,38 @@ local function raw_field(t, name)
   return found
 end
 
-local function methods(value)
-  local names = {}
+-- The class of what a call at the end of the text returns, by the descriptions in api.lua: "Topic" for
+-- `x = topic("a")`; nil where they do not say.
+local function class_of_call(text)
+  local callee = text:match("(:?[%a_][%w_.:]*)%s*%b()$") or text:match("(:?[%a_][%w_.:]*)%s*%b{}$")
+  local last = callee and callee:match("[%w_]+$")
+  local class
+  for _, entry in ipairs(callee and live.help.entries() or {}) do
+    local method = callee:find(":", 1, true) and entry.name:match(":([%w_]+)$") == last
+    if entry.name == callee or method then
+      local of = entry.returns and entry.returns[1] and entry.returns[1]:match("^lignum%.(%w+)")
+      if class and of ~= class then return nil end     -- methods of that name return different things
+      class = of
+    end
+  end
+  return class
+end
+
+-- The methods of a value, of what a call before it returns, or, where neither is known, of everything.
+local function methods(value, before)
+  local names, of_class = {}, {}
   if type(value) == "string" then
     each_name(string, function(name) names[#names + 1] = name end)
     return names
   end
+  local class = value == nil and class_of_call(before) or type(value) == "userdata" and tostring(value):match("^%l+ ")
+  class = class and class:gsub("^%l", string.upper):gsub(" $", "")
   for _, entry in ipairs(live.help.entries()) do
-    names[#names + 1] = entry.name:match("^%u%w*:([%w_]+)$")
+    local owner, name = entry.name:match("^(%u%w*):([%w_]+)$")
+    names[#names + 1] = name
+    if owner == class then of_class[#of_class + 1] = name end
   end
-  return names
+  return #of_class > 0 and of_class or names
 end
 
 -- The value of the expression "a.b.c", found without calling any function; nil when that is not possible.
@@ -206,8 +228,8 @@ function M.complete(id, text)
   local env = session_of(id).env
   local word = text:match("[%w_.:]*$")
   local path, separator, start = word:match("^(.-)([.:]?)([%w_]*)$")
-  local value = value_at(env, path)
-  local candidates = separator == ":" and methods(value) or fields(value)
+  local value = path ~= "" and value_at(env, path) or separator == "" and env or nil
+  local candidates = separator == ":" and methods(value, text:sub(1, #text - #separator - #start)) or fields(value)
   local names, seen = {}, {}
   for _, name in ipairs(candidates) do
     if name:sub(1, #start) == start and not seen[name] then

@@ -69,6 +69,14 @@ test("repl_completes_without_calling_anything", function()
   check.equal(names "topi", "topic topics")
   check.equal(names "config.store.seg", "config.store.segment")
   check.has(names "topic('a'):", ":append")
+  check.equal(names "topic('a'):na", "")                -- a method of others
+  check.has(names "print(topic('a'):group('g'):", ":claim")
+  check.equal(names "topic('a'):group('g'):app", "")
+  check.equal(names "topic('a'):read { from = 0 }:app", "")
+  run "mine = topic('a')"
+  check.equal(names "mine:app", "mine:append")
+  check.equal(names "mine:cla", "")
+  check.equal(names "('x'):rep", "")                    -- not known: of everything
   run "trap = setmetatable({}, { __index = function() error('called') end })"
   check.equal(names "trap.x", "")
 end)

@@ -478,6 +478,13 @@ def test_tab_completes_by_the_broker(terminal):
     terminal.leave()
 
 
+@pytest.mark.parametrize("word", ["quit", " exit ", "quit()", "exit()"])
+def test_quit_and_exit_leave(terminal, word):
+    terminal.answers("quit == nil", "true")
+    terminal.type(word + "\r")
+    assert terminal.process.wait(20) == 0
+
+
 def test_history_is_kept_privately(terminal, folder):
     terminal.answers("40 + 2", r"\n42\r\n")
     path = os.path.join(folder, ".lignum_history")

@@ -1,6 +1,6 @@
 """The examples of README.md work unchanged and in order: its curl lines, its lignum.lua and its console lines.
 
-Every line of a ```sh block that holds curl lines is run (after replacing the port by the test's); every `lignum>` line of
+Every line of a ```sh block that holds curl lines, or in which lignum is a client, is run (after replacing the port by the test's); every `lignum>` line of
 a transcript is typed into the console, and what follows it must come back; a ```lua block becomes lignum.lua, by
 a reload, or is run by `lignum test` if it begins with the name of a file of tests; a ```json block must be what the first curl line answered.
 """
@@ -30,6 +30,11 @@ def curl_lines(body):
     return [l for l in body.splitlines() if re.search(r"(^|\| *)curl ", l)]
 
 
+def command_lines(body):
+    """The lines in which `lignum` is a client."""
+    return [l for l in body.splitlines() if re.search(r"(^|\| *)build/lignum (pub|sub|group|topic|cluster|doctor|bench|backup) ?", l)]
+
+
 def transcript(body):
     """[(typed, answer)] of a console session."""
     return [(m.group(1), m.group(2).strip()) for m in re.finditer(r"(?m)^lignum> (.*)\n((?:(?!lignum> ).*\n)*)", body)]
@@ -46,11 +51,13 @@ def run_script(text, folder):
 @needs_curl
 def test_the_readmes_lines_work_as_they_stand(node):
     b = node(config=open(os.path.join(ROOT, "lignum.lua")).read())
-    answers, typed_lines, tested = [], 0, 0
+    answers, commands, typed_lines, tested = [], [], 0, 0
     for language, body in blocks(open(README).read()):
         if language == "sh":
             for line in curl_lines(body):
                 answers.append(run_script(line.replace("localhost:8080", "127.0.0.1:%d" % b.port), b.folder))
+            for line in command_lines(body):
+                commands.append(run_script("export LIGNUM_URL=127.0.0.1:%d\n%s" % (b.port, line.replace("build/lignum", BINARY)), b.folder))
         elif language == "lua" and body.startswith("-- lignum_test.lua\n"):
             tests = os.path.join(b.folder, "lignum_test.lua")
             with open(tests, "w") as f:
@@ -67,7 +74,8 @@ def test_the_readmes_lines_work_as_they_stand(node):
             for typed, answer in transcript(body):
                 assert b.lua(typed) == answer, typed
                 typed_lines += 1
-    assert len(answers) > 4
+    assert len(answers) > 4 and len(commands) == 9
+    assert commands[1] == "one\ntwo\n" and commands[3] == "one is delivered\ntwo is delivered\n"
     assert typed_lines > 0 and tested > 0
     assert b.get("/hello/you").json["hello"] == "you"
 
