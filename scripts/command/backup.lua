@@ -80,7 +80,8 @@ local function settle(tree, data, topic, progress)
     local last = logs[i + 1] and logs[i + 1].first or copies.END
     if file.first <= topic.next and (topic.elsewhere or last > math.min(topic.next, topic.peers)) then
       local part = to .. "/part"
-      local next_, sealed = copies.must(tree:path(part), system.log(source, file.first, topic.next, tree:path(part)))
+      local copy = tree:path(part)
+      local next_, sealed = copies.must(copy, system.copy_log(source, file.first, topic.next, copy))
       local name = ("%s/%020d.%s"):format(to, file.first, sealed and "log" or "qwal")
       tree:note(part)
       if not topic.elsewhere then core.unsafe.remove(source) end

@@ -21,7 +21,8 @@ local function copy_topic(tree, from, topic, progress)
   if not logs then return end
   tree:mkdir(to)
   for _, file in ipairs(logs) do
-    local next_, why = system.log(from .. "/" .. file.name, file.first, copies.END, tree:path(to .. "/" .. file.name))
+    local copy = tree:path(to .. "/" .. file.name)
+    local next_, why = system.copy_log(from .. "/" .. file.name, file.first, copies.END, copy)
     if not next_ then shell.fail(why:find("damaged", 1, true) and 65 or 74, "%s", why) end
     tree:note(to .. "/" .. file.name)
     progress(next_ - file.first)

@@ -115,7 +115,7 @@ function M.check(folder, topic, progress)
   if at > topic.first then return nil, ("%s: the messages before %d are missing"):format(folder, at) end
   for _, file in ipairs(logs) do
     if file.first ~= at then return nil, ("%s: the messages from %d on are missing"):format(folder, at) end
-    local next_, problem, bytes = system.log(folder .. "/" .. file.name, file.first, M.END)
+    local next_, problem, bytes = system.copy_log(folder .. "/" .. file.name, file.first, M.END)
     if not next_ then return nil, problem end
     at = next_
     progress(bytes)

@@ -1,5 +1,5 @@
 /*
- * lignum.system: list, mkdir, link, sync, and log, which reads and copies files of topics. For backups.
+ * lignum.system: list, mkdir, link, sync, and copy_log, which reads and copies files of topics. For backups.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -78,7 +78,7 @@ static int l_sync(lua_State *L)
     return error != 0 ? fail(L, error) : succeed(L);
 }
 
-/* ---- log ---- */
+/* ---- copy_log ---- */
 
 struct log_file {
     struct reader reader;
@@ -143,10 +143,10 @@ static int copy_bytes(int from, const char *path, uint64_t size)
     return rc;
 }
 
-/* log(path, first, mark [, copy]) -> next, sealed, bytes | nil, why, errno.  Reads the batches of a topic's file, which
- * begins with the offset `first`, as far as they are below `mark`, and checks each; then copies them to the file
+/* copy_log(path, first, mark [, copy]) -> next, sealed, bytes | nil, why, errno.  Reads the batches of a topic's file,
+ * which begins with the offset `first`, as far as they are below `mark`, and checks each; then copies them to the file
  * `copy`, with the end record if there is one. */
-static int l_log(lua_State *L)
+static int l_copy_log(lua_State *L)
 {
     struct log_file f = {0};
     const char *path = luaL_checkstring(L, 1);
@@ -178,6 +178,7 @@ static int l_log(lua_State *L)
 void backup_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"list", l_list}, {"mkdir", l_mkdir}, {"link", l_link}, {"sync", l_sync}, {"log", l_log}, {NULL, NULL}};
+        {"list", l_list}, {"mkdir", l_mkdir}, {"link", l_link}, {"sync", l_sync}, {"copy_log", l_copy_log},
+        {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
