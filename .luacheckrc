@@ -18,6 +18,7 @@ local lignum = {
   globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "on_retry" },
 }
 files["lignum.lua"] = lignum
+files["scripts/package/image.lua"] = lignum
 files["doc/examples/*.lua"] = lignum
 local tests = { read_globals = {
   "test", "before", "request", "fetch_answers", "fetched", "advance", "advance_to", "may_lead",

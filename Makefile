@@ -10,7 +10,7 @@ Q       := $(if $(V),,@)
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev libevent-dev libcurl4-openssl-dev libedit-dev libssl-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
 DEPS_TEST  := lua5.4 lua-check patch python3 python3-pytest python3-pytest-xdist python3-pytest-timeout curl prometheus \
-              iproute2 iptables openssl
+              iproute2 iptables openssl python3-yaml
 
 # libcurl and OpenSSL are loaded when they are needed (core/net/libcurl.c, openssl.c), so only their headers are needed here.
 PKGS     := lua5.4 libevent_core libedit
@@ -261,6 +261,13 @@ test-deb: deb
 	@tests/install debootstrap systemd
 	@tests/package build/lignum_$(VERSION)_*.deb
 
+# An OCI image of that package, build/lignum-image.tar, started and spoken to; as root.
+.PHONY: image
+image: deb
+	@tests/install buildah debootstrap iproute2 curl
+	@scripts/package/image build/lignum_$(VERSION)_*.deb
+	@tests/image build/lignum-image.tar
+
 # compile_commands.json for clangd and clang-tidy; MODE chooses whose flags it has.
 compdb: deps
 	@tests/install python3
@@ -294,6 +301,7 @@ help:
 	@echo "make install          install under PREFIX (/usr/local), within DESTDIR"
 	@echo "make deb              build a Debian package into build/, and check it with lintian (4 minutes; DEB_BUILD_OPTIONS=nocheck: 2)"
 	@echo "make test-deb         make deb, install it on a fresh Debian under its own systemd, upgrade, remove (as root; 7 minutes)"
+	@echo "make image            make deb, put it into an OCI image (build/lignum-image.tar) and try that (as root; 8 minutes)"
 	@echo "make clean            delete build/"
 	@echo "make conformance      run the conformance tests of Durable Streams on every kind of node, and the other tests of it (5 minutes; needs npm)"
 	@echo "make asan             run all tests under AddressSanitizer and UBSan (about 6 minutes)"
