@@ -1734,6 +1734,16 @@ function Request:vouch() end
 ---@example req:know { action = "read", topic = "orders" }
 function Request:know(facts) end
 
+---One of Lignum's own scripts, or of a rock, as a function with these globals. It is compiled only if its text has
+---changed since a world of this process has loaded it.
+---@where scripts/lignum
+---@param path string
+---@param env table
+---@return function? chunk
+---@return string? message
+---@example local chunk = core.load_script("scripts/lignum/near.lua", {})
+function core.load_script(path, env) end
+
 ---The text of lignum.lua, or of a file that it names. While the process starts that may be a pipe, to which somebody
 ---writes within 2 seconds.
 ---@where scripts/lignum

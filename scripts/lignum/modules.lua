@@ -48,7 +48,7 @@ function M.new()
     if SHARED[name] then return require(name) end
     local path = package.searchpath(name, package.path)
     if not path then return require(name) end    -- a module in C, or none: then Lua's own require raises the error
-    local chunk, problem = M.load_file(path, g)
+    local chunk, problem = core.load_script(path, g)
     if not chunk then error(problem, 0) end
     loading[name] = true
     local value = chunk(name, path)

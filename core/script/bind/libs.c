@@ -17,6 +17,7 @@
 #include "base/say.h"
 #include "script/bind/lazy_message.h"
 #include "script/bind/object.h"
+#include "script/vm/chunks.h"
 #include "script/vm/vm.h"
 
 enum {
@@ -229,6 +230,22 @@ static int l_read_file(lua_State *L)
     return 2;
 }
 
+/* core.load_script(path, env) -> function | nil, message: one of Lignum's own scripts, or of a rock */
+static int l_load_script(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    if (chunks_load(vm_chunks(vm_of(L)), L, path) != LUA_OK) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushvalue(L, 2);
+    if (lua_setupvalue(L, -2, 1) == NULL)        /* it uses no global */
+        lua_pop(L, 1);
+    return 1;
+}
+
 /* core.loader(env) -> load, whose chunks see these globals */
 static int l_loader(lua_State *L)
 {
@@ -364,7 +381,7 @@ static int search_lua(lua_State *L)
     if (lua_isnil(L, -2))
         return 1;
     lua_pop(L, 1);
-    if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK)
+    if (chunks_load(vm_chunks(vm_of(L)), L, lua_tostring(L, -1)) != LUA_OK)
         return luaL_error(L, "%s", lua_tostring(L, -1));
     lua_insert(L, -2);
     return 2;
@@ -482,6 +499,8 @@ void unsafe_open(lua_State *L)
     lua_setfield(L, -2, "dump");
     lua_pushcfunction(L, l_read_file);
     lua_setfield(L, -2, "read_file");
+    lua_pushcfunction(L, l_load_script);
+    lua_setfield(L, -2, "load_script");
     lua_getglobal(L, "load");
     lua_getupvalue(L, -1, 1);
     lua_pushcclosure(L, l_loader, 1);

@@ -27,6 +27,7 @@ struct budget;
 struct vm {
     lua_State *L;                     /* the main thread; tasks have their own */
     struct memory memory;
+    struct chunks *chunks;               /* owned by the first VM, as is: */
     struct budget *budget;            /* of all VMs of the process: the first one's, which outlives the others */
     bool is_first;
     struct vm *peer;                  /* vm_set_peer */

@@ -1,3 +1,4 @@
+#include "script/vm/chunks.h"
 #include "script/vm/vm.h"
 
 #include <lauxlib.h>
@@ -155,7 +156,7 @@ static int load_entries(struct vm *vm)
     char path[4096];
     lua_State *L = vm->L;
     snprintf(path, sizeof(path), "%s/lignum/%s.lua", vm->scripts, vm->init);
-    int rc = luaL_loadfilex(L, path, "t") == LUA_OK ? vm_call(vm, 0, 1, LOAD_MS) : -ERR_SCRIPT;
+    int rc = chunks_load(vm->chunks, L, path) == LUA_OK ? vm_call(vm, 0, 1, LOAD_MS) : -ERR_SCRIPT;
     if (rc < 0) {
         say_error("script", "%s", lua_tostring(L, -1));
     } else if (!lua_istable(L, -1)) {
@@ -179,6 +180,7 @@ int vm_new(const struct vm_options *o, struct vm **out)
     memory_init(&vm->memory, vm->memory_default, o->memory_reserve);
     vm->is_first = o->first == NULL;
     vm->budget = vm->is_first ? MEM_NEW(struct budget) : o->first->budget;
+    vm->chunks = vm->is_first ? chunks_new() : o->first->chunks;
     int rc = vm->is_first ? budget_init(vm->budget, on_hook) : 0;
     if (rc == 0) {
         vm->L = lua_newstate(memory_allocate, &vm->memory);
@@ -216,6 +218,7 @@ void vm_free(struct vm *vm)
     if (vm->is_first) {
         budget_fini(vm->budget);
         mem_free(vm->budget);
+        chunks_free(vm->chunks);
     }
     for (size_t i = 0; vm->set[i] != NULL; i++)
         mem_free(vm->set[i]);
@@ -356,6 +359,11 @@ lua_State *vm_state(const struct vm *vm)
 struct memory *vm_memory(struct vm *vm)
 {
     return &vm->memory;
+}
+
+struct chunks *vm_chunks(const struct vm *vm)
+{
+    return vm->chunks;
 }
 
 struct slots *vm_slots(struct vm *vm)

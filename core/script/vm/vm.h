@@ -44,7 +44,7 @@ struct vm_options {
     bool check;                   /* lignum.lua is only checked: it changes nothing outside of this process */
     const char *init;             /* the script to load: "init", "duties" */
     const char *world;            /* core.world: "operator", "core" */
-    struct vm *first;             /* shares the budget of this VM, which outlives it; NULL: it is the first one */
+    struct vm *first;             /* whose budget and chunks it shares, and which outlives it; NULL: it is the first */
     void (*open)(lua_State *L);   /* opens the libraries that scripts see; script_new sets it */
 };
 
@@ -76,6 +76,7 @@ int vm_begin_again(struct vm *vm);
 void vm_set_stall(struct vm *vm, uint32_t ms);
 
 struct tasks *vm_tasks(const struct vm *vm);
+struct chunks *vm_chunks(const struct vm *vm);
 lua_State *vm_state(const struct vm *vm);
 struct memory *vm_memory(struct vm *vm);
 struct slots *vm_slots(struct vm *vm);
