@@ -122,10 +122,13 @@ int settings_check(const struct topic_settings *s, struct buf *why)
     return -ERR_BAD_VALUE;
 }
 
-void settings_each(const struct topic_settings *s, void (*visit)(void *arg, const char *name, slice text), void *arg)
+void settings_each(const struct topic_settings *s, const struct topic_settings *known, settings_visit *visit,
+                   void *arg)
 {
     for (size_t i = 0; i < SETTINGS; i++) {
         uint64_t v = field_get(s, &table[i]);
+        if (known != NULL && v == field_get(known, &table[i]))
+            continue;
         if (table[i].words[0] != NULL) {
             visit(arg, table[i].name, slice_from(table[i].words[v]));
             continue;

@@ -30,13 +30,17 @@ struct topic_settings {
     uint64_t dedupe_keys;
 };
 
+/* Part of the format: a create record leaves out settings that have these values (doc/format.md). */
 extern const struct topic_settings settings_default;
 
 /* 0; -ERR_BAD_VALUE for an unknown name or an impossible value, with a sentence in `why`. */
 int settings_set(struct topic_settings *s, slice name, slice value, struct buf *why);
 
-/* Visits all pairs in a fixed order; `text` is valid during the call. */
-void settings_each(const struct topic_settings *s, void (*visit)(void *arg, const char *name, slice text), void *arg);
+/* Visits the pairs that differ from those of `known`, or all if that is NULL, in a fixed order; `text` is valid during
+ * the call. */
+typedef void settings_visit(void *arg, const char *name, slice text);
+void settings_each(const struct topic_settings *s, const struct topic_settings *known, settings_visit *visit,
+                   void *arg);
 
 /* 0; -ERR_BAD_VALUE with a sentence in `why` when the settings contradict each other: `copies` counts for live topics
  * only. */

@@ -66,8 +66,8 @@ int topic_log_append(struct topic_log *log, const struct topic_record *r, uint64
 {
     struct buf headers = {0};
     struct buf record = {0};
-    if (r->settings != NULL)
-        settings_each(r->settings, pair_write, &headers);
+    if (r->settings != NULL)          /* "set" names also those that it sets back to their defaults */
+        settings_each(r->settings, r->birth != NULL ? &settings_default : NULL, pair_write, &headers);
     if (r->birth != NULL)
         birth_write(&headers, r->birth);
     struct message m = {.key = r->name, .headers = buf_slice(&headers), .payload = slice_from(r->what)};

@@ -51,7 +51,7 @@ struct topic_record {
     slice name;
     const char *what;                        /* create, set or delete */
     const struct topic_settings *settings;   /* NULL: of a delete */
-    const struct topic_birth *birth;         /* of a create; or NULL */
+    const struct topic_birth *birth;         /* of a create; NULL of others */
 };
 
 /* Appends a record. 0 and the offset after it, or an error of topic_append. */

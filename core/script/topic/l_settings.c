@@ -159,7 +159,7 @@ static void push_pair(void *arg, const char *name, slice text)
 void push_settings(lua_State *L, const struct topic_settings *s)
 {
     luaL_checkstack(L, 8, NULL);
-    settings_each(s, push_pair, L);
+    settings_each(s, NULL, push_pair, L);
 }
 
 /* ---- changes ---- */

@@ -185,6 +185,30 @@ TEST(test_topics_and_messages_are_there_after_a_restart)
     node_close(&n);
 }
 
+TEST(test_settings_that_are_set_back_to_their_defaults_stay_so)
+{
+    struct node n;
+    uint64_t want;
+    struct topic_settings s = settings_default;
+    s.retain.messages = 77;
+    s.durability = DURABILITY_OS;
+    node_open(&n);
+    CHECK_EQ(topics_create(n.topics, SLICE("t"), &s, &want), 0);
+    settle(&n, topics_log(n.topics));
+    CHECK_EQ(topics_create(n.topics, SLICE("plain"), &settings_default, &want), 0);
+    settle(&n, topics_log(n.topics));
+    for (int changed = 0; changed < 2; changed++) {
+        CHECK(settings_equal(&topics_find(n.topics, SLICE("t"))->settings, changed ? &settings_default : &s));
+        CHECK(settings_equal(&topics_find(n.topics, SLICE("plain"))->settings, &settings_default));
+        CHECK_EQ(topics_set(n.topics, topics_find(n.topics, SLICE("t")), &settings_default, &want), 0);
+        settle(&n, topics_log(n.topics));
+        node_close(&n);
+        node_open(&n);
+    }
+    CHECK(settings_equal(&topics_find(n.topics, SLICE("t"))->settings, &settings_default));
+    node_close(&n);
+}
+
 TEST(test_a_deleted_topic_is_gone_and_its_name_begins_anew)
 {
     struct node n;
