@@ -1,4 +1,4 @@
---- Parses the query of a read: from, to, limit, bytes, wait and min_offset.
+--- Parses the query of a read: from, to, limit, bytes, wait and min_offset; and reads.
 ---
 --- An offset may be written as a number, as a token `epoch:offset:topic` (next_token, or the header
 --- Lignum-Next-Offset; its last part may be left out), as `earliest` or `latest`, or as a time: RFC 3339, or `-15m`
@@ -13,6 +13,7 @@ local SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
 local OFFSET_LAST <const> = limits.json_integer_max
 local WAIT_MAX <const> = limits.wait_ms_max / 1000
 local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the query has no `wait`
+local LOOK <const> = 0.5              -- seconds of one read in which a filter is applied, waits not counted
 local POLL <const> = 0.02             -- seconds between two checks of what has no mark to wait for
 
 ---The parameters of a read, for http.query, besides header.NAME. The last three are those of routes/message.lua.
@@ -246,6 +247,39 @@ function M.of(t, info, query)
   asked.wait = asked.wait or 0
   asked.fixed = query.from ~= nil and query.from:find("^[%d:]+$") ~= nil
   return asked
+end
+
+---Reads; when there is nothing and the query has `wait`, waits and reads again. With a filter there may be nothing in a
+---part of the log; then the read goes on behind it.
+---@param t lignum.Topic
+---@param what lignum.ReadRange
+---@param asked lignum.Asked
+---@return lignum.Batch|lignum.Range|nil batch
+---@return string? problem
+---@return string? code
+---@return table? point      with log_truncated: { epoch =, offset = }
+function M.read(t, what, asked)
+  local clock = core.time.clock
+  local over, epoch, looked = clock() + asked.wait, asked.epoch, 0
+  while true do
+    local began = clock()
+    local batch, why, code = t:read(what)
+    local left = over - clock()
+    looked = looked + clock() - began
+    if not batch or left <= 0 or what.filter and looked > LOOK or batch.next == what.to then return batch, why, code end
+    if batch.next > what.from then
+      if not what.filter or #batch > 0 then return batch end
+      what.from, what.epoch, epoch = batch.next, batch.epoch, batch.epoch
+      core.sleep(0)
+    else
+      local there, ok, point
+      there, why, code = t:wait(what.from, left)
+      if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
+      ok, why, code, point = M.check(t, epoch, what.from, asked.id)
+      if not ok then return nil, why, code, point end
+      if not there then over = 0 end       -- what there is now is the answer
+    end
+  end
 end
 
 return M

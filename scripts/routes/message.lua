@@ -11,7 +11,6 @@ local stream = require "lignum.stream"
 local topic = core.topic
 -- Kept in locals: looking up a method of a request or topic costs as much as calling it.
 local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
-local read_from = core.Topic.read
 local media_type = http.media_type
 local format = string.format
 
@@ -102,29 +101,6 @@ local function filter_of(query)
   return filter
 end
 
--- Reads; when there is nothing and the query has `wait`, waits and reads again. With a filter there may be nothing in a
--- part of the log; then the read goes on behind it.
-local function read(t, what, asked)
-  local over, epoch = core.time.clock() + asked.wait, asked.epoch
-  while true do
-    local batch, why, code = read_from(t, what)
-    local left = over - core.time.clock()
-    if not batch or left <= 0 or batch.next == what.to then return batch, why, code end
-    if batch.next > what.from then
-      if not what.filter or #batch > 0 then return batch end
-      what.from, what.epoch, epoch = batch.next, batch.epoch, batch.epoch
-      core.sleep(0)
-    else
-      local there, ok, point
-      there, why, code = t:wait(what.from, left)
-      if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
-      ok, why, code, point = range.check(t, epoch, what.from, asked.id)
-      if not ok then return nil, why, code, point end
-      if not there then over = 0 end       -- what there is now is the answer
-    end
-  end
-end
-
 local GONE <const> = "offset %d is gone; the earliest is %d"
 local FORMS = { ["application/json"] = "json", [NDJSON] = "ndjson", [RECORDS] = "records" }
 
@@ -176,7 +152,7 @@ local function get_by_query(req, query, kind)
     format = form == "records" and form or nil, filter = filter,
   }
   local batch
-  batch, why, code, point = read(t, what, asked)
+  batch, why, code, point = range.read(t, what, asked)
   if not batch then return fail_read(t, why, code, point) end
   if form ~= "records" then batch:as(form) end
   if asked.fixed and batch:known(req) then return 304, nil, batch end

@@ -113,3 +113,18 @@ test("a_quiet_stream_says_behind_which_message_to_go_on", function()
   check.equal(#sent, 1)
   check.equal(sent[1], "id: 3:19:7\n:\n\n")
 end)
+
+-- A topic without a message that the filter takes; a look at 10 of its messages takes 0.2 seconds.
+test("a_filtered_read_that_waits_ends_after_half_a_second_of_looking", function()
+  local t, now, clock, looks = topic_of(1000), 0, core.time.clock, 0
+  function t.read(_, what)
+    now, looks = now + 0.2, looks + 1
+    return setmetatable({ next = math.min(what.from + 10, 1000), epoch = 1 }, { __len = function() return 0 end })
+  end
+  core.time.clock = function() return now end
+  local batch = range.read(t, { from = 0, filter = { key = "x" } }, { wait = 60 })
+  core.time.clock = clock
+  check.equal(looks, 3)
+  check.equal(batch.next, 30)
+  check.equal(t.waits, 0)
+end)
