@@ -1836,6 +1836,7 @@ function core.called(kind, name, seconds, problem) end
 ---@field calls integer
 ---@field errors integer
 ---@field seconds number          of all calls
+---@field p50 number              seconds below which half of the calls stay
 ---@field p99 number              seconds below which 99 % of the calls stay
 ---@field problem? string         the error of the last call that failed
 ---@field problem_time? number    when that was
@@ -1845,6 +1846,24 @@ function core.called(kind, name, seconds, problem) end
 ---@return lignum.Calls[]
 ---@example for _, c in ipairs(core.calls()) do print(c.name, c.errors) end
 function core.calls() end
+
+---With true, begins a profile: at every 5 ms of CPU time the stack of the script that runs is counted, in all worlds.
+---With false, ends it; the result is nil when there is none.
+---@where scripts/lignum
+---@param on boolean
+---@return true|table<string, integer>|nil stacks   [functions from the outermost on, joined by ";"] = samples
+---@return string? message
+---@return string? code
+---@errors busy
+---@example if core.profile(true) then core.sleep(1); print(next(core.profile(false))) end
+function core.profile(on) end
+
+---The variables that a function has kept, by name.
+---@where scripts/lignum
+---@param fn function
+---@return table<string, any>
+---@example local kept = 1; assert(core.unfold(function() return kept end).kept == 1)
+function core.unfold(fn) end
 
 ---Lists what is in diverged/ of the data directory, at most 1000 names.
 ---@where scripts/lignum

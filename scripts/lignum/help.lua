@@ -158,6 +158,9 @@ function M.overview()
   end
   lines[#lines + 1] = [[
   config    the live configuration, read-only; _ is the last result
+  trace     trace("on_publish", 5) shows the next calls of a hook, and what they changed
+  profile   profile(10) shows where the time of scripts goes, as folded stacks; profile(10, "x.svg") draws it
+  :world    goes to lignum.lua's own world, with its hooks and upvalues(fn); :core comes back
 help "append" or help(json.encode) describes a function, help "store.segment" describes keys of lignum.lua.]]
   return table.concat(lines, "\n")
 end

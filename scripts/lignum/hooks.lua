@@ -79,6 +79,25 @@ function M.rejections()
   return rejections
 end
 
+local users = {}        -- [name] = functions that are told what the hook is
+
+---Tells a function what the hook is, now and whenever it is replaced.
+---@param name string
+---@param set fun(fn: function?)
+function M.use(name, set)
+  users[name] = users[name] or {}
+  table.insert(users[name], set)
+  set(M.get(name))
+end
+
+---Puts another function in place of a hook.
+---@param name string
+---@param fn function
+function M.replace(name, fn)
+  defined[name].fn = fn
+  for _, set in ipairs(users[name] or {}) do set(fn) end
+end
+
 ---Raises an error at the place where the hook is defined.
 ---@param name string
 ---@param what string

@@ -26,7 +26,7 @@ local append_anywhere
 
 ---Reads the hook `on_publish` that lignum.lua has defined.
 function M.seal()
-  on_publish = hooks.get("on_publish")
+  hooks.use("on_publish", function(fn) on_publish = fn end)
   M.hooked = on_publish ~= nil
 end
 

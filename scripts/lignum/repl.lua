@@ -4,6 +4,9 @@
 --- live configuration (read-only) and Lua itself; use() replaces them after a reload. The client sends an unfinished
 --- statement again with each further line, so nothing of it is kept here.
 local audit = require "lignum.audit"
+local compile = require "lignum.compile"
+local core = require "lignum.core"
+local flame = require "lignum.flame"
 
 local M = {}
 
@@ -56,6 +59,51 @@ local function help_text(subject)
   return help.on(name_of(subject) or type(subject) == "userdata" and "Topic" or tostring(subject))
 end
 
+-- trace() and profile() --------------------------------------------------------------------------
+
+local LONGEST <const> = 3600           -- seconds for a line in the operator's world, a trace, a profile
+local SOON <const> = 0.1               -- seconds between two looks at a trace
+
+-- Prints the next calls of a hook as they come.
+local function trace(session, name, count)
+  if type(name) ~= "string" or math.type(count) ~= "integer" or count < 1 or count > 1000 then
+    error('trace(hook [, count]): such as trace("on_publish", 5)', 3)
+  end
+  local begun, why = core.ask(1, "trace", name, count)
+  if not begun then error(why, 3) end
+  local _ <close> = setmetatable({}, { __close = function() core.call("untrace") end })     -- also after Ctrl-C
+  local on, until_then = true, core.time.clock() + LONGEST
+  while on and core.time.clock() < until_then do
+    local lines, lost
+    on, lines, lost = core.call "traced"
+    for _, line in ipairs(lines) do session.write(line .. "\n") end
+    if lost > 0 then session.write(("%d calls are left out\n"):format(lost)) end
+    if on then core.sleep(SOON) end
+  end
+end
+
+-- Takes a profile of all scripts of the node; prints it in the folded form, or writes it to a file as a picture.
+local function profile(session, seconds, path)
+  if type(seconds) ~= "number" or not (seconds > 0 and seconds <= LONGEST) then
+    error("profile(seconds [, path]): from 0 to 3600 seconds", 3)
+  end
+  local begun, why = core.profile(true)
+  if not begun then error(why, 3) end
+  local _ <close> = setmetatable({}, { __close = function() core.profile(false) end })
+  core.sleep(seconds)
+  local stacks = core.profile(false)
+  if stacks.others == 0 then stacks.others = nil end
+  if not path then
+    session.write(flame.folded(stacks))
+    return
+  end
+  local file, problem = core.unsafe.open(path, "w")
+  if not file then error(problem, 3) end
+  file:write(flame.svg(stacks, ("Lua of this node, %g s"):format(seconds)))
+  file:close()
+  return path
+end
+
 -- Running ----------------------------------------------------------------------------------------
 
 local function session_of(id)
@@ -70,22 +118,29 @@ local function session_of(id)
   function env.help(subject)
     session.write(help_text(subject) .. "\n")
   end
+  function env.trace(name, count) trace(session, name, count or 1) end
+  function env.profile(seconds, path) return profile(session, seconds, path) end
   env._G = env
   session.env = env
   sessions[id] = session
   return session
 end
 
--- Compiles the text as an expression or else as a statement. When both fail, and one of them only at its end, the
--- statement is unfinished (third result).
-local function compile(text, env)
-  local chunk, as_expression = load("return " .. text, "=console", "t", env)
-  if chunk then return chunk end
-  local as_statement
-  chunk, as_statement = load(text, "=console", "t", env)
-  if chunk then return chunk end
-  local unfinished = as_expression:find("<eof>$") or as_statement:find("<eof>$")
-  return nil, as_statement, unfinished ~= nil
+local function audit_line(text, ok, who, from)
+  local values = live.config.values
+  if audit.is_on(values.access and values.access.audit) then
+    audit.console(text, ok and "ok" or "error", who, from)
+  end
+end
+
+-- Runs a line in the operator's world.
+local function eval_there(session, id, text, who, from)
+  local what, result, output = core.ask(LONGEST, "eval", id, text)
+  if not what then what, result, output = "error", result, "" end
+  if what == "more" then return what end
+  if output ~= "" then session.write(output) end
+  audit_line(text, what == "ok", who, from)
+  return what, result
 end
 
 ---Runs a statement or expression.
@@ -99,14 +154,17 @@ end
 function M.eval(id, text, write, who, from)
   local session = session_of(id)
   session.write = write
-  local chunk, problem, unfinished = compile(text, session.env)
+  local other = text:match("^%s*:(%a+)%s*$")
+  if other == "world" or other == "core" then
+    session.world = other == "world"
+    return "ok", session.world and "lignum.lua's own world, until :core" or "the core's world"
+  end
+  if session.world then return eval_there(session, id, text, who, from) end
+  local chunk, problem, unfinished = compile.line(text, session.env)
   if unfinished then return "more" end
   if not chunk then return "error", problem end
   local results = table.pack(pcall(chunk))
-  local values = live.config.values
-  if audit.is_on(values.access and values.access.audit) then
-    audit.console(text, results[1] and "ok" or "error", who, from)
-  end
+  audit_line(text, results[1], who, from)
   if not results[1] then
     local why = results[2]
     return "error", type(why) == "string" and why or live.pretty.format(why)

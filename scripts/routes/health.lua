@@ -26,7 +26,7 @@ end
 
 local function entry_of(c)
   return {
-    kind = c.kind, name = c.name, calls = c.calls, errors = c.errors, seconds = c.seconds, p99 = c.p99,
+    kind = c.kind, name = c.name, calls = c.calls, errors = c.errors, seconds = c.seconds, p50 = c.p50, p99 = c.p99,
     last_error = c.problem and { time = time.format(c.problem_time), text = http.printable(c.problem) } or json.null,
   }
 end
@@ -41,7 +41,7 @@ function M.hooks()
   end
   for name, place in pairs(hooks.places()) do
     if not seen[name] then
-      local entry = entry_of { kind = "hook", name = name, calls = 0, errors = 0, seconds = 0, p99 = 0 }
+      local entry = entry_of { kind = "hook", name = name, calls = 0, errors = 0, seconds = 0, p50 = 0, p99 = 0 }
       entry.place = place
       list[#list + 1] = entry
     end

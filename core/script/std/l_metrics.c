@@ -205,6 +205,7 @@ static int l_calls(lua_State *L)
         set_whole(L, "calls", c.took.count);
         set_whole(L, "errors", c.errors);
         set_number(L, "seconds", (double)c.took.sum_ns / (double)NS_PER_S);
+        set_number(L, "p50", hist_quantile_ns(&c.took, 0.5) / (double)NS_PER_S);
         set_number(L, "p99", hist_quantile_ns(&c.took, 0.99) / (double)NS_PER_S);
         if (c.problem != NULL) {
             set_text(L, "problem", c.problem);

@@ -57,16 +57,30 @@ void budget_place(struct budget *b, lua_State *L, slice pattern)
              pattern.p, whole ? "" : "...");
 }
 
+static void hook_off(const struct budget *b, lua_State *L)
+{
+    lua_sethook(L, b->lines == 0 ? NULL : b->hook, b->lines, 0);
+}
+
 bool budget_on_hook(struct budget *b, lua_State *L)
 {
     if (b->over)
         budget_stop(b, L);
-    /* It may also be left over from an earlier run, or inherited from L's creator. */
-    lua_sethook(L, b->lines == 0 ? NULL : b->hook, b->lines, 0);
+    hook_off(b, L);               /* it may also be left over from an earlier run, or inherited from L's creator */
     bool due = b->due;
     b->slice = b->ticks;
     b->due = 0;
     return due;
+}
+
+bool budget_takes_sample(struct budget *b, lua_State *L, bool *only)
+{
+    bool taken = b->sample;
+    b->sample = 0;
+    *only = taken && !b->due && !b->over;
+    if (*only)
+        hook_off(b, L);
+    return taken;
 }
 
 int budget_stop(struct budget *b, lua_State *L)
@@ -136,6 +150,10 @@ static void on_tick(int signo, siginfo_t *info, void *context)
             arm(b);
         } else if (b->ticks - b->slice > SLICE_TICKS) {
             b->due = 1;
+            arm_thread(b, b->top->L);
+        }
+        if (b->sampling) {
+            b->sample = 1;
             arm_thread(b, b->top->L);
         }
         watch(b, b->ticks - b->slice);

@@ -38,6 +38,8 @@
 
 enum { PLACE_MAX = 160 };
 
+struct profile;
+
 /* One Lua thread that is inside lua_resume or lua_pcall; lives on the C stack of that call's caller. */
 struct budget_frame {
     lua_State *L;
@@ -54,9 +56,12 @@ struct budget {
     volatile unsigned slice;            /* the tick at which the slice began, or the hook struck last */
     volatile unsigned stall;            /* ticks after which one call of C ends the process; 0: never */
     volatile sig_atomic_t over, due;
+    volatile sig_atomic_t sampling;     /* each tick sets `sample` and the hook, which notes the stack (profile.h) */
+    volatile sig_atomic_t sample;
     volatile sig_atomic_t told;         /* the watchdog has written its line about this run */
     lua_Hook hook;                      /* calls budget_on_hook */
     int lines;                          /* LUA_MASKLINE: the hook is also called for each line (coverage.h); or 0 */
+    struct profile *profile;            /* owned; NULL: none is taken */
     char place[PLACE_MAX];              /* "lignum.lua:12: ", where the hook first struck; "" until then */
     timer_t timer;
     uint64_t exceeded;                  /* runs that went over */
@@ -81,6 +86,10 @@ void budget_fini(struct budget *b);
 
 /* For the hook. Ends a run that is over; otherwise takes the hook off, and returns whether the slice is used up. */
 MAY_RAISE bool budget_on_hook(struct budget *b, lua_State *L);
+
+/* For the hook, before budget_on_hook: whether the stack is to be noted; *only: nothing else is due, and the hook is
+ * off again. */
+bool budget_takes_sample(struct budget *b, lua_State *L, bool *only);
 
 /* Around a lua_resume or lua_pcall that begins a run of `L`. budget_end returns whether the run went over. */
 void budget_begin(struct budget *b, struct budget_run *run, lua_State *L, uint32_t budget_ms);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "script/vm/coverage.h"
+#include "script/vm/profile.h"
 #include "script/vm/run.h"
 #include "script/vm/task.h"
 
@@ -90,7 +91,10 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         coverage_note(vm->coverage, vm->scripts, L, ar);
         return;
     }
-    if (budget_on_hook(vm->budget, L) && task_gives_way(vm->tasks, L))
+    bool only = false;
+    if (budget_takes_sample(vm->budget, L, &only) && vm->budget->profile != NULL)
+        profile_note(vm->budget->profile, vm->budget->top);
+    if (!only && budget_on_hook(vm->budget, L) && task_gives_way(vm->tasks, L))
         lua_yield(L, 0);
 }
 
@@ -217,6 +221,8 @@ void vm_free(struct vm *vm)
     memory_fini(&vm->memory);
     if (vm->is_first) {
         budget_fini(vm->budget);
+        if (vm->budget->profile != NULL)
+            profile_free(vm->budget->profile);
         mem_free(vm->budget);
         chunks_free(vm->chunks);
     }
