@@ -3,7 +3,7 @@
  * group, the first byte of its payload is the kind. record_... append the payload of a record to `out`; group_apply
  * reads one.
  *
- * To change a record: doc/format.md and its table there first; then both functions here; test_groups.c and
+ * To change a record: doc/format.md and its table there first; then both functions here; test_groups_log.c and
  * tests/fuzz/seeds.
  */
 #ifndef BROKER_GROUP_GROUP_RECORD_H
