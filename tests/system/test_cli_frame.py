@@ -5,6 +5,7 @@ import stat
 import subprocess
 
 import pytest
+from certs import Authority
 from common import BINARY, free_port
 from lignum import lignum
 
@@ -159,3 +160,21 @@ def test_output_that_cannot_be_written_is_an_error(make_node):
     with open("/dev/full", "w") as full:
         ran = subprocess.run([BINARY, "topic", "ls", "--url", url(b)], stdout=full, stderr=subprocess.PIPE)
     assert ran.returncode == 74 and b"No space" in ran.stderr, ran.stderr
+
+
+def test_https_needs_an_authority_that_the_flag_or_the_context_names(make_node, folder, tmp_path):
+    authority, other = Authority(folder), Authority(folder, "other")
+    pair = authority.issue("node")
+    b = make_node(config="listen { address = '127.0.0.1:0', tls = { %s, client_ca = %r } }" % (pair.lua, authority.path), listen=None)
+    b.start()
+    me = authority.issue("me", subject="/CN=me")
+    (tmp_path / "lignum").mkdir()
+    (tmp_path / "lignum" / "contexts.lua").write_text(
+        "return { tls = { url = 'https://localhost:%d', ca = %r, %s } }" % (b.port, authority.path, me.lua))
+    env = {"XDG_CONFIG_HOME": str(tmp_path), "LIGNUM_URL": "", "LIGNUM_TOKEN": ""}
+    assert lignum("pub", "t", "m", "--context", "tls", env=env).code == 0
+    assert lignum("sub", "t", "--raw", "--context", "tls", env=env).out == "m\n"
+    for words in (["--url", "https://localhost:%d" % b.port], ["--url", "https://localhost:%d" % b.port, "--ca", other.path],
+                  ["--context", "tls", "--ca", other.path]):
+        ran = lignum("topic", "ls", *words, env=env)
+        assert ran.code == 69 and "certificate" in ran.err.lower() and len(ran.err.splitlines()) == 1, ran

@@ -174,6 +174,15 @@ def test_a_command_gets_each_message_and_a_failure_ends_the_reader(b, tmp_path):
     assert ran.code == 1 and "--from 1" in ran.err, ran
 
 
+def test_a_history_that_is_gone_is_said_and_nothing_else_is_printed(b):
+    b.publish_lines("again", [b"a", b"b"])
+    token = b.read("again", from_=1)["next_token"]
+    b.ok("DELETE", "/v1/topics/again", status=204)
+    b.publish_lines("again", [b"x", b"y", b"z"])
+    ran = ask(b, "sub", "again", "--from", token)
+    assert ran.code == 65 and ran.out == "" and "--from" in ran.err and len(ran.err.splitlines()) == 1, ran
+
+
 # ---- groups
 
 def test_a_group_hands_out_and_acknowledges_by_exit_code(b):
