@@ -74,7 +74,7 @@ static const struct command commands[] = {
     {"test", NULL, 0, 0, ""},              /* core/test.c reads its words */
     {"verify", verify, 1, 1, "usage: lignum verify DATA"},
     {"dump", dump, 2, 4, "usage: lignum dump DATA TOPIC [FROM [TO]]"},
-    {"console", console, 0, 2, "usage: lignum console [PATH] [SCRIPT | -e CODE]"},
+    {"console", console, 0, 2, "usage: lignum console [PATH | https://HOST:PORT] [SCRIPT | -e CODE]"},
     {"secret", secret, 1, 1, "usage: lignum secret new"},
     {"token", token_command, 1, 2, TOKEN_USAGE},
 };
@@ -185,11 +185,22 @@ static bool has_word(const char *const *words, const char *wanted)
     return false;
 }
 
-/* Whether the words from the command on are for scripts/command. `token` is there, too, but for what needs no HTTP. */
+static bool has_url(const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strncmp(*words, "https://", 8) == 0 || strncmp(*words, "http://", 7) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the words from the command on are for scripts/command. `token` and `console` are there, too, but for what
+ * needs no HTTP. */
 static bool is_scripted(const char *const *words)
 {
     if (command_find(words[0]) == NULL)
         return true;
+    if (strcmp(words[0], "console") == 0)
+        return words[1] != NULL && (has_url(words + 1) || has_word(words + 1, "--context"));
     return strcmp(words[0], "token") == 0 && (words[1] == NULL || strcmp(words[1], "new") != 0) &&
            !has_word(words, "--console");
 }

@@ -36,12 +36,6 @@ return {
       .. "cannot be loaded.",
   },
   {
-    name = "console", summary = "a Lua console on a node of this host", usage = "[PATH] [SCRIPT | -e CODE]",
-    flags = { { "-e", "CODE", "runs this and exits" } },
-    help = "PATH is the node's socket (default: data/console.sock, else the service's), SCRIPT a file with Lua.\n"
-      .. "Without SCRIPT, -e and a terminal, standard input is run as a script. Exits with 1 when Lua raised an error.",
-  },
-  {
     name = "verify", summary = "reads every record of a stopped node's data", usage = "DATA", flags = {},
     help = "Exits with 1 on damage.",
   },

@@ -568,6 +568,7 @@ function Range:known(req) end
 ---@field peer string                     "address:port"
 ---@field route string?                   "POST /v1/topics/{topic}/messages"
 ---@field producer string?                its Producer-Id
+---@field secure boolean                  it came by TLS
 ---@field user string?                    whom authorize has named; else the token; else the CN of the certificate
 ---@field token string?                   the name of its access token
 ---@field action string?                  for authorize: read, publish, consume, admin, observe, own; nil: no such path

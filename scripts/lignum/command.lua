@@ -19,8 +19,8 @@ local M = {}
 
 -- As help shows them. Those in core.lua are C's.
 local COMMANDS <const> = {
-  "pub", "sub", "topic", "group", "token", "cluster", "top", "bench", "reload", "replay", "backup", "restore",
-  "doctor", "completion", "manual",
+  "console", "pub", "sub", "topic", "group", "token", "cluster", "top", "bench", "reload", "replay", "backup",
+  "restore", "doctor", "completion", "manual",
 }
 
 -- Flags of all that talk to a node.

@@ -82,6 +82,7 @@ end
 
 M.repl_eval = repl.eval
 M.repl_line = repl.line
+M.repl_output = repl.output
 M.repl_complete = repl.complete
 M.repl_close = repl.close
 

@@ -126,20 +126,25 @@ local function session_of(id)
   return session
 end
 
-local function audit_line(text, ok, who, from)
-  local values = live.config.values
-  if audit.is_on(values.access and values.access.audit) then
-    audit.console(text, ok and "ok" or "error", who, from)
-  end
+-- A line that begins: when what is returned is closed, the audit gets the line, with the outcome that is set by then.
+-- A line that Ctrl-C ends has none.
+local function begin_line(text, who, from)
+  return setmetatable({ outcome = "interrupted" }, { __close = function(line)
+    local values = live.config.values
+    if line.outcome and audit.is_on(values.access and values.access.audit) then
+      audit.console(text, line.outcome, who, from)
+    end
+  end })
 end
 
 -- Runs a line in the operator's world.
 local function eval_there(session, id, text, who, from)
+  local line <close> = begin_line(text, who, from)
   local what, result, output = core.ask(LONGEST, "eval", id, text)
   if not what then what, result, output = "error", result, "" end
+  line.outcome = what ~= "more" and what or nil
   if what == "more" then return what end
   if output ~= "" then session.write(output) end
-  audit_line(text, what == "ok", who, from)
   return what, result
 end
 
@@ -163,8 +168,9 @@ function M.eval(id, text, write, who, from)
   local chunk, problem, unfinished = compile.line(text, session.env)
   if unfinished then return "more" end
   if not chunk then return "error", problem end
+  local line <close> = begin_line(text, who, from)
   local results = table.pack(pcall(chunk))
-  audit_line(text, results[1], who, from)
+  line.outcome = results[1] and "ok" or "error"
   if not results[1] then
     local why = results[2]
     return "error", type(why) == "string" and why or live.pretty.format(why)
@@ -182,29 +188,49 @@ end
 
 local SESSIONS <const> = 16               -- of HTTP; the one used longest ago makes room
 local OUTPUT <const> = 1 << 20            -- bytes that a line may print
+local TAKEN <const> = 0.05                -- seconds between two looks whether output was taken
 local used = {}                           -- names of sessions, the one used last at the end
+local outputs = {}                        -- [name] = { pieces =, size = }, of the line that it runs
 
 ---Runs a line for a request.
 ---@param name string     of the session
 ---@param text string
 ---@param who string
 ---@param from string
+---@param streams boolean  M.output takes what it prints, which waits until it is taken; else too much is left out
 ---@return string what    as from M.eval
 ---@return string? text
----@return string output  what it has printed
-function M.line(name, text, who, from)
+---@return string output  what it has printed, and nobody has taken
+function M.line(name, text, who, from, streams)
+  if outputs[name] then return "error", "another line of this session is still running", "" end
   for i = #used, 1, -1 do
     if used[i] == name then table.remove(used, i) end
   end
   used[#used + 1] = name
   if #used > SESSIONS then M.close(table.remove(used, 1)) end
-  local pieces, size = {}, 0
+  local out = { pieces = {}, size = 0 }
+  outputs[name] = out
+  local _ <close> = setmetatable({}, { __close = function() outputs[name] = nil end })
   local what, result = M.eval(name, text, function(piece)
-    if size < OUTPUT then pieces[#pieces + 1] = piece:sub(1, OUTPUT - size) end
-    size = size + #piece
+    while streams and out.size >= OUTPUT do core.sleep(TAKEN) end
+    if out.size < OUTPUT then out.pieces[#out.pieces + 1] = streams and piece or piece:sub(1, OUTPUT - out.size) end
+    out.size = out.size + #piece
   end, who, from)
-  if size > OUTPUT then pieces[#pieces + 1] = ("\n... %d bytes in all"):format(size) end
-  return what, result, table.concat(pieces)
+  if not streams and out.size > OUTPUT then
+    out.pieces[#out.pieces + 1] = ("\n... %d bytes in all"):format(out.size)
+  end
+  return what, result, table.concat(out.pieces)
+end
+
+---Takes what the line that a session runs has printed.
+---@param name string
+---@return string output
+function M.output(name)
+  local out = outputs[name]
+  if not out then return "" end
+  local text = table.concat(out.pieces)
+  out.pieces, out.size = {}, 0
+  return text
 end
 
 -- Completion -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ local LINE = { line = "string", session = "string?" }
 local RUN <const>, COMPLETE <const> = 600, 10      -- seconds that a line, and a completion, may take
 
 -- What a line may fail with that is not caught, such as one that never ends.
+local LOOK <const>, SAID <const> = 0.03, 0.3      -- seconds between two looks for output, and of silence
 local FAILED <const> = { script_error = true, script_timeout = true, script_memory = true, timeout = true }
 
 local files = {}                   -- [name] = { text =, headers = }
@@ -63,30 +64,71 @@ end
 
 local runs_lua     -- console.lua: nil: for tokens that may admin everything; true: also without tokens; false: never
 
--- Whether a request that may `admin` everything may also run Lua, which is to do whatever this process may do.
-local function may_run(req)
-  if runs_lua ~= nil then return runs_lua end
-  return req.token ~= nil
+-- Whether a request came so that nobody on the way reads it.
+local function is_private(req)
+  return req.secure or req.peer:find("^127%.") ~= nil or req.peer:find("^%[::1%]") ~= nil
 end
 
-local function refuse()
+-- Whether a request that may `admin` everything may also run Lua, which is to do whatever this process may do. Whoever
+-- has no name could be any user of this host.
+local function may_run(req)
+  if runs_lua ~= nil then return runs_lua end
+  return (req.token or req.user) ~= nil and is_private(req)
+end
+
+local function refuse(req)
   return http.fail("forbidden", runs_lua == false and "console.lua is false in lignum.lua"
-    or "Lua runs for access tokens only; console { lua = true } allows it without one")
+    or not is_private(req) and "Lua runs over https only; console { lua = true } allows it without"
+    or "Lua runs for access tokens and named users only; console { lua = true } allows it without")
+end
+
+local function who_is(req)
+  return req.token and "token " .. req.token or req.user and "user " .. req.user or "anonymous"
 end
 
 -- Sessions belong to who has begun them.
 local function session_of(req, name)
-  return ("%s/%s"):format(req.token or "", name or "")
+  return ("%s/%s"):format(req.token or req.user or "", name or "")
+end
+
+-- Sends what a line prints while it runs, as lines of JSON, and at last its outcome. A blank line says that it still
+-- runs; that is also how a client that has gone is noticed, and then the line ends.
+local function stream(session, line, who, from)
+  return function(write)
+    local done
+    local id, why = core.spawn(function()
+      done = table.pack(core.ask(RUN, "repl_line", session, line, who, from, true))
+    end)
+    local _ <close> = setmetatable({}, { __close = function()
+      if id and not done then core.tasks.cancel(id) end
+    end })
+    if not id then done = { nil, why, "busy" } end
+    local function send(value) return write(core.json.encode(value) .. "\n") end
+    local said = core.time.clock()
+    while not done do
+      core.sleep(LOOK)
+      local text = core.call("repl_output", session)
+      local silent = text == "" and core.time.clock() - said > SAID
+      if text ~= "" or silent then said = core.time.clock() end
+      if text ~= "" and not send { output = http.printable(text) } or silent and not write("\n") then return end
+    end
+    local outcome, result, output = done[1], done[2], done[1] and done[3] or ""
+    if output ~= "" then send { output = http.printable(output) } end
+    send { outcome = outcome or "error", result = http.printable(result or "") }
+  end
 end
 
 ---`POST /v1/console`: runs a line.
 ---@param req lignum.Request
 function M.run(req)
-  if not may_run(req) then return refuse() end
+  if not may_run(req) then return refuse(req) end
   local body, why, code, more = req:json(LINE)
   if not body then return http.fail(code, why, more) end
-  local who = req.token and "token " .. req.token or "anonymous"
-  local outcome, result, output = core.ask(RUN, "repl_line", session_of(req, body.session), body.line, who, req.peer)
+  local who, session = who_is(req), session_of(req, body.session)
+  if (req:header("accept") or ""):find("application/x-ndjson", 1, true) then
+    return 200, stream(session, body.line, who, req.peer), "application/x-ndjson"
+  end
+  local outcome, result, output = core.ask(RUN, "repl_line", session, body.line, who, req.peer)
   if not outcome and not FAILED[output] then return http.fail(output, result) end
   if not outcome then outcome, output = "error", "" end
   return 200, { outcome = outcome, result = http.printable(result or ""), output = http.printable(output) }
@@ -95,7 +137,7 @@ end
 ---`POST /v1/console/complete`: completes the last word of a line.
 ---@param req lignum.Request
 function M.complete(req)
-  if not may_run(req) then return refuse() end
+  if not may_run(req) then return refuse(req) end
   local body, why, code, more = req:json(LINE)
   if not body then return http.fail(code, why, more) end
   local words

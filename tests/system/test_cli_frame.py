@@ -42,7 +42,7 @@ def test_help_of_c_commands_names_only_flags_that_they_take():
     assert {"--listen", "--data", "--set", "-c"} <= flags["serve"]
     for name, of in flags.items():
         for flag in of:
-            ran = lignum(name, flag)
+            ran = lignum(name, *["https://localhost"] * (name == "console" and flag != "-e"), flag)
             assert ran.code == 64 and "needs a value" in ran.err, (name, flag, ran)
 
 

@@ -44,9 +44,12 @@ bool interrupts_pending(void)
     return interrupted != 0;
 }
 
+/* interrupted([forget]) -> whether Ctrl-C or SIGTERM has come */
 static int l_interrupted(lua_State *L)
 {
     lua_pushboolean(L, interrupted != 0);
+    if (lua_toboolean(L, 1))
+        interrupted = 0;
     return 1;
 }
 

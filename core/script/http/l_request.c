@@ -121,10 +121,11 @@ static void make_params(lua_State *L, const struct http_request *r)
 enum field {
     FIELD_PATH = 1, FIELD_TARGET, FIELD_METHOD, FIELD_PARAMS, FIELD_QUERY, FIELD_HEADERS, FIELD_BODY, FIELD_PEER,
     FIELD_ROUTE, FIELD_PRODUCER, FIELD_USER, FIELD_TOKEN, FIELD_TOPIC, FIELD_ACTION,
+    FIELD_SECURE,
 };
 static const char *const field_names[] = {
     "path", "target", "method", "params", "query", "headers", "body", "peer",
-    "route", "producer", "user", "token", "topic", "action", NULL,
+    "route", "producer", "user", "token", "topic", "action", "secure", NULL,
 };
 
 /* Pushes what the route or authorize has said of the request, or nil. */
@@ -181,6 +182,9 @@ static int push_field(lua_State *L, enum field field)
         if (push_fact(L, "user") == 1 && !lua_isnil(L, -1))
             return 1;
         return push_certified(L, request_at(L, 1));
+    case FIELD_SECURE:
+        lua_pushboolean(L, request_at(L, 1)->secure);
+        return 1;
     case FIELD_TOKEN:
     case FIELD_TOPIC:
     case FIELD_ACTION:
