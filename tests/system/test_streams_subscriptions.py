@@ -4,6 +4,7 @@ test_durable_streams.py."""
 import contextlib
 import http.server
 import json
+import os
 import threading
 
 from client import assert_status
@@ -107,9 +108,8 @@ def test_a_wake_survives_failovers_and_is_told_again(cluster):
         for i in range(20, 30):
             wait_until(lambda i=i: other(c).request("PUT", "/v1/stream/jobs/%d/x" % i, body=b"[1]",
                                                             headers=JSON).status in (200, 201), what="a stream is created")
-        server.answer = lambda _: 200
-        at = len(server.wakes)
-        wait_until(lambda: len(server.wakes) > at and len(server.wakes[-1]["streams"]) == 30, what="it is called for all streams")
+        server.answer = lambda body: 200 if len(body["streams"]) == 30 else 500      # a request may be on its way
+        wait_until(lambda: len(server.wakes[-1]["streams"]) == 30, what="it is called for all streams")
         wake = server.wakes[-1]
         assert (wake["wake_id"], wake["generation"]) == (first["wake_id"], first["generation"])
         a = act(other(c), "s", "callback", first["callback_token"], wake_id=wake["wake_id"], generation=wake["generation"],
@@ -150,6 +150,30 @@ def test_a_restart_and_a_reload_keep_claims_and_acknowledgements(node):
     assert a.json == {"ok": True, "next_wake": True}, "two messages are left: %r" % a
     events = b.ok("GET", "/v1/stream/wake").json
     assert [e["generation"] for e in events[-1:]] == [claim["generation"] + 1]
+
+
+def test_all_that_is_known_is_written_again_before_retention_removes_it(node):
+    """The topic keeps its last 200,000 messages; each POST writes 10,000."""
+    b = node(config=STREAMS)
+    paths = ["many/%d" % i for i in range(10000)]
+    key = b.ok("GET", "/v1/stream/__ds/jwks.json").body
+    stream(b, "wake", b"[]")
+    subscribe(b, "kept", streams=["a"], wake_stream="wake")
+    subscribe(b, "s", streams=paths, wake_stream="wake")
+    a = b.request("POST", ONE + "s/streams", body=b'{"streams":["one more"]}', headers=JSON)
+    assert refusal(a, 409) == "TOO_MANY"
+    files = set()
+    for _ in range(32):
+        files |= set(os.listdir(os.path.join(b.data, "topics", "_streams")))
+        b.ok("POST", ONE + "s/streams", body=json.dumps({"streams": paths}).encode(), headers=JSON, status=204, timeout=20)
+    first = "%020d" % 0
+    wait_until(lambda: not [f for f in os.listdir(os.path.join(b.data, "topics", "_streams")) if f.startswith(first) and f.endswith(".log")],
+               what="the first file is removed")
+    assert [f for f in files if f.startswith(first)]
+    b.restart()
+    assert b.ok("GET", "/v1/stream/__ds/jwks.json").body == key
+    assert [s["path"] for s in b.ok("GET", ONE + "kept").json["streams"]] == ["a"]
+    assert [s["path"] for s in b.ok("GET", ONE + "s").json["streams"]] == sorted(paths)
 
 
 def test_a_lease_that_ends_wakes_another_worker_and_fences_the_first(node):

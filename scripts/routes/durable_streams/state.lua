@@ -16,7 +16,7 @@
 --- first; then its request begins anew. Nothing is locked.
 ---
 --- A stream that is created with messages is two records, one in _topics and one in its topic. Until the second is
---- there (label `initial`), the stream does not exist for clients, and a repeated PUT completes it.
+--- there (label `initial`), the stream does not exist for clients. A repeated PUT appends the second record.
 local access = require "routes.durable_streams.access"
 local core = require "lignum.core"
 local protocol = require "routes.durable_streams.protocol"
@@ -124,7 +124,7 @@ local function look(s, next, cuts)
   return v
 end
 
----A stream and the state of what is readable of it, whatever that is: it may be gone, expired, or not be whole yet.
+---A stream and the state of what is readable of it. It may be deleted, expired, or lack its first messages.
 ---@param name string
 ---@return lignum.Stream? stream
 ---@return lignum.StreamState|string|nil state
@@ -167,7 +167,7 @@ function M.is_unfinished(s, v)
   return s.labels.initial ~= nil and v.at == 0
 end
 
--- The state at the tail: nothing is on its way, or this node has appended it last.
+-- The state at the tail. It is known when all messages are acknowledged, or when this node has appended the last one.
 local function at_tail(s, v, tail, cuts)
   local head = head_of(s)
   if head and head.at == tail and head.cuts == cuts and head.led == core.node.epoch() then return head end
@@ -201,7 +201,8 @@ function M.sweep()
   end
 end
 
----The state at the tail, which this node may append after. What is on its way from before is waited for.
+---The state at the tail, after which this node may append. Waits for messages that are not acknowledged yet, unless
+---this node has appended the last one.
 ---@param name string
 ---@return lignum.Stream? stream
 ---@return lignum.StreamState|string|nil state   or the problem
@@ -278,7 +279,7 @@ function M.append_plain(req, name, touched)
     return token(h.led, s.base + at + 1)
   end
   if first == false then
-    s.plain = plain                        -- it has not waited: nobody has seen the other one
+    s.plain = plain                        -- append_body has not waited, so no other task has seen the change
     return false
   end
   if s.head == h then s.head, s.plain = nil, nil end

@@ -270,7 +270,9 @@ local function add_streams(req)
   local paths = paths_in(body.streams)
   if not paths or #paths == 0 then return refuse("INVALID_REQUEST", "streams must be a list of paths") end
   return change_one(req, function(all, sub)
-    if not subscriptions.has_room(all, sub, #paths) then
+    local more = 0
+    for _, path in ipairs(paths) do more = more + (sub.links[path] and 0 or 1) end
+    if not subscriptions.has_room(all, sub, more) then
       return nil, "the subscription has too many streams", "TOO_MANY"
     end
     link_all(all, sub, paths)
