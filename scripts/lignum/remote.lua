@@ -220,6 +220,10 @@ function Node:members()
   local list = {}
   for _, member in ipairs(self:json("GET", M.path { "cluster" }).nodes) do
     if member.http and member.http ~= core.json.null then
+      if self:url():find("^https:") and not member.http:find("^https:") then
+        shell.fail(77, "%s is reached by https, and says that %s is at %s: nothing is sent there without TLS "
+          .. "(node.advertise)", self:url(), member.name, member.http)
+      end
       list[#list + 1] = setmetatable({ urls = { member.http }, name = member.name, at = 1 }, { __index = self })
     end
   end

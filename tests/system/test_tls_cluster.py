@@ -13,7 +13,7 @@ def secure_cluster(make_cluster, folder):
     """secure_cluster(hosts, tls): the name in each node's certificate, and more of its `tls`."""
     ca = Authority(folder)
 
-    def make(hosts=("localhost",), tls="", count=2, forward=True, config=""):
+    def make(hosts=("localhost",), tls="", count=2, forward=True, config="", advertise=True):
         class SecureNode(Node):
             def __init__(self, cluster, name, place=None, **kw):
                 super().__init__(cluster, name, place, **kw)
@@ -26,8 +26,8 @@ def secure_cluster(make_cluster, folder):
             def config(self):
                 return super().config() + """
                 listen { "%s", { address = "127.0.0.1:%d", tls = { %s%s } } }
-                node { advertise = "https://localhost:%d" }
-                """ % (self.http, self.https, self.pair.lua, tls % {"ca": ca.path}, self.https)
+                """ % (self.http, self.https, self.pair.lua, tls % {"ca": ca.path}) + (
+                    'node { advertise = "https://localhost:%d" }' % self.https if advertise else "")
 
         c = make_cluster(count, node=SecureNode, config=config).start()
         c.ca = ca
@@ -112,3 +112,14 @@ def test_an_address_without_a_scheme_is_refused_where_all_listeners_have_tls(mak
     ran = b.lignum("check", "-c", b.config_path)
     assert ran.code == 64
     assert "lignum.lua:2: node.advertise: every address of listen has TLS: write https://localhost:1" in ran.err, ran
+
+
+@pytest.mark.parametrize("advertise", [True, False])
+def test_the_command_line_sends_a_token_to_no_member_without_tls(secure_cluster, advertise):
+    c = secure_cluster(advertise=advertise)
+    ran = c.nodes[0].lignum("reload", "--all", "--url", "https://localhost:%d" % c.nodes[0].https, "--ca", c.ca.path,
+                            env={"LIGNUM_TOKEN": "secret"})
+    if advertise:
+        assert ran.code == 0 and ran.out.count("has reloaded") == 2, ran
+    else:
+        assert ran.code == 77 and "without TLS" in ran.err and ran.out == "" and len(ran.err.splitlines()) == 1, ran
