@@ -280,6 +280,7 @@ install: binary
 	install -m 755 $(B)/lignum $(DESTDIR)$(PREFIX)/bin/lignum
 	cp -R scripts $(DESTDIR)$(PREFIX)/share/lignum/
 	install -m 644 lignum.lua $(DESTDIR)$(PREFIX)/share/lignum/lignum.lua
+	cp -R doc/deploy $(DESTDIR)$(PREFIX)/share/lignum/
 	cp -R README.md CHANGELOG.md LICENSE doc $(DESTDIR)$(PREFIX)/share/doc/lignum/
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \

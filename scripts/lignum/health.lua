@@ -49,7 +49,7 @@ local of_groups = {}   -- the problems that the last look has found with groups
 -- Durations and sizes as people read them.
 local function span(seconds)
   for _, unit in ipairs { { 86400, "d" }, { 3600, "h" }, { 60, "min" } } do
-    if seconds >= unit[1] then return format("%.3g %s", seconds / unit[1], unit[2]) end
+    if seconds >= 2 * unit[1] then return format("%d %s", seconds // unit[1], unit[2]) end
   end
   return format("%.3g s", seconds)
 end

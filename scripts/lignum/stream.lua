@@ -57,6 +57,28 @@ local function comment(t, epoch, from)
   return ("id: %d:%d:%s\n:\n\n"):format(epoch, from - 1, info.id:match("%d+$"))
 end
 
+---A body that waits until a topic is created, and then streams its messages from the first one on.
+---@param t lignum.Topic
+---@param raw boolean
+---@param limit? integer
+---@param filter? lignum.Filter
+---@return fun(write: fun(piece: string|lignum.Batch): boolean)
+function M.from_creation(t, raw, limit, filter)
+  local topics = core.topic "_topics"
+  return function(write)
+    while true do
+      local seen = topics:info().next
+      if t:info() then return M.events(t, { from = 0 }, raw, limit, filter)(write) end
+      local ok, why, code = topics:wait(seen, QUIET)       -- any change of the list of topics
+      if not ok and code ~= "timeout" then
+        if not QUIET_ENDS[code] then write(failure(t, why, code)) end
+        return
+      end
+      if not ok and not write(":\n\n") then return end
+    end
+  end
+end
+
 ---A body that streams the messages from `asked.from`, up to `asked.to` and at most `limit`, if given.
 ---@param t lignum.Topic
 ---@param asked lignum.Asked

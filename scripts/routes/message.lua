@@ -3,8 +3,10 @@ local core = require "lignum.core"
 local filters = require "lignum.filter"
 local forward = require "lignum.forward"
 local http = require "lignum.http"
+local policy = require "lignum.policy"
 local publish = require "lignum.publish"
 local range = require "lignum.range"
+local reserved = require "lignum.reserved"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
@@ -119,6 +121,15 @@ local function misplaced(query, raw, kind, filter)
   if query.wait and not query.min_offset then return "wait applies to an event stream only with min_offset" end
 end
 
+-- Whether an event stream of a topic that does not exist waits for it: it has no place in a topic of that name, and the
+-- first publish would create it.
+local function may_come(req, query)
+  local name, from = param(req, "topic"), query.from or "earliest"
+  local places = from == "earliest" or from == "latest" or from == "0"
+  if not places or query.to or query.min_offset or reserved.problem(name) then return false end
+  return select(2, policy.settings(name))
+end
+
 -- Answers a query that the core leaves to the script.
 local function get_by_query(req, query, kind)
   local raw, why, code = http.flag(query.raw, "raw")
@@ -133,6 +144,12 @@ local function get_by_query(req, query, kind)
   local t = topic(param(req, "topic"))
   local info
   info, why, code = range.find(t, query)
+  if not info and code == "unknown_topic" and kind == EVENTS and may_come(req, query) then
+    local limit
+    limit, why, code = http.integer(query.limit, "limit", 1, core.limits.read_count_max)
+    if why then return http.fail(code, why) end
+    return 200, req.method == "HEAD" and "" or stream.from_creation(t, raw, limit, filter), stream.HEADERS
+  end
   if not info then return http.fail(code, why) end
   local asked, point
   asked, why, code, point = range.of(t, info, query)

@@ -15,6 +15,7 @@
 const RETRY_MIN = 100,
   RETRY_MAX = 2000; // milliseconds between two attempts
 const SILENCE = 40000; // a stream says something every 15 s; after this it is dead
+const PATIENCE = 12000; // a node that has not answered after this is left, if there is another
 const KEPT_TURNS = 1000; // changes of epoch that a follower remembers
 
 /**
@@ -235,29 +236,31 @@ export class Lignum {
    * known whether it was done.
    * @param {string} method @param {string} path
    * @param {{ body?: any, headers?: Record<string, string>, signal?: AbortSignal, type?: string, repeats?: boolean,
-   *   timeout?: number }} [o]
+   *   timeout?: number, wait?: number }} [o]   wait: seconds for which the node may wait before it answers
    */
   async request(method, path, o = {}) {
-    const until = Date.now() + (o.timeout ?? this.timeout);
+    const waits = (o.wait ?? 0) * 1000;
+    const until = Date.now() + waits + (o.timeout ?? this.timeout);
     const repeats = o.repeats ?? (method === "GET" || method === "PUT" || method === "DELETE");
+    const patience = repeats && this.urls.length > 1 ? PATIENCE + waits : Infinity;
+    let problem;
     for (let tries = 0; ; tries++) {
-      const limit = AbortSignal.timeout(Math.max(1, until - Date.now()));
+      const limit = AbortSignal.timeout(Math.max(1, Math.min(until - Date.now(), patience)));
       const signal = o.signal ? AbortSignal.any([o.signal, limit]) : limit;
       try {
         return await this.attempt(method, path, { ...o, signal });
       } catch (why) {
         if (o.signal?.aborted) throw o.signal.reason;
-        if (!(why instanceof LignumError) && why?.name !== "TimeoutError") throw why;
-        const unknown = why.code === "unreachable" || why.code === "unknown_outcome" || why.name === "TimeoutError";
-        if (!why.retryable || (unknown && !repeats) || Date.now() >= until) {
-          throw why instanceof LignumError
-            ? why
-            : new LignumError({ code: "timeout", detail: `${method} ${path} was not answered in time` });
-        }
+        const late = why?.name === "TimeoutError";
+        if (!late && !(why instanceof LignumError)) throw why;
+        if (!late) problem = why;
+        problem ??= new LignumError({ code: "timeout", detail: `${method} ${path} is not answered`, retryable: true });
+        const unknown = late || problem.code === "unreachable" || problem.code === "unknown_outcome";
+        if (!problem.retryable || (unknown && !repeats) || Date.now() >= until) throw problem;
         this.at++;
         const ms = Math.min(RETRY_MAX, RETRY_MIN * 2 ** tries) * (0.5 + Math.random() / 2);
         await pause(
-          Math.min(Math.max(ms, this.urls.length > 1 ? 0 : why.wait || 0), Math.max(0, until - Date.now())),
+          Math.min(Math.max(ms, this.urls.length > 1 ? 0 : problem.wait || 0), Math.max(0, until - Date.now())),
           o.signal,
         );
       }
@@ -385,7 +388,7 @@ export class Lignum {
     const response = await this.request("GET", Lignum.path(topic) + "/messages" + query(parameters), {
       signal,
       headers: { Accept: "application/json" },
-      timeout: this.timeout + (o.wait ?? 0) * 1000,
+      wait: o.wait,
     });
     const body = await response.json();
     return {
@@ -501,7 +504,7 @@ export class Group {
     const answer = await this.client.send("POST", this.path + "/claim", body, {
       signal,
       repeats: true,
-      timeout: this.client.timeout + (o.wait ?? 0) * 1000,
+      wait: o.wait,
     });
     return answer.messages.map((m) => new Message(m));
   }

@@ -84,7 +84,7 @@ export async function page() {
     read: chart("Read", rate()),
     written: chart("Bytes", rate(bytes)),
     requests: chart("Requests", rate()),
-    sync: chart("Time of a sync", span),
+    sync: chart("Sync", span),
     cpu: chart("CPU", (n) => `${(n * 100).toFixed(0)} %`),
   };
   const first = h("div"),

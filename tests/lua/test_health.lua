@@ -49,7 +49,7 @@ test("health_a_disk_that_fills_is_foreseen_and_worse_when_it_is_soon", function(
   check.equal(w.problem("disk_fills"), nil)      -- too short for a forecast
   for _ = 1, 10 do w.pass(60) w.free = w.free - 1000 end
   check.equal(w.problem("disk_fills").severity, "warning")
-  check.has(w.problem("disk_fills").what, "full in 16.4 h")
+  check.has(w.problem("disk_fills").what, "full in 16 h")
   for _ = 1, 20 do w.pass(60) w.free = w.free - 20000 end
   check.equal(w.problem("disk_fills").severity, "critical")
   w.free = 10000000

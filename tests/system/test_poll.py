@@ -168,3 +168,23 @@ def test_deleting_a_topic_ends_its_event_streams_with_the_reason(b):
         body = b"".join(iter(slow.chunk, b""))
     assert len(body) < 20 << 19
     assert re.search(rb'\nevent: error\ndata: .*"unknown_topic"', body[-200:])
+
+
+def test_an_event_stream_waits_for_a_topic_that_a_publish_may_create(node):
+    b = node(config='topic "closed.*" { auto_create = false }')
+    events = {"Accept": "text/event-stream"}
+    assert_status(b.get("/v1/topics/closed.t/messages", headers=events), 404, "unknown_topic")
+    assert_status(b.get("/v1/topics/_own/messages", headers=events), 400, "bad_topic")
+    assert_status(b.get("/v1/topics/t/messages?from=5", headers=events), 404, "unknown_topic")
+    assert_status(b.get("/v1/topics/t/messages?limit=0", headers=events), 400, "bad_value")
+    assert_status(b.get("/v1/topics/t/messages"), 404, "unknown_topic")
+    with b.connect() as early, b.connect() as late:
+        for c, query in (early, "?limit=2&raw=1"), (late, "?from=latest&limit=2&raw=1"):
+            c.send(request_bytes("GET", "/v1/topics/t/messages" + query, None, events))
+            assert c.head()[0] == 200
+        b.publish("other", b"x")                     # another topic wakes them, and is not what they wait for
+        b.publish("t", b"first")
+        b.publish("t", b"second")
+        for c in (early, late):
+            text = b"".join(iter(c.chunk, b""))
+            assert re.findall(rb"^data: (.*)$", text, re.M) == [b"first", b"second"]

@@ -171,7 +171,8 @@ def test_a_long_body_of_json_is_read_in_slices_as_a_short_one_is(node, hooked):
             assert m.get(field) == envelope.get(field)
         assert m["headers"] == envelope.get("headers", {"lignum-delay": "0.250"})
     for at, bad, why in ((3, {"data": 1}, "message 4: data must be a string"), (3999, {}, "message 4000: a message must have either data or base64"),
-                         (3500, {"dato": ""}, "message 3501: there is no field dato, but data, base64, key, key_base64, headers, delay, deliver_at, ttl")):
+                         (3500, {"dato": ""}, "message 3501: there is no field dato, but data, base64, key, key_base64, headers, delay, deliver_at, ttl: "
+                          "application/json is read as {\"data\": ...}; send other JSON as application/x-ndjson, which is stored as it is")):
         a = b.post("/v1/topics/t/messages", json.dumps(envelopes[:at] + [bad] + envelopes[at:]), headers=JSON)
         assert_status(a, 400, "bad_value")
         assert a.json["detail"] == why

@@ -278,7 +278,7 @@ def test_pictures_of_each_page_are_taken(cluster, run):
     root, _ = fill(leader)
     for i in range(300):
         leader.ok("PUT", "/v1/topics/tenant-%03d.events" % i, None, bearer(root), status=201)
-    c.followers()[0].kill()
+    next(n for n in c.nodes if n is not leader).kill()
     wait_until(lambda: leader.ok("GET", "/v1/stats", None, bearer(root)).json["health"]["problems"], what="the loss is reported")
     done = threading.Event()
 

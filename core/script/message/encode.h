@@ -26,7 +26,7 @@ struct draft {
     struct buf *out, *headers;        /* scratch buffers of the VM; or others, with: */
     bool own;                         /* they are not kept for later */
     uint64_t limit;                   /* of -ERR_TOO_LARGE: the limit that was exceeded */
-    char why[160];                    /* the sentence of a failure; "" = the code's own */
+    char why[288];                    /* the sentence of a failure; "" = the code's own */
 };
 
 void draft_init(struct draft *d, struct vm *vm);

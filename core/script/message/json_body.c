@@ -60,7 +60,7 @@ size_t envelopes_hold(const struct envelopes *e)
 /* Fails with the sentence, and the number of the message where they are in a list. */
 static int fail(struct envelopes *e, int rc, const char *fmt, ...)
 {
-    char why[128];
+    char why[256];
     va_list args;
     va_start(args, fmt);
     vsnprintf(why, sizeof(why), fmt, args);
@@ -138,7 +138,8 @@ static int take_name(struct envelopes *e)
             return 0;
         }
     return fail(e, -ERR_BAD_VALUE, "there is no field %.*s, but data, base64, key, key_base64, headers, delay, "
-                "deliver_at, ttl", (int)(name.n < 32 ? name.n : 32), name.p);
+                "deliver_at, ttl: application/json is read as {\"data\": ...}; send other JSON as "
+                "application/x-ndjson, which is stored as it is", (int)(name.n < 32 ? name.n : 32), name.p);
 }
 
 /* A string, or what it is as base64. An empty key is a key, so its p is not NULL. */
