@@ -18,7 +18,8 @@
 static void (*const tables[])(lua_State *L) = {
     unsafe_open, errors_open, limits_open, where_open, say_open, time_open, json_open, base64_open, node_open,
     fetch_open, ask_open,
-    certificates_open, crypto_open, metrics_open, shared_open, sync_open, tasks_open, profile_open,   /* std */
+    certificates_open, crypto_open, metrics_open, shared_open, sync_open, tasks_open, profile_open,
+    canary_open,   /* std */
     request_open, envelopes_open, route_open, access_tables_open,   /* http */
     topic_open, batch_open, publish_open, append_open, read_open,  /* topic; the last three extend request_open's */
     group_open, cluster_open,

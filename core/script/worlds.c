@@ -7,7 +7,9 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "script/open.h"
 #include "script/script.h"
+#include "script/std/canary.h"
 #include "script/vm/carry.h"
 
 enum {
@@ -39,6 +41,7 @@ struct worlds {
     int rc;
     struct buf why;
     struct services services;         /* valid once attached */
+    struct canary canary;
     bool attached, stopping;
     struct watch watch;               /* for the next `until` */
 };
@@ -88,6 +91,10 @@ int worlds_new(const struct worlds_options *o, struct worlds **out, struct buf *
     core.world = "core";
     w->options = *o;
     int rc = script_new(core, &w->core);
+    struct vm_options canary = o->vm;
+    canary.open = scripts_open;
+    canary.first = w->core;
+    canary_init(&w->canary, &canary);
     if (rc == 0)
         rc = operator_new(w, &w->live);
     if (rc == 0)
@@ -103,6 +110,7 @@ int worlds_new(const struct worlds_options *o, struct worlds **out, struct buf *
 
 void worlds_free(struct worlds *w)
 {
+    canary_fini(&w->canary);
     if (w->live != NULL)
         vm_free(w->live);
     if (w->core != NULL)
@@ -125,6 +133,7 @@ void worlds_end_tasks(struct worlds *w)
     if (w->loading != NULL)
         vm_free(w->loading);
     w->loading = NULL;
+    canary_end(&w->canary);
     tasks_free(vm_tasks(w->live));
     tasks_free(vm_tasks(w->core));
     watch_fini(&w->watch);
@@ -138,9 +147,10 @@ static void on_due(void *arg)
 void worlds_attach(struct worlds *w, const struct services *services)
 {
     w->services = *services;
+    w->services.canary = &w->canary;
     w->attached = true;
-    script_attach(w->core, services);
-    script_attach(w->live, services);
+    script_attach(w->core, &w->services);
+    script_attach(w->live, &w->services);
     script_serve(w->live);
     watch_timer(services->loop, &w->watch, on_due, w);
 }
@@ -195,6 +205,7 @@ static void swap(struct worlds *w)
     tasks_end_background(vm_tasks(w->live));
     w->live = w->loading;
     w->loading = NULL;
+    canary_end(&w->canary);           /* it was compared with the one before */
     script_serve(w->live);
     tell_core(w);
 }
@@ -251,6 +262,7 @@ void worlds_run(struct worlds *w)
     tasks_run(vm_tasks(w->live));
     if (w->loading != NULL)
         tasks_run(vm_tasks(w->loading));
+    canary_run(&w->canary);
     if (w->loaded)
         reload_end(w);
     if (w->old_count > 0)
@@ -259,7 +271,7 @@ void worlds_run(struct worlds *w)
 
 bool worlds_ready(const struct worlds *w)
 {
-    bool ready = tasks_ready(vm_tasks(w->core)) || tasks_ready(vm_tasks(w->live)) ||
+    bool ready = canary_ready(&w->canary) || tasks_ready(vm_tasks(w->core)) || tasks_ready(vm_tasks(w->live)) ||
                  (w->loading != NULL && tasks_ready(vm_tasks(w->loading)));
     for (unsigned i = 0; i < w->old_count; i++)
         ready |= tasks_ready(vm_tasks(w->old[i].vm));

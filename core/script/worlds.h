@@ -5,6 +5,7 @@
  *     live         runs lignum.lua and the routes (scripts/lignum/init.lua); answers new requests
  *     loading      becomes live when its lignum.lua proves valid, by one assignment
  *     old          were live; finish the requests that they have, within a grace
+ *     canary       judges a share of what the live one judges, and changes nothing (std/canary.h)
  *
  * Each has memory, tasks and timers of its own, and is closed as a whole: nothing of an earlier lignum.lua can be left.
  */

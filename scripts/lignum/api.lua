@@ -1859,6 +1859,36 @@ function core.calls() end
 ---@example if core.profile(true) then core.sleep(1); print(next(core.profile(false))) end
 function core.profile(on) end
 
+---Begins a canary: lignum.lua is loaded again, as a world that only judges (canary.lua).
+---@where scripts/lignum
+---@example core.canary_begin(); repeat core.sleep(0.1) until core.canary_state() ~= "loading"
+function core.canary_begin() end
+
+---Ends it.
+---@where scripts/lignum
+---@example core.canary_end()
+function core.canary_end() end
+
+---@where scripts/lignum
+---@return "off"|"loading"|"on"|"aborted"|"refused" state
+---@return string why     it was aborted, or lignum.lua was refused
+---@example if core.canary_state() == "on" then core.canary_end() end
+function core.canary_state() end
+
+---Shows a message to the canary, with what the live hook has decided.
+---@where scripts/lignum
+---@param topic string
+---@param message lignum.Message
+---@param decision table    the message as it goes on; or `why` and `code`
+---@return boolean on
+---@example core.canary_show("orders", { payload = "x" }, { topic = "orders", payload = "x" })
+function core.canary_show(topic, message, decision) end
+
+---@where scripts/lignum
+---@return table? report    nil: there is no canary
+---@example local report = core.canary_report()
+function core.canary_report() end
+
 ---The variables that a function has kept, by name.
 ---@where scripts/lignum
 ---@param fn function

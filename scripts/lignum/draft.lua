@@ -12,7 +12,6 @@ local globals = require "lignum.globals"
 local help = require "lignum.help"
 local hooks = require "lignum.hooks"
 local http = require "lignum.http"
-local inspect = require "lignum.inspect"
 local jwt = require "lignum.jwt"
 local modules = require "lignum.modules"
 local policy = require "lignum.policy"
@@ -258,7 +257,7 @@ function M.build(options)
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
     api = M.api, help = help, pretty = pretty, publish = publish, worker = worker,
     load_file = function(path, more) load_beside(path, names, more) end, lines = lines,
-    inspect = inspect, env = env,
+    inspect = function() return require "lignum.inspect" end, env = env,     -- loaded when it is first used
   }
 end
 

@@ -1,6 +1,5 @@
 --- An operator's world: lignum.lua, the routes, and the functions that C calls there (core/script/vm/vm.h). A reload
 --- makes another one. The core's world is duties.lua.
-local compile = require "lignum.compile"
 local core = require "lignum.core"
 require "lignum.group"                -- adds methods to topics
 local leader = require "lignum.leader"
@@ -111,10 +110,10 @@ function M.append(name, what, options)
 end
 
 -- For the console; see inspect.lua.
-function M.eval(id, text) return live.inspect.eval(id, text, compile.line, live.env) end
-function M.trace(name, count) return live.inspect.trace(name, count) end
-function M.traced() return live.inspect.traced() end
-function M.untrace() return live.inspect.untrace() end
+function M.eval(id, text) return live.inspect().eval(id, text, require("lignum.compile").line, live.env) end
+function M.trace(name, count) return live.inspect().trace(name, count) end
+function M.traced() return live.inspect().traced() end
+function M.untrace() return live.inspect().untrace() end
 
 methods.add {
   create = function(name) return live.policy.create(name) end,

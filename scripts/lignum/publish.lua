@@ -24,10 +24,26 @@ local Refusal = {}
 
 local append_anywhere
 
+local hook, watch        -- what lignum.lua defines; what is put around it (M.watch)
+
+local function choose()
+  on_publish = watch and function(msg, ctx) return watch(hook, msg, ctx) end or hook
+  M.hooked = on_publish ~= nil
+end
+
 ---Reads the hook `on_publish` that lignum.lua has defined.
 function M.seal()
-  hooks.use("on_publish", function(fn) on_publish = fn end)
-  M.hooked = on_publish ~= nil
+  hooks.use("on_publish", function(fn)
+    hook = fn
+    choose()
+  end)
+end
+
+---Puts a function around the hook: the canary's. nil: none.
+---@param fn? fun(hook: function?, msg: lignum.Message, ctx: table): table?
+function M.watch(fn)
+  watch = fn
+  choose()
 end
 
 local RESERVED <const> = {

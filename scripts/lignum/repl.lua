@@ -6,7 +6,6 @@
 local audit = require "lignum.audit"
 local compile = require "lignum.compile"
 local core = require "lignum.core"
-local flame = require "lignum.flame"
 
 local M = {}
 
@@ -87,6 +86,7 @@ local function profile(session, seconds, path)
   if type(seconds) ~= "number" or not (seconds > 0 and seconds <= LONGEST) then
     error("profile(seconds [, path]): from 0 to 3600 seconds", 3)
   end
+  local flame = require "lignum.flame"         -- only a profile needs it
   local begun, why = core.profile(true)
   if not begun then error(why, 3) end
   local _ <close> = setmetatable({}, { __close = function() core.profile(false) end })

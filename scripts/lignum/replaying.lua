@@ -4,6 +4,7 @@
 --- It has no node: whatever needs one raises the error that it may be called in a task only. What hooks use most is
 --- replaced before the modules of lignum.lua take it from the core.
 local core = require "lignum.core"
+local diff = require "lignum.diff"
 
 local M = {}
 
@@ -127,16 +128,18 @@ core.shared = { dict = function(name)
   return dicts[name]
 end }
 
--- Hooks: outside of any task, one at a time.
-local refused
-function core.where() refused = nil end
-function core.hook() return "on_publish" end
-function core.refuse(refusal) refused = refusal end
-function core.refusal()
-  local refusal = refused
-  refused = nil
-  return refusal
+-- A replay calls its hook outside of any task, one message after another. A canary has tasks.
+local where <const>, refused = core.where, nil
+if core.world == "replay" then
+  function core.where() refused = nil end
+  function core.refuse(refusal) refused = refusal end
+  function core.refusal()
+    local refusal = refused
+    refused = nil
+    return refusal
+  end
 end
+function core.hook() return "on_publish" end
 
 for name in pairs(core.unsafe) do
   core.unsafe[name] = function() return undone("unsafe." .. name) end
@@ -172,7 +175,7 @@ function M.judge(message, name)
   return world.publish.judge(message, name, CTX)
 end
 
-local where
+local condition
 
 ---Compiles a condition on messages.
 ---@param text string
@@ -184,13 +187,64 @@ function M.where(text)
     tostring = tostring, type = type,
   }
   local chunk, problem = load("local msg, offset = ... return " .. text, "=--where", "t", env)
-  where = chunk
+  condition = chunk
   return chunk ~= nil, problem
 end
 
 ---@return boolean
 function M.wanted(message, offset)
-  return where(message, offset) and true or false
+  return condition(message, offset) and true or false
+end
+
+-- The canary ---------------------------------------------------------------------------------------------
+
+local EXAMPLES <const> = 10            -- the last ones of each kind
+local compared = { same = 0, accepted = 0, rejected = 0, changed = 0, rerouted = 0, failed = 0 }
+local examples = {}
+
+local function keep(kind, what)
+  compared[kind] = compared[kind] + 1
+  if kind == "same" then return end
+  examples[kind] = examples[kind] or {}
+  table.insert(examples[kind], { time = core.now(), what = what })
+  if #examples[kind] > EXAMPLES then table.remove(examples[kind], 1) end
+end
+
+-- What is different, and how.
+local function difference(decided, message, to, why, code)
+  if not to and decided.why then return "same" end
+  if not to then return "rejected", ("%s (%s)"):format(why, code) end
+  if decided.why then return "accepted", decided.why end
+  if to ~= decided.topic then return "rerouted", ("to %s, not %s"):format(to, decided.topic) end
+  local headers, was = message.headers or {}, decided.headers or {}
+  local found = diff.values({ key = decided.key, headers = was }, { key = message.key, headers = headers }, 1)[1]
+  if not found and message.payload == decided.payload then return "same" end
+  if not found then
+    local a, b = core.json.decode(decided.payload), core.json.decode(message.payload)
+    found = type(a) == "table" and type(b) == "table" and diff.values(a, b, 1)[1] or { path = "payload" }
+  end
+  return "changed", found.path
+end
+
+---Judges a message that the live world has judged.
+---@param name string      the topic
+---@param message lignum.Message
+---@param decided table    what it has decided
+---@return string? failure
+function M.compare(name, message, decided)
+  where("on_publish")
+  local ok, to, why, code = pcall(M.judge, message, name)
+  where(nil)
+  if not ok then
+    keep("failed", tostring(to))
+    return tostring(to)
+  end
+  keep(difference(decided, message, to, why, code))
+end
+
+---@return table
+function M.compared()
+  return { kinds = compared, examples = examples, undone = effects }
 end
 
 ---What would have been done.

@@ -1,4 +1,5 @@
 --- /metrics: the counters of all layers in Prometheus' text format.
+local canary = require "lignum.canary"
 local core = require "lignum.core"
 local roster = require "lignum.roster"
 local route = require "lignum.route"
@@ -249,6 +250,20 @@ local function add_groups(page)
   page:one("groups_omitted", "gauge", "Groups without series of their own on this page.", #list - #infos)
 end
 
+local OUTCOMES <const> = { "same", "accepted", "rejected", "changed", "rerouted", "failed" }
+
+-- Only while there is a canary, or what is left of one.
+local function add_canary(page)
+  local report = canary.report()
+  if not report.kinds then return end
+  page:family("canary_active", "gauge", "1 while a canary judges messages; 0: it was aborted.")
+  page:sample(report.state == "on" and 1 or 0)
+  page:family("canary_messages_total", "counter", "Messages that the canary has judged, by how it differs.")
+  for _, name in ipairs(OUTCOMES) do page:sample(report.kinds[name], ('outcome="%s"'):format(name)) end
+  page:family("canary_skipped_total", "counter", "Messages that it was not shown, because too many waited for it.")
+  page:sample(report.skipped)
+end
+
 ---`GET /metrics`
 function M.get()
   local stats, page = core.node.stats(TOPICS_SHOWN), setmetatable({}, Page)
@@ -262,6 +277,7 @@ function M.get()
   add_groups(page)
   add_lua(page, stats.vm)
   add_process(page, stats.process)
+  add_canary(page)
   page[#page + 1] = core.metrics_text()
   return 200, table.concat(page), { ["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8" }
 end

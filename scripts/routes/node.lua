@@ -1,5 +1,6 @@
 --- What an operator asks of one node: /v1/reload, /v1/marks, /v1/cluster/adopt and /v1/topics/{topic}/trim. None of
 --- them is forwarded: they are about the node that gets them.
+local canary = require "lignum.canary"
 local core = require "lignum.core"
 local http = require "lignum.http"
 local range = require "lignum.range"
@@ -11,11 +12,28 @@ local topic, json = core.topic, core.json
 
 local M = {}
 
----`POST /v1/reload`: loads lignum.lua and the scripts again.
-function M.reload()
-  local ok, why, code = core.node.reload()
+-- What `?canary=` asks for: a share of the messages, or "abort".
+local function canary_of(text)
+  if text == "abort" then return text end
+  local number = tonumber((text:gsub("%%$", "")))
+  return number and number > 0 and number <= 100 and number / 100
+end
+
+---`POST /v1/reload`: loads lignum.lua and the scripts again. With `?canary=5%` as a canary, which `?canary=abort` ends.
+function M.reload(req)
+  local asked = req.query.canary
+  local what = asked and canary_of(asked)
+  if asked and not what then return http.fail("bad_value", "canary: a share such as 5%, or abort") end
+  if what == "abort" then return 200, { status = canary.abort() and "aborted" or "off" } end
+  local ok, why, code
+  if what then ok, why, code = canary.begin(what) else ok, why, code = core.node.reload() end
   if not ok then return http.fail(code, why) end
-  return 200, { status = "reloaded" }
+  return 200, { status = what and "canary" or "reloaded" }
+end
+
+---`GET /v1/canary`: what the canary has judged otherwise.
+function M.canary()
+  return 200, canary.report()
 end
 
 ---`GET /v1/marks`: up to where each topic can be read here, the broker's own included, all at one moment: nothing here
@@ -67,6 +85,7 @@ local ADMIN <const> = { action = "admin", all = true }
 
 route.get("/v1/marks", M.marks, ADMIN)
 route.post("/v1/reload", M.reload, ADMIN)
+route.get("/v1/canary", M.canary, { action = "observe", all = true })
 route.post("/v1/cluster/adopt", M.adopt, ADMIN)
 route.post("/v1/topics/{topic}/trim", M.trim, { action = "admin" })
 

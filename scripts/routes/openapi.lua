@@ -493,7 +493,13 @@ paths["/v1/cluster/adopt"] = {
   post = operation("Make Consul's register this node's own", { ["200"] = json("It leads", { type = "object" }) }),
 }
 paths["/v1/reload"] = {
-  post = operation("Load this node's lignum.lua and scripts again", { ["200"] = json("Done", { type = "object" }) }),
+  post = operation("Load this node's lignum.lua and scripts again", { ["200"] = json("Done", { type = "object" }) }, {
+    parameters = list { { name = "canary", ["in"] = "query", schema = text(),
+      description = "a share such as 5%: as a canary; abort: ends that" } },
+  }),
+}
+paths["/v1/canary"] = {
+  get = operation("What the canary has judged otherwise", { ["200"] = json("Its report", { type = "object" }) }),
 }
 paths["/v1/marks"] = {
   get = operation("Up to where topics can be read on this node, at one moment", { ["200"] = json("The marks", object({

@@ -16,5 +16,6 @@ MAY_RAISE void shared_open(lua_State *L);
 MAY_RAISE void sync_open(lua_State *L);
 MAY_RAISE void tasks_open(lua_State *L);
 MAY_RAISE void profile_open(lua_State *L);
+MAY_RAISE void canary_open(lua_State *L);
 
 #endif

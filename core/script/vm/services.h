@@ -15,6 +15,7 @@
 #include "net/fetch.h"
 #include "net/http.h"
 
+struct canary;
 struct meters;
 struct shared;
 struct sync;
@@ -33,6 +34,7 @@ struct services {
     struct role *role;
     struct cluster *cluster;      /* NULL: no Consul is configured, this node is alone */
     struct fetcher *fetcher;
+    struct canary *canary;        /* script/std/canary.h; of the worlds, which set it */
     struct shared *shared;        /* what scripts keep across reloads (script/std/shared.h) */
     struct sync *sync;            /* their locks and signals (script/std/sync.h) */
     struct meters *meters;        /* their metrics (script/std/meters.h), and meters_called; NULL: nobody counts */

@@ -33,6 +33,7 @@ struct vm {
     struct vm *peer;                  /* vm_set_peer */
     struct services services;         /* valid once attached */
     bool attached, loading;
+    bool apart;                       /* vm_attach_apart */
     bool check;                       /* of the options */
     struct tasks *tasks;              /* owned */
     struct slots slots;               /* what other rooms keep */

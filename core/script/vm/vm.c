@@ -329,6 +329,12 @@ void vm_attach(struct vm *vm, const struct services *services)
     vm->attached = true;
 }
 
+void vm_attach_apart(struct vm *vm, const struct services *services)
+{
+    vm_attach(vm, services);
+    vm->apart = true;
+}
+
 bool vm_is_attached(const struct vm *vm)
 {
     return vm->attached;
@@ -339,6 +345,8 @@ const struct services *vm_services(lua_State *L)
     struct vm *vm = vm_of(L);
     if (!vm->attached || vm->loading)
         blame(L, "%s", ONLY_IN_A_TASK);
+    if (vm->apart)
+        blame(L, "this is not done in a canary");
     return &vm->services;
 }
 

@@ -60,6 +60,8 @@ void vm_load_begin(struct vm *vm, void (*done)(void *arg, int rc, slice why), vo
 
 /* From now on bindings may act on the services. Called by script_attach. */
 void vm_attach(struct vm *vm, const struct services *services);
+/* For a world that has none (script/std/canary.h): its tasks run, and vm_services raises. */
+void vm_attach_apart(struct vm *vm, const struct services *services);
 MAY_RAISE const struct services *vm_services(lua_State *L);    /* raises before vm_attach, and while loading */
 
 bool vm_is_attached(const struct vm *vm);
