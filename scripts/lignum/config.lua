@@ -414,6 +414,12 @@ function M.fixed()
   return table.concat(lines, "\n") .. "\n"
 end
 
+---Takes back what lignum.lua has said with this verb, mistakes in its values included.
+---@param verb string
+function M.forget(verb)
+  declared[verb] = nil
+end
+
 ---Whether lignum.lua or the command line has used this verb.
 ---@param verb string
 ---@return boolean

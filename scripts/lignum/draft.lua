@@ -233,7 +233,7 @@ end
 ---@field publish table
 
 ---Builds a world, or raises one error that lists all problems.
----@param options { config?: string, set?: string[] }
+---@param options { config?: string, set?: string[], apart?: boolean }   apart: it neither listens nor has a cluster
 ---@return lignum.World
 function M.build(options)
   checking, lines = options.check, options.tests and {}
@@ -241,6 +241,10 @@ function M.build(options)
   for _, name in ipairs(ROUTES) do require("routes." .. name) end
   route.operators = true
   if options.config then run_file(options.config, env, names) end
+  if options.apart then              -- there may be no such addresses and certificates here
+    config.forget("listen")
+    config.forget("cluster")
+  end
   config.set(options.set)
   local errors = config.finish(options.check)
   if #errors > 0 then error(table.concat(errors, "\n"), 0) end

@@ -156,6 +156,7 @@ local CTX <const> = { peer = "replay", headers = {}, header = function() end, pa
 
 ---@param options { config?: string, set?: string[] }
 function M.load(options)
+  options.apart = true
   world = init.load(options)
 end
 

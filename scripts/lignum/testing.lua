@@ -219,10 +219,10 @@ end
 ---Loads lignum.lua and a file of tests. A test's node is alone, and nobody else reaches it.
 ---@param options { config?: string, tests: string, set?: string[] }
 function M.load(options)
+  options.apart = true
   world = init.load(options)
   local values = world.config.values
-  values.listen, values.console, values.cluster.consul.address = {}, { path = "" }, {}
-  values.node.advertise = nil
+  values.listen, values.console, values.node.advertise = {}, { path = "" }, nil
   file = options.tests
   world.load_file(file, {
     test = test, before = before_each, assert = asserts, request = request, fetch_answers = fetch_answers,

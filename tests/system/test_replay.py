@@ -127,6 +127,15 @@ def test_exit_codes_tell_differences_and_mistakes(orders):
     assert "new.lua:1: over its budget of 1000 ms" in r["failed"]["examples"][0]["what"]
 
 
+def test_a_file_of_another_host_is_judged_where_its_addresses_and_certificates_are_not(orders):
+    b = orders
+    new = """listen { address = "10.255.255.1:443", tls = { cert = "none.crt", key = "none.key" } }
+cluster { consul = { address = "consul.example:8500" } }
+""" + NEW
+    r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", b.config_path, "-o", "json", new=new)
+    assert r["rejected"]["count"] == 1
+
+
 def test_all_is_accepted_where_there_is_no_present_file(orders):
     b = orders
     r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", "none", "-o", "json")

@@ -5,7 +5,7 @@ import re
 import subprocess
 import xml.etree.ElementTree
 
-from common import BINARY, die_with_parent, wait_until
+from common import BINARY, ROOT, die_with_parent, wait_until
 
 CONFIG = """
 local seen = 0
@@ -264,10 +264,21 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path):
     assert not [n for n in mine if os.path.exists("/dev/shm/" + n)]
 
 
+def test_the_recipes_have_no_mistakes_that_only_a_call_would_show():
+    folder = os.path.join(ROOT, "doc", "examples")
+    files = [f for f in sorted(os.listdir(folder)) if f.endswith(".lua") and not f.endswith(("_test.lua", "_rule.lua"))]
+    assert len(files) == 20
+    index = open(os.path.join(folder, "README.md")).read()
+    for name in files:
+        p = subprocess.run([BINARY, "check", "-c", name], cwd=folder, capture_output=True, text=True, timeout=60)
+        assert p.returncode == 0, name + "\n" + p.stdout + p.stderr
+        assert os.path.exists(os.path.join(folder, name.replace(".lua", "_test.lua")))
+        assert "(%s)" % name in index
+
+
 def test_a_test_reaches_no_consul_and_listens_nowhere_else(tmp_path):
     config = """
-listen "0.0.0.0:1"
-node { advertise = "n1.example:8080" }
+listen { address = "0.0.0.0:1", tls = { cert = "none.crt", key = "none.key" } }
 cluster { consul = { address = "127.0.0.1:1" }, replication = { listen = "127.0.0.1:1", secret = ("a"):rep(64) } }
 every(3600, function() end, { once_per = "cluster" })
 """
