@@ -47,9 +47,10 @@ bool interrupts_pending(void)
 /* interrupted([forget]) -> whether Ctrl-C or SIGTERM has come */
 static int l_interrupted(lua_State *L)
 {
-    lua_pushboolean(L, interrupted != 0);
-    if (lua_toboolean(L, 1))
+    bool forget = lua_toboolean(L, 1), was = interrupted != 0;
+    if (forget)
         interrupted = 0;
+    lua_pushboolean(L, was);
     return 1;
 }
 
