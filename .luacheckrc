@@ -26,5 +26,7 @@ local tests = { read_globals = {
 } }
 for _, name in ipairs(lignum.read_globals) do table.insert(tests.read_globals, name) end
 files["doc/examples/*_test.lua"] = tests
+files["tests/lua/clock.lua"] = lignum
+files["tests/lua/clock_test.lua"] = tests
 files["tests/lua/lignum.lua"] = lignum
 files["tests/bench/dict.lua"] = lignum
