@@ -140,7 +140,7 @@ static bool is_lost(struct server *s)
 static bool handed_over(const struct server *s)
 {
     bool draining = s->cluster != NULL && cluster_draining(s->cluster);
-    return !draining && !worlds_ready(s->worlds) && fetcher_busy(s->fetcher) == 0;
+    return !draining && !worlds_unloading(s->worlds) && !worlds_ready(s->worlds) && fetcher_busy(s->fetcher) == 0;
 }
 
 /* Until a leader has handed over, its port answers health checks: Consul would end its session otherwise, and another

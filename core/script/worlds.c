@@ -43,6 +43,7 @@ struct worlds {
     struct services services;         /* valid once attached */
     struct canary canary;
     bool attached, stopping;
+    unsigned told;                    /* tasks that tell a world of its part, and have not ended */
     struct watch watch;               /* for the next `until` */
 };
 
@@ -81,6 +82,38 @@ static void tell_core(struct worlds *w)
         }
     }
     lua_pop(from, 1);
+}
+
+struct telling {
+    struct worlds *w;
+    struct vm *vm;
+    const char *entry;
+};
+
+static int push_entry(lua_State *L, void *arg)
+{
+    const struct telling *t = arg;
+    vm_push_entry(t->vm, L, t->entry);
+    return 0;
+}
+
+static void on_told(void *arg, const struct task_result *r)
+{
+    struct telling *t = arg;
+    if (r->rc < 0 && r->rc != -ERR_CANCELLED)
+        say_error("script", "%s: %s", t->entry, r->message);
+    t->w->told--;
+    mem_free(t);
+}
+
+/* Runs an entry point of an operator's world in a task: `started` or `unloaded`, which call its hooks. */
+static void tell(struct worlds *w, struct vm *vm, const char *entry)
+{
+    struct telling *t = MEM_NEW(struct telling);
+    *t = (struct telling){w, vm, entry};
+    w->told++;
+    struct task_options o = {.where = entry, .push = push_entry, .done = on_told, .arg = t};
+    task_start(vm_tasks(vm), &o, NULL);
 }
 
 int worlds_new(const struct worlds_options *o, struct worlds **out, struct buf *why)
@@ -153,6 +186,7 @@ void worlds_attach(struct worlds *w, const struct services *services)
     script_attach(w->live, &w->services);
     script_serve(w->live);
     watch_timer(services->loop, &w->watch, on_due, w);
+    tell(w, w->live, "started");
 }
 
 struct vm *worlds_core(const struct worlds *w)
@@ -203,6 +237,7 @@ static void swap(struct worlds *w)
     w->old[w->old_count++] = (struct old){.vm = w->live, .until = clock_ns() + grace};
     timers_stop(w->live);
     tasks_end_background(vm_tasks(w->live));
+    tell(w, w->live, "unloaded");
     w->live = w->loading;
     w->loading = NULL;
     canary_end(&w->canary);           /* it was compared with the one before */
@@ -215,6 +250,7 @@ static void reload_end(struct worlds *w)
     w->loaded = false;
     if (w->rc == 0) {
         swap(w);
+        tell(w, w->live, "started");
     } else {
         vm_free(w->loading);
         w->loading = NULL;
@@ -278,9 +314,15 @@ bool worlds_ready(const struct worlds *w)
     return ready;
 }
 
+bool worlds_unloading(const struct worlds *w)
+{
+    return w->told > 0;
+}
+
 void worlds_stop(struct worlds *w)
 {
     w->stopping = true;
+    tell(w, w->live, "unloaded");
     tasks_stop(vm_tasks(w->core));
     tasks_stop(vm_tasks(w->live));
     for (unsigned i = 0; i < w->old_count; i++)

@@ -43,7 +43,8 @@ bool worlds_reloading(const struct worlds *w);
 void worlds_run(struct worlds *w);
 bool worlds_ready(const struct worlds *w);     /* whether any has tasks to run */
 
-void worlds_stop(struct worlds *w);            /* tasks_stop for all of them */
+void worlds_stop(struct worlds *w);            /* tells the live one, then tasks_stop for all of them */
+bool worlds_unloading(const struct worlds *w); /* whether the live one still runs what it was told so */
 void worlds_end_tasks(struct worlds *w);       /* cancels all tasks; only worlds_free may follow */
 
 #endif

@@ -1609,6 +1609,19 @@ function authorize(req) end
 ---@example function may_lead(state) return state.name ~= "backup" end
 function may_lead(state) end
 
+---A hook: called once this lignum.lua is in force, after the start and after a reload, in a task of its own. Requests
+---may come before it ends. It has a second; an error is logged.
+---@where you define it in lignum.lua
+---@example function on_start() shared.dict("config"):set("since", now()) end
+function on_start() end
+
+---A hook: called when a reload has put another lignum.lua in the place of this one, or the broker stops. Its timers and
+---spawned tasks end then, too. It has a second; an error is logged. While the broker stops it can append, and not
+---sleep.
+---@where you define it in lignum.lua
+---@example function on_unload() say.info("the next lignum.lua is in force") end
+function on_unload() end
+
 ---A hook: decides when a message is delivered again by its group, after its lease was over ("expired") or was released
 ---without a delay ("released"). It has a second; without an answer the group's `retry` counts.
 ---@where you define it in lignum.lua

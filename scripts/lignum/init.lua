@@ -51,6 +51,20 @@ function M.handle(req)
   return live.handle(req)
 end
 
+-- Calls a hook that says nothing: its failure is logged.
+local function tell(name)
+  local fn, place = live.hooks.get(name)
+  if not fn then return end
+  local ok, why = live.hooks.ask(name, place, fn)
+  if not ok then core.say.error(why) end
+end
+
+---This world has become the live one.
+function M.started() tell("on_start") end
+
+---It is the live one no longer, or the broker stops.
+function M.unloaded() tell("on_unload") end
+
 ---@return { seconds: number, fn: function, where: string }[]
 function M.timers()
   local retries = live.worker.retries()

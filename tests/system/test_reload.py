@@ -115,6 +115,39 @@ def test_shared_dictionaries_survive_a_reload(node):
     assert b.get("/hit").body == b"3:1"
 
 
+HOOKS = """
+local d = shared.dict("d")
+function on_start() sleep(0.05) topic("t"):append("start %s") end
+function on_unload() for i = 1, 20 do topic("ends"):append("unload %s") end end
+"""
+
+
+def test_on_start_and_on_unload_are_called_once_for_each_lignum_lua(node):
+    b = node(config=HOOKS.replace("%s", "1"))
+    wait_until(lambda: b.get("/v1/topics/t").status == 200 and b.messages("t") == [b"start 1"])
+    b.write_config("nonsense(")
+    b.reload(expect=False)
+    b.write_config(HOOKS.replace("%s", "2"))
+    b.reload()
+    wait_until(lambda: b.messages("t") == [b"start 1", b"start 2"])
+    wait_until(lambda: b.get("/v1/topics/ends").status == 200 and b.messages("ends") == [b"unload 1"] * 20)
+    b.restart()
+    wait_until(lambda: b.messages("t") == [b"start 1", b"start 2", b"start 2"])
+    assert b.messages("ends") == [b"unload 1"] * 20 + [b"unload 2"] * 20     # a stop waits for it
+
+
+def test_a_hook_of_start_or_end_that_fails_or_hangs_is_said_and_holds_up_nothing(node):
+    b = node(config='function on_start() error("no start") end function on_unload() sleep(1000) end')
+    wait_until(lambda: "no start" in b.said())
+    b.write_config('function on_start() while true do end end')
+    b.reload()
+    assert b.get("/ping").status == 200
+    wait_until(lambda: "on_unload has not answered within 1 s" in b.said() and b.said().count("on_start has not answered within 1 s") == 1)
+    began = time.monotonic()
+    b.stop()
+    assert time.monotonic() - began < 5
+
+
 def test_a_lock_that_a_world_keeps_in_a_variable_is_free_when_that_world_is_closed(node):
     b = node(set=["limits.reload_grace=0.1"], config='local held route.get("/take", function() held = lock("one") return 200 end)')
     assert b.get("/take").status == 200
