@@ -344,6 +344,10 @@ def test_eight_megabytes_of_json_are_one_append(node):
     b.ok("PUT", "/v1/stream/big", headers=JSON, status=201)
     b.ok("POST", "/v1/stream/big", body=body, headers=JSON, status=204, timeout=20)
     assert messages_of(b, "/v1/stream/big") == items
+    b.ok("PUT", "/v1/stream/many", headers=JSON, status=201)         # more values than one JSON text may have
+    many = [[1] * 9] * 60000
+    b.ok("POST", "/v1/stream/many", body=json.dumps(many).encode(), headers=JSON, status=204, timeout=20)
+    assert messages_of(b, "/v1/stream/many") == many
     a = b.request("POST", "/v1/stream/big", body=b"[" + b"1," * 65536 + b"1]", headers=JSON)
     assert (a.status, a.json["limit"]) == (413, 65536)
     a = b.request("POST", "/v1/stream/big", body=b'["' + b"x" * 1048576 + b'"]', headers=JSON)
