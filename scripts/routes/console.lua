@@ -12,9 +12,9 @@ local M = {}
 local SCRIPT <const>, STYLE <const> = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 M.FILES = {
   ["index.html"] = "text/html; charset=utf-8", ["icon.svg"] = "image/svg+xml", ["console.css"] = STYLE,
-  ["app.js"] = SCRIPT, ["groups.js"] = SCRIPT, ["health.js"] = SCRIPT, ["hooks.js"] = SCRIPT, ["lignum.js"] = SCRIPT,
-  ["live.js"] = SCRIPT, ["lua.js"] = SCRIPT, ["messages.js"] = SCRIPT, ["overview.js"] = SCRIPT, ["topics.js"] = SCRIPT,
-  ["ui.js"] = SCRIPT,
+  ["api.js"] = SCRIPT, ["app.js"] = SCRIPT, ["groups.js"] = SCRIPT, ["health.js"] = SCRIPT,
+  ["hooks.js"] = SCRIPT, ["lignum.js"] = SCRIPT, ["live.js"] = SCRIPT, ["lua.js"] = SCRIPT,
+  ["messages.js"] = SCRIPT, ["overview.js"] = SCRIPT, ["topics.js"] = SCRIPT, ["ui.js"] = SCRIPT,
 }
 local POLICY <const> = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
   .. "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

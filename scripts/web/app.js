@@ -9,6 +9,7 @@ const PAGES = [
   ["hooks", "Hooks", "./hooks.js"],
   ["health", "Health", "./health.js"],
   ["lua", "Lua", "./lua.js"],
+  ["api", "Interface", "./api.js"],
 ];
 const main = document.getElementById("main");
 
@@ -122,7 +123,7 @@ function navigation() {
   const [current] = parts();
   replace(
     document.getElementById("nav"),
-    PAGES.filter(([name]) => name !== "lua" || app.me.console).map(([name, title]) =>
+    PAGES.filter(([name]) => (name === "lua" ? app.me.console : name !== "api")).map(([name, title]) =>
       link("#/" + name, title, { "aria-current": name === current && "page" }),
     ),
   );

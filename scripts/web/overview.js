@@ -137,6 +137,7 @@ export async function page() {
         ["Disk", `${bytes(state.store.disk_free)} free of ${bytes(state.store.disk_size)}`],
         ["Memory", bytes(state.process.rss)],
         ["Scripts", `${bytes(state.scripts.memory)} of ${bytes(state.scripts.memory_max)}`],
+        ["Interface", link("#/api", "all paths")],
         ["Connections", count(state.http.connections)],
         ["Descriptors", `${count(state.process.fds)} of ${count(state.process.fds_max)}`],
       ]),

@@ -20,7 +20,7 @@ function on_publish(msg)
   if msg.payload == "break" then error("it is broken") end
 end
 """
-PAGES = ["#/", "#/topics", "#/topics/orders", "#/groups", "#/groups/orders/mails", "#/hooks", "#/health", "#/lua"]
+PAGES = ["#/", "#/topics", "#/topics/orders", "#/groups", "#/groups/orders/mails", "#/hooks", "#/health", "#/api", "#/lua"]
 
 
 # ---- what serves it
