@@ -268,6 +268,18 @@ end
 
 local function key_of(code, subject) return code .. "\0" .. (subject or "") end
 
+-- The log says once that a disk is full or will be, and once that this is over. Other problems are said where they
+-- arise.
+local function say_changes(found, still)
+  for _, p in ipairs(found) do
+    if p.code:find("^disk_") and not since[p.key] then core.say.warn(("health: %s; %s"):format(p.what, p.cure)) end
+  end
+  for key in pairs(since) do
+    local code = key:match("^(disk_%l+)")
+    if code and not still[key] then core.say.info(("health: %s is over"):format(code)) end
+  end
+end
+
 local function look()
   local now, found = core.now(), {}
   local add, stats, status = collector(found, key_of), core.node.stats(0), roster.status()
@@ -277,6 +289,7 @@ local function look()
   for _, p in ipairs(found) do
     still[p.key] = since[p.key] or now
   end
+  say_changes(found, still)
   since = still
   return found, now, status
 end

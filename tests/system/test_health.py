@@ -64,6 +64,11 @@ def test_a_full_disk_is_critical(make_node, small_disk):
                 break
         health = b.ok("GET", "/v1/health").json
         assert health["status"] == "critical" and health["problems"][0]["code"] == "disk_full"
+        assert_status(b.get("/readyz"), 507, "no_space")
+        for _ in range(20):
+            assert b.post("/v1/topics/t/messages", bytes(1 << 20)).status == 507
+            b.ok("GET", "/v1/health")
+        assert b.said().count("health: the disk is full") == 1
 
 
 def test_a_lost_follower_and_a_small_set_are_reported_by_the_leader(cluster):
