@@ -122,7 +122,7 @@ int data_dump(const char *path, slice topic, uint64_t from, uint64_t to)
     }
     char *topic_name = mem_copy(name.p, name.n);
     struct dump d = {.topic = topic_name, .from = from, .to = to};
-    int code = data_dir_open(&dir, path) < 0 ? EXIT_DATA : dump_topic(&dir, &d, aside ? "diverged" : "topics");
+    int code = data_dir_open(&dir, path, aside) < 0 ? EXIT_DATA : dump_topic(&dir, &d, aside ? "diverged" : "topics");
     data_dir_close(&dir);
     mem_free(topic_name);
     buf_fini(&d.line);

@@ -13,12 +13,12 @@
 #include "store/format/origin.h"
 #include "store/format/scan.h"
 
-int data_dir_open(struct data_dir *d, const char *path)
+int data_dir_open(struct data_dir *d, const char *path, bool aside)
 {
     struct buf why = {0};
     *d = (struct data_dir){.path = path, .root_fd = -1, .lock_fd = -1};
     d->state = (struct state){.led = {{0, UINT64_MAX}}, .led_count = 1};   /* then every stated disk mark binds */
-    int rc = lock_take(path, true, &d->root_fd, &d->lock_fd, &why);
+    int rc = aside ? 0 : lock_take(path, true, &d->root_fd, &d->lock_fd, &why);
     if (rc == 0)
         state_load(path, &d->state);
     if (rc == 0)

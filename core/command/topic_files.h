@@ -9,7 +9,7 @@
 #include "store/disk/state.h"
 #include "store/format/ends.h"
 
-/* The directory is locked shared: a running broker is refused, other readers are not. */
+/* A data directory that is read: locked shared, so that a running broker is refused and other readers are not. */
 struct data_dir {
     const char *path;
     int root_fd, lock_fd;              /* owned */
@@ -17,8 +17,9 @@ struct data_dir {
     struct state state;                /* if it cannot be read: one of a node that led every epoch */
 };
 
-/* 0, or an error after a sentence; data_dir_close follows in both cases. */
-int data_dir_open(struct data_dir *d, const char *path);
+/* aside: only what has been set aside in it is read, which no broker writes to, so it is not locked. 0, or an
+ * error after a sentence; data_dir_close follows in both cases. */
+int data_dir_open(struct data_dir *d, const char *path, bool aside);
 void data_dir_close(struct data_dir *d);
 
 /* Offsets [from, to) of a file that cannot be read. */

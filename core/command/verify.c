@@ -89,7 +89,7 @@ int data_verify(const char *path)
 {
     struct data_dir d;
     int code = EXIT_DATA;
-    if (data_dir_open(&d, path) == 0) {
+    if (data_dir_open(&d, path, false) == 0) {
         struct totals topics = verify_folder(&d, "topics", "topic ");
         struct totals aside = verify_folder(&d, "diverged", "set aside diverged/");
         if (aside.topics > 0)

@@ -52,6 +52,7 @@ local function run(args, flags)
       local ok, why = copies.check(tree:path("topics/" .. topic.name), topic, function() end)
       if not ok and topic.next > topic.first then shell.fail(65, "the backup is damaged: %s", why) end
     end
+    tree:write("lock", "")
     tree:sync()
   end)
   progress()

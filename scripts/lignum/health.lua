@@ -176,7 +176,7 @@ local function left_behind(add, _, _, status)
   local shown = table.concat(names, ", ", 1, math.min(#names, 5))
   add("diverged", "warning", nil, format("diverged/ in the data directory holds messages that the leader's history "
     .. "does not contain: %s%s", shown, #names > 5 and format(" and %d more", #names - 5) or ""),
-    "look at them with `lignum dump PATH`, publish again what is needed, then delete the directory")
+    "look at them with `lignum dump DATA diverged/NAME`, publish again what is needed, then delete the directory")
 end
 
 local function consul(add)
