@@ -1,8 +1,8 @@
 --- The web console (doc/console.md): /console and its files, which are in scripts/web/, and /v1/console, which runs a
 --- line of Lua as `lignum console` does.
 ---
---- The files are read with lignum.lua, and served to everybody: they hold nothing of this node. What they show, they
---- ask for by the interface that all clients have.
+--- The files are read when they are asked for, and served to everybody: they hold nothing of this node. What they show,
+--- they ask for by the interface that all clients have.
 local core = require "lignum.core"
 local http = require "lignum.http"
 local route = require "lignum.route"
@@ -25,27 +25,20 @@ local RUN <const>, COMPLETE <const> = 600, 10      -- seconds that a line, and a
 local LOOK <const>, SAID <const> = 0.03, 0.3      -- seconds between two looks for output, and of silence
 local FAILED <const> = { script_error = true, script_timeout = true, script_memory = true, timeout = true }
 
-local files = {}                   -- [name] = { text =, headers = }
-
-local function load_files()
-  local folder = package.searchpath("lignum.route", package.path):match("^(.*)/lignum/route%.lua$") .. "/web/"
-  for name, kind in pairs(M.FILES) do
-    local text, problem = core.read_file(folder .. name)
-    if not text then error("the web console: " .. problem .. " (console { web = false } turns it off)", 0) end
-    files[name] = { text = text, headers = {
-      ["Content-Type"] = kind, ["Content-Security-Policy"] = POLICY, ["X-Content-Type-Options"] = "nosniff",
-      ["Referrer-Policy"] = "no-referrer", ["Cross-Origin-Opener-Policy"] = "same-origin",
-      ["Cache-Control"] = "no-cache",
-      ETag = '"' .. core.crypto.encode(core.crypto.sha256(text), "hex"):sub(1, 32) .. '"',
-    } }
-  end
-end
+local folder                       -- of the files, with its slash
 
 local function answer(req, name)
-  local file = files[name]
-  if not file then return http.fail("not_found", "the console has no such file") end
-  if req:header("if-none-match") == file.headers.ETag then return 304, nil, file.headers end
-  return 200, file.text, file.headers
+  local kind = M.FILES[name]
+  if not kind then return http.fail("not_found", "the console has no such file") end
+  local text, problem = core.read_file(folder .. name)
+  if not text then return http.fail("internal", "the web console: " .. problem) end
+  local headers = {
+    ["Content-Type"] = kind, ["Content-Security-Policy"] = POLICY, ["X-Content-Type-Options"] = "nosniff",
+    ["Referrer-Policy"] = "no-referrer", ["Cross-Origin-Opener-Policy"] = "same-origin",
+    ["Cache-Control"] = "no-cache", ETag = '"' .. core.crypto.encode(core.crypto.sha256(text), "hex"):sub(1, 32) .. '"',
+  }
+  if req:header("if-none-match") == headers.ETag then return 304, nil, headers end
+  return 200, text, headers
 end
 
 ---`GET /console`
@@ -159,7 +152,7 @@ function M.declare(options)
   route.declare("POST", "/v1/console", M.run, "console", ADMIN)
   route.declare("POST", "/v1/console/complete", M.complete, "console", ADMIN)
   if not options.web or route.has("GET", "/console") then return nil end
-  load_files()
+  folder = package.searchpath("lignum.route", package.path):match("^(.*)/lignum/route%.lua$") .. "/web/"
   local open = { action = "observe", open = true }
   route.declare("GET", "/console", M.page, "console", open)
   route.declare("GET", "/console/{file}", M.file, "console", open)

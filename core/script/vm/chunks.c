@@ -17,7 +17,8 @@ enum { PIECE = 64 * KIB };
 struct chunk {
     size_t size;                      /* of the text */
     uint32_t crc;
-    struct buf code;                  /* owned */
+    char *code;                       /* owned, code_size bytes */
+    size_t code_size;
     size_t path_size;
     char path[];
 };
@@ -35,7 +36,7 @@ struct chunks *chunks_new(void)
 
 static void chunk_free(struct chunk *k)
 {
-    buf_fini(&k->code);
+    mem_free(k->code);
     mem_free(k);
 }
 
@@ -85,6 +86,7 @@ static int add_code(lua_State *L, const void *p, size_t n, void *code)
 /* The function on top is what the text is compiled to. */
 static void keep(struct chunks *c, lua_State *L, slice path, slice text)
 {
+    struct buf code = {0};            /* of which half may be room to grow */
     struct chunk *k = map_remove(&c->by_path, path);
     if (k != NULL)
         chunk_free(k);
@@ -93,7 +95,11 @@ static void keep(struct chunks *c, lua_State *L, slice path, slice text)
     k->crc = crc32c(0, text.p, text.n);
     k->path_size = path.n;
     memcpy(k->path, path.p, path.n);
-    lua_dump(L, add_code, &k->code, false);
+    lua_dump(L, add_code, &code, false);
+    k->code_size = buf_size(&code);
+    k->code = mem_new(k->code_size);
+    memcpy(k->code, code.data, k->code_size);
+    buf_fini(&code);
     map_put(&c->by_path, slice_of(k->path, k->path_size), k);
 }
 
@@ -112,7 +118,7 @@ int chunks_load(struct chunks *c, lua_State *L, const char *path)
     struct chunk *k = map_get(&c->by_path, slice_from(path));
     bool same = k != NULL && k->size == text.n && k->crc == crc32c(0, text.p, text.n);
     if (same)
-        rc = luaL_loadbufferx(L, k->code.data, buf_size(&k->code), name, "b");
+        rc = luaL_loadbufferx(L, k->code, k->code_size, name, "b");
     else
         rc = luaL_loadbufferx(L, text.p, text.n, name, "t");
     lua_remove(L, -2);
