@@ -166,14 +166,6 @@ class LignumInterval(Lignum):
     settings = "durability interval, a sync each second"
 
 
-SLOW_DISK = {"LD_PRELOAD": os.path.join(TOOLS, "slow_disk.so"), "SLOW_DISK_US": "1000"}
-SLOW_DISK_WORDS = "the same, and each fdatasync takes a millisecond longer (tests/bench/slow_disk.c)"
-
-
-class LignumSlowDisk(Lignum):
-    name, more_env, settings = "Lignum, slow disk", SLOW_DISK, SLOW_DISK_WORDS
-
-
 class LignumHook(Lignum):
     name, config = "Lignum with a hook", "function on_publish(msg) end\n"
     settings = "on_publish that does nothing"
@@ -211,10 +203,6 @@ class BareMany(Bare):
     name, words, settings = "bare program, many files", ["1000"], "the same with 1,000 files and one syncfs for all of them"
 
 
-class BareSlowDisk(Bare):
-    name, more_env, settings = "bare program, slow disk", SLOW_DISK, SLOW_DISK_WORDS
-
-
 class BareOs(Bare):
     name, words, settings = "bare program, no sync", ["nosync"], "the same without fdatasync"
 
@@ -242,10 +230,6 @@ class Redis(Server):
 class RedisEverysec(Redis):
     name, sync = "Redis, everysec", "everysec"
     settings = "the same with appendfsync everysec"
-
-
-class RedisSlowDisk(Redis):
-    name, more_env, settings = "Redis, always, slow disk", SLOW_DISK, SLOW_DISK_WORDS
 
 
 class Nats(Server):
@@ -414,3 +398,10 @@ class NginxProxy(NginxTls):
 
     def cpu(self):
         return super().cpu() + cpu_seconds(self.broker.process.pid)
+
+
+def slowed(kind, us):
+    """The same server, each fdatasync of which takes so many microseconds longer; 0: the disk as it is."""
+    more = {"LD_PRELOAD": os.path.join(TOOLS, "slow_disk.so"), "SLOW_DISK_US": str(us)} if us else {}
+    name = "%s, disk +%g ms" % (kind.name, us / 1000)
+    return type(kind.__name__ + str(us), (kind,), {"name": name, "more_env": more})

@@ -6,9 +6,9 @@ import re
 import subprocess
 
 import peers
-from peers import (Bare, BareMany, BareOs, BareSlowDisk, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook,
-                   LignumInterval, LignumSlowDisk, LignumTls, Nats, NatsAlways, Nginx, NginxProxy, NginxTls, Rabbit, Redis, RedisEverysec, RedisSlowDisk,
-                   Tarantool)
+from peers import (Bare, BareMany, BareOs, Beanstalk, Echo, Etcd, Lignum, LignumDecode, LignumHook,
+                   LignumInterval, LignumTls, Nats, NatsAlways, Nginx, NginxProxy, NginxTls, Rabbit, Redis,
+                   RedisEverysec, Tarantool)
 
 RECORDS = ["-H", "Accept: application/vnd.lignum.records"]
 HISTORY = 1000 * 1000          # messages of 100 bytes that reads go through, stored in batches of 100
@@ -201,13 +201,6 @@ def tls_rows():
         Row(TLS, kind, kind.name + ": a handshake each", "ping", close, tool=wrk) for kind in (LignumTls, NginxTls)]
 
 
-def slow_disk_rows():
-    title = "Publish on a disk whose fdatasync takes 1 ms longer"
-    return [publish(kind, c, path=path, title=title) for c in (4, 16, 64, 256)
-            for kind, path in ((LignumSlowDisk, "v1/topics/t/messages"), (RedisSlowDisk, "t"))] + [
-                publish(BareSlowDisk, 64, title=title)]
-
-
 def batch_rows():
     return [
         batch(Lignum, 100, 64), batch(Lignum, 1000, 8, quick=True),
@@ -246,14 +239,14 @@ def fanout_rows():
 
 
 def servers(chosen):
-    """Their servers, with those next to each other that are compared."""
-    order = [Lignum, LignumTls, NginxProxy, NginxTls, Redis, Bare, BareMany, LignumSlowDisk, RedisSlowDisk, BareSlowDisk, LignumHook, LignumDecode,
+    """Their servers, with those next to each other that are compared; the sweep's last, in its own order."""
+    order = [Lignum, LignumTls, NginxProxy, NginxTls, Redis, Bare, BareMany, LignumHook, LignumDecode,
              LignumInterval, RedisEverysec, BareOs, Echo, Nginx, Nats, NatsAlways, Tarantool, Rabbit, Beanstalk, Etcd]
-    used = {r.kind for r in chosen}
-    return [k for k in order if k in used]
+    used = dict.fromkeys(r.kind for r in chosen)
+    return [k for k in order if k in used] + [k for k in used if k not in order]
 
 
-ROWS = (publish_rows() + tls_rows() + slow_disk_rows() + batch_rows() + read_rows()
+ROWS = (publish_rows() + tls_rows() + batch_rows() + read_rows()
         + [topics(1), topics(100), topics(1000), topics(10000), topics(1000, BareMany, "file")]
         + fanout_rows())
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The figures of doc/performance.md: `make bench`, about 13 minutes; `make bench-quick` (--quick) takes 2.
+"""The figures of doc/performance.md: `make bench`, about 15 minutes; `make bench-quick` (--quick) takes 3.
 
 A round starts each server in turn on a directory under build/ (tests/bench/peers.py), runs that server's rows on it
 (tests/bench/rows.py) and ends it; there are several rounds, so that a change of the machine's speed hits all of
-them. Medians and spread are over the rounds; ratios are taken within a round (tests/bench/targets.py). One load
-program (load.c) speaks to all. Figures that are taken once, of memory and starting, come last (once.py).
+them. Medians and spread are over the rounds; ratios are taken within a round (tests/bench/targets.py). Rows of other
+latencies of the disk are in sweep.py. One load program (load.c) speaks to all. Figures that are taken once, of memory
+and starting, come last (once.py).
 
 Exit code: 0; 1 when no round of this run met some target.
 """
@@ -24,6 +25,7 @@ import once
 import peers
 import plot
 import rows
+import sweep
 import targets
 
 PAGE = os.path.join(peers.ROOT, "doc/performance.md")
@@ -172,11 +174,13 @@ def target_table(outcomes):
     return lines + [""]
 
 
-def page(o, rounds, chosen, outcomes, singles, others):
-    lines = [BEGIN, ""] + machine(o, others) + target_table(outcomes)
+def page(o, rounds, chosen, outcomes, points, singles, busy):
+    lines = [BEGIN, ""] + machine(o, busy) + target_table(outcomes)
     lines += ["![Durable publish, 64 connections](performance-publish.svg)", "",
               "![Batches and reads](performance-batch.svg)", ""]
-    lines += row_tables(rounds, chosen) + limit_table(rounds) + singles + ["### Servers", ""] + server_table(chosen)
+    others = [r for r in chosen if r.title != sweep.TITLE]
+    lines += row_tables(rounds, others) + sweep.table(points) + limit_table(rounds)
+    lines += singles + ["### Servers", ""] + server_table(others)
     lines += ["Three nodes, and etcd with three nodes: see below.", "", END]
     return "\n".join(lines)
 
@@ -219,7 +223,7 @@ def options():
 def main():
     o = options()
     before = cpu_use()
-    chosen = [r for r in rows.ROWS if (r.quick or not o.quick) and (not o.only or o.only in r.name)]
+    chosen = [r for r in rows.ROWS + sweep.ROWS if (r.quick or not o.quick) and (not o.only or o.only in r.name)]
     for kind in rows.servers(chosen):
         if kind.missing():
             print("skipped: %s (%s) is not here" % (kind.name, kind.settings))
@@ -232,14 +236,16 @@ def main():
     whole = not o.quick
     singles, once_figures = once.measure(folder_here, o.history) if whole else ([], {})
     outcomes = targets.judge(rounds, once_figures, known_only=o.quick)
-    for t in outcomes:
+    points = sweep.judge(rounds)
+    by_row = [t for p in points for t in (p.redis, p.bare)]
+    for t in outcomes + by_row:
         print("%-66s %9s  %s %s" % (t.text, t.median(), t.wanted(), t.verdict()))
     others = others_share(before)
     print("other processes used %.0f %% of the CPUs%s" % (100 * others, ": not quiet" if others > QUIET else ""))
     if whole:
-        write_page(page(o, rounds, chosen, outcomes, singles, others))
+        write_page(page(o, rounds, chosen, outcomes, points, singles, others))
         write_plots(rounds)
-    return 1 if any(t.missed() for t in outcomes) else 0
+    return 1 if any(t.missed() for t in outcomes + by_row) else 0
 
 
 if __name__ == "__main__":

@@ -75,9 +75,6 @@ OF_ROUNDS = [
     ("publish by TLS 1.3 / nginx that ends TLS in front", ratio("Lignum, TLS: 100 B", "nginx, TLS in front of Lignum: 100 B"),
      1.0, False),
     ("full handshakes / nginx", ratio("Lignum, TLS: a handshake each", "nginx, TLS: a handshake each"), 1.0, False),
-    *[("slow disk, %d connections / Redis always" % c,
-       ratio("Lignum, slow disk: 100 B, %d connections" % c, "Redis, always, slow disk: 100 B, %d connections" % c), want, False)
-      for c, want in ((4, None), (16, None), (64, 1.1), (256, None))],
     ("CPU us a publish, 16 connections", figure("Lignum: 100 B, 16 connections", "server_us"), 8, True),
     ("CPU us a publish, 64 connections", figure(PUBLISH, "server_us"), 8, True),
     ("CPU us a publish, 256 connections", figure("Lignum: 100 B, 256 connections", "server_us"), 8, True),
