@@ -22,8 +22,8 @@ SERVERS = {us: [slowed(kind, us) for kind in (Lignum, Redis, Bare)] for us in AD
 KINDS = [kind for kinds in SERVERS.values() for kind in kinds]
 
 WORDS = """Messages of 100 B, on the disk as it is and with each fdatasync so much longer (`tests/bench/slow_disk.c`).
-*bound* is 1 + N c / L, the most that N clients can have of Redis's rate (`tests/bench/sweep.py`); the aim is the smaller
-of 1.15 and 0.97 of it from %d connections on, and 0.95 below; and %.2f of the bare program.""" % (MANY, OF_BARE)
+*bound* is 1 + N c / L, the most that N clients can have of Redis's rate (`tests/bench/sweep.py`); the aim is the
+smaller of 1.15 and 0.97 of it from %d connections on, and 0.95 below; and %.2f of the bare program.""" % (MANY, OF_BARE)
 
 
 def name_of(kind, connections):

@@ -78,6 +78,14 @@ def load_program():
     return need(os.path.join(os.path.dirname(os.path.dirname(common.BINARY)), "release/tests/bench/load"))
 
 
+@pytest.fixture
+def slow_disk():
+    """Path of the library that slows a disk."""
+    if common.SANITIZED:
+        pytest.skip("timing of a sanitized build says nothing")
+    return need(os.path.join(os.path.dirname(os.path.dirname(common.BINARY)), "release/tests/bench/slow_disk.so"))
+
+
 # ------------------------------------------------------------------------------------------- folders
 
 def a_folder():

@@ -11,8 +11,6 @@ import common
 sys.path.insert(0, os.path.join(common.ROOT, "tests", "bench"))
 import sweep  # noqa: E402
 
-LIBRARY = os.path.join(common.ROOT, "build/release/tests/bench/slow_disk.so")
-
 # Prints the median of 100 syncs in microseconds. The folder is in memory, so nearly all of it is the library's. The
 # thread's timer slack, 20 ms, is what makes a wait longer than it should be; 29 is PR_SET_TIMERSLACK.
 SYNCS = """import ctypes, os, statistics, sys, time
@@ -58,13 +56,12 @@ def test_a_row_that_no_round_reached_is_missed():
     assert "MISSED" in "\n".join(sweep.table(sweep.judge([slow])))
 
 
-def test_a_slowed_disk_takes_what_it_says():
-    assert os.path.exists(LIBRARY), "make bench-tools builds it"
+def test_a_slowed_disk_takes_what_it_says(slow_disk):
     folder = "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp"
     path = os.path.join(folder, "sweep-%d" % os.getpid())
     try:
         out = subprocess.run([sys.executable, "-c", SYNCS, path], capture_output=True, text=True, timeout=60,
-                             check=True, env=dict(os.environ, LD_PRELOAD=LIBRARY, SLOW_DISK_US="250"))
+                             check=True, env=dict(os.environ, LD_PRELOAD=slow_disk, SLOW_DISK_US="250"))
     finally:
         os.unlink(path)
     assert 250 <= float(out.stdout) < 2000
