@@ -338,8 +338,14 @@ static int l_walk(lua_State *L)
 
 /* ---- before the body ---- */
 
-/* A small body to an unknown path is read, and the scripts say which path was meant. */
+/* A small body to an unknown path is read, and the scripts say which path was meant; not one that has yet to be asked
+ * for, by "Expect: 100-continue". */
 enum { UNKNOWN_BODY_MAX = HTTP_HEAD_MAX };
+
+static bool is_small(const struct http_head *head)
+{
+    return head->content_length <= UNKNOWN_BODY_MAX && !head->chunked && !head->expect_continue;
+}
 
 static const char serving = 0;        /* its address is the registry's key of the tree that is served */
 
@@ -368,7 +374,7 @@ void route_judge(void *arg, const struct http_request *r, struct http_refusal *o
         return;
     slice path = request_path(r, text);
     bool known = find(t, r->head.method, path, &found, &others) != 0;
-    if (known || (others == 0 && r->head.content_length <= UNKNOWN_BODY_MAX && !r->head.chunked))
+    if (known || (others == 0 && is_small(&r->head)))
         return;
     out->error = others == 0 ? -ERR_NOT_FOUND : slice_eq(r->head.method, SLICE("OPTIONS")) ? 0 : -ERR_BAD_METHOD;
     if (out->error != -ERR_BAD_METHOD)
