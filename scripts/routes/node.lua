@@ -1,5 +1,5 @@
---- What an operator asks of one node: /v1/reload, /v1/marks, /v1/cluster/adopt and /v1/topics/{topic}/trim. None of
---- them is forwarded: they are about the node that gets them.
+--- What an operator asks of one node: /v1/node, /v1/canary, /v1/reload, /v1/marks, /v1/cluster/adopt and
+--- /v1/topics/{topic}/trim. None of them is forwarded: they are about the node that gets them.
 local canary = require "lignum.canary"
 local core = require "lignum.core"
 local http = require "lignum.http"
@@ -34,6 +34,14 @@ end
 ---`GET /v1/canary`: what the canary has judged otherwise.
 function M.canary()
   return 200, canary.report()
+end
+
+---`GET /v1/node`: what this node is, and what its canary has judged.
+function M.get()
+  local info = core.node.info()
+  info.ready, info.why = core.node.ready()
+  info.canary = canary.report()
+  return 200, info
 end
 
 ---`GET /v1/marks`: up to where each topic can be read here, the broker's own included, all at one moment: nothing here
@@ -85,6 +93,7 @@ local ADMIN <const> = { action = "admin", all = true }
 
 route.get("/v1/marks", M.marks, ADMIN)
 route.post("/v1/reload", M.reload, ADMIN)
+route.get("/v1/node", M.get, { action = "observe", all = true })
 route.get("/v1/canary", M.canary, { action = "observe", all = true })
 route.post("/v1/cluster/adopt", M.adopt, ADMIN)
 route.post("/v1/topics/{topic}/trim", M.trim, { action = "admin" })

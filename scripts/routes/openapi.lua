@@ -498,6 +498,13 @@ paths["/v1/reload"] = {
       description = "a share such as 5%: as a canary; abort: ends that" } },
   }),
 }
+paths["/v1/node"] = {
+  get = operation("What this node is, and what its canary has judged", { ["200"] = json("The node", object({
+    name = text(), version = text(), role = words("alone", "follower", "leader"), epoch = integer(0), cluster = text(),
+    incarnation = text(), pid = integer(1), uptime = { type = "number" }, advertise = text(),
+    full = { type = "boolean" }, ready = { type = "boolean" }, why = text(), canary = { type = "object" },
+  })) }),
+}
 paths["/v1/canary"] = {
   get = operation("What the canary has judged otherwise", { ["200"] = json("Its report", { type = "object" }) }),
 }

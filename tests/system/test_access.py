@@ -232,6 +232,7 @@ FORBIDDEN = [
     ("POST", "/v1/topics/secret/messages", b"x"), ("POST", "/v1/topics/none/messages", b"x"),
     ("PUT", "/v1/topics/secret", b"{}"), ("PUT", "/v1/topics/none", b"{}"), ("PATCH", "/v1/topics/secret", b"{}"),
     ("DELETE", "/v1/topics/secret", None), ("DELETE", "/v1/topics?prefix=se", None), ("GET", "/v1/topics/_topics/messages", None), ("GET", "/v1/topics/_groups", None),
+    ("GET", "/v1/node", None), ("GET", "/v1/canary", None), ("GET", "/v1/marks", None), ("POST", "/v1/reload", b""),
     ("GET", "/v1/topics/_tokens", None), ("GET", "/v1/topics/%5Ftopics/messages", None),
     ("GET", "/v1/topics/%73ecret/messages", None), ("GET", "/v1/topics/orders.a%2F..%2Fsecret/messages", None),
     ("GET", "/v1/topics/orders.a/../secret/messages", None), ("GET", "/v1/topics/orders%2ea%00/messages", None),

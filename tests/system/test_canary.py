@@ -73,6 +73,8 @@ def test_a_canary_is_compared_and_changes_nothing(node):
         assert b.get("/v1/topics/" + name).status == 404
     metrics = b.get("/metrics").body.decode()
     assert 'lignum_canary_messages_total{outcome="changed"} 1' in metrics and "lignum_canary_active 1" in metrics
+    node = b.get("/v1/node").json
+    assert node["canary"] == b.get("/v1/canary").json and node["ready"] is True and node["role"] == "alone"
     said = reload(b, "--status")
     assert "canary on, 100 %" in said and "worse one (rejected)" in said
 
