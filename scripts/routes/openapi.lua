@@ -162,7 +162,7 @@ local schemas = {
   Envelope = {
     type = "object", additionalProperties = false,
     properties = published,
-    oneOf = list { { required = list { "data" } }, { required = list { "base64" } } },
+    oneOf = list { object({ data = {} }, { "data" }), object({ base64 = {} }, { "base64" }) },
   },
 
   Published = object({
@@ -596,8 +596,24 @@ paths["/openapi.json"] = {
   get = operation("This document", { ["200"] = json("OpenAPI 3.1", { type = "object" }) }),
 }
 
+-- Fills in what each operation has: an id made of its method and path, as "getV1TopicsTopicMessages", and that a client
+-- may be refused.
+local function complete(item, path)
+  for method, op in pairs(item) do
+    if type(op) == "table" and op.responses then
+      local id = path:gsub("[^%w]+(%w?)", string.upper):gsub("[^%w]", "")
+      op.operationId = method .. (id == "" and "Index" or id)
+      op.responses["4XX"] = op.responses["4XX"] or { ["$ref"] = "#/components/responses/Problem" }
+    end
+  end
+end
+
+for path, item in pairs(paths) do complete(item, path) end
+
 M.document = {
   openapi = "3.1.0",
+  servers = list { { url = "/", description = "the node that serves this document" } },
+  security = list { {}, { token = list {} }, { basic = list {} } },
   info = {
     title = "Lignum", version = core.version, license = { name = "MIT", identifier = "MIT" },
     description = "A durable message log. doc/http.md describes what each call guarantees.",
@@ -605,6 +621,10 @@ M.document = {
   paths = paths,
   components = {
     schemas = schemas,
+    securitySchemes = {
+      token = { type = "http", scheme = "bearer", description = "an access token's secret, or what authorize takes" },
+      basic = { type = "http", scheme = "basic", description = "the access token's name and secret" },
+    },
     responses = { Problem = answer("A problem (RFC 9457)", "application/problem+json", ref("Problem")) },
   },
 }
