@@ -15,7 +15,7 @@ local lignum = {
     "after", "cron", "include", "spawn", "tasks", "lock", "signal",
     "second", "minute", "hour", "day", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB",
   },
-  globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "on_retry", "on_start",
+  globals = { "filter", "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "on_retry", "on_published", "on_start",
     "on_unload" },
 }
 files["lignum.lua"] = lignum

@@ -1587,6 +1587,16 @@ function reject(why, options) end
 ---@example function on_publish(msg, ctx) msg.headers["by"] = ctx.user or "-" end
 function on_publish(msg, ctx) end
 
+---A hook: called with each message once it is acknowledged, on the node that took the append, one call after another in
+---their order. No publish waits for it. It may take 10 s for one message; up to 10,000 messages and 16 MiB wait for it,
+---and what does not fit in is left out, which the log says. It is not shown what it appends itself, duplicates, what
+---clients of Durable Streams append, and what waits at a reload or a stop: for what must not be lost, use `consume`.
+---@where you define it in lignum.lua
+---@param msg lignum.Message   with `topic`, `offset` and `epoch`
+---@param ctx { user?: string, peer?: string, route?: string, producer?: string }
+---@example function on_published(msg, ctx) shared.dict("seen"):incr(msg.topic, 1, 0) end
+function on_published(msg, ctx) end
+
 ---A hook: whether a request is allowed. Any result but true or a user refuses it, and so do an error (500) and no
 ---answer within a second (503); it may wait. It is asked after the access tokens, which refuse what a token may not,
 ---and before anything tells whether the path exists. The request says which `topic` it is about, which `token` it

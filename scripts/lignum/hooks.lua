@@ -6,7 +6,7 @@ local M = {}
 
 local KNOWN = {
   on_publish = true, authorize = true, may_lead = true, on_leader_change = true, ship = true, on_retry = true,
-  on_start = true, on_unload = true,
+  on_start = true, on_unload = true, on_published = true,
 }
 
 local defined = {}      -- [name] = { fn =, place = }

@@ -5,6 +5,7 @@ local http = require "lignum.http"
 local leader = require "lignum.leader"
 local modules = require "lignum.modules"
 local policy = require "lignum.policy"
+local published = require "lignum.published"
 local reserved = require "lignum.reserved"
 
 local topic, json = core.topic, core.json
@@ -31,8 +32,9 @@ local function choose()
   M.hooked = on_publish ~= nil
 end
 
----Reads the hook `on_publish` that lignum.lua has defined.
+---Reads the hooks `on_publish` and `on_published` that lignum.lua has defined.
 function M.seal()
+  published.seal()
   hooks.use("on_publish", function(fn)
     hook = fn
     choose()
@@ -168,6 +170,9 @@ local function append(by, name, what, options)
   local t = topic(name)
   local first, count, epoch, more = by(t, what, options)
   if not first then return nil, count, epoch, more end
+  if published.wanted and not (more and more.duplicate) then
+    published.tell(name, what.payload and { what } or what, first, epoch, options.request or {})
+  end
   return first, count, epoch, t, more
 end
 
@@ -299,7 +304,8 @@ function M.append(t, what, options)
     options = modules.copy(options)
     options.raw = nil
   end
-  if raw or not on_publish or core.hook() == "on_publish" then return append_anywhere(t, what, options) end
+  local unseen = raw or not on_publish or core.hook() == "on_publish"
+  if unseen and not published.wanted then return append_anywhere(t, what, options) end
   local request = type(what) == "userdata" and what or options and options.request
   local messages, why, code, more
   if type(what) == "userdata" then
@@ -310,6 +316,11 @@ function M.append(t, what, options)
   else
     messages = messages_in(what)
     if not messages then return append_here(t, what, options) end      -- which raises
+  end
+  if unseen then
+    local first, count, epoch, rest, also = append(append_anywhere, t.name, messages, options or {})
+    if first then return first, count, epoch, also end
+    return nil, count, epoch, rest
   end
   local first, count, epoch, rest, also = append_shown(append_anywhere, t.name, messages, request or {}, options or {})
   if first then return first, count, epoch, also end
@@ -431,6 +442,7 @@ end
 function M.request(req, name)
   local problem = not free[name] and reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
+  if published.wanted then return false end
   local done, why, code, more = publish(req, name, on_publish)
   if done == false and why then return publish_changed(req, name, why, code) end
   if code ~= "unknown_topic" then return done, why, code, more end

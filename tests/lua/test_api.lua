@@ -6,7 +6,8 @@ local function test(name, fn) check.test(print, name, fn) end
 -- Functions that only lignum.lua can call or define.
 local NOT_HERE = {
   every = true, on_publish = true, authorize = true, may_lead = true, on_leader_change = true,
-  ship = true, cron = true, include = true, consume = true, on_retry = true, on_start = true, on_unload = true,
+  ship = true, cron = true, include = true, consume = true, on_retry = true, on_published = true,
+  on_start = true, on_unload = true,
 }
 local OWNERS = {
   Group = core.Group,

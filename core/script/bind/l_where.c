@@ -15,7 +15,8 @@ static int l_where(lua_State *L)
 {
     enum { ON_PUBLISH, AUTHORIZE };
     static const char *const hooks[] = {
-        "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "replication", "filter", "on_retry", NULL,
+        "on_publish", "authorize", "may_lead", "on_leader_change", "ship", "replication", "filter", "on_retry",
+        "on_published", NULL,
     };
     struct task *t = task_self(L);
     int hook = lua_isnoneornil(L, 1) ? -1 : luaL_checkoption(L, 1, NULL, hooks);
