@@ -5,7 +5,7 @@ import time
 import pytest
 
 from client import Connection, assert_status, request_bytes
-from common import wait_until
+from common import SANITIZED, wait_until
 
 from test_access import add, bearer
 
@@ -126,7 +126,7 @@ def test_a_thousand_clients_keep_their_limits_side_by_side(node):
     assert m["lignum_http_clients"] >= 1000
     assert m['lignum_http_client_refused_total{class="address",limit="requests"}'] == refused
     assert not [name for name in m if "127.1" in name]
-    assert b.status("VmRSS") - before < 8000
+    assert SANITIZED or b.status("VmRSS") - before < 8000, "freed memory stays with a sanitizer for a while"
 
 
 @pytest.mark.parametrize("config", ["", "limits { client = { requests = 0 } }"])
