@@ -69,7 +69,7 @@ class Producer(Publisher):
             self.run_.work.gaps.append((self.topic, "request %d of %s was answered %r" % (self.seq, self.id, a)))
             self.give_up()
             self.id, self.seq = "%s after %d" % (self.id, self.seq), 0      # it goes on as another one
-        elif a.status in (429, 500, 502, 503, 504):
+        elif a.status in (429, 500, 502, 503, 504, 507):
             self.leave()
             self.pause(0.02)
         else:
