@@ -16,6 +16,7 @@ from traffic import PROBLEMS, Client, Publisher
 from workers import Group
 
 LEASE = 2.0
+AGAIN = (429, 500, 502, 503, 504, 507)      # a request may be sent again after these
 STALE = 8.0         # so long a leader that another has replaced may answer by what it knows: more than a lease of the cluster
 
 
@@ -69,7 +70,7 @@ class Producer(Publisher):
             self.run_.work.gaps.append((self.topic, "request %d of %s was answered %r" % (self.seq, self.id, a)))
             self.give_up()
             self.id, self.seq = "%s after %d" % (self.id, self.seq), 0      # it goes on as another one
-        elif a.status in (429, 500, 502, 503, 504, 507):
+        elif a.status in AGAIN:
             self.leave()
             self.pause(0.02)
         else:
@@ -158,7 +159,7 @@ class Consumer(Client):
         if answer is not None and told is None:
             if answer.status == 307:
                 self.target = self.node_at(answer.header("location") or "")
-            elif answer.status not in (429, 500, 502, 503, 504):
+            elif answer.status not in AGAIN:
                 raise AssertionError("%s was answered %r" % (below, answer))
             self.leave()
             self.pause(0.02)
