@@ -103,13 +103,30 @@ int ends_write(struct ends_writer *w, const char *path, const struct id *cluster
 
 /* -- reading ---------------------------------------------------------------------------------------------- */
 
+/* The places lie at the end. Each is that of an entry before them, with its name. */
+static bool places_are_valid(const char *map, size_t size, uint64_t count)
+{
+    if (size % sizeof(uint64_t) != 0)
+        return false;
+    size_t end = size - count * sizeof(uint64_t);
+    const uint64_t *places = (const uint64_t *)(map + end);
+    for (uint64_t i = 0; i < count; i++) {
+        if (places[i] % sizeof(uint64_t) != 0 || places[i] > end || end - places[i] < sizeof(struct topic_end))
+            return false;
+        const struct topic_end *entry = (const struct topic_end *)(map + places[i]);
+        if (end - places[i] - sizeof(*entry) < entry->name_size)
+            return false;
+    }
+    return true;
+}
+
 static bool is_valid(const char *map, size_t size, const struct id *cluster)
 {
     const struct ends_head *head = (const struct ends_head *)map;
     size_t covered = offsetof(struct ends_head, cluster);
     return memcmp(head->magic, MAGIC, sizeof MAGIC) == 0 && head->version == ENDS_VERSION && head->size == size
         && head->count <= (size - sizeof *head) / sizeof(struct topic_end) && id_eq(&head->cluster, cluster)
-        && head->crc == crc32c(0, map + covered, size - covered);
+        && head->crc == crc32c(0, map + covered, size - covered) && places_are_valid(map, size, head->count);
 }
 
 struct ends *ends_open(const char *path, const struct id *cluster)

@@ -59,6 +59,14 @@ static void delete_topic(struct deletion *d, const char *topic)
         d->rc = -errno;
 }
 
+/* NAME-OFFSET-MILLISECONDS.new: the loop is making it (journal_restart). What a crash has left of one is removed at the
+ * start (unfinished.h). */
+static bool is_being_made(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && strcmp(name + n - 4, ".new") == 0;
+}
+
 /* A directory is gone from topics/ on the disk before its files go: a power loss must not bring back a part of them. */
 static void delete_trash_run(struct job *job)
 {
@@ -68,7 +76,7 @@ static void delete_trash_run(struct job *job)
     if (!dir)
         return;
     for (struct dirent *e; !d->sync_failed && (e = readdir(dir));) {
-        if (is_dot(e->d_name))
+        if (is_dot(e->d_name) || is_being_made(e->d_name))
             continue;
         int rc = io_sync_dir_or_all(topics.s, d->disk->root_fd);
         d->sync_failed = rc < 0;

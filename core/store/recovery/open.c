@@ -80,7 +80,7 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
     s->has_ends = s->ends != NULL;
     s->commit = group_commit_new(s);
     s->log = commit_log_new(s);
-    unfinished_copies_remove(d);
+    unfinished_remove(d);
     delete_later_trash(d);
     *out = s;
     return 0;

@@ -9,25 +9,33 @@
 #include "base/say.h"
 #include "store/disk/io.h"
 
-/* NAME-OFFSET-MILLISECONDS.part; a topic's own name may end with ".part" too. */
-static bool is_part(const char *name)
+/* NAME-OFFSET-MILLISECONDS and the suffix; a topic's own name may end with that, too. */
+static bool is_unfinished(const char *name, const char *suffix)
 {
-    static const char suffix[] = ".part";
-    size_t n = strlen(name), k = sizeof suffix - 1;
+    size_t n = strlen(name), k = strlen(suffix);
     return n > k && name[n - k - 1] >= '0' && name[n - k - 1] <= '9' && strcmp(name + n - k, suffix) == 0;
 }
 
-void unfinished_copies_remove(struct disk *d)
+/* Removes the directories of this suffix; by way of trash/, if `moved`. */
+static void remove_unfinished(struct disk *d, const char *folder, const char *suffix, bool moved)
 {
-    struct path all = path_of("%s/diverged", d->root);
+    struct path all = path_of("%s/%s", d->root, folder);
     DIR *dir = opendir(all.s);
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct path path = path_of("%s/%s", all.s, e->d_name);
-        if (is_part(e->d_name) && io.rename(path.s, path_of("%s/trash/%s", d->root, e->d_name).s) < 0)
+        if (!is_unfinished(e->d_name, suffix))
+            continue;
+        if (!moved || io.rename(path.s, path_of("%s/trash/%s", d->root, e->d_name).s) < 0)
             disk_remove_dir(d, path.s);
     }
     if (dir)
         closedir(dir);
+}
+
+void unfinished_remove(struct disk *d)
+{
+    remove_unfinished(d, "diverged", ".part", true);
+    remove_unfinished(d, "trash", ".new", false);
 }
 
 static bool is_same_file(const struct stat *a, const char *path)

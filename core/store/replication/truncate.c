@@ -412,6 +412,8 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
         return -errno;
     if (j->store->has_ends)
         rc = void_checkpoint_write(j, path_of("%s/checkpoint", empty.s).s);
+    if (rc == 0 && j->store->has_ends)
+        rc = io_sync_dir(empty.s);
     if (rc == 0)
         rc = keep ? set_aside_journal(j, &to) : io.rename(from.s, to.s) < 0 ? -errno : 0;
     if (rc < 0) {

@@ -2,7 +2,9 @@
 #include <fcntl.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "command/verify.h"
+#include "store/log/delete_later.h"
 #include "unit/journals.h"
 
 #define ENDS "data/ends"
@@ -228,6 +230,22 @@ TEST(test_a_journal_that_begins_again_makes_the_entry_void)
     }
 }
 
+/* At the start trash/ is emptied while topics may begin again, whose new directories are made there. */
+TEST(test_what_empties_trash_leaves_a_directory_that_is_being_made)
+{
+    struct store *s = open_store();
+    settle_store(s);
+    CHECK_EQ(run("mkdir data/trash/t-3-17.new data/trash/t-3-16 && touch data/trash/t-3-17.new/checkpoint"), 0);
+    delete_later_trash(&s->disk);
+    worker_wait(s->disk.worker);
+    CHECK(exists("data/trash/t-3-17.new/checkpoint"));
+    CHECK(!exists("data/trash/t-3-16"));
+    abandon_store(s);
+    s = open_store();
+    CHECK(!exists("data/trash/t-3-17.new"));
+    store_close(s);
+}
+
 /* A file that is damaged, or was not written to its end, is as none. */
 TEST(test_a_damaged_file_of_ends_is_not_used)
 {
@@ -280,4 +298,28 @@ TEST(test_ends_are_found_by_name)
     CHECK(ends_find(e, SLICE("x")) == NULL);
     CHECK(ends_find(e, SLICE("")) == NULL);
     ends_close(e);
+}
+
+/* Places that are no entries, in a file whose checksum is right. */
+TEST(test_places_beyond_the_entries_of_a_file_of_ends_are_not_followed)
+{
+    struct ends_writer w = {0};
+    struct id cluster = id_mint();
+    ends_add(&w, SLICE("t"), &(struct topic_end){.next = 1});
+    CHECK_EQ(ends_write(&w, "ends", &cluster), 0);
+    ends_writer_fini(&w);
+    slice whole = unit_read_file("ends");
+    uint64_t places[] = {1, whole.n, whole.n - 8, UINT64_MAX - 7, 1ull << 40};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        enum { CRC_AT = 12, COVERED_AT = 16 };
+        int fd = open("ends", O_RDWR);
+        char bytes[512];
+        CHECK(whole.n <= sizeof bytes);
+        CHECK_EQ(pwrite(fd, &places[i], 8, (off_t)whole.n - 8), 8);
+        CHECK_EQ(pread(fd, bytes, whole.n, 0), (ssize_t)whole.n);
+        uint32_t crc = crc32c(0, bytes + COVERED_AT, whole.n - COVERED_AT);
+        CHECK_EQ(pwrite(fd, &crc, 4, CRC_AT), 4);
+        close(fd);
+        CHECK(ends_open("ends", &cluster) == NULL);
+    }
 }
