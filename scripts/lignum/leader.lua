@@ -53,7 +53,8 @@ function M.wait_for_change(leader, deadline)
 end
 
 -- Sends the call once. The verdict is "done" with its results, "again" (nothing was done, and another attempt makes
--- sense), "lost" (it may have been done) with the reason, or "failed" with the reason and its code.
+-- sense), "lost" (it may have been done) with the reason, "failed" with the reason and its code, or "raised" with the
+-- error of a call that failed before it did anything.
 local function attempt(what, seconds)
   local answer, why, code, unsent = cluster.ask(what, seconds)
   if answer then
@@ -63,7 +64,7 @@ local function attempt(what, seconds)
     if done[3] == "unknown_outcome" then return "lost", done[2] end
     return "done", done
   end
-  if code == "script_error" then error(why, 0) end
+  if code == "script_error" then return "raised", why end
   if code == "no_leader" then return "again", why end
   if unsent or code == "too_many_requests" then return "failed", why, code end
   return "lost", "the connection to the leader broke before it answered: " .. why, code
@@ -87,7 +88,10 @@ local function call(verb, how, args)
       if lost and result[1] == nil then return { nil, lost, "unknown_outcome", n = 3 } end
       return result
     end
-    if verdict == "failed" then return { nil, lost or result, lost and "unknown_outcome" or code, n = 3 } end
+    if verdict == "raised" and not lost then error(result, 0) end
+    if verdict == "failed" or verdict == "raised" then
+      return { nil, lost or result, lost and "unknown_outcome" or code, n = 3 }
+    end
     if verdict == "lost" then
       lost, deadline = result, began + most
       if not how.repeats or code == "stopping" or code == "cancelled" then deadline = began end

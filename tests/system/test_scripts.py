@@ -855,3 +855,25 @@ route.get("/open", function() return 200, tostring(open) end)""", set=["limits.t
         for c in clients:
             c.close()
         wait_until(lambda: b.get("/open").body == b"0", what="they have ended")
+
+
+def test_a_failure_after_a_change_does_not_say_that_nothing_was_appended(node):
+    """Topics, groups and tokens are changed by records, too. Whoever is told "appended": false may send a request again."""
+    b = node(config="""
+route.post("/topic", function() assert(topic("new"):create()) error "late" end)
+route.post("/settings", function() assert(topic("t"):set { retain = { age = 60 } }) error "late" end)
+route.post("/delete", function() assert(topic("new"):delete()) error "late" end)
+route.post("/group", function() assert(topic("t"):group("g"):create({}, 0)) error "late" end)
+route.post("/claim", function() assert(#topic("t"):group("g"):claim {} == 1) error "late" end)
+route.post("/settle", function()
+  local m = topic("t"):group("g"):claim {}[1]
+  assert(topic("t"):group("g"):settle { ack = { m.lease } }) error "late"
+end)
+route.post("/nothing", function() error "early" end)
+topic "t" { auto_group = true }
+""")
+    b.ok("POST", "/v1/topics/t/messages", b"one\ntwo", {"Content-Type": "application/x-ndjson"})
+    for path in "/topic", "/settings", "/delete", "/group", "/claim", "/settle":
+        a = b.post(path, b"")
+        assert a.status == 500 and "appended" not in a.json, (path, a)
+    assert b.post("/nothing", b"").json["appended"] is False

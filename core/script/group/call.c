@@ -4,6 +4,7 @@
 #include "script/bind/arg.h"
 #include "script/bind/result.h"
 #include "script/topic/topic_handle.h"
+#include "script/vm/task.h"
 #include "script/vm/vm.h"
 
 int call_find_topic(lua_State *L, struct group_call *c, const char *usage)
@@ -43,6 +44,7 @@ int call_wait(lua_State *L, struct task *self, const struct group_call *c, uint6
         lua_pushinteger(L, 0);
         return done(L, LUA_OK, 0);
     }
+    task_appended(self);
     return task_park_on(L, self, groups_mark(c->groups, c->topic), want, GROUP_ACK_MS, 0, done);
 }
 

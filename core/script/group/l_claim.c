@@ -401,6 +401,7 @@ static int claim_step(lua_State *L, int status, lua_KContext context)
         return k->settled ? push_nothing(L) : call_fail(L, rc);
     if (claim.count == 0)
         return claim_wait(L, self, &c, claim.unfinished);
+    task_appended(self);
     k->number = claim.number;
     push_answer(L, &claim, buf_slice(taken));
     vm_scratch_done(taken);

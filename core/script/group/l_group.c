@@ -119,6 +119,7 @@ static int l_create(lua_State *L)
     rc = groups_make_log(c.groups, &want);
     if (rc < 0)
         return push_fail(L, rc == -ERR_TOPIC_EXISTS ? -ERR_UNAVAILABLE : rc);
+    task_appended(self);
     return task_park_on(L, self, topics_applied(c.topic->topics), want, GROUP_ACK_MS, 1, create_with_log);
 }
 

@@ -106,6 +106,7 @@ static int add_with_log(lua_State *L, int status, lua_KContext context)
     rc = access_add(a, &g, &want);
     if (rc < 0)
         return change_fail(L, rc);
+    task_appended(task_self(L));
     return task_park_on(L, task_self(L), topic_ack_mark(access_log(a)), want, ACK_MS, 0, added);
 }
 
@@ -125,6 +126,7 @@ static int l_add(lua_State *L)
     int rc = access_make_log(a, &want);
     if (rc < 0)
         return change_fail(L, rc);
+    task_appended(self);
     return task_park_on(L, self, topics_applied(vm_services(L)->topics), want, ACK_MS, 1, add_with_log);
 }
 
@@ -151,6 +153,7 @@ static int l_revoke(lua_State *L)
     int rc = access_revoke(a, arg_text(L, NAME, "name", REVOKE), &want);
     if (rc < 0)
         return change_fail(L, rc);
+    task_appended(self);
     return task_park_on(L, self, topic_ack_mark(access_log(a)), want, ACK_MS, 0, revoked);
 }
 

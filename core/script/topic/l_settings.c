@@ -177,6 +177,7 @@ static int change_done(lua_State *L, int status, lua_KContext context)
 
 static int change_wait(lua_State *L, struct task *self, uint64_t want, lua_KFunction done)
 {
+    task_appended(self);
     return task_park_on(L, self, topics_applied(vm_services(L)->topics), want, CHANGE_MS, 0, done);
 }
 
@@ -309,5 +310,6 @@ int l_topics_delete(lua_State *L)
         lua_pushinteger(L, 0);
         return 1;
     }
+    task_appended(self);
     return task_park_on(L, self, topics_applied(ts), want, CHANGE_MS, count, delete_all_done);
 }
