@@ -34,7 +34,7 @@ local function print_message(message, flags)
   end
 end
 
--- Runs the command with the payload as its input. `meanwhile` is called every so many seconds.
+-- Runs the command with the payload as its input. `meanwhile` is called every `seconds`.
 local function execute(command, topic, message, seconds, meanwhile)
   local env = {
     "LIGNUM_TOPIC=" .. topic, "LIGNUM_OFFSET=" .. message.offset, "LIGNUM_DELIVERY=" .. (message.delivery or 1),
@@ -168,7 +168,7 @@ return {
     { "--from", "PLACE", "offset, token, time, -15m, earliest, latest (default: earliest; with --follow latest).\n"
       .. (" "):rep(27) .. "With --group: makes the group, if there is none, and lets it begin there" },
     { "--follow", nil, "waits for more; a node that is lost gives way to the next of --url" },
-    { "--limit", "N", "ends after so many messages", type = "integer" },
+    { "--limit", "N", "ends after N messages", type = "integer" },
     { "--raw", nil, "prints payloads only" },
     { "--json", nil, "prints each message as JSON" },
     { "--group", "GROUP", "claims the messages for this group, and acknowledges each" },

@@ -39,7 +39,7 @@ const SETTINGS = [
   ["replication", "Replication", "", ["wal", "live"]],
   ["copies", "Copies", "nodes that must have a message; above 1 for live only", 1],
   ["durability", "Durability", "", ["commit", "interval", "os"]],
-  ["retain.age", "Keep for", "seconds; 0: for ever", 1],
+  ["retain.age", "Keep for", "seconds; 0: without limit", 1],
   ["retain.bytes", "Keep bytes", "0: all", 1],
   ["retain.messages", "Keep messages", "0: all", 1],
   ["segment.bytes", "Bytes of a file", "", 1],

@@ -7,7 +7,7 @@
  *   order                      "key": one message of a key is leased at a time, in order; "none": any
  *   retry.min, retry.max       the bounds of the delay before the next delivery, in milliseconds
  *   retry.factor               what the delay is multiplied by after each delivery, in thousandths
- *   expire                     after so many milliseconds without a call the group is deleted; 0: never
+ *   expire                     milliseconds without a call after which the group is deleted; 0: never
  *   expired                    "drop": a message whose lignum-ttl is over is settled; "dead": it is a dead message
  *   dead_letter                the topic to which dead messages are copied; "": none
  *   filter                     which messages are delivered, in the form of filter.h; "": all
@@ -45,7 +45,7 @@ void group_settings_each(const struct group_settings *s, void (*visit)(void *arg
 
 bool group_settings_equal(const struct group_settings *a, const struct group_settings *b);
 
-/* The delay before the next delivery of a message, of which so many deliveries have counted. */
+/* The delay before the next delivery of a message, after `deliveries` counted deliveries. */
 uint64_t group_retry_delay_ms(const struct group_settings *s, uint64_t deliveries);
 
 #endif

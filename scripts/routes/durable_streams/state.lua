@@ -13,7 +13,7 @@
 ---
 --- Where this node leads, the state at the tail decides what may be appended. An append says where it expects the tail
 --- (topic:append, expect), so it fails when another task, or a task of a configuration that is being replaced, came
---- first; then its request begins anew. Nothing is locked.
+--- first; then its request starts again. Nothing is locked.
 ---
 --- A stream that is created with messages is two records, one in _topics and one in its topic. Until the second is
 --- there (label `initial`), the stream does not exist for clients. A repeated PUT appends the second record.
@@ -29,7 +29,7 @@ local M = {
   on_removed = function(_) end,          ---@type fun(s: lignum.Stream)   called for each stream that is deleted
 }
 
-local STREAMS_KNOWN <const> = 20000      -- states kept; beyond that all are read anew
+local STREAMS_KNOWN <const> = 20000      -- states kept; beyond that all are dropped and read again
 local SWEPT <const> = 500                -- streams looked at between two waits
 local PATIENCE <const> = 10              -- seconds in which what is on its way has to be acknowledged
 

@@ -6,8 +6,7 @@
 --- a task of another configuration, or another leader, has come first, it fails; what is in memory is then forgotten,
 --- and the next task reads the topic again.
 ---
---- The topic keeps its last KEPT messages, by retention. All that is known is written again before half of them are
---- new.
+--- Retention keeps the last KEPT messages of the topic, so the whole state is written again after half as many.
 local core = require "lignum.core"
 local protocol = require "routes.durable_streams.protocol"
 local state = require "routes.durable_streams.state"
@@ -41,14 +40,14 @@ local MATCHES_KNOWN <const> = 20000      -- paths whose subscriptions are rememb
 ---@field links table<string, lignum.StreamLink>    [path]
 ---@field count integer           of links
 ---@field pattern string?         the pattern of its config, as one of Lua
---- What follows is of this leader only:
+--- Only in this leader's memory:
 ---@field pending table<string, true>   streams with messages that are not acknowledged
 ---@field changed table<string, true>   links that are not written yet
 ---@field deadline number?        when the lease ends
 ---@field sent boolean?           the consumer has been told of the wake
 ---@field failures integer        of deliveries, since the last that succeeded
----@field retry number            not before is the next one
----@field busy boolean?           a task is at it
+---@field retry number            when the next delivery may begin
+---@field busy boolean?           a task delivers its wake
 
 ---@class lignum.StreamSubscriptions
 ---@field led integer             the epoch in which this node leads
@@ -57,7 +56,7 @@ local MATCHES_KNOWN <const> = 20000      -- paths whose subscriptions are rememb
 ---@field count integer
 ---@field links integer
 ---@field key table?              { jwk =, key =, kid =, secret = }
----@field logged integer          messages since all was written
+---@field logged integer          messages since the whole state was written
 ---@field matches table<string, lignum.StreamSubscription[]>   [path]
 ---@field matched integer
 
@@ -121,7 +120,7 @@ end
 ---@param all lignum.StreamSubscriptions
 ---@param sub lignum.StreamSubscription
 ---@param path string
----@param link lignum.StreamLink?   nil: it is no stream of the subscription any more
+---@param link lignum.StreamLink?   nil: the stream has left the subscription
 function M.set_link(all, sub, path, link)
   local more = (link and 1 or 0) - (sub.links[path] and 1 or 0)
   sub.links[path], sub.count, all.links = link, sub.count + more, all.links + more
@@ -129,7 +128,7 @@ function M.set_link(all, sub, path, link)
   if more ~= 0 then all.matches[path] = nil end
 end
 
----Whether a subscription may have so many streams more.
+---Whether a subscription may have `more` further streams.
 ---@param all lignum.StreamSubscriptions
 ---@param sub lignum.StreamSubscription
 ---@param more integer
@@ -160,7 +159,7 @@ end
 
 -- Reading them -----------------------------------------------------------------------------------
 
----The stream of a path as it is now; nil: there is none that may be used.
+---The present stream of a path; nil: it does not exist, is deleted or unfinished.
 ---@param path string
 ---@return lignum.Stream? stream
 ---@return lignum.StreamState? state
@@ -215,7 +214,7 @@ function M.note(all, path)
   return list
 end
 
----A stream has been deleted: it is none of any subscription.
+---A stream has been deleted: removes it from all subscriptions.
 ---@param all lignum.StreamSubscriptions
 ---@param path string
 ---@return lignum.StreamSubscription[] subs   whose stream it was
