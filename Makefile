@@ -180,7 +180,7 @@ torture-mutants: deps-test
 	@tests/torture --mutants $(ARGS)
 
 bench: binary bench-tools
-	@tests/install python3
+	@tests/install python3 gnuplot-nox
 	@tests/bench/run.py $(ARGS)
 
 bench-quick: binary bench-tools

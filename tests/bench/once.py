@@ -46,7 +46,7 @@ def first_answer(broker):
     broker.spawn()
     while True:
         try:
-            with peers.lignum.Connection(port) as c:
+            with peers.Connection(port) as c:
                 if c.request("GET", "/readyz").status == 200:
                     return time.monotonic() - began
         except OSError:
@@ -86,7 +86,7 @@ def measure_idle(folder_here, figures):
 
 
 def measure_connections(folder_here):
-    count = min(IDLE_CONNECTIONS, peers.lignum.raise_descriptors(IDLE_CONNECTIONS + 100) - 100)
+    count = min(IDLE_CONNECTIONS, peers.raise_descriptors(IDLE_CONNECTIONS + 100) - 100)
     with folder_here() as folder, Lignum(folder) as server:
         before, sockets = anon_mb(server), []
         for _ in range(count):
@@ -183,7 +183,7 @@ def measure_sparse(folder_here, figures):
 
 def measure(folder_here, most_gb):
     figures = {}
-    lines = ["### Taken once: starting, memory, history", "", "| | |", "|---|---|"]
+    lines = ["## Taken once: starting, memory, history", "", "| | |", "|---|---|"]
     for part in (lambda: measure_idle(folder_here, figures), lambda: measure_connections(folder_here),
                  lambda: measure_hooks(folder_here, figures), lambda: measure_filled(folder_here, figures),
                  lambda: measure_history(folder_here, most_gb), lambda: measure_sparse(folder_here, figures)):

@@ -1,33 +1,70 @@
-"""A bar chart as SVG: one bar a row for the median, and a line from the lowest to the highest value."""
+"""Pictures of the bench as SVG, drawn by gnuplot (Debian: gnuplot-nox)."""
 
-WIDTH, LABELS, BAR, GAP, TOP = 860, 330, 16, 8, 44
-OURS, THEIRS = "#2f6f4f", "#9aa5b1"
+import subprocess
 
-
-def escape(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def bar(y, scale, row):
-    label, median, least, most = row
-    colour = OURS if label.startswith("Lignum") else THEIRS
-    middle = y + BAR / 2
-    return "".join([
-        '<text x="%d" y="%.1f" text-anchor="end">%s</text>' % (LABELS - 8, middle + 4, escape(label)),
-        '<rect x="%d" y="%.1f" width="%.1f" height="%d" fill="%s"/>' % (LABELS, y, median * scale, BAR, colour),
-        '<path d="M%.1f %.1fH%.1f" stroke="#222"/>' % (LABELS + least * scale, middle, LABELS + most * scale),
-        '<text x="%.1f" y="%.1f">%s</text>\n' % (LABELS + most * scale + 6, middle + 4, "{:,.0f}".format(median)),
-    ])
+COLOURS = {"Lignum": "#2f6f4f", "Redis, always": "#b23a48", "bare program": "#9aa5b1"}
+HEAD = """set terminal svg size %d,%d background "white" font "sans-serif,12"
+set output %s
+set title %s
+set grid ytics lc rgb "#dddddd"
+set tics nomirror
+set border 3
+"""
 
 
-def bars(title, rows):
-    """rows: (label, median, least, most), drawn with the highest first."""
-    rows = sorted(rows, key=lambda r: -r[1])
-    scale = (WIDTH - LABELS - 100) / max([r[3] for r in rows] + [1])
-    height = TOP + len(rows) * (BAR + GAP) + GAP
-    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">\n' % (
-        WIDTH, height)
-    back = '<rect width="100%" height="100%" fill="white"/>\n'
-    name = '<text x="12" y="26" font-size="15" font-weight="bold">%s</text>\n' % escape(title)
-    drawn = "".join(bar(TOP + i * (BAR + GAP), scale, r) for i, r in enumerate(rows))
-    return head + back + name + drawn + "</svg>\n"
+def quoted(text):
+    return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def block(name, rows):
+    """A named block of data: rows of numbers and texts."""
+    cells = [" ".join(quoted(c) if isinstance(c, str) else "%g" % c for c in row) for row in rows]
+    return "$%s << END\n%s\nEND\n" % (name, "\n".join(cells))
+
+
+def run(script):
+    out = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True)
+    if out.returncode:
+        raise RuntimeError("gnuplot: " + out.stderr)
+
+
+def bars(path, title, rows):
+    """A bar for the median and a line from the lowest to the highest value. rows: (label, median, lowest, highest)."""
+    rows = sorted(rows, key=lambda r: r[1])
+    data = [(label, *values, 1 if label.startswith("Lignum") else 0) for label, *values in rows]
+    run(HEAD % (860, 70 + 26 * len(rows), quoted(path), quoted(title)) + block("data", data) + """
+unset key
+set format x "%.0s %c"
+set grid xtics lc rgb "#dddddd"
+set yrange [-0.7:{last}.7]
+set xrange [0:*]
+colour(ours) = ours > 0 ? {ours} : {others}
+plot $data using (0):0:(0):2:($0-0.33):($0+0.33):(colour($5)):ytic(1) with boxxyerror fs solid lc rgb variable, \\
+     $data using 2:0:3:4 with xerrorbars pt 7 ps 0.1 lc rgb "#222222"
+""".format(last=len(rows) - 1, ours="0x2f6f4f", others="0x9aa5b1"))
+
+
+def lines(path, title, x_label, y_label, curves):
+    """Curves over places of equal distance, with a logarithmic height and the spread of each point.
+
+    curves: [(name, dashed, [(place's label, median, lowest, highest)])]; curves of one program have its colour."""
+    places = list(dict.fromkeys(p[0] for _, _, points in curves for p in points))
+    script = HEAD % (860, 420, quoted(path), quoted(title)) + """
+set xlabel {x}
+set ylabel {y}
+set logscale y
+set format y "%.3s %c"
+set autoscale yfix
+set offsets 0, 0, graph 0.05, graph 0.05
+set key outside right top
+set xrange [-0.3:{last}.3]
+set xtics ({tics})
+""".format(x=quoted(x_label), y=quoted(y_label), last=len(places) - 1,
+           tics=", ".join("%s %d" % (quoted(p), i) for i, p in enumerate(places)))
+    drawn = []
+    for i, (name, dashed, points) in enumerate(curves):
+        script += block("c%d" % i, [(places.index(place), *values) for place, *values in points])
+        colour = next((c for program, c in COLOURS.items() if name.startswith(program)), "#222222")
+        style = "lc rgb %s lw 2 dt %d" % (quoted(colour), 2 if dashed else 1)
+        drawn += ["$c%d using 1:2:3:4 with yerrorlines %s pt 7 ps 0.5 title %s" % (i, style, quoted(name))]
+    run(script + "plot " + ", ".join(drawn) + "\n")

@@ -2,7 +2,7 @@
 """Where the time goes: `make bench-profile`, about a minute and a half, needs perf (Debian's linux-perf).
 
 Runs rows of the bench (rows.py) on a node of their own each, samples the node meanwhile, and prints the table of
-doc/performance.md: the share of the node's CPU time, in percent. What the kernel does is told apart by the system call
+doc/performance/profile.md: the share of the node's CPU time, in percent. What the kernel does is told apart by the system call
 that it was asked by.
 """
 

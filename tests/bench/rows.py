@@ -1,4 +1,4 @@
-"""The rows of doc/performance.md: which load on which server. Sizes are of one message, without its newline."""
+"""The rows of doc/performance/rows.md: which load on which server. Sizes are of one message, without its newline."""
 
 import json
 import os
@@ -116,8 +116,12 @@ def batch(kind, count, connections, path="v1/topics/b/messages", **kw):
     return Row("Batches", kind, name, path, ["-b", "100", "-B", str(count), "-c", str(connections)], each=count, **kw)
 
 
+TOPIC_COUNTS = (1, 100, 1000, 10000)
+TOPIC_KINDS = (Lignum, Redis)
+
+
 def topics(count, kind=Lignum, noun="topic", **kw):
-    path = "v1/topics/n%d-%%d/messages" % count
+    path = ("n%d-%%d" if kind is Redis else "v1/topics/n%d-%%d/messages") % count
     name = "%s: %s %s%s" % (kind.name, "{:,}".format(count), noun, "s" * (count > 1))
     return Row("Many topics, 100 B, 64 connections", kind, name, path, ["-b", "100", "-c", "64", "--topics", str(count)],
                prepare=fill(path, "-b", "100", "-c", "64", "--topics", str(count), "-n", str(count)), **kw)
@@ -247,15 +251,15 @@ def servers(chosen):
 
 
 ROWS = (publish_rows() + tls_rows() + batch_rows() + read_rows()
-        + [topics(1), topics(100), topics(1000), topics(10000), topics(1000, BareMany, "file")]
+        + [topics(n, kind) for kind in TOPIC_KINDS for n in TOPIC_COUNTS] + [topics(1000, BareMany, "file")]
         + fanout_rows())
 
 PLOTS = [
-    ("performance-publish.svg", "Publish of 100 B, 64 connections: acknowledged messages a second", [
+    ("publish.svg", "Publish of 100 B, 64 connections: acknowledged messages a second", [
         (r.name.split(":")[0] + (", stock client wrk" if "wrk" in r.name else ""), r.name) for r in ROWS
         if r.title == PUBLISH and ("100 B, 64 connections" in r.name) and "as due" not in r.name
         and r.kind not in (LignumHook, Echo)]),
-    ("performance-batch.svg", "Batches and reads of 100 B: messages a second", [
+    ("batch.svg", "Batches and reads of 100 B: messages a second", [
         (r.name, r.name) for r in ROWS if r.title == "Batches" and "1 MB" not in r.name
         or r.title.startswith("Reads") and "tail" in r.name or "XREAD" in r.name]),
 ]
