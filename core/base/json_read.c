@@ -260,6 +260,7 @@ static enum json_event read_value(struct json_reader *r, struct buf *scratch)
     if (r->values == most)
         return fail_limit(r, most, "more values");
     r->values++;
+    r->from = r->at;
     if (c == '{' || c == '[')
         return open_bracket(r, c == '{');
     r->state = JSON_AFTER;
@@ -316,4 +317,37 @@ enum json_event json_next(struct json_reader *r, struct buf *scratch)
     default:
         return read_value(r, scratch);
     }
+}
+
+/* ---- copies ---- */
+
+void json_squeeze(struct buf *out, slice text)
+{
+    char *to = buf_reserve(out, text.n);
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!quoted && (c == ' ' || c == '\n' || c == '\r' || c == '\t'))
+            continue;
+        *to++ = c;
+        if (c == '"')
+            quoted = !quoted;
+        else if (c == '\\')
+            *to++ = text.p[++i];
+    }
+    out->end = (size_t)(to - out->data);
+}
+
+bool json_copy(struct buf *out, slice text)
+{
+    struct json_reader reader = {.text = text};
+    struct buf scratch = {0};
+    enum json_event event;
+    do
+        event = json_next(&reader, &scratch);
+    while (event != JSON_END && event != JSON_BAD);
+    buf_fini(&scratch);
+    if (event == JSON_END)
+        json_squeeze(out, text);
+    return event == JSON_END;
 }

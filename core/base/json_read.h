@@ -37,6 +37,7 @@ struct json_reader {
     unsigned depth;
     uint64_t objects;                 /* bit d - 1: the bracket at depth d is an object's */
     uint32_t values, values_max;      /* values_max: fewer than JSON_VALUES_MAX; 0: that */
+    size_t from;                      /* where the last value begins in the text */
     slice string;                     /* in the text, or in `scratch` when it had escapes: valid until the next event */
     int64_t integer;
     double number;
@@ -48,6 +49,13 @@ _Static_assert(JSON_DEPTH_MAX <= 64, "json_reader.objects has a bit for each");
 
 /* Start from a zeroed reader with `text` set. */
 enum json_event json_next(struct json_reader *r, struct buf *scratch);
+
+/* Appends `text`, which is JSON that json_next has taken, without the space between its tokens: one line, and numbers
+ * and strings byte for byte. */
+void json_squeeze(struct buf *out, slice text);
+
+/* The same, if `text` is one JSON value. Else it appends nothing and returns false. */
+bool json_copy(struct buf *out, slice text);
 
 static inline bool json_in_object(const struct json_reader *r)
 {

@@ -520,16 +520,17 @@ local Batch = {}
 ---Sets the format in which the batch is rendered as a body: "json" (as in /v1), "api" (as in /api/message), "ndjson",
 ---"raw" (one payload per line), "events" (text/event-stream; the data of an event is a line of ndjson), "raw_events"
 ---(the data is the payload), "array" (a JSON array whose elements are the payloads) or "bytes" (the payloads, one after
----the other).
+---the other). "json_values", "ndjson_values" and "events_values" give a payload that is JSON as the value `json`, not
+---as the string `data`.
 ---@where tasks
----@param format "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"|"array"|"bytes"
+---@param format string
 ---@return lignum.Batch self
 ---@example return 200, batch:as("ndjson")
 function Batch:as(format) end
 
 ---Renders the batch to a string.
 ---@where tasks
----@param format? "json"|"api"|"ndjson"|"raw"|"events"|"raw_events"|"array"|"bytes"  default "json"
+---@param format? string  one of those of Batch:as; default "json"
 ---@return string
 ---@example print(topic("orders"):read { limit = 2 }:render())
 function Batch:render(format) end

@@ -16,10 +16,10 @@ local MIN_OFFSET_WAIT <const> = 5     -- seconds to wait for min_offset when the
 local LOOK <const> = 0.5              -- seconds of one read in which a filter is applied, waits not counted
 local POLL <const> = 0.02             -- seconds between two checks of what has no mark to wait for
 
----The parameters of a read, for http.query, besides header.NAME. The last three are those of routes/message.lua.
+---The parameters of a read, for http.query, besides header.NAME. The last four are those of routes/message.lua.
 M.PARAMETERS = {
-  from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true, last_event_id = true,
-  key = true,
+  from = true, to = true, limit = true, bytes = true, wait = true, min_offset = true, raw = true,
+  json = true, last_event_id = true, key = true,
 }
 
 local function position_of(digits)

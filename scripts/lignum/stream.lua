@@ -59,16 +59,16 @@ end
 
 ---A body that waits until a topic is created, and then streams its messages from the first one on.
 ---@param t lignum.Topic
----@param raw boolean
+---@param form "events"|"raw_events"|"events_values"
 ---@param limit? integer
 ---@param filter? lignum.Filter
 ---@return fun(write: fun(piece: string|lignum.Batch): boolean)
-function M.from_creation(t, raw, limit, filter)
+function M.from_creation(t, form, limit, filter)
   local topics = core.topic "_topics"
   return function(write)
     while true do
       local seen = topics:info().next
-      if t:info() then return M.events(t, { from = 0 }, raw, limit, filter)(write) end
+      if t:info() then return M.events(t, { from = 0 }, form, limit, filter)(write) end
       local ok, why, code = topics:wait(seen, QUIET)       -- any change of the list of topics
       if not ok and code ~= "timeout" then
         if not QUIET_ENDS[code] then write(failure(t, why, code)) end
@@ -82,13 +82,12 @@ end
 ---A body that streams the messages from `asked.from`, up to `asked.to` and at most `limit`, if given.
 ---@param t lignum.Topic
 ---@param asked lignum.Asked
----@param raw boolean
+---@param form "events"|"raw_events"|"events_values"
 ---@param limit? integer
 ---@param filter? lignum.Filter
 ---@return fun(write: fun(piece: string|lignum.Batch): boolean)
-function M.events(t, asked, raw, limit, filter)
+function M.events(t, asked, form, limit, filter)
   local from, to, epoch, left = asked.from, asked.to, asked.epoch, limit or math.huge
-  local form = raw and "raw_events" or "events"
   return function(write)
     local said, skipped = core.time.clock(), false
     while left > 0 and (not to or from < to) do

@@ -113,8 +113,11 @@ local function fail_read(t, why, code, point)
 end
 
 -- What does not apply to the form of the answer, or nil.
-local function misplaced(query, raw, kind, filter)
+local function misplaced(query, raw, values, kind, filter)
   if kind == RECORDS and raw then return "raw does not apply to records" end
+  if values and (raw or kind == RECORDS) then
+    return ("json does not apply to %s"):format(raw and "raw payloads" or "records")
+  end
   if kind == RECORDS and filter then return "key and header.NAME do not apply to records" end
   if kind ~= EVENTS then return nil end
   if query.bytes then return "bytes does not apply to an event stream" end
@@ -134,21 +137,25 @@ end
 local function get_by_query(req, query, kind)
   local raw, why, code = http.flag(query.raw, "raw")
   if why then return http.fail(code, why) end
+  local values
+  values, why, code = http.flag(query.json, "json")
+  if why then return http.fail(code, why) end
   if not kind then return http.fail("not_acceptable", "messages are available as " .. table.concat(PRODUCED, ", ")) end
 
   if raw and kind == PRODUCED[1] then kind = NDJSON end       -- payloads, one per line
   local filter
   filter, why = filter_of(query)
-  why = why or resume(req, query, kind) or misplaced(query, raw, kind, filter)
+  why = why or resume(req, query, kind) or misplaced(query, raw, values, kind, filter)
   if why then return http.fail("bad_value", why) end
   local t = topic(param(req, "topic"))
   local info
   info, why, code = range.find(t, query)
+  local events = raw and "raw_events" or values and "events_values" or "events"
   if not info and code == "unknown_topic" and kind == EVENTS and may_come(req, query) then
     local limit
     limit, why, code = http.integer(query.limit, "limit", 1, core.limits.read_count_max)
     if why then return http.fail(code, why) end
-    return 200, req.method == "HEAD" and "" or stream.from_creation(t, raw, limit, filter), stream.HEADERS
+    return 200, req.method == "HEAD" and "" or stream.from_creation(t, events, limit, filter), stream.HEADERS
   end
   if not info then return http.fail(code, why) end
   local asked, point
@@ -161,7 +168,7 @@ local function get_by_query(req, query, kind)
   if kind == EVENTS then
     if asked.from < info.first then return fail_read(t, GONE:format(asked.from, info.first), "offset_gone") end
     local limit = query.limit and asked.limit
-    return 200, req.method == "HEAD" and "" or stream.events(t, asked, raw, limit, filter), stream.HEADERS
+    return 200, req.method == "HEAD" and "" or stream.events(t, asked, events, limit, filter), stream.HEADERS
   end
   local form = kind == NDJSON and raw and "raw" or FORMS[kind]
   local what = {
@@ -171,7 +178,7 @@ local function get_by_query(req, query, kind)
   local batch
   batch, why, code, point = range.read(t, what, asked)
   if not batch then return fail_read(t, why, code, point) end
-  if form ~= "records" then batch:as(form) end
+  if form ~= "records" then batch:as(values and form .. "_values" or form) end
   if asked.fixed and batch:known(req) then return 304, nil, batch end
   return 200, batch, batch      -- a batch renders itself, and its headers (api.lua, lignum.Batch)
 end

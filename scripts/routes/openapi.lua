@@ -109,9 +109,12 @@ end
 
 local message = envelope("the payload, if it is valid UTF-8", "the payload otherwise")
 message.offset, message.epoch, message.time = integer(0), integer(0), { type = "string", format = "date-time" }
+message.json = { description = "the payload as a value, with the parameter json and if it is JSON" }
 message.lease, message.delivery = text("of a claim"), integer(1, "of a claim: how often it was delivered")
 
-local published = envelope("the payload, if it is valid UTF-8", "or the payload in base64, with padding")
+local published = envelope("the payload: a string, or another value, whose JSON is the payload",
+  "or the payload in base64, with padding")
+published.data.type, published.data.maxLength = nil, nil
 published.delay = { type = "number", minimum = 0, maximum = limits.group_delay_ms_max // 1000,
   description = "seconds; groups do not deliver it before that" }
 published.deliver_at = { type = "string", format = "date-time" }
@@ -379,6 +382,7 @@ paths["/v1/topics/{topic}/messages"] = {
         "seconds to wait when there is no message yet"),
       query("min_offset", text(), "wait until the log has reached this offset"),
       query("raw", { type = "boolean" }, "only payloads"),
+      query("json", { type = "boolean" }, "payloads that are JSON as the value json, not as the string data"),
       query("key", text(), "only messages with this key"),
       query("header", { type = "object", patternProperties = { ["^header\\."] = text() } },
         "each parameter header.NAME=VALUE: only messages whose header NAME has this value"),

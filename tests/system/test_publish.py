@@ -66,8 +66,8 @@ def test_json_envelopes_one_and_many(b):
 
 
 @pytest.mark.parametrize("body", [
-    '{}', '[]', '[{"data": "good"}, {}]', '[{"data": "good"}, {"data": 5}]', '{"data": "x", "base64": "eA=="}',
-    '{"base64": "!!"}', '{"data": {"a": 1}}', '{"data": null}', '[{"data": "good"}, 5]', '{"key": 5, "data": "x"}',
+    '{}', '[]', '[{"data": "good"}, {}]', '{"data": "x", "base64": "eA=="}',
+    '{"base64": "!!"}', '[{"data": "good"}, 5]', '{"key": 5, "data": "x"}',
     '{"headers": {"a": 1}, "data": "x"}', '{"headers": [], "data": "x"}', '{"dato": "x"}', '"x"', '[[]]', '{"data": "x"} x', '{"base64": "eA"}',
     '[{"data": "good"}, {"data": "x", "extra": 1}]', '{"data": "x", "delay": 0.0004}', '{"data": "x", "delay": "1"}',
     '{"data": "x", "headers": {"": "v"}}', '{"data": "x", "headers": {"a\\u0000b": "v"}}', '{"base64": "eB=="}',
@@ -170,13 +170,51 @@ def test_a_long_body_of_json_is_read_in_slices_as_a_short_one_is(node, hooked):
         for field in ("data", "base64", "key", "key_base64"):
             assert m.get(field) == envelope.get(field)
         assert m["headers"] == envelope.get("headers", {"lignum-delay": "0.250"})
-    for at, bad, why in ((3, {"data": 1}, "message 4: data must be a string"), (3999, {}, "message 4000: a message must have either data or base64"),
+    for at, bad, why in ((3, {"data": "", "key": 1}, "message 4: key must be a string"), (3999, {}, "message 4000: a message must have either data or base64"),
                          (3500, {"dato": ""}, "message 3501: there is no field dato, but data, base64, key, key_base64, headers, delay, deliver_at, ttl: "
                           "application/json is read as {\"data\": ...}; send other JSON as application/x-ndjson, which is stored as it is")):
         a = b.post("/v1/topics/t/messages", json.dumps(envelopes[:at] + [bad] + envelopes[at:]), headers=JSON)
         assert_status(a, 400, "bad_value")
         assert a.json["detail"] == why
     assert b.publish("t", b"x")["first"] == 4000
+
+
+# What an envelope has as `data`, the payload that is stored, and what a reader of values gets.
+VALUES = [('{"a": [1, {"b" : "x \\" y"}], "c":{ }}', b'{"a":[1,{"b":"x \\" y"}],"c":{}}'), ("[]", b"[]"), ("[ [ ] , null ]", b"[[],null]"),
+          ("12345678901234567890.10", b"12345678901234567890.10"), ("-0", b"-0"), ("true", b"true"), ("null", b"null")]
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["core", "hook"])
+def test_data_of_an_envelope_may_be_any_value_of_json(node, hooked):
+    b = node(config="function on_publish(msg) end" if hooked else None)
+    for text, payload in VALUES:
+        b.ok("POST", "/v1/topics/one/messages", '{"key": "k", "data": %s, "headers": {"h": "v"}}' % text, JSON)
+    b.ok("POST", "/v1/topics/all/messages", "[%s]" % ",".join('{"data":\n%s\n}' % text for text, _ in VALUES), JSON)
+    payloads = [payload for _, payload in VALUES]
+    assert b.messages("one") == b.messages("all") == payloads
+    assert b.read("one")["messages"][0]["data"] == payloads[0].decode()
+    assert {(m["key"], m["headers"]["h"]) for m in b.read("one")["messages"]} == {("k", "v")}
+    for bad, why in (('{"data": {"a": 1}', "a comma or } is due"), ('{"data": {"a": }}', "there is no value"), ('{"data": 01}', "a number is malformed"),
+                     ('{"data": ' + "[" * 100 + "]" * 100 + "}", "nested deeper"), ('{"data": {}, "data": []}', 'the name "data" twice')):
+        a = b.post("/v1/topics/one/messages", bad, headers=JSON)
+        assert a.status in (400, 413) and why in a.json["detail"], a
+    assert b.publish("one", b"x")["first"] == len(VALUES)
+
+
+def test_a_reader_of_values_gets_payloads_that_are_json_as_they_are(b):
+    b.ok("POST", "/v1/topics/values/messages", b'{"id": 9007199254740993,\t"n": 1.10}\n"text"\nno json\n{"twice": 1} 2\n' + b"\xff\n", NDJSON)
+    text = b.ok("GET", "/v1/topics/values/messages?json=1").body
+    assert b'"json":{"id":9007199254740993,"n":1.10}}' in text and b'"json":"text"}' in text
+    assert [m.get("data") for m in json.loads(text)["messages"]] == [None, None, "no json", '{"twice": 1} 2', None]
+    lines = b.ok("GET", "/v1/topics/values/messages?json=1", headers={"Accept": NDJSON["Content-Type"]}).body.splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(text)["messages"]
+    events = b.ok("GET", "/v1/topics/values/messages?json=1&limit=5", headers={"Accept": "text/event-stream"}).body.split(b"\n")
+    assert [json.loads(e[6:]) for e in events if e.startswith(b"data: ")] == json.loads(text)["messages"]
+    assert b.ok("GET", "/v1/topics/values/messages?limit=1").json["messages"][0]["data"] == '{"id": 9007199254740993,\t"n": 1.10}'
+    tags = {b.ok("GET", "/v1/topics/values/messages?from=0&to=1" + more).header("etag") for more in ("", "&json=1")}
+    assert len(tags) == 2
+    for query, accept in (("json=1&raw=1", "application/json"), ("json=1", "application/vnd.lignum.records"), ("json=yes", "application/json")):
+        assert_status(b.get("/v1/topics/values/messages?" + query, headers={"Accept": accept}), 400, "bad_value")
 
 
 def test_a_batch_is_appended_as_a_whole_or_not_at_all(b):

@@ -284,7 +284,7 @@ static void add_claimed(struct buf *out, const struct claim *claim, slice rest)
         buf_add_slice(out, SLICE(",\"time\":\""));
         clock_format(out, head.time_ms);
         buf_add_char(out, '"');
-        message_render(out, &m);
+        message_render(out, &m, false);
         buf_add_char(out, '}');
     }
 }

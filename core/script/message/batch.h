@@ -15,7 +15,7 @@
 #include "store/format/record.h"
 
 enum batch_format { FORMAT_JSON, FORMAT_API, FORMAT_LINES, FORMAT_RAW, FORMAT_EVENTS, FORMAT_RAW_EVENTS,
-                    FORMAT_ARRAY, FORMAT_BYTES };
+                    FORMAT_ARRAY, FORMAT_BYTES, FORMAT_JSON_VALUES, FORMAT_LINES_VALUES, FORMAT_EVENTS_VALUES };
 
 struct batch {
     struct read_headers headers;

@@ -15,7 +15,7 @@ static const struct {
     slice name;
     const char *what;
 } fields[FIELDS_OF_ENVELOPE] = {
-    [FIELD_DATA] = {SLICE("data"), "a string"},
+    [FIELD_DATA] = {SLICE("data"), "a JSON value"},
     [FIELD_BASE64] = {SLICE("base64"), "a string"},
     [FIELD_KEY] = {SLICE("key"), "a string"},
     [FIELD_KEY_BASE64] = {SLICE("key_base64"), "a string"},
@@ -156,6 +156,33 @@ static int take_bytes(struct envelopes *e, bool coded, struct buf *into, slice *
     return 0;
 }
 
+/* Ends a payload that is any JSON value but a string: its text, of one line. */
+static int end_data(struct envelopes *e)
+{
+    buf_clear(&e->data);
+    json_squeeze(&e->data, slice_of(e->reader.text.p + e->data_from, e->reader.at - e->data_from));
+    e->payload = buf_slice(&e->data);
+    e->state = ENVELOPE_MESSAGE;
+    return 0;
+}
+
+static int take_data(struct envelopes *e, enum json_event event)
+{
+    if (event == JSON_STRING)
+        return take_bytes(e, false, &e->data, &e->payload);
+    e->data_from = e->reader.from;
+    if (event != JSON_OPEN_OBJECT && event != JSON_OPEN_LIST)
+        return end_data(e);
+    e->data_depth = e->reader.depth - 1;
+    e->state = ENVELOPE_DATA;
+    return 0;
+}
+
+static int take_in_data(struct envelopes *e, enum json_event event)
+{
+    return event == JSON_CLOSE && e->reader.depth == e->data_depth ? end_data(e) : 0;
+}
+
 /* Milliseconds are the unit of these times; a double has them with an error in its last digits. */
 static int take_seconds(struct envelopes *e, enum json_event event, bool zero, char text[ENVELOPE_TIME_SIZE])
 {
@@ -186,13 +213,14 @@ static int take_value(struct envelopes *e, enum json_event event)
     enum envelope_field f = e->field;
     bool right = f == FIELD_HEADERS ? event == JSON_OPEN_OBJECT
                  : f == FIELD_DELAY || f == FIELD_TTL ? event == JSON_INTEGER || event == JSON_NUMBER
-                                    : event == JSON_STRING;
+                                    : f == FIELD_DATA || event == JSON_STRING;
     if (!right)
         return fail(e, -ERR_BAD_VALUE, "%s must be %s", fields[f].name.p, fields[f].what);
     switch (f) {
     case FIELD_DATA:
+        return take_data(e, event);
     case FIELD_BASE64:
-        return take_bytes(e, f == FIELD_BASE64, &e->data, &e->payload);
+        return take_bytes(e, true, &e->data, &e->payload);
     case FIELD_KEY:
     case FIELD_KEY_BASE64:
         return take_bytes(e, f == FIELD_KEY_BASE64, &e->key, &e->key_text);
@@ -279,6 +307,8 @@ static int take(struct envelopes *e, enum json_event event)
         return take_in_list(e, event);
     case ENVELOPE_HEADERS:
         return take_in_headers(e, event);
+    case ENVELOPE_DATA:
+        return take_in_data(e, event);
     default:
         return event == JSON_MEMBER ? take_name(e) : event == JSON_CLOSE ? message_end(e) : take_value(e, event);
     }

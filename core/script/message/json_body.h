@@ -1,14 +1,17 @@
 /*
- * A body of JSON as messages: one object, or a list of them, each with `data` or `base64`, and `key` or `key_base64`,
- * `headers`, `delay`, `deliver_at` and `ttl` as they are wanted (doc/http.md). It is read event by event into a draft,
- * without a table for each, and can stop between any two events: a largest body takes many slices.
+ * A body of JSON as messages: one object, or a list of them, each with `data` (a string, or any other value, whose text
+ * is the payload) or `base64`, and `key` or `key_base64`, `headers`, `delay`, `deliver_at` and `ttl` as they are wanted
+ * (doc/http.md). It is read event by event into a draft, without a table for each, and can stop between any two events:
+ * a largest body takes many slices.
  *
  * States: where in the text the next event is.
  *     OUTSIDE   before the value, or behind it          { -> MESSAGE    [ -> LIST    the end of the text: done
  *     LIST      in the list of messages                 { -> MESSAGE    ] -> OUTSIDE
  *     MESSAGE   in a message                            } -> the message is added, LIST or OUTSIDE
- *               a name                                  -> its value is due; that of headers: { -> HEADERS
+ *               a name                                  -> its value is due; that of headers: { -> HEADERS,
+ *                                                          that of data: { or [ -> DATA
  *     HEADERS   in the headers of a message             } -> MESSAGE
+ *     DATA      in a payload that is an object or list  its last bracket -> MESSAGE
  * Anything else is an error. Nothing is appended before the text has ended.
  */
 #ifndef SCRIPT_MESSAGE_JSON_BODY_H
@@ -20,7 +23,7 @@
 
 enum { ENVELOPE_TIME_SIZE = 32 };
 
-enum envelope_state { ENVELOPE_OUTSIDE, ENVELOPE_LIST, ENVELOPE_MESSAGE, ENVELOPE_HEADERS };
+enum envelope_state { ENVELOPE_OUTSIDE, ENVELOPE_LIST, ENVELOPE_MESSAGE, ENVELOPE_HEADERS, ENVELOPE_DATA };
 
 enum envelope_field {
     FIELD_DATA, FIELD_BASE64, FIELD_KEY, FIELD_KEY_BASE64, FIELD_HEADERS, FIELD_DELAY, FIELD_DELIVER_AT, FIELD_TTL,
@@ -37,6 +40,8 @@ struct envelopes {
     unsigned given;                   /* bit f: the message has the field f */
     enum envelope_field field;        /* whose value is due */
     slice payload, key_text;
+    size_t data_from;                 /* where in the text a payload that is not a string begins */
+    unsigned data_depth;              /* how deep the reader is around it */
     struct map names;                 /* of the headers; they lie in the draft's buffer, which does not move */
     struct buf name;                  /* of the header whose value is due */
     char due[ENVELOPE_TIME_SIZE];     /* what `delay` or `deliver_at` says, as the value of a header */

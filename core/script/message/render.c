@@ -3,9 +3,33 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/json_read.h"
 #include "script/message/token.h"
 
 enum { PER_MESSAGE = 96 };   /* estimate of the bytes of JSON around a payload */
+
+static const struct {
+    slice name, type;
+    enum batch_format shape;          /* what is around the payloads */
+    bool values;                      /* a payload that is JSON is written as that value, not as a string */
+} formats[] = {
+    [FORMAT_JSON] = {SLICE("json"), SLICE("application/json"), FORMAT_JSON, false},
+    [FORMAT_API] = {SLICE("api"), SLICE("application/json"), FORMAT_API, false},
+    [FORMAT_LINES] = {SLICE("ndjson"), SLICE("application/x-ndjson"), FORMAT_LINES, false},
+    [FORMAT_RAW] = {SLICE("raw"), SLICE("application/octet-stream"), FORMAT_RAW, false},
+    [FORMAT_EVENTS] = {SLICE("events"), SLICE("text/event-stream"), FORMAT_EVENTS, false},
+    [FORMAT_RAW_EVENTS] = {SLICE("raw_events"), SLICE("text/event-stream"), FORMAT_RAW_EVENTS, false},
+    [FORMAT_ARRAY] = {SLICE("array"), SLICE("application/json"), FORMAT_ARRAY, false},
+    [FORMAT_BYTES] = {SLICE("bytes"), SLICE("application/octet-stream"), FORMAT_BYTES, false},
+    [FORMAT_JSON_VALUES] = {SLICE("json_values"), SLICE("application/json"), FORMAT_JSON, true},
+    [FORMAT_LINES_VALUES] = {SLICE("ndjson_values"), SLICE("application/x-ndjson"), FORMAT_LINES, true},
+    [FORMAT_EVENTS_VALUES] = {SLICE("events_values"), SLICE("text/event-stream"), FORMAT_EVENTS, true},
+};
+
+static enum batch_format shape_of(const struct batch *b)
+{
+    return formats[b->format].shape;
+}
 
 static void add_offset(struct buf *out, struct reused *reused, uint64_t offset)
 {
@@ -44,9 +68,21 @@ static void add_base64(struct buf *out, slice name, slice bytes)
     buf_add_char(out, '"');
 }
 
-static void add_payload(struct buf *out, slice payload)
+static bool add_value(struct buf *out, slice payload)
 {
     size_t end = buf_size(out);
+    buf_add_slice(out, SLICE(",\"json\":"));
+    if (json_copy(out, payload))
+        return true;
+    out->end = out->at + end;
+    return false;
+}
+
+static void add_payload(struct buf *out, slice payload, bool values)
+{
+    size_t end = buf_size(out);
+    if (values && add_value(out, payload))
+        return;
     buf_add_slice(out, SLICE(",\"data\":"));
     if (json_plain(out, payload))
         return;
@@ -59,7 +95,7 @@ static void add_payload(struct buf *out, slice payload)
     json_string(out, payload);
 }
 
-void message_render(struct buf *out, const struct message *m)
+void message_render(struct buf *out, const struct message *m, bool values)
 {
     if (m->key.p != NULL && utf8_valid(m->key)) {
         buf_add_slice(out, SLICE(",\"key\":"));
@@ -76,15 +112,16 @@ void message_render(struct buf *out, const struct message *m)
         }
         buf_add_char(out, '}');
     }
-    add_payload(out, m->payload);
+    add_payload(out, m->payload, values);
 }
 
-static void add_message(struct buf *out, const struct cursor *c, const struct message *m, struct reused *reused)
+static void add_message(struct buf *out, const struct cursor *c, const struct message *m, bool values,
+                        struct reused *reused)
 {
     buf_add_slice(out, SLICE("{\"offset\":"));
     add_offset(out, reused, c->offset);
     add_batch_fields(out, reused, &c->head);
-    message_render(out, m);
+    message_render(out, m, values);
     buf_add_char(out, '}');
 }
 
@@ -118,31 +155,31 @@ static void add_event(struct buf *out, const struct batch *b, const struct curso
     buf_add_slice(out, SLICE("id: "));
     token_write(out, c->head.epoch, c->offset, b->headers.id_offset);
     buf_add_char(out, '\n');
-    if (b->format == FORMAT_RAW_EVENTS) {
+    if (shape_of(b) == FORMAT_RAW_EVENTS) {
         add_data_lines(out, m->payload);
     } else {
         buf_add_slice(out, SLICE("data: "));
-        add_message(out, c, m, reused);
+        add_message(out, c, m, formats[b->format].values, reused);
     }
     buf_add_char(out, '\n');
 }
 
 static void add_head(struct buf *out, const struct batch *b)
 {
-    if (b->format == FORMAT_JSON) {
+    if (shape_of(b) == FORMAT_JSON) {
         buf_add_slice(out, SLICE("{\"topic\":"));
         json_string(out, slice_from(b->topic));
         buf_add_slice(out, SLICE(",\"messages\":["));
-    } else if (b->format == FORMAT_API) {
+    } else if (shape_of(b) == FORMAT_API) {
         buf_add_slice(out, SLICE("{\"messages\":["));
-    } else if (b->format == FORMAT_ARRAY) {
+    } else if (shape_of(b) == FORMAT_ARRAY) {
         buf_add_char(out, '[');
     }
 }
 
 static void add_tail(struct buf *out, const struct batch *b)
 {
-    if (b->format == FORMAT_JSON) {
+    if (shape_of(b) == FORMAT_JSON) {
         buf_add_slice(out, SLICE("],\"next\":"));
         buf_add_u64(out, b->to);
         buf_add_slice(out, SLICE(",\"epoch\":"));
@@ -150,11 +187,11 @@ static void add_tail(struct buf *out, const struct batch *b)
         buf_add_slice(out, SLICE(",\"next_token\":\""));
         token_write(out, b->headers.epoch, b->to, b->headers.id_offset);
         buf_add_slice(out, SLICE("\"}"));
-    } else if (b->format == FORMAT_API) {
+    } else if (shape_of(b) == FORMAT_API) {
         buf_add_slice(out, SLICE("],\"count\":"));
         buf_add_u64(out, b->count);
         buf_add_char(out, '}');
-    } else if (b->format == FORMAT_ARRAY) {
+    } else if (shape_of(b) == FORMAT_ARRAY) {
         buf_add_char(out, ']');
     }
 }
@@ -173,7 +210,7 @@ void rendering_end(struct rendering *g)
 static void add_one(struct buf *out, struct rendering *g, const struct message *m)
 {
     const struct batch *b = g->batch;
-    switch (b->format) {
+    switch (shape_of(b)) {
     case FORMAT_RAW:
     case FORMAT_ARRAY:
     case FORMAT_BYTES:
@@ -186,9 +223,8 @@ static void add_one(struct buf *out, struct rendering *g, const struct message *
     case FORMAT_RAW_EVENTS:
         add_event(out, b, &g->cursor, m, &g->reused);
         break;
-    case FORMAT_JSON:
-    case FORMAT_LINES:
-        add_message(out, &g->cursor, m, &g->reused);
+    default:
+        add_message(out, &g->cursor, m, formats[b->format].values, &g->reused);
         break;
     }
 }
@@ -198,7 +234,8 @@ bool rendering_next(struct rendering *g, struct buf *out, size_t most)
     const struct batch *b = g->batch;
     struct message m;
     size_t start = buf_size(out);
-    bool listed = b->format == FORMAT_JSON || b->format == FORMAT_API || b->format == FORMAT_ARRAY;
+    enum batch_format shape = shape_of(b);
+    bool listed = shape == FORMAT_JSON || shape == FORMAT_API || shape == FORMAT_ARRAY;
     if (!g->begun)
         add_head(out, b);
     g->begun = true;
@@ -209,7 +246,7 @@ bool rendering_next(struct rendering *g, struct buf *out, size_t most)
             buf_add_char(out, ',');
         add_one(out, g, &m);
         g->count++;
-        if (!listed && b->format != FORMAT_BYTES)
+        if (!listed && shape != FORMAT_BYTES)
             buf_add_char(out, '\n');
         if (buf_size(out) - start >= most)
             return true;
@@ -227,19 +264,6 @@ void batch_render(struct buf *out, const struct batch *b)
     rendering_next(&g, out, SIZE_MAX);
     rendering_end(&g);
 }
-
-static const struct {
-    slice name, type;
-} formats[] = {
-    [FORMAT_JSON] = {SLICE("json"), SLICE("application/json")},
-    [FORMAT_API] = {SLICE("api"), SLICE("application/json")},
-    [FORMAT_LINES] = {SLICE("ndjson"), SLICE("application/x-ndjson")},
-    [FORMAT_RAW] = {SLICE("raw"), SLICE("application/octet-stream")},
-    [FORMAT_EVENTS] = {SLICE("events"), SLICE("text/event-stream")},
-    [FORMAT_RAW_EVENTS] = {SLICE("raw_events"), SLICE("text/event-stream")},
-    [FORMAT_ARRAY] = {SLICE("array"), SLICE("application/json")},
-    [FORMAT_BYTES] = {SLICE("bytes"), SLICE("application/octet-stream")},
-};
 
 bool batch_format_named(slice name, enum batch_format *out)
 {

@@ -4,6 +4,9 @@
  * The formats array and bytes are the payloads alone: as the elements of a JSON array, whatever they hold, and one
  * after the other.
  *
+ * json_values, ndjson_values and events_values are json, ndjson and events, but a payload that is JSON becomes "json",
+ * its text on one line; every other one stays "data".
+ *
  * Bytes that JSON cannot hold: in the formats json and ndjson a payload that is not UTF-8 becomes "base64", in the
  * format api, which has no field for bytes, its bad bytes become U+FFFD. A key that is not UTF-8 becomes "key_base64".
  * Headers are UTF-8, which is checked before they are stored.
@@ -13,8 +16,9 @@
 
 #include "script/message/batch.h"
 
-/* The fields of a message in the formats json and ndjson that follow its time, each with a comma before it. */
-void message_render(struct buf *out, const struct message *m);
+/* The fields of a message in the formats json and ndjson that follow its time, each with a comma before it. With
+ * `values` a payload that is JSON is "json", that value, and not "data", a string. */
+void message_render(struct buf *out, const struct message *m, bool values);
 
 void batch_render(struct buf *out, const struct batch *b);
 

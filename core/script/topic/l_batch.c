@@ -12,7 +12,8 @@
 #include "script/message/render.h"
 #include "script/topic/tables.h"
 
-#define FORMATS "\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\" | \"array\" | \"bytes\""
+#define FORMATS "\"json\" | \"api\" | \"ndjson\" | \"raw\" | \"events\" | \"raw_events\" | \"array\" | \"bytes\" | " \
+                "\"json_values\" | \"ndjson_values\" | \"events_values\""
 #define AS "batch:as(" FORMATS ")"
 #define KNOWN "batch:known(request)"
 #define RENDER "batch:render([" FORMATS "])"

@@ -44,6 +44,17 @@ TEST(test_values_are_read_as_they_stand)
                  "'\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" "Ax'");
 }
 
+TEST(test_a_copy_is_one_line_and_keeps_numbers_and_strings)
+{
+    struct buf out = {0};
+    CHECK(json_copy(&out, SLICE(" {\"a b\" :\t[1.10 ,\n-0, \"x \\\" \\\\\" , 12345678901234567890 ] }\r\n")));
+    CHECK_SLICE(buf_slice(&out), SLICE("{\"a b\":[1.10,-0,\"x \\\" \\\\\",12345678901234567890]}"));
+    CHECK(!json_copy(&out, SLICE("{} 1")));
+    CHECK(!json_copy(&out, SLICE("")));
+    CHECK(buf_size(&out) == sizeof("{\"a b\":[1.10,-0,\"x \\\" \\\\\",12345678901234567890]}") - 1);
+    buf_fini(&out);
+}
+
 TEST(test_numbers_keep_what_their_kind_can)
 {
     CHECK_EVENTS("[0,-0,12,-7]", "[i0 i0 i12 i-7 )");
