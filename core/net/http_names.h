@@ -29,6 +29,7 @@
     X(LIGNUM_ACK, "Lignum-Ack", ONCE) \
     X(LIGNUM_TTL, "Lignum-TTL", ONCE) \
     X(PRODUCER_ID, "Producer-Id", ONCE) \
+    X(TRACEPARENT, "traceparent", LIST) \
     X(CONTENT_TYPE, "Content-Type", ONCE) \
     X(PRODUCER_SEQ, "Producer-Seq", ONCE) \
     X(LIGNUM_DELAY, "Lignum-Delay", LIST) \

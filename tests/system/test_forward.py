@@ -132,7 +132,7 @@ def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(p
     a = b.request("POST", "/v1/topics/t/messages?a=%2Fb&c", body, {
         "Proxy-Authorization": "Basic x", "Via": "1.1 p", "Lignum-Forwarding": "1", "Range": "bytes=0-1",
         "Content-Type": "application/x-thing", "Authorization": "Bearer x", "Lignum-Key": "k", "Lignum-Header-A": "1",
-        "Idempotency-Key": "i", "Producer-Id": "p", "Lignum-Ack": "peers", "Cookie": "c=1", "X-Api-Key": "secret", "TE": "trailers",
+        "Idempotency-Key": "i", "Producer-Id": "p", "Lignum-Ack": "peers", "Cookie": "c=1", "X-Api-Key": "secret", "TE": "trailers", "traceparent": "00-1-1-00", "tracestate": "a=1",
         "Connection": "keep-alive", "Keep-Alive": "timeout=5", "Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"})
     assert (a.status, a.body) == (200, b'{"first":7}')
     assert (a.header("lignum-epoch"), a.header("content-type")) == ("3", "application/json")
@@ -140,7 +140,7 @@ def test_what_matters_goes_on_byte_for_byte_and_the_answer_comes_back_as_it_is(p
     assert (method, target, sent == body) == ("POST", "/v1/topics/t/messages?a=%2Fb&c", True)
     for name, value in {"content-type": "application/x-thing", "authorization": "Bearer x", "lignum-key": "k",
                         "lignum-header-a": "1", "producer-id": "p", "idempotency-key": "i", "lignum-ack": "peers", "cookie": "c=1",
-                        "x-api-key": "secret"}.items():
+                        "x-api-key": "secret", "traceparent": "00-1-1-00", "tracestate": "a=1"}.items():
         assert headers.get(name) == value, headers
     assert "lignum-forwarded" in headers
     assert headers["host"] == "127.0.0.1:%d" % leader.port

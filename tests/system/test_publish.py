@@ -217,6 +217,46 @@ def test_a_reader_of_values_gets_payloads_that_are_json_as_they_are(b):
         assert_status(b.get("/v1/topics/values/messages?" + query, headers={"Accept": accept}), 400, "bad_value")
 
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["core", "hook"])
+def test_a_trace_is_kept_with_each_message_of_its_request(node, hooked):
+    b = node(config="function on_publish(msg) end" if hooked else None)
+    headers = {"traceparent": TRACE, "tracestate": "a=1,b=2"}
+    kept = {"traceparent": TRACE, "tracestate": "a=1,b=2"}
+    for body, more in ((b"one", {}), (b"two\nthree\n", NDJSON), (b'[{"data": "four"}, {"data": 5, "headers": {"h": "v"}}]', JSON),
+                       (b"six", {"Lignum-Header-H": "v"})):
+        b.ok("POST", "/v1/topics/t/messages", body, {**headers, **more})
+    assert [m["data"] for m in b.read("t")["messages"]] == ["one", "two", "three", "four", "5", "six"]
+    assert [m["headers"] for m in b.read("t")["messages"]] == [kept] * 4 + [{**kept, "h": "v"}] * 2
+    own = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
+    b.ok("POST", "/v1/topics/own/messages", b"x", {**headers, "Lignum-Header-Traceparent": own})
+    b.ok("POST", "/v1/topics/own/messages", json.dumps({"data": "x", "headers": {"traceparent": own}}), {**headers, **JSON})
+    assert [m["headers"] for m in b.read("own")["messages"]] == [{"traceparent": own}, {"traceparent": own}]
+    b.ok("PUT", "/v1/topics/t/groups/g", '{"from": "earliest"}', status=201)
+    assert b.ok("POST", "/v1/topics/t/groups/g/claim", '{"consumer": "me"}', JSON).json["messages"][0]["headers"] == kept
+
+
+@pytest.mark.parametrize("value", [
+    "", "00", TRACE[:-1], TRACE + "0", TRACE + "-00", TRACE.upper(), "ff" + TRACE[2:], TRACE.replace("-", "_"), "0x" + TRACE[2:],
+    "00-" + "0" * 32 + TRACE[35:], TRACE[:36] + "0" * 16 + "-01", "01" + TRACE[2:] + "0"], ids=as_id)
+def test_a_traceparent_that_is_not_valid_is_as_none(b, value):
+    b.ok("POST", "/v1/topics/untraced/messages", b"x", {"traceparent": value, "tracestate": "a=1"})
+    assert "headers" not in b.read("untraced", from_="-1m")["messages"][-1]
+
+
+def test_a_later_version_of_a_trace_is_kept_and_two_of_them_are_not(b):
+    later = "01" + TRACE[2:] + "-what-comes"
+    b.ok("POST", "/v1/topics/versions/messages", b"x", {"traceparent": later, "tracestate": "\xff"})
+    b.ok("POST", "/v1/topics/versions/messages", b"x", [("traceparent", TRACE), ("Traceparent", TRACE)])
+    b.ok("POST", "/v1/topics/versions/messages", b"x", {"traceparent": TRACE, "Lignum-Header-Large": "x" * 8000})
+    first, second, third = b.read("versions")["messages"]
+    assert first["headers"] == {"traceparent": later}
+    assert "headers" not in second
+    assert third["headers"]["large"] == "x" * 8000
+
+
 def test_a_batch_is_appended_as_a_whole_or_not_at_all(b):
     big = b"x" * (1 << 20)
     body = b"good\n" + big + b"x\n"

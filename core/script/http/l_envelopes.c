@@ -77,10 +77,10 @@ static int read_more(lua_State *L, int status, lua_KContext context)
 
 int envelopes_decode(lua_State *L, envelopes_done *done, const char *usage)
 {
-    slice body = request_check(L, 1, usage)->body;
-    if (body.n <= IN_ONE_GO) {
+    const struct http_request *r = request_check(L, 1, usage);
+    if (r->body.n <= IN_ONE_GO) {
         struct envelopes e;
-        envelopes_init(&e, body, vm_of(L), true);
+        envelopes_init(&e, r, vm_of(L), true);
         int rc = envelopes_read(&e, 0);
         struct draft d = e.draft;
         envelopes_fini(&e);
@@ -90,7 +90,7 @@ int envelopes_decode(lua_State *L, envelopes_done *done, const char *usage)
     struct sliced *s = object_new(L, KIND_ENVELOPES, sizeof(*s), 0);
     s->done = done;
     s->usage = usage;
-    envelopes_init(&s->read, body, vm_of(L), false);
+    envelopes_init(&s->read, r, vm_of(L), false);
     charge(L, s);
     return read_slice(L);
 }

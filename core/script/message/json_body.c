@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "broker/group/due.h"
+#include "script/message/trace.h"
 
 enum { LOOK_EVERY = 64 };             /* events between two looks at the clock */
 
@@ -25,16 +26,16 @@ static const struct {
     [FIELD_TTL] = {SLICE("ttl"), "a number"},
 };
 
-void envelopes_init(struct envelopes *e, slice text, struct vm *vm, bool whole)
+void envelopes_init(struct envelopes *e, const struct http_request *r, struct vm *vm, bool whole)
 {
-    *e = (struct envelopes){.reader = {.text = text}};
+    *e = (struct envelopes){.reader = {.text = r->body}, .head = &r->head};
     draft_init(&e->draft, vm);
     if (whole)
         return;
     e->draft.own = true;
     e->draft.out = &e->out;
     e->draft.headers = &e->pairs;
-    buf_reserve(&e->out, text.n);
+    buf_reserve(&e->out, r->body.n);
 }
 
 void envelopes_end(struct envelopes *e)
@@ -272,6 +273,7 @@ static int message_end(struct envelopes *e)
     int rc = add_times(e);
     if (rc < 0)
         return rc;
+    trace_add(e->draft.headers, e->head);
     e->state = e->listed ? ENVELOPE_LIST : ENVELOPE_OUTSIDE;
     return draft_add(&e->draft, &(struct message){
         .key = e->key_text, .headers = buf_slice(e->draft.headers), .payload = e->payload});

@@ -19,6 +19,7 @@
 
 #include "base/json_read.h"
 #include "base/map.h"
+#include "net/http.h"
 #include "script/message/encode.h"
 
 enum { ENVELOPE_TIME_SIZE = 32 };
@@ -32,6 +33,7 @@ enum envelope_field {
 
 struct envelopes {
     struct json_reader reader;        /* its text is the request's body, which the caller keeps in place */
+    const struct http_head *head;     /* of that request, as well */
     struct draft draft;               /* its buffers are `out` and `pairs`, or scratch buffers of the VM */
     struct buf out, pairs;
     struct buf data, key, word;       /* strings that had escapes or were base64; any other one */
@@ -49,7 +51,7 @@ struct envelopes {
 };
 
 /* `whole`: all is read at once, and the draft uses scratch buffers of the VM. */
-void envelopes_init(struct envelopes *e, slice text, struct vm *vm, bool whole);
+void envelopes_init(struct envelopes *e, const struct http_request *r, struct vm *vm, bool whole);
 void envelopes_end(struct envelopes *e);      /* frees all but the draft and its buffers */
 void envelopes_fini(struct envelopes *e);
 

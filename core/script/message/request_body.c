@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "broker/group/due.h"
+#include "script/message/trace.h"
 
 static char lower(char c)
 {
@@ -114,10 +115,11 @@ static const uint64_t due_names = NAME_BIT(NAME_LIGNUM_DELAY) | NAME_BIT(NAME_LI
                                   NAME_BIT(NAME_LIGNUM_TTL);
 static const uint64_t message_names = NAME_BIT(NAME_LIGNUM_KEY) | NAME_BIT(NAME_LIGNUM_HEADER) |
                                       NAME_BIT(NAME_LIGNUM_HEADER_CONTENT_TYPE);
+static const uint64_t trace = NAME_BIT(NAME_TRACEPARENT);
 
 bool body_is_bare(const struct http_request *r)
 {
-    return !r->head.coded && !(r->head.names & (asks | NAME_BIT(NAME_LIGNUM_ACK) | message_names | due_names));
+    return !r->head.coded && !(r->head.names & (asks | NAME_BIT(NAME_LIGNUM_ACK) | message_names | due_names | trace));
 }
 
 enum body body_of(const struct http_request *r)
@@ -129,7 +131,8 @@ enum body body_of(const struct http_request *r)
         return BODY_JSON;
     if (type_is_lines(type))
         return BODY_LINES;
-    return type_says_nothing(type) && !(r->head.names & (message_names | due_names)) ? BODY_PAYLOAD : BODY_MESSAGE;
+    bool bare = type_says_nothing(type) && !(r->head.names & (message_names | due_names | trace));
+    return bare ? BODY_PAYLOAD : BODY_MESSAGE;
 }
 
 /* ---- encoding it ---- */
@@ -223,6 +226,7 @@ static int add_message(struct draft *d, const struct http_request *r)
     }
     if (rc == 0)
         rc = add_due(d, head);
+    trace_add(d->headers, head);
     m.headers = buf_slice(d->headers);
     return rc < 0 ? rc : draft_add(d, &m);
 }
@@ -237,6 +241,7 @@ int draft_encode_body(struct draft *d, const struct http_request *r, enum body b
         buf_clear(d->headers);
         if (rc == 0)
             rc = add_due(d, &r->head);
+        trace_add(d->headers, &r->head);
         if (rc == 0)
             rc = add_lines(d, r->body);
     } else {
