@@ -116,8 +116,13 @@ def points(rounds, key, scale, names):
     return [(place, *(v * scale for v in values)) for place, values in found if values]
 
 
+def program(kind):
+    """The name of a server of the sweep, without its disk."""
+    return kind.name.partition(", disk")[0]
+
+
 def draw_latency(rounds, path):
-    curves = [(sweep.SERVERS[0][i].name, False,
+    curves = [(program(sweep.SERVERS[0][i]), False,
                points(rounds, "rate", 1, [("%g" % (us / 1000), sweep.name_of(sweep.SERVERS[us][i], 64))
                                           for us in sweep.ADDED_US])) for i in range(3)]
     plot.lines(path, "Durable publish of 100 B, 64 connections, by the disk's latency", "added to each fdatasync, ms",
@@ -125,7 +130,7 @@ def draw_latency(rounds, path):
 
 
 def draw_connections(rounds, path):
-    curves = [("%s, %s" % (kind.name, words), key == "p99_us",
+    curves = [("%s, %s" % (program(kind), words), key == "p99_us",
                points(rounds, key, .001, [(str(c), sweep.name_of(kind, c)) for c in sweep.CONNECTIONS]))
               for kind in sweep.SERVERS[0][:2] for key, words in (("p50_us", "median"), ("p99_us", "99 of 100"))]
     plot.lines(path, "Time to the answer of a durable publish of 100 B", "connections", "ms", curves)

@@ -53,7 +53,7 @@ def lines(path, title, x_label, y_label, curves):
 set xlabel {x}
 set ylabel {y}
 set logscale y
-set format y "%.3s %c"
+set format y "%.0s %c"
 set autoscale yfix
 set offsets 0, 0, graph 0.05, graph 0.05
 set key outside right top

@@ -257,8 +257,7 @@ ROWS = (publish_rows() + tls_rows() + batch_rows() + read_rows()
 PLOTS = [
     ("publish.svg", "Publish of 100 B, 64 connections: acknowledged messages a second", [
         (r.name.split(":")[0] + (", stock client wrk" if "wrk" in r.name else ""), r.name) for r in ROWS
-        if r.title == PUBLISH and ("100 B, 64 connections" in r.name) and "as due" not in r.name
-        and r.kind not in (LignumHook, Echo)]),
+        if r.title == PUBLISH and re.search("100 B, 64 connections(, by wrk)?$", r.name) and r.kind not in (LignumHook, Echo)]),
     ("batch.svg", "Batches and reads of 100 B: messages a second", [
         (r.name, r.name) for r in ROWS if r.title == "Batches" and "1 MB" not in r.name
         or r.title.startswith("Reads") and "tail" in r.name or "XREAD" in r.name]),
