@@ -56,6 +56,7 @@ limits {
 log {
   level = "info",                  -- debug, info, warn, error
   format = "text",                 -- text, json
+  requests = false,                -- a line for each answer to a client
 }
 
 cluster {                          -- without consul.address the node has no cluster

@@ -345,6 +345,11 @@ void config_browsers(struct vm *vm, struct http_server *http)
     buf_fini(&advertise);
 }
 
+void config_log_requests(struct vm *vm, struct http_server *http)
+{
+    http_log_requests(http, vm_config_flag(vm, "log.requests", false));
+}
+
 /* ---- access tokens ---- */
 
 /* Declares number i of lignum.lua's tokens, which have been checked. False: there is none. */

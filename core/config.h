@@ -63,4 +63,7 @@ void config_quotas(struct vm *vm, struct quotas *quotas);
 /* Tells the server what cors.origins, node.hosts and node.advertise say. */
 void config_browsers(struct vm *vm, struct http_server *http);
 
+/* Tells the server what log.requests says. */
+void config_log_requests(struct vm *vm, struct http_server *http);
+
 #endif

@@ -25,6 +25,7 @@ void server_configure(struct server *s)
     config_core_dumps(s->vm);
     http_set_limits(s->http, &limits);
     config_browsers(s->vm, s->http);
+    config_log_requests(s->vm, s->http);
     config_access(s->vm, s->access);
     config_quotas(s->vm, s->quotas);
     topics_set_most(s->topics, (size_t)vm_config_number(s->vm, "limits.topics", TOPICS_MAX));

@@ -37,6 +37,10 @@ int say_format_parse(slice name, enum say_format *out);  /* "text", "json"; 0 or
 void say(enum say_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Adds a text from outside as the value of a field: in quotes, with a quote or a backslash in it as \x22 and \x5c. */
+struct buf;
+void say_value(struct buf *out, slice value);
+
 #define say_debug(area, ...) say(SAY_DEBUG, area, __VA_ARGS__)
 #define say_info(area, ...) say(SAY_INFO, area, __VA_ARGS__)
 #define say_warn(area, ...) say(SAY_WARN, area, __VA_ARGS__)

@@ -149,6 +149,9 @@ static void exchange_reset(struct exchange *x)
     x->chunks = (struct http_chunks){0};
     x->chunked_answer = x->bodiless = false;
     x->on_drained = NULL;
+    x->parsed = false;
+    x->id = 0;
+    buf_fini(&x->note);
     x->request.route = 0;
     x->request.whole_ns = x->request.waited_ns = 0;
 }

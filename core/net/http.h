@@ -8,9 +8,9 @@
  *
  * The server is one module in several files: http.c (connections, the turn), http_listen.c (accepting), http_address.c
  * (who holds what), http_handshake.c (TLS handshakes, certificates), http_request.c (bytes to requests; http_parse.c,
- * http_chunks.c, http_uri.c, http_chars.c parse),
- * http_browser.c (which browsers' requests are served),
- * http_answer.c (answers to bytes), http_status.c (phrases), http_flush.c (bytes to sockets), http_stats.c (counters).
+ * http_chunks.c, http_uri.c, http_chars.c parse), http_browser.c (which browsers' requests are served),
+ * http_answer.c (answers to bytes), http_log.c (the log of requests), http_status.c (phrases), http_flush.c (bytes to
+ * sockets), http_stats.c (counters).
  * http_server.h is their common inside.
  */
 #ifndef NET_HTTP_H
@@ -151,6 +151,11 @@ size_t http_chunk(struct http_request *r, slice bytes);
 void http_chunk_source(struct http_request *r, const struct http_source *source);
 void http_on_drained(struct http_request *r, void (*on_drained)(void *arg), void *arg);
 void http_end(struct http_request *r);
+
+/* Whether each answer is logged, and has the id of its line as `Lignum-Request-Id` (http_log.c); off at first. What the
+ * handler knows of a request is noted before its answer: the user that it is let in as, and its topic; both copied. */
+void http_log_requests(struct http_server *s, bool on);
+void http_note(struct http_request *r, slice user, slice topic);
 
 /* Calls on_left once, when the client closes its sending side or is gone before it is answered; at once if that has
  * happened already. on_left only records. A client that has only closed its sending side still gets the answer. */

@@ -62,6 +62,8 @@ static void head_render(struct http_server *s, struct buf *out, const struct htt
     buf_add_slice(out, a->headers);
     if (x != NULL && x->shared != NULL)
         browser_headers(x, out);
+    if (x != NULL && x->id != 0)
+        buf_addf(out, "Lignum-Request-Id: %016llx\r\n", (unsigned long long)x->id);
     if (a->close)
         buf_add_slice(out, SLICE("Connection: close\r\n"));
     buf_add_slice(out, SLICE("\r\n"));
@@ -86,14 +88,19 @@ static struct exchange *exchange_of(struct http_request *r)
     return (struct exchange *)(void *)r;
 }
 
-static void count(struct http_server *s, const struct http_request *r, int status)
+/* Once for each answer, before its head is made. bytes: of the body; NULL: not known. */
+static void count(struct exchange *x, int status, const uint64_t *bytes)
 {
+    struct http_server *s = x->client->server;
+    const struct http_request *r = &x->request;
     struct http_route_stats *route = &s->routes[r->route < s->stats.route_count ? r->route : 0];
     int class = status / 100;
     if (class >= 1 && class <= 5)
         route->by_class[class]++;
     if (r->whole_ns > 0)
         hist_record(&route->latency, clock_ns() - r->whole_ns - r->waited_ns);
+    if (s->logs)
+        exchange_log(x, status, bytes);
 }
 
 static bool is_gone(const struct client *c)
@@ -135,7 +142,7 @@ static void answer_end(struct exchange *x)
 static bool answer_begin(struct exchange *x, const struct http_answer *a, uint64_t size)
 {
     ENSURE(x->client->state == CLIENT_HANDLED);
-    count(x->client->server, &x->request, a->status);
+    count(x, a->status, &size);
     if (is_gone(x->client)) {
         answer_end(x);
         return false;
@@ -200,7 +207,7 @@ void http_begin(struct http_request *r, const struct http_answer *a)
     struct exchange *x = exchange_of(r);
     struct client *c = x->client;
     ENSURE(c->state == CLIENT_HANDLED);
-    count(c->server, r, a->status);
+    count(x, a->status, NULL);
     if (is_gone(c))
         return;
     x->chunked_answer = r->head.minor > 0;
@@ -318,8 +325,9 @@ void answer_refusal(struct client *c, const struct http_refusal *r)
     struct http_server *s = c->server;
     if (!c->conn.out.data)
         buf_pool_take(&s->pool, &c->conn.out);
-    refusal_render(s, &c->conn.out, r, client_exchange(c));
-    count(s, &c->exchange->request, err_status(r->error));
+    struct exchange *x = client_exchange(c);
+    count(x, err_status(r->error), NULL);
+    refusal_render(s, &c->conn.out, r, x);
     deadline_clear(&c->deadline);
     c->closing = c->linger = true;
     c->state = CLIENT_SENDING;

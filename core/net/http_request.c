@@ -293,6 +293,7 @@ static bool head_take(struct client *c)
         client_refuse(c, error, slice_from(detail));
         return false;
     }
+    x->parsed = true;
     int rc = browser_judge(c);
     if (rc < 0) {
         client_refuse(c, rc, browser_advice(rc));

@@ -76,6 +76,7 @@ struct exchange {
     size_t scanned;               /* of the head, by http_parse_head */
     size_t head_size, body_size;  /* in the input buffer; the body follows the head */
     size_t taken;                 /* bytes of the input buffer that belong to the request */
+    bool parsed;                  /* the head is whole */
     bool moved;                   /* the input buffer has moved since the head was parsed */
     struct http_chunks chunks;
     struct buf body;              /* of the answer, if its memory was taken over */
@@ -89,6 +90,8 @@ struct exchange {
     void *drained_arg;
     void (*on_left)(void *arg);
     void *left_arg;
+    uint64_t id;                  /* in the log of requests; 0: it is not logged */
+    struct buf note;              /* what http_note has said of it */
 };
 
 struct client {
@@ -142,6 +145,8 @@ struct http_server {
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
     bool accept_paused, draining;
+    bool logs;                    /* requests */
+    uint64_t last_id;             /* of the log */
     uint64_t shortage_said_ns;
     struct watch accept_timer;
     struct list all, shaking, arrived, flushing;
@@ -190,6 +195,9 @@ int browser_judge(struct client *c);     /* of a whole head: 0, or a negative co
 slice browser_advice(int rc);            /* how such a request is let in */
 bool browser_preflight(struct client *c);   /* answers a whole request if it is one */
 void browser_headers(const struct exchange *x, struct buf *out);
+
+/* http_log.c */
+void exchange_log(struct exchange *x, int status, const uint64_t *bytes);   /* bytes: NULL: not known */
 
 /* http_listen.c */
 void listeners_close(struct http_server *s);

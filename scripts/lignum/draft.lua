@@ -255,7 +255,7 @@ function M.build(options)
   require("routes.index").declare(require("routes.console").declare(config.values.console))
   config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
-  route.seal(config.values.access)
+  route.seal(config.values.access, config.values.log.requests)
   publish.seal()
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,

@@ -18,13 +18,14 @@ local M = {
 }
 
 local judge, changes = core.access.judge, core.access.changes
-local admit, owes = core.access.admit, core.access.owes
+local admit, owes, log = core.access.admit, core.access.owes, core.access.log
 
 -- Served to everybody: Consul and load balancers ask without credentials. seal() adds what lignum.lua says.
 local OPEN = { ["/healthz"] = true, ["/readyz"] = true }
 local PROBES <const> = { ["/healthz"] = true, ["/readyz"] = true }       -- which nothing is put around
 local authorize      ---@type fun(req: lignum.Request): any, string?, string?   the operator's hook, if defined
 local audited        ---@type boolean?   access.audit
+local logged         ---@type boolean    log.requests
 local sealed = false -- true once the draft is complete
 
 ---@class lignum.Route
@@ -183,8 +184,10 @@ end
 
 ---Builds the tree of routes and reads the hook `authorize`. No route can be declared after this.
 ---@param access { metrics: boolean, audit: boolean? }   of lignum.lua
-function M.seal(access)
+---@param requests boolean    log.requests: each answer is a line of the log
+function M.seal(access, requests)
   sealed = true
+  logged = requests
   OPEN["/metrics"] = access.metrics
   audited = access.audit
   surround_all()
@@ -345,6 +348,7 @@ function M.handle(req)
       closed = false
     elseif not status then
       status, body, headers = refused(req, route)
+      if logged then log(req, req.user, route and route.topic(req)) end
       if status and audit.is_on(audited) then audit.refused(req, status) end
     end
     if status then return status, body, headers end
@@ -353,6 +357,7 @@ function M.handle(req)
     if not allow then return paths.answer(req, tree, all) end
     return wrong_method(allow, req.method)
   end
+  if logged and not closed then log(req, req.user, route.topic(req)) end
   if route.closed ~= nil then core.operator_code(route.closed) end
   if closed then return answer_noted(req, route, limited) end
   local status, body, headers, more = route.fn(req)

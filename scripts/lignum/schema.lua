@@ -214,6 +214,7 @@ M.keys = group {
   "log", group {
     "level", word("info", "the lowest level that is logged", { "debug", "info", "warn", "error" }),
     "format", word("text", "the form of a line of the log", { "text", "json" }),
+    "requests", key("flag", false, "whether each answer to a client is a line of the log"),
   },
   "console", group {
     "path", key("text", function(config) return config.store.path .. "/console.sock" end,

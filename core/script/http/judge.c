@@ -211,3 +211,19 @@ int l_access_owes(lua_State *L)
     lua_pushnumber(L, (double)quota_overdrawn_ns(s->quotas, client, clock_ns()) / (double)NS_PER_S);
     return 1;
 }
+
+/* ---- the log of requests ---- */
+
+/* What it says of a request: the user, or else the token that it shows, which may be refused; and the topic, or nil. */
+int l_access_log(lua_State *L)
+{
+    struct http_request *r = request_check(L, REQUEST, "core.access.log(req, user, topic)");
+    struct shown shown = {0};
+    slice user = {0}, topic = {0};
+    user.p = lua_tolstring(L, 2, &user.n);
+    topic.p = lua_tolstring(L, 3, &topic.n);
+    if (user.p == NULL)
+        judge_shown(vm_services(L), r, &shown);
+    http_note(r, shown.token == NULL ? user : slice_from(shown.token->name), topic);
+    return 0;
+}

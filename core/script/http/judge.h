@@ -38,5 +38,6 @@ MAY_RAISE int l_access_judge(lua_State *L);
 MAY_RAISE int l_access_sees(lua_State *L);
 MAY_RAISE int l_access_admit(lua_State *L);
 MAY_RAISE int l_access_owes(lua_State *L);
+MAY_RAISE int l_access_log(lua_State *L);
 
 #endif

@@ -245,7 +245,8 @@ void access_tables_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"add", l_add},         {"revoke", l_revoke},      {"list", l_list},        {"guarded", judge_guards},
         {"changes", l_changes}, {"judge", l_access_judge}, {"sees", l_access_sees}, {"admit", l_access_admit},
-        {"owes", l_access_owes}, {"quotas", l_quotas},     {"note", l_note},        {NULL, NULL}};
+        {"owes", l_access_owes}, {"quotas", l_quotas},     {"note", l_note},        {"log", l_access_log},
+        {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "access");
 }
