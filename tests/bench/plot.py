@@ -22,6 +22,17 @@ def block(name, rows):
     return "$%s << END\n%s\nEND\n" % (name, "\n".join(cells))
 
 
+def shown(value):
+    """A place on an axis: 50 k, 0.5."""
+    return "%g k" % (value / 1000) if value >= 1000 else "%g" % value
+
+
+def tics(least, most):
+    """1, 2 and 5 of each power of ten between two positive numbers."""
+    places = [digit * 10.0 ** power for power in range(-6, 10) for digit in (1, 2, 5)]
+    return ", ".join("%s %g" % (quoted(shown(p)), p) for p in places if least / 2 <= p <= most * 2)
+
+
 def run(script):
     out = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True)
     if out.returncode:
@@ -49,17 +60,18 @@ def lines(path, title, x_label, y_label, curves):
 
     curves: [(name, dashed, [(place's label, median, lowest, highest)])]; curves of one program have its colour."""
     places = list(dict.fromkeys(p[0] for _, _, points in curves for p in points))
+    values = [v for _, _, points in curves for p in points for v in p[1:]]
     script = HEAD % (860, 420, quoted(path), quoted(title)) + """
 set xlabel {x}
 set ylabel {y}
 set logscale y
-set format y "%.0s %c"
+set ytics ({heights})
 set autoscale yfix
 set offsets 0, 0, graph 0.05, graph 0.05
 set key outside right top
 set xrange [-0.3:{last}.3]
 set xtics ({tics})
-""".format(x=quoted(x_label), y=quoted(y_label), last=len(places) - 1,
+""".format(x=quoted(x_label), y=quoted(y_label), last=len(places) - 1, heights=tics(min(values), max(values)),
            tics=", ".join("%s %d" % (quoted(p), i) for i, p in enumerate(places)))
     drawn = []
     for i, (name, dashed, points) in enumerate(curves):
