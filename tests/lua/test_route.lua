@@ -54,6 +54,15 @@ test("route_thousands_beside_each_other_are_each_found", function()
   check.equal((core.walk(tree, "GET", "/b1")), nil)
 end)
 
+-- A sanitizer notices where a name too many is noted.
+test("route_a_path_longer_than_one_with_most_names_has_none", function()
+  local most = ("/{n}"):rep(core.limits.route_names_max)
+  local tree = core.tree { { method = "GET", path = most, id = 0 } }
+  local path = ("/x"):rep(core.limits.route_names_max)
+  check.equal((core.walk(tree, "GET", path)) ~= nil, true)
+  for i = 1, 9 do check.equal((core.walk(tree, "GET", path .. ("/x"):rep(i))), nil) end
+end)
+
 test("api_message_says_what_the_message_itself_has_reached", function()
   local append, acknowledges, asked = core.append, core.Topic.acknowledges, nil
   core.append = function() return 7, 1, 3 end

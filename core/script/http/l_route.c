@@ -201,9 +201,9 @@ static uint32_t descend(const struct tree *t, uint32_t at, slice path, struct pa
         return t->nodes[at].route;
     uint32_t child = *literal_below(t, at, segment);
     uint32_t route = child == 0 ? 0 : descend(t, child, path, found);
-    if (route != 0 || segment.n == 0)
+    if (route != 0 || segment.n == 0 || (t->nodes[at].named == 0 && t->nodes[at].rest == 0))
         return route;
-    found->values[found->count++] = segment;
+    found->values[found->count++] = segment;     /* there is room: the tree has no path with more names */
     route = t->nodes[at].named == 0 ? 0 : descend(t, t->nodes[at].named, path, found);
     if (route == 0 && t->nodes[at].rest != 0) {
         found->values[found->count - 1].n += path.n;
