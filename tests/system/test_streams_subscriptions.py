@@ -7,7 +7,7 @@ import json
 import os
 import threading
 
-from client import assert_status
+from client import Connection, assert_status, request_bytes
 from common import hold_for, wait_until
 from test_access import add, bearer
 
@@ -148,8 +148,8 @@ def test_a_restart_and_a_reload_keep_claims_and_acknowledgements(node):
     assert [s["acked_offset"] for s in b.ok("GET", ONE + "s").json["streams"]] == [offsets(claim)["a"], "-1"]
     a = act(b, "s", "ack", claim["token"], acks=[], done=True, **wake)
     assert a.json == {"ok": True, "next_wake": True}, "two messages are left: %r" % a
-    events = b.ok("GET", "/v1/stream/wake").json
-    assert [e["generation"] for e in events[-1:]] == [claim["generation"] + 1]
+    wait_until(lambda: b.ok("GET", "/v1/stream/wake").json[-1]["generation"] == claim["generation"] + 1,
+               what="workers are woken again")
 
 
 def test_all_that_is_known_is_written_again_before_retention_removes_it(node):
@@ -285,10 +285,21 @@ def test_access_tokens_decide_who_subscribes_to_what(node):
     a = act(b, "s", "ack", claim["token"], wake_id=claim["wake_id"], generation=claim["generation"], acks=acks(claim), done=True)
     assert a.json == {"ok": True, "next_wake": False}, "the token of the wake is enough: %r" % a
     assert refusal(act(b, "s", "ack", "guess", wake_id="x", generation=1), 401) == "TOKEN_INVALID"
+    with Connection(b.port) as c:                 # the head is judged before its body arrives
+        c.send(request_bytes("POST", ONE + "s/ack", b"?", {**JSON, **bearer(claim["token"]), "Expect": "100-continue"})[:-1])
+        c.more()
+        c.send(b"?")
+        assert refusal(c.answer(), 400) == "INVALID_REQUEST", "the token of the wake is enough for the head"
     b.ok("GET", "/v1/stream/__ds/jwks.json")      # whoever is sent a webhook may check its signature
 
 
 # ------------------------------------------------------------------------------------------- where webhooks lead
+
+def test_workers_are_woken_by_a_stream_and_nothing_else(node):
+    b = node(config=STREAMS)
+    for name in ("__ds/x", "/", "__ds"):
+        assert refusal(subscribe(b, "s", status=400, streams=["a"], wake_stream=name), 400) == "INVALID_REQUEST", name
+
 
 def test_webhooks_lead_to_the_internet_only_unless_lignum_lua_says_more(node):
     b = node(config="durable_streams {}")

@@ -38,6 +38,7 @@ struct node {
 struct leaf {
     slice method, names[ROUTE_NAMES_MAX];
     unsigned name_count;
+    bool open;                        /* the route judges by credentials of its own */
     lua_Integer id;                   /* its number in routes.h, or 0 */
     uint32_t next;                    /* the next route of the same path, with another method */
 };
@@ -140,7 +141,9 @@ static void tree_add(lua_State *L, struct tree *t, uint32_t i)
     }
     lua_getfield(L, -1, "id");
     leaf->id = lua_tointeger(L, -1);
-    lua_pop(L, 1);
+    lua_getfield(L, -2, "open");
+    leaf->open = lua_toboolean(L, -1);
+    lua_pop(L, 2);
     leaf->next = t->nodes[at].route;
     t->nodes[at].route = i;
 }
@@ -369,12 +372,12 @@ void route_judge(void *arg, const struct http_request *r, struct http_refusal *o
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serving);
     const struct tree *t = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    judge_head(vm_services(L), r, t == NULL, out);
-    if (t == NULL || out->error != 0)
+    uint32_t route = t == NULL ? 0 : find(t, r->head.method, request_path(r, text), &found, &others);
+    if (route == 0 || !t->leaves[route].open)
+        judge_head(vm_services(L), r, t == NULL, out);
+    if (t == NULL || route != 0 || out->error != 0)
         return;
-    slice path = request_path(r, text);
-    bool known = find(t, r->head.method, path, &found, &others) != 0;
-    if (known || (others == 0 && is_small(&r->head)))
+    if (others == 0 && is_small(&r->head))
         return;
     out->error = others == 0 ? -ERR_NOT_FOUND : slice_eq(r->head.method, SLICE("OPTIONS")) ? 0 : -ERR_BAD_METHOD;
     if (out->error != -ERR_BAD_METHOD)

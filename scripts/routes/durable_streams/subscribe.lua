@@ -88,6 +88,7 @@ local function config_of(body)
       and ("lease_ttl_ms must be a whole number from %d to %d"):format(LEASE_MIN, LEASE_MAX)
     or kind == "webhook" and not (type(hook) == "table" and is_text(hook.url, TEXT_MAX)) and "webhook.url is missing"
     or kind == "pull-wake" and not is_text(body.wake_stream, TEXT_MAX) and "wake_stream is missing"
+    or kind == "pull-wake" and not protocol.topic_name(trim(body.wake_stream)) and "wake_stream must be a stream's path"
     or body.description ~= nil and type(body.description) ~= "string" and "description must be a string"
     or #(body.description or "") > TEXT_MAX and ("description has more than %d bytes"):format(TEXT_MAX)
   if problem then return nil, problem end
