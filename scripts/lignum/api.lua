@@ -178,7 +178,9 @@ function Topic:offset_at(time) end
 function Topic:ship(offset) end
 
 ---Removes files that have only messages below `offset` from this node, as retention does: whole sealed files, and none
----with messages that readers cannot see yet. Other nodes of a cluster keep theirs, unless a timer trims on each.
+---with messages that readers cannot see yet. Other nodes of a cluster keep theirs: what a node keeps is its own matter,
+---decided by its own disk and by where its files begin, and is not part of the log that nodes copy. To trim on all, let
+---a timer of lignum.lua do it, which runs on each node, or set `retain`.
 ---@where tasks
 ---@param offset integer
 ---@return integer? first   the earliest offset from now on
@@ -1590,8 +1592,8 @@ function on_publish(msg, ctx) end
 
 ---A hook: called with each message once it is acknowledged, on the node that took the append, one call after another in
 ---their order. No publish waits for it. It may take 10 s for one message; up to 10,000 messages and 16 MiB wait for it,
----and what does not fit in is left out, which the log says. It is not shown what it appends itself, duplicates, what
----clients of Durable Streams append, and what waits at a reload or a stop: for what must not be lost, use `consume`.
+---and what does not fit in is left out, which the log says. It is not shown what it appends itself, duplicates, and
+---what waits at a reload or a stop: for what must not be lost, use `consume`.
 ---@where you define it in lignum.lua
 ---@param msg lignum.Message   with `topic`, `offset` and `epoch`
 ---@param ctx { user?: string, peer?: string, route?: string, producer?: string }

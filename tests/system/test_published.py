@@ -65,6 +65,25 @@ def test_an_error_is_logged_and_the_next_message_is_shown(node):
     assert hook["calls"] == 2 and hook["errors"] == 1
 
 
+def test_it_is_shown_what_clients_append_to_streams(node):
+    b = node(config=CONFIG % "" + "durable_streams {}")
+    text, json_ = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
+    producer = {"Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": "0"}
+    b.ok("PUT", "/v1/stream/a", b"begun", text, status=201)
+    b.ok("POST", "/v1/stream/a", b"two", text, status=204)
+    b.ok("POST", "/v1/stream/a", b"three", text, status=204)
+    for status in 200, 204:                              # the second is a duplicate
+        b.ok("POST", "/v1/stream/a", b"four", {**text, **producer}, status=status)
+    b.ok("POST", "/v1/stream/a", b"", {"Stream-Closed": "true"}, status=204)      # stores a record that is no message
+    b.ok("PUT", "/v1/stream/j", b"", json_, status=201)
+    b.ok("POST", "/v1/stream/j", b'[1, {"x": 2}]', json_, status=204)
+    wait_until(lambda: len(seen(b)) == 6)
+    assert [m[:3] for m in seen(b)] == [
+        ["stream.a", 0, "begun"], ["stream.a", 1, "two"], ["stream.a", 2, "three"], ["stream.a", 3, "four"],
+        ["stream.j", 0, "1"], ["stream.j", 1, '{"x": 2}']]
+    assert all(m[5] for m in seen(b))
+
+
 def test_a_slow_hook_holds_up_no_publish_and_what_waits_is_bounded(node):
     b = node(config=CONFIG % "")
     b.lua("shared.dict('slow'):set('on', true)")

@@ -6,6 +6,7 @@ local forward = require "lignum.forward"
 local messages = require "routes.durable_streams.messages"
 local protocol = require "routes.durable_streams.protocol"
 local publish = require "lignum.publish"
+local published = require "lignum.published"
 local state = require "routes.durable_streams.state"
 local wakes = require "routes.durable_streams.wakes"
 
@@ -166,7 +167,9 @@ function M.post(req)
   local name = protocol.topic_name(req:param("path"))
   if not name then return fail("unknown_stream") end
   local offset, why, code
-  if not publish.hooked then offset, why, code = state.append_plain(req, name, wakes.touched) end
+  if not publish.hooked and not published.wanted then
+    offset, why, code = state.append_plain(req, name, wakes.touched)
+  end
   if offset then return 204, nil, plain_headers(offset) end
   if code then return fail(code, why) end
   local status, body, headers = post(req, name)

@@ -20,6 +20,7 @@
 local access = require "routes.durable_streams.access"
 local core = require "lignum.core"
 local protocol = require "routes.durable_streams.protocol"
+local published = require "lignum.published"
 
 local topic, clock, token = core.topic, core.time.clock, protocol.token
 local append_raw, append_body, header = core.append, core.Request.append, core.Request.header
@@ -249,7 +250,10 @@ function M.append(s, w, records, to, req)
   s.head, s.plain = n, nil
   local expect = w.at == 0 and "0:0" or ("%d:%d"):format(w.epoch, w.at)
   local first, why, code, more = append_raw(s.topic, records, { request = req, expect = expect })
-  if first and not (more and more.duplicate) then return n end
+  if first and not (more and more.duplicate) then
+    if published.wanted and not to.bare then published.tell(s.name, records, first, code, req) end
+    return n
+  end
   if s.head == n then s.head, s.plain = nil, nil end
   if first then return false end
   return nil, why, code, more
