@@ -146,7 +146,7 @@ local function read_data(flags, range, tally, judge, progress)
     shell.check_interrupt()
     local bytes, what, from, to = log:next()
     if bytes then
-      judge(bytes)
+      if judge(bytes) < #bytes then shell.fail(65, "the log has bytes that are no batch") end
       progress(log:done())
     elseif what then
       tally.damage[#tally.damage + 1] = { from = from, to = to, what = what }
@@ -157,21 +157,50 @@ local function read_data(flags, range, tally, judge, progress)
   end
 end
 
-local function read_url(flags, range, _, judge, progress, node)
-  local from, last = flags.from or "earliest", nil
+-- Where messages can be read again, after `at`, which is damaged. Steps get longer, so of what is sound between two
+-- damaged ranges some may be passed over.
+local function behind_damage(can_read, at, last)
+  local bad, step = at, 1
+  while bad + step < last and not can_read(bad + step) do bad, step = bad + step, 2 * step end
+  local good = math.min(bad + step, last)
+  while good - bad > 1 do
+    local middle = (bad + good) // 2
+    if can_read(middle) then good = middle else bad = middle end
+  end
+  return good
+end
+
+local function read_url(flags, range, tally, judge, progress, node)
   local info = node:json("GET", remote.path { "topics", flags.topic })
-  local first = info.first
+  local from, at = flags.from or "earliest", range.from or not range.from_time and info.first or nil
+  local function get(place, limit, headers)
+    local path = remote.path({ "topics", flags.topic, "messages" }, { from = place, limit = limit, bytes = 8388608 })
+    return node:request("GET", path, { headers = headers, except = "damaged" })
+  end
+  local function can_read(offset) return get(offset, 1) ~= nil end
   while true do
     shell.check_interrupt()
-    local path = remote.path({ "topics", flags.topic, "messages" }, { from = from, limit = 100000, bytes = 8388608 })
-    local answer = node:request("GET", path, { headers = { Accept = RECORDS } })
-    if answer.body == "" then return end
-    judge(answer.body)
-    from = answer.headers["lignum-next-offset"]
-    local at = math.tointeger(tonumber(from and from:match("^%d+:(%d+)")))
-    if not at or at == last then return end
-    last = at
-    progress((at - first) / math.max(1, info.next - first))
+    local answer = get(from, 100000, { Accept = RECORDS })
+    if answer and answer.body == "" then return end
+    local used, next_ = 0, nil
+    if answer then used, next_ = judge(answer.body) end
+    if used > 0 and used == #answer.body then
+      from = answer.headers["lignum-next-offset"]
+      next_ = math.tointeger(tonumber(from and from:match("^%d+:(%d+)")))
+      if not next_ or next_ == at then return end
+    elseif used > 0 then
+      from = next_
+    elseif not at then                 -- the time is one of damaged messages: the judge finds those that are not
+      from, next_ = "earliest", info.first
+    elseif can_read(at) then
+      shell.fail(65, "the log has bytes that are no batch, at offset %d", at)
+    else
+      next_ = behind_damage(can_read, at, info.next)
+      tally.damage[#tally.damage + 1] = { from = at, to = next_, what = "the node finds it damaged" }
+      from = next_
+    end
+    at = next_
+    progress((at - info.first) / math.max(1, info.next - info.first))
     if range.over() or at >= info.next then return end
   end
 end
@@ -284,9 +313,7 @@ local function run(_, flags, node)
   local function note(...) tally:note(...) end
   local range = { from = from, from_time = from_time }
   function range.over() return to ~= nil and judge:result().next >= to end
-  local function take(bytes)
-    if judge:batches(bytes, note) < #bytes then shell.fail(65, "the log has bytes that are no batch") end
-  end
+  local function take(bytes) return judge:batches(bytes, note), judge:result().next end
   local read = flags.data and read_data or read_url
   read(flags, range, tally, take, function(part)
     progress(part, ("%d messages"):format(judge:result().messages))

@@ -193,7 +193,7 @@ function Node:try(method, path, options)
 end
 
 ---An answer of status 2xx; any other ends the command. With several URLs, one that cannot be reached gives way to the
----next.
+---next. nil: refused with the code `options.except`.
 function Node:request(method, path, options)
   local answer, why, code
   for _ = 1, #self.urls do
@@ -202,8 +202,8 @@ function Node:request(method, path, options)
     self:turn()
   end
   if not answer then self:lost(why, code) end
-  if answer.status < 200 or answer.status > 299 then M.refuse(answer) end
-  return answer
+  if answer.status >= 200 and answer.status <= 299 then return answer end
+  if not options or not options.except or M.problem(answer).code ~= options.except then M.refuse(answer) end
 end
 
 ---The JSON of an answer of status 2xx.

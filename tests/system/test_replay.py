@@ -1,5 +1,6 @@
 """`lignum replay`: the messages of a topic, judged by a new lignum.lua beside the present one, without doing anything."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ import subprocess
 
 import pytest
 
-from common import BINARY
+from common import BINARY, running, wait_until
 
 PRESENT = """
 function on_publish(msg)
@@ -166,6 +167,72 @@ def test_damage_is_said_and_left_out_by_range(node):
     r = replay(b.folder, "--topic", "t", "--data", b.data, "-o", "json", new=new)
     assert r["damage"] == [{"from": 4, "to": 8, "what": "missing"}]
     assert r["messages"] == 8
+
+
+def test_damage_on_a_node_is_said_and_left_out_by_range(node):
+    """Where a batch is larger than what is copied, the node sends it as it is, and the client finds the damage."""
+    b = node(config="", set=["topic[*].segment.messages=40"])
+    for i in range(120):
+        b.publish("t", (b"message %d " % i) * (30000 if i == 70 else 1))
+    files = sorted(f for f in os.listdir(os.path.join(b.data, "topics", "t")) if f.endswith(".log"))
+    assert len(files) == 2
+    b.stop()
+    for name, numbers in (files[0], (0, 1, 20)), (files[1], (*range(50, 57), 70)):
+        with open(os.path.join(b.data, "topics", "t", name), "r+b") as f:
+            bytes_ = f.read()
+            for i in numbers:
+                f.seek(bytes_.index(b"message %d " % i))
+                f.write(b"MESSAGE")
+    b.start()
+    new = "function on_publish(msg) if msg.payload:find('MESSAGE') then return reject('bad') end end"
+    url = "http://127.0.0.1:%d" % b.port
+    r = replay(b.folder, "--topic", "t", "--url", url, "-o", "json", "--fail-on", "damage", new=new, code=1)
+    assert [(d["from"], d["to"]) for d in r["damage"]] == [(0, 2), (20, 21), (50, 57), (70, 71)]
+    assert (r["messages"], r["same"]) == (120 - 11, 120 - 11)
+    r = replay(b.folder, "--topic", "t", "--url", url, "--from", "-1h", "-o", "json", new=new)
+    assert r["messages"] == 120 - 11
+
+
+def open_pipe(path):
+    """Waits until somebody opens the pipe to read from it, which ends that one's wait."""
+    def opened():
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as e:
+            assert e.errno == errno.ENXIO
+    os.close(wait_until(opened))
+
+
+def test_files_that_retention_removes_meanwhile_are_said_and_left_out(node):
+    """It waits for two files, pipes here. Once it has listed all, those that follow are removed, and new ones written."""
+    b = node(config="", set=["topic[*].segment.messages=4"])
+    for i in range(32):
+        b.publish("t", b"message %d" % i)
+    b.stop()
+    folder = os.path.join(b.data, "topics", "t")
+    files = {int(f.split(".")[0]): os.path.join(folder, f) for f in os.listdir(folder) if f.endswith((".log", ".qwal"))}
+    assert sorted(files)[:8] == list(range(0, 32, 4))
+    for first in files:
+        if first >= 24:
+            os.rename(files[first], files[first] + ".later")
+    for first in 4, 8:
+        os.remove(files[first])
+        os.mkfifo(files[first])
+
+    def retention():
+        open_pipe(files[4])
+        for first in files:
+            if 12 <= first < 24:
+                os.remove(files[first])
+            elif first >= 24:
+                os.rename(files[first] + ".later", files[first])
+        open_pipe(files[8])
+
+    with running(retention):
+        r = replay(b.folder, "--topic", "t", "--data", b.data, "-o", "json", new="")
+    assert [(d["from"], d["to"]) for d in r["damage"]] == [(4, 8), (8, 12), (12, 24)]
+    assert r["damage"][2]["what"] == "removed while the topic was read"
+    assert (r["messages"], r["same"]) == (12, 12)
 
 
 def test_the_clock_of_a_hook_is_that_of_the_message(orders):

@@ -9,7 +9,9 @@
  *     log:done()    -> part of the files that is read, from 0 to 1
  *
  * It begins with the last file that begins at or before `from`, or whose first batch is no later than `from_time`, so
- * earlier batches may come. What is being written when it comes to the end of the last file is left out.
+ * earlier batches may come. What is being written when it comes to the end of the last file is left out. Where
+ * retention removes a file before it is read, it goes on with the first one that is there, and the offsets between are
+ * damage.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,8 +47,9 @@ struct log {
     bool sealed;
     struct reader reader;             /* of fd */
     struct scan scan;
-    uint64_t next;                    /* the offset after the last batch */
+    uint64_t next;                    /* the offset after the last batch; at first where to begin */
     bool begun;                       /* `next` is known */
+    bool removed;                     /* a file was, since the last batch */
     struct buf chunk;
 };
 
@@ -124,14 +127,28 @@ static int fill(struct log *l)
     return found;
 }
 
+/* The next file is gone: lists the files again, and goes on with the first one behind what has been read. */
+static int list_again(lua_State *L, struct log *l)
+{
+    uint64_t first = l->files.firsts[l->file];
+    if (!l->begun && l->next < first)
+        l->next = first;
+    l->begun = l->removed = true;
+    log_files_fini(&l->files);
+    int rc = log_files_list(&l->files, l->folder.s);
+    for (l->file = 0; l->file < l->files.count && l->files.firsts[l->file] < l->next;)
+        l->file++;
+    if (rc < 0)
+        return push_damage(L, rc == -ENOENT ? "the topic was deleted" : err_sentence(rc), l->next, l->next);
+    return 0;
+}
+
 static int open_next(lua_State *L, struct log *l)
 {
     uint64_t first = l->files.firsts[l->file];
     int rc = file_begin(l);
-    if (rc == -ENOENT) {
-        l->file++;
-        return 0;
-    }
+    if (rc == -ENOENT)
+        return list_again(L, l);
     if (rc < 0) {
         uint64_t to = l->file + 1 < l->files.count ? l->files.firsts[l->file + 1] : first;
         if (l->fd >= 0)
@@ -143,10 +160,11 @@ static int open_next(lua_State *L, struct log *l)
         return push_damage(L, what, first, to);
     }
     uint64_t from = l->next;
-    bool gap = l->begun && first > from;
+    bool gap = l->begun && first > from, removed = l->removed;
     l->next = first;
     l->begun = true;
-    return gap ? push_damage(L, "missing", from, first) : 0;
+    l->removed = false;
+    return gap ? push_damage(L, removed ? "removed while the topic was read" : "missing", from, first) : 0;
 }
 
 static int l_next(lua_State *L)
@@ -207,6 +225,7 @@ static void seek(struct log *l, uint64_t from, int64_t from_ms, bool timed)
         for (begin = l->files.count; begin > 0 && is_later(l, begin - 1, from_ms);)
             begin--;
     l->file = timed && begin > 0 ? begin - 1 : begin;
+    l->next = from;
 }
 
 static int l_log(lua_State *L)
