@@ -339,11 +339,11 @@ def test_messages_cannot_forge_lines_of_the_log(node):
 
 # ---- lignum.lua
 
-def check(folder, text):
+def check(folder, text, **kw):
     path = os.path.join(folder, "lignum.lua")
     with open(path, "w") as f:
         f.write(text)
-    return lignum("check", "-c", path, cwd=folder)
+    return lignum("check", "-c", path, cwd=folder, **kw)
 
 
 def test_a_valid_file_is_valid(folder):
@@ -384,6 +384,14 @@ def test_check_finds_globals_in_functions_that_nobody_calls(folder):
                          ("lignum.lua:420", "there is no global undefined_now")]:
         assert sum(line.startswith(place + ": " + words) for line in found) == 1, (place, words, r.err)
     assert len(found) == 10, r.err
+
+
+def test_check_ends_a_call_of_c_that_does_not_end(folder):
+    """After limits.stall as it is by default, 10 s of CPU time: nothing that the file says holds yet."""
+    r = check(folder, 'limits { stall = 0 }\nlocal s, t = ("\\0"):rep(8 << 20), {}\nfor i = 1, 100 do t[i] = s end\ntable.sort(t)\n',
+              timeout=170)
+    assert r.code == 70 and "valid" not in r.out, r
+    assert re.search(r"watchdog: \S*lignum.lua:4: .*limits.stall: the process ends", r.err), r
 
 
 def test_a_pipe_is_a_file_if_somebody_writes_to_it(folder):
