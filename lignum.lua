@@ -82,6 +82,7 @@ cluster {                          -- without consul.address the node has no clu
   lag_max = 5 * second,            -- a follower further behind leaves the synced set
   drain = 10 * second,             -- how long a leader that is stopped waits for followers to receive what it holds
   lease = 10 * second,             -- a leader without contact to Consul this long stops acknowledging
+  same_config = true,              -- whether health reports nodes with another lignum.lua than this one's
   -- sync_interval = 0.05 * second,   -- how often followers are sent the synced messages of WAL topics
 }
 

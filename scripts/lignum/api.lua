@@ -1678,6 +1678,13 @@ function ship(p) end
 ---@field Request table                   the methods of Request
 core = {}
 
+---The CRC-32C of bytes.
+---@where scripts/lignum
+---@param bytes string
+---@return integer
+---@example assert(core.crc32c("123456789") == 0xe3069283)
+function core.crc32c(bytes) end
+
 ---@class lignum.base64
 --- Base64 (RFC 4648, with padding), for Lignum's own scripts: `core.base64`.
 base64 = {}

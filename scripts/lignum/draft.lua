@@ -29,6 +29,7 @@ local M = {}
 
 local checking = false     -- this is `lignum check`
 local lines                -- [path] = { [line] = true }: those with code, when tests ask for them; else nil
+local texts = {}           ---@type string[]?   of the operator's files, while they are loaded
 local complete = false     -- true once lignum.lua is loaded: nothing can be declared any more
 
 local RESERVE <const> = 64 * 1024   -- bytes kept to find the place of an out-of-memory error
@@ -88,7 +89,7 @@ end
 -- Loads one of the operator's files. `lignum check` also reports what is wrong with the globals that its functions use,
 -- though nothing calls them.
 local function load_operators(path, env, names)
-  local chunk, problem = modules.load_file(path, env)
+  local chunk, problem = modules.load_file(path, env, texts)
   if chunk and lines then lines[path] = globals.uses(chunk).lines end
   for _, use in ipairs(chunk and checking and globals.uses(chunk) or {}) do
     local name, given = use.name, rawget(names, use.name) ~= nil
@@ -218,7 +219,15 @@ local function load_beside(path, names, more)
   chunk()
 end
 
+-- What the nodes of a cluster compare; nil: it has none, or does not want that.
+local function fingerprint_of(all)
+  local cluster = config.values.cluster
+  if #cluster.consul.address == 0 or not cluster.same_config then return nil end
+  return require("lignum.fingerprint").of(all, config)
+end
+
 ---@class lignum.World
+---@field fingerprint? string   of what all nodes of the cluster should have loaded
 ---@field lines? table<string, table<integer, true>>   of tests: the lines of each file that have code
 ---@field load_file fun(path: string, names: table<string, any>)   loads a file beside lignum.lua, with these names too
 ---@field handle fun(req: lignum.Request): integer, any, table?
@@ -255,12 +264,15 @@ function M.build(options)
   require("routes.index").declare(require("routes.console").declare(config.values.console))
   config.values.authorize = hooks.get("authorize")      -- C warns when it is missing beyond loopback
   complete = true
+  local fingerprint = fingerprint_of(texts)
+  texts = nil
   route.seal(config.values.access, config.values.log.requests)
   publish.seal()
   return {
     handle = route.handle, serve = route.serve, config = config, http = http, policy = policy, hooks = hooks,
     api = M.api, help = help, pretty = pretty, publish = publish, worker = worker,
     load_file = function(path, more) load_beside(path, names, more) end, lines = lines,
+    fingerprint = fingerprint,
     inspect = function() return require "lignum.inspect" end, env = env,     -- loaded when it is first used
   }
 end

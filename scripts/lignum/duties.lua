@@ -27,6 +27,7 @@ roster.adopt, roster.claim_unclean = election.adopt, election.claim_unclean
 ---@field values table                  the configuration
 ---@field hooks table<string, string>   [policy] = where it is defined
 ---@field tested boolean?              it runs tests (testing.lua), for which days may pass in a second
+---@field fingerprint? string           see fingerprint.lua
 ---@field chooses boolean               whether rules choose the replication of topics by functions
 
 -- A description, with the functions by which duties and console use a world.
@@ -34,6 +35,7 @@ local function world_of(description)
   local own = modules.new().require
   local world = {
     config = { values = description.values }, hooks = {}, policy = {}, tested = description.tested,
+    fingerprint = description.fingerprint,
     api = own("lignum.draft").api, help = own "lignum.help", publish = own "lignum.publish",
     pretty = own "lignum.pretty",
   }

@@ -47,7 +47,8 @@ local not_before = 0               -- this node claims nothing before that time
 local connected_to                 -- the leader that this node was last connected to
 local unconnected_since            -- when this follower lost the connection to its leader
 local offered                      -- { epoch =, at = }: this node stepped aside as the leader of that epoch
-local full_since, told_full        -- when this node's disk became full; whether its key says so
+local full_since                   -- when this node's disk became full
+local told = {}                    -- { full =, config = }: what this node's key says
 local not_reached = {}             -- [session of a member] = when this node last found that it does not reach it
 local started = false
 
@@ -379,10 +380,11 @@ local function make_way(status)
   hand_over(("its disk is full, and there is room on %s"):format(table.concat(names, ", ")))
 end
 
--- The other nodes read in this node's key whether its disk is full.
-local function tell_full(status)
-  if member.session and member.published and status.full ~= told_full then
-    told_full = status.full
+-- The other nodes read in this node's key whether its disk is full, and what configuration it has loaded.
+local function tell(status)
+  local changed = status.full ~= told.full or roster.fingerprint ~= told.config
+  if member.session and member.published and changed then
+    told = { full = status.full, config = roster.fingerprint }
     member:publish(member:entry(status))
   end
 end
@@ -429,7 +431,7 @@ local function react()
   while true do
     local status = cluster.status()
     if roster.seen then step_aside(status, note_reach(status)) end
-    tell_full(status)
+    tell(status)
     make_way(status)
     -- A leader that has stopped releases the lock here, because watch may be waiting for a change of it. After a
     -- rollback watch does so, once the register is flagged.
@@ -456,6 +458,7 @@ local DUTIES = { watch = watch, renew = renew, react = react }
 ---@param world lignum.World
 function M.use(world)
   live = world
+  roster.fingerprint = world.fingerprint
   local settings = world.config.values.cluster.consul
   local named = #settings.address > 0
   if client and named then client.settings = settings end

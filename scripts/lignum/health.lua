@@ -179,6 +179,14 @@ local function left_behind(add, _, _, status)
     "look at them with `lignum dump DATA diverged/NAME`, publish again what is needed, then delete the directory")
 end
 
+local function configuration(add, _, _, status)
+  for _, name in ipairs(roster.otherwise_configured(status)) do
+    add("config_differs", "warning", name, format("node %s has loaded another lignum.lua than this one", name),
+      "put the same lignum.lua, and files that belong to it, on all nodes, and reload them; what may differ between "
+      .. "nodes is said in doc/operate.md, and cluster.same_config = false ends this")
+  end
+end
+
 local function consul(add)
   local client = roster.consul
   if client and client.problem then
@@ -224,7 +232,7 @@ local function process(add, now, stats)
   end
 end
 
-local LOOKS <const> = { serving, disk, followers, synced_set, left_behind, consul, scripts, process }
+local LOOKS <const> = { serving, disk, followers, synced_set, left_behind, configuration, consul, scripts, process }
 
 local BLOCKED <const> = {
   leased = "leased", delayed = "delayed", dying = "dead, and its letter is not written yet",

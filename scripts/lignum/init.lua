@@ -88,7 +88,9 @@ function M.describe()
   for _, name in ipairs(HOOKS) do
     hooks[name] = select(2, live.hooks.get(name))
   end
-  return { values = values, hooks = hooks, chooses = live.policy.has_functions() }
+  return {
+    values = values, hooks = hooks, chooses = live.policy.has_functions(), fingerprint = live.fingerprint,
+  }
 end
 
 ---Calls a policy.

@@ -160,7 +160,7 @@ function Member:entry(status, more)
     member = me.member, name = me.name, http = me.http, replication = me.replication, role = status.role,
     position = status.position, eligible = more and more.eligible or false, vacancy = more and more.vacancy or 0,
     refused = not status.connected and self.refused or nil, silent = self.silent, unreached = self.unreached,
-    full = status.full or nil,
+    full = status.full or nil, config = roster.fingerprint,
   }
 end
 

@@ -31,11 +31,13 @@ end
 ---A file as a function. A byte order mark and a first line that begins with # are skipped.
 ---@param path string
 ---@param env table
+---@param texts? string[]   to which its text is added
 ---@return function? chunk
 ---@return string? problem
-function M.load_file(path, env)
+function M.load_file(path, env, texts)
   local text, problem = core.read_file(path)
   if not text then return nil, problem end
+  if texts then texts[#texts + 1] = text end
   return load(text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", ""), "@" .. path, "t", env)
 end
 

@@ -8,6 +8,7 @@ local M = {
   seen = nil,        ---@type lignum.View?   what Consul's keys last said
   consul = nil,      ---@type lignum.Consul?
   role = "alone",    -- this node's last known role
+  fingerprint = nil, ---@type string?   of this node's configuration (fingerprint.lua)
 }
 
 local COMMAND <const> = 60           -- seconds for a command to the cluster
@@ -23,15 +24,20 @@ end
 function M.adopt() return core.ask(COMMAND, "adopt") end
 function M.claim_unclean() return core.ask(COMMAND, "claim_unclean") end
 
+---@class lignum.Known
+---@field http string
+---@field member string
+---@field config string?    as lignum.Entry
+
 ---What only the core's world knows, as plain values.
----@return { nodes: table<string, { http: string, member: string }>, requests: integer }
+---@return { nodes: table<string, lignum.Known>, requests: integer, config: string? }
 function M.known()
   if core.world ~= "core" then return core.call("roster") end
   local nodes = {}
   for name, entry in pairs(M.seen and M.seen.nodes or {}) do
-    nodes[name] = { http = entry.http, member = entry.member }
+    nodes[name] = { http = entry.http, member = entry.member, config = entry.config }
   end
-  return { nodes = nodes, requests = M.consul and M.consul.requests or 0 }
+  return { nodes = nodes, requests = M.consul and M.consul.requests or 0, config = M.fingerprint }
 end
 
 ---cluster.status(), or the same for a node without a cluster.
@@ -98,18 +104,34 @@ end
 
 ---All nodes of the cluster sorted by name, this one included.
 ---@param status lignum.ClusterStatus
----@return { name: string, http: string, role: string, member: string }[]
+---@return { name: string, http: string, role: string, member: string, config: string? }[]
 function M.nodes(status)
-  local me, leader = status.self, status.leader and status.leader.member
-  local nodes = { { name = me.name, http = me.http, member = me.member, role = status.role } }
-  for name, entry in pairs(M.known().nodes) do
+  local me, leader, known = status.self, status.leader and status.leader.member, M.known()
+  local nodes = { { name = me.name, http = me.http, member = me.member, role = status.role, config = known.config } }
+  for name, entry in pairs(known.nodes) do
     if name ~= me.name then
       local role = entry.member == leader and "leader" or "follower"
-      nodes[#nodes + 1] = { name = name, http = entry.http, member = entry.member, role = role }
+      nodes[#nodes + 1] = {
+        name = name, http = entry.http, member = entry.member, role = role, config = entry.config,
+      }
     end
   end
   table.sort(nodes, function(a, b) return a.name < b.name end)
   return nodes
+end
+
+---Nodes that have loaded another configuration than this one. A node that does not say what it has is none.
+---@param status lignum.ClusterStatus
+---@return string[] names
+function M.otherwise_configured(status)
+  local names, nodes, own = {}, M.nodes(status), nil
+  for _, n in ipairs(nodes) do
+    if n.name == status.self.name then own = n.config end
+  end
+  for _, n in ipairs(nodes) do
+    if own and n.config and n.config ~= own then names[#names + 1] = n.name end
+  end
+  return names
 end
 
 ---The argument of the hook may_lead and of replication functions.

@@ -170,6 +170,8 @@ local function cluster()
     "lag_max", time(limits.lag_ms / 1000, "a follower this far behind leaves the synced set", 0.1, DAY),
     "drain", time(10, "how long a leader that is stopped waits for its followers to receive what it holds", 0, 300),
     "lease", time(limits.lease_ms / 1000, "a leader without contact to Consul this long stops acknowledging", 1, DAY),
+    "same_config", key("flag", true, "whether nodes tell each other which configuration they have, and health where "
+      .. "they differ"),
     "sync_interval", key("seconds", nil, "how often followers are sent the synced messages of WAL topics",
       { min = 0.01, max = 3600, shown = "0.05; up to 1 with thousands of topics" }),
   }

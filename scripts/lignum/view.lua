@@ -30,6 +30,7 @@ local M = {}
 ---@field refused string?      session of the lock's holder, when the node was connected to it and is now refused
 ---@field unreached string[]?  sessions of members that it could not reach when it tried last
 ---@field full boolean?        its disk is full
+---@field config string?       the fingerprint of its configuration
 ---@field session string?
 
 ---@class lignum.View
@@ -155,6 +156,7 @@ function M.entry(text)
     eligible = t.eligible == true, vacancy = whole(t.vacancy) or 0,
     refused = type(t.refused) == "string" and t.refused:match("^[%x-]+$") or nil,
     unreached = sessions_of(t.unreached), full = t.full == true or nil,
+    config = type(t.config) == "string" and t.config:match("^" .. ("%x"):rep(8) .. "$") or nil,
     silent = type(t.silent) == "string" and t.silent:match("^[%x-]+$") or nil,
   }
 end
@@ -169,6 +171,7 @@ function M.entry_text(e)
   local more = e.refused and (',"refused":"%s"'):format(e.refused) or ""
   if e.unreached then more = ('%s,"unreached":["%s"]'):format(more, table.concat(e.unreached, '","')) end
   if e.full then more = more .. ',"full":true' end
+  if e.config then more = ('%s,"config":"%s"'):format(more, e.config) end
   if e.silent then more = ('%s,"silent":"%s"'):format(more, e.silent) end
   return ('%s,"role":"%s","position":{"epoch":%d,"messages":%d},"eligible":%s,"vacancy":%d%s}'):format(text, e.role,
     e.position.epoch, e.position.messages, e.eligible, e.vacancy, more)

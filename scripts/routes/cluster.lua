@@ -17,7 +17,9 @@ local function nodes_of(status)
   for _, name in ipairs(roster.synced(status)) do synced[name] = true end
   for _, f in ipairs(status.followers) do followers[f.name] = f end
   for i, n in ipairs(roster.nodes(status)) do
-    local node = { name = n.name, http = url(n.http), role = n.role, in_set = synced[n.name] == true }
+    local node = {
+      name = n.name, http = url(n.http), role = n.role, in_set = synced[n.name] == true, config = n.config,
+    }
     if n.role ~= "follower" then node.lag = 0 end
     local f = followers[n.name]
     if f then

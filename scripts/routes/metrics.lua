@@ -94,6 +94,8 @@ local function add_cluster(page)
     status.regressed and 1 or 0)
   page:one("synced_nodes", "gauge", "Members of the synced set.", #roster.synced(status))
   page:one("nodes", "gauge", "Nodes of the cluster.", #roster.nodes(status))
+  page:one("nodes_config_differs", "gauge", "Nodes that have loaded another lignum.lua than this one.",
+    #roster.otherwise_configured(status))
   page:one("elections_total", "counter", "Elections won by this node since its start.", status.elections or 0)
   page:one("consul_requests_total", "counter", "Requests to Consul.", roster.requests())
   page:one("replication_sent_bytes_total", "counter", "Bytes sent to followers.", status.shipped_bytes or 0)

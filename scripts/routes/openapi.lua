@@ -254,6 +254,7 @@ local schemas = {
     nodes = array_of(object({
       name = text(), http = text(), role = words("alone", "leader", "follower"),
       in_set = { type = "boolean", description = "counts in the synced set" }, connected = { type = "boolean" },
+      config = text("the fingerprint of its configuration"),
       lag = integer(0, "messages; on the leader"), lag_bytes = integer(0), lag_seconds = { type = "number" },
       staleness = { type = "number", description = "seconds; only of this node, unless it leads and can confirm that" },
     }, { "name", "role" })),

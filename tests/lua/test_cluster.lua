@@ -353,7 +353,7 @@ test("notice_lines_that_others_can_cause_are_limited_and_counted", function()
 end)
 
 test("view_a_full_disk_is_told_and_comes_after_one_with_room", function()
-  local full = entry("b", { full = true })
+  local full = entry("b", { full = true, config = "0badcafe" })
   check.equal(view.entry(view.entry_text(full)), full)
   local nodes = { b = full, c = entry("c"), d = entry("d", { member = "d:" .. ("f"):rep(32) }) }
   for name, node in pairs(nodes) do node.session = "00-" .. name end

@@ -83,6 +83,35 @@ def test_a_lost_follower_and_a_small_set_are_reported_by_the_leader(cluster):
     assert problems(leader)["follower_gone"]["subject"] == gone.name
 
 
+def test_a_node_with_another_configuration_is_reported_by_all_until_it_is_equal(cluster):
+    """Names and addresses differ between these nodes from the beginning, and are no difference."""
+    c = cluster()
+    changed, *others = c.nodes
+
+    def differing(node):
+        found = {p["subject"] for p in node.ok("GET", "/v1/health").json["problems"] if p["code"] == "config_differs"}
+        assert "lignum_nodes_config_differs %d\n" % len(found) in node.ok("GET", "/metrics").body.decode()
+        return found
+
+    def told(node):
+        return {n["name"]: n.get("config") for n in node.view()["nodes"]}
+
+    wait_until(lambda: all(len(told(n)) == 3 and None not in told(n).values() for n in c.nodes), what="all have told")
+    assert len({v for n in c.nodes for v in told(n).values()}) == 1
+    assert [differing(n) for n in c.nodes] == [set()] * 3
+    hook = "\nfunction on_publish(msg) if msg.payload == 'no' then return reject('no') end end\n"
+    changed.write_config(changed.config() + hook)
+    changed.reload()
+    names = {n.name for n in others}
+    wait_until(lambda: differing(changed) == names and all(differing(n) == {changed.name} for n in others), what="it differs")
+    [problem] = [p for p in others[0].ok("GET", "/v1/health").json["problems"] if p["code"] == "config_differs"]
+    assert problem["severity"] == "warning" and changed.name in problem["what"] and "reload" in problem["cure"]
+    for n in others:
+        n.write_config(n.config() + "-- as all have it" + hook)
+        n.reload()
+    wait_until(lambda: not any(differing(n) for n in c.nodes), what="all are equal")
+
+
 def test_a_silent_consul_is_reported(cluster):
     c = cluster()
     c.consul.freeze()

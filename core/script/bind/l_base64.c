@@ -1,9 +1,10 @@
 /*
- * core.base64, for Consul's keys and for messages in JSON.
+ * core.base64, for Consul's keys and for messages in JSON; core.crc32c.
  */
 #include <lauxlib.h>
 
 #include "base/base64.h"
+#include "base/crc32c.h"
 #include "script/bind/arg.h"
 #include "script/bind/tables.h"
 #include "script/vm/vm.h"
@@ -32,9 +33,19 @@ static int l_decode(lua_State *L)
     return 1;
 }
 
+/* core.crc32c(bytes) -> integer */
+static int l_crc32c(lua_State *L)
+{
+    slice bytes = arg_text(L, 1, "what is summed up", "crc32c(bytes)");
+    lua_pushinteger(L, crc32c(0, bytes.p, bytes.n));
+    return 1;
+}
+
 void base64_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "base64");
+    lua_pushcfunction(L, l_crc32c);
+    lua_setfield(L, -2, "crc32c");
 }
