@@ -75,12 +75,12 @@ end)
 
 test("shared_entries_expire", function()
   local d = shared.dict("times")
-  d:set("short", 1, 0.02)
+  d:set("short", 1, 0.5)
   d:set("long", 1, 60)
-  d:set("kept", 1, 0.02)
+  d:set("kept", 1, 0.5)
   d:set("kept", 2)                           -- without a ttl, so it stays
-  check.equal({ d:add("short", 2), d:incr("count", 1, 0.02), d:incr("count", 1, 60) }, { false, 1, 2 })
-  local until_then = core.time.clock() + 0.03
+  check.equal({ d:add("short", 2), d:incr("count", 1, 0.5), d:incr("count", 1, 60) }, { false, 1, 2 })
+  local until_then = core.time.clock() + 0.51
   while core.time.clock() < until_then do core.sleep(0.01) end
   check.equal({ d:get("short"), d:get("long"), d:get("kept"), d:get("count") }, { nil, 1, 2, nil })
   check.equal({ d:info().count, d:add("short", 3), d:get("short"), d:incr("count") }, { 2, true, 3, 1 })

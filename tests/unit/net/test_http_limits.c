@@ -360,8 +360,8 @@ TEST(test_ten_thousand_idle_connections_cost_a_few_hundred_bytes_each)
 TEST(test_an_idle_server_sleeps)
 {
     struct http_limits limits = rig_limits();
-    limits.idle_ms = 300;
-    limits.head_ms = limits.body_ms = 100;
+    limits.idle_ms = 900;
+    limits.head_ms = limits.body_ms = 600;
     struct rig *rig = rig_new(&limits);
     int fd = dial(rig);
     SEND(rig, fd, "GET /pi");

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/exit_code.h"
@@ -297,13 +298,13 @@ TEST(test_what_computes_holds_up_neither_the_brokers_own_tasks_nor_those_of_clie
         host_start(&h, "local till = os.clock() + 0.1 while os.clock() < till do end");
     h.operator_code = false;
     tasks_run(ts);
-    uint64_t began = clock_ns();
+    clock_t began = clock();                 /* of the CPU: others use the machine as well */
     struct task_options own = {.where = "own", .push = push_nothing, .done = on_end, .arg = NULL};
     ended = 0;
     CHECK_EQ(task_start(ts, &own, NULL), 0);
     while (ended == 0)
         tasks_run(ts);
-    CHECK(clock_ns() - began < 50 * NS_PER_MS);
+    CHECK(clock() - began < CLOCKS_PER_SEC / 20);
     host_close(&h);
 }
 
@@ -365,9 +366,9 @@ TEST(test_a_script_may_catch_the_memory_error)
 TEST(test_tasks_run_in_the_order_in_which_they_became_ready)
 {
     open_host(200);
-    host_start(&h, "S = '' sleep(0.03) S = S .. 'c'");
-    host_start(&h, "S = S .. '1' sleep(0.01) S = S .. 'a'");
-    host_start(&h, "S = S .. '2' sleep(0.02) S = S .. 'b'");
+    host_start(&h, "S = '' sleep(0.3) S = S .. 'c'");
+    host_start(&h, "S = S .. '1' sleep(0.1) S = S .. 'a'");
+    host_start(&h, "S = S .. '2' sleep(0.2) S = S .. 'b'");
     host_turns(&h, host_idle);
     CHECK_EVAL("return S", "12abc");
     host_close(&h);
@@ -531,7 +532,7 @@ TEST(test_timeouts_end_waits_in_the_order_of_their_times)
     open_host(200);
     host_eval(&h, "ORDER, LEFT = {}, 0");
     for (int i = 0; i < 40; i++)
-        CHECK_EQ(host_start(&h, "LEFT = LEFT + 1 local ms = LEFT * 7919 % 41 sleep(ms / 1000 + 0.05)\n"
+        CHECK_EQ(host_start(&h, "LEFT = LEFT + 1 local ms = LEFT * 7919 % 41 sleep(ms / 100 + 0.05)\n"
                                 "ORDER[#ORDER + 1] = ms"), 0);
     host_turns(&h, host_idle);
     CHECK_EVAL("for i = 2, #ORDER do if ORDER[i - 1] > ORDER[i] then return 'disorder at ' .. i end end return #ORDER",
@@ -654,11 +655,11 @@ TEST(test_guests_that_linger_leave_places_to_others_until_they_end)
     open_host(200);
     tasks_set_lingering(vm_tasks(h.vm), 1);
     CHECK_EVAL("local t = topic('t') t:create() return t:append('x')", "0");
-    CHECK_EQ(host_start(&h, "local t = topic('t') t:wait(1, 0.02) sleep(0.02) return t:wait(1, 0.1)"), 0);
+    CHECK_EQ(host_start(&h, "local t = topic('t') t:wait(1, 0.2) sleep(0.2) return t:wait(1, 0.5)"), 0);
     CHECK_EQ(host_start(&h, "return select(3, topic('t'):wait(1, 60))"), 0);
     host_turns(&h, one_is_left);
     CHECK_SLICE(slice_from(h.text), SLICE("too_many_requests"));
-    CHECK_EQ(host_start(&h, "sleep(0.03) return select(3, topic('t'):wait(1, 60))"), 0);   /* while the first sleeps */
+    CHECK_EQ(host_start(&h, "sleep(0.3) return select(3, topic('t'):wait(1, 60))"), 0);   /* while the first sleeps */
     host_turns(&h, one_is_left);
     CHECK_SLICE(slice_from(h.text), SLICE("too_many_requests"));
     CHECK_EQ(host_start(&h, "return topic('t'):wait(0, 60)"), 0);       /* it can be read already: no wait */
