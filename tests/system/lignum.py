@@ -166,7 +166,8 @@ class Broker:
 
         def outcome():
             return re.search(r" main: (reloaded|reload refused)", self.said_from(at))
-        wait_until(outcome, what="the reload's outcome is said")
+        # The file may compute for 5 s of processor time, of which a busy machine gives little.
+        wait_until(outcome, 4 * PATIENCE, what="the reload's outcome is said")
         text = self.said_from(at)
         failed = "reload refused" in text
         if expect is not None and failed == expect:

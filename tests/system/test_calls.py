@@ -114,7 +114,7 @@ def test_a_wrong_call_is_an_error_of_the_script(shared, follower):
 
 
 def test_topics_and_groups_are_changed_from_a_follower(shared, follower):
-    assert follower.lua('return topic("made"):create { retain = { messages = 7 } }') == "true"
+    assert follower.lua('return topic("made"):create { replication = "live", retain = { messages = 7 } }') == "true"
     assert follower.get("/v1/topics/made").json["retain"]["messages"] == 7
     assert follower.lua('return topic("made"):set { retain = { messages = 8 } }') == "true"
     assert shared.leader().get("/v1/topics/made").json["retain"]["messages"] == 8

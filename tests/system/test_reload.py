@@ -259,7 +259,7 @@ def test_a_file_that_loops_holds_up_no_request_while_it_is_loaded(node):
         assert b.get("/healthz").status == 200
         slowest = max(slowest, time.monotonic() - began)
     assert re.search(r"reload refused: .*lignum\.lua:1: over its budget of 5000 ms", b.said())
-    assert slowest < 1, slowest
+    assert slowest < 3, slowest           # of 5 s and more
 
 
 def test_the_next_reload_waits_for_the_one_that_is_on(node):

@@ -425,11 +425,12 @@ def test_a_failing_authorize_denies(node, body):
 def test_an_authorize_that_does_not_answer_in_time_denies(node, body):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as hangs:
         config = 'function authorize(req)\n  if req.path == "/fast" then return true end\n  %s\nend\n'
-        b = node(config=(config % body).replace("%d", str(hangs.getsockname()[1])))
+        b = node(config=(config % body).replace("%d", str(hangs.getsockname()[1])),
+                 set=["limits.script_time=5"])           # of processor time, which by default may be over in the same moment
         began = time.monotonic()
         a = b.post("/v1/topics/t/messages", b"x")
         assert_status(a, 503, "unavailable")
-        assert 0.9 < time.monotonic() - began < 4
+        assert 0.9 < time.monotonic() - began < 9        # of 10 s and more
         assert a.json["appended"] is False and a.json["detail"].startswith("authorize failed; ") and a.header("retry-after")
         assert re.search(r"authorize failed: \S*lignum.lua:[23]: has not answered within 1000 ms", b.said())
         assert_status(b.get("/fast"), 404)
@@ -501,7 +502,7 @@ end)
             slowest = max(slowest, time.monotonic() - began)
         a = trimming.result()
     assert (a.status, a.json["code"]) == (500, "script_timeout"), a
-    assert slowest < 0.5, slowest
+    assert slowest < 0.9, slowest
     assert 'lignum.lua:3: the pattern "(.-)%s*$" is over its budget of 1000 ms' in b.said()
 
 
@@ -568,7 +569,7 @@ def test_locks_and_signals_are_of_the_node(node):
     """The console is another Lua state, and a reload makes a new one."""
     b = node(config="""
 local woken = signal("woken")
-route.get("/lock", function() local held <close> = lock("one") woken:send() sleep(0.5) return 200, "held" end)
+route.get("/lock", function() local held <close> = lock("one") woken:send() signal("let go"):wait(20, 0) return 200, "held" end)
 route.get("/wait", function() return 200, tostring(woken:wait(20, 1)) end)
 """)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -576,6 +577,7 @@ route.get("/wait", function() return 200, tostring(woken:wait(20, 1)) end)
         holds = pool.submit(b.get, "/lock")
         assert b.lua('return signal("woken"):wait(20, 0)') == "1"
         assert b.lua('return select(3, lock("one", 0.01))') == '"timeout"'
+        b.lua('signal("let go"):send()')
         assert holds.result().text == "held"
         assert b.lua('return lock("one", 20) ~= nil') == "true"
         b.reload()
@@ -692,10 +694,10 @@ every(0.02, function() while true do end end)''', set=["limits.script_time=0.05"
 
 
 def test_fetch_waits_like_any_call(node):
-    other = node(config='route.get("/late", function() sleep(0.3) return 200, "late" end)')
+    other = node(config='route.get("/late", function() sleep(1) return 200, "late" end)')
     b = node(config='''
 route.get("/via", function(req)
-  local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 5 }
+  local r, why, code = fetch { url = "http://127.0.0.1:%d/late", timeout = 20 }
   if not r then return http.fail(code, why) end
   return 200, r.body
 end)
@@ -709,7 +711,7 @@ end)
     began, bodies = time.monotonic(), []
     in_threads(*[lambda: bodies.append(b.get("/via").body)] * 10)
     assert bodies == [b"late"] * 10
-    assert time.monotonic() - began < 2.5, "ten at once do not queue up behind each other"
+    assert time.monotonic() - began < 8, "ten at once do not queue up behind each other"
     assert b.get("/refused").json == {"code": "fetch_failed"}
     assert b.get("/scheme").json == {"code": "bad_value"}
     assert b.get("/timeout").json == {"code": "timeout"}
@@ -813,7 +815,7 @@ route.get("/busy", function()
   while os.clock() < till do end
   return 200
 end)""")
-    slowest = 0
+    took = []
     busy = on_own_connections(b, lambda c: c.request("GET", "/busy"))
     with contextlib.ExitStack() as crowd:
         clients = [crowd.enter_context(Background(busy)) for _ in range(40)]
@@ -821,9 +823,9 @@ end)""")
         for _ in range(20):
             began = time.monotonic()
             assert b.get("/healthz").status == 200
-            slowest = max(slowest, time.monotonic() - began)
-    figure("a health check takes at most %.3f s beside 40 clients of a route that computes for 20 ms" % slowest)
-    assert slowest < 0.5
+            took.append(time.monotonic() - began)
+    figure("a health check takes at most %.3f s beside 40 clients of a route that computes for 20 ms" % max(took))
+    assert sorted(took)[-5] < 0.5, took          # behind all of them, each takes 0.8 s
 
 
 def test_a_timer_that_never_gives_up_does_not_delay_the_end_and_does_not_fill_the_log(node):
@@ -832,7 +834,7 @@ def test_a_timer_that_never_gives_up_does_not_delay_the_end_and_does_not_fill_th
     wait_until(lambda: "more lines of lignum.lua" in b.said(), what="the log is limited")
     began = time.monotonic()
     b.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     left_out = sum(int(n) for n in re.findall(r"left out (\d+) more lines of lignum", b.said()))
     assert left_out + b.said().count("warn lua: line ") + b.said().count("on and on") >= 3000
     assert b.said().count("on and on") < 100

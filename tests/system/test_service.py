@@ -64,16 +64,16 @@ def test_systemd_hears_of_start_reload_and_stop(node, folder, abstract):
 
 def test_the_watchdog_is_fed_by_the_loop_alone(node, folder):
     manager = Manager(os.path.join(folder, "notify"))
-    b = node(env={"NOTIFY_SOCKET": os.path.join(folder, "notify"), "WATCHDOG_USEC": "400000"})
+    b = node(env={"NOTIFY_SOCKET": os.path.join(folder, "notify"), "WATCHDOG_USEC": "800000"})
     manager.until("WATCHDOG")
     times = []
     for _ in range(5):
         manager.until("WATCHDOG")
         times.append(time.monotonic())
-    assert times[-1] - times[0] < 5 * 0.4, "a beat comes within each 0.4 s"
+    assert times[-1] - times[0] < 5 * 0.8, "a beat comes within each 0.8 s"
     b.signal(signal.SIGSTOP)
     manager.silent_for(0.3)        # what was on its way
-    assert manager.silent_for(0.5)
+    assert manager.silent_for(1)
     b.signal(signal.SIGCONT)
     manager.until("WATCHDOG")
     b.stop()

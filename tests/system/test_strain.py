@@ -5,7 +5,7 @@ import threading
 import time
 
 from client import assert_status, request_bytes
-from common import PATIENCE, SANITIZED, in_threads, wait_until
+from common import PATIENCE, in_threads, wait_until
 
 
 class Polling:
@@ -77,7 +77,7 @@ def test_forwards_to_a_frozen_leader_end_when_another_leads(cluster, figure):
     figure("forwards to a leader that is frozen end after %.1f s: %s", took, ", ".join(sorted({str(a.status) for a in answers})))
     for a in answers:
         assert_status(a, 504, "unknown_outcome")
-    assert took < (9 if SANITIZED else 7)
+    assert took < 9              # and not when the leader ought to have answered: that takes 10 s
     second = c.wait_leader(besides=[leader])
     wait_until(lambda: follower.post("/v1/topics/t/messages", b"y").status == 200, what="the next leader takes it")
     leader.thaw()

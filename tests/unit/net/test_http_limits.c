@@ -336,7 +336,9 @@ static unsigned descriptors_allowed(void)
 TEST(test_ten_thousand_idle_connections_cost_a_few_hundred_bytes_each)
 {
     unsigned room = (descriptors_allowed() - 50) / 2, n = room < 10000 ? room : 10000;
-    struct rig *rig = rig_new(NULL);
+    struct http_limits limits = rig_limits();
+    limits.idle_ms = 600 * 1000;
+    struct rig *rig = rig_new(&limits);
     int fd = dial(rig);
     SEND(rig, fd, PING);
     EXPECT(rig, fd, "GET /ping?|");
