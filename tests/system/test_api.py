@@ -247,5 +247,5 @@ def test_restart_after_a_crash_neither_waits_nor_reuses_ids(node):
         assert a["epoch"] > epoch, "an epoch never outlives its process"
         epoch = a["epoch"]
         b.kill()
-        b.start(timeout=5)
+        b.start(timeout=15)
     assert len(b.messages("t")) == 28

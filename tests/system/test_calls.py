@@ -172,11 +172,10 @@ function authorize(req) return req.action == "observe" end
 route.post("/append/{topic}", function(req) return 200, {} end)
 local n = 0
 every(0.05, function()
-  if cluster.status().role == "follower" and n < 3 and topic("t"):append("m" .. n) then n = n + 1 end
+  if cluster.status().role == "follower" and n < 3 and topic("t"):append("m" .. n, { once = "m" .. n }) then n = n + 1 end
 end)""")
-    leader = c.leader()
     assert_status(c.followers()[0].post("/v1/topics/t/messages", b"x"), 401)
-    assert wait_until(lambda: leader.lua('local i = topic("t"):info() return i and i.next or 0') == "3")
+    wait_until(lambda: c.wait_leader().lua('local i = topic("t"):info() return i and i.next or 0') == "3", what="all three are there")
 
 
 def test_appends_of_a_followers_timer_are_in_the_log_once_or_an_error_says_so(cluster):

@@ -304,7 +304,7 @@ def test_a_log_that_nobody_reads_stops_nothing(make_node):
     while b" main: ready " not in text:
         text += os.read(end, 65536)
     b.port = int(re.search(rb"listening address=\S*?:(\d+)", text)[1])
-    with b.connect(timeout=5) as c:
+    with b.connect() as c:
         for _ in range(200):
             assert c.request("GET", "/say").body == b"said"
     lost = b.metrics()["lignum_log_lines_lost_total"]

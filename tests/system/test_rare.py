@@ -65,7 +65,7 @@ def test_an_interval_is_kept_though_nothing_else_wakes_the_loop(node, folder, fa
                 with open(log, "rb") as f:
                     f.seek(at)
                     return b"\nsynced" in f.read()
-            wait_until(synced, 5, "message %d is synced" % i, every=0.001)
+            wait_until(synced, what="message %d is synced" % i, every=0.001)
 
 
 def test_topics_made_all_the_time_do_not_put_retention_off(node):

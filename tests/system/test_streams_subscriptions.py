@@ -179,7 +179,7 @@ def test_all_that_is_known_is_written_again_before_retention_removes_it(node):
 def test_a_lease_that_ends_wakes_another_worker_and_fences_the_first(node):
     b = node(config=STREAMS)
     stream(b, "wake", b"[]")
-    subscribe(b, "s", streams=["a"], wake_stream="wake", lease_ttl_ms=1000)
+    subscribe(b, "s", streams=["a"], wake_stream="wake", lease_ttl_ms=3000)
     assert refusal(act(b, "s", "claim", worker="early"), 409) == "NO_PENDING_WORK"
     stream(b, "a")
     first = act(b, "s", "claim", worker="first").json
