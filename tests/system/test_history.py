@@ -154,9 +154,9 @@ def test_a_large_history_is_checked_in_seconds():
         h.read("r", "a", "t", 1, i, value, i + 5)
     for node in "abc":
         h.final[node] = {"t": log}
-    began = time.monotonic()
+    began = time.process_time()
     passes(h)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 # ---- what is found
