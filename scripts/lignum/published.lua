@@ -30,7 +30,7 @@ local function show_all()
   local _ <close> = setmetatable({}, { __close = function() shows = false end })
   while first <= last do
     local item = waiting[first]
-    waiting[first], first, bytes = nil, first + 1, bytes - #item.msg.payload
+    waiting[first], first, bytes = nil, first + 1, bytes - item.size
     show(item)
   end
 end
@@ -48,6 +48,12 @@ local function leave_out(count)
   left_out, said = 0, clock()
 end
 
+local function size_of(m)
+  local size = #m.payload + (m.key and #m.key or 0)
+  for name, value in pairs(m.headers or {}) do size = size + #name + #value end
+  return size
+end
+
 ---Messages have been acknowledged.
 ---@param name string                          the topic
 ---@param messages (string|lignum.Message)[]
@@ -59,12 +65,13 @@ function M.tell(name, messages, offset, epoch, ctx)
   ctx = context_of(ctx)
   for i, m in ipairs(messages) do
     if type(m) == "string" then m = { payload = m } end
-    if last - first + 1 >= MESSAGES_MAX or bytes + #m.payload > BYTES_MAX then
+    local size = size_of(m)
+    if last - first + 1 >= MESSAGES_MAX or bytes + size > BYTES_MAX then
       leave_out(#messages - i + 1)
       break
     end
-    last, bytes = last + 1, bytes + #m.payload
-    waiting[last] = { ctx = ctx, msg = {
+    last, bytes = last + 1, bytes + size
+    waiting[last] = { size = size, ctx = ctx, msg = {
       topic = name, payload = m.payload, key = m.key, headers = m.headers or {}, offset = offset + i - 1, epoch = epoch,
     } }
   end

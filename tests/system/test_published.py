@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from common import wait_until
 
 CONFIG = """
@@ -84,12 +86,13 @@ def test_it_is_shown_what_clients_append_to_streams(node):
     assert all(m[5] for m in seen(b))
 
 
-def test_a_slow_hook_holds_up_no_publish_and_what_waits_is_bounded(node):
+@pytest.mark.parametrize("message, count", [({"data": "x" * (1 << 20)}, 1), ({"data": "", "headers": {"h": "x" * 15000}}, 70)],
+                         ids=["payloads", "headers"])
+def test_a_slow_hook_holds_up_no_publish_and_what_waits_is_bounded(node, message, count):
     b = node(config=CONFIG % "")
     b.lua("shared.dict('slow'):set('on', true)")
-    big = b"x" * (1 << 20)
     for _ in range(20):
-        b.publish("t", big)
-    assert b.get("/v1/topics/t").json["next"] == 20
+        b.ok("POST", "/v1/topics/t/messages", json.dumps([message] * count), {"Content-Type": "application/json"})
+    assert b.get("/v1/topics/t").json["next"] == 20 * count
     wait_until(lambda: "on_published is too slow" in b.said())
     b.stop()
