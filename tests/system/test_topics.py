@@ -112,6 +112,14 @@ def test_topics_are_deleted_by_prefix_page_by_page(node):
     assert names_of(b, "")[0] == ["gone", "stays"]
 
 
+def test_streams_are_not_deleted_by_prefix(node):
+    b = node(config="durable_streams {}")
+    b.ok("PUT", "/v1/stream/s", b"kept", status=201)
+    b.publish("st", b"x")
+    assert b.ok("DELETE", "/v1/topics?prefix=s").json == {"deleted": 1}
+    assert b.ok("GET", "/v1/stream/s").body == b"kept"
+
+
 def test_patch_changes_some_settings_and_leaves_the_others(b):
     b.ok("PUT", "/v1/topics/patch", json.dumps({"durability": "os", "retain": {"messages": 50}}), status=201)
     b.ok("PATCH", "/v1/topics/patch", json.dumps({"durability": "commit"}))
