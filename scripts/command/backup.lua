@@ -29,6 +29,7 @@ local function marks_of(node, data)
   if marks.incarnation ~= incarnation_of(data) then
     shell.fail(65, "%s is not the data of the node at %s, %s", data, node:url(), marks.node)
   end
+  copies.check_topics(marks.topics, node:url())
   return marks
 end
 

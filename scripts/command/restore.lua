@@ -12,6 +12,7 @@ local function manifest_of(folder)
   file:close()
   if type(manifest) ~= "table" or type(manifest.topics) ~= "table" then shell.fail(65, "%s is damaged", path) end
   if manifest.format ~= 1 then shell.fail(65, "%s is of another format, %s", path, tostring(manifest.format)) end
+  copies.check_topics(manifest.topics, path)
   return manifest
 end
 

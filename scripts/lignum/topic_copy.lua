@@ -10,6 +10,18 @@ M.MANIFEST = "backup.json"
 M.END = math.maxinteger
 local ENOENT <const> = 2
 
+---Ends the command with 65 unless a list of topics has names that stay within a directory, and their offsets.
+---@param topics any
+---@param where string   that says so
+function M.check_topics(topics, where)
+  for _, t in ipairs(type(topics) == "table" and topics or {}) do
+    local name = type(t) == "table" and type(t.name) == "string" and t.name or "?"
+    if not name:find("^[%w_-][%w._-]*$") or math.type(t.first) ~= "integer" or math.type(t.next) ~= "integer" then
+      shell.fail(65, "%s: a topic is not well formed: %s", where, name)
+    end
+  end
+end
+
 -- What was made ----------------------------------------------------------------------------------
 
 local Tree = {}

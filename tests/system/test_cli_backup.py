@@ -163,6 +163,25 @@ def test_mistakes_are_a_sentence_and_change_nothing(make_node, folder):
     assert ran.code == 65 and not os.path.exists(os.path.join(folder, "r")), ran
 
 
+def test_a_backup_s_manifest_leads_nowhere_else(make_node, folder):
+    b = make_node().start()
+    b.publish("t", b"x")
+    kept, data = os.path.join(folder, "kept"), os.path.join(folder, "a", "r")
+    assert backup(b, kept).code == 0
+    os.mkdir(os.path.dirname(data))
+    shutil.copytree(kept + "/topics/t", folder + "/outside")
+    with open(kept + "/backup.json") as f:
+        manifest = json.load(f)
+    own = [t for t in manifest["topics"] if t["name"] == "t"][0]
+    for topic in ({**own, "name": "../../outside"}, {**own, "name": ".."}, {**own, "name": "a/b"}, {**own, "name": ""},
+                  {**own, "name": 1}, {**own, "next": "1"}, {**own, "first": None}, 7):
+        with open(kept + "/backup.json", "w") as f:
+            json.dump({**manifest, "topics": [topic]}, f)
+        ran = lignum("restore", kept, "--data", data)
+        assert ran.code == 65 and "not well formed" in ran.err, (topic, ran)
+        assert os.listdir(os.path.dirname(data)) == [], topic
+
+
 def test_a_full_disk_is_said_and_nothing_is_left(make_node, folder):
     b = make_node().start()
     b.publish("t", b"x" * 100000)
