@@ -88,11 +88,14 @@ def test_lua_runs_for_who_may_admin_everything_and_is_audited(node):
     assert_status(lua(b, "return 1"), 403, "forbidden")               # nobody needs a token, and any user of the host could come
     root, admin, looks = add(b, "root"), add(b, "admin", "orders.*", "admin"), add(b, "looks", "*", "read,observe")
     auditor = add(b, "auditor", "_audit", "read")
-    for secret in (admin, looks):
-        assert_status(lua(b, "return 1", secret), 403)
+    for secret in (admin, looks, None):
+        assert_status(lua(b, "return 1", secret), 403 if secret else 401)
+        a = b.request("POST", "/v1/console/complete", b'{"line":"ret"}', bearer(secret) if secret else ())
+        assert_status(a, 403 if secret else 401)
     assert lua(b, "x = 6 print('out', x) return x * 7", root, session="a").json == {"outcome": "ok", "result": "42", "output": "out\t6\n"}
     assert lua(b, "return x", root, session="a").json["result"] == "6"
     assert lua(b, "return x", root, session="b").json["result"] == "nil"
+    assert lua(b, "return x", add(b, "other"), session="a").json["result"] == "nil", "a session is its token's own"
     assert lua(b, "for i = 1, 2 do", root).json["outcome"] == "more"
     wrong = lua(b, "error('no')", root).json
     assert wrong["outcome"] == "error" and "no" in wrong["result"]
@@ -123,6 +126,7 @@ def test_console_lua_decides_who_may_run_lua(node, setting, token, status):
     b = node(set=["console.lua=" + setting])
     secret = add(b, "root") if token else None
     assert_status(lua(b, "return 1", secret), status)
+    assert_status(b.request("POST", "/v1/console/complete", b'{"line":"ret"}', bearer(secret) if secret else ()), status)
     assert b.ok("GET", "/v1/me", None, bearer(secret) if secret else ()).json["console"] is (status == 200)
 
 
