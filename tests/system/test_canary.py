@@ -10,6 +10,7 @@ from common import BINARY, wait_until
 PRESENT = """
 function on_publish(msg)
   if msg.payload == "bad" then return reject("bad one") end
+  if msg.payload == "quiet" then reject("not returned") end
 end
 """
 NEW = """
@@ -77,6 +78,21 @@ def test_a_canary_is_compared_and_changes_nothing(node):
     assert node["canary"] == b.get("/v1/canary").json and node["ready"] is True and node["role"] == "alone"
     said = reload(b, "--status")
     assert "canary on, 100 %" in said and "worse one (rejected)" in said
+
+
+def test_each_kind_of_difference_is_one_by_itself(node):
+    b = begin(node, new="""function on_publish(msg)
+  if msg.payload == "key" then msg.key = "other" end
+  if msg.payload == "header" then msg.headers.seen = "yes" end
+  if msg.payload == "text" then msg.payload = "other" end
+end""")
+    for payload in [b"key", b"header", b"text", b"bad", b"quiet", b"same"]:
+        b.post("/v1/topics/t/messages", payload)
+    r = judged(b, 6)
+    assert b.messages("t") == [b"key", b"header", b"text", b"same"]
+    assert r["kinds"] == {"same": 1, "accepted": 2, "rejected": 0, "changed": 3, "rerouted": 0, "failed": 0}
+    assert [e["what"] for e in r["examples"]["accepted"]] == ["bad one", "not returned"]
+    assert [e["what"] for e in r["examples"]["changed"]] == [".key", ".headers.seen", "payload"]
 
 
 def test_a_share_of_the_messages_is_judged(node):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from common import BINARY, running, wait_until
+from common import BINARY, hold_for, running, wait_until
 
 PRESENT = """
 function on_publish(msg)
@@ -244,3 +244,19 @@ def test_the_clock_of_a_hook_is_that_of_the_message(orders):
         f.write("function on_publish(msg) msg.headers = { at = %r } end" % first)
     r = replay(b.folder, "--topic", "orders", "--data", b.data, "--against", path, "--to", "1", "-o", "json", new=new)
     assert r["same"] == 1
+
+
+def test_shared_keys_live_by_the_times_of_messages_and_a_rejection_need_not_be_returned(node):
+    b = node()
+    b.publish("t", b"a")
+    hold_for(0.1, "longer than the short keys of the hook live")
+    for payload in (b"a", b"b"):
+        b.publish("t", payload)
+    new = """local seen = shared.dict("seen")
+function on_publish(msg)
+  if msg.payload == "b" then reject("dropped") return end
+  if not seen:add("short", 1, 0.05) then return reject("too soon") end
+  if not seen:add("long", 1, 3600) then return reject("again") end
+end"""
+    r = replay(b.folder, "--topic", "t", "--data", b.data, "--against", "none", "-o", "json", new=new)
+    assert {(x["reason"], x["first"]) for x in r["rejected"]["reasons"]} == {("again", 1), ("dropped", 2)}
