@@ -363,17 +363,6 @@ function M.show(name, messages, req)
   return groups[1].messages
 end
 
----How a topic has acknowledged the messages of a request.
----@param t lignum.Topic
----@param next integer?  the offset after the last message
----@param req lignum.Request
----@return string? durability     nil: the topic was deleted
----@return string committed        or the problem
----@return integer|string copies   or the code
-function M.acknowledged(t, next, req)
-  return t:acknowledges(next, req:header("lignum-ack"))
-end
-
 ---The answer to a failed publish. With any code but unknown_outcome nothing was appended, and nothing will be.
 ---@param code string
 ---@param why string
@@ -412,44 +401,47 @@ end
 ---@param t lignum.Topic|table|nil   the topic appended to, or further members of the problem
 ---@param more table?
 ---@param others? table[]
+---@param data? string   the message: the receipt is that of /api
 ---@return string? receipt
 ---@return string? message
 ---@return string? code
 ---@return table? more
-function M.receipt(req, first, count, epoch, t, more, others)
+function M.receipt(req, first, count, epoch, t, more, others, data)
   if not first then return nil, count, epoch, t end
-  local text, why, code = receipt(t, first, count, epoch, req:header("lignum-ack"), more and more.duplicate)
+  local text, why, code = receipt(t, first, count, epoch, req:header("lignum-ack"), more and more.duplicate, data)
   if not text or not others then return text, why, code end
   return (text:gsub("}\n$", function() return (',"rerouted":%s}\n'):format(json.encode(json.array(others))) end))
 end
 
 -- Publishes a message that on_publish has changed, rejected or rerouted.
-local function publish_changed(req, name, message, result)
+local function publish_changed(req, name, message, result, payload)
   local to, refusal = judge(message, result)
   core.where(nil)
   if not to then return refused(name, refusal) end
-  return M.receipt(req, append_sent(append_here, to, name, message, { request = req }))
+  local first, count, epoch, t, more = append_sent(append_here, to, name, message, { request = req })
+  return M.receipt(req, first, count, epoch, t, more, nil, payload)
 end
 
 ---Appends the body of a request without unpacking it in Lua, if that is possible: it has no content coding, and when
 ---on_publish is defined, it is one message with nothing but a payload.
 ---@param req lignum.Request
----@param name string   the topic
+---@param name string      the topic
+---@param payload? string  append this instead; the receipt is then that of /api (topic:receipt)
 ---@return string|false|nil receipt   false: it is not possible; nothing has been done
 ---@return string? message
 ---@return string? code
 ---@return table? more
-function M.request(req, name)
+function M.request(req, name, payload)
   local problem = not free[name] and reserved.problem(name)
   if problem then return nil, problem, "forbidden" end
   if published.wanted then return false end
-  local done, why, code, more = publish(req, name, on_publish)
-  if done == false and why then return publish_changed(req, name, why, code) end
+  local done, why, code, more = publish(req, name, on_publish, payload)
+  if done == false and why then return publish_changed(req, name, why, code, payload) end
   if code ~= "unknown_topic" then return done, why, code, more end
   local ok
   ok, why, code = policy.create(name)
   if not ok then return nil, why, code end
-  return publish(req, name)     -- on_publish has already seen it
+  return publish(req, name, nil, payload)     -- on_publish has already seen it
 end
 
 return M

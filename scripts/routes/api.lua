@@ -10,6 +10,7 @@ local route = require "lignum.route"
 local schema = require "lignum.schema"
 
 local topic, encode = core.topic, core.json.encode
+local strings = core.Request.strings
 local format = string.format
 
 local M = {}
@@ -27,18 +28,21 @@ end
 ---`POST /api/message`: appends one message of text.
 ---@param req lignum.Request
 function M.post(req)
-  local body, why, code, more = req:json { topic = "string", message = "string" }
-  if not body then return publish.fail(code, why, more) end
-  if body.topic == "" then return publish.fail("bad_topic", "topic must not be empty") end
+  local name, message = strings(req, "topic", "message")
+  if not name then       -- long, or wrong, and then this says what is
+    local body, why, code, more = req:json { topic = "string", message = "string" }
+    if not body then return publish.fail(code, why, more) end
+    name, message = body.topic, body.message
+  end
+  if name == "" then return publish.fail("bad_topic", "topic must not be empty") end
 
-  local first, count, epoch, t, found = publish.messages(body.topic, { { payload = body.message } }, req)
-  if not first then return publish.fail(epoch, count, t) end
-  local placed = first ~= true       -- else a duplicate, of which only that is known
-  local durability, committed, lost = publish.acknowledged(t, placed and first + count or nil, req)
-  if not durability then return http.fail(lost, committed) end
-  return 200, format('{"status":"message commited","data":%s%s%s,"durability":"%s","committed":"%s"}\n',
-    encode(body.message), placed and format(',"offset":%d,"epoch":%d', first, epoch) or "",
-    found and found.duplicate and ',"duplicate":true' or "", durability, committed), http.JSON
+  local receipt, why, code, more = publish.request(req, name, message)
+  if receipt == false then
+    local first, count, epoch, t, found = publish.messages(name, { { payload = message } }, req)
+    receipt, why, code, more = publish.receipt(req, first, count, epoch, t, found, nil, message)
+  end
+  if not receipt then return publish.fail(code, why, more) end
+  return 200, receipt, http.JSON
 end
 
 local function number_in(text)

@@ -28,6 +28,7 @@ PUBLISH = ["-c", "64", "-b", "100"]
 HOOK = 'function on_publish(msg) end\n'
 CONTEXT = 'function on_publish(msg, ctx) if ctx.user == "nobody" or ctx.route == "" then return reject("no") end end\n'
 MESSAGE = ["-c", "64", "-f", os.path.join(ROOT, "tests/bench/message.json")]
+API = ["-c", "64", "-f", os.path.join(ROOT, "tests/bench/api.json")]
 DECODE = 'function on_publish(msg) if not json.decode(msg.payload).a then return reject("no a") end end\n'
 
 STREAM = ["-c", "64", "-m", "POST", "-H", "Content-Type: application/json", "-f", os.path.join(ROOT, "tests/bench/message.json")]
@@ -37,6 +38,7 @@ STREAMS = "durable_streams {}\n"
 LOADS = [
     ("publish, 64 connections", "", "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
     ("append to a stream, 64 connections", STREAMS, "/v1/stream/s", STREAM, (4000, 16000)),
+    ("publish through /api, 64 connections", "", "/api/message", API, (4000, 16000)),
     ("publish, idempotent producers", "", "/v1/topics/t/messages", PUBLISH + ["-P"], (4000, 16000)),
     ("publish, empty on_publish", HOOK, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),
     ("publish, on_publish that looks at ctx", CONTEXT, "/v1/topics/t/messages", PUBLISH, (4000, 16000)),

@@ -98,7 +98,7 @@ def text_file(name, text):
 
 
 JSON_BODY = text_file("bench-object.json", '{"a": 1, "b": "%s", "c": [1, 2, 3]}' % ("x" * 67))
-API_BODY = text_file("bench-api.json", json.dumps({"topic": "api", "message": "x" * 100}))
+API_BODY = os.path.join(peers.ROOT, "tests/bench/api.json")
 FORM_BODY = text_file("bench-form", "value=" + "x" * 100)
 
 

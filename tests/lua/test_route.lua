@@ -63,24 +63,6 @@ test("route_a_path_longer_than_one_with_most_names_has_none", function()
   for i = 1, 9 do check.equal((core.walk(tree, "GET", path .. ("/x"):rep(i))), nil) end
 end)
 
-test("api_message_says_what_the_message_itself_has_reached", function()
-  local append, acknowledges, asked = core.append, core.Topic.acknowledges, nil
-  core.append = function() return 7, 1, 3 end
-  core.Topic.acknowledges = function(_, ...)
-    asked = { ... }
-    return "commit", "disk", 1
-  end
-  local ok, why = pcall(function()
-    local req = check.request("POST", "/api/message", { ["lignum-ack"] = "peers" }, '{"topic":"t","message":"m"}')
-    req.json = core.Request.json
-    local status, body = world_with("").handle(req)
-    check.equal({ status, asked }, { 200, { 8, "peers" } })
-    check.equal(body:match('"committed":"%a+"'), '"committed":"disk"')
-  end)
-  core.append, core.Topic.acknowledges = append, acknowledges
-  if not ok then error(why, 0) end
-end)
-
 test("route_params_are_each_requests_own", function()
   local world = world_with [[
 route.get("/p/{x}", function(r) local x = r.params.x r.params.x = "spoilt" return 200, x end)]]

@@ -51,6 +51,41 @@ def test_api_publish_answers_valid_json_whatever_the_message(b):
     assert [m["Data"] for m in body["messages"]] == nasty
 
 
+def test_api_publish_of_any_length_has_the_same_answer(b):
+    for i, n in enumerate([1, 16 * 1024 - 100, 16 * 1024 + 1, 200_000]):
+        a = send(b, "api-long", "é" * n)
+        assert_status(a, 200)
+        assert (a.json["data"] == "é" * n, a.json["offset"], a.json["committed"]) == (True, i, "disk")
+    a = send(b, "api-long", "x" * (1024 * 1024 + 1))
+    assert_refused(a, 413)
+    assert a.json["limit"] == 1024 * 1024
+    assert [len(m) for m in b.messages("api-long")] == [2, 2 * (16 * 1024 - 100), 2 * (16 * 1024 + 1), 400_000]
+
+
+def test_api_publish_that_is_sent_again_is_a_duplicate(b):
+    for duplicate in [None, True]:
+        a = b.ok("POST", "/api/message", json.dumps({"message": "once", "topic": "api-once"}), {"Idempotency-Key": "k"})
+        assert (a.json["data"], a.json["offset"], a.json.get("duplicate")) == ("once", 0, duplicate)
+
+
+def test_api_publish_with_a_hook_answers_what_was_sent_and_where_it_went(node):
+    b = node(config='''
+function on_publish(msg)
+  if msg.payload == "no" then return reject("not this") end
+  if msg.payload == "change" then msg.payload = "changed" end
+  if msg.payload == "move" then msg.topic = "other" end
+end''')
+    placed = [(m, send(b, "t", m).json) for m in ["keep", "change", "move", "keep"]]
+    assert [(m, a["data"], a["offset"], a["status"], a["committed"]) for m, a in placed] == [
+        (m, m, i, "message commited", "disk") for m, i in [("keep", 0), ("change", 1), ("move", 0), ("keep", 2)]]
+    assert b.messages("t") == [b"keep", b"changed", b"keep"]
+    assert b.messages("other") == [b"move"]
+    a = send(b, "t", "no")
+    assert_refused(a, 400)
+    assert (a.json["code"], a.json["detail"]) == ("rejected", "not this")
+    assert b.messages("t") == [b"keep", b"changed", b"keep"]
+
+
 def test_api_read_gives_the_half_open_range(b):
     for i in range(5):
         send(b, "api-range", "m%d" % i)

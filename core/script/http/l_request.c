@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/json_read.h"
 #include "base/mem.h"
 #include "net/vouch.h"
 #include "script/bind/arg.h"
@@ -17,6 +18,9 @@
 #define HEADER "req:header(name...)"
 #define PARAM "req:param(name)"
 #define MESSAGES "req:messages()"
+#define STRINGS "req:strings(name...)"
+
+enum { STRINGS_MAX = 16 * KIB };          /* a longer body takes too long for one go */
 
 /* ---- fields ---- */
 
@@ -287,12 +291,60 @@ static int l_messages(lua_State *L)
     return rc < 0 ? push_draft_fail(L, &d, rc) : 1;
 }
 
+/* The index of the name among the arguments that `member` is; 0: it is none, or its value has been found. */
+static int string_wanted(lua_State *L, int names, slice member)
+{
+    for (int i = 2; i < 2 + names; i++) {
+        slice name;
+        name.p = lua_tolstring(L, i, &name.n);
+        if (slice_eq(name, member))
+            return lua_isnil(L, i + names) ? i : 0;
+    }
+    return 0;
+}
+
+/* Puts each value behind the names, in their order. Is the text an object that has these members, all of them strings,
+ * and no others? */
+static bool take_strings(lua_State *L, int names, slice text, struct buf *scratch)
+{
+    struct json_reader r = {.text = text};
+    int found = 0;
+    if (json_next(&r, scratch) != JSON_OPEN_OBJECT)
+        return false;
+    while (json_next(&r, scratch) == JSON_MEMBER) {
+        int name = string_wanted(L, names, r.string);
+        if (name == 0 || json_next(&r, scratch) != JSON_STRING)
+            return false;
+        push_slice(L, r.string);
+        lua_replace(L, name + names);
+        found++;
+    }
+    return found == names && r.error == 0 && json_next(&r, scratch) == JSON_END;
+}
+
+/* req:strings(name...) -> string, each; nothing: the body is something else, or long */
+static int l_strings(lua_State *L)
+{
+    const struct http_request *r = request_check(L, 1, STRINGS);
+    int names = lua_gettop(L) - 1;
+    luaL_checkstack(L, names + 1, STRINGS);
+    for (int i = 2; i < 2 + names; i++)
+        arg_text(L, i, "name", STRINGS);
+    if (r->body.n > STRINGS_MAX)
+        return 0;
+    lua_settop(L, 1 + 2 * names);
+    struct buf *scratch = vm_scratch(vm_of(L));
+    bool good = take_strings(L, names, r->body, scratch);
+    vm_scratch_done(scratch);
+    return good ? names : 0;
+}
+
 /* The room above adds publish and read. */
 void request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"header", l_header}, {"param", l_param}, {"messages", l_messages}, {"know", l_know},
-        {"vouch", l_vouch},
+        {"vouch", l_vouch}, {"strings", l_strings},
         {NULL, NULL}};
     kind_open(L, &(struct kind_options){KIND_REQUEST, NULL, methods, index_request, field_names});
     lua_setfield(L, -2, "Request");

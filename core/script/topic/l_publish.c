@@ -21,10 +21,10 @@
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 
-#define PUBLISH "req:publish(topic [, hook])"
+#define PUBLISH "req:publish(topic [, hook [, payload]])"
 
-/* The stack: the arguments; with a hook also the body, the message, and what the hook returned. */
-enum { REQUEST = 1, TOPIC, HOOK, BODY, MESSAGE, REFUSAL };
+/* The stack: the arguments; with a hook also the payload that it sees, the message, and what the hook returned. */
+enum { REQUEST = 1, TOPIC, HOOK, GIVEN, BODY, MESSAGE, REFUSAL };
 
 /* Upvalues: the names of a message's fields, which spares each publish their lookup among all strings; and the
  * metatable of lazy messages. */
@@ -39,10 +39,18 @@ static slice topic_name(lua_State *L)
     return name;
 }
 
+/* The payload that stands for the request's body; p == NULL: none. */
+static slice given(lua_State *L)
+{
+    slice payload = {0};
+    payload.p = lua_tolstring(L, GIVEN, &payload.n);
+    return payload;
+}
+
 /* The rc is on top of the first offset, the count and the epoch. `peers`: the append waited for the peers. */
 static int answer(lua_State *L, int status, bool peers, bool duplicate)
 {
-    struct receipt receipt = {.peers = peers, .duplicate = duplicate};
+    struct receipt receipt = {.peers = peers, .duplicate = duplicate, .data = given(L)};
     int results = append_done(L, status, 0);
     if (lua_isnil(L, -results))
         return results;
@@ -96,7 +104,11 @@ static int publish(lua_State *L, enum body body)
     int failed = prepare(L, &d, &t);
     if (failed > 0)
         return failed;
-    return append(L, &d, t, draft_encode_body(&d, request_at(L, REQUEST), body));
+    slice payload = given(L);
+    if (payload.p == NULL)
+        return append(L, &d, t, draft_encode_body(&d, request_at(L, REQUEST), body));
+    int rc = draft_add(&d, &(struct message){.payload = payload});
+    return append(L, &d, t, rc < 0 ? rc : draft_finish(&d));
 }
 
 /* The topic is looked up when the body has been read: Lua creates a missing one only for a body that is valid. */
@@ -163,18 +175,21 @@ static int shown(lua_State *L, int status, lua_KContext context)
     return publish(L, BODY_PAYLOAD);
 }
 
-/* req:publish(topic [, hook]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits for the
- * acknowledging mark. false: Lua has to publish it. */
+/* req:publish(topic [, hook [, payload]]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits
+ * for the acknowledging mark. false: Lua has to publish it. */
 static int l_publish(lua_State *L)
 {
     const struct http_request *r = request_check(L, REQUEST, PUBLISH);
     arg_text(L, TOPIC, "topic", PUBLISH);
     struct task *self = task_self(L);
-    enum body body = body_of(r);
+    bool instead = !lua_isnoneornil(L, GIVEN);
+    if (instead)
+        arg_text(L, GIVEN, "payload", PUBLISH);
+    enum body body = instead ? BODY_PAYLOAD : body_of(r);
     bool hooked = !lua_isnoneornil(L, HOOK);
     if (hooked)
         luaL_checktype(L, HOOK, LUA_TFUNCTION);
-    lua_settop(L, HOOK);
+    lua_settop(L, GIVEN);
     if (body == BODY_JSON) {
         struct draft d;
         draft_init(&d, vm_of(L));
@@ -184,12 +199,15 @@ static int l_publish(lua_State *L)
     }
     if (!hooked && body != BODY_CODED)
         return body == BODY_JSON ? envelopes_decode(L, publish_envelopes, PUBLISH) : publish(L, body);
-    if (!hooked || body != BODY_PAYLOAD || r->body.n > PAYLOAD_SIZE_MAX) {
+    if (!hooked || body != BODY_PAYLOAD || (instead ? given(L) : r->body).n > PAYLOAD_SIZE_MAX) {
         lua_pushboolean(L, 0);
         return 1;
     }
     memory_check(vm_memory(vm_of(L)), L);
-    lua_pushlstring(L, r->body.p, r->body.n);
+    if (instead)
+        lua_pushvalue(L, GIVEN);
+    else
+        lua_pushlstring(L, r->body.p, r->body.n);
     lua_createtable(L, 0, 2);
     set(L, PAYLOAD, BODY);
     set(L, TO, TOPIC);

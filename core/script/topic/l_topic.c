@@ -30,7 +30,7 @@
 #define PRODUCER "topic:producer(id)"
 #define CHECK "topic:check(epoch, offset [, topic [, reached]])"
 #define ACKNOWLEDGES "topic:acknowledges([next [, ack]])"
-#define RECEIPT "topic:receipt(first, count, epoch [, ack [, duplicate]])"
+#define RECEIPT "topic:receipt(first, count, epoch [, ack [, duplicate [, data]]])"
 
 enum { LOOKED_MAX = 10 * 1000 };   /* topics, in one call: about a millisecond */
 
@@ -402,7 +402,7 @@ static int l_acknowledges(lua_State *L)
     return push_acknowledgement(L, t, next, !lua_isnoneornil(L, 3));
 }
 
-/* topic:receipt(first, count, epoch [, ack [, duplicate]]) -> text | nil, message, code */
+/* topic:receipt(first, count, epoch [, ack [, duplicate [, data]]]) -> text | nil, message, code */
 static int l_receipt(lua_State *L)
 {
     struct topic_handle *h = handle_check(L, RECEIPT);
@@ -414,6 +414,7 @@ static int l_receipt(lua_State *L)
         .peers = !lua_isnoneornil(L, 5),
         .duplicate = lua_toboolean(L, 6),
         .unplaced = unplaced,
+        .data = lua_isnoneornil(L, 7) ? (slice){0} : arg_text(L, 7, "data", RECEIPT),
     };
     struct topic *t;
     int rc = handle_find(L, h, &t);

@@ -1,6 +1,7 @@
 #include "script/topic/receipt.h"
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "broker/topic/topics.h"
 #include "script/message/token.h"
 #include "script/vm/vm.h"
@@ -53,10 +54,38 @@ static void add_number(struct buf *out, slice key, uint64_t v)
     buf_add_u64(out, v);
 }
 
+static int push_text(lua_State *L, struct buf *out)
+{
+    lua_pushlstring(L, buf_slice(out).p, buf_size(out));
+    vm_scratch_done(out);
+    return 1;
+}
+
+/* The receipt of the original interface, with the words that its clients know. */
+static int push_original(lua_State *L, struct topic *t, const struct receipt *r)
+{
+    struct buf *out = vm_scratch(vm_of(L));
+    buf_add_slice(out, SLICE("{\"status\":\"message commited\",\"data\":"));
+    if (!json_plain(out, r->data))
+        json_string(out, r->data);
+    if (!r->unplaced) {
+        add_number(out, SLICE(",\"offset\":"), r->first);
+        add_number(out, SLICE(",\"epoch\":"), r->epoch);
+    }
+    if (r->duplicate)
+        buf_add_slice(out, SLICE(",\"duplicate\":true"));
+    add_word(out, SLICE(",\"durability\":\""), durability_name(t));
+    add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark_reached(t, r->first + r->count, r->peers)));
+    buf_add_slice(out, SLICE("\"}\n"));
+    return push_text(L, out);
+}
+
 /* Every publish is answered by one, so it is written directly, not as a table for the encoder. No name or word in it
  * needs an escape. */
 int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
 {
+    if (r->data.p != NULL)
+        return push_original(L, t, r);
     const struct mark *mark = mark_reached(t, r->first + r->count, r->peers);
     struct buf *out = vm_scratch(vm_of(L));
     add_word(out, SLICE("{\"topic\":\""), t->name);
@@ -76,7 +105,5 @@ int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
     add_word(out, SLICE("\",\"committed\":\""), mark_name(t, mark));
     add_number(out, SLICE("\",\"copies\":"), mark_copies(t, mark));
     buf_add_slice(out, SLICE("}\n"));
-    lua_pushlstring(L, buf_slice(out).p, buf_size(out));
-    vm_scratch_done(out);
-    return 1;
+    return push_text(L, out);
 }

@@ -14,6 +14,7 @@ struct receipt {
     bool duplicate;                   /* of a request that was sent before, */
     bool unplaced;                    /* of which first, count and epoch are not known any more */
     bool peers;                       /* the append waited for the peers, whatever the topic acknowledges at */
+    slice data;                       /* the message, in UTF-8: the receipt is that of /api; p == NULL: of /v1 */
 };
 MAY_RAISE int push_receipt(lua_State *L, struct topic *t, const struct receipt *r);
 

@@ -155,6 +155,29 @@ TEST(test_a_param_is_that_of_the_table_once_a_script_has_it)
     host_close(&h);
 }
 
+static slice strings_of(const char *json)
+{
+    char request[1024];
+    snprintf(request, sizeof(request), "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                                        "Content-Length: %zu\r\n\r\n%s", strlen(json), json);
+    return slice_from(body(ask(request)));
+}
+
+TEST(test_strings_of_a_body_are_all_or_none)
+{
+    open_server("function HANDLE(r) return 200, table.concat({r:strings('a', 'b')}, '|') end");
+    CHECK_SLICE(strings_of("{\"a\": \"1\", \"b\": \"2\"}"), SLICE("1|2"));
+    CHECK_SLICE(strings_of(" {\"b\":\"\\u00e9\\n\",\"a\":\"\"} "), SLICE("|\xc3\xa9\n"));
+    static const char *const others[] = {
+        "", "{", "[]", "{}", "\"a\"", "{\"a\":\"1\"}", "{\"a\":\"1\",\"b\":2}", "{\"a\":\"1\",\"b\":null}",
+        "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", "{\"a\":\"1\",\"b\":\"2\",\"a\":\"3\"}",
+        "{\"a\":\"1\",\"b\":\"2\"}x", "{\"a\":\"1\",\"b\":\"2\"", "{\"a\":\"1\",\"b\":\"2\",}",
+        "{\"a\":\"1\",\"b\":\"\xff\"}", "{\"a\":\"1\",\"b\":[\"2\"]}", "{\"a\":\"1\",\"a\":\"2\"}"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        CHECK_SLICE(strings_of(others[i]), SLICE(""));
+    host_close(&h);
+}
+
 TEST(test_a_handler_that_fails_after_an_append_does_not_deny_it)
 {
     open_server("topic('t'):create() function HANDLE(r) topic('t'):append('x') error('later') end");

@@ -177,7 +177,13 @@ TEST(test_a_receipt_states_no_more_than_the_append_waited_for)
     t->settings.replication = REPLICATION_LIVE;
     t->peers.at = 1;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"peers\"");
+    CHECK_EVAL("return T:receipt(0, 1, 1, nil, false, 'a\"b\\n'):match('\"data.*')",
+               "\"data\":\"a\\\"b\\n\",\"offset\":0,\"epoch\":1,\"durability\":\"commit\",\"committed\":\"peers\"}\n");
+    CHECK_EVAL("return T:receipt(true, 0, 0, nil, true, 'x'):match('\"data.*')",
+               "\"data\":\"x\",\"duplicate\":true,\"durability\":\"commit\",\"committed\":\"peers\"}\n");
     t->peers.at = t->disk.at = 0;                    /* or it was of durability `os` */
+    CHECK_EVAL("return T:receipt(0, 1, 1, nil, false, 'x'):match('\"committed\":\"%a+\"')",
+               "\"committed\":\"written\"");
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"written\"");
     t->disk.at = 1;
     host_close(&h);
