@@ -240,11 +240,13 @@ def test_one_that_was_not_accepted_is_sent_again_to_whoever_leads_then(pair, lea
         wait_until(lambda: len(first.requests) >= 2, what="it is tried again")
         follow(b, second, epoch)
 
-    for epoch in (2, 4, 6, 8):          # on a busy machine, the next one may come after the 2 s that a forward waits for a leader
+    # The next one may come while the first is asked again, which makes the outcome unknown, or on a busy machine after the 2 s
+    # that a forward waits for a leader.
+    for epoch in range(2, 18, 2):
         in_threads(lambda: elect(epoch), lambda: answers.append(b.post("/v1/topics/t/messages", b"x")))
         if answers[-1].status == 200:
             break
-        assert_refused(answers[-1], 503, "no_leader")
+        assert answers[-1].json["code"] in ("unknown_outcome", "no_leader"), answers
         follow(b, first, epoch + 1)
         del first.requests[:]
     assert (answers[-1].status, answers[-1].body) == (200, b'{"first":0}'), answers
