@@ -14,7 +14,7 @@
 
 #include "base/limits.h"
 #include "base/say.h"
-#include "command/line_edit.h"
+#include "script/client/line_edit.h"
 #include "net/frame.h"
 
 enum { EXIT_LUA = 1, EXIT_INTERRUPTED = 128 + SIGINT };

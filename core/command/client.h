@@ -1,8 +1,8 @@
 /*
  * `lignum console`: connects to a broker's Unix socket and talks to its REPL. On a terminal it offers line editing,
- * history and completion (command/line_edit.h); otherwise it runs standard input as one script. Output goes to standard
- * output, errors to standard error. Ctrl-C interrupts the running line; a second Ctrl-C before the broker has answered
- * exits with 130.
+ * history and completion (script/client/line_edit.h); otherwise it runs standard input as one script. Output goes to
+ * standard output, errors to standard error. Ctrl-C interrupts the running line; a second Ctrl-C before the broker has
+ * answered exits with 130.
  */
 #ifndef COMMAND_CLIENT_H
 #define COMMAND_CLIENT_H

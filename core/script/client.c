@@ -15,6 +15,7 @@ static int system_module(lua_State *L)
     lua_newtable(L);
     system_open(L);
     backup_open(L);
+    editor_open(L);
     transfer_open(L);
     log_open(L);
     judge_open(L, scripts_open);

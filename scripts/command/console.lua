@@ -6,6 +6,8 @@ local shell = require "lignum.shell"
 local system = require "lignum.system"
 
 local PROMPT <const>, MORE <const> = "lignum> ", "     .. "
+local FAREWELL <const> = { quit = true, exit = true, ["quit()"] = true, ["exit()"] = true }
+local COMPLETE <const> = 5         -- seconds for the node to complete a name
 local SILENCE <const> = 30         -- seconds without a byte: the node writes one several times a second
 
 -- What a token opens must not travel in the clear: to this host only.
@@ -77,17 +79,32 @@ local function show(outcome, result)
   return 0
 end
 
+-- What completes names: what the node knows that the last one of a text may become.
+local function completion(node, session)
+  return function(text)
+    local options = { json = { line = text, session = session }, timeout = COMPLETE, fresh = true }
+    local answer = node:try("POST", remote.path { "console", "complete" }, options)
+    if not answer or answer.status ~= 200 then return "" end
+    return table.concat(core.json.decode(answer.body).words, "\n")
+  end
+end
+
+-- A statement may take several lines; all of it is sent again with each of them.
 local function converse(node, session)
+  local editor <close> = system.editor(completion(node, session))
+  if not editor then shell.fail(70, "the terminal does not support line editing") end
+  shell.out("quit or Ctrl-D exits.\n")
   local lines = {}
   while true do
-    shell.out(#lines > 0 and MORE or PROMPT)
-    local line = system.stdin:read("l")
-    if not line and not system.interrupted() then
+    local line = editor:read(#lines > 0 and MORE or PROMPT)
+    if line == nil then
       shell.out("\n")
       return 0
     end
-    if not line then shell.fail(130) end
-    if #lines > 0 or line:find("%S") then
+    if #lines == 0 and line and FAREWELL[line:match("^%s*(.-)%s*$")] then return 0 end
+    if not line then
+      lines = {}
+    elseif #lines > 0 or line:find("%S") then
       lines[#lines + 1] = line
       local outcome, result = run_line(node, session, table.concat(lines, "\n"))
       if outcome ~= "more" then

@@ -69,16 +69,16 @@ class Session:
 class Terminal:
     """The command-line client on a pseudo-terminal."""
 
-    def __init__(self, broker, home):
+    def __init__(self, words, home, **more):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        env = dict(os.environ, HOME=home, TERM="xterm", LC_ALL="C.UTF-8")
+        env = dict(os.environ, HOME=home, TERM="xterm", LC_ALL="C.UTF-8", **more)
         env.pop("XDG_STATE_HOME", None)
 
         def own():
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        self.process = subprocess.Popen([broker.binary, "console", broker.console], stdin=slave, stdout=slave,
-                                        stderr=slave, env=env, start_new_session=True, preexec_fn=own)
+        self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
+                                        preexec_fn=own)
         os.close(slave)
         self.seen = ""
 
@@ -137,7 +137,7 @@ def session(defer):
 @pytest.fixture
 def terminal(b, folder, defer):
     """A terminal at its prompt."""
-    t = Terminal(b, folder)
+    t = Terminal([b.binary, "console", b.console], folder)
     defer(t.close)
     t.expect(r"Lignum \S+, node ")
     t.expect(r"help\(\)")

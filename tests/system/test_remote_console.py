@@ -10,6 +10,7 @@ import pytest
 from certs import Authority
 from client import Connection, assert_status, request_bytes
 from common import BINARY, PATIENCE, wait_until
+from test_console import PROMPT, Terminal
 
 HOST = "127.0.0.2"
 
@@ -71,6 +72,43 @@ def test_output_comes_while_the_line_runs(b, ca):
     assert b.lua("return signal('go on'):send()") == "1"
     assert p.stdout.read() == b"1\n"
     assert p.wait(PATIENCE) == 0
+
+
+def test_a_terminal_has_editing_history_and_completion(b, ca, folder, defer):
+    def terminal():
+        t = Terminal(words(b, ca), folder, LIGNUM_TOKEN=b.root)
+        defer(t.close)
+        t.expect("quit or Ctrl-D exits")
+        t.expect(PROMPT)
+        return t
+    t = terminal()
+    t.answers("return 6 * 7", "42")
+    t.answers("return 1\x1b[D8\x05 + 1", "82")                # a step to the left, and to the end of the line
+    t.type("for i = 1, 2 do print('round', i)\r")
+    t.expect(r" \.\. ")
+    t.answers("end", "round\\s+2")
+    t.type("return cluster.stat\t")
+    t.expect(r"cluster\.stat[^\n]*us")
+    t.type("\x03")                                            # Ctrl-C gives the line up
+    t.expect(PROMPT)
+    t.answers("return 'first'", '"first"')
+    t.type("\x1b[A")                                          # the line before
+    t.expect("return 'first'")
+    t.answers("", '"first"')
+    t.type("print('it', 'runs') sleep(600)\r")
+    t.expect("it\\s+runs")
+    t.type("\x03")                                            # and a line that runs
+    t.expect("interrupted")
+    t.expect(PROMPT)
+    t.leave()
+    again = terminal()
+    again.type("\x1b[A\x1b[A")
+    again.expect("return 'first'")
+    again.answers("", '"first"')
+    again.answers("topic('no') error('oops')", "oops")
+    again.type("quit\r")
+    assert again.process.wait(PATIENCE) == 0
+    assert os.stat(os.path.join(folder, ".lignum_history")).st_mode & 0o777 == 0o600
 
 
 def test_ctrl_c_ends_the_line_on_the_node(b, ca):

@@ -10,6 +10,7 @@
 #include "script/vm/raise.h"
 
 MAY_RAISE void backup_open(lua_State *L);
+MAY_RAISE void editor_open(lua_State *L);
 MAY_RAISE void system_open(lua_State *L);
 MAY_RAISE void transfer_open(lua_State *L);
 MAY_RAISE void log_open(lua_State *L);

@@ -2,8 +2,8 @@
  * Line editing on the terminal with history and completion, by libedit. It knows nothing of the broker: the caller
  * gives a function that completes.
  */
-#ifndef COMMAND_LINE_EDIT_H
-#define COMMAND_LINE_EDIT_H
+#ifndef SCRIPT_CLIENT_LINE_EDIT_H
+#define SCRIPT_CLIENT_LINE_EDIT_H
 
 #include "base/buf.h"
 

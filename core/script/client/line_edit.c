@@ -1,4 +1,4 @@
-#include "command/line_edit.h"
+#include "script/client/line_edit.h"
 
 #include <errno.h>
 #include <histedit.h>
