@@ -41,19 +41,23 @@ end
 
 -- The words of a text in Lua, without comments and blanks.
 local function words_of(text)
-  local words, at = {}, 1
+  local words, at, n = {}, 1, 0
   while true do
-    at = text:match("^%s*()", at)
+    local word, after
+    at, word, after = text:match("^%s*()([%w_]*)()", at)
     if at > #text then return words end
-    local after
-    if text:find("^%-%-", at) then
-      at = long_end(text, at + 2) or text:match("^[^\n]*()", at)
+    local c = word == "" and text:sub(at, at)
+    if c == "-" and text:find("^%-%-", at) then
+      after = long_end(text, at + 2) or text:match("^[^\n]*()", at)
     else
-      after = long_end(text, at) or text:find("^[\"']", at) and string_end(text, at)
-        or text:match("^[%w_]+()", at) or at + 1
-      words[#words + 1] = text:sub(at, after - 1)
-      at = after
+      if c == "[" then after = long_end(text, at) or at + 1
+      elseif c == '"' or c == "'" then after = string_end(text, at)
+      elseif c then after = at + 1
+      end
+      n = n + 1
+      words[n] = text:sub(at, after - 1)
     end
+    at = after
   end
 end
 
