@@ -31,3 +31,5 @@ files["tests/lua/clock.lua"] = lignum
 files["tests/lua/clock_test.lua"] = tests
 files["tests/lua/lignum.lua"] = lignum
 files["tests/bench/dict.lua"] = lignum
+files["tests/clients/nginx.lua"] = { globals = { "ngx" } }
+files["rocks/lignum_client/transport.lua"] = { read_globals = { "ngx" } }

@@ -10,7 +10,7 @@ Q       := $(if $(V),,@)
 DEPS_BUILD := gcc make pkg-config liblua5.4-dev libevent-dev libcurl4-openssl-dev libedit-dev libssl-dev
 PEERS      := redis-server nats-server tarantool rabbitmq-server beanstalkd etcd-server nginx-light wrk
 DEPS_TEST  := lua5.4 lua-check patch python3 python3-pytest python3-pytest-xdist python3-pytest-timeout curl prometheus \
-              iproute2 iptables openssl python3-yaml
+              iproute2 iptables openssl python3-yaml lua-socket lua-sec lua-dkjson libnginx-mod-http-lua
 
 # libcurl and OpenSSL are loaded when they are needed (core/net/libcurl.c, openssl.c), so only their headers are needed here.
 PKGS     := lua5.4 libevent_core libedit

@@ -6,17 +6,19 @@ source = {
   url = ".",
 }
 description = {
-  summary = "A client of the Lignum message log: publish, read, tail",
+  summary = "A client of the Lignum message log: publish, read, follow, groups",
   license = "MIT",
 }
 dependencies = {
-  "lua >= 5.3",
-  "luasocket >= 3.0",
+  "lua >= 5.1",
+  "luasocket >= 3.0",   -- neither is needed in OpenResty
+  "luasec >= 1.2",
   "dkjson >= 2.5",
 }
 build = {
   type = "builtin",
   modules = {
     lignum_client = "lignum_client.lua",
+    ["lignum_client.transport"] = "lignum_client/transport.lua",
   },
 }

@@ -1,5 +1,5 @@
 /**
- * A small client of Lignum's HTTP interface (doc/http.md), for browsers and Node 18 or later. No dependencies.
+ * A small client of Lignum's HTTP interface (doc/http.md), for browsers and Node 20 or later. No dependencies.
  *
  *     import { Lignum } from "./lignum.js";
  *     const lignum = new Lignum(["http://node-1:8080", "http://node-2:8080"], { token: "lgn_..." });
@@ -15,18 +15,18 @@
 const RETRY_MIN = 100,
   RETRY_MAX = 2000; // milliseconds between two attempts
 const SILENCE = 40000; // a stream says something every 15 s; after this it is dead
-const PATIENCE = 12000; // a node that has not answered after this is left, if there is another
 const KEPT_TURNS = 1000; // changes of epoch that a follower remembers
 
 /**
  * @typedef {object} Options
  * @property {string} [token]      the secret of an access token
  * @property {number} [timeout]    milliseconds for a call in all, attempts included (30000)
+ * @property {number} [patience]   after which a node that does not answer is left, if there is another (12000)
  * @property {typeof fetch} [fetch]
  *
  * @typedef {object} Outgoing      a message to publish
  * @property {string|Uint8Array|object} data   an object is sent as JSON
- * @property {string} [key]
+ * @property {string|Uint8Array} [key]
  * @property {Record<string, string>} [headers]
  * @property {number} [delay]      seconds
  * @property {number} [ttl]        seconds
@@ -105,7 +105,9 @@ function envelope(message) {
   const m = typeof message === "string" || message instanceof Uint8Array ? { data: message } : message;
   /** @type {Record<string, any>} */
   const e = {};
-  for (const name of ["key", "headers", "delay", "ttl"]) if (m[name] !== undefined) e[name] = m[name];
+  for (const name of ["headers", "delay", "ttl"]) if (m[name] !== undefined) e[name] = m[name];
+  if (m.key instanceof Uint8Array) e.key_base64 = toBase64(m.key);
+  else if (m.key !== undefined) e.key = m.key;
   if (m.data instanceof Uint8Array) e.base64 = toBase64(m.data);
   else e.data = typeof m.data === "string" ? m.data : JSON.stringify(m.data);
   return e;
@@ -198,6 +200,7 @@ export class Lignum {
     this.at = 0;
     this.token = options.token;
     this.timeout = options.timeout ?? 30000;
+    this.patience = options.patience ?? 12000;
     this.fetch = options.fetch ?? ((...args) => fetch(...args));
   }
 
@@ -242,7 +245,7 @@ export class Lignum {
     const waits = (o.wait ?? 0) * 1000;
     const until = Date.now() + waits + (o.timeout ?? this.timeout);
     const repeats = o.repeats ?? (method === "GET" || method === "PUT" || method === "DELETE");
-    const patience = repeats && this.urls.length > 1 ? PATIENCE + waits : Infinity;
+    const patience = repeats && this.urls.length > 1 ? this.patience + waits : Infinity;
     let problem;
     for (let tries = 0; ; tries++) {
       const limit = AbortSignal.timeout(Math.max(1, Math.min(until - Date.now(), patience)));
@@ -375,6 +378,15 @@ export class Lignum {
     });
   }
 
+  /**
+   * A producer whose requests are stored once and in order. A higher epoch fences the lower ones of the same id.
+   * @param {string} topic
+   * @param {{ id?: string, epoch?: number }} [o]   id: a random one; epoch: 0, with an id that is given the time in ms
+   */
+  producer(topic, o = {}) {
+    return new Producer(this, topic, o);
+  }
+
   // ---- reading
 
   /**
@@ -466,6 +478,50 @@ export class Lignum {
   }
 }
 
+/** Publishes to one topic; each request once, in order, over failovers and restarts of nodes. */
+export class Producer {
+  /** @param {Lignum} client @param {string} topic @param {{ id?: string, epoch?: number }} o */
+  constructor(client, topic, o) {
+    this.client = client;
+    this.topic = topic;
+    this.id = o.id ?? crypto.randomUUID();
+    this.epoch = o.epoch ?? (o.id === undefined ? 0 : Date.now());
+    this.seq = 0;
+    /** @type {any} */ this.pending = null;
+  }
+
+  /**
+   * Publishes messages as one batch. After a failure that is `retryable` the batch is pending: call retry() until it
+   * succeeds. Nothing else can be published before that.
+   * @param {Outgoing|string|Uint8Array|(Outgoing|string|Uint8Array)[]} messages
+   * @param {{ ack?: string, timeout?: number }} [o]
+   */
+  publish(messages, o = {}) {
+    if (this.pending) throw new Error("the last batch is pending: retry() it first");
+    this.pending = { messages, o };
+    return this.retry();
+  }
+
+  /**
+   * Sends the pending batch again. It is stored once, even if it was before; then the receipt has `duplicate`.
+   * @returns {Promise<Receipt>}
+   */
+  async retry() {
+    if (!this.pending) throw new Error("no batch is pending");
+    const { messages, o } = this.pending,
+      producer = { id: this.id, epoch: this.epoch, seq: this.seq };
+    try {
+      const receipt = await this.client.publish(this.topic, messages, { ...o, producer });
+      this.pending = null;
+      this.seq++;
+      return receipt;
+    } catch (why) {
+      if (why instanceof LignumError && !why.retryable) this.pending = null; // refused for good: its number is free
+      throw why;
+    }
+  }
+}
+
 /** A consumer group of a topic. */
 export class Group {
   /** @param {Lignum} client @param {string} topic @param {string} name */
@@ -521,6 +577,11 @@ export class Group {
   /** @param {Message} m @param {number} [delay]   seconds */
   release(m, delay) {
     return this.settle({ release: [delay === undefined ? m.lease : { lease: m.lease, delay }] });
+  }
+
+  /** Its lease lasts that many seconds from now. @param {Message} m @param {number} seconds */
+  extend(m, seconds) {
+    return this.settle({ extend: [{ lease: m.lease, seconds }] });
   }
 
   /** @param {Message} m @param {string} [why] */

@@ -1,8 +1,8 @@
-"""The commands in doc/tutorial.md and doc/how-to.md work as they stand, in their order, in a network of their own.
+"""The commands in doc/tutorial.md, doc/how-to.md and doc/clients.md work as they stand, in their order, in a network of their own.
 
 A ```sh block is run; one that begins with a comment "# in another terminal" goes on in the background until the end of its
-chapter. Each line of a ```text block must be in what the block before it printed. A ```lua block is the file that its first
-line names. A chapter (##) begins in an empty directory, after the page's ```sh prelude; one that needs a program says so:
+chapter. Each line of a ```text block must be in what the block before it printed. A ```lua, ```python or ```js block is the file that
+its first line names. $SOURCE is the directory of Lignum's source. A chapter (##) begins in an empty directory, after the page's ```sh prelude; one that needs a program says so:
 "Needs `redis-server`.".
 """
 
@@ -15,9 +15,11 @@ import subprocess
 import consul
 import pytest
 
+import test_clients
 from common import BINARY, ROOT
 
 BACKGROUND = "# in another terminal"
+COMMENT = {"lua": "--", "python": "#", "js": "//"}
 
 PRELUDE = r"""
 set -e -o pipefail
@@ -65,8 +67,8 @@ def script_of(text):
         elif language == "sh":
             script.append("echo '@@@ %d'\n%s" % (number, body))
             last = number
-        elif language == "lua":
-            name = re.match(r"-- ([\w./-]+\.lua)\b", body)[1]
+        elif language in COMMENT:
+            name = re.match(COMMENT[language] + r" ([\w./-]+)", body)[1]
             script.append("cat > %s <<'END-OF-FILE'\n%sEND-OF-FILE" % (name, body))
         elif language == "text":
             expected += [(last, line) for line in body.splitlines() if line.strip()]
@@ -94,7 +96,7 @@ def logs(folder):
     return "\n".join(ends)
 
 
-ALL = [(page, title, text) for page in ("tutorial.md", "how-to.md") for title, text in chapters(page)]
+ALL = [(page, title, text) for page in ("tutorial.md", "how-to.md", "clients.md") for title, text in chapters(page)]
 
 
 @pytest.mark.parametrize("page,title,text", ALL, ids=["%s: %s" % (p, t) for p, t, _ in ALL])
@@ -114,10 +116,12 @@ def test_a_chapter_works_as_it_stands(folder, page, title, text):
     missing = [tool for tool in needs(text) if not shutil.which(tool, path=path)]
     if missing:
         pytest.skip("%s is not installed" % missing[0])
+    if "lua5.4" in needs(text) and test_clients.why_not("lua"):
+        pytest.skip(test_clients.why_not("lua"))
     work = os.path.join(folder, "work")
     os.mkdir(work)
     script, expected = script_of(text)
-    env = dict(os.environ, PATH=path, HOME=work)
+    env = dict(os.environ, PATH=path, HOME=work, SOURCE=ROOT)
     for name in "LIGNUM_URL", "LIGNUM_TOKEN":
         env.pop(name, None)
     p = subprocess.Popen([*network, "bash", "-c", script], cwd=work, env=env, stdin=subprocess.DEVNULL, text=True,
