@@ -1,6 +1,7 @@
 --- /openapi.json: describes the routes of the other files here in OpenAPI 3.1. A test compares the two; bounds come
 --- from core.limits and schema.lua.
 local core = require "lignum.core"
+local describe = require "lignum.describe"
 local route = require "lignum.route"
 local schema = require "lignum.schema"
 
@@ -56,7 +57,7 @@ local function header(name, description)
 end
 
 local TOPIC = {
-  name = "topic", ["in"] = "path", required = true,
+  name = "topic", ["in"] = "path", required = true, example = "orders",
   schema = { type = "string", pattern = ("^[A-Za-z0-9][A-Za-z0-9._-]{0,%d}$"):format(limits.topic_name_max - 1) },
 }
 
@@ -395,7 +396,7 @@ paths["/v1/topics/{topic}/messages"] = {
 }
 
 local GROUP <const> = {
-  name = "group", ["in"] = "path", required = true, schema = TOPIC.schema,
+  name = "group", ["in"] = "path", required = true, schema = TOPIC.schema, example = "mails",
 }
 
 paths["/v1/topics/{topic}/groups"] = {
@@ -621,8 +622,10 @@ M.document = {
   security = list { {}, { token = list {} }, { basic = list {} } },
   info = {
     title = "Lignum", version = core.version, license = { name = "MIT", identifier = "MIT" },
+    contact = { name = "Lignum" },
     description = "A durable message log. doc/http.md describes what each call guarantees.",
   },
+  tags = describe.tags(),
   paths = paths,
   components = {
     schemas = schemas,
@@ -634,8 +637,14 @@ M.document = {
   },
 }
 
+local described = false
+
 ---`GET /openapi.json`
 function M.get()
+  if not described then         -- not before all routes are there
+    describe.operations(paths, route.list())
+    described = true
+  end
   return 200, M.document
 end
 

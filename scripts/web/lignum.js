@@ -86,15 +86,18 @@ export class Message {
     /** @type {any} */ this.value = fields.json;
   }
 
+  /** @returns {Uint8Array} */
   bytes() {
     return this.base64 === undefined ? encoder.encode(this.text()) : fromBase64(this.base64);
   }
 
+  /** @returns {string} */
   text() {
     if (this.value !== undefined) return JSON.stringify(this.value);
     return this.data === undefined ? decoder.decode(this.bytes()) : this.data;
   }
 
+  /** @returns {any} */
   json() {
     return this.value !== undefined ? this.value : JSON.parse(this.text());
   }
@@ -102,10 +105,10 @@ export class Message {
 
 /** @param {Outgoing|string|Uint8Array} message */
 function envelope(message) {
+  /** @type {Outgoing} */
   const m = typeof message === "string" || message instanceof Uint8Array ? { data: message } : message;
   /** @type {Record<string, any>} */
-  const e = {};
-  for (const name of ["headers", "delay", "ttl"]) if (m[name] !== undefined) e[name] = m[name];
+  const e = { headers: m.headers, delay: m.delay, ttl: m.ttl };
   if (m.key instanceof Uint8Array) e.key_base64 = toBase64(m.key);
   else if (m.key !== undefined) e.key = m.key;
   if (m.data instanceof Uint8Array) e.base64 = toBase64(m.data);
@@ -116,7 +119,7 @@ function envelope(message) {
 /** @param {number} ms @param {AbortSignal} [signal] */
 function pause(ms, signal) {
   return new Promise((done, fail) => {
-    const stop = () => (clearTimeout(timer), fail(signal.reason));
+    const stop = () => (clearTimeout(timer), fail(signal?.reason));
     const timer = setTimeout(() => (signal?.removeEventListener("abort", stop), done(undefined)), ms);
     signal?.addEventListener("abort", stop, { once: true });
     if (signal?.aborted) stop();
@@ -125,22 +128,24 @@ function pause(ms, signal) {
 
 /**
  * Reads an event stream: yields { id, event, data } and, for a comment, {}.
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStream<Uint8Array>|null} body
  */
 async function* events(body) {
+  if (!body) return;
   const reader = body.getReader(),
     text = new TextDecoder();
   let rest = "";
   try {
     for (;;) {
-      let timer;
+      /** @type {any} */ let timer;
+      /** @type {Promise<never>} */
       const silent = new Promise(
         (_, no) => (timer = setTimeout(() => no(new Error("the stream is silent")), SILENCE)),
       );
       const { value, done } = await Promise.race([reader.read(), silent]).finally(() => clearTimeout(timer));
       if (done) return;
       const blocks = (rest + text.decode(value, { stream: true })).split("\n\n");
-      rest = blocks.pop();
+      rest = blocks.pop() ?? "";
       for (const block of blocks) {
         /** @type {Record<string, string>} */
         const event = {};
@@ -201,11 +206,17 @@ export class Lignum {
     this.token = options.token;
     this.timeout = options.timeout ?? 30000;
     this.patience = options.patience ?? 12000;
+    /** @type {typeof fetch} */
     this.fetch = options.fetch ?? ((...args) => fetch(...args));
   }
 
-  /** @private */
+  /**
+   * @private
+   * @param {string} method @param {string} path
+   * @param {{ body?: any, headers?: Record<string, string>, signal?: AbortSignal, type?: string }} o
+   */
   async attempt(method, path, { body, headers, signal, type }) {
+    /** @type {Record<string, string>} */
     const all = { ...headers };
     if (this.token) all.Authorization = "Bearer " + this.token;
     if (type) all["Content-Type"] = type;
@@ -275,7 +286,10 @@ export class Lignum {
     return (await this.request("GET", path, o)).json();
   }
 
-  /** Sends JSON; the answer's JSON, or null. @returns {Promise<any>} */
+  /**
+   * Sends JSON; the answer's JSON, or null.
+   * @param {string} method @param {string} path @param {any} [body] @param {object} [o] @returns {Promise<any>}
+   */
   async send(method, path, body, o = {}) {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const response = await this.request(method, path, { body: text, type: text && "application/json", ...o });
@@ -296,28 +310,36 @@ export class Lignum {
     );
   }
 
+  /** @param {string} name @param {object} [o] */
   topic(name, o) {
     return this.get(Lignum.path(name), o);
   }
+  /** @param {string} name @param {object} [settings] */
   createTopic(name, settings) {
     return this.send("PUT", Lignum.path(name), settings);
   }
+  /** @param {string} name @param {object} settings */
   changeTopic(name, settings) {
     return this.send("PATCH", Lignum.path(name), settings, { repeats: true });
   }
+  /** @param {string} name */
   deleteTopic(name) {
     return this.send("DELETE", Lignum.path(name));
   }
 
+  /** @param {object} [o] */
   cluster(o) {
     return this.get("/v1/cluster", o);
   }
+  /** @param {object} [o] */
   health(o) {
     return this.get("/v1/health", o);
   }
+  /** @param {object} [o] */
   hooks(o) {
     return this.get("/v1/hooks", o);
   }
+  /** @param {object} [o] */
   me(o) {
     return this.get("/v1/me", o);
   }
@@ -405,7 +427,7 @@ export class Lignum {
     const body = await response.json();
     return {
       ...body,
-      messages: body.messages.map((m) => new Message(m)),
+      messages: body.messages.map((/** @type {any} */ m) => new Message(m)),
       earliest: Number(response.headers.get("Lignum-Earliest")),
     };
   }
@@ -530,18 +552,21 @@ export class Group {
     this.path = `${Lignum.path(topic)}/groups/${encodeURIComponent(name)}`;
   }
 
+  /** @param {object} [o] */
   info(o) {
     return this.client.get(this.path, o);
   }
   create(settings = {}) {
     return this.client.send("PUT", this.path, settings);
   }
+  /** @param {object} settings */
   change(settings) {
     return this.client.send("PATCH", this.path, settings, { repeats: true });
   }
   delete() {
     return this.client.send("DELETE", this.path);
   }
+  /** @param {string|number} to */
   seek(to) {
     return this.client.send("POST", this.path + "/seek", { to }, { repeats: true });
   }
@@ -562,14 +587,15 @@ export class Group {
       repeats: true,
       wait: o.wait,
     });
-    return answer.messages.map((m) => new Message(m));
+    return answer.messages.map((/** @type {any} */ m) => new Message(m));
   }
 
-  /** @param {{ ack?: string[], release?: any[], reject?: any[], extend?: any[] }} what */
+  /** @param {{ ack?: any[], release?: any[], reject?: any[], extend?: any[] }} what */
   async settle(what) {
     return (await this.client.send("POST", this.path + "/settle", what, { repeats: true })).results;
   }
 
+  /** They are done. @param {...Message} messages */
   ack(...messages) {
     return this.settle({ ack: messages.map((m) => m.lease) });
   }
