@@ -433,6 +433,21 @@ export class Lignum {
   }
 
   /**
+   * The token of a topic's end: what "latest" means is decided once, not by each attempt of a follower.
+   * @private
+   * @param {string} topic @param {AbortSignal} [signal]
+   */
+  async end(topic, signal) {
+    try {
+      return (await this.read(topic, { from: "latest", signal })).next_token;
+    } catch (why) {
+      if (why.code === "unknown_topic") return "earliest"; // it is not there yet
+      if (signal?.aborted) return "latest"; // the follower ends
+      throw why;
+    }
+  }
+
+  /**
    * Follows a topic for ever, from node to node. When messages that it has delivered were truncated, as a WAL topic
    * allows, it calls `onTruncated(offset)`: forget what you have from there on; and goes on with what is there instead.
    * When messages were removed before it has read them, it calls `onGap(from, earliest)`.
@@ -447,6 +462,7 @@ export class Lignum {
       lastId = "",
       id = "",
       tries = 0;
+    if (from === "latest") from = await this.end(topic, o.signal);
     for (;;) {
       try {
         const path = Lignum.path(topic) + "/messages" + (lastId ? "" : query({ from }));
