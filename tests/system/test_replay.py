@@ -174,8 +174,11 @@ def test_damage_on_a_node_is_said_and_left_out_by_range(node):
     b = node(config="", set=["topic[*].segment.messages=40"])
     for i in range(120):
         b.publish("t", (b"message %d " % i) * (30000 if i == 70 else 1))
-    files = sorted(f for f in os.listdir(os.path.join(b.data, "topics", "t")) if f.endswith(".log"))
-    assert len(files) == 2
+
+    def sealed():
+        return sorted(f for f in os.listdir(os.path.join(b.data, "topics", "t")) if f.endswith(".log"))
+    wait_until(lambda: len(sealed()) >= 2, what="the disk thread has sealed the full files")
+    files = sealed()
     b.stop()
     for name, numbers in (files[0], (0, 1, 20)), (files[1], (*range(50, 57), 70)):
         with open(os.path.join(b.data, "topics", "t", name), "r+b") as f:
