@@ -28,6 +28,7 @@ topic "*" {
   copies = 1,                      -- nodes that must have a message before it is acknowledged; above 1: for "live" only
   -- durability = "commit", segment = { bytes = 64 * MiB }: default to those of store
   retain = { age = 0, bytes = 0, messages = 0, groups = false },   -- 0 = keep everything
+  expire = 0,                      -- the topic is deleted when nobody has used it for so many seconds; 0 = never
   dedupe = { age = 120 * second, keys = 100000 },  -- which Idempotency-Keys are remembered
 }
 

@@ -41,9 +41,11 @@ struct server {
     struct cluster *cluster;               /* NULL: this node is alone */
     struct auditor *auditor;
     struct buf data, advertise;            /* NUL-terminated */
-    struct watch synced, due, group_due, trim, day, drain, hup, term, interrupt;
+    struct watch synced, due, group_due, expire, trim, day, drain, hup, term, interrupt;
     struct notify notify;                  /* the service manager */
     uint64_t due_at, group_due_at;         /* what `due` and `group_due` are armed for, or 0 */
+    uint64_t expire_at;                    /* what `expire` is armed for, or 0 */
+    bool expire_due;                       /* topics with `expire` may be due */
     bool trim_armed, trim_due;             /* the look at retention: its timer runs; its time has come */
     bool lost;                             /* files of the data directory are gone, and who waited for them was told */
     struct mark reloads;                   /* how many have ended */

@@ -108,6 +108,32 @@ static void group_due_arm(struct server *s)
         watch_arm(&s->group_due, at > now ? at - now : 0);
 }
 
+/* The same for topics with `expire`, with a pause between two looks. */
+static void expire_arm(struct server *s)
+{
+    uint64_t at = expiry_due_ns(topics_expiry(s->topics)), now = clock_ns();
+    uint64_t next = at > now + EXPIRE_MS * NS_PER_MS ? at : now + EXPIRE_MS * NS_PER_MS;
+    if (at == 0 || (s->expire_at != 0 && s->expire_at <= next))
+        return;
+    s->expire_at = next;
+    watch_arm(&s->expire, s->expire_at - now);
+}
+
+/* After a time in which this process did not run, what has come meanwhile is read first: it may be a use. */
+static void expire_now(struct server *s)
+{
+    uint64_t now = clock_ns();
+    bool late = now - s->expire_at > NS_PER_S;
+    s->expire_due = false;
+    s->expire_at = 0;
+    if (late)
+        return;
+    if (s->role.kind == ROLE_FOLLOWER)
+        cluster_tell_uses(s->cluster, now);
+    else
+        groups_expire_topics(s->groups, now);
+}
+
 /* An armed timer is left alone: otherwise topics that keep changing would put the look at retention off without end. */
 static void trim_arm(struct server *s)
 {
@@ -174,6 +200,8 @@ void turn(void *arg)
     if (s->console != NULL)
         console_receive(s->console);       /* 1. the console's lines -> tasks */
     worlds_run(s->worlds);                 /* 2. requests -> tasks -> appends */
+    if (s->expire_due)
+        expire_now(s);                     /* 2. what this turn has used stays */
     trail_turn(s->trail);                  /* 2. what tasks have noted -> _audit */
     store_flush(s->store);                 /* 3. tails -> files */
     if (s->cluster != NULL)
@@ -189,6 +217,7 @@ void turn(void *arg)
         loop_again(&s->loop);              /* steps 2 to 6 made one ready or due, and no event announces that */
     due_arm(s);
     group_due_arm(s);
+    expire_arm(s);
     if (s->stopping && stopped(s))
         loop_stop(&s->loop);
 }
@@ -213,6 +242,11 @@ static void on_due(void *arg)
 static void on_group_due(void *arg)
 {
     ((struct server *)arg)->group_due_at = 0;
+}
+
+static void on_expire(void *arg)
+{
+    ((struct server *)arg)->expire_due = true;
 }
 
 /* Armed by each change of the topics, and again while there is something to do. */
@@ -290,6 +324,7 @@ void server_watch(struct server *s)
     watch_readable(&s->loop, &s->synced, store_event_fd(s->store), on_synced, s);
     watch_precise_timer(&s->loop, &s->due, on_due, s);
     watch_precise_timer(&s->loop, &s->group_due, on_group_due, s);
+    watch_timer(&s->loop, &s->expire, on_expire, s);
     watch_timer(&s->loop, &s->trim, on_trim, s);
     watch_timer(&s->loop, &s->day, on_day, s);
     watch_timer(&s->loop, &s->drain, on_drained_too_long, s);
@@ -306,7 +341,7 @@ void server_watch(struct server *s)
 
 void server_unwatch(struct server *s)
 {
-    struct watch *all[] = {&s->synced, &s->due, &s->group_due, &s->trim, &s->day, &s->drain,
+    struct watch *all[] = {&s->synced, &s->due, &s->group_due, &s->expire, &s->trim, &s->day, &s->drain,
                            &s->hup, &s->term, &s->interrupt};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         watch_fini(all[i]);

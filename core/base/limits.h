@@ -18,6 +18,9 @@ enum {
     TOPIC_NAME_MAX = 128,               /* fits a directory name with room for suffixes */
     TOPICS_MAX = 1000 * 1000,           /* each costs about 1.5 KiB of memory */
     LABELS_SIZE_MAX = 4 * KIB,          /* of one topic: every node keeps them in memory */
+    EXPIRE_MS = 250,                    /* between two looks at topics with `expire`, and after a sleep */
+    EXPIRE_STEP_LOOKS = 1000,           /* of topics in one turn */
+    EXPIRE_STEP_GROUPS = 100 * 1000,    /* of groups in one turn, for topics that nobody uses */
     TRIM_MS = 10 * 1000,                /* between two looks at what retention may remove */
     NODE_NAME_MAX = 64,
     NODE_ADDRESS_MAX = 127,             /* "HOST:PORT" as nodes tell it to each other */

@@ -66,8 +66,8 @@ local SETTINGS <const> = "KEY.PATH=VALUE..."
 
 return {
   summary = "topics: lists, shows, creates, changes, trims and deletes them", remote = true,
-  help = "Settings: replication, copies, durability, retain.age|bytes|messages|groups, segment.age|bytes|messages,\n"
-    .. "dedupe.age|keys. Values take units: 7d, 10GiB.",
+  help = "Settings: replication, copies, durability, retain.age|bytes|messages|groups, expire,\n"
+    .. "segment.age|bytes|messages, dedupe.age|keys. Values take units: 7d, 10GiB.",
   verbs = {
     { name = "ls", summary = "lists topics", usage = "[PATTERN]", args = { 0, 1 }, run = ls,
       flags = { { "--internal", nil, "the broker's own, too" } } },

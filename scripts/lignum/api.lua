@@ -213,6 +213,7 @@ function Topic:check(epoch, offset, topic, reached) end
 ---@field copies? integer
 ---@field durability? "commit"|"interval"|"os"
 ---@field retain? { age?: number, bytes?: integer, messages?: integer, groups?: boolean }   age in seconds; 0: no bound
+---@field expire? number      seconds without a use after which the topic is deleted; 0: never
 ---@field segment? { messages?: integer, bytes?: integer, age?: number }
 ---@field dedupe? { age?: number, keys?: integer }   which idempotency keys are remembered
 
@@ -872,6 +873,7 @@ function node.ready() end
 ---@field process { cpu: number, rss: integer, fds: integer, fds_max: integer, start_time: number }
 ---@field topics lignum.TopicStats[]   the first ones by name
 ---@field topics_count integer
+---@field topics_expired integer   deleted by this node, because nobody has used them for their `expire`
 ---@field totals lignum.TopicStats
 
 ---Returns the counters of all layers, as in /metrics.

@@ -113,6 +113,7 @@ local function settings(replication, more)
         limits.json_integer_max),
       "groups", key("flag", false, "whether messages that all groups of the topic have settled may be deleted"),
     },
+    "expire", age("the topic is deleted when nobody has used it for this long; 0 = never"),
     "segment", segment(),
     "dedupe", dedupe(),
   }

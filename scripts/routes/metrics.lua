@@ -194,6 +194,8 @@ end
 local function add_topics(page, stats)
   local totals = stats.totals
   page:one("topics", "gauge", "Topics, including the broker's own.", stats.topics_count)
+  page:one("topics_expired_total", "counter", "Topics that this node has deleted, because nobody used them.",
+    stats.topics_expired)
   page:one("appended_messages_total", "counter", "Messages appended.", totals.appended_messages)
   page:one("appended_bytes_total", "counter", "Bytes of messages appended.", totals.appended_bytes)
   page:one("read_messages_total", "counter", "Messages read.", totals.read_messages)

@@ -42,6 +42,7 @@ const SETTINGS = [
   ["retain.age", "Keep for", "seconds; 0: without limit", 1],
   ["retain.bytes", "Keep bytes", "0: all", 1],
   ["retain.messages", "Keep messages", "0: all", 1],
+  ["expire", "Delete when unused for", "seconds; 0: never", 1],
   ["segment.bytes", "Bytes of a file", "", 1],
   ["segment.messages", "Messages of a file", "", 1],
   ["dedupe.age", "Remember keys for", "seconds", 1],

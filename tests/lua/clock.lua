@@ -1,5 +1,6 @@
 -- What clock_test.lua tests: things that take hours or months.
 topic "short" { retain = { age = 1 * hour }, segment = { messages = 2 } }
+topic "brief*" { expire = 1 * hour }
 topic "*" { dedupe = { age = 120, keys = 1000 } }
 
 local ticks, late = 0, {}

@@ -3,6 +3,7 @@ local function state() return request("GET", "/state").json end
 local function post(name, headers)
   return request("POST", "/v1/topics/" .. name .. "/messages", { body = "x", headers = headers })
 end
+local function there(name) return topic(name):info() ~= nil end
 
 test("clock_every_and_after_come_when_they_are_due", function()
   advance(7100)
@@ -74,4 +75,73 @@ test("clock_a_long_poll_ends_after_its_time", function()
   local answer = request("GET", "/v1/topics/t/messages?from=1&wait=30")
   assert.equal(answer.json.messages, {})
   assert(now() - began >= 30 and now() - began < 31)
+end)
+
+test("clock_a_topic_that_nobody_uses_is_deleted", function()
+  for _, name in ipairs { "brief", "brief.read", "brief.appended", "lasting" } do post(name) end
+  assert.equal(topic("brief"):info().expire, 3600)
+  advance(3590)
+  assert.equal(#topic("brief.read"):read(), 1)
+  post "brief.appended"
+  topic("brief"):info()                                -- to look at it is no use
+  assert(there "brief")
+  advance(11)
+  assert(not there "brief")
+  advance(3570)
+  assert(there "brief.read" and there "brief.appended")
+  advance(30)
+  assert(not there "brief.read" and not there "brief.appended")
+  assert.equal(node.stats().topics_expired, 3)
+  assert(there "lasting")
+  post "brief"
+  assert.equal(topic("brief"):info().next, 1)          -- another one
+end)
+
+test("clock_a_reader_that_waits_keeps_its_topic", function()
+  post "brief"
+  post "brief.alone"
+  spawn(function() for _ = 1, 90 do topic("brief"):wait(1, 60) end end)
+  advance(5000)
+  assert(there "brief" and not there "brief.alone")
+  advance(401)
+end)
+
+test("clock_a_topic_is_kept_until_its_groups_have_settled_all", function()
+  post "brief"
+  local workers = topic("brief"):group "workers"
+  assert(workers:create({ lease_time = 60 }, 0))
+  advance(20 * hour)
+  assert(there "brief")
+  local claimed = workers:claim()
+  advance(50)
+  workers:settle { ack = { claimed[1].lease } }
+  advance(3500)
+  assert(there "brief")
+  advance(200)
+  assert(not there "brief")
+  post "brief"
+  assert.equal(workers:info(), nil)
+end)
+
+test("clock_a_group_that_expires_lets_its_topic_end", function()
+  post "brief"
+  assert(topic("brief"):group("workers"):create({ expire = 2 * hour }, 0))
+  advance(2 * hour - 20)
+  assert(there "brief")
+  advance(2 * hour)
+  assert(not there "brief")
+end)
+
+test("clock_a_change_of_expire_begins_the_time", function()
+  post "t"
+  post "brief"
+  advance(3000)
+  assert(topic("brief"):set { expire = 0 })
+  assert(topic("t"):set { expire = 1000 })
+  advance(990)
+  assert(there "t")
+  advance(20)
+  assert(not there "t")
+  advance(5 * hour)
+  assert(there "brief")
 end)

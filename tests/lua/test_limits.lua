@@ -112,6 +112,6 @@ test("limits_of_settings_are_the_same_in_the_schema_and_in_the_core", function()
     check.equal({ path, set(path, k.min - 1), set(path, k.max + 1) }, { path, "bad_value", "bad_value" })
     checked = checked + 1
   end)
-  check.equal(checked, 9)
+  check.equal(checked, 10)
   t:delete()
 end)

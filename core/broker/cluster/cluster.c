@@ -291,6 +291,11 @@ void cluster_send(struct cluster *c)
 }
 
 /* A leader that is damaged hands over, and repairs the damage as a follower. */
+void cluster_tell_uses(struct cluster *c, uint64_t now_ns)
+{
+    follower_tell_uses(c->follower, now_ns);
+}
+
 void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc)
 {
     struct cluster *c = cluster;

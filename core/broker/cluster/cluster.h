@@ -39,6 +39,9 @@ void cluster_awake(struct cluster *c);
 void cluster_receive(struct cluster *c);
 void cluster_send(struct cluster *c);
 
+/* While this node follows: as follower_tell_uses. */
+void cluster_tell_uses(struct cluster *c, uint64_t now_ns);
+
 /* For auditor_options. */
 void cluster_audited(void *cluster, struct topic *t, const struct file_info *file, int rc);
 

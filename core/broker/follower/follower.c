@@ -293,6 +293,24 @@ void follower_audited(struct follower *f, struct topic *t, const struct file_inf
     link_end(f->link);
 }
 
+void follower_tell_uses(struct follower *f, uint64_t now_ns)
+{
+    struct expiry *e = topics_expiry(f->topics);
+    struct buf *out = NULL;
+    struct topic *t;
+    for (unsigned i = 0; i < EXPIRE_STEP_LOOKS && (t = expiry_look(e, now_ns)) != NULL; i++) {
+        uint64_t ago_ms = topic_unused_ns(t, now_ns) / NS_PER_MS;
+        if (f->phase != UPSTREAM_READY || f->failed || !t->follow.placed || ago_ms >= t->settings.expire_ms)
+            continue;
+        if (out == NULL)
+            out = link_begin(f->link, WIRE_USED);
+        put_u32(out, t->follow.slot);
+        put_u64(out, ago_ms);
+    }
+    if (out != NULL)
+        link_end(f->link);
+}
+
 /* ---- topics ---- */
 
 void follower_moved(struct follower *f, struct topic *t)

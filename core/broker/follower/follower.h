@@ -58,6 +58,9 @@ bool follower_tick(struct follower *f);
 /* An audit has found a sealed file to be sound: asks the leader whether its own is the same. */
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *file);
 
+/* Tells the leader when topics with `expire` were used here, those whose look is due; a step at a time. */
+void follower_tell_uses(struct follower *f, uint64_t now_ns);
+
 uint64_t follower_heard_ns(const struct follower *f);   /* when a leader was last heard; 0: never */
 
 /* A number that changes whenever the connection comes, goes, or is refused, or the leader falls silent. */

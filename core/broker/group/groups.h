@@ -55,6 +55,10 @@ void groups_trim(struct groups *gs);
  * clock; where the date is set, groups_turn moves all deadlines with it (doc/groups.md, "Time"). */
 int64_t groups_now_ms(const struct groups *gs);
 
+/* While this node leads: deletes topics whose `expire` is over, with their groups, but none of which a group has not
+ * settled everything: that one is named in the log. A step at a time: more may be due afterwards. */
+void groups_expire_topics(struct groups *gs, uint64_t now_ns);
+
 size_t groups_count(const struct groups *gs);
 
 /* Rises when a message begins to die, and when this node begins to lead. Fails when the groups are closed. */

@@ -139,6 +139,21 @@ static void on_ack(struct peer *p, struct wire *w)
         peer_refuse(p, "an ACK is not well formed");
 }
 
+/* ---- uses ---- */
+
+static void on_used(struct peer *p, struct wire *w)
+{
+    uint64_t now = clock_ns();
+    while (!w->bad && w->rest.n > 0) {
+        const struct feed *f = feed_at(p, get_u32(w));
+        uint64_t ago_ms = get_u64(w);
+        if (!w->bad && f != NULL)    /* its topic may have been dropped */
+            topic_was_used(f->topic, now, ago_ms);
+    }
+    if (w->bad)
+        peer_refuse(p, "a USED is not well formed");
+}
+
 /* ---- repair ---- */
 
 /* A piece of a sealed file, for a follower whose own is damaged. Size 0: there is no such file here. */
@@ -223,6 +238,9 @@ void requests_frame(struct peer *p, unsigned char type, slice payload)
         break;
     case WIRE_FORGET:
         call_forget(p, &w);
+        break;
+    case WIRE_USED:
+        on_used(p, &w);
         break;
     case WIRE_PING:
         break;

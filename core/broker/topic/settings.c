@@ -25,6 +25,7 @@ static const struct setting table[] = {
     {"retain.bytes", FIELD(retain.bytes), 0, JSON_INTEGER_MAX, {0}},
     {"retain.messages", FIELD(retain.messages), 0, JSON_INTEGER_MAX, {0}},
     {"retain.groups", FIELD(retain_groups), 0, 0, {"false", "true"}},
+    {"expire", FIELD(expire_ms), 0, age_max, {0}},
     {"segment.messages", FIELD(segment_messages), 1, SEGMENT_MESSAGES_MAX, {0}},
     {"segment.bytes", FIELD(segment_bytes), SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, {0}},
     {"segment.age", FIELD(segment_age_ms), 0, age_max, {0}},

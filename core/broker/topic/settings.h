@@ -8,6 +8,7 @@
  *   durability         commit | interval | os
  *   retain.age         milliseconds; retain.bytes and retain.messages: 0 = no bound, as for the age
  *   retain.groups      false | true: whether what all groups have passed may go
+ *   expire             milliseconds without a use after which the topic is deleted; 0 = never
  *   segment.messages, segment.bytes, segment.age (milliseconds, 0 = never)
  *   dedupe.age         milliseconds for which an idempotency key is remembered; dedupe.keys: and how many of them
  */
@@ -24,6 +25,7 @@ struct topic_settings {
     enum durability durability;
     struct retain retain;            /* but `passed` */
     uint64_t retain_groups;
+    uint64_t expire_ms;
     uint64_t segment_messages, segment_bytes;
     int64_t segment_age_ms;
     int64_t dedupe_age_ms;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/least.h"
+#include "broker/topic/expiry.h"
 #include "store/replication/epochs.h"
 #include "store/replication/truncate.h"
 
@@ -40,6 +41,7 @@ int topic_append(struct topic *t, struct append *a, uint64_t *first)
         t->lead.has_new_seal = true;
     }
     mark_advance(&t->tail, *first + a->count);
+    topic_used(t);
     t->count.appended_messages += a->count;
     t->count.appended_bytes += a->messages.n;
     return 0;

@@ -89,6 +89,14 @@ struct topic_groups {
     uint64_t passed;                 /* and that is committed: retention may remove what is below */
 };
 
+/* Of `expire`. Owned by broker/topic/expiry.h. */
+struct topic_use {
+    uint64_t at_ns;                  /* the last use that this node knows of, as clock_ns */
+    uint64_t look_ns;                /* when it is looked at next */
+    uint32_t place;                  /* in expiry.heap, from 1 on; 0: the topic is not there */
+    bool kept;                       /* the log says that a group keeps it */
+};
+
 struct topic {
     struct topics *topics;           /* outlives us */
     const struct topic_shared *shared;   /* outlives us */
@@ -110,6 +118,7 @@ struct topic {
     struct topic_lead lead;
     struct topic_follow follow;
     struct topic_groups groups;
+    struct topic_use use;
     char name[];                     /* and a NUL */
 };
 

@@ -98,6 +98,7 @@ static int topic_open_journal(struct topics *ts, struct topic *t)
         return rc;
     topic_begin_marks(t);
     journal_set_owner(t->journal, t);
+    expiry_begin(&ts->expiry, t);
     if (hooks != NULL)
         hooks->opened(hooks->arg, t);
     topic_settle(t);
@@ -165,6 +166,7 @@ static void topic_drop(struct topics *ts, struct topic *t)
         return;
     }
     registry_remove(&ts->all, t);
+    expiry_end(&ts->expiry, t);
     if (hooks != NULL)
         hooks->dropped(hooks->arg, t);
     topic_fail(t, -ERR_UNKNOWN_OUTCOME);   /* not ERR_UNKNOWN_TOPIC, at which a publish creates the topic and repeats */
@@ -211,10 +213,12 @@ static void apply_set(struct topics *ts, const struct message *m)
     if (t == NULL)
         return;
     topic_log_settings(m, &t->settings);
+    topic_used(t);
     if (t->journal == NULL)
         return;
     struct journal_options o = journal_options_of(t);
     journal_set_options(t->journal, &o);
+    expiry_begin(&ts->expiry, t);
     topic_settle(t);
 }
 
@@ -240,6 +244,7 @@ static void apply_delete(struct topics *ts, const struct message *m)
     if (t->dependents > 0) {
         t->gone = true;
         t->deleting = false;
+        expiry_end(&ts->expiry, t);
         return;
     }
     for (bool more = true; more;) {
@@ -413,5 +418,6 @@ void topics_close(struct topics *ts)
         topic_free(t);
     registry_fini(&ts->all);
     registry_fini(&ts->unopened);
+    expiry_fini(&ts->expiry);
     mem_free(ts);
 }

@@ -8,6 +8,7 @@
 #define BROKER_TOPIC_TOPICS_H
 
 #include "broker/topic/birth.h"
+#include "broker/topic/expiry.h"
 #include "broker/topic/registry.h"
 #include "store/log/store.h"
 
@@ -84,6 +85,9 @@ bool topics_undone(const struct topics *ts);
 
 /* Removes files that retention does not keep; a timer calls it. False when no topic has retention. */
 bool topics_trim(struct topics *ts);
+
+/* Of topics with `expire` (broker/topic/expiry.h). */
+struct expiry *topics_expiry(struct topics *ts);
 
 /* Appends one batch (topic_append) if the topic takes messages now. 0 and the first offset; -ENOSPC, -ERR_TOO_LARGE or
  * an error of topics_may_append: nothing was appended then. */

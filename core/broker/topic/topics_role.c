@@ -42,6 +42,11 @@ bool topics_trim(struct topics *ts)
     return some;
 }
 
+struct expiry *topics_expiry(struct topics *ts)
+{
+    return &ts->expiry;
+}
+
 int topics_may_append(const struct topic *t)
 {
     const struct topics *ts = t->topics;

@@ -5,6 +5,7 @@
 #define BROKER_TOPIC_TOPICS_STRUCT_H
 
 #include "base/map.h"
+#include "broker/topic/expiry.h"
 #include "broker/topic/registry.h"
 #include "broker/topic/topic_log.h"
 
@@ -16,6 +17,7 @@ struct topics {
     struct registry unopened;     /* they exist, and their directory could not be made */
     struct topic_log log;
     size_t most;                  /* limits.topics */
+    struct expiry expiry;
     struct map deleted;           /* while opening: topics whose directory should be gone */
     bool opening, stopping, held;
 };

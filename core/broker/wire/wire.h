@@ -20,6 +20,7 @@
  *     CONFIRMED u64 number: the answer to CONFIRM
  *     CALL      u64 number, bytes: what the leader's scripts are to do
  *     FORGET    u64 number: nobody waits for the RETURN of this CALL any more
+ *     USED      (u32 slot, u64 milliseconds ago) ...: topics with `expire` that were used here
  *     PING      nothing: the sender is alive
  *   leader -> follower
  *     WELCOME   u64 epoch, u64 version of the register, text member, text http
@@ -59,7 +60,7 @@ enum { WIRE_VERSION = 1 };
 enum wire_type {
     WIRE_HELLO = 'h', WIRE_PROMISE = 'p', WIRE_POSITION = 'q', WIRE_START = 's', WIRE_ACK = 'k',
     WIRE_WANT = 'n', WIRE_AUDIT = 'a', WIRE_BARRIER = 'b', WIRE_CONFIRMED = 'c',
-    WIRE_CALL = 'l', WIRE_FORGET = 'f', WIRE_RETURN = 'L',
+    WIRE_CALL = 'l', WIRE_FORGET = 'f', WIRE_RETURN = 'L', WIRE_USED = 'u',
     WIRE_WELCOME = 'W', WIRE_POINT = 'P', WIRE_DATA = 'D', WIRE_SENDERS = 'S', WIRE_MARKS = 'M', WIRE_CAUGHT = 'U',
     WIRE_FILE = 'F', WIRE_DIFFERS = 'X', WIRE_CONFIRM = 'C', WIRE_REACHED = 'B',
     WIRE_REFUSE = 'R', WIRE_PING = 'i',

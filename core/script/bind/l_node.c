@@ -320,6 +320,7 @@ static void set_topics(lua_State *L, struct topics *ts, uint64_t max)
     }
     lua_setfield(L, -2, "topics");
     set_whole(L, "topics_count", topics_count(ts));
+    set_whole(L, "topics_expired", topics_expiry(ts)->deleted);
 }
 
 static void set_totals(lua_State *L, struct topics *ts)

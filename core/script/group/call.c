@@ -29,6 +29,14 @@ int call_find(lua_State *L, struct group_call *c, const char *usage)
     return groups_use(c->groups, c->group, c->topic);
 }
 
+int call_use(lua_State *L, struct group_call *c, const char *usage)
+{
+    int rc = call_find(L, c, usage);
+    if (rc == 0)
+        topic_used(c->topic);
+    return rc;
+}
+
 int call_fail(lua_State *L, int rc)
 {
     slice topic = {0};

@@ -25,6 +25,9 @@ struct group_call {
 MAY_RAISE int call_find_topic(lua_State *L, struct group_call *c, const char *usage);
 MAY_RAISE int call_find(lua_State *L, struct group_call *c, const char *usage);
 
+/* As call_find, for a call that is a use of the topic (broker/topic/expiry.h). */
+MAY_RAISE int call_use(lua_State *L, struct group_call *c, const char *usage);
+
 /* push_fail for what these returned, with the names. */
 MAY_RAISE int call_fail(lua_State *L, int rc);
 

@@ -214,7 +214,7 @@ int l_group_settle(lua_State *L)
     int rc = read_settles(L, ARG_MORE, &s);
     if (rc < 0)
         return settles_fail(L, rc, &s);
-    rc = call_find(L, &c, SETTLE);
+    rc = call_use(L, &c, SETTLE);
     if (rc < 0)
         return call_fail(L, rc);
     struct buf *text = vm_scratch_keys(vm_of(L));
@@ -384,7 +384,7 @@ static int claim_step(lua_State *L, int status, lua_KContext context)
     int rc = waited == -ERR_TIMEOUT && context == 1 ? 0 : waited;
     bool over = rc == -ERR_TIMEOUT || rc == -ERR_STOPPING || rc == -ERR_CANCELLED || task_has_left(self);
     if (rc == 0 || over)
-        rc = call_find(L, &c, CLAIM);            /* which also wakes the next one that waits */
+        rc = call_use(L, &c, CLAIM);            /* which also wakes the next one that waits */
     if (rc < 0 && (k->settled || over))
         return push_nothing(L);                  /* what was settled stands */
     if (rc < 0)
@@ -424,7 +424,7 @@ int l_group_claim(lua_State *L)
     int rc = read_settles(L, SETTLED, &s);
     if (rc < 0)
         return settles_fail(L, rc, &s);
-    rc = call_find(L, &c, CLAIM);
+    rc = call_use(L, &c, CLAIM);
     if (rc < 0)
         return call_fail(L, rc);
     slice function = filter_function(group_filter(&c.group->state.settings));

@@ -128,7 +128,7 @@ static int l_set(lua_State *L)
     struct group_call c;
     struct task *self = task_self(L);
     uint64_t want;
-    int rc = call_find(L, &c, SET);
+    int rc = call_use(L, &c, SET);
     if (rc < 0)
         return call_fail(L, rc);
     struct group_settings s = c.group->state.settings;
@@ -146,7 +146,7 @@ static int l_delete(lua_State *L)
     struct group_call c;
     struct task *self = task_self(L);
     uint64_t want;
-    int rc = call_find(L, &c, DELETE);
+    int rc = call_use(L, &c, DELETE);
     if (rc == 0)
         rc = groups_delete(c.groups, c.group, &want);
     return rc < 0 ? call_fail(L, rc) : call_wait(L, self, &c, want, changed);
@@ -158,7 +158,7 @@ static int l_seek(lua_State *L)
     struct group_call c;
     struct task *self = task_self(L);
     uint64_t want, offset = arg_whole(L, ARG_MORE, "offset", SEEK);
-    int rc = call_find(L, &c, SEEK);
+    int rc = call_use(L, &c, SEEK);
     if (rc < 0)
         return call_fail(L, rc);
     if (!lua_isnoneornil(L, 4) && arg_whole(L, 4, "generation", SEEK) != c.group->state.generation) {

@@ -226,6 +226,7 @@ static int read_any(lua_State *L, struct topic *t, const struct read_options *o)
         return push_fail_because(L, -ERR_UNAVAILABLE, "this node has heard no leader since it started, and cannot tell "
                                  "which messages from offset %llu on are acknowledged",
                                  (unsigned long long)topic_readable(t));
+    topic_used(t);
     return o->records ? read_records(L, t, o) : read_batch(L, t, o);
 }
 

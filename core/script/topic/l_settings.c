@@ -32,19 +32,19 @@ struct settings_reader {
     char text[32];                    /* the number that is being set */
 };
 
-static bool is_age(const char *name)
+static bool is_time(const char *name)
 {
     size_t n = strlen(name);
-    return n >= 4 && strcmp(name + n - 4, ".age") == 0;
+    return strcmp(name, "expire") == 0 || (n >= 4 && strcmp(name + n - 4, ".age") == 0);
 }
 
-/* Ages are seconds in Lua, milliseconds in settings. One that would have to be rounded is refused: 0.0004 would become
+/* Times are seconds in Lua, milliseconds in settings. One that would have to be rounded is refused: 0.0004 would become
  * 0, which means for ever. */
 static int number_text(struct settings_reader *r, const char *name, slice *text)
 {
     int whole = 1;
     lua_Integer value;
-    if (is_age(name)) {
+    if (is_time(name)) {
         double seconds = lua_tonumber(r->L, -1);
         value = seconds >= 0 && seconds < 1e12 ? (lua_Integer)(seconds * 1000.0 + 0.5) : -1;
         whole = value >= 0 && (double)value / 1000.0 == seconds;
@@ -53,7 +53,7 @@ static int number_text(struct settings_reader *r, const char *name, slice *text)
     }
     if (!whole) {
         buf_addf(r->why, "%s must be %s of 0 or more", name,
-                 is_age(name) ? "seconds, in whole milliseconds," : "a whole number");
+                 is_time(name) ? "seconds, in whole milliseconds," : "a whole number");
         return -ERR_BAD_VALUE;
     }
     int n = snprintf(r->text, sizeof(r->text), "%lld", (long long)value);
@@ -147,7 +147,7 @@ static void push_pair(void *arg, const char *name, slice text)
         lua_pushboolean(L, slice_eq(text, SLICE("true")));
     else if (slice_u64(text, &number) < 0)
         lua_pushlstring(L, text.p, text.n);
-    else if (is_age(name))
+    else if (is_time(name))
         lua_pushnumber(L, (double)number / 1000.0);
     else
         lua_pushinteger(L, (lua_Integer)number);

@@ -152,6 +152,15 @@ static int l_topic_names(lua_State *L)
 
 /* ---- queries ---- */
 
+/* The wait was a use until now. */
+static int waited(lua_State *L, int status, lua_KContext context)
+{
+    struct topic *t;
+    if (handle_find(L, handle_check(L, WAIT), &t) == 0)
+        topic_used(t);
+    return wait_is_over(L, status, context);
+}
+
 /* topic:wait(offset [, timeout]) -> true | nil, message, code.  Waits until the offset can be read. */
 static int l_wait(lua_State *L)
 {
@@ -168,7 +177,7 @@ static int l_wait(lua_State *L)
     }
     if (ms == 0)
         return push_fail(L, -ERR_TIMEOUT);
-    return wait_readable(L, t, offset, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, wait_is_over);
+    return wait_readable(L, t, offset, ms < WAIT_MS_MAX ? ms : WAIT_MS_MAX, waited);
 }
 
 /* topic:offset_at(time) -> offset | nil, message, code */

@@ -114,7 +114,7 @@ end
 local function create(req, name, wish, source, list)
   local initial = #list > 0 or wish.closed
   local t = core.topic(name)
-  local made, why, code = t:create((policy.settings(name)),
+  local made, why, code = t:create((policy.settings(name, { expire = 0 })),      -- a stream has its Stream-TTL
     { labels = labels_of(wish, source, initial), source = source and source.s.id })
   if not made then
     if made == false or code == "topic_exists" then return nil end
