@@ -31,12 +31,9 @@ static struct called *take(struct node *n)
     return c;
 }
 
-static unsigned left;
-
 static void on_left(void *arg)
 {
-    (void)arg;
-    left++;
+    ++*(unsigned *)arg;
 }
 
 TEST(test_calls_are_answered_in_any_order)
@@ -61,15 +58,22 @@ TEST(test_calls_are_answered_in_any_order)
 
 TEST(test_a_call_that_nobody_waits_for_is_told_so_and_still_counts)
 {
-    struct caller c;
+    struct caller kept, c;
+    unsigned kept_left = 0, left = 0;
     rig_up(2);
     struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
-    WAIT_UNTIL(ask(follower, &c, SLICE("what")) == 0);
-    struct called *taken = take(leader);
-    taken->on_left = on_left;
+    WAIT_UNTIL(ask(follower, &kept, SLICE("kept")) == 0);
+    CHECK_EQ(ask(follower, &c, SLICE("what")), 0);
+    struct called *first = take(leader), *taken = take(leader);
+    first->on_left = taken->on_left = on_left;
+    first->arg = &kept_left;
+    taken->arg = &left;
     follower_call_leave(&c.call);
     follower_call_leave(&c.call);                    /* once more is nothing */
     WAIT_UNTIL(left == 1);
+    CHECK_EQ(kept_left, 0);
+    leader_answer_call(first, RETURN_DONE, SLICE(""));
+    WAIT_UNTIL(kept.rc == 0);
     struct caller others[CALLS_MAX];
     for (size_t i = 0; i < CALLS_MAX; i++)
         CHECK_EQ(ask(follower, &others[i], SLICE("x")), i < CALLS_MAX - 1 ? 0 : -ERR_TOO_MANY);
@@ -103,16 +107,40 @@ TEST(test_what_calls_say_is_bounded)
     rig_down();
 }
 
+/* A follower that does not keep to the bounds is refused, and its connection ends. */
+TEST(test_a_leader_takes_no_more_calls_than_a_follower_may_send)
+{
+    static char bytes[CALL_SIZE_MAX];
+    static struct caller c[CALLS_MAX + 1];
+    rig_up(2);
+    struct node *follower = &rig.nodes[1];
+    struct follower *f = follower->cluster->follower;
+    for (size_t i = 0; i < 4; i++)
+        WAIT_UNTIL(ask(follower, &c[i], slice_of(bytes, CALL_SIZE_MAX)) == 0);
+    f->calls_bytes--;
+    CHECK_EQ(ask(follower, &c[4], SLICE("1")), 0);
+    f->calls_bytes++;
+    WAIT_UNTIL(c[0].rc == -ERR_UNAVAILABLE && c[4].rc == -ERR_UNAVAILABLE);
+    for (size_t i = 0; i < CALLS_MAX; i++)
+        WAIT_UNTIL(ask(follower, &c[i], SLICE("1")) == 0);
+    f->calls_open--;
+    CHECK_EQ(ask(follower, &c[CALLS_MAX], SLICE("1")), 0);
+    f->calls_open++;
+    WAIT_UNTIL(c[0].rc == -ERR_UNAVAILABLE && c[CALLS_MAX].rc == -ERR_UNAVAILABLE);
+    rig_down();
+}
+
 /* Whether a call was done is not known when its connection ends, whatever has become of it on the leader. */
 TEST(test_a_connection_that_ends_leaves_calls_open)
 {
     struct caller c, other;
+    unsigned left = 0;
     rig_up(2);
     struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
-    left = 0;
     WAIT_UNTIL(ask(follower, &c, SLICE("what")) == 0);
     struct called *taken = take(leader);
     taken->on_left = on_left;
+    taken->arg = &left;
     CHECK_EQ(ask(follower, &other, SLICE("never taken")), 0);
     struct leader_address at = *follower_leader(follower->cluster->follower);
     cluster_follow(follower->cluster, NULL);
