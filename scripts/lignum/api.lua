@@ -868,7 +868,7 @@ function node.ready() end
 --- Times are in seconds, sizes in bytes.
 ---@field http lignum.HttpStats
 ---@field store lignum.StoreStats
----@field vm lignum.VmStats
+---@field vm lignum.VmStats   of what runs lignum.lua
 ---@field tls { address: string, host: string, path: string, from: integer, until: integer }[]   certificates
 ---@field process { cpu: number, rss: integer, fds: integer, fds_max: integer, start_time: number }
 ---@field topics lignum.TopicStats[]   the first ones by name
@@ -932,6 +932,7 @@ cluster = {}
 ---@field behind boolean      leader: a follower spoke of a newer register, and Consul has not been asked since
 ---@field full boolean        its disk refused space in the last 10 seconds
 ---@field copies integer      the smallest `copies` of any live topic
+---@field copies_max integer  the largest
 ---@field amnesiac boolean    it may have lost messages that it acknowledged
 ---@field diverged integer    messages moved aside because the leader's history does not contain them
 ---@field followers lignum.Follower[]

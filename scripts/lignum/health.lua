@@ -142,7 +142,8 @@ local function followers(add, now, _, status)
       add("follower_lags", "warning", f.name, format("follower %s is %s behind: %d messages, %s", f.name,
         span(f.lag_seconds), f.lag_messages, size(f.lag_bytes)),
         "look at its disk and at the network between the two; it catches up by itself")
-    elseif f.connected and not f.in_set then
+    end
+    if f.connected and not f.in_set then
       add("follower_out", "warning", f.name, format("follower %s is connected and not in the synced set", f.name),
         "it is asked in once it has everything; if it stays out, look at its log")
     end
@@ -151,7 +152,7 @@ end
 
 local function synced_set(add, _, _, status)
   if status.role ~= "leader" then return end
-  local members, copies = #roster.synced(status), status.copies or 1
+  local members, copies = #roster.synced(status), status.copies_max or 1
   if members < copies then
     add("set_too_small", "critical", nil, format("the synced set has %d of the %d members that live topics need: "
       .. "they refuse messages", members, copies), "start the missing nodes, or lower `copies` of these topics")

@@ -98,7 +98,7 @@ struct holdings {
     bool empty;                        /* no message: it may take another cluster's id */
     bool damaged;
     bool unopened;                     /* a topic's directory cannot be opened: other nodes may hold messages of it */
-    unsigned copies_min;               /* the smallest `copies` of any live topic of clients; at least 1 */
+    unsigned copies_min, copies_max;   /* the smallest and largest `copies` of a live topic of clients; at least 1 */
 };
 
 enum verdict { VERDICT_EMPTY, VERDICT_OURS, VERDICT_OTHER, VERDICT_FOREIGN, VERDICT_REGRESSED, VERDICT_OUT_OF_RANGE };

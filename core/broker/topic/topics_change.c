@@ -119,21 +119,28 @@ unsigned topics_copies_kept(const struct topics *ts)
     return copies;
 }
 
+static void hold_copies(const struct topic *t, struct holdings *h)
+{
+    if (topic_is_internal(t))
+        return;
+    count_copies(&t->settings, &h->copies_min);
+    if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > h->copies_max)
+        h->copies_max = t->settings.copies;
+}
+
 struct holdings topics_holdings(const struct topics *ts)
 {
-    struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0};
+    struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0, .copies_max = 1};
     struct registry_cursor at = {0}, at_unopened = {0};
     for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct journal_info info;
         journal_info(t->journal, &info);
         h.empty = h.empty && info.tail == 0;
         h.damaged = h.damaged || info.damaged > 0;
-        if (!topic_is_internal(t))
-            count_copies(&t->settings, &h.copies_min);
+        hold_copies(t, &h);
     }
     for (const struct topic *t; (t = registry_next(&ts->unopened, &at_unopened)) != NULL;)
-        if (!topic_is_internal(t))
-            count_copies(&t->settings, &h.copies_min);
+        hold_copies(t, &h);
     if (h.copies_min == 0)
         h.copies_min = 1;
     return h;

@@ -239,10 +239,12 @@ static void set_store(lua_State *L, struct store *store)
     lua_setfield(L, -2, "store");
 }
 
+/* Of the world that runs lignum.lua, also where the core's world asks. */
 static void set_vm(lua_State *L, const struct vm *vm)
 {
     struct vm_stats s;
-    vm_stats(vm, &s);
+    const struct vm *live = strcmp(vm_world(vm), "core") == 0 ? vm_peer(vm) : NULL;
+    vm_stats(live != NULL ? live : vm, &s);
     lua_createtable(L, 0, 7);
     set_whole(L, "memory", s.memory);
     set_whole(L, "memory_max", s.memory_max);

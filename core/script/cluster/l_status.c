@@ -144,6 +144,7 @@ int l_status(lua_State *L)
         set_text(L, "why", why);
     set_flag(L, "empty", info.holdings.empty);
     set_whole(L, "copies", info.holdings.copies_min);
+    set_whole(L, "copies_max", info.holdings.copies_max);
     set_flag(L, "suspended", info.suspended);
     set_number(L, "stalled", (double)info.stalled_ns / (double)NS_PER_S);
     set_whole(L, "shipped_bytes", info.shipped_bytes);

@@ -19,7 +19,7 @@
 #include "store/disk/io.h"
 #include "store/disk/path.h"
 
-enum { RULES_MAX = 8, SHORT_WRITE = -1 };
+enum { RULES_MAX = 8, SHORT_WRITE = -1, SLOW_SYNC = -2 };
 
 struct rule {
     char op[16], path[256], when_exists[256];
@@ -54,7 +54,7 @@ static bool rule_applies(struct rule *r, const char *op, const char *path)
     return atomic_fetch_add(&r->calls, 1) >= r->after;
 }
 
-/* The error that this call fails with, SHORT_WRITE, or 0. */
+/* The error that this call fails with, SHORT_WRITE, SLOW_SYNC, or 0. */
 static int fault(const char *op, int fd)
 {
     struct path path = path_of_fd(fd);
@@ -190,7 +190,9 @@ static int fault_truncate(int fd, off_t size)
 static int fault_sync(int fd, const char *kind, int (*call)(int))
 {
     int error = fault("sync", fd);
-    if (error)
+    if (error == SLOW_SYNC && gettid() != getpid())
+        sleep(1);
+    else if (error && error != SLOW_SYNC)
         return errno = error > 0 ? error : EIO, -1;
     long token = atomic_fetch_add(&tokens, 1);
     LOG("sync\t%ld\t%s\t%s\n", token, kind, path_of_fd(fd).s);
@@ -289,6 +291,7 @@ static int error_of(const char *name)
 {
     static const struct { const char *name; int error; } errors[] = {
         {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EROFS", EROFS}, {"SHORT", SHORT_WRITE},
+        {"SLOW", SLOW_SYNC},
     };
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
         if (strcmp(name, errors[i].name) == 0)

@@ -4,6 +4,7 @@
  *
  *     pwrite:EIO:after=1000          the first 1000 succeed, all later ones fail (SHORT: half is written)
  *     sync:EIO:after=5               fdatasync, fsync and syncfs
+ *     sync:SLOW                      each takes a second more, but for those of the loop
  *     sync:EIO:path=/topics/         only of files with this in their path (syncfs: of the data directory)
  *     allocate:ENOSPC:when-exists=P  as long as a file P exists
  *     log=PATH                       appends every change of the disk to PATH (tests/system/powerloss.py replays it)
