@@ -15,7 +15,7 @@ local PAUSE <const> = 1            -- seconds between two entries of refused req
 ---@return boolean
 function M.is_on(setting)
   if setting ~= nil then return setting end
-  return (core.access.guarded())
+  return core.access.guarded()
 end
 
 local function note(entry)

@@ -84,8 +84,10 @@ async function setToken(token) {
     );
     return;
   }
+  if (token && !app.me.token && !app.me.user) return signIn(new Error("No token in force has this secret."));
   navigation();
-  show();
+  if (token && parts()[0] === "sign-in") location.hash = "#/";
+  else show();
 }
 
 function signIn(why) {
@@ -107,7 +109,7 @@ function signIn(why) {
           live.send({ type: "token", token: secret.value.trim() });
         },
       },
-      h("h1", {}, "This node asks for a token"),
+      h("h1", {}, parts()[0] === "sign-in" ? "Sign in" : "This node asks for a token"),
       why && problem(why),
       field("Access token", secret, "It is kept in memory, and gone with the last tab of this console."),
       h("div", { class: "actions" }, h("button", { class: "primary" }, "Sign in")),
@@ -149,6 +151,7 @@ export function remember(changes) {
 async function show() {
   const mine = ++turn,
     [name, ...args] = parts();
+  if (name === "sign-in") return signIn();
   const found = PAGES.find((p) => p[0] === name && (name !== "lua" || app.me.console));
   shown?.leave?.();
   shown = undefined;

@@ -168,6 +168,25 @@ def test_a_wrong_token_in_lignum_lua_is_named_with_its_line(make_node, line, pro
     assert ran.code == 64 and "lignum.lua:2: " in ran.err and problem in ran.err, ran
 
 
+def test_where_all_is_open_a_token_that_is_shown_still_holds(node):
+    b = node(config="access { open = true }")
+    reader, root = add(b, "reader", "orders", "read"), add(b, "root")
+    publish = lambda headers: b.request("POST", "/v1/topics/orders/messages", b"x", headers).status      # noqa: E731
+    for nobody in ({}, bearer("lgn_wrong"), {"Authorization": "Basic eDp5"}, {"Authorization": "Digest x"}):
+        assert publish(nobody) == 200
+        assert b.ok("GET", "/v1/me", headers=nobody).json["token"] is None
+    assert_status(b.request("POST", "/v1/topics/orders/messages", b"x", bearer(reader)), 403, "forbidden")
+    assert b.request("GET", "/v1/topics/orders/messages", headers=bearer(reader)).status == 200
+    events = {"Accept": "text/event-stream"}
+    assert_status(b.get("/v1/topics/other/messages?access_token=" + reader, headers=events), 403, "forbidden")
+    me = b.ok("GET", "/v1/me", headers=bearer(root)).json
+    assert (me["token"], me["console"]) == ("root", True)
+    assert b.request("POST", "/v1/console", b'{"line": "return 1"}', bearer(root)).status == 200
+    assert_status(b.request("POST", "/v1/console", b'{"line": "return 1"}'), 403, "forbidden")
+    revoke(b, "reader")
+    assert publish(bearer(reader)) == 200
+
+
 def test_a_node_beyond_loopback_says_who_may_use_it_or_does_not_start(make_node):
     b = make_node(listen="0.0.0.0:0")
     assert not b.try_start()

@@ -84,10 +84,12 @@ bool judge_is_stale(const struct services *s)
 
 /* ---- the judgement ---- */
 
-int judge_guards(lua_State *L)
+int judge_guards(lua_State *L, const struct http_request *r)
 {
     const struct services *s = vm_services(L);
-    lua_pushboolean(L, access_guarded(s->access));
+    lua_pushboolean(L, access_guarded(s->access) ||
+                       (access_count(s->access) > 0 && (header_of(r, SLICE("Authorization")).n > 0 ||
+                                                        in_query(r->head.query).n > 0)));
     lua_pushboolean(L, quotas_limit(s->quotas));
     return 2;
 }
@@ -150,7 +152,7 @@ int l_access_judge(lua_State *L)
         lua_pushnil(L);
         return 1;
     }
-    if (!shown.token->declared && judge_is_stale(s))
+    if (access_guarded(s->access) && !shown.token->declared && judge_is_stale(s))
         return push_fail_because(L, -ERR_UNAVAILABLE, STALE);
     bool all = lua_toboolean(L, ALL);
     if (!lua_isnil(L, TOPIC))

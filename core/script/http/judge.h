@@ -29,8 +29,9 @@ bool judge_is_stale(const struct services *s);
  * authorize decides on what is no token of ours; it may look at the body. */
 void judge_head(const struct services *s, const struct http_request *r, bool asks, struct http_refusal *out);
 
-/* Pushes whether a request needs a token, and whether clients have limits; returns 2. */
-MAY_RAISE int judge_guards(lua_State *L);
+/* Pushes whether a request is judged, and whether clients have limits; returns 2. It is judged where a token is needed,
+ * and where `access.open` lets everybody in, by the token that it may show. */
+MAY_RAISE int judge_guards(lua_State *L, const struct http_request *r);
 
 #define ASK_FOR_BEARER "WWW-Authenticate: Bearer realm=\"lignum\"\r\n"
 

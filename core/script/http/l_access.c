@@ -239,11 +239,17 @@ static int l_changes(lua_State *L)
     return 1;
 }
 
+static int l_guarded(lua_State *L)
+{
+    lua_pushboolean(L, access_guarded(vm_services(L)->access));
+    return 1;
+}
+
 /* After request_open. */
 void access_tables_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"add", l_add},         {"revoke", l_revoke},      {"list", l_list},        {"guarded", judge_guards},
+        {"add", l_add},         {"revoke", l_revoke},      {"list", l_list},        {"guarded", l_guarded},
         {"changes", l_changes}, {"judge", l_access_judge}, {"sees", l_access_sees}, {"admit", l_access_admit},
         {"owes", l_access_owes}, {"quotas", l_quotas},     {"note", l_note},        {"log", l_access_log},
         {NULL, NULL}};

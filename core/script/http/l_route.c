@@ -303,7 +303,7 @@ static int l_request_find(lua_State *L)
     if (route == 0) {
         lua_pushnil(L);
         push_allow(L, t, others);
-        return 2 + judge_guards(L);
+        return 2 + judge_guards(L, r);
     }
     request_set_params(L, &found, path.p == text);
     const struct route *registered = route_get(vm_of(L), (uint64_t)t->leaves[route].id);
@@ -314,7 +314,7 @@ static int l_request_find(lua_State *L)
     }
     push_leaf(L, 2, route);
     lua_pushnil(L);
-    return 2 + judge_guards(L);
+    return 2 + judge_guards(L, r);
 }
 
 /* core.walk(tree, method, path) -> route | nil, allow | nil, params | nil */
