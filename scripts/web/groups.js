@@ -43,23 +43,55 @@ const columns = [
   ["Dead", (g) => (g.dead > 0 ? badge("warn", count(g.dead)) : "0"), "number"],
 ];
 
+const SHOWN = 200,
+  REFRESH = 3000; // milliseconds between two looks, or 20 times as long as a look takes
+
+// All of them: the one that is stuck may be the last by name.
+async function everyGroup() {
+  const all = [];
+  let after;
+  do {
+    const page = await app.api.get("/v1/groups?limit=1000" + (after ? "&after=" + encodeURIComponent(after) : ""));
+    all.push(...page.groups);
+    after = page.after;
+  } while (after);
+  return all.sort((a, b) => !!b.blocked - !!a.blocked || b.dying - a.dying || b.lag - a.lag);
+}
+
 async function list() {
   const search = input({ type: "search", placeholder: "topic or group" });
   const rows = table("Groups", columns, [], "There are no groups.");
-  let all = [];
-  const show = () => rows.set(all.filter((g) => `${g.topic}/${g.group}`.includes(search.value.trim())));
-  async function load() {
-    const answer = await app.api.get("/v1/groups?limit=1000");
-    all = answer.groups.sort((a, b) => !!b.blocked - !!a.blocked || b.dying - a.dying || b.lag - a.lag);
-    show();
+  const more = button("Show more", () => show(SHOWN), { hidden: true });
+  let all = [],
+    shown = SHOWN,
+    timer;
+  function show(further = 0) {
+    const found = all.filter((g) => `${g.topic}/${g.group}`.includes(search.value.trim()));
+    shown += further;
+    rows.set(found.slice(0, shown));
+    more.hidden = found.length <= shown;
   }
-  search.addEventListener("input", show);
-  await load();
-  const timer = setInterval(() => load().catch(() => {}), 3000);
+  async function load() {
+    const began = Date.now();
+    all = await everyGroup();
+    show();
+    return Math.max(REFRESH, 20 * (Date.now() - began));
+  }
+  function later(pause) {
+    timer = setTimeout(async () => {
+      const next = await load().catch(() => REFRESH);
+      if (timer !== undefined) later(next);
+    }, pause);
+  }
+  search.addEventListener("input", () => show());
+  later(await load());
   return {
     title: "Groups",
-    leave: () => clearInterval(timer),
-    element: h("div", {}, head("Groups"), h("div", { class: "bar" }, field("Find", search)), rows),
+    leave: () => {
+      clearTimeout(timer);
+      timer = undefined;
+    },
+    element: h("div", {}, head("Groups"), h("div", { class: "bar" }, field("Find", search)), rows, h("div", { class: "actions" }, more)),
   };
 }
 

@@ -22,7 +22,7 @@ export async function page() {
     head("Health", state),
     h(
       "p",
-      { class: "dim" },
+      { class: "note" },
       "As ",
       h("strong", {}, health.node),
       " sees it. Each node has a view of its own; the leader's has all followers.",

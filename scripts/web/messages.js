@@ -6,7 +6,14 @@ import { badge, button, bytes, complain, count, dialog, field, h, input, replace
 const PAGE = 50,
   TAIL = 500,
   SCANNED = 100000,
+  LOOKED = 10000000,
   SCAN = 1000;
+
+// A filter that the node can apply itself: key=VALUE or header.NAME=VALUE, as parameters of a read.
+function condition(text) {
+  const [, name, value] = /^(key|header\.[^=\s]+)=(.*)$/.exec(text) ?? [];
+  return name && { [name.startsWith("header.") ? name.toLowerCase() : name]: value };
+}
 
 const hex2 = (n) => n.toString(16).padStart(2, "0");
 
@@ -149,7 +156,7 @@ export async function messages(topic) {
   const name = topic.name,
     asked = parameters();
   const from = input({ value: asked.get("from") ?? "", placeholder: "newest", size: 18 });
-  const filter = input({ type: "search", placeholder: "text in key, headers or payload" });
+  const filter = input({ type: "search", placeholder: "text, or key=... or header.NAME=..." });
   const list = h("div", { class: "messages", role: "region", "aria-label": "Messages" });
   const state = h("span", { class: "dim", role: "status" });
   const tailButton = button("Follow", () => (tailing ? stopTail() : tail()), { "aria-pressed": "false" });
@@ -162,7 +169,12 @@ export async function messages(topic) {
     searching;
 
   const taken = (m) => {
-    const text = filter.value.trim().toLowerCase();
+    const text = filter.value.trim().toLowerCase(),
+      asked = condition(filter.value.trim());
+    if (asked) {
+      const [[name, value]] = Object.entries(asked);
+      return (name === "key" ? m.key : m.headers[name.slice("header.".length)]) === value;
+    }
     return (
       !text ||
       (m.key ?? "").toLowerCase().includes(text) ||
@@ -176,7 +188,7 @@ export async function messages(topic) {
       list,
       found.length > 0
         ? found.map(row)
-        : h("p", { class: "none" }, filter.value.trim() ? "No message has that text." : "No messages here."),
+        : h("p", { class: "none" }, filter.value.trim() ? "No message is like that." : "No messages here."),
     );
     replace(state, said);
   }
@@ -188,27 +200,34 @@ export async function messages(topic) {
     try {
       const info = await app.api.topic(name);
       Object.assign(topic, info);
-      const start = place === undefined ? Math.max(info.first, info.next - PAGE) : place;
+      const text = filter.value.trim(),
+        asked = condition(text);
+      const start = place ?? (asked ? info.first : Math.max(info.first, info.next - PAGE));
       const found = [];
       let at = start,
-        scanned = 0;
-      // Without a filter this is one page; with one it reads on until a page is full.
+        scanned = 0,
+        before;
+      // Without a filter this is one page; with one it reads on until a page is full. What the node filters comes as
+      // it is found: a list without messages is not the end.
       do {
         const answer = await app.api.read(name, {
           from: at,
-          limit: filter.value.trim() ? SCAN : PAGE,
+          limit: text && !asked ? SCAN : PAGE,
+          ...asked,
           signal: mine.signal,
         });
-        if (scanned === 0) first = answer.messages[0]?.offset ?? (typeof start === "number" ? start : info.next);
-        found.push(...answer.messages.filter(taken));
-        scanned += answer.messages.length;
+        if (before === undefined)
+          first = typeof start === "number" ? start : (answer.messages[0]?.offset ?? (asked ? answer.next : info.next));
+        found.push(...(asked ? answer.messages : answer.messages.filter(taken)));
+        scanned = asked ? answer.next - first : scanned + answer.messages.length;
         next = answer.next;
         at = answer.next_token ?? answer.next;
-        if (answer.messages.length === 0) break;
-        if (filter.value.trim()) replace(state, `searched ${count(scanned)} messages, found ${count(found.length)}`);
-      } while (filter.value.trim() && found.length < PAGE && scanned < SCANNED && next < info.next);
+        if (next === before || (!asked && answer.messages.length === 0)) break;
+        before = next;
+        if (text) replace(state, `searched ${count(scanned)} messages, found ${count(found.length)}`);
+      } while (text && found.length < PAGE && scanned < (asked ? LOOKED : SCANNED) && next < info.next);
       if (mine.signal.aborted) return;
-      const said = filter.value.trim()
+      const said = text
         ? `${count(found.length)} of ${count(scanned)} messages from ${count(first)} to ${count(next)}`
         : found.length > 0
           ? `${count(first)} to ${count(next - 1)} of ${count(info.first)} to ${count(info.next - 1)}`

@@ -111,10 +111,23 @@ async function jobs() {
   found.hex = (await first.locator("pre").innerText()).split("\n")[0];
   await page.getByLabel("Filter").fill("customer-2");
   await press(page, "Show");
-  await page.getByText("No message has that text.").waitFor();
+  await page.getByText("No message is like that.").waitFor();
   await page.getByLabel("Filter").fill("trace: ab");
   await press(page, "Show");
   await page.locator("details.message").first().waitFor();
+  const asked = [];
+  page.on("request", (r) => r.url().includes("/messages?") && asked.push(new URL(r.url()).search));
+  for (const [filter, text] of [
+    ["key=customer-1", '"total"'],
+    ["header.Lang=de", '"total"'],
+    ["header.lang=d", "No message is like that."],
+  ]) {
+    await page.getByLabel("Filter").fill(filter);
+    await press(page, "Show");
+    await page.locator(".messages", { hasText: text }).waitFor();
+  }
+  found.asked = [...asked];
+  await page.getByLabel("Filter").fill("trace: ab");
 
   await press(page, "Follow");
   await page.locator(".badge", { hasText: "live" }).waitFor();
@@ -297,6 +310,16 @@ async function large() {
     await page.getByLabel("Find").fill("tenant-9999");
     await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 1);
   });
+  await timed("groups", async () => {
+    await visit(page, "#/groups");
+    await page.locator("tbody tr").nth(199).waitFor();
+  });
+  found.rows = await page.locator("tbody tr").count();
+  await press(page, "Show more");
+  found.more = await page.locator("tbody tr").count();
+  found.first = await page.locator("tbody tr").first().innerText();
+  await page.getByLabel("Find").fill("long/g1099");
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 1);
   await timed("newest", async () => {
     await visit(page, "#/topics/long");
     await page.locator("details.message").nth(20).waitFor();

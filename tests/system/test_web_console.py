@@ -236,6 +236,7 @@ def test_a_person_does_the_main_job_of_each_page(node, run):
     found = run("jobs", url=url(b), token=root)
     assert "not those of a token in force" in found["refused"]
     assert '  "deep": {\n    "list": [\n      1,\n      true,\n      null' in found["pretty"]
+    assert [a.rpartition("&")[2] for a in found["asked"]] == ["key=customer-1", "header.lang=de", "header.lang=d"], "the node filters"
     assert "trace" in found["headers"] and "de" in found["headers"]
     assert found["hex"].startswith("000000  7b 22 74 6f 74 61 6c 22") and found["hex"].endswith('{"total": 12, "d')
     assert found["guarded"] is True and found["searched"] == 2 and "retain.age: x is not a number" in found["badSetting"]
@@ -310,7 +311,10 @@ def test_ten_thousand_topics_and_a_long_topic_stay_quick(node, run, figure):
     wait_until(lambda: b.lua("return #topics()") == "10000", timeout=120, what="the topics are there")
     b.lua('local m = {} for i = 1, 10000 do m[i] = ("message of some length, number %d"):format(i) end '
           'for i = 1, 50 do topic("long"):append(m) end')
+    b.lua('for i = 1, 1100 do topic("long"):group("g" .. i):create({}, 500000) end topic("tenant-9999.events"):append("x") '
+          'topic("tenant-9999.events"):group("last"):create({}, 0)')
     found = run("large", url=url(b), token=root, middle=250000)
-    for name in ("topics", "find", "newest", "middle"):
+    assert (found["rows"], found["more"]) == (200, 400) and "tenant-9999.events" in found["first"], "what lags is at the top"
+    for name in ("topics", "find", "groups", "newest", "middle"):
         figure("%s: %d ms", name, found[name])
         assert found[name] < 3000, found
