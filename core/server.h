@@ -46,6 +46,7 @@ struct server {
     uint64_t due_at, group_due_at;         /* what `due` and `group_due` are armed for, or 0 */
     uint64_t expire_at;                    /* what `expire` is armed for, or 0 */
     bool expire_due;                       /* topics with `expire` may be due */
+    bool trimming;                         /* the look at retention has begun, and goes on */
     bool trim_armed, trim_due;             /* the look at retention: its timer runs; its time has come */
     bool lost;                             /* files of the data directory are gone, and who waited for them was told */
     struct mark reloads;                   /* how many have ended */

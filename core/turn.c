@@ -142,6 +142,15 @@ static void trim_arm(struct server *s)
     s->trim_armed = true;
 }
 
+/* Of some topics in each turn, until all have been looked at. */
+static void trim_topics(struct server *s)
+{
+    enum trimmed found = topics_trim(s->topics);
+    s->trimming = found == TRIMMED_SOME;
+    if (found == TRIMMED_ALL)
+        trim_arm(s);
+}
+
 static void trim_now(struct server *s)
 {
     s->trim_due = s->trim_armed = false;
@@ -150,8 +159,9 @@ static void trim_now(struct server *s)
     groups_trim(s->groups);
     access_trim(s->access);
     bool logs = groups_log(s->groups) != NULL || access_log(s->access) != NULL;
-    if (topics_trim(s->topics) || unopened || logs)
+    if (unopened || logs)
         trim_arm(s);
+    s->trimming = true;
 }
 
 /* Whether files of the data directory were removed while this node runs. Who waits for them will wait in vain. */
@@ -186,6 +196,8 @@ void turn(void *arg)
     bool changed = topics_apply(s->topics);   /* first, so that the other steps see the topics of the last turn */
     if (s->trim_due)
         trim_now(s);
+    if (s->trimming)
+        trim_topics(s);
     is_lost(s);
     if (s->cluster != NULL) {
         cluster_awake(s->cluster);
@@ -213,7 +225,7 @@ void turn(void *arg)
     if (s->reload)
         worlds_reload(s->worlds);          /* begins it, as a task */
     s->reload = false;
-    if (more || worlds_ready(s->worlds) || topics_have_unapplied(s->topics))
+    if (more || s->trimming || worlds_ready(s->worlds) || topics_have_unapplied(s->topics))
         loop_again(&s->loop);              /* steps 2 to 6 made one ready or due, and no event announces that */
     due_arm(s);
     group_due_arm(s);

@@ -10,7 +10,7 @@
 
 /* A summary of all topics. */
 struct survey {
-    uint64_t at_ns;
+    uint64_t next_ns;                /* when the next one may be made */
     struct holdings holdings;
     uint64_t epoch, messages;        /* the position */
     int64_t time_ms;                 /* of the newest message */

@@ -6,16 +6,18 @@
 #include "broker/cluster/cluster_struct.h"
 
 #define SURVEY_NS (20 * NS_PER_MS)
+enum { SURVEY_PAUSE = 20 };          /* times what it took */
 
-/* The summary for the status, made at most once in SURVEY_NS, because it visits every topic. Decisions use
- * topics_holdings. */
+/* The summary for the status. It visits every topic, so it is made at most once in SURVEY_NS, and takes at most a 20th
+ * of the time. Decisions use topics_holdings. */
 static const struct survey *survey(struct cluster *c)
 {
     struct survey *s = &c->survey;
     struct topic *t;
-    if (s->at_ns && clock_ns() - s->at_ns < SURVEY_NS)
+    uint64_t now = clock_ns();
+    if (s->next_ns > now)
         return s;
-    *s = (struct survey){.at_ns = clock_ns(), .holdings = topics_holdings(c->topics)};
+    *s = (struct survey){.holdings = topics_holdings(c->topics)};
     for (size_t i = 0; (t = topics_at(c->topics, i)) != NULL; i++) {
         struct journal_info info;
         journal_info(t->journal, &info);
@@ -24,6 +26,8 @@ static const struct survey *survey(struct cluster *c)
         if (info.epoch > s->epoch)
             s->epoch = info.epoch;
     }
+    uint64_t took = clock_ns() - now;
+    s->next_ns = now + took + (took * SURVEY_PAUSE > SURVEY_NS ? took * SURVEY_PAUSE : SURVEY_NS);
     return s;
 }
 

@@ -6,6 +6,7 @@
  * once all records up to then are committed; a group that has gone back meanwhile holds the topic back.
  */
 #include "base/least.h"
+#include "base/mem.h"
 #include "broker/group/groups_struct.h"
 
 static uint64_t passed_by(const struct held_group *g, struct topic *t)
@@ -14,31 +15,54 @@ static uint64_t passed_by(const struct held_group *g, struct topic *t)
     return find_agreed(&g->state, t, &agreed) < 0 ? 0 : least(g->state.settled.cursor, agreed);
 }
 
-/* Into topic_groups.least of all topics that ask for it; 0 where there is no group. */
+static void add_held(struct groups *gs, struct topic *t)
+{
+    if (t->groups.held)
+        return;
+    if (gs->held_count == gs->held_cap) {
+        gs->held_cap = gs->held_cap == 0 ? 16 : gs->held_cap * 2;
+        gs->held = mem_resize(gs->held, gs->held_cap * sizeof(gs->held[0]));
+    }
+    gs->held[gs->held_count++] = topic_ref(t);
+    t->groups.held = true;
+}
+
+/* Into topic_groups.least of the topics in gs->held, to which those are added that have groups; 0 where there is none
+ * any more. */
 static void find_least(struct groups *gs)
 {
     const struct held_group *g;
     struct topic *t;
-    for (size_t i = 0; (t = topics_at(gs->topics, i)) != NULL; i++)
-        t->groups.least = UINT64_MAX;
+    for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
+        if ((t = group_topic(gs, g)) != NULL && t->settings.retain_groups)
+            add_held(gs, t);
+    for (size_t i = 0; i < gs->held_count; i++)
+        if ((t = topic_deref(gs->topics, gs->held[i])) != NULL)
+            t->groups.least = UINT64_MAX;
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
         if ((t = group_topic(gs, g)) != NULL && t->settings.retain_groups)
             t->groups.least = least(t->groups.least, passed_by(g, t));
-    for (size_t i = 0; (t = topics_at(gs->topics, i)) != NULL; i++)
-        if (t->groups.least == UINT64_MAX)
-            t->groups.least = 0;
 }
 
+/* Only topics in gs->held have anything noted, so the others, which may be a million, are not visited. */
 void passed_note(struct groups *gs)
 {
     struct topic *log = groups_log(gs), *t;
     bool whole = gs->applied >= topic_readable(log);
     bool committed = whole && gs->noted_at > 0 && topic_readable(log) >= gs->noted_at;
+    size_t kept = 0;
     if (whole)
         find_least(gs);
-    for (size_t i = 0; (t = topics_at(gs->topics, i)) != NULL; i++) {
-        t->groups.passed = committed ? least(t->groups.noted, t->groups.least) : 0;
-        t->groups.noted = whole ? t->groups.least : 0;
+    for (size_t i = 0; i < gs->held_count; i++) {
+        if ((t = topic_deref(gs->topics, gs->held[i])) == NULL)
+            continue;
+        bool none = whole && t->groups.least == UINT64_MAX;
+        t->groups.passed = committed && !none ? least(t->groups.noted, t->groups.least) : 0;
+        t->groups.noted = whole && !none ? t->groups.least : 0;
+        t->groups.held = !none;
+        if (!none)
+            gs->held[kept++] = gs->held[i];
     }
+    gs->held_count = kept;
     gs->noted_at = whole ? gs->applied : 0;
 }

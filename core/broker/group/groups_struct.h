@@ -17,6 +17,8 @@ struct groups {
     int64_t date_ms;                 /* while it leads: the time of deadlines when the date was last looked at, */
     uint64_t date_ns;                /* and when that was */
     uint64_t noted_at;               /* `applied`, when topic_groups.noted was; 0: nothing was noted since */
+    struct topic_ref *held;          /* owned; topics with retain.groups that had groups when this was noted */
+    size_t held_count, held_cap;
     size_t cached;                   /* bytes that readers of groups hold */
     struct mark deaths, retries;
     bool decides_retries;

@@ -221,6 +221,7 @@ void groups_close(struct groups *gs)
     mark_fail(&gs->deaths, -ERR_CANCELLED);
     mark_fail(&gs->retries, -ERR_CANCELLED);
     map_fini(&gs->by_key);
+    mem_free(gs->held);
     mem_free(gs);
 }
 

@@ -85,6 +85,7 @@ struct topic_follow {
 /* Of retain.groups. Owned by broker/group. */
 struct topic_groups {
     uint64_t least;                  /* while it is computed */
+    bool held;                       /* it is in groups.held */
     uint64_t noted;                  /* all groups had passed what is below, when this was last looked at */
     uint64_t passed;                 /* and that is committed: retention may remove what is below */
 };

@@ -83,8 +83,10 @@ int topics_check_unknown(struct topics *ts, const struct topic_token *token);
 /* Has _topics been cut below a record that has taken effect? */
 bool topics_undone(const struct topics *ts);
 
-/* Removes files that retention does not keep; a timer calls it. False when no topic has retention. */
-bool topics_trim(struct topics *ts);
+/* Removes files that retention does not keep, of so many topics as one turn has time for; a timer calls it, and then
+ * each turn until all have been looked at. NOTHING: no topic has retention. */
+enum trimmed { TRIMMED_NOTHING, TRIMMED_SOME, TRIMMED_ALL };
+enum trimmed topics_trim(struct topics *ts);
 
 /* Of topics with `expire` (broker/topic/expiry.h). */
 struct expiry *topics_expiry(struct topics *ts);

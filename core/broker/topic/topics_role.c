@@ -23,23 +23,28 @@ static int64_t date_of(struct topics *ts, const struct topic *t)
     return ts->shared.role->kind == ROLE_FOLLOWER && leaders < ours ? leaders : ours;
 }
 
-bool topics_trim(struct topics *ts)
+enum trimmed topics_trim(struct topics *ts)
 {
-    bool some = false;
-    struct registry_cursor at = {0};
-    for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
+    struct topic *t = NULL;
+    if (ts->trim_at == 0)
+        ts->trim_some = false;
+    for (unsigned i = 0; i < TRIM_STEP && (t = registry_at(&ts->all, ts->trim_at)) != NULL; i++) {
+        ts->trim_at++;
         struct retain keep = t->settings.retain;
         if (t->settings.retain_groups)
             keep.passed = t->groups.passed;
         else if (keep.age_ms == 0 && keep.bytes == 0 && keep.messages == 0)
             continue;
-        some = true;
+        ts->trim_some = true;
         int files = journal_apply_retention(t->journal, &keep, date_of(ts, t), topic_readable(t));
         if (files > 0)
             say_info("topics", "retention removed files topic=%s files=%d first=%llu", t->name, files,
                      (unsigned long long)topic_first(t));
     }
-    return some;
+    if (t != NULL)
+        return TRIMMED_SOME;
+    ts->trim_at = 0;
+    return ts->trim_some ? TRIMMED_ALL : TRIMMED_NOTHING;
 }
 
 struct expiry *topics_expiry(struct topics *ts)

@@ -19,6 +19,8 @@ struct topics {
     size_t most;                  /* limits.topics */
     struct expiry expiry;
     struct map deleted;           /* while opening: topics whose directory should be gone */
+    size_t trim_at;               /* the next topic of which topics_trim looks at the retention */
+    bool trim_some;               /* one before has retention */
     bool opening, stopping, held;
 };
 
