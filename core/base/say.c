@@ -6,10 +6,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
+#include "base/least.h"
 #include "base/say_line.h"
 
 /* The size that a pipe takes atomically, so that lines of several processes do not mix. */
@@ -92,14 +95,14 @@ int say_level_parse(slice name, enum say_level *out)
 }
 
 /* False: stderr has not taken all of the line. A pipe takes all or nothing; a terminal or socket may take a part. */
-static bool write_line(enum say_level level, const char *area, const char *text)
+static bool write_line(enum say_level level, const char *area, slice text, ptrdiff_t fields_at)
 {
     static struct buf line;  /* kept, so that memory is allocated only once */
     buf_clear(&line);
     if (cut)
         buf_add_char(&line, '\n');
     bool to_journal = is_journal && line_format == SAY_TEXT;
-    say_line(&line, to_journal ? SAY_JOURNAL : line_format, level, area, slice_from(text),
+    say_line(&line, to_journal ? SAY_JOURNAL : line_format, level, area, text, fields_at,
              LINE_SIZE_MAX - buf_size(&line));
     ssize_t n = write(STDERR_FILENO, line.data, buf_size(&line));
     if (n > 0)
@@ -107,20 +110,52 @@ static bool write_line(enum say_level level, const char *area, const char *text)
     return n > 0 && !cut;
 }
 
+static void say_line_or_lose(enum say_level level, const char *area, slice line, ptrdiff_t fields_at)
+{
+    if (lost > lost_said) {
+        char text[128];
+        uint64_t told = lost;
+        snprintf(text, sizeof text, "standard error did not take lines of the log lost=%llu",
+                 (unsigned long long)(lost - lost_said));
+        if (write_line(SAY_WARN, "say", slice_from(text), SAY_FIND_FIELDS))
+            lost_said = told;
+    }
+    if (!write_line(level, area, line, fields_at))
+        lost++;
+}
+
 __attribute__((format(printf, 3, 0)))
 static void say_args(enum say_level level, const char *area, const char *fmt, va_list args)
 {
     char text[LINE_SIZE_MAX];
-    if (lost > lost_said) {
-        uint64_t told = lost;
-        snprintf(text, sizeof text, "standard error did not take lines of the log lost=%llu",
-                 (unsigned long long)(lost - lost_said));
-        if (write_line(SAY_WARN, "say", text))
-            lost_said = told;
-    }
     vsnprintf(text, sizeof text, fmt, args);
-    if (!write_line(level, area, text))
-        lost++;
+    say_line_or_lose(level, area, slice_from(text), SAY_FIND_FIELDS);
+}
+
+void say_text(enum say_level level, const char *area, slice text, slice fields)
+{
+    struct buf line = {0};
+    if (level < least_level)
+        return;
+    buf_add(&line, text.p, least(text.n, LINE_SIZE_MAX / 2));     /* so that there is room for the fields */
+    if (buf_size(&line) < text.n)
+        buf_add_slice(&line, SLICE("..."));
+    ptrdiff_t fields_at = (ptrdiff_t)buf_size(&line);
+    buf_add_slice(&line, fields);
+    say_line_or_lose(level, area, buf_slice(&line), fields_at);
+    buf_fini(&line);
+}
+
+void say_field(struct buf *out, const char *name, slice value)
+{
+    bool plain = value.n > 0;
+    for (size_t i = 0; i < value.n && plain; i++)
+        plain = strchr(" \"=\\", value.p[i]) == NULL && (unsigned char)value.p[i] > ' ';
+    buf_addf(out, " %s=", name);
+    if (plain)
+        buf_add_slice(out, value);
+    else
+        json_string(out, value);
 }
 
 void say(enum say_level level, const char *area, const char *fmt, ...)

@@ -12,8 +12,8 @@
 #ifndef BASE_SAY_H
 #define BASE_SAY_H
 
+#include "base/buf.h"
 #include "base/exit_code.h"
-#include "base/slice.h"
 
 enum say_level { SAY_DEBUG, SAY_INFO, SAY_WARN, SAY_ERROR };
 
@@ -38,8 +38,15 @@ void say(enum say_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Adds a text from outside as the value of a field: in quotes, with a quote or a backslash in it as \x22 and \x5c. */
-struct buf;
 void say_value(struct buf *out, slice value);
+
+/* The same for text of which a client or script may have chosen any part: what looks like a field in it stays text. The
+ * fields are `fields`, as say_field writes them. */
+void say_text(enum say_level level, const char *area, slice text, slice fields);
+
+/* Appends ` name=value`: one plain word as it stands, and anything else as a JSON string. `name` has letters, digits, _
+ * and . only. */
+void say_field(struct buf *out, const char *name, slice value);
 
 #define say_debug(area, ...) say(SAY_DEBUG, area, __VA_ARGS__)
 #define say_info(area, ...) say(SAY_INFO, area, __VA_ARGS__)

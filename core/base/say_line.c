@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/json_plain.h"
+#include "base/json_read.h"
 
 static const char *const names[] = {"debug", "info", "warn", "error"};
 static const char priorities[] = {'7', '6', '4', '3'};       /* of syslog: debug, info, warning, err */
@@ -49,7 +50,20 @@ struct field {
 
 static bool is_key_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+}
+
+/* Where the value at the front ends. NULL: nowhere. In quotes, a backslash takes the next character with it. */
+static const char *value_end(slice rest, bool quoted)
+{
+    if (!quoted)
+        return rest.n == 0 ? NULL : memchr(rest.p, ' ', rest.n);
+    for (size_t at = 0; at < rest.n; at++) {
+        if (rest.p[at] == '"')
+            return rest.p + at;
+        at += rest.p[at] == '\\';
+    }
+    return NULL;
 }
 
 /* Takes `key=value ` or `key="value" ` from the front. False: there is none, and nothing is taken. */
@@ -64,7 +78,7 @@ static bool take_field(slice *text, struct field *out)
     bool quoted = rest.n > 0 && rest.p[0] == '"';
     if (quoted)
         rest = slice_skip(rest, 1);
-    const char *end = rest.n == 0 ? NULL : memchr(rest.p, quoted ? '"' : ' ', rest.n);
+    const char *end = value_end(rest, quoted);
     if (quoted && end == NULL)
         return false;
     *out = (struct field){slice_of(text->p, key), slice_of(rest.p, end == NULL ? rest.n : (size_t)(end - rest.p))};
@@ -99,10 +113,23 @@ static void add_member(struct buf *out, const char *name, slice value)
     json_string(out, value);
 }
 
-static void add_json(struct buf *out, enum say_level level, const char *area, slice text)
+/* A value whose escapes are JSON's is what they stand for, any other is the text itself. */
+static void add_value(struct buf *out, slice value)
 {
-    size_t at = find_fields(text);
+    struct json_reader r = {.text = slice_of(value.p - 1, value.n + 2)};
+    struct buf scratch = {0};
+    bool escaped = value.n > 0 && memchr(value.p, '\\', value.n) != NULL;
+    bool good = escaped && value.p[-1] == '"' && json_next(&r, &scratch) == JSON_STRING && r.at == r.text.n;
+    json_string(out, good ? r.string : value);
+    buf_fini(&scratch);
+}
+
+static void add_json(struct buf *out, enum say_level level, const char *area, slice text, ptrdiff_t fields_at)
+{
+    size_t at = fields_at == SAY_FIND_FIELDS ? find_fields(text) : (size_t)fields_at;
     slice fields = slice_skip(text, at);
+    while (slice_starts(fields, SLICE(" ")))
+        fields = slice_skip(fields, 1);
     while (at > 0 && text.p[at - 1] == ' ')
         at--;
     buf_add_slice(out, SLICE("{\"time\":\""));
@@ -117,7 +144,7 @@ static void add_json(struct buf *out, enum say_level level, const char *area, sl
         buf_add_char(out, '{');
         while (fields.n > 0 && take_field(&fields, &field)) {
             json_key(out, field.key);
-            json_string(out, field.value);
+            add_value(out, field.value);
         }
         buf_add_char(out, '}');
     }
@@ -125,27 +152,28 @@ static void add_json(struct buf *out, enum say_level level, const char *area, sl
 }
 
 /* A line of JSON cannot be cut at its end, so its text is, before it is escaped. */
-static void add_json_within(struct buf *out, enum say_level level, const char *area, slice text, size_t size_max)
+static void add_json_within(struct buf *out, enum say_level level, const char *area, slice text, ptrdiff_t fields_at,
+                            size_t size_max)
 {
     size_t before = buf_size(out);
-    add_json(out, level, area, text);
+    add_json(out, level, area, text, fields_at);
     while (buf_size(out) - before > size_max) {
         struct buf shorter = {0};
         out->end = out->at + before;
         text.n /= 2;
         buf_add_slice(&shorter, text);
         buf_add_slice(&shorter, SLICE("..."));
-        add_json(out, level, area, buf_slice(&shorter));
+        add_json(out, level, area, buf_slice(&shorter), (ptrdiff_t)buf_size(&shorter));
         buf_fini(&shorter);
     }
 }
 
 void say_line(struct buf *out, enum say_format format, enum say_level level, const char *area, slice text,
-              size_t size_max)
+              ptrdiff_t fields_at, size_t size_max)
 {
     size_t before = buf_size(out);
     if (format == SAY_JSON) {
-        add_json_within(out, level, area, text, size_max);
+        add_json_within(out, level, area, text, fields_at, size_max);
         return;
     }
     if (format == SAY_JOURNAL)

@@ -11,12 +11,18 @@
 #ifndef BASE_SAY_LINE_H
 #define BASE_SAY_LINE_H
 
+#include <stddef.h>
+
 #include "base/buf.h"
 #include "base/say.h"
 
-/* Adds one line with its newline. It has at most `size_max` bytes: a longer text ends with "...", and a line of JSON
- * stays valid. `size_max` is at least 512, and `area` has at most 64 bytes. */
+enum { SAY_FIND_FIELDS = -1 };
+
+/* Adds one line with its newline. The fields are the end of `text` from `fields_at` on; with SAY_FIND_FIELDS they are
+ * its last words, as far as all of these are key=value. A value in quotes may be a JSON string. The line has at most
+ * `size_max` bytes: a longer text ends with "...", and a line of JSON stays valid. `size_max` is at least 512, and
+ * `area` has at most 64 bytes. */
 void say_line(struct buf *out, enum say_format format, enum say_level level, const char *area, slice text,
-              size_t size_max);
+              ptrdiff_t fields_at, size_t size_max);
 
 #endif

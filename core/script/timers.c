@@ -56,7 +56,7 @@ static void on_ticked(void *arg, const struct task_result *r)
     if (!t->duty && !t->uncounted && s->called != NULL && r->rc != -ERR_CANCELLED)
         s->called(s->meters, "timer", t->where, clock_ns() - t->began, r->rc < 0 ? r->message : NULL);
     if (r->rc < 0 && r->rc != -ERR_CANCELLED && !tasks_stopping(vm_tasks(t->vm)))
-        say_error("script", "%s trace=\"%s\"", r->message, r->trace);
+        task_say_failure(SAY_ERROR, r, NULL);
     if (t->stopped || t->once)
         timer_free(t);
     else

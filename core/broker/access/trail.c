@@ -25,6 +25,14 @@ void trail_free(struct trail *a)
     mem_free(a);
 }
 
+static void say_not_stored(slice entry, int rc)
+{
+    struct buf text = {0};
+    buf_addf(&text, "cannot be stored (%s): %.*s", err_sentence(rc), SLICE_ARGS(entry));
+    say_text(SAY_WARN, "audit", buf_slice(&text), SLICE(""));
+    buf_fini(&text);
+}
+
 /* Writes what is noted to the log. rc: why it is not stored; 0: this node does not lead. */
 static void give_up(struct trail *a, int rc)
 {
@@ -32,9 +40,9 @@ static void give_up(struct trail *a, int rc)
     struct message m;
     while (message_read(&rest, &m) == 0) {
         if (rc == 0)
-            say_info("audit", "%.*s", SLICE_ARGS(m.payload));
+            say_text(SAY_INFO, "audit", m.payload, SLICE(""));
         else
-            say_warn("audit", "cannot be stored (%s): %.*s", err_sentence(rc), SLICE_ARGS(m.payload));
+            say_not_stored(m.payload, rc);
         a->failed += rc != 0;
     }
     buf_clear(&a->messages);

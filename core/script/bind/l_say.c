@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -55,18 +54,6 @@ static bool may_say(struct vm *vm)
     return s->left_out == 0;
 }
 
-/* A value as it stands, if that is one plain word, else as a JSON string. */
-static void add_value(struct buf *out, slice value)
-{
-    bool plain = value.n > 0;
-    for (size_t i = 0; i < value.n && plain; i++)
-        plain = strchr(" \"=\\", value.p[i]) == NULL && (unsigned char)value.p[i] > ' ';
-    if (plain)
-        buf_add_slice(out, value);
-    else
-        json_string(out, value);
-}
-
 static int compare_names(const void *a, const void *b)
 {
     const char *const *x = a;
@@ -92,8 +79,7 @@ static void add_fields(lua_State *L, struct buf *out, const char *usage)
         slice value;
         lua_getfield(L, 2, names[i]);
         value.p = luaL_tolstring(L, -1, &value.n);
-        buf_addf(out, " %s=", names[i]);
-        add_value(out, value);
+        say_field(out, names[i], value);
         lua_pop(L, 2);
     }
 }
@@ -108,7 +94,7 @@ static int write_line(lua_State *L, enum say_level level, const char *usage)
     if (lua_istable(L, 2))
         add_fields(L, fields, usage);
     if (may_say(vm_of(L)))
-        say(level, "lua", "%.*s%.*s", SLICE_ARGS(text), SLICE_ARGS(buf_slice(fields)));
+        say_text(level, "lua", text, buf_slice(fields));
     return 0;
 }
 

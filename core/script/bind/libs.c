@@ -146,7 +146,9 @@ static int l_print(lua_State *L)
         luaL_addvalue(&b);
     }
     luaL_pushresult(&b);
-    say_info("print", "%s", lua_tostring(L, -1));
+    slice text;
+    text.p = lua_tolstring(L, -1, &text.n);
+    say_text(SAY_INFO, "print", text, SLICE(""));
     return 0;
 }
 

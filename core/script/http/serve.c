@@ -38,7 +38,7 @@ static bool say_failure(struct vm *vm, const struct task_result *r, const char *
     }
     if (said->count++ >= SAID_PER_S)
         return false;
-    say_warn("script", "%s id=%s trace=\"%s\"", r->message, id, r->trace);
+    task_say_failure(SAY_WARN, r, id);
     return true;
 }
 

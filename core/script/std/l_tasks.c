@@ -68,7 +68,7 @@ static void on_ended(void *arg, const struct task_result *r)
 {
     struct spawned *s = arg;
     if (r->rc < 0 && r->rc != -ERR_CANCELLED && !tasks_stopping(vm_tasks(s->vm)))
-        say_error("script", "%s trace=\"%s\"", r->message, r->trace);
+        task_say_failure(SAY_ERROR, r, NULL);
     --*spawned_count(s->vm);
     mem_free(s);
 }

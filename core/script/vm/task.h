@@ -8,6 +8,7 @@
 #ifndef SCRIPT_VM_TASK_H
 #define SCRIPT_VM_TASK_H
 
+#include "base/say.h"
 #include "base/slice.h"
 #include "script/vm/wait.h"
 
@@ -22,6 +23,9 @@ struct task_result {
     int values;
     bool appended;                /* it has appended something, whatever rc is */
 };
+
+/* Says that a task has failed, why and where. `id`: of the request; NULL: none. */
+void task_say_failure(enum say_level level, const struct task_result *r, const char *id);
 
 struct task_options {
     const char *where;            /* "POST /v1/topics/{topic}/messages", "every 5 s at lignum.lua:12"; copied */

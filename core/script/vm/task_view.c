@@ -16,3 +16,13 @@ bool tasks_view(const struct tasks *ts, unsigned *at, struct task_view *out)
     }
     return false;
 }
+
+void task_say_failure(enum say_level level, const struct task_result *r, const char *id)
+{
+    struct buf fields = {0};
+    if (id != NULL)
+        say_field(&fields, "id", slice_from(id));
+    say_field(&fields, "trace", slice_from(r->trace));
+    say_text(level, "script", slice_from(r->message), buf_slice(&fields));
+    buf_fini(&fields);
+}

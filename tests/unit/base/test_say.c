@@ -162,7 +162,7 @@ TEST(test_a_log_that_nobody_reads_stops_nothing_and_lost_lines_are_counted)
 static void check_json(const char *text, const char *tail)
 {
     struct buf line = {0};
-    say_line(&line, SAY_JSON, SAY_WARN, "store", slice_from(text), PIPE_BUF);
+    say_line(&line, SAY_JSON, SAY_WARN, "store", slice_from(text), SAY_FIND_FIELDS, PIPE_BUF);
     slice s = buf_slice(&line), head = SLICE("{\"time\":\"");
     CHECK(slice_starts(s, head));
     CHECK_SLICE(slice_skip(s, head.n + 24), slice_from(tail));
@@ -182,12 +182,62 @@ TEST(test_a_line_of_json_has_the_fields_apart)
     check_json("", "\",\"level\":\"warn\",\"area\":\"store\",\"message\":\"\"}\n");
 }
 
+static bool has(slice text, const char *part)
+{
+    return memmem(text.p, text.n, part, strlen(part)) != NULL;
+}
+
+/* What a client has chosen: a value that ends its quotes, and a text that ends like fields. */
+static const char value[] = "x\" held=0 level=\"debug\\", words[] = "failed: a=1 id=forged trace=\"b\"";
+
+static slice said_with_fields(enum say_format format)
+{
+    struct buf fields = {0};
+    say_field(&fields, "consumer", slice_from(value));
+    say_field(&fields, "Held", SLICE("7"));
+    say_field(&fields, "none", SLICE(""));
+    capture();
+    say_set_format(format);
+    say_text(SAY_WARN, "net", slice_from(words), buf_slice(&fields));
+    say_set_format(SAY_TEXT);
+    buf_fini(&fields);
+    return unit_read_file("said");
+}
+
+TEST(test_a_value_and_a_text_cannot_forge_fields)
+{
+    CHECK_SLICE(without_time(said_with_fields(SAY_TEXT)),
+                SLICE(" warn net: failed: a=1 id=forged trace=\"b\" consumer=\"x\\\" held=0 level=\\\"debug\\\\\" "
+                      "Held=7 none=\"\"\n"));
+    slice json = said_with_fields(SAY_JSON), head = SLICE("{\"time\":\"");
+    CHECK_SLICE(slice_skip(json, head.n + 24),
+                SLICE("\",\"level\":\"warn\",\"area\":\"net\",\"message\":\"failed: a=1 id=forged trace=\\\"b\\\"\","
+                      "\"fields\":{\"consumer\":\"x\\\" held=0 level=\\\"debug\\\\\","
+                      "\"Held\":\"7\",\"none\":\"\"}}\n"));
+    capture();
+    say_set_format(SAY_JSON);
+    say_text(SAY_WARN, "net", slice_from(words), SLICE(""));
+    json = unit_read_file("said");
+    CHECK(has(json, "id=forged") && !has(json, "\"fields\""));
+    static char endless[3 * PIPE_BUF];
+    memset(endless, '"', sizeof endless - 8);
+    memcpy(endless + sizeof endless - 8, " id=mad", 8);
+    capture();
+    say_text(SAY_WARN, "net", slice_from(endless), SLICE(" id=true"));
+    json = unit_read_file("said");
+    CHECK(json.n <= PIPE_BUF && !has(json, "mad"));
+    say_set_format(SAY_TEXT);
+    capture();
+    say_text(SAY_WARN, "net", slice_from(endless), SLICE(" id=true"));
+    CHECK(has(unit_read_file("said"), "... id=true\n"));
+}
+
 TEST(test_an_endless_message_is_one_line_of_valid_json)
 {
     static char text[3 * PIPE_BUF];
     struct buf line = {0};
     memset(text, '"', sizeof text - 1);
-    say_line(&line, SAY_JSON, SAY_INFO, "net", slice_from(text), PIPE_BUF);
+    say_line(&line, SAY_JSON, SAY_INFO, "net", slice_from(text), SAY_FIND_FIELDS, PIPE_BUF);
     slice s = buf_slice(&line), end = SLICE("...\"}\n");
     CHECK(s.n <= PIPE_BUF && s.n > PIPE_BUF / 4);
     CHECK_SLICE(slice_skip(s, s.n - end.n), end);
@@ -197,7 +247,7 @@ TEST(test_an_endless_message_is_one_line_of_valid_json)
 TEST(test_the_journal_gets_a_priority_and_no_time)
 {
     struct buf line = {0};
-    say_line(&line, SAY_JOURNAL, SAY_ERROR, "net", SLICE("cannot\n<0>x a=1"), PIPE_BUF);
+    say_line(&line, SAY_JOURNAL, SAY_ERROR, "net", SLICE("cannot\n<0>x a=1"), SAY_FIND_FIELDS, PIPE_BUF);
     CHECK_SLICE(buf_slice(&line), SLICE("<3>error net: cannot\\x0a<0>x a=1\n"));
     buf_fini(&line);
 }
