@@ -15,6 +15,7 @@ struct key_slot {
     uint32_t first;
     uint32_t last;
     uint32_t leased;
+    uint32_t count;                  /* of all in the chain */
 };
 
 _Static_assert(sizeof(struct delivery) == 48, "what a lease costs");
@@ -268,10 +269,11 @@ static void key_add(struct deliveries *d, struct delivery *e)
     struct key_slot *slot = key_of(d, e);
     uint32_t me = index_of(d, e);
     if (slot->key == 0) {
-        *slot = (struct key_slot){e->key, me, me, 0};
+        *slot = (struct key_slot){e->key, me, me, 0, 1};
         d->key_count++;
         return;
     }
+    slot->count++;
     if (d->all[slot->last].offset < e->offset) {
         d->all[slot->last].next_of_key = me;
         slot->last = me;
@@ -295,6 +297,7 @@ static void key_drop(struct deliveries *d, struct key_slot *slot, struct deliver
         at = &d->all[*at].next_of_key;
     }
     *at = e->next_of_key;
+    slot->count--;
     if (slot->last == me)
         slot->last = before;
     if (slot->first == NONE)
@@ -389,21 +392,28 @@ static const struct delivery *in_front(const struct deliveries *d, const struct 
     return e;
 }
 
-const struct delivery *deliveries_foremost(const struct deliveries *d, uint32_t *held)
+/* The key that more than half of all have; NULL: there is none. Each look meets such a key by one half, so that
+ * LOOKS_MAX of them miss it never. The looks are at places that no order of keys has. */
+static const struct key_slot *common_key(const struct deliveries *d)
 {
-    const struct delivery *e, *lowest = NULL, *common = NULL;
-    uint32_t *of_key = mem_new((d->key_cap + 1) * sizeof(*of_key)), most = 0;
-    for (uint32_t at = 0; (e = deliveries_each(d, &at)) != NULL;) {
-        if (lowest == NULL || e->offset < lowest->offset)
-            lowest = e;
-        if (key_of(d, e) != NULL && ++of_key[key_place(d, e->key)] > most) {
-            most = of_key[key_place(d, e->key)];
-            common = e;
-        }
+    enum { LOOKS_MAX = 128 };
+    uint32_t looks = d->used < LOOKS_MAX ? d->used : LOOKS_MAX;
+    for (uint32_t i = 0; i < looks; i++) {
+        const struct delivery *e = &d->all[looks == d->used ? i : i * UINT32_C(2654435769) % d->used];
+        const struct key_slot *slot = e->place == FREE ? NULL : key_of(d, e);
+        if (slot != NULL && slot->count > d->count / 2)
+            return slot;
     }
-    e = most > d->count / 2 ? common : lowest;
-    *held = e != NULL && key_of(d, e) != NULL ? of_key[key_place(d, e->key)] - 1 : 0;
-    mem_free(of_key);
+    return NULL;
+}
+
+const struct delivery *deliveries_foremost(const struct deliveries *d, uint64_t lowest, uint32_t *held)
+{
+    const struct key_slot *slot = common_key(d);
+    const struct delivery *e = slot != NULL ? &d->all[slot->first] : deliveries_find(d, lowest);
+    if (e == NULL)
+        e = d->ready.count > 0 ? deliveries_first(d) : deliveries_next_due(d);
+    *held = e != NULL && key_of(d, e) != NULL ? key_of(d, e)->count - 1 : 0;
     return e == NULL ? NULL : in_front(d, e);
 }
 

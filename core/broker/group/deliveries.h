@@ -88,9 +88,9 @@ void deliveries_drop_key(struct deliveries *d, struct delivery *e);
 void deliveries_shift(struct deliveries *d, int64_t by_ms, int64_t never_ms);
 
 /* The one that stands in the way of most: of a key that more than half of all have, the one that is leased or else the
- * first; where there is no such key, the one with the lowest offset. *held: how many wait behind it. NULL: there are
- * none. It looks at all of them. */
-const struct delivery *deliveries_foremost(const struct deliveries *d, uint32_t *held);
+ * first; where there is no such key, the one at the offset `lowest`, or if that is not out, the one that is ready or
+ * due first. *held: how many wait behind it. NULL: there are none. */
+const struct delivery *deliveries_foremost(const struct deliveries *d, uint64_t lowest, uint32_t *held);
 
 /* Visits all in no order: start with *at = 0; NULL at the end. The one that it returned may be removed, and none may be
  * added meanwhile. */

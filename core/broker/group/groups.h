@@ -103,7 +103,7 @@ struct blocked {
     slice key;                       /* where the order is that of keys; p == NULL: it has none. Valid until a claim */
 };
 
-/* False: the group is not blocked. It looks at all that is out. */
+/* False: the group is not blocked. */
 bool groups_blocked(struct held_group *g, struct topic *t, struct blocked *out);
 
 /* ---- settling ---- */

@@ -15,7 +15,7 @@ bool groups_blocked(struct held_group *g, struct topic *t, struct blocked *out)
     const struct group *s = &g->state;
     struct message m;
     uint32_t held;
-    const struct delivery *e = group_is_blocked(s) ? deliveries_foremost(&s->out, &held) : NULL;
+    const struct delivery *e = group_is_blocked(s) ? deliveries_foremost(&s->out, s->settled.cursor, &held) : NULL;
     if (e == NULL)
         return false;
     bool leased = e->state == DELIVERY_LEASED, delayed = e->state == DELIVERY_DELAYED && !is_dying(e);

@@ -32,23 +32,46 @@ TEST(test_the_foremost_is_of_the_key_that_most_have_or_the_lowest)
     struct deliveries d;
     uint32_t held;
     deliveries_init(&d, true);
-    CHECK(deliveries_foremost(&d, &held) == NULL);
+    CHECK(deliveries_foremost(&d, 0, &held) == NULL);
     deliveries_add(&d, 3, 0);
     deliveries_add(&d, 5, 77);
     deliveries_add(&d, 4, 66);
-    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 3);
+    CHECK_EQ(deliveries_foremost(&d, 3, &held)->offset, 3);
     CHECK_EQ(held, 0);
+    CHECK_EQ(deliveries_foremost(&d, 4, &held)->offset, 4);
+    CHECK_EQ(deliveries_foremost(&d, 2, &held)->offset, 3);         /* 2 is not out: the first that is ready */
     deliveries_add(&d, 7, 77);
     deliveries_add(&d, 9, 77);
-    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 5);
+    CHECK_EQ(deliveries_foremost(&d, 1, &held)->offset, 5);
     CHECK_EQ(held, 2);
     deliveries_lease(&d, deliveries_find(&d, 5), 1, 100);
     deliveries_add(&d, 1, 77);
-    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 5);           /* the first, 1, waits for it */
+    CHECK_EQ(deliveries_foremost(&d, 1, &held)->offset, 5);           /* the first, 1, waits for it */
     CHECK_EQ(held, 3);
     deliveries_set_keyed(&d, false);
-    CHECK_EQ(deliveries_foremost(&d, &held)->offset, 1);
+    CHECK_EQ(deliveries_foremost(&d, 1, &held)->offset, 1);
     CHECK_EQ(held, 0);
+    deliveries_fini(&d);
+}
+
+/* Of ten thousand, every other one has one of two keys, and none has a place that it shares with all of its key. */
+TEST(test_the_key_of_just_more_than_half_is_found_among_many)
+{
+    struct deliveries d;
+    uint32_t held;
+    deliveries_init(&d, true);
+    for (uint64_t i = 0; i < 10000; i++)
+        deliveries_add(&d, i, i % 2 == 0 ? 66 : 77);
+    CHECK_EQ(deliveries_foremost(&d, 0, &held)->offset, 0);
+    CHECK_EQ(held, 4999);
+    for (uint64_t i = 0; i < 100; i += 2)
+        deliveries_remove(&d, deliveries_find(&d, i));              /* their places are free */
+    CHECK_EQ(deliveries_foremost(&d, 100, &held)->offset, 1);
+    CHECK_EQ(held, 4999);
+    for (uint64_t i = 1; i < 300; i += 2)
+        deliveries_remove(&d, deliveries_find(&d, i));
+    CHECK_EQ(deliveries_foremost(&d, 100, &held)->offset, 100);
+    CHECK_EQ(held, 4949);
     deliveries_fini(&d);
 }
 
