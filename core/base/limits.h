@@ -219,7 +219,7 @@ enum {
     BARRIERS_MAX = 4096,                /* of one follower, that its leader has not answered */
     CALL_SIZE_MAX = BATCH_SIZE_MAX,     /* of one call of a follower, and of its answer */
     CALLS_MAX = 256,                    /* of one follower, that its leader has not answered */
-    CALLS_BYTES_MAX = 4 * CALL_SIZE_MAX,   /* that these say together */
+    CALLS_BYTES_MAX = 4 * CALL_SIZE_MAX,   /* that these say together, and that answers wait on the connection with */
     HANDSHAKE_MS = 5 * 1000,            /* from a connection to the end of its handshake */
     LEASE_MS = 10 * 1000,               /* how long a confirmation from Consul is valid */
     LAG_MS = 5 * 1000,                  /* how far behind a member of the synced set may be */

@@ -79,6 +79,10 @@ void leader_answer_call(struct called *c, unsigned how, slice answer)
 {
     struct peer *p = c->peer;
     if (p != NULL && !p->closing && p->phase == PEER_READY) {
+        if (link_unsent(p->link) + answer.n > CALLS_BYTES_MAX) {
+            how = RETURN_LOST;
+            answer = SLICE("the answer is lost, because this node has not read the ones before it");
+        }
         struct buf *out = link_begin(p->link, WIRE_RETURN);
         put_u64(out, c->number);
         put_u8(out, how);

@@ -1,6 +1,7 @@
 /* Calls: what a follower has its leader do, and who may not. */
 #include "broker/cluster/cluster_struct.h"
 #include "broker/follower/call.h"
+#include "broker/leader/peer.h"
 #include "unit/broker/cluster/diverge_rig.h"
 
 struct caller {
@@ -127,6 +128,36 @@ TEST(test_a_leader_takes_no_more_calls_than_a_follower_may_send)
     CHECK_EQ(ask(follower, &c[CALLS_MAX], SLICE("1")), 0);
     f->calls_open++;
     WAIT_UNTIL(c[0].rc == -ERR_UNAVAILABLE && c[CALLS_MAX].rc == -ERR_UNAVAILABLE);
+    rig_down();
+}
+
+/* A follower that asks much and reads nothing must not cost the leader more than a bound; it learns which are lost. */
+TEST(test_answers_that_a_follower_does_not_read_are_bounded)
+{
+    static char bytes[CALL_SIZE_MAX];
+    struct caller c[16];
+    unsigned done = 0;
+    rig_up(2);
+    struct node *leader = &rig.nodes[0], *follower = &rig.nodes[1];
+    WAIT_UNTIL(ask(follower, &c[0], SLICE("0")) == 0);
+    for (size_t i = 1; i < 16; i++)
+        CHECK_EQ(ask(follower, &c[i], SLICE("more")), 0);
+    struct called *taken[16];
+    for (size_t i = 0; i < 16; i++)
+        taken[i] = take(leader);
+    struct link *link = taken[0]->peer->link;
+    follower->paused = true;
+    for (size_t i = 0; i < 16; i++) {
+        leader_answer_call(taken[i], RETURN_DONE, slice_of(bytes, sizeof(bytes)));
+        CHECK(link_unsent(link) < CALLS_BYTES_MAX + 64 * KIB);
+    }
+    follower->paused = false;
+    for (size_t i = 0; i < 16; i++) {
+        WAIT_UNTIL(c[i].rc == 0);
+        CHECK(c[i].how == RETURN_LOST || (c[i].how == RETURN_DONE && done == i));
+        done += c[i].how == RETURN_DONE;
+    }
+    CHECK(done >= 3 && done < 16);
     rig_down();
 }
 
