@@ -37,9 +37,6 @@ int say_format_parse(slice name, enum say_format *out);  /* "text", "json"; 0 or
 void say(enum say_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Adds a text from outside as the value of a field: in quotes, with a quote or a backslash in it as \x22 and \x5c. */
-void say_value(struct buf *out, slice value);
-
 /* The same for text of which a client or script may have chosen any part: what looks like a field in it stays text. The
  * fields are `fields`, as say_field writes them. */
 void say_text(enum say_level level, const char *area, slice text, slice fields);

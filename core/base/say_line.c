@@ -31,17 +31,6 @@ static void add_visible(struct buf *out, slice text)
     }
 }
 
-void say_value(struct buf *out, slice value)
-{
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < value.n; i++)
-        if (value.p[i] == '"' || value.p[i] == '\\')
-            buf_addf(out, "\\x%02x", (unsigned char)value.p[i]);
-        else
-            buf_add_char(out, value.p[i]);
-    buf_add_char(out, '"');
-}
-
 /* ---- fields: the key=value words at the end of a text ---- */
 
 struct field {

@@ -1,8 +1,8 @@
 /*
  * The log of requests: a line for each answer, when its head is made.
  *
- *     request id=5d2c9a3e00000017 client="127.0.0.1:50123" user="ada" method=POST path="/v1/topics/orders/messages"
- *     topic="orders" status=200 ms=0.412 received=120 bytes=171                                    (on one line)
+ *     request id=5d2c9a3e00000017 client=127.0.0.1:50123 method=POST path=/v1/topics/orders/messages user=ada
+ *     topic=orders status=200 ms=0.412 received=120 bytes=171                                      (on one line)
  *
  * Neither queries nor headers are logged, which may have secrets, nor bodies. `ms` is the time since the request was
  * whole, waits included. `bytes` is the size of the answer's body; a stream's is not known yet.
@@ -28,14 +28,10 @@ void http_note(struct http_request *r, slice user, slice topic)
 {
     struct buf *note = &((struct exchange *)(void *)r)->note;
     buf_clear(note);
-    if (user.n > 0) {
-        buf_add_slice(note, SLICE(" user="));
-        say_value(note, user);
-    }
-    if (topic.n > 0) {
-        buf_add_slice(note, SLICE(" topic="));
-        say_value(note, topic);
-    }
+    if (user.n > 0)
+        say_field(note, "user", user);
+    if (topic.n > 0)
+        say_field(note, "topic", topic);
 }
 
 /* A head that is not whole, or is not where it was, has no request line to show. */
@@ -44,10 +40,8 @@ static void add_line(struct buf *out, const struct exchange *x)
     const struct http_head *head = &x->request.head;
     if (!x->parsed || x->moved)
         return;
-    buf_add_slice(out, SLICE(" method="));
-    say_value(out, head->method);
-    buf_add_slice(out, SLICE(" path="));
-    say_value(out, head->path);
+    say_field(out, "method", head->method);
+    say_field(out, "path", head->path);
 }
 
 void exchange_log(struct exchange *x, int status, const uint64_t *bytes)
@@ -55,8 +49,8 @@ void exchange_log(struct exchange *x, int status, const uint64_t *bytes)
     struct http_server *s = x->client->server;
     struct buf line = {0};
     x->id = ++s->last_id;
-    buf_addf(&line, "request id=%016llx client=", (unsigned long long)x->id);
-    say_value(&line, slice_of(x->client->peer, x->client->peer_size));
+    buf_addf(&line, " id=%016llx", (unsigned long long)x->id);
+    say_field(&line, "client", slice_of(x->client->peer, x->client->peer_size));
     add_line(&line, x);
     buf_add_slice(&line, buf_slice(&x->note));
     buf_addf(&line, " status=%d", status);
@@ -64,6 +58,6 @@ void exchange_log(struct exchange *x, int status, const uint64_t *bytes)
         buf_addf(&line, " ms=%.3f received=%zu", (double)(clock_ns() - x->request.whole_ns) / 1e6, x->request.body.n);
     if (bytes != NULL)
         buf_addf(&line, " bytes=%llu", (unsigned long long)*bytes);
-    say_info("http", "%.*s", SLICE_ARGS(buf_slice(&line)));
+    say_text(SAY_INFO, "http", SLICE("request"), buf_slice(&line));
     buf_fini(&line);
 }

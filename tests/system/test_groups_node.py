@@ -512,7 +512,7 @@ def test_a_group_with_too_much_out_is_blocked_and_says_so(b):
     assert b.metrics()["lignum_group_blocked_offset" + at % ',reason="delayed"'] == 0
     assert b.metrics()['lignum_group_blocked{topic="g-blocked",group="w"}'] == 1
     line = [l for l in b.said().splitlines() if "a group is blocked: 100000 messages" in l and " topic=g-blocked " in l][0]
-    assert line.endswith('group=w offset=0 reason=leased consumer="%s" held=99999' % consumer.replace('"', r"\x22"))
+    assert line.endswith("group=w offset=0 reason=leased consumer=%s held=99999" % json.dumps(consumer))
     g.call(b, "POST", "/seek", {"to": 100001})
     assert [m["offset"] for m in g.claim(b, limit=9)] == [100001, 100002]
     assert g.info(b)["blocked"] is None

@@ -37,9 +37,9 @@ void blocked_say(struct held_group *g, struct topic *t)
     if (g->said_blocked || !groups_blocked(g, t, &b))
         return;
     struct buf consumer = {0};
-    say_value(&consumer, slice_from(b.consumer));
+    say_field(&consumer, "consumer", slice_from(b.consumer));
     say_warn("groups", "a group is blocked: %d messages are leased, delayed or held behind their keys topic=%s "
-             "group=%s offset=%llu reason=%s consumer=%.*s held=%u", GROUP_AHEAD_MAX, g->topic_name, g->name,
+             "group=%s offset=%llu reason=%s%.*s held=%u", GROUP_AHEAD_MAX, g->topic_name, g->name,
              (unsigned long long)b.offset, b.reason, SLICE_ARGS(buf_slice(&consumer)), b.held);
     buf_fini(&consumer);
     g->said_blocked = true;
