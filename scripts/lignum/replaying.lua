@@ -60,7 +60,8 @@ core.tasks = { list = function() return {} end, cancel = function() return false
 local function meter() return { add = function() end, set = function() end, observe = function() end } end
 core.metrics = { counter = meter, gauge = meter, histogram = meter }
 
--- Shared dictionaries: each world has its own, which begin empty. A key lives by the times of the messages.
+-- Shared dictionaries: each world has its own, which begin empty. A key lives by the times of the messages. As in a
+-- node, a table that is put in or got is a copy.
 local Dict = {}
 Dict.__index = Dict
 
@@ -73,15 +74,22 @@ local function live(dict, key)
   return entry
 end
 
+local function copied(value)
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for k, v in pairs(value) do copy[k] = copied(v) end
+  return copy
+end
+
 local function put(dict, key, value, ttl)
-  dict.entries[key] = { value = value, until_time = ttl and core.now() + ttl }
+  dict.entries[key] = value ~= nil and { value = copied(value), until_time = ttl and core.now() + ttl } or nil
   record(("shared %s"):format(dict.name))
   return true
 end
 
 function Dict:get(key)
   local entry = live(self, key)
-  return entry and entry.value
+  return entry and copied(entry.value)
 end
 
 function Dict:set(key, value, ttl)

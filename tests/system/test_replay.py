@@ -249,6 +249,28 @@ def test_the_clock_of_a_hook_is_that_of_the_message(orders):
     assert r["same"] == 1
 
 
+def test_a_table_of_a_shared_dictionary_is_a_copy_as_in_a_node(node):
+    b = node()
+    for payload in (b"a", b"b"):
+        b.publish("t", payload)
+    new = """local seen = shared.dict("seen")
+function on_publish(msg)
+  local list = seen:get("list") or {}
+  list[#list + 1] = msg.payload
+  if msg.payload == "a" then
+    seen:set("list", { "first" })
+    list = seen:get("list")
+    list[2] = "not stored"
+    seen:set("gone", 1)
+    seen:cas("gone", 1, nil)
+  else
+    return reject(("%d %s %s"):format(#list, list[1], seen:add("gone", 1)))
+  end
+end"""
+    r = replay(b.folder, "--topic", "t", "--data", b.data, "--against", "none", "-o", "json", new=new)
+    assert [x["reason"] for x in r["rejected"]["reasons"]] == ["2 first true"]
+
+
 def test_shared_keys_live_by_the_times_of_messages_and_a_rejection_need_not_be_returned(node):
     b = node()
     b.publish("t", b"a")
