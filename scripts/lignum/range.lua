@@ -277,7 +277,7 @@ function M.read(t, what, asked)
       if not there and code ~= "timeout" and code ~= "cancelled" then return nil, why, code end
       ok, why, code, point = M.check(t, epoch, what.from, asked.id)
       if not ok then return nil, why, code, point end
-      if not there then over = 0 end       -- what there is now is the answer
+      if not there then over = 0 end       -- answer with what has been read
     end
   end
 end

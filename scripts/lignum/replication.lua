@@ -14,9 +14,9 @@ local cluster, say, clock = core.cluster, core.say, core.time.clock
 local M = {}
 
 local IDLE <const> = 5             -- seconds between two checks when the core reports no change
-local INTERVAL <const> = 0.05      -- without cluster.sync_interval,
-local LONGEST <const> = 1          -- but up to this, so that
-local SHARE <const> = 19           -- a round takes at most one part in so many, and one, of the time
+local INTERVAL <const> = 0.05      -- the pause between two rounds without cluster.sync_interval, at least;
+local SHARE <const> = 19           -- it is SHARE times as long as the last round took, which has 1 / (SHARE + 1) then,
+local LONGEST <const> = 1          -- and at most this
 local PIECE <const> = 200          -- topics after which other tasks get a turn
 
 local live                         ---@type lignum.World

@@ -246,8 +246,8 @@ local function refused_one(req, facts, everywhere)
   return http.fail(refusal or req:header("authorization") and "forbidden" or "unauthorized", detail)
 end
 
--- The answer to a request that is not let in, or nothing. It is asked before anything tells what there is: also for a
--- path or method without a route. What a route does to other topics than its own is asked for each.
+-- The answer to a request that is not let in, or nothing. It is asked before any answer tells which paths exist: also
+-- for a path or method without a route. What a route does to other topics than its own is asked for each.
 local function refused(req, route)
   if not route then return refused_one(req, {}) end
   for _, more in ipairs(route.also and route.also(req) or {}) do

@@ -448,7 +448,7 @@ export class Lignum {
   }
 
   /**
-   * Follows a topic for ever, from node to node. When messages that it has delivered were truncated, as a WAL topic
+   * Follows a topic without end, from node to node. When messages that it has delivered were truncated, as a WAL topic
    * allows, it calls `onTruncated(offset)`: forget what you have from there on; and goes on with what is there instead.
    * When messages were removed before it has read them, it calls `onGap(from, earliest)`.
    * @param {string} topic

@@ -77,6 +77,17 @@ class Broker:
         self.awaited = False
         return self
 
+    def spawn_unread(self):
+        """Spawns it with a pipe as its log that nobody reads from `ready` on; returns the reading end."""
+        end, self.stderr = os.pipe()
+        self.spawn()
+        os.close(self.stderr)
+        text = b""
+        while b" main: ready " not in text:
+            text += os.read(end, 65536)
+        self.port = int(re.search(rb"listening address=\S*?:(\d+)", text)[1])
+        return end
+
     def in_child(self):
         """Hook for subclasses: runs in the child before exec."""
 

@@ -297,13 +297,7 @@ def test_decoding_the_largest_json_holds_up_nobody(node, figure):
 
 def test_a_log_that_nobody_reads_stops_nothing(make_node):
     b = make_node(config="""route.get("/say", function() say.info(("x"):rep(2000)) return 200, "said" end)""")
-    end, b.stderr = os.pipe()
-    b.spawn()
-    os.close(b.stderr)
-    text = b""
-    while b" main: ready " not in text:
-        text += os.read(end, 65536)
-    b.port = int(re.search(rb"listening address=\S*?:(\d+)", text)[1])
+    end = b.spawn_unread()
     with b.connect() as c:
         for _ in range(200):
             assert c.request("GET", "/say").body == b"said"

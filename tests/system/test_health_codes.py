@@ -177,13 +177,7 @@ def test_a_certificate_that_expires(node, folder):
 
 def test_a_log_that_nobody_reads(make_node):
     b = make_node(config='route.post("/say", function() say.info(("x"):rep(2000)) return 204 end)')
-    end, b.stderr = os.pipe()
-    b.spawn()
-    os.close(b.stderr)
-    text = b""
-    while b" main: ready " not in text:
-        text += os.read(end, 65536)
-    b.port = int(re.search(rb"listening address=\S*?:(\d+)", text)[1])
+    end = b.spawn_unread()
     assert not problem(b, "log_lost")
     with b.connect() as c:
         for _ in range(100):

@@ -5,15 +5,6 @@
 
 /* ---- applying ---- */
 
-static slice header_named(slice headers, slice wanted)
-{
-    slice name, value;
-    while (header_read(&headers, &name, &value))
-        if (slice_eq(name, wanted))
-            return value;
-    return SLICE("");
-}
-
 void record_take(struct groups *gs, const struct message *m, uint64_t offset)
 {
     struct held_group *g = map_get(&gs->by_key, m->key);

@@ -14,8 +14,6 @@
 #include "script/bind/result.h"
 #include "script/message/token.h"
 
-enum { HEADER_SIZES = 4 };  /* bytes in front of each pair, see store/format/record.h */
-
 void draft_init(struct draft *d, struct vm *vm)
 {
     memset(d, 0, offsetof(struct draft, why));

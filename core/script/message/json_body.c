@@ -97,11 +97,11 @@ static int headers_begin(struct envelopes *e)
 static int add_header(struct envelopes *e, slice name, slice value)
 {
     struct buf *all = e->draft.headers;
-    if (buf_size(all) + 4 + name.n + value.n > HEADERS_SIZE_MAX) {
+    if (buf_size(all) + HEADER_SIZES + name.n + value.n > HEADERS_SIZE_MAX) {
         e->draft.limit = HEADERS_SIZE_MAX;
         return fail(e, -ERR_TOO_LARGE, "a message's headers are over the limit of %d bytes", HEADERS_SIZE_MAX);
     }
-    slice kept = slice_of(all->data + all->end + 4, name.n);
+    slice kept = slice_of(all->data + all->end + HEADER_SIZES, name.n);
     if (map_get(&e->names, name) != NULL)
         return fail_twice(e, name);
     int rc = draft_header(&e->draft, name, value);

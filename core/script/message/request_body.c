@@ -194,7 +194,7 @@ static int add_named_header(struct draft *d, const struct http_head *head, size_
     const struct http_header *h = &head->headers[line];
     if (http_head_next(head, h->name, 0) < line)
         return 0;
-    size_t at = buf_size(d->headers) + 4;
+    size_t at = buf_size(d->headers) + HEADER_SIZES;
     int rc = draft_header(d, name, http_head_join(head, h->name, &list));
     for (size_t i = 0; i < name.n && rc == 0; i++)
         d->headers->data[at + i] = lower(d->headers->data[at + i]);

@@ -6,7 +6,6 @@ enum {
     VERSION = 2, TRACE_ID = 32, PARENT_ID = 16, FLAGS = 2,       /* digits of the parts, with a dash between them */
     PARENT_SIZE = VERSION + 1 + TRACE_ID + 1 + PARENT_ID + 1 + FLAGS,
     STATE_SIZE_MAX = 512,                                        /* what the standard has every one keep */
-    PAIR = 4,                                                    /* bytes in front of a pair, store/format/record.h */
 };
 
 static const slice parent_name = SLICE("traceparent"), state_name = SLICE("tracestate");
@@ -47,24 +46,15 @@ static bool is_state(slice v)
     return v.n > 0 && v.n <= STATE_SIZE_MAX;
 }
 
-static bool has(slice headers, slice wanted)
-{
-    slice name, value;
-    while (header_read(&headers, &name, &value))
-        if (slice_eq(name, wanted))
-            return true;
-    return false;
-}
-
 static void add(struct buf *headers, slice name, slice value)
 {
-    if (buf_size(headers) + PAIR + name.n + value.n <= HEADERS_SIZE_MAX)
+    if (buf_size(headers) + HEADER_SIZES + name.n + value.n <= HEADERS_SIZE_MAX)
         header_write(headers, name, value);
 }
 
 void trace_add(struct buf *headers, const struct http_head *head)
 {
-    if (!http_head_has(head, NAME_TRACEPARENT) || has(buf_slice(headers), parent_name))
+    if (!http_head_has(head, NAME_TRACEPARENT) || header_named(buf_slice(headers), parent_name).p != NULL)
         return;
     size_t line = http_head_next(head, parent_name, 0);
     slice parent = head->headers[line].value;
@@ -73,7 +63,7 @@ void trace_add(struct buf *headers, const struct http_head *head)
     struct buf list = {0};
     slice state = http_head_join(head, state_name, &list);
     add(headers, parent_name, parent);
-    if (is_state(state) && !has(buf_slice(headers), state_name))
+    if (is_state(state) && header_named(buf_slice(headers), state_name).p == NULL)
         add(headers, state_name, state);
     buf_fini(&list);
 }

@@ -178,15 +178,24 @@ void header_write(struct buf *out, slice name, slice value)
 
 bool header_read(slice *rest, slice *name, slice *value)
 {
-    if (rest->n < 4)
+    if (rest->n < HEADER_SIZES)
         return false;
     size_t name_size = get16(rest->p), value_size = get16(rest->p + 2);
-    if (rest->n - 4 < name_size + value_size)
+    if (rest->n - HEADER_SIZES < name_size + value_size)
         return false;
-    *name = slice_of(rest->p + 4, name_size);
-    *value = slice_of(rest->p + 4 + name_size, value_size);
-    *rest = slice_skip(*rest, 4 + name_size + value_size);
+    *name = slice_of(rest->p + HEADER_SIZES, name_size);
+    *value = slice_of(rest->p + HEADER_SIZES + name_size, value_size);
+    *rest = slice_skip(*rest, HEADER_SIZES + name_size + value_size);
     return true;
+}
+
+slice header_named(slice headers, slice wanted)
+{
+    slice name, value;
+    while (header_read(&headers, &name, &value))
+        if (slice_eq(name, wanted))
+            return value;
+    return (slice){0};
 }
 
 void end_record_write(char out[END_RECORD_SIZE], const struct batch_head *like, uint32_t file_crc)

@@ -149,6 +149,11 @@ void header_write(struct buf *out, slice name, slice value);
 /* Takes one pair off the front of *rest; false at the end (or where sizes do not fit). */
 bool header_read(slice *rest, slice *name, slice *value);
 
+enum { HEADER_SIZES = 4 };             /* bytes in front of each pair: the sizes of name and value */
+
+/* The value of the first header with this name; p == NULL: there is none. */
+slice header_named(slice headers, slice name);
+
 /* An end record for a file whose bytes so far have this checksum. like->flags: BATCH_FLAG_ORIGINS, or 0. */
 void end_record_write(char out[END_RECORD_SIZE], const struct batch_head *like, uint32_t file_crc);
 

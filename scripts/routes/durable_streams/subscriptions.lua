@@ -176,7 +176,7 @@ end
 ---@param path string
 function M.look(sub, path)
   local link, s, v = sub.links[path], M.stream(path)
-  if s and link.id and link.id ~= s.id then link.acked, sub.changed[path] = "-1", true end      -- created anew
+  if s and link.id and link.id ~= s.id then link.acked, sub.changed[path] = "-1", true end      -- created again
   if s and link.id ~= s.id then link.id, sub.changed[path] = s.id, true end
   local has = s and v.tail > link.acked and s.base + v.data > 0
   sub.pending[path] = has and true or nil
@@ -333,7 +333,7 @@ function M.current()
   return known
 end
 
----Whether there was none when this node looked last, which it does anew all the time. It costs nearly nothing.
+---Whether there was no subscription when this node last looked, which it does again and again. It is cheap.
 ---@return boolean
 function M.is_empty()
   return known ~= nil and known.count == 0
@@ -386,8 +386,8 @@ local function append(all, records)
   return true
 end
 
----Writes records of what has been changed in memory, and waits until they are acknowledged. If they are not, all is
----read anew.
+---Writes records of what has been changed in memory, and waits until they are acknowledged. If they are not, the
+---whole state is read again.
 ---@param all lignum.StreamSubscriptions
 ---@param records table[]
 ---@return boolean? ok
