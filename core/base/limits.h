@@ -126,6 +126,9 @@ enum {
     GROUP_REASON_MAX = 256,             /* bytes of the `why` of a reject */
     GROUP_HISTORIES_MAX = 8,            /* epochs of its topic; an older one is compared as if it differed */
     GROUP_ACKED_MAX = 1024,             /* ranges of acknowledgements that a retry may repeat */
+    TOPIC_LOG_SEGMENT = 4 * MIB,        /* a file of _topics: what a snapshot makes superfluous goes file by file */
+    TOPIC_LOG_GROWTH = 8 * MIB,         /* of _topics since a snapshot, beyond three times that, until the next one */
+    TOPIC_LOG_STEP = 64 * KIB,          /* of its records take effect in one turn: each may make a directory */
     GROUP_LOG_SEGMENT = 4 * MIB,        /* a file of _groups: what snapshots make superfluous goes file by file */
     GROUP_LOG_GROWTH = 8 * MIB,         /* of _groups, beyond three times its last snapshots, until the next ones */
     GROUP_CACHE_MAX = 64 * MIB,         /* of all groups: batches whose messages are claimed one by one */

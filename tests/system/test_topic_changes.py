@@ -132,3 +132,50 @@ def test_a_publish_under_way_does_not_create_the_topic_again_that_is_deleted(clu
     in_threads(publish, delete)
     assert_status(answers[0], 504, "unknown_outcome")
     assert_status(leader.get("/v1/topics/t"), 404, "unknown_topic")
+
+
+def compact_topics(leader):
+    """Changes a topic until a snapshot in _topics has replaced what was before it."""
+    def change(k):
+        with leader.connect() as c:
+            while leader.topic("_topics")["first"] == 0:
+                for n in range(100):
+                    body = json.dumps({"retain": {"messages": 1000 * k + n}})
+                    assert c.request("PATCH", "/v1/topics/busy", body).status == 200
+    in_threads(*[lambda k=k: change(k) for k in range(16)])
+
+
+def test_a_node_that_was_away_while_the_list_of_topics_was_compacted_takes_the_list_anew(cluster):
+    c = cluster(3, topics={"busy": LIVE, "deleted": LIVE, "again": LIVE, "kept": LIVE})
+    leader, away = c.leader(), c.followers()[0]
+    for topic in "deleted", "again", "kept":
+        leader.publish(topic, b"before")
+    c.wait_equal()
+    away.kill()
+    wait_until(lambda: len(leader.view()["synced"]) == 2)
+    for topic in "deleted", "again":
+        leader.ok("DELETE", "/v1/topics/" + topic, status=204)
+    leader.publish("again", b"another topic of that name")
+    leader.publish("kept", b"meanwhile")
+    compact_topics(leader)
+    ids = {name: t["id"] for name, t in leader.topics().items()}
+
+    away.spawn()                       # what it knows does not lead to what the leader has: it says so, and ends
+    assert away.process.wait(timeout=30) == 75
+    away.start()                       # as its service does
+    c.wait_whole()
+    c.wait_equal()
+    assert {name: t["id"] for name, t in away.topics().items()} == ids
+    assert b"before" in away.diverged()
+    assert sorted(os.listdir(away.data + "/topics")) == sorted(list(ids) + ["_topics"])
+
+    for node in c.followers():         # and all of them start with what is left of the list
+        node.restart()
+    c.wait_whole()
+    leader.kill()
+    c.wait_leader(besides=[leader])
+    leader.start()
+    c.wait_whole()
+    c.leader().publish("kept", b"after")
+    c.wait_equal()
+    assert {name: t["id"] for name, t in leader.topics().items()} == ids

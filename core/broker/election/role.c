@@ -208,6 +208,8 @@ enum verdict role_see(struct role *r, const struct synced_register *v, uint64_t 
 
 /* ---- claiming ---- */
 
+static const char does_not_know_topics[] = "this node does not know yet which topics there are";
+
 bool role_eligible(const struct role *r, const struct holdings *h, const char **why)
 {
     const struct state *state = store_state(r->store);
@@ -223,6 +225,8 @@ bool role_eligible(const struct role *r, const struct holdings *h, const char **
         *why = "the register is another cluster's";
     else if (state->amnesiac)
         *why = "this node may have forgotten what it acknowledged, and has not caught up since";
+    else if (h->lacks_topics)
+        *why = does_not_know_topics;
     else if (h->damaged)
         *why = "records on this node's disk are damaged";
     else if (h->unopened)
@@ -257,6 +261,7 @@ int role_claim(struct role *r, enum claim_kind kind, const struct holdings *h, s
 {
     *why = r->kind == ROLE_ALONE                                       ? "no Consul is configured"
            : r->kind == ROLE_LEADER                                    ? "this node leads already"
+           : h->lacks_topics                                           ? does_not_know_topics
            : epoch_next(r) > NUMBER_MAX || version_next(r) > NUMBER_MAX ? "there is no higher epoch or version"
                                                                        : NULL;
     if (*why != NULL || (kind == CLAIM_CLEAN && !role_eligible(r, h, why)))

@@ -97,6 +97,7 @@ void role_expire_lease(struct role *r);
 struct holdings {
     bool empty;                        /* no message: it may take another cluster's id */
     bool damaged;
+    bool lacks_topics;                 /* it does not know yet which topics there are (broker/topic/topic_log.h) */
     bool unopened;                     /* a topic's directory cannot be opened: other nodes may hold messages of it */
     unsigned copies_min, copies_max;   /* the smallest and largest `copies` of a live topic of clients; at least 1 */
 };

@@ -37,12 +37,15 @@ static uint32_t slot_new(struct follower *f, struct topic *t)
     return f->slots++;
 }
 
-/* If _topics was cut below a record that has taken effect, only a start, which reads all records, makes that right. */
+/* If _topics was cut below a record that has taken effect, or begins again above all of them, only a start, which reads
+ * all records, makes that right. */
 static void check_topics(const struct follower *f, const struct topic *t)
 {
     if (t == topics_log(f->topics) && topics_undone(f->topics))
         say_fatal(EXIT_RESTART, "follower",
-                  "changes of topics that had taken effect here are undone (topic=%s): start again", t->name);
+                  "changes of topics that had taken effect here are undone, or too old to go on from (topic=%s): "
+                  "start again",
+                  t->name);
 }
 
 void reconcile_ask(struct follower *f, struct topic *t)
@@ -241,16 +244,14 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
     return rc;
 }
 
-/* Why a leader cannot mean what it says; NULL: it can. Retention removes only what readers could see, and nothing of
- * _topics. So a topic never begins above what the leader holds to be committed, and _topics always begins at 0. */
-static const char *point_refusal(const struct follower *f, const struct topic *t, const struct point *p)
+/* Why a leader cannot mean what it says; NULL: it can. Retention removes only what readers could see. So a topic never
+ * begins above what the leader holds to be committed. */
+static const char *point_refusal(const struct point *p)
 {
     if (p->kind > POINT_UNREADABLE || p->first > p->end)
         return "a POINT is not well formed";
     if (p->first > p->readable)
         return "it has removed messages that its readers have not seen";
-    if (t == topics_log(f->topics) && p->first > 0)
-        return "its list of topics does not begin at 0";
     return NULL;
 }
 
@@ -264,7 +265,7 @@ void reconcile_point(struct follower *f, struct wire *w)
     p.readable = get_u64(w);
     p.has_crc = get_u8(w);
     p.crc = get_u32(w);
-    const char *why = wire_done(w) ? point_refusal(f, t, &p) : "a POINT is not well formed";
+    const char *why = wire_done(w) ? point_refusal(&p) : "a POINT is not well formed";
     if (why != NULL) {
         upstream_fail(f, why);
         return;

@@ -48,7 +48,7 @@ struct role *topics_role(const struct topics *ts)
 
 /* ---- one topic ---- */
 
-static struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
+struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
 {
     ENSURE(name.n <= TOPIC_NAME_MAX);
     struct topic *t = mem_new(sizeof(*t) + name.n + 1);
@@ -63,7 +63,7 @@ static struct topic *topic_new(struct topics *ts, slice name, struct topic_id id
     return t;
 }
 
-static void topic_free(struct topic *t)
+void topic_free(struct topic *t)
 {
     if (t != NULL)
         buf_fini(&t->labels);
@@ -177,8 +177,20 @@ static void topic_drop(struct topics *ts, struct topic *t)
 
 /* ---- records taking effect ---- */
 
-/* While opening, only the registry is built, and journals are opened once all records are known. A topic whose
- * directory cannot be made exists all the same, as on every other node: it is opened later. */
+void topics_add(struct topics *ts, struct topic *t)
+{
+    registry_add(&ts->all, t);
+    if (ts->opening)
+        return;
+    int rc = topic_open_journal(ts, t);
+    if (rc == 0)
+        return;
+    say_error("topics", "cannot open a new topic's directory, and tries again topic=%s error=%s", t->name,
+              err_sentence(rc));
+    registry_remove(&ts->all, t);
+    registry_add(&ts->unopened, t);
+}
+
 static void apply_create(struct topics *ts, const struct message *m, struct topic_id id)
 {
     if (topics_find_any(ts, m->key) != NULL)
@@ -195,16 +207,7 @@ static void apply_create(struct topics *ts, const struct message *m, struct topi
         }
         source->dependents++;
     }
-    registry_add(&ts->all, t);
-    if (ts->opening)
-        return;
-    int rc = topic_open_journal(ts, t);
-    if (rc == 0)
-        return;
-    say_error("topics", "cannot open a new topic's directory, and tries again topic=%s error=%s", t->name,
-              err_sentence(rc));
-    registry_remove(&ts->all, t);
-    registry_add(&ts->unopened, t);
+    topics_add(ts, t);
 }
 
 static void apply_set(struct topics *ts, const struct message *m)
@@ -258,43 +261,63 @@ static void apply_delete(struct topics *ts, const struct message *m)
 static void record_apply(void *arg, const struct message *m, struct topic_id id)
 {
     struct topics *ts = arg;
+    bool snapshot = snapshot_record(ts, m, id.offset);
     if (slice_eq(m->payload, SLICE("create")))
         apply_create(ts, m, id);
     else if (slice_eq(m->payload, SLICE("set")))
         apply_set(ts, m);
     else if (slice_eq(m->payload, SLICE("delete")))
         apply_delete(ts, m);
-    else
+    else if (!snapshot)
         say_error("topics", "a record in " TOPIC_LOG_NAME " is not understood offset=%llu",
                   (unsigned long long)id.offset);
+}
+
+static void read_or_die(int rc)
+{
+    if (rc < 0)
+        say_fatal(EXIT_IO, "topics",
+                  "cannot read back " TOPIC_LOG_NAME ", which was just written: %s; run `lignum verify`",
+                  err_sentence(rc));
 }
 
 bool topics_apply(struct topics *ts)
 {
     struct topic_log *log = &ts->log;
     uint64_t committed = topic_readable(log->topic), applied = log->applied.at;
+    bool took = topic_first(log->topic) > applied;
+    if (took) {
+        read_or_die(snapshot_take(ts, &ts->taking_more));
+        if (log->state != TOPIC_LOG_WHOLE)
+            return ts->taking_more;
+        topics_remove_leftovers(ts);
+        if (ts->shared.hooks != NULL)
+            journal_note_stated(log->topic->journal, log->applied.at, true);
+        applied = log->applied.at;
+    }
     if (applied >= committed)
-        return false;
-    int rc = topic_log_read(log, &applied, committed, record_apply, ts);
-    if (rc < 0)
-        say_fatal(EXIT_IO, "topics",
-                  "cannot read back " TOPIC_LOG_NAME ", which was just written: %s; run `lignum verify`",
-                  err_sentence(rc));
+        return took;
+    read_or_die(topic_log_read(log, &applied, committed, TOPIC_LOG_STEP, record_apply, ts));
     topic_log_forget_below(log, applied);
     mark_advance(&log->applied, applied);
     if (ts->shared.hooks != NULL)
-        journal_note_stated(log->topic->journal, committed, true);   /* for a restart while no node leads */
+        journal_note_stated(log->topic->journal, applied, true);   /* for a restart while no node leads */
+    snapshot_append(ts);
     return true;
 }
 
 bool topics_have_unapplied(const struct topics *ts)
 {
-    return ts->log.applied.at < topic_readable(ts->log.topic);
+    bool whole = topic_first(ts->log.topic) <= ts->log.applied.at;
+    return whole ? ts->log.applied.at < topic_readable(ts->log.topic) : ts->taking_more;
 }
 
 bool topics_undone(const struct topics *ts)
 {
-    return ts->log.applied.at > ts->log.topic->tail.at;
+    uint64_t applied = ts->log.applied.at;
+    bool whole = ts->log.state == TOPIC_LOG_WHOLE, known = ts->all.count + ts->unopened.count > 1;
+    bool begins_later = whole ? topic_first(ts->log.topic) > applied : ts->log.snapshot.cuts != ts->log.topic->cuts;
+    return applied > ts->log.topic->tail.at || (known && begins_later);
 }
 
 struct mark *topics_applied(struct topics *ts)
@@ -313,20 +336,22 @@ int topics_check_unknown(struct topics *ts, const struct topic_token *token)
 /* ---- opening and closing ---- */
 
 /* A crash between a delete's commit and the removal of its directory leaves the directory behind. It is removed if its
- * record says so; one without any record is not ours to remove. */
-static void leftovers_remove(struct topics *ts)
+ * record says so. One without any record is not ours to remove; where the beginning of the log was removed, it is of a
+ * topic that was deleted, and goes to diverged/. */
+void topics_remove_leftovers(struct topics *ts)
 {
     slice name;
     struct topic *t;
+    bool lacks = topic_first(ts->log.topic) > 0;
     for (size_t at = 0; store_next_name(ts->store, &at, &name);) {
-        if (topics_find(ts, name) != NULL)
+        if (topics_find_any(ts, name) != NULL)
             continue;
         t = map_get(&ts->deleted, name);
-        if (t == NULL) {
+        if (t == NULL && !(lacks && topic_log_takes(name) && store_set_aside(ts->store, name) == 0))
             say_warn("topics", "a directory has no record in " TOPIC_LOG_NAME " and is left alone directory=%.*s",
                      SLICE_ARGS(name));
+        if (t == NULL)
             continue;
-        }
         struct journal_options o = journal_options_of(t);
         if (journal_open(ts->store, name, &o, &t->journal) == 0)
             journal_delete(t->journal);
@@ -334,18 +359,22 @@ static void leftovers_remove(struct topics *ts)
     for (size_t at = 0; (t = map_next(&ts->deleted, &at)) != NULL;)
         topic_free(t);
     map_fini(&ts->deleted);
+    map_init(&ts->deleted);
 }
 
 static int log_open(struct topics *ts)
 {
     struct topic_settings settings = settings_default;
     settings.replication = REPLICATION_LIVE;
+    settings.segment_bytes = TOPIC_LOG_SEGMENT;
     ts->log.topic = topic_new(ts, SLICE(TOPIC_LOG_NAME), (struct topic_id){0, 0}, &settings);
     registry_add(&ts->all, ts->log.topic);
     int rc = topic_open_journal(ts, ts->log.topic);
-    if (rc < 0)
-        return rc;
-    return topic_log_read(&ts->log, &ts->log.applied.at, topic_readable(ts->log.topic), record_apply, ts);
+    for (bool more = rc == 0 && topic_first(ts->log.topic) > 0; rc == 0 && more;)
+        rc = snapshot_take(ts, &more);
+    if (rc < 0 || ts->log.state != TOPIC_LOG_WHOLE)
+        return rc == 0 && ts->shared.role->kind == ROLE_ALONE ? -ERR_GONE : rc;
+    return topic_log_read_all(&ts->log, &ts->log.applied.at, topic_readable(ts->log.topic), record_apply, ts);
 }
 
 static int journals_open(struct topics *ts, struct buf *why)
@@ -399,7 +428,8 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     }
     ts->opening = false;
     clock_begin(ts);
-    leftovers_remove(ts);
+    if (ts->log.state == TOPIC_LOG_WHOLE)
+        topics_remove_leftovers(ts);
     store_opened(s);
     *out = ts;
     return 0;

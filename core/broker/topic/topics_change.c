@@ -131,6 +131,7 @@ static void hold_copies(const struct topic *t, struct holdings *h)
 struct holdings topics_holdings(const struct topics *ts)
 {
     struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0, .copies_max = 1};
+    h.lacks_topics = topic_first(ts->log.topic) > ts->log.applied.at;
     struct registry_cursor at = {0}, at_unopened = {0};
     for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct journal_info info;

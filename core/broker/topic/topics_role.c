@@ -31,6 +31,8 @@ enum trimmed topics_trim(struct topics *ts)
     for (unsigned i = 0; i < TRIM_STEP && (t = registry_at(&ts->all, ts->trim_at)) != NULL; i++) {
         ts->trim_at++;
         struct retain keep = t->settings.retain;
+        if (t == ts->log.topic && ts->log.snapshot.first > topic_first(t))
+            keep.messages = t->tail.at - ts->log.snapshot.first;
         if (t->settings.retain_groups)
             keep.passed = t->groups.passed;
         else if (keep.age_ms == 0 && keep.bytes == 0 && keep.messages == 0)

@@ -21,8 +21,34 @@ struct topics {
     struct map deleted;           /* while opening: topics whose directory should be gone */
     size_t trim_at;               /* the next topic of which topics_trim looks at the retention */
     bool trim_some;               /* one before has retention */
+    bool taking_more;             /* a snapshot is being taken, and this turn was too short */
     bool opening, stopping, held;
 };
+
+/* Makes the topic of a committed record, which the registry does not have. While opening, journals are opened once all
+ * records are known. A topic whose directory cannot be made exists all the same, as on every other node: it is opened
+ * later. */
+void topics_add(struct topics *ts, struct topic *t);
+
+/* A topic that is in no registry. */
+struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings);
+void topic_free(struct topic *t);
+
+/* ---- snapshots (topics_snapshot.c) ---- */
+
+/* Notes a record of _topics that is read. True: it is one of a snapshot. */
+bool snapshot_record(struct topics *ts, const struct message *m, uint64_t offset);
+
+/* The leader appends a snapshot, if the log has grown enough since the last one and nothing is under way. */
+void snapshot_append(struct topics *ts);
+
+/* Goes on while the log is not whole: looks for a snapshot in what is written, then makes the topics that it keeps, in
+ * steps. *more: it is not done. 0 or an error of topic_log_read. */
+int snapshot_take(struct topics *ts, bool *more);
+
+/* Removes directories of topics that have no record: those that were deleted, and where the beginning of the log was
+ * removed, all; these go to diverged/. */
+void topics_remove_leftovers(struct topics *ts);
 
 /* A topic by its name, also one whose directory could not be made; or NULL. */
 struct topic *topics_find_any(struct topics *ts, slice name);

@@ -458,7 +458,7 @@ int store_set_aside(struct store *s, slice name)
     if (rc < 0)
         return rc;
     delete_later_trash(d);
-    say_warn("store", "a directory of another topic of the same name was set aside topic=%.*s to=%s", SLICE_ARGS(name),
-             to.s);
+    say_warn("store", "the directory of a topic that does not exist any more was set aside topic=%.*s to=%s",
+             SLICE_ARGS(name), to.s);
     return io_sync_dir(path_of("%s/topics", d->root).s);
 }

@@ -418,14 +418,35 @@ TEST(test_a_history_that_begins_below_what_was_committed_is_refused)
     check_a_point_is_refused("t", (struct point){POINT_EARLIER, 0, 2, 2, 2});
 }
 
-TEST(test_the_list_of_topics_never_begins_above_0)
+/* It cannot be told from a list that was compacted while the node was away. So the node starts again, keeps what it
+ * had, and leads by nobody's word until it has a list. */
+static void tell_of_a_later_list(struct point p)
 {
-    check_a_point_is_refused(TOPIC_LOG_NAME, (struct point){POINT_EXACT, 1, 1000, 1000, 1000});
+    struct lied_to x = asked_for(TOPIC_LOG_NAME);
+    answer(&x, p);
+    WAIT_UNTIL((wild_turn(&x.l.w), false));
 }
 
-TEST(test_the_list_of_topics_has_an_epoch_in_common)
+static void check_a_later_list_removes_nothing(struct point p)
 {
-    check_a_point_is_refused(TOPIC_LOG_NAME, (struct point){POINT_EARLIER, 0, 1000, 1000, 1000});
+    struct synced_register v;
+    const char *why = "";
+    CHECK_DIES(tell_of_a_later_list(p), EXIT_RESTART);
+    CHECK_EQ(run("cat n2/diverged/_topics-*/* | grep -qa create"), 0);
+    struct node *b = node_up(1);
+    CHECK_EQ(cluster_claim(b->cluster, CLAIM_UNCLEAN, &v, &why), -ERR_NOT_ELIGIBLE);
+    CHECK_EQ(run("cat n2/topics/t/* | grep -qa 'message 2'"), 0);
+    rig_down();
+}
+
+TEST(test_a_list_of_topics_that_begins_later_removes_nothing)
+{
+    check_a_later_list_removes_nothing((struct point){POINT_EXACT, 1, 1000, 1000, 1000});
+}
+
+TEST(test_a_list_of_topics_without_an_epoch_in_common_removes_nothing)
+{
+    check_a_later_list_removes_nothing((struct point){POINT_EARLIER, 0, 1000, 1000, 1000});
 }
 
 /* Such a leader cannot be told from one whose retention is ahead. */

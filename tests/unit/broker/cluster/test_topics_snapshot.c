@@ -1,0 +1,91 @@
+/* Nodes that follow a leader whose log of topics begins with a snapshot. */
+#include "broker/topic/topics_struct.h"
+#include "unit/broker/cluster/diverge_rig.h"
+
+static void settle_log(struct node *n)
+{
+    struct topic *log = topics_log(n->topics);
+    WAIT_UNTIL(log->peers.at == log->tail.at && !topics_have_unapplied(n->topics));
+}
+
+/* Records that change nothing until there is a snapshot, and the files below it are removed. */
+static void compact(struct node *leader, struct topic *t)
+{
+    uint64_t want, first = topic_first(topics_log(leader->topics));
+    for (int i = 0; i < 2 * TOPIC_LOG_GROWTH / 400; i++)
+        CHECK_EQ(topics_set(leader->topics, t, &t->settings, &want), 0);
+    settle_log(leader);
+    WAIT_UNTIL((topics_trim(leader->topics), topic_first(topics_log(leader->topics)) > first));
+}
+
+static void delete_topic(struct node *n, const char *name)
+{
+    uint64_t want;
+    CHECK_EQ(topics_delete(n->topics, topic_at(n, name), &want), 0);
+    WAIT_UNTIL(topic_at(n, name) == NULL);
+}
+
+TEST(test_an_empty_node_begins_with_a_snapshot_and_can_lead_by_it)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1], *c;
+    make_live(a, "gone");
+    struct topic *t = make_live(a, "t");
+    publish(t, 5, 100);
+    delete_topic(a, "gone");
+    compact(a, t);
+    c = node_up(2);
+    join(c, a);
+    WAIT_UNTIL(topic_at(c, "t") != NULL && topic_readable(topic_at(c, "t")) == 5);
+    CHECK(topic_id_eq(topic_at(c, "t")->id, t->id));
+    CHECK(topic_at(c, "gone") == NULL);
+    CHECK(topic_first(topics_log(c->topics)) > 0);
+    check_same_topic(a, c, "t");
+    check_same_topic(a, c, "_topics");
+    c = node_restart(c);
+    CHECK(topic_at(c, "t") != NULL);
+    CHECK(!topics_holdings(c->topics).lacks_topics);
+    join(c, a);
+    struct topic_id id = t->id;
+    node_down(a);
+    node_down(b);
+    b = node_up(1);
+    lead(c);
+    follow(b, c);
+    WAIT_UNTIL(in_set(c, b));
+    make_live(c, "more");
+    WAIT_UNTIL(topic_at(b, "more") != NULL && topic_id_eq(topic_at(b, "t")->id, id));
+    rig_down();
+}
+
+/* Not even an operator can make it lead: its history would be the cluster's, and without a topic. */
+TEST(test_a_node_that_does_not_know_its_topics_yet_cannot_lead)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *c;
+    struct topic *t = make_live(a, "t");
+    struct topic_settings s = settings_of(REPLICATION_LIVE);
+    char name[32];
+    uint64_t want;
+    for (int i = 0; i < 200; i++) {
+        snprintf(name, sizeof(name), "topic-%d", i);
+        CHECK_EQ(topics_create(a->topics, slice_from(name), &s, &want), 0);
+    }
+    settle_log(a);
+    compact(a, t);
+    c = node_up(2);
+    follow(c, a);
+    struct topic_log *log = &c->topics->log;
+    WAIT_UNTIL(log->state == TOPIC_LOG_LACKING);
+    const char *why = "";
+    struct synced_register v;
+    CHECK(topics_holdings(c->topics).lacks_topics);
+    CHECK_EQ(cluster_claim(c->cluster, CLAIM_UNCLEAN, &v, &why), -ERR_NOT_ELIGIBLE);
+    CHECK(strstr(why, "which topics there are") != NULL);
+    WAIT_UNTIL(log->state == TOPIC_LOG_WHOLE);
+    WAIT_UNTIL(topic_at(c, "topic-199") != NULL && in_set(a, c));
+    CHECK(!topics_holdings(c->topics).lacks_topics);
+    rig_down();
+}
