@@ -207,8 +207,8 @@ bench-cluster: binary bench-tools deps-test
 # What N topics cost. N=1000000 takes some minutes and 10 GB.
 .PHONY: bench-topics
 N ?= 100000
-bench-topics: binary bench-tools
-	@tests/install python3
+bench-topics: binary bench-tools consul
+	@tests/install python3 strace
 	@tests/bench/topics.py $(N) $(ARGS)
 
 # Claim and acknowledge, beside other brokers. ARGS=--big: what large numbers of messages, leases, groups and producers cost.
@@ -321,7 +321,7 @@ help:
 	@echo "make bench-instructions  count instructions a request with callgrind (2 minutes; ARGS=\"OLD NEW\" compares two builds)"
 	@echo "make bench-streams    measure Durable Streams beside /v1: append, catch-up, fan-out (1 minute)"
 	@echo "make bench-cluster    measure failover, throughput beside etcd, TLS, catch-up, idle cost (about 4 minutes)"
-	@echo "make bench-topics     measure what 100,000 topics cost: rate, memory, disk, stops and starts (2 minutes; N=1000000: all of the aims)"
+	@echo "make bench-topics     measure what 100,000 topics cost: rates, memory, disk, stops, starts, an empty follower (2 minutes; N=1000000: all of the aims)"
 	@echo "make bench-groups     measure claims and acknowledgements beside other brokers (6 minutes; ARGS=--big: memory, start and failover)"
 	@echo "make tidy lint        check layers, rooms, names, dead files; run luacheck (make tidy ARGS=--graph: rooms and circles)"
 	@echo "make doc              write doc/api.md from scripts/lignum/api.lua"
