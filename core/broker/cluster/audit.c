@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "store/recovery/audit.h"
 
+#define STEP_NS (50 * NS_PER_MS)     /* between two steps of a search that takes more than one */
+
 struct auditor {
     struct auditor_options o;
     struct watch timer;
@@ -11,13 +13,14 @@ struct auditor {
     struct file_info file;
     size_t at;                       /* index of the next topic */
     uint64_t offset;                 /* the offset in it at which to continue */
+    size_t round;                    /* topics in a row without a file, while more are to be looked at; else 0 */
     bool busy, orphan;               /* orphan: freed as soon as it is not busy */
 };
 
 static void arm(struct auditor *a)
 {
     if (a->o.pause_ns > 0)
-        watch_arm(&a->timer, a->o.pause_ns);
+        watch_arm(&a->timer, a->round > 0 ? STEP_NS : a->o.pause_ns);
 }
 
 static void on_done(void *arg, int rc)
@@ -35,11 +38,11 @@ static void on_done(void *arg, int rc)
 }
 
 /* Finds the next sealed file, in the order of topics and offsets, starting over after the last. False: there is
- * none. */
+ * none, or `round` says that there are topics left. */
 static bool find(struct auditor *a, struct topic **out)
 {
     size_t count = topics_count(a->o.topics);
-    for (size_t tried = 0; tried <= count; tried++, a->at++, a->offset = 0) {
+    for (size_t tried = 0; a->round <= count && tried < LOOK_STEP; tried++, a->round++, a->at++, a->offset = 0) {
         if (a->at >= count)
             a->at = 0;
         struct topic *t = topics_at(a->o.topics, a->at);
@@ -48,10 +51,12 @@ static bool find(struct auditor *a, struct topic **out)
             a->offset = first;
         if (a->offset < journal_active_first(t->journal) && journal_file(t->journal, a->offset, &a->file) == 0 &&
             a->file.sealed) {
+            a->round = 0;
             *out = t;
             return true;
         }
     }
+    a->round = a->round <= count ? a->round : 0;
     return false;
 }
 

@@ -57,6 +57,7 @@ void follower_free(struct follower *f)
 static void unplace(struct follower *f, struct topic *t)
 {
     struct topic_follow *tf = &t->follow;
+    f->placed -= tf->placed;
     tf->told_readable = least(tf->told_readable, t->tail.at);
     tf->told_peers = least(tf->told_peers, t->tail.at);
     tf->slot = 0;
@@ -75,8 +76,9 @@ static void hang_up(struct follower *f)
         link_free(f->link);
     f->link = NULL;
     f->failed = false;
+    bool asked = f->phase == UPSTREAM_READY;   /* before that, all topics are unplaced */
     f->phase = UPSTREAM_NONE;
-    for (size_t i = 0; (t = topics_at(f->topics, i)) != NULL; i++)
+    for (size_t i = 0; asked && (t = topics_at(f->topics, i)) != NULL; i++)
         unplace(f, t);
     mem_free(f->by_slot);
     f->by_slot = NULL;
@@ -326,6 +328,7 @@ void follower_opened(struct follower *f, struct topic *t)
 
 void follower_dropped(struct follower *f, struct topic *t)
 {
+    f->placed -= t->follow.placed;
     list_remove(&t->follow.placing);
     buf_fini(&t->follow.senders);
     if (t->follow.slot < f->slots)
@@ -363,9 +366,6 @@ void follower_info(const struct follower *f, struct follower_info *out)
         .why = f->said[0] ? f->said : NULL,
         .received_bytes = f->received_bytes,
         .diverged_messages = f->diverged_messages, .refetched_files = f->refetched_files,
+        .unplaced = topics_count(f->topics) - f->placed,
     };
-    for (const struct list *node = f->unplaced.next; node != &f->unplaced; node = node->next)
-        out->unplaced++;
-    for (const struct list *node = f->held.next; node != &f->held; node = node->next)
-        out->unplaced++;
 }

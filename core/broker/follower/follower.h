@@ -76,7 +76,7 @@ struct follower_info {
     bool silent;                     /* nothing was heard of it for SILENT_MS, or that it is suspended */
     const char *why;                 /* the last connection to it failed; NULL: none has */
     uint64_t received_bytes, diverged_messages, refetched_files;
-    unsigned unplaced;               /* topics that are not being sent yet */
+    size_t unplaced;                 /* topics that are not being sent yet */
 };
 void follower_info(const struct follower *f, struct follower_info *out);
 

@@ -82,6 +82,7 @@ static void start(struct follower *f, struct topic *t)
     put_u64(out, t->follow.acked_disk);
     link_end(f->link);
     t->follow.placed = true;
+    f->placed++;
     t->follow.no_room = false;
     t->follow.unsettled = t->tail.at;
     if (t == topics_log(f->topics))
@@ -292,7 +293,7 @@ void reconcile_point(struct follower *f, struct wire *w)
         say_limited(&f->faults, SAY_ERROR, "follower",
                     "topic=%s cannot be compared: it is damaged here, and repaired first", t->name);
         upstream_hold(f, t, HELD_NS);
-        refetch_soon(f);
+        refetch_soon(f, t);
     } else if (rc < 0) {
         if (!f->stuck)
             say_limited(&f->faults, SAY_ERROR, "follower", "cannot go on with topic=%s: %s", t->name, err_sentence(rc));

@@ -7,6 +7,7 @@
 #include "store/recovery/repair.h"
 
 #define LOOK_NS (2 * NS_PER_S)       /* between two looks for damage */
+#define STEP_NS (250 * NS_PER_MS)    /* the same where one look does not see all topics */
 #define AGAIN_NS (30 * NS_PER_S)     /* after a repair that failed */
 
 void refetch_cancel(struct follower *f)
@@ -20,10 +21,12 @@ void refetch_cancel(struct follower *f)
     r->at_ns = clock_ns() + LOOK_NS;
 }
 
-void refetch_soon(struct follower *f)
+void refetch_soon(struct follower *f, const struct topic *t)
 {
-    if (f->refetch.at_ns < clock_ns() + LOOK_NS)
-        f->refetch.at_ns = 0;        /* not after a repair that failed */
+    if (f->refetch.at_ns >= clock_ns() + LOOK_NS)
+        return;                      /* a repair has failed */
+    f->refetch.at_ns = 0;
+    f->refetch.from = topics_below(f->topics, slice_from(t->name), false);
 }
 
 /* ---- replicating again ---- */
@@ -197,9 +200,10 @@ void refetch_continue(struct follower *f)
         refetch_cancel(f);           /* the leader's file is damaged too, and no other node can lead */
     if (r->topic != NULL || now < r->at_ns)
         return;
-    r->at_ns = now + LOOK_NS;
     size_t count = topics_count(f->topics);
-    for (size_t i = 0; i < count; i++) {
+    size_t step = least(count, LOOK_STEP);
+    r->at_ns = now + (step < count ? STEP_NS : LOOK_NS);
+    for (size_t i = 0; i < step; i++) {
         size_t at = (r->from + i) % count;
         struct topic *t = topics_at(f->topics, at);
         bool damaged = t->follow.known && journal_damage(t->journal, 0, &from, &to);
@@ -212,6 +216,7 @@ void refetch_continue(struct follower *f)
             fetch_beginning(f, t, from);
         return;
     }
+    r->from = (r->from + step) % count;
 }
 
 void refetch_file(struct follower *f, struct wire *w)
@@ -256,5 +261,5 @@ void refetch_differs(struct follower *f, struct wire *w)
         refetch_by_replicating(f, t, first);
         return;
     }
-    refetch_soon(f);
+    refetch_soon(f, t);
 }

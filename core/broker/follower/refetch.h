@@ -29,8 +29,8 @@ void refetch_continue(struct follower *f);
 /* Ends a fetch that is under way. */
 void refetch_cancel(struct follower *f);
 
-/* Damage has been found: look soon. */
-void refetch_soon(struct follower *f);
+/* Damage has been found in this topic: look soon. */
+void refetch_soon(struct follower *f, const struct topic *t);
 
 /* Frames of the leader: a piece of a file, and that a file that we hold to be sound is another there. */
 void refetch_file(struct follower *f, struct wire *w);

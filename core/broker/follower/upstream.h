@@ -67,6 +67,7 @@ struct follower {
     uint64_t version;                /* of the leader's register, when it said WELCOME */
     bool log_placed;                 /* _topics is being sent */
     struct list unplaced, held;      /* topics */
+    size_t placed;                   /* topics that are */
     uint64_t held_ns;                /* when those in `held` are asked for again */
     uint64_t barriers;               /* the number of the last one (barrier.c) */
     struct mark answered;            /* all below and this one are */

@@ -26,6 +26,16 @@ struct feed *feed_at(const struct peer *p, uint32_t slot)
     return slot < p->slots ? p->by_slot[slot] : NULL;
 }
 
+/* Whether the follower has all of the topic now. */
+static void behind_note(struct feed *f)
+{
+    bool lacks = feed_acked(f) < f->topic->tail.at, listed = !list_alone(&f->behind);
+    if (listed && !lacks)
+        list_remove(&f->behind);
+    if (lacks && !listed)
+        list_push(&f->peer->behind, &f->behind);
+}
+
 struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
 {
     struct feed *f = MEM_NEW(struct feed);
@@ -35,6 +45,7 @@ struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
     f->caught_ns = f->goal_ns = clock_ns();
     f->goal = t->tail.at;
     list_init(&f->dirty);
+    list_init(&f->behind);
     list_push(&t->lead.feeds, &f->of_topic);
     if (slot >= p->slots) {
         uint32_t cap = p->slots ? p->slots * 2 : 64;
@@ -44,6 +55,7 @@ struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
         p->slots = cap;
     }
     p->by_slot[slot] = f;
+    behind_note(f);
     return f;
 }
 
@@ -53,6 +65,7 @@ void feed_free(struct feed *f)
     f->peer->started -= f->started;
     list_remove(&f->of_topic);
     list_remove(&f->dirty);
+    list_remove(&f->behind);
     buf_fini(&f->senders);
     mem_free(f);
 }
@@ -95,6 +108,7 @@ void feed_start(struct feed *f, uint64_t tail, uint64_t disk)
 void feed_note_lag(struct feed *f, uint64_t now)
 {
     f->reached = feed_acked(f);
+    behind_note(f);
     if (f->reached < f->goal)
         return;
     f->caught_ns = f->goal_ns;
@@ -110,6 +124,7 @@ void feed_moved(struct feed *f)
 {
     uint64_t acked = feed_acked(f);
     bool had_all = f->reached >= f->goal || acked < f->reached;
+    behind_note(f);
     f->reached = acked;
     if (f->started && had_all && acked < f->topic->tail.at) {
         f->goal = f->topic->tail.at;
@@ -118,15 +133,15 @@ void feed_moved(struct feed *f)
     feed_dirty(f);
 }
 
-/* Of a live topic a member needs all that is acknowledged, of a `wal` topic all that was shipped [m]. */
+/* Of a live topic a member needs all that is acknowledged, of a `wal` topic all that was shipped [m]. A feed that is
+ * not behind has more: `peers` rises only where topic_settle then tells the feeds. */
 bool feeds_caught_up(struct peer *p)
 {
-    struct topic *t;
-    p->caught_up = true;
-    for (size_t i = 0; p->caught_up && (t = topics_at(p->leader->topics, i)) != NULL; i++) {
-        const struct feed *f = feed_find(p, t);
-        uint64_t acked = f != NULL ? feed_acked(f) : 0;
-        p->caught_up = f != NULL && f->started && acked >= t->lead.begun && acked >= t->peers.at;
+    p->caught_up = p->started >= topics_count(p->leader->topics);
+    for (const struct list *node = p->behind.next; p->caught_up && node != &p->behind; node = node->next) {
+        const struct feed *f = LIST_OWNER(node, const struct feed, behind);
+        uint64_t acked = feed_acked(f);
+        p->caught_up = f->started && acked >= f->topic->lead.begun && acked >= f->topic->peers.at;
     }
     return p->caught_up;
 }

@@ -9,6 +9,8 @@
  *   stuck     the batch at `sent` cannot be read here; final. The follower connects again, to this leader or the next
  *
  * disk <= written <= sent: a follower that acknowledges more than it was sent is refused.
+ *
+ * It is in peer.behind while the follower lacks something that the topic had when its marks were last settled.
  */
 #ifndef BROKER_LEADER_FEED_H
 #define BROKER_LEADER_FEED_H
@@ -18,6 +20,7 @@
 struct feed {
     struct list of_topic;          /* in topic.lead.feeds */
     struct list dirty;             /* in peer.dirty or peer.told_later */
+    struct list behind;            /* in peer.behind */
     struct peer *peer;             /* outlives us */
     struct topic *topic;           /* outlives us */
     uint32_t slot;                 /* the follower's number for it */

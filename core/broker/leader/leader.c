@@ -15,6 +15,7 @@
 #include "broker/leader/requests.h"
 #include "broker/wire/wire.h"
 
+enum { LAG_PAUSE = 20 };             /* times what adding it up took */
 #define RETURN_NS (1500 * NS_PER_MS)   /* how long a leader that hands over waits for a member to connect again */
 
 /* ---- connections ---- */
@@ -85,6 +86,7 @@ void leader_accept(struct leader *l, int fd, const union address *from)
     address_format(from, p->address);
     list_init(&p->dirty);
     list_init(&p->told_later);
+    list_init(&p->behind);
     list_init(&p->barriers);
     list_init(&p->calls);
     list_push(&l->peers, &p->all);
@@ -278,6 +280,7 @@ void leader_ship_all(struct leader *l)
     }
 }
 
+/* What lacks something is in peer.behind: leader_ship_all has settled all topics after the last append. */
 bool leader_drained(struct leader *l)
 {
     uint64_t now = clock_ns();
@@ -288,9 +291,9 @@ bool leader_drained(struct leader *l)
         const struct peer *p = LIST_OWNER(node, struct peer, all);
         if (!p->counted || p->closing)
             continue;
-        for (uint32_t i = 0; i < p->slots; i++) {
-            const struct feed *f = p->by_slot[i];
-            if (f != NULL && f->started && !f->stuck && feed_acked(f) < f->topic->tail.at)
+        LIST_EACH(behind, &p->behind) {
+            const struct feed *f = LIST_OWNER(behind, struct feed, behind);
+            if (f->started && !f->stuck && feed_acked(f) < f->topic->tail.at)
                 return false;
         }
     }
@@ -309,20 +312,33 @@ const char *leader_unfit(const struct leader *l)
     return l->damaged && l->counted > 0 ? "records that followers need are damaged here" : NULL;
 }
 
-static void lag_add(const struct feed *f, uint64_t now, struct peer_info *out)
+static void lag_add(const struct feed *f, uint64_t now, struct peer_lag *out)
 {
     const struct topic *t = f->topic;
     struct journal_info info;
-    uint64_t acked = feed_acked(f);
-    if (acked >= t->tail.at)
-        return;
     journal_info(t->journal, &info);
-    uint64_t messages = t->tail.at - acked, all = info.tail - info.first;
+    uint64_t messages = t->tail.at - feed_acked(f), all = info.tail - info.first;
     double seconds = (double)(now - f->caught_ns) / (double)NS_PER_S;
-    out->lag_messages += messages;
-    out->lag_bytes += all ? info.bytes / all * messages : 0;   /* by the average message: positions are not known */
-    if (seconds > out->lag_seconds)
-        out->lag_seconds = seconds;
+    out->messages += messages;
+    out->bytes += all ? info.bytes / all * messages : 0;   /* by the average message: positions are not known */
+    if (seconds > out->seconds)
+        out->seconds = seconds;
+}
+
+/* While a node catches up with a million topics all of them are behind, so this takes at most a 20th of the time. */
+static const struct peer_lag *peer_lag(struct peer *p)
+{
+    uint64_t now = clock_ns();
+    if (p->lag.next_ns > now)
+        return &p->lag;
+    p->lag = (struct peer_lag){0};
+    LIST_EACH(node, &p->behind) {
+        const struct feed *f = LIST_OWNER(node, struct feed, behind);
+        if (feed_acked(f) < f->topic->tail.at)
+            lag_add(f, now, &p->lag);
+    }
+    p->lag.next_ns = now + (clock_ns() - now) * LAG_PAUSE;
+    return &p->lag;
 }
 
 bool leader_peer(struct leader *l, unsigned i, struct peer_info *out)
@@ -331,13 +347,12 @@ bool leader_peer(struct leader *l, unsigned i, struct peer_info *out)
         struct peer *p = LIST_OWNER(node, struct peer, all);
         if (p->phase != PEER_READY || i-- > 0)
             continue;
+        const struct peer_lag *lag = peer_lag(p);
         *out = (struct peer_info){
             .member = p->member, .http = p->http, .address = p->address, .connected = true, .counted = p->counted,
             .caught_up = p->caught_up, .amnesiac = p->amnesiac, .shipped_bytes = p->shipped_bytes,
+            .lag_messages = lag->messages, .lag_bytes = lag->bytes, .lag_seconds = lag->seconds,
         };
-        for (uint32_t slot = 0; slot < p->slots; slot++)
-            if (p->by_slot[slot] != NULL)
-                lag_add(p->by_slot[slot], clock_ns(), out);
         return true;
     }
     return false;

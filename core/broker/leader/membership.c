@@ -103,21 +103,24 @@ static const char *unfit_because(struct peer *p, uint64_t now)
     struct topic *t;
     if (p->amnesiac)
         return "it may have forgotten messages that it acknowledged";
-    for (uint32_t i = 0; i < p->slots; i++) {
-        const struct feed *f = p->by_slot[i];
-        if (f != NULL && f->topic->settings.replication == REPLICATION_LIVE && feed_acked(f) < f->topic->tail.at &&
+    LIST_EACH(node, &p->behind) {
+        const struct feed *f = LIST_OWNER(node, struct feed, behind);
+        if (f->topic->settings.replication == REPLICATION_LIVE && feed_acked(f) < f->topic->tail.at &&
             now - f->caught_ns > l->lag_max_ns)
             return "it is too far behind";
     }
-    /* It may also have failed to ask for a live topic in all that time: it could not make the directory, say. */
+    /* It may also have failed to ask for a live topic in all that time: it could not make the directory, say. A look at
+     * all topics takes several ticks if they are many. */
     if (p->started >= topics_count(l->topics) || now - p->since_ns <= l->lag_max_ns)
         return NULL;
-    for (size_t i = 0; (t = topics_at(l->topics, i)) != NULL; i++) {
+    for (unsigned i = 0; i < LOOK_STEP && (t = topics_at(l->topics, p->looked_at)) != NULL; i++, p->looked_at++) {
         const struct feed *f = feed_find(p, t);
         if (t->settings.replication == REPLICATION_LIVE && now - t->lead.begun_ns > l->lag_max_ns &&
             (f == NULL || !f->started))
             return "it is too far behind";
     }
+    if (t == NULL)
+        p->looked_at = 0;
     return NULL;
 }
 

@@ -28,6 +28,13 @@ struct feed;
 
 enum peer_phase { PEER_HELLO, PEER_PROMISE, PEER_READY };
 
+/* How far a peer is behind in all topics together, at some moment. */
+struct peer_lag {
+    uint64_t messages, bytes;
+    double seconds;
+    uint64_t next_ns;                /* when it is added up again */
+};
+
 struct peer {
     struct list all;                 /* in leader.peers */
     struct leader *leader;           /* outlives us */
@@ -47,8 +54,11 @@ struct peer {
     uint32_t slots;                  /* places in by_slot */
     uint32_t last_slot;              /* the highest that it has given out */
     size_t started;                  /* feeds: those of all topics, when all is well */
+    size_t looked_at;                /* else: the next topic that is looked at whether it is one of them */
     struct list dirty;               /* feeds that may have something to send */
     struct list told_later;          /* feeds with nothing to send but marks */
+    struct list behind;              /* feeds that have not acknowledged all of their topics: of a million, few */
+    struct peer_lag lag;             /* what these make together */
     uint64_t tell_ns;                /* when those are due; 0: there are none */
     struct list barriers;            /* its barriers that are not answered yet (barrier.c) */
     unsigned barrier_count;
