@@ -2020,7 +2020,10 @@ function Request:find(tree) end
 function core.walk(tree, method, path) end
 
 ---Makes a tree the one by which requests without a route are refused before their body is read; without one, none are.
+---A request is answered by the handler of its route in `handlers`, if there is one and neither access tokens nor limits of
+---one client have to be looked at before; any other one by the world's function `handle`.
 ---@where scripts/lignum
 ---@param tree? userdata
+---@param handlers? (function|false)[]   by the number of the route in the list that the tree was made from
 ---@example core.serve(tree)
-function core.serve(tree) end
+function core.serve(tree, handlers) end

@@ -195,10 +195,21 @@ function M.seal(access, requests)
   authorize = hooks.get("authorize")
 end
 
----The core refuses requests for which there is no route before their body is read, unless `authorize` has to be asked
----before anything tells which paths there are.
+-- Handlers by the number of their route, for which M.handle would do nothing but call them: those of the broker, with
+-- nothing around them, where no request is judged by `authorize`, audited or logged.
+local function plain_handlers()
+  if audited or logged then return nil end
+  local handlers = {}
+  for i, route in ipairs(all) do
+    handlers[i] = route.closed == nil and route.fn     -- such a one returns a status, also for a failure
+  end
+  return handlers
+end
+
+---The core refuses requests for which there is no route before their body is read, and calls plain handlers itself,
+---unless `authorize` has to be asked before anything tells which paths there are.
 function M.serve()
-  core.serve(not authorize and tree or nil)
+  if authorize then core.serve(nil) else core.serve(tree, plain_handlers()) end
 end
 
 ---Whether a route is declared.

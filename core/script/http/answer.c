@@ -8,6 +8,7 @@
 #include "script/bind/json_encode.h"
 #include "script/bind/object.h"
 #include "script/http/request.h"
+#include "script/http/routes.h"
 #include "script/message/records.h"
 #include "script/message/render.h"
 #include "script/vm/task.h"
@@ -337,7 +338,8 @@ static int answer(lua_State *L, int unused, lua_KContext context)
 
 int answer_run(lua_State *L)
 {
-    vm_push_handle(L);
+    if (!route_push_handler(L))
+        vm_push_handle(L);
     lua_pushvalue(L, REQUEST);
     lua_callk(L, 1, 3, 0, answer);
     return answer(L, LUA_OK, 0);

@@ -16,8 +16,8 @@
 #include "script/http/problem.h"
 #include "script/vm/raise.h"
 
-/* The function of a request's task; its argument is the request object. Calls the entry point handle, and answers by
- * its results. */
+/* The function of a request's task; its argument is the request object. Calls the handler of its route, or the entry
+ * point handle (route_push_handler), and answers by its results. */
 MAY_RAISE int answer_run(lua_State *L);
 
 /* Answers with an error, or cuts off the stream that has begun. */

@@ -84,12 +84,21 @@ bool judge_is_stale(const struct services *s)
 
 /* ---- the judgement ---- */
 
+static bool is_judged(const struct services *s, const struct http_request *r)
+{
+    return access_guarded(s->access) ||
+           (access_count(s->access) > 0 && (http_head_has(&r->head, NAME_AUTHORIZATION) || in_query(r->head.query).n > 0));
+}
+
+bool judge_asks(const struct services *s, const struct http_request *r)
+{
+    return quotas_limit(s->quotas) || is_judged(s, r);
+}
+
 int judge_guards(lua_State *L, const struct http_request *r)
 {
     const struct services *s = vm_services(L);
-    lua_pushboolean(L, access_guarded(s->access) ||
-                       (access_count(s->access) > 0 && (header_of(r, SLICE("Authorization")).n > 0 ||
-                                                        in_query(r->head.query).n > 0)));
+    lua_pushboolean(L, is_judged(s, r));
     lua_pushboolean(L, quotas_limit(s->quotas));
     return 2;
 }

@@ -4,7 +4,8 @@
  * The routes of a draft (scripts/lignum/route.lua) are made into a tree by segment, once, in C: finding a route is
  * comparing the path where it lies, and Lua is asked for nothing but the route's table.
  *
- * A tree is one piece of memory. Its user value is the list that it was made from: route number i is at i.
+ * A tree is one piece of memory. Its user values are the list that it was made from, and the list of core.serve: what
+ * belongs to route number i is at i.
  */
 #include <lauxlib.h>
 #include <string.h>
@@ -22,10 +23,10 @@
 
 #define TREE "core.tree(routes)"
 #define ROUTE "req:route(tree)"
-#define SERVE "core.serve([tree])"
+#define SERVE "core.serve([tree [, handlers]])"
 #define WALK "core.walk(tree, method, path)"
 
-enum { ROUTES = 1, METHODS_MAX = 16 };
+enum { ROUTES = 1, HANDLERS, METHODS_MAX = 16 };
 
 /* Index 0 means none: node 0 is the root, which is no child, and routes are numbered from 1 on. */
 struct node {
@@ -153,7 +154,8 @@ static struct tree *tree_new(lua_State *L, size_t routes, size_t nodes, size_t t
     size_t of_nodes = nodes * sizeof(struct node), of_leaves = (routes + 1) * sizeof(struct leaf), slots = 4;
     while (slots < 2 * nodes)
         slots *= 2;
-    struct tree *t = object_new(L, KIND_TREE, sizeof(*t) + of_nodes + of_leaves + slots * sizeof(uint32_t) + text, 1);
+    struct tree *t = object_new(L, KIND_TREE, sizeof(*t) + of_nodes + of_leaves + slots * sizeof(uint32_t) + text,
+                                HANDLERS);
     t->nodes = (struct node *)(void *)(t + 1);
     t->leaves = (struct leaf *)(void *)(t->nodes + nodes);
     t->literals = (uint32_t *)(void *)(t->leaves + routes + 1);
@@ -288,8 +290,21 @@ static const struct tree *tree_check(lua_State *L, int index, const char *usage)
     return t;
 }
 
-/* req:find(tree) -> route | nil, allow | nil, asks, limited (judge_guards).  From then on the request has its params,
- * and is counted under the route, by which errors name it. */
+/* The request object at 1 has found a route in the tree at 2: from now on it has its params, is counted under the route,
+ * and errors name it by that. */
+static void take_route(lua_State *L, const struct leaf *leaf, const struct params *found, bool copied)
+{
+    struct exchange *x = request_exchange(L, 1);
+    const struct route *registered = route_get(x->vm, (uint64_t)leaf->id);
+    request_set_params(L, found, copied);
+    if (registered == NULL)
+        return;
+    x->request->route = registered->counter;
+    x->pattern = registered->pattern;
+    task_where(task_self(L), registered->pattern);
+}
+
+/* req:find(tree) -> route | nil, allow | nil, asks, limited (judge_guards).  See take_route. */
 static int l_request_find(lua_State *L)
 {
     char text[HTTP_TARGET_MAX] UNINIT;
@@ -305,13 +320,7 @@ static int l_request_find(lua_State *L)
         push_allow(L, t, others);
         return 2 + judge_guards(L, r);
     }
-    request_set_params(L, &found, path.p == text);
-    const struct route *registered = route_get(vm_of(L), (uint64_t)t->leaves[route].id);
-    if (registered != NULL) {
-        r->route = registered->counter;
-        request_exchange(L, 1)->pattern = registered->pattern;
-        task_where(task_self(L), registered->pattern);
-    }
+    take_route(L, &t->leaves[route], &found, path.p == text);
     push_leaf(L, 2, route);
     lua_pushnil(L);
     return 2 + judge_guards(L, r);
@@ -339,6 +348,48 @@ static int l_walk(lua_State *L)
     return 3;
 }
 
+/* ---- serving ---- */
+
+static const char serving = 0;        /* its address is the registry's key of the tree that is served */
+
+/* core.serve([tree [, handlers]]).  From now on requests with a body are judged by it before their body is read; without
+ * one, as `authorize` is to be asked first, only by a wrong secret that they show. For `handlers` see
+ * route_push_handler. */
+static int l_serve(lua_State *L)
+{
+    lua_settop(L, 2);
+    if (!lua_isnil(L, 1)) {
+        tree_check(L, 1, SERVE);
+        lua_setiuservalue(L, 1, HANDLERS);
+    }
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &serving);
+    return 0;
+}
+
+bool route_push_handler(lua_State *L)
+{
+    enum { REQUEST = 1, TREE_SERVED, LIST, HANDLER };
+    char text[HTTP_TARGET_MAX] UNINIT;
+    const struct http_request *r = request_at(L, REQUEST);
+    struct params found;
+    uint32_t others;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &serving);
+    const struct tree *t = lua_touserdata(L, TREE_SERVED);
+    if (t != NULL && lua_getiuservalue(L, TREE_SERVED, HANDLERS) == LUA_TTABLE && !judge_asks(vm_services(L), r)) {
+        slice path = request_path(r, text);
+        uint32_t route = find(t, r->head.method, path, &found, &others);
+        if (route != 0 && lua_rawgeti(L, LIST, route) == LUA_TFUNCTION) {
+            take_route(L, &t->leaves[route], &found, path.p == text);
+            lua_replace(L, TREE_SERVED);
+            lua_settop(L, TREE_SERVED);
+            return true;
+        }
+    }
+    lua_settop(L, REQUEST);
+    return false;
+}
+
 /* ---- before the body ---- */
 
 /* A small body to an unknown path is read, and the scripts say which path was meant; not one that has yet to be asked
@@ -348,19 +399,6 @@ enum { UNKNOWN_BODY_MAX = HTTP_HEAD_MAX };
 static bool is_small(const struct http_head *head)
 {
     return head->content_length <= UNKNOWN_BODY_MAX && !head->chunked && !head->expect_continue;
-}
-
-static const char serving = 0;        /* its address is the registry's key of the tree that is served */
-
-/* core.serve([tree]).  From now on requests with a body are judged by it before their body is read; without one, as
- * `authorize` is to be asked first, only by a wrong secret that they show. */
-static int l_serve(lua_State *L)
-{
-    if (!lua_isnoneornil(L, 1))
-        tree_check(L, 1, SERVE);
-    lua_settop(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &serving);
-    return 0;
 }
 
 void route_judge(void *arg, const struct http_request *r, struct http_refusal *out)
