@@ -1966,7 +1966,7 @@ function core.route(pattern) end
 ---exist.
 ---@waits while the hook waits, and until the message is acknowledged
 ---@where scripts/lignum
----@param topic string
+---@param topic? string               nil: what stands for {topic} in the request's path
 ---@param hook? fun(msg: lignum.Message): any   on_publish
 ---@param payload? string             appended instead of the body; the receipt is then that of /api
 ---@return string|false|nil receipt   as from topic:receipt; false: nothing was published
@@ -2020,8 +2020,8 @@ function Request:find(tree) end
 function core.walk(tree, method, path) end
 
 ---Makes a tree the one by which requests without a route are refused before their body is read; without one, none are.
----A request is answered by the handler of its route in `handlers`, if there is one and neither access tokens nor limits of
----one client have to be looked at before; any other one by the world's function `handle`.
+---A request is answered by the handler of its route in `handlers`, if there is one and neither access tokens nor limits
+---of one client have to be looked at before; any other one by the world's function `handle`.
 ---@where scripts/lignum
 ---@param tree? userdata
 ---@param handlers? (function|false)[]   by the number of the route in the list that the tree was made from

@@ -10,8 +10,7 @@ local reserved = require "lignum.reserved"
 
 local topic, json = core.topic, core.json
 local append_here, receipt, follows = core.append, core.Topic.receipt, core.cluster.follows
-local publish = core.Request.publish
-local free = reserved.free
+local publish, param = core.Request.publish, core.Request.param
 
 local M = {}
 
@@ -425,21 +424,22 @@ end
 ---Appends the body of a request without unpacking it in Lua, if that is possible: it has no content coding, and when
 ---on_publish is defined, it is one message with nothing but a payload.
 ---@param req lignum.Request
----@param name string      the topic
+---@param name string?     the topic; nil: that of its path
 ---@param payload? string  append this instead; the receipt is then that of /api (topic:receipt)
 ---@return string|false|nil receipt   false: it is not possible; nothing has been done
 ---@return string? message
 ---@return string? code
 ---@return table? more
 function M.request(req, name, payload)
-  local problem = not free[name] and reserved.problem(name)
+  local asks = reserved.any or published.wanted      -- else the core says it, of names that begin with _
+  local problem = asks and reserved.problem(name or param(req, "topic"))
   if problem then return nil, problem, "forbidden" end
   if published.wanted then return false end
   local done, why, code, more = publish(req, name, on_publish, payload)
-  if done == false and why then return publish_changed(req, name, why, code, payload) end
+  if done == false and why then return publish_changed(req, name or param(req, "topic"), why, code, payload) end
   if code ~= "unknown_topic" then return done, why, code, more end
   local ok
-  ok, why, code = policy.create(name)
+  ok, why, code = policy.create(name or param(req, "topic"))
   if not ok then return nil, why, code end
   return publish(req, name, nil, payload)     -- on_publish has already seen it
 end

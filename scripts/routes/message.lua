@@ -21,7 +21,7 @@ local M = {}
 -- Publish --------------------------------------------------------------------------------------
 
 -- Publishes a body whose messages on_publish has to see one by one.
-local function post_messages(req, name)
+local function post_messages(req)
   local coding, kind = header(req, "content-encoding", "content-type")
   local problem = http.encoded(coding)
   if problem then return nil, problem, "unsupported_media" end
@@ -32,7 +32,7 @@ local function post_messages(req, name)
     messages, why, code, more = req:messages()
   end
   if not messages then return nil, why, code, more end
-  return publish.receipt(req, publish.messages(name, messages, req))
+  return publish.receipt(req, publish.messages(param(req, "topic"), messages, req))
 end
 
 -- Refusals that follow from what this node's log holds. A leader that another one has replaced, and that does not know
@@ -40,9 +40,9 @@ end
 local BY_THE_LOG <const> = { sequence_gap = true, fenced = true, precondition_failed = true }
 
 -- The answer to a publish that has failed. One that follows from the log is given by a leader that is sure to be one.
-local function refuse(name, code, why, more)
+local function refuse(req, code, why, more)
   if BY_THE_LOG[code] then
-    local sure, doubt, kind = topic(name):barrier()
+    local sure, doubt, kind = topic(param(req, "topic")):barrier()
     if not sure and kind ~= "unknown_topic" then
       return publish.fail("no_leader", "this node cannot tell whether it still leads: " .. doubt)
     end
@@ -54,10 +54,9 @@ end
 ---`POST /v1/topics/{topic}/messages`
 ---@param req lignum.Request
 function M.post(req)
-  local name = param(req, "topic")
-  local receipt, why, code, more = publish.request(req, name)
-  if receipt == false then receipt, why, code, more = post_messages(req, name) end
-  if not receipt then return refuse(name, code, why, more) end
+  local receipt, why, code, more = publish.request(req)
+  if receipt == false then receipt, why, code, more = post_messages(req) end
+  if not receipt then return refuse(req, code, why, more) end
   return 200, receipt, http.JSON
 end
 

@@ -86,8 +86,9 @@ bool judge_is_stale(const struct services *s)
 
 static bool is_judged(const struct services *s, const struct http_request *r)
 {
-    return access_guarded(s->access) ||
-           (access_count(s->access) > 0 && (http_head_has(&r->head, NAME_AUTHORIZATION) || in_query(r->head.query).n > 0));
+    if (access_guarded(s->access) || access_count(s->access) == 0)
+        return access_guarded(s->access);
+    return http_head_has(&r->head, NAME_AUTHORIZATION) || in_query(r->head.query).n > 0;
 }
 
 bool judge_asks(const struct services *s, const struct http_request *r)

@@ -30,7 +30,7 @@ bool judge_is_stale(const struct services *s);
 void judge_head(const struct services *s, const struct http_request *r, bool asks, struct http_refusal *out);
 
 /* Pushes whether a request is judged, and whether clients have limits; returns 2. It is judged where a token is needed,
- * and where `access.open` lets everybody in, by the token that it may show. judge_asks: whether one of the two holds. */
+ * and where `access.open` lets everybody in, by the token that it may show. judge_asks: whether one of the two is. */
 MAY_RAISE int judge_guards(lua_State *L, const struct http_request *r);
 bool judge_asks(const struct services *s, const struct http_request *r);
 

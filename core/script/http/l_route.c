@@ -290,8 +290,8 @@ static const struct tree *tree_check(lua_State *L, int index, const char *usage)
     return t;
 }
 
-/* The request object at 1 has found a route in the tree at 2: from now on it has its params, is counted under the route,
- * and errors name it by that. */
+/* The request object at 1 has found a route in the tree at 2: from now on it has its params, is counted under the
+ * route, and errors name it by that. */
 static void take_route(lua_State *L, const struct leaf *leaf, const struct params *found, bool copied)
 {
     struct exchange *x = request_exchange(L, 1);
@@ -352,8 +352,8 @@ static int l_walk(lua_State *L)
 
 static const char serving = 0;        /* its address is the registry's key of the tree that is served */
 
-/* core.serve([tree [, handlers]]).  From now on requests with a body are judged by it before their body is read; without
- * one, as `authorize` is to be asked first, only by a wrong secret that they show. For `handlers` see
+/* core.serve([tree [, handlers]]).  From now on requests with a body are judged by it before their body is read;
+ * without one, as `authorize` is to be asked first, only by a wrong secret that they show. For `handlers` see
  * route_push_handler. */
 static int l_serve(lua_State *L)
 {

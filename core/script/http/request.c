@@ -68,6 +68,24 @@ void push_params(lua_State *L, const struct params *p)
     }
 }
 
+slice request_param(lua_State *L, int index, slice name)
+{
+    const struct params *p = &request_exchange(L, index)->params;
+    slice value = {0};
+    if (lua_getiuservalue(L, index, REQUEST_PARAMS) == LUA_TTABLE) {
+        lua_pushlstring(L, name.p, name.n);
+        if (lua_rawget(L, -2) == LUA_TSTRING)
+            value.p = lua_tolstring(L, -1, &value.n);
+        lua_pop(L, 1);
+    } else {
+        for (unsigned i = 0; i < p->count && value.p == NULL; i++)
+            if (slice_eq(p->names[i], name))
+                value = p->values[i];
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
 void request_set_params(lua_State *L, const struct params *found, bool copied)
 {
     struct params *p = &request_exchange(L, 1)->params;

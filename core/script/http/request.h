@@ -26,6 +26,11 @@ struct exchange *request_exchange(lua_State *L, int index);
 /* The path, decoded except for %2F. `text` has HTTP_TARGET_MAX bytes; the result may point into it. */
 slice request_path(const struct http_request *r, char *text);
 
+/* The part of its path that a {name} of its route stands for; n == 0: its route has no such name. From the table of
+ * params once a script has asked for it, for it may have changed the table. Valid until the request is answered, or a
+ * script changes that table. */
+MAY_RAISE slice request_param(lua_State *L, int index, slice name);
+
 /* Keeps what the request object at 1 has found in the tree at 2, which owns the names. `copied`: the values point into
  * a buffer of the caller's, so their table is made at once. */
 MAY_RAISE void request_set_params(lua_State *L, const struct params *found, bool copied);

@@ -22,9 +22,9 @@ unsigned route_register(struct vm *vm, slice pattern);
 /* NULL: no route has this number. */
 const struct route *route_get(struct vm *vm, uint64_t number);
 
-/* Pushes the function that answers the request object at 1, which is alone on the stack, if its route is one of those in
- * the `handlers` of core.serve and nothing is asked of this request before: by access tokens, or limits of one client.
- * False, and nothing pushed: the entry point `handle` decides. */
+/* Pushes the function that answers the request object at 1, which is alone on the stack, if its route is one of those
+ * in the `handlers` of core.serve and nothing is asked of this request before: by access tokens, or limits of one
+ * client. False, and nothing pushed: the entry point `handle` decides. */
 MAY_RAISE bool route_push_handler(lua_State *L);
 
 /* For http_on_head: an unknown path, or a method that the path does not support (l_route.c). `vm` is a struct vm. */

@@ -21,9 +21,10 @@
 #include "script/topic/topic_handle.h"
 #include "script/vm/task.h"
 
-#define PUBLISH "req:publish(topic [, hook [, payload]])"
+#define PUBLISH "req:publish([topic [, hook [, payload]]])"
 
-/* The stack: the arguments; with a hook also the payload that it sees, the message, and what the hook returned. */
+/* The stack: the arguments; with a hook also the payload that it sees, the message, and what the hook returned. While
+ * the append waits, TOPIC is a reference (ref_set). */
 enum { REQUEST = 1, TOPIC, HOOK, GIVEN, BODY, MESSAGE, REFUSAL };
 
 /* Upvalues: the names of a message's fields, which spares each publish their lookup among all strings; and the
@@ -32,11 +33,30 @@ enum { PAYLOAD = 1, HEADERS, TO, KEY, METATABLE, UPVALUES = METATABLE };
 
 /* ---- publishing ---- */
 
+/* The argument, or what stands for {topic} in the request's path. */
 static slice topic_name(lua_State *L)
 {
+    if (lua_type(L, TOPIC) != LUA_TSTRING)
+        return request_param(L, REQUEST, SLICE("topic"));
     slice name;
     name.p = lua_tolstring(L, TOPIC, &name.n);
     return name;
+}
+
+static void ref_set(lua_State *L, const struct topic *t)
+{
+    struct topic_ref ref = topic_ref(t);
+    lua_pushinteger(L, (lua_Integer)((uint64_t)ref.index << 32 | ref.generation));
+    lua_replace(L, TOPIC);
+}
+
+/* NULL: it has been deleted. */
+static struct topic *ref_topic(lua_State *L)
+{
+    uint64_t packed = (uint64_t)lua_tointeger(L, TOPIC);
+    struct topic_ref ref = {(unsigned)(packed >> 32), (unsigned)packed};
+    struct topic *t = topic_deref(vm_services(L)->topics, ref);
+    return t == NULL || t->gone ? NULL : t;
 }
 
 /* The payload that stands for the request's body; p == NULL: none. */
@@ -58,10 +78,8 @@ static int answer(lua_State *L, int status, bool peers, bool duplicate)
     receipt.first = (uint64_t)lua_tointeger(L, -3);
     receipt.count = (uint64_t)lua_tointeger(L, -2);
     receipt.epoch = (uint64_t)lua_tointeger(L, -1);
-    struct topic *t;
-    slice name = topic_name(L);
-    int rc = name_find(L, name, &t);
-    return rc < 0 ? name_fail(L, name, rc) : push_receipt(L, t, &receipt);
+    struct topic *t = ref_topic(L);
+    return t == NULL ? push_fail(L, -ERR_UNKNOWN_TOPIC) : push_receipt(L, t, &receipt);
 }
 
 static int published(lua_State *L, int status, lua_KContext context)
@@ -78,8 +96,6 @@ static int published_again(lua_State *L, int status, lua_KContext context)
 static int prepare(lua_State *L, struct draft *d, struct topic **t)
 {
     slice name = topic_name(L);
-    if (slice_starts(name, SLICE("_")))
-        return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are reserved for the broker");
     int rc = draft_take_headers(d, request_at(L, REQUEST));
     int found = name_find(L, name, t);
     if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(d))
@@ -93,6 +109,7 @@ static int append(lua_State *L, struct draft *d, struct topic *t, int rc)
 {
     struct append_options o = {.topic = t, .draft = d, .peers = d->ack_peers, .done = published,
                                .again = published_again};
+    ref_set(L, t);
     return append_and_wait(L, task_self(L), rc, &o);
 }
 
@@ -175,13 +192,14 @@ static int shown(lua_State *L, int status, lua_KContext context)
     return publish(L, BODY_PAYLOAD);
 }
 
-/* req:publish(topic [, hook [, payload]]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits
+/* req:publish([topic [, hook [, payload]]]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits
  * for the acknowledging mark. false: Lua has to publish it. */
 static int l_publish(lua_State *L)
 {
     const struct http_request *r = request_check(L, REQUEST, PUBLISH);
-    arg_text(L, TOPIC, "topic", PUBLISH);
     struct task *self = task_self(L);
+    if (!lua_isnoneornil(L, TOPIC))
+        arg_text(L, TOPIC, "topic", PUBLISH);
     bool instead = !lua_isnoneornil(L, GIVEN);
     if (instead)
         arg_text(L, GIVEN, "payload", PUBLISH);
@@ -190,6 +208,9 @@ static int l_publish(lua_State *L)
     if (hooked)
         luaL_checktype(L, HOOK, LUA_TFUNCTION);
     lua_settop(L, GIVEN);
+    slice name = topic_name(L);
+    if (slice_starts(name, SLICE("_")))
+        return push_fail_because(L, -ERR_FORBIDDEN, "topics that begin with _ are reserved for the broker");
     if (body == BODY_JSON) {
         struct draft d;
         draft_init(&d, vm_of(L));
@@ -204,6 +225,8 @@ static int l_publish(lua_State *L)
         return 1;
     }
     memory_check(vm_memory(vm_of(L)), L);
+    lua_pushlstring(L, name.p, name.n);
+    lua_replace(L, TOPIC);
     if (instead)
         lua_pushvalue(L, GIVEN);
     else
