@@ -26,12 +26,8 @@ char *buf_make_room(struct buf *b, size_t n)
 }
 
 /* Two digits a step, and a copy of fixed size, because every rendered message contains numbers. */
-void buf_add_u64(struct buf *b, uint64_t v)
+void buf_add_digits(struct buf *b, uint64_t v)
 {
-    if (v < 10) {
-        buf_add_char(b, (char)('0' + v));
-        return;
-    }
     static const char pairs[] =
         "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
         "40414243444546474849505152535455565758596061626364656667686970717273747576777879"

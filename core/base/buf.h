@@ -55,7 +55,17 @@ static inline void buf_add_char(struct buf *b, char c)
     b->end++;
 }
 
-void buf_add_u64(struct buf *b, uint64_t v);     /* decimal */
+/* Decimal; buf_add_digits: at least 10. */
+void buf_add_digits(struct buf *b, uint64_t v);
+
+static inline void buf_add_u64(struct buf *b, uint64_t v)
+{
+    if (v < 10)
+        buf_add_char(b, (char)('0' + v));
+    else
+        buf_add_digits(b, v);
+}
+
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Removes n bytes at the front. An emptied buffer starts again at the beginning of its memory. */

@@ -20,8 +20,10 @@ struct framing {
 
 /* ---- the head ---- */
 
-/* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", rendered once a second. */
-static slice date_line(struct http_server *s)
+#define OK_LINE "HTTP/1.1 200 OK\r\n"
+
+/* OK_LINE and "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", rendered once a second. */
+static slice ok_lines(struct http_server *s)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -30,23 +32,34 @@ static slice date_line(struct http_server *s)
         struct tm t;
         gmtime_r(&now, &t);
         s->date = now;
-        snprintf(s->date_line, sizeof s->date_line, "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n",
-                 days + 3 * t.tm_wday, t.tm_mday, months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min,
-                 t.tm_sec);
+        s->ok_size = (size_t)snprintf(s->ok_lines, sizeof s->ok_lines,
+                                      OK_LINE "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n", days + 3 * t.tm_wday,
+                                      t.tm_mday, months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min,
+                                      t.tm_sec);
     }
-    return slice_from(s->date_line);
+    return slice_of(s->ok_lines, s->ok_size);
+}
+
+/* The status line and Date. */
+static void lines_begin(struct http_server *s, struct buf *out, int status)
+{
+    slice lines = ok_lines(s);
+    if (status != 200) {
+        buf_add_slice(out, SLICE("HTTP/1.1 "));
+        buf_add_u64(out, (uint64_t)status);
+        buf_add_char(out, ' ');
+        buf_add_slice(out, http_phrase(status));
+        buf_add_slice(out, SLICE("\r\n"));
+        lines = slice_skip(lines, sizeof OK_LINE - 1);
+    }
+    buf_add_slice(out, lines);
 }
 
 /* Of the exchange `x`; NULL: the client's request has not been read. */
 static void head_render(struct http_server *s, struct buf *out, const struct http_answer *a, const struct framing *f,
                         const struct exchange *x)
 {
-    buf_add_slice(out, SLICE("HTTP/1.1 "));
-    buf_add_u64(out, (uint64_t)a->status);
-    buf_add_char(out, ' ');
-    buf_add_slice(out, http_phrase(a->status));
-    buf_add_slice(out, SLICE("\r\n"));
-    buf_add_slice(out, date_line(s));
+    lines_begin(s, out, a->status);
     if (a->type.n > 0) {
         buf_add_slice(out, SLICE("Content-Type: "));
         buf_add_slice(out, a->type);

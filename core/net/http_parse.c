@@ -86,15 +86,13 @@ static long head_end(struct parse *p, slice in, size_t *scanned)
  * differently. */
 static bool version_read(struct parse *p, slice *line)
 {
-    static const char model[] = " HTTP/#.#";
-    enum { SIZE = sizeof model - 1 };
-    if (line->n < SIZE)
-        return refuse_request(p, "the request line does not end in an HTTP version");
+    static const char name[] = " HTTP/";
+    enum { DIGITS = sizeof name - 1, SIZE = DIGITS + 3 };
     const char *at = line->p + line->n - SIZE;
-    for (size_t i = 0; i < SIZE; i++)
-        if (model[i] == '#' ? !char_is(at[i], CHAR_DIGIT) : at[i] != model[i])
-            return refuse_request(p, "the request line does not end in an HTTP version");
-    if (at[SIZE - 3] != '1')
+    if (line->n < SIZE || memcmp(at, name, DIGITS) != 0 || !char_is(at[DIGITS], CHAR_DIGIT) || at[DIGITS + 1] != '.' ||
+        !char_is(at[DIGITS + 2], CHAR_DIGIT))
+        return refuse_request(p, "the request line does not end in an HTTP version");
+    if (at[DIGITS] != '1')
         return refuse(p, ERR_BAD_VERSION, "only HTTP/1.1 and HTTP/1.0 are supported");
     p->head->minor = at[SIZE - 1] == '0' ? 0 : 1;
     line->n -= SIZE;
@@ -254,27 +252,34 @@ static bool header_apply(struct parse *p, const struct http_header *h)
     }
 }
 
+/* A line that does not begin with a name and a colon. */
+static bool bad_name(struct parse *p, slice line)
+{
+    const char *end = line.p + span(line, 0, CHAR_TOKEN);
+    bool folded = *line.p == ' ' || *line.p == '\t';
+    bool spaced = *end == ' ' || *end == '\t';
+    return refuse_request(p, folded   ? "a folded header line"
+                             : spaced ? "a space before the colon of a header"
+                                      : "a header line without a name and a colon");
+}
+
 static bool header_read(struct parse *p)
 {
-    const char *from = p->at;
-    while (char_is(*p->at, CHAR_TOKEN))
-        p->at++;
-    if (p->at == from || *p->at != ':') {
-        bool folded = *from == ' ' || *from == '\t';
-        bool spaced = *p->at == ' ' || *p->at == '\t';
-        return refuse_request(p, folded   ? "a folded header line"
-                                 : spaced ? "a space before the colon of a header"
-                                          : "a header line without a name and a colon");
-    }
+    const char *end = memchr(p->at, '\r', (size_t)(p->end - p->at));
+    slice line = slice_of(p->at, (size_t)(end - p->at));
+    const char *colon = memchr(line.p, ':', line.n);
+    slice name = slice_of(line.p, colon == NULL ? 0 : (size_t)(colon - line.p));
+    enum http_name known = http_name_of(name);
+    bool any = known == NAME_OTHER || known == NAME_LIGNUM_HEADER;     /* the others are tokens */
+    if (any && (name.n == 0 || span(name, 0, CHAR_TOKEN) < name.n))
+        return bad_name(p, line);
     if (p->head->header_count == HTTP_HEADERS_MAX)
         return refuse(p, ERR_HEAD_TOO_LARGE, "more than " HEADERS_MAX " header lines");
-    const char *value = p->at + 1;
-    const char *end = memchr(value, '\r', (size_t)(p->end - value));
     struct http_header *h = &p->head->headers[p->head->header_count++];
-    h->name = slice_of(from, (size_t)(p->at - from));
-    h->value = slice_trim(slice_of(value, (size_t)(end - value)));
+    h->name = name;
+    h->value = slice_trim(slice_skip(line, name.n + 1));
+    h->known = known;
     p->at = end + 2;
-    h->known = http_name_of(h->name);
     const char *once = http_head_has(p->head, h->known) ? http_name_once(h->known) : NULL;
     p->head->names |= NAME_BIT(h->known);
     return once == NULL ? header_apply(p, h) : refuse_request(p, once);

@@ -163,8 +163,9 @@ struct http_server {
     struct http_stats stats;
     struct http_route_stats *routes;
     struct map route_numbers;         /* by pattern */
-    time_t date;                  /* the second in date_line */
-    char date_line[96];
+    time_t date;                  /* the second in ok_lines */
+    char ok_lines[96];            /* that an answer of 200 begins with: the status line and Date (http_answer.c) */
+    size_t ok_size;
 };
 
 /* http.c */

@@ -93,9 +93,8 @@ static int published_again(lua_State *L, int status, lua_KContext context)
 }
 
 /* What the headers ask, and the topic. 0, or the number of results of a failure. */
-static int prepare(lua_State *L, struct draft *d, struct topic **t)
+static int prepare(lua_State *L, struct draft *d, slice name, struct topic **t)
 {
-    slice name = topic_name(L);
     int rc = draft_take_headers(d, request_at(L, REQUEST));
     int found = name_find(L, name, t);
     if (found == -ERR_UNKNOWN_TOPIC && rc == 0 && draft_expects_messages(d))
@@ -113,12 +112,12 @@ static int append(lua_State *L, struct draft *d, struct topic *t, int rc)
     return append_and_wait(L, task_self(L), rc, &o);
 }
 
-static int publish(lua_State *L, enum body body)
+static int publish(lua_State *L, slice name, enum body body)
 {
     struct draft d;
     struct topic *t;
     draft_init(&d, vm_of(L));
-    int failed = prepare(L, &d, &t);
+    int failed = prepare(L, &d, name, &t);
     if (failed > 0)
         return failed;
     slice payload = given(L);
@@ -132,7 +131,7 @@ static int publish(lua_State *L, enum body body)
 static int publish_envelopes(lua_State *L, struct draft *d, int rc)
 {
     struct topic *t;
-    int failed = rc < 0 ? 0 : prepare(L, d, &t);
+    int failed = rc < 0 ? 0 : prepare(L, d, topic_name(L), &t);
     if (failed == 0 && rc == 0)
         return append(L, d, t, 0);
     draft_done(d);
@@ -189,7 +188,7 @@ static int shown(lua_State *L, int status, lua_KContext context)
      * its hook leaves; by now the request may be answered, and this may be another task. */
     struct task *self = task_self(L);
     task_hook(self, NULL);
-    return publish(L, BODY_PAYLOAD);
+    return publish(L, topic_name(L), BODY_PAYLOAD);
 }
 
 /* req:publish([topic [, hook [, payload]]]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits
@@ -219,7 +218,7 @@ static int l_publish(lua_State *L)
             return push_draft_fail(L, &d, rc);
     }
     if (!hooked && body != BODY_CODED)
-        return body == BODY_JSON ? envelopes_decode(L, publish_envelopes, PUBLISH) : publish(L, body);
+        return body == BODY_JSON ? envelopes_decode(L, publish_envelopes, PUBLISH) : publish(L, name, body);
     if (!hooked || body != BODY_PAYLOAD || (instead ? given(L) : r->body).n > PAYLOAD_SIZE_MAX) {
         lua_pushboolean(L, 0);
         return 1;
