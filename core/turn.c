@@ -111,9 +111,12 @@ static void group_due_arm(struct server *s)
 /* The same for topics with `expire`, with a pause between two looks. */
 static void expire_arm(struct server *s)
 {
-    uint64_t at = expiry_due_ns(topics_expiry(s->topics)), now = clock_ns();
+    uint64_t at = expiry_due_ns(topics_expiry(s->topics));
+    if (at == 0)
+        return;
+    uint64_t now = clock_ns();
     uint64_t next = at > now + EXPIRE_MS * NS_PER_MS ? at : now + EXPIRE_MS * NS_PER_MS;
-    if (at == 0 || (s->expire_at != 0 && s->expire_at <= next))
+    if (s->expire_at != 0 && s->expire_at <= next)
         return;
     s->expire_at = next;
     watch_arm(&s->expire, s->expire_at - now);

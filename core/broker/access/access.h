@@ -84,7 +84,7 @@ int access_hash(slice secret, unsigned char hash[ACCESS_HASH_SIZE]);
 int access_grant_check(const struct access *a, const struct access_grant *g, struct buf *why);
 
 /* The topic _tokens; NULL before the first token. It is made by access_make_log: 0 and the mark to wait for. */
-struct topic *access_log(const struct access *a);
+struct topic *access_log(struct access *a);
 int access_make_log(struct access *a, uint64_t *want);
 
 /* Each appends a record and returns the offset after it, which takes effect once `peers` of access_log is there. 0;

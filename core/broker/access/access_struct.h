@@ -13,6 +13,7 @@ enum { HASH_INDEXED = 8 };           /* bytes of a digest that find a token; the
 
 struct access {
     struct topics *topics;           /* outlives us */
+    struct topic_found log;          /* _tokens */
     struct map by_name, declared;    /* name -> owned token, of records and of lignum.lua */
     struct map by_hash;              /* HASH_INDEXED bytes -> token of either */
     enum access_mode mode;

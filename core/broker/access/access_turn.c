@@ -8,9 +8,9 @@
 
 enum { RECORD_COST = 512 };          /* bytes of a token's record, about */
 
-struct topic *access_log(const struct access *a)
+struct topic *access_log(struct access *a)
 {
-    return topics_find(a->topics, SLICE(ACCESS_LOG_NAME));
+    return topics_find_again(a->topics, SLICE(ACCESS_LOG_NAME), &a->log);
 }
 
 /* ---- reading ---- */

@@ -9,6 +9,7 @@
 
 struct groups {
     struct topics *topics;           /* outlives us */
+    struct topic_found log;          /* _groups */
     struct map by_key;
     uint64_t applied;                /* records of _groups below this have been applied */
     uint64_t cuts;                   /* of _groups, as it was then */

@@ -14,7 +14,7 @@ int64_t groups_now_ms(const struct groups *gs)
 
 struct topic *groups_log(struct groups *gs)
 {
-    return topics_find(gs->topics, SLICE(GROUP_LOG_NAME));
+    return topics_find_again(gs->topics, SLICE(GROUP_LOG_NAME), &gs->log);
 }
 
 struct mark *groups_mark(struct groups *gs, struct topic *t)

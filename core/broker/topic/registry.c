@@ -178,6 +178,7 @@ void registry_add(struct registry *r, struct topic *t)
     order_add(r, t);
     r->near_page = r->near_first = 0;
     r->count++;
+    r->changes++;
     map_put(&r->by_name, slice_from(t->name), t);
 }
 
@@ -187,6 +188,7 @@ void registry_remove(struct registry *r, struct topic *t)
     slot_put(r, t);
     r->near_page = r->near_first = 0;
     r->count--;
+    r->changes++;
     map_remove(&r->by_name, slice_from(t->name));
 }
 

@@ -27,6 +27,7 @@ struct registry {
     unsigned slot_count, slot_cap;
     unsigned free;                   /* the first free slot; the others follow by its `next` */
     size_t count;
+    uint64_t changes;                /* how often a topic was added or removed */
     size_t near_page, near_first;    /* where registry_at was last: a page, and the index of its first topic */
 };
 

@@ -16,6 +16,13 @@ struct topic *topics_find(struct topics *ts, slice name)
     return map_get(&ts->all.by_name, name);
 }
 
+struct topic *topics_find_again(struct topics *ts, slice name, struct topic_found *found)
+{
+    if (found->changes != ts->all.changes)
+        *found = (struct topic_found){ts->all.changes, topics_find(ts, name)};
+    return found->topic;
+}
+
 struct topic *topic_deref(struct topics *ts, struct topic_ref ref)
 {
     return registry_deref(&ts->all, ref);

@@ -20,6 +20,14 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
 void topics_close(struct topics *ts);
 
 struct topic *topics_find(struct topics *ts, slice name);
+
+/* The same for a name that is looked for in each turn: `found` is what was found last, {0} at first. */
+struct topic_found {
+    uint64_t changes;                 /* registry.changes then */
+    struct topic *topic;              /* valid while that is what it was */
+};
+struct topic *topics_find_again(struct topics *ts, slice name, struct topic_found *found);
+
 struct topic *topic_deref(struct topics *ts, struct topic_ref ref);   /* NULL once deleted */
 /* A topic that exists and whose directory could not be made, which topics_find and topics_at leave out: tries again. 0:
  * it is open now, and topics_find finds it; -ENOSPC or -ERR_STORAGE: not yet, but *out may be set and deleted;
