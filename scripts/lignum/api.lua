@@ -1983,7 +1983,7 @@ function Request:publish(topic, hook, payload) end
 ---false.
 ---@waits as topic:wait, for the time in the query, when there is nothing to read yet
 ---@where scripts/lignum
----@param topic string
+---@param topic? string               nil: what stands for {topic} in the request's path
 ---@param form "json"|"ndjson"|"records"   the format of the answer
 ---@return lignum.Batch|lignum.Range|false|nil batch
 ---@return boolean|string|nil known        whether the client already has it (Batch:known); or the message of the error

@@ -188,10 +188,9 @@ function M.get(req)
   local kind = http.accepts(header(req, "accept"), PRODUCED)
   local form = FORMS[kind]
   if form then     -- the core handles the most frequent queries itself, including the wait
-    local name = param(req, "topic")
-    local batch, known, code = read_request(req, name, form)
+    local batch, known, code = read_request(req, nil, form)
     if batch then return known and 304 or 200, not known and batch or nil, batch end
-    if batch == nil then return fail_read(topic(name), known, code) end
+    if batch == nil then return fail_read(topic(param(req, "topic")), known, code) end
   end
   local query, why, code = http.query(req, range.PARAMETERS, "header.")
   if not query then return http.fail(code, why) end

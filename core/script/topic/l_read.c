@@ -19,7 +19,7 @@
 #include "script/topic/topic_handle.h"
 
 #define USAGE "topic:read({from=, to=, limit=, bytes=, epoch=, format=\"records\", whole=, filter={key=, headers=}})"
-#define READ "req:read(topic, \"json\" | \"ndjson\" | \"records\")"
+#define READ "req:read([topic], \"json\" | \"ndjson\" | \"records\")"
 
 struct read_options {
     struct batch_range range;
@@ -272,7 +272,7 @@ static int read_waited(lua_State *L, int status, lua_KContext context);
 static int read_request(lua_State *L, bool may_wait)
 {
     const struct http_request *r = request_check(L, 1, READ);
-    slice name = arg_text(L, 2, "topic", READ);
+    slice name = lua_isnil(L, 2) ? request_param(L, 1, SLICE("topic")) : arg_text(L, 2, "topic", READ);
     slice form = arg_text(L, 3, "the form", READ);
     struct read_options o = {.records = slice_eq(form, SLICE("records"))};
     struct read_query q;
@@ -315,8 +315,8 @@ static int read_waited(lua_State *L, int status, lua_KContext context)
     return read_request(L, false);
 }
 
-/* req:read(topic, form) -> batch, known | nil, message, code | false.  false: scripts/routes/message.lua answers, which
- * handles every other form of query, and tokens that are refused. */
+/* req:read([topic], form) -> batch, known | nil, message, code | false.  Without a topic, that of the request's path.
+ * false: scripts/routes/message.lua answers, which handles every other form of query, and tokens that are refused. */
 static int l_request_read(lua_State *L)
 {
     lua_settop(L, 3);
