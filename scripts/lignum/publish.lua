@@ -17,6 +17,7 @@ local M = {}
 local TOPICS_MAX <const> = 16     -- to which a hook may send the messages of one batch: they are appended in turn
 
 M.hooked = false     -- whether there is an on_publish
+local asks = false   -- whether M.request has to look at a name: else the core refuses those that begin with _
 
 local on_publish     ---@type fun(msg: lignum.Message, ctx: table): table?   the operator's hook, if defined
 
@@ -34,6 +35,7 @@ end
 ---Reads the hooks `on_publish` and `on_published` that lignum.lua has defined.
 function M.seal()
   published.seal()
+  asks = reserved.any or published.wanted
   hooks.use("on_publish", function(fn)
     hook = fn
     choose()
@@ -431,10 +433,11 @@ end
 ---@return string? code
 ---@return table? more
 function M.request(req, name, payload)
-  local asks = reserved.any or published.wanted      -- else the core says it, of names that begin with _
-  local problem = asks and reserved.problem(name or param(req, "topic"))
-  if problem then return nil, problem, "forbidden" end
-  if published.wanted then return false end
+  if asks then
+    local problem = reserved.problem(name or param(req, "topic"))
+    if problem then return nil, problem, "forbidden" end
+    if published.wanted then return false end
+  end
   local done, why, code, more = publish(req, name, on_publish, payload)
   if done == false and why then return publish_changed(req, name or param(req, "topic"), why, code, payload) end
   if code ~= "unknown_topic" then return done, why, code, more end

@@ -13,7 +13,7 @@ local stream = require "lignum.stream"
 local topic = core.topic
 -- Kept in locals: looking up a method of a request or topic costs as much as calling it.
 local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
-local media_type = http.media_type
+local media_type, request, JSON = http.media_type, publish.request, http.JSON
 local format = string.format
 
 local M = {}
@@ -54,10 +54,10 @@ end
 ---`POST /v1/topics/{topic}/messages`
 ---@param req lignum.Request
 function M.post(req)
-  local receipt, why, code, more = publish.request(req)
+  local receipt, why, code, more = request(req)
   if receipt == false then receipt, why, code, more = post_messages(req) end
   if not receipt then return refuse(req, code, why, more) end
-  return 200, receipt, http.JSON
+  return 200, receipt, JSON
 end
 
 -- Read -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -99,10 +100,12 @@ static enum segment kind_of(slice segment)
 /* Where the node of a literal segment below `parent` is, or belongs: then it is 0. */
 static uint32_t *literal_below(const struct tree *t, uint32_t parent, slice segment)
 {
-    size_t hash = parent * (size_t)0x9E3779B1 + segment.n;
-    for (size_t i = 0; i < segment.n; i++)
+    size_t hash = parent * (size_t)0x9E3779B1 + segment.n, i = 0;
+    for (; i + 8 <= segment.n; i += 8)
+        hash = (hash ^ word_load(segment.p + i)) * (size_t)0x9E3779B97F4A7C15;
+    for (; i < segment.n; i++)
         hash = (hash ^ (unsigned char)segment.p[i]) * (size_t)0x100000001B3;
-    for (size_t i = hash ^ hash >> 32;; i++) {
+    for (i = hash ^ hash >> 32;; i++) {
         uint32_t *at = &t->literals[i & t->literals_mask];
         if (*at == 0 || (t->nodes[*at].parent == parent && slice_eq(t->nodes[*at].segment, segment)))
             return at;

@@ -6,15 +6,15 @@
 #include "script/message/token.h"
 #include "script/vm/vm.h"
 
-static const char *durability_name(const struct topic *t)
+static slice durability_name(const struct topic *t)
 {
-    static const char *const names[] = {"commit", "interval", "os"};
+    static const slice names[] = {SLICE("commit"), SLICE("interval"), SLICE("os")};
     return names[t->settings.durability];
 }
 
-static const char *mark_name(const struct topic *t, const struct mark *mark)
+static slice mark_name(const struct topic *t, const struct mark *mark)
 {
-    return mark == &t->peers ? "peers" : mark == &t->disk ? "disk" : "written";
+    return mark == &t->peers ? SLICE("peers") : mark == &t->disk ? SLICE("disk") : SLICE("written");
 }
 
 static uint32_t mark_copies(const struct topic *t, const struct mark *mark)
@@ -36,16 +36,16 @@ static const struct mark *mark_reached(struct topic *t, uint64_t next, bool peer
 int push_acknowledgement(lua_State *L, struct topic *t, uint64_t next, bool peers)
 {
     const struct mark *mark = mark_reached(t, next, peers);
-    lua_pushstring(L, durability_name(t));
-    lua_pushstring(L, mark_name(t, mark));
+    lua_pushlstring(L, durability_name(t).p, durability_name(t).n);
+    lua_pushlstring(L, mark_name(t, mark).p, mark_name(t, mark).n);
     lua_pushinteger(L, mark_copies(t, mark));
     return 3;
 }
 
-static void add_word(struct buf *out, slice key, const char *word)
+static void add_word(struct buf *out, slice key, slice word)
 {
     buf_add_slice(out, key);
-    buf_add_slice(out, slice_from(word));
+    buf_add_slice(out, word);
 }
 
 static void add_number(struct buf *out, slice key, uint64_t v)
@@ -88,7 +88,7 @@ int push_receipt(lua_State *L, struct topic *t, const struct receipt *r)
         return push_original(L, t, r);
     const struct mark *mark = mark_reached(t, r->first + r->count, r->peers);
     struct buf *out = vm_scratch(vm_of(L));
-    add_word(out, SLICE("{\"topic\":\""), t->name);
+    add_word(out, SLICE("{\"topic\":\""), slice_from(t->name));
     buf_add_char(out, '"');
     if (!r->unplaced) {
         add_number(out, SLICE(",\"first\":"), r->first);
