@@ -123,7 +123,10 @@ int topic_files_read(struct topic_files *t)
     struct reader r = {0};
     struct log_files files;
     struct path folder = path_of("%s/%s/%s", t->dir->path, t->folder, t->name);
-    int rc = log_files_list(&files, folder.s);
+    struct path small = small_path(t->dir->path, t->name);
+    int rc = log_files_list(&files, folder.s, strcmp(t->folder, "topics") == 0 ? small.s : NULL);
+    if (rc == -ENOENT && end_of(t) > 0)
+        rc = 0;                        /* its file is missing */
     t->count = files.count;
     if (checkpoint_load(path_of("%s/checkpoint", folder.s).s, &c) == 0) {
         t->disk = c.disk;

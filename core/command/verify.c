@@ -6,9 +6,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/say.h"
 #include "command/topic_files.h"
 #include "store/disk/path.h"
@@ -39,28 +41,71 @@ struct totals {
     uint64_t messages;
 };
 
-/* Reads and prints every topic in data/FOLDER, by name. */
+struct names {
+    char **at;                   /* owned */
+    size_t count;
+};
+
+static void names_add(struct names *n, slice name)
+{
+    if ((n->count & (n->count - 1)) == 0)      /* 0 or a power of two: full */
+        n->at = mem_resize(n->at, (n->count ? n->count * 2 : 1) * sizeof(n->at[0]));
+    n->at[n->count++] = mem_copy(name.p, name.n);
+}
+
+static void names_add_all(struct names *n, const struct data_dir *d, const char *folder)
+{
+    DIR *dir = opendir(path_of("%s/%s", d->path, folder).s);
+    for (const struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            names_add(n, slice_from(e->d_name));
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/* Of topics that had files when the node stopped: nobody has deleted one since. */
+static void names_add_ended(struct names *n, const struct data_dir *d)
+{
+    slice name;
+    for (size_t i = 0; d->state.clean && ends_name(d->ends, i, &name); i++)
+        names_add(n, name);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Reads and prints every topic in data/FOLDER, and the small ones if that is topics/, by name. */
 static struct totals verify_folder(const struct data_dir *d, const char *folder, const char *what)
 {
     struct totals sum = {0};
-    struct dirent **names;
-    int n = scandir(path_of("%s/%s", d->path, folder).s, &names, NULL, alphasort);
-    for (int i = 0; i < n; i++) {
-        struct topic_files t = {.dir = d, .folder = folder, .name = names[i]->d_name};
-        int rc = t.name[0] == '.' ? 0 : topic_files_read(&t);
+    struct names names = {0};
+    names_add_all(&names, d, folder);
+    if (strcmp(folder, "topics") == 0) {
+        names_add_all(&names, d, "small");
+        names_add_ended(&names, d);
+    }
+    if (names.count > 0)
+        qsort(names.at, names.count, sizeof(names.at[0]), by_text);
+    for (size_t i = 0; i < names.count; i++) {
+        struct topic_files t = {.dir = d, .folder = folder, .name = names.at[i]};
+        if (i > 0 && strcmp(names.at[i - 1], names.at[i]) == 0)
+            continue;
+        int rc = topic_files_read(&t);
         if (rc < 0) {
             printf("%s/%s: cannot be read: %s\n", folder, t.name, err_sentence(rc));
             sum.damages++;
-        } else if (t.name[0] != '.') {
+        } else {
             sum.damages += print_topic(&t, what);
         }
-        sum.topics += t.name[0] != '.';
+        sum.topics++;
         sum.messages += t.messages;
         topic_files_fini(&t);
-        free(names[i]);
     }
-    if (n >= 0)
-        free(names);
+    for (size_t i = 0; i < names.count; i++)
+        mem_free(names.at[i]);
+    mem_free(names.at);
     return sum;
 }
 

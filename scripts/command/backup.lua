@@ -36,14 +36,14 @@ end
 -- Gives each file of a topic a second name. False: a file has gone meanwhile.
 local function take(tree, data, topic)
   local from, to = ("%s/topics/%s"):format(data, topic.name), "topics/" .. topic.name
-  local logs, senders = copies.files(from)
+  local logs, senders = copies.files(from, ("%s/small/%s"):format(data, topic.name))
   if not logs then return topic.next == topic.first end
   tree:mkdir(to)
   table.move(senders, 1, #senders, #logs + 1, logs)
   for _, file in ipairs(logs) do
     if file.first <= topic.next then
       local name = to .. "/" .. file.name
-      local ok, why, errno = system.link(from .. "/" .. file.name, tree:path(name))
+      local ok, why, errno = system.link(file.path, tree:path(name))
       if ok then
         tree:note(name)
       elseif errno == EXDEV then
@@ -74,10 +74,15 @@ end
 -- can cut some off, so their files are copied, too.
 local function settle(tree, data, topic, progress)
   local to, from = "topics/" .. topic.name, ("%s/topics/%s"):format(data, topic.name)
-  local logs, senders = copies.files(topic.elsewhere and from or tree:path(to))
+  local logs, senders
+  if topic.elsewhere then
+    logs, senders = copies.files(from, ("%s/small/%s"):format(data, topic.name))
+  else
+    logs, senders = copies.files(tree:path(to))
+  end
   if not logs then return end
   for i, file in ipairs(logs) do
-    local source = topic.elsewhere and from .. "/" .. file.name or tree:path(to .. "/" .. file.name)
+    local source = file.path
     local last = logs[i + 1] and logs[i + 1].first or copies.END
     if file.first <= topic.next and (topic.elsewhere or last > math.min(topic.next, topic.peers)) then
       local part = to .. "/part"
@@ -94,7 +99,7 @@ local function settle(tree, data, topic, progress)
   end
   for _, file in ipairs(topic.elsewhere and senders or {}) do
     if file.first <= topic.next then
-      local source = assert(core.unsafe.open(from .. "/" .. file.name, "rb"))
+      local source = assert(core.unsafe.open(file.path, "rb"))
       tree:write(to .. "/" .. file.name, source:read("a"))
       source:close()
     end

@@ -100,18 +100,25 @@ end
 
 -- Files of a topic -------------------------------------------------------------------------------
 
----The log files of a topic's directory in their order, and its snapshots of senders: { name =, first =, kind = }.
+---The log files of a topic in their order, and its snapshots of senders: { name =, first =, kind =, path = }.
+---@param folder string   its directory
+---@param small? string   its file while it is small
 ---@return table[]? logs
 ---@return table[]|string senders   or why
-function M.files(folder)
+function M.files(folder, small)
+  local is_small = small and system.exists(small)
   local names, why = system.list(folder)
-  if not names then return nil, why end
+  if not names and not is_small then return nil, why end
+  if is_small then
+    return { { name = ("%020d.qwal"):format(0), first = 0, kind = "qwal", path = small } }, {}
+  end
   local logs, senders = {}, {}
   for _, name in ipairs(names) do
     local first, kind = name:match("^(%d+)%.(%a+)$")
     local list = (kind == "log" or kind == "qwal") and logs or kind == "senders" and senders
     if first and #first == 20 and list then
-      list[#list + 1] = { name = name, first = math.tointeger(tonumber(first)), kind = kind }
+      list[#list + 1] =
+        { name = name, first = math.tointeger(tonumber(first)), kind = kind, path = folder .. "/" .. name }
     end
   end
   table.sort(logs, function(a, b) return a.first < b.first end)
@@ -127,7 +134,7 @@ function M.check(folder, topic, progress)
   if at > topic.first then return nil, ("%s: the messages before %d are missing"):format(folder, at) end
   for _, file in ipairs(logs) do
     if file.first ~= at then return nil, ("%s: the messages from %d on are missing"):format(folder, at) end
-    local next_, problem, bytes = system.copy_log(folder .. "/" .. file.name, file.first, M.END)
+    local next_, problem, bytes = system.copy_log(file.path, file.first, M.END)
     if not next_ then return nil, problem end
     at = next_
     progress(bytes)

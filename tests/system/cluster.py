@@ -133,7 +133,8 @@ cluster {
     def listed(self):
         """{topic: {first offset of a file: "log" or "qwal"}} as found on disk."""
         folder = os.path.join(self.data, "topics")
-        return {topic: {int(m.group(1)): m.group(2) for m in re.finditer(
+        small = {topic: {0: "qwal"} for topic in os.listdir(os.path.join(self.data, "small"))}
+        return small | {topic: {int(m.group(1)): m.group(2) for m in re.finditer(
             r"(\d{20})\.(log|qwal)\b", " ".join(os.listdir(os.path.join(folder, topic))))} for topic in os.listdir(folder)}
 
     def files(self):

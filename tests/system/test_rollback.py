@@ -163,5 +163,5 @@ def test_a_register_of_another_cluster_is_refused_with_the_cure(cluster):
     refuses_all(c)
     assert c.register()[0]["epoch"] == 7, "nobody touched it"
     for node in c.nodes:
-        with open(os.path.join(node.data, "topics/t/%020d.qwal" % 0), "rb") as f:
+        with open(os.path.join(node.data, "small/t"), "rb") as f:
             assert b"mine" in f.read(), "nothing was cut"

@@ -324,7 +324,13 @@ static void spoil(const char *path, uint64_t at)
     change_file(path, at, SLICE("\xff\xfe\xfd\xfc"));
 }
 
-#define FILE_0 "data/topics/t/00000000000000000000.qwal"
+/* The file of topic t that begins at 0 and is written, also while the topic is small. */
+static const char *file_0(void)
+{
+    return access("data/small/t", F_OK) == 0 ? "data/small/t" : "data/topics/t/00000000000000000000.qwal";
+}
+
+#define FILE_0 file_0()
 #define LOG_0 "data/topics/t/00000000000000000000.log"
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * lignum.system: list, mkdir, link, sync, and copy_log, which reads and copies files of topics. For backups.
+ * lignum.system: list, exists, mkdir, link, sync, and copy_log, which reads and copies files of topics. For backups.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -51,6 +51,13 @@ static int l_list(lua_State *L)
         lua_rawseti(L, -2, ++n);
     }
     buf_fini(&names);
+    return 1;
+}
+
+/* exists(path) -> boolean */
+static int l_exists(lua_State *L)
+{
+    lua_pushboolean(L, access(luaL_checkstring(L, 1), F_OK) == 0);
     return 1;
 }
 
@@ -178,7 +185,7 @@ static int l_copy_log(lua_State *L)
 void backup_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"list", l_list}, {"mkdir", l_mkdir}, {"link", l_link}, {"sync", l_sync}, {"copy_log", l_copy_log},
-        {NULL, NULL}};
+        {"list", l_list}, {"exists", l_exists}, {"mkdir", l_mkdir}, {"link", l_link}, {"sync", l_sync},
+        {"copy_log", l_copy_log}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -41,6 +41,7 @@ enum { CHUNK = 1 * MIB };
  */
 struct log {
     struct path folder;
+    struct path small;               /* the file of a small topic */
     struct log_files files;
     size_t file;
     int fd;
@@ -135,7 +136,7 @@ static int list_again(lua_State *L, struct log *l)
         l->next = first;
     l->begun = l->removed = true;
     log_files_fini(&l->files);
-    int rc = log_files_list(&l->files, l->folder.s);
+    int rc = log_files_list(&l->files, l->folder.s, l->small.s);
     for (l->file = 0; l->file < l->files.count && l->files.firsts[l->file] < l->next;)
         l->file++;
     if (rc < 0)
@@ -243,7 +244,8 @@ static int l_log(lua_State *L)
     *l = (struct log){.fd = -1};
     luaL_setmetatable(L, KIND);
     l->folder = path_of("%s/topics/%s", data, topic.p);
-    int rc = log_files_list(&l->files, l->folder.s);
+    l->small = small_path(data, topic.p);
+    int rc = log_files_list(&l->files, l->folder.s, l->small.s);
     if (rc == -ENOENT && access(path_of("%s/topics", data).s, F_OK) < 0)
         return push_fail_because(L, -ERR_BAD_VALUE, "%s: not a data directory of Lignum", data);
     if (rc == -ENOENT)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "store/disk/path.h"
@@ -15,7 +16,7 @@ static int by_number(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* A file that was renamed while the directory was read may be seen twice. */
+/* A file that was renamed meanwhile may be seen twice. */
 static void sort(struct log_files *l)
 {
     size_t n = 0;
@@ -27,19 +28,27 @@ static void sort(struct log_files *l)
     l->count = n;
 }
 
-int log_files_list(struct log_files *l, const char *folder)
+static void add(struct log_files *l, uint64_t first)
+{
+    l->firsts = mem_resize(l->firsts, (l->count + 1) * sizeof(l->firsts[0]));
+    l->firsts[l->count++] = first;
+}
+
+int log_files_list(struct log_files *l, const char *folder, const char *small)
 {
     uint64_t first;
-    *l = (struct log_files){.folder = folder};
+    *l = (struct log_files){.folder = folder, .small = small};
+    bool is_small = small && access(small, F_OK) == 0;   /* before the directory, to which it may move */
     DIR *dir = opendir(folder);
-    if (!dir)
+    if (!dir && !is_small)
         return -errno;
-    for (struct dirent *e; (e = readdir(dir));)
-        if (file_name_read(e->d_name, &first) < FILE_INDEX) {
-            l->firsts = mem_resize(l->firsts, (l->count + 1) * sizeof(l->firsts[0]));
-            l->firsts[l->count++] = first;
-        }
-    closedir(dir);
+    if (is_small)
+        add(l, 0);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (file_name_read(e->d_name, &first) < FILE_INDEX)
+            add(l, first);
+    if (dir)
+        closedir(dir);
     sort(l);
     return 0;
 }
@@ -50,10 +59,14 @@ void log_files_fini(struct log_files *l)
     *l = (struct log_files){0};
 }
 
-/* It is looked for under its first name again, because it may be sealed between two looks. */
+/* In the order in which a file moves: from that of a small topic to the directory, and then it may be sealed. */
 int log_files_open(const struct log_files *l, size_t i, bool *sealed)
 {
-    static const int kinds[] = {FILE_ACTIVE, FILE_SEALED, FILE_ACTIVE};
+    static const int kinds[] = {FILE_ACTIVE, FILE_SEALED, FILE_ACTIVE};     /* a truncation makes it active again */
+    int small = l->small && l->firsts[i] == 0 ? open(l->small, O_RDONLY | O_CLOEXEC) : -1;
+    *sealed = false;
+    if (small >= 0)
+        return small;
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
         struct path path = path_of("%s/%0*" PRIu64 "%s", l->folder, FILE_DIGITS, l->firsts[i], file_suffix[kinds[k]]);
         int fd = open(path.s, O_RDONLY | O_CLOEXEC);

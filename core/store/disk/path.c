@@ -19,6 +19,11 @@ struct path path_of(const char *fmt, ...)
     return path;
 }
 
+struct path small_path(const char *root, const char *name)
+{
+    return path_of("%s/small/%s", root, name);
+}
+
 enum file_kind file_name_read(const char *name, uint64_t *first)
 {
     if (strlen(name) <= FILE_DIGITS || slice_u64(slice_of(name, FILE_DIGITS), first) < 0)

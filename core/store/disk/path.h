@@ -19,6 +19,9 @@ struct path {
 
 struct path path_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* The file of a small topic (log/topic_dir.h). */
+struct path small_path(const char *root, const char *name);
+
 /* The kinds of files in a topic's directory that are named after an offset. */
 enum file_kind { FILE_ACTIVE, FILE_SEALED, FILE_INDEX, FILE_SENDERS, FILE_OTHER };
 

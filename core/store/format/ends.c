@@ -161,6 +161,14 @@ void ends_close(struct ends *e)
     mem_free(e);
 }
 
+bool ends_name(const struct ends *e, size_t i, slice *name)
+{
+    if (!e || i >= e->count)
+        return false;
+    *name = name_of((const struct topic_end *)(e->map + e->places[i]));
+    return true;
+}
+
 const struct topic_end *ends_find(const struct ends *e, slice name)
 {
     size_t low = 0, high = e ? e->count : 0;

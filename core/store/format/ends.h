@@ -22,14 +22,15 @@ struct topic_end {
     uint64_t stated;             /* the highest mark of the synced set that is known */
     uint64_t epoch;              /* of the last batch */
     int64_t time_first, time_last;
-    uint64_t file_changed, dir_changed;   /* when their inodes last changed (st_ctim), in nanoseconds; 0:
-                                             so shortly before that another change might not show */
+    uint64_t file_changed, dir_changed;   /* when their inodes last changed (st_ctim), in nanoseconds; 0: so shortly
+                                             before that another change might not show, or no directory */
     uint32_t size;               /* of the file */
     uint32_t position;           /* where its next batch begins */
     uint32_t crc;                /* of the file's bytes below position */
     uint8_t origins;             /* some batch of it has one */
     uint8_t name_size;           /* the topic's name follows, and zeros up to a multiple of 8 */
-    uint16_t unused;
+    uint8_t small;               /* the file is data/small/NAME, and there is no directory */
+    uint8_t unused;
 };
 
 /* While they are gathered. A zeroed one is empty. */
@@ -51,6 +52,9 @@ struct ends;
 /* NULL: there is none that is valid. */
 struct ends *ends_open(const char *path, const struct id *cluster);
 void ends_close(struct ends *e);
+
+/* The names that it has, in order: the i-th; false past the end. */
+bool ends_name(const struct ends *e, size_t i, slice *name);
 
 /* The entry of a topic of this name; or NULL, as when e is. It is good until ends_close. */
 const struct topic_end *ends_find(const struct ends *e, slice name);

@@ -43,8 +43,11 @@ int journal_begin_file(struct journal *j, uint64_t first, uint64_t epoch, uint64
 {
     struct topic_dir *dir = &j->parts.dir;
     struct segment *seg;
+    int rc = first > 0 || j->parts.count > 0 ? journal_own_dir(j) : 0;
+    if (rc < 0)
+        return rc;
     bool ready = preallocate_take(dir, &j->next_file, file_path(dir, first, FILE_ACTIVE).s) == 0;
-    int rc = segment_create(dir, first, ready, &seg);
+    rc = segment_create(dir, first, ready, &seg);
     if (rc < 0)
         return rc;
     rc = segment_reserve(seg, need, j->options->segment_bytes);
@@ -53,6 +56,7 @@ int journal_begin_file(struct journal *j, uint64_t first, uint64_t epoch, uint64
         return rc;
     }
     j->sync.dir_dirty = true;
+    j->store->queue.small_dirty |= dir->small;
     if (j->parts.active)
         end_active(j);
     begin_segment(j, seg, epoch);
@@ -70,7 +74,7 @@ int journal_begin_empty(struct journal *j)
     journal_write(j);
     if (io.sync_all(j->parts.active->file.fd) < 0)
         return -errno;
-    return io_sync_dir(topic_path(&j->parts.dir).s);
+    return io_sync_dir(topic_folder(&j->parts.dir).s);
 }
 
 /* Saves, before anything is appended under a durability that acknowledges before the sync, that this may happen. */
@@ -281,6 +285,8 @@ struct checkpoint journal_checkpoint(const struct journal *j)
 void journal_save_checkpoint(struct journal *j, struct checkpoint *c)
 {
     ENSURE(c->next <= j->marks.disk);
+    if (journal_own_dir(j) < 0)
+        return;
     c->sequence = ++j->checkpoint.sequence;
     c->oldest = least(journal_first(j), j->oldest);
     struct path path = path_of("%s/checkpoint", topic_path(&j->parts.dir).s);

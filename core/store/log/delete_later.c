@@ -46,11 +46,15 @@ static bool is_dot(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+/* A topic's directory, or the file of a small one. */
 static void delete_topic(struct deletion *d, const char *topic)
 {
     DIR *dir = opendir(topic);
-    if (!dir)
+    if (!dir) {
+        if (errno == ENOTDIR)
+            delete_file(d, topic);
         return;
+    }
     for (struct dirent *e; (e = readdir(dir));)
         if (!is_dot(e->d_name))
             delete_file(d, path_of("%s/%s", topic, e->d_name).s);
@@ -67,7 +71,8 @@ static bool is_being_made(const char *name)
     return n > 4 && strcmp(name + n - 4, ".new") == 0;
 }
 
-/* A directory is gone from topics/ on the disk before its files go: a power loss must not bring back a part of them. */
+/* A directory is gone from topics/ on the disk before its files go: a power loss must not bring back a part of them. A
+ * small topic comes back whole or not at all. */
 static void delete_trash_run(struct job *job)
 {
     struct deletion *d = LIST_OWNER(job, struct deletion, job);
@@ -78,7 +83,7 @@ static void delete_trash_run(struct job *job)
     for (struct dirent *e; !d->sync_failed && (e = readdir(dir));) {
         if (is_dot(e->d_name) || is_being_made(e->d_name))
             continue;
-        int rc = io_sync_dir_or_all(topics.s, d->disk->root_fd);
+        int rc = e->d_type == DT_REG ? 0 : io_sync_dir_or_all(topics.s, d->disk->root_fd);
         d->sync_failed = rc < 0;
         if (d->sync_failed)
             d->rc = rc;
@@ -121,16 +126,17 @@ void delete_later_trash(struct disk *disk)
 
 /* -- journals --------------------------------------------------------------------------------------------- */
 
-/* Moves the directory of a journal on which no job works any more, and frees the journal. */
+/* Moves the files of a journal on which no job works any more, and frees the journal. */
 static void finish_delete(struct journal *j)
 {
     struct disk *disk = &j->store->disk;
-    struct path from = topic_path(&j->parts.dir);
+    const struct topic_dir *dir = &j->parts.dir;
+    struct path from = dir->small ? small_path(disk->root, dir->name) : topic_path(dir);
     struct path to = path_of("%s/trash/%s-%" PRIu64 "-%" PRIu64, disk->root, j->parts.dir.name, j->parts.dir.id.epoch,
                              j->parts.dir.id.offset);
-    bool moved = io.rename(from.s, to.s) == 0;
-    if (!moved)
-        say_error("store", "cannot remove the directory of a deleted topic path=%s: %s", from.s, strerror(errno));
+    bool moved = io.rename(from.s, to.s) == 0, none = dir->small && j->parts.count == 0;
+    if (!moved && !none)
+        say_error("store", "cannot remove the files of a deleted topic path=%s: %s", from.s, strerror(errno));
     journal_free(j);
     if (moved)
         delete_later_trash(disk);

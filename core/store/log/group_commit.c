@@ -147,7 +147,7 @@ static void add_journal(struct group_commit *c, struct journal *j)
     list_splice(&c->sealing, &j->sync.sealing);
     if (active && !e->logged)
         add_file(c, seg);
-    if (j->sync.dir_dirty)
+    if (j->sync.dir_dirty && !j->parts.dir.small)
         add_dir(c, topic_path(&j->parts.dir).s);
     j->sync.dir_dirty = false;
     j->sync.committing = true;
@@ -204,7 +204,9 @@ void group_commit_submit(struct group_commit *c, struct list *journals, struct l
         add_journals(c, later);
     if (s->queue.topics_dirty)
         add_dir(c, path_of("%s/topics", s->disk.root).s);
-    s->queue.topics_dirty = false;
+    if (s->queue.small_dirty)
+        add_dir(c, path_of("%s/small", s->disk.root).s);
+    s->queue.topics_dirty = s->queue.small_dirty = false;
     if (c->by_log)
         end_frame(c);
     /* A dirty file that was closed, now or by opening another one for this commit, is reached by a syncfs only. But

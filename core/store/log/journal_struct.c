@@ -109,6 +109,17 @@ void journal_set_owner(struct journal *j, void *owner)
     j->owner = owner;
 }
 
+int journal_own_dir(struct journal *j)
+{
+    struct topic_dir *dir = &j->parts.dir;
+    int rc = dir->small ? small_move(dir->disk, dir->name) : 0;
+    if (rc < 0 || !dir->small)
+        return rc;
+    dir->small = false;
+    j->sync.dir_dirty = j->store->queue.topics_dirty = true;
+    return 0;
+}
+
 /* -- marks ------------------------------------------------------------------------------------------------ */
 
 uint64_t journal_first(const struct journal *j)

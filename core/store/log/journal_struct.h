@@ -89,6 +89,10 @@ struct journal {
 struct journal *journal_new(struct store *s, slice name, const struct journal_options *o);
 void journal_free(struct journal *j);
 
+/* Gives a small topic a directory of its own (topic_dir.h): before anything but its file is made of it. The next group
+ * commit of the journal fsyncs the directories. 0 or -errno, with nothing changed. */
+int journal_own_dir(struct journal *j);
+
 /* Makes these the journal's options. */
 void journal_share_options(struct journal *j, const struct journal_options *o);
 

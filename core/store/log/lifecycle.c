@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/ensure.h"
 #include "base/clock.h"
@@ -124,11 +125,11 @@ int store_save_state(struct store *s)
     return disk_save_state(&s->disk);
 }
 
-static bool topic_has_files(const char *topic)
+static bool topic_has_files(const struct store *s, const char *name)
 {
     uint64_t first;
-    bool has = false;
-    DIR *dir = opendir(topic);
+    bool has = access(small_path(s->disk.root, name).s, F_OK) == 0;
+    DIR *dir = has ? NULL : opendir(path_of("%s/topics/%s", s->disk.root, name).s);
     for (struct dirent *e; dir && !has && (e = readdir(dir));)
         has = file_name_read(e->d_name, &first) < FILE_INDEX;
     if (dir)
@@ -142,7 +143,7 @@ int store_set_cluster(struct store *s, const struct id *cluster)
     slice name;
     struct id before = s->disk.state.cluster;
     while (store_next_name(s, &at, &name))
-        if (topic_has_files(path_of("%s/topics/%s", s->disk.root, name.p).s))
+        if (topic_has_files(s, name.p))
             return -ERR_FORBIDDEN;
     s->disk.state.cluster = *cluster;
     int rc = store_save_state(s);
@@ -153,16 +154,22 @@ int store_set_cluster(struct store *s, const struct id *cluster)
 
 /* -- names and figures ------------------------------------------------------------------------------------ */
 
+static void list_names(struct store *s, const char *folder)
+{
+    DIR *dir = opendir(path_of("%s/%s", s->disk.root, folder).s);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            buf_add(&s->names, e->d_name, strlen(e->d_name) + 1);
+    if (dir)
+        closedir(dir);
+}
+
 bool store_next_name(struct store *s, size_t *at, slice *name)
 {
     if (*at == 0) {
         buf_clear(&s->names);
-        DIR *dir = opendir(path_of("%s/topics", s->disk.root).s);
-        for (struct dirent *e; dir && (e = readdir(dir));)
-            if (e->d_name[0] != '.')
-                buf_add(&s->names, e->d_name, strlen(e->d_name) + 1);
-        if (dir)
-            closedir(dir);
+        list_names(s, "topics");
+        list_names(s, "small");
     }
     if (*at >= buf_size(&s->names))
         return false;

@@ -64,6 +64,7 @@ static struct snapshot *snapshot_make(struct journal *j)
     struct journal_origins *o = &j->origins;
     struct senders_place at = {j->parts.dir.id, j->marks.tail, j->marks.epoch};
     struct snapshot *s = MEM_NEW(struct snapshot);
+    journal_own_dir(j);                /* where it fails, so does writing the snapshot */
     *s = (struct snapshot){.job = {.run = snapshot_run, .done = snapshot_done}, .dir = &j->parts.dir,
                            .path = origins_path(j, at.offset)};
     const struct part *part = o->has_snapshot ? part_of(&j->parts, o->snapshot) : NULL;
@@ -142,7 +143,9 @@ int journal_take_senders(struct journal *j, slice bytes)
     int rc = senders_load(bytes, &of, &epoch, &s);
     if (rc < 0)
         return rc;
-    rc = snapshot_write(origins_path(j, of.offset).s, bytes, true);
+    rc = journal_own_dir(j);
+    if (rc == 0)
+        rc = snapshot_write(origins_path(j, of.offset).s, bytes, true);
     if (rc == 0)
         rc = io_sync_dir(topic_path(&j->parts.dir).s);
     if (rc < 0) {

@@ -4,6 +4,7 @@
  *     data/lock               flock'ed by the process that uses it
  *     data/state              who this node is (store/disk/state.h)
  *     data/topics/NAME/       one journal: <first offset, 20 digits>.qwal | .log, .index, checkpoint
+ *     data/small/NAME         one that is small (topic_dir.h)
  *     data/torn/              copies of torn tails that recovery cut off, and of damaged files that were repaired
  *     data/ends               where small topics ended when the store was last closed (format/ends.h)
  *     data/trash/             deleted topics that the disk thread removes
@@ -25,6 +26,7 @@ struct store_options {
     const char *node_name;        /* written to a new state file */
     unsigned files_max;           /* log files held open */
     int64_t sync_interval_ms;     /* of durability "interval" */
+    bool own_dirs;                /* new journals are not small: for tests of what larger ones do */
     int64_t commit_log_age_ms;    /* how long a file of the commit log is in use; 0: COMMIT_LOG_AGE_MS */
     /* Called from store_flush and store_collect when a journal's written or disk mark has risen. It must not append to
      * any journal. */
@@ -39,13 +41,14 @@ struct state *store_state(struct store *s);
 /* Writes the state and fsyncs it. Waits for about a millisecond. 0 or -errno. */
 int store_save_state(struct store *s);
 
-/* Takes over another cluster's id, and saves it. 0; -ERR_FORBIDDEN: files under topics/ bear the old one; -errno. */
+/* Takes over another cluster's id, and saves it. 0; -ERR_FORBIDDEN: files of topics bear the old one; -errno. */
 int store_set_cluster(struct store *s, const struct id *cluster);
 
 /* All journals that there are have been opened: how they ended need not be known any more. */
 void store_opened(struct store *s);
 
-/* The names of the directories under topics/, in no order: begin with *at = 0; false at the end. */
+/* The names of the topics that have a file or a directory, in no order, and perhaps twice: begin with *at = 0; false at
+ * the end. */
 bool store_next_name(struct store *s, size_t *at, slice *name);
 
 /* Step 3 of the turn: writes appended batches to their files. A failed write ends the process (EXIT_IO). */

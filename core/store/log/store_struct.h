@@ -19,7 +19,7 @@ struct commit_queue {
     uint64_t later_due_ns;        /* when they must be synced; 0: there are none */
     struct commit_wait wait;      /* for more batches */
     bool urgent;                  /* everything is synced at once, whatever its durability */
-    bool topics_dirty;            /* topics/ has a new entry, to be fsynced */
+    bool topics_dirty, small_dirty;            /* topics/ has a new entry, to be fsynced */
 };
 
 /* How the last run ended: what recovery may rely on. */

@@ -1,17 +1,54 @@
 #include "store/log/topic_dir.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/say.h"
+#include "store/disk/io.h"
 
 struct path topic_path(const struct topic_dir *d)
 {
     return path_of("%s/topics/%s", d->disk->root, d->name);
 }
 
+struct path topic_folder(const struct topic_dir *d)
+{
+    return d->small ? path_of("%s/small", d->disk->root) : topic_path(d);
+}
+
 struct path file_path(const struct topic_dir *d, uint64_t first, enum file_kind kind)
 {
+    if (d->small && kind == FILE_ACTIVE)
+        return small_path(d->disk->root, d->name);
     return path_of("%s/topics/%s/%0*" PRIu64 "%s", d->disk->root, d->name, FILE_DIGITS, first, file_suffix[kind]);
+}
+
+static bool is_there(const char *path, struct stat *st)
+{
+    return stat(path, st) == 0;
+}
+
+int small_move(const struct disk *disk, const char *name)
+{
+    struct path from = small_path(disk->root, name), own = path_of("%s/topics/%s", disk->root, name);
+    struct stat ours, there;
+    if (io.mkdir(own.s, 0750) < 0 && errno != EEXIST)
+        return -errno;
+    if (!is_there(from.s, &ours))
+        return errno == ENOENT ? 0 : -errno;
+    for (enum file_kind kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++) {
+        struct path to = path_of("%s/%0*d%s", own.s, FILE_DIGITS, 0, file_suffix[kind]);
+        if (!is_there(to.s, &there))
+            continue;
+        if (ours.st_ino == there.st_ino)          /* the file system has made the new name durable, and not the rest */
+            return io.unlink(from.s) < 0 ? -errno : 0;
+        say_error("store", "%s and %s are two files: one has to be moved away", from.s, to.s);
+        return -ERR_TOPIC_EXISTS;
+    }
+    struct path to = path_of("%s/%0*d%s", own.s, FILE_DIGITS, 0, file_suffix[FILE_ACTIVE]);
+    return io.rename(from.s, to.s) < 0 ? -errno : 0;
 }
 
 struct file_head file_head_of(const struct topic_dir *d, uint64_t first, uint64_t epoch)

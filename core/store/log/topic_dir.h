@@ -1,6 +1,15 @@
 /*
- * The directory of one topic, data/topics/NAME, and what all files in it have in common. Segments and jobs of the disk
- * thread are given this, and know no journal.
+ * Where the files of one topic are, and what all of them have in common. Segments and jobs of the disk thread are given
+ * this, and know no journal.
+ *
+ *   small    data/small/NAME is its file, which begins at offset 0 and is written; until the first append there is
+ *            none. So a topic begins, and a million of them cost one directory. Nothing else of it is on the disk
+ *   own      its files are in data/topics/NAME/. journal_own_dir moves a small topic there before anything is made that
+ *            lies beside its file: a second file, a checkpoint, a snapshot of its senders, what a truncation or repair
+ *            makes. It does not become small again
+ *
+ * A rename moves the file, so that at any time it has one name or, where a crash undid it, the other one. An opening
+ * that finds data/small/NAME beside data/topics/NAME/ finishes the move.
  */
 #ifndef STORE_LOG_TOPIC_DIR_H
 #define STORE_LOG_TOPIC_DIR_H
@@ -14,12 +23,23 @@ struct topic_dir {
     struct index_cache *indexes;    /* outlives us */
     const char *name;               /* the topic's; outlives us */
     struct topic_id id;             /* in the header of each file */
+    bool small;
     unsigned jobs;                  /* of the disk thread that use files here, other than group commits. While there are
                                        any, the directory is neither moved nor its journal freed */
 };
 
+/* The topic's own directory, whether or not it has one. */
 struct path topic_path(const struct topic_dir *d);
+
+/* The directory that its written file is in: its own, or data/small. */
+struct path topic_folder(const struct topic_dir *d);
+
+/* A small topic has one file, the written one that begins at 0. */
 struct path file_path(const struct topic_dir *d, uint64_t first, enum file_kind kind);
+
+/* Moves the file of a small topic, if it has one, into a directory of its own; also one that has been begun. Nothing is
+ * fsynced. 0; -ERR_TOPIC_EXISTS: there is another such file, and nothing is done; -errno. */
+int small_move(const struct disk *disk, const char *name);
 
 /* The header of a file of this topic. */
 struct file_head file_head_of(const struct topic_dir *d, uint64_t first, uint64_t epoch);

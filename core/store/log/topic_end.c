@@ -27,10 +27,10 @@ static void forget_recent(struct topic_end *end)
 int topic_end_stat(const struct topic_dir *dir, const uint64_t *first, struct topic_end *out)
 {
     struct stat st;
-    *out = (struct topic_end){0};
-    if (stat(topic_path(dir).s, &st) < 0)
+    *out = (struct topic_end){.small = dir->small};
+    if (!dir->small && stat(topic_path(dir).s, &st) < 0)
         return -errno;
-    out->dir_changed = changed_ns(&st);
+    out->dir_changed = dir->small ? 0 : changed_ns(&st);
     if (!first)
         return 0;
     if (stat(file_path(dir, *first, FILE_ACTIVE).s, &st) < 0)
@@ -47,8 +47,8 @@ bool journal_ends_small(const struct journal *j)
     const struct segment *seg = j->parts.active;
     if (j->checkpoint.sequence > 0 || j->damage.count > 0 || j->oldest != UINT64_MAX || j->shortening)
         return false;
-    if (!seg)
-        return j->parts.count == 0 && j->marks.tail == 0;
+    if (!seg)                          /* of a small one nothing is on the disk */
+        return j->parts.count == 0 && j->marks.tail == 0 && !j->parts.dir.small;
     return j->parts.count == 1 && seg->size == seg->written && seg->size < FILE_HEAD_SIZE + INDEX_EVERY;
 }
 

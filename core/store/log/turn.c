@@ -15,6 +15,8 @@ static void preallocate_if_worth(struct journal *j)
         return;
     if (seg->size <= o->segment_bytes / 2 && seg->next - seg->first <= o->segment_messages / 2)
         return;
+    if (journal_own_dir(j) < 0)
+        return;
     seg->preallocated = true;
     preallocate_begin(&j->parts.dir, seg->space < SEGMENT_SPACE_STEP_MAX ? seg->space : SEGMENT_SPACE_STEP_MAX,
                       &j->next_file);

@@ -59,8 +59,10 @@ static void mint(struct store *s)
 {
     struct state *state = &s->disk.state;
     size_t at = 0, topics = 0;
-    for (slice name; store_next_name(s, &at, &name); topics++)
+    for (slice name; store_next_name(s, &at, &name); topics++) {
         learn_from_topic(state, path_of("%s/topics/%s", s->disk.root, name.p).s);
+        learn_from_file(state, small_path(s->disk.root, name.p).s);
+    }
     if (id_is_zero(&state->cluster))
         state->cluster = id_mint();
     state->incarnation = id_mint();

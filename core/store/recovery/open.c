@@ -1,6 +1,7 @@
 #include "store/recovery/open.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/say.h"
@@ -20,7 +21,7 @@
 
 static int make_folders(struct disk *d, struct buf *why)
 {
-    static const char *const folders[] = {"topics", "torn", "trash", "diverged", "commit"};
+    static const char *const folders[] = {"topics", "small", "torn", "trash", "diverged", "commit"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         struct path path = path_of("%s/%s", d->root, folders[i]);
         if (io.mkdir(path.s, 0750) < 0 && errno != EEXIST) {
@@ -86,16 +87,35 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
     return 0;
 }
 
+/* Finds out where a topic's files are, and whether there are any, or data/ends says that there were. 0 or -errno. */
+static int find_files(struct journal *j, bool *exists)
+{
+    struct topic_dir *dir = &j->parts.dir;
+    struct store *s = j->store;
+    struct checkpoint were;
+    struct stat st;
+    int rc = 0;
+    bool own = stat(topic_path(dir).s, &st) == 0, small = stat(small_path(s->disk.root, dir->name).s, &st) == 0;
+    *exists = own || small || checkpoint_of_end(j, &were);
+    dir->small = !own && !s->options.own_dirs;
+    if (small && own)
+        rc = small_move(&s->disk, dir->name);
+    else if (small)
+        dir->small = true;
+    else if (!own && !dir->small)
+        rc = io.mkdir(topic_path(dir).s, 0750) < 0 ? -errno : 0;
+    s->queue.topics_dirty |= !own && !dir->small;
+    return rc;
+}
+
 int journal_open(struct store *s, slice name, const struct journal_options *o, struct journal **out)
 {
     if (store_is_leaving(s, name))
         store_sync_all(s);
     struct journal *j = journal_new(s, name, o);
-    bool unchanged = journal_take_unchanged(j);
-    int rc = !unchanged && io.mkdir(topic_path(&j->parts.dir).s, 0750) < 0 ? -errno : 0;
-    if (rc == 0 && !unchanged)
-        s->queue.topics_dirty = true;
-    else if (rc == -EEXIST)
+    bool exists = false, unchanged = journal_take_unchanged(j);
+    int rc = unchanged ? 0 : find_files(j, &exists);
+    if (rc == 0 && exists)
         rc = journal_recover(j);
     if (rc < 0) {
         journal_free(j);

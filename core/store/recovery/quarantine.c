@@ -95,5 +95,5 @@ int quarantine_file(struct journal *j, struct segment *seg)
     if (io.rename(from.s, to.s) < 0)
         return -errno;
     int rc = quarantine_sync(dir);
-    return rc < 0 ? rc : io_sync_dir(topic_path(dir).s);
+    return rc < 0 ? rc : io_sync_dir(topic_folder(dir).s);
 }

@@ -31,6 +31,23 @@ static bool is_temporary(const char *name)
     return strcmp(name, "spare") == 0 || strcmp(name, "repair") == 0 || strcmp(name, "cut") == 0;
 }
 
+static void add_file(struct recovery *r, uint64_t first, const struct stat *st, bool sealed)
+{
+    r->linked = r->linked || st->st_nlink > 1;
+    if ((r->count & (r->count - 1)) == 0)          /* 0 or a power of two: full */
+        r->files = mem_resize(r->files, (r->count ? r->count * 2 : 1) * sizeof *r->files);
+    r->files[r->count++] = (struct found_file){.first = first, .size = (uint64_t)st->st_size, .sealed = sealed};
+}
+
+static int list_small(struct recovery *r)
+{
+    struct stat st;
+    if (stat(file_path(&r->journal->parts.dir, 0, FILE_ACTIVE).s, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    add_file(r, 0, &st, false);
+    return 0;
+}
+
 static int list_files(struct recovery *r)
 {
     struct path topic = topic_path(&r->journal->parts.dir);
@@ -45,12 +62,7 @@ static int list_files(struct recovery *r)
             io.unlink(path_of("%s/%s", topic.s, e->d_name).s);
         if ((kind != FILE_ACTIVE && kind != FILE_SEALED) || fstatat(dirfd(dir), e->d_name, &st, 0) < 0)
             continue;
-        r->linked = r->linked || st.st_nlink > 1;
-        if ((r->count & (r->count - 1)) == 0)      /* 0 or a power of two: full */
-            r->files = mem_resize(r->files, (r->count ? r->count * 2 : 1) * sizeof *r->files);
-        r->files[r->count++] = (struct found_file){
-            .first = first, .size = (uint64_t)st.st_size, .sealed = kind == FILE_SEALED,
-        };
+        add_file(r, first, &st, kind == FILE_SEALED);
     }
     closedir(dir);
     if (r->count > 1)
@@ -81,9 +93,11 @@ static void hand_over(struct journal *j, struct found_file *f, uint64_t size)
 static int finish_seal(struct journal *j, struct found_file *f)
 {
     struct segment *seg = f->segment;
+    int rc = journal_own_dir(j);
     struct path from = segment_path(seg);
     uint64_t size = seg->size + END_RECORD_SIZE;
-    int rc = segment_use(seg);
+    if (rc == 0)
+        rc = segment_use(seg);
     if (rc < 0)
         return rc;
     if (io.truncate(seg->file.fd, (off_t)size) < 0 || io.sync_all(seg->file.fd) < 0)
@@ -113,6 +127,9 @@ static int close_damaged(struct recovery *r, struct found_file *f, uint64_t unti
 {
     struct segment *seg = f->segment;
     struct journal *j = r->journal;
+    int own = journal_own_dir(j);
+    if (own < 0)
+        return own;
     struct path from = segment_path(seg);
     uint64_t valid_to = seg->next;
     seg->ended = seg->renamed = true;
@@ -297,8 +314,9 @@ static void check_oldest(const struct recovery *r)
 int journal_recover(struct journal *j)
 {
     struct recovery r = {.journal = j};
-    struct path path = path_of("%s/checkpoint", topic_path(&j->parts.dir).s);
-    r.has_checkpoint = checkpoint_load(path.s, &r.checkpoint) == 0;
+    struct topic_dir *dir = &j->parts.dir;
+    struct path path = path_of("%s/checkpoint", topic_path(dir).s);
+    r.has_checkpoint = !dir->small && checkpoint_load(path.s, &r.checkpoint) == 0;
     if (r.has_checkpoint) {
         j->checkpoint.sequence = r.checkpoint.sequence;
         checkpointing_note(&j->checkpoint, &r.checkpoint);
@@ -308,9 +326,9 @@ int journal_recover(struct journal *j)
         r.disk = r.checkpoint.disk;
         r.stated = r.checkpoint.stated;
     }
-    int rc = list_files(&r);
+    int rc = dir->small ? list_small(&r) : list_files(&r);
     if (rc == 0 && r.linked)
-        rc = unfinished_links_remove(&j->parts.dir);
+        rc = unfinished_links_remove(dir);
     if (rc == 0)
         rc = recovery_inspect(&r);
     if (rc == 0)

@@ -67,6 +67,8 @@ int repair_begin(struct journal *j, uint64_t first, struct repair **out)
     struct part *part;
     uint64_t until;
     int rc = j->repairing ? -ERR_BUSY : find_place(j, first, &part, &until);
+    if (rc == 0)
+        rc = journal_own_dir(j);
     if (rc < 0)
         return rc;
     int fd = io.open(new_path(j).s, O_RDWR | O_CREAT | O_TRUNC, 0640);

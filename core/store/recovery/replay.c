@@ -164,7 +164,9 @@ static int open_file(const struct replay *r, const struct commit_record *c, stru
         if (fd >= 0 || errno != ENOENT)
             return fd >= 0 ? fd : -errno;
     }
-    return -ENOENT;
+    *path = small_path(r->store->disk.root, path_of("%.*s", SLICE_ARGS(c->topic)).s);
+    int fd = c->first == 0 ? io.open(path->s, O_RDWR | O_CLOEXEC, 0) : -1;
+    return fd >= 0 ? fd : c->first == 0 ? -errno : -ENOENT;
 }
 
 /* Whether the file is that of the record's topic. Its header was on the disk before any frame named it; a header of

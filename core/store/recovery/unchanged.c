@@ -29,6 +29,7 @@ bool journal_take_unchanged(struct journal *j)
     struct topic_end now;
     if (!end || last->io_failed || !(last->clean || last->same_boot))
         return false;
+    j->parts.dir.small = end->small;
     if (topic_end_stat(&j->parts.dir, end->size > 0 ? &end->first : NULL, &now) < 0)
         return false;
     if (now.size != end->size || now.file_changed != end->file_changed || now.dir_changed != end->dir_changed)

@@ -180,6 +180,14 @@ static int uncheckpoint(struct journal *j)
     return j->store->has_ends ? void_checkpoint_write(j, path.s) : unlink_if_exists(path.s);
 }
 
+/* What an older data/ends says must not count after this: so the directory is on the disk before its checkpoint. */
+static int own_dir(struct journal *j)
+{
+    bool moves = j->parts.dir.small;
+    int rc = journal_own_dir(j);
+    return moves && rc == 0 ? io_sync_dir(path_of("%s/topics", j->store->disk.root).s) : rc;
+}
+
 /* Steps 1 and 2, which can be undone: after an error no file has a second name, and nothing is kept. */
 static int keep_and_uncheckpoint(struct truncation *t, bool keep)
 {
@@ -348,6 +356,8 @@ static int truncate_at(struct journal *j, uint64_t to, bool keep)
         return -ERR_BUSY;
     int rc = journal_settle(j);
     if (rc == 0)
+        rc = own_dir(j);
+    if (rc == 0)
         rc = find_place(&t);
     if (rc == 0)
         rc = check_rest(&t, keep);
@@ -403,6 +413,8 @@ int journal_restart(struct journal *j, uint64_t first, bool keep)
     struct topic_dir *dir = &j->parts.dir;
     struct disk *d = dir->disk;
     int rc = journal_settle(j);
+    if (rc == 0)
+        rc = journal_own_dir(j);
     if (rc < 0)
         return rc;
     struct path from = topic_path(dir), to = set_aside_path(dir, first), empty = in_trash(d, to.s, ".new");
@@ -454,7 +466,9 @@ int store_set_aside(struct store *s, slice name)
     struct disk *d = &s->disk;
     struct path from = path_of("%s/topics/%.*s", d->root, SLICE_ARGS(name));
     struct path to = path_of("%s/diverged/%.*s-%lld", d->root, SLICE_ARGS(name), (long long)clock_wall_ms());
-    int rc = set_aside_move(d, from.s, to.s);
+    int rc = small_move(d, path_of("%.*s", SLICE_ARGS(name)).s);
+    if (rc == 0)
+        rc = set_aside_move(d, from.s, to.s);
     if (rc < 0)
         return rc;
     delete_later_trash(d);

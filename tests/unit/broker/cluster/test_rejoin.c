@@ -209,8 +209,8 @@ static struct node *crash_with_damage(struct node *b, const char *text)
     char command[512];
     CHECK_EQ(run("cp -a n2 crashed"), 0);
     node_down(b);
-    snprintf(command, sizeof command, "rm -r n2 && mv crashed n2 && f=$(ls n2/topics/t/*.qwal | tail -n 1) && "
-             "LC_ALL=C sed -i 's/%s/massage/' $f", text);
+    snprintf(command, sizeof command, "rm -r n2 && mv crashed n2 && "
+             "f=$(ls n2/topics/t/*.qwal n2/small/t 2>&- | tail -n 1) && LC_ALL=C sed -i 's/%s/massage/' $f", text);
     CHECK_EQ(run(command), 0);
     return node_up(1);
 }

@@ -345,8 +345,8 @@ static void damage(const struct node *n, const char *text, const char *by)
     char command[512];
     const struct journal *j = topic_at(n, "t")->journal;
     WAIT_UNTIL(j->parts.dir.jobs == 0);                        /* a file that is being sealed changes its name */
-    snprintf(command, sizeof command, "f=$(grep -la '%s' %s/topics/t/*) && LC_ALL=C sed 's/%s/%s/' $f > copy && "
-             "dd if=copy of=$f conv=notrunc 2>/dev/null", text, n->name, text, by);
+    snprintf(command, sizeof command, "cd %s && f=$(grep -las '%s' topics/t/* small/t); "
+             "LC_ALL=C sed 's/%s/%s/' $f > copy && dd if=copy of=$f conv=notrunc 2>/dev/null", n->name, text, text, by);
     CHECK_EQ(run(command), 0);
 }
 

@@ -61,10 +61,10 @@ TEST(test_a_topic_is_deleted_without_waiting_for_a_group_commit)
     struct journal *j;
     struct store *s = store_with_slow_commit(&j, small_files);
     CHECK_NO_WAIT(journal_delete(j));
-    CHECK(exists("data/topics/t"));        /* jobs use its files */
+    CHECK(exists("data/small/t"));         /* a job uses it */
     worker_wait(s->disk.worker);
     store_collect(s);
-    CHECK(!exists("data/topics/t"));
+    CHECK(!exists("data/small/t"));
     worker_wait(s->disk.worker);
     CHECK_EQ(run("test -z \"$(ls data/trash)\""), 0);
     store_close(s);

@@ -346,7 +346,7 @@ TEST(test_a_snapshot_of_another_history_is_not_used)
     struct store *s = open_store();
     struct journal *j = open_journal_with(s, "t", files_of_ten);
     append_to(j, 4);
-    CHECK_EQ(run("cp -r data/topics/t kept"), 0);
+    CHECK_EQ(run("mkdir kept; cp data/small/t kept/00000000000000000000.qwal"), 0);
     append_to(j, 9);
     check_answers(j);
     store_close(s);                                         /* its snapshot is of 9 */

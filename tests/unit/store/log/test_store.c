@@ -319,8 +319,9 @@ TEST(test_an_append_whose_weakness_cannot_be_noted_is_refused)
 TEST(test_names_of_topics_are_listed)
 {
     struct store *s = open_store();
-    open_journal(s, "a");
-    open_journal(s, "b.c");
+    append_some(open_journal(s, "a"), 1, 20);
+    append_some(open_journal(s, "b.c"), 25, 20);         /* it has a directory of its own */
+    open_journal(s, "nothing is on the disk of it");
     size_t at = 0, count = 0;
     slice name;
     while (store_next_name(s, &at, &name)) {

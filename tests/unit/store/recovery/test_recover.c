@@ -57,6 +57,7 @@ static void empty_folder(const char *path)
 
 static void reset_topic(void)
 {
+    mkdir("data/topics/t", 0755);
     empty_folder("data/topics/t");
     empty_folder("data/torn");
 }

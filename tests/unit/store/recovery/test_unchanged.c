@@ -18,14 +18,18 @@ static void let_dates_pass(void)
 }
 
 /* A store with a journal of some messages, which was closed; nothing in it changed just before. */
-static void close_with(int messages)
+static void close_store_with(struct store *s, int messages)
 {
-    struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
     append_each(j, messages, 20);
     settle_store(s);
     let_dates_pass();
     store_close(s);
+}
+
+static void close_with(int messages)
+{
+    close_store_with(open_store(), messages);
 }
 
 static bool was_read(const struct journal *j)
@@ -142,13 +146,15 @@ TEST(test_after_another_boot_files_are_read)
     store_close(s);
 }
 
+/* After a crash only a start knows whether a topic whose file is missing was deleted: `verify` finds no damage. */
 static void damage(const char *command, bool crash)
 {
+    bool removed = strstr(command, "rm ") != NULL;
     close_with(3);
     if (crash)
         abandon_store(open_store());
-    CHECK_EQ(run(command), 0);
-    CHECK_EQ(data_verify("data"), 1);
+    CHECK_EQ(run(path_of("F=%s; %s", FILE_0, command).s), 0);
+    CHECK_EQ(data_verify("data"), !(crash && removed));
     struct store *s = open_store();
     struct journal *j = open_journal(s, "t");
     CHECK_EQ(j->damage.count, 1);
@@ -161,15 +167,15 @@ static void damage(const char *command, bool crash)
 TEST(test_what_is_lost_of_an_entry_is_damage)
 {
     for (int crash = 0; crash < 2; crash++) {
-        damage("truncate -s 250 " FILE_0 " && truncate -s 4096 " FILE_0, crash);
-        damage("printf bad | dd of=" FILE_0 " bs=1 seek=260 conv=notrunc status=none", crash);
-        damage("rm " FILE_0, crash);
+        damage("truncate -s 250 $F && truncate -s 4096 $F", crash);
+        damage("printf bad | dd of=$F bs=1 seek=260 conv=notrunc status=none", crash);
+        damage("rm $F", crash);
     }
 }
 
 TEST(test_a_file_that_was_put_there_is_seen)
 {
-    close_with(3);
+    close_store_with(open_store_with((struct store_options){.files_max = 64, .own_dirs = true}), 3);
     put_file("data/topics/t/spare", SLICE("left over"));
     struct store *s = open_store();
     CHECK(was_read(open_journal(s, "t")));
@@ -181,7 +187,7 @@ TEST(test_a_file_that_was_put_there_is_seen)
 TEST(test_the_entry_of_another_topic_of_the_name_does_not_count)
 {
     close_with(3);
-    CHECK_EQ(run("rm " FILE_0), 0);
+    CHECK_EQ(unlink(FILE_0), 0);
     struct store *s = open_store();
     struct journal *j;
     struct journal_options o = small_files;
