@@ -22,6 +22,7 @@
 #include "store/log/journal_struct.h"
 #include "store/log/store_struct.h"
 #include "store/recovery/open.h"
+#include "unit/topic_sums.h"
 #include "unit/unit.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -96,6 +97,7 @@ static struct node *node_up(int i)
 
 static void node_down(struct node *n)
 {
+    check_sums(n->topics);
     cluster_free(n->cluster);
     watch_fini(&n->synced);
     topics_close(n->topics);
@@ -277,6 +279,15 @@ static struct topic *make_topic(struct node *leader, const char *name, const str
     CHECK_EQ(topics_create(leader->topics, slice_from(name), s, &want), 0);
     WAIT_UNTIL(topic_at(leader, name) != NULL);
     return topic_at(leader, name);
+}
+
+/* The topic has another mode on this node only. */
+static void set_mode(struct topic *t, enum replication replication, unsigned copies)
+{
+    topics_count_copies(t->topics, t, false);
+    t->settings.replication = replication;
+    t->settings.copies = copies;
+    topics_count_copies(t->topics, t, true);
 }
 
 static struct topic *make_live(struct node *leader, const char *name)

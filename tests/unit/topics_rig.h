@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "broker/topic/topics.h"
 #include "store/recovery/open.h"
+#include "unit/topic_sums.h"
 #include "unit/unit.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -31,6 +32,7 @@ static void node_open(struct node *n)
 
 static void node_close(struct node *n)
 {
+    check_sums(n->topics);
     topics_close(n->topics);
     store_close(n->store);
 }

@@ -8,14 +8,6 @@
 #include "broker/leader/leader.h"
 #include "net/acceptor.h"
 
-/* A summary of all topics. */
-struct survey {
-    uint64_t next_ns;                /* when the next one may be made */
-    struct holdings holdings;
-    uint64_t epoch, messages;        /* the position */
-    int64_t time_ms;                 /* of the newest message */
-};
-
 /*
  * States:
  *     following   !leading              another node leads, or none does
@@ -41,7 +33,6 @@ struct cluster {
     uint64_t turned_ns;              /* when the last turn was */
     uint64_t led_ns;                 /* when Consul last vouched for this node as the leader; 0: never */
     uint64_t elections;              /* that this node has won */
-    struct survey survey;
     bool draining;
     struct mark changes, ship_news, drains;
 };

@@ -61,7 +61,7 @@ static void on_data(struct follower *f, struct wire *w)
         upstream_fail(f, err_sentence(rc));
         return;
     }
-    mark_advance(&t->tail, run.next);
+    topic_received(t, run.next);
     take_marks(t, readable, peers);
     journal_defer_sync(t->journal, t->tail.at < t->follow.told_peers);   /* no member while it lacks what they have */
     topic_settle(t);

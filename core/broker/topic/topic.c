@@ -44,7 +44,25 @@ int topic_append(struct topic *t, struct append *a, uint64_t *first)
     topic_used(t);
     t->count.appended_messages += a->count;
     t->count.appended_bytes += a->messages.n;
+    struct topic_sums *sums = t->shared->sums;
+    sums->appended_messages += a->count;
+    sums->appended_bytes += a->messages.n;
+    sums->epoch = most(sums->epoch, a->epoch);
     return 0;
+}
+
+void topic_received(struct topic *t, uint64_t next)
+{
+    mark_advance(&t->tail, next);
+    t->shared->sums->epoch = most(t->shared->sums->epoch, topic_last_epoch(t));
+}
+
+void topic_count_read(struct topic *t, uint64_t messages, uint64_t bytes)
+{
+    t->count.read_messages += messages;
+    t->count.read_bytes += bytes;
+    t->shared->sums->read_messages += messages;
+    t->shared->sums->read_bytes += bytes;
 }
 
 /* ---- marks ---- */
@@ -82,6 +100,8 @@ void topic_begin_marks(struct topic *t)
     journal_info(t->journal, &info);
     bool alone = t->shared->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
     uint64_t stated = live && info.stated < info.first ? info.first : info.stated;
+    t->shared->sums->messages += info.disk;
+    t->shared->sums->epoch = most(t->shared->sums->epoch, info.epoch);
     mark_init(&t->tail, info.tail);
     mark_init(&t->written, info.written);
     mark_init(&t->disk, info.disk);
@@ -119,6 +139,7 @@ void topic_settle(struct topic *t)
 void topic_moved(void *topic, uint64_t written, uint64_t disk)
 {
     struct topic *t = topic;
+    t->shared->sums->messages += disk - t->disk.at;
     mark_advance(&t->written, written);
     mark_advance(&t->disk, disk);
     topic_settle(t);
@@ -138,6 +159,8 @@ static void marks_truncate(struct topic *t, uint64_t to)
 {
     struct mark *all[] = {&t->tail, &t->written, &t->disk, &t->peers, &t->readable};
     t->cuts++;
+    t->shared->sums->cut = true;
+    t->shared->sums->messages -= t->disk.at - least(t->disk.at, to);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         mark_cut(all[i], to);
     t->follow.told_peers = least(t->follow.told_peers, to);
@@ -161,6 +184,7 @@ int topic_restart(struct topic *t, uint64_t first, bool keep)
     if (rc < 0)
         return rc;
     marks_truncate(t, first);
+    t->shared->sums->messages += first - t->disk.at;
     raise(&t->tail, first);
     raise(&t->written, first);
     raise(&t->disk, first);

@@ -40,11 +40,23 @@ struct topic_hooks {
     void *arg;
 };
 
+/* What all topics have together, kept as they change: with a million of them, nothing that happens often may visit all.
+ * Owned by struct topics. */
+struct topic_sums {
+    uint64_t appended_messages, appended_bytes;   /* here since the start, also of topics that were deleted since */
+    uint64_t read_messages, read_bytes;
+    uint64_t messages;                   /* of the disk marks */
+    uint64_t epoch;                      /* the highest of any batch */
+    bool cut;                            /* a log was cut since `epoch` was found, and may have held that batch */
+    unsigned live[COPIES_MAX + 1];       /* live topics of clients that take messages, by `copies` */
+};
+
 /* What all topics of a node share; struct topics owns it. */
 struct topic_shared {
     struct role *role;                   /* outlives us */
     const struct topic_hooks *hooks;     /* outlives us; NULL: this node is alone */
     struct wall_clock *clock;            /* dates messages; outlives us */
+    struct topic_sums *sums;             /* outlives us */
 };
 
 /* A topic on the node that leads. Owned by broker/leader; topic_append notes here when a file is sealed. */
@@ -142,6 +154,12 @@ uint64_t topic_shippable(struct topic *t);
 
 /* The journal is open: marks begin at what it holds. */
 void topic_begin_marks(struct topic *t);
+
+/* The journal has received the leader's messages up to `next`. */
+void topic_received(struct topic *t, uint64_t next);
+
+/* So many messages of it were read. */
+void topic_count_read(struct topic *t, uint64_t messages, uint64_t bytes);
 
 /* For store_options.moved: the marks of a topic's journal have risen. */
 void topic_moved(void *topic, uint64_t written, uint64_t disk);

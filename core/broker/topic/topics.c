@@ -173,6 +173,7 @@ static void topic_drop(struct topics *ts, struct topic *t)
         return;
     }
     registry_remove(&ts->all, t);
+    ts->sums.messages -= t->disk.at;
     expiry_end(&ts->expiry, t);
     if (hooks != NULL)
         hooks->dropped(hooks->arg, t);
@@ -187,6 +188,8 @@ static void topic_drop(struct topics *ts, struct topic *t)
 void topics_add(struct topics *ts, struct topic *t)
 {
     registry_add(&ts->all, t);
+    if (!t->gone)
+        topics_count_copies(ts, t, true);
     if (ts->opening)
         return;
     int rc = topic_open_journal(ts, t);
@@ -222,7 +225,11 @@ static void apply_set(struct topics *ts, const struct message *m)
     struct topic *t = topics_find_any(ts, m->key);
     if (t == NULL)
         return;
+    if (!t->gone)
+        topics_count_copies(ts, t, false);
     topic_log_settings(m, &t->settings);
+    if (!t->gone)
+        topics_count_copies(ts, t, true);
     topic_used(t);
     if (t->journal == NULL)
         return;
@@ -251,6 +258,7 @@ static void apply_delete(struct topics *ts, const struct message *m)
     struct topic *t = topics_find_any(ts, m->key);
     if (t == NULL || t->gone)
         return;
+    topics_count_copies(ts, t, false);
     if (t->dependents > 0) {
         t->gone = true;
         t->deleting = false;
@@ -399,15 +407,14 @@ static int journals_open(struct topics *ts, struct buf *why)
 
 static void clock_begin(struct topics *ts)
 {
-    int64_t newest_ms = 0;
     struct registry_cursor at = {0};
     for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct journal_info info;
         journal_info(t->journal, &info);
-        if (info.last_time_ms > newest_ms)
-            newest_ms = info.last_time_ms;
+        if (info.last_time_ms > ts->newest_ms)
+            ts->newest_ms = info.last_time_ms;
     }
-    wall_clock_begin(&ts->clock, newest_ms, clock_wall_ms(), clock_ns(), clock_is_set());
+    wall_clock_begin(&ts->clock, ts->newest_ms, clock_wall_ms(), clock_ns(), clock_is_set());
 }
 
 int topics_open(struct store *s, struct role *role, struct topics **out, struct buf *why)
@@ -416,6 +423,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->store = s;
     ts->shared.role = role;
     ts->shared.clock = &ts->clock;
+    ts->shared.sums = &ts->sums;
     ts->most = TOPICS_MAX;
     registry_init(&ts->all);
     registry_init(&ts->unopened);

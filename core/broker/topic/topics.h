@@ -130,6 +130,12 @@ void topics_begin(struct topics *ts);
 /* Leading is over: waits for acknowledgements end with this error, and changes under way are forgotten. */
 void topics_fail(struct topics *ts, int rc);
 
+/* What all topics have together. It visits them after a log was cut, else not. */
+const struct topic_sums *topics_sums(struct topics *ts);
+
+/* The date of the newest message that this node had when it started, in milliseconds since 1970; 0: it had none. */
+int64_t topics_newest_ms(const struct topics *ts);
+
 /* What this node holds, for the rules of the role (broker/election/role.h). */
 struct holdings topics_holdings(const struct topics *ts);
 

@@ -1,4 +1,6 @@
 /* Asking for changes of topics, and what will hold once those under way have taken effect. */
+#include <limits.h>
+
 #include "base/err.h"
 #include "base/least.h"
 #include "broker/topic/topics.h"
@@ -87,62 +89,81 @@ int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
 
 /* ---- copies ---- */
 
-static void count_copies(const struct topic_settings *s, unsigned *least_copies)
+void topics_count_copies(struct topics *ts, const struct topic *t, bool counts)
 {
-    if (s->replication == REPLICATION_LIVE && (*least_copies == 0 || s->copies < *least_copies))
-        *least_copies = s->copies;
+    if (t->settings.replication == REPLICATION_LIVE && !topic_is_internal(t))
+        ts->sums.live[t->settings.copies] += counts ? 1 : UINT_MAX;
 }
 
-/* The smallest `copies` of any live topic once all changes under way have taken effect. */
+/* The smallest `copies` that a topic has, or 1. */
+static unsigned least_copies(const unsigned live[COPIES_MAX + 1])
+{
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        if (live[copies] > 0)
+            return copies;
+    return 1;
+}
+
+/* The same once all changes under way have taken effect. */
 static unsigned copies_to_be(const struct topics *ts)
 {
-    unsigned copies = 0;
-    struct registry_cursor at = {0};
-    for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
-        struct topic_settings s = topics_settings_to_be(ts, t);
-        if (!topic_is_internal(t) && !is_leaving(ts, t))
-            count_copies(&s, &copies);
-    }
+    unsigned live[COPIES_MAX + 1];
+    memcpy(live, ts->sums.live, sizeof(live));
     for (const struct list *l = ts->log.changes.next; l != &ts->log.changes; l = l->next) {
         const struct change *c = LIST_OWNER(l, const struct change, link);
-        if (c->kind == CHANGE_CREATE)
-            count_copies(&c->settings, &copies);
+        const struct topic *t = map_get(&ts->all.by_name, slice_from(c->name));
+        if (t == NULL)
+            t = map_get(&ts->unopened.by_name, slice_from(c->name));
+        if (c->name[0] == '_' || c != topic_log_find(&ts->log, slice_from(c->name)))
+            continue;                /* a later one counts */
+        if (t != NULL && !t->gone && t->settings.replication == REPLICATION_LIVE)
+            live[t->settings.copies]--;
+        if (c->kind != CHANGE_DELETE && c->settings.replication == REPLICATION_LIVE)
+            live[c->settings.copies]++;
     }
-    return copies == 0 ? 1 : copies;
+    return least_copies(live);
 }
 
 unsigned topics_copies_kept(const struct topics *ts)
 {
-    unsigned copies = topics_holdings(ts).copies_min;
+    unsigned copies = least_copies(ts->sums.live);
     if (copies > 1 && !list_empty(&ts->log.changes))
         copies = (unsigned)least(copies, copies_to_be(ts));
     return copies;
 }
 
-static void hold_copies(const struct topic *t, struct holdings *h)
-{
-    if (topic_is_internal(t))
-        return;
-    count_copies(&t->settings, &h->copies_min);
-    if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > h->copies_max)
-        h->copies_max = t->settings.copies;
-}
-
+/* A node without a message has no record in _topics either. */
 struct holdings topics_holdings(const struct topics *ts)
 {
-    struct holdings h = {.empty = true, .unopened = ts->unopened.count > 0, .copies_min = 0, .copies_max = 1};
-    h.lacks_topics = topic_first(ts->log.topic) > ts->log.applied.at;
-    struct registry_cursor at = {0}, at_unopened = {0};
-    for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
-        struct journal_info info;
-        journal_info(t->journal, &info);
-        h.empty = h.empty && info.tail == 0;
-        h.damaged = h.damaged || info.damaged > 0;
-        hold_copies(t, &h);
-    }
-    for (const struct topic *t; (t = registry_next(&ts->unopened, &at_unopened)) != NULL;)
-        hold_copies(t, &h);
-    if (h.copies_min == 0)
-        h.copies_min = 1;
+    struct holdings h = {
+        .empty = ts->log.topic->tail.at == 0,
+        .damaged = store_is_damaged(ts->store),
+        .lacks_topics = topic_first(ts->log.topic) > ts->log.applied.at,
+        .unopened = ts->unopened.count > 0,
+        .copies_min = least_copies(ts->sums.live),
+        .copies_max = 1,
+    };
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        if (ts->sums.live[copies] > 0)
+            h.copies_max = copies;
     return h;
+}
+
+/* ---- sums ---- */
+
+const struct topic_sums *topics_sums(struct topics *ts)
+{
+    struct registry_cursor at = {0};
+    if (!ts->sums.cut)
+        return &ts->sums;
+    ts->sums.cut = false;
+    ts->sums.epoch = 0;
+    for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;)
+        ts->sums.epoch = most(ts->sums.epoch, topic_last_epoch(t));
+    return &ts->sums;
+}
+
+int64_t topics_newest_ms(const struct topics *ts)
+{
+    return ts->newest_ms;
 }

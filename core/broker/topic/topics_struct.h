@@ -11,7 +11,9 @@
 
 struct topics {
     struct topic_shared shared;
+    struct topic_sums sums;
     struct wall_clock clock;
+    int64_t newest_ms;            /* the date of the newest message when this node started */
     struct store *store;          /* outlives us */
     struct registry all;          /* with an open journal, once `opening` is over */
     struct registry unopened;     /* they exist, and their directory could not be made */
@@ -29,6 +31,9 @@ struct topics {
  * records are known. A topic whose directory cannot be made exists all the same, as on every other node: it is opened
  * later. */
 void topics_add(struct topics *ts, struct topic *t);
+
+/* Counts the topic among those of its `copies`, once it is there and until it takes no messages any more. */
+void topics_count_copies(struct topics *ts, const struct topic *t, bool counts);
 
 /* A topic that is in no registry. */
 struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings);

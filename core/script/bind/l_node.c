@@ -327,19 +327,12 @@ static void set_topics(lua_State *L, struct topics *ts, uint64_t max)
 
 static void set_totals(lua_State *L, struct topics *ts)
 {
-    uint64_t appended_messages = 0, appended_bytes = 0, read_messages = 0, read_bytes = 0;
-    struct topic *t;
-    for (size_t i = 0; (t = topics_at(ts, i)) != NULL; i++) {
-        appended_messages += t->count.appended_messages;
-        appended_bytes += t->count.appended_bytes;
-        read_messages += t->count.read_messages;
-        read_bytes += t->count.read_bytes;
-    }
+    const struct topic_sums *sums = topics_sums(ts);
     lua_createtable(L, 0, 4);
-    set_whole(L, "appended_messages", appended_messages);
-    set_whole(L, "appended_bytes", appended_bytes);
-    set_whole(L, "read_messages", read_messages);
-    set_whole(L, "read_bytes", read_bytes);
+    set_whole(L, "appended_messages", sums->appended_messages);
+    set_whole(L, "appended_bytes", sums->appended_bytes);
+    set_whole(L, "read_messages", sums->read_messages);
+    set_whole(L, "read_bytes", sums->read_bytes);
     lua_setfield(L, -2, "totals");
 }
 

@@ -92,12 +92,6 @@ static int fail(lua_State *L, struct topic *t, int rc, uint64_t from)
     return push_fail(L, rc);
 }
 
-static void count_read(struct topic *t, uint64_t messages, uint64_t bytes)
-{
-    t->count.read_messages += messages;
-    t->count.read_bytes += bytes;
-}
-
 static struct read_headers headers_of(lua_State *L, struct topic *t, const struct batch_range *range, uint64_t next)
 {
     uint64_t epoch = topics_role(t->topics)->epoch;
@@ -190,7 +184,7 @@ static int read_batch(lua_State *L, struct topic *t, const struct read_options *
     b->headers.epoch = b->to > b->from ? b->epoch : epoch_of_empty_read(t, o, b->to, b->headers.epoch_now);
     if (b->to == b->from)
         b->epoch = b->headers.epoch;
-    count_read(t, b->count, buf_size(&b->raw));
+    topic_count_read(t, b->count, buf_size(&b->raw));
     return 1;
 }
 
@@ -216,7 +210,7 @@ static int read_records(lua_State *L, struct topic *t, const struct read_options
     r->headers.epoch = file.epoch > 0 ? file.epoch : epoch_of_empty_read(t, o, r->next, r->headers.epoch_now);
     memory_claim(vm_memory(vm_of(L)), L, r->bytes.cap);
     r->claimed = r->bytes.cap;
-    count_read(t, r->next - r->first, r->size);
+    topic_count_read(t, r->next - r->first, r->size);
     return 1;
 }
 

@@ -183,6 +183,11 @@ bool store_is_full(const struct store *s)
     return s->refused_ns > 0 && clock_ns() - s->refused_ns < FULL_MS * NS_PER_MS;
 }
 
+bool store_is_damaged(const struct store *s)
+{
+    return s->stats.damaged > 0;
+}
+
 void store_stats(struct store *s, struct store_stats *out)
 {
     struct statvfs fs;

@@ -70,6 +70,9 @@ void store_check_files(struct store *s);
  * appended is refused with -ERR_STORAGE. */
 bool store_is_lost(const struct store *s);
 
+/* Some journal is known to be damaged. */
+bool store_is_damaged(const struct store *s);
+
 /* How long the disk thread has been at the present group commit; 0: none runs. */
 uint64_t store_stalled_ns(const struct store *s);
 

@@ -123,7 +123,7 @@ TEST(test_what_was_acknowledged_by_one_node_is_cut_also_where_the_topic_is_live_
     lead(b);
     publish(topic_at(b, "t"), 1, 100);
     struct topic_settings s = settings_of(REPLICATION_LIVE);
-    t->settings.replication = REPLICATION_LIVE;      /* it has heard of it first */
+    set_mode(t, REPLICATION_LIVE, 1);                /* it has heard of it first */
     uint64_t want;
     CHECK_EQ(topics_set(b->topics, topic_at(b, "t"), &s, &want), 0);
     join(a, b);

@@ -147,7 +147,7 @@ TEST(test_peers_does_not_rise_in_a_set_smaller_than_copies)
     struct topic *t = make_live(&rig.nodes[0], "t");
     rig.nodes[0].syncs_not = true;
     publish(t, 1, 100);
-    t->settings.copies = 2;                          /* raised meanwhile */
+    set_mode(t, REPLICATION_LIVE, 2);                /* raised meanwhile */
     rig.nodes[0].syncs_not = false;
     WAIT_UNTIL(t->disk.at == 1);
     turn_for(20);
