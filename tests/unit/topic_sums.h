@@ -21,7 +21,7 @@ static void sums_add(struct topic_sums *sums, const struct topic *t)
 static void check_sums(struct topics *ts)
 {
     struct topic_sums sums = {0};
-    struct registry_cursor at = {0}, at_unopened = {0};
+    struct order_cursor at = {0}, at_unopened = {0};
     for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;)
         sums_add(&sums, t);
     for (const struct topic *t; (t = registry_next(&ts->unopened, &at_unopened)) != NULL;)

@@ -1,15 +1,12 @@
 /*
  * The registry finds topics by name, by index in the order of names, and by a reference that may outlive the topic. It
  * does not own them: after registry_remove the caller frees the topic.
- *
- * The order is kept in pages of up to REGISTRY_PAGE topics, so that adding or removing one of a million moves one page.
- * No page is empty, and the first of each is greater than the last of the one before.
  */
 #ifndef BROKER_TOPIC_REGISTRY_H
 #define BROKER_TOPIC_REGISTRY_H
 
 #include "base/map.h"
-#include "broker/topic/topic.h"
+#include "broker/topic/order.h"
 
 /* Refers to a topic that may be deleted: a slot, and how often that slot was used before. */
 struct topic_ref {
@@ -17,18 +14,15 @@ struct topic_ref {
 };
 
 struct registry_slot;
-struct registry_page;
 
 struct registry {
     struct map by_name;
-    struct registry_page **pages;    /* owned, in order */
-    size_t page_count, page_cap;
+    struct order order;              /* by name */
     struct registry_slot *slots;     /* owned, by topic.index */
     unsigned slot_count, slot_cap;
     unsigned free;                   /* the first free slot; the others follow by its `next` */
     size_t count;
     uint64_t changes;                /* how often a topic was added or removed */
-    size_t near_page, near_first;    /* where registry_at was last: a page, and the index of its first topic */
 };
 
 void registry_init(struct registry *r);
@@ -45,11 +39,7 @@ struct topic *registry_at(struct registry *r, size_t i);
 size_t registry_below(const struct registry *r, slice name, bool equal);
 
 /* Visits all in order: begin with {0}; NULL at the end. The registry must not change meanwhile. */
-struct registry_cursor {
-    size_t page;
-    unsigned at;
-};
-struct topic *registry_next(const struct registry *r, struct registry_cursor *c);
+struct topic *registry_next(const struct registry *r, struct order_cursor *c);
 
 struct topic_ref topic_ref(const struct topic *t);
 struct topic *registry_deref(const struct registry *r, struct topic_ref ref);   /* NULL once removed */

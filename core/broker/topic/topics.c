@@ -149,24 +149,15 @@ struct topic *topics_find_any(struct topics *ts, slice name)
     return t != NULL ? t : map_get(&ts->unopened.by_name, name);
 }
 
-static struct topic *find_by_id(const struct registry *r, struct topic_id id)
-{
-    struct registry_cursor at = {0};
-    struct topic *t;
-    while ((t = registry_next(r, &at)) != NULL && !topic_id_eq(t->id, id))
-        ;
-    return t;
-}
-
 struct topic *topics_by_id(const struct topics *ts, struct topic_id id)
 {
-    struct topic *t = find_by_id(&ts->all, id);
-    return t != NULL ? t : find_by_id(&ts->unopened, id);
+    return order_find(&ts->by_id, &(struct order_key){.id = id});
 }
 
 static void topic_drop(struct topics *ts, struct topic *t)
 {
     const struct topic_hooks *hooks = ts->shared.hooks;
+    order_remove(&ts->by_id, t);
     if (t->journal == NULL) {
         registry_remove(&ts->unopened, t);
         topic_free(t);
@@ -188,6 +179,7 @@ static void topic_drop(struct topics *ts, struct topic *t)
 void topics_add(struct topics *ts, struct topic *t)
 {
     registry_add(&ts->all, t);
+    order_add(&ts->by_id, t);
     if (!t->gone)
         topics_count_copies(ts, t, true);
     if (ts->opening)
@@ -247,6 +239,7 @@ static void topic_remove(struct topics *ts, struct topic *t)
         return;
     }
     registry_remove(&ts->all, t);
+    order_remove(&ts->by_id, t);
     struct topic *before = map_remove(&ts->deleted, slice_from(t->name));
     topic_free(before);
     map_put(&ts->deleted, slice_from(t->name), t);
@@ -394,7 +387,7 @@ static int log_open(struct topics *ts)
 
 static int journals_open(struct topics *ts, struct buf *why)
 {
-    struct registry_cursor at = {0};
+    struct order_cursor at = {0};
     for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         int rc = t == ts->log.topic ? 0 : topic_open_journal(ts, t);
         if (rc < 0) {
@@ -407,7 +400,7 @@ static int journals_open(struct topics *ts, struct buf *why)
 
 static void clock_begin(struct topics *ts)
 {
-    struct registry_cursor at = {0};
+    struct order_cursor at = {0};
     for (const struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         struct journal_info info;
         journal_info(t->journal, &info);
@@ -427,6 +420,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->most = TOPICS_MAX;
     registry_init(&ts->all);
     registry_init(&ts->unopened);
+    order_init(&ts->by_id, order_by_id);
     map_init(&ts->deleted);
     mark_init(&ts->log.applied, 0);
     list_init(&ts->log.changes);
@@ -453,7 +447,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
 void topics_close(struct topics *ts)
 {
     topic_log_forget_below(&ts->log, UINT64_MAX);
-    struct registry_cursor at = {0}, at_unopened = {0};
+    struct order_cursor at = {0}, at_unopened = {0};
     for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         if (t->journal != NULL)
             journal_set_owner(t->journal, NULL);
@@ -463,6 +457,7 @@ void topics_close(struct topics *ts)
         topic_free(t);
     registry_fini(&ts->all);
     registry_fini(&ts->unopened);
+    order_fini(&ts->by_id);
     expiry_fini(&ts->expiry);
     mem_free(ts);
 }

@@ -153,7 +153,7 @@ struct holdings topics_holdings(const struct topics *ts)
 
 const struct topic_sums *topics_sums(struct topics *ts)
 {
-    struct registry_cursor at = {0};
+    struct order_cursor at = {0};
     if (!ts->sums.cut)
         return &ts->sums;
     ts->sums.cut = false;

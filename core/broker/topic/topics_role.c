@@ -86,7 +86,7 @@ void topics_set_hooks(struct topics *ts, const struct topic_hooks *hooks)
 
 void topics_settle(struct topics *ts)
 {
-    struct registry_cursor at = {0};
+    struct order_cursor at = {0};
     for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;)
         topic_settle(t);
 }
@@ -101,7 +101,7 @@ void topics_fail(struct topics *ts, int rc)
 {
     topic_log_forget_below(&ts->log, UINT64_MAX);
     mark_fail(&ts->log.applied, rc);
-    struct registry_cursor at = {0}, at_unopened = {0};
+    struct order_cursor at = {0}, at_unopened = {0};
     for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         t->deleting = false;
         topic_fail(t, rc);

@@ -131,7 +131,7 @@ static void run_word(struct run *r, slice word)
 
 static void run_keeps(struct run *r, const struct registry *topics)
 {
-    struct registry_cursor at = {0};
+    struct order_cursor at = {0};
     for (const struct topic *t; (t = registry_next(topics, &at)) != NULL;) {
         if (t == r->ts->log.topic)
             continue;

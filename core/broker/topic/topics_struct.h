@@ -17,6 +17,7 @@ struct topics {
     struct store *store;          /* outlives us */
     struct registry all;          /* with an open journal, once `opening` is over */
     struct registry unopened;     /* they exist, and their directory could not be made */
+    struct order by_id;           /* of both, but not _topics */
     struct topic_log log;
     size_t most;                  /* limits.topics */
     struct expiry expiry;
