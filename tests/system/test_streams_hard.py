@@ -53,6 +53,22 @@ def test_many_streams_take_no_descriptors_of_their_own(node):
         assert b.descriptors_open() <= before + 32
 
 
+def test_streams_that_nobody_reads_end_also_behind_many_others(node):
+    """A sweep looks at pages of 500."""
+    b = node(config=STREAMS)
+    with b.connect(timeout=20) as c:
+        for i in range(1100):
+            assert c.request("PUT", "/v1/stream/s%d" % i, b"", TEXT).status == 201
+        for name in ("a", "s50", "z"):
+            assert c.request("PUT", "/v1/stream/ends-%s" % name, b"x", {**TEXT, "Stream-TTL": "1"}).status == 201
+        assert c.request("PUT", "/v1/stream/z-ends", b"x", {**TEXT, "Stream-TTL": "1"}).status == 201
+
+    def topics():
+        return b.ok("GET", "/v1/topics?names=1&limit=10000").json["names"]
+    before = len(topics())
+    wait_until(lambda: len(topics()) == before - 4, timeout=40, what="what expired is deleted")
+
+
 # ------------------------------------------------------------------------------------------- failures
 
 PRODUCERS, EACH = 4, 300

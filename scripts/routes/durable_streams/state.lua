@@ -32,6 +32,7 @@ local M = {
 
 local STREAMS_KNOWN <const> = 20000      -- states kept; beyond that all are dropped and read again
 local SWEPT <const> = 500                -- streams looked at between two waits
+local SWEPT_MOST <const> = 20000         -- and in one sweep: with a million of them it must end before the next
 local PATIENCE <const> = 10              -- seconds in which what is on its way has to be acknowledged
 
 ---@class lignum.Stream
@@ -194,12 +195,26 @@ function M.usable(name)
   return nil, "the stream has expired", still and still.gone and "stream_gone" or "unknown_stream"
 end
 
----Deletes the streams that have expired. Nobody reads them, so no read does it.
+local function has_time_to_live(name)
+  local labels = topic(name, true):labels()
+  return labels and (labels.ttl or labels.expires)
+end
+
+local swept                              -- the name after which the next sweep goes on
+
+---Deletes the streams that have expired. Nobody reads them, so no read does it. It looks at SWEPT_MOST streams, and the
+---next one at those after them.
 function M.sweep()
-  for i, t in ipairs(core.topics(protocol.TOPICS .. "*")) do
-    M.usable(t.name)
-    if i % SWEPT == 0 then core.sleep(0) end
-  end
+  local looked = 0
+  repeat
+    local names
+    names, swept = core.topic_names(protocol.TOPICS .. "*", SWEPT, swept)
+    for _, name in ipairs(names) do
+      if has_time_to_live(name) then M.usable(name) end
+    end
+    looked = looked + #names
+    core.sleep(0)
+  until not swept or looked >= SWEPT_MOST
 end
 
 ---The state at the tail, after which this node may append. Waits for messages that are not acknowledged yet, unless

@@ -136,7 +136,7 @@ static void check_the_beginning_comes_again(uint64_t leaders_first)
     node_down(b);
     CHECK_EQ(run("rm n2/topics/t/00000000000000000000.* n2/topics/t/00000000000000000010.*"), 0);
     if (leaders_first > 0)
-        CHECK(journal_apply_retention(t->journal, &(struct retain){.messages = 35 - leaders_first}, 1, 35) > 0);
+        WAIT_UNTIL(journal_apply_retention(t->journal, &(struct retain){.messages = 35 - leaders_first}, 1, 35) > 0);
     CHECK_EQ(topic_first(t), leaders_first);
     b = node_up(1);
     struct journal *j = topic_at(b, "t")->journal;
