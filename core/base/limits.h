@@ -22,6 +22,7 @@ enum {
     EXPIRE_STEP_LOOKS = 1000,           /* of topics in one turn */
     EXPIRE_STEP_GROUPS = 100 * 1000,    /* of groups in one turn, for topics that nobody uses */
     TRIM_STEP = 5000,                   /* topics whose retention is looked at in one turn */
+    LINK_STEP = 500,                    /* frames and topics that one connection between nodes has of a turn */
     LOOK_STEP = 5000,                   /* topics that other looks at all of them see in one turn */
     TRIM_MS = 10 * 1000,                /* between two looks at what retention may remove */
     NODE_NAME_MAX = 64,

@@ -167,7 +167,9 @@ void follower_receive(struct follower *f)
     if (f->link == NULL)
         return;
     f->waits = false;
-    while (!f->failed && !f->waits && link_listens(f->link) && link_take(f->link, &type, &payload)) {
+    unsigned left = LINK_STEP;
+    while (!f->failed && !f->waits && left > 0 && link_listens(f->link) && link_take(f->link, &type, &payload)) {
+        left--;
         f->heard_ns = clock_ns();
         if (f->phase == UPSTREAM_READY) {
             stream_frame(f, type, payload);
@@ -179,7 +181,9 @@ void follower_receive(struct follower *f)
             handshake_answer(f, type, payload);
         }
     }
-    if (!f->failed && link_state(f->link) == LINK_ENDED) {
+    if (left == 0)
+        loop_again(f->loop);
+    else if (!f->failed && link_state(f->link) == LINK_ENDED) {
         f->refused = link_error(f->link) == -ECONNREFUSED;
         upstream_fail(f, f->refused ? "nobody listens there" : link_why(f->link));
     }
@@ -231,8 +235,12 @@ static void ask_positions(struct follower *f)
     }
     if (!f->log_placed && !log->follow.held && !list_alone(&log->follow.placing))
         reconcile_ask(f, log);
-    while (!f->failed && f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
+    unsigned left = LINK_STEP;
+    while (!f->failed && f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX &&
+           left-- > 0)
         reconcile_ask(f, list_first(&f->unplaced, struct topic, follow.placing));
+    if (f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
+        loop_again(f->loop);
 }
 
 void follower_send(struct follower *f)

@@ -289,7 +289,12 @@ static bool has_credit(struct peer *p)
 
 void feeds_send(struct peer *p)
 {
+    unsigned left = LINK_STEP;
     while (!list_empty(&p->dirty) && !p->closing && link_unsent(p->link) < LINK_UNSENT_MAX && has_credit(p)) {
+        if (left-- == 0) {
+            loop_again(p->leader->loop);
+            break;
+        }
         struct feed *f = list_first(&p->dirty, struct feed, dirty);
         uint64_t before = p->shipped_bytes;
         list_remove(&f->dirty);

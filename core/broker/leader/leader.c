@@ -224,14 +224,18 @@ static void peer_receive(struct peer *p)
 {
     unsigned char type;
     slice payload;
-    while (!p->closing && link_listens(p->link) && link_take(p->link, &type, &payload)) {
+    unsigned left = LINK_STEP;
+    while (!p->closing && left > 0 && link_listens(p->link) && link_take(p->link, &type, &payload)) {
+        left--;
         p->heard_ns = clock_ns();
         if (p->phase == PEER_READY)
             requests_frame(p, type, payload);
         else
             handshake_frame(p, type, payload);
     }
-    if (link_state(p->link) == LINK_ENDED)
+    if (left == 0)
+        loop_again(p->leader->loop);
+    else if (link_state(p->link) == LINK_ENDED)
         p->closing = true;
 }
 
