@@ -1963,7 +1963,7 @@ function core.route(pattern) end
 ---Appends a request's body to a topic, as topic:append(request) does, if the core can use the body directly: it is not
 ---JSON and has no content coding. With a hook, the body must also be a single message with nothing but a payload; the
 ---hook is called with it first, and the message is published only if the hook leaves it unchanged. The topic must
----exist.
+---exist. A node that follows fails with not_leader before it looks at anything.
 ---@waits while the hook waits, and until the message is acknowledged
 ---@where scripts/lignum
 ---@param topic? string               nil: what stands for {topic} in the request's path
@@ -1974,7 +1974,7 @@ function core.route(pattern) end
 ---@return any code                   with false: the result of the hook
 ---@return table? more                as the last result of topic:append
 ---@errors forbidden bad_topic unknown_topic no_space too_large bad_value precondition_failed sequence_gap fenced
----stopping not_enough_copies unknown_outcome
+---stopping not_enough_copies unknown_outcome not_leader
 ---@example local receipt, why, code = req:publish("orders", on_publish)
 function Request:publish(topic, hook, payload) end
 

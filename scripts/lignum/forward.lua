@@ -179,13 +179,14 @@ end
 ---@param fn fun(req: lignum.Request): integer, any, table?
 ---@param wait_of? fun(req: lignum.Request): number|"redirect"   as M.to_leader's `wait`
 ---@param repeats_of? fun(req: lignum.Request): boolean           as its `repeats`
+---@param asks_itself? boolean   on a node that follows fn fails with not_leader before it does anything
 ---@return fun(req: lignum.Request): integer, any, table?
-function M.write(fn, wait_of, repeats_of)
+function M.write(fn, wait_of, repeats_of, asks_itself)
   local function to_leader(req, lost)
     return M.to_leader(req, fn, wait_of and wait_of(req), repeats_of and repeats_of(req), lost)
   end
   return function(req)
-    if follows() then return to_leader(req) end
+    if not asks_itself and follows() then return to_leader(req) end
     local status, body, headers = fn(req)
     if status == 503 and type(body) == "table" and body.code == "not_leader" then return to_leader(req) end
     if status == 504 and is_unknown(status, body) and repeats_of and repeats_of(req) and follows() then

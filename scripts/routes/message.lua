@@ -10,7 +10,7 @@ local reserved = require "lignum.reserved"
 local route = require "lignum.route"
 local stream = require "lignum.stream"
 
-local topic = core.topic
+local topic, follows = core.topic, core.cluster.follows
 -- Kept in locals: looking up a method of a request or topic costs as much as calling it.
 local header, param, read_request = core.Request.header, core.Request.param, core.Request.read
 local media_type, request, JSON = http.media_type, publish.request, http.JSON
@@ -22,6 +22,7 @@ local M = {}
 
 -- Publishes a body whose messages on_publish has to see one by one.
 local function post_messages(req)
+  if follows() then return nil, "this node follows", "not_leader" end      -- before the hook sees anything
   local coding, kind = header(req, "content-encoding", "content-type")
   local problem = http.encoded(coding)
   if problem then return nil, problem, "unsupported_media" end
@@ -46,7 +47,7 @@ local function refuse(req, code, why, more)
     if not sure and kind ~= "unknown_topic" then
       return publish.fail("no_leader", "this node cannot tell whether it still leads: " .. doubt)
     end
-    if core.cluster.follows() then return publish.fail("no_leader", "this node does not lead any more") end
+    if follows() then return publish.fail("no_leader", "this node does not lead any more") end
   end
   return publish.fail(code, why, more)
 end
@@ -197,7 +198,8 @@ function M.get(req)
   return get_by_query(req, query, kind)
 end
 
-route.post("/v1/topics/{topic}/messages", forward.write(M.post, nil, forward.is_idempotent), { action = "publish" })
+local write = forward.write(M.post, nil, forward.is_idempotent, true)
+route.post("/v1/topics/{topic}/messages", write, { action = "publish" })
 route.get("/v1/topics/{topic}/messages", M.get, { action = "read" })
 
 return M

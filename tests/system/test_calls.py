@@ -78,6 +78,24 @@ def test_only_the_followers_hook_sees_what_its_scripts_append(shared, follower):
     assert read(shared, "elsewhere", 1)[0]["data"] == "split"
 
 
+# The hook's changes on a follower would be lost with its copy of the request, so it counts its calls.
+COUNTS = """
+function on_publish() shared.dict("calls"):incr("n") end
+route.get("/calls", function() return 200, { n = shared.dict("calls"):get("n") or 0 } end)
+"""
+
+
+@pytest.mark.parametrize("more", ["", "function on_published() end\n"])
+def test_only_the_leaders_hook_sees_what_clients_publish_through_a_follower(cluster, more):
+    nodes = cluster(count=2, config=COUNTS + more)
+    nodes.wait_whole()
+    follower, envelopes = nodes.followers()[0], {"Content-Type": "application/json"}
+    for body, headers in [(b"a", {}), (b"b\nc", {"Content-Type": "application/x-ndjson"}), (b"d", {"Lignum-Key": "k"}),
+                          (json.dumps({"data": "e"}).encode(), envelopes)]:
+        follower.ok("POST", "/v1/topics/through/messages", body, headers=headers)
+    assert [n.get("/calls").json["n"] for n in (nodes.leader(), follower)] == [5, 0]
+
+
 def test_conditions_hold_on_the_leader(shared, follower):
     assert append(follower, "once", "a", once="key")["first"] == 0
     again = append(follower, "once", "a", once="key")

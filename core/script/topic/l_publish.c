@@ -192,13 +192,16 @@ static int shown(lua_State *L, int status, lua_KContext context)
 }
 
 /* req:publish([topic [, hook [, payload]]]) -> receipt | nil, message, code, more | false [, message, refusal].  Waits
- * for the acknowledging mark. false: Lua has to publish it. */
+ * for the acknowledging mark. false: Lua has to publish it. A node that follows fails with not_leader before it looks
+ * at anything. */
 static int l_publish(lua_State *L)
 {
     const struct http_request *r = request_check(L, REQUEST, PUBLISH);
     struct task *self = task_self(L);
     if (!lua_isnoneornil(L, TOPIC))
         arg_text(L, TOPIC, "topic", PUBLISH);
+    if (vm_services(L)->role->kind == ROLE_FOLLOWER)
+        return push_fail(L, -ERR_NOT_LEADER);
     bool instead = !lua_isnoneornil(L, GIVEN);
     if (instead)
         arg_text(L, GIVEN, "payload", PUBLISH);
