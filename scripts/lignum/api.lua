@@ -1609,7 +1609,7 @@ function on_publish(msg, ctx) end
 ---@where you define it in lignum.lua
 ---@param msg lignum.Message   with `topic`, `offset` and `epoch`
 ---@param ctx { user?: string, peer?: string, route?: string, producer?: string }
----@example function on_published(msg, ctx) shared.dict("seen"):incr(msg.topic, 1, 0) end
+---@example function on_published(msg, ctx) shared.dict("seen"):incr(msg.topic) end
 function on_published(msg, ctx) end
 
 ---A hook: whether a request is allowed. Any result but true or a user refuses it, and so do an error (500) and no
