@@ -247,7 +247,7 @@ def measure_streams(o, figures):
         before, began = server.broker.descriptors_open(), time.monotonic()
         load(url, STREAMS, "-m", "PUT", "-H", "Content-Type: text/plain", "-b", "100")
         figures.note("%d Durable Streams made" % STREAMS, "s", time.monotonic() - began, 60)
-        figures.note("descriptors that they took, store.files = %d" % FILES, "", server.broker.descriptors_open() - before, 8)
+        figures.note("descriptors that they took, store.files = %d" % FILES, "", server.broker.descriptors_open() - before, FILES)
 
 
 PARTS = {"node": measure_node, "calls": measure_calls, "follower": measure_follower, "streams": measure_streams}
