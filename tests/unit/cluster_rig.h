@@ -302,6 +302,18 @@ static struct topic *make_wal(struct node *leader, const char *name)
     return make_topic(leader, name, &s);
 }
 
+/* So many empty topics whose names come before others, which the follower has, too. */
+static void make_many(struct node *leader, const struct node *follower, unsigned count)
+{
+    char name[16];
+    uint64_t want;
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(name, sizeof(name), "a-%05u", i);
+        CHECK_EQ(topics_create(leader->topics, slice_from(name), &settings_default, &want), 0);
+    }
+    WAIT_UNTIL(topic_at(follower, name) != NULL && topic_at(follower, name)->follow.placed);
+}
+
 /* Appends a batch of one message of this size, whose payload states its offset. */
 static int try_publish(struct topic *t, size_t size, const char *text)
 {

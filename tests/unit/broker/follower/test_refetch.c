@@ -125,11 +125,13 @@ TEST(test_a_file_that_differs_goes_only_once_the_leaders_is_here_whole)
 
 /* ---- removed at the beginning ---- */
 
-/* b has lost the files of the first 20 messages; a has its own, from an offset on. */
-static void check_the_beginning_comes_again(uint64_t leaders_first)
+/* b has lost the files of the first 20 messages; a has its own, from an offset on. So many other topics come first. */
+static void check_the_beginning_comes_again(uint64_t leaders_first, unsigned others)
 {
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    if (others > 0)
+        make_many(a, b, others);
     struct topic *t = both_have("t", 1, 35);
     uint64_t from, to;
     WAIT_UNTIL(run("test -e n2/topics/t/00000000000000000020.log") == 0);
@@ -161,22 +163,27 @@ static void check_the_beginning_comes_again(uint64_t leaders_first)
 
 TEST(test_files_that_were_removed_at_the_beginning_are_fetched)
 {
-    check_the_beginning_comes_again(0);
+    check_the_beginning_comes_again(0, 0);
+}
+
+TEST(test_files_that_were_removed_are_fetched_also_behind_more_topics_than_one_look_sees)
+{
+    check_the_beginning_comes_again(0, LOOK_STEP + 100);
 }
 
 TEST(test_of_files_that_were_removed_at_the_beginning_those_that_the_leader_has_are_fetched)
 {
-    check_the_beginning_comes_again(10);
+    check_the_beginning_comes_again(10, 0);
 }
 
 TEST(test_files_that_were_removed_at_the_beginning_are_forgotten_where_the_leader_begins_as_late)
 {
-    check_the_beginning_comes_again(20);
+    check_the_beginning_comes_again(20, 0);
 }
 
 TEST(test_files_that_were_removed_at_the_beginning_are_forgotten_where_the_leader_begins_later)
 {
-    check_the_beginning_comes_again(30);
+    check_the_beginning_comes_again(30, 0);
 }
 
 /* ---- sound, and files that end elsewhere than the leader's ---- */

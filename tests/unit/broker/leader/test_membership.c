@@ -423,11 +423,14 @@ TEST(test_a_connection_that_fails_at_once_is_made_less_and_less_often)
     rig_down();
 }
 
-TEST(test_a_member_that_cannot_make_a_live_topic_is_asked_out)
+static void check_who_cannot_make_a_live_topic(unsigned others)
 {
     rig.lag_max_ns = 500 * NS_PER_MS;
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    if (others > 0)
+        make_many(a, b, others);
+    WAIT_UNTIL(in_set(a, b));
     CHECK_EQ(run("touch n2/topics/t"), 0);           /* where its directory should be */
     struct topic *t = make_live(a, "t");
     publish(t, 1, 100);
@@ -439,6 +442,16 @@ TEST(test_a_member_that_cannot_make_a_live_topic_is_asked_out)
     turn_for(600);
     CHECK(!in_set(a, b));                            /* nor is it asked back */
     rig_down();
+}
+
+TEST(test_a_member_that_cannot_make_a_live_topic_is_asked_out)
+{
+    check_who_cannot_make_a_live_topic(0);
+}
+
+TEST(test_a_member_that_cannot_make_a_live_topic_is_asked_out_also_behind_more_than_one_look_sees)
+{
+    check_who_cannot_make_a_live_topic(LOOK_STEP + 100);
 }
 
 TEST(test_peers_does_not_rise_before_a_changed_set_is_counted)
