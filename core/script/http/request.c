@@ -70,6 +70,7 @@ void push_params(lua_State *L, const struct params *p)
 
 slice request_param(lua_State *L, int index, slice name)
 {
+    request_at(L, index);             /* raises once it is answered */
     const struct params *p = &request_exchange(L, index)->params;
     slice value = {0};
     if (lua_getiuservalue(L, index, REQUEST_PARAMS) == LUA_TTABLE) {

@@ -28,7 +28,7 @@ slice request_path(const struct http_request *r, char *text);
 
 /* The part of its path that a {name} of its route stands for; n == 0: its route has no such name. From the table of
  * params once a script has asked for it, for it may have changed the table. Valid until the request is answered, or a
- * script changes that table. */
+ * script changes that table. Raises when it has been answered. */
 MAY_RAISE slice request_param(lua_State *L, int index, slice name);
 
 /* Keeps what the request object at 1 has found in the tree at 2, which owns the names. `copied`: the values point into
