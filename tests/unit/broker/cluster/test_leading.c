@@ -122,3 +122,22 @@ TEST(test_a_new_leader_shows_no_more_than_it_knew_to_be_committed)
     WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 5);   /* its set has it now */
     rig_down();
 }
+
+/* What it has not acknowledged yet may still be acknowledged by the next leader, if that has it. */
+TEST(test_a_leader_that_hands_over_waits_for_what_a_member_lacks)
+{
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->follow.placed && in_set(a, b));
+    b->syncs_not = true;
+    publish(t, 1, 100);
+    struct mark *drains = cluster_drain(a->cluster, false);
+    uint64_t before = drains->at;
+    turn_for(50);
+    CHECK_EQ(drains->at, before);
+    b->syncs_not = false;
+    WAIT_UNTIL(drains->at > before);
+    CHECK_EQ(topic_at(b, "t")->disk.at, 1);
+    rig_down();
+}
