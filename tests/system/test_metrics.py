@@ -40,6 +40,16 @@ def test_the_start_time_is_exact(node):
     within(0.1, looks_off)           # between the two clocks this process may have to wait
 
 
+def test_open_descriptors_are_counted(node):
+    b = node()
+    for i in range(50):
+        b.publish("t%d" % i, b"x")   # each a file that stays open
+    with b.connect() as c:
+        page = c.request("GET", "/metrics").body.decode()
+        counted = int(re.search(r"^lignum_process_open_fds (\d+)$", page, re.M)[1])
+        assert counted == b.descriptors_open() > 50
+
+
 def test_a_read_of_few_messages_reads_no_more_than_these(node):
     b = node()
     for i in range(100):

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -268,9 +269,13 @@ static uint64_t resident_bytes(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Since Linux 6.2 the directory's size says it; to list thousands of them takes milliseconds. */
 static uint64_t open_descriptors(void)
 {
     uint64_t n = 0;
+    struct stat info;
+    if (stat("/proc/self/fd", &info) == 0 && info.st_size > 0)
+        return (uint64_t)info.st_size;
     DIR *dir = opendir("/proc/self/fd");
     if (dir == NULL)
         return 0;
