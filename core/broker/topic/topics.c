@@ -298,11 +298,13 @@ bool topics_apply(struct topics *ts)
         read_or_die(snapshot_take(ts, &ts->taking_more));
         if (log->state != TOPIC_LOG_WHOLE)
             return ts->taking_more;
-        topics_remove_leftovers(ts);
         if (ts->shared.hooks != NULL)
             journal_note_stated(log->topic->journal, log->applied.at, true);
         applied = log->applied.at;
+        ts->strays = true;
     }
+    if (ts->strays && applied >= log->topic->tail.at)
+        topics_remove_leftovers(ts);
     if (applied >= committed)
         return took;
     read_or_die(topic_log_read(log, &applied, committed, TOPIC_LOG_STEP, record_apply, ts));
@@ -345,17 +347,21 @@ int topics_check_unknown(struct topics *ts, const struct topic_token *token)
 
 /* A crash between a delete's commit and the removal of its directory leaves the directory behind. It is removed if its
  * record says so. One without any record is not ours to remove; where the beginning of the log was removed, it is of a
- * topic that was deleted, and goes to diverged/. */
+ * topic that was deleted, and goes to diverged/. But its record may be one that is not known to be committed, as after
+ * a start: so that waits until all records here have taken effect. */
 void topics_remove_leftovers(struct topics *ts)
 {
     slice name;
     struct topic *t;
-    bool lacks = topic_first(ts->log.topic) > 0;
+    bool lacks = topic_first(ts->log.topic) > 0, all = ts->log.applied.at >= ts->log.topic->tail.at;
+    ts->strays = false;
     for (size_t at = 0; store_next_name(ts->store, &at, &name);) {
         if (topics_find_any(ts, name) != NULL)
             continue;
         t = map_get(&ts->deleted, name);
-        if (t == NULL && !(lacks && topic_log_takes(name) && store_set_aside(ts->store, name) == 0))
+        if (t == NULL && lacks && !all)
+            ts->strays = true;
+        else if (t == NULL && !(lacks && topic_log_takes(name) && store_set_aside(ts->store, name) == 0))
             say_warn("topics", "a directory has no record in " TOPIC_LOG_NAME " and is left alone directory=%.*s",
                      SLICE_ARGS(name));
         if (t == NULL)

@@ -89,3 +89,30 @@ TEST(test_a_node_that_does_not_know_its_topics_yet_cannot_lead)
     CHECK(!topics_holdings(c->topics).lacks_topics);
     rig_down();
 }
+
+/* A start without a leader knows less to be committed than had taken effect before, where a power loss took the note of
+ * it, or the node was alone then. */
+TEST(test_a_directory_stays_while_its_record_is_not_known_to_be_committed)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    compact(a, make_live(a, "t"));
+    publish(make_live(a, "late"), 5, 100);
+    WAIT_UNTIL(can_read(a, "late", 5) && can_read(b, "late", 5));
+    node_down(a);
+    node_down(b);
+    CHECK_EQ(run("rm n?/topics/*/checkpoint n?/ends"), 0);
+    CHECK_EQ(run("mkdir n1/topics/stray"), 0);
+    a = node_up(0);
+    b = node_up(1);
+    CHECK(topic_at(a, "t") != NULL && topic_at(a, "late") == NULL);
+    CHECK_EQ(access("n1/small/late", F_OK), 0);
+    lead(a);
+    join(b, a);
+    WAIT_UNTIL(can_read(a, "late", 5) && can_read(b, "late", 5));
+    WAIT_UNTIL(access("n1/topics/stray", F_OK) < 0);
+    CHECK_EQ(run("ls -d n1/diverged/stray-*"), 0);
+    CHECK_EQ(run("ls -d n?/diverged/late-*") != 0, 1);
+    rig_down();
+}
