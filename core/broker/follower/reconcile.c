@@ -217,6 +217,13 @@ static int settle_on_nothing(struct follower *f, struct topic *t, const struct p
     return rc;
 }
 
+/* Is this the list of topics, without the snapshot with which its files should begin, and does the leader have more of
+ * its beginning? An unclean claim may have made a history the cluster's that ends before the end of the snapshot. */
+static bool lacks_beginning(const struct follower *f, const struct topic *t, const struct point *p)
+{
+    return t == topics_log(f->topics) && topics_lack_snapshot(f->topics) && p->first < topic_first(t);
+}
+
 /* 0 or an error. It has started the topic, asked again about an earlier epoch, or failed the connection. */
 static int compare(struct follower *f, struct topic *t, const struct point *p)
 {
@@ -237,6 +244,8 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
             return rc;
     }
     rc = found == 0 ? settle_on_nothing(f, t, p) : settle_on(f, t, p, common);
+    if (rc == 0 && !f->failed && lacks_beginning(f, t, p))
+        refetch_by_replicating(f, t, p->first);
     if (rc == 0 && journal_shortening(t->journal))
         return -ERR_BUSY;            /* it can take nothing yet */
     t->follow.leader_first = p->first;

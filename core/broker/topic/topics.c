@@ -302,6 +302,9 @@ bool topics_apply(struct topics *ts)
             journal_note_stated(log->topic->journal, log->applied.at, true);
         applied = log->applied.at;
         ts->strays = true;
+    } else if (log->state != TOPIC_LOG_WHOLE) {
+        log->state = TOPIC_LOG_WHOLE;
+        log->snapshot = (struct topic_log_snapshot){0};
     }
     if (ts->strays && applied >= log->topic->tail.at)
         topics_remove_leftovers(ts);
@@ -320,6 +323,12 @@ bool topics_have_unapplied(const struct topics *ts)
 {
     bool whole = topic_first(ts->log.topic) <= ts->log.applied.at;
     return whole ? ts->log.applied.at < topic_readable(ts->log.topic) : ts->taking_more;
+}
+
+bool topics_lack_snapshot(const struct topics *ts)
+{
+    const struct topic_log *log = &ts->log;
+    return topic_first(log->topic) > log->applied.at && log->state != TOPIC_LOG_TAKING;
 }
 
 bool topics_undone(const struct topics *ts)

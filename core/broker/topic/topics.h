@@ -88,7 +88,10 @@ struct mark *topics_applied(struct topics *ts);
  * created by a record that has not come here yet, or not taken effect. */
 int topics_check_unknown(struct topics *ts, const struct topic_token *token);
 
-/* Has _topics been cut below a record that has taken effect? */
+/* Do the files of _topics begin above 0, and no snapshot is known in them? */
+bool topics_lack_snapshot(const struct topics *ts);
+
+/* Has _topics been cut below a record that has taken effect, or begun again above it? */
 bool topics_undone(const struct topics *ts);
 
 /* Removes files that retention does not keep, of so many topics as one turn has time for; a timer calls it, and then

@@ -116,3 +116,36 @@ TEST(test_a_directory_stays_while_its_record_is_not_known_to_be_committed)
     CHECK_EQ(run("ls -d n?/diverged/late-*") != 0, 1);
     rig_down();
 }
+
+/* As after an unclean claim, whose history ends in the file in which a snapshot begins: this node has cut the snapshot,
+ * and its files begin above 0 without one. */
+TEST(test_a_node_that_lacks_a_snapshot_takes_a_list_that_is_whole_from_its_beginning)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    uint64_t want;
+    publish(t, 5, 100);
+    for (int i = 0; i < 14; i++) {
+        for (int k = 0; k < 1000; k++)
+            CHECK_EQ(topics_set(a->topics, t, &t->settings, &want), 0);
+        settle_log(a);
+    }
+    WAIT_UNTIL(can_read(b, "t", 5) && topics_log(b->topics)->disk.at == topics_log(a->topics)->tail.at);
+    node_down(b);
+    CHECK_EQ(run("cd n2 && rm ends topics/_topics/checkpoint topics/_topics/00000000000000000000.*"), 0);
+    b = node_up(1);
+    CHECK(topic_first(topics_log(b->topics)) > 0);
+    CHECK(topics_holdings(b->topics).lacks_topics);
+    follow(b, a);
+    WAIT_UNTIL(!in_set(a, b));                       /* its copy might be needed until then */
+    WAIT_UNTIL((node_see(b), topic_at(b, "t") != NULL) && can_read(b, "t", 5) && in_set(a, b));
+    check_same_topic(a, b, "_topics");
+    check_same_topic(a, b, "t");
+    CHECK_EQ(b->topics->log.state, TOPIC_LOG_WHOLE);
+    CHECK(!topics_undone(b->topics));
+    make_live(a, "more");
+    WAIT_UNTIL(topic_at(b, "more") != NULL);
+    rig_down();
+}
