@@ -87,15 +87,26 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
     return 0;
 }
 
+/* Also a link that leads nowhere is there: where it leads may not be mounted. 0 or -errno. */
+static int is_there(const char *path, bool *there)
+{
+    struct stat st;
+    *there = lstat(path, &st) == 0;
+    return *there || errno == ENOENT ? 0 : -errno;
+}
+
 /* Finds out where a topic's files are, and whether there are any, or data/ends says that there were. 0 or -errno. */
 static int find_files(struct journal *j, bool *exists)
 {
     struct topic_dir *dir = &j->parts.dir;
     struct store *s = j->store;
     struct checkpoint were;
-    struct stat st;
-    int rc = 0;
-    bool own = stat(topic_path(dir).s, &st) == 0, small = stat(small_path(s->disk.root, dir->name).s, &st) == 0;
+    bool own, small = false;
+    int rc = is_there(topic_path(dir).s, &own);
+    if (rc == 0)
+        rc = is_there(small_path(s->disk.root, dir->name).s, &small);
+    if (rc < 0)
+        return rc;
     *exists = own || small || checkpoint_of_end(j, &were);
     dir->small = !own && !s->options.own_dirs;
     if (small && own)

@@ -294,3 +294,26 @@ TEST(test_a_small_topic_is_set_aside_as_a_directory)
     CHECK_EQ(run("cat data/diverged/t-*/00000000000000000000.qwal | grep -qa 'message 6'"), 0);
     store_close(s);
 }
+
+/* Else messages would go to another file, and the two could not be told apart later. */
+TEST(test_a_topic_whose_directory_cannot_be_looked_at_does_not_begin_anew)
+{
+    static const char *const leads_to[] = {"nowhere", "t"};
+    struct journal *j;
+    struct journal_options o = small_files;
+    struct store *s = open_store();
+    append_each(open_journal_with(s, "t", ten_each), 25, 60);
+    store_close(s);
+    CHECK_EQ(rename("data/topics/t", "elsewhere"), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(symlink(leads_to[i], "data/topics/t"), 0);
+        s = open_store();
+        CHECK(journal_open(s, SLICE("t"), &o, &j) < 0);
+        store_close(s);
+        CHECK_EQ(unlink("data/topics/t"), 0);
+    }
+    CHECK_EQ(symlink("../../elsewhere", "data/topics/t"), 0);
+    s = open_store();
+    CHECK_EQ(open_journal_with(s, "t", ten_each)->marks.tail, 25);
+    store_close(s);
+}
