@@ -33,11 +33,24 @@ local function marks_of(node, data)
   return marks
 end
 
--- Gives each file of a topic a second name. False: a file has gone meanwhile.
-local function take(tree, data, topic)
-  local from, to = ("%s/topics/%s"):format(data, topic.name), "topics/" .. topic.name
-  local logs, senders = copies.files(from, ("%s/small/%s"):format(data, topic.name))
+-- As copies.files, of the node's own; without files below the topic's first offset, which may be there a while longer.
+local function files_of(data, topic)
+  local own, small = ("%s/topics/%s"):format(data, topic.name), ("%s/small/%s"):format(data, topic.name)
+  local logs, senders = copies.files(own, small)
+  while logs and logs[2] and logs[2].first <= topic.first do table.remove(logs, 1) end
+  return logs, senders
+end
+
+-- Have the files with which the topic began at its marks gone since?
+local function begins_later(logs, topic)
+  return topic.next > topic.first and (not logs[1] or logs[1].first > topic.first)
+end
+
+-- Gives each file of a topic a second name. False: a file has gone meanwhile. What the last try lacks, the check names.
+local function take(tree, data, topic, is_last)
+  local to, logs, senders = "topics/" .. topic.name, files_of(data, topic)
   if not logs then return topic.next == topic.first end
+  if begins_later(logs, topic) and not is_last then return false end
   tree:mkdir(to)
   table.move(senders, 1, #senders, #logs + 1, logs)
   for _, file in ipairs(logs) do
@@ -59,10 +72,10 @@ local function take(tree, data, topic)
 end
 
 local function take_all(tree, data, node)
-  for _ = 1, ATTEMPTS do
+  for attempt = 1, ATTEMPTS do
     local marks, whole = marks_of(node, data), true
     tree:mkdir("topics")
-    for _, topic in ipairs(marks.topics) do whole = whole and take(tree, data, topic) end
+    for _, topic in ipairs(marks.topics) do whole = whole and take(tree, data, topic, attempt == ATTEMPTS) end
     if whole then return marks end
     tree:remove()
     if tree.own then system.mkdir(tree.root) end
@@ -73,10 +86,10 @@ end
 -- Replaces what is not wholly below the mark by a copy up to there. Of messages that not every member has, a failover
 -- can cut some off, so their files are copied, too.
 local function settle(tree, data, topic, progress)
-  local to, from = "topics/" .. topic.name, ("%s/topics/%s"):format(data, topic.name)
+  local to = "topics/" .. topic.name
   local logs, senders
   if topic.elsewhere then
-    logs, senders = copies.files(from, ("%s/small/%s"):format(data, topic.name))
+    logs, senders = files_of(data, topic)
   else
     logs, senders = copies.files(tree:path(to))
   end

@@ -1,11 +1,13 @@
 """lignum backup and restore: of a running node, and of what can go wrong."""
 
 import glob
+import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 from common import BINARY, Background, wait_until
@@ -111,6 +113,40 @@ def test_retention_takes_nothing_away_from_a_backup(make_node, folder):
             assert r.topic("t")["first"] == 51
             assert r.publish("t", b"p", {"Producer-Id": "p", "Producer-Seq": "0"})["duplicate"] is True, \
                 "what the removed files said of producers is in a snapshot"
+
+
+def test_files_that_go_after_the_marks_were_told_begin_the_backup_anew(make_node, folder):
+    b = make_node(set=["store.segment.messages=10"]).start()
+    for i in range(5):
+        b.publish_lines("t", [b"%d" % i] * 10)
+    b.publish("t", b"last")
+    asked = []
+
+    class Between(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            a = b.get(self.path)
+            asked.append(self.path)
+            if asked.count("/v1/marks") == 2:          # the first is a look whether the directory is the node's
+                assert b.lignum("topic", "trim", "t", "--before", "25", "--url", url(b)).code == 0
+                wait_until(lambda: not os.path.exists(b.data + "/topics/t/%020d.log" % 0))
+            self.send_response(a.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(a.body)))
+            self.end_headers()
+            self.wfile.write(a.body)
+
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kept = os.path.join(folder, "kept")
+    ran = b.lignum("backup", kept, "--data", b.data, "--url", "http://127.0.0.1:%d" % server.server_port)
+    server.shutdown()
+    server.server_close()
+    assert ran.code == 0, ran
+    assert asked.count("/v1/marks") == 3
+    with restored(folder, b, kept) as r:
+        assert (r.topic("t")["first"], r.topic("t")["next"]) == (20, 51)
 
 
 def test_to_another_filesystem_everything_is_copied(make_node, folder):
