@@ -64,6 +64,9 @@ enum {
     SYNC_ONE_BY_ONE_MAX = 8,            /* more dirty files than this go with one syncfs */
     COMMIT_LOG_MIN = 4,                 /* as many topics in one group commit go by the commit log */
     COMMIT_LOGGED_MAX = 64 * KIB,       /* of one topic; more is written to its own file only */
+    COMMIT_HELD_EACH = 16 * KIB,        /* of one topic in memory before its file is written */
+    COMMIT_HELD_MAX = 16 * MIB,         /* of all topics */
+    COMMIT_WRITTEN_MAX = 64,            /* files in one turn: about 0.5 ms */
     COMMIT_FRAME_MAX = 8 * MIB,         /* of one group commit in it */
     COMMIT_FILE_SIZE = 32 * MIB,        /* there are two; a start reads both */
     COMMIT_LOG_AGE_MS = 5 * 1000,       /* then what it holds is synced to the topics' files */

@@ -73,7 +73,7 @@ void reconcile_ask(struct follower *f, struct topic *t)
 
 static void start(struct follower *f, struct topic *t)
 {
-    store_flush(f->role->store);     /* START says that everything up to the tail is written */
+    journal_flush(t->journal);       /* START says that everything up to the tail is written */
     struct buf *out = link_begin(f->link, WIRE_START);
     t->follow.acked_written = t->tail.at;
     t->follow.acked_disk = t->disk.at;

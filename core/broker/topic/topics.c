@@ -85,6 +85,7 @@ static struct journal_options journal_options_of(const struct topic *t)
         .segment_bytes = t->settings.segment_bytes,
         .segment_age_ms = t->settings.segment_age_ms,
         .durability = t->settings.durability,
+        .written_at_once = t->settings.replication == REPLICATION_LIVE,
         .dedupe_age_ms = t->settings.dedupe_age_ms,
         .dedupe_keys = t->settings.dedupe_keys,
     };

@@ -93,7 +93,7 @@ void topics_settle(struct topics *ts)
 
 void topics_begin(struct topics *ts)
 {
-    store_flush(ts->store);       /* reading covers what is written, and the tail may be above that */
+    journal_flush(ts->log.topic->journal);   /* reading covers what is written, and the tail may be above that */
     topic_log_begin(&ts->log);
 }
 

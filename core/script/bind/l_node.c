@@ -374,10 +374,18 @@ static int l_diverged(lua_State *L)
     return 1;
 }
 
+/* node.write_files() */
+static int l_write_files(lua_State *L)
+{
+    store_write_files(vm_services(L)->store);
+    return 0;
+}
+
 void node_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"hostname", l_hostname}, {"info", l_info}, {"epoch", l_epoch},
-                                         {"ready", l_ready}, {"stats", l_stats}, {"reload", l_reload}, {NULL, NULL}};
+                                         {"ready", l_ready}, {"stats", l_stats}, {"reload", l_reload},
+                                         {"write_files", l_write_files}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "node");
     lua_pushcfunction(L, l_diverged);

@@ -276,8 +276,8 @@ struct checkpoint journal_checkpoint(const struct journal *j)
 {
     const struct segment *seg = j->parts.active;
     return (struct checkpoint){
-        .file_crc = seg->crc, .first = seg->first, .position = seg->written, .next = j->marks.written,
-        .disk = j->marks.written, .stated = j->marks.stated, .origins = seg->origins,
+        .file_crc = seg->crc, .first = seg->first, .position = seg->size, .next = j->marks.tail,
+        .disk = j->marks.tail, .stated = j->marks.stated, .origins = seg->origins,
         .epoch = seg->epoch, .time_ms = seg->time_last,
     };
 }
@@ -316,7 +316,7 @@ void journal_note_stated(struct journal *j, uint64_t mark, bool now)
         m->stated = mark;
         j->checkpoint.clean = false;
     }
-    if (!now || !j->parts.active || m->disk < m->written || buf_size(&j->pending) > 0)
+    if (!now || !j->parts.active || m->disk < m->tail)
         return;
     struct checkpoint c = journal_checkpoint(j);
     journal_save_checkpoint(j, &c);

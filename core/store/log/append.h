@@ -27,7 +27,7 @@ int journal_make_room(struct journal *j, uint64_t epoch, uint64_t size, bool beg
 /* Adds valid batches for which there is room. */
 void journal_add_batches(struct journal *j, slice batches);
 
-/* A checkpoint of what is written now. */
+/* A checkpoint of what is appended now: all of it is, or will be, in the file or the commit log. */
 struct checkpoint journal_checkpoint(const struct journal *j);
 
 /* Writes it; everything that it states must be synced. It may fail: then recovery has more to read. */

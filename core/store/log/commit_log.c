@@ -12,6 +12,7 @@
 #include "store/format/commit_record.h"
 #include "store/log/journal_struct.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 enum { FRAME_KEPT = 256 * KIB };     /* of the buffer, from one group commit to the next */
 
@@ -35,6 +36,7 @@ struct commit_log {
     /* the job that retires the other file */
     struct job job;
     bool retiring;
+    bool writing;                /* topics' files have yet to be written before it is submitted */
     int rc;
     const char *failed;          /* the call that failed */
 };
@@ -72,14 +74,21 @@ bool commit_log_add(struct commit_log *l, struct journal *j)
     uint64_t end = f->head.use > 0 ? f->end : COMMIT_HEAD_SIZE;
     struct commit_record r = {
         .topic = slice_from(j->parts.dir.name), .id = j->parts.dir.id, .first = seg->first, .position = seg->synced,
-        .bytes.n = (size_t)(seg->written - seg->synced),
+        .bytes.n = (size_t)(seg->size - seg->synced),
     };
+    uint64_t in_file = seg->written > seg->synced ? seg->written - seg->synced : 0;   /* of them */
     size_t size = buf_size(&l->frame) + commit_record_size(r.topic, r.bytes.n);
-    if (size > COMMIT_FRAME_MAX || end + commit_frame_space(size) > COMMIT_FILE_SIZE || segment_use(seg) < 0)
+    if (size > COMMIT_FRAME_MAX || end + commit_frame_space(size) > COMMIT_FILE_SIZE)
         return false;
     char *to = commit_frame_add(&l->frame, &r);
-    if (pread(seg->file.fd, to, r.bytes.n, (off_t)seg->synced) != (ssize_t)r.bytes.n)
+    if (in_file > 0 && segment_use(seg) < 0)
         return false;
+    if (in_file > 0 && pread(seg->file.fd, to, in_file, (off_t)seg->synced) != (ssize_t)in_file)
+        return false;
+    uint64_t held = seg->synced > seg->written ? seg->synced - seg->written : 0;
+    slice rest = slice_skip(buf_slice(&j->pending), held);
+    ENSURE(rest.n == r.bytes.n - in_file);
+    memcpy(to + in_file, rest.p, rest.n);
     l->records++;
     return true;
 }
@@ -206,8 +215,25 @@ void commit_log_tend(struct commit_log *l, uint64_t now_ns)
     if (!l->release && now_ns < due_ns(l, f) && f->end + COMMIT_FRAME_MAX <= COMMIT_FILE_SIZE)
         return;
     l->current = 1 - l->current;
-    l->retiring = true;
-    worker_submit(l->store->disk.worker, &l->job);
+    l->retiring = l->writing = true;
+    list_push(&l->store->queue.held, &l->store->queue.held_mark);
+}
+
+void commit_log_write_files(struct commit_log *l)
+{
+    struct store *s = l->store;
+    if (!l->writing && s->queue.held_bytes > COMMIT_HELD_MAX)
+        store_write_held(s, false, COMMIT_WRITTEN_MAX);
+    if (!l->writing || !store_write_held(s, true, COMMIT_WRITTEN_MAX))
+        return;
+    list_remove(&s->queue.held_mark);
+    l->writing = false;
+    worker_submit(s->disk.worker, &l->job);
+}
+
+bool commit_log_writes_files(const struct commit_log *l)
+{
+    return l->writing;
 }
 
 uint64_t commit_log_deadline_ns(const struct commit_log *l)

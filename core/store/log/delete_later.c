@@ -10,6 +10,7 @@
 #include "store/disk/io.h"
 #include "store/log/journal_struct.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 struct deletion {
     struct job job;
@@ -165,6 +166,7 @@ void journal_delete(struct journal *j)
     background_stop(&j->background, JOURNAL_CHANGES);
     list_remove(&j->sync.dirty);
     list_remove(&j->sync.unsynced);
+    journal_unhold(j);
     j->owner = NULL;
     list_remove(&j->all);
     list_push(&s->leaving, &j->all);

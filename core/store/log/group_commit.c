@@ -11,6 +11,7 @@
 #include "store/log/origins.h"
 #include "store/log/seal.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 /* A journal that is covered, and how far its disk mark rises at the end. */
 struct entry {
@@ -64,13 +65,11 @@ static int sync_each(struct group_commit *c)
     return 0;
 }
 
-/* False: the commit log could not be written, and the filesystem has to be synced instead. */
-static bool sync_log(struct group_commit *c)
+static void sync_log(struct group_commit *c)
 {
     c->log_rc = commit_log_write(c->store->log, &c->failed);
     c->lost = c->lost || c->log_rc == 1;
     c->rc = c->failed ? c->log_rc : c->rc;
-    return c->log_rc >= 0 || c->failed;
 }
 
 static void commit_run(struct job *job)
@@ -82,8 +81,8 @@ static void commit_run(struct job *job)
     if (each)
         c->rc = sync_each(c);
     if (each && c->rc == 0 && !c->lost && c->by_log)
-        each = sync_log(c);
-    if (!c->lost && !each && c->rc == 0 && io.sync_fs(c->root_fd) < 0)
+        sync_log(c);
+    if (!c->lost && !each && io.sync_fs(c->root_fd) < 0)
         c->failed = "syncfs", c->rc = -errno;
     c->took_ns = clock_ns() - begun;
 }
@@ -114,7 +113,7 @@ static void add_dir(struct group_commit *c, const char *path)
 static bool add_to_log(struct group_commit *c, struct journal *j)
 {
     struct segment *seg = j->parts.active;
-    bool small = seg->written - seg->synced <= COMMIT_LOGGED_MAX;
+    bool small = seg->size - seg->synced <= COMMIT_LOGGED_MAX;
     if (!c->by_log || !small || j->sync.dir_dirty)
         return false;
     if (!commit_log_add(c->store->log, j))
@@ -134,13 +133,15 @@ static void add_journal(struct group_commit *c, struct journal *j)
         c->entries = mem_resize(c->entries, c->cap * sizeof *c->entries);
     }
     struct entry *e = &c->entries[c->count++];
-    *e = (struct entry){.journal = j, .disk = active || !seg ? j->marks.written : seg->first};
-    e->has_checkpoint = active && buf_size(&j->pending) == 0;
-    if (e->has_checkpoint)
+    bool logged = active && add_to_log(c, j);
+    if (!logged)
+        journal_write(j);
+    *e = (struct entry){.journal = j, .disk = active || !seg ? j->marks.tail : seg->first, .logged = logged};
+    e->has_checkpoint = active;
+    if (active)
         e->checkpoint = journal_checkpoint(j);
     e->active = active ? seg : NULL;
-    e->synced = active ? seg->written : 0;
-    e->logged = active && add_to_log(c, j);
+    e->synced = active ? seg->size : 0;
 
     LIST_EACH(node, &j->sync.sealing)
         add_file(c, LIST_OWNER(node, struct segment, sealing));
@@ -182,6 +183,8 @@ static void end_frame(struct group_commit *c)
     c->by_log = any && !c->whole;
     if (!c->by_log) {
         commit_log_drop(s->log);
+        for (size_t i = 0; i < c->count; i++)
+            c->entries[i].logged = false, journal_write(c->entries[i].journal);
         return;
     }
     uint64_t use = commit_log_take(s->log);
@@ -198,6 +201,7 @@ void group_commit_submit(struct group_commit *c, struct list *journals, struct l
     c->rc = 0;
     c->failed = NULL;
     c->by_log = has_many(journals, later) && commit_log_begin(s->log);
+    s->queue.many = c->by_log;
     c->whole = !c->by_log && files->dirty_closed;
     add_journals(c, journals);
     if (later)
@@ -223,7 +227,16 @@ void group_commit_submit(struct group_commit *c, struct list *journals, struct l
 
 /* -- on the loop thread: afterwards ----------------------------------------------------------------------- */
 
-static void journal_committed(struct store *s, struct entry *e)
+/* The commit log could not be written: the next group commit goes by the file. */
+static void journal_not_logged(struct journal *j)
+{
+    struct segment *seg = j->parts.active;
+    if (seg)
+        seg->file.dirty |= seg->written > seg->synced;
+    journal_want_sync(j);
+}
+
+static void journal_committed(struct store *s, struct entry *e, bool log_failed)
 {
     struct journal *j = e->journal;
     struct checkpoint *c = &e->checkpoint;
@@ -231,17 +244,25 @@ static void journal_committed(struct store *s, struct entry *e)
     j->sync.committing = false;
     if (s->lost)
         return;
+    if (e->logged && log_failed) {
+        journal_not_logged(j);
+        return;
+    }
     if (e->active && e->synced > FILE_HEAD_SIZE)   /* the header of a file without batches may have changed since */
         e->active->synced = e->synced;
+    if (e->logged && e->active == j->parts.active && e->synced > e->active->written)
+        journal_hold(j);
     if (e->disk <= m->disk)
         return;
     m->disk = e->disk;
+    if (m->written < m->disk)
+        m->written = m->disk;
     bool current = e->has_checkpoint && j->parts.active && j->parts.active->first == c->first;
     if (current && c->position >= j->checkpoint.position + CHECKPOINT_EVERY) {
         journal_save_checkpoint(j, c);
         origins_grown(j);
     }
-    if (m->disk == m->tail)
+    if (m->disk == m->tail && list_alone(&j->sync.held))
         buf_fini(&j->pending);         /* an idle topic keeps no buffer */
     if (s->options.moved && j->owner)
         s->options.moved(j->owner, m->written, m->disk);
@@ -265,7 +286,7 @@ static void commit_done(struct job *job)
     for (unsigned i = 0; i < c->files; i++)
         c->segments[i]->file.pins--;
     for (size_t i = 0; i < c->count; i++)
-        journal_committed(s, &c->entries[i]);
+        journal_committed(s, &c->entries[i], c->by_log && c->log_rc < 0);
     while (!list_empty(&c->sealing)) {
         struct segment *seg = list_first(&c->sealing, struct segment, sealing);
         list_remove(&seg->sealing);

@@ -4,6 +4,8 @@
  *
  * The way of a batch: journal_append puts it into memory, and `tail` rises; store_flush writes it to the file, and
  * `written` rises; store_sync hands the file to the disk thread, and when the sync is done store_collect raises `disk`.
+ * While many topics are written, store_flush leaves small batches in memory, store_sync hands them to the commit log,
+ * and both marks rise when that is synced; the file gets them later (write.h).
  * A journal knows nothing of Lua, sockets or replication; its owner is told of its movements by store_options.moved.
  *
  * A journal is opened by recovery/open.h. All calls are made on the loop thread. Reads go through the page cache, and
@@ -25,6 +27,7 @@ struct journal_options {
     uint64_t segment_bytes;       /* or this many bytes, */
     int64_t segment_age_ms;       /* or its first batch is this old at the next append; 0 = never */
     enum durability durability;
+    bool written_at_once;         /* `written` rises before the sync, because followers are sent what is below it */
     int64_t dedupe_age_ms;        /* an idempotency key is remembered for so long, */
     uint64_t dedupe_keys;         /* and so many of them */
 };
@@ -39,6 +42,9 @@ void journal_delete(struct journal *j);
 /* Sets the options of files begun from now on. After a change of durability the next group commit syncs what was
  * appended, whatever the new one is. */
 void journal_set_options(struct journal *j, const struct journal_options *o);
+
+/* Writes what was appended to the file: `written` is the tail afterwards, and the owner is told. */
+void journal_flush(struct journal *j);
 
 /* Sets the owner that store_options.moved is called with; NULL: it is not called. */
 void journal_set_owner(struct journal *j, void *owner);

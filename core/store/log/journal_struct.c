@@ -9,6 +9,7 @@
 #include "store/log/segment_find.h"
 #include "store/log/segment_scan.h"
 #include "store/log/store_struct.h"
+#include "store/log/write.h"
 
 enum { OPTIONS_LOOKED_AT = 16 };         /* the last ones: a search does not take longer with many that differ */
 
@@ -23,6 +24,7 @@ static bool options_are(const struct journal_options *a, const struct journal_op
 {
     return a->segment_messages == b->segment_messages && a->segment_bytes == b->segment_bytes
         && a->segment_age_ms == b->segment_age_ms && a->durability == b->durability
+        && a->written_at_once == b->written_at_once
         && a->dedupe_age_ms == b->dedupe_age_ms && a->dedupe_keys == b->dedupe_keys;
 }
 
@@ -68,6 +70,7 @@ struct journal *journal_new(struct store *s, slice name, const struct journal_op
     j->damage.total = &s->stats.damaged;
     list_init(&j->sync.dirty);
     list_init(&j->sync.unsynced);
+    list_init(&j->sync.held);
     list_init(&j->sync.sealing);
     list_init(&j->background);
     list_init(&j->all);
@@ -83,6 +86,7 @@ void journal_free(struct journal *j)
     list_remove(&j->all);
     list_remove(&j->sync.dirty);
     list_remove(&j->sync.unsynced);
+    journal_unhold(j);
     buf_fini(&j->pending);
     senders_free(j->origins.senders);
     parts_fini(&j->parts);
@@ -222,6 +226,8 @@ bool journal_damage(const struct journal *j, uint32_t i, uint64_t *from, uint64_
 int part_segment(struct journal *j, struct part *part, struct segment **out)
 {
     int rc;
+    if (part->segment && part->segment == j->parts.active)
+        journal_write_held(j);
     if (part->segment) {
         rc = segment_use(part->segment);
     } else {

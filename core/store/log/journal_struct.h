@@ -16,7 +16,7 @@
  * Nothing here falls, except when the journal is truncated.
  *
  *   tail      rises by journal_append and journal_receive: the batch is in memory.
- *   written   by journal_write: the file holds it.
+ *   written   by journal_write: the file holds it; or by the end of a group commit: the commit log does.
  *   disk      by the end of a group commit: it is synced.
  *   stated    the highest mark of the synced set that a batch or the leader has stated.
  */
@@ -32,15 +32,19 @@ struct marks {
  * What group commit has to do for a journal.
  *
  *   clean       in none of the lists.
- *   dirty       `pending` holds bytes that store_flush will write. Set by an append.
- *   unsynced    written, but in no group commit yet: in store.queue.unsynced, or in unsynced_later. Set by
- *               journal_want_sync, after a flush.
+ *   dirty       `pending` holds bytes that store_flush has not seen. Set by an append.
+ *   unsynced    written or left to the commit log, but in no group commit yet: in store.queue.unsynced, or in
+ *               unsynced_later. Set by journal_want_sync, after a flush.
  *   committing  a group commit covers what was written when it began. The journal may be dirty or unsynced again.
+ *
+ * Besides, it may be held (write.h): the beginning of `pending` is in the commit log, and not in the file.
  */
 struct journal_sync {
     struct list dirty;            /* in store.queue.dirty, or alone */
     struct list unsynced;         /* in store.queue.unsynced or .unsynced_later, or alone */
+    struct list held;             /* in store.queue.held, or alone */
     struct list sealing;          /* segments that ended since the last group commit */
+    size_t held_bytes;            /* of `pending`, as they are counted in the store's */
     bool dir_dirty;               /* a file was made: the directory must be fsynced before `disk` rises */
     bool committing;
     bool deferred;                /* journal_defer_sync */

@@ -16,6 +16,7 @@
 #include "store/log/origins.h"
 #include "store/log/store_struct.h"
 #include "store/log/topic_end.h"
+#include "store/log/write.h"
 
 struct store *store_new(const struct store_options *o)
 {
@@ -30,6 +31,8 @@ struct store *store_new(const struct store_options *o)
     list_init(&s->queue.dirty);
     list_init(&s->queue.unsynced);
     list_init(&s->queue.unsynced_later);
+    list_init(&s->queue.held);
+    list_init(&s->queue.held_mark);
     return s;
 }
 
@@ -87,6 +90,7 @@ void journal_close(struct journal *j)
     const struct marks *m = &j->marks;
     if (m->written < m->tail || m->disk < m->written || j->sync.committing || j->parts.dir.jobs)
         store_sync_all(j->store);
+    journal_write_held(j);
     origins_close(j);
     preallocate_drop(&j->parts.dir, &j->next_file);
     struct topic_end end;

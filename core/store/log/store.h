@@ -51,12 +51,17 @@ void store_opened(struct store *s);
  * the end. */
 bool store_next_name(struct store *s, size_t *at, slice *name);
 
-/* Step 3 of the turn: writes appended batches to their files. A failed write ends the process (EXIT_IO). */
+/* Step 3 of the turn: writes appended batches to their files, or leaves them to the commit log. A failed write ends the
+ * process (EXIT_IO). */
 void store_flush(struct store *s);
 
 /* Step 5: hands what was written to the disk thread, unless that is still busy, or it pays to wait a moment for more
  * batches (commit_wait.h): store_deadline_ns tells until when. */
 void store_sync(struct store *s);
+
+/* Has the files hold everything below `written`, for those that read them by their names. It takes about 10 us for each
+ * topic whose file lacks something. */
+void store_write_files(struct store *s);
 
 /* Readable when the disk thread has finished a job: then call store_collect, which raises disk marks. A failed sync
  * ends the process (EXIT_IO). */

@@ -22,17 +22,37 @@ static void preallocate_if_worth(struct journal *j)
                       &j->next_file);
 }
 
+/* Whether its batches stay in memory: the next group commit writes them to the commit log, if it goes by that, and else
+ * to the file. */
+static bool is_left_to_log(const struct journal *j)
+{
+    const struct segment *seg = j->parts.active;
+    if (!j->store->queue.many || j->store->queue.urgent || !seg || j->sync.dir_dirty || j->options->written_at_once)
+        return false;
+    return j->options->durability == DURABILITY_COMMIT && !j->sync.deferred
+        && buf_size(&j->pending) <= COMMIT_HELD_EACH && seg->size - seg->synced <= COMMIT_HELD_EACH;
+}
+
+void journal_flush(struct journal *j)
+{
+    struct store *s = j->store;
+    journal_write(j);
+    if (s->options.moved && j->owner)
+        s->options.moved(j->owner, j->marks.written, j->marks.disk);
+}
+
 void store_flush(struct store *s)
 {
     struct commit_queue *queue = &s->queue;
     while (!list_empty(&queue->dirty)) {
         struct journal *j = list_first(&queue->dirty, struct journal, sync.dirty);
         list_remove(&j->sync.dirty);
-        journal_write(j);
+        bool left = is_left_to_log(j);
+        j->checkpoint.clean = false;
         journal_want_sync(j);
         preallocate_if_worth(j);
-        if (s->options.moved && j->owner)
-            s->options.moved(j->owner, j->marks.written, j->marks.disk);
+        if (!left)
+            journal_flush(j);
     }
     if (!list_empty(&queue->unsynced_later) && queue->later_due_ns == 0)
         queue->later_due_ns = clock_ns() + (uint64_t)s->options.sync_interval_ms * NS_PER_MS;
@@ -44,9 +64,11 @@ void store_sync(struct store *s)
     background_run(&s->background);
     uint64_t now = clock_ns();
     commit_wait_note_time(&queue->wait, now);
+    if (!group_commit_running(s->commit))
+        commit_log_tend(s->log, now);
+    commit_log_write_files(s->log);
     if (group_commit_running(s->commit))
         return;
-    commit_log_tend(s->log, now);
     if (list_empty(&queue->unsynced_later))
         queue->later_due_ns = 0;
     bool later_due = queue->later_due_ns && (queue->urgent || now >= queue->later_due_ns);
@@ -84,6 +106,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 uint64_t store_deadline_ns(const struct store *s)
 {
     uint64_t deadline = background_deadline_ns(&s->background);
+    if (commit_log_writes_files(s->log))
+        return 1;
     if (group_commit_running(s->commit))
         return deadline;               /* its end wakes the loop */
     deadline = earlier(deadline, s->queue.later_due_ns);
@@ -103,8 +127,11 @@ void store_sync_all(struct store *s)
         if (j->marks.disk < j->marks.written || !list_empty(&j->sync.sealing))
             journal_want_sync(j);
     }
-    store_sync(s);
-    worker_wait(s->disk.worker);
+    do {
+        store_write_files(s);
+        store_sync(s);
+        worker_wait(s->disk.worker);
+    } while (!list_empty(&queue->unsynced) || !list_empty(&queue->held));
     store_finish_deletes(s);
     queue->urgent = urgent;
 }

@@ -272,6 +272,7 @@ static bool is_linked(const struct segment *seg)
 static void lower_marks(struct journal *j, uint64_t to)
 {
     struct marks *m = &j->marks;
+    ENSURE(buf_size(&j->pending) == 0);    /* journal_settle saw to that */
     m->tail = m->written = m->disk = to;
     if (m->stated > to)
         m->stated = to;

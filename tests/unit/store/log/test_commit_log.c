@@ -350,9 +350,10 @@ TEST(test_a_damaged_frame_before_a_sound_one_is_said_and_the_file_is_kept)
     struct store *s = store_of_many();
     append_to(s, 0, MANY);
     append_to(s, 0, MANY);
+    store_write_files(s);
     abandon_store(s);
     flip("data/commit/0.log", frame_at(0) + 30);
-    s = reopen((uint64_t[MANY]){3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3});   /* the page cache had it all */
+    s = reopen((uint64_t[MANY]){3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3});   /* the files had it all */
     CHECK(exists("data/commit/0.log.damaged"));
     store_close(s);
 }
@@ -387,6 +388,160 @@ TEST(test_a_start_leaves_out_topics_whose_files_are_gone)
     CHECK(!exists(file_of(3)));
     CHECK(!exists(file_of(4)));
     store_close(s);
+}
+
+/* -- bytes that memory and the commit log have, and no file ------------------------------------------------ */
+
+/* What the file of a topic has of its batches, as bytes that are not zeros say. */
+static uint64_t end_in_file(int i)
+{
+    slice all = unit_read_file(file_of(i));
+    uint64_t end = all.n;
+    while (end > 0 && all.p[end - 1] == 0)
+        end--;
+    return end;
+}
+
+static bool is_held(const struct journal *j)
+{
+    return !list_alone(&j->sync.held);
+}
+
+TEST(test_files_get_what_the_log_has_when_they_are_read)
+{
+    struct store *s = store_of_many();
+    uint64_t end = end_in_file(0);
+    for (int n = 0; n < 3; n++)
+        append_to(s, 0, MANY);
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(journals[i]->marks.written, 4);
+        CHECK_EQ(journals[i]->marks.disk, 4);
+        CHECK_EQ(end_in_file(i), end);
+        CHECK(is_held(journals[i]));
+    }
+    check_reads_all(journals[0]);
+    CHECK(!is_held(journals[0]) && end_in_file(0) > end);
+    struct file_range range;
+    CHECK_EQ(journal_range(journals[1], 3, 4, 1 * MIB, &range), 0);
+    CHECK_EQ(range.next, 4);
+    buf_fini(&range.bytes);
+    struct batch_head head;
+    CHECK_EQ(journal_batch_of(journals[2], 3, &head), 0);
+    CHECK(!is_held(journals[1]) && !is_held(journals[2]) && is_held(journals[3]));
+    append_to(s, 0, MANY);                 /* from the end of what was written on */
+    abandon_store(s);
+    store_close(reopen((uint64_t[MANY]){5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5}));
+}
+
+TEST(test_files_are_written_before_the_log_is_free)
+{
+    struct store *s = store_of_many();
+    uint64_t end = end_in_file(0);
+    append_to(s, 0, MANY);
+    CHECK_EQ(end_in_file(0), end);
+    retire_all(s);
+    CHECK_EQ(s->queue.held_bytes, 0);
+    for (int i = 0; i < MANY; i++)
+        CHECK(end_in_file(i) > end);
+    abandon_store(s);
+    store_close(reopen(two));
+}
+
+TEST(test_files_are_written_over_several_turns_and_the_log_is_free_after_the_last)
+{
+    enum { FILES = 3 * COMMIT_WRITTEN_MAX };
+    struct store *s = open_store_with((struct store_options){.files_max = 64, .commit_log_age_ms = 3600 * 1000});
+    struct journal *all[FILES];
+    char name[16];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        all[i] = open_journal(s, name);
+    }
+    for (int n = 0; n < 2; n++) {
+        for (int i = 0; i < FILES; i++)
+            append_some(all[i], 1, 100);
+        settle_store(s);
+    }
+    commit_log_release(s->log);
+    for (int turns = 1; turns <= 3; turns++) {
+        unsigned held = 0;
+        CHECK(commit_log_holds(s->log, all[FILES - 1]));
+        store_sync(s);
+        for (int i = 0; i < FILES; i++)
+            held += is_held(all[i]);
+        CHECK_EQ(held, FILES - turns * COMMIT_WRITTEN_MAX);
+        CHECK_EQ(store_deadline_ns(s) == 1, turns < 3);
+        append_some(all[0], 1, 100);       /* newer ones do not delay it */
+        store_flush(s);
+    }
+    worker_wait(s->disk.worker);
+    CHECK(!commit_log_holds(s->log, all[FILES - 1]));
+    store_close(s);
+}
+
+TEST(test_a_topic_has_only_so_much_in_memory)
+{
+    struct store *s = store_of_many();
+    uint64_t end = end_in_file(0);
+    for (int n = 0; n < 2; n++) {
+        for (int i = 0; i < MANY; i++)
+            append_some(journals[i], 1, i == 0 ? COMMIT_HELD_EACH - 1000 : 100);
+        settle_store(s);
+    }
+    CHECK(!is_held(journals[0]) && end_in_file(0) > end + COMMIT_HELD_EACH);
+    CHECK(s->queue.held_bytes <= (MANY - 1) * 2 * KIB);
+    store_close(s);
+}
+
+TEST(test_a_topic_that_is_sent_before_the_sync_is_written_at_once)
+{
+    struct store *s = store_of_many();
+    struct journal_options o = small_files;
+    o.written_at_once = true;
+    journal_set_options(journals[0], &o);
+    for (int i = 0; i < MANY; i++)
+        append_some(journals[i], 1, 100);
+    store_flush(s);
+    CHECK_EQ(journals[0]->marks.written, 2);
+    CHECK_EQ(journals[1]->marks.written, 1);
+    settle_store(s);
+    CHECK_EQ(journals[1]->marks.written, 2);
+    store_close(s);
+}
+
+TEST(test_a_checkpoint_of_what_the_log_has_is_good_after_a_crash)
+{
+    struct store *s = store_of_many();
+    append_to(s, 0, MANY);
+    CHECK(is_held(journals[0]));
+    struct checkpoint c = journal_checkpoint(journals[0]);
+    journal_save_checkpoint(journals[0], &c);
+    abandon_store(s);
+    store_close(reopen(two));
+}
+
+static ssize_t refuse_frames(int fd, const void *p, size_t n, off_t at)
+{
+    if (n < 4 || memcmp(p, "FRAM", 4) != 0)
+        return pwrite(fd, p, n, at);
+    errno = ENOSPC;
+    return -1;
+}
+
+TEST(test_files_get_what_the_log_refuses)
+{
+    struct store *s = store_of_many();
+    append_to(s, 0, MANY);
+    CHECK(is_held(journals[0]));
+    io.pwrite = refuse_frames;
+    append_to(s, 0, MANY);
+    io.pwrite = pwrite;
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(journals[i]->marks.disk, 3);
+        CHECK(!is_held(journals[i]));
+    }
+    abandon_store(s);
+    store_close(reopen((uint64_t[MANY]){3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}));
 }
 
 TEST(test_files_that_end_meanwhile_are_as_they_were)
