@@ -24,7 +24,7 @@ static bool has_some(struct held_group *g, struct topic *t)
 static void await_fresh(struct held_group *g, struct topic *t)
 {
     uint64_t fresh = group_fresh(&g->state);
-    if (list_alone(&g->fresh.link) && fresh >= topic_readable(t))
+    if (g->fresh.mark == NULL && fresh >= topic_readable(t))
         mark_wait(&t->readable, &g->fresh, fresh + 1);
 }
 
@@ -36,10 +36,10 @@ uint64_t groups_wait(struct held_group *g, struct topic *t)
 
 void groups_wake(struct held_group *g, struct topic *t)
 {
-    if (list_empty(&g->wakes.waiters))
+    if (g->wakes.first == NULL)
         return;
     if (has_some(g, t))
-        mark_advance(&g->wakes, list_first(&g->wakes.waiters, struct waiter, link)->want);
+        mark_advance(&g->wakes, g->wakes.first->want);
     else
         await_fresh(g, t);
 }

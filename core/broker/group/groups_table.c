@@ -100,8 +100,8 @@ static void on_fresh(struct waiter *w, int rc)
     struct held_group *g = LIST_OWNER(w, struct held_group, fresh);
     if (rc < 0)
         mark_fail(&g->wakes, rc);
-    else if (!list_empty(&g->wakes.waiters))
-        mark_advance(&g->wakes, list_first(&g->wakes.waiters, struct waiter, link)->want);
+    else if (g->wakes.first != NULL)
+        mark_advance(&g->wakes, g->wakes.first->want);
 }
 
 struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name)
@@ -118,7 +118,6 @@ struct held_group *held_group_new(struct groups *gs, slice key, slice topic_name
     g->topic = id;
     g->due_ms = INT64_MAX;
     mark_init(&g->wakes, 0);
-    list_init(&g->fresh.link);
     g->fresh.wake = on_fresh;
     map_put(&gs->by_key, slice_from(g->key), g);
     return g;

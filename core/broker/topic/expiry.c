@@ -102,7 +102,7 @@ uint64_t expiry_due_ns(const struct expiry *e)
 /* Who waits to read, and a group whose consumers wait, has a waiter there. */
 uint64_t topic_unused_ns(const struct topic *t, uint64_t now_ns)
 {
-    if (!list_empty(&t->readable.waiters) || t->use.at_ns > now_ns)
+    if (t->readable.first != NULL || t->use.at_ns > now_ns)
         return 0;
     return t->use.at_ns == 0 ? UINT64_MAX : now_ns - t->use.at_ns;
 }

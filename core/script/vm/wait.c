@@ -26,8 +26,7 @@ static void on_due(void *arg)
 
 void wait_init(struct task *t)
 {
-    t->waiter.wake = on_mark;
-    list_init(&t->waiter.link);
+    t->waiter = (struct waiter){.wake = on_mark};
 }
 
 void wait_end(struct task *t, int rc)
