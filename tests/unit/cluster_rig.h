@@ -285,8 +285,10 @@ static struct topic *make_topic(struct node *leader, const char *name, const str
 static void set_mode(struct topic *t, enum replication replication, unsigned copies)
 {
     topics_count_copies(t->topics, t, false);
-    t->settings.replication = replication;
-    t->settings.copies = copies;
+    struct topic_settings s = *t->settings;
+    s.replication = replication;
+    s.copies = copies;
+    topic_set_settings(t, &s);
     topics_count_copies(t->topics, t, true);
 }
 

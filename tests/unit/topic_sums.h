@@ -14,8 +14,8 @@ static void sums_add(struct topic_sums *sums, const struct topic *t)
         journal_info(t->journal, &info);
     sums->messages += info.disk;
     sums->epoch = most(sums->epoch, info.epoch);
-    if (t->settings.replication == REPLICATION_LIVE && !topic_is_internal(t) && !t->gone)
-        sums->live[t->settings.copies]++;
+    if (t->settings->replication == REPLICATION_LIVE && !topic_is_internal(t) && !t->gone)
+        sums->live[t->settings->copies]++;
 }
 
 static void check_sums(struct topics *ts)

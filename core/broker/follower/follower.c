@@ -310,7 +310,7 @@ void follower_tell_uses(struct follower *f, uint64_t now_ns)
     struct topic *t;
     for (unsigned i = 0; i < EXPIRE_STEP_LOOKS && (t = expiry_look(e, now_ns)) != NULL; i++) {
         uint64_t ago_ms = topic_unused_ns(t, now_ns) / NS_PER_MS;
-        if (f->phase != UPSTREAM_READY || f->failed || !t->follow.placed || ago_ms >= t->settings.expire_ms)
+        if (f->phase != UPSTREAM_READY || f->failed || !t->follow.placed || ago_ms >= t->settings->expire_ms)
             continue;
         if (out == NULL)
             out = link_begin(f->link, WIRE_USED);

@@ -34,13 +34,13 @@ static void find_least(struct groups *gs)
     const struct held_group *g;
     struct topic *t;
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
-        if ((t = group_topic(gs, g)) != NULL && t->settings.retain_groups)
+        if ((t = group_topic(gs, g)) != NULL && t->settings->retain_groups)
             add_held(gs, t);
     for (size_t i = 0; i < gs->held_count; i++)
         if ((t = topic_deref(gs->topics, gs->held[i])) != NULL)
             t->groups.least = UINT64_MAX;
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
-        if ((t = group_topic(gs, g)) != NULL && t->settings.retain_groups)
+        if ((t = group_topic(gs, g)) != NULL && t->settings->retain_groups)
             t->groups.least = least(t->groups.least, passed_by(g, t));
 }
 

@@ -20,7 +20,7 @@ struct topic *groups_log(struct groups *gs)
 struct mark *groups_mark(struct groups *gs, struct topic *t)
 {
     struct topic *log = groups_log(gs);
-    return t->settings.replication == REPLICATION_LIVE ? &log->peers : topic_own_mark(log);
+    return t->settings->replication == REPLICATION_LIVE ? &log->peers : topic_own_mark(log);
 }
 
 struct mark *groups_deaths(struct groups *gs)

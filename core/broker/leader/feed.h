@@ -44,7 +44,7 @@ struct feed *feed_at(const struct peer *p, uint32_t slot);        /* or NULL */
  * settings for a moment. */
 static inline uint64_t feed_acked(const struct feed *f)
 {
-    return f->topic->settings.durability == DURABILITY_COMMIT ? f->disk : f->written;
+    return f->topic->settings->durability == DURABILITY_COMMIT ? f->disk : f->written;
 }
 
 /* Sending begins where the follower ends. */

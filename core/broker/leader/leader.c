@@ -158,10 +158,10 @@ void leader_set_changed(struct leader *l)
  * [m], and could not if the mark ran ahead. */
 uint64_t leader_peers(struct leader *l, struct topic *t)
 {
-    bool live = t->settings.replication == REPLICATION_LIVE;
+    bool live = t->settings->replication == REPLICATION_LIVE;
     uint64_t lowest = live ? topic_own_mark(t)->at : topic_shippable(t);
     unsigned counted = 0;
-    if (l->recount || l->missing > 0 || (live && role_copies(l->role) < t->settings.copies))
+    if (l->recount || l->missing > 0 || (live && role_copies(l->role) < t->settings->copies))
         return 0;
     LIST_EACH(node, &t->lead.feeds) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
@@ -178,7 +178,7 @@ void leader_moved(struct leader *l, struct topic *t)
     uint64_t own = topic_own_mark(t)->at;
     if (!l->leading)
         return;
-    if (t->settings.replication == REPLICATION_LIVE || t->lead.ship >= own) {
+    if (t->settings->replication == REPLICATION_LIVE || t->lead.ship >= own) {
         list_remove(&t->lead.unshipped);
     } else {
         l->ship_news = l->ship_news || list_empty(&l->unshipped) || (t->lead.has_new_seal && own >= t->lead.sealed);

@@ -66,12 +66,12 @@ void expiry_postpone(struct expiry *e, struct topic *t, uint64_t now_ns, uint64_
 
 static uint64_t expire_ns(const struct topic *t)
 {
-    return t->settings.expire_ms * NS_PER_MS;
+    return t->settings->expire_ms * NS_PER_MS;
 }
 
 void expiry_begin(struct expiry *e, struct topic *t)
 {
-    if (t->settings.expire_ms == 0) {
+    if (t->settings->expire_ms == 0) {
         expiry_end(e, t);
         return;
     }

@@ -51,7 +51,7 @@ void topic_was_used(struct topic *t, uint64_t now_ns, uint64_t ago_ms);
 
 static inline void topic_used(struct topic *t)
 {
-    if (t->settings.expire_ms > 0)
+    if (t->settings->expire_ms > 0)
         t->use.at_ns = clock_ns();
 }
 

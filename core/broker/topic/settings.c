@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 
 /* A setting is a number, or one of a few words whose places in the list are the enum's values. */
 struct setting {
@@ -147,4 +148,51 @@ bool settings_equal(const struct topic_settings *a, const struct topic_settings 
         if (field_get(a, &table[i]) != field_get(b, &table[i]))
             return false;
     return true;
+}
+
+/* ---- shared ---- */
+
+enum { SHARED_LOOKED_AT = 16 };      /* the last used: a search takes no longer with many that differ */
+
+/* In its pool while anybody has it, the last used at the end. */
+struct shared_settings {
+    struct topic_settings settings;
+    struct list link;
+    size_t users;
+};
+
+static struct shared_settings *shared_find(const struct list *pool, const struct topic_settings *s)
+{
+    unsigned looked = 0;
+    for (struct list *l = pool->prev; l != pool && looked < SHARED_LOOKED_AT; l = l->prev, looked++) {
+        struct shared_settings *shared = LIST_OWNER(l, struct shared_settings, link);
+        if (settings_equal(&shared->settings, s))
+            return shared;
+    }
+    return NULL;
+}
+
+const struct topic_settings *settings_share(struct list *pool, const struct topic_settings *s)
+{
+    struct shared_settings *shared = shared_find(pool, s);
+    if (shared != NULL) {
+        list_remove(&shared->link);
+    } else {
+        shared = MEM_NEW(struct shared_settings);
+        shared->settings = *s;
+    }
+    list_push(pool, &shared->link);
+    shared->users++;
+    return &shared->settings;
+}
+
+void settings_unshare(const struct topic_settings *s)
+{
+    if (s == NULL)
+        return;
+    struct shared_settings *shared = LIST_OWNER(s, struct shared_settings, settings);
+    if (--shared->users > 0)
+        return;
+    list_remove(&shared->link);
+    mem_free(shared);
 }

@@ -31,7 +31,7 @@ int topic_append(struct topic *t, struct append *a, uint64_t *first)
 {
     a->epoch = t->shared->role->epoch;
     a->time_ms = wall_clock_now(t->shared->clock);
-    a->has_stated = t->settings.replication == REPLICATION_LIVE;
+    a->has_stated = t->settings->replication == REPLICATION_LIVE;
     a->stated = least(t->peers.at, t->disk.at);
     int rc = journal_append(t->journal, a, first);
     if (rc < 0)
@@ -69,12 +69,12 @@ void topic_count_read(struct topic *t, uint64_t messages, uint64_t bytes)
 
 struct mark *topic_own_mark(struct topic *t)
 {
-    return t->settings.durability == DURABILITY_COMMIT ? &t->disk : &t->written;
+    return t->settings->durability == DURABILITY_COMMIT ? &t->disk : &t->written;
 }
 
 struct mark *topic_ack_mark(struct topic *t)
 {
-    return t->settings.replication == REPLICATION_LIVE ? &t->peers : topic_own_mark(t);
+    return t->settings->replication == REPLICATION_LIVE ? &t->peers : topic_own_mark(t);
 }
 
 uint64_t topic_readable(struct topic *t)
@@ -86,7 +86,7 @@ uint64_t topic_readable(struct topic *t)
  * acknowledged, so it may serve all that it has. */
 uint64_t topic_shippable(struct topic *t)
 {
-    if (t->settings.replication == REPLICATION_LIVE)
+    if (t->settings->replication == REPLICATION_LIVE)
         return t->written.at;
     return least(t->lead.ship, topic_own_mark(t)->at);
 }
@@ -98,7 +98,7 @@ void topic_begin_marks(struct topic *t)
 {
     struct journal_info info;
     journal_info(t->journal, &info);
-    bool alone = t->shared->role->kind == ROLE_ALONE, live = t->settings.replication == REPLICATION_LIVE;
+    bool alone = t->shared->role->kind == ROLE_ALONE, live = t->settings->replication == REPLICATION_LIVE;
     uint64_t stated = live && info.stated < info.first ? info.first : info.stated;
     t->shared->sums->messages += info.disk;
     t->shared->sums->epoch = most(t->shared->sums->epoch, info.epoch);
@@ -130,7 +130,7 @@ void topic_settle(struct topic *t)
         raise(&t->peers, hooks ? hooks->peers(hooks->arg, t) : own);
         raise(&t->readable, topic_ack_mark(t)->at);
     }
-    if (hooks && t->settings.replication == REPLICATION_LIVE)
+    if (hooks && t->settings->replication == REPLICATION_LIVE)
         journal_note_stated(t->journal, t->peers.at, false);
     if (hooks)
         hooks->moved(hooks->arg, t);

@@ -112,7 +112,7 @@ void topic_log_keep(struct buf *messages, const struct topic *t)
     }
     if (t->gone)
         header_write(&headers, SLICE("gone"), SLICE("true"));
-    settings_each(&t->settings, &settings_default, pair_write, &headers);
+    settings_each(t->settings, &settings_default, pair_write, &headers);
     birth_write(&headers, &birth);
     struct message m = {.key = slice_from(t->name), .headers = buf_slice(&headers), .payload = SLICE("keep")};
     message_write(messages, &m);

@@ -63,7 +63,7 @@ struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const
     t->topics = ts;
     t->shared = &ts->shared;
     t->id = id;
-    t->settings = *settings;
+    topic_set_settings(t, settings);
     list_init(&t->lead.feeds);
     list_init(&t->lead.unshipped);
     list_init(&t->follow.placing);
@@ -72,22 +72,31 @@ struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const
 
 void topic_free(struct topic *t)
 {
-    if (t != NULL)
-        buf_fini(&t->labels);
+    if (t == NULL)
+        return;
+    settings_unshare(t->settings);
+    buf_fini(&t->labels);
     mem_free(t);
+}
+
+void topic_set_settings(struct topic *t, const struct topic_settings *settings)
+{
+    const struct topic_settings *before = t->settings;
+    t->settings = settings_share(&t->topics->settings, settings);
+    settings_unshare(before);
 }
 
 static struct journal_options journal_options_of(const struct topic *t)
 {
     return (struct journal_options){
         .id = t->id,
-        .segment_messages = t->settings.segment_messages,
-        .segment_bytes = t->settings.segment_bytes,
-        .segment_age_ms = t->settings.segment_age_ms,
-        .durability = t->settings.durability,
-        .written_at_once = t->settings.replication == REPLICATION_LIVE,
-        .dedupe_age_ms = t->settings.dedupe_age_ms,
-        .dedupe_keys = t->settings.dedupe_keys,
+        .segment_messages = t->settings->segment_messages,
+        .segment_bytes = t->settings->segment_bytes,
+        .segment_age_ms = t->settings->segment_age_ms,
+        .durability = t->settings->durability,
+        .written_at_once = t->settings->replication == REPLICATION_LIVE,
+        .dedupe_age_ms = t->settings->dedupe_age_ms,
+        .dedupe_keys = t->settings->dedupe_keys,
     };
 }
 
@@ -218,9 +227,11 @@ static void apply_set(struct topics *ts, const struct message *m)
     struct topic *t = topics_find_any(ts, m->key);
     if (t == NULL)
         return;
+    struct topic_settings settings = *t->settings;
+    topic_log_settings(m, &settings);
     if (!t->gone)
         topics_count_copies(ts, t, false);
-    topic_log_settings(m, &t->settings);
+    topic_set_settings(t, &settings);
     if (!t->gone)
         topics_count_copies(ts, t, true);
     topic_used(t);
@@ -440,6 +451,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     map_init(&ts->deleted);
     mark_init(&ts->log.applied, 0);
     list_init(&ts->log.changes);
+    list_init(&ts->settings);
     ts->opening = true;
     int rc = log_open(ts);
     if (rc < 0)

@@ -58,7 +58,7 @@ static bool is_leaving(const struct topics *ts, const struct topic *t)
 struct topic_settings topics_settings_to_be(const struct topics *ts, const struct topic *t)
 {
     const struct change *c = topic_log_find(&ts->log, slice_from(t->name));
-    return c != NULL && c->kind != CHANGE_DELETE ? c->settings : t->settings;
+    return c != NULL && c->kind != CHANGE_DELETE ? c->settings : *t->settings;
 }
 
 int topics_set(struct topics *ts, struct topic *t, const struct topic_settings *settings, uint64_t *want)
@@ -91,8 +91,8 @@ int topics_delete(struct topics *ts, struct topic *t, uint64_t *want)
 
 void topics_count_copies(struct topics *ts, const struct topic *t, bool counts)
 {
-    if (t->settings.replication == REPLICATION_LIVE && !topic_is_internal(t))
-        ts->sums.live[t->settings.copies] += counts ? 1 : UINT_MAX;
+    if (t->settings->replication == REPLICATION_LIVE && !topic_is_internal(t))
+        ts->sums.live[t->settings->copies] += counts ? 1 : UINT_MAX;
 }
 
 /* The smallest `copies` that a topic has, or 1. */
@@ -116,8 +116,8 @@ static unsigned copies_to_be(const struct topics *ts)
             t = map_get(&ts->unopened.by_name, slice_from(c->name));
         if (c->name[0] == '_' || c != topic_log_find(&ts->log, slice_from(c->name)))
             continue;                /* a later one counts */
-        if (t != NULL && !t->gone && t->settings.replication == REPLICATION_LIVE)
-            live[t->settings.copies]--;
+        if (t != NULL && !t->gone && t->settings->replication == REPLICATION_LIVE)
+            live[t->settings->copies]--;
         if (c->kind != CHANGE_DELETE && c->settings.replication == REPLICATION_LIVE)
             live[c->settings.copies]++;
     }

@@ -30,10 +30,10 @@ enum trimmed topics_trim(struct topics *ts)
         ts->trim_some = false;
     for (unsigned i = 0; i < TRIM_STEP && (t = registry_at(&ts->all, ts->trim_at)) != NULL; i++) {
         ts->trim_at++;
-        struct retain keep = t->settings.retain;
+        struct retain keep = t->settings->retain;
         if (t == ts->log.topic && ts->log.snapshot.first > topic_first(t))
             keep.messages = t->tail.at - ts->log.snapshot.first;
-        if (t->settings.retain_groups)
+        if (t->settings->retain_groups)
             keep.passed = t->groups.passed;
         else if (keep.age_ms == 0 && keep.bytes == 0 && keep.messages == 0)
             continue;
@@ -68,7 +68,7 @@ int topics_may_append(const struct topic *t)
         return -ERR_UNCONFIRMED;
     if (topic_log_pending(&ts->log, t))
         return -ERR_UNAVAILABLE;
-    if (t->settings.replication == REPLICATION_LIVE && t->settings.copies > role_copies(role))
+    if (t->settings->replication == REPLICATION_LIVE && t->settings->copies > role_copies(role))
         return -ERR_NO_COPIES;
     return 0;
 }

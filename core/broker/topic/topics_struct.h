@@ -19,6 +19,7 @@ struct topics {
     struct registry unopened;     /* they exist, and their directory could not be made */
     struct order by_id;           /* of both, but not _topics */
     struct topic_log log;
+    struct list settings;         /* that topics share */
     size_t most;                  /* limits.topics */
     struct expiry expiry;
     struct map deleted;           /* while opening: topics whose directory should be gone */
@@ -40,6 +41,9 @@ void topics_count_copies(struct topics *ts, const struct topic *t, bool counts);
 /* A topic that is in no registry. */
 struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings);
 void topic_free(struct topic *t);
+
+/* Makes these its settings. Its journal, marks and expiry are told by others (apply_set). */
+void topic_set_settings(struct topic *t, const struct topic_settings *settings);
 
 /* ---- snapshots (topics_snapshot.c) ---- */
 

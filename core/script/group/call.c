@@ -66,8 +66,8 @@ int call_outcome(lua_State *L)
     topic.p = lua_tolstring(L, ARG_TOPIC, &topic.n);
     if (rc == 0)
         rc = name_find(L, topic, &t);
-    bool live = rc == 0 && t->settings.replication == REPLICATION_LIVE;
-    if (live && t->settings.copies > role_copies(topics_role(t->topics)))
+    bool live = rc == 0 && t->settings->replication == REPLICATION_LIVE;
+    if (live && t->settings->copies > role_copies(topics_role(t->topics)))
         rc = -ERR_NO_COPIES;
     return rc == 0 ? 0 : -ERR_UNKNOWN_OUTCOME;
 }

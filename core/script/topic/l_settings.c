@@ -221,7 +221,7 @@ int l_topic_create(lua_State *L)
     if (rc < 0 && rc != -ERR_UNKNOWN_TOPIC)
         return handle_fail(L, h, rc);
     if (rc == 0 && !t->deleting) {
-        if (t->gone || !settings_equal(&t->settings, &s) || !birth_is(t, &plan.birth))
+        if (t->gone || !settings_equal(t->settings, &s) || !birth_is(t, &plan.birth))
             return push_fail(L, -ERR_TOPIC_EXISTS);
         lua_pushboolean(L, 0);
         return 1;

@@ -288,7 +288,7 @@ static void push_info(lua_State *L, struct topic *t)
     push_labels(L, t);
     lua_setfield(L, -2, "labels");
     set_followers(L, t);
-    push_settings(L, &t->settings);
+    push_settings(L, t->settings);
 }
 
 /* Fails a check: nil, message, code, and the {epoch, offset} up to which the two histories can agree. */

@@ -9,7 +9,7 @@
 static slice durability_name(const struct topic *t)
 {
     static const slice names[] = {SLICE("commit"), SLICE("interval"), SLICE("os")};
-    return names[t->settings.durability];
+    return names[t->settings->durability];
 }
 
 static slice mark_name(const struct topic *t, const struct mark *mark)

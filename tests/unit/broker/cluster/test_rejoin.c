@@ -1,5 +1,6 @@
 /* Followers that come back to a leader which cannot show them all of what they have in common, or not any more. */
 #include "unit/cluster_rig.h"
+#include "unit/topic_set.h"
 
 static struct topic *both_have(const char *name, enum replication replication, unsigned count)
 {
@@ -26,7 +27,7 @@ TEST(test_a_follower_whose_epochs_retention_has_removed_begins_at_the_leaders_fi
     lead(a);
     publish(t, 60, 100);
     WAIT_UNTIL(t->peers.at == 65);
-    t->settings.retain.messages = 15;
+    TOPIC_SET(t, retain.messages, 15);
     WAIT_UNTIL((topics_trim(a->topics), topic_first(t) >= 40));
     join(b, a);
     WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 65);
@@ -70,7 +71,7 @@ TEST(test_an_old_leader_that_retention_overtook_begins_at_the_leaders_first)
     lead(b);
     publish(u, 60, 100);
     WAIT_UNTIL(u->peers.at == 65);
-    u->settings.retain.messages = 15;
+    TOPIC_SET(u, retain.messages, 15);
     WAIT_UNTIL((topics_trim(b->topics), topic_first(u) >= 40));
     join(a, b);
     WAIT_UNTIL(topic_readable(t) == 65);
@@ -98,7 +99,7 @@ TEST(test_what_an_old_leader_said_of_offsets_that_never_came_is_not_said_of_othe
     struct topic_settings s = settings_of(REPLICATION_LIVE);
     uint64_t want;
     CHECK_EQ(topics_set(c->topics, topic_at(c, "t"), &s, &want), 0);
-    WAIT_UNTIL(u->settings.replication == REPLICATION_LIVE);
+    WAIT_UNTIL(u->settings->replication == REPLICATION_LIVE);
     c->syncs_not = true;                             /* nothing is committed from now on */
     publish(topic_at(c, "t"), 10, 100);
     WAIT_UNTIL(u->disk.at == 15);

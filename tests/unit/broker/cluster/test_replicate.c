@@ -156,11 +156,11 @@ TEST(test_a_follower_acknowledges_what_a_sync_covers_and_not_what_came_since)
 
 static void switch_to(struct node *leader, struct topic *t, enum replication replication)
 {
-    struct topic_settings s = t->settings;
+    struct topic_settings s = *t->settings;
     uint64_t want;
     s.replication = replication;
     CHECK_EQ(topics_set(leader->topics, t, &s, &want), 0);
-    WAIT_UNTIL(t->settings.replication == replication);
+    WAIT_UNTIL(t->settings->replication == replication);
 }
 
 TEST(test_a_topic_changes_its_mode_and_what_is_readable_never_goes_back)
@@ -176,9 +176,9 @@ TEST(test_a_topic_changes_its_mode_and_what_is_readable_never_goes_back)
     struct topic_settings live = settings_of(REPLICATION_LIVE);
     CHECK_EQ(topics_set(a->topics, t, &live, &want), 0);
     turn_for(50);
-    CHECK_EQ(t->settings.replication, REPLICATION_WAL);   /* not before the set has it */
+    CHECK_EQ(t->settings->replication, REPLICATION_WAL);   /* not before the set has it */
     b->paused = false;
-    WAIT_UNTIL(t->settings.replication == REPLICATION_LIVE);
+    WAIT_UNTIL(t->settings->replication == REPLICATION_LIVE);
     CHECK_EQ(topic_readable(t), 2);
     publish(t, 1, 100);
     WAIT_UNTIL(t->peers.at == 3 && topic_readable(topic_at(b, "t")) == 3);   /* with what was not yet shipped */
@@ -187,7 +187,7 @@ TEST(test_a_topic_changes_its_mode_and_what_is_readable_never_goes_back)
     WAIT_UNTIL(topic_ack_mark(t)->at == 4);
     turn_for(50);
     CHECK_EQ(topic_at(b, "t")->tail.at, 3);
-    WAIT_UNTIL(topic_at(b, "t")->settings.replication == REPLICATION_WAL);
+    WAIT_UNTIL(topic_at(b, "t")->settings->replication == REPLICATION_WAL);
     ship(t);
     WAIT_UNTIL(topic_readable(topic_at(b, "t")) == 4);
     check_same_topic(a, b, "t");
@@ -248,7 +248,7 @@ TEST(test_changes_that_wait_for_a_member_hold_up_only_the_topics_that_they_are_a
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_wal(a, "t"), *u = make_wal(a, "u"), *v = make_wal(a, "v");
-    struct topic_settings longer = u->settings, wal = settings_of(REPLICATION_WAL);
+    struct topic_settings longer = *u->settings, wal = settings_of(REPLICATION_WAL);
     uint64_t want, made;
     WAIT_UNTIL(acked(t, b) == 0 && acked(u, b) == 0 && acked(v, b) == 0);
     b->paused = true;
@@ -273,7 +273,7 @@ TEST(test_changes_that_wait_for_a_member_hold_up_only_the_topics_that_they_are_a
     b->paused = false;
     follow(b, a);
     WAIT_UNTIL(topic_at(a, "w") != NULL);
-    CHECK_EQ(u->settings.retain.messages, 1000);
+    CHECK_EQ(u->settings->retain.messages, 1000);
     CHECK(topic_at(a, "v") == NULL);
     CHECK_EQ(try_publish(u, 10, "by new settings"), 0);
     rig_down();
@@ -289,7 +289,7 @@ static void half_turn(struct node *n)
 
 static void switch_durability(struct node *leader, struct topic *t, enum durability durability)
 {
-    struct topic_settings s = t->settings;
+    struct topic_settings s = *t->settings;
     uint64_t want;
     s.durability = durability;
     CHECK_EQ(topics_set(leader->topics, t, &s, &want), 0);
@@ -311,8 +311,8 @@ TEST(test_what_a_follower_has_not_synced_does_not_count_once_the_leader_asks_for
     switch_durability(a, t, DURABILITY_COMMIT);
     WAIT_UNTIL(acked(topics_log(a->topics), b) == topics_log(a->topics)->tail.at);
     b->paused = true;                                /* it has the change, and does not know that it is committed */
-    WAIT_UNTIL((half_turn(b), t->settings.durability == DURABILITY_COMMIT));
-    CHECK_EQ(u->settings.durability, DURABILITY_OS);
+    WAIT_UNTIL((half_turn(b), t->settings->durability == DURABILITY_COMMIT));
+    CHECK_EQ(u->settings->durability, DURABILITY_OS);
     publish(t, 1, 100);
     for (int i = 0; i < 20; i++) {
         half_turn(b);
@@ -341,10 +341,10 @@ TEST(test_a_follower_that_has_synced_at_a_change_says_so_without_another_message
     publish(t, 3, 100);
     WAIT_UNTIL(t->peers.at == 3);
     switch_durability(a, t, DURABILITY_COMMIT);
-    WAIT_UNTIL(t->settings.durability == DURABILITY_COMMIT && acked(t, b) == 3);
+    WAIT_UNTIL(t->settings->durability == DURABILITY_COMMIT && acked(t, b) == 3);
     CHECK_EQ(topic_at(b, "t")->disk.at, 3);
     switch_durability(a, t, DURABILITY_OS);
-    WAIT_UNTIL(topic_at(b, "t")->settings.durability == DURABILITY_OS);
+    WAIT_UNTIL(topic_at(b, "t")->settings->durability == DURABILITY_OS);
     b->syncs_not = true;
     publish(t, 1, 100);
     WAIT_UNTIL(t->peers.at == 4);
@@ -365,8 +365,8 @@ TEST(test_a_member_that_has_not_heard_of_a_change_of_durability_is_not_one_that_
     switch_durability(a, t, DURABILITY_COMMIT);
     WAIT_UNTIL(acked(topics_log(a->topics), b) == topics_log(a->topics)->tail.at);
     b->paused = true;
-    WAIT_UNTIL((half_turn(b), t->settings.durability == DURABILITY_COMMIT));
-    CHECK_EQ(topic_at(b, "t")->settings.durability, DURABILITY_OS);
+    WAIT_UNTIL((half_turn(b), t->settings->durability == DURABILITY_COMMIT));
+    CHECK_EQ(topic_at(b, "t")->settings->durability, DURABILITY_OS);
     b->paused = false;
     cluster_follow(b->cluster, NULL);
     WAIT_UNTIL(acked(t, b) == UINT64_MAX);

@@ -13,7 +13,7 @@ static void compact(struct node *leader, struct topic *t)
 {
     uint64_t want, first = topic_first(topics_log(leader->topics));
     for (int i = 0; i < 2 * TOPIC_LOG_GROWTH / 400; i++)
-        CHECK_EQ(topics_set(leader->topics, t, &t->settings, &want), 0);
+        CHECK_EQ(topics_set(leader->topics, t, t->settings, &want), 0);
     settle_log(leader);
     WAIT_UNTIL((topics_trim(leader->topics), topic_first(topics_log(leader->topics)) > first));
 }
@@ -129,7 +129,7 @@ TEST(test_a_node_that_lacks_a_snapshot_takes_a_list_that_is_whole_from_its_begin
     publish(t, 5, 100);
     for (int i = 0; i < 14; i++) {
         for (int k = 0; k < 1000; k++)
-            CHECK_EQ(topics_set(a->topics, t, &t->settings, &want), 0);
+            CHECK_EQ(topics_set(a->topics, t, t->settings, &want), 0);
         settle_log(a);
     }
     WAIT_UNTIL(can_read(b, "t", 5) && topics_log(b->topics)->disk.at == topics_log(a->topics)->tail.at);

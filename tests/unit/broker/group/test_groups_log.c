@@ -1,5 +1,6 @@
 /* The records of groups: their log, histories, snapshots, retention, and what each of them costs. */
 #include "unit/groups_rig.h"
+#include "unit/topic_set.h"
 
 /* 3 * 10^9 offsets are settled while ten messages are out. */
 TEST(test_a_settled_range_costs_by_what_is_out)
@@ -150,7 +151,7 @@ TEST(test_what_all_groups_have_passed_is_known_once_it_is_committed)
     struct group_settings s = group_settings_default;
     struct group_place from = {0, 0};
     begin(&n, &s);
-    n.topic->settings.retain_groups = 1;
+    TOPIC_SET(n.topic, retain_groups, 1);
     for (int i = 0; i < 4; i++)
         publish_plain(&n, 1);
     CHECK_EQ(groups_create(n.groups, n.topic, SLICE("slow"), &s, &from, &want), 0);
@@ -182,7 +183,7 @@ TEST(test_what_all_groups_have_passed_is_known_once_it_is_committed)
     groups_trim(n.groups);
     CHECK_EQ(n.topic->groups.passed, 3);
     restart(&n);
-    n.topic->settings.retain_groups = 1;
+    TOPIC_SET(n.topic, retain_groups, 1);
     CHECK_EQ(topic_truncate(n.topic, 1), 0);         /* what is settled from there on is of another history */
     for (int i = 0; i < 4; i++)
         publish_plain(&n, 1);

@@ -1,5 +1,6 @@
 /* Who is in the synced set: when a node joins, when it is asked out, and what counts meanwhile. */
 #include "unit/cluster_rig.h"
+#include "unit/topic_set.h"
 
 TEST(test_a_node_joins_once_it_has_all_on_its_disk)
 {

@@ -13,7 +13,7 @@ static void fill_log(struct node *n, const char *name, int size)
     struct topic *t = topics_find(n->topics, slice_from(name));
     uint64_t want, before = topics_log(n->topics)->tail.at;
     for (int i = 0; i < size / 400; i++)
-        CHECK_EQ(topics_set(n->topics, t, &t->settings, &want), 0);
+        CHECK_EQ(topics_set(n->topics, t, t->settings, &want), 0);
     CHECK_EQ(topics_log(n->topics)->tail.at, before + (uint64_t)size / 400);
 }
 
@@ -40,14 +40,14 @@ static struct expected expect(struct node *n, const char *name)
     const struct topic *t = topics_find(n->topics, slice_from(name));
     CHECK(t != NULL);
     return (struct expected){.name = name, .id = t->id, .source = t->source, .dependents = t->dependents,
-                             .gone = t->gone, .messages = t->settings.retain.messages};
+                             .gone = t->gone, .messages = t->settings->retain.messages};
 }
 
 static void check(struct node *n, const struct expected *e)
 {
     const struct topic *t = topics_find(n->topics, slice_from(e->name));
     CHECK(t != NULL && topic_id_eq(t->id, e->id) && topic_id_eq(t->source, e->source));
-    CHECK(t->dependents == e->dependents && t->gone == e->gone && t->settings.retain.messages == e->messages);
+    CHECK(t->dependents == e->dependents && t->gone == e->gone && t->settings->retain.messages == e->messages);
     slice label = header_named(buf_slice(&t->labels), SLICE("for"));
     CHECK(e->label == NULL ? label.n == 0 : slice_eq(label, slice_from(e->label)));
 }

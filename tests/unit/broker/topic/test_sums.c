@@ -15,7 +15,7 @@ static struct topic *create_live(struct node *n, const char *name, unsigned copi
 static void ask_for_copies(struct node *n, struct topic *t, unsigned copies)
 {
     uint64_t want;
-    struct topic_settings s = t->settings;
+    struct topic_settings s = *t->settings;
     s.copies = copies;
     CHECK_EQ(topics_set(n->topics, t, &s, &want), 0);
 }

@@ -125,14 +125,14 @@ TEST(test_settings_that_are_set_back_to_their_defaults_stay_so)
     CHECK_EQ(topics_create(n.topics, SLICE("plain"), &settings_default, &want), 0);
     settle(&n, topics_log(n.topics));
     for (int changed = 0; changed < 2; changed++) {
-        CHECK(settings_equal(&topics_find(n.topics, SLICE("t"))->settings, changed ? &settings_default : &s));
-        CHECK(settings_equal(&topics_find(n.topics, SLICE("plain"))->settings, &settings_default));
+        CHECK(settings_equal(topics_find(n.topics, SLICE("t"))->settings, changed ? &settings_default : &s));
+        CHECK(settings_equal(topics_find(n.topics, SLICE("plain"))->settings, &settings_default));
         CHECK_EQ(topics_set(n.topics, topics_find(n.topics, SLICE("t")), &settings_default, &want), 0);
         settle(&n, topics_log(n.topics));
         node_close(&n);
         node_open(&n);
     }
-    CHECK(settings_equal(&topics_find(n.topics, SLICE("t"))->settings, &settings_default));
+    CHECK(settings_equal(topics_find(n.topics, SLICE("t"))->settings, &settings_default));
     node_close(&n);
 }
 
@@ -182,12 +182,12 @@ TEST(test_a_file_that_outlived_its_delete_record_is_moved_aside_for_its_successo
 
 static uint64_t changed_retention(struct node *n, struct topic *t)
 {
-    struct topic_settings s = t->settings;
+    struct topic_settings s = *t->settings;
     uint64_t want;
     s.retain.messages = 10;
     CHECK_EQ(topics_set(n->topics, t, &s, &want), 0);
     settle(n, topics_log(n->topics));
-    return t->settings.retain.messages;
+    return t->settings->retain.messages;
 }
 
 TEST(test_a_node_that_starts_with_a_clock_behind_its_messages_goes_on_from_them)
@@ -217,7 +217,7 @@ TEST(test_changed_settings_are_kept)
     CHECK_EQ(changed_retention(&n, create(&n, "t")), 10);
     node_close(&n);
     node_open(&n);
-    CHECK_EQ(topics_find(n.topics, SLICE("t"))->settings.retain.messages, 10);
+    CHECK_EQ(topics_find(n.topics, SLICE("t"))->settings->retain.messages, 10);
     node_close(&n);
 }
 

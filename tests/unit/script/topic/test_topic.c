@@ -3,6 +3,7 @@
 #include "script/message/batch.h"
 #include "script/message/records.h"
 #include "unit/host.h"
+#include "unit/topic_set.h"
 #include "unit/unit.h"
 
 static struct host h;
@@ -166,15 +167,15 @@ TEST(test_a_receipt_states_no_more_than_the_append_waited_for)
     open_topic();
     CHECK_EVAL("return T:receipt(T:append('x')):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
     struct topic *t = topics_find(h.topics, SLICE("t"));
-    t->settings.replication = REPLICATION_LIVE;      /* it becomes live after the append; its followers have nothing */
+    TOPIC_SET(t, replication, REPLICATION_LIVE);      /* it becomes live after the append; its followers have nothing */
     t->peers.at = 0;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"disk\"");
     CHECK_EVAL("return table.concat({T:acknowledges(1)}, ' ')", "commit disk 1");
     CHECK_EVAL("return table.concat({T:acknowledges(0)}, ' ')", "commit peers 1");
     CHECK_EVAL("return table.concat({T:acknowledges()}, ' ')", "commit peers 1");
-    t->settings.replication = REPLICATION_WAL;
+    TOPIC_SET(t, replication, REPLICATION_WAL);
     CHECK_EVAL("return table.concat({T:acknowledges(1, 'peers')}, ' ')", "commit disk 1");
-    t->settings.replication = REPLICATION_LIVE;
+    TOPIC_SET(t, replication, REPLICATION_LIVE);
     t->peers.at = 1;
     CHECK_EVAL("return T:receipt(0, 1, 1):match('\"committed\":\"%a+\"')", "\"committed\":\"peers\"");
     CHECK_EVAL("return T:receipt(0, 1, 1, nil, false, 'a\"b\\n'):match('\"data.*')",
