@@ -167,7 +167,7 @@ function Topic:barrier(timeout) end
 ---@example topic("orders"):read { from = topic("orders"):offset_at(now() - 60) }
 function Topic:offset_at(time) end
 
----Allows messages below `offset` to be sent to followers. Without a cluster it only changes the result of info().
+---Allows messages below `offset` to be sent to followers. Without a cluster it does nothing.
 ---@where tasks
 ---@param offset integer
 ---@return boolean? ok
@@ -226,7 +226,7 @@ function Topic:check(epoch, offset, topic, reached) end
 ---@field written integer     messages below it survive a crash of the process
 ---@field disk integer        messages below it are synced
 ---@field peers integer       messages below it are on the disks of the synced set
----@field ship integer        messages below it may be sent to followers
+---@field ship integer        messages below it may be sent to followers; the tail without a cluster
 ---@field bytes integer
 ---@field segments integer
 ---@field damaged integer     known damaged ranges

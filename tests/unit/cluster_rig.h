@@ -313,7 +313,7 @@ static void make_many(struct node *leader, const struct node *follower, unsigned
         snprintf(name, sizeof(name), "a-%05u", i);
         CHECK_EQ(topics_create(leader->topics, slice_from(name), &settings_default, &want), 0);
     }
-    WAIT_UNTIL(topic_at(follower, name) != NULL && topic_at(follower, name)->follow.placed);
+    WAIT_UNTIL(topic_at(follower, name) != NULL && topic_at(follower, name)->follow->placed);
 }
 
 /* Appends a batch of one message of this size, whose payload states its offset. */
@@ -341,7 +341,7 @@ static void publish(struct topic *t, unsigned count, size_t size)
 /* Lets followers have the topic up to its tail, as topic:ship does. */
 static void ship(struct topic *t)
 {
-    t->lead.ship = t->tail.at;
+    t->lead->ship = t->tail.at;
     topic_settle(t);
 }
 

@@ -56,7 +56,7 @@ void follower_free(struct follower *f)
 /* What a leader stated of offsets that have not arrived must not be applied to those that the next leader sends. */
 static void unplace(struct follower *f, struct topic *t)
 {
-    struct topic_follow *tf = &t->follow;
+    struct topic_follow *tf = t->follow;
     f->placed -= tf->placed;
     tf->told_readable = least(tf->told_readable, t->tail.at);
     tf->told_peers = least(tf->told_peers, t->tail.at);
@@ -136,7 +136,7 @@ void follower_follow(struct follower *f, const struct leader_address *leader)
     hang_up(f);
     f->leader_losses += f->follows;
     for (size_t i = 0; (t = topics_at(f->topics, i)) != NULL; i++)
-        t->follow.refetch = false;   /* what differs from one leader's history may be the same in the next one's */
+        t->follow->refetch = false;   /* what differs from one leader's history may be the same in the next one's */
     f->follows = leader != NULL;
     f->refused = f->stuck = false;
     f->said[0] = '\0';
@@ -195,24 +195,24 @@ void follower_receive(struct follower *f)
 static bool has_news(struct topic *t)
 {
     struct mark *own = topic_own_mark(t);
-    return t->follow.placed && own->at > (own == &t->disk ? t->follow.acked_disk : t->follow.acked_written);
+    return t->follow->placed && own->at > (own == &t->disk ? t->follow->acked_disk : t->follow->acked_written);
 }
 
 static void send_acks(struct follower *f)
 {
     struct buf *out = NULL;
     LIST_EACH(node, &f->unacked) {
-        struct topic *t = LIST_OWNER(node, struct topic, follow.placing);
-        list_remove(&t->follow.placing);
+        struct topic *t = LIST_OWNER(node, struct topic_follow, placing)->topic;
+        list_remove(&t->follow->placing);
         if (!has_news(t))
             continue;
         if (out == NULL)
             out = link_begin(f->link, WIRE_ACK);
-        t->follow.acked_written = t->written.at;
-        t->follow.acked_disk = t->disk.at;
-        put_u32(out, t->follow.slot);
-        put_u64(out, t->follow.acked_written);
-        put_u64(out, t->follow.acked_disk);
+        t->follow->acked_written = t->written.at;
+        t->follow->acked_disk = t->disk.at;
+        put_u32(out, t->follow->slot);
+        put_u64(out, t->follow->acked_written);
+        put_u64(out, t->follow->acked_disk);
     }
     if (out != NULL)
         link_end(f->link);
@@ -225,20 +225,20 @@ static void ask_positions(struct follower *f)
     if (!list_empty(&f->held) && clock_ns() >= f->held_ns) {
         f->held_ns = clock_ns() + HELD_NS;
         LIST_EACH(node, &f->held) {
-            struct topic *t = LIST_OWNER(node, struct topic, follow.placing);
+            struct topic *t = LIST_OWNER(node, struct topic_follow, placing)->topic;
             if (t == f->refetch.topic)
                 continue;            /* it waits for its repair */
-            t->follow.held = false;
+            t->follow->held = false;
             list_remove(node);
             list_push(&f->unplaced, node);
         }
     }
-    if (!f->log_placed && !log->follow.held && !list_alone(&log->follow.placing))
+    if (!f->log_placed && !log->follow->held && !list_alone(&log->follow->placing))
         reconcile_ask(f, log);
     unsigned left = LINK_STEP;
     while (!f->failed && f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX &&
            left-- > 0)
-        reconcile_ask(f, list_first(&f->unplaced, struct topic, follow.placing));
+        reconcile_ask(f, list_first(&f->unplaced, struct topic_follow, placing)->topic);
     if (f->log_placed && !list_empty(&f->unplaced) && link_unsent(f->link) < LINK_UNSENT_MAX)
         loop_again(f->loop);
 }
@@ -293,10 +293,10 @@ bool follower_tick(struct follower *f)
 
 void follower_audited(struct follower *f, struct topic *t, const struct file_info *file)
 {
-    if (f->phase != UPSTREAM_READY || !t->follow.placed || !file->has_crc)
+    if (f->phase != UPSTREAM_READY || !t->follow->placed || !file->has_crc)
         return;
     struct buf *out = link_begin(f->link, WIRE_AUDIT);
-    put_u32(out, t->follow.slot);
+    put_u32(out, t->follow->slot);
     put_u64(out, file->first);
     put_u64(out, file->next);
     put_u32(out, file->crc);
@@ -310,11 +310,11 @@ void follower_tell_uses(struct follower *f, uint64_t now_ns)
     struct topic *t;
     for (unsigned i = 0; i < EXPIRE_STEP_LOOKS && (t = expiry_look(e, now_ns)) != NULL; i++) {
         uint64_t ago_ms = topic_unused_ns(t, now_ns) / NS_PER_MS;
-        if (f->phase != UPSTREAM_READY || f->failed || !t->follow.placed || ago_ms >= t->settings->expire_ms)
+        if (f->phase != UPSTREAM_READY || f->failed || !t->follow->placed || ago_ms >= t->settings->expire_ms)
             continue;
         if (out == NULL)
             out = link_begin(f->link, WIRE_USED);
-        put_u32(out, t->follow.slot);
+        put_u32(out, t->follow->slot);
         put_u64(out, ago_ms);
     }
     if (out != NULL)
@@ -325,8 +325,8 @@ void follower_tell_uses(struct follower *f, uint64_t now_ns)
 
 void follower_moved(struct follower *f, struct topic *t)
 {
-    if (has_news(t) && list_alone(&t->follow.placing))
-        list_push(&f->unacked, &t->follow.placing);
+    if (has_news(t) && list_alone(&t->follow->placing))
+        list_push(&f->unacked, &t->follow->placing);
 }
 
 void follower_opened(struct follower *f, struct topic *t)
@@ -336,11 +336,11 @@ void follower_opened(struct follower *f, struct topic *t)
 
 void follower_dropped(struct follower *f, struct topic *t)
 {
-    f->placed -= t->follow.placed;
-    list_remove(&t->follow.placing);
-    buf_fini(&t->follow.senders);
-    if (t->follow.slot < f->slots)
-        f->by_slot[t->follow.slot] = NULL;
+    f->placed -= t->follow->placed;
+    list_remove(&t->follow->placing);
+    buf_fini(&t->follow->senders);
+    if (t->follow->slot < f->slots)
+        f->by_slot[t->follow->slot] = NULL;
     if (t == f->refetch.topic)
         refetch_cancel(f);
 }

@@ -15,7 +15,7 @@
 static void send_position(struct follower *f, struct topic *t, uint64_t epoch, uint64_t end)
 {
     struct buf *out = link_begin(f->link, WIRE_POSITION);
-    put_u32(out, t->follow.slot);
+    put_u32(out, t->follow->slot);
     put_u64(out, t->id.epoch);
     put_u64(out, t->id.offset);
     put_u64(out, epoch);
@@ -51,8 +51,8 @@ static void check_topics(const struct follower *f, const struct topic *t)
 void reconcile_ask(struct follower *f, struct topic *t)
 {
     struct journal_info info;
-    list_remove(&t->follow.placing);
-    int rc = t->follow.refetch ? refetch_cut(f, t) : 0;
+    list_remove(&t->follow->placing);
+    int rc = t->follow->refetch ? refetch_cut(f, t) : 0;
     check_topics(f, t);
     if (is_no_room(rc))
         upstream_hold_without_room(f, t);
@@ -60,12 +60,12 @@ void reconcile_ask(struct follower *f, struct topic *t)
         upstream_hold(f, t, rc == -ERR_BUSY ? BUSY_NS : HELD_NS);
     if (rc < 0)
         return;
-    if (t->follow.slot == 0 && f->slots == SLOTS_MAX) {
+    if (t->follow->slot == 0 && f->slots == SLOTS_MAX) {
         upstream_fail(f, "all slots of the connection are used up");
         return;
     }
-    if (t->follow.slot == 0)
-        t->follow.slot = slot_new(f, t);
+    if (t->follow->slot == 0)
+        t->follow->slot = slot_new(f, t);
     journal_info(t->journal, &info);
     /* Without a batch, but with an end, the question is whether the leader's history goes as far, in any epoch. */
     send_position(f, t, info.epoch == 0 && info.tail > 0 ? f->role->epoch : info.epoch, info.tail);
@@ -75,16 +75,16 @@ static void start(struct follower *f, struct topic *t)
 {
     journal_flush(t->journal);       /* START says that everything up to the tail is written */
     struct buf *out = link_begin(f->link, WIRE_START);
-    t->follow.acked_written = t->tail.at;
-    t->follow.acked_disk = t->disk.at;
-    put_u32(out, t->follow.slot);
-    put_u64(out, t->follow.acked_written);
-    put_u64(out, t->follow.acked_disk);
+    t->follow->acked_written = t->tail.at;
+    t->follow->acked_disk = t->disk.at;
+    put_u32(out, t->follow->slot);
+    put_u64(out, t->follow->acked_written);
+    put_u64(out, t->follow->acked_disk);
     link_end(f->link);
-    t->follow.placed = true;
+    t->follow->placed = true;
     f->placed++;
-    t->follow.no_room = false;
-    t->follow.unsettled = t->tail.at;
+    t->follow->no_room = false;
+    t->follow->unsettled = t->tail.at;
     if (t == topics_log(f->topics))
         f->log_placed = true;
 }
@@ -248,7 +248,7 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
         refetch_by_replicating(f, t, p->first);
     if (rc == 0 && journal_shortening(t->journal))
         return -ERR_BUSY;            /* it can take nothing yet */
-    t->follow.leader_first = p->first;
+    t->follow->leader_first = p->first;
     if (rc == 0 && !f->failed)
         start(f, t);
     return rc;
@@ -280,13 +280,13 @@ void reconcile_point(struct follower *f, struct wire *w)
         upstream_fail(f, why);
         return;
     }
-    if (t == NULL || t->follow.placed)
+    if (t == NULL || t->follow->placed)
         return;                      /* dropped here */
     if (p.kind == POINT_UNKNOWN) {
         upstream_hold(f, t, HELD_NS);    /* dropped there, and its record comes; or the leader cannot open it yet */
         return;
     }
-    t->follow.known = true;
+    t->follow->known = true;
     if (p.kind == POINT_UNREADABLE)
         say_limited(&f->faults, SAY_WARN, "follower", "the leader cannot read its topic=%s: asks again", t->name);
     if (p.kind == POINT_UNREADABLE || t == f->refetch.topic) {

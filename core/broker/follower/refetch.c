@@ -35,7 +35,7 @@ void refetch_soon(struct follower *f, const struct topic *t)
  * when it connects again. */
 void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first)
 {
-    struct topic_follow *tf = &t->follow;
+    struct topic_follow *tf = t->follow;
     struct state *state = store_state(f->role->store);
     refetch_cancel(f);
     state->amnesiac = true;
@@ -58,7 +58,7 @@ void refetch_by_replicating(struct follower *f, struct topic *t, uint64_t first)
 static bool may_cut(const struct follower *f, struct topic *t)
 {
     const struct role *r = f->role;
-    uint64_t from = t->follow.refetch_from, damaged, to;
+    uint64_t from = t->follow->refetch_from, damaged, to;
     struct journal_info info;
     journal_info(t->journal, &info);
     if (from >= topic_own_mark(t)->at || info.epoch == 0)
@@ -72,10 +72,10 @@ static bool may_cut(const struct follower *f, struct topic *t)
 
 int refetch_cut(struct follower *f, struct topic *t)
 {
-    uint64_t from = t->follow.refetch_from;
+    uint64_t from = t->follow->refetch_from;
     uint64_t messages = t->tail.at > from ? t->tail.at - from : 0;
-    t->follow.refetch = messages > 0;
-    if (!t->follow.refetch)
+    t->follow->refetch = messages > 0;
+    if (!t->follow->refetch)
         return 0;
     if (!may_cut(f, t)) {
         say_limited(&f->faults, SAY_WARN, "refetch",
@@ -94,7 +94,7 @@ int refetch_cut(struct follower *f, struct topic *t)
     say_limited(&f->faults, SAY_WARN, "refetch",
                 "topic=%s is replicated again from offset=%llu on; what was there is kept in diverged/", t->name,
                 (unsigned long long)from);
-    t->follow.refetch = false;
+    t->follow->refetch = false;
     f->diverged_messages += messages;
     return 0;
 }
@@ -105,7 +105,7 @@ static void ask_piece(struct follower *f)
 {
     struct refetch *r = &f->refetch;
     struct buf *out = link_begin(f->link, WIRE_WANT);
-    put_u32(out, r->topic->follow.slot);
+    put_u32(out, r->topic->follow->slot);
     put_u64(out, r->first);
     put_u64(out, r->position);
     link_end(f->link);
@@ -151,7 +151,7 @@ static void forget_beginning(struct follower *f, struct topic *t)
  * is missing between two files. */
 static void fetch_beginning(struct follower *f, struct topic *t, uint64_t from)
 {
-    uint64_t leaders = t->follow.leader_first;
+    uint64_t leaders = t->follow->leader_first;
     if (leaders >= topic_first(t))
         forget_beginning(f, t);
     else
@@ -206,8 +206,8 @@ void refetch_continue(struct follower *f)
     for (size_t i = 0; i < step; i++) {
         size_t at = (r->from + i) % count;
         struct topic *t = topics_at(f->topics, at);
-        bool damaged = t->follow.known && journal_damage(t->journal, 0, &from, &to);
-        if (!damaged && !(t->follow.placed && journal_lacks(t->journal, &from)))
+        bool damaged = t->follow->known && journal_damage(t->journal, 0, &from, &to);
+        if (!damaged && !(t->follow->placed && journal_lacks(t->journal, &from)))
             continue;
         r->from = at + 1;
         if (damaged)
@@ -225,7 +225,7 @@ void refetch_file(struct follower *f, struct wire *w)
     uint32_t slot = get_u32(w);
     uint64_t first = get_u64(w), position = get_u64(w), size = get_u64(w);
     struct topic *t = r->topic;
-    if (w->bad || t == NULL || slot != t->follow.slot || first != r->first || position != r->position)
+    if (w->bad || t == NULL || slot != t->follow->slot || first != r->first || position != r->position)
         return;                      /* of a fetch that was cancelled */
     if (size == 0 || w->rest.n == 0) {   /* the leader has no such file */
         if (first >= topic_first(t)) {   /* the boundaries differ */
@@ -252,7 +252,7 @@ void refetch_differs(struct follower *f, struct wire *w)
 {
     struct topic *t = upstream_topic(f, get_u32(w));
     uint64_t first = get_u64(w);
-    if (!wire_done(w) || t == NULL || !t->follow.placed || first < topic_first(t) || first >= t->tail.at)
+    if (!wire_done(w) || t == NULL || !t->follow->placed || first < topic_first(t) || first >= t->tail.at)
         return;
     say_limited(&f->faults, SAY_ERROR, "refetch",
                 "a sealed file is sound and differs from the leader's topic=%s file=%020llu", t->name,

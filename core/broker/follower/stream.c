@@ -18,7 +18,7 @@ static void save_state(struct follower *f)
 
 static void take_marks(struct topic *t, uint64_t readable, uint64_t peers)
 {
-    struct topic_follow *tf = &t->follow;
+    struct topic_follow *tf = t->follow;
     tf->told = true;
     if (readable > tf->told_readable)
         tf->told_readable = readable;
@@ -41,7 +41,7 @@ static void on_data(struct follower *f, struct wire *w)
         upstream_fail(f, "a DATA is not well formed");
         return;
     }
-    if (t == NULL || !t->follow.placed)
+    if (t == NULL || !t->follow->placed)
         return;
     int rc = journal_receive(t->journal, &run, w->rest);
     if (rc == -ERR_BUSY) {           /* a file that has ended here goes on, and is not on the disk yet */
@@ -63,7 +63,7 @@ static void on_data(struct follower *f, struct wire *w)
     }
     topic_received(t, run.next);
     take_marks(t, readable, peers);
-    journal_defer_sync(t->journal, t->tail.at < t->follow.told_peers);   /* no member while it lacks what they have */
+    journal_defer_sync(t->journal, t->tail.at < t->follow->told_peers);   /* no member while it lacks what they have */
     topic_settle(t);
 }
 
@@ -76,9 +76,9 @@ static void on_senders(struct follower *f, struct wire *w)
         upstream_fail(f, "a SENDERS is not well formed");
         return;
     }
-    if (t == NULL || !t->follow.placed)
+    if (t == NULL || !t->follow->placed)
         return;
-    struct buf *all = &t->follow.senders;
+    struct buf *all = &t->follow->senders;
     if (buf_size(all) + w->rest.n > SENDERS_SIZE_MAX || t->tail.at != topic_first(t)) {
         upstream_fail(f, "a SENDERS does not belong there");
         return;
@@ -96,7 +96,7 @@ static void on_marks(struct follower *f, struct wire *w)
     while (!w->bad && w->rest.n > 0) {
         struct topic *t = upstream_topic(f, get_u32(w));
         uint64_t readable = get_u64(w), peers = get_u64(w);
-        if (w->bad || t == NULL || !t->follow.placed)
+        if (w->bad || t == NULL || !t->follow->placed)
             continue;
         take_marks(t, readable, peers);
         topic_settle(t);
@@ -124,9 +124,9 @@ void stream_settle(struct follower *f)
     if (!f->stuck && f->unclean <= state->unclean)
         return;
     for (size_t i = 0; (t = topics_at(f->topics, i)) != NULL; i++) {
-        if (!t->follow.placed)
+        if (!t->follow->placed)
             return;
-        settled = settled && t->follow.unsettled == 0;
+        settled = settled && t->follow->unsettled == 0;
     }
     f->stuck = false;
     if (!settled || f->unclean <= state->unclean)

@@ -35,9 +35,9 @@ void upstream_hold(struct follower *f, struct topic *t, uint64_t ns)
     uint64_t at = clock_ns() + ns;
     if (list_empty(&f->held) || at < f->held_ns)
         f->held_ns = at;
-    t->follow.held = true;
-    list_remove(&t->follow.placing);
-    list_push(&f->held, &t->follow.placing);
+    t->follow->held = true;
+    list_remove(&t->follow->placing);
+    list_push(&f->held, &t->follow->placing);
 }
 
 bool is_no_room(int rc)
@@ -47,9 +47,9 @@ bool is_no_room(int rc)
 
 void upstream_hold_without_room(struct follower *f, struct topic *t)
 {
-    if (!t->follow.no_room)
+    if (!t->follow->no_room)
         say_error("follower", "there is no room in diverged/ for what is to be cut: the topic waits for some topic=%s",
                   t->name);
-    t->follow.no_room = true;
+    t->follow->no_room = true;
     upstream_hold(f, t, HELD_NS);
 }

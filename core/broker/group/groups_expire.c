@@ -23,11 +23,11 @@ static bool is_committed(struct groups *gs)
 
 static void say_kept(struct topic *t, const struct held_group *g)
 {
-    if (!t->use.kept)
+    if (!t->use->kept)
         say_warn("topics", "a topic that nobody has used for its `expire` is kept, because a group has not settled all "
                  "of it: delete the group, or the topic topic=%s group=%s settled=%llu end=%llu",
                  t->name, g->name, (unsigned long long)g->state.settled.cursor, (unsigned long long)t->tail.at);
-    t->use.kept = true;
+    t->use->kept = true;
 }
 
 void groups_expire_topics(struct groups *gs, uint64_t now_ns)
@@ -44,8 +44,8 @@ void groups_expire_topics(struct groups *gs, uint64_t now_ns)
             break;
         uint64_t left_ns = topic_expires_in_ns(t, now_ns);
         if (left_ns > 0) {
-            t->use.kept = false;
-            expiry_postpone(e, t, now_ns, least(left_ns, t->use.look_ns - now_ns));
+            t->use->kept = false;
+            expiry_postpone(e, t, now_ns, least(left_ns, t->use->look_ns - now_ns));
             continue;
         }
         visits += groups_count(gs);

@@ -17,14 +17,14 @@ static uint64_t passed_by(const struct held_group *g, struct topic *t)
 
 static void add_held(struct groups *gs, struct topic *t)
 {
-    if (t->groups.held)
+    if (t->groups != NULL)
         return;
     if (gs->held_count == gs->held_cap) {
         gs->held_cap = gs->held_cap == 0 ? 16 : gs->held_cap * 2;
         gs->held = mem_resize(gs->held, gs->held_cap * sizeof(gs->held[0]));
     }
     gs->held[gs->held_count++] = topic_ref(t);
-    t->groups.held = true;
+    t->groups = MEM_NEW(struct topic_groups);
 }
 
 /* Into topic_groups.least of the topics in gs->held, to which those are added that have groups; 0 where there is none
@@ -38,10 +38,10 @@ static void find_least(struct groups *gs)
             add_held(gs, t);
     for (size_t i = 0; i < gs->held_count; i++)
         if ((t = topic_deref(gs->topics, gs->held[i])) != NULL)
-            t->groups.least = UINT64_MAX;
+            t->groups->least = UINT64_MAX;
     for (size_t at = 0; (g = map_next(&gs->by_key, &at)) != NULL;)
         if ((t = group_topic(gs, g)) != NULL && t->settings->retain_groups)
-            t->groups.least = least(t->groups.least, passed_by(g, t));
+            t->groups->least = least(t->groups->least, passed_by(g, t));
 }
 
 /* Only topics in gs->held have anything noted, so the others, which may be a million, are not visited. */
@@ -56,12 +56,15 @@ void passed_note(struct groups *gs)
     for (size_t i = 0; i < gs->held_count; i++) {
         if ((t = topic_deref(gs->topics, gs->held[i])) == NULL)
             continue;
-        bool none = whole && t->groups.least == UINT64_MAX;
-        t->groups.passed = committed && !none ? least(t->groups.noted, t->groups.least) : 0;
-        t->groups.noted = whole && !none ? t->groups.least : 0;
-        t->groups.held = !none;
-        if (!none)
-            gs->held[kept++] = gs->held[i];
+        struct topic_groups *held = t->groups;
+        if (whole && held->least == UINT64_MAX) {      /* it has no group any more */
+            mem_free(held);
+            t->groups = NULL;
+            continue;
+        }
+        held->passed = committed ? least(held->noted, held->least) : 0;
+        held->noted = whole ? held->least : 0;
+        gs->held[kept++] = gs->held[i];
     }
     gs->held_count = kept;
     gs->noted_at = whole ? gs->applied : 0;

@@ -23,24 +23,21 @@ struct mark *confirm_begin(struct leader *l, uint64_t *want)
  * with. So that much is waited for, too. */
 static uint64_t reached_at(uint64_t at, const struct topic *t)
 {
-    return at > t->lead.begun ? at : t->lead.begun;
+    return at > t->lead->begun ? at : t->lead->begun;
 }
 
 bool confirm_reached(struct leader *l, slice name, struct reached *out)
 {
     struct topic *log = topics_log(l->topics), *t = topics_find(l->topics, name);
     *out = (struct reached){.applied = topics_applied(l->topics)->at};
-    if (out->applied < log->lead.begun)
+    if (out->applied < log->lead->begun)
         return false;
     if (t == NULL)
         return true;
     out->known = true;
     out->id = t->id;
     out->readable = reached_at(topic_readable(t), t);
-    if (t->lead.ship < out->readable) {      /* a `wal` topic ships later, and readers of followers wait for this */
-        t->lead.ship = out->readable;
-        topic_settle(t);
-    }
+    topic_ship(t, out->readable);      /* a `wal` topic ships later, and readers of followers wait for this */
     return true;
 }
 

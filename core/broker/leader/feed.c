@@ -13,7 +13,7 @@ enum { DATA_HEAD = 4 + 5 * 8 + 1 + 4 };   /* the fields of DATA in front of the 
 
 struct feed *feed_find(const struct peer *p, struct topic *t)
 {
-    LIST_EACH(node, &t->lead.feeds) {
+    LIST_EACH(node, &t->lead->feeds) {
         struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (f->peer == p)
             return f;
@@ -46,7 +46,7 @@ struct feed *feed_new(struct peer *p, struct topic *t, uint32_t slot)
     f->goal = t->tail.at;
     list_init(&f->dirty);
     list_init(&f->behind);
-    list_push(&t->lead.feeds, &f->of_topic);
+    list_push(&t->lead->feeds, &f->of_topic);
     if (slot >= p->slots) {
         uint32_t cap = p->slots ? p->slots * 2 : 64;
         cap = cap > slot ? cap : slot + 1;
@@ -141,7 +141,7 @@ bool feeds_caught_up(struct peer *p)
     for (const struct list *node = p->behind.next; p->caught_up && node != &p->behind; node = node->next) {
         const struct feed *f = LIST_OWNER(node, const struct feed, behind);
         uint64_t acked = feed_acked(f);
-        p->caught_up = f->started && acked >= f->topic->lead.begun && acked >= f->topic->peers.at;
+        p->caught_up = f->started && acked >= f->topic->lead->begun && acked >= f->topic->peers.at;
     }
     return p->caught_up;
 }

@@ -18,7 +18,7 @@
 #include "broker/leader/peer.h"
 
 struct feed {
-    struct list of_topic;          /* in topic.lead.feeds */
+    struct list of_topic;          /* in topic_lead.feeds */
     struct list dirty;             /* in peer.dirty or peer.told_later */
     struct list behind;            /* in peer.behind */
     struct peer *peer;             /* outlives us */

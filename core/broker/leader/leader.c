@@ -112,10 +112,10 @@ void leader_begin(struct leader *l)
     l->stalled_ns = 0;
     membership_begin(l);
     for (size_t i = 0; (t = topics_at(l->topics, i)) != NULL; i++) {
-        t->lead.begun = t->lead.ship = t->lead.sealed = t->tail.at;
-        t->lead.begun_ns = clock_ns();
-        t->lead.has_new_seal = false;
-        list_remove(&t->lead.unshipped);
+        t->lead->begun = t->lead->ship = t->lead->sealed = t->tail.at;
+        t->lead->begun_ns = clock_ns();
+        t->lead->has_new_seal = false;
+        list_remove(&t->lead->unshipped);
         leader_moved(l, t);
     }
     l->recount = true;
@@ -163,7 +163,7 @@ uint64_t leader_peers(struct leader *l, struct topic *t)
     unsigned counted = 0;
     if (l->recount || l->missing > 0 || (live && role_copies(l->role) < t->settings->copies))
         return 0;
-    LIST_EACH(node, &t->lead.feeds) {
+    LIST_EACH(node, &t->lead->feeds) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (!f->peer->counted)
             continue;
@@ -178,22 +178,22 @@ void leader_moved(struct leader *l, struct topic *t)
     uint64_t own = topic_own_mark(t)->at;
     if (!l->leading)
         return;
-    if (t->settings->replication == REPLICATION_LIVE || t->lead.ship >= own) {
-        list_remove(&t->lead.unshipped);
+    if (t->settings->replication == REPLICATION_LIVE || t->lead->ship >= own) {
+        list_remove(&t->lead->unshipped);
     } else {
-        l->ship_news = l->ship_news || list_empty(&l->unshipped) || (t->lead.has_new_seal && own >= t->lead.sealed);
-        if (list_alone(&t->lead.unshipped))
-            list_push(&l->unshipped, &t->lead.unshipped);
+        l->ship_news = l->ship_news || list_empty(&l->unshipped) || (t->lead->has_new_seal && own >= t->lead->sealed);
+        if (list_alone(&t->lead->unshipped))
+            list_push(&l->unshipped, &t->lead->unshipped);
     }
-    LIST_EACH(node, &t->lead.feeds)
+    LIST_EACH(node, &t->lead->feeds)
         feed_moved(LIST_OWNER(node, struct feed, of_topic));
 }
 
 void leader_dropped(struct leader *l, struct topic *t)
 {
     (void)l;
-    list_remove(&t->lead.unshipped);
-    LIST_EACH(node, &t->lead.feeds)
+    list_remove(&t->lead->unshipped);
+    LIST_EACH(node, &t->lead->feeds)
         feed_free(LIST_OWNER(node, struct feed, of_topic));
 }
 
@@ -202,10 +202,10 @@ unsigned leader_unshipped(struct leader *l, struct topic **out, unsigned max)
     unsigned n = 0;
     l->ship_news = false;
     LIST_EACH(node, &l->unshipped) {
-        struct topic *t = LIST_OWNER(node, struct topic, lead.unshipped);
+        struct topic *t = LIST_OWNER(node, struct topic_lead, unshipped)->topic;
         if (n == max || (n > 0 && t == out[0]))
             break;
-        t->lead.has_new_seal = false;
+        t->lead->has_new_seal = false;
         out[n++] = t;
         list_remove(node);           /* to the end: the others come first next time */
         list_push(&l->unshipped, node);
@@ -279,7 +279,7 @@ void leader_ship_all(struct leader *l)
 {
     struct topic *t;
     for (size_t i = 0; (t = topics_at(l->topics, i)) != NULL; i++) {
-        t->lead.ship = t->tail.at;
+        t->lead->ship = t->tail.at;
         topic_settle(t);
     }
 }
@@ -364,7 +364,9 @@ bool leader_peer(struct leader *l, unsigned i, struct peer_info *out)
 
 bool leader_feed(const struct topic *t, unsigned i, struct feed_info *out)
 {
-    const struct list *feeds = &t->lead.feeds;
+    if (t->lead == NULL)
+        return false;
+    const struct list *feeds = &t->lead->feeds;
     for (const struct list *node = feeds->next; node != feeds; node = node->next) {
         const struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (f->started && i-- == 0) {

@@ -115,7 +115,7 @@ static const char *unfit_because(struct peer *p, uint64_t now)
         return NULL;
     for (unsigned i = 0; i < LOOK_STEP && (t = topics_at(l->topics, p->looked_at)) != NULL; i++, p->looked_at++) {
         const struct feed *f = feed_find(p, t);
-        if (t->settings->replication == REPLICATION_LIVE && now - t->lead.begun_ns > l->lag_max_ns &&
+        if (t->settings->replication == REPLICATION_LIVE && now - t->lead->begun_ns > l->lag_max_ns &&
             (f == NULL || !f->started))
             return "it is too far behind";
     }

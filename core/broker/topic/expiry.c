@@ -8,12 +8,12 @@
 static void put(struct expiry *e, uint32_t i, struct topic *t)
 {
     e->heap[i] = t;
-    t->use.place = i + 1;
+    t->use->place = i;
 }
 
 static void move_up(struct expiry *e, uint32_t i, struct topic *t)
 {
-    while (i > 0 && e->heap[(i - 1) / 2]->use.look_ns > t->use.look_ns) {
+    while (i > 0 && e->heap[(i - 1) / 2]->use->look_ns > t->use->look_ns) {
         put(e, i, e->heap[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
@@ -23,9 +23,9 @@ static void move_up(struct expiry *e, uint32_t i, struct topic *t)
 static void move_down(struct expiry *e, uint32_t i, struct topic *t)
 {
     for (uint32_t child; (child = 2 * i + 1) < e->count; i = child) {
-        if (child + 1 < e->count && e->heap[child + 1]->use.look_ns < e->heap[child]->use.look_ns)
+        if (child + 1 < e->count && e->heap[child + 1]->use->look_ns < e->heap[child]->use->look_ns)
             child++;
-        if (e->heap[child]->use.look_ns >= t->use.look_ns)
+        if (e->heap[child]->use->look_ns >= t->use->look_ns)
             break;
         put(e, i, e->heap[child]);
     }
@@ -34,7 +34,7 @@ static void move_down(struct expiry *e, uint32_t i, struct topic *t)
 
 static void place(struct expiry *e, uint32_t i, struct topic *t)
 {
-    if (i > 0 && e->heap[(i - 1) / 2]->use.look_ns > t->use.look_ns)
+    if (i > 0 && e->heap[(i - 1) / 2]->use->look_ns > t->use->look_ns)
         move_up(e, i, t);
     else
         move_down(e, i, t);
@@ -47,19 +47,20 @@ void expiry_fini(struct expiry *e)
 
 void expiry_end(struct expiry *e, struct topic *t)
 {
-    if (t->use.place == 0)
+    if (t->use == NULL)
         return;
-    uint32_t i = t->use.place - 1;
+    uint32_t i = t->use->place;
     struct topic *last = e->heap[--e->count];
-    t->use.place = 0;
     if (last != t)
         place(e, i, last);
+    mem_free(t->use);
+    t->use = NULL;
 }
 
 void expiry_postpone(struct expiry *e, struct topic *t, uint64_t now_ns, uint64_t by_ns)
 {
-    t->use.look_ns = now_ns + by_ns;
-    place(e, t->use.place - 1, t);
+    t->use->look_ns = now_ns + by_ns;
+    place(e, t->use->place, t);
 }
 
 /* ---- topics ---- */
@@ -75,7 +76,9 @@ void expiry_begin(struct expiry *e, struct topic *t)
         expiry_end(e, t);
         return;
     }
-    if (t->use.place == 0) {
+    if (t->use == NULL) {
+        t->use = MEM_NEW(struct topic_use);
+        t->use->begun_ns = clock_ns();
         if (e->count == e->cap) {
             e->cap = e->cap == 0 ? 16 : e->cap + e->cap / 2;
             e->heap = mem_resize(e->heap, e->cap * sizeof(struct topic *));
@@ -87,7 +90,7 @@ void expiry_begin(struct expiry *e, struct topic *t)
 
 struct topic *expiry_look(struct expiry *e, uint64_t now_ns)
 {
-    if (e->count == 0 || e->heap[0]->use.look_ns > now_ns)
+    if (e->count == 0 || e->heap[0]->use->look_ns > now_ns)
         return NULL;
     struct topic *t = e->heap[0];
     expiry_postpone(e, t, now_ns, expire_ns(t) / 4);
@@ -96,21 +99,22 @@ struct topic *expiry_look(struct expiry *e, uint64_t now_ns)
 
 uint64_t expiry_due_ns(const struct expiry *e)
 {
-    return e->count == 0 ? 0 : e->heap[0]->use.look_ns;
+    return e->count == 0 ? 0 : e->heap[0]->use->look_ns;
 }
 
 /* Who waits to read, and a group whose consumers wait, has a waiter there. */
 uint64_t topic_unused_ns(const struct topic *t, uint64_t now_ns)
 {
-    if (t->readable.first != NULL || t->use.at_ns > now_ns)
+    if (t->readable.first != NULL || t->use->at_ns > now_ns)
         return 0;
-    return t->use.at_ns == 0 ? UINT64_MAX : now_ns - t->use.at_ns;
+    return t->use->at_ns == 0 ? UINT64_MAX : now_ns - t->use->at_ns;
 }
 
 uint64_t topic_expires_in_ns(const struct topic *t, uint64_t now_ns)
 {
     bool alone = t->shared->role->kind == ROLE_ALONE;
-    uint64_t wait = expire_ns(t) + (alone ? 0 : expire_ns(t) / 4), begun = t->lead.begun_ns;
+    uint64_t wait = expire_ns(t) + (alone ? 0 : expire_ns(t) / 4);
+    uint64_t begun = alone ? t->use->begun_ns : t->lead->begun_ns;
     uint64_t rest = least(topic_unused_ns(t, now_ns), begun > now_ns ? 0 : now_ns - begun);
     return rest < wait ? wait - rest : 0;
 }
@@ -118,6 +122,6 @@ uint64_t topic_expires_in_ns(const struct topic *t, uint64_t now_ns)
 void topic_was_used(struct topic *t, uint64_t now_ns, uint64_t ago_ms)
 {
     uint64_t at_ns = ago_ms < now_ns / NS_PER_MS ? now_ns - ago_ms * NS_PER_MS : 0;
-    if (at_ns > t->use.at_ns)
-        t->use.at_ns = at_ns;
+    if (t->use != NULL && at_ns > t->use->at_ns)
+        t->use->at_ns = at_ns;
 }

@@ -16,7 +16,7 @@
 #include "broker/topic/topic.h"
 
 /* A heap of topics with `expire`. Invariants: no topic's look_ns is above that of its parent in the heap; of the topic
- * in heap[i], use.place is i + 1; of a topic in no place it is 0. */
+ * in heap[i], use->place is i; a topic that is not in the heap has no `use`. */
 struct expiry {
     struct topic **heap;             /* owned; by look_ns */
     uint32_t count, cap;
@@ -40,10 +40,11 @@ void expiry_postpone(struct expiry *e, struct topic *t, uint64_t now_ns, uint64_
 /* When the next look is due, as clock_ns; 0: no topic has `expire`. */
 uint64_t expiry_due_ns(const struct expiry *e);
 
-/* How long ago the topic was last used, as far as this node knows; 0: it is in use; UINT64_MAX: it knows of no use. */
+/* How long ago a topic with `expire` was last used, as far as this node knows; 0: it is in use; UINT64_MAX: it knows of
+ * no use. */
 uint64_t topic_unused_ns(const struct topic *t, uint64_t now_ns);
 
-/* For the leader: how long it has to wait until nobody has used the topic for its `expire`; 0: that is so. */
+/* For the leader, of such a topic: how long it has to wait until nobody has used it for its `expire`; 0: that is so. */
 uint64_t topic_expires_in_ns(const struct topic *t, uint64_t now_ns);
 
 /* It was used on another node. */
@@ -51,8 +52,8 @@ void topic_was_used(struct topic *t, uint64_t now_ns, uint64_t ago_ms);
 
 static inline void topic_used(struct topic *t)
 {
-    if (t->settings->expire_ms > 0)
-        t->use.at_ns = clock_ns();
+    if (t->use != NULL)
+        t->use->at_ns = clock_ns();
 }
 
 #endif

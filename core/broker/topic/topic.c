@@ -36,9 +36,9 @@ int topic_append(struct topic *t, struct append *a, uint64_t *first)
     int rc = journal_append(t->journal, a, first);
     if (rc < 0)
         return rc;
-    if (*first > t->lead.begun && journal_active_first(t->journal) == *first) {   /* it begins a file */
-        t->lead.sealed = *first;
-        t->lead.has_new_seal = true;
+    if (t->lead != NULL && *first > t->lead->begun && journal_active_first(t->journal) == *first) {
+        t->lead->sealed = *first;      /* it begins a file */
+        t->lead->has_new_seal = true;
     }
     mark_advance(&t->tail, *first + a->count);
     topic_used(t);
@@ -88,7 +88,20 @@ uint64_t topic_shippable(struct topic *t)
 {
     if (t->settings->replication == REPLICATION_LIVE)
         return t->written.at;
-    return least(t->lead.ship, topic_own_mark(t)->at);
+    return least(t->lead->ship, topic_own_mark(t)->at);
+}
+
+void topic_ship(struct topic *t, uint64_t offset)
+{
+    if (t->lead == NULL || offset <= t->lead->ship)
+        return;
+    t->lead->ship = offset;
+    topic_settle(t);
+}
+
+uint64_t topic_shipped(const struct topic *t)
+{
+    return t->lead != NULL ? t->lead->ship : t->tail.at;
 }
 
 /* What a node alone has is committed. In a cluster, a node knows what every member had only from what records of a live
@@ -107,10 +120,12 @@ void topic_begin_marks(struct topic *t)
     mark_init(&t->disk, info.disk);
     mark_init(&t->peers, alone ? info.disk : stated);
     mark_init(&t->readable, alone || !live ? info.disk : stated);
-    t->follow.told_readable = t->readable.at;
-    t->follow.told_peers = t->peers.at;
-    t->lead.begun = t->lead.ship = t->lead.sealed = info.tail;
-    t->lead.begun_ns = clock_ns();
+    if (t->lead == NULL)
+        return;
+    t->follow->told_readable = t->readable.at;
+    t->follow->told_peers = t->peers.at;
+    t->lead->begun = t->lead->ship = t->lead->sealed = info.tail;
+    t->lead->begun_ns = clock_ns();
 }
 
 static void raise(struct mark *m, uint64_t to)
@@ -124,8 +139,8 @@ void topic_settle(struct topic *t)
     const struct topic_hooks *hooks = t->shared->hooks;
     uint64_t own = topic_own_mark(t)->at;
     if (t->shared->role->kind == ROLE_FOLLOWER) {
-        raise(&t->peers, least(t->follow.told_peers, own));
-        raise(&t->readable, least(t->follow.told_readable, own));
+        raise(&t->peers, least(t->follow->told_peers, own));
+        raise(&t->readable, least(t->follow->told_readable, own));
     } else {
         raise(&t->peers, hooks ? hooks->peers(hooks->arg, t) : own);
         raise(&t->readable, topic_ack_mark(t)->at);
@@ -163,10 +178,13 @@ static void marks_truncate(struct topic *t, uint64_t to)
     t->shared->sums->messages -= t->disk.at - least(t->disk.at, to);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         mark_cut(all[i], to);
-    t->follow.told_peers = least(t->follow.told_peers, to);
-    t->follow.told_readable = least(t->follow.told_readable, to);
-    t->follow.acked_written = least(t->follow.acked_written, to);
-    t->follow.acked_disk = least(t->follow.acked_disk, to);
+    struct topic_follow *f = t->follow;
+    if (f == NULL)
+        return;
+    f->told_peers = least(f->told_peers, to);
+    f->told_readable = least(f->told_readable, to);
+    f->acked_written = least(f->acked_written, to);
+    f->acked_disk = least(f->acked_disk, to);
 }
 
 int topic_truncate(struct topic *t, uint64_t to)
@@ -258,8 +276,8 @@ uint64_t topic_last_epoch(const struct topic *t)
 
 bool topic_is_unsure(const struct topic *t, uint64_t offset)
 {
-    bool unknown = t->shared->role->kind == ROLE_FOLLOWER && !t->follow.told;
-    return unknown && offset >= t->readable.at && offset < t->tail.at;
+    bool between = offset >= t->readable.at && offset < t->tail.at;
+    return between && t->shared->role->kind == ROLE_FOLLOWER && !t->follow->told;
 }
 
 uint64_t topic_first(const struct topic *t)

@@ -61,6 +61,7 @@ struct topic_shared {
 
 /* A topic on the node that leads. Owned by broker/leader; topic_append notes here when a file is sealed. */
 struct topic_lead {
+    struct topic *topic;             /* outlives us */
     struct list feeds;               /* one for each follower that has asked for it */
     uint64_t begun, begun_ns;        /* the tail when this epoch began here, or the topic in it, and when that was */
     uint64_t ship;                   /* how far Lua lets a `wal` topic be sent to followers */
@@ -79,6 +80,7 @@ struct topic_lead {
  *   placed     `placed`; the leader sends it. In follower.unacked while there is something to acknowledge
  */
 struct topic_follow {
+    struct topic *topic;             /* outlives us */
     bool told;                       /* a leader has stated its marks since this node started */
     uint64_t told_readable, told_peers;   /* the leader's marks, as it stated them */
     uint64_t unsettled;              /* the tail at START, until the leader says that all below is committed; then 0 */
@@ -94,22 +96,23 @@ struct topic_follow {
     uint64_t acked_written, acked_disk;   /* what the leader has been told of these marks */
 };
 
-/* Of retain.groups. Owned by broker/group. */
+/* Of retain.groups, while the topic is in groups.held. Owned by broker/group. */
 struct topic_groups {
     uint64_t least;                  /* while it is computed */
-    bool held;                       /* it is in groups.held */
     uint64_t noted;                  /* all groups had passed what is below, when this was last looked at */
     uint64_t passed;                 /* and that is committed: retention may remove what is below */
 };
 
-/* Of `expire`. Owned by broker/topic/expiry.h. */
+/* Of `expire`, while the topic is in expiry.heap. Owned by broker/topic/expiry.h. */
 struct topic_use {
-    uint64_t at_ns;                  /* the last use that this node knows of, as clock_ns */
+    uint64_t begun_ns;               /* since when uses are noted, as clock_ns */
+    uint64_t at_ns;                  /* the last use that this node knows of, as clock_ns; 0: none */
     uint64_t look_ns;                /* when it is looked at next */
-    uint32_t place;                  /* in expiry.heap, from 1 on; 0: the topic is not there */
+    uint32_t place;                  /* in expiry.heap */
     bool kept;                       /* the log says that a group keeps it */
 };
 
+/* A node may have a million idle topics, so what only some need is allocated for these. */
 struct topic {
     struct topics *topics;           /* outlives us */
     const struct topic_shared *shared;   /* outlives us */
@@ -128,10 +131,10 @@ struct topic {
         uint64_t appended_messages, appended_bytes, read_messages, read_bytes;
         uint64_t duplicates, gaps;   /* of producers */
     } count;
-    struct topic_lead lead;
-    struct topic_follow follow;
-    struct topic_groups groups;
-    struct topic_use use;
+    struct topic_lead *lead;         /* owned; NULL: this node is alone */
+    struct topic_follow *follow;     /* owned; NULL: this node is alone */
+    struct topic_groups *groups;     /* owned; NULL: no group holds anything back */
+    struct topic_use *use;           /* owned; NULL: it does not expire */
     char name[];                     /* and a NUL */
 };
 
@@ -151,6 +154,12 @@ uint64_t topic_readable(struct topic *t);
 
 /* How far followers may be sent now. */
 uint64_t topic_shippable(struct topic *t);
+
+/* A `wal` topic may be sent to followers up to here. Without effect on a node that is alone. */
+void topic_ship(struct topic *t, uint64_t offset);
+
+/* How far that is; the tail on a node that is alone. */
+uint64_t topic_shipped(const struct topic *t);
 
 /* The journal is open: marks begin at what it holds. */
 void topic_begin_marks(struct topic *t);
@@ -216,6 +225,12 @@ bool topic_is_next(const struct topic *t, const struct topic_token *token);
 /* Does this node hold messages from `offset` on of which it cannot tell whether they were acknowledged? It has heard no
  * leader since it started, and what it knew then of a live topic may lag behind. */
 bool topic_is_unsure(const struct topic *t, uint64_t offset);
+
+/* All groups have passed what is below: retention may remove it; 0: nothing is known of that. */
+static inline uint64_t topic_passed(const struct topic *t)
+{
+    return t->groups != NULL ? t->groups->passed : 0;
+}
 
 /* Is this name fit for a client's topic (doc/http.md, "Strictness")? */
 bool topic_name_ok(slice name);

@@ -192,7 +192,7 @@ void topic_log_begin(struct topic_log *log)
 
 bool topic_log_pending(const struct topic_log *log, const struct topic *t)
 {
-    if (t->shared->role->kind != ROLE_LEADER || log->applied.at >= log->topic->lead.begun)
+    if (t->shared->role->kind != ROLE_LEADER || log->applied.at >= log->topic->lead->begun)
         return false;
     return log->unread || topic_log_find(log, slice_from(t->name)) != NULL;
 }

@@ -55,6 +55,17 @@ struct role *topics_role(const struct topics *ts)
 
 /* ---- one topic ---- */
 
+static void begin_replication(struct topic *t)
+{
+    t->lead = MEM_NEW(struct topic_lead);
+    t->lead->topic = t;
+    list_init(&t->lead->feeds);
+    list_init(&t->lead->unshipped);
+    t->follow = MEM_NEW(struct topic_follow);
+    t->follow->topic = t;
+    list_init(&t->follow->placing);
+}
+
 struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
 {
     ENSURE(name.n <= TOPIC_NAME_MAX);
@@ -64,9 +75,8 @@ struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const
     t->shared = &ts->shared;
     t->id = id;
     topic_set_settings(t, settings);
-    list_init(&t->lead.feeds);
-    list_init(&t->lead.unshipped);
-    list_init(&t->follow.placing);
+    if (ts->shared.role->kind != ROLE_ALONE)
+        begin_replication(t);
     return t;
 }
 
@@ -76,6 +86,10 @@ void topic_free(struct topic *t)
         return;
     settings_unshare(t->settings);
     buf_fini(&t->labels);
+    mem_free(t->lead);
+    mem_free(t->follow);
+    mem_free(t->groups);
+    mem_free(t->use);
     mem_free(t);
 }
 
@@ -234,12 +248,12 @@ static void apply_set(struct topics *ts, const struct message *m)
     topic_set_settings(t, &settings);
     if (!t->gone)
         topics_count_copies(ts, t, true);
-    topic_used(t);
     if (t->journal == NULL)
         return;
     struct journal_options o = journal_options_of(t);
     journal_set_options(t->journal, &o);
     expiry_begin(&ts->expiry, t);
+    topic_used(t);
     topic_settle(t);
 }
 

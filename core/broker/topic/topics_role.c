@@ -34,7 +34,7 @@ enum trimmed topics_trim(struct topics *ts)
         if (t == ts->log.topic && ts->log.snapshot.first > topic_first(t))
             keep.messages = t->tail.at - ts->log.snapshot.first;
         if (t->settings->retain_groups)
-            keep.passed = t->groups.passed;
+            keep.passed = topic_passed(t);
         else if (keep.age_ms == 0 && keep.bytes == 0 && keep.messages == 0)
             continue;
         ts->trim_some = true;

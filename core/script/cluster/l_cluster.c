@@ -190,8 +190,8 @@ static void push_pending(lua_State *L, struct topic *t)
     lua_setfield(L, -2, "topic");
     set_whole(L, "tail", t->tail.at);
     set_whole(L, "disk", own);
-    set_whole(L, "sealed", t->lead.sealed < own ? t->lead.sealed : own);
-    set_whole(L, "shipped", t->lead.ship);
+    set_whole(L, "sealed", t->lead->sealed < own ? t->lead->sealed : own);
+    set_whole(L, "shipped", t->lead->ship);
 }
 
 static int push_all_pending(lua_State *L)

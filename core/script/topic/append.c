@@ -75,8 +75,8 @@ static int wait_for(lua_State *L, struct task *self, const struct append_options
 {
     struct topic *t = o->topic;
     struct mark *mark = o->peers ? &t->peers : topic_ack_mark(t);
-    if (o->peers && t->lead.ship < want)
-        t->lead.ship = want;          /* a `wal` topic ships later; this append waits for its peers now */
+    if (o->peers && t->lead != NULL && t->lead->ship < want)
+        t->lead->ship = want;          /* a `wal` topic ships later; this append waits for its peers now */
     return task_park_on(L, self, mark, want, o->timeout_ms == 0 ? ACK_MS : o->timeout_ms, o->peers, done);
 }
 

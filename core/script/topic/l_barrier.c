@@ -73,7 +73,7 @@ static int asked_done(lua_State *L, int status, lua_KContext context)
     if (w->number > 0 && !cluster_reached(c, w->number, &w->reached))
         return push_fail(L, -ERR_UNAVAILABLE);
     struct topics *ts = vm_services(L)->topics;
-    uint64_t want = w->number > 0 ? w->reached.applied : topics_log(ts)->lead.begun;
+    uint64_t want = w->number > 0 ? w->reached.applied : topics_log(ts)->lead->begun;
     return park(L, topics_applied(ts), want, applying_done);
 }
 

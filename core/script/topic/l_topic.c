@@ -208,9 +208,7 @@ static int l_ship(lua_State *L)
         return handle_fail(L, h, rc);
     if (offset > t->tail.at)
         return push_fail_because(L, -ERR_BAD_RANGE, "the topic ends at %llu", (unsigned long long)t->tail.at);
-    if (offset > t->lead.ship)
-        t->lead.ship = offset;
-    topic_settle(t);
+    topic_ship(t, offset);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -271,7 +269,7 @@ static void push_info(lua_State *L, struct topic *t)
     set_whole(L, "written", t->written.at);
     set_whole(L, "disk", t->disk.at);
     set_whole(L, "peers", t->peers.at);
-    set_whole(L, "ship", t->lead.ship);
+    set_whole(L, "ship", topic_shipped(t));
     set_whole(L, "bytes", info.bytes);
     set_whole(L, "segments", info.segments);
     set_whole(L, "damaged", info.damaged);

@@ -103,14 +103,14 @@ TEST(test_a_topic_without_room_for_what_is_to_be_cut_holds_up_no_other)
     follow(a, b);
     WAIT_UNTIL(topic_readable(u) == 25);
     struct cluster_info info;
-    WAIT_UNTIL(t->follow.no_room && t->follow.held);
+    WAIT_UNTIL(t->follow->no_room && t->follow->held);
     cluster_info(a->cluster, &info);
     CHECK(info.following.connected);
     CHECK_EQ(info.following.diverged_messages, 5);
     CHECK_EQ(t->tail.at, 32);
     io.mkdir = mkdir;
     WAIT_UNTIL(topic_readable(t) == 25);
-    CHECK(!t->follow.no_room);
+    CHECK(!t->follow->no_room);
     check_same_topic(b, a, "t");
     rig_down();
 }

@@ -129,7 +129,7 @@ TEST(test_a_leader_that_hands_over_waits_for_what_a_member_lacks)
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->follow.placed && in_set(a, b));
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->follow->placed && in_set(a, b));
     b->syncs_not = true;
     publish(t, 1, 100);
     struct mark *drains = cluster_drain(a->cluster, false);

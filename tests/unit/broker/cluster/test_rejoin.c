@@ -88,7 +88,7 @@ TEST(test_what_an_old_leader_said_of_offsets_that_never_came_is_not_said_of_othe
     struct topic *t = both_have("t", REPLICATION_WAL, 5), *u = topic_at(b, "t");
     WAIT_UNTIL(can_read(c, "t", 5));
     publish(t, 20, 100);
-    WAIT_UNTIL(u->follow.told_readable == 25 && topic_at(c, "t")->follow.told_readable == 25);
+    WAIT_UNTIL(u->follow->told_readable == 25 && topic_at(c, "t")->follow->told_readable == 25);
     CHECK_EQ(u->tail.at, 5);
     cluster_resign(a->cluster, "the test says so");
     node_down(a);
@@ -147,7 +147,7 @@ TEST(test_a_member_that_came_in_under_load_of_a_wal_topic_may_lead_and_the_old_l
     WAIT_UNTIL(is_connected(b) && acked(t, b) == 5);
     publish(t, 10, 100);
     WAIT_UNTIL(t->disk.at == 20);
-    t->lead.ship = 10;
+    t->lead->ship = 10;
     topic_settle(t);
     WAIT_UNTIL(in_set(a, b));
     CHECK_EQ(acked(t, b), 10);
@@ -382,7 +382,7 @@ TEST(test_a_follower_that_asks_for_a_new_topic_at_once_gets_it)
     usleep((MARKS_MS + 1) * 1000);                   /* and then marks go without a batch */
     cluster_send(a->cluster);
     a->paused = true;
-    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->follow.slot != 0);
+    WAIT_UNTIL(topic_at(b, "t") != NULL && topic_at(b, "t")->follow->slot != 0);
     a->paused = false;
     WAIT_UNTIL(topic_at(a, "t") != NULL && acked(topic_at(a, "t"), b) == 0);
     rig_down();

@@ -57,7 +57,7 @@ TEST(test_wal_ships_what_it_is_let_and_acknowledges_alone)
     CHECK_EQ(topic_readable(t), 3);
     CHECK_EQ(topic_at(b, "t")->tail.at, 0);          /* nobody has let it go */
     CHECK_EQ(t->peers.at, 0);
-    t->lead.ship = 2;
+    t->lead->ship = 2;
     topic_settle(t);
     WAIT_UNTIL(t->peers.at >= 2);
     turn_for(50);
@@ -94,7 +94,7 @@ TEST(test_a_wal_topic_can_wait_for_peers)
     WAIT_UNTIL(acked(t, &rig.nodes[1]) == 0);
     rig.nodes[1].syncs_not = true;
     publish(t, 1, 100);
-    t->lead.ship = 1;
+    t->lead->ship = 1;
     WAIT_UNTIL(topic_at(&rig.nodes[1], "t")->written.at == 1);
     turn_for(50);
     CHECK_EQ(topic_ack_mark(t)->at, 1);
@@ -114,7 +114,7 @@ TEST(test_a_follower_shows_no_more_than_its_disk_has)
     publish(t, 1, 100);
     ship(t);
     WAIT_UNTIL(topic_readable(t) == 1);
-    WAIT_UNTIL(topic_at(b, "t")->follow.told_readable == 1 && topic_at(b, "t")->written.at == 1);
+    WAIT_UNTIL(topic_at(b, "t")->follow->told_readable == 1 && topic_at(b, "t")->written.at == 1);
     turn_for(50);
     CHECK_EQ(topic_readable(topic_at(b, "t")), 0);
     b->syncs_not = false;

@@ -18,7 +18,7 @@ static void two_histories(struct node **a, struct node **b)
     *b = &rig.nodes[1];
     struct topic *t = make_wal(*a, "t");
     publish_of(t, 2, "common");
-    t->lead.ship = t->tail.at;
+    t->lead->ship = t->tail.at;
     topic_settle(t);
     WAIT_UNTIL(topic_at(*b, "t") != NULL && topic_at(*b, "t")->disk.at == 2);
     cluster_resign((*a)->cluster, "the test says so");
@@ -66,7 +66,7 @@ TEST(test_an_unclean_claim_makes_one_of_two_histories_of_an_epoch_the_clusters)
     claim(b, CLAIM_UNCLEAN);
     follow(a, b);
     struct topic *t = topic_at(b, "t"), *u = topic_at(a, "t");
-    t->lead.ship = t->tail.at;
+    t->lead->ship = t->tail.at;
     topic_settle(t);
     WAIT_UNTIL(u->tail.at == 6 && topic_readable(u) == 6);
     check_same_topic(a, b, "t");
@@ -115,9 +115,9 @@ TEST(test_an_unclean_claim_is_done_with_when_all_from_before_is_committed)
     cluster_resign(a->cluster, "the test says so");
     claim(a, CLAIM_UNCLEAN);
     follow(b, a);
-    WAIT_UNTIL(topic_at(b, "t")->follow.placed);
+    WAIT_UNTIL(topic_at(b, "t")->follow->placed);
     turn_for(500);
-    CHECK_EQ(topic_at(b, "t")->follow.unsettled, 5);
+    CHECK_EQ(topic_at(b, "t")->follow->unsettled, 5);
     CHECK_EQ(store_state(b->store)->unclean, 0);
     a->syncs_not = false;
     publish(t, 1, 100);

@@ -212,7 +212,7 @@ static void lied_to_again(struct lied_to *x)
     wild_leader_greet(&x->l);
     x->log_slot = agree(&x->l);
     x->slot = agree(&x->l);
-    WAIT_UNTIL((wild_turn(&x->l.w), x->t->follow.placed));
+    WAIT_UNTIL((wild_turn(&x->l.w), x->t->follow->placed));
     memcpy(x->data.data, &x->slot, 4);
 }
 
@@ -307,7 +307,7 @@ TEST(test_senders_that_do_not_belong_there_are_refused)
         wild_send(&x.l.w, WIRE_SENDERS, buf_slice(&out));
         buf_fini(&out);
         wait_for_the_end(&x.l);
-        CHECK_EQ(buf_size(&x.t->follow.senders), 0);
+        CHECK_EQ(buf_size(&x.t->follow->senders), 0);
         wild_close(&x.l.w);
         cluster_follow(x.b->cluster, NULL);
         cluster_follow(x.b->cluster, &x.l.at);
@@ -353,7 +353,7 @@ TEST(test_marks_that_promise_too_much_show_no_more_than_there_is)
     put_u64(&out, 0);
     put_u64(&out, 0);
     wild_send(&x.l.w, WIRE_MARKS, buf_slice(&out));
-    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow.told_readable == NUMBER_MAX));
+    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow->told_readable == NUMBER_MAX));
     CHECK_EQ(topic_readable(x.t), 3);
     CHECK_EQ(x.t->peers.at, 3);
     out.end -= 1;
@@ -455,7 +455,7 @@ static void check_it_starts_over_and_keeps(struct point p)
     struct lied_to x = asked_for("t");
     struct node *a = &rig.nodes[0];
     answer(&x, p);
-    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow.placed));
+    WAIT_UNTIL((wild_turn(&x.l.w), x.t->follow->placed));
     CHECK_EQ(topic_first(x.t), 1000);
     CHECK_EQ(count_in("-d n2/diverged/t-*"), 1);
     CHECK_EQ(run("cat n2/diverged/t-*/* | grep -qa 'message 2'"), 0);
@@ -506,7 +506,7 @@ TEST(test_mangled_frames_of_a_leader_take_nothing_away)
     srand(2);
     struct lied_to x = lied_to();
     struct buf before = {0}, now = {0};
-    x.t->follow.told_readable = x.t->follow.told_peers = 3;
+    x.t->follow->told_readable = x.t->follow->told_peers = 3;
     read_topic(x.t, &before);
     unsigned closed = 0;
     for (unsigned i = 0; i < 2000; i++) {

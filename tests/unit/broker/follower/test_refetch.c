@@ -56,7 +56,7 @@ static struct topic *forged(unsigned copies)
     forge("n2/topics/t/00000000000000000000.log", "message 3", "massage 3");
     b = node_up(1);
     follow(b, a);
-    WAIT_UNTIL(topic_at(b, "t")->follow.placed && topic_readable(topic_at(b, "t")) == 15);
+    WAIT_UNTIL(topic_at(b, "t")->follow->placed && topic_readable(topic_at(b, "t")) == 15);
     struct buf read = {0};
     read_topic(topic_at(b, "t"), &read);
     CHECK(memmem(read.data, buf_size(&read), "massage 3", 9) != NULL);
@@ -190,7 +190,7 @@ TEST(test_files_that_were_removed_at_the_beginning_are_forgotten_where_the_leade
 
 static void say_that_it_differs(struct topic *t, const struct node *n, uint64_t first)
 {
-    LIST_EACH(node, &t->lead.feeds) {
+    LIST_EACH(node, &t->lead->feeds) {
         struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (!member_eq(&f->peer->member, &n->role.self))
             continue;
@@ -398,7 +398,7 @@ TEST(test_a_follower_whose_leader_cannot_tell_asks_again_and_goes_on_with_the_re
     turn_for(2500);
     CHECK_EQ(a->role.kind, ROLE_LEADER);             /* there is nobody to lead instead */
     CHECK(is_connected(b));
-    CHECK(!topic_at(b, "t")->follow.placed);
+    CHECK(!topic_at(b, "t")->follow->placed);
     damage(a, "massage 5", "message 5");
     WAIT_UNTIL(in_set(a, b) && topic_readable(topic_at(b, "t")) == 10);
     CHECK_EQ(acked(t, b), 10);

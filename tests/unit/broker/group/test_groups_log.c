@@ -165,23 +165,23 @@ TEST(test_what_all_groups_have_passed_is_known_once_it_is_committed)
     CHECK_EQ(groups_seek(n.groups, slow, &from, &want), 0);
     for (int i = 0; i < 3; i++) {
         groups_trim(n.groups);
-        CHECK_EQ(n.topic->groups.passed, 0);         /* the seek is not committed */
+        CHECK_EQ(topic_passed(n.topic), 0);         /* the seek is not committed */
     }
     settle_disk(&n);
     groups_trim(n.groups);
-    CHECK_EQ(n.topic->groups.passed, 2);
+    CHECK_EQ(topic_passed(n.topic), 2);
     from = (struct group_place){0, 0};
     CHECK_EQ(groups_seek(n.groups, slow, &from, &want), 0);
     groups_trim(n.groups);
-    CHECK_EQ(n.topic->groups.passed, 0);             /* it has gone back */
+    CHECK_EQ(topic_passed(n.topic), 0);             /* it has gone back */
     settle_disk(&n);
     CHECK_EQ(groups_delete(n.groups, slow, &want), 0);
     groups_trim(n.groups);
     groups_trim(n.groups);
-    CHECK_EQ(n.topic->groups.passed, 0);             /* the delete is not committed */
+    CHECK_EQ(topic_passed(n.topic), 0);             /* the delete is not committed */
     settle_disk(&n);
     groups_trim(n.groups);
-    CHECK_EQ(n.topic->groups.passed, 3);
+    CHECK_EQ(topic_passed(n.topic), 3);
     restart(&n);
     TOPIC_SET(n.topic, retain_groups, 1);
     CHECK_EQ(topic_truncate(n.topic, 1), 0);         /* what is settled from there on is of another history */
@@ -189,7 +189,7 @@ TEST(test_what_all_groups_have_passed_is_known_once_it_is_committed)
         publish_plain(&n, 1);
     groups_trim(n.groups);
     groups_trim(n.groups);
-    CHECK_EQ(n.topic->groups.passed, 1);
+    CHECK_EQ(topic_passed(n.topic), 1);
     node_close(&n);
 }
 

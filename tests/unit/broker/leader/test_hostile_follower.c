@@ -83,7 +83,7 @@ static bool was_sent(struct wild *w, uint32_t slot, uint64_t next)
 /* As if it had not asked for this topic yet. */
 static void forget_feed(struct topic *t, const struct node *n)
 {
-    LIST_EACH(node, &t->lead.feeds) {
+    LIST_EACH(node, &t->lead->feeds) {
         struct feed *f = LIST_OWNER(node, struct feed, of_topic);
         if (member_eq(&f->peer->member, &n->role.self))
             feed_free(f);

@@ -72,7 +72,7 @@ TEST(test_a_node_joins_only_with_all_that_the_epoch_began_with)
     WAIT_UNTIL(t->disk.at == 2);
     cluster_resign(a->cluster, "the test says so");
     lead(a);
-    CHECK_EQ(t->lead.begun, 2);
+    CHECK_EQ(t->lead->begun, 2);
     CHECK_EQ(t->peers.at, 0);
     rig.consul_away = true;
     c->syncs_not = true;
