@@ -12,11 +12,14 @@
 
 enum { CAP_FIRST = 16 };
 
+/* A map may have a million slots, so a slot has 24 bytes: half of the hash and a short length instead of a slice. */
 struct map_slot {
-    uint64_t hash;
-    slice key;     /* borrowed */
-    void *value;   /* outlives us; NULL marks an empty slot */
+    uint32_t hash;      /* its low half */
+    uint32_t n;
+    const char *key;    /* borrowed; n bytes */
+    void *value;        /* outlives us; NULL marks an empty slot */
 };
+_Static_assert(sizeof(struct map_slot) == 24, "no padding");
 
 static inline uint64_t rotate(uint64_t x, int by)
 {
@@ -40,7 +43,7 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
     v[0] ^= word;
 }
 
-static uint64_t hash_of(const struct map *m, slice key)
+static uint32_t hash_of(const struct map *m, slice key)
 {
     uint64_t v[4] = {
         m->seed ^ UINT64_C(0x736f6d6570736575), ~m->seed ^ UINT64_C(0x646f72616e646f6d),
@@ -58,16 +61,16 @@ static uint64_t hash_of(const struct map *m, slice key)
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++)
         sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
 }
 
 /* The slot that holds the key, or the empty one where it belongs. */
-static struct map_slot *slot_of(const struct map *m, slice key, uint64_t hash)
+static struct map_slot *slot_of(const struct map *m, slice key, uint32_t hash)
 {
     size_t i = hash & (m->cap - 1);
     for (;; i = (i + 1) & (m->cap - 1)) {
         struct map_slot *s = &m->slots[i];
-        if (!s->value || (s->hash == hash && slice_eq(s->key, key)))
+        if (!s->value || (s->hash == hash && slice_eq(slice_of(s->key, s->n), key)))
             return s;
     }
 }
@@ -80,7 +83,7 @@ static void grow(struct map *m)
     for (size_t i = 0; i < old.cap; i++) {
         const struct map_slot *s = &old.slots[i];
         if (s->value)
-            *slot_of(m, s->key, s->hash) = *s;
+            *slot_of(m, slice_of(s->key, s->n), s->hash) = *s;
     }
     mem_free(old.slots);
 }
@@ -117,12 +120,14 @@ void *map_get(const struct map *m, slice key)
 void map_put(struct map *m, slice key, void *value)
 {
     ENSURE(value);
+    ENSURE(key.n <= UINT32_MAX);
+    ENSURE(m->count < UINT32_MAX / 2);
     if ((m->count + 1) * 4 > m->cap * 3)
         grow(m);
-    uint64_t hash = hash_of(m, key);
+    uint32_t hash = hash_of(m, key);
     struct map_slot *s = slot_of(m, key, hash);
     ENSURE(!s->value);
-    *s = (struct map_slot){hash, key, value};
+    *s = (struct map_slot){hash, (uint32_t)key.n, key.p, value};
     m->count++;
 }
 
