@@ -1,5 +1,7 @@
 #include "broker/topic/birth.h"
 
+#include "base/mem.h"
+
 #define LABEL "label."
 #define SOURCE "source"
 
@@ -35,9 +37,22 @@ void birth_read(struct topic *t, const struct message *m)
 {
     slice name, value, rest = m->headers;
     while (header_read(&rest, &name, &value)) {
-        if (slice_starts(name, SLICE(LABEL)))
-            header_write(&t->labels, slice_skip(name, sizeof(LABEL) - 1), value);
-        else if (slice_eq(name, SLICE(SOURCE)))
-            topic_id_read(value, &t->source);
+        if (!birth_has(name))
+            continue;
+        if (t->birth == NULL)
+            t->birth = MEM_NEW(struct kept_birth);
+        if (slice_eq(name, SLICE(SOURCE)))
+            topic_id_read(value, &t->birth->source);
+        else
+            header_write(&t->birth->labels, slice_skip(name, sizeof(LABEL) - 1), value);
     }
+}
+
+void birth_free(struct topic *t)
+{
+    if (t->birth == NULL)
+        return;
+    buf_fini(&t->birth->labels);
+    mem_free(t->birth);
+    t->birth = NULL;
 }

@@ -25,9 +25,21 @@ static inline bool topic_id_eq(struct topic_id a, struct topic_id b)
     return a.epoch == b.epoch && a.offset == b.offset;
 }
 
+/* What a topic keeps of it. */
+struct kept_birth {
+    struct buf labels;               /* owned; as above */
+    struct topic_id source;
+};
+
+static inline struct topic_birth topic_birth(const struct topic *t)
+{
+    const struct kept_birth *b = t->birth;
+    return b == NULL ? (struct topic_birth){0} : (struct topic_birth){buf_slice(&b->labels), b->source};
+}
+
 static inline bool topic_has_source(const struct topic *t)
 {
-    return !topic_id_eq(t->source, (struct topic_id){0, 0});
+    return t->birth != NULL && !topic_id_eq(t->birth->source, (struct topic_id){0, 0});
 }
 
 /* Is this header of a create record one of these, and no setting? */
@@ -41,5 +53,6 @@ void birth_write(struct buf *headers, const struct topic_birth *b);
 
 /* Takes them from a create record; t has none yet. */
 void birth_read(struct topic *t, const struct message *m);
+void birth_free(struct topic *t);
 
 #endif

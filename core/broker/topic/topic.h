@@ -123,8 +123,7 @@ struct topic {
     struct mark readable;            /* readers see offsets below it */
     uint64_t cuts;                   /* how often marks were lowered: the log was cut, or begun again */
     bool deleting, gone;
-    struct buf labels;               /* as topic_birth.labels */
-    struct topic_id source;          /* 0:0: none */
+    struct kept_birth *birth;        /* owned (broker/topic/birth.h); NULL: it has neither labels nor a source */
     unsigned dependents;             /* topics that have it as their source */
     unsigned index, generation;      /* for topic_ref */
     struct {

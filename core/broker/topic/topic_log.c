@@ -101,7 +101,7 @@ int topic_log_append(struct topic_log *log, const struct topic_record *r, uint64
 
 void topic_log_keep(struct buf *messages, const struct topic *t)
 {
-    struct topic_birth birth = {.labels = buf_slice(&t->labels), .source = t->source};
+    struct topic_birth birth = topic_birth(t);
     struct buf headers = {0}, text = {0};
     buf_addf(&text, "%llu:%llu", (unsigned long long)t->id.epoch, (unsigned long long)t->id.offset);
     header_write(&headers, SLICE("id"), buf_slice(&text));

@@ -85,7 +85,7 @@ void topic_free(struct topic *t)
     if (t == NULL)
         return;
     settings_unshare(t->settings);
-    buf_fini(&t->labels);
+    birth_free(t);
     mem_free(t->lead);
     mem_free(t->follow);
     mem_free(t->groups);
@@ -226,7 +226,7 @@ static void apply_create(struct topics *ts, const struct message *m, struct topi
     struct topic *t = topic_new(ts, m->key, id, &settings);
     birth_read(t, m);
     if (topic_has_source(t)) {
-        struct topic *source = topics_by_id(ts, t->source);
+        struct topic *source = topics_by_id(ts, t->birth->source);
         if (source == NULL || source->gone) {   /* its delete record came first */
             topic_free(t);
             return;
@@ -285,7 +285,7 @@ static void apply_delete(struct topics *ts, const struct message *m)
         return;
     }
     for (bool more = true; more;) {
-        struct topic *source = topic_has_source(t) ? topics_by_id(ts, t->source) : NULL;
+        struct topic *source = topic_has_source(t) ? topics_by_id(ts, t->birth->source) : NULL;
         more = source != NULL && --source->dependents == 0 && source->gone;
         topic_remove(ts, t);
         t = source;

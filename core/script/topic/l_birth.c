@@ -55,12 +55,13 @@ int birth_check(lua_State *L, int index, struct buf *out, struct topic_birth *bi
 
 bool birth_is(const struct topic *t, const struct topic_birth *birth)
 {
-    return topic_id_eq(t->source, birth->source) && slice_eq(buf_slice(&t->labels), birth->labels);
+    struct topic_birth b = topic_birth(t);
+    return topic_id_eq(b.source, birth->source) && slice_eq(b.labels, birth->labels);
 }
 
 void push_labels(lua_State *L, const struct topic *t)
 {
-    slice name, value, rest = buf_slice(&t->labels);
+    slice name, value, rest = topic_birth(t).labels;
     lua_newtable(L);
     while (header_read(&rest, &name, &value)) {
         lua_pushlstring(L, name.p, name.n);

@@ -278,7 +278,8 @@ static void push_info(lua_State *L, struct topic *t)
         lua_setfield(L, -2, "last_time");
     }
     if (topic_has_source(t)) {
-        lua_pushfstring(L, "%I:%I", (LUAI_UACINT)t->source.epoch, (LUAI_UACINT)t->source.offset);
+        lua_pushfstring(L, "%I:%I", (LUAI_UACINT)t->birth->source.epoch,
+                        (LUAI_UACINT)t->birth->source.offset);
         lua_setfield(L, -2, "source");
     }
     if (t->gone)

@@ -39,16 +39,16 @@ static struct expected expect(struct node *n, const char *name)
 {
     const struct topic *t = topics_find(n->topics, slice_from(name));
     CHECK(t != NULL);
-    return (struct expected){.name = name, .id = t->id, .source = t->source, .dependents = t->dependents,
+    return (struct expected){.name = name, .id = t->id, .source = topic_birth(t).source, .dependents = t->dependents,
                              .gone = t->gone, .messages = t->settings->retain.messages};
 }
 
 static void check(struct node *n, const struct expected *e)
 {
     const struct topic *t = topics_find(n->topics, slice_from(e->name));
-    CHECK(t != NULL && topic_id_eq(t->id, e->id) && topic_id_eq(t->source, e->source));
+    CHECK(t != NULL && topic_id_eq(t->id, e->id) && topic_id_eq(topic_birth(t).source, e->source));
     CHECK(t->dependents == e->dependents && t->gone == e->gone && t->settings->retain.messages == e->messages);
-    slice label = header_named(buf_slice(&t->labels), SLICE("for"));
+    slice label = header_named(topic_birth(t).labels, SLICE("for"));
     CHECK(e->label == NULL ? label.n == 0 : slice_eq(label, slice_from(e->label)));
 }
 
