@@ -21,7 +21,7 @@ struct access {
     bool made;                       /* _tokens exists, or has existed since the start */
     uint64_t changes;
     uint64_t applied;                /* records of _tokens below this have been applied */
-    uint64_t cuts;                   /* of _tokens, as it was then */
+    unsigned cuts;                   /* of _tokens, as it was then */
     struct topic_id log_id;
 };
 

@@ -10,7 +10,7 @@
  * a batch is read, and its checksum computed, once and not for each message. */
 struct reader {
     struct topic *topic;
-    uint64_t cuts;                   /* of the topic, when `raw` was read */
+    unsigned cuts;                   /* of the topic, when `raw` was read */
     size_t counted;                  /* bytes of `raw` in groups.cached */
     bool used;                       /* since the last look */
     struct buf raw;

@@ -12,7 +12,7 @@ struct groups {
     struct topic_found log;          /* _groups */
     struct map by_key;
     uint64_t applied;                /* records of _groups below this have been applied */
-    uint64_t cuts;                   /* of _groups, as it was then */
+    unsigned cuts;                   /* of _groups, as it was then */
     struct topic_id log_id;          /* and which topic it was */
     uint64_t led_epoch;              /* the epoch in which the whole log was applied; 0: this node does not lead */
     int64_t date_ms;                 /* while it leads: the time of deadlines when the date was last looked at, */

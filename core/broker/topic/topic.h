@@ -121,11 +121,10 @@ struct topic {
     struct journal *journal;         /* owned */
     struct mark tail, written, disk, peers;
     struct mark readable;            /* readers see offsets below it */
-    uint64_t cuts;                   /* how often marks were lowered: the log was cut, or begun again */
-    bool deleting, gone;
-    struct kept_birth *birth;        /* owned (broker/topic/birth.h); NULL: it has neither labels nor a source */
+    unsigned cuts;                   /* how often marks were lowered: the log was cut, or begun again */
     unsigned dependents;             /* topics that have it as their source */
     unsigned index, generation;      /* for topic_ref */
+    struct kept_birth *birth;        /* owned (broker/topic/birth.h); NULL: it has neither labels nor a source */
     struct {
         uint64_t appended_messages, appended_bytes, read_messages, read_bytes;
         uint64_t duplicates, gaps;   /* of producers */
@@ -134,7 +133,8 @@ struct topic {
     struct topic_follow *follow;     /* owned; NULL: this node is alone */
     struct topic_groups *groups;     /* owned; NULL: no group holds anything back */
     struct topic_use *use;           /* owned; NULL: it does not expire */
-    char name[];                     /* and a NUL */
+    bool deleting, gone;
+    char name[];                     /* and a NUL; it begins right there: less than the size of the struct */
 };
 
 /* Appends one batch, for topics_append, which checks first whether it may: moves tail, nothing else yet. 0 and the

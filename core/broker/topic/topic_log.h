@@ -37,7 +37,7 @@ struct topic_log_snapshot {
     uint64_t reading;             /* bytes of the one that is being read */
     uint64_t first;               /* where the last one begins, once its end has taken effect; 0: none is known */
     uint64_t again;               /* one could not be appended: the `since` at which it is tried again */
-    uint64_t cuts;                /* lacking, taking: topic.cuts then */
+    unsigned cuts;                /* lacking, taking: topic.cuts then */
 };
 
 struct topic_log {

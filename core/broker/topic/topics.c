@@ -69,7 +69,7 @@ static void begin_replication(struct topic *t)
 struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings)
 {
     ENSURE(name.n <= TOPIC_NAME_MAX);
-    struct topic *t = mem_new(sizeof(*t) + name.n + 1);
+    struct topic *t = mem_new(offsetof(struct topic, name) + name.n + 1);
     memcpy(t->name, name.p, name.n);
     t->topics = ts;
     t->shared = &ts->shared;

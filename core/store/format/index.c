@@ -80,7 +80,7 @@ const struct index_entry *index_before_time(const struct index *ix, int64_t time
 int index_save(const struct index *ix, const char *path)
 {
     size_t size = ix->count * sizeof *ix->entries;
-    struct index_head head = {INDEX_MAGIC, crc32c(0, ix->entries, size), (uint32_t)ix->count};
+    struct index_head head = {INDEX_MAGIC, crc32c(0, ix->entries, size), ix->count};
     int fd = io.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
     if (fd < 0)
         return -errno;

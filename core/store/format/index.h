@@ -18,7 +18,7 @@ struct index_entry {
 
 struct index {
     struct index_entry *entries;   /* owned; rising in all three */
-    size_t count, cap;
+    uint32_t count, cap;
     uint64_t due;                  /* the first batch at or after this position gets an entry */
 };
 

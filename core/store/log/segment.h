@@ -46,7 +46,7 @@ struct segment {
     bool scanned;                 /* all of it was read in search of damage */
     bool end_missing;             /* that scan found no end record, though it is ended */
     bool preallocated;            /* its successor was ordered (preallocate.h) */
-    unsigned hint_at;             /* the oldest hint, which is replaced next */
+    uint8_t hint_at;              /* the oldest hint, which is replaced next */
     struct place last;            /* of the last batch; offset UINT64_MAX: not known */
     struct place *hints;          /* owned; SEGMENT_HINTS where readers stopped; position 0: none. Or NULL */
     struct cached_index cached;
