@@ -112,6 +112,24 @@ TEST(test_topics_and_messages_are_there_after_a_restart)
     node_close(&n);
 }
 
+TEST(test_a_change_of_one_topics_settings_leaves_others_that_were_alike)
+{
+    struct node n;
+    uint64_t want;
+    node_open(&n);
+    struct topic *a = create(&n, "a"), *b = create(&n, "b");
+    struct topic_settings s = settings_default;
+    s.retain.messages = 77;
+    CHECK_EQ(topics_set(n.topics, a, &s, &want), 0);
+    settle(&n, topics_log(n.topics));
+    CHECK(settings_equal(a->settings, &s));
+    CHECK(settings_equal(b->settings, &settings_default));
+    CHECK_EQ(topics_set(n.topics, a, &settings_default, &want), 0);
+    settle(&n, topics_log(n.topics));
+    CHECK(a->settings == b->settings);           /* kept once again */
+    node_close(&n);
+}
+
 TEST(test_settings_that_are_set_back_to_their_defaults_stay_so)
 {
     struct node n;
