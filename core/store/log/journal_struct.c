@@ -88,7 +88,9 @@ void journal_free(struct journal *j)
     list_remove(&j->sync.unsynced);
     journal_unhold(j);
     buf_fini(&j->pending);
-    senders_free(j->origins.senders);
+    if (j->origins)
+        senders_free(j->origins->senders);
+    mem_free(j->origins);
     parts_fini(&j->parts);
     damage_fini(&j->damage);
     mem_free(j->checkpoint.last);

@@ -60,9 +60,9 @@ struct checkpointing {
     struct checkpoint *last;      /* owned; what it says; NULL: there is none */
 };
 
-/* What the log says of its senders (origins.h). */
+/* What the log says of its senders (origins.h), while that is in memory. */
 struct journal_origins {
-    struct senders *senders;      /* owned; NULL: unread */
+    struct senders *senders;      /* owned */
     bool has_snapshot;
     uint64_t snapshot;            /* the offset of the newest one */
     uint64_t logged;              /* bytes of the files that were sealed since, but of the first one only from there */
@@ -79,11 +79,11 @@ struct journal {
     struct buf pending;           /* the end of the active file, not yet written: the bytes from active->written on */
     struct journal_sync sync;
     struct checkpointing checkpoint;
-    enum preallocation next_file;
     struct damage damage;         /* that is known */
     uint64_t oldest;              /* below the first part: files are missing from here up to that (journal_lacks) */
-    struct journal_origins origins;
+    struct journal_origins *origins;   /* owned; NULL: unread */
     struct list background;       /* work that reads its files over many turns */
+    enum preallocation next_file;
     bool repairing;               /* there is a struct repair */
     bool shortening;              /* the active file still ends with what was truncated (truncate_shorten.h) */
     char name[];                  /* and a NUL */

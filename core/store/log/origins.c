@@ -61,7 +61,7 @@ static void snapshot_done(struct job *job)
 /* What the log says up to the tail. The snapshot before it is kept where a file begins: a truncation may come to it. */
 static struct snapshot *snapshot_make(struct journal *j)
 {
-    struct journal_origins *o = &j->origins;
+    struct journal_origins *o = j->origins;
     struct senders_place at = {j->parts.dir.id, j->marks.tail, j->marks.epoch};
     struct snapshot *s = MEM_NEW(struct snapshot);
     journal_own_dir(j);                /* where it fails, so does writing the snapshot */
@@ -81,7 +81,7 @@ static struct snapshot *snapshot_make(struct journal *j)
 /* `logged`: bytes since the last one. */
 static void snapshot_if_worth(struct journal *j, uint64_t logged)
 {
-    const struct senders *senders = j->origins.senders;
+    const struct senders *senders = j->origins->senders;
     if (senders_count(senders) == 0 || logged < SNAPSHOT_PART * senders_size(senders))
         return;
     struct snapshot *s = snapshot_make(j);
@@ -91,17 +91,18 @@ static void snapshot_if_worth(struct journal *j, uint64_t logged)
 
 void origins_sealed(struct journal *j)
 {
-    struct journal_origins *o = &j->origins;
+    struct journal_origins *o = j->origins;
+    if (!o)
+        return;
     o->logged += j->parts.at[j->parts.count - 1].size - o->position;
     o->position = 0;
-    if (o->senders)
-        snapshot_if_worth(j, o->logged);
+    snapshot_if_worth(j, o->logged);
 }
 
 void origins_grown(struct journal *j)
 {
-    struct journal_origins *o = &j->origins;
-    if (!o->senders || !j->parts.active)
+    struct journal_origins *o = j->origins;
+    if (!o || !j->parts.active)
         return;
     uint64_t logged = o->logged + j->parts.active->size - o->position;
     if (logged >= SENDERS_EVERY)
@@ -110,8 +111,8 @@ void origins_grown(struct journal *j)
 
 void origins_close(struct journal *j)
 {
-    struct journal_origins *o = &j->origins;
-    if (!o->senders || senders_count(o->senders) == 0 || (o->has_snapshot && o->snapshot == j->marks.tail))
+    struct journal_origins *o = j->origins;
+    if (!o || senders_count(o->senders) == 0 || (o->has_snapshot && o->snapshot == j->marks.tail))
         return;
     struct snapshot *s = snapshot_make(j);
     j->parts.dir.jobs++;
@@ -128,7 +129,7 @@ int journal_senders_at(struct journal *j, uint64_t offset, struct buf *out)
     int rc = origins_read(j);
     if (rc < 0)
         return rc;
-    if (!senders_save(j->origins.senders, &at, out))
+    if (!senders_save(j->origins->senders, &at, out))
         out->end = before;
     return 0;
 }
@@ -153,7 +154,8 @@ int journal_take_senders(struct journal *j, slice bytes)
         return rc;
     }
     origins_drop(j);
-    j->origins = (struct journal_origins){.senders = s, .has_snapshot = true, .snapshot = of.offset};
+    j->origins = MEM_NEW(struct journal_origins);
+    *j->origins = (struct journal_origins){.senders = s, .has_snapshot = true, .snapshot = of.offset};
     return 0;
 }
 
@@ -162,7 +164,7 @@ void origins_removing(struct journal *j)
     struct segment *seg;
     bool says = part_segment(j, &j->parts.at[0], &seg) < 0 || seg->origins ||
                 access(origins_path(j, journal_first(j)).s, F_OK) == 0;
-    if (!j->origins.senders && says && origins_read(j) < 0)
+    if (!j->origins && says && origins_read(j) < 0)
         say_warn("store", "producers of a topic may be forgotten: its log cannot be read topic=%s", j->parts.dir.name);
 }
 
@@ -172,7 +174,7 @@ void origins_removed(struct journal *j)
     uint64_t first = journal_first(j);
     *s = (struct snapshot){.job = {.run = snapshot_run, .done = snapshot_done}, .dir = &j->parts.dir,
                            .path = origins_path(j, first), .only = true};
-    if (j->origins.senders && senders_count(j->origins.senders) > 0)
+    if (j->origins && senders_count(j->origins->senders) > 0)
         journal_senders_at(j, first, &s->bytes);
     if (buf_size(&s->bytes) == 0) {
         mem_free(s);

@@ -30,17 +30,19 @@ struct senders_bounds origins_bounds(const struct journal *j)
 
 void origins_drop(struct journal *j)
 {
-    senders_free(j->origins.senders);
-    j->origins = (struct journal_origins){0};
+    if (j->origins)
+        senders_free(j->origins->senders);
+    mem_free(j->origins);
+    j->origins = NULL;
 }
 
 void origins_note(struct journal *j, const struct batch_head *head, const char *batch)
 {
     struct origin o;
     struct senders_bounds bounds = origins_bounds(j);
-    if (!j->origins.senders || origin_read(batch, head, &o) < 0 || o.kind == ORIGIN_NONE)
+    if (!j->origins || origin_read(batch, head, &o) < 0 || o.kind == ORIGIN_NONE)
         return;
-    senders_note(j->origins.senders, &bounds, head, &o);
+    senders_note(j->origins->senders, &bounds, head, &o);
 }
 
 /* -- snapshots -------------------------------------------------------------------------------------------- */
@@ -201,12 +203,12 @@ static int note_from(struct journal *j, uint64_t from, struct lacking *lacking)
 
 int origins_read(struct journal *j)
 {
-    struct journal_origins *o = &j->origins;
     uint64_t from = 0;
     size_t count;
-    if (o->senders)
+    if (j->origins)
         return 0;
     journal_write(j);
+    struct journal_origins *o = j->origins = MEM_NEW(struct journal_origins);
     uint64_t *offsets = snapshots_list(j, &count);
     for (size_t i = 0; i < count && !o->senders; i++) {
         if (offsets[i] > j->marks.tail || snapshot_load(j, offsets[i], &o->senders) < 0)
@@ -243,7 +245,7 @@ int journal_sent(struct journal *j, const struct origin *o, int64_t now_ms, stru
     if (rc < 0)
         return rc;
     struct senders_bounds bounds = origins_bounds(j);
-    *out = senders_ask(j->origins.senders, &bounds, o, date_of(j, now_ms));
+    *out = senders_ask(j->origins->senders, &bounds, o, date_of(j, now_ms));
     return 0;
 }
 
@@ -253,5 +255,5 @@ int journal_last_sent(struct journal *j, struct origin *o, int64_t now_ms)
     if (rc < 0)
         return rc;
     struct senders_bounds bounds = origins_bounds(j);
-    return senders_last(j->origins.senders, &bounds, o, date_of(j, now_ms));
+    return senders_last(j->origins->senders, &bounds, o, date_of(j, now_ms));
 }

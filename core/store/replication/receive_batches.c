@@ -92,7 +92,7 @@ int journal_receive(struct journal *j, const struct batch_run *run, slice batche
     if (rc < 0)
         return rc;
     journal_add_batches(j, batches);
-    if (j->parts.active->origins && !j->origins.senders)
+    if (j->parts.active->origins && !j->origins)
         origins_read(j);               /* this node knows them when it leads; if it cannot now, it tries again */
     return 0;
 }

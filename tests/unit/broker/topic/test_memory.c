@@ -8,7 +8,7 @@
 enum {
     TOPICS = 3000,
     AT_ONCE = 500,          /* topics that are made together */
-    MOST = 1100,            /* bytes of the heap for each, with its places in maps and orders */
+    MOST = 1075,            /* bytes of the heap for each, with its places in maps and orders */
 };
 
 static size_t heap(void)

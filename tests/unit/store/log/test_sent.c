@@ -157,7 +157,7 @@ TEST(test_what_is_not_written_yet_counts)
     append_next(j, 1);
     append_next(j, 1);
     CHECK(j->marks.written < j->marks.tail);
-    CHECK(j->origins.senders == NULL);
+    CHECK(j->origins == NULL);
     check_answers(j);
     store_close(s);
 }
@@ -184,20 +184,20 @@ TEST(test_a_start_reads_only_what_follows_the_last_snapshot)
     struct journal *j = open_journal_with(s, "t", files_of_ten);
     CHECK_EQ(origins_read(j), 0);
     append_to(j, 173);
-    uint64_t last = j->origins.snapshot;
-    CHECK(j->origins.has_snapshot);
+    uint64_t last = j->origins->snapshot;
+    CHECK(j->origins->has_snapshot);
     CHECK(last > 100 && last % 10 == 0);
     j = reopen_after(&s, true);
     change_file(LOG_0, 200, SLICE("damage, which nobody sees"));
     CHECK_EQ(origins_read(j), 0);
-    CHECK_EQ(j->origins.snapshot, last);
+    CHECK_EQ(j->origins->snapshot, last);
     CHECK_EQ(j->damage.count, 0);
     check_answers(j);
     store_close(s);
     s = open_store();
     j = open_journal_with(s, "t", files_of_ten);
     CHECK_EQ(origins_read(j), 0);
-    CHECK_EQ(j->origins.snapshot, 173);                    /* of the close */
+    CHECK_EQ(j->origins->snapshot, 173);                    /* of the close */
     append_to(j, 220);
     CHECK(access("data/topics/t/00000000000000000173.senders", F_OK) < 0);
     check_answers(j);
@@ -217,13 +217,13 @@ TEST(test_of_a_large_file_only_the_end_is_read)
         settle_store(s);
     }
     CHECK_EQ(j->parts.count, 1);
-    CHECK(j->origins.snapshot >= 60);                       /* 90 take 53 MiB */
+    CHECK(j->origins->snapshot >= 60);                       /* 90 take 53 MiB */
     CHECK_EQ(snapshots("data/topics/t"), 1);                /* no truncation will come to the others: they are gone */
-    uint64_t last = j->origins.snapshot;
+    uint64_t last = j->origins->snapshot;
     j = reopen_after(&s, true);
     change_file(FILE_0, 200, SLICE("damage, which nobody sees"));
     CHECK_EQ(origins_read(j), 0);
-    CHECK_EQ(j->origins.snapshot, last);
+    CHECK_EQ(j->origins->snapshot, last);
     CHECK_EQ(j->damage.count, 0);
     struct origin p = {ORIGIN_PRODUCER, SLICE("p"), 3, 89};
     struct sent sent;
@@ -390,7 +390,7 @@ TEST(test_a_follower_knows_what_the_log_that_it_has_says)
     append_to(j, 95);
     whole = open_journal_with(other, "t", files_of_ten);
     copy_to(j, whole);
-    CHECK(whole->origins.senders != NULL);                 /* before it is asked: it will lead without a pause */
+    CHECK(whole->origins != NULL);                 /* before it is asked: it will lead without a pause */
     check_answers(whole);
     late = open_journal_with(other, "late", files_of_ten);
     CHECK_EQ(journal_restart(late, 40, false), 0);          /* retention of the leader has removed what is below */
