@@ -132,8 +132,10 @@ def test_files_that_are_removed_under_a_node_are_said_and_nothing_more_is_acknow
     b = make_node(expect_exit=None).start()
     b.publish("t", b"before")
     assert b.get("/readyz").status == 200
-    shutil.rmtree(b.data if what == "data" else os.path.join(b.data, "topics", "t"))
-    if what == "data":
+    if what == "topic":
+        os.unlink(os.path.join(b.data, "small", "t"))
+    else:
+        shutil.rmtree(b.data)
         assert_status(b.get("/readyz"), 503, "unavailable")
     codes = [b.post("/v1/topics/t/messages", b"after").json["code"] for _ in range(3)]
     assert codes[0] in ("storage", "unknown_outcome") and codes[1:] == ["storage"] * 2

@@ -162,12 +162,12 @@ def test_all_that_is_known_is_written_again_before_retention_removes_it(node):
     subscribe(b, "s", streams=paths, wake_stream="wake")
     a = b.request("POST", ONE + "s/streams", body=b'{"streams":["one more"]}', headers=JSON)
     assert refusal(a, 409) == "TOO_MANY"
-    files = set()
+    folder, files = os.path.join(b.data, "topics", "_streams"), set()
     for _ in range(32):
-        files |= set(os.listdir(os.path.join(b.data, "topics", "_streams")))
+        files |= set(os.listdir(folder) if os.path.isdir(folder) else [])
         b.ok("POST", ONE + "s/streams", body=json.dumps({"streams": paths}).encode(), headers=JSON, status=204, timeout=20)
     first = "%020d" % 0
-    wait_until(lambda: not [f for f in os.listdir(os.path.join(b.data, "topics", "_streams")) if f.startswith(first) and f.endswith(".log")],
+    wait_until(lambda: not [f for f in os.listdir(folder) if f.startswith(first) and f.endswith(".log")],
                what="the first file is removed")
     assert [f for f in files if f.startswith(first)]
     b.restart()

@@ -72,6 +72,7 @@ def test_a_topic_that_only_one_node_cannot_open_is_the_same_on_all_nodes_later(c
             assert_refused(leader.post("/v1/topics/%s/messages" % topic, b"refused"), 503, "storage")
         else:
             wait_until(lambda: leader.publish(topic, b"it leaves the set first"), what="the others go on")
+            wait_until(lambda: node.get("/v1/topics/" + topic).status == 503, what="it knows the topic")
             assert_status(node.get("/v1/topics/" + topic), 503, "storage")
         os.unlink(in_the_way)
         c.wait_whole()
