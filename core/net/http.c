@@ -304,6 +304,7 @@ void http_server_free(struct http_server *s)
         s->exchanges = x->spare;
         mem_free(x);
     }
+    listeners_free(s);
     deadlines_fini(&s->deadlines);
     map_fini(&s->addresses);
     buf_pool_fini(&s->pool);

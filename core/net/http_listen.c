@@ -186,11 +186,22 @@ void listeners_close(struct http_server *s)
 {
     accept_resume(s);
     for (unsigned i = 0; i < s->listener_count; i++) {
-        event_del(&s->listeners[i].event);
-        close(s->listeners[i].fd);
+        struct listener *l = &s->listeners[i];
+        if (l->fd < 0)
+            continue;
+        event_del(&l->event);
+        close(l->fd);
+        l->fd = -1;
+    }
+    watch_fini(&s->accept_timer);
+}
+
+void listeners_free(struct http_server *s)
+{
+    listeners_close(s);
+    for (unsigned i = 0; i < s->listener_count; i++) {
         tls_server_drop(s->listeners[i].tls);
         mem_free(s->listeners[i].address);
     }
     s->listener_count = 0;
-    watch_fini(&s->accept_timer);
 }

@@ -126,7 +126,7 @@ struct listener {
     struct event event;
     char *address;                /* owned; as http_listen was told */
     struct tls_server *tls;       /* shared; NULL: plain */
-    int fd;
+    int fd;                       /* -1: closed */
     bool local;                   /* on loopback */
     bool tls_said;                /* that clients send TLS to it, as a plain one */
 };
@@ -201,7 +201,8 @@ void browser_headers(const struct exchange *x, struct buf *out);
 void exchange_log(struct exchange *x, int status, const uint64_t *bytes);   /* bytes: NULL: not known */
 
 /* http_listen.c */
-void listeners_close(struct http_server *s);
+void listeners_close(struct http_server *s);   /* their clients stay: also one whose handshake has not begun */
+void listeners_free(struct http_server *s);    /* there is no client any more */
 void accept_resume(struct http_server *s);
 
 /* http_handshake.c */
