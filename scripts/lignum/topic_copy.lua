@@ -106,12 +106,11 @@ end
 ---@return table[]? logs
 ---@return table[]|string senders   or why
 function M.files(folder, small)
-  local is_small = small and system.exists(small)
-  local names, why = system.list(folder)
-  if not names and not is_small then return nil, why end
-  if is_small then
+  if small and system.exists(small) then
     return { { name = ("%020d.qwal"):format(0), first = 0, kind = "qwal", path = small } }, {}
   end
+  local names, why = system.list(folder)
+  if not names then return nil, why end
   local logs, senders = {}, {}
   for _, name in ipairs(names) do
     local first, kind = name:match("^(%d+)%.(%a+)$")

@@ -48,7 +48,7 @@ end
 ---waits. What the records of groups say is about messages below the marks of their topics.
 function M.marks()
   local node, topics = core.node.info(), json.array {}
-  core.node.write_files()              -- who asks goes on to read the files
+  core.node.write_files()              -- a client of this route reads them next
   for _, pattern in ipairs { "*", "_*" } do
     for _, t in ipairs(core.topics(pattern)) do
       local info = t:info()

@@ -15,7 +15,6 @@
 #ifndef BROKER_TOPIC_SETTINGS_H
 #define BROKER_TOPIC_SETTINGS_H
 
-#include "base/list.h"
 #include "store/log/journal.h"
 
 enum replication { REPLICATION_WAL, REPLICATION_LIVE };
@@ -50,11 +49,5 @@ void settings_each(const struct topic_settings *s, const struct topic_settings *
 int settings_check(const struct topic_settings *s, struct buf *why);
 
 bool settings_equal(const struct topic_settings *a, const struct topic_settings *b);
-
-/* Settings of many topics, which mostly are alike, and are kept once for all that are. `pool` is a list of them. What
- * settings_share returns does not change, and is good until it is given to settings_unshare; NULL does nothing
- * there. */
-const struct topic_settings *settings_share(struct list *pool, const struct topic_settings *s);
-void settings_unshare(const struct topic_settings *s);
 
 #endif

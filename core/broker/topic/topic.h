@@ -117,7 +117,7 @@ struct topic {
     struct topics *topics;           /* outlives us */
     const struct topic_shared *shared;   /* outlives us */
     struct topic_id id;
-    const struct topic_settings *settings;   /* shared with others (settings_share); never NULL */
+    const struct topic_settings *settings;   /* interned: others may have the same; never NULL */
     struct journal *journal;         /* owned */
     struct mark tail, written, disk, peers;
     struct mark readable;            /* readers see offsets below it */

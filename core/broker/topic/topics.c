@@ -84,7 +84,7 @@ void topic_free(struct topic *t)
 {
     if (t == NULL)
         return;
-    settings_unshare(t->settings);
+    intern_release(t->settings);
     birth_free(t);
     mem_free(t->lead);
     mem_free(t->follow);
@@ -96,8 +96,13 @@ void topic_free(struct topic *t)
 void topic_set_settings(struct topic *t, const struct topic_settings *settings)
 {
     const struct topic_settings *before = t->settings;
-    t->settings = settings_share(&t->topics->settings, settings);
-    settings_unshare(before);
+    t->settings = intern(&t->topics->settings, settings);
+    intern_release(before);
+}
+
+static bool are_equal(const void *a, const void *b)
+{
+    return settings_equal(a, b);
 }
 
 static struct journal_options journal_options_of(const struct topic *t)
@@ -465,7 +470,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     map_init(&ts->deleted);
     mark_init(&ts->log.applied, 0);
     list_init(&ts->log.changes);
-    list_init(&ts->settings);
+    intern_init(&ts->settings, sizeof(struct topic_settings), are_equal);
     ts->opening = true;
     int rc = log_open(ts);
     if (rc < 0)

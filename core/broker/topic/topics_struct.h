@@ -4,6 +4,7 @@
 #ifndef BROKER_TOPIC_TOPICS_STRUCT_H
 #define BROKER_TOPIC_TOPICS_STRUCT_H
 
+#include "base/intern.h"
 #include "base/map.h"
 #include "broker/topic/expiry.h"
 #include "broker/topic/registry.h"
@@ -19,7 +20,7 @@ struct topics {
     struct registry unopened;     /* they exist, and their directory could not be made */
     struct order by_id;           /* of both, but not _topics */
     struct topic_log log;
-    struct list settings;         /* that topics share */
+    struct intern_pool settings;  /* of topics, which mostly are alike */
     size_t most;                  /* limits.topics */
     struct expiry expiry;
     struct map deleted;           /* while opening: topics whose directory should be gone */

@@ -183,8 +183,10 @@ static void end_frame(struct group_commit *c)
     c->by_log = any && !c->whole;
     if (!c->by_log) {
         commit_log_drop(s->log);
-        for (size_t i = 0; i < c->count; i++)
-            c->entries[i].logged = false, journal_write(c->entries[i].journal);
+        for (size_t i = 0; i < c->count; i++) {
+            c->entries[i].logged = false;
+            journal_write(c->entries[i].journal);
+        }
         return;
     }
     uint64_t use = commit_log_take(s->log);

@@ -11,52 +11,22 @@
 #include "store/log/store_struct.h"
 #include "store/log/write.h"
 
-enum { OPTIONS_LOOKED_AT = 16 };         /* the last ones: a search does not take longer with many that differ */
-
-/* Options of journals, which mostly are alike. In store.shared_options while any journal has them. */
-struct shared_options {
-    struct journal_options options;      /* id: zeros */
-    struct list link;
-    size_t users;
-};
-
-static bool options_are(const struct journal_options *a, const struct journal_options *b)
+bool journal_options_equal(const void *options, const void *other)
 {
+    const struct journal_options *a = options, *b = other;
     return a->segment_messages == b->segment_messages && a->segment_bytes == b->segment_bytes
         && a->segment_age_ms == b->segment_age_ms && a->durability == b->durability
         && a->written_at_once == b->written_at_once
         && a->dedupe_age_ms == b->dedupe_age_ms && a->dedupe_keys == b->dedupe_keys;
 }
 
-static void options_drop(struct journal *j)
-{
-    if (!j->options)
-        return;
-    struct shared_options *shared = LIST_OWNER(j->options, struct shared_options, options);
-    if (--shared->users > 0)
-        return;
-    list_remove(&shared->link);
-    mem_free(shared);
-}
-
 void journal_share_options(struct journal *j, const struct journal_options *o)
 {
-    const struct list *all = &j->store->shared_options;
-    struct shared_options *shared = NULL;
-    unsigned looked = 0;
-    for (struct list *l = all->prev; l != all && !shared && looked < OPTIONS_LOOKED_AT; l = l->prev, looked++) {
-        struct shared_options *last = LIST_OWNER(l, struct shared_options, link);
-        shared = options_are(&last->options, o) ? last : NULL;
-    }
-    if (!shared) {
-        shared = MEM_NEW(struct shared_options);
-        shared->options = *o;
-        shared->options.id = (struct topic_id){0};
-        list_push(&j->store->shared_options, &shared->link);
-    }
-    shared->users++;
-    options_drop(j);
-    j->options = &shared->options;
+    struct journal_options shared = *o;
+    const struct journal_options *before = j->options;
+    shared.id = (struct topic_id){0};
+    j->options = intern(&j->store->options_of_journals, &shared);
+    intern_release(before);
 }
 
 struct journal *journal_new(struct store *s, slice name, const struct journal_options *o)
@@ -94,7 +64,7 @@ void journal_free(struct journal *j)
     parts_fini(&j->parts);
     damage_fini(&j->damage);
     mem_free(j->checkpoint.last);
-    options_drop(j);
+    intern_release(j->options);
     mem_free(j);
 }
 

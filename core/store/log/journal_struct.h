@@ -98,6 +98,7 @@ void journal_free(struct journal *j);
 int journal_own_dir(struct journal *j);
 
 /* Makes these the journal's options. */
+bool journal_options_equal(const void *options, const void *other);   /* but for the id */
 void journal_share_options(struct journal *j, const struct journal_options *o);
 
 /* The last checkpoint says this; NULL: there is none. */

@@ -25,7 +25,7 @@ struct store *store_new(const struct store_options *o)
     disk_init(&s->disk, o->path, o->files_max ? o->files_max : FILES_OPEN_MAX, segment_evicted);
     index_cache_init(&s->indexes, INDEX_CACHE_SIZE_MAX);
     list_init(&s->journals);
-    list_init(&s->shared_options);
+    intern_init(&s->options_of_journals, sizeof(struct journal_options), journal_options_equal);
     list_init(&s->leaving);
     list_init(&s->background);
     list_init(&s->queue.dirty);

@@ -4,6 +4,7 @@
 #ifndef STORE_LOG_STORE_STRUCT_H
 #define STORE_LOG_STORE_STRUCT_H
 
+#include "base/intern.h"
 #include "store/disk/disk.h"
 #include "store/format/ends.h"
 #include "store/format/scan.h"
@@ -40,7 +41,7 @@ struct store {
     struct store_options options;
     struct last_run last_run;
     struct list journals;
-    struct list shared_options;   /* of journals (journal_share_options) */
+    struct intern_pool options_of_journals;   /* which mostly are alike (journal_share_options) */
     struct list leaving;          /* journals that are deleted once no job works on them any more */
     struct commit_queue queue;
     struct group_commit *commit;  /* owned; the one that runs, or ran last */

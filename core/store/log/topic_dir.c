@@ -25,22 +25,17 @@ struct path file_path(const struct topic_dir *d, uint64_t first, enum file_kind 
     return path_of("%s/topics/%s/%0*" PRIu64 "%s", d->disk->root, d->name, FILE_DIGITS, first, file_suffix[kind]);
 }
 
-static bool is_there(const char *path, struct stat *st)
-{
-    return stat(path, st) == 0;
-}
-
 int small_move(const struct disk *disk, const char *name)
 {
     struct path from = small_path(disk->root, name), own = path_of("%s/topics/%s", disk->root, name);
     struct stat ours, there;
     if (io.mkdir(own.s, 0750) < 0 && errno != EEXIST)
         return -errno;
-    if (!is_there(from.s, &ours))
+    if (stat(from.s, &ours) < 0)
         return errno == ENOENT ? 0 : -errno;
     for (enum file_kind kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++) {
         struct path to = path_of("%s/%0*d%s", own.s, FILE_DIGITS, 0, file_suffix[kind]);
-        if (!is_there(to.s, &there))
+        if (stat(to.s, &there) < 0)
             continue;
         if (ours.st_ino == there.st_ino)          /* the file system has made the new name durable, and not the rest */
             return io.unlink(from.s) < 0 ? -errno : 0;
