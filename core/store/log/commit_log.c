@@ -181,8 +181,10 @@ static void retire_run(struct job *job)
 void commit_log_written(struct commit_log *l, int rc)
 {
     struct commit_file *f = current(l);
-    f->end += commit_frame_space(buf_size(&l->frame));
-    f->head_written = f->head_written || rc == 0;
+    if (rc >= 0) {                     /* else the next frame goes there, and leaves no gap for a start to find */
+        f->end += commit_frame_space(buf_size(&l->frame));
+        f->head_written = true;
+    }
     commit_log_drop(l);
     if (rc < 0 && l->refused_ns == 0)
         say_warn("store", "cannot write to the commit log in %s/commit: %s (the topics' files are synced instead)",

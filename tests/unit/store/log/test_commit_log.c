@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include "base/clock.h"
 #include "store/format/commit_record.h"
 #include "unit/journals.h"
 
@@ -542,6 +543,35 @@ TEST(test_files_get_what_the_log_refuses)
     }
     abandon_store(s);
     store_close(reopen((uint64_t[MANY]){3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}));
+}
+
+static void try_the_log_again(void)
+{
+    clock_forward(clock_ns() + COMMIT_LOG_RETRY_MS * NS_PER_MS);
+}
+
+/* Else a start takes the place of what was refused for a damaged frame. */
+TEST(test_what_the_log_refuses_leaves_no_gap)
+{
+    clock_hold(clock_wall_ms());
+    struct store *s = store_of_many();
+    int (*allocate)(int, off_t, off_t) = io.allocate;
+    io.allocate = refuse_space;
+    append_to(s, 0, MANY);
+    CHECK(!exists("data/commit/0.log"));
+    io.allocate = allocate;
+    try_the_log_again();
+    append_to(s, 0, MANY);
+    CHECK(exists("data/commit/0.log"));
+    io.pwrite = refuse_frames;
+    append_to(s, 0, MANY);
+    io.pwrite = pwrite;
+    try_the_log_again();
+    append_to(s, 0, MANY);
+    CHECK(commit_log_holds(s->log, journals[0]));
+    abandon_store(s);
+    store_close(reopen((uint64_t[MANY]){5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5}));
+    CHECK(!exists("data/commit/0.log.damaged"));
 }
 
 TEST(test_files_that_end_meanwhile_are_as_they_were)
