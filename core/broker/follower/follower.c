@@ -84,6 +84,7 @@ static void hang_up(struct follower *f)
     f->by_slot = NULL;
     f->slots = f->slots_cap = 0;
     f->log_placed = false;
+    topics_note_leader(f->topics, UINT64_MAX);
     refetch_cancel(f);
     barrier_hang_up(f);
     call_hang_up(f);

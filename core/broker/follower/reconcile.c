@@ -71,7 +71,14 @@ void reconcile_ask(struct follower *f, struct topic *t)
     send_position(f, t, info.epoch == 0 && info.tail > 0 ? f->role->epoch : info.epoch, info.tail);
 }
 
-static void start(struct follower *f, struct topic *t)
+struct point {
+    unsigned kind;                   /* POINT_... */
+    uint64_t found, end, first, readable;
+    bool has_crc;
+    uint32_t crc;
+};
+
+static void start(struct follower *f, struct topic *t, const struct point *p)
 {
     journal_flush(t->journal);       /* START says that everything up to the tail is written */
     struct buf *out = link_begin(f->link, WIRE_START);
@@ -85,8 +92,10 @@ static void start(struct follower *f, struct topic *t)
     f->placed++;
     t->follow->no_room = false;
     t->follow->unsettled = t->tail.at;
-    if (t == topics_log(f->topics))
-        f->log_placed = true;
+    if (t != topics_log(f->topics))
+        return;
+    f->log_placed = true;
+    topics_note_leader(f->topics, p->readable);
 }
 
 /* ---- cutting ---- */
@@ -143,13 +152,6 @@ static int cut(struct follower *f, struct topic *t, uint64_t to)
     check_topics(f, t);
     return 0;
 }
-
-struct point {
-    unsigned kind;                   /* POINT_... */
-    uint64_t found, end, first, readable;
-    bool has_crc;
-    uint32_t crc;
-};
 
 /* Nothing is in common with what the leader still has; what is here from `common` on is not the leader's. All that is
  * here goes to diverged/, also what only the leader's retention has removed: its word alone deletes nothing. */
@@ -250,7 +252,7 @@ static int compare(struct follower *f, struct topic *t, const struct point *p)
         return -ERR_BUSY;            /* it can take nothing yet */
     t->follow->leader_first = p->first;
     if (rc == 0 && !f->failed)
-        start(f, t);
+        start(f, t, p);
     return rc;
 }
 

@@ -320,6 +320,15 @@ static void read_or_die(int rc)
                   err_sentence(rc));
 }
 
+/* Have all records taken effect that are here, and that a follower's leader has? Its list may have been cut, for being
+ * damaged, and come again. */
+static bool know_all(const struct topics *ts)
+{
+    uint64_t applied = ts->log.applied.at;
+    bool follows = ts->shared.role->kind == ROLE_FOLLOWER;
+    return applied >= ts->log.topic->tail.at && (!follows || applied >= ts->leaders_end);
+}
+
 bool topics_apply(struct topics *ts)
 {
     struct topic_log *log = &ts->log;
@@ -337,7 +346,7 @@ bool topics_apply(struct topics *ts)
         log->state = TOPIC_LOG_WHOLE;
         log->snapshot = (struct topic_log_snapshot){0};
     }
-    if (ts->strays && applied >= log->topic->tail.at)
+    if (ts->strays && know_all(ts))
         topics_remove_leftovers(ts);
     if (applied >= committed)
         return took;
@@ -354,6 +363,11 @@ bool topics_have_unapplied(const struct topics *ts)
 {
     bool whole = topic_first(ts->log.topic) <= ts->log.applied.at;
     return whole ? ts->log.applied.at < topic_readable(ts->log.topic) : ts->taking_more;
+}
+
+void topics_note_leader(struct topics *ts, uint64_t end)
+{
+    ts->leaders_end = end;
 }
 
 bool topics_lack_snapshot(const struct topics *ts)
@@ -388,12 +402,12 @@ int topics_check_unknown(struct topics *ts, const struct topic_token *token)
 /* A crash between a delete's commit and the removal of its directory leaves the directory behind. It is removed if its
  * record says so. One without any record is not ours to remove; where the beginning of the log was removed, it is of a
  * topic that was deleted, and goes to diverged/. But its record may be one that is not known to be committed, as after
- * a start: so that waits until all records here have taken effect. */
+ * a start, or has yet to come: so that waits for know_all. */
 void topics_remove_leftovers(struct topics *ts)
 {
     slice name;
     struct topic *t;
-    bool lacks = topic_first(ts->log.topic) > 0, all = ts->log.applied.at >= ts->log.topic->tail.at;
+    bool lacks = topic_first(ts->log.topic) > 0, all = know_all(ts);
     ts->strays = false;
     for (size_t at = 0; store_next_name(ts->store, &at, &name);) {
         if (topics_find_any(ts, name) != NULL)
@@ -464,6 +478,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     ts->shared.clock = &ts->clock;
     ts->shared.sums = &ts->sums;
     ts->most = TOPICS_MAX;
+    ts->leaders_end = UINT64_MAX;
     registry_init(&ts->all);
     registry_init(&ts->unopened);
     order_init(&ts->by_id, order_by_id);

@@ -88,6 +88,10 @@ struct mark *topics_applied(struct topics *ts);
  * created by a record that has not come here yet, or not taken effect. */
 int topics_check_unknown(struct topics *ts, const struct topic_token *token);
 
+/* A follower's leader has records of _topics below this mark, and more than those here may come: until they have taken
+ * effect here, a topic that is not known may yet be. UINT64_MAX: no leader has said it. */
+void topics_note_leader(struct topics *ts, uint64_t end);
+
 /* Do the files of _topics begin above 0, and no snapshot is known in them? */
 bool topics_lack_snapshot(const struct topics *ts);
 

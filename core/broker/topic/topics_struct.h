@@ -27,7 +27,8 @@ struct topics {
     size_t trim_at;               /* the next topic of which topics_trim looks at the retention */
     bool trim_some;               /* one before has retention */
     bool taking_more;             /* a snapshot is being taken, and this turn was too short */
-    bool strays;                  /* directories without a record are set aside once all records have taken effect */
+    bool strays;                  /* directories without a record are set aside once all are known */
+    uint64_t leaders_end;         /* topics_note_leader */
     bool opening, stopping, held;
 };
 
@@ -59,7 +60,7 @@ void snapshot_append(struct topics *ts);
 int snapshot_take(struct topics *ts, bool *more);
 
 /* Removes directories of topics that have no record: those that were deleted, and where the beginning of the log was
- * removed, all; these go to diverged/, or are noted as strays while some record has not taken effect. */
+ * removed, all; these go to diverged/, or are noted as strays while records may yet come. */
 void topics_remove_leftovers(struct topics *ts);
 
 /* A topic by its name, also one whose directory could not be made; or NULL. */

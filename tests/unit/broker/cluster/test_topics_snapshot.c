@@ -149,3 +149,36 @@ TEST(test_a_node_that_lacks_a_snapshot_takes_a_list_that_is_whole_from_its_begin
     WAIT_UNTIL(topic_at(b, "more") != NULL);
     rig_down();
 }
+
+/* As where the list was damaged, and an operator has moved it away: the node has topics whose records come only after
+ * the snapshot, and the leader is slow. */
+TEST(test_directories_stay_while_the_leader_has_more_records)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t"), *log = topics_log(a->topics);
+    uint64_t want;
+    compact(a, t);
+    for (int i = 0; i < 10000; i++)
+        CHECK_EQ(topics_set(a->topics, t, t->settings, &want), 0);
+    publish(make_live(a, "young"), 5, 100);
+    settle_log(a);
+    WAIT_UNTIL(can_read(a, "young", 5) && can_read(b, "young", 5));
+    node_down(b);
+    CHECK_EQ(run("mv n2/topics/_topics . && mkdir n2/topics/stray"), 0);
+    b = node_up(1);
+    follow(b, a);
+    WAIT_UNTIL(b->topics->log.state == TOPIC_LOG_WHOLE && b->topics->log.applied.at > 0);
+    CHECK(topics_log(b->topics)->tail.at < log->tail.at);
+    a->paused = true;
+    WAIT_UNTIL(b->topics->log.applied.at == topics_log(b->topics)->tail.at);
+    turn_for(100);
+    CHECK(b->topics->log.applied.at < log->tail.at);
+    a->paused = false;
+    WAIT_UNTIL(can_read(b, "young", 5));
+    WAIT_UNTIL(access("n2/topics/stray", F_OK) < 0);
+    CHECK_EQ(run("ls -d n2/diverged/stray-*"), 0);
+    CHECK(run("ls -d n2/diverged/young-*") != 0);
+    rig_down();
+}
