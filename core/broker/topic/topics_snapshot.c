@@ -53,6 +53,13 @@ static void record_look(void *arg, const struct message *m, struct topic_id id)
     ts->log.state = TOPIC_LOG_TAKING;
 }
 
+/* The id is of a create record before the snapshot, and of no other topic. A leader that lies must not end this
+ * node. */
+static bool may_be_kept(const struct topics *ts, struct topic_id id)
+{
+    return id.epoch > 0 && id.offset < ts->log.snapshot.first && topics_by_id(ts, id) == NULL;
+}
+
 static void record_keep(void *arg, const struct message *m, struct topic_id at)
 {
     struct topics *ts = arg;
@@ -61,7 +68,7 @@ static void record_keep(void *arg, const struct message *m, struct topic_id at)
     bool gone;
     if (!is_word(m, SLICE("keep")) || topics_find_any(ts, m->key) != NULL)
         return;
-    if (!topic_log_kept(m, &id, &dependents, &gone)) {
+    if (!topic_log_kept(m, &id, &dependents, &gone) || !may_be_kept(ts, id)) {
         say_error("topics", "a record in " TOPIC_LOG_NAME " is not understood offset=%llu",
                   (unsigned long long)at.offset);
         return;

@@ -210,6 +210,48 @@ TEST(test_a_directory_without_a_record_is_set_aside_once_the_log_begins_above_0)
     node_close(&n);
 }
 
+static void add_record(struct buf *out, const char *key, const char *payload, const char *id)
+{
+    struct buf headers = {0};
+    if (id != NULL)
+        header_write(&headers, SLICE("id"), slice_from(id));
+    struct message m = {.key = slice_from(key), .headers = buf_slice(&headers), .payload = slice_from(payload)};
+    message_write(out, &m);
+    buf_fini(&headers);
+}
+
+/* By a leader that lies: the node would end when such a topic is deleted, and at each start. */
+TEST(test_a_snapshot_keeps_no_topic_whose_id_may_be_another_ones)
+{
+    struct node n;
+    struct buf messages = {0};
+    uint64_t first;
+    node_open(&n);
+    struct topic *log = topics_log(n.topics);
+    CHECK_EQ(topic_restart(log, 100, false), 0);
+    static const char *const ids[] = {"1:7", "1:7", "2:7", "0:0", "1:104", "1:107", "1:200"};
+    add_record(&messages, "_topics", "begin", NULL);
+    for (unsigned i = 0; i < 7; i++)
+        add_record(&messages, (char[]){(char)('a' + i), 0}, "keep", ids[i]);
+    add_record(&messages, "_topics", "end", NULL);
+    struct append a = {.messages = buf_slice(&messages), .count = 9};
+    CHECK_EQ(topics_append(log, &a, &first), 0);
+    CHECK_EQ(first, 100);
+    settle(&n, log);
+    for (int opened = 0; opened < 2; opened++) {
+        CHECK_EQ(topics_count(n.topics), 3);
+        CHECK(topics_find(n.topics, SLICE("a")) != NULL && topics_find(n.topics, SLICE("c")) != NULL);
+        node_close(&n);
+        node_open(&n);
+    }
+    delete(&n, "a");
+    delete(&n, "c");
+    settle(&n, topics_log(n.topics));
+    CHECK_EQ(topics_count(n.topics), 1);
+    node_close(&n);
+    buf_fini(&messages);
+}
+
 TEST(test_a_node_alone_does_not_start_without_the_beginning_of_its_list)
 {
     struct node n;
