@@ -35,9 +35,13 @@ int small_move(const struct disk *disk, const char *name)
         return errno == ENOENT ? 0 : -errno;
     for (enum file_kind kind = FILE_ACTIVE; kind <= FILE_SEALED; kind++) {
         struct path to = path_of("%s/%0*d%s", own.s, FILE_DIGITS, 0, file_suffix[kind]);
-        if (stat(to.s, &there) < 0)
+        if (lstat(to.s, &there) < 0) {            /* a link is there also where it leads nowhere */
+            if (errno != ENOENT)
+                return -errno;
             continue;
-        if (ours.st_ino == there.st_ino)          /* the file system has made the new name durable, and not the rest */
+        }
+        /* The same one: the file system has made the new name durable, and not the rest. */
+        if (ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
             return io.unlink(from.s) < 0 ? -errno : 0;
         say_error("store", "%s and %s are two files: one has to be moved away", from.s, to.s);
         return -ERR_TOPIC_EXISTS;

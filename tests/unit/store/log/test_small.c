@@ -229,6 +229,23 @@ TEST(test_two_files_of_a_topic_are_refused_and_left_alone)
     store_close(s);
 }
 
+/* What cannot be looked at now may be the topic's messages. */
+TEST(test_a_move_replaces_nothing_that_cannot_be_looked_at)
+{
+    struct journal *j;
+    struct store *s = small_topic(&j, 7);
+    store_close(s);
+    CHECK_EQ(mkdir("data/topics/t", 0750), 0);
+    CHECK_EQ(symlink("../../../elsewhere", OWN_0), 0);
+    s = open_store();
+    struct journal_options o = ten_each;
+    o.id = small_files.id;
+    CHECK(journal_open(s, SLICE("t"), &o, &j) < 0);
+    struct stat st;
+    CHECK(exists("data/small/t") && lstat(OWN_0, &st) == 0 && S_ISLNK(st.st_mode));
+    store_close(s);
+}
+
 static int mkdir_is_full(const char *path, mode_t mode)
 {
     (void)path;
