@@ -51,6 +51,8 @@ enum {
     SEGMENT_SPACE_FIRST = 4 * KIB,      /* preallocated for a new topic; doubles from there */
     SEGMENT_AHEAD_MIN = 64 * KIB,       /* of a file whose successor is created ahead of time */
     SEGMENT_SPACE_STEP_MAX = 16 * MIB,  /* the most that is preallocated at once */
+    ZERO_AHEAD = 256 * KIB,             /* of zeros, behind a group commit of few bytes (zero_ahead.h) */
+    ZERO_AHEAD_FOR = 64 * KIB,          /* few bytes; of more, the second write costs what it saves */
     SENDERS_EVERY = 16 * MIB,           /* bytes of one topic between two snapshots of its producers: 10 ms to read */
     CHECKPOINT_EVERY = 1 * MIB,         /* bytes of one topic; 1,000 topics recover at most 1 GiB */
     INDEX_EVERY = 32 * KIB,             /* bytes between two index entries: one read of a page-cache chunk */

@@ -1,8 +1,9 @@
 /*
  * What the hardware allows: the smallest program that does the work of a durable publish. It reads POST requests with
  * a Content-Length from keep-alive connections, appends each body to one preallocated file, and answers after an
- * fdatasync, which a thread of its own makes for all bodies that have gathered meanwhile. It has no Lua, no
- * checksums, no index, no limits and no robustness: it is a ceiling to measure against, not a server.
+ * fdatasync, which a thread of its own makes for all bodies that have gathered meanwhile. Like Lignum, it writes zeros
+ * ahead of them, so that a sync overwrites blocks. It has no Lua, no checksums, no index, no limits and no robustness:
+ * it is a ceiling to measure against, not a server.
  *
  * With FILES it has that many files, as a broker has topics: a body goes to the file whose number follows the first "-"
  * of the request, and one syncfs covers all of them.
@@ -26,6 +27,7 @@
 enum {
     CONNECTIONS = 1024, BUFFER = 64 * 1024, PENDING = 1024 * 1024, EVENTS = 256,
     SPACE = 1024 * 1024 * 1024,            /* of all files together */
+    AHEAD = 256 * 1024, BLOCK = 4096,
 };
 
 struct client {
@@ -48,7 +50,7 @@ static char pending[PENDING];
 static size_t pending_size;
 static struct file {
     int fd;
-    off_t position;
+    off_t position, zeroed;
 } *files;
 static unsigned file_count = 1;
 static bool nosync;
@@ -88,6 +90,16 @@ static void append(struct file *f, const char *bytes, size_t size)
     f->position += (off_t)size;
 }
 
+static void zero_ahead(struct file *f)
+{
+    static const char zeros[AHEAD];
+    off_t at = (f->position + BLOCK - 1) / BLOCK * BLOCK;
+    if (f->position > f->zeroed && pwrite(f->fd, zeros, sizeof(zeros), at) < 0)
+        abort();
+    if (f->position > f->zeroed)
+        f->zeroed = at + AHEAD;
+}
+
 /* With many files a body is written at once, because no two bodies of a turn would share a write. */
 static void take_body(const struct client *c, const char *body, size_t size)
 {
@@ -121,8 +133,10 @@ static bool take_request(struct client *c)
 
 static void flush(void)
 {
-    if (pending_size > 0)
+    if (pending_size > 0) {
         append(files, pending, pending_size);
+        zero_ahead(files);
+    }
     pending_size = 0;
     if (nosync) {
         answer_all(&waiting);

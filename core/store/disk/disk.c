@@ -3,11 +3,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/say.h"
 #include "store/disk/io.h"
+
+/* What statfs(2) calls them; the last one is of OpenZFS (include/sys/fs/zfs.h). */
+enum { BTRFS = 0x9123683e, BCACHEFS = 0xca451a4e, ZFS = 0x2fc12fc1 };
 
 void disk_init(struct disk *d, const char *root, unsigned files_max, void (*on_evict)(struct file *f))
 {
@@ -26,6 +30,13 @@ void disk_fini(struct disk *d)
     buf_fini(&d->state.unknown);
     buf_fini(&d->scratch);
     mem_free(d->root);
+}
+
+void disk_note_filesystem(struct disk *d)
+{
+    struct statfs fs;
+    unsigned type = fstatfs(d->root_fd, &fs) == 0 ? (unsigned)fs.f_type : 0;
+    d->copies_on_write = type == BTRFS || type == BCACHEFS || type == ZFS;
 }
 
 int disk_save_state(struct disk *d)

@@ -17,6 +17,7 @@
 struct disk {
     char *root;               /* owned; the path of the data directory */
     int root_fd, lock_fd;     /* -1 until the directory is locked */
+    bool copies_on_write;     /* the filesystem: overwriting allocated bytes takes new space */
     struct state state;
     struct files files;
     struct worker *worker;    /* owned; NULL until the store is open */
@@ -25,6 +26,9 @@ struct disk {
 
 void disk_init(struct disk *d, const char *root, unsigned files_max, void (*on_evict)(struct file *f));
 void disk_fini(struct disk *d);
+
+/* Asks what filesystem root_fd is on. */
+void disk_note_filesystem(struct disk *d);
 
 /* Writes the state and fsyncs it: waits about a millisecond. 0 or -errno. */
 int disk_save_state(struct disk *d);

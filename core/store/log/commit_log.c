@@ -13,6 +13,7 @@
 #include "store/log/journal_struct.h"
 #include "store/log/store_struct.h"
 #include "store/log/write.h"
+#include "store/log/zero_ahead.h"
 
 enum { FRAME_KEPT = 256 * KIB };     /* of the buffer, from one group commit to the next */
 
@@ -20,6 +21,7 @@ struct commit_file {
     int fd;                      /* -1: there is no file yet */
     struct commit_head head;     /* of this use; use 0: free */
     uint64_t end;                /* where the next frame goes */
+    uint64_t zeroed;             /* see zero_ahead.h; of the disk thread */
     bool head_written;
     uint64_t begun_ns;           /* when it was taken into use */
 };
@@ -134,6 +136,7 @@ static int make_file(struct commit_log *l, struct commit_file *f)
         return rc;
     }
     f->fd = fd;
+    f->zeroed = 0;
     return 0;
 }
 
@@ -157,6 +160,8 @@ int commit_log_write(struct commit_log *l, const char **what)
         rc = io_write(f->fd, l->frame.data + l->frame.at, buf_size(&l->frame), f->end);
     if (rc < 0)
         return rc;
+    uint64_t bytes = buf_size(&l->frame);
+    zero_ahead(&l->store->disk, f->fd, &f->zeroed, bytes, f->end + bytes, COMMIT_FILE_SIZE);
     if (io.sync_data(f->fd) < 0)
         return *what = "fdatasync", -errno;
     return file_is_lost(f->fd);

@@ -12,6 +12,7 @@
 #include "store/log/seal.h"
 #include "store/log/store_struct.h"
 #include "store/log/write.h"
+#include "store/log/zero_ahead.h"
 
 /* A journal that is covered, and how far its disk mark rises at the end. */
 struct entry {
@@ -146,8 +147,11 @@ static void add_journal(struct group_commit *c, struct journal *j)
     LIST_EACH(node, &j->sync.sealing)
         add_file(c, LIST_OWNER(node, struct segment, sealing));
     list_splice(&c->sealing, &j->sync.sealing);
-    if (active && !e->logged)
+    if (active && !e->logged) {
         add_file(c, seg);
+        if (!c->whole)
+            zero_ahead(&c->store->disk, seg->file.fd, &seg->zeroed, seg->size - seg->synced, seg->size, seg->space);
+    }
     if (j->sync.dir_dirty && !j->parts.dir.small)
         add_dir(c, topic_path(&j->parts.dir).s);
     j->sync.dir_dirty = false;

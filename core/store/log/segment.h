@@ -36,6 +36,7 @@ struct segment {
     uint64_t written;             /* position after the last byte that the file holds of its batches */
     uint64_t synced;              /* of the active one: what is below is durable, here or in the commit log */
     uint64_t space;               /* bytes allocated on disk */
+    uint64_t zeroed;              /* of the active one: see zero_ahead.h */
     uint64_t epoch;               /* of its last batch */
     int64_t time_first, time_last;
     uint32_t crc;                 /* of the bytes below `size`; kept while it is active */

@@ -63,8 +63,10 @@ int store_open(const struct store_options *o, struct store **out, struct buf *wh
     struct store *s = store_new(o);
     struct disk *d = &s->disk;
     int rc = lock_take(d->root, false, &d->root_fd, &d->lock_fd, why);
-    if (rc == 0)
+    if (rc == 0) {
+        disk_note_filesystem(d);
         rc = make_folders(d, why);
+    }
     if (rc == 0)
         rc = identity_open(s, why);
     if (rc == 0)

@@ -286,6 +286,7 @@ static void shorten_segment(struct segment *seg, const struct truncation *t)
 {
     seg->next = t->at.offset;
     seg->size = seg->written = seg->synced = seg->space = t->at.position;
+    seg->zeroed = 0;
     seg->epoch = t->scan.epoch;
     seg->time_last = t->scan.time_ms;
     seg->crc = t->scan.crc;
