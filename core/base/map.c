@@ -50,12 +50,18 @@ static uint32_t hash_of(const struct map *m, slice key)
         m->seed ^ UINT64_C(0x6c7967656e657261), ~m->seed ^ UINT64_C(0x7465646279746573),
     };
     uint64_t last = (uint64_t)key.n << 56;
+    bool whole = key.n >= 8;
     for (; key.n >= 8; key = slice_skip(key, 8)) {
         uint64_t word;
         memcpy(&word, key.p, 8);
         sip_word(v, le64toh(word));
     }
-    for (size_t i = 0; i < key.n; i++)
+    if (whole && key.n > 0) {                    /* the rest, from a word that ends with it */
+        uint64_t word;
+        memcpy(&word, key.p + key.n - 8, 8);
+        last |= le64toh(word) >> 8 * (8 - key.n);
+    }
+    for (size_t i = 0; i < key.n && !whole; i++)
         last |= (uint64_t)(unsigned char)key.p[i] << 8 * i;
     sip_word(v, last);
     v[2] ^= 0xff;

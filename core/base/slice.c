@@ -9,25 +9,29 @@ static unsigned char lower(char c)
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 bool slice_starts(slice s, slice prefix)
 {
     return s.n >= prefix.n && slice_eq((slice){s.p, prefix.n}, prefix);
 }
 
+/* Most words that differ do so in more than the bit of the case. */
+static inline bool words_have_same_letters(const char *a, const char *b)
+{
+    uint64_t x = word_load(a), y = word_load(b);
+    return x == y || (((x ^ y) & ~EACH_BYTE(0x20)) == 0 && word_lower(x) == word_lower(y));
+}
+
+/* By words, of which the last one ends where the text does. */
 bool slice_same_letters(slice a, slice b)
 {
-    size_t i = 0;
-    for (; i + 8 <= a.n; i += 8) {
-        uint64_t x = word_load(a.p + i), y = word_load(b.p + i);
-        if (x != y && word_lower(x) != word_lower(y))
-            return false;
+    if (a.n >= 8) {
+        size_t i = 0, last = a.n - 8;
+        for (; i < last; i += 8)
+            if (!words_have_same_letters(a.p + i, b.p + i))
+                return false;
+        return words_have_same_letters(a.p + last, b.p + last);
     }
-    for (; i < a.n; i++)
+    for (size_t i = 0; i < a.n; i++)
         if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
             return false;
     return true;
@@ -63,15 +67,6 @@ bool slice_matches(slice pattern, slice text)
     return p == pattern.n;
 }
 
-slice slice_trim(slice s)
-{
-    while (s.n > 0 && is_blank(s.p[0]))
-        s = slice_skip(s, 1);
-    while (s.n > 0 && is_blank(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 bool slice_split(slice *rest, char by, slice *part)
 {
     if (rest->n == 0)
@@ -91,14 +86,17 @@ int slice_u64(slice s, uint64_t *out)
     bool over = false;
     if (s.n == 0)
         return -EINVAL;
-    for (size_t i = 0; i < s.n; i++) {
+    size_t i = 0, safe = s.n < DIGITS_SAFE ? s.n : DIGITS_SAFE;
+    for (; i < safe; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
         if (digit > 9)
             return -EINVAL;
-        if (i < DIGITS_SAFE) {
-            v = v * 10 + digit;
-            continue;
-        }
+        v = v * 10 + digit;
+    }
+    for (; i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9)
+            return -EINVAL;
         over |= __builtin_mul_overflow(v, UINT64_C(10), &v);
         over |= __builtin_add_overflow(v, (uint64_t)digit, &v);
     }

@@ -57,7 +57,14 @@ int slice_compare(slice a, slice b);
 bool slice_matches(slice pattern, slice text);
 
 /* Without the spaces and tabs at both ends. */
-slice slice_trim(slice s);
+static inline slice slice_trim(slice s)
+{
+    for (; s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'); s.n--)
+        s.p++;
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
 
 /* Cuts the part before the first `by` off the front of *rest; false once nothing is left. */
 bool slice_split(slice *rest, char by, slice *part);

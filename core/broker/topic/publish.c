@@ -24,7 +24,7 @@ static void found(struct topic *t, struct publish *p, const struct sent *sent)
 static int ask_senders(struct topic *t, struct publish *p)
 {
     struct sent sent;
-    int rc = journal_sent(t->journal, &p->append->origin, wall_clock_now(t->shared->clock), &sent);
+    int rc = journal_sent(t->journal, &p->append->origin, p->append->time_ms, &sent);
     if (rc < 0)
         return rc;
     p->number = sent.number;
@@ -45,8 +45,10 @@ static int ask_senders(struct topic *t, struct publish *p)
 int topics_publish(struct topic *t, struct publish *p)
 {
     int rc = topics_may_append(t);
-    if (rc == 0 && p->append->origin.kind != ORIGIN_NONE)
+    if (rc == 0 && p->append->origin.kind != ORIGIN_NONE) {
+        p->append->time_ms = wall_clock_now(t->shared->clock);
         rc = ask_senders(t, p);
+    }
     if (rc < 0 || p->duplicate)
         return rc;
     if (p->expect != NULL && !topic_is_next(t, p->expect))

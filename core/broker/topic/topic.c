@@ -30,7 +30,8 @@ bool topic_name_ok(slice name)
 int topic_append(struct topic *t, struct append *a, uint64_t *first)
 {
     a->epoch = t->shared->role->epoch;
-    a->time_ms = wall_clock_now(t->shared->clock);
+    if (a->time_ms == 0)
+        a->time_ms = wall_clock_now(t->shared->clock);
     a->has_stated = t->settings->replication == REPLICATION_LIVE;
     a->stated = least(t->peers.at, t->disk.at);
     int rc = journal_append(t->journal, a, first);

@@ -138,8 +138,8 @@ struct topic {
 };
 
 /* Appends one batch, for topics_append, which checks first whether it may: moves tail, nothing else yet. 0 and the
- * first offset; -ENOSPC, -ERR_TOO_LARGE: nothing was appended. Epoch, date and stated mark of `a` are filled in
- * here. */
+ * first offset; -ENOSPC, -ERR_TOO_LARGE: nothing was appended. Epoch and stated mark of `a` are filled in
+ * here, and its date unless it has one. */
 int topic_append(struct topic *t, struct append *a, uint64_t *first);
 
 /* The mark at which the topic acknowledges: its own, peers in live mode. */

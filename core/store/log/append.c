@@ -144,8 +144,6 @@ static void add_batch(struct journal *j, const struct batch_head *head, const ch
     j->marks.epoch = head->epoch;
     if ((head->flags & BATCH_FLAG_PEERS) && head->disk > j->marks.stated)
         j->marks.stated = head->disk;
-    if (head->origin > 0)
-        origins_note(j, head, bytes);
     if (list_alone(&j->sync.dirty))
         list_push(&queue->dirty, &j->sync.dirty);
     if (durability_now(j) == DURABILITY_COMMIT)
@@ -168,6 +166,8 @@ void journal_add_batches(struct journal *j, slice batches)
     for (slice rest = batches; rest.n > 0; rest = slice_skip(rest, head.size)) {
         batch_head_read(rest.p, &head);
         add_batch(j, &head, rest.p);
+        if (head.origin > 0)
+            origins_note_batch(j, &head, rest.p);
     }
     if (directly)
         journal_write_bytes(j, batches);
@@ -225,6 +225,8 @@ int journal_append(struct journal *j, const struct append *a, uint64_t *first)
     batch_head_write(p, &head);
     j->pending.end += head.size;
     add_batch(j, &head, p);
+    if (origin > 0)
+        origins_note(j, &head, &a->origin);
     bound_pending(j);
     *first = head.first;
     return 0;

@@ -36,13 +36,19 @@ void origins_drop(struct journal *j)
     j->origins = NULL;
 }
 
-void origins_note(struct journal *j, const struct batch_head *head, const char *batch)
+void origins_note(struct journal *j, const struct batch_head *head, const struct origin *o)
+{
+    if (!j->origins)
+        return;
+    struct senders_bounds bounds = origins_bounds(j);
+    senders_note(j->origins->senders, &bounds, head, o);
+}
+
+void origins_note_batch(struct journal *j, const struct batch_head *head, const char *batch)
 {
     struct origin o;
-    struct senders_bounds bounds = origins_bounds(j);
-    if (!j->origins || origin_read(batch, head, &o) < 0 || o.kind == ORIGIN_NONE)
-        return;
-    senders_note(j->origins->senders, &bounds, head, &o);
+    if (origin_read(batch, head, &o) == 0)
+        origins_note(j, head, &o);
 }
 
 /* -- snapshots -------------------------------------------------------------------------------------------- */
@@ -160,7 +166,7 @@ static int note_range(struct journal *j, uint64_t from, uint64_t to, struct lack
         for (slice rest = buf_slice(&chunk); rc == 0 && rest.n > 0; rest = slice_skip(rest, head.size)) {
             rc = batch_head_read(rest.p, &head);
             if (rc == 0 && head.origin > 0 && head.first >= from)
-                origins_note(j, &head, rest.p);
+                origins_note_batch(j, &head, rest.p);
         }
         from = next;
     }
@@ -241,7 +247,7 @@ static int64_t date_of(const struct journal *j, int64_t now_ms)
 
 int journal_sent(struct journal *j, const struct origin *o, int64_t now_ms, struct sent *out)
 {
-    int rc = origins_read(j);
+    int rc = j->origins ? 0 : origins_read(j);
     if (rc < 0)
         return rc;
     struct senders_bounds bounds = origins_bounds(j);

@@ -24,7 +24,8 @@ struct path origins_path(const struct journal *j, uint64_t offset);
 int origins_read(struct journal *j);
 
 /* A batch with an origin is added at the tail. */
-void origins_note(struct journal *j, const struct batch_head *head, const char *batch);
+void origins_note(struct journal *j, const struct batch_head *head, const struct origin *o);
+void origins_note_batch(struct journal *j, const struct batch_head *head, const char *batch);   /* it has one */
 
 /* The journal was truncated to `to`: they are unread, and snapshots beyond are removed. */
 void origins_truncated(struct journal *j, uint64_t to);

@@ -7,7 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { KINDS = 3, NAME_MAX = 1 + IDEMPOTENCY_KEY_MAX };
+enum { KINDS = 3 };
 
 _Static_assert(PRODUCER_ID_MAX <= IDEMPOTENCY_KEY_MAX, "a name of any kind fits");
 _Static_assert((SENDER_KNOWN & (SENDER_KNOWN - 1)) == 0, "rings double");
@@ -19,14 +19,14 @@ struct sender {
     uint64_t *firsts;      /* of the last `known` sequences; that of n is at n % cap. `one` while cap is 1 */
     uint64_t one;
     uint8_t known, cap;
+    uint8_t kind;          /* enum origin_kind, less one */
     uint8_t name_size;
-    char name[];           /* kind, then id or key: what the batch states */
+    char name[];           /* id or key */
 };
 
 struct senders {
-    struct map by_name;
+    struct map by_name[KINDS];
     struct list orders[KINDS];
-    uint64_t counts[KINDS];
     struct sender *asked;  /* the last one: what is asked about is noted next. NULL: it was forgotten since */
     size_t size;           /* of all records of a snapshot */
 };
@@ -45,24 +45,31 @@ static const struct senders_bound *bound_of(const struct senders_bounds *bounds,
 struct senders *senders_new(void)
 {
     struct senders *s = MEM_NEW(struct senders);
-    map_init(&s->by_name);
-    for (size_t i = 0; i < KINDS; i++)
+    for (size_t i = 0; i < KINDS; i++) {
+        map_init(&s->by_name[i]);
         list_init(&s->orders[i]);
+    }
     return s;
 }
 
 /* -- one sender ------------------------------------------------------------------------------------------- */
 
-/* A record of a snapshot: these numbers, the name, the offsets from the oldest on. */
+/* A record of a snapshot: these numbers, what a batch states (enum origin_kind and the name), the offsets from the
+ * oldest on. */
 struct record {
     uint64_t epoch, last;
     int64_t time_ms;
-    uint8_t known, name_size, unused[6];
+    uint8_t known, stated_size, unused[6];
 };
 
 static size_t record_size(const struct sender *p)
 {
-    return sizeof(struct record) + p->name_size + p->known * sizeof *p->firsts;
+    return sizeof(struct record) + 1 + p->name_size + p->known * sizeof *p->firsts;
+}
+
+static slice name_of(const struct sender *p)
+{
+    return slice_of(p->name, p->name_size);
 }
 
 static void sender_free(struct sender *p)
@@ -72,26 +79,24 @@ static void sender_free(struct sender *p)
     mem_free(p);
 }
 
-static struct sender *sender_add(struct senders *s, slice name)
+static struct sender *sender_add(struct senders *s, size_t kind, slice name)
 {
-    size_t kind = (size_t)name.p[0] - 1;
     struct sender *p = mem_new(sizeof *p + name.n);
+    p->kind = (uint8_t)kind;
     p->name_size = (uint8_t)name.n;
     memcpy(p->name, name.p, name.n);
     p->firsts = &p->one;
     p->cap = 1;
-    map_put(&s->by_name, slice_of(p->name, name.n), p);
+    map_put(&s->by_name[kind], name_of(p), p);
     list_push(&s->orders[kind], &p->order);
-    s->counts[kind]++;
     s->size += record_size(p);
     return p;
 }
 
 static void sender_forget(struct senders *s, struct sender *p)
 {
-    map_remove(&s->by_name, slice_of(p->name, p->name_size));
+    map_remove(&s->by_name[p->kind], name_of(p));
     list_remove(&p->order);
-    s->counts[(size_t)p->name[0] - 1]--;
     s->size -= record_size(p);
     if (s->asked == p)
         s->asked = NULL;
@@ -131,37 +136,38 @@ void senders_free(struct senders *s)
 {
     if (s == NULL)
         return;
-    for (size_t kind = 0; kind < KINDS; kind++)
+    for (size_t kind = 0; kind < KINDS; kind++) {
         LIST_EACH(node, &s->orders[kind])
             sender_free(LIST_OWNER(node, struct sender, order));
-    map_fini(&s->by_name);
+        map_fini(&s->by_name[kind]);
+    }
     mem_free(s);
 }
 
 size_t senders_count(const struct senders *s)
 {
-    return s->by_name.count;
+    size_t n = 0;
+    for (size_t kind = 0; kind < KINDS; kind++)
+        n += s->by_name[kind].count;
+    return n;
 }
 
-static struct sender *find(const struct senders *s, const struct origin *o, slice *name, char text[NAME_MAX])
+static struct sender *find(const struct senders *s, const struct origin *o)
 {
-    text[0] = (char)o->kind;
-    memcpy(text + 1, o->name.p, o->name.n);
-    *name = slice_of(text, 1 + o->name.n);
+    size_t kind = kind_of(o);
     struct sender *p = s->asked;
-    return p != NULL && slice_eq(*name, slice_of(p->name, p->name_size)) ? p : map_get(&s->by_name, *name);
+    bool same = p != NULL && p->kind == kind && slice_eq(name_of(p), o->name);
+    return same ? p : map_get(&s->by_name[kind], o->name);
 }
 
 void senders_note(struct senders *s, const struct senders_bounds *bounds, const struct batch_head *head,
                   const struct origin *o)
 {
-    char text[NAME_MAX];
-    slice name;
     size_t kind = kind_of(o);
     const struct senders_bound *b = bound_of(bounds, kind);
-    struct sender *p = find(s, o, &name, text);
+    struct sender *p = find(s, o);
     if (p == NULL)
-        p = sender_add(s, name);
+        p = sender_add(s, kind, o->name);
     s->size -= record_size(p);
     sender_sent(p, o->epoch, o->sequence, head->first);
     s->size += record_size(p);
@@ -170,7 +176,7 @@ void senders_note(struct senders *s, const struct senders_bounds *bounds, const 
     list_push(&s->orders[kind], &p->order);
     for (;;) {
         struct sender *oldest = list_first(&s->orders[kind], struct sender, order);
-        if (oldest == p || (s->counts[kind] <= b->most && head->time_ms - oldest->time_ms <= b->age_ms))
+        if (oldest == p || (s->by_name[kind].count <= b->most && head->time_ms - oldest->time_ms <= b->age_ms))
             break;
         sender_forget(s, oldest);
     }
@@ -179,9 +185,7 @@ void senders_note(struct senders *s, const struct senders_bounds *bounds, const 
 struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, const struct origin *o,
                         int64_t now_ms)
 {
-    char text[NAME_MAX];
-    slice name;
-    const struct sender *p = s->asked = find(s, o, &name, text);
+    const struct sender *p = s->asked = find(s, o);
     if (p != NULL && o->kind != ORIGIN_LETTER && now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
         p = NULL;
     if (o->kind != ORIGIN_PRODUCER && p != NULL)
@@ -198,9 +202,7 @@ struct sent senders_ask(struct senders *s, const struct senders_bounds *bounds, 
 
 bool senders_last(const struct senders *s, const struct senders_bounds *bounds, struct origin *o, int64_t now_ms)
 {
-    char text[NAME_MAX];
-    slice name;
-    const struct sender *p = find(s, o, &name, text);
+    const struct sender *p = find(s, o);
     if (p == NULL || now_ms - p->time_ms > bound_of(bounds, kind_of(o))->age_ms)
         return false;
     o->epoch = p->epoch;
@@ -240,12 +242,14 @@ static char *put(char *to, const void *p, size_t n)
 static char *record_write(char *to, const struct sender *p, uint64_t offset)
 {
     struct record r = {.epoch = p->epoch, .last = p->last, .time_ms = p->time_ms, .known = p->known,
-                       .name_size = p->name_size};
+                       .stated_size = (uint8_t)(1 + p->name_size)};
+    uint8_t kind = p->kind + 1;
     for (; r.known > 0 && p->firsts[r.last % p->cap] >= offset; r.known--)
         r.last -= r.known > 1;
     if (r.known == 0)
         return to;
     to = put(to, &r, sizeof r);
+    to = put(to, &kind, sizeof kind);
     to = put(to, p->name, p->name_size);
     for (uint64_t i = r.known; i > 0; i--)
         to = put(to, &p->firsts[(r.last - i + 1) % p->cap], sizeof *p->firsts);
@@ -283,13 +287,14 @@ static bool record_read(struct senders *s, slice *rest)
         return false;
     if (r.time_ms < 0 || r.time_ms > JSON_INTEGER_MAX)
         return false;
-    slice name = slice_of(rest->p, r.name_size);
-    if (rest->n < name.n || name.n < 2 || name.n > NAME_MAX || name.p[0] < 1 || name.p[0] > KINDS)
+    if (r.stated_size < 2 || r.stated_size > 1 + IDEMPOTENCY_KEY_MAX || rest->n < r.stated_size)
         return false;
-    if (map_get(&s->by_name, name) != NULL)
+    size_t kind = (unsigned char)rest->p[0] - 1u;
+    slice name = slice_of(rest->p + 1, r.stated_size - 1u);
+    if (kind >= KINDS || map_get(&s->by_name[kind], name) != NULL)
         return false;
-    *rest = slice_skip(*rest, name.n);
-    struct sender *p = sender_add(s, name);
+    *rest = slice_skip(*rest, r.stated_size);
+    struct sender *p = sender_add(s, kind, name);
     s->size -= record_size(p);
     for (uint64_t i = r.known; i > 0; i--) {
         uint64_t first;
