@@ -143,17 +143,14 @@ void topic_log_remember(struct topic_log *log, slice name, enum change_kind kind
         c->settings = *settings;
     c->want = want;
     list_push(&log->changes, &c->link);
+    map_remove(&log->latest, name);
+    map_put(&log->latest, slice_from(c->name), c);
     log->creations += kind == CHANGE_CREATE;
 }
 
 const struct change *topic_log_find(const struct topic_log *log, slice name)
 {
-    for (const struct list *l = log->changes.prev; l != &log->changes; l = l->prev) {
-        const struct change *c = LIST_OWNER(l, const struct change, link);
-        if (slice_eq(name, slice_from(c->name)))
-            return c;
-    }
-    return NULL;
+    return map_get(&log->latest, name);
 }
 
 void topic_log_forget_below(struct topic_log *log, uint64_t offset)
@@ -163,9 +160,13 @@ void topic_log_forget_below(struct topic_log *log, uint64_t offset)
         if (c->want > offset)
             break;
         list_remove(&c->link);
+        if (topic_log_find(log, slice_from(c->name)) == c)
+            map_remove(&log->latest, slice_from(c->name));
         log->creations -= c->kind == CHANGE_CREATE;
         mem_free(c);
     }
+    if (log->latest.count == 0)
+        map_clear(&log->latest);
 }
 
 static void record_remember(void *arg, const struct message *m, struct topic_id id)

@@ -16,6 +16,7 @@
 #ifndef BROKER_TOPIC_TOPIC_LOG_H
 #define BROKER_TOPIC_TOPIC_LOG_H
 
+#include "base/map.h"
 #include "broker/topic/birth.h"
 
 #define TOPIC_LOG_NAME "_topics"
@@ -46,6 +47,7 @@ struct topic_log {
     enum topic_log_state state;
     struct topic_log_snapshot snapshot;
     struct list changes;          /* in the order of their records */
+    struct map latest;            /* of them by name: the last one of each */
     size_t creations;             /* among them */
     bool unread;                  /* the records with which this epoch began could not all be read */
 };

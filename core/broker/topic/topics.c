@@ -485,6 +485,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     map_init(&ts->deleted);
     mark_init(&ts->log.applied, 0);
     list_init(&ts->log.changes);
+    map_init(&ts->log.latest);
     intern_init(&ts->settings, sizeof(struct topic_settings), are_equal);
     ts->opening = true;
     int rc = log_open(ts);
@@ -509,6 +510,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
 void topics_close(struct topics *ts)
 {
     topic_log_forget_below(&ts->log, UINT64_MAX);
+    map_fini(&ts->log.latest);
     struct order_cursor at = {0}, at_unopened = {0};
     for (struct topic *t; (t = registry_next(&ts->all, &at)) != NULL;) {
         if (t->journal != NULL)

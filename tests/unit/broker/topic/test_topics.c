@@ -1,8 +1,10 @@
 /* The set of topics: its log, its effects, and what a restart makes of it. The store below is the real one. */
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "broker/topic/topics_struct.h"
 #include "unit/topics_rig.h"
 
 TEST(test_a_topic_exists_only_once_its_record_is_committed)
@@ -309,5 +311,33 @@ TEST(test_a_follower_deletes_nothing_by_its_own_clock)
     topics_trim(n.topics);
     CHECK_EQ(topic_first(t), 1);
     buf_fini(&messages);
+    node_close(&n);
+}
+
+/* The CPU time of so many changes, each of another topic, with those before them under way. */
+static uint64_t time_of_changes(struct node *n, unsigned from, unsigned count)
+{
+    struct timespec begun, ended;
+    char name[16];
+    uint64_t want;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begun);
+    for (unsigned i = from; i < from + count; i++) {
+        snprintf(name, sizeof name, "t-%u", i);
+        CHECK_EQ(topics_create(n->topics, slice_from(name), &settings_default, &want), 0);
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
+    return (uint64_t)(ended.tv_sec - begun.tv_sec) * NS_PER_S + (uint64_t)ended.tv_nsec - (uint64_t)begun.tv_nsec;
+}
+
+TEST(test_a_change_takes_no_longer_while_many_are_under_way)
+{
+    struct node n;
+    node_open(&n);
+    uint64_t first = time_of_changes(&n, 0, 2000);
+    time_of_changes(&n, 2000, 38000);
+    CHECK(time_of_changes(&n, 40000, 2000) < 8 * first);
+    topics_fail(n.topics, -ERR_NOT_LEADER);          /* and all of them are forgotten */
+    CHECK(list_empty(&n.topics->log.changes));
+    CHECK(topic_log_find(&n.topics->log, SLICE("t-7")) == NULL);
     node_close(&n);
 }
