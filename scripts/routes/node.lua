@@ -44,11 +44,19 @@ function M.get()
   return 200, info
 end
 
----`GET /v1/marks`: up to where each topic can be read here, the broker's own included, all at one moment: nothing here
----waits. What the records of groups say is about messages below the marks of their topics.
+-- Writes what topics' files lack of the messages that there are now.
+local function write_files()
+  local left = core.node.write_files()
+  while left > 0 do
+    core.sleep(0)
+    left = core.node.write_files(left)
+  end
+end
+
+---`GET /v1/marks`: up to where each topic can be read here, the broker's own included, all at one moment: nothing waits
+---in between. What the records of groups say is about messages below the marks of their topics.
 function M.marks()
-  local node, topics = core.node.info(), json.array {}
-  core.node.write_files()              -- a client of this route reads them next
+  local node, topics, now = core.node.info(), json.array {}, core.now()
   for _, pattern in ipairs { "*", "_*" } do
     for _, t in ipairs(core.topics(pattern)) do
       local info = t:info()
@@ -57,9 +65,10 @@ function M.marks()
       end
     end
   end
+  write_files()                        -- a client of this route reads them next
   return 200, {
     node = node.name, incarnation = node.incarnation, cluster = node.cluster, version = node.version,
-    time = core.time.format(core.now()), topics = topics,
+    time = core.time.format(now), topics = topics,
   }
 end
 

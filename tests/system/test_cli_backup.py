@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 import pytest
-from common import BINARY, Background, wait_until
+from common import BINARY, Background, in_threads, wait_until
 from lignum import Broker, lignum
 
 
@@ -246,3 +246,27 @@ def test_ctrl_c_leaves_nothing(make_node, folder):
         assert os.path.exists(kept) == (p.returncode == 0)
     finally:
         p.kill()
+
+
+def test_a_backup_has_what_only_memory_and_the_commit_log_have(make_node, folder):
+    b = make_node(set=["store.commit_log_age=3600"]).start()
+    topics = ["t%d" % i for i in range(300)]
+
+    def publish(k, payload):
+        with b.connect() as c:
+            for t in topics[k::30]:
+                assert c.request("POST", "/v1/topics/%s/messages" % t, payload).status == 200
+
+    def lacks(t):
+        with open("%s/small/%s" % (b.data, t), "rb") as f:
+            return b"the second one" not in f.read()
+    for payload in b"the first one", b"the second one":
+        in_threads(*[lambda k=k: publish(k, payload) for k in range(30)])
+    assert sum(map(lacks, topics)) > 200
+    kept = os.path.join(folder, "kept")
+    ran = backup(b, kept)
+    assert ran.code == 0, ran
+    assert not any(map(lacks, topics))
+    b.kill()
+    with restored(folder, b, kept) as r:
+        assert {t: r.messages(t) for t in topics} == {t: [b"the first one", b"the second one"] for t in topics}

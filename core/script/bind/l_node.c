@@ -25,6 +25,7 @@
 #include "store/replication/set_aside.h"
 
 #define STATS "node.stats([topics_max])"
+#define WRITE_FILES "node.write_files([left])"
 
 enum { TOPICS_DEFAULT = 100 };
 
@@ -374,11 +375,13 @@ static int l_diverged(lua_State *L)
     return 1;
 }
 
-/* node.write_files() */
+/* node.write_files([left]) -> left */
 static int l_write_files(lua_State *L)
 {
-    store_write_files(vm_services(L)->store);
-    return 0;
+    size_t left = lua_isnoneornil(L, 1) ? SIZE_MAX : (size_t)arg_whole(L, 1, "left", WRITE_FILES);
+    store_write_files(vm_services(L)->store, &left);
+    lua_pushinteger(L, (lua_Integer)left);
+    return 1;
 }
 
 void node_open(lua_State *L)

@@ -59,9 +59,9 @@ void store_flush(struct store *s);
  * batches (commit_wait.h): store_deadline_ns tells until when. */
 void store_sync(struct store *s);
 
-/* Has the files hold everything below `written`, for those that read them by their names. It takes about 10 us for each
- * topic whose file lacks something. */
-void store_write_files(struct store *s);
+/* Has the files hold everything that is now below `written`, for those that read them by their names, in steps of about
+ * 0.5 ms: call it with *left = SIZE_MAX first, and then again until *left, the files that wait yet, is 0. */
+void store_write_files(struct store *s, size_t *left);
 
 /* Readable when the disk thread has finished a job: then call store_collect, which raises disk marks. A failed sync
  * ends the process (EXIT_IO). */

@@ -19,6 +19,7 @@ struct commit_queue {
     struct list unsynced_later;   /* journals whose sync can wait for the interval */
     struct list held;             /* journals whose files lack bytes that the commit log has; the longest held first */
     struct list held_mark;        /* in `held`, behind those that the commit log's older file has; or alone */
+    size_t held_count;            /* of them */
     size_t held_bytes;            /* of them in memory */
     bool many;                    /* the last group commit went by the commit log: the next one will, too */
     uint64_t later_due_ns;        /* when they must be synced; 0: there are none */

@@ -1,4 +1,6 @@
 /* What the store does in each turn of the loop. */
+#include <limits.h>
+
 #include "base/clock.h"
 #include "store/log/append.h"
 #include "store/log/commit_log.h"
@@ -128,7 +130,7 @@ void store_sync_all(struct store *s)
             journal_want_sync(j);
     }
     do {
-        store_write_files(s);
+        store_write_held(s, false, UINT_MAX);
         store_sync(s);
         worker_wait(s->disk.worker);
     } while (!list_empty(&queue->unsynced) || !list_empty(&queue->held));

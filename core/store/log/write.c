@@ -1,7 +1,6 @@
 #include "store/log/write.h"
 
-#include <limits.h>
-
+#include "base/least.h"
 #include "store/disk/io.h"
 #include "store/log/store_struct.h"
 
@@ -36,14 +35,18 @@ void journal_hold(struct journal *j)
     struct commit_queue *queue = &j->store->queue;
     queue->held_bytes += buf_size(&j->pending) - j->sync.held_bytes;
     j->sync.held_bytes = buf_size(&j->pending);
-    if (list_alone(&j->sync.held))
-        list_push(&queue->held, &j->sync.held);
+    if (!list_alone(&j->sync.held))
+        return;
+    list_push(&queue->held, &j->sync.held);
+    queue->held_count++;
 }
 
 void journal_unhold(struct journal *j)
 {
+    struct commit_queue *queue = &j->store->queue;
+    queue->held_count -= !list_alone(&j->sync.held);
+    queue->held_bytes -= j->sync.held_bytes;
     list_remove(&j->sync.held);
-    j->store->queue.held_bytes -= j->sync.held_bytes;
     j->sync.held_bytes = 0;
 }
 
@@ -73,7 +76,12 @@ bool store_write_held(struct store *s, bool old, unsigned most)
     }
 }
 
-void store_write_files(struct store *s)
+/* Those that are held from now on come after the others. One of these that is read meanwhile leaves, and one more of
+ * them is written. */
+void store_write_files(struct store *s, size_t *left)
 {
-    store_write_held(s, false, UINT_MAX);
+    *left = least(*left, s->queue.held_count);
+    unsigned step = (unsigned)least(*left, COMMIT_WRITTEN_MAX);
+    store_write_held(s, false, step);
+    *left -= step;
 }

@@ -103,6 +103,12 @@ static struct store *reopen(const uint64_t counts[MANY])
     return s;
 }
 
+static size_t files_left(struct store *s, size_t left)
+{
+    store_write_files(s, &left);
+    return left;
+}
+
 static const uint64_t two[MANY] = {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2};
 
 TEST(test_what_many_topics_are_given_is_one_sync)
@@ -351,7 +357,7 @@ TEST(test_a_damaged_frame_before_a_sound_one_is_said_and_the_file_is_kept)
     struct store *s = store_of_many();
     append_to(s, 0, MANY);
     append_to(s, 0, MANY);
-    store_write_files(s);
+    CHECK_EQ(files_left(s, SIZE_MAX), 0);
     abandon_store(s);
     flip("data/commit/0.log", frame_at(0) + 30);
     s = reopen((uint64_t[MANY]){3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3});   /* the files had it all */
@@ -448,35 +454,99 @@ TEST(test_files_are_written_before_the_log_is_free)
     store_close(reopen(two));
 }
 
-TEST(test_files_are_written_over_several_turns_and_the_log_is_free_after_the_last)
+/* Appends a message of this size to so many topics, in group commits that fit the commit log. */
+static void append_to_all(struct store *s, struct journal *const *all, int count, size_t size)
 {
-    enum { FILES = 3 * COMMIT_WRITTEN_MAX };
+    for (int i = 0; i < count; i++) {
+        append_some(all[i], 1, size);
+        if (i % 256 == 255 || i == count - 1)
+            settle_store(s);
+    }
+}
+
+/* So many topics with a message each in their files, and then one of this size that these lack. */
+static struct store *store_of_held(struct journal **all, int count, size_t size)
+{
     struct store *s = open_store_with((struct store_options){.files_max = 64, .commit_log_age_ms = 3600 * 1000});
-    struct journal *all[FILES];
     char name[16];
-    for (int i = 0; i < FILES; i++) {
+    for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "m%d", i);
         all[i] = open_journal(s, name);
     }
-    for (int n = 0; n < 2; n++) {
-        for (int i = 0; i < FILES; i++)
-            append_some(all[i], 1, 100);
-        settle_store(s);
-    }
+    append_to_all(s, all, count, 100);
+    append_to_all(s, all, count, size);
+    return s;
+}
+
+static int count_held(struct journal *const *all, int count)
+{
+    int held = 0;
+    for (int i = 0; i < count; i++)
+        held += is_held(all[i]);
+    return held;
+}
+
+TEST(test_files_are_written_over_several_turns_and_the_log_is_free_after_the_last)
+{
+    enum { FILES = 3 * COMMIT_WRITTEN_MAX };
+    struct journal *all[FILES];
+    struct store *s = store_of_held(all, FILES, 100);
     commit_log_release(s->log);
     for (int turns = 1; turns <= 3; turns++) {
-        unsigned held = 0;
         CHECK(commit_log_holds(s->log, all[FILES - 1]));
         store_sync(s);
-        for (int i = 0; i < FILES; i++)
-            held += is_held(all[i]);
-        CHECK_EQ(held, FILES - turns * COMMIT_WRITTEN_MAX);
+        CHECK_EQ(count_held(all, FILES), FILES - turns * COMMIT_WRITTEN_MAX);
         CHECK_EQ(store_deadline_ns(s) == 1, turns < 3);
         append_some(all[0], 1, 100);       /* newer ones do not delay it */
         store_flush(s);
     }
     worker_wait(s->disk.worker);
     CHECK(!commit_log_holds(s->log, all[FILES - 1]));
+    store_close(s);
+}
+
+TEST(test_for_a_reader_of_files_those_of_its_moment_are_written_in_steps)
+{
+    enum { FILES = 3 * COMMIT_WRITTEN_MAX, NEW = 10 };
+    struct journal *all[FILES], *new[NEW];
+    struct store *s = store_of_held(all, FILES, 100);
+    char name[16];
+    for (int i = 0; i < NEW; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        new[i] = open_journal(s, name);
+    }
+    append_to_all(s, new, NEW, 100);
+    size_t left = files_left(s, SIZE_MAX);
+    CHECK_EQ(left, 2 * COMMIT_WRITTEN_MAX);
+    CHECK_EQ(count_held(all, FILES), 2 * COMMIT_WRITTEN_MAX);
+    append_to_all(s, new, NEW, 100);       /* these come after it */
+    append_to_all(s, all, NEW, 100);
+    check_reads_all(all[FILES - 1]);       /* one of its moment is written otherwise */
+    left = files_left(s, left);
+    CHECK_EQ(left, COMMIT_WRITTEN_MAX);
+    left = files_left(s, left);
+    CHECK_EQ(left, 0);
+    CHECK_EQ(count_held(all + NEW, FILES - NEW), 0);
+    CHECK_EQ(count_held(all, NEW) + count_held(new, NEW), 2 * NEW - 1);
+    CHECK_EQ(s->queue.held_count, 2 * NEW - 1);
+    CHECK_EQ(files_left(s, SIZE_MAX), 0);
+    CHECK_EQ(s->queue.held_count, 0);
+    store_close(s);
+}
+
+TEST(test_all_topics_together_have_only_so_much_in_memory)
+{
+    enum { FILES = COMMIT_HELD_MAX / COMMIT_HELD_EACH + 200, SIZE = COMMIT_HELD_EACH - KIB };
+    static struct journal *all[FILES];
+    skip_syncs();
+    struct store *s = store_of_held(all, FILES, SIZE);
+    CHECK(count_held(all, FILES) > COMMIT_HELD_MAX / COMMIT_HELD_EACH);
+    for (int turns = 0; turns < 8; turns++) {
+        CHECK(s->queue.held_bytes > COMMIT_HELD_MAX - COMMIT_WRITTEN_MAX * COMMIT_HELD_EACH);
+        store_sync(s);
+    }
+    CHECK(s->queue.held_bytes <= COMMIT_HELD_MAX);
+    CHECK(!is_held(all[0]) && is_held(all[FILES - 1]));   /* the longest held first */
     store_close(s);
 }
 
