@@ -934,6 +934,7 @@ cluster = {}
 ---@field eligible boolean    this node may claim the register
 ---@field why? string         why it may not
 ---@field empty boolean       this node holds no messages
+---@field lacks_topics boolean   it does not know yet which topics there are: its list begins with a snapshot to come
 ---@field position { epoch: integer, messages: integer }
 ---@field suspended boolean   leader: Consul has not confirmed it for a lease; it acknowledges nothing
 ---@field regressed boolean   this node knows of a register that is newer than Consul's, or of another history

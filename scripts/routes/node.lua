@@ -56,6 +56,9 @@ end
 ---`GET /v1/marks`: up to where each topic can be read here, the broker's own included, all at one moment: nothing waits
 ---in between. What the records of groups say is about messages below the marks of their topics.
 function M.marks()
+  if roster.status().lacks_topics then
+    return http.fail("unavailable", "this node does not know yet which topics there are")
+  end
   local node, topics, now = core.node.info(), json.array {}, core.now()
   for _, pattern in ipairs { "*", "_*" } do
     for _, t in ipairs(core.topics(pattern)) do

@@ -180,3 +180,30 @@ def test_a_node_that_was_away_while_the_list_of_topics_was_compacted_takes_the_l
     c.leader().publish("kept", b"after")
     c.wait_equal()
     assert {name: t["id"] for name, t in leader.topics().items()} == ids
+
+
+def test_a_node_that_does_not_know_its_topics_gives_no_backup(cluster, folder):
+    """As after an unclean claim whose history ends before the snapshot with which its list begins."""
+    b = cluster(1, topics={"busy": LIVE}).leader()
+    b.publish("busy", b"one")
+    log = b.data + "/topics/_topics"
+
+    def change(k):
+        with b.connect() as c:
+            n = 0
+            while not os.path.exists("%s/%020d.log" % (log, 0)):      # 4 MiB
+                n += 1
+                body = json.dumps({"retain": {"messages": 100000 * (k + 1) + n}})
+                assert c.request("PATCH", "/v1/topics/busy", body).status == 200
+    in_threads(*[lambda k=k: change(k) for k in range(16)])
+    b.stop()
+    os.remove("%s/%020d.log" % (log, 0))
+    os.remove(log + "/checkpoint")
+    b.spawn()
+    b.settles()
+    assert [t["name"] for t in b.get("/v1/topics").json["topics"]] == []
+    assert_status(b.get("/v1/marks"), 503, "unavailable")
+    kept = os.path.join(folder, "kept")
+    ran = b.lignum("backup", kept, "--data", b.data, "--url", "http://127.0.0.1:%d" % b.port)
+    assert ran.code == 75 and "does not know yet which topics there are" in ran.err, ran
+    assert not os.path.exists(kept)

@@ -143,6 +143,7 @@ int l_status(lua_State *L)
     if (!eligible)
         set_text(L, "why", why);
     set_flag(L, "empty", info.holdings.empty);
+    set_flag(L, "lacks_topics", info.holdings.lacks_topics);
     set_whole(L, "copies", info.holdings.copies_min);
     set_whole(L, "copies_max", info.holdings.copies_max);
     set_flag(L, "suspended", info.suspended);
