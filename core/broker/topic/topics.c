@@ -329,6 +329,15 @@ static bool know_all(const struct topics *ts)
     return applied >= ts->log.topic->tail.at && (!follows || applied >= ts->leaders_end);
 }
 
+/* Once all records are known, every topic that has files is open, but for those that cannot be. */
+static void note_opened(struct topics *ts)
+{
+    if (!ts->opens_more || ts->log.state != TOPIC_LOG_WHOLE || !know_all(ts) || ts->unopened.count > 0)
+        return;
+    ts->opens_more = false;
+    store_opened(ts->store);
+}
+
 bool topics_apply(struct topics *ts)
 {
     struct topic_log *log = &ts->log;
@@ -348,6 +357,7 @@ bool topics_apply(struct topics *ts)
     }
     if (ts->strays && know_all(ts))
         topics_remove_leftovers(ts);
+    note_opened(ts);
     if (applied >= committed)
         return took;
     read_or_die(topic_log_read(log, &applied, committed, TOPIC_LOG_STEP, record_apply, ts));
@@ -487,7 +497,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     list_init(&ts->log.changes);
     map_init(&ts->log.latest);
     intern_init(&ts->settings, sizeof(struct topic_settings), are_equal);
-    ts->opening = true;
+    ts->opening = ts->opens_more = true;
     int rc = log_open(ts);
     if (rc < 0)
         buf_addf(why, "the log of topics (" TOPIC_LOG_NAME ") cannot be read: %s; `lignum verify` says more",
@@ -502,7 +512,7 @@ int topics_open(struct store *s, struct role *role, struct topics **out, struct 
     clock_begin(ts);
     if (ts->log.state == TOPIC_LOG_WHOLE)
         topics_remove_leftovers(ts);
-    store_opened(s);
+    note_opened(ts);
     *out = ts;
     return 0;
 }

@@ -28,6 +28,7 @@ struct topics {
     bool trim_some;               /* one before has retention */
     bool taking_more;             /* a snapshot is being taken, and this turn was too short */
     bool strays;                  /* directories without a record are set aside once all are known */
+    bool opens_more;              /* topics may be opened yet that were there before this start */
     uint64_t leaders_end;         /* topics_note_leader */
     bool opening, stopping, held;
 };

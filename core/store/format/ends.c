@@ -31,6 +31,7 @@ struct ends {
     size_t size;
     const uint64_t *places;
     size_t count;
+    bool *opened;                /* owned; of each entry */
 };
 
 static slice name_of(const struct topic_end *end)
@@ -150,6 +151,7 @@ struct ends *ends_open(const char *path, const struct id *cluster)
     e->size = size;
     e->count = ((const struct ends_head *)map)->count;
     e->places = (const uint64_t *)(e->map + size) - e->count;
+    e->opened = mem_new(e->count + 1);
     return e;
 }
 
@@ -158,30 +160,55 @@ void ends_close(struct ends *e)
     if (!e)
         return;
     munmap((void *)(uintptr_t)e->map, e->size);
+    mem_free(e->opened);
     mem_free(e);
+}
+
+static const struct topic_end *entry_at(const struct ends *e, size_t i)
+{
+    return (const struct topic_end *)(e->map + e->places[i]);
 }
 
 bool ends_name(const struct ends *e, size_t i, slice *name)
 {
     if (!e || i >= e->count)
         return false;
-    *name = name_of((const struct topic_end *)(e->map + e->places[i]));
+    *name = name_of(entry_at(e, i));
     return true;
 }
 
-const struct topic_end *ends_find(const struct ends *e, slice name)
+/* The place of the entry of this name among all; or their number. */
+static size_t place_of(const struct ends *e, slice name)
 {
-    size_t low = 0, high = e ? e->count : 0;
+    size_t low = 0, high = e->count;
     while (low < high) {
         size_t mid = (low + high) / 2;
-        const struct topic_end *end = (const struct topic_end *)(e->map + e->places[mid]);
-        int order = slice_compare(name_of(end), name);
+        int order = slice_compare(name_of(entry_at(e, mid)), name);
         if (order == 0)
-            return end;
+            return mid;
         if (order < 0)
             low = mid + 1;
         else
             high = mid;
     }
-    return NULL;
+    return e->count;
+}
+
+const struct topic_end *ends_find(const struct ends *e, slice name)
+{
+    size_t i = e ? place_of(e, name) : 0;
+    return e && i < e->count ? entry_at(e, i) : NULL;
+}
+
+void ends_note_opened(struct ends *e, slice name)
+{
+    if (e)
+        e->opened[place_of(e, name)] = true;         /* there is one more for those without an entry */
+}
+
+void ends_keep(const struct ends *e, struct ends_writer *w)
+{
+    for (size_t i = 0; e && i < e->count; i++)
+        if (!e->opened[i])
+            ends_add(w, name_of(entry_at(e, i)), entry_at(e, i));
 }

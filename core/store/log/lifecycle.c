@@ -63,6 +63,7 @@ void store_close(struct store *s)
     while (!list_empty(&s->journals))
         journal_close(list_first(&s->journals, struct journal, all));
     worker_wait(s->disk.worker);
+    ends_keep(s->ends, &ending);
     int ends = s->lost ? 0 : ends_write(&ending, path_of("%s/ends", s->disk.root).s, &s->disk.state.cluster);
     if (ends < 0)
         say_warn("store", "cannot write %s/ends: %s (the next start reads more)", s->disk.root, strerror(-ends));

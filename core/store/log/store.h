@@ -44,7 +44,8 @@ int store_save_state(struct store *s);
 /* Takes over another cluster's id, and saves it. 0; -ERR_FORBIDDEN: files of topics bear the old one; -errno. */
 int store_set_cluster(struct store *s, const struct id *cluster);
 
-/* All journals that there are have been opened: how they ended need not be known any more. */
+/* All journals that there are have been opened: how they ended need not be known any more. Until then the store keeps
+ * that of those that are yet to be opened, also when it is closed. */
 void store_opened(struct store *s);
 
 /* The names of the topics that have a file or a directory, in no order, and perhaps twice: begin with *at = 0; false at

@@ -134,6 +134,7 @@ int journal_open(struct store *s, slice name, const struct journal_options *o, s
         journal_free(j);
         return rc;
     }
+    ends_note_opened(s->ends, name);
     identity_note_epoch(s, j->marks.epoch);
     j->marks.timed_ns = clock_ns();
     *out = j;

@@ -117,24 +117,29 @@ TEST(test_a_directory_stays_while_its_record_is_not_known_to_be_committed)
     rig_down();
 }
 
-/* As after an unclean claim, whose history ends in the file in which a snapshot begins: this node has cut the snapshot,
- * and its files begin above 0 without one. */
+/* As after an unclean claim, whose history ends in the file in which a snapshot begins: the second node has cut the
+ * snapshot, and its files begin above 0 without one. It is down. */
+static void lose_beginning(struct node *b, struct node *a, struct topic *t)
+{
+    uint64_t want;
+    for (int i = 0; i < 14; i++) {
+        for (int k = 0; k < 1000; k++)
+            CHECK_EQ(topics_set(a->topics, t, t->settings, &want), 0);
+        settle_log(a);
+    }
+    WAIT_UNTIL(can_read(b, t->name, 5) && topics_log(b->topics)->disk.at == topics_log(a->topics)->tail.at);
+    node_down(b);
+    CHECK_EQ(run("cd n2 && rm topics/_topics/checkpoint topics/_topics/00000000000000000000.*"), 0);
+}
+
 TEST(test_a_node_that_lacks_a_snapshot_takes_a_list_that_is_whole_from_its_beginning)
 {
     skip_syncs();
     rig_up(2);
     struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
     struct topic *t = make_live(a, "t");
-    uint64_t want;
     publish(t, 5, 100);
-    for (int i = 0; i < 14; i++) {
-        for (int k = 0; k < 1000; k++)
-            CHECK_EQ(topics_set(a->topics, t, t->settings, &want), 0);
-        settle_log(a);
-    }
-    WAIT_UNTIL(can_read(b, "t", 5) && topics_log(b->topics)->disk.at == topics_log(a->topics)->tail.at);
-    node_down(b);
-    CHECK_EQ(run("cd n2 && rm ends topics/_topics/checkpoint topics/_topics/00000000000000000000.*"), 0);
+    lose_beginning(b, a, t);
     b = node_up(1);
     CHECK(topic_first(topics_log(b->topics)) > 0);
     CHECK(topics_holdings(b->topics).lacks_topics);
@@ -180,5 +185,33 @@ TEST(test_directories_stay_while_the_leader_has_more_records)
     WAIT_UNTIL(access("n2/topics/stray", F_OK) < 0);
     CHECK_EQ(run("ls -d n2/diverged/stray-*"), 0);
     CHECK(run("ls -d n2/diverged/young-*") != 0);
+    rig_down();
+}
+
+/* Of a node that does not know its topics at its start they are opened when the list has come. */
+TEST(test_what_is_missing_of_a_topic_that_is_opened_late_is_damage)
+{
+    skip_syncs();
+    rig_up(2);
+    struct node *a = &rig.nodes[0], *b = &rig.nodes[1];
+    struct topic *t = make_live(a, "t");
+    publish(t, 4, 100);
+    WAIT_UNTIL(can_read(b, "t", 4));
+    uint64_t end = topic_at(b, "t")->journal->parts.active->size;
+    publish(t, 1, 100);
+    WAIT_UNTIL(can_read(b, "t", 5));
+    lose_beginning(b, a, t);
+    char command[128];
+    snprintf(command, sizeof command, "truncate -s %llu n2/small/t && truncate -s 4096 n2/small/t",
+             (unsigned long long)end);
+    CHECK_EQ(run(command), 0);
+    b = node_up(1);
+    CHECK(topics_holdings(b->topics).lacks_topics);
+    b = node_restart(b);                             /* where the topic ended is known after that, too */
+    follow(b, a);
+    WAIT_UNTIL((node_see(b), topic_at(b, "t") != NULL));
+    CHECK(store_is_damaged(b->store));
+    WAIT_UNTIL((node_see(b), can_read(b, "t", 5)) && in_set(a, b) && !store_is_damaged(b->store));
+    check_same_topic(a, b, "t");
     rig_down();
 }

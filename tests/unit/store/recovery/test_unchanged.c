@@ -173,6 +173,30 @@ TEST(test_what_is_lost_of_an_entry_is_damage)
     }
 }
 
+/* As when a start fails before all are, or while it is not known yet which topics there are. */
+TEST(test_what_is_known_of_topics_that_were_not_opened_is_kept)
+{
+    struct store *s = open_store();
+    struct journal *j = open_journal(s, "other");
+    append_each(j, 1, 20);
+    close_store_with(s, 3);
+    s = open_store();
+    journal_delete(open_journal(s, "other"));
+    store_close(s);
+    CHECK_EQ(data_verify("data"), 0);      /* no entry is left of the one that was deleted */
+    s = open_store();
+    j = open_journal(s, "t");
+    CHECK(!was_read(j));
+    CHECK_EQ(j->marks.tail, 3);
+    store_close(s);
+    s = open_store();
+    store_opened(s);                       /* there is no topic "t" any more */
+    store_close(s);
+    s = open_store();
+    CHECK(was_read(open_journal(s, "t")));
+    store_close(s);
+}
+
 TEST(test_a_file_that_was_put_there_is_seen)
 {
     close_store_with(open_store_with((struct store_options){.files_max = 64, .own_dirs = true}), 3);
