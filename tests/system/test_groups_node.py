@@ -141,8 +141,11 @@ def test_the_broker_keeps_the_topic_of_groups_to_itself(b):
 def test_a_claim_gives_each_message_once_in_order_with_its_fields(b):
     g = fresh(b, "g-claim")
     b.publish("g-claim", b"\xff", {"Lignum-Key": "k", "Lignum-Header-Colour": "red"})
+    time.sleep(0.002)                                # the date of the second one is another
     b.publish("g-claim", b"two")
     one, two = g.claim(b, limit=5, consumer="me")
+    assert [m["time"] for m in (one, two)] == [m["time"] for m in b.get("/v1/topics/g-claim/messages").json["messages"]]
+    assert one["time"] < two["time"]
     assert (one["offset"], one["key"], one["headers"], payload_of(one), one["delivery"]) == (0, "k", {"colour": "red"}, b"\xff", 1)
     assert set(two) == {"offset", "epoch", "time", "data", "lease", "delivery"}
     assert g.claim(b) == []

@@ -2,9 +2,13 @@
 
 #include "base/err.h"
 #include "base/least.h"
+#include "base/little_endian.h"
 #include "broker/wire/wire.h"
 
-enum { PART_MAX = 8 * 1024 };          /* entries of one message of a snapshot */
+enum {
+    PART_MAX = 8 * 1024,               /* entries of one message of a snapshot */
+    CLAIMED_SIZE = 8 + 8 + 4,          /* of a message in a claim */
+};
 
 /* The number of a claim and the hash of a key: 64 bits that are no count, for which get_u64 has a bound. */
 static void put_bits(struct buf *out, uint64_t v)
@@ -44,9 +48,11 @@ void record_claim(struct buf *out, const struct claim_record *c, const struct cl
     put_text(out, c->consumer);
     put_u32(out, n);
     for (uint32_t i = 0; i < n; i++) {
-        put_u64(out, all[i].offset);
-        put_bits(out, all[i].key);
-        put_u32(out, all[i].count);
+        char *to = buf_reserve(out, CLAIMED_SIZE);
+        put64(to, all[i].offset);
+        put64(to + 8, all[i].key);
+        put32(to + 16, all[i].count);
+        out->end += CLAIMED_SIZE;
     }
 }
 

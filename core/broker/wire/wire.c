@@ -59,7 +59,8 @@ slice get_bytes(struct wire *w, size_t n)
     return got;
 }
 
-static void get(struct wire *w, void *out, size_t n)
+/* Inline, so that the compiler knows how many bytes. */
+static inline void get(struct wire *w, void *out, size_t n)
 {
     slice got = get_bytes(w, n);
     memset(out, 0, n);

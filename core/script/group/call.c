@@ -72,27 +72,34 @@ int call_outcome(lua_State *L)
     return rc == 0 ? 0 : -ERR_UNKNOWN_OUTCOME;
 }
 
+enum { CLAIM_DIGITS = 16 };
+
 void lease_write(struct buf *out, uint64_t offset, uint64_t claim)
 {
     static const char digits[] = "0123456789abcdef";
     buf_add_u64(out, offset);
-    buf_add_char(out, '-');
-    for (int shift = 60; shift >= 0; shift -= 4)
-        buf_add_char(out, digits[claim >> shift & 15]);
+    char *to = buf_reserve(out, 1 + CLAIM_DIGITS);
+    *to = '-';
+    for (int i = CLAIM_DIGITS; i > 0; i--, claim >>= 4)
+        to[i] = digits[claim & 15];
+    out->end += 1 + CLAIM_DIGITS;
 }
 
 bool lease_read(slice text, uint64_t *offset, uint64_t *claim)
 {
+    static const unsigned char more[256] = {         /* one more than the digit; 0: it is none */
+        ['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
+        ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16};
     slice digits;
-    if (!slice_split(&text, '-', &digits) || slice_u64(digits, offset) < 0 || text.n != 16)
+    if (!slice_split(&text, '-', &digits) || slice_u64(digits, offset) < 0 || text.n != CLAIM_DIGITS)
         return false;
-    *claim = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        unsigned v = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
-        if (v > 15)
+    uint64_t number = 0;
+    for (size_t i = 0; i < CLAIM_DIGITS; i++) {
+        unsigned above = more[(unsigned char)text.p[i]];
+        if (above == 0)
             return false;
-        *claim = *claim << 4 | v;
+        number = number << 4 | (above - 1);
     }
+    *claim = number;
     return true;
 }

@@ -263,30 +263,41 @@ static void check_claim(lua_State *L, struct claim_call *k)
     lua_settop(L, ARG_MORE);
 }
 
+/* What stands between a message's offset and its parts: of the messages of a batch it is the same. */
+static void batch_text(struct buf *text, const struct claimed_message *head)
+{
+    buf_clear(text);
+    buf_add_slice(text, SLICE(",\"epoch\":"));
+    buf_add_u64(text, head->epoch);
+    buf_add_slice(text, SLICE(",\"time\":\""));
+    clock_format(text, head->time_ms);
+    buf_add_char(text, '"');
+}
+
 static void add_claimed(struct buf *out, const struct claim *claim, slice rest)
 {
-    for (uint32_t i = 0; i < claim->count; i++) {
-        struct claimed_message head;
+    struct claimed_message head, before = {0};
+    struct buf batch = {0};
+    for (uint32_t i = 0; i < claim->count; i++, before = head) {
         struct message m;
         memcpy(&head, rest.p, sizeof(head));
         slice body = slice_of(rest.p + sizeof(head), head.size);
         rest = slice_skip(rest, sizeof(head) + head.size);
         if (message_read(&body, &m) < 0)
-            return;
+            break;
+        if (i == 0 || head.time_ms != before.time_ms || head.epoch != before.epoch)
+            batch_text(&batch, &head);
         buf_add_slice(out, i == 0 ? SLICE("{\"lease\":\"") : SLICE(",{\"lease\":\""));
         lease_write(out, head.offset, claim->number);
         buf_add_slice(out, SLICE("\",\"delivery\":"));
         buf_add_u64(out, head.delivery);
         buf_add_slice(out, SLICE(",\"offset\":"));
         buf_add_u64(out, head.offset);
-        buf_add_slice(out, SLICE(",\"epoch\":"));
-        buf_add_u64(out, head.epoch);
-        buf_add_slice(out, SLICE(",\"time\":\""));
-        clock_format(out, head.time_ms);
-        buf_add_char(out, '"');
+        buf_add_slice(out, buf_slice(&batch));
         message_render(out, &m, false);
         buf_add_char(out, '}');
     }
+    buf_fini(&batch);
 }
 
 /* Pushes the answer: the messages in `taken`, and the results of the settle. */

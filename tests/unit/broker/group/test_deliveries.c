@@ -83,6 +83,12 @@ TEST(test_what_is_over_first_comes_first_and_the_lowest_offset_is_ready_first)
     deliveries_init(&d, false);
     for (uint64_t i = 0; i < 2000; i++)
         deliveries_delay(&d, deliveries_add(&d, (i * 7919) % 2000, 0), random() % 100000);
+    for (uint64_t i = 0; i < 2000; i += 3)           /* some get another time, as one that is extended or let go */
+        deliveries_lease(&d, deliveries_find(&d, i), 1, random() % 100000);
+    CHECK_EQ(d.leased, 667);
+    for (uint64_t i = 0; i < 2000; i += 3)
+        deliveries_delay(&d, deliveries_find(&d, i), random() % 100000);
+    CHECK_EQ(d.delayed, 2000);
     for (int64_t before = 0; d.delayed > 0;) {
         struct delivery *e = deliveries_next_due(&d);
         CHECK(e->at_ms >= before);
