@@ -126,7 +126,8 @@ cluster: binary consul
 	@tests/install python3
 	@tests/cluster $(ARGS)
 
-unit: $(UNITS)
+# The fuzzers are compiled too, so that a change which breaks one is noticed without clang.
+unit: $(UNITS) $(FUZZERS:%=%.o)
 
 # Builds every binary that the tests run, and runs the static checks.
 test-build: deps-test consul npm tidy lint

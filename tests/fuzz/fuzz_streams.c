@@ -87,15 +87,16 @@ static void births(slice bytes)
     struct buf headers = {0};
     if (message_read(&bytes, &m) == 0) {
         birth_read(t, &m);
-        struct topic_birth born = {.labels = buf_slice(&t->labels), .source = t->source};
+        struct topic_birth born = topic_birth(t);
         birth_write(&headers, &born);
         birth_read(again, &(struct message){.headers = buf_slice(&headers)});
-        ENSURE(slice_eq(buf_slice(&t->labels), buf_slice(&again->labels)));
-        ENSURE(topic_id_eq(t->source, again->source));
+        struct topic_birth twin = topic_birth(again);
+        ENSURE(slice_eq(born.labels, twin.labels));
+        ENSURE(topic_id_eq(born.source, twin.source));
     }
     buf_fini(&headers);
-    buf_fini(&t->labels);
-    buf_fini(&again->labels);
+    birth_free(t);
+    birth_free(again);
     mem_free(t);
     mem_free(again);
 }

@@ -285,7 +285,7 @@ static void to_leader(struct script *s)
     p->closing = true;
     leader_receive(l);
     ENSURE(list_empty(&l->peers));
-    ENSURE(list_empty(&leading.t->lead.feeds));
+    ENSURE(list_empty(&leading.t->lead->feeds));
 }
 
 /* ---- to a follower ---- */
@@ -294,7 +294,7 @@ static void follower_restore(void)
 {
     struct state *state = store_state(following.store);
     struct topic *t = following.t;
-    t->follow.told_readable = t->follow.told_peers = MESSAGES;
+    t->follow->told_readable = t->follow->told_peers = MESSAGES;
     bool whole = t->tail.at == MESSAGES && topic_first(t) == 0 && !journal_refuses(t->journal, 0);
     if (whole && !state->amnesiac && state->epoch == 1)
         return;
@@ -309,7 +309,7 @@ static void follower_restore(void)
         store_collect(following.store);
     }
     ENSURE(rc == 0);
-    t->follow.told_readable = t->follow.told_peers = MESSAGES;
+    t->follow->told_readable = t->follow->told_peers = MESSAGES;
     publish(&following);
 }
 
@@ -343,7 +343,7 @@ static void follower_connect(unsigned flags, int *far)
         return;
     f->phase = UPSTREAM_READY;
     reconcile_ask(f, following.t);
-    following.t->follow.placed = flags & PLACED;
+    following.t->follow->placed = flags & PLACED;
 }
 
 static void to_follower(struct script *s)
