@@ -54,13 +54,13 @@ static int no_sync(int fd)
     return 0;
 }
 
-/* The identity of the topic, from the head of its first file. */
+/* The identity of the topic, from the head of its only file, which is in data/small (doc/format.md). */
 static struct topic_id id_of(const char *data, const char *topic)
 {
     unsigned char bytes[FILE_HEAD_SIZE];
     struct file_head head;
     unsigned version;
-    struct path path = path_of("%s/topics/%s/%020d%s", data, topic, 0, file_suffix[FILE_ACTIVE]);
+    struct path path = path_of("%s/small/%s", data, topic);
     int fd = open(path.s, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || read(fd, bytes, sizeof bytes) != sizeof bytes || file_head_read(bytes, &head, &version) < 0)
         give_up(path.s, -ERR_FORMAT);
