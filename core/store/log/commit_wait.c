@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/least.h"
 
-#define FAST_NS     (NS_PER_MS / 10)     /* on faster disks, halves that overlap are worth more: doc/why/010 */
+#define HANDOVER_NS (NS_PER_MS / 10)     /* what a sync costs besides its time: CPU, and two threads that wake up */
 #define WAIT_MAX_NS (5 * NS_PER_MS)
 
 enum { TIMEOUTS_MAX = 6 };               /* a pause is at most 2^6 - 2 group commits */
@@ -50,7 +50,7 @@ void commit_wait_begin(struct commit_wait *w, uint64_t now_ns)
 void commit_wait_end(struct commit_wait *w, uint64_t now_ns, uint64_t took_ns)
 {
     uint64_t usual_ns = least(took_ns, w->took_ns);    /* a sync that stalled does not predict the next one */
-    uint64_t wait_ns = least(usual_ns / 2, WAIT_MAX_NS);
+    uint64_t most_ns = least(usual_ns + least(usual_ns, HANDOVER_NS), WAIT_MAX_NS);
     commit_wait_note_time(w, now_ns);
     w->before = w->waiting;
     /* Batches that arrived meanwhile come from clients that the group commit before has answered: their rate is that at
@@ -60,6 +60,7 @@ void commit_wait_end(struct commit_wait *w, uint64_t now_ns, uint64_t took_ns)
     w->took_ns = took_ns;
     w->ended_ns = now_ns;
     /* True if both halves would arrive in time: once they did, they arrive together. */
-    bool in_time = w->pace_ns * (w->before + w->covered) <= wait_ns;
-    w->until_ns = in_time && w->pause == 0 && usual_ns >= FAST_NS ? now_ns + wait_ns : 0;
+    bool in_time = w->pace_ns * (w->before + w->covered) <= most_ns;
+    uint64_t wait_ns = least(2 * w->pace_ns * w->covered + usual_ns / 4, most_ns);
+    w->until_ns = in_time && w->pause == 0 ? now_ns + wait_ns : 0;
 }

@@ -4,13 +4,13 @@
  * Batches that arrive while a group commit runs could be synced at once when it ends. But clients that publish again as
  * soon as they are answered then fall into two halves that take turns: each also waits for the sync of the other, and
  * the disk syncs twice as often as it needs to. So the next group commit waits until as many batches have arrived as
- * the last one answered, if they are expected within half the time that a group commit takes, and for no longer than
- * that: half of a flush is what PostgreSQL advises for its setting commit_delay (its manual, "WAL Configuration").
+ * the last one answered, if all are expected before one more sync would be over: its time, and as much again but at
+ * most 0.1 ms, for the CPU that a sync takes and the threads that wake each other. It waits no longer than that, and
+ * no longer than twice the time in which the answered ones are expected.
  *
  * Whether they are expected is estimated from the rate of the last arrivals. Clients that publish at times of their own
  * arrive at all times, so that there is no waiting for them; nor is there for more clients than can be served in that
- * time, nor on a fast disk. After repeated timeouts it backs off: some group commits do not wait, whatever the
- * estimate.
+ * time. After repeated timeouts it backs off: some group commits do not wait, whatever the estimate (doc/why/010).
  */
 #ifndef STORE_LOG_COMMIT_WAIT_H
 #define STORE_LOG_COMMIT_WAIT_H

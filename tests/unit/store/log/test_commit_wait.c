@@ -54,11 +54,20 @@ TEST(test_answered_clients_are_waited_for)
     CHECK(!commit_wait_more(&g, now));
 }
 
-TEST(test_nothing_waits_longer_than_half_a_group_commit)
+TEST(test_nothing_waits_longer_than_twice_as_long_as_expected)
 {
-    halves_of(8, NS_PER_MS, 10 * US);
+    halves_of(8, NS_PER_MS, 10 * US);                 /* 8 are to come: 160 us, and a quarter of the sync */
     come(5, 10 * US);
-    now += 449 * US;
+    now += 359 * US;
+    CHECK(commit_wait_more(&g, now));
+    now += 2 * US;
+    CHECK(!commit_wait_more(&g, now));
+}
+
+TEST(test_nothing_waits_longer_than_a_sync_costs)
+{
+    halves_of(16, NS_PER_MS, 30 * US);
+    now += 1099 * US;                                 /* its time, and 0.1 ms */
     CHECK(commit_wait_more(&g, now));
     now += 2 * US;
     CHECK(!commit_wait_more(&g, now));
@@ -98,9 +107,9 @@ TEST(test_clients_that_publish_at_their_own_times_are_not_waited_for)
 
 TEST(test_more_clients_than_can_be_served_in_time_are_not_waited_for)
 {
-    halves_of(30, NS_PER_MS, 10 * US);
+    halves_of(56, NS_PER_MS, 10 * US);
     CHECK(!commit_wait_more(&g, now));
-    halves_of(20, NS_PER_MS, 10 * US);
+    halves_of(54, NS_PER_MS, 10 * US);
     CHECK(commit_wait_more(&g, now));
 }
 
@@ -115,22 +124,28 @@ TEST(test_a_single_client_does_not_wait)
     }
 }
 
-TEST(test_on_a_fast_disk_nothing_waits)
+/* A group commit of 8, during which 4 arrive. */
+static void half_of_eight(uint64_t took_ns, uint64_t every_ns)
 {
-    halves_of(4, 90 * US, 1 * US);
-    CHECK(!commit_wait_more(&g, now));
-    halves_of(4, 110 * US, 1 * US);
+    halves_of(8, 10 * NS_PER_MS, US);
+    commit_of(took_ns, 4, every_ns);
+    come(4, 0);
+    commit_of(took_ns, 4, every_ns);
+}
+
+TEST(test_on_a_fast_disk_a_sync_costs_twice_its_time)
+{
+    half_of_eight(50 * US, 8300);
     CHECK(commit_wait_more(&g, now));
+    half_of_eight(50 * US, 8400);
+    CHECK(!commit_wait_more(&g, now));
 }
 
 TEST(test_a_stall_of_the_disk_does_not_lengthen_the_next_wait)
 {
-    halves_of(4, 90 * US, 1 * US);
-    commit_of(NS_PER_S, 4, 1 * US);
-    CHECK(!commit_wait_more(&g, now));
     halves_of(4, NS_PER_MS, 1 * US);
     commit_of(NS_PER_S, 4, 1 * US);
-    now += 501 * US;
+    now += 259 * US;
     CHECK(!commit_wait_more(&g, now));
 }
 
@@ -144,7 +159,9 @@ TEST(test_a_disk_that_takes_seconds_adds_milliseconds_only)
 
 /* ---- with clients that pause before they publish again ---- */
 
-enum { ROUND_US = 1000, THINKERS_MAX = 16 };
+enum { THINKERS_MAX = 16 };
+
+static unsigned round_us;
 
 struct thinker {
     uint64_t comes_ns;
@@ -174,7 +191,7 @@ static void thinkers_go(unsigned count)
 static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
 {
     unsigned answers = 0;
-    commit_wait_end(&g, now, ROUND_US * US);
+    commit_wait_end(&g, now, round_us * US);
     for (unsigned i = 0; i < count; i++)
         if (thinkers[i].at == HAS_A_ROUND) {
             thinkers[i] = (struct thinker){now + think_us[i] * US, THINKS};
@@ -183,21 +200,21 @@ static unsigned thinkers_are_answered(unsigned count, const unsigned think_us[])
     return answers;
 }
 
-/* How many answers the clients get in half a second. They begin one after the other. */
+/* How many answers the clients get in the time of 500 group commits. They begin one after the other. */
 static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_wait)
 {
     unsigned answers = 0, left_us = 0;
     g = (struct commit_wait){0};
     for (unsigned i = 0; i < count; i++)
-        thinkers[i] = (struct thinker){now + (i + 1) * ROUND_US * US / 4, THINKS};
-    for (unsigned us = 0; us < 500 * 1000; us++) {
+        thinkers[i] = (struct thinker){now + (i + 1) * round_us * US / 4, THINKS};
+    for (unsigned us = 0; us < 500 * round_us; us++) {
         now += US;
         if (left_us > 0 && --left_us == 0)
             answers += thinkers_are_answered(count, think_us);
         thinkers_come(count);
         if (left_us == 0 && g.waiting > 0 && !(may_wait && commit_wait_more(&g, now))) {
             thinkers_go(count);
-            left_us = ROUND_US;
+            left_us = round_us;
         }
     }
     return answers;
@@ -205,16 +222,18 @@ static unsigned answers_to(unsigned count, const unsigned think_us[], bool may_w
 
 TEST(test_a_slow_client_delays_the_others_only_now_and_then)
 {
-    for (unsigned think_us = 600; think_us <= 5000; think_us += 100)
-        for (unsigned count = 2; count <= 4; count++) {
-            const unsigned each[] = {think_us, 50, 55, 60};
-            CHECK(answers_to(count, each, true) >= answers_to(count, each, false) * 93 / 100);
-        }
+    for (round_us = 60; round_us <= 1000; round_us *= 2)
+        for (unsigned think_us = round_us / 5; think_us <= 5 * round_us; think_us += round_us / 12)
+            for (unsigned count = 2; count <= 4; count++) {
+                const unsigned each[] = {think_us, round_us / 20, round_us / 18, round_us / 16};
+                CHECK(answers_to(count, each, true) >= answers_to(count, each, false) * 8 / 10);
+            }
 }
 
 TEST(test_clients_that_returned_in_time_are_waited_for_again)
 {
     unsigned each[12];
+    round_us = 1000;
     for (unsigned i = 0; i < 12; i++)
         each[i] = 240 + i;                           /* a round trip */
     CHECK(answers_to(12, each, true) >= answers_to(12, each, false) * 3 / 2);
