@@ -280,7 +280,8 @@ static bool take(slice *rest, void *to, size_t n)
     return true;
 }
 
-static bool record_read(struct senders *s, slice *rest)
+/* All of a snapshot is below the offset at which it was made. */
+static bool record_read(struct senders *s, slice *rest, uint64_t offset)
 {
     struct record r;
     if (!take(rest, &r, sizeof r) || r.known < 1 || r.known > SENDER_KNOWN || r.known > r.last + 1)
@@ -298,7 +299,7 @@ static bool record_read(struct senders *s, slice *rest)
     s->size -= record_size(p);
     for (uint64_t i = r.known; i > 0; i--) {
         uint64_t first;
-        if (!take(rest, &first, sizeof first))
+        if (!take(rest, &first, sizeof first) || first >= offset)
             break;
         sender_sent(p, r.epoch, r.last - i + 1, first);
     }
@@ -317,7 +318,7 @@ int senders_load(slice bytes, const struct senders_place *of, uint64_t *epoch, s
     struct senders *s = senders_new();
     bool good = true;
     while (good && bytes.n > 0)
-        good = record_read(s, &bytes);
+        good = record_read(s, &bytes, of->offset);
     if (!good) {
         senders_free(s);
         return -ERR_DAMAGED;

@@ -1,6 +1,7 @@
 /* How the next request of a producer is judged, what is remembered of senders, and snapshots. */
 #include <stdio.h>
 
+#include "base/crc32c.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "store/senders/senders.h"
@@ -247,6 +248,28 @@ TEST(test_a_snapshot_is_of_the_log_as_far_as_its_offset)
     CHECK(!senders_save(s, &(struct senders_place){.offset = 7}, &none));
     senders_free(s);
     buf_fini(&none);
+}
+
+/* A leader that lies may send one: its checksum is right. */
+TEST(test_a_snapshot_of_what_the_log_has_yet_to_say_is_refused)
+{
+    enum { HEAD_SIZE = 56, CRC_AT = 52 };
+    struct senders_place at = {{1, 5}, 100, 3};
+    struct senders *loaded;
+    struct buf b = {0};
+    uint64_t epoch, firsts[] = {100, 99};
+    s = senders_new();
+    note(key("a"), 70, 1000);
+    CHECK(senders_save(s, &at, &b));
+    senders_free(s);
+    for (int i = 0; i < 2; i++) {
+        memcpy(b.data + buf_size(&b) - sizeof firsts[i], &firsts[i], sizeof firsts[i]);
+        uint32_t crc = crc32c(crc32c(0, b.data, CRC_AT), b.data + HEAD_SIZE, buf_size(&b) - HEAD_SIZE);
+        memcpy(b.data + CRC_AT, &crc, sizeof crc);
+        CHECK_EQ(senders_load(buf_slice(&b), &at, &epoch, &loaded), i == 0 ? -ERR_DAMAGED : 0);
+    }
+    senders_free(loaded);
+    buf_fini(&b);
 }
 
 TEST(test_letters_are_forgotten_by_later_letters_alone)
