@@ -199,6 +199,7 @@ void listeners_close(struct http_server *s)
 void listeners_free(struct http_server *s)
 {
     listeners_close(s);
+    ENSURE(list_empty(&s->all));
     for (unsigned i = 0; i < s->listener_count; i++) {
         tls_server_drop(s->listeners[i].tls);
         mem_free(s->listeners[i].address);

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import ssl
 import time
@@ -572,3 +573,23 @@ def test_what_expires_is_in_the_log_and_in_metrics(node, ca, folder):
     assert 10 * 86400 - 100 < m[name % ""] <= 10 * 86400
     assert -100 < m[name % "a.test"] < 0
     assert served(b, ca.trusting())                          # it starts all the same
+
+def test_a_node_that_stops_lets_clients_that_are_there_begin_their_handshakes(make_node, ca, pair):
+    b = make_node(config=config(pair.lua), listen=None).start()
+
+    def listens():
+        try:
+            raw(b).close()
+            return True
+        except ConnectionRefusedError:
+            return False
+    clients = [raw(b) for _ in range(20)]
+    wait_until(lambda: b.metrics()["lignum_http_connections"] > 20)
+    b.signal(signal.SIGTERM)
+    wait_until(lambda: not listens())
+    request = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for c in clients:
+        with ca.trusting().wrap_socket(c, server_hostname="localhost") as s:
+            s.sendall(request)
+            assert b"".join(iter(lambda: s.recv(4096), b"")).endswith(b"PONG")
+    assert b.wait_exit() == 0
