@@ -41,12 +41,26 @@ void topics_add(struct topics *ts, struct topic *t);
 /* Counts the topic among those of its `copies`, once it is there and until it takes no messages any more. */
 void topics_count_copies(struct topics *ts, const struct topic *t, bool counts);
 
+/* ---- one topic (topic_life.c) ---- */
+
 /* A topic that is in no registry. */
 struct topic *topic_new(struct topics *ts, slice name, struct topic_id id, const struct topic_settings *settings);
 void topic_free(struct topic *t);
 
 /* Makes these its settings. Its journal, marks and expiry are told by others (apply_set). */
 void topic_set_settings(struct topic *t, const struct topic_settings *settings);
+
+/* What they mean for its journal. */
+struct journal_options topic_journal_options(const struct topic *t);
+
+/* Opens the journal of a topic of the registry `all`, as its settings say. 0 or an error of journal_open. */
+int topic_open_journal(struct topics *ts, struct topic *t);
+
+/* Tries that again for a topic whose directory could not be made. 0; -ENOSPC or -ERR_STORAGE: it cannot be made now. */
+int topic_open_late(struct topics *ts, struct topic *t);
+
+/* Takes it out of the set, deletes its files and frees it. */
+void topic_drop(struct topics *ts, struct topic *t);
 
 /* ---- snapshots (topics_snapshot.c) ---- */
 
