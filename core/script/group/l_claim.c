@@ -263,17 +263,6 @@ static void check_claim(lua_State *L, struct claim_call *k)
     lua_settop(L, ARG_MORE);
 }
 
-/* What stands between a message's offset and its parts: of the messages of a batch it is the same. */
-static void batch_text(struct buf *text, const struct claimed_message *head)
-{
-    buf_clear(text);
-    buf_add_slice(text, SLICE(",\"epoch\":"));
-    buf_add_u64(text, head->epoch);
-    buf_add_slice(text, SLICE(",\"time\":\""));
-    clock_format(text, head->time_ms);
-    buf_add_char(text, '"');
-}
-
 static void add_claimed(struct buf *out, const struct claim *claim, slice rest)
 {
     struct claimed_message head, before = {0};
@@ -285,8 +274,10 @@ static void add_claimed(struct buf *out, const struct claim *claim, slice rest)
         rest = slice_skip(rest, sizeof(head) + head.size);
         if (message_read(&body, &m) < 0)
             break;
-        if (i == 0 || head.time_ms != before.time_ms || head.epoch != before.epoch)
-            batch_text(&batch, &head);
+        if (i == 0 || head.time_ms != before.time_ms || head.epoch != before.epoch) {
+            buf_clear(&batch);
+            batch_fields_render(&batch, head.epoch, head.time_ms);
+        }
         buf_add_slice(out, i == 0 ? SLICE("{\"lease\":\"") : SLICE(",{\"lease\":\""));
         lease_write(out, head.offset, claim->number);
         buf_add_slice(out, SLICE("\",\"delivery\":"));

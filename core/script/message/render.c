@@ -45,17 +45,22 @@ static void add_offset(struct buf *out, struct reused *reused, uint64_t offset)
     buf_add_slice(out, buf_slice(digits));
 }
 
+void batch_fields_render(struct buf *out, uint64_t epoch, int64_t time_ms)
+{
+    buf_add_slice(out, SLICE(",\"epoch\":"));
+    buf_add_u64(out, epoch);
+    buf_add_slice(out, SLICE(",\"time\":\""));
+    clock_format(out, time_ms);
+    buf_add_char(out, '"');
+}
+
 static void add_batch_fields(struct buf *out, struct reused *reused, const struct batch_head *head)
 {
     struct buf *text = &reused->batch;
     if (buf_size(text) == 0 || reused->batch_first != head->first) {
         reused->batch_first = head->first;
         buf_clear(text);
-        buf_add_slice(text, SLICE(",\"epoch\":"));
-        buf_add_u64(text, head->epoch);
-        buf_add_slice(text, SLICE(",\"time\":\""));
-        clock_format(text, head->time_ms);
-        buf_add_char(text, '"');
+        batch_fields_render(text, head->epoch, head->time_ms);
     }
     buf_add_slice(out, buf_slice(text));
 }

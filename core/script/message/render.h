@@ -20,11 +20,14 @@
  * `values` a payload that is JSON is "json", that value, and not "data", a string. */
 void message_render(struct buf *out, const struct message *m, bool values);
 
+/* The fields that all messages of a stored batch share, each with a comma before it: ,"epoch":1,"time":"..." */
+void batch_fields_render(struct buf *out, uint64_t epoch, int64_t time_ms);
+
 void batch_render(struct buf *out, const struct batch *b);
 
 /* Text that is reused from message to message. */
 struct reused {
-    struct buf batch;                 /* ,"epoch":1,"time":"...", the same for all messages of a stored batch */
+    struct buf batch;                 /* batch_fields_render */
     uint64_t batch_first;             /* that batch */
     struct buf digits;                /* of the last offset: the next one is one more */
     uint64_t offset;                  /* the last offset */
