@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "command/verify.h"
 #include "store/disk/io.h"
 #include "store/log/append.h"
 #include "store/log/segment_find.h"
@@ -328,6 +329,25 @@ static void spoil(const char *path, uint64_t at)
 static const char *file_0(void)
 {
     return access("data/small/t", F_OK) == 0 ? "data/small/t" : "data/topics/t/00000000000000000000.qwal";
+}
+
+/* Topic t is whole after a crash, and again after a stop. Removes the data. */
+static void check_whole_after(struct store *s, struct journal_options o, uint64_t tail)
+{
+    for (int crash = 1; crash >= 0; crash--) {
+        if (crash)
+            abandon_store(s);
+        else
+            store_close(s);
+        s = open_store();
+        struct journal *j = open_journal_with(s, "t", o);
+        CHECK_EQ(j->marks.tail, tail);
+        CHECK_EQ(j->damage.count, 0);
+        check_reads_all(j);
+    }
+    store_close(s);
+    CHECK_EQ(data_verify("data"), 0);
+    CHECK_EQ(run("rm -r data"), 0);
 }
 
 #define FILE_0 file_0()

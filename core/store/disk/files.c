@@ -66,8 +66,8 @@ int files_open(struct files *s, struct file *f, const char *path, int flags)
 
 bool file_is_lost(int fd)
 {
-    /* Not fstat: since Linux 6.13 a look at a file's times makes the next write set them anew, to the nanosecond, and
-     * the sync after it write the inode too. */
+    /* Not fstat: since Linux 6.13 a look at a file's times makes the next write set them again, to the nanosecond,
+     * and the sync after it write the inode too. */
     struct statx st;
     return statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &st) == 0 && st.stx_nlink == 0;
 }

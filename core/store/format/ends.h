@@ -59,7 +59,7 @@ bool ends_name(const struct ends *e, size_t i, slice *name);
 /* The entry of a topic of this name; or NULL, as when e is. It is good until ends_close. */
 const struct topic_end *ends_find(const struct ends *e, slice name);
 
-/* A topic of this name is open: its end is noted anew when it is closed. e may be NULL. */
+/* A topic of this name is open: its end is noted again when it is closed. e may be NULL. */
 void ends_note_opened(struct ends *e, slice name);
 
 /* Adds the entries of topics that were not opened, and so have not changed since. e may be NULL. */

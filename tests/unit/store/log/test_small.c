@@ -1,7 +1,6 @@
 /* Topics that are small, and how they get a directory of their own. */
 #include <sys/stat.h>
 
-#include "command/verify.h"
 #include "store/replication/truncate.h"
 #include "unit/killed.h"
 
@@ -26,24 +25,6 @@ static void check_moved(struct journal *j)
     check_reads_all(j);
 }
 
-static void check_after(struct store *s, uint64_t tail)
-{
-    for (int crash = 1; crash >= 0; crash--) {
-        if (crash)
-            abandon_store(s);
-        else
-            store_close(s);
-        s = open_store();
-        struct journal *j = open_journal_with(s, "t", ten_each);
-        CHECK_EQ(j->marks.tail, tail);
-        CHECK_EQ(j->damage.count, 0);
-        check_reads_all(j);
-    }
-    store_close(s);
-    CHECK_EQ(data_verify("data"), 0);
-    CHECK_EQ(run("rm -r data"), 0);
-}
-
 TEST(test_a_topic_without_messages_has_nothing_on_the_disk)
 {
     struct store *s = open_store();
@@ -61,7 +42,7 @@ TEST(test_a_small_topic_stays_small_over_starts)
 {
     struct journal *j;
     struct store *s = small_topic(&j, 7);
-    check_after(s, 7);
+    check_whole_after(s, ten_each, 7);
     s = small_topic(&j, 7);
     store_close(s);
     s = open_store();
@@ -69,7 +50,7 @@ TEST(test_a_small_topic_stays_small_over_starts)
     append_each(j, 2, 60);
     settle_store(s);
     CHECK(exists("data/small/t") && !exists("data/topics/t"));
-    check_after(s, 9);
+    check_whole_after(s, ten_each, 9);
 }
 
 TEST(test_a_second_file_is_made_in_a_directory)
@@ -80,7 +61,7 @@ TEST(test_a_second_file_is_made_in_a_directory)
     check_moved(j);
     settle_store(s);
     check_moved(j);
-    check_after(s, 15);
+    check_whole_after(s, ten_each, 15);
 }
 
 TEST(test_a_checkpoint_is_made_in_a_directory)
@@ -96,7 +77,7 @@ TEST(test_a_checkpoint_is_made_in_a_directory)
     settle_store(s);
     check_moved(j);
     CHECK(exists("data/topics/t/checkpoint"));
-    check_after(s, CHECKPOINT_EVERY / 2000 + 40);
+    check_whole_after(s, ten_each, CHECKPOINT_EVERY / 2000 + 40);
 }
 
 TEST(test_a_truncation_and_a_new_beginning_are_made_in_a_directory)
@@ -107,12 +88,12 @@ TEST(test_a_truncation_and_a_new_beginning_are_made_in_a_directory)
     CHECK_EQ(truncate_now(j, 3, &messages), 0);
     check_moved(j);
     CHECK_EQ(run("cat data/diverged/t-3-*/*.qwal | grep -qa 'message 6'"), 0);
-    check_after(s, 3);
+    check_whole_after(s, ten_each, 3);
     s = small_topic(&j, 7);
     CHECK_EQ(restart_now(j, 100, true), 0);
     check_moved(j);
     CHECK_EQ(run("cat data/diverged/t-100-*/00000000000000000000.qwal | grep -qa 'message 6'"), 0);
-    check_after(s, 100);
+    check_whole_after(s, ten_each, 100);
 }
 
 TEST(test_snapshots_of_senders_are_made_in_a_directory)
@@ -130,7 +111,7 @@ TEST(test_snapshots_of_senders_are_made_in_a_directory)
     CHECK_EQ(run("test -n \"$(ls data/topics/t/*.senders)\""), 0);
     s = open_store();
     check_moved(open_journal_with(s, "t", ten_each));
-    check_after(s, 1);
+    check_whole_after(s, ten_each, 1);
 }
 
 static void begin_second_file(struct journal *j)
@@ -212,7 +193,7 @@ TEST(test_a_file_with_both_names_keeps_the_one_in_its_directory)
     CHECK_EQ(link("data/small/t", OWN_0), 0);
     s = open_store();
     check_moved(open_journal_with(s, "t", ten_each));
-    check_after(s, 7);
+    check_whole_after(s, ten_each, 7);
 }
 
 TEST(test_two_files_of_a_topic_are_refused_and_left_alone)
@@ -269,7 +250,7 @@ TEST(test_a_disk_that_is_full_refuses_the_move_and_nothing_has_changed)
     io.mkdir = was;
     begin_second_file(j);
     check_moved(j);
-    check_after(s, 15);
+    check_whole_after(s, ten_each, 15);
 }
 
 static int all_syncs;
